@@ -42,28 +42,25 @@ def byte_progress(description: str, total: int | None) -> Iterator[Callable[[int
 
 
 class TrainingBar:
-    """Two bars: one for all epochs and one for the photos of the current epoch."""
+    """A bar for all epochs, with the loss of the current one."""
 
     def __init__(self, bar: Progress, done: int, epochs: int, photos: int) -> None:
         self._bar, self._done, self._photos = bar, done, photos
-        self._all = bar.add_task("training", total=epochs * photos, completed=done * photos)
-        self._epoch = bar.add_task("", total=photos)
+        self._task = bar.add_task("training", total=epochs * photos, completed=done * photos)
 
     def advance(self, count: int, loss: float) -> None:
         """Add `count` photos; `loss` is the mean of this epoch so far."""
-        self._bar.advance(self._all, count)
-        self._bar.update(self._epoch, advance=count, description=f"epoch {self._done + 1}, loss {loss:.3f}")
+        self._bar.update(self._task, advance=count, description=f"epoch {self._done + 1}, loss {loss:.3f}")
 
     def end_epoch(self) -> None:
-        """Start the bar of the next epoch."""
+        """Start the next epoch."""
         self._done += 1
-        self._bar.update(self._all, completed=self._done * self._photos)
-        self._bar.reset(self._epoch)
+        self._bar.update(self._task, completed=self._done * self._photos)
 
 
 @contextmanager
 def training_progress(done: int, epochs: int, photos: int) -> Iterator[TrainingBar]:
-    """Show a bar for `epochs`, of which `done` are complete, and one for the `photos` of an epoch: loss, rate and remaining time."""
+    """Show a bar for `epochs` of so many `photos`, of which `done` are complete: loss, rate and remaining time."""
     with _bar(TaskProgressColumn(), _Rate()) as bar:
         yield TrainingBar(bar, done, epochs, photos)
 

@@ -159,13 +159,6 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
             load_backbone("resnet18", tmp_path / name, 64)
 
 
-def test_weights_of_another_network_are_refused_with_its_name(tmp_path: Path) -> None:
-    save_file(models.mobilenet_v2(weights=None).state_dict(), tmp_path / "other.safetensors")
-
-    with pytest.raises(WeightsUnsuitable, match=r"those of mobilenet_v2\..* --backbone"):
-        load_backbone("resnet18", tmp_path / "other.safetensors", 64)
-
-
 def test_nothing_in_a_file_of_weights_is_run(tmp_path: Path) -> None:
     class Touches:
         def __reduce__(self) -> tuple[object, tuple[object, ...]]:

@@ -10,7 +10,7 @@ from support.trainer_commands import NO_NETWORK, run_trainer
 from support.training_photos import draw_world
 from torchvision import models
 
-from trainer.recipes.comparison import Speed, Trial, recommend
+from trainer.recipes.comparison import Trial, recommend
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,6 @@ def test_every_backbone_has_a_row_with_figures_or_a_reason(
         assert row["top1_interval"][0] <= row["top1"] <= row["top1_interval"][1]
         assert row["top3"] >= row["top1"]
         assert row["photos_per_second"] > 0
-        assert row["photos_per_second_with_decoding"] > 0
         assert row["reason"] is None
     assert first["parameters"] > 1_000_000 > second["parameters"]
     assert first["size_bytes"] > second["size_bytes"] > 1_000_000
@@ -49,9 +48,6 @@ def test_every_backbone_has_a_row_with_figures_or_a_reason(
     assert "could not be downloaded" in third["reason"]
     assert comparison["chosen"] in {"shufflenet_v2_x1_0", "squeezenet1_1"}
     assert comparison == json.loads((world / "comparison" / "comparison.json").read_text())
-    table = (world / "comparison" / "comparison.md").read_text()
-    assert str(comparison["sentence"]) in table
-    assert "resnet18 was not compared: " in table
 
 
 @pytest.mark.slow
@@ -90,20 +86,17 @@ def test_where_not_one_can_be_compared_it_could_not_be_done(world: Path, tmp_pat
 
 def test_of_those_as_good_as_the_best_the_fastest_is_chosen() -> None:
     trials = {"large": _trial(0.95), "small": _trial(0.94), "tiny": _trial(0.90)}
-    speeds = {"large": Speed(10, 9), "small": Speed(50, 40), "tiny": Speed(200, 90)}
-    choice = recommend(trials, speeds)
+    speeds = {"large": 10.0, "small": 50.0, "tiny": 200.0}
+    backbone, sentence = recommend(trials, speeds)
 
-    assert choice.backbone == "small"
-    assert "the best, large with 95.0%" in choice.sentence
-    assert "fastest of the 2" in choice.sentence
-    alone = recommend({"large": trials["large"]}, speeds)
-    assert alone.backbone == "large"
-    assert "the only backbone that could be compared" in alone.sentence
+    assert backbone == "small"
+    assert "the best, large with 95.0%" in sentence
+    assert "50 photos/s" in sentence
+    assert recommend({"large": trials["large"]}, speeds)[0] == "large"
 
 
 def _trial(top1: float) -> Trial:
     return Trial(
-        fingerprint="",
         weights="",
         features=1,
         parameters=1,
@@ -125,4 +118,4 @@ def _compare(world: Path) -> subprocess.CompletedProcess[str]:
 
 
 def _without_speed(row: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in row.items() if not name.startswith("photos_per_second")}
+    return {name: value for name, value in row.items() if name != "photos_per_second"}

@@ -22,7 +22,6 @@ from trainer.report.files import evaluation_document, write_report, write_valida
 DRAWINGS = (
     "confusion.png",
     "reliability.png",
-    "scores.png",
     "mistakes.png",
     "false-tags.png",
 )
@@ -79,7 +78,6 @@ def test_figures_are_those_of_the_scores(evaluation: Evaluation, artifact: Path,
         assert figures[f"{key}_interval"] == pytest.approx([interval.low, interval.high])
     accepted = (scores.amax(dim=1) >= manifest.threshold).double().mean().item()
     assert figures["accepted"] == pytest.approx(accepted)
-    assert sum(entry["photos"] for entry in figures["reliability"]) == 9
     assert sum(label["photos"] for label in figures["labels"]) == 9
 
 
@@ -107,19 +105,15 @@ def test_report_has_every_figure_and_every_drawing(report: Path) -> None:
         "metrics.json",
     }
     assert text.index("top-1") < text.index("## Calibration") < text.index("## Landmarks")
-    assert "Do not choose a threshold from this table" in text
-    assert "1000 times" in text
 
 
 def test_json_has_an_interval_beside_every_figure_and_is_strict(report: Path) -> None:
     figures = json.loads((report / "metrics.json").read_text("utf-8"), parse_constant=pytest.fail)
 
-    assert figures["intervals"]["resamples"] == 1000
     for name in ("top1", "top3", "top5", "macro_top1", "ece", "gap", "accepted"):
         low, high = figures[f"{name}_interval"]
         assert 0 <= low <= high <= 1
         assert 0 <= figures[name] <= 1
-    assert [row["precision_wanted"] for row in figures["thresholds"]] == [0.90, 0.95, 0.98, 0.99]
 
 
 def test_surest_mistakes_come_first_and_leave_out_what_is_right_or_below_the_threshold() -> None:
@@ -150,7 +144,7 @@ def test_validation_photos_get_drawings_and_ordinary_ones_are_mistakes_only_if_n
     scores = torch.tensor([[0.9, 0.1, 0], [0.8, 0.1, 0], [0.7, 0.1, 0.1], [0.1, 0.2, 0.1]])
     write_validation_report(tmp_path, labels, scores, torch.tensor([0, 1, 3, 3]), paths)
 
-    for name in ("confusion.png", "reliability.png", "scores.png", "mistakes.png"):
+    for name in ("confusion.png", "reliability.png", "mistakes.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     write_validation_report(tmp_path, labels, scores[[0, 3]], torch.tensor([0, 3]), paths[:2])
     assert not (tmp_path / "mistakes.png").exists()

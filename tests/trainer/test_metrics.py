@@ -1,4 +1,4 @@
-"""Metrics, intervals and thresholds against their definitions, computed photo by photo."""
+"""Metrics and intervals against their definitions, computed photo by photo."""
 
 import math
 
@@ -14,13 +14,9 @@ from trainer.evaluation.metrics import (
     average_precisions,
     bootstrap,
     calibration_errors,
-    compute_tradeoff,
-    expected_calibration_error,
     false_positive_rates_at,
     in_top_k,
-    lowest_threshold,
     macro_accuracies,
-    reliability,
     top_k_accuracy,
     wilson_interval,
 )
@@ -30,7 +26,6 @@ EXAMPLES = examples(20)
 TIED = st.integers(0, 20).map(lambda number: float(torch.tensor(number / 20)))  # as scores are: float32
 LOOSE = st.floats(0, 1, width=32)
 SCORE = TIED | LOOSE
-GRID = st.integers(0, 20).map(lambda number: number / 20)
 SOME = st.lists(SCORE, min_size=1, max_size=30)
 NAMED = st.lists(st.tuples(SCORE, st.booleans()), min_size=1, max_size=30)
 
@@ -88,7 +83,6 @@ def test_calibration_error_has_fifteen_bins_of_equal_width(
     expected = sum(_gap(bin_predictions) for bin_predictions in bins.values()) / len(predictions)
 
     assert calibration_errors(confidence[None], correct[None]).item() == pytest.approx(expected, abs=1e-6)
-    assert expected_calibration_error(reliability(confidence, correct)) == pytest.approx(expected, abs=1e-6)
 
 
 @EXAMPLES
@@ -149,46 +143,6 @@ def test_each_folder_of_distractors_is_measured_against_all_landmark_photos() ->
     assert rejection.by_folder["towers"].false_tags.value == 1.0
     assert rejection.overall.false_tags.value == 0.5
     assert measure_rejection(landmarks, torch.empty(0), [], 0.5) is None
-
-
-@EXAMPLES
-@given(
-    st.lists(st.tuples(GRID, st.booleans()), min_size=1, max_size=25),
-    st.lists(GRID, max_size=12),
-    st.sampled_from([0.5, 0.9, 0.99]),
-)
-def test_thresholds_do_what_counting_says(
-    predictions: list[tuple[float, bool]], distractors: list[float], precision: float
-) -> None:
-    tradeoff = compute_tradeoff(
-        torch.tensor([score for score, _ in predictions]),
-        torch.tensor([correct for _, correct in predictions]),
-        torch.tensor(distractors),
-    )
-    weight = len(predictions) / len(distractors) if distractors else 0
-    precise_enough = []
-    for at, threshold in enumerate(tradeoff.thresholds.tolist()):
-        correct_count = sum(score >= threshold - 1e-6 for score, correct in predictions if correct)
-        wrong_count = sum(score >= threshold - 1e-6 for score, correct in predictions if not correct)
-        false_count = sum(score >= threshold - 1e-6 for score in distractors)
-        expected = correct_count / (correct_count + wrong_count + weight * false_count)
-        assert tradeoff.precision[at].item() == pytest.approx(expected)
-        assert tradeoff.tagged_rightly[at].item() == pytest.approx(correct_count / len(predictions))
-        assert tradeoff.false_tags[at].item() == pytest.approx(false_count / max(1, len(distractors)))
-        if expected >= precision + 1e-9:
-            precise_enough.append(threshold)
-
-    point = lowest_threshold(precision, tradeoff)
-    if precise_enough:
-        assert point is not None
-        assert point.threshold <= min(precise_enough) + 1e-9
-        assert point.precision >= precision
-
-
-def test_a_precision_that_no_threshold_reaches_has_none() -> None:
-    always_wrong = compute_tradeoff(torch.tensor([0.9, 0.2]), torch.tensor([False, False]), torch.empty(0))
-
-    assert lowest_threshold(0.9, always_wrong) is None
 
 
 def _gap(bin_predictions: list[tuple[float, bool]]) -> float:

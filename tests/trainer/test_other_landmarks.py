@@ -92,9 +92,8 @@ def test_a_missing_folder_is_refused(world: Path) -> None:
 def test_a_run_measures_other_landmarks_apart(world: Path, tmp_path: Path) -> None:
     run = train(transfer_options(world, tmp_path / "run", epochs=1, others=world / "others"))
     record = run.record
-    assert run.classifier.head.out_features == len(LABELS) + record.background_classes
-    assert record.background_classes == 1 + (PLACES - 2)
-    assert record.space.others == (
+    assert run.classifier.head.out_features == len(LABELS) + 1 + (PLACES - 2)
+    assert len(run.classifier.scoring.neighbours.others) == (
         record.training["other_landmark_photos"] + record.training["ordinary_photos"]
     )
     assert record.metrics["val_other_landmark_photos"] == 4

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from tagger.model.devices import Device
 from trainer.errors import DeviceMemoryExhausted, TrainingDiverged
-from trainer.learning.batches import MixOptions
+from trainer.learning.batches import Augmentation, MixOptions
 from trainer.learning.loop import (
     Epoch,
-    LoopCallbacks,
-    TrainingSchedule,
+    TrainingPlan,
     TrainingState,
     Validation,
     fit,
@@ -53,8 +52,10 @@ class OutOfMemoryNetwork(SmallNetwork):
         raise torch.OutOfMemoryError("out of memory")
 
 
-def schedule(epochs: int = 2, **others: object) -> TrainingSchedule:
+def schedule(epochs: int = 2, **others: object) -> TrainingPlan:
     settings: dict[str, object] = {
+        "augmentation": Augmentation(),
+        "balance": 0.5,
         "sizes": (32,) * epochs,
         "batch_size": 4,
         "warm_up": 0.5,
@@ -63,7 +64,7 @@ def schedule(epochs: int = 2, **others: object) -> TrainingSchedule:
         "mixing": MixOptions(),
         "seed": 0,
     }
-    return TrainingSchedule(**(settings | others))
+    return TrainingPlan(**(settings | others))
 
 
 def learner(network: nn.Module | None = None) -> TrainingState[nn.Module]:
@@ -75,7 +76,7 @@ def learner(network: nn.Module | None = None) -> TrainingState[nn.Module]:
 
 def train(
     state: TrainingState[nn.Module],
-    plan: TrainingSchedule,
+    plan: TrainingPlan,
     *,
     checkpoint: Path | None = None,
     validation: float = 1.0,
@@ -89,15 +90,16 @@ def train(
             save_checkpoint(checkpoint, state, {})
 
     photos = training_set(TARGETS, seed=plan.seed)
-    callbacks = LoopCallbacks(
-        batches=photos.epoch,
-        steps=photos.steps,
-        classes=2,
+    fit(
+        state,
+        photos,
+        2,
+        plan,
+        CPU,
         validate=lambda _network: Validation(validation, 0.5),
         on_step=lambda _images, _loss: None,
         on_epoch=on_epoch,
     )
-    fit(state, callbacks, plan, CPU)
     return finished
 
 

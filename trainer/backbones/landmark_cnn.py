@@ -6,30 +6,14 @@ Shapes are for images of 128 x 128 pixels. Any size works, ideally a multiple of
 import torch
 from torch import Tensor, nn
 
-from trainer.backbones.backbone import Convention, FeatureNetwork, Normalisation, State
-from trainer.errors import WeightsUnavailable
+from trainer.backbones.backbone import Normalisation
 
 LANDMARK_CNN = "landmark_cnn"
 WIDTHS = (64, 128, 256, 512)
 BLOCKS = (2, 2, 2, 2)
 FEATURES = WIDTHS[-1]
-TRAINING_SIZE = 128
 NORMALISATION = Normalisation((127.5, 127.5, 127.5), (63.75, 63.75, 63.75))
 """Normalised photos have a mean of about 0 and a deviation of about 1."""
-
-
-def network_names() -> list[str]:
-    return [LANDMARK_CNN]
-
-
-def build(_name: str, _convention: Convention) -> FeatureNetwork:
-    return FeatureNetwork(
-        LandmarkCNN(), classifier_prefixes=(), normalisation=NORMALISATION, training_size=TRAINING_SIZE
-    )
-
-
-def published_state(name: str) -> tuple[str, State]:
-    raise WeightsUnavailable(backbone=name, reason="it has none; train it with `trainer train scratch`")
 
 
 class LandmarkCNN(nn.Module):

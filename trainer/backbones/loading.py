@@ -6,13 +6,14 @@ import pickle
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 from blake3 import blake3
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from trainer.backbones import landmark_cnn, torchvision_networks
+from trainer.backbones import torchvision_networks
 from trainer.backbones.backbone import (
     Backbone,
     Convention,
@@ -23,23 +24,15 @@ from trainer.backbones.backbone import (
     fuse_in_place,
     round_to_half,
 )
+from trainer.backbones.landmark_cnn import FEATURES, LANDMARK_CNN, NORMALISATION, LandmarkCNN
 from trainer.errors import BackboneUnknown, SizeUnsuitable, TimmMissing, WeightsUnsuitable
 
 TIMM = "timm/"
 CONVENTION = "convention"
 """The metadata entry of a safetensors file that names the convention of its weights."""
-CONVENTIONS: dict[str, Convention] = {
-    "tensorflow": "tensorflow",
-    "torchvision": "torchvision",
-    "timm": "timm",
-}
+CONVENTIONS: dict[str | None, Convention] = {name: name for name in get_args(Convention)}
 TENSORFLOW_BY_DEFAULT = {"mobilenet_v2", "timm/mobilenet_edgetpu_100"}
 """Architectures whose safetensors files come from TensorFlow unless their metadata names another convention."""
-LIKELY_NETWORKS = (
-    *sorted(TENSORFLOW_BY_DEFAULT),
-    *("resnet18", "resnet50", "efficientnet_b0", "convnext_tiny"),
-)
-"""The networks that are compared with weights of another network, to name theirs."""
 
 log = logging.getLogger("trainer")
 
@@ -73,10 +66,7 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
 
 def scratch_backbone() -> tuple[Backbone, nn.Module]:
     """Our own network, with random weights."""
-    name = landmark_cnn.LANDMARK_CNN
-    template = landmark_cnn.build(name, "torchvision")
-    backbone = Backbone(name, "torchvision", "none", landmark_cnn.FEATURES, template.normalisation)
-    return backbone, template.network
+    return Backbone(LANDMARK_CNN, "torchvision", "none", FEATURES, NORMALISATION), LandmarkCNN()
 
 
 def build_network(backbone: Backbone) -> nn.Module:
@@ -85,9 +75,12 @@ def build_network(backbone: Backbone) -> nn.Module:
     Raises:
         BackboneUnknown, TimmMissing: this installation cannot build it.
     """
-    source, name = _source_of(backbone.architecture)
-    network = source.build(name, backbone.convention).network.eval()
-    return fuse_in_place(network) if backbone.folded else network
+    if backbone.architecture == LANDMARK_CNN:
+        network: nn.Module = LandmarkCNN()
+    else:
+        source, name = _source_of(backbone.architecture)
+        network = source.build(name, backbone.convention).network
+    return fuse_in_place(network.eval()) if backbone.folded else network.eval()
 
 
 def require_backbone(architecture: str) -> None:
@@ -101,8 +94,6 @@ def require_backbone(architecture: str) -> None:
 
 def _source_of(architecture: str) -> tuple[NetworkSource, str]:
     """The source of the network, and its name there."""
-    if architecture == landmark_cnn.LANDMARK_CNN:
-        return landmark_cnn, architecture
     prefix = TIMM if architecture.startswith(TIMM) else ""
     source = _timm(architecture) if prefix else torchvision_networks
     name = architecture.removeprefix(prefix)
@@ -144,12 +135,10 @@ def read_weights(path: Path, architecture: str) -> WeightsFile:
         reason = getattr(error, "strerror", None) or f"it is not a weights file ({_first_line(error)})"
         raise WeightsUnsuitable(path=path, backbone=architecture, reason=reason) from error
     if convention is not None and convention not in CONVENTIONS:
-        reason = (
-            f"its metadata has {CONVENTION}: {convention}, but only {' and '.join(CONVENTIONS)} are supported"
-        )
+        reason = f"its metadata has {CONVENTION}: {convention}, but only {' and '.join(get_args(Convention))} are supported"
         raise WeightsUnsuitable(path=path, backbone=architecture, reason=reason)
     full = {name: values.float() for name, values in state.items()}
-    return WeightsFile(full, CONVENTIONS.get(convention or ""), f"blake3:{digest}")
+    return WeightsFile(full, CONVENTIONS.get(convention), f"blake3:{digest}")
 
 
 def _read_safetensors(path: Path) -> tuple[State, str | None]:
@@ -182,32 +171,12 @@ def _load_state(template: FeatureNetwork, state: State, architecture: str, path:
     try:
         result = template.network.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
-        reason = f"its tensors have other shapes{_network_hint(state)}"
+        reason = "its tensors have other shapes"
         raise WeightsUnsuitable(path=origin, backbone=architecture, reason=reason) from error
     missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
     if missing or result.unexpected_keys:
-        counts = f"{len(missing)} tensors are missing and {len(result.unexpected_keys)} are unexpected"
-        reason = counts + _network_hint(state)
+        reason = f"{len(missing)} tensors are missing and {len(result.unexpected_keys)} are unexpected"
         raise WeightsUnsuitable(path=origin, backbone=architecture, reason=reason)
-
-
-def _network_hint(state: State) -> str:
-    """Which likely network has these tensors, by name and shape; empty if none has."""
-    for architecture in LIKELY_NETWORKS:
-        try:
-            source, name = _source_of(architecture)
-        except TimmMissing:
-            continue
-        with torch.device("meta"):  # without values, which take time
-            template = source.build(name, "torchvision")
-        shapes = {key: values.shape for key, values in template.network.state_dict().items()}
-        if all(
-            key in state and state[key].shape == shape
-            for key, shape in shapes.items()
-            if not key.endswith("num_batches_tracked")
-        ):
-            return f"; they are those of {architecture}"
-    return ""
 
 
 @torch.inference_mode()

@@ -122,24 +122,23 @@ def export(
     The file is written only if it predicts the same landmarks as the training model on all validation photos.
     """
     log.info("loading the run %s", run)
-    from trainer.export.artifact import export_run
+    from trainer.export.artifact import FULL, export_run
 
     result = export_run(run, out, name=name)
-    document = {
+    document: dict[str, object] = {
         "path": str(result.path.absolute()),
         "name": result.manifest.name,
         "digest": result.digest,
         "size_bytes": result.size_bytes,
         "labels": len(result.manifest.labels),
-        "photos_compared": result.photos_compared,
+        "photos_compared": result.agreement[FULL].photos,
     }
     agreements = result.agreement.items()
     if as_json:
-        figures = {name: asdict(agreement) if agreement else None for name, agreement in agreements}
-        print_results(document | {"agreement": figures}, as_json=True)
-        return
-    lines = {f"agreement_{name}": str(agreement or "not measured here") for name, agreement in agreements}
-    print_results(document | lines, as_json=False)
+        document["agreement"] = {name: asdict(agreement) for name, agreement in agreements}
+    else:
+        document |= {f"agreement_{name}": str(agreement) for name, agreement in agreements}
+    print_results(document, as_json=as_json)
 
 
 @app.command()
@@ -249,7 +248,7 @@ def compare(
     out: Annotated[
         Path,
         typer.Option(
-            help="The folder for comparison.md and .json, and one run per backbone. Repeating the command reuses finished runs."
+            help="The folder for comparison.json, and one run per backbone. Repeating the command reuses finished runs."
         ),
     ],
     unknown: Annotated[
@@ -270,15 +269,13 @@ def compare(
     names = _backbone_names(backbones)
     files = _weights_files(weights or [], names)
     from trainer.recipes.comparison import ComparisonOptions, compare_backbones
-    from trainer.recipes.comparison_report import comparison_document, text_table, write_comparison
 
     comparison = compare_backbones(ComparisonOptions(data, unknown, out, names, files, size, device))
-    write_comparison(comparison)
     if as_json:
-        print_results(comparison_document(comparison), as_json=True)
+        print_results(comparison.document, as_json=True)
     else:
-        typer.echo(text_table(comparison))
-    if any(row.reason for row in comparison.rows):
+        typer.echo("\n".join(comparison.lines()))
+    if comparison.failures:
         raise typer.Exit(SOME_FAILED)
 
 

@@ -45,7 +45,7 @@ Others = Annotated[
 Cache = Annotated[
     Path | None,
     typer.Option(
-        help="The folder for decoded photos. Runs may share it, and you may delete it. Defaults to the run folder."
+        help="The folder for decoded photos. Runs may share it; delete it only when none is running. Defaults to the run folder."
     ),
 ]
 Weights = Annotated[
@@ -122,10 +122,6 @@ def transfer(
 
     Example: trainer train transfer --data landmarks --unknown ordinary --out runs/landmarks
     """
-    from trainer.errors import WeightsUnsuitable
-
-    if weights and not weights.is_file():
-        raise WeightsUnsuitable(path=weights, backbone=backbone, reason="there is no such file")
     from trainer.recipes.options import TransferOptions
     from trainer.recipes.transfer import train_transfer
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from tagger.errors import PathNotFound
 from tagger.model.artifact import Manifest, file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
-from tagger.model.model import Model, load_model
+from tagger.model.model import load_model
 from trainer.data.folders import (
     LabelledPhoto,
     find_labelled_photos,
@@ -19,7 +19,7 @@ from trainer.data.folders import (
     sources_of,
 )
 from trainer.errors import EvaluationImpossible
-from trainer.evaluation.metrics import Estimate, Tradeoff, average_precisions, bootstrap, compute_tradeoff
+from trainer.evaluation.metrics import Estimate, average_precisions, bootstrap
 from trainer.evaluation.recognition import (
     Mistake,
     Recognition,
@@ -52,11 +52,10 @@ class Evaluation:
     recognition: Recognition
     by_source: dict[str, SourceResult]  # empty if the folder does not list the photos' sources
     gap: Estimate
-    tradeoff: Tradeoff
     rejection: Rejection | None
     mistakes: tuple[Mistake, ...]
     false_tags: tuple[Mistake, ...]
-    alterations: tuple[AlterationResult, ...] | None
+    alterations: dict[str, AlterationResult] | None
 
 
 def evaluate(
@@ -72,14 +71,18 @@ def evaluate(
     manifest, digest = read_manifest(artifact), file_digest(artifact)
     photos, skipped = _photos_of(data, manifest)
     distractor_paths = [photo.path for photo in find_ordinary_photos(distractors)] if distractors else []
-    reference = _reference(device)
+    chosen = choose_device(device, None)
+    reference = Device(chosen.kind, "float32", chosen.batch_size)
     model = load_model(artifact, digest, manifest, reference)
-    landmarks = _score_landmarks(photos, model, data)
+    landmarks = score_photos([photo.path for photo in photos], model, "scoring test photos")
+    if not landmarks.paths:
+        raise EvaluationImpossible(path=data, reason="none of its photos can be read")
     targets = _targets(landmarks, photos, manifest)
     others = score_photos(distractor_paths, model, "scoring distractors")
 
     log.info("measuring the scores")
-    threshold = manifest.threshold
+    names, threshold = [label.name for label in manifest.labels], manifest.threshold
+    none_of_them = torch.full((len(others.paths),), len(names))
     recognition = measure_recognition(manifest.labels, landmarks.scores, targets, threshold)
     top, correct, other_top = recognition.scores, recognition.correct, others.scores.amax(dim=1)
     return Evaluation(
@@ -92,25 +95,13 @@ def evaluate(
         recognition=recognition,
         by_source=measure_sources(recognition, sources_of(landmarks.paths, data), threshold),
         gap=bootstrap(average_precisions, (top, correct), (other_top,)),
-        tradeoff=compute_tradeoff(top, correct, other_top),
         rejection=measure_rejection(top, other_top, _folders(others, distractors), threshold),
-        mistakes=confident_mistakes(_names(manifest), landmarks.paths, landmarks.scores, targets),
-        false_tags=_false_tags(others, manifest),
+        mistakes=confident_mistakes(names, landmarks.paths, landmarks.scores, targets),
+        false_tags=confident_mistakes(
+            names, others.paths, others.scores, none_of_them, least_score=threshold
+        ),
         alterations=measure_alterations(model, landmarks.paths, targets, correct) if altered else None,
     )
-
-
-def _score_landmarks(photos: list[LabelledPhoto], model: Model, data: Path) -> PhotoScores:
-    scores = score_photos([photo.path for photo in photos], model, "scoring test photos")
-    if not scores.paths:
-        raise EvaluationImpossible(path=data, reason="none of its photos can be read")
-    return scores
-
-
-def _reference(device: str) -> Device:
-    """The chosen device in full precision."""
-    chosen = choose_device(device, None)
-    return Device(chosen.kind, "float32", chosen.batch_size)
 
 
 def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dict[str, int]]:
@@ -133,19 +124,6 @@ def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dic
             path=data, reason=f"no label folder matches a label of the model (folders: {names})"
         )
     return photos, skipped
-
-
-def _names(manifest: Manifest) -> list[str]:
-    return [label.name for label in manifest.labels]
-
-
-def _false_tags(distractors: PhotoScores, manifest: Manifest) -> tuple[Mistake, ...]:
-    """The most confident accepted labels of photos that show no landmark."""
-    names = _names(manifest)
-    none_of_them = torch.full((len(distractors.paths),), len(names))
-    return confident_mistakes(
-        names, distractors.paths, distractors.scores, none_of_them, least_score=manifest.threshold
-    )
 
 
 def _targets(scores: PhotoScores, photos: list[LabelledPhoto], manifest: Manifest) -> Tensor:

@@ -89,10 +89,8 @@ RELIABILITY_BINS = 15
 class ReliabilityBin:
     """Photos with a top score in one part of 0…1: their mean score and the share that is right."""
 
-    count: int
     confidence: float
-    accuracy: float
-    interval: Interval  # of the accuracy
+    right: Estimate
 
 
 def top_k_accuracy(scores: Tensor, targets: Tensor, k: int) -> float:
@@ -130,26 +128,21 @@ def confusion_counts(predicted: Tensor, targets: Tensor, labels: int) -> Tensor:
     return torch.bincount(targets * labels + predicted, minlength=labels * labels).reshape(labels, labels)
 
 
-def reliability(
-    confidence: Tensor, correct: Tensor, bins: int = RELIABILITY_BINS
-) -> tuple[ReliabilityBin, ...]:
-    """Group top scores and whether they are right, both (N,), into bins of equal width."""
-    numbers = _bin_numbers(confidence, bins)
-    return tuple(_bin(confidence[numbers == number], correct[numbers == number]) for number in range(bins))
-
-
-def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
-    """The mean difference between score and accuracy over the bins, weighted by photos."""
-    total = sum(entry.count for entry in bins)
-    return (
-        sum(entry.count * abs(entry.confidence - entry.accuracy) for entry in bins) / total if total else 0.0
+def reliability(confidence: Tensor, correct: Tensor) -> tuple[ReliabilityBin, ...]:
+    """Group top scores and whether they are right, both (N,), into bins of equal width; without empty ones."""
+    numbers = _bin_numbers(confidence)
+    groups = [numbers == number for number in torch.unique(numbers)]
+    return tuple(
+        ReliabilityBin(confidence[group].double().mean().item(), estimate_share(correct[group]))
+        for group in groups
     )
 
 
-def calibration_errors(confidence: Tensor, correct: Tensor, bins: int = RELIABILITY_BINS) -> Tensor:
+def calibration_errors(confidence: Tensor, correct: Tensor) -> Tensor:
     """The expected calibration error with bins of equal width, of rows (R, N), float64 (R,)."""
     distance = confidence.double() - correct.double()
-    return _sums(distance, _bin_numbers(confidence, bins), bins).abs().sum(dim=1) / confidence.shape[1]
+    sums = _sums(distance, _bin_numbers(confidence), RELIABILITY_BINS)
+    return sums.abs().sum(dim=1) / confidence.shape[1]
 
 
 def aurocs(positives: Tensor, negatives: Tensor) -> Tensor:
@@ -189,88 +182,10 @@ def average_precisions(confidence: Tensor, correct: Tensor, distractors: Tensor)
     return (precision * ranked).sum(dim=1) / confidence.shape[1]
 
 
-def _bin_numbers(confidence: Tensor, bins: int) -> Tensor:
-    return (confidence * bins).long().clamp(0, bins - 1)
+def _bin_numbers(confidence: Tensor) -> Tensor:
+    return (confidence * RELIABILITY_BINS).long().clamp(0, RELIABILITY_BINS - 1)
 
 
 def _sums(values: Tensor, groups: Tensor, count: int) -> Tensor:
     """The sum of the values, float64 (R, N), in each group, float64 (R, count)."""
     return values.new_zeros(len(values), count).scatter_add_(1, groups, values)
-
-
-def _bin(confidence: Tensor, correct: Tensor) -> ReliabilityBin:
-    count = len(confidence)
-    if not count:
-        return ReliabilityBin(0, 0.0, 0.0, wilson_interval(0.0, 0))
-    accuracy = correct.double().mean().item()
-    return ReliabilityBin(
-        count, confidence.double().mean().item(), accuracy, wilson_interval(accuracy, count)
-    )
-
-
-SHOWN_PRECISIONS = (0.90, 0.95, 0.98, 0.99)
-"""The precisions in reports."""
-
-
-@dataclass(frozen=True)
-class Tradeoff:
-    """The effect of every threshold, in descending order; all tensors are float64 (T,).
-
-    In `precision`, distractors are weighted as half of all photos, if there are any. For display only: a model's threshold is chosen
-    on validation photos (see calibration), not on those of its evaluation.
-    """
-
-    thresholds: Tensor
-    precision: Tensor  # the share of accepted labels that are right
-    tagged_rightly: Tensor  # the share of landmark photos with the right tag
-    false_tags: Tensor  # the share of distractors with a tag
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """One threshold and its effect."""
-
-    threshold: float
-    precision: float
-    tagged_rightly: float
-    false_tags: float
-
-
-def compute_tradeoff(confidence: Tensor, correct: Tensor, distractors: Tensor) -> Tradeoff:
-    """Compute the effect of each score as a threshold.
-
-    Args:
-        confidence: float (N,), the top score of each landmark photo
-        correct: bool (N,), whether its label is right
-        distractors: float (M,), the top score of each distractor
-    """
-    thresholds = torch.unique(torch.cat([confidence, distractors])).flip(0)
-    right = _at_least(confidence[correct], thresholds)
-    wrong = _at_least(confidence[~correct], thresholds)
-    false = _at_least(distractors, thresholds)
-    scale = len(confidence) / len(distractors) if len(distractors) else 0.0
-    return Tradeoff(
-        thresholds=thresholds.double(),
-        precision=right / (right + wrong + scale * false),
-        tagged_rightly=right / len(confidence),
-        false_tags=false / max(len(distractors), 1),
-    )
-
-
-def lowest_threshold(precision: float, tradeoff: Tradeoff) -> OperatingPoint | None:
-    """The lowest threshold with at least this precision on these photos; None if there is none."""
-    sufficient = (tradeoff.precision >= precision).nonzero()
-    if not len(sufficient):
-        return None
-    at = int(sufficient[-1])
-    return OperatingPoint(
-        threshold=tradeoff.thresholds[at].item(),
-        precision=tradeoff.precision[at].item(),
-        tagged_rightly=tradeoff.tagged_rightly[at].item(),
-        false_tags=tradeoff.false_tags[at].item(),
-    )
-
-
-def _at_least(scores: Tensor, thresholds: Tensor) -> Tensor:
-    """The number of scores at or above each threshold, float64 (T,)."""
-    return (len(scores) - torch.searchsorted(scores.sort().values, thresholds)).double()

@@ -12,7 +12,6 @@ from torch import Tensor
 from tagger.model.artifact import Label
 from trainer.evaluation.metrics import (
     Estimate,
-    ReliabilityBin,
     aurocs,
     bootstrap,
     calibration_errors,
@@ -21,7 +20,6 @@ from trainer.evaluation.metrics import (
     false_positive_rates_at,
     in_top_k,
     macro_accuracies,
-    reliability,
     widen,
     wilson_interval,
 )
@@ -41,7 +39,6 @@ class LabelResult:
     right: int
     accepted_right: int
     top1: Estimate
-    tagged_rightly: Estimate
     taken_for: str | None
     taken_for_photos: int
 
@@ -58,8 +55,6 @@ class Recognition:
     accepted: Estimate  # share with an accepted label
     accepted_right: Estimate  # share with the right label accepted
     precision_at_threshold: Estimate  # share of the accepted labels that are right
-    bins: tuple[ReliabilityBin, ...]
-    confusion: Tensor  # int64 (L, L), right label by predicted
     per_label: tuple[LabelResult, ...]
     scores: Tensor  # float32 (N,), the highest score of each photo
     predicted: Tensor  # int64 (N,), its label
@@ -97,7 +92,6 @@ class Rejection:
 
     overall: DistractorResult
     by_folder: dict[str, DistractorResult]
-    scores: Tensor  # float32 (M,), the highest score of each
 
 
 @dataclass(frozen=True)
@@ -125,8 +119,6 @@ def measure_recognition(
         accepted=estimate_share(accepted),
         accepted_right=estimate_share(accepted & correct),
         precision_at_threshold=estimate_share(correct[accepted]),
-        bins=reliability(top, correct),
-        confusion=confusion_counts(predicted, targets, len(labels)),
         per_label=_per_label(labels, predicted, targets, accepted),
         scores=top,
         predicted=predicted,
@@ -151,7 +143,6 @@ def _per_label(
                 right=int(right.sum()),
                 accepted_right=int((right & tagged).sum()),
                 top1=estimate_share(right),
-                tagged_rightly=estimate_share(right & tagged),
                 taken_for=labels[int(mistakes[position].argmax())].name if most else None,
                 taken_for_photos=most,
             )
@@ -193,7 +184,7 @@ def measure_rejection(
     for name in sorted(set(folders)):
         is_inside = torch.tensor([folder == name for folder in folders])
         by_folder[name] = _measure_distractors(landmark_scores, scores[is_inside], threshold)
-    return Rejection(_measure_distractors(landmark_scores, scores, threshold), by_folder, scores)
+    return Rejection(_measure_distractors(landmark_scores, scores, threshold), by_folder)
 
 
 def _measure_distractors(landmark_scores: Tensor, scores: Tensor, threshold: float) -> DistractorResult:

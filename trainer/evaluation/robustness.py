@@ -48,8 +48,7 @@ class Alteration:
 class AlterationResult:
     """The top-1 on the same photos after an alteration, and the share of photos with a wrong accepted label."""
 
-    name: str
-    description: str
+    what: str
     photos: int
     top1: Estimate
     difference: Estimate  # to the unaltered photos, as a share
@@ -58,8 +57,8 @@ class AlterationResult:
 
 def measure_alterations(
     model: Model, paths: Sequence[Path], targets: Tensor, correct: Tensor
-) -> tuple[AlterationResult, ...]:
-    """Score the photos after each alteration.
+) -> dict[str, AlterationResult]:
+    """Score the photos after each alteration; returns the results by its name.
 
     Args:
         model: the model that scored the unaltered photos
@@ -67,7 +66,7 @@ def measure_alterations(
         targets: int64 (N,), the right labels
         correct: bool (N,), whether the first prediction on the unaltered photo is right
     """
-    return tuple(_measure(alteration, model, paths, targets, correct) for alteration in ALTERATIONS)
+    return {each.name: _measure(each, model, paths, targets, correct) for each in ALTERATIONS}
 
 
 def _measure(
@@ -78,17 +77,12 @@ def _measure(
     top, predicted = results.scores.max(dim=1)
     right = predicted == targets[rows]
     return AlterationResult(
-        name=alteration.name,
-        description=alteration.description,
+        what=alteration.description,
         photos=len(rows),
         top1=estimate_share(right),
-        difference=bootstrap(_mean, (right.double() - correct[rows].double(),)),
+        difference=bootstrap(lambda rows: rows.mean(dim=1), (right.double() - correct[rows].double(),)),
         wrong_tags=estimate_share(~right & (top >= model.manifest.threshold)),
     )
-
-
-def _mean(values: Tensor) -> Tensor:
-    return values.mean(dim=1)
 
 
 def _scale(image: Image.Image, factor: float) -> Image.Image:

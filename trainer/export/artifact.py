@@ -77,18 +77,13 @@ class ExportAgreement:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """A written artifact, and its agreement by device and precision; None: this machine cannot measure it."""
+    """A written artifact, and its agreement by device and precision, as far as this machine can measure it."""
 
     path: Path
     digest: str
     size_bytes: int
     manifest: Manifest
-    agreement: dict[str, ExportAgreement | None]
-
-    @property
-    def photos_compared(self) -> int:
-        full = self.agreement[FULL]
-        return full.photos if full else 0
+    agreement: dict[str, ExportAgreement]
 
 
 def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
@@ -106,7 +101,7 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
         with writing_to(out):
             write_program(_to_half(run.classifier), manifest, unchecked, run.background)
         agreement = _compare(folder, run, unchecked, manifest)
-        _require_agreement(agreement, run, out)
+        _require_agreement(agreement[FULL], run, out)
         with writing_to(out):
             unchecked.replace(out)
     finally:
@@ -198,7 +193,7 @@ def without_deprecations() -> Iterator[None]:
 
 def _compare(
     folder: Path, run: FinishedRun, exported: Path, manifest: Manifest
-) -> dict[str, ExportAgreement | None]:
+) -> dict[str, ExportAgreement]:
     """Compare both models on every validation photo, the exported one in every precision the tagger may use here."""
     programs = {FULL: read_program(exported), **_tagger_programs(exported, manifest)}
     agreement = {name: ExportAgreement() for name in programs}
@@ -214,7 +209,7 @@ def _compare(
     if agreement[FULL].photos == 0:
         reason = "none of its validation photos can be read, so the export cannot be checked"
         raise RunUnusable(path=folder, reason=reason)
-    return {**agreement, **({} if "cuda" in available_kinds() else {"cuda_bfloat16": None})}
+    return agreement
 
 
 def _every(name: str, photos: int) -> int:
@@ -258,9 +253,8 @@ def _program_of(model: Model) -> Program:
     return program
 
 
-def _require_agreement(agreement: dict[str, ExportAgreement | None], run: FinishedRun, out: Path) -> None:
-    full = agreement[FULL]
-    if full is not None and full.same_top1 < full.photos:
+def _require_agreement(full: ExportAgreement, run: FinishedRun, out: Path) -> None:
+    if full.same_top1 < full.photos:
         versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
         different = full.photos - full.same_top1
         raise ExportDisagrees(count=different, total=full.photos, path=out, versions=versions)

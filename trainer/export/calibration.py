@@ -8,20 +8,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tagger.model.artifact import BackgroundStatistics, InputRule, Range
+from tagger.model.artifact import BackgroundStatistics, InputRule
 from tagger.model.devices import Device
 from trainer.backbones.backbone import Backbone, fuse_batch_norms, round_to_half
 from trainer.data.preparation import TrainingData
 from trainer.errors import writing_to
 from trainer.evaluation.metrics import (
     aurocs,
-    expected_calibration_error,
+    calibration_errors,
     false_positive_rates_at,
-    reliability,
     top_k_accuracy,
 )
 from trainer.export.ranges import SAMPLE, convolution_ranges
-from trainer.export.run import CURVES, FinishedRun, RunRecord, SpaceSize, program_versions, save_run
+from trainer.export.run import CURVES, FinishedRun, RunRecord, program_versions, save_run
 from trainer.learning.classifier import Classifier, Encoder, embedding_of
 from trainer.learning.head import FEATURE_BATCH_SIZE, features_from_cache, features_from_files
 from trainer.learning.loop import Epoch
@@ -59,20 +58,14 @@ class Threshold:
 
 
 def complete_run(
-    data: TrainingData,
-    model: TrainedClassifier,
-    rule: InputRule,
-    device: Device,
-    out: Path,
-    *,
-    precision: float,
+    data: TrainingData, model: TrainedClassifier, size: int, device: Device, out: Path, *, precision: float
 ) -> FinishedRun:
     """Calibrate and measure the model, and write the run to `out`.
 
     Args:
         data: the photos
         model: the result of a recipe
-        rule: how photos are resized for the model
+        size: side of the model's input, in pixels
         device: where to compute
         out: the run folder
         precision: the share of accepted labels that should be right, 0…1
@@ -82,32 +75,35 @@ def complete_run(
     """
     epoch = model.history[-1].number
     log.info("keeping the model of epoch %d, the last; calibration can change its first predictions", epoch)
-    backbone, encoder = _fuse(model, rule.size)
+    rule = InputRule(size=size, short_side=size, fit="stretch")
+    backbone, encoder = _fuse(model, size)
     head = model.head.eval().requires_grad_(requires_grad=False)
     round_to_half(encoder)
     round_to_half(head)
     paths = data.validation_paths()
     features = features_from_files(encoder, paths, rule.resize, device.kind)
-    targets = torch.from_numpy(data.targets[data.validation])
-    training_features = features_from_cache(
-        encoder, data.cached, data.training.tolist(), rule.size, device.kind
-    )[:, 0]
-    background = BackgroundStatistics.measured(embedding_of(training_features).numpy())
-    classifier = _calibrate(data, encoder, head, training_features, features)
-    ranges = convolution_ranges(encoder, _sample(data, rule.size))
+    training_features = features_from_cache(encoder, data.cached, data.training.tolist(), size, device.kind)
+    background = BackgroundStatistics.measured(embedding_of(training_features[:, 0]).numpy())
+    classifier, score_rule = _calibrate(data, encoder, head, training_features[:, 0], features)
     scores = classifier.scores_of(features)  # float32 (N, L)
+    targets = torch.from_numpy(data.targets[data.validation])
     is_other = torch.from_numpy(data.is_other[data.validation])
     from_new_source = torch.from_numpy(data.is_from_new_source[data.validation])
     threshold, metrics = measure(scores, targets, is_other, from_new_source, precision)
-    record = _record(
-        data,
-        replace(model, backbone=backbone),
-        rule,
-        classifier,
-        background.photos,
-        ranges,
-        threshold,
-        metrics,
+    record = RunRecord(
+        labels=data.labels,
+        input=rule,
+        backbone=backbone,
+        background_photos=background.photos,
+        score_rule=score_rule,
+        ranges=convolution_ranges(encoder, _sample(data, size)),
+        threshold=threshold.value,
+        threshold_reason=threshold.reason,
+        training={"recipe": model.recipe, "backbone": asdict(backbone)} | data.provenance() | model.settings,
+        metrics=metrics,
+        versions=program_versions(),
+        epochs=model.history,
+        validation_photos=data.validation_names(),
     )
     run = FinishedRun(record, classifier, background)
     with writing_to(out):
@@ -115,36 +111,6 @@ def complete_run(
         draw_curves(record.epochs, out / CURVES)
     write_validation_report(out, data.labels, scores, targets, paths)
     return run
-
-
-def _record(
-    data: TrainingData,
-    model: TrainedClassifier,
-    rule: InputRule,
-    classifier: Classifier,
-    background_photos: int,
-    ranges: tuple[Range, ...],
-    threshold: Threshold,
-    metrics: dict[str, float],
-) -> RunRecord:
-    training = {"recipe": model.recipe, "backbone": asdict(model.backbone)}
-    return RunRecord(
-        labels=data.labels,
-        input=rule,
-        backbone=model.backbone,
-        background_classes=model.head.out_features - len(data.labels),
-        background_photos=background_photos,
-        score_rule=_rule(classifier.scoring),
-        space=_size(classifier.scoring.neighbours),
-        ranges=ranges,
-        threshold=threshold.value,
-        threshold_reason=threshold.reason,
-        training=training | data.provenance() | model.settings,
-        metrics=metrics,
-        versions=program_versions(),
-        epochs=model.history,
-        validation_photos=data.validation_names(),
-    )
 
 
 def _sample(data: TrainingData, size: int) -> Iterator[Tensor]:
@@ -164,29 +130,17 @@ def _fuse(model: TrainedClassifier, size: int) -> tuple[Backbone, Encoder]:
     return backbone, Encoder(backbone, fused)
 
 
-def _rule(scoring: Scoring) -> ScoreRule:
-    return ScoreRule(scoring.temperature, scoring.width, scoring.reach, scoring.slope, scoring.midpoint)
-
-
-def _size(neighbours: Neighbours) -> SpaceSize:
-    return SpaceSize(
-        dimensions=neighbours.directions.shape[1],
-        landmarks=len(neighbours.landmarks),
-        others=len(neighbours.others),
-    )
-
-
 @torch.no_grad()
 def _calibrate(
     data: TrainingData, encoder: Encoder, head: nn.Linear, training_features: Tensor, features: Tensor
-) -> Classifier:
-    """Build the classifier and fit its score rule on the validation photos, whose `features` are float32 (N, F)."""
+) -> tuple[Classifier, ScoreRule]:
+    """Build the classifier, and fit its score rule on the validation photos, whose `features` are float32 (N, F)."""
     labels = len(data.labels)
     training_targets = torch.from_numpy(data.targets[data.training])
     neighbours = Neighbours(feature_space(embedding_of(training_features), training_targets, labels))
     targets = torch.from_numpy(data.targets[data.validation])
     rule = fit_score_rule(head(features), embedding_of(features), neighbours, targets, labels)
-    return Classifier(encoder, head, Scoring(neighbours, labels, rule)).eval()
+    return Classifier(encoder, head, Scoring(neighbours, labels, rule)).eval(), rule
 
 
 def measure(
@@ -217,7 +171,7 @@ def measure(
         "val_top1": top_k_accuracy(landmark_scores, labels, 1),
         "val_top3": top_k_accuracy(landmark_scores, labels, 3),
         "val_top5": top_k_accuracy(landmark_scores, labels, 5),
-        "val_ece": expected_calibration_error(reliability(top, correct)),
+        "val_ece": calibration_errors(top[None], correct[None]).item(),
         "val_precision_at_threshold": threshold.precision,
         "val_accepted_rightly": threshold.accepted,
     }

@@ -4,16 +4,15 @@
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from tagger.model.artifact import BackgroundStatistics, InputRule, Label, Range
 from trainer.backbones.backbone import Backbone
@@ -32,29 +31,17 @@ CURVES = Path("curves.png")
 LOG = Path("train.log")
 
 
-class SpaceSize(BaseModel):
-    """The shapes of a `FeatureSpace`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    dimensions: int
-    landmarks: int
-    others: int
-
-
 class RunRecord(BaseModel):
     """The description of a run. `validation_photos` are paths on this machine, which are never exported."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[5] = 5
+    format: Literal[6] = 6
     labels: tuple[Label, ...]
     input: InputRule
     backbone: Backbone
-    background_classes: int
     background_photos: int
     score_rule: ScoreRule
-    space: SpaceSize
     ranges: tuple[Range, ...]
     threshold: float
     threshold_reason: str
@@ -106,14 +93,13 @@ def load_run(folder: Path) -> FinishedRun:
     """
     try:
         record = RunRecord.model_validate_json((folder / RECORD).read_bytes())
-        classifier = build_classifier(record)
-        classifier.load_state_dict(load_file(folder / WEIGHTS))
+        classifier = _build_classifier(record, load_file(folder / WEIGHTS))
         background = BackgroundStatistics.from_bytes(
             (folder / BACKGROUND).read_bytes(), record.background_photos, record.backbone.features
         )
     except FileNotFoundError as error:
         raise RunUnusable(path=folder, reason="it has no finished run") from error
-    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
         raise RunUnusable(
             path=folder, reason=f"its checkpoint is damaged ({str(error).splitlines()[0]})"
         ) from error
@@ -138,19 +124,16 @@ def assess_run(record: RunRecord) -> Assessment:
     )
 
 
-def build_classifier(record: RunRecord) -> Classifier:
-    """Build the model that `record` describes, without its weights."""
+def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> Classifier:
+    """Build the model that `record` describes, with these weights."""
     encoder = Encoder(record.backbone, build_network(record.backbone))
-    labels, features, size = len(record.labels), record.backbone.features, record.space
-    space = FeatureSpace(
-        offset=torch.zeros(features),
-        directions=torch.zeros(features, size.dimensions),
-        landmarks=torch.zeros(size.landmarks, size.dimensions),
-        labels=torch.zeros(size.landmarks, dtype=torch.int64),
-        others=torch.zeros(size.others, size.dimensions),
-    )
-    head = nn.Linear(features, labels + record.background_classes)
-    return Classifier(encoder, head, Scoring(Neighbours(space), labels, record.score_rule)).eval()
+    names = (field.name for field in fields(FeatureSpace))
+    space = FeatureSpace(**{name: tensors[f"scoring.neighbours.{name}"] for name in names})
+    head = nn.Linear(record.backbone.features, len(tensors["head.bias"]))
+    scoring = Scoring(Neighbours(space), len(record.labels), record.score_rule)
+    classifier = Classifier(encoder, head, scoring).eval()
+    classifier.load_state_dict(tensors)
+    return classifier
 
 
 def program_versions() -> dict[str, str]:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.backbones.backbone import Backbone
+from trainer.evaluation.metrics import top_k_accuracy
+from trainer.learning.loop import Validation
 from trainer.learning.scoring import Scoring
 
 LEAST_CONTRAST = 5.0
@@ -123,3 +125,10 @@ def validation_loss(logits: Tensor, targets: Tensor, labels: int) -> Tensor:
     outcomes = torch.cat([logits[:, :labels], background], dim=1) if logits.shape[1] > labels else logits
     has_outcome = targets < outcomes.shape[1]
     return functional.cross_entropy(outcomes[has_outcome], targets[has_outcome])
+
+
+def measure_logits(logits: Tensor, targets: Tensor, labels: int) -> Validation:
+    """The loss and top-1 of validation photos; see `validation_loss`."""
+    landmarks = targets < labels
+    top1 = top_k_accuracy(logits[landmarks, :labels], targets[landmarks], 1)
+    return Validation(validation_loss(logits, targets, labels).item(), top1)

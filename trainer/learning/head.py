@@ -16,9 +16,8 @@ from torch.nn import functional
 from tagger.photos.decoding import Resize
 from trainer.data.pixels import CachedPhotos, decode_batches
 from trainer.errors import ValidationPhotosMissing
-from trainer.evaluation.metrics import top_k_accuracy
-from trainer.learning.classifier import Encoder, validation_loss
-from trainer.learning.loop import Epoch, Validation
+from trainer.learning.classifier import Encoder, measure_logits
+from trainer.learning.loop import Epoch
 from trainer.progress import photo_progress
 
 BATCH_SIZE = 256
@@ -72,7 +71,9 @@ def fit_head(
     history = []
     losses = _fit(head, (inputs - mean) / deviation, targets, weights, epochs, seed)
     for number, loss in enumerate(losses, start=1):
-        history.append(Epoch(number, loss, _validate(head, plain, validation.targets, labels)))
+        with torch.no_grad():
+            measured = measure_logits(head(plain), validation.targets, labels)
+        history.append(Epoch(number, loss, measured))
     with torch.no_grad():
         head.weight.div_(deviation)
         head.bias.sub_(head.weight @ mean)
@@ -100,14 +101,6 @@ def _fit(
             cosine.step()
             total += loss.item() * len(rows)
         yield total / len(inputs)
-
-
-@torch.no_grad()
-def _validate(head: nn.Linear, features: Tensor, targets: Tensor, labels: int) -> Validation:
-    logits = head(features)
-    landmarks = targets < labels
-    loss = validation_loss(logits, targets, labels).item()
-    return Validation(loss, top_k_accuracy(logits[landmarks, :labels], targets[landmarks], 1))
 
 
 def features_from_files(encoder: Encoder, paths: Sequence[Path], resize: Resize, device: str) -> Tensor:

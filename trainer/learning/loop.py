@@ -1,13 +1,13 @@
 """The training loop: fit a network to batches, with a moving average of its weights and figures for every epoch.
 
-Knows nothing of photos on disk, labels or recipes; its callers provide the network, the optimiser, the batches and the validation.
+Knows nothing of photos on disk, labels or recipes; its callers provide the network, the optimiser, the photos and the validation.
 Random numbers depend on the seed and the epoch alone, so a resumed run gives the same result as an uninterrupted one.
 """
 
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -20,20 +20,22 @@ from torch.nn import functional
 from tagger.model.backends.protocol import is_out_of_memory
 from tagger.model.devices import Device
 from trainer.errors import DeviceMemoryExhausted, TrainingDiverged
-from trainer.learning.batches import Batch, MixOptions, mix
+from trainer.learning.batches import Augmentation, MixOptions, TrainingSet, mix
 
 CHECK_EVERY = 10
 """Steps between two checks of the loss. Each check waits for the device."""
 
 
 @dataclass(frozen=True)
-class TrainingSchedule:
-    """Sizes, rates and regularisation. Learning rates rise for `warm_up` epochs, then fall to zero along a cosine.
+class TrainingPlan:
+    """How a recipe trains. Learning rates rise for `warm_up` epochs, then fall to zero along a cosine.
 
-    `sizes` has the side of the views for every epoch, in pixels. `average_decay` is the decay of the moving average of the weights
-    (EMA) per step. `clip` is the highest norm of the gradient.
+    `balance` is that of the labels. `sizes` has the side of the views for every epoch, in pixels. `average_decay` is the decay of the
+    moving average of the weights (EMA) per step. `clip` is the highest norm of the gradient.
     """
 
+    augmentation: Augmentation
+    balance: float
     sizes: tuple[int, ...]
     batch_size: int
     warm_up: float
@@ -106,95 +108,93 @@ class TrainingState(Generic[Network]):
         self.average = copy.deepcopy(self.network).requires_grad_(requires_grad=False).eval()
 
 
-@dataclass(frozen=True)
-class LoopCallbacks:
-    """The data and callbacks of `fit`.
-
-    batches: yields the batches of an epoch, given its number and the side of the views
-    steps: batches per epoch
-    classes: C, the outputs of the network
-    validate: called with the averaged network after each epoch
-    on_step: called with the number of images and the mean loss so far, for progress
-    on_epoch: called after each epoch, to save the state
-    """
-
-    batches: Callable[[int, int], Iterator[Batch]]
-    steps: int
-    classes: int
-    validate: Callable[[nn.Module], Validation]
-    on_step: Callable[[int, float], None]
-    on_epoch: Callable[[Epoch], None]
-
-
 def fit(
-    state: TrainingState[Network], callbacks: LoopCallbacks, schedule: TrainingSchedule, device: Device
+    state: TrainingState[Network],
+    photos: TrainingSet,
+    classes: int,
+    plan: TrainingPlan,
+    device: Device,
+    *,
+    validate: Callable[[nn.Module], Validation],
+    on_step: Callable[[int, float], None],
+    on_epoch: Callable[[Epoch], None],
 ) -> None:
-    """Train from the epoch after `state.history` to the end of the schedule.
+    """Train from the epoch after `state.history` to the end of the plan.
 
-    The network maps float images (B, 3, H, W) of 0…255 to logits (B, C).
+    Args:
+        state: its network maps float images (B, 3, H, W) of 0…255 to logits (B, C)
+        photos: those to train on
+        classes: C
+        plan: how to train
+        device: where to train
+        validate: called with the averaged network after each epoch
+        on_step: called with the number of images and the mean loss so far, for progress
+        on_epoch: called after each epoch, to save the state
 
     Raises:
         TrainingDiverged, DeviceMemoryExhausted: with what to change. The last epoch's checkpoint is intact.
     """
     state.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     state.average.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for number in range(len(state.history) + 1, schedule.epochs + 1):
+    for number in range(len(state.history) + 1, plan.epochs + 1):
         start = time.monotonic()
         try:
-            loss = _epoch(state, callbacks, schedule, device, number)
+            loss = _epoch(state, photos, classes, plan, device, number, on_step)
             seconds = time.monotonic() - start
-            validation = callbacks.validate(state.average)
+            validation = validate(state.average)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise DeviceMemoryExhausted(
-                device=device.kind, batch_size=schedule.batch_size, smaller=max(2, schedule.batch_size // 2)
+                device=device.kind, batch_size=plan.batch_size, smaller=max(2, plan.batch_size // 2)
             ) from error
         if not math.isfinite(validation.loss):
             # The gradients of the last step were not finite; the training loss does not show it.
-            raise TrainingDiverged(epoch=number, step=callbacks.steps)
-        images = callbacks.steps * schedule.batch_size
+            raise TrainingDiverged(epoch=number, step=photos.steps)
+        images = photos.steps * plan.batch_size
         rate = max(group["lr"] for group in state.optimiser.param_groups)
         epoch = Epoch(number, loss, validation, rate, seconds, images / seconds)
         state.history.append(epoch)
-        callbacks.on_epoch(epoch)
+        on_epoch(epoch)
 
 
 def _epoch(
     state: TrainingState[Network],
-    callbacks: LoopCallbacks,
-    schedule: TrainingSchedule,
+    photos: TrainingSet,
+    classes: int,
+    plan: TrainingPlan,
     device: Device,
     number: int,
+    on_step: Callable[[int, float], None],
 ) -> float:
-    torch.manual_seed(schedule.seed * 1_000_003 + number)  # for dropout
-    generator = np.random.default_rng((schedule.seed, number, 1))
+    torch.manual_seed(plan.seed * 1_000_003 + number)  # for dropout
+    generator = np.random.default_rng((plan.seed, number, 1))
     state.network.train()
     scaler = GradScaler(device.kind, enabled=device.dtype == torch.float16)
     total = torch.zeros((), device=device.kind)
-    for step, batch in enumerate(callbacks.batches(number, schedule.sizes[number - 1])):
-        done = number - 1 + step / callbacks.steps
-        _set_rates(state.optimiser, schedule.rate(done))
+    for step, batch in enumerate(photos.epoch(number, plan.sizes[number - 1])):
+        done = number - 1 + step / photos.steps
+        _set_rates(state.optimiser, plan.rate(done))
         images = batch.images.to(device.kind, non_blocking=True).float()
         targets = batch.targets.to(device.kind)
-        images, probabilities = mix(images, targets, callbacks.classes, schedule.mixing, generator)
+        images, probabilities = mix(images, targets, classes, plan.mixing, generator)
         images = images.contiguous(memory_format=torch.channels_last)
-        loss = _step(state, images, probabilities, schedule, device, scaler)
+        loss = _step(state, images, probabilities, plan, device, scaler)
         total += loss
-        _average(state, schedule.average_decay, (number - 1) * callbacks.steps + step)
-        if (step + 1) % CHECK_EVERY == 0 or step + 1 == callbacks.steps:
+        _average(state, plan.average_decay, (number - 1) * photos.steps + step)
+        if (step + 1) % CHECK_EVERY == 0 or step + 1 == photos.steps:
             mean = total.item() / (step + 1)
             if not math.isfinite(mean):
                 raise TrainingDiverged(epoch=number, step=step + 1)
-            callbacks.on_step(min(CHECK_EVERY, step % CHECK_EVERY + 1) * schedule.batch_size, mean)
-    return total.item() / callbacks.steps
+            on_step(min(CHECK_EVERY, step % CHECK_EVERY + 1) * plan.batch_size, mean)
+    return total.item() / photos.steps
 
 
 def _step(
     state: TrainingState[Network],
     images: Tensor,
     probabilities: Tensor,
-    schedule: TrainingSchedule,
+    plan: TrainingPlan,
     device: Device,
     scaler: GradScaler,
 ) -> Tensor:
@@ -205,7 +205,7 @@ def _step(
     state.optimiser.zero_grad()
     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     scaler.unscale_(state.optimiser)
-    nn.utils.clip_grad_norm_(state.network.parameters(), schedule.clip)
+    nn.utils.clip_grad_norm_(state.network.parameters(), plan.clip)
     scaler.step(state.optimiser)
     scaler.update()
     return loss.detach()

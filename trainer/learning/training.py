@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -21,18 +21,9 @@ from torch import Tensor, nn
 from tagger.model.devices import Device
 from trainer.data.preparation import TrainingData
 from trainer.errors import CheckpointUnusable, writing_to
-from trainer.evaluation.metrics import top_k_accuracy
-from trainer.learning.batches import Augmentation, TrainingSet
-from trainer.learning.classifier import TrainingNetwork, validation_loss
-from trainer.learning.loop import (
-    Epoch,
-    LoopCallbacks,
-    Network,
-    TrainingSchedule,
-    TrainingState,
-    Validation,
-    fit,
-)
+from trainer.learning.batches import TrainingSet
+from trainer.learning.classifier import TrainingNetwork, measure_logits
+from trainer.learning.loop import Epoch, Network, TrainingPlan, TrainingState, Validation, fit
 from trainer.progress import training_progress
 
 VALIDATION_BATCH = 32
@@ -44,15 +35,6 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _RETAINED_BYTES = 2**30
 
 log = logging.getLogger("trainer")
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How a recipe trains: augmentation, balance of labels, and schedule."""
-
-    augmentation: Augmentation
-    balance: float
-    schedule: TrainingSchedule
 
 
 def train_network(
@@ -75,52 +57,43 @@ def train_network(
         CheckpointUnusable, TrainingDiverged, DeviceMemoryExhausted, OutputUnwritable: with what to change.
     """
     keep_freed_memory()
-    schedule = plan.schedule
     photos = TrainingSet(
         data.cached,
         data.training,
         data.classes_of_photos[data.training],
         data.training_weights(plan.balance),
         plan.augmentation,
-        schedule.batch_size,
-        schedule.seed,
+        plan.batch_size,
+        plan.seed,
     )
     settings = settings | {"plan": asdict(plan), "photos": data.provenance()["digest"]}
     checkpoint = out / CHECKPOINT
     if resume and checkpoint.exists():
         resume_checkpoint(checkpoint, state, settings)
-        log.info("resuming after epoch %d of %d", len(state.history), schedule.epochs)
+        log.info("resuming after epoch %d of %d", len(state.history), plan.epochs)
 
     def finish_epoch(epoch: Epoch) -> None:
         save_checkpoint(checkpoint, state, settings)
         bar.end_epoch()
-        _log_epoch(epoch, schedule.epochs)
+        _log_epoch(epoch, plan.epochs)
         on_epoch(epoch)
 
-    with training_progress(len(state.history), schedule.epochs, photos.steps * schedule.batch_size) as bar:
-        callbacks = LoopCallbacks(
-            batches=photos.epoch,
-            steps=photos.steps,
-            classes=data.classes,
-            validate=lambda network: _validate(network, data, schedule.sizes[-1], device),
+    with training_progress(len(state.history), plan.epochs, photos.steps * plan.batch_size) as bar:
+        fit(
+            state,
+            photos,
+            data.classes,
+            plan,
+            device,
+            validate=lambda network: _validate(network, data, plan.sizes[-1], device),
             on_step=bar.advance,
             on_epoch=finish_epoch,
         )
-        fit(state, callbacks, schedule, device)
     state.average.cpu()
 
 
 def _validate(network: nn.Module, data: TrainingData, size: int, device: Device) -> Validation:
-    logits = _validation_logits(network, data, size, device)
-    targets = torch.from_numpy(data.targets[data.validation])
-    landmarks = targets < len(data.labels)
-    loss = validation_loss(logits, targets, len(data.labels)).item()
-    top1 = top_k_accuracy(logits[landmarks][:, : len(data.labels)], targets[landmarks], 1)
-    return Validation(loss, top1)
-
-
-def _validation_logits(network: nn.Module, data: TrainingData, size: int, device: Device) -> Tensor:
-    """The logits of the validation photos, scaled to `size` pixels: float32 (N, C), on the CPU."""
+    """Measure the network on the validation photos, scaled to `size` pixels."""
     positions = data.validation
     autocast = torch.autocast(device.kind, device.dtype, enabled=device.dtype != torch.float32)
     with torch.inference_mode(), autocast:
@@ -129,7 +102,8 @@ def _validation_logits(network: nn.Module, data: TrainingData, size: int, device
             for first in range(0, len(positions), VALIDATION_BATCH)
         ]
         batches = (data.cached.scaled(part.tolist(), size) for part in parts)
-        return torch.cat([network(images.to(device.kind)).float().cpu() for images in batches])
+        logits = torch.cat([network(images.to(device.kind)).float().cpu() for images in batches])
+    return measure_logits(logits, torch.from_numpy(data.targets[positions]), len(data.labels))
 
 
 def _log_epoch(epoch: Epoch, epochs: int) -> None:

@@ -7,20 +7,18 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 
 import torch
 from blake3 import blake3
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
-from tagger.model.model import Model, load_model
-from tagger.photos.decoding import Pixels
+from tagger.model.model import load_model
 from trainer.backbones.loading import require_backbone
 from trainer.data.folders import find_ordinary_photos, photo_paths, read_training_folder
 from trainer.data.pixels import decode_batches
@@ -28,23 +26,33 @@ from trainer.errors import (
     ComparisonEmpty,
     ExportDisagrees,
     ExportImpossible,
+    RunUnusable,
     SizeUnsuitable,
     WeightsUnavailable,
     WeightsUnsuitable,
     writing_to,
 )
-from trainer.evaluation.metrics import Interval, wilson_interval
+from trainer.evaluation.metrics import wilson_interval
 from trainer.export.artifact import export_run
-from trainer.export.run import FinishedRun, program_versions
+from trainer.export.run import FinishedRun, load_run, program_versions
 from trainer.progress import photo_progress
 from trainer.recipes.options import PIXELS, PRECISION, TransferOptions
 from trainer.recipes.transfer import HEAD_EPOCHS, train_transfer
 
-TRIAL = "trial.json"
+FINGERPRINT = "fingerprint.txt"
+"""The file of a run with a digest of everything that its results depend on."""
 MODEL = "model.pt"
+FIGURES = "comparison.json"
 BATCH_SIZE = 32
 SEED = 0
-BACKBONE_ERRORS = (ExportDisagrees, ExportImpossible, SizeUnsuitable, WeightsUnavailable, WeightsUnsuitable)
+BACKBONE_ERRORS = (
+    ExportDisagrees,
+    ExportImpossible,
+    RunUnusable,
+    SizeUnsuitable,
+    WeightsUnavailable,
+    WeightsUnsuitable,
+)
 """Errors of a single backbone. The comparison continues with the others."""
 TIMED_PHOTOS = 64
 ROUNDS = 5
@@ -73,12 +81,10 @@ class ComparisonOptions:
         return self.folder_of(backbone) / MODEL
 
 
-class Trial(BaseModel):
-    """Results of one backbone; `fingerprint` is a digest of everything they depend on."""
+@dataclass(frozen=True)
+class Trial:
+    """Results of one backbone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    fingerprint: str
     weights: str
     features: int
     parameters: int
@@ -88,57 +94,77 @@ class Trial(BaseModel):
     top3: float
     validation_photos: tuple[str, ...]
 
-    @property
-    def top1_interval(self) -> Interval:
-        return wilson_interval(self.top1, self.photos)
-
-    @property
-    def top3_interval(self) -> Interval:
-        return wilson_interval(self.top3, self.photos)
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Photos per second, as the median over rounds: for forward passes alone, and including reading and decoding."""
-
-    model: float
-    with_decoding: float
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """The recommended backbone, and a sentence with the reason."""
-
-    backbone: str
-    sentence: str
-
-
-@dataclass(frozen=True)
-class ComparisonRow:
-    """One backbone: its results and speed, or the reason why it was not compared."""
-
-    backbone: str
-    trial: Trial | None
-    speed: Speed | None
-    reason: str | None = None
-
 
 @dataclass(frozen=True)
 class Comparison:
-    """All requested backbones in their order, and the recommendation."""
+    """All requested backbones in their order, each with its results, or the reason why it was not compared; and the recommended one.
+
+    `speeds`: photos per second of those that were compared.
+    """
 
     options: ComparisonOptions
     device: Device
-    rows: tuple[ComparisonRow, ...]
-    recommendation: Recommendation
+    results: dict[str, Trial | str]
+    speeds: dict[str, float]
+    chosen: str
+    sentence: str
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Why backbones were not compared."""
+        return {name: result for name, result in self.results.items() if isinstance(result, str)}
+
+    @property
+    def document(self) -> dict[str, object]:
+        """The result of `trainer compare` as JSON."""
+        return {
+            "size": self.options.size,
+            "device": self.device.kind,
+            "precision": self.device.precision,
+            "chosen": self.chosen,
+            "sentence": self.sentence,
+            "backbones": [self._row(name, result) for name, result in self.results.items()],
+        }
+
+    def _row(self, name: str, result: Trial | str) -> dict[str, object]:
+        if isinstance(result, str):
+            return {"backbone": name, "reason": result}
+        figures = asdict(result)
+        del figures["validation_photos"]
+        return {
+            "backbone": name,
+            **figures,
+            **{f"{top}_interval": _interval(result, top) for top in ("top1", "top3")},
+            "photos_per_second": self.speeds[name],
+            "reason": None,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """A tab-separated table for the terminal, what failed, and the recommendation."""
+        yield "backbone\ttop-1\t95 % interval\ttop-3\tparameters, million\tfile, MB\tphotos/s"
+        for name, trial in self.results.items():
+            if isinstance(trial, Trial):
+                low, high = _interval(trial, "top1")
+                yield (
+                    f"{name}\t{trial.top1:.1%}\t{low:.1%} to {high:.1%}\t{trial.top3:.1%}"
+                    f"\t{trial.parameters / 1e6:.1f}\t{trial.size_bytes / 1e6:.1f}\t{self.speeds[name]:.0f}"
+                )
+        yield from (f"{name} was not compared: {reason}" for name, reason in self.failures.items())
+        yield self.sentence
+
+
+def _interval(trial: Trial, top: str) -> list[float]:
+    interval = wilson_interval(getattr(trial, top), trial.photos)
+    return [interval.low, interval.high]
 
 
 def compare_backbones(options: ComparisonOptions) -> Comparison:
-    """Train, export and measure every backbone. Results of an earlier call are reused, apart from the speed.
+    """Train, export and measure every backbone, and write comparison.json. Results of an earlier call are reused, apart from the speed.
 
     Raises:
         BackboneUnknown, TimmMissing: before any work, as are errors in the photo folders.
         ComparisonEmpty: every backbone failed.
+        OutputUnwritable: with the reason.
     """
     _check(options)
     results = {backbone: _try_trial(backbone, options) for backbone in options.backbones}
@@ -148,13 +174,11 @@ def compare_backbones(options: ComparisonOptions) -> Comparison:
     device = choose_device(options.device, None)
     photos = next(iter(trials.values())).validation_photos  # the same for all backbones
     speeds = measure_speeds({name: options.model_of(name) for name in trials}, photos, device)
-    rows = tuple(
-        ComparisonRow(name, result, speeds[name])
-        if isinstance(result, Trial)
-        else ComparisonRow(name, None, None, result)
-        for name, result in results.items()
-    )
-    return Comparison(options, device, rows, recommend(trials, speeds))
+    comparison = Comparison(options, device, results, speeds, *recommend(trials, speeds))
+    with writing_to(options.out):
+        text = json.dumps(comparison.document, indent=1, ensure_ascii=False)
+        (options.out / FIGURES).write_text(text + "\n", "utf-8")
+    return comparison
 
 
 def _check(options: ComparisonOptions) -> None:
@@ -185,19 +209,17 @@ def run_trial(backbone: str, options: ComparisonOptions) -> Trial:
     Raises:
         TaggerError: as the transfer recipe and the export raise them.
     """
-    folder = options.folder_of(backbone)
-    fingerprint = _fingerprint(backbone, options)
-    stored = _load_trial(folder / TRIAL)
-    if stored and stored.fingerprint == fingerprint and options.model_of(backbone).is_file():
+    folder, model = options.folder_of(backbone), options.model_of(backbone)
+    file, fingerprint = folder / FINGERPRINT, _fingerprint(backbone, options)
+    if model.is_file() and file.is_file() and file.read_text() == fingerprint:
         log.info("%s: reusing the results in %s", backbone, folder)
-        return stored
-    log.info("%s: training a linear layer on its features", backbone)
-    run = train_transfer(_transfer_options(backbone, options), on_epoch=lambda _epoch: None)
-    result = export_run(folder, options.model_of(backbone), name=backbone)
-    trial = _trial(run, fingerprint, result.size_bytes)
-    with writing_to(folder / TRIAL):
-        (folder / TRIAL).write_text(trial.model_dump_json(indent=1) + "\n")
-    return trial
+    else:
+        log.info("%s: training a linear layer on its features", backbone)
+        train_transfer(_transfer_options(backbone, options))
+        export_run(folder, model, name=backbone)
+        with writing_to(file):
+            file.write_text(fingerprint)
+    return _trial(load_run(folder), model.stat().st_size)
 
 
 def _transfer_options(backbone: str, options: ComparisonOptions) -> TransferOptions:
@@ -220,10 +242,9 @@ def _transfer_options(backbone: str, options: ComparisonOptions) -> TransferOpti
     )
 
 
-def _trial(run: FinishedRun, fingerprint: str, size_bytes: int) -> Trial:
+def _trial(run: FinishedRun, size_bytes: int) -> Trial:
     record = run.record
     return Trial(
-        fingerprint=fingerprint,
         weights=record.backbone.weights,
         features=record.backbone.features,
         parameters=sum(values.numel() for values in run.classifier.parameters()),
@@ -250,33 +271,28 @@ def _fingerprint(backbone: str, options: ComparisonOptions) -> str:
     return blake3(json.dumps(inputs).encode(errors="surrogateescape")).hexdigest()
 
 
-def _load_trial(path: Path) -> Trial | None:
-    try:
-        return Trial.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
+def measure_speeds(models: dict[str, Path], photos: Sequence[str], device: Device) -> dict[str, float]:
+    """The photos per second of every exported model, decoded ones, in the precision of `device`, as the tagger runs it.
 
-
-def measure_speeds(models: dict[str, Path], photos: Sequence[str], device: Device) -> dict[str, Speed]:
-    """Time every exported model on `photos`, in the precision of `device`, as the tagger runs it.
-
-    The models alternate, so that other load on the machine affects all of them alike. The first round is a warm-up.
+    The median over rounds in which the models alternate, so that other load on the machine affects all of them alike. The first round is
+    a warm-up.
     """
     paths = _sample([Path(photo) for photo in photos], max(TIMED_PHOTOS, device.batch_size))
     loaded = {
         name: load_model(path, file_digest(path), read_manifest(path), device)
         for name, path in models.items()
     }
-    forward: dict[str, list[float]] = {name: [] for name in loaded}
-    total: dict[str, list[float]] = {name: [] for name in loaded}
-    with photo_progress("timing", (ROUNDS + 1) * len(loaded) * len(paths)) as advance:
+    resize = next(iter(loaded.values())).manifest.input.resize  # the same for all backbones
+    images = [image for batch in decode_batches(paths, resize, device.batch_size) for image in batch.pixels]
+    seconds: dict[str, list[float]] = {name: [] for name in loaded}
+    with photo_progress("timing", (ROUNDS + 1) * len(loaded) * len(images)) as advance:
         for _ in range(ROUNDS + 1):
             for name, model in loaded.items():
-                images = _decode(model, paths)
-                forward[name].append(_rate(len(images), lambda: model.outputs(images)))  # noqa: B023 - called at once
-                total[name].append(_rate(len(images), lambda: _decode_and_score(model, paths)))  # noqa: B023
-                advance(len(paths))
-    return {name: Speed(median(forward[name][1:]), median(total[name][1:])) for name in loaded}
+                start = time.perf_counter()
+                model.outputs(images)
+                seconds[name].append(time.perf_counter() - start)
+                advance(len(images))
+    return {name: len(images) / median(rounds[1:]) for name, rounds in seconds.items()}
 
 
 def _sample(paths: list[Path], count: int) -> list[Path]:
@@ -285,40 +301,14 @@ def _sample(paths: list[Path], count: int) -> list[Path]:
     return list(islice(cycle(existing[:: max(1, len(existing) // count)]), count))
 
 
-def _rate(photos: int, work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return photos / (time.perf_counter() - start)
-
-
-def _decode(model: Model, paths: Sequence[Path]) -> list[Pixels]:
-    batches = decode_batches(paths, model.manifest.input.resize, model.batch_size)
-    return [image for batch in batches for image in batch.pixels]
-
-
-def _decode_and_score(model: Model, paths: Sequence[Path]) -> None:
-    for batch in decode_batches(paths, model.manifest.input.resize, model.batch_size):
-        model.outputs(batch.pixels)
-
-
-def recommend(trials: dict[str, Trial], speeds: dict[str, Speed]) -> Recommendation:
-    """Recommend the fastest model whose top-1 is within one standard error of the best."""
-    best = max(trials, key=lambda name: (trials[name].top1, speeds[name].model))
+def recommend(trials: dict[str, Trial], speeds: dict[str, float]) -> tuple[str, str]:
+    """Recommend the fastest model whose top-1 is within one standard error of the best, with a sentence that says why."""
+    best = max(trials, key=lambda name: (trials[name].top1, speeds[name]))
     top1, photos = trials[best].top1, trials[best].photos
     error = math.sqrt(top1 * (1 - top1) / photos)
     candidates = [name for name in trials if trials[name].top1 >= top1 - error]
-    fastest = max(candidates, key=lambda name: speeds[name].model)
-    margin = f"one standard error ({100 * error:.1f} points on {photos} validation photos)"
-    rate = f"{speeds[fastest].model:.0f} photos/s"
-    if len(trials) == 1:
-        reason = f"it is the only backbone that could be compared ({top1:.1%} right, {rate})"
-    elif fastest != best:
-        reason = (
-            f"its {trials[fastest].top1:.1%} is within {margin} of the best, {best} with {top1:.1%}, "
-            f"and it is the fastest of the {len(candidates)} within that margin, at {rate}"
-        )
-    elif len(candidates) == 1:
-        reason = f"it has the highest top-1 ({top1:.1%}) and no other is within {margin}, at {rate}"
-    else:
-        reason = f"it has the highest top-1 ({top1:.1%}) and is the fastest of the {len(candidates)} within {margin}, at {rate}"
-    return Recommendation(fastest, f"Use {fastest}: {reason}.")
+    fastest = max(candidates, key=lambda name: speeds[name])
+    return fastest, (
+        f"Use {fastest}: top-1 {trials[fastest].top1:.1%}, {speeds[fastest]:.0f} photos/s. No faster one has a top-1 within one standard "
+        f"error ({100 * error:.1f} points on {photos} validation photos) of the best, {best} with {top1:.1%}."
+    )

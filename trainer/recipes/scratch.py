@@ -11,7 +11,6 @@ from dataclasses import asdict
 import torch
 from torch import nn
 
-from tagger.model.artifact import InputRule
 from tagger.model.devices import choose_device
 from trainer.backbones.loading import scratch_backbone
 from trainer.data.preparation import prepare
@@ -19,8 +18,8 @@ from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions
 from trainer.learning.classifier import Encoder, TrainingNetwork
-from trainer.learning.loop import Epoch, TrainingSchedule, TrainingState, growing_sizes
-from trainer.learning.training import TrainingPlan, train_network
+from trainer.learning.loop import Epoch, TrainingPlan, TrainingState, growing_sizes
+from trainer.learning.training import train_network
 from trainer.recipes.options import RecipeOptions
 
 LEARNING_RATE = 2e-3
@@ -79,8 +78,7 @@ def train_scratch(
             "plan": asdict(plan),
         },
     )
-    rule = InputRule(size=options.size, short_side=options.size, fit="stretch")
-    return complete_run(data, model, rule, device, options.out, precision=options.precision)
+    return complete_run(data, model, options.size, device, options.out, precision=options.precision)
 
 
 def _optimiser(network: nn.Module, rate: float) -> torch.optim.Optimizer:
@@ -101,13 +99,11 @@ def _plan(options: RecipeOptions) -> TrainingPlan:
     return TrainingPlan(
         augmentation=Augmentation(least_area=0.25, framed_share=0.25),
         balance=BALANCE,
-        schedule=TrainingSchedule(
-            sizes=growing_sizes(options.epochs, options.size, SIZES),
-            batch_size=options.batch_size,
-            warm_up=min(3.0, options.epochs / 10),
-            average_decay=0.998,
-            clip=2.0,
-            mixing=MixOptions(),
-            seed=options.seed,
-        ),
+        sizes=growing_sizes(options.epochs, options.size, SIZES),
+        batch_size=options.batch_size,
+        warm_up=min(3.0, options.epochs / 10),
+        average_decay=0.998,
+        clip=2.0,
+        mixing=MixOptions(),
+        seed=options.seed,
     )

@@ -10,7 +10,6 @@ from dataclasses import asdict
 import torch
 from torch import nn
 
-from tagger.model.artifact import InputRule
 from tagger.model.devices import Device, choose_device
 from trainer.backbones.backbone import Backbone
 from trainer.backbones.loading import load_backbone
@@ -20,8 +19,8 @@ from trainer.export.run import FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions
 from trainer.learning.classifier import Encoder, TrainingNetwork
 from trainer.learning.head import FeatureSet, features_from_cache, fit_head
-from trainer.learning.loop import Epoch, TrainingSchedule, TrainingState, growing_sizes
-from trainer.learning.training import TrainingPlan, train_network
+from trainer.learning.loop import Epoch, TrainingPlan, TrainingState, growing_sizes
+from trainer.learning.training import train_network
 from trainer.recipes.options import TransferOptions
 
 HEAD_EPOCHS = 12
@@ -71,8 +70,7 @@ def train_transfer(
     model = _train_head(data, backbone, Encoder(backbone, network), options, device.kind)
     if options.epochs:
         model = _fine_tune(data, model, options, device, on_epoch)
-    rule = InputRule(size=options.size, short_side=options.size, fit="stretch")
-    return complete_run(data, model, rule, device, options.out, precision=options.precision)
+    return complete_run(data, model, options.size, device, options.out, precision=options.precision)
 
 
 def _train_head(
@@ -163,13 +161,11 @@ def _plan(options: TransferOptions) -> TrainingPlan:
     return TrainingPlan(
         augmentation=AUGMENTATION,
         balance=BALANCE,
-        schedule=TrainingSchedule(
-            sizes=growing_sizes(options.epochs, options.size, SIZES),
-            batch_size=options.batch_size,
-            warm_up=min(1.0, options.epochs / 10),
-            average_decay=0.998,
-            clip=5.0,
-            mixing=MixOptions(smoothing=0.05),
-            seed=options.seed,
-        ),
+        sizes=growing_sizes(options.epochs, options.size, SIZES),
+        batch_size=options.batch_size,
+        warm_up=min(1.0, options.epochs / 10),
+        average_decay=0.998,
+        clip=5.0,
+        mixing=MixOptions(smoothing=0.05),
+        seed=options.seed,
     )

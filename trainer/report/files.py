@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -11,24 +11,14 @@ from tagger.model.artifact import Label
 from trainer.errors import writing_to
 from trainer.evaluation.evaluation import Evaluation
 from trainer.evaluation.metrics import (
-    RESAMPLES,
-    SEED,
-    SHOWN_PRECISIONS,
     Estimate,
-    Interval,
-    ReliabilityBin,
-    Tradeoff,
     confusion_counts,
-    expected_calibration_error,
-    lowest_threshold,
-    reliability,
 )
 from trainer.evaluation.recognition import (
     DistractorResult,
     LabelResult,
     Mistake,
     Recognition,
-    Rejection,
     SourceResult,
     confident_mistakes,
 )
@@ -37,12 +27,13 @@ from trainer.report.drawings import (
     draw_confusion,
     draw_mistakes,
     draw_reliability,
-    draw_scores,
 )
-from trainer.report.markdown import CONFUSION, FALSE_TAGS, MISTAKES, RELIABILITY, SCORES, markdown
+from trainer.report.markdown import CONFUSION, FALSE_TAGS, MISTAKES, RELIABILITY, markdown
 
 REPORT = "report.md"
 METRICS = "metrics.json"
+
+Result = Recognition | LabelResult | SourceResult | DistractorResult | AlterationResult
 
 log = logging.getLogger("trainer")
 
@@ -54,11 +45,12 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
         OutputUnwritable: with the reason.
     """
     log.info("drawing the report")
+    recognition, labels = evaluation.recognition, evaluation.manifest.labels
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (SCORES, MISTAKES, FALSE_TAGS):
-            (folder / name).unlink(missing_ok=True)
-        _draw(evaluation, folder)
+        predictions = recognition.scores, recognition.predicted, recognition.targets
+        _draw(folder, labels, predictions, evaluation.mistakes)
+        _draw_if_any(evaluation.false_tags, folder / FALSE_TAGS)
         document = json.dumps(evaluation_document(evaluation), indent=1, ensure_ascii=False)
         (folder / METRICS).write_text(document + "\n", "utf-8")
         (folder / REPORT).write_text(markdown(evaluation), "utf-8")
@@ -67,7 +59,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
 def write_validation_report(
     folder: Path, labels: Sequence[Label], scores: Tensor, targets: Tensor, paths: Sequence[Path]
 ) -> None:
-    """Draw the confusion, reliability, scores and most confident mistakes on validation photos into `folder`.
+    """Draw the confusion, reliability and most confident mistakes on validation photos into `folder`.
 
     Args:
         folder: the existing run folder
@@ -76,19 +68,11 @@ def write_validation_report(
         targets: int64 (N,), the right labels; L: none of them
         paths: the photos
     """
-    names = [label.name for label in labels]
-    landmarks = targets < len(names)
+    landmarks = targets < len(labels)
     top, predicted = scores[landmarks].max(dim=1)
-    bins = reliability(top, predicted == targets[landmarks])
-    confusion = confusion_counts(predicted, targets[landmarks], len(names))
+    mistakes = _validation_mistakes([label.name for label in labels], paths, scores, targets)
     with writing_to(folder):
-        draw_confusion(confusion, names, folder / CONFUSION)
-        draw_reliability(bins, expected_calibration_error(bins), folder / RELIABILITY)
-        if not bool(landmarks.all()):
-            draw_scores(top, scores[~landmarks].amax(dim=1), None, folder / SCORES)
-        (folder / MISTAKES).unlink(missing_ok=True)
-        if mistakes := _validation_mistakes(names, paths, scores, targets):
-            draw_mistakes(mistakes, folder / MISTAKES)
+        _draw(folder, labels, (top, predicted, targets[landmarks]), mistakes)
 
 
 def _validation_mistakes(
@@ -101,32 +85,32 @@ def _validation_mistakes(
     return confident_mistakes(names, [paths[row] for row in rows.tolist()], scores[rows], targets[rows])
 
 
-def _draw(evaluation: Evaluation, folder: Path) -> None:
-    recognition, threshold = evaluation.recognition, evaluation.manifest.threshold
-    names = [label.name for label in evaluation.manifest.labels]
-    draw_confusion(recognition.confusion, names, folder / CONFUSION)
-    draw_reliability(recognition.bins, recognition.ece.value, folder / RELIABILITY)
-    if evaluation.rejection:
-        draw_scores(recognition.scores, evaluation.rejection.scores, threshold, folder / SCORES)
-    if evaluation.mistakes:
-        draw_mistakes(evaluation.mistakes, folder / MISTAKES)
-    if evaluation.false_tags:
-        draw_mistakes(evaluation.false_tags, folder / FALSE_TAGS)
+def _draw(
+    folder: Path,
+    labels: Sequence[Label],
+    predictions: tuple[Tensor, Tensor, Tensor],
+    mistakes: Sequence[Mistake],
+) -> None:
+    """Draw what a model says of photos of landmarks, and the photos of mistakes.
+
+    `predictions` are the highest score of each photo of a landmark, its label, and the right label: (N,) each.
+    """
+    top, predicted, targets = predictions
+    confusion = confusion_counts(predicted, targets, len(labels))
+    draw_confusion(confusion, [label.name for label in labels], folder / CONFUSION)
+    draw_reliability(top, predicted == targets, folder / RELIABILITY)
+    _draw_if_any(mistakes, folder / MISTAKES)
 
 
-INTERVALS: dict[str, object] = {
-    "level": 0.95,
-    "shares": "Wilson's score interval",
-    "others": "percentile bootstrap: photos drawn with replacement, those of landmarks and distractors apart",
-    "fpr_at_95_recall": "bootstrap, widened to Wilson's where that reaches further",
-    "resamples": RESAMPLES,
-    "seed": SEED,
-}
+def _draw_if_any(mistakes: Sequence[Mistake], path: Path) -> None:
+    path.unlink(missing_ok=True)
+    if mistakes:
+        draw_mistakes(mistakes, path)
 
 
 def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
     """The figures of an evaluation as JSON."""
-    recognition = evaluation.recognition
+    recognition, rejection = evaluation.recognition, evaluation.rejection
     return {
         "model": evaluation.manifest.name,
         "digest": evaluation.digest,
@@ -135,21 +119,23 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "unreadable": evaluation.unreadable,
         "left_out": evaluation.skipped,
         "threshold": evaluation.manifest.threshold,
-        "intervals": INTERVALS,
         **_figures(recognition),
         **_estimate("gap", evaluation.gap),
-        "reliability": [_bin(entry) for entry in recognition.bins],
         "labels": [_figures(result) for result in recognition.per_label],
-        "sources": {name: _figures(result) for name, result in evaluation.by_source.items()},
-        "rejection": _rejection(evaluation.rejection) if evaluation.rejection else None,
-        "thresholds": _thresholds(evaluation.tradeoff),
-        "altered": None if evaluation.alterations is None else _alterations(evaluation.alterations),
+        "sources": _by_name(evaluation.by_source),
+        "rejection": rejection
+        and {**_figures(rejection.overall), "by_folder": _by_name(rejection.by_folder)},
+        "altered": None if evaluation.alterations is None else _by_name(evaluation.alterations),
         "mistakes": [_mistake(mistake) for mistake in evaluation.mistakes],
         "false_tags": [_mistake(mistake) for mistake in evaluation.false_tags],
     }
 
 
-def _figures(result: Recognition | LabelResult | SourceResult | DistractorResult) -> dict[str, object]:
+def _by_name(results: Mapping[str, Result]) -> dict[str, object]:
+    return {name: _figures(result) for name, result in results.items()}
+
+
+def _figures(result: Result) -> dict[str, object]:
     """The numbers and texts of a result; estimates with their intervals."""
     document: dict[str, object] = {}
     for name, value in vars(result).items():
@@ -161,52 +147,7 @@ def _figures(result: Recognition | LabelResult | SourceResult | DistractorResult
 
 
 def _estimate(name: str, estimate: Estimate) -> dict[str, object]:
-    return {name: estimate.value, f"{name}_interval": _pair(estimate.interval)}
-
-
-def _pair(interval: Interval) -> list[float]:
-    return [interval.low, interval.high]
-
-
-def _bin(entry: ReliabilityBin) -> dict[str, object]:
-    return {
-        "photos": entry.count,
-        "mean_score": entry.confidence if entry.count else None,
-        "right": entry.accuracy if entry.count else None,
-        "right_interval": _pair(entry.interval) if entry.count else None,
-    }
-
-
-def _rejection(rejection: Rejection) -> dict[str, object]:
-    folders = {name: _figures(folder) for name, folder in rejection.by_folder.items()}
-    return {**_figures(rejection.overall), "by_folder": folders}
-
-
-def _thresholds(tradeoff: Tradeoff) -> list[dict[str, object]]:
-    points = [(precision, lowest_threshold(precision, tradeoff)) for precision in SHOWN_PRECISIONS]
-    return [
-        {
-            "precision_wanted": target,
-            "threshold": point.threshold if point else None,
-            "precision": point.precision if point else None,
-            "tagged_rightly": point.tagged_rightly if point else None,
-            "false_tags": point.false_tags if point else None,
-        }
-        for target, point in points
-    ]
-
-
-def _alterations(results: Iterable[AlterationResult]) -> dict[str, object]:
-    return {
-        result.name: {
-            "what": result.description,
-            "photos": result.photos,
-            **_estimate("top1", result.top1),
-            **_estimate("difference", result.difference),
-            **_estimate("wrong_tags", result.wrong_tags),
-        }
-        for result in results
-    }
+    return {name: estimate.value, f"{name}_interval": [estimate.interval.low, estimate.interval.high]}
 
 
 def _mistake(mistake: Mistake) -> dict[str, object]:

@@ -3,11 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from trainer.evaluation.evaluation import Evaluation
-from trainer.evaluation.metrics import RESAMPLES, SEED, SHOWN_PRECISIONS, Estimate, Tradeoff, lowest_threshold
+from trainer.evaluation.metrics import Estimate
 from trainer.evaluation.recognition import DistractorResult, LabelResult, Rejection, SourceResult
 
-CONFUSION, RELIABILITY, SCORES = "confusion.png", "reliability.png", "scores.png"
+CONFUSION, RELIABILITY = "confusion.png", "reliability.png"
 MISTAKES, FALSE_TAGS = "mistakes.png", "false-tags.png"
+METHOD = """## Method
+
+Intervals cover the random choice of these photos, not their difference from your own photos. Each change to a model that is based on
+test photos makes later figures too good; this report cannot tell how often that has happened. `docs/reference/evaluation.md` defines
+every figure and interval."""
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -15,15 +20,14 @@ def markdown(evaluation: Evaluation) -> str:
     parts = [
         f"# {evaluation.manifest.name}: evaluation",
         _headline(evaluation),
-        _calibration(evaluation),
+        f"## Calibration\n\nBelow the diagonal, scores are too high.\n\n![Reliability]({RELIABILITY})",
         _rejection(evaluation.rejection) if evaluation.rejection else "",
-        _thresholds(evaluation.tradeoff, distractors=evaluation.rejection is not None),
         _alterations(evaluation),
         _mistakes(evaluation),
         _landmarks(evaluation),
         _sources(evaluation.by_source),
-        f"## Confusion\n\nRows are the landmarks in the photos, columns the predictions, and numbers the mistakes.\n\n![Confusion]({CONFUSION})",
-        _method(evaluation),
+        f"## Confusion\n\nRows are the landmarks in the photos, columns the predictions.\n\n![Confusion]({CONFUSION})",
+        METHOD,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -89,47 +93,16 @@ def _photo_counts(evaluation: Evaluation) -> str:
     return text
 
 
-def _calibration(evaluation: Evaluation) -> str:
-    recognition = evaluation.recognition
-    return (
-        "## Calibration\n\n"
-        f"The expected calibration error is {_percent(recognition.ece)}. "
-        "Below the diagonal, scores are too high.\n\n"
-        f"![Reliability]({RELIABILITY})"
-    )
-
-
 def _rejection(rejection: Rejection) -> str:
     rows = [_rejection_row("all", rejection.overall)]
     rows += [_rejection_row(f"`{name}`", result) for name, result in rejection.by_folder.items()]
     head = ("distractors", "photos", "AUROC", "FPR at 95 % recall", "with a false tag")
-    return f"## Photos that show none of the landmarks\n\n{table(head, rows)}\n\n![Scores]({SCORES})"
+    return f"## Photos that show none of the landmarks\n\n{table(head, rows)}"
 
 
 def _rejection_row(name: str, result: DistractorResult) -> tuple[str, ...]:
     rate, false_tags = _percent(result.fpr_at_95_recall), _percent(result.false_tags)
     return name, str(result.photos), _number(result.auroc), rate, false_tags
-
-
-def _thresholds(tradeoff: Tradeoff, *, distractors: bool) -> str:
-    rows = [_threshold_row(precision, tradeoff) for precision in SHOWN_PRECISIONS]
-    head = ["accepted labels that are right", "lowest threshold", "landmark photos with the right tag"]
-    weights = ""
-    if distractors:
-        head.append("distractors with a false tag")
-        weights = " Distractors are weighted as half of all photos, whatever their number."
-    return (
-        "## Other thresholds\n\n"
-        "Do not choose a threshold from this table: all figures above would then be too good. Choose on validation photos instead."
-        f"{weights}\n\n" + table(head, [row[: len(head)] for row in rows])
-    )
-
-
-def _threshold_row(precision: float, tradeoff: Tradeoff) -> tuple[str, ...]:
-    target, point = f"{100 * precision:.0f} %", lowest_threshold(precision, tradeoff)
-    if point is None:
-        return target, "not reached", "", ""
-    return target, f"{point.threshold:.4f}", _share(point.tagged_rightly), _share(point.false_tags)
 
 
 def _alterations(evaluation: Evaluation) -> str:
@@ -138,13 +111,13 @@ def _alterations(evaluation: Evaluation) -> str:
     rows = [("unaltered", str(evaluation.photos), _percent(evaluation.recognition.top1), "", "")]
     rows += [
         (
-            result.description,
+            result.what,
             str(result.photos),
             _percent(result.top1),
             _points(result.difference),
             _percent(result.wrong_tags),
         )
-        for result in evaluation.alterations
+        for result in evaluation.alterations.values()
     ]
     head = ("photos", "number", "top-1", "difference in points", "with a wrong tag")
     return "## Altered photos\n\n" + table(head, rows)
@@ -153,7 +126,7 @@ def _alterations(evaluation: Evaluation) -> str:
 def _mistakes(evaluation: Evaluation) -> str:
     text = "## Most confident mistakes\n\n"
     if evaluation.mistakes:
-        text += f"Landmark photos with a wrong first prediction, the highest scores first.\n\n![Mistakes]({MISTAKES})"
+        text += f"Landmark photos with a wrong first prediction, as shown → predicted, the highest scores first.\n\n![Mistakes]({MISTAKES})"
     else:
         text += "The first prediction is right for every landmark photo."
     if evaluation.false_tags:
@@ -169,8 +142,7 @@ def _landmarks(evaluation: Evaluation) -> str:
     absent = len(recognition.per_label) - len(results)
     return (
         "## Landmarks\n\n"
-        f"The highest share of mistakes first. With few photos, intervals are wide. "
-        f"Mean over the {len(results)} landmarks with photos: {_percent(recognition.macro_top1)}."
+        "The highest share of mistakes first. With few photos, intervals are wide."
         + (f" {absent} labels of the model have no photo here." if absent else "")
         + "\n\n"
         + table(head, [_landmark_row(result) for result in ordered])
@@ -196,16 +168,3 @@ def _sources(by_source: Mapping[str, SourceResult]) -> str:
     ]
     head = ("source", "photos", "right", "right tag", "wrong tag")
     return "## Sources of the landmark photos\n\n" + table(head, rows)
-
-
-def _method(evaluation: Evaluation) -> str:
-    return f"""## Method
-
-- Intervals of shares are Wilson's score intervals. Those of the mean over landmarks, calibration errors, GAP, AUROC, FPR and
-  differences are percentile bootstraps: photos are drawn with replacement {RESAMPLES} times (seed {SEED}), landmark photos
-  and distractors separately. The interval of FPR is widened to Wilson's if that is wider.
-- Intervals cover the random choice of these photos, not their difference from your own photos.
-- Each change to a model that is based on test photos makes later figures too good. This report cannot tell how often that
-  has happened.
-- Photos are decoded as the tagger decodes them. The model runs on {evaluation.device.kind} in float32. `metrics.json` has every figure with its
-  interval."""
