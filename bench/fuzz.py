@@ -15,14 +15,12 @@ import resource
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -139,39 +137,6 @@ class Report(NamedTuple):
     peak_mib: float
 
 
-@dataclass
-class Results:
-    """The results of all child processes."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    violations: list[str] = field(default_factory=list)
-    slowest: tuple[float, str] = (0.0, "")
-    """Seconds and name of the file."""
-    peak_mib: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, report: Report, keep_file: Callable[[], Path]) -> None:
-        with self.lock:
-            self.outcomes[report.outcome] += 1
-            self.slowest = max(self.slowest, (report.seconds, report.name))
-            self.peak_mib = max(self.peak_mib, report.peak_mib)
-            if report.violation:
-                self.violations.append(f"{report.violation}: {keep_file()}, from {report.name}")
-            if self.outcomes.total() % 2000 == 0:
-                note(f"{self.outcomes.total()} files, {len(self.violations)} violations")
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of the command line."""
-
-    folders: Sequence[Path]
-    files: int
-    seed: int
-    processes: int
-    keep: Path
-
-
 def main() -> None:
     """Corrupt photos and read them."""
     parser = argparse.ArgumentParser(prog="python -m bench.fuzz", description=main.__doc__)
@@ -182,85 +147,79 @@ def main() -> None:
     keep = Path("build") / "fuzz"
     parser.add_argument("--keep", type=Path, default=keep, help="folder for violations [%(default)s]")
     args = parser.parse_args()
-    options = Options(args.folders, args.files, args.seed, max(1, args.processes), args.keep)
-    raise SystemExit(_fuzz(options))
-
-
-def _fuzz(options: Options) -> int:
     print_heading("Fuzzing")
-    results, start = Results(), time.monotonic()
-    shares = [range(first, options.files, options.processes) for first in range(options.processes)]
-    with ThreadPoolExecutor(options.processes) as threads:
-        list(threads.map(partial(_read_files, options, results), shares))
-    _print_results(results, time.monotonic() - start)
-    return 1 if results.violations or results.outcomes.total() < options.files else 0
+    start = time.monotonic()
+    shares = [range(first, args.files, args.processes) for first in range(args.processes)]
+    with ThreadPoolExecutor(args.processes) as threads:
+        parts = list(threads.map(partial(_read_files, args), shares))
+    reports = [report for part in parts for report in part]
+    _print_results(reports, time.monotonic() - start)
+    raise SystemExit(1 if any(report.violation for report in reports) else 0)
 
 
-def _read_files(options: Options, results: Results, numbers: Iterable[int]) -> None:
+def _read_files(args: argparse.Namespace, numbers: Iterable[int]) -> list[Report]:
     """Let a child process read files; start another one when it has crashed, or was ended because it hung."""
+    reports = []
     with tempfile.TemporaryDirectory(prefix="tagger-fuzz-") as folder, ExitStack() as stack:
         file = Path(folder) / "photo"
         child: ProcessPoolExecutor | None = None
         for number in numbers:
-            child = child or stack.enter_context(_child_process(options, file))
+            if child is None:
+                child = ProcessPoolExecutor(1, get_context("spawn"), _start_child, (args.folders,))
+                stack.enter_context(child)
             try:
-                report = child.submit(_read_sample, number).result()
+                report = child.submit(_read_sample, number, args.seed, file).result()
             except BrokenProcessPool:
                 child = None
                 report = Report(str(number), "crash or hang", "crash or hang", 0.0, 0.0)
-            results.add(report, partial(_keep_file, file, options, number))
+            if report.violation:
+                kept = _keep_file(file, args.keep, f"seed-{args.seed}-{number:06}")
+                report = report._replace(violation=f"{report.violation}: {kept}, from {report.name}")
+            reports.append(report)
+            if len(reports) % 1000 == 0:
+                note(f"{len(reports)} files in each process")
+    return reports
 
 
-def _child_process(options: Options, file: Path) -> ProcessPoolExecutor:
-    arguments = (options.folders, options.seed, file)
-    return ProcessPoolExecutor(1, get_context("spawn"), initializer=_start_child, initargs=arguments)
-
-
-def _keep_file(file: Path, options: Options, number: int) -> Path:
-    options.keep.mkdir(parents=True, exist_ok=True)
-    kept = options.keep / f"seed-{options.seed}-{number:06}"
+def _keep_file(file: Path, folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / name
     kept.write_bytes(file.read_bytes() if file.exists() else b"")
     return kept
 
 
-def _print_results(results: Results, wall_s: float) -> None:
-    outcomes, (seconds, name) = results.outcomes, results.slowest
-    print_table(("outcome", "files"), [*sorted(outcomes.items()), ("**total**", outcomes.total())])
+def _print_results(reports: Sequence[Report], wall_s: float) -> None:
+    outcomes = Counter(report.outcome for report in reports)
+    print_table(("outcome", "files"), [*sorted(outcomes.items()), ("**total**", len(reports))])
+    slowest = max(reports, key=lambda report: report.seconds)
+    peak_mib = max(report.peak_mib for report in reports)
     print(
-        f"{wall_s:.0f} s; the slowest file, {name}, took {seconds:.2f} s. A process had at most {results.peak_mib:.0f} MiB.\n"
+        f"{wall_s:.0f} s; the slowest file, {slowest.name}, took {slowest.seconds:.2f} s. A process had at most {peak_mib:.0f} MiB.\n"
     )
-    for violation in results.violations:
-        print(f"- **problem**: {violation}")
+    for report in reports:
+        if report.violation:
+            print(f"- **problem**: {report.violation}")
 
 
-@dataclass(frozen=True)
-class Child:
-    """What a child process keeps from file to file."""
-
-    samples: list[tuple[str, bytes]]
-    seed: int
-    file: Path
+_samples: list[tuple[str, bytes]] = []
+"""The photos that a child process corrupts."""
 
 
-_child: Child
-
-
-def _start_child(folders: Iterable[Path], seed: int, file: Path) -> None:
-    global _child  # noqa: PLW0603 - the usual way to keep objects in the processes of a pool
+def _start_child(folders: Iterable[Path]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # decoders print what is broken
-    _child = Child(load_samples(folders), seed, file)
+    _samples.extend(load_samples(folders))
 
 
-def _read_sample(number: int) -> Report:
+def _read_sample(number: int, seed: int, file: Path) -> Report:
     """Corrupt and read the sample with this number, within the time for one file."""
-    rng = random.Random(f"{_child.seed} {number}")
-    name, data = rng.choice(_child.samples)
-    _child.file.write_bytes(broken(data, [other for _, other in _child.samples], rng))
+    rng = random.Random(f"{seed} {number}")
+    name, data = rng.choice(_samples)
+    file.write_bytes(broken(data, [other for _, other in _samples], rng))
     cpu_s = math.ceil(time.process_time()) + CPU_TIMEOUT_S
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, resource.RLIM_INFINITY))
     signal.alarm(WALL_TIMEOUT_S)
     start = time.perf_counter()
-    outcome, violation = _outcome(_child.file, data, rng)
+    outcome, violation = _outcome(file, data, rng)
     seconds = time.perf_counter() - start
     signal.alarm(0)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -18,7 +18,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from bench.faults.kinds import faults_for
@@ -34,7 +33,6 @@ from bench.faults.system import (
     wait_until_ready,
 )
 from bench.report import note, print_heading, print_table
-from tagger.database.tables import contents
 from tagger.ledger.progress import JobProgress, list_jobs
 from tests.rig.ledger_invariants import job_violations, library_violations
 
@@ -122,7 +120,7 @@ def _inject_each(context: FaultContext, kinds: Mapping[str, Fault], photos: int)
 
 def _inject(context: FaultContext, kind: str, fault: Fault, photos: int) -> Recovery:
     system, recovery = context.system, Recovery(kind)
-    classified, contents_before = system.inference_count(), _content_count(system)
+    classified, contents_before = system.inference_count(), system.content_count()
     job = job_id(enqueue_again(system, system.photos))
     while _progress(system, job).done < STARTED_SHARE * photos:
         time.sleep(POLL_S)
@@ -131,7 +129,7 @@ def _inject(context: FaultContext, kind: str, fault: Fault, photos: int) -> Reco
     progress = _wait_until_over(system, job, recovery, ended)
     recovery.repeated = system.inference_count() - classified - progress.tagged - progress.unknown
     recovery.problems += _violations(system, progress, photos)
-    if (new := _content_count(system) - max(contents_before, photos)) > 0:
+    if (new := system.content_count() - max(contents_before, photos)) > 0:
         recovery.problems.append(f"{new} photos were stored with a content that they no longer have")
     if recovery.standstill_s > MAX_STANDSTILL_S:
         recovery.problems.append(f"nothing was stored for {recovery.standstill_s:.0f} s")
@@ -163,11 +161,6 @@ def _violations(system: System, progress: JobProgress, photos: int) -> list[str]
     if progress.failed:
         found.append(f"{progress.failed} valid photos failed")
     return found
-
-
-def _content_count(system: System) -> int:
-    with system.database.read() as connection:
-        return connection.scalar(select(func.count()).select_from(contents)) or 0
 
 
 def _progress(system: System, job: int) -> JobProgress:

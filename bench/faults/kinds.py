@@ -49,15 +49,15 @@ def kill_during_start(context: FaultContext) -> None:
 
 def stop_one(context: FaultContext) -> None:
     if worker := context.choose_worker():
-        worker.process.send_signal(signal.SIGTERM)
+        worker.send_signal(signal.SIGTERM)
 
 
 def freeze_one(context: FaultContext) -> None:
     if worker := context.choose_worker():
         context.freezes += 1
-        worker.process.send_signal(signal.SIGSTOP)
+        worker.send_signal(signal.SIGSTOP)
         context.pause(FREEZE_S)
-        worker.process.send_signal(signal.SIGCONT)
+        worker.send_signal(signal.SIGCONT)
 
 
 def replace_model(context: FaultContext) -> None:

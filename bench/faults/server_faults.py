@@ -1,9 +1,9 @@
 """Servers that are gone, frozen, locked, empty or read-only, and messages that are lost, repeated or invalid."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import partial
+from typing import TypeVar
 
 import psycopg
 from redis import Redis
@@ -11,6 +11,7 @@ from redis import Redis
 from bench.faults.system import Fault, FaultContext
 from tagger.database.enums import Priority
 from tests.rig.invalid_messages import invalid_messages
+from tests.rig.servers import PostgresServer, RedisServer
 from worker.messages import TASK_NAME, WakeUp
 from worker.producer import make_app
 from worker.redis_keys import RedisKeys
@@ -20,70 +21,62 @@ LOCK_S = 45.0
 SURPLUS = 200
 READ_ONLY = "default_transaction_read_only"
 
-
-def kill_redis(context: FaultContext) -> None:
-    context.system.redis.kill()
-    context.system.redis.start()
+AnyServer = TypeVar("AnyServer", RedisServer, PostgresServer)
 
 
-def erase_redis(context: FaultContext) -> None:
-    context.system.redis.kill_and_erase()
-    context.system.redis.start()
+def outage(
+    server: Callable[[FaultContext], AnyServer],
+    begin: Callable[[AnyServer], None],
+    end: Callable[[AnyServer], None],
+    seconds: float = 0.0,
+) -> Fault:
+    """A fault that begins while a worker has chunks, lasts so long, and ends."""
+
+    def fault(context: FaultContext) -> None:
+        context.choose_worker()
+        begin(server(context))
+        context.pause(seconds)
+        end(server(context))
+
+    return fault
 
 
-def flush_redis(context: FaultContext) -> None:
-    context.system.redis.flush()
+def _redis(context: FaultContext) -> RedisServer:
+    return context.system.redis
 
 
-def stop_redis(context: FaultContext) -> None:
-    context.system.redis.stop()
-    context.pause(OUTAGE_S)
-    context.system.redis.start()
+def _refusal(kind: str) -> Fault:
+    """Redis refuses messages, as in `REFUSALS` of the servers."""
+    return outage(_redis, lambda server: server.refuse_messages(kind), RedisServer.accept_messages, OUTAGE_S)
 
 
-def freeze_redis(context: FaultContext) -> None:
-    """Freeze Redis while a worker has chunks: they end, and their messages are acknowledged, during the freeze."""
-    context.choose_worker()
-    context.system.redis.pause()
-    context.pause(OUTAGE_S)
-    context.system.redis.resume()
+def _postgres(context: FaultContext) -> PostgresServer:
+    assert context.system.postgres is not None
+    return context.system.postgres
 
 
 def refuse_redis_connections(context: FaultContext) -> None:
     """Close all connections and allow no new ones, as when the limit of clients is reached."""
-    with _client(context) as client:
+    with context.system.redis.client() as client:
         limit = str(client.config_get("maxclients")["maxclients"])
         client.config_set("maxclients", 1)
-        client.client_kill_filter(_type="normal", skipme=True)
-        client.client_kill_filter(_type="pubsub", skipme=True)
+        _close_connections(client)
         context.pause(OUTAGE_S)
         client.config_set("maxclients", limit)
 
 
 def close_connections_redis(context: FaultContext) -> None:
-    with _client(context) as client:
-        client.client_kill_filter(_type="normal", skipme=True)
-        client.client_kill_filter(_type="pubsub", skipme=True)
+    with context.system.redis.client() as client:
+        _close_connections(client)
 
 
-def refuse_redis_writes(setting: str, context: FaultContext) -> None:
-    """Refuse writes because of a setting: OOM with `maxmemory`, NOREPLICAS with `min-replicas-to-write`."""
-    with _client(context) as client:
-        client.config_set(setting, 1)
-        context.pause(OUTAGE_S)
-        client.config_set(setting, 0)
-
-
-def make_read_only_redis(context: FaultContext) -> None:
-    """Refuse writes with READONLY, as a primary does after a failover."""
-    with _client(context) as client:
-        client.replicaof("127.0.0.1", 1)  # no server listens there
-        context.pause(OUTAGE_S)
-        client.replicaof("NO", "ONE")
+def _close_connections(client: Redis) -> None:
+    for kind in ("normal", "pubsub"):
+        client.client_kill_filter(_type=kind, skipme=True)
 
 
 def delete_messages(context: FaultContext) -> None:
-    with _client(context) as client:
+    with context.system.redis.client() as client:
         client.delete(_keys(context).queues[Priority.BULK])
 
 
@@ -98,7 +91,7 @@ def repeat_messages(context: FaultContext) -> None:
 
 
 def send_invalid_messages(context: FaultContext) -> None:
-    with _client(context) as client:
+    with context.system.redis.client() as client:
         keys = _keys(context)
         client.lpush(keys.queues[Priority.BULK], *invalid_messages(client, context.system.redis.url, keys))
 
@@ -107,39 +100,11 @@ def _keys(context: FaultContext) -> RedisKeys:
     return RedisKeys(context.system.database.ledger_id)
 
 
-@contextmanager
-def _client(context: FaultContext) -> Iterator[Redis]:
-    with context.system.redis.client() as client:
-        yield client
-
-
 def lock_sqlite(context: FaultContext) -> None:
     with closing(sqlite3.connect(context.system.folder / "tagger.sqlite", timeout=60)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         context.pause(LOCK_S)
         connection.rollback()
-
-
-def restart_postgres(context: FaultContext) -> None:
-    context.postgres.stop()
-    context.postgres.start()
-
-
-def kill_postgres(context: FaultContext) -> None:
-    context.postgres.kill()
-    context.postgres.start()
-
-
-def stop_postgres(context: FaultContext) -> None:
-    context.postgres.stop()
-    context.pause(OUTAGE_S)
-    context.postgres.start()
-
-
-def freeze_postgres(context: FaultContext) -> None:
-    context.postgres.pause()
-    context.pause(OUTAGE_S)
-    context.postgres.resume()
 
 
 def close_connections_postgres(context: FaultContext) -> None:
@@ -167,31 +132,31 @@ def make_read_only_postgres(context: FaultContext) -> None:
 
 @contextmanager
 def _session(context: FaultContext) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(context.postgres.url, autocommit=True, options=f"-c {READ_ONLY}=off") as session:
+    with psycopg.connect(_postgres(context).url, autocommit=True, options=f"-c {READ_ONLY}=off") as session:
         yield session
 
 
 REDIS_FAULTS: Mapping[str, Fault] = {
-    "Redis killed": kill_redis,
-    "Redis killed and its files deleted": erase_redis,
-    "Redis flushed": flush_redis,
-    "Redis stopped for 30 s": stop_redis,
-    "Redis frozen for 30 s": freeze_redis,
+    "Redis killed": outage(_redis, RedisServer.kill, RedisServer.start),
+    "Redis killed and its files deleted": outage(_redis, RedisServer.kill_and_erase, RedisServer.start),
+    "Redis flushed": lambda context: context.system.redis.flush(),
+    "Redis stopped for 30 s": outage(_redis, RedisServer.stop, RedisServer.start, OUTAGE_S),
+    "Redis frozen for 30 s": outage(_redis, RedisServer.pause, RedisServer.resume, OUTAGE_S),
     "Redis refuses connections for 30 s": refuse_redis_connections,
     "Redis closes all connections": close_connections_redis,
-    "Redis out of memory for 30 s": partial(refuse_redis_writes, "maxmemory"),
-    "Redis without replicas for 30 s": partial(refuse_redis_writes, "min-replicas-to-write"),
-    "Redis read-only for 30 s": make_read_only_redis,
+    "Redis out of memory for 30 s": _refusal("full"),
+    "Redis without replicas for 30 s": _refusal("without its replicas"),
+    "Redis read-only for 30 s": _refusal("a read-only replica"),
     "messages deleted": delete_messages,
     "surplus messages": repeat_messages,
     "invalid messages": send_invalid_messages,
 }
 SQLITE_FAULTS: Mapping[str, Fault] = {"SQLite locked for 45 s": lock_sqlite}
 POSTGRES_FAULTS: Mapping[str, Fault] = {
-    "PostgreSQL restarted": restart_postgres,
-    "PostgreSQL killed": kill_postgres,
-    "PostgreSQL stopped for 30 s": stop_postgres,
-    "PostgreSQL frozen for 30 s": freeze_postgres,
+    "PostgreSQL restarted": outage(_postgres, PostgresServer.stop, PostgresServer.start),
+    "PostgreSQL killed": outage(_postgres, PostgresServer.kill, PostgresServer.start),
+    "PostgreSQL stopped for 30 s": outage(_postgres, PostgresServer.stop, PostgresServer.start, OUTAGE_S),
+    "PostgreSQL frozen for 30 s": outage(_postgres, PostgresServer.pause, PostgresServer.resume, OUTAGE_S),
     "PostgreSQL closes all connections": close_connections_postgres,
     "PostgreSQL tables locked for 45 s": lock_tables,
     "PostgreSQL read-only for 30 s": make_read_only_postgres,

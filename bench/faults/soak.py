@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from bench.faults.system import BATCH_SIZE, Fault, FaultContext, System, draw_photos, enqueue_again, job_id
 from bench.report import note, print_table
-from tagger.database.tables import contents
 from tagger.ledger.progress import list_jobs
 from tests.rig.ledger_invariants import job_violations, library_violations
 
@@ -160,8 +158,7 @@ def _violations(context: FaultContext, producer: JobProducer) -> Iterator[str]:
             yield f"job {number} has not the {producer.folders[folder]} photos of its folder"
     if repeated > explained:
         yield f"{repeated} photos were classified more than once"
-    with system.database.read() as connection:
-        stored = connection.scalar(select(func.count()).select_from(contents)) or 0
+    stored = system.content_count()
     expected = sum(producer.folders[folder] for folder in set(producer.jobs.values()))
     if stored < expected:
         yield f"the database has {stored} contents, and {expected} were enqueued"

@@ -13,14 +13,14 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from bench.photos import draw_image
 from bench.processes import SHIPPED, TAGGER, Finished, run, tagger_environment
 from tagger.database.connection import Database, open_database
 from tagger.database.schema import upgrade_database
-from tagger.database.tables import chunks
+from tagger.database.tables import chunks, contents
 from tagger.ledger.workers import list_workers
 from tests.rig.servers import PostgresServer, RedisServer
 
@@ -37,16 +37,7 @@ BUSY_TIMEOUT_S = 20.0
 POLL_S = 0.1
 
 
-@dataclass(frozen=True)
-class WorkerProcess:
-    """One worker process from its start to its end."""
-
-    process: subprocess.Popen[bytes]
-
-    @property
-    def name_prefix(self) -> str:
-        """The beginning of the worker's name in the ledger."""
-        return f"tagger-{self.process.pid}@"
+WorkerProcess = subprocess.Popen[bytes]
 
 
 class Supervisor:
@@ -67,7 +58,7 @@ class Supervisor:
 
     def running(self) -> list[WorkerProcess]:
         """Return the running workers, oldest first."""
-        return [worker for worker in list(self.workers) if worker.process.poll() is None]
+        return [worker for worker in list(self.workers) if worker.poll() is None]
 
     def stop(self) -> list[int]:
         """Stop all workers with SIGTERM; return their exit codes."""
@@ -76,8 +67,8 @@ class Supervisor:
         running = self.running()
         for worker in running:
             with suppress(ProcessLookupError):
-                worker.process.send_signal(signal.SIGTERM)
-        return [_exit_code(worker.process) for worker in running]
+                worker.send_signal(signal.SIGTERM)
+        return [_exit_code(worker) for worker in running]
 
     def _run(self) -> None:
         while not self._stop.wait(SUPERVISION_S):
@@ -94,10 +85,10 @@ class Supervisor:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches only the soak, which stops its workers
             )
-        self.workers.append(WorkerProcess(process))
+        self.workers.append(process)
 
 
-def _exit_code(process: subprocess.Popen[bytes]) -> int:
+def _exit_code(process: WorkerProcess) -> int:
     try:
         return process.wait(timeout=STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -135,6 +126,11 @@ class System:
         """Return how many photos all workers together have classified."""
         counts = self.folder / "inferences"
         return sum(map(int, counts.read_text().split())) if counts.exists() else 0
+
+    def content_count(self) -> int:
+        """Return how many images the database has."""
+        with self.database.read() as connection:
+            return connection.scalar(select(func.count()).select_from(contents)) or 0
 
 
 @contextmanager
@@ -218,15 +214,10 @@ class FaultContext:
     def kill(self, workers: list[WorkerProcess]) -> None:
         """Kill the workers with SIGKILL."""
         for worker in workers:
-            worker.process.kill()
+            worker.kill()
         for worker in workers:
-            worker.process.wait()
+            worker.wait()
         self.kills += len(workers)
-
-    @property
-    def postgres(self) -> PostgresServer:
-        assert self.system.postgres is not None
-        return self.system.postgres
 
     def _busy_workers(self) -> list[WorkerProcess]:
         """Return the workers that have claimed a chunk that is not done."""
@@ -241,5 +232,6 @@ Fault = Callable[[FaultContext], None]
 
 
 def _has_claimed_chunk(connection: Connection, worker: WorkerProcess) -> bool:
-    claimed = (chunks.c.worker.startswith(worker.name_prefix), chunks.c.lease_until.is_not(None))
+    name = f"tagger-{worker.pid}@"  # how its name in the ledger begins
+    claimed = (chunks.c.worker.startswith(name), chunks.c.lease_until.is_not(None))
     return connection.execute(select(chunks.c.job_id).where(*claimed).limit(1)).first() is not None

@@ -43,7 +43,6 @@ class RoundTrip:
     is_decodable: bool = False
     outcome: str = ""
     reason: str = ""
-    notes: tuple[str, ...] = ()
     wrote_sidecar: bool = False
     problems: list[str] = field(default_factory=list)
     was_written: bool = False
@@ -116,10 +115,7 @@ def _record(ready: PreparedPhoto, result: RoundTrip) -> None:
     refusal = ready.plan.refusal
     result.outcome = f"sidecar: {refusal.kind}" if refusal else "embedded"
     result.reason = _ANY_NUMBER.sub("N", refusal.text) if refusal else ""
-    for file, _ in ready.prepared:
-        result.notes += file.notes
-        if file.target is Target.SIDECAR:
-            result.wrote_sidecar = True
+    result.wrote_sidecar = any(file.target is Target.SIDECAR for file, _ in ready.prepared)
 
 
 def _undo(photo: Path, original: bytes, undo_records: Mapping[str, UndoRecord], result: RoundTrip) -> None:

@@ -1,0 +1,236 @@
+"""Measures the web page of a large library: response times, CPU time and memory of its views.
+
+    python -m bench.page [--photos 100000] [--rounds 5]
+
+Creates a SQLite database with so many photos (see tests/rig/large_library.py), and sends requests to a real `tagger serve`: each
+view as the first response of a new server, and repeatedly.
+"""
+
+import argparse
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from urllib.parse import urlencode
+
+from bench.processes import SHIPPED, TAGGER, tagger_environment
+from bench.report import note, print_heading, print_table
+from tagger.database.connection import Database
+from tagger.library.query.counts import landmark_counts
+from tagger.library.query.find import encode_cursor, find_tagged_page
+from tagger.library.query.options import PhotoQuery
+from tests.rig.large_library import JOBS, ROOT, make_library
+
+TARGET_MS = 300.0
+INCOMPLETE = (b"Photos are being counted", b"Covers are being chosen")
+"""A page with one of these texts reloads after a second, until it has its numbers."""
+RELOAD_S = 1.0
+PAGE_SIZE = 1000
+FAR = 100_000
+"""Photos before "a middle page", or a third of a smaller library: a page costs the same wherever it begins."""
+START_TIMEOUT_S = 120.0
+RESPONSE_TIMEOUT_S = 600.0
+POLL_S = 0.02
+COLUMNS = (
+    *("view", "cold ms", "complete ms", "warm ms", "minimum ms", "maximum ms", "CPU ms", "KiB", "peak MiB"),
+    f"minimum within {TARGET_MS:.0f} ms",
+)
+
+_URL_MESSAGE = "the web page is at "
+
+
+def main() -> None:
+    """Measure the web page over a large library."""
+    parser = argparse.ArgumentParser(prog="python -m bench.page", description=main.__doc__)
+    parser.add_argument("--photos", type=int, default=100_000, help=f"a multiple of {JOBS} [100000]")
+    parser.add_argument("--rounds", type=int, default=5, help="[5]")
+    args = parser.parse_args()
+    if args.photos % JOBS:
+        parser.error(f"--photos: use a multiple of {JOBS}")
+    print_heading("The page")
+    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
+        note(f"creating {args.photos} photos")
+        url = f"sqlite:///{name}/tagger.sqlite"
+        with closing(make_library(url, args.photos)) as database:
+            views = views_of(database, args.photos)
+        timings = measure(url, views, args.rounds)
+    print_table(COLUMNS, [each.row() for each in timings])
+    print(
+        f"Cold: the first response of a new server. Warm: medians of {args.rounds} rounds over all views.\n"
+    )
+    print(
+        "The minimum is compared with the target, because other load on the machine slows some rounds down.\n"
+    )
+
+
+@dataclass
+class ViewTiming:
+    """The responses of a view. `complete_s` is the time until a new server's page has all its numbers."""
+
+    view: str
+    path: str
+    cold_s: float = 0.0
+    complete_s: float = 0.0
+    size_bytes: int = 0
+    peak_mib: float = 0.0
+    warm_ms: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+
+    def row(self) -> list[object]:
+        warm = (median(self.warm_ms), min(self.warm_ms), max(self.warm_ms), median(self.cpu_ms))
+        is_within = "yes" if min(self.warm_ms) <= TARGET_MS else "**no**"
+        size = (self.size_bytes / 1024, round(self.peak_mib))
+        return [self.view, self.cold_s * 1000, self.complete_s * 1000, *warm, *size, is_within]
+
+
+def measure(url: str, views: dict[str, str], rounds: int) -> Sequence[ViewTiming]:
+    """Time each view: cold, with a new server for each, and warm, all views in each round with one server."""
+    timings = [ViewTiming(view, path) for view, path in views.items()]
+    for number, timing in enumerate(timings, start=1):
+        note(f"view {number} of {len(timings)}, cold: {timing.view}")
+        with running_server(url) as server:
+            start = time.perf_counter()
+            timing.size_bytes = len(server.get(timing.path))
+            timing.cold_s = time.perf_counter() - start
+            server.get_complete(timing.path)
+            timing.complete_s = time.perf_counter() - start
+            timing.peak_mib = server.peak_mib()
+    with running_server(url) as server:
+        for timing in timings:
+            server.get_complete(timing.path)
+        for number in range(rounds):
+            note(f"all views, warm: round {number + 1} of {rounds}")
+            for timing in timings:
+                start, cpu_before_s = time.perf_counter(), server.cpu_s()
+                server.get(timing.path)
+                timing.warm_ms.append((time.perf_counter() - start) * 1000)
+                timing.cpu_ms.append((server.cpu_s() - cpu_before_s) * 1000)
+    return timings
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `tagger serve`."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+
+    def get(self, path: str) -> bytes:
+        """Return the body of a view.
+
+        Raises:
+            HTTPError: the status is not 200.
+        """
+        with urllib.request.urlopen(self.url + path, timeout=RESPONSE_TIMEOUT_S) as response:
+            body: bytes = response.read()
+        return body
+
+    def get_complete(self, path: str) -> None:
+        """Request a view until it has its numbers."""
+        while any(text in self.get(path) for text in INCOMPLETE):
+            time.sleep(RELOAD_S)
+
+    def cpu_s(self) -> float:
+        """Return the CPU time of the process, including ended threads, more precisely than /proc."""
+        # The clock id that clock_getcpuclockid(3), which Python lacks, returns for a process.
+        return time.clock_gettime((~self.process.pid << 3) | 2)
+
+    def peak_mib(self) -> float:
+        """Return the peak resident memory of the process."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+
+
+@contextmanager
+def running_server(database_url: str) -> Iterator[Server]:
+    """Start `tagger serve` as a user does, with an empty data folder; stop it with SIGTERM at the end."""
+    with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
+        log = Path(name) / "serve.log"
+        environment = tagger_environment(
+            Path(name), database_url=database_url, model=str(SHIPPED), device="cpu"
+        )
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*TAGGER, "serve", "--port", "0"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        try:
+            yield Server(process, f"http://127.0.0.1:{_wait_for_port(process, log)}")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
+
+
+def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        _, message, rest = log.read_text(errors="replace").partition(_URL_MESSAGE)
+        if message and "\n" in rest:
+            return int(rest.partition("\n")[0].split()[0].rstrip("/;").rpartition(":")[2])
+        time.sleep(POLL_S)
+    raise SystemExit(f"`tagger serve` did not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def views_of(database: Database, photos: int) -> dict[str, str]:
+    """Return the paths of the views of a library of so many photos, by name."""
+    counts = landmark_counts(database)
+    landmark = counts[0].landmark
+    country = {"country": next(each.country for each in counts if each.country)}
+    after, photo_id = _middle_page(database, photos, PhotoQuery(sort="newest", distinct=True))
+    api_after, _ = _middle_page(database, photos, PhotoQuery())
+    month = {"taken_after": "2001-03-01", "taken_before": "2001-04-01"}
+    folder = {"under": str(ROOT / "y2010" / "m15")}
+    return {
+        "/try": "/try",
+        "/places": "/places",
+        "/map": "/map",
+        "/search, nothing understood": "/search?q=qwertz",
+        "/review/unknown": "/review/unknown",
+        "/review": "/review",
+        "/trips": "/trips",
+        "/photos": "/photos",
+        "/photos, all classified": "/photos?any_rank=1",
+        "/photos, a middle page": f"/photos?{urlencode(after)}",
+        "/landmarks/…, the most photos": f"/landmarks/{landmark}",
+        "/landmarks/…, the fewest photos": f"/landmarks/{counts[-1].landmark}",
+        "/photos, a country": f"/photos?{urlencode(country)}",
+        "/photos, a month": f"/photos?{urlencode(month)}",
+        "/photos, a folder": f"/photos?{urlencode(folder)}",
+        "/photos, a month of a landmark": f"/photos?{urlencode({**month, 'landmark': landmark})}",
+        "/photos, untagged": "/photos?untagged=1",
+        "/photos/…": f"/photos/{photo_id}",
+        "/photos/…/details": f"/photos/{photo_id}/details",
+        "/jobs": "/jobs",
+        "/api/photos": "/api/photos",
+        "/api/photos, a middle page": f"/api/photos?{urlencode(api_after)}",
+        "/api/landmarks": "/api/landmarks",
+        "/api/timeline": "/api/timeline",
+        "/api/status": "/api/status",
+    }
+
+
+def _middle_page(database: Database, photos: int, query: PhotoQuery) -> tuple[dict[str, str], int]:
+    """Return the option for a page in the middle of the photos that a query finds, and the page's first photo."""
+    note("reading photos to get a cursor")
+    size = min(PAGE_SIZE, photos // 10)
+    page = find_tagged_page(database, query, None, None, size)
+    for _ in range(min(photos // 3, FAR) // size):
+        if page.next is not None:
+            page = find_tagged_page(database, query, None, page.next, size)
+    if page.next is None:
+        raise SystemExit("there are too few photos for a page in the middle; increase --photos")
+    following = find_tagged_page(database, query, None, page.next, 1)
+    return {"after": encode_cursor(page.next, query)}, following.photos[0].id
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""The parts of `bench.page`: a large library, a real `tagger serve`, and the measurements."""

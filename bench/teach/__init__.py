@@ -1,1 +1,0 @@
-"""Measures how well landmarks are found that the model does not know, from a few photos of each."""
