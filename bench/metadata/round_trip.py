@@ -10,7 +10,7 @@ from pathlib import Path
 from tagger.database.enums import Target
 from tagger.errors import PhotoFailed
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest, plan_photo, prepare_photo
+from tagger.metadata.photo_writer import WriteRequest, plan_photo, prepare_photo
 from tagger.metadata.plans import UndoRecord
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.photos.containers import digest_photo
@@ -100,22 +100,19 @@ def _write(photo: Path, original: bytes, result: RoundTrip) -> Mapping[str, Undo
         ready = prepare_photo(plan_photo(request, lambda _write: None))
         ready.replace_files()
     except (WriteRefused, WriteFailed) as problem:
-        result.outcome, result.reason = f"{_outcome_of(problem)}: {problem.kind}", problem.text
+        outcome = "refused" if isinstance(problem, WriteRefused) else "failed"
+        result.outcome, result.reason = f"{outcome}: {problem.kind}", problem.text
         return {}
     except Exception as error:  # noqa: BLE001 - unexpected errors are counted
         result.outcome = "raised"
         result.problems.append(f"raised {error!r}")
         return {}
-    _record(ready, result)
-    records = [file.undo_record for file, _ in ready.prepared if file.undo_record]
-    return {record.written_digest: record for record in records}
-
-
-def _record(ready: PreparedPhoto, result: RoundTrip) -> None:
     refusal = ready.plan.refusal
     result.outcome = f"sidecar: {refusal.kind}" if refusal else "embedded"
     result.reason = _ANY_NUMBER.sub("N", refusal.text) if refusal else ""
     result.wrote_sidecar = any(file.target is Target.SIDECAR for file, _ in ready.prepared)
+    records = [file.undo_record for file, _ in ready.prepared if file.undo_record]
+    return {record.written_digest: record for record in records}
 
 
 def _undo(photo: Path, original: bytes, undo_records: Mapping[str, UndoRecord], result: RoundTrip) -> None:
@@ -129,10 +126,6 @@ def _undo(photo: Path, original: bytes, undo_records: Mapping[str, UndoRecord], 
     if photo.read_bytes() != original:
         result.problems.append("not the same after undo")
     photo.unlink()
-
-
-def _outcome_of(problem: Exception) -> str:
-    return "refused" if isinstance(problem, WriteRefused) else "failed"
 
 
 def _decode(data: bytes) -> tuple[tuple[int, ...], bytes] | None:

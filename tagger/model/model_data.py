@@ -338,7 +338,7 @@ def _matches(value: Any, type_text: str, *, tagging: bool = False) -> bool:
     """Whether a value has this type. A list or dictionary needs a type from the file; while it gets one, its content counts."""
     name, _, inner = type_text.removesuffix("]").partition("[")
     if not inner:
-        return _type_name(value) == name
+        return name == ("Tensor" if isinstance(value, _Tensor) else type(value).__name__)
     parts = _split(inner)
     if isinstance(value, _Typed) and value.type == type_text:
         return True
@@ -355,10 +355,6 @@ def _matches(value: Any, type_text: str, *, tagging: bool = False) -> bool:
         case _:
             return False
     return all(_matches(each, part, tagging=tagging) for each, part in pairs)
-
-
-def _type_name(value: Any) -> str:
-    return "Tensor" if isinstance(value, _Tensor) else type(value).__name__
 
 
 def _split(types: str) -> list[str]:

@@ -50,9 +50,9 @@ class Sketch:
 
 def sketch_of(pixels: Pixels) -> Sketch:
     """Compute the sketch of an image, uint8 (H, W, 3)."""
-    grey = pixels.mean(axis=2, dtype=np.float32)[None]  # float32 (1, H, W)
-    thumbnail = _pooled(grey, THUMBNAIL_SIDE, THUMBNAIL_SIDE)[0]
-    return Sketch(_hashes(grey)[0], thumbnail.round().astype(np.uint8))
+    grey = pixels.mean(axis=2, dtype=np.float32)  # float32 (H, W)
+    thumbnail = _pooled(grey, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    return Sketch(_difference_hash(grey), thumbnail.round().astype(np.uint8))
 
 
 def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
@@ -76,18 +76,16 @@ def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
     return [int(root) for root in groups.roots]
 
 
-def _hashes(grey: _Array) -> list[int]:
-    """The difference hashes of grey images, float32 (B, H, W)."""
+def _difference_hash(grey: _Array) -> int:
+    """The hash of a grey image, float32 (H, W)."""
     small = _pooled(grey, HASH_ROWS, HASH_COLUMNS + 1)
-    # Smaller differences are rounding errors.
-    brighter = (np.diff(small, axis=2) > 1e-3).reshape(len(grey), -1)  # bool (B, 64)
-    packed = np.packbits(brighter, axis=1)  # uint8 (B, 8)
-    return [int.from_bytes(row.tobytes(), "big") for row in packed]
+    brighter = np.diff(small, axis=1) > 1e-3  # smaller differences are rounding errors
+    return int.from_bytes(np.packbits(brighter).tobytes(), "big")
 
 
 def _pooled(grey: _Array, rows: int, columns: int) -> _Array:
-    """Means over a grid of areas, float32 (B, rows, columns). Areas share edge pixels if the sizes do not divide."""
-    _, height, width = grey.shape
+    """Means over a grid of areas, float32 (rows, columns). Areas share edge pixels if the sizes do not divide."""
+    height, width = grey.shape
     pooled: _Array = _areas(height, rows) @ grey @ _areas(width, columns).T
     return pooled
 

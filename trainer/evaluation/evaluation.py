@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from tagger.errors import PathNotFound
 from tagger.model.artifact import Manifest, file_digest, read_manifest
@@ -77,7 +76,8 @@ def evaluate(
     landmarks = score_photos([photo.path for photo in photos], model, "scoring test photos")
     if not landmarks.paths:
         raise EvaluationImpossible(path=data, reason="none of its photos can be read")
-    targets = _targets(landmarks, photos, manifest)
+    positions = {label.label: position for position, label in enumerate(manifest.labels)}
+    targets = torch.tensor([positions[photos[row].label or ""] for row in landmarks.rows])
     others = score_photos(distractor_paths, model, "scoring distractors")
 
     log.info("measuring the scores")
@@ -124,12 +124,6 @@ def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dic
             path=data, reason=f"no label folder matches a label of the model (folders: {names})"
         )
     return photos, skipped
-
-
-def _targets(scores: PhotoScores, photos: list[LabelledPhoto], manifest: Manifest) -> Tensor:
-    """The right label of each photo, int64 (N,)."""
-    positions = {label.label: position for position, label in enumerate(manifest.labels)}
-    return torch.tensor([positions[photos[row].label or ""] for row in scores.rows])
 
 
 def _folders(scores: PhotoScores, root: Path | None) -> list[str]:

@@ -174,7 +174,8 @@ def _epoch(
     total = torch.zeros((), device=device.kind)
     for step, batch in enumerate(photos.epoch(number, plan.sizes[number - 1])):
         done = number - 1 + step / photos.steps
-        _set_rates(state.optimiser, plan.rate(done))
+        for group in state.optimiser.param_groups:
+            group["lr"] = group["highest_rate"] * plan.rate(done)
         images = batch.images.to(device.kind, non_blocking=True).float()
         targets = batch.targets.to(device.kind)
         images, probabilities = mix(images, targets, classes, plan.mixing, generator)
@@ -209,11 +210,6 @@ def _step(
     scaler.step(state.optimiser)
     scaler.update()
     return loss.detach()
-
-
-def _set_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = group["highest_rate"] * factor
 
 
 @torch.no_grad()

@@ -166,7 +166,13 @@ def compare_backbones(options: ComparisonOptions) -> Comparison:
         ComparisonEmpty: every backbone failed.
         OutputUnwritable: with the reason.
     """
-    _check(options)
+    for backbone in options.backbones:
+        require_backbone(backbone)
+    read_training_folder(options.data)
+    if options.unknown:
+        find_ordinary_photos(options.unknown)
+    with writing_to(options.out):
+        options.out.mkdir(parents=True, exist_ok=True)
     results = {backbone: _try_trial(backbone, options) for backbone in options.backbones}
     trials = {name: result for name, result in results.items() if isinstance(result, Trial)}
     if not trials:
@@ -179,16 +185,6 @@ def compare_backbones(options: ComparisonOptions) -> Comparison:
         text = json.dumps(comparison.document, indent=1, ensure_ascii=False)
         (options.out / FIGURES).write_text(text + "\n", "utf-8")
     return comparison
-
-
-def _check(options: ComparisonOptions) -> None:
-    for backbone in options.backbones:
-        require_backbone(backbone)
-    read_training_folder(options.data)
-    if options.unknown:
-        find_ordinary_photos(options.unknown)
-    with writing_to(options.out):
-        options.out.mkdir(parents=True, exist_ok=True)
 
 
 def _try_trial(backbone: str, options: ComparisonOptions) -> Trial | str:
