@@ -240,7 +240,7 @@ def test_a_conversion_that_another_process_is_writing_stays(tmp_path: Path) -> N
 
 
 def test_without_openvino_torchscript_runs_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr("tagger.model.backends.selection.is_installed", lambda name: name != "openvino")
     selector = BackendSelector(small_module, FLOAT32, SIZE, at_once=1)
     with pytest.raises(SettingsInvalid, match="openvino has no package for this machine; set torchscript"):
         selector.choose("openvino", None)
