@@ -63,7 +63,9 @@ def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
         query = query_of_options(query_options(document))
     except ValueError as error:
         raise QueryOptionInvalid(option="share", reason=str(error)) from error
-    return replace(query, by_slug=bool(query.landmark), trip_moment=_moment(document))
+    moment = document.get(TRIP_MOMENT)
+    trip_moment = moment and TripMoment(moment[0], datetime.fromisoformat(moment[1]))
+    return replace(query, by_slug=bool(query.landmark), trip_moment=trip_moment)
 
 
 def query_options(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,13 +90,6 @@ def share_name(database: Database, photos: PhotoQuery | Sequence[int]) -> str:
     with database.read() as connection:
         names += [name for part in _parts(connection, photos) if len(part) <= MOST_VALUES for name in part]
     return ", ".join(names) or PHOTOS
-
-
-def _moment(document: Mapping[str, Any]) -> TripMoment | None:
-    if TRIP_MOMENT not in document:
-        return None
-    camera_id, taken_at = document[TRIP_MOMENT]
-    return TripMoment(camera_id, datetime.fromisoformat(taken_at))
 
 
 def _parts(connection: Connection, query: PhotoQuery) -> Iterator[list[str]]:
@@ -211,7 +206,9 @@ def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple
 def _insert_share(connection: Connection, new: NewShare, digest: str, root_paths: RootPaths) -> Share:
     options = None
     if isinstance(new.photos, PhotoQuery):
-        _refuse_job(new.photos)
+        if new.photos.job is not None:  # `tagger db prune` removes the items of old jobs
+            reason = "job: the list of a job's photos is not kept for ever. Share a selection of photos instead, with --selection"
+            raise ShareInvalid(reason=reason)
         ResolvedQuery.resolve(connection, new.photos, root_paths)
         options = query_document(connection, new.photos)
     values = {
@@ -272,13 +269,6 @@ def find_share(database: Database, token: str) -> Share | None:
     return (
         None if row is None else Share(**row._asdict())
     )  # looking up the hash reveals nothing about a token
-
-
-def _refuse_job(query: PhotoQuery) -> None:
-    """`tagger db prune` removes the items of old jobs, so the share would lose its photos."""
-    if query.job is not None:
-        reason = "job: the list of a job's photos is not kept for ever. Share a selection of photos instead, with --selection"
-        raise ShareInvalid(reason=reason)
 
 
 def _add_photos(connection: Connection, share_id: int, photo_ids: Sequence[int]) -> None:

@@ -69,7 +69,9 @@ class ExportReader:
             current = table
             page.append(values)
             page_bytes += len(line)
-            self._count(table)
+            self.counts[table.name] += 1
+            if self.counts[table.name] > self._expected[table.name]:
+                raise self.refusal(f"there are more rows of {table.name} than line 1 counts")
         self._check_end(self._parse_document(line)["end"])
         if current is not None:
             yield current, page
@@ -151,11 +153,6 @@ class ExportReader:
             reason = f"line {self._line_number} is not a row of {table.name}: {describe_error(error)}"
             raise self.refuse_content(reason) from error
         return table, vars(row)
-
-    def _count(self, table: Table) -> None:
-        self.counts[table.name] += 1
-        if self.counts[table.name] > self._expected[table.name]:
-            raise self.refusal(f"there are more rows of {table.name} than line 1 counts")
 
     def _check_end(self, end: object) -> None:
         with self._refuse_on_read_error():

@@ -129,7 +129,8 @@ def import_database(
     """
     with database.write(dry_run=dry_run) as connection:
         reader = ExportReader(source, name, progress)
-        _allow_pauses(connection)
+        if connection.dialect.name == "postgresql":  # the file may come slowly through a pipe
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         _require_empty(database, connection)
         for table in (*_SHIPPED_TABLES, ledgers):
             connection.execute(delete(table))
@@ -170,12 +171,6 @@ def _problems(connection: Connection) -> Iterator[str]:
         registration.shipped_file()
     ):
         yield "it describes the model of this package wrongly"
-
-
-def _allow_pauses(connection: Connection) -> None:
-    """Lift PostgreSQL's limit on a writer that sends nothing: the file may come slowly through a pipe."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 def _require_empty(database: Database, connection: Connection) -> None:

@@ -35,7 +35,8 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
     What a person set stays. Of the rest, the newest model's facts win, an older one's fill gaps. A label of a landmark that
     was merged stands for the landmark it was merged into.
     """
-    newest = manifest.created_at.timestamp() >= _newest_created_at(connection)
+    stored = map(Manifest.model_validate, connection.scalars(select(models.c.manifest)))
+    newest = all(manifest.created_at.timestamp() >= each.created_at.timestamp() for each in stored)
     _separate_distinct(connection, manifest)
     existing = {landmark.slug: landmark for landmark in all_landmarks(connection)}
     merged = landmark_ids_by_slug(connection).keys() - existing.keys()
@@ -50,11 +51,6 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
         if label.slug in existing:
             _update_facts(connection, existing[label.slug], label, newest=newest)
     return landmark_ids_by_slug(connection)
-
-
-def _newest_created_at(connection: Connection) -> float:
-    manifests = map(Manifest.model_validate, connection.scalars(select(models.c.manifest)))
-    return max((manifest.created_at.timestamp() for manifest in manifests), default=float("-inf"))
 
 
 def _separate_distinct(connection: Connection, manifest: Manifest) -> None:

@@ -76,7 +76,9 @@ def count_meetings(first: Sequence, second: Sequence) -> Meetings:
     votes = np.bincount(occasion, says)
     _, example = np.unique(np.where(says == _AGREES, occasion, -1), return_index=True)
     example = example[(says[example] == _AGREES) & (votes[occasion[example]] > 0)]
-    usual = _at_usual_place(latitude[example], longitude[example])
+    latitude, longitude = latitude[example], longitude[example]
+    distance_m = distances_m(latitude[:, None], longitude[:, None], latitude, longitude)
+    usual = int((distance_m <= USUAL_PLACE_M).sum(axis=0).max(initial=0))
     return Meetings(len(example), len(example) - usual, int((votes < 0).sum()))
 
 
@@ -101,12 +103,6 @@ def _compare(own: Sequence, other: Sequence) -> Indices:
     agrees = is_near & (distance_m <= TOGETHER_M + other.error_m + np.minimum(error_m, TOGETHER_M))
     contradicts = is_near & (distance_m > TOGETHER_M + other.error_m + 2 * error_m)
     return np.asarray(np.select([agrees, contradicts], [_AGREES, _CONTRADICTS], 0), np.int64)
-
-
-def _at_usual_place(latitude: Floats, longitude: Floats) -> int:
-    """How many of the positions (N,) are near the one with most others around it."""
-    distance_m = distances_m(latitude[:, None], longitude[:, None], latitude, longitude)
-    return int((distance_m <= USUAL_PLACE_M).sum(axis=0).max(initial=0))
 
 
 def group_companions(meetings: Mapping[tuple[int, int], Meetings]) -> dict[int, frozenset[int]]:

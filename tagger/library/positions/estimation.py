@@ -113,7 +113,10 @@ def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
     is_after = ~is_between & (since <= until) & (since <= reach_s)
     is_before = ~is_between & ~is_after & (until <= reach_s)
     paces = _paces(sequence, anchors, photos, max_gap_s)
-    estimates = _no_estimates(is_contradicted)
+    nowhere, no_anchor = np.full(len(sequence.at), np.nan), np.full(len(sequence.at), -1, np.int64)
+    estimates = Estimates(
+        nowhere, nowhere.copy(), nowhere.copy(), no_anchor, no_anchor.copy(), is_contradicted
+    )
     for chosen, (latitude, longitude, error_m), first, second in (
         (is_between, _between(sequence, before, after, since, until, is_between), before, after),
         (is_after, _near(sequence, before, since, paces, is_after), before, None),
@@ -291,9 +294,3 @@ def _leaving_m_s(paces: Floats) -> Floats:
 
 def _deviations(sequence: Sequence, anchors: Indices) -> Floats:
     return np.asarray(sequence.error_m[anchors] / QUANTILE_90)
-
-
-def _no_estimates(contradicted: Truth) -> Estimates:
-    latitude, longitude, error_m = (np.full(len(contradicted), np.nan) for _ in range(3))
-    before, after = (np.full(len(contradicted), -1, np.int64) for _ in range(2))
-    return Estimates(latitude, longitude, error_m, before, after, contradicted)

@@ -266,12 +266,9 @@ def _odds(
     found = list(_photo_odds([row for row in rows if row.latitude is not None], measured))
     far = {position for _, position, odds in found if odds.odds < 1}
     wrong = contradicted_photos(connection, far, max_gap_s)
-    best: dict[tuple[int, int], _Odds] = {}
-    for row, position, odds in found:
-        key = (row.content_id, row.landmark_id)
-        if position.photo_id not in wrong and (key not in best or _rank(odds) > _rank(best[key])):
-            best[key] = odds
-    return best
+    right = [(row, odds) for row, position, odds in found if position.photo_id not in wrong]
+    right.sort(key=lambda each: (each[1].odds, -each[1].distance_m))  # of each key, the last one counts
+    return {(row.content_id, row.landmark_id): odds for row, odds in right}
 
 
 def _odds_of_passages(rows: Sequence[Row[Any]], between: Sequence[Passage]) -> dict[tuple[int, int], _Odds]:
@@ -287,10 +284,6 @@ def _odds_of_passages(rows: Sequence[Row[Any]], between: Sequence[Passage]) -> d
             distance_m = min(passage.distance_m(*place) for passage in own)
             found[row.content_id, row.landmark_id] = _Odds(LEAST, float(round(distance_m)), Doubt.SPEED)
     return found
-
-
-def _rank(odds: _Odds) -> tuple[float, float]:
-    return odds.odds, -odds.distance_m
 
 
 def _photo_odds(

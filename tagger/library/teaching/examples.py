@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from blake3 import blake3
@@ -97,19 +98,14 @@ def paths_to_tag(
     """All folders that exist, which may have new photos, and the files of which no photo with an embedding of the model is stored."""
     named = list(paths)
     folders = [path for path in named if path.is_dir()]
-    files = [path for path in named if path not in folders]
-    return [*folders, *_paths_without_embedding(database, model, files, root_paths)]
-
-
-def _paths_without_embedding(
-    database: Database, model: RegisteredModel, paths: Iterable[Path], root_paths: RootPaths
-) -> list[Path]:
+    of_model = and_(embeddings.c.content_id == photos.c.content_id, embeddings.c.model_id == model.id)
+    query = select(photos.c.id).outerjoin(embeddings, of_model).where(embeddings.c.content_id.is_(None))
     with database.read() as connection:
-        ids_by_path = _ids_by_path(connection, paths, root_paths)
-        without = _without_embedding(
-            connection, model.id, [each for ids in ids_by_path.values() for each in ids]
-        )
-    return [path for path, ids in ids_by_path.items() if not ids or not without.isdisjoint(ids)]
+        ids_of = _ids_by_path(connection, [path for path in named if path not in folders], root_paths)
+        stored = among(photos.c.id, chain.from_iterable(ids_of.values()))
+        without = set(connection.scalars(query.where(stored)))
+    files = [path for path, ids in ids_of.items() if not ids or not without.isdisjoint(ids)]
+    return [*folders, *files]
 
 
 LEAST_MISSED = 3
@@ -161,13 +157,6 @@ def load_embeddings(connection: Connection, content_ids: Sequence[int], dimensio
     rows = connection.execute(select(embeddings.c.content_id, embeddings.c.data).where(of_images))
     stored = {row.content_id: row.data for row in rows}
     return restore([stored[content_id] for content_id in content_ids if content_id in stored], dimension)
-
-
-def _without_embedding(connection: Connection, model_id: int, photo_ids: Sequence[int]) -> set[int]:
-    """The photos whose image has no embedding of the model."""
-    of_model = and_(embeddings.c.content_id == photos.c.content_id, embeddings.c.model_id == model_id)
-    query = select(photos.c.id).outerjoin(embeddings, of_model).where(embeddings.c.content_id.is_(None))
-    return set(connection.scalars(query.where(among(photos.c.id, photo_ids))))
 
 
 def _ids_by_path(

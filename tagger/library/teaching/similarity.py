@@ -153,9 +153,8 @@ def find_look_alikes(
     ids, stored = ids[:most_images], stored[:most_images]
     directions = np.empty((len(ids), rule.dimension), np.float32)
     for start in range(0, len(ids), PAGE):
-        directions[start : start + PAGE] = _directions(
-            restore(stored[start : start + PAGE], rule.dimension), mean
-        )
+        page = restore(stored[start : start + PAGE], rule.dimension) - mean
+        directions[start : start + PAGE] = page / _lengths(page)[:, None]
     del stored
     groups = group_directions(directions, LEAST_SIMILARITY, on_progress)
     large = sorted((group for group in groups if len(group) >= LEAST_PHOTOS), key=len, reverse=True)
@@ -213,12 +212,6 @@ def _unknown_photos(
         if content_id in rows and not any(tag.accepted for tag in photo_tags):
             found.append(names.photo(connection, rows[content_id], photo_tags, photo_tags))
     return found
-
-
-def _directions(stored: Embeddings, mean: Embeddings) -> Embeddings:
-    stored -= mean
-    stored /= _lengths(stored)[:, None]
-    return stored
 
 
 def _unknown_embeddings(database: Database, model_id: int, most: int) -> tuple[list[int], list[bytes]]:

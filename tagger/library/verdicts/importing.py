@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, Protocol
+from typing import IO
 
 from sqlalchemy import Connection
 
@@ -80,11 +80,7 @@ class _EntryInvalid(ValueError):
         self.number, self.line = number, line
 
 
-class _Text(Protocol):
-    def read(self, size: int, /) -> str: ...
-
-
-def _objects(text: _Text) -> Iterator[tuple[int, object]]:
+def _objects(text: codecs.StreamReader) -> Iterator[tuple[int, object]]:
     """The JSON objects of a list, or one after another, each with the line at which it starts."""
     decoder = json.JSONDecoder()
     buffer, position, line, count = "", 0, 1, 0

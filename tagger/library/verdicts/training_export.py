@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from sqlalchemy import Connection, select
@@ -117,26 +118,20 @@ def _images(
     for row in connection.execute(query):
         by_kind[row.content_id, row.verdict].append(slugs[row.landmark_id])
     tags = tag_rows(connection, ids)
-    paths: dict[int, list[tuple[bool, Path]]] = defaultdict(list)
+    paths: dict[int, list[tuple[bool, bool, Path]]] = defaultdict(list)
     present = select(photos).where(photos.c.content_id.in_(ids), photos.c.gone_since.is_(None))
     for row in connection.execute(present.order_by(photos.c.id)):
         path = roots[row.root_id].path_of(row.path, row.path_bytes)
-        paths[row.content_id].append((row.root_id in unavailable, path))
+        paths[row.content_id].append((row.root_id in unavailable, isinstance(path, ObjectPath), path))
     return [
         LabelledImage(
             digest=digests[content_id],
             confirmed=tuple(by_kind[content_id, VerdictKind.CONFIRMED]),
             rejected=tuple(by_kind[content_id, VerdictKind.REJECTED]),
             has_unreviewed_tag=any(tag.accepted and tag.verdict is None for tag in tags.get(content_id, ())),
-            paths=tuple(path for _, path in sorted(paths[content_id], key=_reading_order)),
-            is_unavailable=bool(paths[content_id])
-            and all(unreachable for unreachable, _ in paths[content_id]),
+            paths=tuple(path for *_, path in sorted(paths[content_id], key=itemgetter(0, 1))),
+            is_unavailable=bool(paths[content_id]) and all(is_away for is_away, *_ in paths[content_id]),
         )
         for content_id in ids
         if content_id in digests
     ]
-
-
-def _reading_order(photo: tuple[bool, Path]) -> tuple[bool, bool]:
-    is_unavailable, path = photo
-    return is_unavailable, isinstance(path, ObjectPath)
