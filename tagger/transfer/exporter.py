@@ -35,7 +35,10 @@ def export_database(
         out.write(line)
 
     with database.snapshot() as connection:
-        counts = {table.name: _count(connection, table) for table in exported_tables()}
+        counts = {
+            table.name: connection.scalar(select(func.count()).select_from(table)) or 0
+            for table in exported_tables()
+        }
         write(encode_line(_header(database, program, counts)))
         written = dict.fromkeys(counts, 0)
         for table in exported_tables():
@@ -76,10 +79,6 @@ def _text(value: bytes | datetime) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value.isoformat()
 
 
-def _count(connection: Connection, table: Table) -> int:
-    return connection.scalar(select(func.count()).select_from(table)) or 0
-
-
 def _header(database: Database, program: str, counts: dict[str, int]) -> dict[str, Any]:
     return {
         "file": TITLE,
@@ -99,21 +98,14 @@ def _lines(connection: Connection, table: Table) -> Iterator[bytes]:
 
 def _selects(table: Table) -> Iterator[Select[Any]]:
     """The queries that together read the table, each in the order of its keys."""
-    query = _select(table)
+    # An active claim is exported like a released chunk: it counts no attempt.
+    claimed = chunks.c.done.is_(False) & chunks.c.lease_until.is_not(None)
+    attempts = case((claimed, chunks.c.attempts - 1), else_=chunks.c.attempts).label("attempts")
+    query = select(*(attempts if each is chunks.c.attempts else each for each in exported_columns(table)))
     if table is photos:  # the rows to which others refer come first
         yield query.where(photos.c.primary_id.is_(None))
         query = query.where(photos.c.primary_id.is_not(None))
     yield query
-
-
-def _select(table: Table) -> Select[Any]:
-    columns = exported_columns(table)
-    if table is not chunks:
-        return select(*columns)
-    # An active claim is exported like a released chunk: it counts no attempt.
-    claimed = chunks.c.done.is_(False) & chunks.c.lease_until.is_not(None)
-    attempts = case((claimed, chunks.c.attempts - 1), else_=chunks.c.attempts).label("attempts")
-    return select(*(attempts if column.name == "attempts" else column for column in columns))
 
 
 def _is_exported(item: Table | Column[Any]) -> bool:

@@ -127,7 +127,7 @@ def ensure_cameras(connection: Connection, found: Collection[Camera]) -> dict[Ca
     # Sorted, so that workers that meet the same new cameras lock rows in the same order.
     missing = [by_key[key] for key in sorted(by_key.keys() - ids.keys())]
     if missing:
-        names = _root_names(connection, missing)
+        names = {row.id: row.name for row in connection.execute(select(roots.c.id, roots.c.name))}
         rows = [{"key": camera.key, "name": _full_name(camera, names)} for camera in missing]
         insert_missing(connection, cameras, rows)
         ids |= _stored_ids(connection, [camera.key for camera in missing])
@@ -221,12 +221,6 @@ def _full_name(camera: Camera, root_names: dict[int, str]) -> str:
 
 def _named_cameras(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(select(cameras).where(is_named()).order_by(cameras.c.id)).all()
-
-
-def _root_names(connection: Connection, missing: Collection[Camera]) -> dict[int, str]:
-    root_ids = {camera.root_id for camera in missing if camera.root_id is not None}
-    query = select(roots.c.id, roots.c.name).where(roots.c.id.in_(root_ids))
-    return {row.id: row.name for row in connection.execute(query)}
 
 
 def _stored_ids(connection: Connection, keys: Collection[str]) -> dict[str, int]:

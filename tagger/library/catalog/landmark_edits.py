@@ -171,7 +171,9 @@ def add_landmark(connection: Connection, new: NewLandmark) -> Landmark:
     if new.slug is None:
         _require_unused_name(name, every, new)
     slug = derive_slug(name) if new.slug is None else check_slug(new.slug)
-    require_unused_slug(slug, every)
+    for landmark in every:
+        if slug in landmark.all_slugs:
+            raise LandmarkSlugTaken(slug=slug, name=landmark.name, landmark=landmark.slug)
     row = {
         "slug": slug,
         "name": name,
@@ -308,15 +310,6 @@ def lock_landmarks(connection: Connection) -> None:
     """Let other transactions that change landmarks wait until this one ends. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("LOCK TABLE landmarks IN SHARE ROW EXCLUSIVE MODE"))
-
-
-def require_unused_slug(slug: str, every: Sequence[Landmark]) -> None:
-    """Raises:
-    LandmarkSlugTaken: a landmark has the slug.
-    """
-    for landmark in every:
-        if slug in landmark.all_slugs:
-            raise LandmarkSlugTaken(slug=slug, name=landmark.name, landmark=landmark.slug)
 
 
 def clean_aliases(
