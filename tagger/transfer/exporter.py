@@ -39,7 +39,16 @@ def export_database(
             table.name: connection.scalar(select(func.count()).select_from(table)) or 0
             for table in exported_tables()
         }
-        write(encode_line(_header(database, program, counts)))
+        header = {
+            "file": TITLE,
+            "format": FORMAT,
+            "schema": SCHEMA_REVISION,
+            "program": program,
+            "ledger": database.ledger_id,
+            "written_at": datetime.now(UTC).isoformat(),
+            "counts": counts,
+        }
+        write(encode_line(header))
         written = dict.fromkeys(counts, 0)
         for table in exported_tables():
             for line in _lines(connection, table):
@@ -77,18 +86,6 @@ def encode_line(document: object) -> bytes:
 
 def _text(value: bytes | datetime) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value.isoformat()
-
-
-def _header(database: Database, program: str, counts: dict[str, int]) -> dict[str, Any]:
-    return {
-        "file": TITLE,
-        "format": FORMAT,
-        "schema": SCHEMA_REVISION,
-        "program": program,
-        "ledger": database.ledger_id,
-        "written_at": datetime.now(UTC).isoformat(),
-        "counts": counts,
-    }
 
 
 def _lines(connection: Connection, table: Table) -> Iterator[bytes]:

@@ -62,8 +62,12 @@ def resolve_model(database: Database, selector: str | None) -> RegisteredModel:
     """
     if selector is None:
         model = _first(database, models.c.in_use) or _shipped(database)
+    elif (named := _by_name(database, selector)) is not None:
+        model = named
+    elif _is_file(selector):
+        model = add_model(database, Path(selector))
     else:
-        model = _by_name(database, selector) or _by_file(database, selector)
+        raise _not_found(database, selector)
     verify_model(model)
     return model
 
@@ -192,12 +196,6 @@ def verify_model(model: RegisteredModel) -> None:
 def _by_name(database: Database, name: str) -> RegisteredModel | None:
     model = _first(database, models.c.name == name)
     return _shipped(database) if model is None and name == registration.shipped_name() else model
-
-
-def _by_file(database: Database, path: str) -> RegisteredModel:
-    if not _is_file(path):
-        raise _not_found(database, path)
-    return add_model(database, Path(path))
 
 
 def _is_file(selector: str) -> bool:

@@ -293,7 +293,8 @@ def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[
     lines = [[shot for shot in shots if shot.at is not None and shot.is_original] for shots in cameras]
     found: dict[int, Fix] = {}
     for line in lines:
-        companions = _anchors_in_utc(other for other in lines if other is not line)
+        others = (photo for other in lines if other is not line for photo in other)
+        companions = sorted((each for each in others if each.is_utc and each.fix), key=_order)
         own = _sequence(line)
         if not companions or not all(photo.is_utc for photo in line):
             alone = estimation.estimate(own, max_gap_s)
@@ -304,9 +305,8 @@ def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[
     return found
 
 
-def _anchors_in_utc(lines: Iterator[Sequence[Shot]]) -> list[Shot]:
-    anchors = [photo for line in lines for photo in line if photo.is_utc and photo.fix is not None]
-    return sorted(anchors, key=lambda photo: (photo.at or 0.0, photo.photo_id))
+def _order(photo: Shot) -> tuple[float, int]:
+    return photo.at or 0.0, photo.photo_id
 
 
 def _sequence(line: Sequence[Shot]) -> estimation.Sequence:

@@ -192,9 +192,9 @@ def calibrate(direction: Direction, library: Values) -> Classifier:
         ValueError: the values are so large that nothing can be computed.
     """
     resemblances = library @ direction.weights.astype(np.float32) - direction.offset
-    strangers = _measure_strangers(resemblances)
-    slope = LOGIT_PER_DEVIATION / strangers.spread
-    intercept = _intercept(direction, strangers)
+    centre, spread = _measure_strangers(resemblances)
+    slope = LOGIT_PER_DEVIATION / spread
+    intercept = _intercept(direction, centre, spread)
     share = _share_of_landmark(slope * resemblances + intercept)
     intercept += _log_odds(share) - _log_odds(ASSUMED_SHARE)
     weights = slope * direction.weights
@@ -226,31 +226,23 @@ def _expected(left_out: Matrix) -> float:
     return float(total / (len(left_out) + PRIOR_EXAMPLES))
 
 
-@dataclass(frozen=True)
-class _Strangers:
-    """The resemblance of the library's photos of anything else."""
-
-    centre: float
-    spread: float
-
-
-def _measure_strangers(resemblances: Floats) -> _Strangers:
-    """Measure the photos that are probably not of the landmark, and mix that with what is assumed."""
+def _measure_strangers(resemblances: Floats) -> tuple[float, float]:
+    """The centre and the spread of the resemblance of photos that are probably not of the landmark, mixed with what is assumed."""
     strangers = resemblances[resemblances < STRANGERS_BELOW]
     if not len(strangers):
-        return _Strangers(0.0, ASSUMED_SPREAD)
+        return 0.0, ASSUMED_SPREAD
     weight = len(strangers) / (len(strangers) + ASSUMED_STRANGERS)
     centre, upper = np.quantile(strangers, (0.5, UPPER_QUANTILE))
     spread = (upper - centre) / UPPER_DEVIATION
-    return _Strangers(float(weight * centre), float(weight * spread + (1 - weight) * ASSUMED_SPREAD))
+    return float(weight * centre), float(weight * spread + (1 - weight) * ASSUMED_SPREAD)
 
 
-def _intercept(direction: Direction, strangers: _Strangers) -> float:
+def _intercept(direction: Direction, centre: float, spread: float) -> float:
     """The log-odds of a photo without any resemblance, in a library with `ASSUMED_SHARE` of the landmark's photos."""
-    expected = (direction.expected - strangers.centre) / strangers.spread
+    expected = (direction.expected - centre) / spread
     caution = CAUTION_WITH_ONE if direction.examples == 1 else 0.0
     at_centre = LOGIT_AT_CENTRE + LOGIT_PER_EXPECTED * expected + caution
-    return at_centre - LOGIT_PER_DEVIATION * strangers.centre / strangers.spread
+    return at_centre - LOGIT_PER_DEVIATION * centre / spread
 
 
 def _share_of_landmark(logits: Floats) -> float:
