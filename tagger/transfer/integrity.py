@@ -66,15 +66,8 @@ def connection_problems(connection: Connection) -> Iterator[str]:
         for problem in _file_problems(connection):
             are_valid = False
             yield problem
-        # PostgreSQL always enforces foreign keys, SQLite only in programs that enable them. A damaged file cannot be searched.
-        missing = (
-            connection.execute(text("PRAGMA foreign_key_check")).fetchmany(PROBLEMS_SHOWN)
-            if are_valid
-            else ()
-        )
-        yield from (
-            f"a row of {row[0]} refers to a missing row of {row[2]} (row {row[1]})" for row in missing
-        )
+        if are_valid:  # a damaged file cannot be searched for them
+            yield from _missing_rows(connection)
     for table in exported_tables():
         for problem in islice(_value_problems(connection, table), PROBLEMS_SHOWN):
             are_valid = False
@@ -94,6 +87,12 @@ def _file_problems(connection: Connection) -> Iterator[str]:
         raise
     except DatabaseError as error:  # SQLite could not go on after the lines before
         yield f"the file is damaged: {error.orig}"
+
+
+def _missing_rows(connection: Connection) -> Iterator[str]:
+    # PostgreSQL always enforces foreign keys, SQLite only in programs that enable them.
+    for row in connection.execute(text("PRAGMA foreign_key_check")).fetchmany(PROBLEMS_SHOWN):
+        yield f"a row of {row[0]} refers to a missing row of {row[2]} (row {row[1]})"
 
 
 def _value_problems(connection: Connection, table: Table) -> Iterator[str]:
