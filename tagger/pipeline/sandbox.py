@@ -5,16 +5,23 @@ this process, cannot open files or sockets or start programs (see confinement), 
 """
 
 import math
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Self
 
 import numpy as np
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NaiveDatetime,
+    PositiveInt,
+    Strict,
+)
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import LARGEST_OFFSET_S, LEAST_OFFSET_S, CameraFacts, short_text
@@ -33,7 +40,6 @@ from tagger.pipeline.running_child import InvalidReply, RunningChild
 from tagger.system.metrics import stage_timer
 
 MODULE = "tagger.pipeline.sandbox_main"
-_DIGEST = re.compile(rf"{DIGEST_VERSION}-[0-9a-f]{{64}}")
 _BUSY_TEXT = "This server has too many photos to decode. Send the photo again later."
 
 
@@ -160,13 +166,55 @@ class Sandbox:
             self.threads.discard(threading.get_ident())
 
 
+def _require_short(text: str) -> str:
+    if short_text(text) != text:
+        raise ValueError("not a short line of printable text")
+    return text
+
+
+_ShortText = Annotated[str, Field(min_length=1), AfterValidator(_require_short)]
+
+
+class _OpenReply(BaseModel):
+    """A photo's digest and camera facts, each of which `camera_facts` could give for some photo."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    digest: str = Field(pattern=f"^{DIGEST_VERSION}-[0-9a-f]{{64}}$")
+    taken_at: Annotated[NaiveDatetime, Strict(False)] | None
+    latitude: float | None = Field(ge=-90, le=90)
+    longitude: float | None = Field(ge=-180, le=180)
+    gps_error_m: float | None = Field(ge=0, le=LARGEST_ERROR_M)
+    utc_offset_s: int | None = Field(ge=LEAST_OFFSET_S, le=LARGEST_OFFSET_S)
+    origin: Annotated[PhotoOrigin, Strict(False)] | None
+    make: _ShortText | None
+    model: _ShortText | None
+    serial: _ShortText | None
+
+    def facts(self) -> CameraFacts:
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("half a position")
+        return CameraFacts(**self.model_dump(exclude={"digest"}))
+
+
+class _DecodeReply(BaseModel):
+    """The upright size of a photo whose pixels follow."""
+
+    model_config = ConfigDict(strict=True)
+
+    width: PositiveInt
+    height: PositiveInt
+    damaged: bool
+
+
 def _open(child: RunningChild, key: object, data: bytes, ends_at: float) -> tuple[str, CameraFacts]:
     """Open a photo in the child and return its digest and camera facts."""
     reply = child.call({"open": True}, data, most_s=_left_s(ends_at))
     child.photo = key
     try:
-        return _digest(reply), _camera_facts(reply)
-    except (KeyError, TypeError, ValueError) as error:
+        opened = _OpenReply.model_validate(reply)
+        return opened.digest, opened.facts()
+    except ValueError as error:
         raise InvalidReply("facts that no photo has") from error
 
 
@@ -177,86 +225,16 @@ def _decode(
         _open(child, key, data, ends_at)
     child.photo = None
     reply = child.call({"decode": asdict(resize)}, most_s=_left_s(ends_at))
-    width, height = _length(reply.get("width")), _length(reply.get("height"))
-    if width * height > max_pixels:
+    try:
+        decoded = _DecodeReply.model_validate(reply)
+    except ValueError as error:
+        raise InvalidReply("an image that no photo has") from error
+    if decoded.width * decoded.height > max_pixels:
         raise InvalidReply("an image of more pixels than it decodes")
     side = resize.size
     pixels = np.frombuffer(child.read(side * side * 3), dtype=np.uint8).reshape(side, side, 3)
-    return DecodedImage(pixels, width, height, _truth(reply.get("damaged")))
-
-
-def _length(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidReply("an image without a size")
-    return value
-
-
-def _truth(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidReply("an image that is neither whole nor damaged")
-    return value
+    return DecodedImage(pixels, decoded.width, decoded.height, decoded.damaged)
 
 
 def _left_s(ends_at: float) -> float | None:
     return None if math.isinf(ends_at) else max(0.0, ends_at - time.monotonic())
-
-
-def _digest(reply: Mapping[str, Any]) -> str:
-    digest = reply["digest"]
-    if not _DIGEST.fullmatch(digest):
-        raise ValueError(digest)
-    return str(digest)
-
-
-def _camera_facts(reply: Mapping[str, Any]) -> CameraFacts:
-    """The facts that a child sent, each of which `camera_facts` could give for some photo."""
-    latitude, longitude = (
-        _number(reply["latitude"], -90, 90),
-        _number(reply["longitude"], -180, 180),
-    )
-    if (latitude is None) != (longitude is None):
-        raise ValueError("half a position")
-    return CameraFacts(
-        taken_at=_taken_at(reply["taken_at"]),
-        latitude=latitude,
-        longitude=longitude,
-        gps_error_m=_number(reply["gps_error_m"], 0, LARGEST_ERROR_M),
-        utc_offset_s=_utc_offset(reply["utc_offset_s"]),
-        origin=None if reply["origin"] is None else PhotoOrigin(reply["origin"]),
-        make=_short_text(reply["make"]),
-        model=_short_text(reply["model"]),
-        serial=_short_text(reply["serial"]),
-    )
-
-
-def _taken_at(value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    taken_at = datetime.fromisoformat(value)
-    if taken_at.tzinfo is not None:
-        raise ValueError(value)
-    return taken_at
-
-
-def _number(value: float | None, least: float, largest: float) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not least <= value <= largest:  # also not a number
-        raise ValueError(value)
-    return float(value)
-
-
-def _utc_offset(value: int | None) -> int | None:
-    if value is None:
-        return None
-    if type(value) is not int or not LEAST_OFFSET_S <= value <= LARGEST_OFFSET_S:
-        raise ValueError(value)
-    return value
-
-
-def _short_text(value: str | None) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value or short_text(value) != value:
-        raise ValueError(value)
-    return value

@@ -208,11 +208,11 @@ def test_facts_of_a_child_are_checked(monkeypatch: pytest.MonkeyPatch, lie: dict
 @pytest.mark.parametrize(("width", "height"), [(2**63, 1), (True, True), (0, 1), (1001, 1000)])
 def test_sizes_of_a_child_are_checked(monkeypatch: pytest.MonkeyPatch, width: int, height: int) -> None:
     """A database refuses a number of that size, and with it all photos that are stored together."""
-    replies = TRUE_FACTS | {"width": width, "height": height}
+    replies = TRUE_FACTS | {"width": width, "height": height, "damaged": False}
     monkeypatch.setattr(RunningChild, "call", lambda *args, **kwargs: replies)
     with Sandbox(LIMITS) as sandbox:
         photo = sandbox.open(in_memory(b"a"), RESIZE)
-        with pytest.raises(PhotoFailed, match=r"an image without a size|more pixels"):
+        with pytest.raises(PhotoFailed, match=r"an image that no photo has|more pixels"):
             photo.decode()
 
 
