@@ -26,6 +26,7 @@ from tagger.metadata.files.sidecar_names import (
     refuse_shared,
     shares_sidecar,
 )
+from tagger.photos.files import PhotoVersion
 from tagger.photos.object_store import (
     can_sign,
     condition_errors,
@@ -210,6 +211,10 @@ class ObjectOriginal(Original):
     """An object as it was read before a write; `stored` is None if it did not exist."""
 
     stored: StoredObject | None = None
+
+    @property
+    def version(self) -> PhotoVersion | None:
+        return self.stored.version if self.stored else None
 
 
 def read_object_for_writing(path: ObjectPath, *, max_bytes: int, root: Path | None = None) -> ObjectOriginal:

@@ -12,18 +12,11 @@ from typing import TypeAlias
 from tagger.database.enums import Outcome, Target
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata import exif, iptc, xmp
+from tagger.metadata.bases import FindUndoRecord
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.formats import can_embed, is_jpeg, read_blocks
-from tagger.metadata.formats.block_io import read_only_blocks
+from tagger.metadata.formats.block_io import can_embed, is_jpeg, read_blocks, read_only_blocks
 from tagger.metadata.objects import NOT_REQUESTED, check_settings, check_versioning
-from tagger.metadata.plans import (
-    FilePlan,
-    FindUndoRecord,
-    check_image,
-    plan_embed,
-    plan_sidecar,
-    sidecar_has_position,
-)
+from tagger.metadata.plans import FilePlan, check_image, plan_embed, plan_sidecar, sidecar_has_position
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.writable_files import (
     Prepared,

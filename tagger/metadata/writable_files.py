@@ -12,7 +12,6 @@ from tagger.metadata.objects import (
     prepare_object,
     read_object_for_writing,
 )
-from tagger.photos.files import PhotoVersion, stored_time_ns
 from tagger.photos.paths import ObjectPath
 
 Prepared: TypeAlias = replacement.PreparedFile | PreparedObject
@@ -62,14 +61,6 @@ def prepare(original: Original, data: bytes | None, *, photo: Path) -> Prepared:
     if isinstance(original, ObjectOriginal):
         return prepare_object(original, data)
     return replacement.prepare(original, data, photo=photo)
-
-
-def version_before(original: Original) -> PhotoVersion | None:
-    """The version of a file or object when it was read; None if it did not exist."""
-    if isinstance(original, ObjectOriginal):
-        return original.stored.version if original.stored else None
-    status = original.status
-    return PhotoVersion(status.st_size, stored_time_ns(status)) if status else None
 
 
 def remove_leftover(original: Original) -> None:

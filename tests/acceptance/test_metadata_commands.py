@@ -68,7 +68,7 @@ def test_tags_go_into_the_photos_and_what_cannot_be_embedded_gets_a_sidecar(
     output = tagger_with_redis("tag", photos, "--write", "embed", "--gps", "--description")
     assert output.code == 0  # whatever was refused has its sidecar
     assert "written: Eiffel Tower → the photo itself" in output.text
-    assert "moving.gif: refused: Metadata is embedded in JPEG, PNG, WebP and TIFF files only." in output.text
+    assert "moving.gif: refused: Metadata is embedded in JPEG, PNG, WebP and TIFF files only" in output.text
     assert "The tags were written to a sidecar: Brandenburg Gate → moving.gif.xmp" in output.text
     assert "3 photos: 2 written, 0 unchanged, 1 refused" in output.err
     assert "were refused, run: tagger job failures 2" in output.err

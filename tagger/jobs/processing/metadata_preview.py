@@ -30,6 +30,7 @@ from tagger.jobs.processing.undo_log import delete_orphaned, find_undo_record
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.query.details import find_photo_id
 from tagger.library.query.tagged_photos import best_first
+from tagger.metadata.bases import FindUndoRecord, digest_file
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.files.sidecar_names import is_sidecar_name
 from tagger.metadata.photo_writer import (
@@ -44,7 +45,7 @@ from tagger.metadata.photo_writer import (
     xmp_fields,
     xmp_packet,
 )
-from tagger.metadata.plans import FilePlan, FindUndoRecord, digest_file, plan_sidecar
+from tagger.metadata.plans import FilePlan, plan_sidecar
 from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields, make_tag_fields
 from tagger.metadata.xmp import has_our_fields
 from tagger.photos.objects import is_object

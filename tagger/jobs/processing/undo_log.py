@@ -33,9 +33,9 @@ from tagger.database.tables import contents, metadata_writes, photos
 from tagger.jobs.processing.claimed_chunk import OpenItem
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
 from tagger.ledger.failures import EDITED
+from tagger.metadata.bases import UndoRecord, digest_file
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest
-from tagger.metadata.plans import FilePlan, UndoRecord, digest_file
-from tagger.metadata.writable_files import version_before
+from tagger.metadata.plans import FilePlan
 from tagger.photos.paths import path_text
 from tagger.photos.source import open_source
 
@@ -314,7 +314,7 @@ def _write_row(
 def _file_change(result: PhotoResult) -> Mapping[str, int] | None:
     """Size and time of the photo's own file before and after, if it was replaced."""
     for file in result.photo.replaced if result.photo is not None else ():
-        before = version_before(file.original)
+        before = file.original.version
         if file.target is Target.EMBED and before is not None:
             after = open_source(str(file.original.path.parent)).version(file.original.path.name)
             if after is not None:

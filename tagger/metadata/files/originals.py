@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
+from tagger.photos.files import PhotoVersion, stored_time_ns
 from tagger.photos.folders import OpenFolder, open_folder
 
 
@@ -24,6 +25,11 @@ class Original:
     data: bytes | None
     status: os.stat_result | None
     root: Path | None = None
+
+    @property
+    def version(self) -> PhotoVersion | None:
+        """The version that was read."""
+        return PhotoVersion(self.status.st_size, stored_time_ns(self.status)) if self.status else None
 
 
 def read_for_writing(path: Path, *, max_bytes: int, root: Path | None = None) -> Original:

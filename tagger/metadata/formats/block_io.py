@@ -4,8 +4,7 @@ HEIC, AVIF and RAW are never written; their blocks are read for sidecars and for
 HEIC and AVIF, so nothing here knows their structure.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Protocol
 
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import jpeg, png, tiff, webp
@@ -33,7 +32,7 @@ def read_blocks(data: bytes) -> Blocks:
     Raises:
         WriteRefused: the file has another format, or is broken.
     """
-    return _require_block_format(data).read(data)
+    return _require_block_format(data).read_blocks(data)
 
 
 def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
@@ -42,7 +41,7 @@ def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
     Raises:
         WriteRefused: the change would put other data in the file at risk.
     """
-    splices = _require_block_format(data).replace(data, new)
+    splices = _require_block_format(data).replace_blocks(data, new)
     if splices and read_container(data) is None:
         raise broken_structure("its image data cannot be located")
     return splices
@@ -57,17 +56,18 @@ def extended_xmp(data: bytes) -> bytes | None:
     return jpeg.extended_xmp(data) if is_jpeg(data) else None
 
 
-@dataclass(frozen=True)
-class _BlockFormat:
-    read: Callable[[bytes], Blocks]
-    replace: Callable[[bytes, Blocks], tuple[Splice, ...]]
+class _BlockFormat(Protocol):
+    """A module that reads and replaces the blocks of one format."""
+
+    def read_blocks(self, data: bytes) -> Blocks: ...
+    def replace_blocks(self, data: bytes, new: Blocks) -> tuple[Splice, ...]: ...
 
 
-_BLOCK_FORMATS = {
-    PhotoFormat.JPEG: _BlockFormat(jpeg.read_blocks, jpeg.replace_blocks),
-    PhotoFormat.PNG: _BlockFormat(png.read_blocks, png.replace_blocks),
-    PhotoFormat.WEBP: _BlockFormat(webp.read_blocks, webp.replace_blocks),
-    PhotoFormat.TIFF: _BlockFormat(tiff.read_blocks, tiff.replace_blocks),
+_BLOCK_FORMATS: dict[PhotoFormat | None, _BlockFormat] = {
+    PhotoFormat.JPEG: jpeg,
+    PhotoFormat.PNG: png,
+    PhotoFormat.WEBP: webp,
+    PhotoFormat.TIFF: tiff,
 }
 
 
@@ -80,9 +80,8 @@ def _require_block_format(data: bytes) -> _BlockFormat:
 
 def _block_format(data: bytes) -> _BlockFormat | None:
     photo_format = detect_format(data)
-    if photo_format is PhotoFormat.TIFF and open_tiff(data) is None:
-        return None
-    return _BLOCK_FORMATS.get(photo_format) if photo_format else None
+    is_unreadable = photo_format is PhotoFormat.TIFF and open_tiff(data) is None
+    return None if is_unreadable else _BLOCK_FORMATS.get(photo_format)
 
 
 def _read_raw_blocks(data: bytes) -> Blocks:

@@ -18,7 +18,7 @@ from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.photos.containers import exif_of
 from tagger.photos.formats import PhotoOrigin
-from tagger.pipeline.sandbox import _camera_facts
+from tagger.pipeline.sandbox import _OpenReply
 from tagger.pipeline.sandbox_main import _open_reply
 
 PICTURE = draw_photo(5, (64, 48))
@@ -149,7 +149,7 @@ def test_garbage_never_raises(kind: str, changes: list[tuple[int, int]]) -> None
 
 def facts_of_child(data: bytes) -> CameraFacts:
     """The facts after their way from a decoding child."""
-    return _camera_facts(json.loads(json.dumps(_open_reply(data))))
+    return _OpenReply.model_validate(json.loads(json.dumps(_open_reply(data)))).facts()
 
 
 ALL_FACTS: dict[str, dict[int, object]] = {

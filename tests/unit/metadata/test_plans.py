@@ -11,17 +11,10 @@ from rig.containers import jpeg_segment
 from rig.exif_blocks import ascii_text, block, windows_text
 from support.format_photos import IMAGE, encode_photo
 
+from tagger.metadata.bases import FindUndoRecord, UndoRecord, digest_file
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import Fields, photo_fields, xmp_fields
-from tagger.metadata.plans import (
-    FilePlan,
-    FindUndoRecord,
-    UndoRecord,
-    check_image,
-    digest_file,
-    plan_embed,
-    plan_sidecar,
-)
+from tagger.metadata.plans import FilePlan, check_image, plan_embed, plan_sidecar
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields, make_tag_fields
 from tagger.photos.containers import digest_photo

@@ -1,7 +1,8 @@
-"""The base of a file, which is the file without any of our values, and the verification that a plan changes our values only.
+"""The base of a file, which is the file without any of our values, and the verification that a write changes our values only.
 
-A plan holds the current bytes, the new bytes and the record that undoes the change. The owner's values decide what we add: fields
-that are taken, and keywords that XMP must repeat. For the verification, both files are parsed again and compared block by block.
+If nobody changed the file since we wrote it, its base is the original, restored exactly from the undo record. Otherwise it is the file
+with our values removed. The owner's values in it decide what we add: fields that are taken, and keywords that XMP must repeat. For the
+verification, both files are parsed again and compared block by block.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,13 +10,12 @@ from dataclasses import dataclass, replace
 
 from blake3 import blake3
 
-from tagger.database.enums import Target
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.files.originals import Original
-from tagger.metadata.formats import difference_outside_blocks, read_blocks, replace_blocks
+from tagger.metadata.formats.block_io import read_blocks, replace_blocks
+from tagger.metadata.formats.comparison import difference_outside_blocks
 from tagger.metadata.splices import Blocks, apply_splices, undo_splices
-from tagger.metadata.tag_fields import Position, TagFields
+from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.xmp.namespaces import POSITION
 from tagger.photos.containers import digest_photo, exif_of
 
@@ -66,29 +66,6 @@ class UndoRecord:
 
 FindUndoRecord = Callable[[str], UndoRecord | None]
 """Finds the undo record of the write that produced a file with this digest."""
-
-
-@dataclass(frozen=True)
-class FilePlan:
-    """A file and its new content.
-
-    `data` is None if the file should not exist. `undo_record` is None if the new content holds none of our values.
-    `position` is ours in the new content. `notes` name the values that were left out of a block, with the reason. `template` is the XMP that a new sidecar
-    copies from its photo. `restores_original` says that removing our values yields the original, byte for byte.
-    """
-
-    target: Target
-    original: Original
-    data: bytes | None
-    undo_record: UndoRecord | None
-    position: Position | None = None
-    notes: tuple[str, ...] = ()
-    template: bytes | None = None
-    restores_original: bool = False
-
-    @property
-    def changes(self) -> bool:
-        return self.data != self.original.data
 
 
 def digest_file(data: bytes) -> str:

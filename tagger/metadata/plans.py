@@ -1,0 +1,281 @@
+"""Plans of file changes: the new bytes of a photo or sidecar, computed and verified before anything is written.
+
+New values are always added to the base of a file (see bases): repeating a write changes nothing, and undo is a write with nothing to
+add. A photo's own file gets XMP, and EXIF and IPTC where it is safe to change them. An existing sidecar is merged with our values, a new
+one repeats the photo's own XMP.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tagger.database.enums import Target
+from tagger.metadata import exif, iptc, xmp
+from tagger.metadata.bases import (
+    FindUndoRecord,
+    UndoRecord,
+    base_of_photo,
+    base_of_sidecar,
+    digest_file,
+    existing_keywords,
+    has_position_fields,
+    refuse_difference,
+    remove_our_values,
+    verify_insertion,
+    without_occupied_fields,
+)
+from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata.files.originals import Original
+from tagger.metadata.files.sidecar_names import SIDECAR_MAX_BYTES
+from tagger.metadata.formats.block_io import (
+    can_embed,
+    extended_xmp,
+    is_jpeg,
+    read_blocks,
+    read_only_blocks,
+    replace_blocks,
+)
+from tagger.metadata.splices import Blocks, Splice, apply_splices, inverse_of
+from tagger.metadata.tag_fields import Position, TagFields
+from tagger.metadata.writable_files import read_for_writing
+from tagger.photos.containers import digest_photo
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """A file and its new content.
+
+    `data` is None if the file should not exist. `undo_record` is None if the new content holds none of our values.
+    `position` is ours in the new content. `notes` name the values that were left out of a block, with the reason. `template` is the XMP that a new sidecar
+    copies from its photo. `restores_original` says that removing our values yields the original, byte for byte.
+    """
+
+    target: Target
+    original: Original
+    data: bytes | None
+    undo_record: UndoRecord | None
+    position: Position | None = None
+    notes: tuple[str, ...] = ()
+    template: bytes | None = None
+    restores_original: bool = False
+
+    @property
+    def changes(self) -> bool:
+        return self.data != self.original.data
+
+
+def plan_embed(
+    path: Path,
+    tag_fields: TagFields,
+    find_undo_record: FindUndoRecord,
+    *,
+    image_digest: str | None,
+    max_bytes: int,
+    root: Path | None = None,
+) -> FilePlan:
+    """Plan the photo's own file. `image_digest` is the digest it was tagged under; None accepts any image.
+
+    Raises:
+        WriteRefused: the write would risk losing data; the file is unchanged.
+        WriteFailed: the file cannot be read.
+    """
+    original = read_for_writing(path, max_bytes=max_bytes, root=root)
+    data = _existing_data(original)
+    check_image(data, image_digest)
+    base = base_of_photo(data, find_undo_record)
+    blocks = read_blocks(base.data)
+    if tag_fields:
+        tag_fields = without_occupied_fields(base.data, blocks, tag_fields)
+    if tag_fields:
+        new, inverse, notes = _embed(base.data, blocks, tag_fields, current=data)
+        record = UndoRecord(digest_file(new), digest_file(base.data), inverse)
+        plan = FilePlan(Target.EMBED, original, new, record, tag_fields.position, notes)
+    else:
+        plan = FilePlan(Target.EMBED, original, base.data, None, restores_original=base.is_restored)
+    if base.is_restored and plan.changes:
+        # What was written passed this check, so a record that does not pass it was not made by a write.
+        verify_insertion(base.data, data, read_blocks(base.data), read_blocks(data))
+    return plan
+
+
+def check_image(data: bytes, image_digest: str | None) -> None:
+    """Refuse a file whose image is not the one that was tagged.
+
+    Raises:
+        WriteRefused: the image has another digest.
+    """
+    if image_digest is not None and digest_photo(data) != image_digest:
+        raise WriteRefused(
+            RefusalKind.CHANGED,
+            "The image has changed since it was tagged. Tag the photo again, then write its metadata.",
+        )
+
+
+def _existing_data(original: Original) -> bytes:
+    if original.data is None:
+        raise WriteFailed("gone", "The file no longer exists. Scan its folder again.")
+    return original.data
+
+
+def _embed(
+    base: bytes, blocks: Blocks, tag_fields: TagFields, *, current: bytes
+) -> tuple[bytes, bytes, tuple[str, ...]]:
+    """Return the new file, the inverse splices and the notes on values that were left out."""
+    if xmp.conflicts_with_extended(extended_xmp(base)):
+        raise WriteRefused(
+            RefusalKind.XMP, "Its keywords or locations are in extended XMP, which is never changed."
+        )
+    exif_change, exif_notes = _change_exif(base, blocks, tag_fields)
+    datasets, iptc_values, iptc_notes = _change_iptc(base, blocks, tag_fields)
+    packet = xmp.add(
+        blocks.xmp,
+        tag_fields,
+        sidecar=False,
+        repeated=existing_keywords(blocks),
+        also_added=(*exif_change.added, *iptc_values),
+    )
+    new_blocks = Blocks(packet, exif_change.block, datasets)
+    splices = replace_blocks(base, new_blocks)
+    new = apply_splices(base, splices)
+    if new != current:  # else nothing is written
+        verify_insertion(base, new, blocks, new_blocks)
+    return new, inverse_of(base, splices), (*exif_notes, *iptc_notes)
+
+
+def _change_exif(
+    base: bytes, blocks: Blocks, tag_fields: TagFields
+) -> tuple[exif.ExifChange, tuple[str, ...]]:
+    """Change EXIF in JPEG files only: in other formats, programs that read EXIF keywords read XMP too."""
+    unchanged = exif.ExifChange(blocks.exif, ())
+    if not is_jpeg(base):
+        return unchanged, ()
+    try:
+        return exif.add(blocks.exif, tag_fields), ()
+    except exif.ExifRewriteError as error:
+        return unchanged, (f"EXIF is left unchanged, only XMP is written: {error}",)
+
+
+def _change_iptc(
+    base: bytes, blocks: Blocks, tag_fields: TagFields
+) -> tuple[bytes | None, Sequence[tuple[str, str]], tuple[str, ...]]:
+    """Change IPTC in files that have it already and where it can be changed."""
+    if not blocks.iptc:
+        return blocks.iptc, (), ()
+    try:
+        datasets, added = iptc.add(blocks.iptc, tag_fields)
+        replace_blocks(base, replace(blocks, iptc=datasets))
+    except WriteRefused as refused:
+        return blocks.iptc, (), (f"IPTC is left unchanged: {refused.text}",)
+    return datasets, added, ()
+
+
+def plan_sidecar(
+    path: Path,
+    tag_fields: TagFields,
+    find_undo_record: FindUndoRecord,
+    *,
+    photo_data: bytes | None = None,
+    root: Path | None = None,
+) -> FilePlan:
+    """Plan the sidecar at `path`. `photo_data` is the content of its photo, required to add values.
+
+    A new sidecar starts as a copy of the photo's own XMP and keywords, because programs that read a sidecar ignore the
+    photo's own metadata.
+
+    Raises:
+        WriteRefused: the write would lose data that the sidecar holds.
+        WriteFailed: the sidecar cannot be read.
+    """
+    original = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=root)
+    base = base_of_sidecar(original.data, find_undo_record)
+    blocks = Blocks()
+    if tag_fields and photo_data is not None:
+        photo = _photo_base(photo_data, find_undo_record)
+        blocks = _readable_blocks(photo)
+        tag_fields = without_occupied_fields(photo, blocks, tag_fields)
+    if not tag_fields or photo_data is None:
+        plan = FilePlan(Target.SIDECAR, original, base.data, None, restores_original=base.is_restored)
+    else:
+        plan = _plan_insertion(original, base.data, tag_fields, blocks)
+    if base.is_restored and plan.changes:
+        # What was written passed this check, so a record that does not pass it was not made by a write.
+        refuse_difference(xmp.insertion_difference(base.data, original.data))
+    return plan
+
+
+def sidecar_has_position(path: Path, find_undo_record: FindUndoRecord, root: Path | None) -> bool:
+    """Whether the sidecar at `path` has a position that is not ours.
+
+    Raises:
+        WriteRefused, WriteFailed: as `plan_sidecar`.
+    """
+    original = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=root)
+    return has_position_fields(xmp.properties(base_of_sidecar(original.data, find_undo_record).data))
+
+
+def _plan_insertion(
+    original: Original, base: bytes | None, tag_fields: TagFields, blocks: Blocks
+) -> FilePlan:
+    """Plan a sidecar with our values. `base` is the sidecar without them, `blocks` are the photo's."""
+    start = _template(blocks.xmp) if base is None else base
+    new = xmp.add(
+        start,
+        tag_fields,
+        sidecar=True,
+        created=base is None,
+        repeated=existing_keywords(blocks),
+    )
+    if new != original.data:  # else nothing is written
+        refuse_difference(xmp.insertion_difference(start, new))
+    if base is None:
+        record = UndoRecord(digest_file(new), None, None)
+        return FilePlan(Target.SIDECAR, original, new, record, tag_fields.position, template=start)
+    record = UndoRecord(digest_file(new), digest_file(base), inverse_of(base, (_single_splice(base, new),)))
+    return FilePlan(Target.SIDECAR, original, new, record, tag_fields.position)
+
+
+def _photo_base(photo: bytes, find_undo_record: FindUndoRecord) -> bytes:
+    """The photo without our values: values that we embedded in it must still go into the sidecar."""
+    try:
+        return base_of_photo(photo, find_undo_record).data if can_embed(photo) else photo
+    except WriteRefused:
+        return photo
+
+
+def _readable_blocks(photo: bytes) -> Blocks:
+    """The photo's blocks without our values; empty if they cannot be read, which does not prevent a sidecar."""
+    try:
+        blocks = read_blocks(photo) if can_embed(photo) else read_only_blocks(photo)
+        if xmp.has_our_fields(blocks.xmp):
+            blocks = _blocks_without_our_values(photo, blocks)
+        xmp.properties(blocks.xmp)
+    except WriteRefused:
+        return Blocks()
+    return blocks
+
+
+def _blocks_without_our_values(photo: bytes, blocks: Blocks) -> Blocks:
+    if can_embed(photo):
+        return read_blocks(remove_our_values(photo, blocks))
+    return replace(blocks, xmp=xmp.remove(blocks.xmp) if blocks.xmp else None)
+
+
+def _template(packet: bytes | None) -> bytes | None:
+    try:
+        return xmp.sidecar_template(packet)
+    except WriteRefused:
+        return None
+
+
+def _single_splice(base: bytes, new: bytes) -> Splice:
+    """One splice from the first byte that differs to the last."""
+    start = _common_bytes(base, new)
+    end = _common_bytes(base[start:][::-1], new[start:][::-1])
+    return Splice(start, len(base) - end, new[start : len(new) - end])
+
+
+def _common_bytes(one: bytes, other: bytes) -> int:
+    """The length of the common prefix."""
+    return next(
+        (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
