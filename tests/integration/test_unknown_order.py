@@ -47,7 +47,6 @@ def stored_photos(database: Database, folder: Path) -> StoredPhotos:
 
 def walk_along_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
-    monkeypatch.setattr(sorted_scan, "WALKED_ROWS", 0)
 
 
 def pages(library: StoredPhotos, query: PhotoQuery, size: int) -> Iterator[list[str]]:

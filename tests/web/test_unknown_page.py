@@ -62,7 +62,7 @@ def test_a_guess_for_a_photo_that_was_taken_elsewhere_says_so_in_the_same_words_
     library.file("track.jpg", (EIFFEL, 0.57, False), data=picture((3, 2, 1)))
     library.position("track.jpg", 48.5, 2.29, "France", "track")
     page = client.get("/review/unknown").text
-    words = r"Not Eiffel Tower: 9,7\d\d km away by GPS"
+    words = r"Not Eiffel Tower: 9,7\d\d km from the photo(?:'|&#39;)s position \(GPS\)"
     assert len(re.findall(words, page)) == 1
     assert re.search(words, client.get("/photos/7").text)
     (shown,) = [

@@ -17,7 +17,7 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
@@ -25,7 +25,7 @@ from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.sorted_scan import Key, PageRequest, SortedScan, sorted_scans
-from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, tag_rows
+from tagger.library.query.tagged_photos import NameCache, TaggedPhoto
 
 PAGE = 250
 """Photos of the first page. Each further page is twice as large as the one before: it may sort the same photos again."""
@@ -161,7 +161,7 @@ class Search:
                 # Several statements read photos and tags: of one state, or tags would be of other photos.
                 with self.database.snapshot() as connection:
                     page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
-                    photos = self._photos(connection, page.photos)
+                    photos = self.names.photos(connection, page.photos, self.query.select_tags)
                 matches = [
                     (photo, ScanPosition(number, scan.key(row)))
                     for photo, row in zip(photos, page.photos, strict=True)
@@ -180,15 +180,6 @@ class Search:
         if begin.after is not None and not (self.scans and self.scans[begin.scan].accepts(begin.after)):
             raise CursorInvalid
         return self.scans
-
-    def _photos(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[TaggedPhoto]:
-        tags_of = tag_rows(connection, {row.content_id for row in rows if row.content_id is not None})
-        photos = []
-        for row in rows:
-            photo_tags = tags_of.get(row.content_id, ())
-            selected = self.query.select_tags(photo_tags)
-            photos.append(self.names.photo(connection, row, photo_tags, selected))
-        return photos
 
 
 MOST_CHARACTERS = 20_000

@@ -45,14 +45,10 @@ Rows = Select[Any] | CompoundSelect[Any]
 
 @dataclass(frozen=True)
 class IndexFilter:
-    """Photos that meet `condition`. `rows`: the rows of indexes that are read for them.
-
-    `by_date`: they are read along the index of dates.
-    """
+    """Photos that meet `condition`. `rows`: the rows of indexes that are read for them."""
 
     condition: Condition
     rows: tuple[Rows, ...]
-    by_date: bool = False
 
     def size(self, connection: Connection, limit: int) -> int:
         """The number of rows to read, counted up to `limit`."""
@@ -110,10 +106,10 @@ _CONFIRMED = select(verdicts.c.content_id).where(verdicts.c.verdict == "confirme
 _REJECTED = select(verdicts.c.content_id).where(verdicts.c.verdict == "rejected")
 
 
-def _files(ranges: Sequence[Condition], *, by_date: bool = False) -> IndexFilter:
+def _files(ranges: Sequence[Condition]) -> IndexFilter:
     """The photos in any of these ranges of one index of `photos`."""
     rows = tuple(select(photos.c.id).where(each) for each in ranges)
-    return IndexFilter(or_(false(), *ranges), rows, by_date)
+    return IndexFilter(or_(false(), *ranges), rows)
 
 
 def _photos(ids: Sequence[Select[Any]], rows: Sequence[Rows] | None = None) -> IndexFilter:
@@ -165,10 +161,9 @@ def _by_files(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
     if resolved.camera_ids:
         yield _files([photos.c.camera_id == each for each in resolved.camera_ids])
     if query.year:
-        years = sorted(set(query.year))
-        yield _files([taken_in(photos.c.taken_at, year) for year in years], by_date=len(years) == 1)
+        yield _files([taken_in(photos.c.taken_at, year) for year in set(query.year)])
     if query.taken_after is not None or query.taken_before is not None or query.calendar_month:
-        yield _files((_taken(query),), by_date=True)
+        yield _files((_taken(query),))
 
 
 def _taken(query: PhotoQuery) -> Condition:

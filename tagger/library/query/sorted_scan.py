@@ -6,7 +6,6 @@ No page uses OFFSET: each begins after the key at which the previous one ended.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from math import isqrt
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, exists, func, select, tuple_
@@ -26,9 +25,6 @@ MOST_COUNTED = 100_000
 """Photos of a filter are counted up to this number where no index has the order, so that they have to be sorted."""
 FEWEST_TO_WALK = 20_000
 """Sorting more photos takes longer than reading as many along an index until a page is full."""
-WALKED_ROWS = 750
-"""Sorting `n` of `N` photos costs as much as reading, for each photo of a page, `N / n` photos along an index, if `n * n` is
-this times `N`: a page has 75, and one that is read with what its conditions need costs ten times as much as one that is sorted."""
 
 NO_MONTH = "none"
 """The month of photos without a date, in addresses."""
@@ -165,20 +161,12 @@ def sorted_scans(
     """
     query = resolved.query
     is_by_score = query.sort == "score" and not query.unknown  # no index has this order
-    limit = MOST_COUNTED if is_by_score else _fewest_to_walk(connection)
+    limit = MOST_COUNTED if is_by_score else FEWEST_TO_WALK
     narrowest, is_small = narrowest_filter(connection, resolved, limit)
     if query.sort == "score" and query.unknown:
         return tuple(_scans_by_candidate(narrowest.condition, is_small=is_small))
-    # Dates limit what is read along their index anyway.
-    is_walked = narrowest.by_date and query.sort in ("newest", "oldest")
-    is_sorted = is_by_score or (is_small and not is_walked)
-    among = narrowest.condition if is_sorted else None
+    among = narrowest.condition if is_by_score or is_small else None
     return tuple(_scans_in_order(query, resolved.landmark_ids, among, month))
-
-
-def _fewest_to_walk(connection: Connection) -> int:
-    newest = connection.scalar(select(func.max(photos.c.id))) or 0  # about the number of photos
-    return max(FEWEST_TO_WALK, isqrt(WALKED_ROWS * newest))
 
 
 def _scans_in_order(

@@ -4,8 +4,7 @@ Reads rows and names; which photos to read is decided in find and details. A tag
 reason in words. An unknown photo has a guess, if the model's best prediction is worth one.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +17,6 @@ from tagger.database.enums import Doubt, Outcome, PositionSource
 from tagger.database.statements import pages
 from tagger.database.tables import (
     contents,
-    dismissals,
     effective_tags,
     ledgers,
     model_labels,
@@ -72,16 +70,11 @@ _OTHERS = {
 """What another landmark, or several others, of the image are that make a tag doubtful."""
 DAMAGED = N_("a part of the image is missing")
 _TOO_FAST = N_("%(distance)s from where the camera's GPS was before or after; nobody travels that fast")
-_FROM_POSITION = {
+_FROM_POSITION: Mapping[str | None, str] = {
     PositionSource.CAMERA: N_("%(distance)s from the photo's position (GPS)"),
     PositionSource.TRACK: N_("%(distance)s from the photo's position (track)"),
 }
 _FROM_COPY = N_("%(distance)s from the position of a copy")
-_AWAY = {
-    PositionSource.CAMERA: N_("%(distance)s away by GPS"),
-    PositionSource.TRACK: N_("%(distance)s away by track"),
-}
-_AWAY_FROM_COPY = N_("%(distance)s away by the position of a copy")
 
 
 def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> str | None:
@@ -94,12 +87,14 @@ def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> st
         return _doubtful(gettext(DAMAGED))
     if tag.position_odds is None or tag.verdict is not None:
         return None
-    distance = distance_text(tag.distance_m)
-    if tag.doubtful == Doubt.SPEED:
-        return _doubtful(gettext(_TOO_FAST, distance=distance))
-    where = _FROM_POSITION[PositionSource(source)] if source in _FROM_POSITION else _FROM_COPY
-    reason = gettext(where, distance=distance)
+    reason = _where_taken(tag, source, tag.distance_m)
     return gettext("accepted: %(reason)s", reason=reason) if tag.accepted else _doubtful(reason)
+
+
+def _where_taken(tag: Row[Any], source: str | None, metres: float) -> str:
+    """How far from the landmark of a tag its photo was taken, whose position has this source."""
+    text = _TOO_FAST if tag.doubtful == Doubt.SPEED else _FROM_POSITION.get(source, _FROM_COPY)
+    return gettext(text, distance=distance_text(metres))
 
 
 def _doubtful(reason: str) -> str:
@@ -114,24 +109,15 @@ def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_posit
     if photo.damaged:
         return gettext(DAMAGED)
     if tag.position_odds is not None:
-        return _refusal_of_tag(tag, photo)
-    if not uses_positions or photo.origin == PhotoOrigin.SCREENSHOT or photo.source not in _AWAY:
+        return _where_taken(tag, photo.source, tag.distance_m)
+    if not uses_positions or photo.origin == PhotoOrigin.SCREENSHOT or photo.source not in _FROM_POSITION:
         return None
     if landmark.latitude is None or landmark.longitude is None:
         return None
     distance = distance_km(photo.latitude, photo.longitude, landmark.latitude, landmark.longitude)
     if distance - photo.error_m / 1000 <= farthest_km(landmark.extent):
         return None
-    return gettext(_AWAY[PositionSource(photo.source)], distance=distance_text(distance * 1000))
-
-
-def _refusal_of_tag(tag: Row[Any], photo: Row[Any]) -> str:
-    """The same for a tag that where the camera was has made doubtful."""
-    distance = distance_text(tag.distance_m)
-    if tag.doubtful == Doubt.SPEED:
-        return gettext(_TOO_FAST, distance=distance)
-    away = _AWAY[PositionSource(photo.source)] if photo.source in _AWAY else _AWAY_FROM_COPY
-    return gettext(away, distance=distance)
+    return _where_taken(tag, photo.source, distance * 1000)
 
 
 def distance_text(metres: float) -> str:
@@ -207,7 +193,7 @@ class TaggedPhoto:
 
     `outcome` includes verdicts: tagged means that a tag is accepted now. None: no model has classified the photo.
     `files`: how many files it has, two for a JPEG with its RAW file. `similarity`: to the photos that others were compared with, -1 to 1; None if no photos were compared.
-    `guess`: what an unknown photo perhaps shows, unless there is a `refusal`: why it does not, such as `9,560 km away by GPS`. `is_dismissed`: a person put it away as not a landmark.
+    `guess`: what an unknown photo perhaps shows, unless there is a `refusal`: why it does not, such as `9,560 km from the photo's position (GPS)`. `is_dismissed`: a person put it away as not a landmark.
     `damaged`: a part of its image is missing, so that no tag is accepted without a verdict.
     """
 
@@ -261,8 +247,8 @@ def photo_document(photo: TaggedPhoto) -> PhotoDocument:
     return document_of(SimilarPhotoDocument, photo, dismissed=photo.is_dismissed, similarity=similarity)
 
 
-TagRows = Mapping[int, Sequence[Row[Any]]]
-"""Rows of effective tags by content id, best rank first."""
+SelectTags = Callable[[Sequence[Row[Any]]], Sequence[Row[Any]]]
+"""Selects those of a photo's tags that are returned with it."""
 
 
 _raw_files = photos.alias("raw_files")
@@ -303,8 +289,8 @@ def select_photos() -> Select[Any]:
     )
 
 
-def tag_rows(connection: Connection, content_ids: Collection[int]) -> TagRows:
-    """The effective tags of the contents, best first, including rejected ones and those that are not accepted."""
+def tag_rows(connection: Connection, content_ids: Collection[int]) -> Mapping[int, Sequence[Row[Any]]]:
+    """The effective tags by content id, best first, including rejected ones and those that are not accepted."""
     grouped: dict[int, list[Row[Any]]] = {}
     for page in pages(content_ids):
         query = select(effective_tags).where(effective_tags.c.content_id.in_(page))
@@ -333,12 +319,25 @@ def best_first(tag: Row[Any]) -> tuple[bool, int, float, int]:
     return tag.rank is None, tag.rank or 0, -(tag.score or 0.0), tag.landmark_id
 
 
+def accepted_tags(photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    """Those of a photo's tags that are accepted after verdicts."""
+    return [tag for tag in photo_tags if tag.accepted]
+
+
 class NameCache:
     """Roots, landmarks, models and labels by id. Reads them once, and again when it meets a new id."""
 
     def __init__(self, connection: Connection, root_paths: RootPaths) -> None:
         self._root_paths = root_paths
         self._read(connection)
+
+    def photos(
+        self, connection: Connection, rows: Sequence[Row[Any]], select_tags: SelectTags
+    ) -> list[TaggedPhoto]:
+        """The photos of rows, each with the selected ones of its tags."""
+        tags_of = tag_rows(connection, {row.content_id for row in rows} - {None})
+        every = ((row, tags_of.get(row.content_id, ())) for row in rows)
+        return [self.photo(connection, row, tags, select_tags(tags)) for row, tags in every]
 
     def photo(
         self,
@@ -349,9 +348,8 @@ class NameCache:
     ) -> TaggedPhoto:
         """The photo of `row`. All its tags decide its outcome; the selected ones are returned with it."""
         guess = None if row.is_dismissed else best_guess(photo_tags)
-        accepted = [
-            self.landmark(connection, tag.landmark_id).display_name for tag in photo_tags if tag.accepted
-        ]
+        landmarks = (self.landmark(connection, tag.landmark_id) for tag in accepted_tags(photo_tags))
+        accepted = [landmark.display_name for landmark in landmarks]
         return TaggedPhoto(
             id=row.id,
             path=self.path(connection, row),
@@ -361,7 +359,7 @@ class NameCache:
             height=row.height,
             taken_at=row.taken_at,
             tags=tuple(self._tag(connection, tag, row.source, accepted) for tag in selected),
-            position=_position(row),
+            position=None if row.source is None else document_of(Position, row),
             files=1 + row.raw_file_count,
             guess=None if guess is None else self._tag(connection, guess, row.source, accepted),
             refusal=None
@@ -429,12 +427,6 @@ class NameCache:
         self._uses_positions = bool(connection.scalar(select(ledgers.c.position_odds)))
 
 
-def _position(row: Row[Any]) -> Position | None:
-    if row.source is None:
-        return None
-    return Position(**{field.name: getattr(row, field.name) for field in fields(Position)})
-
-
 def _outcome(row: Row[Any], photo_tags: Sequence[Row[Any]]) -> Outcome | None:
     if any(tag.accepted for tag in photo_tags):
         return Outcome.TAGGED
@@ -443,25 +435,17 @@ def _outcome(row: Row[Any], photo_tags: Sequence[Row[Any]]) -> Outcome | None:
     return None if row.failure_kind is None else Outcome.FAILED
 
 
-PAGE = 250
-
-
 def photos_by_id(
     database: Database, photo_ids: Sequence[int], root_paths: RootPaths
 ) -> Iterator[TaggedPhoto]:
     """Yield the photos in this order, page by page; those that were removed from the database are left out."""
     with database.read() as connection:
         names = NameCache(connection, root_paths)
-    for start in range(0, len(photo_ids), PAGE):
-        page = photo_ids[start : start + PAGE]
+    for page in pages(photo_ids):
         with database.read() as connection:
             rows = {row.id: row for row in connection.execute(select_photos().where(photos.c.id.in_(page)))}
-            tags_of = tag_rows(connection, {row.content_id for row in rows.values()} - {None})
-            found = []
-            for row in (rows[photo_id] for photo_id in page if photo_id in rows):
-                photo_tags = tags_of.get(row.content_id, ())
-                accepted = [tag for tag in photo_tags if tag.accepted]
-                found.append(names.photo(connection, row, photo_tags, accepted))
+            in_order = [rows[photo_id] for photo_id in page if photo_id in rows]
+            found = names.photos(connection, in_order, accepted_tags)
         yield from found
 
 
@@ -481,56 +465,32 @@ def stored_photo(database: Database, photo_id: int, root_paths: RootPaths) -> St
     """Raises:
     PhotoIdNotFound: no photo has that number.
     """
-    with database.read() as connection:
-        row = connection.execute(_select().where(photos.c.id == photo_id)).one_or_none()
-        if row is None:
-            raise PhotoIdNotFound(photo_id=photo_id)
-        return _stored(row, list_roots(connection, root_paths))
+    found = _stored_photos(database, photos.c.id == photo_id, root_paths)
+    if not found:
+        raise PhotoIdNotFound(photo_id=photo_id)
+    return found[0]
 
 
 def stored_raw_files(database: Database, photo_id: int, root_paths: RootPaths) -> list[StoredPhoto]:
     """The RAW files that are joined with the photo, by path."""
-    with database.read() as connection:
-        rows = connection.execute(_select().where(files_of([photo_id])).order_by(photos.c.path)).all()
-        roots = list_roots(connection, root_paths) if rows else []
-        return [_stored(row, roots) for row in rows]
+    return _stored_photos(database, files_of([photo_id]), root_paths)
 
 
-def _select() -> Select[Any]:
+def _stored_photos(
+    database: Database, condition: ColumnElement[bool], root_paths: RootPaths
+) -> list[StoredPhoto]:
     joined = photos.outerjoin(contents, contents.c.id == photos.c.content_id)
-    return select(photos, contents.c.digest).select_from(joined)
-
-
-def _stored(row: Row[Any], roots: Iterable[Root]) -> StoredPhoto:
-    root = next(root for root in roots if root.id == row.root_id)
-    return StoredPhoto(
-        id=row.id,
-        root=root.folder,
-        path=root.path_of(row.path, row.path_bytes),
-        size_bytes=row.size_bytes,
-        mtime_ns=row.mtime_ns,
-        digest=row.digest,
-    )
-
-
-def stored_photos(
-    database: Database, photo_ids: Iterable[int], root_paths: RootPaths
-) -> Iterator[StoredPhoto]:
-    """Yield these photos, each looked up when it is its turn; those that were removed from the database are left out."""
-    for photo_id in photo_ids:
-        with suppress(PhotoIdNotFound):
-            yield stored_photo(database, photo_id, root_paths)
+    query = select(photos, contents.c.digest).select_from(joined).where(condition).order_by(photos.c.path)
+    with database.read() as connection:
+        roots = {root.id: root for root in list_roots(connection, root_paths)}
+        rows = [(row, roots[row.root_id]) for row in connection.execute(query)]
+    return [
+        document_of(StoredPhoto, row, root=root.folder, path=root.path_of(row.path, row.path_bytes))
+        for row, root in rows
+    ]
 
 
 def has_photos(database: Database) -> bool:
     """Return whether the database has any photo."""
     with database.read() as connection:
         return bool(connection.scalar(select(exists().where(photos.c.id > 0))))
-
-
-def has_dismissed_photos(database: Database) -> bool:
-    """Return whether any photo was put away as not a landmark."""
-    is_there = exists().where(photos.c.content_id == dismissals.c.content_id, photos.c.gone_since.is_(None))
-    with database.read() as connection:
-        query = select(dismissals.c.content_id).where(is_there).limit(1)
-        return connection.execute(query).first() is not None

@@ -22,7 +22,7 @@ from tagger.library.catalog.contents import has_photo, is_dismissed
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.photo_conditions import off_index, path_ranges
-from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
+from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, accepted_tags, first_photos, tag_rows
 from tagger.library.teaching.classifiers import Embeddings, restore
 from tagger.library.teaching.comparison import stored_pages
 from tagger.library.teaching.learning import embedding_of
@@ -101,15 +101,12 @@ def _similar_photos(
     """The first photo of each image, in the order of the images."""
     names = NameCache(connection, root_paths)
     rows = first_photos(connection, similarity_of, _is_listed(connection, under, root_paths))
-    tags_of = tag_rows(connection, similarity_of)
-    found = []
-    for content_id, similarity in similarity_of.items():
-        if content_id in rows:  # it may have gone meanwhile
-            photo_tags = tags_of.get(content_id, ())
-            accepted = [tag for tag in photo_tags if tag.accepted]
-            photo = names.photo(connection, rows[content_id], photo_tags, accepted)
-            found.append(replace(photo, similarity=similarity))
-    return found
+    in_order = [rows[content_id] for content_id in similarity_of if content_id in rows]  # some may have gone
+    found = names.photos(connection, in_order, accepted_tags)
+    return [
+        replace(photo, similarity=similarity_of[row.content_id])
+        for photo, row in zip(found, in_order, strict=True)
+    ]
 
 
 LEAST_SIMILARITY = 0.45

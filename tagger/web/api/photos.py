@@ -199,7 +199,7 @@ NOT_A_LANDMARK = N_("Not a landmark")
 
 
 def headline(accepted: Sequence[str], guess: str | None, refusal: str | None = None) -> str:
-    """Return the names of the accepted landmarks; without any, the best guess, or why it is refused: `Not Mucem: 9,560 km away by GPS`."""
+    """Return the names of the accepted landmarks; without any, the best guess, or why it is refused: `Not Mucem: 9,560 km from the photo's position (GPS)`."""
     if accepted:
         return ", ".join(accepted)
     if guess and refusal:

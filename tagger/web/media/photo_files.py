@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -16,9 +16,16 @@ from typing import BinaryIO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from tagger.database.connection import Database
-from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed, PhotoFailure
+from tagger.errors import (
+    BucketUnavailable,
+    FailureKind,
+    PathNotFound,
+    PhotoFailed,
+    PhotoFailure,
+    PhotoIdNotFound,
+)
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.tagged_photos import StoredPhoto, stored_photos, stored_raw_files
+from tagger.library.query.tagged_photos import StoredPhoto, stored_photo, stored_raw_files
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.writable_files import existing_sidecars
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
@@ -298,11 +305,11 @@ def archived_photos(
     database: Database, photo_ids: Iterable[int], root_paths: RootPaths, *, whole: bool
 ) -> Iterator[ArchivedPhoto]:
     """Yield the photos, each as it is when it is its turn. `whole`: with RAW files and sidecars."""
-    for photo in stored_photos(database, photo_ids, root_paths):
-        if whole:
-            yield _with_other_files([photo, *stored_raw_files(database, photo.id, root_paths)])
-        else:
-            yield ArchivedPhoto([photo])
+    for photo_id in photo_ids:
+        with suppress(PhotoIdNotFound):  # it was removed from the database
+            photo = stored_photo(database, photo_id, root_paths)
+            raw_files = stored_raw_files(database, photo_id, root_paths) if whole else ()
+            yield _with_other_files([photo, *raw_files]) if whole else ArchivedPhoto([photo])
 
 
 def _with_other_files(files: list[StoredPhoto]) -> ArchivedPhoto:

@@ -36,7 +36,7 @@ from tagger.library.query.filter_words import (
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.sorted_scan import NO_MONTH
-from tagger.library.query.tagged_photos import TaggedPhoto, has_dismissed_photos
+from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares import share_name
 from tagger.library.teaching.learning import taught_state
@@ -351,15 +351,18 @@ def _trip_name(state: AppState, params: QueryParams) -> str | None:
 def show_unknown(request: Request, state: State, after: After = None, sort: Sort = None) -> HTMLResponse:
     """Show classified photos without an accepted landmark, those with the best guesses first."""
     grid = photo_grid(state, QueryParams.of(unknown=True, sort=sort), after, "/review/unknown")
-    classified = find_tagged(state.database, PhotoQuery(any_rank=True, limit=1), state.settings.roots)
     return render(
         request,
         "unknown.html",
         grid=grid,
-        has_classified=bool(grid.tiles) or any(True for _photo in classified),
+        has_classified=bool(grid.tiles) or _has_any(state, PhotoQuery(any_rank=True, limit=1)),
         dismissed=QueryParams.of(dismissed=True).address("/photos"),
-        has_dismissed=has_dismissed_photos(state.database),
+        has_dismissed=_has_any(state, PhotoQuery(dismissed=True, limit=1)),
     )
+
+
+def _has_any(state: AppState, query: PhotoQuery) -> bool:
+    return next(find_tagged(state.database, query, state.settings.roots), None) is not None
 
 
 def photo_grid(state: AppState, params: QueryParams, after: str | None, path: str) -> PhotoGrid:
