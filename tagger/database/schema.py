@@ -1,16 +1,19 @@
-"""The version of the schema: reading it, upgrading it by Alembic, refusing other versions."""
+"""The version of the schema: reading it, creating or upgrading it by Alembic, refusing other versions."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, event, func, inspect, select, text
+from sqlalchemy import Connection, Engine, event, func, insert, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
-from tagger.database.creation import create_schema
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
+from tagger.database.tables import ledgers, metadata
+from tagger.database.views import view_statements
 from tagger.errors import SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
 
 SCHEMA_REVISION = "1001"
@@ -163,11 +166,24 @@ def _migrate(connection: Connection, revision: str) -> None:
         connection.rollback()  # Alembic begins a transaction for each migration
     if current is None:
         with connection.begin() if is_server else nullcontext():
-            create_schema(connection)
+            _create_schema(connection)
             command.stamp(config, SCHEMA_REVISION)
     if is_server:
         event.listen(connection, "begin", _limit_lock)
     command.upgrade(config, revision)
+
+
+def _create_schema(connection: Connection) -> None:
+    """Create all that the database of a new ledger has, and the row of its identity."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            if "where" in index.info:
+                index.dialect_options[connection.dialect.name]["where"] = index.info["where"]
+    metadata.create_all(connection, checkfirst=False)
+    for name, query in view_statements(is_sqlite=is_sqlite).items():
+        connection.execute(text(f"CREATE VIEW {name} AS {query}"))
+    connection.execute(insert(ledgers).values(id=1, ledger_id=str(uuid4()), created_at=datetime.now(UTC)))
 
 
 def _limit_lock(connection: Connection) -> None:

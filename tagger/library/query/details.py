@@ -36,6 +36,7 @@ from tagger.library.query.tagged_photos import (
     tag_rows,
 )
 from tagger.photos.paths import absolute_path, path_text
+from tagger.system.documents import document_of
 from tagger.system.names import name_in_language
 from tagger.system.text_format import N_, gettext
 
@@ -275,26 +276,21 @@ def photo_id_in(connection: Connection, path: Path, roots: Sequence[Root]) -> in
 def _details(
     connection: Connection, names: NameCache, row: Row[Any], photo_tags: Sequence[Row[Any]]
 ) -> PhotoDetails:
-    photo = connection.execute(select(photos).where(photos.c.id == row.id)).one()
-    content = connection.execute(
-        select(models.c.name, contents.c.top_k, contents.c.threshold, contents.c.classified_at)
-        .select_from(contents.outerjoin(models, models.c.id == contents.c.model_id))
-        .where(contents.c.id == row.content_id)
-    ).one_or_none()
-    return PhotoDetails(
+    classified = contents.c.top_k, contents.c.threshold, contents.c.classified_at
+    stored = connection.execute(
+        select(photos, models.c.name.label("model"), *classified)
+        .select_from(photos.outerjoin(contents, contents.c.id == photos.c.content_id))
+        .outerjoin(models, models.c.id == contents.c.model_id)
+        .where(photos.c.id == row.id)
+    ).one()
+    return document_of(
+        PhotoDetails,
+        stored,
         photo=names.photo(connection, row, photo_tags, photo_tags),
         evidence=position_evidence(connection, names, row.id),
-        camera=camera_name(connection, photo.camera_id),
-        size_bytes=photo.size_bytes,
-        gone_since=photo.gone_since,
-        latitude=photo.latitude,
-        longitude=photo.longitude,
-        model=content.name if content else None,
-        top_k=content.top_k if content else None,
-        threshold=content.threshold if content else None,
-        classified_at=content.classified_at if content else None,
+        camera=camera_name(connection, stored.camera_id),
         job=_last_job(connection, row.id),
-        failure=_failure(photo),
+        failure=_failure(stored),
         metadata=_metadata(connection, row.id),
         verdicts=_verdicts(connection, row.content_id),
         dismissal=_dismissal(connection, row.content_id),
@@ -321,7 +317,7 @@ def _last_job(connection: Connection, photo_id: int) -> LastJob | None:
     ).one_or_none()
     if item is None:
         return None
-    return LastJob(item.job_id, Outcome(item.outcome), item.reason, item.attempts)
+    return document_of(LastJob, item, job=item.job_id, outcome=Outcome(item.outcome))
 
 
 def _metadata(connection: Connection, photo_id: int) -> tuple[MetadataWrite, ...]:
@@ -331,7 +327,7 @@ def _metadata(connection: Connection, photo_id: int) -> tuple[MetadataWrite, ...
         .order_by(metadata_writes.c.id)
     )
     return tuple(
-        MetadataWrite(row.file, row.target, tuple(row.landmarks), row.written_at, row.job_id) for row in rows
+        document_of(MetadataWrite, row, landmarks=tuple(row.landmarks), job=row.job_id) for row in rows
     )
 
 
@@ -344,13 +340,7 @@ def _verdicts(connection: Connection, content_id: int | None) -> tuple[Verdict, 
     )
     language = display_language(connection)
     return tuple(
-        Verdict(
-            row.slug,
-            name_in_language(row.name, row.names, language),
-            row.verdict,
-            row.given_by,
-            row.given_at,
-        )
+        document_of(Verdict, row, landmark=row.slug, name=name_in_language(row.name, row.names, language))
         for row in rows
     )
 
@@ -358,7 +348,7 @@ def _verdicts(connection: Connection, content_id: int | None) -> tuple[Verdict, 
 def _dismissal(connection: Connection, content_id: int | None) -> Dismissal | None:
     query = select(dismissals).where(dismissals.c.content_id == content_id)
     row = connection.execute(query).one_or_none()
-    return None if row is None else Dismissal(row.given_by, row.given_at)
+    return None if row is None else document_of(Dismissal, row)
 
 
 def _raw_files(connection: Connection, names: NameCache, photo_id: int) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ The database counts positions by the cells of a grid, and by where they come fro
 map, not of the library.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -235,22 +236,9 @@ def _nearest_group(squares: Mapping[tuple[int, int], list[_Group]], x: float, y:
 
 
 def _cluster(cells: list[PositionCell]) -> PositionCluster:
-    counts: dict[str, int] = {}
+    counts = Counter[str]()
     for cell in cells:
-        counts[cell.source] = counts.get(cell.source, 0) + cell.photos
-    first = cells[0]
-    bounds = BoundingBox(
-        min(cell.south for cell in cells),
-        min(cell.west for cell in cells),
-        max(cell.north for cell in cells),
-        max(cell.east for cell in cells),
-    )
-    parts = (_shared(cell.city for cell in cells), _shared(cell.country for cell in cells))
-    place = ", ".join(part for part in parts if part)
-    return PositionCluster(counts, first.latitude, first.longitude, bounds, place, first.photo_id)
-
-
-def _shared(texts: Iterable[str | None]) -> str | None:
-    """The text, if all are the same."""
-    found = set(texts)
-    return found.pop() if len(found) == 1 else None
+        counts[cell.source] += cell.photos
+    first, whole = cells[0], reduce(_merged, cells)
+    bounds = BoundingBox(whole.south, whole.west, whole.north, whole.east)
+    return PositionCluster(counts, first.latitude, first.longitude, bounds, whole.place, first.photo_id)

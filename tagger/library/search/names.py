@@ -180,7 +180,10 @@ def _names_of_trip(trip: TripSummary) -> Iterator[str]:
 
 def camera_names(names: Mapping[str, Iterable[str]]) -> Names:
     """The makes and models of cameras, by what people call them."""
-    return NameIndex((_camera(model), names_of_model) for model, names_of_model in names.items())
+    return NameIndex(
+        (Meaning(Kind.CAMERA, model, "", None, {"camera": model}), names_of_model)
+        for model, names_of_model in names.items()
+    )
 
 
 def folder_names(counts: Iterable[FolderCount]) -> Names:
@@ -257,10 +260,6 @@ def _box_around(cities: Iterable[CityCount]) -> str:
 def _trip(trip: TripSummary) -> Meaning:
     trip_id = trip.trip.id
     return Meaning(Kind.TRIP, trip.name, trip.trip.dates, trip.photos, {"trip": trip_id}, trip_id)
-
-
-def _camera(model: str) -> Meaning:
-    return Meaning(Kind.CAMERA, model, "", None, {"camera": model})
 
 
 def _folder(count: FolderCount) -> Meaning:
