@@ -181,7 +181,7 @@ def _print_version(requested: bool) -> None:
         return
     from importlib.metadata import version
 
-    from tagger.model.backends.protocol import engine_versions
+    from tagger.model.devices import engine_versions
 
     # Of the installed packages: importing torch takes seconds. `tagger doctor` names the device.
     typer.echo(", ".join([f"tagger {version('landmark-tagger')}", *engine_versions()]))

@@ -4,6 +4,7 @@ import math
 import os
 import platform
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -158,3 +159,16 @@ def _processor_facts(field: str) -> str:
 
 def _best_kind() -> str:
     return available_kinds()[0]
+
+
+def engine_versions() -> tuple[str, ...]:
+    """Each engine's name with its version, or "not installed"."""
+    return tuple(f"{name} {engine_version(name)}" for name in ("torch", "openvino"))
+
+
+def engine_version(package: str) -> str:
+    """The version of one engine, or "not installed"."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

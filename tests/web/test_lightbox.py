@@ -116,7 +116,7 @@ def test_previews_beside_it_are_loaded_and_a_modifier_opens_a_tab(browser: Brows
         page.keyboard.press("Escape")
         with page.context.expect_page() as opened:
             page.locator("[data-grid] a").first.click(modifiers=["ControlOrMeta"])
-        expect(opened.value.locator("#landmarks")).to_be_visible()
+        expect(opened.value.locator("#lightbox")).to_be_visible()
         expect(page.locator("#lightbox")).to_be_hidden()
 
 

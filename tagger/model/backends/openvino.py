@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import logging
 import queue
-import sys
 import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
+import openvino
+from openvino import opset13
 
 from tagger.model.backends.protocol import EIGHT_BITS, Outputs
 from tagger.model.backends.rounding import round_keeping_sums
 from tagger.model.devices import cpu_has_vnni
 from tagger.system.permissions import permission_problem
-
-# The telemetry package would report each conversion to OpenVINO's makers from a forked process.
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-import openvino  # noqa: E402
-from openvino import opset13  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

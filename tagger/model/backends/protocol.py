@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol, Self
 
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tagger.model.devices import hardware_name
+from tagger.model.devices import engine_version, engine_versions, hardware_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +27,6 @@ EIGHT_BITS: BackendName = "openvino-int8"
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) RGB
 Scores = npt.NDArray[np.float32]  # (B, L)
 Embeddings = npt.NDArray[np.float32]  # (B, D)
-_ENGINES = ("torch", "openvino")
 
 
 class Outputs(NamedTuple):
@@ -98,7 +96,7 @@ class Conversions:
     def of(cls, digest: str, own: Path | None) -> Self:
         """Those of a model. `own` has a folder for each model and version of OpenVINO."""
         shipped = Path(__file__).parents[2] / "shipped" / "conversions" / digest
-        return cls(shipped, own and own / f"{digest}-{_version('openvino')}")
+        return cls(shipped, own and own / f"{digest}-{engine_version('openvino')}")
 
     def __iter__(self) -> Iterator[Path]:
         return (folder for folder in (self.shipped, self.own) if folder)
@@ -140,15 +138,3 @@ class SelectionKey:
 
     def __str__(self) -> str:
         return json.dumps(asdict(self))
-
-
-def engine_versions() -> tuple[str, ...]:
-    """Each engine's name with its version, or "not installed"."""
-    return tuple(f"{name} {_version(name)}" for name in _ENGINES)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

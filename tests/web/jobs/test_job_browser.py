@@ -186,7 +186,7 @@ def test_a_form_keeps_what_was_chosen_and_a_schedule_is_added_paused_run_and_rem
         page.get_by_label("At (").fill("04:30")
         page.get_by_role("button", name="every night").click()
         card = page.locator(".schedule")
-        expect(card).to_contain_text("At 04:30 every day")
+        expect(card).to_contain_text("every day at 04:30")
         card.get_by_role("button", name="Pause").click()
         expect(card.get_by_text("paused")).to_be_visible()
         card.get_by_role("button", name="Resume").click()
