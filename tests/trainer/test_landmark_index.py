@@ -1,4 +1,4 @@
-"""The index of landmarks: with 8 bits it finds what a comparison in full precision finds."""
+"""The index of landmarks: it finds what a comparison with all landmarks in full precision finds."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,19 @@ from safetensors import safe_open
 
 from tagger.library.teaching.classifiers import Direction, EmbeddingSpace
 from tagger.model.artifact import BackgroundStatistics
+from trainer.gldv2 import landmark_index
 from trainer.gldv2.landmark_index import LandmarkIndex, write_index
 from trainer.gldv2.recipe import challenge_gap
 
-DIMENSION, LANDMARKS = 96, 5000
+DIMENSION, LANDMARKS = 96, 3000
 
 
+@pytest.fixture(params=[landmark_index.COARSE_DIMENSIONS, 48], ids=["all-dimensions", "half-of-them"])
+def coarse_dimensions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmark_index, "COARSE_DIMENSIONS", request.param)
+
+
+@pytest.mark.usefixtures("coarse_dimensions")
 def test_the_best_landmark_is_that_of_an_exact_comparison(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     mixing = random.normal(0, 1, (DIMENSION, DIMENSION)) / np.sqrt(DIMENSION)

@@ -1,13 +1,15 @@
-"""An index of many landmarks: of which one an embedding shows most.
+"""An index of many landmarks: of which one an embedding shows most. A file that processes of a machine map into memory and share.
 
 Each landmark has a direction, learned from the embeddings of its photos as `tagger teach` learns one from its examples. That finds more
 than the mean or several prototypes of a landmark (see docs/explanation/teaching.md).
 
 A landmark's score is the resemblance of the photo to the landmark's direction, divided by what is expected of the landmark's own
-photos. Directions have 8 bits for each dimension.
+photos. Directions have 8 bits for each dimension. Comparing all of them exactly would cost more than the model's forward pass, so
+that a product in fewer dimensions finds candidates, and only these are compared exactly.
 """
 
 import json
+import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, fit_direction
 from trainer.errors import writing_to
@@ -25,6 +27,9 @@ from trainer.progress import photo_progress
 
 PHOTOS_AT_ONCE = 200_000
 """The embeddings in memory at a time: 0.5 GB for 1,280 dimensions."""
+COARSE_DIMENSIONS = 192
+CANDIDATES = 256
+"""Landmarks that are compared exactly."""
 BLOCK = 4096
 """Landmarks whose 8-bit values are unpacked at a time."""
 _LIMIT = 127
@@ -79,29 +84,50 @@ def _load(
 
 @dataclass(frozen=True)
 class LandmarkIndex:
-    """The landmarks of an index, and their directions."""
+    """An opened index. All arrays are views of the file."""
 
     landmark_ids: npt.NDArray[np.int32]  # (L,)
     directions: npt.NDArray[np.int8]  # (L, D)
     scales: Values  # (L,), of the directions
+    coarse: Values  # (C, L)
+    basis: Values  # (D, C), from embeddings to the dimensions of `coarse`
     mean: Values  # (D,), of the background
 
     @classmethod
     def open(cls, file: Path) -> "LandmarkIndex":
-        """Read a file that `write_index` wrote."""
-        return cls(**load_file(file))
+        """Map the file into memory."""
+        with file.open("rb") as opened:
+            content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        size = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + size])
+        header.pop("__metadata__", None)
+        types = {"I8": np.int8, "I32": np.int32, "F32": np.float32}
+        arrays = {
+            name: np.frombuffer(
+                content,
+                types[entry["dtype"]],
+                int(np.prod(entry["shape"])),
+                8 + size + entry["data_offsets"][0],
+            ).reshape(entry["shape"])
+            for name, entry in header.items()
+        }
+        return cls(**arrays)
 
     def best(self, embeddings: Values) -> tuple[npt.NDArray[np.int32], Values]:
         """The landmark with the highest score for each embedding (N, D), and its score: (N,) each."""
-        centred = embeddings - self.mean
-        rows, scores = np.zeros(len(centred), np.int64), np.full(len(centred), -np.inf, np.float32)
-        for first in range(0, len(self.landmark_ids), BLOCK):
-            part = slice(first, first + BLOCK)
-            products = centred @ (self.directions[part] * self.scales[part, None]).T  # (N, BLOCK)
-            is_better = products.max(axis=1) > scores
-            rows[is_better] = first + products[is_better].argmax(axis=1)
-            scores = np.maximum(scores, products.max(axis=1))
-        return self.landmark_ids[rows], scores
+        centred: Values = embeddings - self.mean
+        products = (centred @ self.basis) @ self.coarse  # (N, L)
+        count = min(CANDIDATES, len(self.landmark_ids))
+        candidates = np.argpartition(products, -count, axis=1)[:, -count:]
+        scores = np.stack(
+            [
+                (self.directions[rows].astype(np.float32) @ photo) * self.scales[rows]
+                for rows, photo in zip(candidates, centred, strict=True)
+            ]
+        )
+        columns = scores.argmax(axis=1)[:, None]
+        rows = np.take_along_axis(candidates, columns, axis=1)[:, 0]
+        return self.landmark_ids[rows], np.take_along_axis(scores, columns, axis=1)[:, 0]
 
 
 def write_index(
@@ -122,15 +148,47 @@ def write_index(
         landmark_ids.append(landmark_id)
         rows.append(np.rint(direction.weights / scale).astype(np.int8))
         scales.append(scale / (direction.expected or 1.0))
+    stacked, factors = np.stack(rows), np.array(scales, np.float32)
     tensors: dict[str, npt.NDArray[Any]] = {
         "landmark_ids": np.array(landmark_ids, np.int32),
-        "directions": np.stack(rows),
-        "scales": np.array(scales, np.float32),
+        "directions": stacked,
+        "scales": factors,
         "mean": space.mean.astype(np.float32),
     }
+    tensors |= _coarse(stacked, factors, space)
     listed = {str(landmark_id): names.get(landmark_id, "") for landmark_id in landmark_ids}
     partial = file.with_suffix(".partial")
     with writing_to(file):
         save_file(tensors, partial, {"model": model_digest, "names": json.dumps(listed)})
         partial.replace(file)
     return len(landmark_ids)
+
+
+def _coarse(
+    directions: npt.NDArray[np.int8], scales: Values, space: EmbeddingSpace
+) -> dict[str, npt.NDArray[Any]]:
+    """The directions in the fewer dimensions in which they differ most, where strangers have the same variance in all directions.
+
+    None are needed where all landmarks are compared exactly.
+    """
+    whiten = np.linalg.cholesky(np.linalg.inv(space.precision)).astype(np.float32)  # (D, D), of directions
+    count = COARSE_DIMENSIONS if len(directions) > CANDIDATES else 0
+    components = np.empty((len(whiten), 0), np.float32)
+    if count:
+        products = np.zeros_like(whiten)
+        for block in _unpacked(directions, scales):
+            whitened = block @ whiten
+            products += whitened.T @ whitened
+        components = np.linalg.eigh(products).eigenvectors[:, -count:]
+    projection = whiten @ components
+    coarse = np.concatenate([block @ projection for block in _unpacked(directions, scales)])
+    return {
+        "coarse": np.ascontiguousarray(coarse.T),
+        "basis": np.linalg.solve(whiten.T, components),
+    }
+
+
+def _unpacked(directions: npt.NDArray[np.int8], scales: Values) -> Iterator[Values]:
+    for first in range(0, len(directions), BLOCK):
+        part = slice(first, first + BLOCK)
+        yield directions[part] * scales[part, None]
