@@ -125,7 +125,7 @@ def test_a_quick_command_imports_no_other_and_help_none(
         check=False,
     )
     prefix = f"{package.__name__}."
-    modules = done.stderr.split()
+    modules = done.stderr.splitlines()[-1].split()
     imported = [name for name in modules if name.startswith(prefix)]
     assert imported == ([prefix + module] if module else []), done.stderr
     assert {"numpy", "PIL", "torch", "celery", "lxml"}.isdisjoint(modules)

@@ -162,7 +162,9 @@ def test_the_details_are_those_of_the_photos_page(browser: Browser, address: str
         page.keyboard.press("Escape")
         expect(page.locator("#lightbox")).to_be_visible()
         page.reload()
-        assert page.locator("#facts").inner_text().split() == shown.split()
+        page.keyboard.press("i")
+        expect(page.locator(f"{PANEL} #facts")).to_contain_text("photo-2.jpg")
+        assert page.locator(f"{PANEL} #facts").inner_text() == shown
         page.go_back()
         page.wait_for_function(f"() => ({FOCUSED})() === '3'")
 

@@ -88,7 +88,7 @@ def test_the_whole_library_is_shared_after_another_question(
         dialog = page.get_by_role("dialog", name=f"Share all {photos}?")
         expect(dialog).to_contain_text(f"Now these are {photos}")
         dialog.get_by_role("button", name="Make a link").click()
-        expect(dialog).to_contain_text(f"Share all {photos}? Everybody who has the link sees each of them.")
+        expect(dialog).to_contain_text(f"Share {photos}? Everybody who has the link sees each of them.")
         expect(dialog.get_by_role("button", name="Back")).to_be_focused()
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
