@@ -55,7 +55,8 @@ REACHABLE = """() => {
   const focusable = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
   const seen = (each) => each.checkVisibility({ visibilityProperty: true }) && !each.disabled && each.tabIndex >= 0;
   const byArrow = (each) => each.type === "radio" && !each.checked && each.form.querySelector(`[name="${each.name}"]:checked`);
-  const all = [...document.querySelectorAll(focusable)].filter(
+  const reachable = document.querySelector("dialog:modal") ?? document;
+  const all = [...reachable.querySelectorAll(focusable)].filter(
     (each) => seen(each) && !byArrow(each) && !each.closest("dialog:not([open])"));
   all.forEach((each, index) => (each.dataset.tested = index));
   return all.length;

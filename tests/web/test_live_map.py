@@ -105,7 +105,7 @@ def test_clusters_are_large_and_the_visible_part_is_an_address_and_a_filter(
         cluster = page.locator(CLUSTER).filter(has_text="4")
         cluster.focus()
         page.keyboard.press("Enter")
-        show = page.get_by_role("link", name="Show these 4 photos")
+        show = page.get_by_role("link", name="Show 4 photos")
         show.wait_for(timeout=WAIT_MS)
         assert "?box=43." in page.url
         page.reload()
