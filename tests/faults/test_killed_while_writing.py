@@ -15,7 +15,7 @@ from tagger.database.tables import jobs, metadata_writes
 from tagger.metadata.bases import digest_file
 from tagger.metadata.photo_writer import photo_fields
 
-PHOTOS = 96
+PHOTOS = 240
 PLACES = 4
 """Number of folders."""
 JUST_REPLACED = "after a file was replaced"
@@ -132,7 +132,7 @@ def test_doctor_counts_and_the_next_undo_or_write_removes_the_temporary_files_of
     assert library.interrupted_writes() == "left no hidden files"
 
 
-@pytest.mark.parametrize("steps", [(20,), pytest.param((1, 5, 10), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [(20,), pytest.param((1, 10, 30), marks=pytest.mark.slow)])
 def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_all_back(
     library: Library, steps: Sequence[int]
 ) -> None:
