@@ -1,7 +1,6 @@
 """Results in order of time, name and score, in sections, on both databases."""
 # ruff: noqa: DTZ001 - cameras know no time zone
 
-from dataclasses import replace
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -25,7 +24,6 @@ from tagger.library.query.options import PhotoQuery, SortOption
 from tagger.library.query.timeline import (
     SectionStart,
     find_section_ids,
-    find_section_page,
     timeline_sections,
 )
 
@@ -145,16 +143,16 @@ def test_sections_are_months_with_the_photos_from_any_place_in_them(library: Sto
     assert sections[0].aspect == pytest.approx(640 / 480)
     everything = [photo.id for photo in find_tagged(library.database, query)]
     for section in sections:
-        start = SectionStart(section.month or "none")
-        whole = find_section_page(library.database, query, {}, start, 10)
+        month = section.month or "none"
+        whole = find_tagged_page(library.database, query, {}, None, 10, month=month)
         ids = [photo.id for photo in whole.photos]
         assert ids == everything[: section.photos]
         assert whole.next is None
         everything = everything[section.photos :]
         for skip in range(4):
-            page = find_section_page(library.database, query, {}, replace(start, skip=skip), 10)
+            page = find_tagged_page(library.database, query, {}, None, 10, month=month, skip=skip)
             assert [photo.id for photo in page.photos] == ids[skip:]
-            skipped, _ = find_section_ids(library.database, query, {}, replace(start, skip=skip), 10)
+            skipped, _ = find_section_ids(library.database, query, {}, SectionStart(month, skip=skip), 10)
             assert skipped == ids[skip:]
 
 
@@ -185,7 +183,7 @@ def test_a_result_that_is_not_in_order_of_time_has_one_section(library: StoredPh
     query = PhotoQuery(sort="name")
     (section,) = timeline_sections(library.database, query)
     assert (section.month, section.photos) == (None, 6)
-    page = find_section_page(library.database, query, {}, SectionStart(None, None, 4), 10)
+    page = find_tagged_page(library.database, query, {}, None, 10, skip=4)
     assert [Path(photo.path).name for photo in page.photos] == ["e.jpg", "f.jpg"]
     assert timeline_sections(library.database, PhotoQuery(sort="name", landmark=EIFFEL, min_score=0.99)) == []
 
@@ -232,6 +230,6 @@ def test_exact_copies_are_one_photo_among_those_that_match(own_library: StoredPh
 
 def test_a_month_that_is_none_is_refused(library: StoredPhotos) -> None:
     with pytest.raises(QueryOptionInvalid, match="not a month"):
-        find_section_page(library.database, PhotoQuery(sort="newest"), {}, SectionStart("2024-13"), 10)
-    last = find_section_page(library.database, PhotoQuery(sort="newest"), {}, SectionStart("9999-12"), 10)
+        find_tagged_page(library.database, PhotoQuery(sort="newest"), {}, None, 10, month="2024-13")
+    last = find_tagged_page(library.database, PhotoQuery(sort="newest"), {}, None, 10, month="9999-12")
     assert last.photos == ()

@@ -11,7 +11,7 @@ from tagger.database.connection import Database
 from tagger.library.query import sorted_scan
 from tagger.library.query.find import ScanPosition, find_tagged_page
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.timeline import SectionStart, find_section_ids, find_section_page, timeline_sections
+from tagger.library.query.timeline import SectionStart, find_section_ids, timeline_sections
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 BY_SCORE = PhotoQuery(unknown=True, any_rank=True, sort="score")
@@ -106,7 +106,7 @@ def test_any_place_is_reached_past_those_with_a_candidate(library: StoredPhotos)
     (section,) = timeline_sections(library.database, BY_SCORE)
     assert section.photos == len(listed) == 6
     for skip in range(8):
-        page = find_section_page(library.database, BY_SCORE, {}, SectionStart(skip=skip), 100)
+        page = find_tagged_page(library.database, BY_SCORE, {}, None, 100, skip=skip)
         assert [photo.id for photo in page.photos] == listed[skip:]
         for limit in (1, 3):
             ids, _ = find_section_ids(library.database, BY_SCORE, {}, SectionStart(skip=skip), limit)

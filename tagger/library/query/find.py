@@ -24,7 +24,7 @@ from tagger.errors import CursorInvalid
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.sorted_scan import Key, PageRequest, SortedScan, sorted_scans
+from tagger.library.query.sorted_scan import Key, PageRequest, SortedScan, is_id, sorted_scans
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto
 
 PAGE = 250
@@ -71,17 +71,26 @@ def find_tagged_page(
     root_paths: RootPaths | None,
     after: ScanPosition | None,
     limit: int,
+    *,
+    month: str | None = None,
+    skip: int = 0,
 ) -> PhotoPage:
-    """At most `limit` photos of the result of `find_tagged`, from the end of the previous page.
+    """At most `limit` photos of the result of `find_tagged`, from `skip` photos after the end of the previous page.
 
-    Whatever is added to the database between two pages, a photo that is there all the time is on exactly one of them.
+    Whatever is added to the database between two pages, a photo that is there all the time is on exactly one of them. `month` limits a
+    result in order of time.
 
     Raises:
         CursorInvalid: `after` is not a position of this query.
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
+        QueryOptionInvalid: `month` is not one.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
     """
-    search = Search.start(database, query, root_paths, after)
-    return search.find_page(search.begin, limit)
+    search = Search.start(database, query, root_paths, after, month=month)
+    begin: ScanPosition | None = search.begin
+    if skip:
+        with database.read() as connection:
+            _, begin = search.ids(connection, search.begin, 1, skip - 1)
+    return PhotoPage((), None) if begin is None else search.find_page(begin, limit)
 
 
 @dataclass(frozen=True)
@@ -207,7 +216,7 @@ def decode_cursor(cursor: str, query: PhotoQuery) -> ScanPosition:
         after = None if key is None else tuple(_decode_part(part) for part in key)
     except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise CursorInvalid from None
-    if query_digest != _query_digest(query) or not _is_index(scan):
+    if query_digest != _query_digest(query) or not is_id(scan):
         raise CursorInvalid
     return ScanPosition(scan, after)
 
@@ -230,10 +239,6 @@ def _decode_part(part: Any) -> object:
 
 def _query_digest(query: PhotoQuery) -> str:
     return blake2b(repr(replace(query, limit=None)).encode(errors="surrogatepass"), digest_size=6).hexdigest()
-
-
-def _is_index(number: object) -> bool:
-    return type(number) is int and 0 <= number < 2**31
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tagger.database.statements import month_of
 from tagger.database.tables import contents, photos
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
-from tagger.library.query.find import PhotoPage, ScanPosition, Search
+from tagger.library.query.find import ScanPosition, Search
 from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import select_photos
@@ -76,37 +76,12 @@ def timeline_sections(
     return [*dated, *(each for each in sections if each.month is None)]
 
 
-def find_section_page(
-    database: Database,
-    query: PhotoQuery,
-    root_paths: RootPaths | None,
-    start: SectionStart,
-    limit: int,
-) -> PhotoPage:
-    """At most `limit` photos of a section.
-
-    Raises:
-        QueryOptionInvalid: the section's month is not one.
-        CursorInvalid: `after` is not a position of this query.
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
-    """
-    search = Search.start(database, query, root_paths, start.after, month=start.month)
-    begin = search.begin
-    if start.skip:
-        with database.read() as connection:
-            skipped, end = search.ids(connection, begin, 1, start.skip - 1)
-        if not skipped or end is None:
-            return PhotoPage((), None)
-        begin = end
-    return search.find_page(begin, limit)
-
-
 def find_section_ids(
     database: Database, query: PhotoQuery, root_paths: RootPaths | None, start: SectionStart, limit: int
 ) -> tuple[Sequence[int], ScanPosition | None]:
     """The ids alone of at most `limit` photos, and the position of the next ones; without a month, of the whole result.
 
-    Raises as `find_section_page`.
+    Raises as `find_tagged_page`.
     """
     search = Search.start(database, query, root_paths, start.after, month=start.month)
     with database.read() as connection:
@@ -114,7 +89,7 @@ def find_section_ids(
 
 
 def count_photos(database: Database, query: PhotoQuery, limit: int) -> int:
-    """How many photos the sorted result has, counted up to `limit`. Raises as `find_section_page`."""
+    """How many photos the sorted result has, counted up to `limit`. Raises as `find_tagged_page`."""
     ids, _ = find_section_ids(database, query, None, SectionStart(), limit)
     return len(ids)
 

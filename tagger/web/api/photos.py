@@ -38,7 +38,6 @@ from tagger.library.query.timeline import (
     SectionStart,
     count_copies,
     find_section_ids,
-    find_section_page,
 )
 from tagger.library.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
 from tagger.system.documents import document_of
@@ -303,7 +302,15 @@ def timeline_photos(
 ) -> TimelinePage:
     """List photos of a section in brief, page by page, from any place in it."""
     with params.model_checked():
-        page = find_section_page(state.database, params.query, state.settings.roots, start, limit)
+        page = find_tagged_page(
+            state.database,
+            params.query,
+            state.settings.roots,
+            start.after,
+            limit,
+            month=start.month,
+            skip=start.skip,
+        )
     copies = count_copies(state.database, [photo.digest for photo in page.photos if photo.digest])
     photos = [timeline_photo(photo, copies.get(photo.digest or "", 1)) for photo in page.photos]
     return TimelinePage(photos, cursor_of(page.next, params.query))

@@ -24,9 +24,8 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.library.query.details import photo_details_by_id
-from tagger.library.query.find import decode_cursor, find_surrounding
+from tagger.library.query.find import decode_cursor, find_surrounding, find_tagged_page
 from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.query.timeline import SectionStart, find_section_page
 from tagger.library.shares import Share, SharedPhotos, ShareState, find_share
 from tagger.system.text_format import N_, gettext
 from tagger.web.api import photo_images
@@ -296,8 +295,8 @@ def timeline_photos(
 ) -> Response:
     """List photos of a month in brief."""
     query = share.query
-    start = SectionStart(month, decode_cursor(after, query) if after else None, skip)
-    page = find_section_page(state.database, query, state.settings.roots, start, limit)
+    start = decode_cursor(after, query) if after else None
+    page = find_tagged_page(state.database, query, state.settings.roots, start, limit, month=month, skip=skip)
     return DocumentResponse(
         TimelinePage([_document(photo) for photo in page.photos], cursor_of(page.next, query))
     )
