@@ -14,10 +14,10 @@ from urllib.parse import quote
 from sqlalchemy import text
 
 from tagger.database.connection import Database
-from tagger.database.engine import parse_database_url
+from tagger.database.engine import parse_database_url, sqlite_file
 from tagger.database.retry import is_disk_full, reason_of
 from tagger.database.schema import SCHEMA_REVISION, is_unreleased, read_revision, supported_revisions
-from tagger.errors import DatabaseUnavailable, DiskFull, SettingsInvalid
+from tagger.errors import DatabaseUnavailable, DiskFull
 
 CONNECT_S = 3
 QUICK_CHECK_S = 1.5
@@ -54,17 +54,6 @@ class SchemaStatus(StrEnum):
     UNRELEASED = "unreleased"
     OLDER = "older"
     NEWER = "newer"
-
-
-def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite database; None for a server or an invalid address."""
-    try:
-        parsed = parse_database_url(url)
-    except SettingsInvalid:
-        return None
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        return None
-    return Path(parsed.database)
 
 
 def bounded_url(url: str) -> str:

@@ -65,13 +65,12 @@ def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite database; None for a server.
-
-    Raises:
-        SettingsInvalid: `url` is not an address of SQLite or PostgreSQL.
-    """
-    parsed = parse_database_url(url)
-    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+    """The file of an SQLite database; None for a server or an invalid address."""
+    try:
+        parsed = parse_database_url(url)
+    except SettingsInvalid:
+        return None
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
 
 
 def parse_database_url(url: str) -> URL:

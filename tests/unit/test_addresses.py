@@ -13,7 +13,8 @@ from rig.servers import KEYS
 from support.examples import examples
 
 from tagger.database.connection import open_database
-from tagger.database.diagnostics import bounded_url, schema_status, sqlite_file
+from tagger.database.diagnostics import bounded_url, schema_status
+from tagger.database.engine import sqlite_file
 from tagger.errors import SettingsInvalid, TaggerError
 from tagger.settings import Settings, load_settings
 from tagger.system.addresses import HIDDEN, AddressInvalid, check_postgresql_url, check_redis_url, redact_url

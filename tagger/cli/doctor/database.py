@@ -19,8 +19,8 @@ from tagger.database.diagnostics import (
     is_superuser,
     quick_check,
     schema_status,
-    sqlite_file,
 )
+from tagger.database.engine import sqlite_file
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.errors import DiskFull, SchemaUnreleased, TaggerError
 from tagger.system.addresses import is_remote, redact_url

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.composition import BACKENDS, COMMANDS, EVENT_RECEIVERS, extension_names, extensions, is_installed
-from tagger.database.diagnostics import sqlite_file
+from tagger.database.engine import sqlite_file
 from tagger.errors import PhotoFailed, SettingsInvalid
 from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
 from tagger.system.permissions import (
