@@ -27,7 +27,7 @@ from tagger.library.search.names import (
     countries_of,
     country_names,
     folder_names,
-    foreign_country_names,
+    foreign_names,
     landmark_names,
     outcome_names,
     region_names,
@@ -250,12 +250,12 @@ class SearchLists:
         cameras = self._cameras.get(self._wait_s("cameras")) or {}
         yield (
             self._uncounted() if landmarks is None else self._index("landmarks", landmark_names, landmarks),
-            self._index("countries", _country_names, landmarks or _NONE, cities),
+            self._index("countries", _english_names, landmarks or _NONE, cities),
             self._index("cameras", camera_names, cameras),
             self._outcomes,
         )
         yield (self._index("cities", city_names, cities), self._index("regions", region_names, cities))
-        yield (self._index("foreign", _foreign_country_names, landmarks or _NONE, cities),)
+        yield (self._index("foreign", _foreign_names, landmarks or _NONE, cities),)
         yield (self._index("trips", trip_names, self._trips(self._wait_s("trips")) or _NONE),)
         yield (self._index("folders", folder_names, self.folders() or _NONE),)
 
@@ -282,9 +282,9 @@ class SearchLists:
         return index
 
 
-def _country_names(landmarks: Sequence[LandmarkCount], cities: Sequence[CityCount]) -> Names:
+def _english_names(landmarks: Sequence[LandmarkCount], cities: Sequence[CityCount]) -> Names:
     return country_names(countries_of(landmarks, cities))
 
 
-def _foreign_country_names(landmarks: Sequence[LandmarkCount], cities: Sequence[CityCount]) -> Names:
-    return foreign_country_names(countries_of(landmarks, cities))
+def _foreign_names(landmarks: Sequence[LandmarkCount], cities: Sequence[CityCount]) -> Names:
+    return country_names(countries_of(landmarks, cities), foreign_names)

@@ -4,7 +4,7 @@ Each meaning has the options of a query for its photos. The names come from list
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -83,16 +83,6 @@ def countries_of(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -
     }
 
 
-def country_names(numbers: Mapping[str, int | None]) -> Names:
-    """The English names of countries, in the order of their numbers of photos by name."""
-    return NameIndex((_country(name, photos), english_names(name)) for name, photos in numbers.items())
-
-
-def foreign_country_names(numbers: Mapping[str, int | None]) -> Names:
-    """The names of the same countries in other languages."""
-    return NameIndex((_country(name, photos), foreign_names(name)) for name, photos in numbers.items())
-
-
 _EVERYDAY_NAMES = {
     "Cabo Verde": ("Cape Verde",),
     "China": ("PRC",),
@@ -140,6 +130,16 @@ def foreign_names(country: str) -> tuple[str, ...]:
         except (KeyError, UnknownLocaleError):  # CLDR has a language without texts
             continue
     return tuple(names)
+
+
+def country_names(
+    numbers: Mapping[str, int | None], names_of: Callable[[str], Iterable[str]] = english_names
+) -> Names:
+    """The names of countries, in English or as `foreign_names`, in the order of their numbers of photos by name."""
+    return NameIndex(
+        (Meaning(Kind.COUNTRY, name, "", photos, {"country": name}), names_of(name))
+        for name, photos in numbers.items()
+    )
 
 
 def city_names(counts: Iterable[CityCount]) -> Names:
@@ -227,10 +227,6 @@ def file_meanings(files: Iterable[NamedFile]) -> list[Meaning]:
 def _landmark(count: LandmarkCount, photos: int | None) -> Meaning:
     parts = dict.fromkeys(part for part in (count.city, count.country) if part and part != count.name)
     return Meaning(Kind.LANDMARK, count.name, ", ".join(parts), photos, {"landmark": count.landmark})
-
-
-def _country(name: str, photos: int | None) -> Meaning:
-    return Meaning(Kind.COUNTRY, name, "", photos, {"country": name})
 
 
 def _city(count: CityCount) -> Meaning:

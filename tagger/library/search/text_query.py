@@ -19,7 +19,7 @@ from tagger.library.search.names import (
     country_names,
     file_meanings,
     folder_names,
-    foreign_country_names,
+    foreign_names,
     landmark_names,
     outcome_names,
     region_names,
@@ -36,13 +36,19 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
     Raises:
         SearchTextInvalid: a word is no date and no name, or two parts contradict each other; or there is no word.
     """
-    lists = _ListsOfNames(database, root_paths)
+    read: list[Names] = []
+
+    def lists() -> Iterator[Sequence[Names]]:
+        for names in _lists_of_names(database, root_paths):
+            read.extend(names)
+            yield names
+
     files, today = named_files(database, root_paths), this_day()
-    understood = understand(text, lists, files, today)
+    understood = understand(text, lists(), files, today)
     if not understood.parts:
         raise SearchTextInvalid(text=repr(text), reason="it has no words.")
     for unknown in understood.not_understood:
-        similar = dict.fromkeys(each.label for each in suggest(unknown, lists.read, files, today))
+        similar = dict.fromkeys(each.label for each in suggest(unknown, read, files, today))
         close = f" Did you mean {', '.join([*similar][:_MOST_SUGGESTIONS])}?" if similar else ""
         reason = f"it is no date, and nothing in the library has this name.{close}"
         raise SearchTextInvalid(text=unknown, reason=reason)
@@ -67,29 +73,16 @@ def this_day() -> date:
     return datetime.now().astimezone().date()
 
 
-class _ListsOfNames:
-    """All names, the cheapest first: cities read all positions, trips their photos, and folders all photos. `read`: those so far."""
-
-    def __init__(self, database: Database, root_paths: RootPaths) -> None:
-        self._database = database
-        self._root_paths = root_paths
-        self.read: list[Names] = []
-
-    def __iter__(self) -> Iterator[Sequence[Names]]:
-        for names in self._lists():
-            self.read += names
-            yield names
-
-    def _lists(self) -> Iterator[Sequence[Names]]:
-        counts = landmark_counts(self._database, include_empty=True)
-        with self._database.read() as connection:
-            of_positions = position_countries(connection)
-            cameras = names_of_camera_models(connection)
-        found = (*of_positions, *(count.country for count in counts if count.country))
-        countries = dict.fromkeys(found)
-        yield (landmark_names(counts), country_names(countries), camera_names(cameras), outcome_names())
-        cities = city_counts(self._database)
-        yield (city_names(cities), region_names(cities))
-        yield (foreign_country_names(countries),)
-        yield (trip_names(trip_summaries(self._database)),)
-        yield (folder_names(folder_counts(self._database, self._root_paths)),)
+def _lists_of_names(database: Database, root_paths: RootPaths) -> Iterator[Sequence[Names]]:
+    """All names, the cheapest first: cities read all positions, trips their photos, and folders all photos."""
+    counts = landmark_counts(database, include_empty=True)
+    with database.read() as connection:
+        of_positions = position_countries(connection)
+        cameras = names_of_camera_models(connection)
+    countries = dict.fromkeys((*of_positions, *(count.country for count in counts if count.country)))
+    yield (landmark_names(counts), country_names(countries), camera_names(cameras), outcome_names())
+    cities = city_counts(database)
+    yield (city_names(cities), region_names(cities))
+    yield (country_names(countries, foreign_names),)
+    yield (trip_names(trip_summaries(database)),)
+    yield (folder_names(folder_counts(database, root_paths)),)

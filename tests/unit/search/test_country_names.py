@@ -3,7 +3,7 @@
 import pytest
 
 from tagger.library.search.matching import Match
-from tagger.library.search.names import country_names, foreign_country_names, foreign_names
+from tagger.library.search.names import country_names, foreign_names
 
 COUNTRIES = dict.fromkeys(
     ("United Kingdom", "United States", "Germany", "Czechia", "Ivory Coast", "Egypt", "Vietnam")
@@ -34,7 +34,7 @@ def test_countries_have_initials_and_everyday_names(text: str, country: str) -> 
     ],
 )
 def test_countries_have_names_in_other_languages_and_their_own(text: str, country: str) -> None:
-    match, meaning = foreign_country_names(COUNTRIES).find(text)[0]
+    match, meaning = country_names(COUNTRIES, foreign_names).find(text)[0]
     assert (match, meaning.label) == (Match.WHOLE, country)
 
 

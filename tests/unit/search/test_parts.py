@@ -19,7 +19,7 @@ from tagger.library.search.names import (
     country_names,
     file_meanings,
     folder_names,
-    foreign_country_names,
+    foreign_names,
     landmark_names,
     outcome_names,
     region_names,
@@ -64,7 +64,7 @@ LISTS = (
         outcome_names(),
     ),
     (city_names(CITIES), region_names(CITIES)),
-    (foreign_country_names(COUNTRIES),),
+    (country_names(COUNTRIES, foreign_names),),
     (folder_names(FOLDERS),),
 )
 NAMES = [names for each in LISTS for names in each]
