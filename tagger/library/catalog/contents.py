@@ -115,11 +115,12 @@ def has_verdict() -> ColumnElement[bool]:
     return or_(of_landmark, is_dismissed(contents.c.id))
 
 
-def has_verdict_on(table: Table) -> Exists:
-    """Whether a person decided about the landmark of a row of `tags` or `taught_tags` on its image."""
-    return exists().where(
+def has_verdict_on(table: FromClause, kind: str | None = None) -> Exists:
+    """Whether a person decided about the landmark of a row of this table on its image; with `kind`, whether the verdict is this one."""
+    decided = exists().where(
         verdicts.c.content_id == table.c.content_id, verdicts.c.landmark_id == table.c.landmark_id
     )
+    return decided if kind is None else decided.where(verdicts.c.verdict == kind)
 
 
 def is_undecided(table: Table) -> ColumnElement[bool]:

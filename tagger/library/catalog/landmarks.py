@@ -18,7 +18,6 @@ from tagger.database.connection import display_language
 from tagger.database.tables import landmarks, model_labels, photos, tags, taught_tags, verdicts
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
 from tagger.library.catalog.contents import is_tagged_by_model, is_undecided
-from tagger.system.geo import distance_km
 from tagger.system.names import name_in_language, without_accents
 from tagger.system.text_format import gettext
 
@@ -199,15 +198,6 @@ def landmarks_in_country(
         countries = {name: name for name in sorted(names)}
         raise CountryNotFound(name=country, close=_suggestion(_similar(normal, countries)))
     return matches
-
-
-def landmarks_near(
-    connection: Connection, latitude: float, longitude: float, radius_km: float
-) -> list[Landmark]:
-    """The landmarks within `radius_km` of a position, in degrees, along the earth's surface."""
-    return landmarks_within(
-        connection, lambda *position: distance_km(latitude, longitude, *position) <= radius_km
-    )
 
 
 def landmarks_within(connection: Connection, contains: Callable[[float, float], bool]) -> list[Landmark]:

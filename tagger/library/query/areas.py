@@ -15,7 +15,6 @@ from tagger.database.tables import positions
 from tagger.library.catalog.landmarks import (
     Landmark,
     landmarks_in_country,
-    landmarks_near,
     landmarks_within,
     normalize_name,
 )
@@ -156,9 +155,7 @@ def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
         CountryNotFound: no landmark and no position is in the country.
     """
     if query.near is not None:
-        near = query.near
-        inside = landmarks_near(connection, near.latitude, near.longitude, near.radius_km)
-        yield _area_of_box(Box.around(near), inside)
+        yield _area_of_box(Box.around(query.near), landmarks_within(connection, query.near.contains))
     if query.box is not None:
         yield _area_of_box(Box.of(query.box), landmarks_within(connection, query.box.contains))
     if query.country:

@@ -290,7 +290,7 @@ def _details(
         evidence=position_evidence(connection, names, row.id),
         camera=camera_name(connection, stored.camera_id),
         job=_last_job(connection, row.id),
-        failure=_failure(stored),
+        failure=None if stored.failure_kind is None else _failure(stored),
         metadata=_metadata(connection, row.id),
         verdicts=_verdicts(connection, row.content_id),
         dismissal=_dismissal(connection, row.content_id),
@@ -299,9 +299,7 @@ def _details(
     )
 
 
-def _failure(photo: Row[Any]) -> Failure | None:
-    if photo.failure_kind is None:
-        return None
+def _failure(photo: Row[Any]) -> Failure:
     return Failure(photo.failure_kind, photo.failure_text, photo.failure_attempts, photo.failure_job_id)
 
 

@@ -20,7 +20,6 @@ from tagger.system.documents import document_of, json_default
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tagger.errors import PhotoFailure
     from tagger.library.catalog.landmark_edits import EditedLandmark
     from tagger.library.catalog.landmark_removal import MergedLandmark, RemovedLandmark
     from tagger.library.catalog.landmarks import Landmark
@@ -105,11 +104,6 @@ def prediction_document(
         )
     is_tagged = any(prediction.accepted for prediction in predictions)
     return PredictionDocument(path, "tagged" if is_tagged else "unknown", is_damaged, tags)
-
-
-def failed_prediction_document(path: str, failure: PhotoFailure) -> FailedPredictionDocument:
-    """The failure of a photo that is not stored."""
-    return FailedPredictionDocument(path, "failed", failure.kind, failure.text)
 
 
 @dataclass(frozen=True)
@@ -295,12 +289,9 @@ def landmark_feature_parts(counts: Iterable[LandmarkCount]) -> Iterator[bytes]:
 
 
 def _feature_parts(features: Iterable[object]) -> Iterator[bytes]:
-    yield b'{"type": "FeatureCollection", "features": ['
-    separator = b"\n"
-    for feature in features:
-        yield separator + json.dumps(feature, default=json_default).encode()
-        separator = b",\n"
-    yield b"\n]}\n"
+    yield b'{"type": "FeatureCollection", "features": '
+    yield from json_list_parts(features)
+    yield b"}\n"
 
 
 def _escape_formula(value: object) -> object:

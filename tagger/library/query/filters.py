@@ -5,10 +5,9 @@ Knows nothing of how photos are read (see sorted_scan and find).
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from sqlalchemy import Connection, Row, and_, false, or_, select, true
+from sqlalchemy import Connection, Row, and_, exists, false, or_, select, true
 
 from tagger.database.enums import Outcome
 from tagger.database.tables import (
@@ -27,12 +26,9 @@ from tagger.library.catalog.landmarks import (
     Landmark,
     find_landmark,
     landmark_with_slug,
-    landmarks_in_country,
-    landmarks_near,
-    landmarks_within,
 )
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.areas import Area, position_countries, query_areas
+from tagger.library.query.areas import Area, query_areas
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import (
     Condition,
@@ -81,8 +77,8 @@ class ResolvedQuery:
         Raises:
             LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, ModelNotFound, TripNotFound, CameraNotFound: a name is not in the database.
         """
-        if query.job is not None:
-            _check_job(connection, query.job)
+        if query.job is not None and not connection.scalar(select(exists().where(jobs.c.id == query.job))):
+            raise JobNotFound(job=query.job)
         return cls(
             query=query,
             landmark_ids=tuple(sorted({landmark.id for landmark in _landmarks(connection, query)})),
@@ -121,11 +117,11 @@ class ResolvedQuery:
             yield or_(area.has_position, and_(area.landmarks_count, self._shows(area.landmarks)))
         yield from self._membership_conditions()
         yield from self._dismissal_conditions()
-        yield from self._file_conditions()
+        yield from self.file_conditions()
         if self.model_id is not None:
             yield off_index(contents.c.model_id) == self.model_id
         if query.distinct and not self.copies_may_differ:
-            yield is_first_copy(self._file_conditions())
+            yield is_first_copy(self.file_conditions())
 
     def _shows(self, landmarks: Collection[int]) -> Condition:
         ids = self._chosen(landmarks)
@@ -151,7 +147,8 @@ class ResolvedQuery:
         if self.query.share is not None:
             yield is_shared(self.query.share)
 
-    def _file_conditions(self) -> Iterator[Condition]:
+    def file_conditions(self) -> Iterator[Condition]:
+        """The conditions for folders, cameras and dates."""
         query = self.query
         if query.under:
             yield or_(false(), *(range_.filter for range_ in self.ranges))
@@ -247,27 +244,15 @@ class ResolvedQuery:
         return min_score is None or tag.verdict == "confirmed" or tag.score >= min_score
 
 
-def landmark_slugs(connection: Connection, query: PhotoQuery) -> dict[int, str] | None:
-    """The landmarks that match landmark, country, near and box, wherever photos of them were taken; None: all. Slugs by id.
+def matching_landmarks(connection: Connection, query: PhotoQuery) -> frozenset[int] | None:
+    """The ids of the landmarks that match landmark, country, near and box, wherever photos of them were taken; None: all.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
     """
-    matches: list[list[Landmark]] = []
-    if query.landmark:
-        matches.append(_landmarks(connection, query))
-    if query.country:
-        countries = position_countries(connection)
-        found = (landmarks_in_country(connection, name, countries) for name in query.country)
-        matches.append(list(chain.from_iterable(found)))
-    if query.near is not None:
-        matches.append(
-            landmarks_near(connection, query.near.latitude, query.near.longitude, query.near.radius_km)
-        )
-    if query.box is not None:
-        matches.append(landmarks_within(connection, query.box.contains))
-    slugs = [{landmark.id: landmark.slug for landmark in landmarks} for landmarks in matches]
-    return {key: slugs[0][key] for key in set.intersection(*map(set, slugs))} if slugs else None
+    named = [frozenset(each.id for each in _landmarks(connection, query))] if query.landmark else []
+    matches = [*named, *(area.landmarks for area in query_areas(connection, query))]
+    return frozenset.intersection(*matches) if matches else None
 
 
 def _landmarks(connection: Connection, query: PhotoQuery) -> list[Landmark]:
@@ -290,8 +275,3 @@ def _model_id(connection: Connection, name: str) -> int:
         names = connection.scalars(select(models.c.name).order_by(models.c.name)).all()
         raise ModelNotFound(name=name, names=", ".join(names) or "none is registered")
     return int(model_id)
-
-
-def _check_job(connection: Connection, job: int) -> None:
-    if connection.scalar(select(jobs.c.id).where(jobs.c.id == job)) is None:
-        raise JobNotFound(job=job)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, datetime
 
 from tagger.errors import QueryOptionInvalid
+from tagger.system.geo import distance_km
 
 DEFAULT_RADIUS_KM = 10.0
 
@@ -18,6 +19,10 @@ class Near:
     latitude: float
     longitude: float
     radius_km: float
+
+    def contains(self, latitude: float, longitude: float) -> bool:
+        """Whether a position is inside, along the earth's surface."""
+        return distance_km(self.latitude, self.longitude, latitude, longitude) <= self.radius_km
 
 
 @dataclass(frozen=True)

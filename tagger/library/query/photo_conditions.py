@@ -36,7 +36,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import among, greatest, month_of, name_of
 from tagger.database.tables import job_items, photos, positions, share_photos, tags, taught_tags, verdicts
 from tagger.errors import PathNotFound
-from tagger.library.catalog.contents import is_dismissed, is_undisputed
+from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_undisputed
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.option_values import year_limits
 from tagger.library.query.options import PositionOption, VerdictOption
@@ -186,11 +186,11 @@ def best_accepted_score(landmark_ids: Sequence[int]) -> ColumnElement[float]:
 
 def is_accepted(table: Table) -> Condition:
     """Whether a row of `tags` or `taught_tags` is an accepted tag after verdicts."""
-    return or_(_has_verdict(table, "confirmed"), and_(*_matches(table, None, any_rank=False)))
+    return or_(has_verdict_on(table, "confirmed"), and_(*_matches(table, None, any_rank=False)))
 
 
 def _matches(table: Table, min_score: float | None, *, any_rank: bool) -> Iterator[Condition]:
-    yield ~is_rejected(table)
+    yield ~has_verdict_on(table, "rejected")
     if min_score is not None:
         yield table.c.score >= min_score
         yield _gives_score(table)
@@ -225,19 +225,6 @@ def is_first_copy(among: Iterable[Condition]) -> Condition:
         # With the sum, no index is searched for it: PostgreSQL 18 would expect a search for each time of a month, and read the month.
         other.c.id + 0 < photos.c.id,
         *conditions,
-    )
-
-
-def is_rejected(table: FromClause) -> Condition:
-    """Whether a person rejected the landmark of a row of this table on its image."""
-    return _has_verdict(table, "rejected")
-
-
-def _has_verdict(table: FromClause, verdict: str) -> Condition:
-    return exists().where(
-        verdicts.c.content_id == table.c.content_id,
-        verdicts.c.landmark_id == table.c.landmark_id,
-        verdicts.c.verdict == verdict,
     )
 
 

@@ -12,10 +12,11 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, e
 
 from tagger.database.tables import FAILING, UNTAGGED, is_candidate, photos, tags
 from tagger.errors import QueryOptionInvalid
+from tagger.library.catalog.contents import has_verdict_on
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_conditions import Condition, best_accepted_score, is_rejected, off_index
+from tagger.library.query.photo_conditions import Condition, best_accepted_score, off_index
 from tagger.library.query.tagged_photos import select_photos
 
 MOST_CANDIDATES = 10_000
@@ -99,7 +100,7 @@ class SortedScan:
     def accepts(self, key: Key) -> bool:
         """Whether `key` has the form of this scan's keys."""
         return len(key) == len(self.types) and all(
-            _is_id(part) if type_ is int else isinstance(part, type_)
+            is_id(part) if type_ is int else isinstance(part, type_)
             for part, type_ in zip(key, self.types, strict=True)
         )
 
@@ -214,7 +215,9 @@ def _scans_by_candidate(among: Condition, *, is_small: bool) -> Iterator[SortedS
     """
     # Under its own name: conditions of the query are about other tags of the photo.
     tag = tags.alias("candidate")
-    candidate = and_(is_candidate(tag), tag.c.content_id == photos.c.content_id, ~is_rejected(tag))
+    candidate = and_(
+        is_candidate(tag), tag.c.content_id == photos.c.content_id, ~has_verdict_on(tag, "rejected")
+    )
     has_candidate = exists().where(candidate)
     types = (float, int, int)
     if is_small:
@@ -258,5 +261,6 @@ def _limits(month: str) -> tuple[datetime, datetime | None]:
     return first, first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
 
 
-def _is_id(part: object) -> bool:
+def is_id(part: object) -> bool:
+    """Whether a part of a cursor can be the number of a row."""
     return type(part) is int and 0 <= part < 2**63

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, exists, false, or_, select, tuple_
+from sqlalchemy import Connection, Row, Select, Table, exists, false, select, tuple_
 
 from tagger.database.connection import Database
 from tagger.database.statements import among
 from tagger.database.tables import contents, dismissals, photos, verdicts
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.filters import landmark_slugs
+from tagger.library.query.filters import ResolvedQuery, matching_landmarks
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_conditions import Condition, path_ranges, taken_in
 from tagger.library.query.tagged_photos import NameCache, select_photos
 from tagger.library.verdicts.store import NOT_A_LANDMARK, VerdictKind
 
@@ -118,7 +117,8 @@ def _select_rows(
     connection: Connection, table: Table, verdict_filter: VerdictFilter, root_paths: RootPaths
 ) -> Select[Any]:
     """A query for the rows of a table of verdicts, each with the digest of its image and the id of one of its photos."""
-    photo_conditions = _photo_conditions(connection, verdict_filter.photos, root_paths)
+    of_files = replace(verdict_filter.photos, landmark=(), country=(), near=None, box=None)
+    photo_conditions = tuple(ResolvedQuery.resolve(connection, of_files, root_paths).file_conditions())
     of_image = photos.c.content_id == table.c.content_id
     photo_id = (
         select(photos.c.id)
@@ -130,7 +130,7 @@ def _select_rows(
     query: Select[Any] = select(table, contents.c.digest, photo_id.label("photo_id")).join(
         contents, contents.c.id == table.c.content_id
     )
-    landmark_ids = landmark_slugs(connection, verdict_filter.photos)
+    landmark_ids = matching_landmarks(connection, verdict_filter.photos)
     if table is verdicts and verdict_filter.kind is not None:
         query = query.where(verdicts.c.verdict == verdict_filter.kind)
     if landmark_ids is not None:
@@ -141,20 +141,6 @@ def _select_rows(
     if photo_conditions:
         query = query.where(exists().where(of_image, *photo_conditions))
     return query
-
-
-def _photo_conditions(connection: Connection, query: PhotoQuery, root_paths: RootPaths) -> list[Condition]:
-    conditions: list[Condition] = []
-    if query.under:
-        ranges = path_ranges(connection, query.under, root_paths)
-        conditions.append(or_(false(), *(range_.filter for range_ in ranges)))
-    if query.year:
-        conditions.append(or_(*(taken_in(photos.c.taken_at, year) for year in query.year)))
-    if query.taken_after is not None:
-        conditions.append(photos.c.taken_at >= query.taken_after)
-    if query.taken_before is not None:
-        conditions.append(photos.c.taken_at < query.taken_before)
-    return conditions
 
 
 def _verdict(
