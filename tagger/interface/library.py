@@ -52,9 +52,7 @@ from tagger.library.catalog.roots import is_stored
 from tagger.library.positions.update import update_positions
 from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.details import photo_details
-from tagger.library.query.options import (
-    refuse_all_but,
-)
+from tagger.library.query.options import refuse_all_but
 from tagger.library.teaching.examples import find_examples, paths_to_tag
 from tagger.library.teaching.learning import TaughtState, embedding_of, taught_state, update_taught
 from tagger.library.teaching.pack_file import Pack, PackManifest, name_of_pack, read_pack

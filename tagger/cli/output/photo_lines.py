@@ -32,7 +32,7 @@ from tagger.library.catalog.registered_models import (
 )
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import Root, list_roots
-from tagger.library.query.documents import failed_prediction_document, prediction_document
+from tagger.library.query.documents import FailedPredictionDocument, prediction_document
 from tagger.model.predictions import Prediction
 from tagger.photos.paths import absolute_path, path_from_text
 from tagger.pipeline.results import Classified, MetadataOutcome, Result
@@ -172,7 +172,9 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
             except PhotoFailed as error:
                 failed += 1
                 failure = error.failure
-                documents.append(failed_prediction_document(_absolute(file), failure))
+                documents.append(
+                    FailedPredictionDocument(_absolute(file), "failed", failure.kind, failure.text)
+                )
                 typer.echo(f"{printable(file)}: failed ({failure.kind}): {failure.text}", err=True)
                 continue
             predictions = output.top_k(settings.top_k, threshold)

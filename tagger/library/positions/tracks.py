@@ -26,7 +26,7 @@ from tagger.database.tables import photos, track_parts, tracks
 from tagger.errors import GpxRefused, TrackAmbiguous, TrackNotFound
 from tagger.library.catalog.cameras import LOCAL_TIMES
 from tagger.library.catalog.contents import record_matching_photos
-from tagger.library.positions.estimation import MAX_SPEED_M_S, distances_m
+from tagger.library.positions.estimation import MAX_SPEED_M_S, Truth, distances_m
 from tagger.library.positions.gpx import (
     PointCounts,
     Points,
@@ -43,8 +43,6 @@ OUTLIER_POINTS = 8
 """The most successive points that are outliers together."""
 _HELD_POINTS = 2 * OUTLIER_POINTS
 """The last points wait for the next ones, which show whether they are outliers."""
-
-Truth = npt.NDArray[np.bool_]
 
 
 def divide_track(pieces: Iterable[SegmentPiece], counts: PointCounts) -> Iterator[Points]:

@@ -167,7 +167,7 @@ PAGE = 8000
 """Embeddings that are compared at once: 40 MB. Each page with a tag takes some statements and a transaction."""
 
 Progress = Callable[[int], None]
-"""Called with the number of images compared so far."""
+"""Called with the number of images compared so far; may end the comparison by an exception."""
 
 
 class ComparisonHook:

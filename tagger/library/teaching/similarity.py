@@ -8,7 +8,7 @@ compared in blocks with the first images of the groups so far, so that memory gr
 So photos of one place can be named at once.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.photo_conditions import off_index, path_ranges
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, accepted_tags, first_photos, tag_rows
 from tagger.library.teaching.classifiers import Embeddings, restore
-from tagger.library.teaching.comparison import stored_pages
+from tagger.library.teaching.comparison import Progress, stored_pages
 from tagger.library.teaching.learning import embedding_of
 from tagger.model.artifact import read_background
 
@@ -116,9 +116,6 @@ MOST_IMAGES = 20_000
 """Images that are compared, the ones added last. Comparing as many takes seconds of one processor."""
 MOST_GROUPS = 50
 BLOCK = 512
-
-Progress = Callable[[int], None]
-"""Called with the number of images compared so far; ends the comparison by an exception."""
 
 
 @dataclass(frozen=True)

@@ -197,12 +197,8 @@ def count_to_review(
 
 def _from_landmark(connection: Connection, landmark_ids: Sequence[int], first: int) -> list[int]:
     """The landmarks from the first one on, in the order of their slugs; it need not be among them."""
-    slugs = {
-        row.id: row.slug
-        for row in connection.execute(
-            select(landmarks.c.id, landmarks.c.slug).where(landmarks.c.id.in_([*landmark_ids, first]))
-        )
-    }
+    query = select(landmarks.c.id, landmarks.c.slug).where(landmarks.c.id.in_([*landmark_ids, first]))
+    slugs = {row.id: row.slug for row in connection.execute(query)}
     if first not in slugs:
         raise CursorInvalid
     return [each for each in landmark_ids if slugs[each] >= slugs[first]]

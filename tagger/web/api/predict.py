@@ -27,7 +27,6 @@ from tagger.library.query.documents import (
     FailedPredictionDocument,
     ModelDocument,
     PredictionDocument,
-    failed_prediction_document,
     model_document,
     prediction_document,
 )
@@ -101,8 +100,8 @@ async def predict(
         try:
             classification = await classify(state, photo.data, top_k, threshold)
         except PhotoFailed as error:
-            failed_document = failed_prediction_document(photo.name, error.failure)
-            failed = FailedUpload(**vars(failed_document), error=error.failure.text)
+            failure = error.failure
+            failed = FailedUpload(photo.name, "failed", failure.kind, failure.text, error=failure.text)
             return DocumentResponse(failed, HTTPStatus.UNPROCESSABLE_ENTITY)
     document = prediction_document(
         photo.name,
