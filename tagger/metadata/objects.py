@@ -103,29 +103,18 @@ _UNSUPPORTED = WriteRefused(
     "The server ignores the conditions of writes (If-None-Match, If-Match), so sidecars of other programs could be "
     "overwritten. Copy the photos to a folder and write there, or use a server that supports conditional writes.",
 )
-_PAUSE_S = 60.0
-"""How long nothing more is written into a bucket whose check object could not be deleted."""
 _conditions_lock = Lock()
 _versioning_lock = Lock()
 _supported: dict[tuple[str | None, ...], bool] = {}
-_left: dict[tuple[str | None, ...], "_LeftObject"] = {}
-
-
-@dataclass(frozen=True)
-class _LeftObject:
-    """A check object that could not be deleted. It is deleted before another one is written."""
-
-    path: ObjectPath
-    written: StoredObject
-    problem: WriteFailed | WriteRefused
-    failed_at: float
+_check_objects: dict[tuple[str | None, ...], ObjectPath] = {}
+"""The object with which each bucket is checked, always the same: if it cannot be deleted, no other one is written."""
 
 
 def _check_conditional_writes(folder: ObjectPath) -> None:
     """Check once per process and bucket that the server refuses a write whose condition does not hold.
 
-    For this, a hidden object is written to the folder and deleted again. If it cannot be deleted, the photos of the next minute are
-    refused without asking, and then its deletion is tried again: at most one such object is left.
+    For this, a hidden object is written to the folder and deleted again. If it cannot be deleted, the photo is refused, and the next one
+    tries again with the same object: at most one is left.
 
     Raises:
         WriteRefused: it does not, or the credentials may not write or delete.
@@ -134,11 +123,10 @@ def _check_conditional_writes(folder: ObjectPath) -> None:
     endpoints = (os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
     bucket = (folder.scheme, folder.bucket, *endpoints)
     with _conditions_lock:
-        if bucket in _left:
-            _delete_left(bucket)
         if bucket not in _supported:
             remove_old_checks(folder)
-            _supported[bucket] = _supports_conditions(bucket, folder / f"{_NAME_START}{uuid4().hex}")
+            path = _check_objects.setdefault(bucket, folder / f"{_NAME_START}{uuid4().hex}")
+            _supported[bucket] = _supports_conditions(path)
     if not _supported[bucket]:
         raise _UNSUPPORTED
 
@@ -161,34 +149,17 @@ def remove_old_checks(folder: ObjectPath, *, dry_run: bool = False) -> int:
     return count
 
 
-def _supports_conditions(bucket: tuple[str | None, ...], path: ObjectPath) -> bool:
+def _supports_conditions(path: ObjectPath) -> bool:
     with _translated_store_errors(path, "written"):
-        written, is_supported = None, False
         if _is_refused(path, _OTHER_E_TAG):
+            # If it was left by an earlier check, it has this content, and counts as written.
             written = put_object(path, _TEXT, None, {"Content-Type": "text/plain"})
-            is_supported = _is_refused(path, "create")
-        if not is_supported:
-            open_store(path).delete(path.key)
-    if is_supported and written is not None:
-        _delete(bucket, path, written)
-    return is_supported
-
-
-def _delete_left(bucket: tuple[str | None, ...]) -> None:
-    left = _left[bucket]
-    if time.monotonic() - left.failed_at < _PAUSE_S:
-        raise left.problem
-    del _left[bucket]
-    _delete(bucket, left.path, left.written)
-
-
-def _delete(bucket: tuple[str | None, ...], path: ObjectPath, written: StoredObject) -> None:
-    try:
-        with _translated_store_errors(path, "deleted"):
-            delete_object(path, written)
-    except (WriteFailed, WriteRefused) as problem:
-        _left[bucket] = _LeftObject(path, written, problem, time.monotonic())
-        raise
+            if _is_refused(path, "create"):
+                with _translated_store_errors(path, "deleted"):
+                    delete_object(path, written)
+                return True
+        open_store(path).delete(path.key)
+        return False
 
 
 def _is_refused(path: ObjectPath, mode: Any) -> bool:
@@ -243,13 +214,13 @@ def prepare_object(original: ObjectOriginal, data: bytes | None) -> "PreparedObj
     return PreparedObject(path, original.stored, data)
 
 
+@dataclass(frozen=True)
 class PreparedObject:
     """A new object in memory that is ready to replace the old one."""
 
-    def __init__(self, path: ObjectPath, before: StoredObject | None, data: bytes | None) -> None:
-        self.path = path
-        self._before = before
-        self._data = data
+    path: ObjectPath
+    before: StoredObject | None
+    data: bytes | None
 
     def replace(self) -> None:
         """Replace or delete the object, if it is still the one that was read.
@@ -259,11 +230,11 @@ class PreparedObject:
             WriteFailed: the server does not answer. Read the object to find out whether it was replaced.
         """
         with _translated_store_errors(self.path, "written"):
-            if self._data is not None:
-                attributes = self._before.attributes if self._before else {"Content-Type": SIDECAR_TYPE}
-                put_object(self.path, self._data, self._before, attributes)
-            elif self._before is not None:
-                delete_object(self.path, self._before)
+            if self.data is not None:
+                attributes = self.before.attributes if self.before else {"Content-Type": SIDECAR_TYPE}
+                put_object(self.path, self.data, self.before, attributes)
+            elif self.before is not None:
+                delete_object(self.path, self.before)
 
     def discard(self) -> None:
         """There is nothing on the server to remove."""
@@ -288,7 +259,9 @@ def object_sidecar_paths(
         if photo.suffix and of_stem:
             for stem in {photo.stem.lower(), photo.stem.upper()} - {photo.stem}:
                 names |= names_with_stem(photo.parent, stem)
-            if not any(shares_sidecar(photo, name) for name in names) and not _is_of_namesake(photo):
+            # The sidecars of the stem may be those of an object with this name: `a.jpg` beside `a.jpg.cr3`.
+            has_namesake = "." in photo.stem and is_object(photo.with_name(photo.stem))
+            if not has_namesake and not any(shares_sidecar(photo, name) for name in names):
                 found += of_stem
     except BucketUnavailable as error:
         reason = error.values["reason"]
@@ -298,11 +271,6 @@ def object_sidecar_paths(
     if adds:
         refuse_shared(photo, found, sorted(names))
     return tuple(photo.with_name(name) for name in found)
-
-
-def _is_of_namesake(photo: ObjectPath) -> bool:
-    """Whether the sidecars of the photo's stem are those of an object with this name: `a.jpg` beside `a.jpg.cr3`."""
-    return "." in photo.stem and is_object(photo.with_name(photo.stem))
 
 
 NOT_REQUESTED = (

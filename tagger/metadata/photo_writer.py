@@ -18,13 +18,7 @@ from tagger.metadata.formats.block_io import can_embed, is_jpeg, read_blocks, re
 from tagger.metadata.objects import NOT_REQUESTED, check_settings, check_versioning
 from tagger.metadata.plans import FilePlan, check_image, plan_embed, plan_sidecar, sidecar_has_position
 from tagger.metadata.tag_fields import TagFields
-from tagger.metadata.writable_files import (
-    Prepared,
-    existing_sidecars,
-    prepare,
-    remove_leftover,
-    sidecar_paths,
-)
+from tagger.metadata.writable_files import Prepared, prepare, remove_leftover, sidecar_paths
 from tagger.metadata.xmp import has_our_fields
 from tagger.photos.containers import digest_photo, exif_of
 from tagger.photos.files import read_photo
@@ -279,7 +273,7 @@ def _without_known_position(request: WriteRequest, find_undo_record: FindUndoRec
     """Leave our position out of all files if a sidecar has one: no program may find two."""
     if request.tag_fields.position is None:
         return request
-    for path in existing_sidecars(request.path, request.root):
+    for path in sidecar_paths(request.path, request.root):
         if sidecar_has_position(path, find_undo_record, request.root):
             return replace(request, tag_fields=replace(request.tag_fields, position=None))
     return request

@@ -29,19 +29,12 @@ def read_for_writing(path: Path, *, max_bytes: int, root: Path | None = None) ->
     return originals.read_for_writing(path, max_bytes=max_bytes, root=root)
 
 
-def existing_sidecars(photo: Path, root: Path | None = None) -> tuple[Path, ...]:
-    """The sidecars that the photo has; the first is the one to write.
-
-    Raises:
-        WriteRefused, WriteFailed: the folder or bucket cannot be listed.
-    """
-    return sidecar_paths(photo, root, may_create=False)
-
-
 def sidecar_paths(
-    photo: Path, root: Path | None = None, *, may_create: bool = True, adds: bool = False
+    photo: Path, root: Path | None = None, *, may_create: bool = False, adds: bool = False
 ) -> tuple[Path, ...]:
-    """The sidecars to write: the existing ones, else a new `photo.jpg.xmp`. `adds`: values will be added to them.
+    """The sidecars that the photo has; the first is the one to write. With `may_create`, a new `photo.jpg.xmp` if it has none.
+
+    `adds`: values will be added to them.
 
     Raises:
         WriteRefused: the folder cannot be read, or values would be added to what may be the sidecar of another photo.

@@ -110,6 +110,11 @@ class PathFilter:
         hidden = name.startswith(".") or name.lower() in _SKIPPED_FOLDERS
         return not hidden and not _matches(self._exclude, relative)
 
+    def reaches(self, folder: str) -> bool:
+        """Whether this folder and all around it are entered."""
+        parts = folder.split("/") if folder else []
+        return all(self.is_entered("/".join(parts[: end + 1])) for end in range(len(parts)))
+
     def is_listed(self, relative: str) -> bool:
         """Whether this file is listed as a photo, if its folders are entered."""
         name = relative.rpartition("/")[2]
@@ -225,9 +230,7 @@ class _Walk:
         if not target.startswith(os.path.join(self.real_root, "")) or not os.path.isfile(target):  # noqa: PTH113, PTH118
             return False
         relative = target[len(self.real_root) :].strip("/")
-        folders = relative.split("/")[:-1]
-        are_entered = (self._filter.is_entered("/".join(folders[: n + 1])) for n in range(len(folders)))
-        return self._filter.is_listed(relative) and all(are_entered)
+        return self._filter.is_listed(relative) and self._filter.reaches(relative.rpartition("/")[0])
 
 
 def _found(path: str, status: os.stat_result | None) -> FoundPhoto:

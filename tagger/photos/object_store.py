@@ -8,11 +8,12 @@ programs.
 import os
 import re
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Credential, S3Store
 
     Store = S3Store | GCSStore | AzureStore
+
+Result = TypeVar("Result")
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 STALL_TIMEOUT = timedelta(seconds=20)
@@ -354,6 +357,35 @@ def is_worth_repeating(error: Exception) -> bool:
         return True
     is_final = lacks_credentials(error) or _REDIRECTED in str(error)
     return not code and not is_final and not isinstance(error, FileNotFoundError | ValueError)
+
+
+def attempts() -> Iterator[None]:
+    """Yield for each try of a request, after a pause. None begins later than a minute after the first."""
+    deadline = time.monotonic() + RETRY_TIMEOUT.total_seconds()
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(RETRY_PAUSE_S * 2 ** (attempt - 1))
+        yield
+        if time.monotonic() > deadline:
+            return
+
+
+def repeated(
+    request: Callable[[], Result], may_succeed: Callable[[Exception], bool] = is_worth_repeating
+) -> Result:
+    """Send a request again while its error `may_succeed` the next time.
+
+    Raises:
+        store_errors(): the last error.
+    """
+    for _attempt in attempts():
+        try:
+            return request()
+        except store_errors() as error:
+            problem = error
+            if not may_succeed(error):
+                break
+    raise problem
 
 
 def is_unsupported(error: Exception) -> bool:

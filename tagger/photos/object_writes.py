@@ -4,22 +4,21 @@ The server checks the condition (`If-None-Match`, `If-Match`), so of two writers
 reading the object tells whether it was written. Knows nothing of the content.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos import object_store
 from tagger.photos.files import PhotoVersion
 from tagger.photos.object_store import (
-    RETRY_TIMEOUT,
+    attempts,
     can_sign,
     condition_errors,
     is_unsupported,
     is_worth_repeating,
     open_store,
+    repeated,
     store_errors,
 )
 from tagger.photos.objects import object_version
@@ -28,8 +27,6 @@ from tagger.photos.signed_requests import send_signed
 
 if TYPE_CHECKING:
     from obstore import PutMode
-
-Result = TypeVar("Result")
 
 
 class ObjectChanged(Exception):
@@ -65,7 +62,7 @@ def read_object(path: ObjectPath, *, max_bytes: int) -> StoredObject | None:
         store_errors(): the server refuses, or does not answer.
     """
     with suppress(FileNotFoundError):
-        return _repeated(lambda: _read_once(path, max_bytes))
+        return repeated(lambda: _read_once(path, max_bytes))
     return None
 
 
@@ -142,7 +139,7 @@ def _settled(
     is_done: Callable[[StoredObject | None], bool],
 ) -> None:
     """Send a request that changes an object, until its effect is known. One that failed may have been carried out."""
-    for _attempt in _attempts():
+    for _attempt in attempts():
         try:
             request()
         except store_errors() as error:
@@ -158,17 +155,6 @@ def _settled(
         if not isinstance(problem, condition_errors()) and not is_worth_repeating(problem):
             raise problem
     raise ObjectChanged if isinstance(problem, condition_errors()) else problem
-
-
-def _attempts() -> Iterator[None]:
-    """Yield for each try of a request, after a pause. None begins later than a minute after the first."""
-    deadline = time.monotonic() + RETRY_TIMEOUT.total_seconds()
-    for attempt in range(object_store.ATTEMPTS):
-        if attempt:
-            time.sleep(object_store.RETRY_PAUSE_S * 2 ** (attempt - 1))
-        yield
-        if time.monotonic() > deadline:
-            return
 
 
 def _is_same(now: StoredObject | None, before: StoredObject | None) -> bool:
@@ -187,14 +173,3 @@ def _delete(path: ObjectPath, before: StoredObject) -> None:
         else:
             return
     open_store(path).delete(path.key)
-
-
-def _repeated(request: Callable[[], Result]) -> Result:
-    for _attempt in _attempts():
-        try:
-            return request()
-        except store_errors() as error:
-            problem = error
-            if not is_worth_repeating(error):
-                break
-    raise problem

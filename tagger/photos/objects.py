@@ -21,10 +21,10 @@ from tagger.photos.folders import Mount, MountState
 from tagger.photos.object_store import (
     RETRY_TIMEOUT,
     can_sign,
-    error_code,
     error_text,
     is_worth_repeating,
     open_store,
+    repeated,
     store_errors,
 )
 from tagger.photos.paths import ObjectPath, printable_path
@@ -33,6 +33,7 @@ from tagger.photos.signed_requests import (
     UnlistedKey,
     begins_with_slashes,
     exact_pages,
+    is_momentary,
     key_problem,
     plain_pages,
 )
@@ -40,8 +41,6 @@ from tagger.photos.signed_requests import (
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-_MOMENTARY = frozenset(("SlowDown", "InternalError", "ServiceUnavailable", "429", "500", "502", "503", "504"))
-"""The codes of temporary refusals. obstore repeats such requests itself."""
 _SECOND_NS = 10**9
 OVERLAP_S = 600.0
 """Parallel uploads end in any order, so a listing of the end begins after the greatest key of this long ago."""
@@ -128,7 +127,7 @@ class ObjectSource:
                 continue
             parent = relative.rpartition("/")[0]
             if parent != folder:
-                folder, is_entered = parent, _enters(path_filter, parent)
+                folder, is_entered = parent, path_filter.reaches(parent)
             is_listed = is_entered and path_filter.is_listed(relative)
             if other_files is not None and is_entered and not is_listed and meta["size"]:
                 path_filter.count_other(relative, other_files)  # empty objects stand for folders
@@ -140,20 +139,18 @@ class ObjectSource:
         Raises:
             PhotoFailed: it is gone, unreadable, empty or too large, or the server does not answer.
         """
-        deadline = time.monotonic() + RETRY_TIMEOUT.total_seconds()
-        for attempt in range(object_store.ATTEMPTS):
-            if attempt:
-                time.sleep(object_store.RETRY_PAUSE_S * 2 ** (attempt - 1))
-            try:
-                return self._read_once(path, max_bytes)
-            except BucketUnavailable as unavailable:
-                raise PhotoFailed(FailureKind.UNREADABLE, str(unavailable)) from None
-            except store_errors() as error:
-                problem = error
-                is_last = time.monotonic() > deadline or not self.patient
-                if is_last or not is_worth_repeating(error):
-                    break
-        raise _failure(problem) from None
+        try:
+            return repeated(
+                lambda: self._read_once(path, max_bytes),
+                lambda error: self.patient and is_worth_repeating(error),
+            )
+        except BucketUnavailable as unavailable:
+            raise PhotoFailed(FailureKind.UNREADABLE, str(unavailable)) from None
+        except FileNotFoundError:
+            raise PhotoFailed(FailureKind.GONE, _GONE_TEXT) from None
+        except store_errors() as error:
+            text = f"The object cannot be read: {error_text(error)}."
+            raise PhotoFailed(FailureKind.UNREADABLE, text) from None
 
     def version(self, path: str) -> PhotoVersion | None:
         try:
@@ -344,8 +341,7 @@ def _pages(
         except store_errors() as error:
             failures += 1
             is_last = failures >= object_store.ATTEMPTS or time.monotonic() > deadline or not patient
-            is_momentary = is_exact and error_code(error) in _MOMENTARY
-            if is_last or not (is_momentary or is_worth_repeating(error)):
+            if is_last or not (is_momentary(error) or is_worth_repeating(error)):
                 raise BucketUnavailable(folder=prefix, reason=error_text(error)) from None
             time.sleep(object_store.RETRY_PAUSE_S * 2 ** (failures - 1))
 
@@ -356,11 +352,6 @@ def _is_plain(prefix: ObjectPath, page: Sequence["ObjectMeta"]) -> bool:
     is_beyond_slashes = prefix.key or last > "0"
     has_problems = any(meta["size"] and key_problem(meta["path"]) for meta in page)
     return not (has_problems or key_problem(last)) and bool(is_beyond_slashes)
-
-
-def _enters(path_filter: PathFilter, folder: str) -> bool:
-    parts = folder.split("/") if folder else []
-    return all(path_filter.is_entered("/".join(parts[: end + 1])) for end in range(len(parts)))
 
 
 def _found(path: ObjectPath, meta: "ObjectMeta") -> FoundPhoto:
@@ -374,9 +365,3 @@ def object_version(meta: "ObjectMeta") -> PhotoVersion:
     digest = int.from_bytes(blake2b(etag.encode(), digest_size=8).digest()) % _SECOND_NS
     time_ns = int(meta["last_modified"].timestamp()) * _SECOND_NS + digest
     return PhotoVersion(meta["size"], min(MAX_TIME_NS, time_ns))
-
-
-def _failure(error: Exception) -> PhotoFailed:
-    if isinstance(error, FileNotFoundError):
-        return PhotoFailed(FailureKind.GONE, _GONE_TEXT)
-    return PhotoFailed(FailureKind.UNREADABLE, f"The object cannot be read: {error_text(error)}.")

@@ -8,7 +8,6 @@ credentials, so it is never shown in a message or sent to another server.
 import os
 import re
 import ssl
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,13 +21,13 @@ from urllib.parse import quote, unquote_plus
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 from xml.etree import ElementTree as ET
 
-from tagger.photos import object_store
 from tagger.photos.object_store import (
     STALL_TIMEOUT,
     can_sign,
     error_text,
     is_invalid_key,
     open_store,
+    repeated,
     signed_address,
     signed_bucket_address,
     store_errors,
@@ -76,14 +75,10 @@ def ask_bucket_once(path: ObjectPath, query: str, most_bytes: int, timeout_s: fl
     Raises:
         store_errors(): as `send_signed`.
     """
-    address = signed_bucket_address(path, query)
-    try:
-        return _answer(address, "GET", {}, most_bytes, timeout_s).body
-    except _Refused as error:
-        raise OSError(str(error)) from None
+    return _answer(signed_bucket_address(path, query), "GET", {}, most_bytes, timeout_s).body
 
 
-class _Refused(Exception):
+class _Refused(OSError):
     """The server answered with an error: status code: {status} {body}."""
 
     def __init__(self, status: int, body: str) -> None:
@@ -91,17 +86,14 @@ class _Refused(Exception):
         self.status = status
 
 
+def is_momentary(error: Exception) -> bool:
+    """Whether a server refused a request of this module temporarily. obstore repeats its own."""
+    return isinstance(error, _Refused) and error.status in _MOMENTARY
+
+
 def _send(address: str, method: str, headers: Mapping[str, str]) -> Answer:
-    for attempt in range(object_store.ATTEMPTS):
-        if attempt:
-            time.sleep(object_store.RETRY_PAUSE_S * 2 ** (attempt - 1))
-        try:
-            return _answer(address, method, headers, _MOST_BYTES, STALL_TIMEOUT.total_seconds())
-        except _Refused as error:
-            problem = OSError(str(error))
-            if error.status not in _MOMENTARY:
-                break
-    raise problem
+    timeout_s = STALL_TIMEOUT.total_seconds()
+    return repeated(lambda: _answer(address, method, headers, _MOST_BYTES, timeout_s), is_momentary)
 
 
 def _answer(

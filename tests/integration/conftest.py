@@ -55,7 +55,7 @@ def photos(
     from support.written_bucket import WrittenBucket
 
     monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
-    for checked in ("_supported", "_checked", "_left"):
+    for checked in ("_supported", "_checked", "_check_objects"):
         monkeypatch.setattr(objects, checked, {})
     return WrittenBucket(database, tmp_path, bucket)
 

@@ -121,7 +121,7 @@ def test_a_server_without_conditional_writes_is_refused(photos: WrittenBucket, b
 
 
 def test_a_check_object_that_cannot_be_deleted_is_the_only_one_and_is_deleted_later(
-    photos: WrittenBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    photos: WrittenBucket, bucket: Bucket
 ) -> None:
     photos.draw("a.jpg", 0)
     photos.draw("b.jpg", 1)
@@ -132,7 +132,6 @@ def test_a_check_object_that_cannot_be_deleted_is_the_only_one_and_is_deleted_la
     assert "may not write or delete objects" in photos.refusal("b.jpg")[1]
     assert [key.partition("-")[0] for key in photos.objects()] == [".tagger", "a.jpg", "b.jpg"]
     fault.times = 0
-    monkeypatch.setattr(objects, "_PAUSE_S", 0.0)
     assert photos.write(SIDECAR) == {"a.jpg": "written", "b.jpg": "written"}
     assert photos.objects().keys() == {"a.jpg", "a.jpg.xmp", "b.jpg", "b.jpg.xmp"}
 

@@ -137,7 +137,7 @@ def metadata_state(file: Path, max_bytes: int) -> MetadataState:
     from tagger.metadata.errors import WriteFailed, WriteRefused
     from tagger.metadata.files.sidecar_names import is_sidecar_name
     from tagger.metadata.photo_writer import exif_refusal
-    from tagger.metadata.writable_files import existing_sidecars
+    from tagger.metadata.writable_files import sidecar_paths
     from tagger.photos.paths import ObjectPath, parse_path
     from tagger.photos.source import check_exists, read_named
 
@@ -152,7 +152,7 @@ def metadata_state(file: Path, max_bytes: int) -> MetadataState:
     except PhotoFailed as failed:
         raise SystemRefused(what=str(file), reason=failed.failure.text) from failed
     try:
-        sidecars = existing_sidecars(file)
+        sidecars = sidecar_paths(file)
     except (WriteRefused, WriteFailed) as problem:
         raise SystemRefused(what=str(file), reason=str(problem)) from problem
     note = exif_refusal(data)

@@ -6,8 +6,8 @@ Imports no torch: the model turns pixels into a tensor. Errors of decoders becom
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -186,7 +186,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """`pixels` is the model's input, uint8 (size, size, 3) RGB; `width` and `height` are those of the upright photo.
+    """`pixels` is the model's input, uint8 (size, size, 3) RGB, or the whole photo; `width` and `height` are those of the upright photo.
 
     `is_damaged`: the file ends before the image does, so that a part of the pixels is gray.
     """
@@ -204,8 +204,7 @@ def decode_photo(data: bytes, resize: Resize, *, max_pixels: int) -> DecodedImag
         PhotoFailed: for any bad input, with its kind and a text that says what to do.
         NoPreview: a RAW photo has to be developed, which this process does not do.
     """
-    square = _decode(data, resize, max_pixels)
-    return DecodedImage(np.asarray(square.pixels), square.width, square.height, square.is_damaged)
+    return _decode(data, resize, max_pixels)
 
 
 def decode_whole(data: bytes, *, max_pixels: int) -> Pixels:
@@ -214,7 +213,7 @@ def decode_whole(data: bytes, *, max_pixels: int) -> Pixels:
     Raises:
         PhotoFailed: as `decode_photo`.
     """
-    return np.asarray(_decode(data, None, max_pixels).pixels)
+    return _decode(data, None, max_pixels).pixels
 
 
 _TRANSPOSES = {
@@ -231,16 +230,7 @@ _BLOCK = 32
 """The largest block of pixels that a JPEG codes together, horizontally and vertically."""
 
 
-class _Upright(NamedTuple):
-    """The resized image (or the whole photo if there is no resize rule), and the photo's own width and height."""
-
-    pixels: Image.Image
-    width: int
-    height: int
-    is_damaged: bool = False
-
-
-def _decode(data: bytes, resize: Resize | None, max_pixels: int) -> _Upright:
+def _decode(data: bytes, resize: Resize | None, max_pixels: int) -> DecodedImage:
     try:
         file, file_format = shown_file(data, max_pixels=max_pixels)
     except NoPreview:
@@ -252,7 +242,7 @@ def _decode(data: bytes, resize: Resize | None, max_pixels: int) -> _Upright:
         return _read(file, data, file_format, resize, max_pixels)
 
 
-def _developed(data: bytes, resize: Resize | None, max_pixels: int) -> _Upright:
+def _developed(data: bytes, resize: Resize | None, max_pixels: int) -> DecodedImage:
     orientation = orientation_in(data) if exif_of(data) else None
     with RAW_DEVELOPER.developed(data, max_pixels, turns=orientation is None) as photo:
         pixels = _resized(photo.image, photo.image.size, resize) if resize else _whole(photo.image)
@@ -261,7 +251,7 @@ def _developed(data: bytes, resize: Resize | None, max_pixels: int) -> _Upright:
 
 def _read(
     data: bytes, original: bytes, photo_format: PhotoFormat, resize: Resize | None, max_pixels: int
-) -> _Upright:
+) -> DecodedImage:
     try:
         return _read_file(data, original, photo_format, resize, max_pixels)
     except PhotoFailed:
@@ -274,12 +264,12 @@ def _read(
         error.__traceback__ = error.__context__ = None  # they keep the decoded pixels alive
         is_truncated = is_truncation(error)
         try:
-            upright = _read_file(
+            image = _read_file(
                 bare, original, photo_format, resize, max_pixels, may_be_blank=not is_truncated
             )
         except _Blank:
             raise error from None
-        return upright._replace(is_damaged=is_truncated or is_without_end(data))
+        return replace(image, is_damaged=is_truncated or is_without_end(data))
 
 
 class _Blank(Exception):
@@ -294,7 +284,7 @@ def _read_file(
     max_pixels: int,
     *,
     may_be_blank: bool = True,
-) -> _Upright:
+) -> DecodedImage:
     """Decode `data`, which may be a reduced copy or the preview of `original`; the orientation is that of `original`."""
     image = open_header(data, photo_format, max_pixels)
     width, height = image.size
@@ -313,10 +303,12 @@ def _read_file(
     return _turned(pixels, width, height, orientation)
 
 
-def _turned(pixels: Image.Image, width: int, height: int, orientation: int) -> _Upright:
+def _turned(image: Image.Image, width: int, height: int, orientation: int) -> DecodedImage:
     if orientation in _TRANSPOSES:
-        pixels = pixels.transpose(_TRANSPOSES[orientation])
-    return _Upright(pixels, height, width) if orientation in _SWAPS_SIDES else _Upright(pixels, width, height)
+        image = image.transpose(_TRANSPOSES[orientation])
+    if orientation in _SWAPS_SIDES:
+        width, height = height, width
+    return DecodedImage(np.asarray(image), width, height)
 
 
 def _draft_size(resize: Resize) -> tuple[int, int]:

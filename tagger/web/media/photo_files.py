@@ -27,7 +27,7 @@ from tagger.errors import (
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.tagged_photos import StoredPhoto, stored_photo, stored_raw_files
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.writable_files import existing_sidecars
+from tagger.metadata.writable_files import sidecar_paths
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
 from tagger.photos.folders import MountState, check_mount, open_photo
 from tagger.photos.objects import ObjectSource, find_object
@@ -317,7 +317,7 @@ def _with_other_files(files: list[StoredPhoto]) -> ArchivedPhoto:
     problem = None
     for file in files:
         try:
-            paths = existing_sidecars(file.path, file.root)
+            paths = sidecar_paths(file.path, file.root)
         except (WriteRefused, WriteFailed) as error:
             problem = error.text
         else:
