@@ -162,24 +162,8 @@ _CLOCK_TOLERANCE_S = 5 * 60
 _GREENWICH_DEGREES = 30
 _WHOLE_HOURS = range(-12 * 60, 14 * 60 + 1, 60)
 _PARTS_OF_HOURS = (
-    -570,
-    -510,
-    -270,
-    -210,
-    -150,
-    210,
-    270,
-    330,
-    345,
-    390,
-    510,
-    525,
-    570,
-    585,
-    630,
-    690,
-    765,
-    825,
+    *(-570, -510, -270, -210, -150),
+    *(210, 270, 330, 345, 390, 510, 525, 570, 585, 630, 690, 765, 825),
 )
 _ZONES_S = tuple(minutes * 60 for minutes in (*_WHOLE_HOURS, *_PARTS_OF_HOURS))
 """The offsets of time zones since 1990 (IANA's time zone database)."""

@@ -252,7 +252,7 @@ def describe_result(photo: PreparedPhoto) -> str:
     files = ", ".join(_file_name(file) for file in photo.replaced)
     parts = [plan.refusal.text] if plan.refusal else []
     if names and (files or plan.refusal):
-        target = files or _unchanged_files(plan)
+        target = files or ", ".join(f"{file.original.path.name} (already written)" for file in plan.files)
         values = "tags were" if plan.request.tag_fields.landmarks else "position was"
         # In the past: the text stays with the job, and an undo may delete the sidecar.
         parts.append(
@@ -389,7 +389,3 @@ def _removal_text(file: FilePlan) -> str:
 
 def _file_name(file: FilePlan) -> str:
     return file.original.path.name if file.target is Target.SIDECAR else "the photo itself"
-
-
-def _unchanged_files(plan: PhotoPlan) -> str:
-    return ", ".join(f"{file.original.path.name} (already written)" for file in plan.files)

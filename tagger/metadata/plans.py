@@ -80,7 +80,9 @@ def plan_embed(
         WriteFailed: the file cannot be read.
     """
     original = read_for_writing(path, max_bytes=max_bytes, root=root)
-    data = _existing_data(original)
+    data = original.data
+    if data is None:
+        raise WriteFailed("gone", "The file no longer exists. Scan its folder again.")
     check_image(data, image_digest)
     base = base_of_photo(data, find_undo_record)
     blocks = read_blocks(base.data)
@@ -109,12 +111,6 @@ def check_image(data: bytes, image_digest: str | None) -> None:
             RefusalKind.CHANGED,
             "The image has changed since it was tagged. Tag the photo again, then write its metadata.",
         )
-
-
-def _existing_data(original: Original) -> bytes:
-    if original.data is None:
-        raise WriteFailed("gone", "The file no longer exists. Scan its folder again.")
-    return original.data
 
 
 def _embed(
@@ -246,18 +242,14 @@ def _readable_blocks(photo: bytes) -> Blocks:
     """The photo's blocks without our values; empty if they cannot be read, which does not prevent a sidecar."""
     try:
         blocks = read_blocks(photo) if can_embed(photo) else read_only_blocks(photo)
-        if xmp.has_our_fields(blocks.xmp):
-            blocks = _blocks_without_our_values(photo, blocks)
+        if xmp.has_our_fields(blocks.xmp) and can_embed(photo):
+            blocks = read_blocks(remove_our_values(photo, blocks))
+        elif xmp.has_our_fields(blocks.xmp):
+            blocks = replace(blocks, xmp=xmp.remove(blocks.xmp or b""))
         xmp.properties(blocks.xmp)
     except WriteRefused:
         return Blocks()
     return blocks
-
-
-def _blocks_without_our_values(photo: bytes, blocks: Blocks) -> Blocks:
-    if can_embed(photo):
-        return read_blocks(remove_our_values(photo, blocks))
-    return replace(blocks, xmp=xmp.remove(blocks.xmp) if blocks.xmp else None)
 
 
 def _template(packet: bytes | None) -> bytes | None:

@@ -180,20 +180,12 @@ def _tiff_pixels(block: TiffBlock, directory: TiffDirectory) -> list[Part] | Non
     return pixels
 
 
-def _tiff_exif(data: bytes) -> bytes:
-    return data
-
-
 # --- RAW: the data of the sensor, whatever the previews are ---
 
 
 def _raw_parts(data: bytes) -> tuple[Part, ...] | None:
     image = read_raw(data).image
     return tuple(part for strip in image for part in (len(strip).to_bytes(8, "little"), strip)) or None
-
-
-def _raw_exif(data: bytes) -> bytes | None:
-    return read_raw(data).exif
 
 
 _PARTS: dict[PhotoFormat | None, Callable[[bytes], tuple[Part, ...] | None]] = {
@@ -207,8 +199,8 @@ _EXIF: dict[PhotoFormat | None, Callable[[bytes], bytes | None]] = {
     PhotoFormat.JPEG: jpeg_exif,
     PhotoFormat.PNG: _png_exif,
     PhotoFormat.WEBP: _webp_exif,
-    PhotoFormat.TIFF: _tiff_exif,
-    PhotoFormat.RAW: _raw_exif,
+    PhotoFormat.TIFF: lambda data: data,
+    PhotoFormat.RAW: lambda data: read_raw(data).exif,
 }
 
 

@@ -18,25 +18,25 @@ LONGEST_EXTENSION = 10
 
 
 RAW_EXTENSIONS = frozenset(
-    (
-        *(
-            ".dng",
-            ".cr2",
-            ".cr3",
-            ".nef",
-            ".nrw",
-            ".arw",
-            ".sr2",
-            ".orf",
-            ".ori",
-            ".rw2",
-            ".rwl",
-            ".raf",
-            ".pef",
-            ".srw",
-        ),
-        *(".3fr", ".fff", ".iiq"),
-    )
+    [
+        ".3fr",
+        ".arw",
+        ".cr2",
+        ".cr3",
+        ".dng",
+        ".fff",
+        ".iiq",
+        ".nef",
+        ".nrw",
+        ".orf",
+        ".ori",
+        ".pef",
+        ".raf",
+        ".rw2",
+        ".rwl",
+        ".sr2",
+        ".srw",
+    ]
 )
 """Extensions of cameras' RAW files in which previews are found, in any case."""
 DEVELOPED_EXTENSIONS = frozenset((".crw", ".mrw", ".x3f"))
@@ -74,9 +74,9 @@ def is_raw_name(name: str) -> bool:
     return extension in RAW_EXTENSIONS or extension in DEVELOPED_EXTENSIONS
 
 
-def extension_of(name: str) -> str:
+def extension_of(path: str) -> str:
     """The extension in lower case, with its dot; empty if there is none."""
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - creating a Path per name would dominate the time
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - creating a Path per name would dominate the time
 
 
 def needed_extra(extension: str) -> str | None:
@@ -125,7 +125,7 @@ def primary_files(paths: Collection[str]) -> Mapping[str, str]:
     others = [path for path in paths if not is_raw_name(path)]
     if not others:
         return {}
-    primary = min(others, key=lambda path: (_extension(path) not in _JPEG_EXTENSIONS, path))
+    primary = min(others, key=lambda path: (extension_of(path) not in _JPEG_EXTENSIONS, path))
     return dict.fromkeys(raw_files, primary)
 
 
@@ -163,7 +163,3 @@ class StemGroups(Generic[T]):
         """Yield the groups that are still open, after the last photo of all or of a folder."""
         while self._open:
             yield self._open.pop()[1]
-
-
-def _extension(path: str) -> str:
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - see photo_names.is_photo_name

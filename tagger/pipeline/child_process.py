@@ -112,7 +112,8 @@ class ChildProcess:
         """
         deaths: list[int | None] = []
         with self._lock:
-            self._replace_retired()
+            if self._process is not None and self._process.is_retired:
+                self._end()
             while True:
                 try:
                     return work(self._running())
@@ -156,10 +157,6 @@ class ChildProcess:
                 must_stop=self._must_stop,
             )
         return self._process
-
-    def _replace_retired(self) -> None:
-        if self._process is not None and self._process.is_retired:
-            self._end()
 
     def _late(self) -> PhotoFailed:
         return PhotoFailed(FailureKind.TIMED_OUT, self._late_text(self._timeout_s))

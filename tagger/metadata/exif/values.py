@@ -318,8 +318,7 @@ def _directories(tiff: TiffBlock) -> dict[str, TiffDirectory]:
     main = tiff.directory(tiff.first)
     directories = {MAIN: main} if main else {}
     for (parent, tag), name in POINTERS.items():
-        offsets = tiff.integers(directories[parent].tags.get(tag)) if parent in directories else ()
-        directory = tiff.directory(offsets[0]) if len(offsets) == 1 else None
+        directory = tiff.child(directories[parent].tags.get(tag)) if parent in directories else None
         if directory:
             directories[name] = directory
     return directories

@@ -5,7 +5,7 @@ import os
 import signal
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +72,9 @@ def open_unchanged(folder: OpenFolder, name: str, expected: os.stat_result | Non
         WriteRefused: the file has changed, or is being changed.
         WriteFailed: the file is gone.
     """
-    descriptor = _open_if_there(folder, name)
+    descriptor = None
+    with suppress(FileNotFoundError):
+        descriptor = folder.open(name, _READ)
     try:
         if descriptor is not None:
             _check_same(name, expected, descriptor)
@@ -125,13 +127,6 @@ def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_b
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     """What changes when a file is replaced, written, or given other permissions or attributes."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _open_if_there(folder: OpenFolder, name: str) -> int | None:
-    try:
-        return folder.open(name, _READ)
-    except FileNotFoundError:
-        return None
 
 
 def _check_same(name: str, expected: os.stat_result | None, descriptor: int) -> None:

@@ -4,8 +4,9 @@ A write replaces whole segments before the image. Offsets across them are adjust
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tagger.metadata.formats.jpeg_offsets import offset_patches, read_index, require_movable
 from tagger.metadata.formats.jpeg_segments import (
@@ -49,9 +50,10 @@ def read_blocks(data: bytes) -> Blocks:
     jpeg = read_jpeg(data)
     xmp, exif = jpeg.segments_named(APP1, XMP), jpeg.segments_named(APP1, EXIF)
     iptc = [
-        value
+        resource.value
         for segment in jpeg.segments_named(APP13, PHOTOSHOP)
-        for value in _iptc_values(jpeg.content(segment, PHOTOSHOP))
+        for resource in _read(jpeg.content(segment, PHOTOSHOP), strict=False)
+        if resource.number == IPTC
     ]
     return Blocks(
         xmp=jpeg.content(xmp[0], XMP) if xmp else None,
@@ -73,7 +75,7 @@ def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
     index = read_index(jpeg)
     require_movable(jpeg, index)
     if index:
-        changes += offset_patches(jpeg, index, _OffsetMap(tuple(changes)).shifted)
+        changes += offset_patches(jpeg, index, partial(_shifted, tuple(changes)))
     return tuple(sorted(changes, key=lambda change: change.start))
 
 
@@ -90,15 +92,9 @@ def extended_xmp(data: bytes) -> bytes | None:
     return _joined(own_parts, size) if size <= _EXTENDED_LIMIT and len(own_parts) == len(parts) else None
 
 
-@dataclass(frozen=True)
-class _OffsetMap:
-    """Maps offsets of the file to offsets after the splices, which are in file order."""
-
-    splices: tuple[Splice, ...]
-
-    def shifted(self, position: int) -> int:
-        """The new offset of the byte at `position`; an insertion at this offset comes before it."""
-        return position + sum(splice.growth for splice in self.splices if splice.end <= position)
+def _shifted(splices: Sequence[Splice], position: int) -> int:
+    """The offset after the splices of the byte at `position`; an insertion at this offset comes before it."""
+    return position + sum(splice.growth for splice in splices if splice.end <= position)
 
 
 def _changes(jpeg: Jpeg, current: Blocks, new: Blocks) -> list[Splice]:
@@ -192,15 +188,6 @@ class Resource:
     head: bytes
     value: bytes
 
-    def with_value(self, value: bytes) -> bytes:
-        """The packed resource with another value; signature and name stay."""
-        return _pack(self.head, value)
-
-
-def _iptc_values(payload: bytes) -> list[bytes]:
-    """The IPTC datasets in the resources, as far as these can be read."""
-    return [resource.value for resource in _read(payload, strict=False) if resource.number == IPTC]
-
 
 def _replace_iptc(payload: bytes, iptc: bytes | None) -> bytes:
     """Return the resources with these IPTC datasets; all other resources stay unchanged.
@@ -220,10 +207,10 @@ def _replace_iptc(payload: bytes, iptc: bytes | None) -> bytes:
     packed: list[bytes] = []
     for resource in resources:
         if resource.number == IPTC:
-            packed += [resource.with_value(iptc)] if iptc is not None else []
+            packed += [_pack(resource.head, iptc)] if iptc is not None else []
         elif resource.number == IPTC_DIGEST:
             was_correct = resource.value == digest_before
-            packed += [resource.with_value(_digest(iptc or b""))] if was_correct else [resource.raw]
+            packed += [_pack(resource.head, _digest(iptc or b""))] if was_correct else [resource.raw]
         else:
             packed.append(resource.raw)
     if iptc is not None and all(resource.number != IPTC for resource in resources):

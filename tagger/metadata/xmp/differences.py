@@ -32,7 +32,7 @@ def insertion_difference(before: bytes | None, after: bytes | None) -> str | Non
     remaining = _without(new, added_in_properties(new), empty_fields(new))
     return next(
         (
-            _difference(name, old, remaining)
+            f"{name} was {_shown(old.get(name))} and would be {_shown(remaining.get(name))}"
             for name in (*old, *remaining)
             if old.get(name) != remaining.get(name)
         ),
@@ -85,10 +85,6 @@ def _without_last(items: list[Value], text: str, *, by_identifier: bool) -> list
         if item == ([text] if by_identifier else text):
             return items[:at] + items[at + 1 :]
     return items
-
-
-def _difference(name: str, old: dict[str, Value], remaining: dict[str, Value]) -> str:
-    return f"{name} was {_shown(old.get(name))} and would be {_shown(remaining.get(name))}"
 
 
 def _shown(value: Value | None) -> str:

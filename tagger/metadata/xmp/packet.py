@@ -68,14 +68,10 @@ class Packet:
         start, end = (self.head + body).encode(), self.tail.encode()
         if not self.tail:
             return start
-        return (
-            start + self._padding(self.size - len(start) - len(end), len(start) + len(end), new_padding) + end
-        )
-
-    def _padding(self, room: int, length: int, new_padding: int) -> bytes:
-        if self.padding and room >= 0:
-            return _blank(room)
-        return _blank(max(1, min(new_padding, _JPEG_ROOM - length)))
+        length = len(start) + len(end)
+        has_room = self.padding and self.size >= length
+        padding = self.size - length if has_room else max(1, min(new_padding, _JPEG_ROOM - length))
+        return start + _blank(padding) + end
 
 
 def new_packet(*, wrapped: bool) -> Packet:
@@ -178,18 +174,13 @@ def _check_limits(root: Element) -> None:
             namespaces += 1
         elif event == "start" and item is not None:
             _check_names(str(item.tag), *map(str, item.attrib))
-            nodes += _count_attributes(item)
+            nodes += len(item.attrib)
+            if len(item.attrib) > _ATTRIBUTE_LIMIT:
+                raise xmp_refused("has an element with too many attributes")
         depth += {"start": 1, "end": -1}.get(event, 0)
         nodes += event != "end"
         if nodes > _NODE_LIMIT or depth > _DEPTH_LIMIT or namespaces > _NAMESPACE_LIMIT:
             raise xmp_refused("has too many or too deeply nested elements")
-
-
-def _count_attributes(element: Element) -> int:
-    count = len(element.attrib)
-    if count > _ATTRIBUTE_LIMIT:
-        raise xmp_refused("has an element with too many attributes")
-    return count
 
 
 def _check_names(*names: str) -> None:

@@ -62,11 +62,7 @@ def texts(value: Value | None) -> list[str]:
     if value is None or isinstance(value, str):
         return [] if value is None else [value]
     if isinstance(value, dict):
-        return (
-            texts(value[VALUE])
-            if VALUE in value
-            else [text for item in value.values() for text in texts(item)]
-        )
+        value = [value[VALUE]] if VALUE in value else list(value.values())
     return [text for item in value for text in texts(item)]
 
 
@@ -115,7 +111,7 @@ class PropertyReader:
         kind = element.get(PARSE_TYPE) or element.get("parseType")
         children = elements(element)
         if kind not in (None, "Resource"):
-            return _canonical(element)
+            return etree.tostring(copy(element), method="c14n", exclusive=True).decode()
         # Some programs omit the parse type of a structure.
         if kind == "Resource" or len(children) > 1:
             return _by_unique_name(self._of_elements(children))
@@ -187,10 +183,6 @@ def _text(element: Element) -> str:
     return (element.text or "") + "".join(child.tail or "" for child in element)
 
 
-def _canonical(element: Element) -> str:
-    return etree.tostring(copy(element), method="c14n", exclusive=True).decode()
-
-
 @dataclass(frozen=True)
 class WrittenLandmark:
     """A landmark that was written into a packet, with its values as text."""
@@ -226,7 +218,7 @@ def written_landmarks(packet: bytes | None) -> tuple[WrittenLandmark, ...]:
     """The landmarks that were written into the packet."""
     entries = (
         {name: _text_value(value) for name, value in entry.items()}
-        for entry in _structures_of(packet, LANDMARKS)
+        for entry in _structures(_properties(packet).get(LANDMARKS))
     )
     return tuple(
         WrittenLandmark(entry[SLUG] or "", *(entry.get(name) for name in (NAME, SCORE, MODEL, VERDICT)))
@@ -252,10 +244,6 @@ def empty_fields(fields: dict[str, Value]) -> frozenset[str]:
         if isinstance(entries, list)
         else frozenset()
     )
-
-
-def _structures_of(packet: bytes | None, field: str) -> list[dict[str, Value]]:
-    return _structures(_properties(packet).get(field))
 
 
 def _properties(packet: bytes | None) -> dict[str, Value]:

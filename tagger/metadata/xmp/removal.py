@@ -61,22 +61,17 @@ class _PacketRemoval:
             self._added.setdefault(field, Counter())[value] += 1
 
     def remove_all(self) -> None:
-        nodes = {occurrence.node: None for occurrence in self._our_occurrences()}
+        ours = find_namespace_fields(self._rdf, namespaces.OUR_NAMESPACE)
+        nodes = {field.node: None for field in (*find_fields(self._rdf, *namespaces.WRITABLE_FIELDS), *ours)}
         for field in (*namespaces.LISTS, namespaces.LOCATION_SHOWN):
             self._remove_items(field)
         self._remove_position()
         self._remove_description()
-        for occurrence in find_namespace_fields(self._rdf, namespaces.OUR_NAMESPACE):
+        for occurrence in ours:
             occurrence.remove()
         for node in nodes:
             remove_if_empty(node)
         remove_namespace(self._rdf, namespaces.OUR_NAMESPACE)
-
-    def _our_occurrences(self) -> list[Occurrence]:
-        """Every occurrence of a field that may hold our values."""
-        return find_fields(self._rdf, *namespaces.WRITABLE_FIELDS) + find_namespace_fields(
-            self._rdf, namespaces.OUR_NAMESPACE
-        )
 
     def _remove_items(self, field: str) -> None:
         remaining = self._added.get(field, Counter())
@@ -117,14 +112,12 @@ class _PacketRemoval:
             self._unchanged_occurrences(field) for field in (namespaces.LATITUDE, namespaces.LONGITUDE)
         ]
         # A latitude without a longitude is not a position.
-        if all(coordinates):
-            self._remove_occurrences(*coordinates)
-        self._remove_occurrences(
-            *(
-                self._unchanged_occurrences(field)
-                for field in (namespaces.GPS_METHOD, namespaces.GPS_ERROR, namespaces.GPS_DATUM)
-            )
-        )
+        removed = coordinates if all(coordinates) else []
+        for field in (namespaces.GPS_METHOD, namespaces.GPS_ERROR, namespaces.GPS_DATUM):
+            removed.append(self._unchanged_occurrences(field))
+        for occurrences in removed:
+            for occurrence in occurrences:
+                occurrence.remove()
 
     def _unchanged_occurrences(self, field: str) -> list[Occurrence]:
         our_values = list(self._added.get(field, ()))
@@ -161,8 +154,3 @@ class _PacketRemoval:
             else self._reader.value(occurrence.element)
         )
         return value if isinstance(value, str) else ""
-
-    def _remove_occurrences(self, *groups: list[Occurrence]) -> None:
-        for occurrences in groups:
-            for occurrence in occurrences:
-                occurrence.remove()

@@ -48,14 +48,8 @@ _TRUNCATION_WORDS = (
     "buffer is not large enough",
 )
 _UNSUPPORTED_JPEG = {
-    0xC3: "lossless",
-    0xC7: "lossless",
-    0xCB: "lossless",
-    0xCF: "lossless",
-    0xC5: "hierarchical",
-    0xC6: "hierarchical",
-    0xCD: "hierarchical",
-    0xCE: "hierarchical",
+    **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless"),
+    **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical"),
 }
 _BOX_LIMIT = 10_000
 

@@ -92,7 +92,7 @@ def open_header(data: bytes, photo_format: PhotoFormat, max_pixels: int) -> Imag
         _check_boxed_sizes(data, max_pixels)
     if photo_format is PhotoFormat.TIFF:
         check_tags(data)
-    image = _reader(photo_format)(io.BytesIO(_readable(data)))
+    image = _reader(photo_format)(io.BytesIO(readable_file(data)))
     check_pixels(*image.size, max_pixels)
     if "progressive" in image.info:
         _check_scans(data)
@@ -184,16 +184,6 @@ def _reader(photo_format: PhotoFormat) -> Callable[[io.BytesIO], ImageFile.Image
     return reader
 
 
-def _readable(data: bytes) -> bytes:
-    readable = readable_file(data)
-    if readable is None:
-        raise PhotoFailed(
-            FailureKind.CORRUPT,
-            f"The file is in more than {SEGMENT_LIMIT} pieces, which no photo is. Restore it from a backup.",
-        )
-    return readable
-
-
 def _check_webp_canvas(data: bytes, max_pixels: int) -> None:
     # Pillow creates the decoder with its canvas while reading the header.
     if data[12:16] == b"VP8X" and len(data) >= 30:
@@ -239,15 +229,22 @@ def _quiet_pillow() -> None:
         warnings.filterwarnings("ignore", category=Warning, module=_PILLOW_MODULES)
 
 
-def readable_file(data: bytes) -> bytes | None:
+def readable_file(data: bytes) -> bytes:
     """Return the file for a decoder: JPEGs without the metadata before their first scan, which decoders skip slowly.
 
-    None if it has so many segments or chunks that a decoder would take minutes.
+    Raises:
+        PhotoFailed: it has so many segments or chunks that a decoder would take minutes.
     """
-    if detect_format(data) is PhotoFormat.JPEG:
+    photo_format = detect_format(data)
+    if photo_format is PhotoFormat.JPEG:
         return from_first_scan(data)
-    count = sum(1 for _ in islice(_segments(data), SEGMENT_LIMIT + 1))
-    return data if count <= SEGMENT_LIMIT else None
+    split = _SPLITTERS.get(photo_format)
+    if split and next(islice(split(data), SEGMENT_LIMIT, None), None) is not None:
+        raise PhotoFailed(
+            FailureKind.CORRUPT,
+            f"The file is in more than {SEGMENT_LIMIT} pieces, which no photo is. Restore it from a backup.",
+        )
+    return data
 
 
 def bare_file(data: bytes) -> bytes | None:
@@ -265,13 +262,6 @@ def bare_file(data: bytes) -> bytes | None:
     return b"\xff\xd8" + b"".join(parts) + b"\xff\xd9" if parts else None
 
 
-def _segments(data: bytes) -> Iterator[object]:
-    photo_format = detect_format(data)
-    if photo_format is PhotoFormat.PNG:
-        return png_chunks(data)
-    return _gif_blocks(data) if photo_format is PhotoFormat.GIF else iter(())
-
-
 def _gif_blocks(data: bytes) -> Iterator[int]:
     """Yield the positions of the blocks before the first image: extensions, their sub-blocks, and junk."""
     colours = 3 * 2 ** ((data[10] & 7) + 1) if len(data) > 10 and data[10] & 0x80 else 0
@@ -284,3 +274,9 @@ def _gif_blocks(data: bytes) -> Iterator[int]:
         else:
             in_extension = data[at] == _GIF_EXTENSION
             at += 2 if in_extension else 1
+
+
+_SPLITTERS: dict[PhotoFormat | None, Callable[[bytes], Iterator[object]]] = {
+    PhotoFormat.PNG: png_chunks,
+    PhotoFormat.GIF: _gif_blocks,
+}
