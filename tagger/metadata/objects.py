@@ -56,7 +56,10 @@ def _translated_store_errors(path: ObjectPath, verb: str) -> Iterator[None]:
     try:
         yield
     except ObjectChanged as error:
-        raise _busy(path) from error
+        raise WriteRefused(
+            RefusalKind.BUSY,
+            f"{path.name!r} was changed by another program at the same time. Write again when it has finished.",
+        ) from error
     except ObjectDiffers as error:
         raise WriteFailed(
             "unreadable",
@@ -73,14 +76,6 @@ def _translated_store_errors(path: ObjectPath, verb: str) -> Iterator[None]:
         if verb != "read" and lacks_rights(error):
             raise _may_not_write(error_code(error)) from error
         raise WriteFailed("unreadable", f"{path.name!r} cannot be {verb}: {error_text(error)}.") from error
-
-
-def _busy(path: ObjectPath) -> WriteRefused:
-    """The refusal for an object that another program writes at the same time."""
-    return WriteRefused(
-        RefusalKind.BUSY,
-        f"{path.name!r} was changed by another program at the same time. Write again when it has finished.",
-    )
 
 
 def _may_not_write(code: str) -> WriteRefused:

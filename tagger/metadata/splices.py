@@ -75,19 +75,15 @@ def undo_splices(data: bytes, inverse: bytes) -> bytes:
     Raises:
         ValueError: the inverse is damaged, or belongs to another file.
     """
-    return apply_splices(data, _unpack(inverse))
+    return apply_splices(data, unpacked_inverse(inverse))
 
 
-def check_inverse(inverse: bytes) -> None:
-    """Check that `inverse_of` may have packed this. The inverse may still belong to another file.
+def unpacked_inverse(inverse: bytes) -> list[Splice]:
+    """The splices that `inverse_of` packed. They may belong to another file.
 
     Raises:
-        ValueError: it is damaged, or larger than any inverse.
+        ValueError: the inverse is damaged, or larger than any.
     """
-    _unpack(inverse)
-
-
-def _unpack(inverse: bytes) -> list[Splice]:
     raw = _decompress(inverse)
     splices: list[Splice] = []
     at = 0

@@ -56,10 +56,6 @@ class Model:
     def at_once(self) -> int:
         return self._backend.at_once
 
-    @property
-    def backend_name(self) -> str:
-        return self._backend.name
-
     def predict(self, images: Sequence[Pixels]) -> list[ImageOutput]:
         """Return the outputs for images, each uint8 (size, size, 3) RGB, in order.
 

@@ -68,10 +68,7 @@ def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
     variables = _variables()
     if problem := _endpoint_problem(path, _endpoint(variables)):
         raise BucketUnavailable(folder=path, reason=problem)
-    try:
-        return _open_store(path.scheme, path.bucket, frozenset(variables.items()), patient)
-    except _CertificatesUnreadable as error:
-        raise BucketUnavailable(folder=path, reason=str(error)) from error
+    return _open_store(path.scheme, path.bucket, frozenset(variables.items()), patient)
 
 
 def current_endpoint(path: ObjectPath) -> str | None:
@@ -195,6 +192,12 @@ def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]
             "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=8)},
         },
     }
+    if bundle := variables.get("AWS_CA_BUNDLE"):
+        try:
+            options["client_options"]["root_certificate"] = Path(bundle).read_bytes()
+        except OSError as error:
+            reason = f"the file {bundle}, which AWS_CA_BUNDLE names, cannot be read: {error.strerror}"
+            raise BucketUnavailable(folder=f"{scheme}://{bucket}", reason=reason) from error
     if scheme == "gs":
         return GCSStore(bucket, **options)
     if scheme == "az":
@@ -225,8 +228,6 @@ def _client_options(variables: dict[str, str], endpoint: str | None, *, patient:
     }
     if endpoint and endpoint.startswith("http://"):
         options["allow_http"] = True
-    if bundle := variables.get("AWS_CA_BUNDLE"):
-        options["root_certificate"] = _certificates(Path(bundle))
     if endpoint and _uses_no_other_server(variables, endpoint):
         options |= {"proxy_url": _NO_PROXY_THERE, "proxy_excludes": _host_of(endpoint)}
     return options
@@ -243,18 +244,6 @@ def _uses_no_other_server(variables: dict[str, str], endpoint: str) -> bool:
 
 def _host_of(endpoint: str) -> str:
     return urlsplit(endpoint).hostname or ""
-
-
-class _CertificatesUnreadable(Exception):
-    """The text says which file, and why."""
-
-
-def _certificates(bundle: Path) -> bytes:
-    try:
-        return bundle.read_bytes()
-    except OSError as error:
-        text = f"the file {bundle}, which AWS_CA_BUNDLE names, cannot be read: {error.strerror}"
-        raise _CertificatesUnreadable(text) from error
 
 
 class _ProfileKeys:

@@ -54,7 +54,8 @@ def confine() -> list[str]:
     if _limit_resources():  # after Landlock, which needs a descriptor
         layers.append("resource limits")
     if is_linux:
-        _drop_capabilities(libc)
+        # Without capabilities, limits and permissions bind root like any user.
+        libc.capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24))
         if _filter_system_calls():
             layers.append("seccomp")
     return sorted(layers)
@@ -132,12 +133,6 @@ def _limit_resources() -> bool:
     life_s = LIFETIME_CPU_S if most_s == resource.RLIM_INFINITY else min(LIFETIME_CPU_S, most_s)
     resource.setrlimit(resource.RLIMIT_CPU, (life_s, life_s))
     return True
-
-
-def _drop_capabilities(libc: ctypes.CDLL) -> None:
-    """Without them, limits and permissions bind root like any user."""
-    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-    libc.capset(header, bytes(24))
 
 
 def _give_up_access() -> int:

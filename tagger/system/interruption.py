@@ -50,7 +50,7 @@ def run_interruptible(program: Callable[[], None], advice: str) -> None:
     An interrupted program prints `advice` about how to continue, and exits with EXIT_CODE.
     """
     global _current  # noqa: PLW0603 - a process runs one program, and signals are those of the process
-    _current = _Interruption(_interrupted(advice))
+    _current = _Interruption(f"interrupted; {advice}")
     try:
         _current.run(program)
     finally:
@@ -60,7 +60,7 @@ def run_interruptible(program: Callable[[], None], advice: str) -> None:
 
 def set_advice(advice: str) -> None:
     """Replace what the running program says about how to continue after an interruption."""
-    _set_message(_interrupted(advice))
+    _set_message(f"interrupted; {advice}")
 
 
 def announce_stop(advice: str) -> None:
@@ -71,10 +71,6 @@ def announce_stop(advice: str) -> None:
 def _set_message(message: str) -> None:
     if _current is not None:
         _current.message = message
-
-
-def _interrupted(advice: str) -> str:
-    return f"interrupted; {advice}"
 
 
 def handle_own_signals() -> None:

@@ -39,7 +39,7 @@ from tagger.jobs.enqueue.schedules import backfill_from_schedule, check_time_of_
 from tagger.jobs.enqueue.tag_jobs import check_job_options
 from tagger.library.teaching.classifiers import BOUNDS_BYTES, restore
 from tagger.library.teaching.pack_file import PackManifest
-from tagger.metadata.splices import check_inverse
+from tagger.metadata.splices import unpacked_inverse
 from tagger.model.artifact import Extent, Manifest
 from tagger.photos.formats import PhotoOrigin
 from tagger.photos.paths import is_object_address, path_from_json, path_from_text, path_text, path_to_json
@@ -129,7 +129,7 @@ def _bytes(value: object) -> object:
 
 
 def _undoable(inverse: bytes) -> bytes:
-    check_inverse(inverse)
+    unpacked_inverse(inverse)
     return inverse
 
 

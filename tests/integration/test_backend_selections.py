@@ -77,7 +77,7 @@ def test_a_second_machine_of_the_same_kind_measures_nothing(
     second = Machine(tmp_path / "second", database, caplog).start()
     assert machine.measured == 1
     assert rows(database) == stored
-    assert (second.backend_name, second.batch_size) == (first.backend_name, first.batch_size)
+    assert (second._backend.name, second.batch_size) == (first._backend.name, first.batch_size)
     image = np.full((SIZE, SIZE, 3), 200, dtype=np.uint8)
     np.testing.assert_allclose(second.outputs([image]).scores, first.outputs([image]).scores, atol=1e-4)
 
@@ -177,6 +177,6 @@ def test_a_choice_that_cannot_be_loaded_causes_a_new_selection(
             raise OSError("libopenvino_intel_cpu_plugin.so: cannot open shared object file")
 
     monkeypatch.setattr(openvino, "OpenVinoBackend", Broken)
-    assert machine.start().backend_name == "torchscript"
+    assert machine.start()._backend.name == "torchscript"
     (row,) = rows(database)
     assert row.backend == "torchscript"

@@ -14,7 +14,7 @@ from tagger.photos.tiff import LETTERS, TiffBlock, TiffDirectory, open_tiff
 BLOCK_LIMIT = 65_527
 """The room of a JPEG segment without marker, length and "Exif\\0\\0"."""
 MAIN, FIRST, EXIF, GPS, INTEROP = "0th", "1st", "Exif", "GPS", "Interop"
-BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SRATIONAL = 1, 2, 3, 4, 5, 7, 10
+BYTE, ASCII, LONG, RATIONAL, UNDEFINED = 1, 2, 4, 5, 7
 POINTERS = {(MAIN, 0x8769): EXIF, (MAIN, 0x8825): GPS, (EXIF, 0xA005): INTEROP}
 MAKER_NOTE, USER_COMMENT, PADDING = 0x927C, 0x9286, 0xEA1C
 PROCESSING_METHOD, AREA_INFORMATION = 27, 28
@@ -135,7 +135,9 @@ class _BlockReader:
         self._mark(self._entries_end(self._tiff.first), _NEXT_BYTES)
         if main.following:
             self._read_thumbnail(main.following)
-        return ParsedBlock(self._tiff.order, self._tags, self._thumbnail, self._has_unreferenced_bytes())
+        pairs = zip(self._tiff.data, self._referenced, strict=True)
+        has_unreferenced_bytes = any(byte for byte, referenced in pairs if not referenced)
+        return ParsedBlock(self._tiff.order, self._tags, self._thumbnail, has_unreferenced_bytes)
 
     def _read_directory(self, name: str, offset: int) -> TiffDirectory:
         directory = self._tiff.directory(offset)
@@ -189,10 +191,6 @@ class _BlockReader:
         if start + size > len(self._tiff.data) or self._budget < 0:
             raise _broken("parts of it are cut off or overlap")
         self._referenced[start : start + size] = b"\1" * size
-
-    def _has_unreferenced_bytes(self) -> bool:
-        pairs = zip(self._tiff.data, self._referenced, strict=True)
-        return any(byte for byte, referenced in pairs if not referenced)
 
 
 def _broken(problem: str) -> ExifRewriteError:

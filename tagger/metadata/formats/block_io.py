@@ -4,6 +4,7 @@ HEIC, AVIF and RAW are never written; their blocks are read for sidecars and for
 HEIC and AVIF, so nothing here knows their structure.
 """
 
+from contextlib import suppress
 from typing import Protocol
 
 from tagger.metadata.errors import WriteRefused
@@ -12,7 +13,7 @@ from tagger.metadata.splices import Blocks, Splice, broken_structure, unsupporte
 from tagger.photos.containers import read_container
 from tagger.photos.decoding.formats import open_header, require_format
 from tagger.photos.formats import PhotoFormat, detect_format, is_iso_media
-from tagger.photos.raw import Preview, read_raw
+from tagger.photos.raw import read_raw
 from tagger.photos.tiff import open_tiff
 
 
@@ -86,16 +87,11 @@ def _block_format(data: bytes) -> _BlockFormat | None:
 
 def _read_raw_blocks(data: bytes) -> Blocks:
     """Read the EXIF and XMP of a RAW photo; where the file itself has no XMP, that of its largest preview."""
-    raw = read_raw(data)
-    preview = _blocks_of(raw.previews[0]) if raw.previews and not raw.xmp else Blocks()
+    raw, preview = read_raw(data), Blocks()
+    if raw.previews and not raw.xmp:
+        with suppress(WriteRefused):
+            preview = jpeg.read_blocks(bytes(raw.previews[0].data))
     return Blocks(xmp=raw.xmp or preview.xmp, exif=raw.exif, iptc=preview.iptc)
-
-
-def _blocks_of(preview: Preview) -> Blocks:
-    try:
-        return jpeg.read_blocks(bytes(preview.data))
-    except WriteRefused:
-        return Blocks()
 
 
 def read_heif_blocks(data: bytes) -> Blocks:

@@ -16,6 +16,7 @@ from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff
 
 _PIECE_LIMIT = 100_000
 _PNG_HEAD, _RIFF_HEAD = 8, 12
+_WEBP_BLOCK_FLAGS = 0x0C
 Pieces: TypeAlias = list[tuple[str, object]]
 
 
@@ -85,7 +86,8 @@ def _webp_pieces(data: bytes) -> Pieces | None:
         if not pieces and kind != b"VP8X":
             pieces.append(("the WebP header", _implied_header(kind, content)))
         if kind == b"VP8X":
-            pieces.append(("the WebP header", _without_block_flags(content)))
+            flags = bytes(flag & ~_WEBP_BLOCK_FLAGS for flag in content[:1])
+            pieces.append(("the WebP header", flags + content[1:]))
         elif kind in (b"EXIF", b"XMP ") and kind not in blocks:
             blocks.add(kind)
         else:
@@ -97,10 +99,6 @@ def _webp_pieces(data: bytes) -> Pieces | None:
         return None
     pieces.append(("the data after the end of the WebP", data[end:]))
     return pieces
-
-
-def _without_block_flags(header: bytes) -> bytes:
-    return bytes([header[0] & ~0x0C & 0xFF]) + header[1:] if header else header
 
 
 def _implied_header(kind: bytes, image: bytes) -> bytes:
@@ -287,8 +285,9 @@ def _tiff_difference(before: bytes, after: bytes) -> str | None:
         or _other_entries(old, old_entries) != _other_entries(new, new_entries)
     ):
         return "the entries of the first TIFF directory"
+    header = (8, 16) if old.big else (4, 8)
     if not _unchanged_outside(
-        before, after, [_header_span(old), *_xmp_spans(old, old_entries), *_xmp_spans(new, new_entries)]
+        before, after, [header, *_xmp_spans(old, old_entries), *_xmp_spans(new, new_entries)]
     ):
         return "bytes outside of the XMP"
     return _directories_difference(old, new)
@@ -302,10 +301,6 @@ def _unchanged_outside(before: bytes, after: bytes, spans: list[tuple[int, int]]
             return False
         at = max(at, stop)
     return before[at:end] == after[at:end]
-
-
-def _header_span(block: TiffBlock) -> tuple[int, int]:
-    return (8, 16) if block.big else (4, 8)
 
 
 def _main_entries(block: TiffBlock) -> range | None:

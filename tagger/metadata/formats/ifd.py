@@ -43,10 +43,6 @@ class TiffHeader:
         """Pack an offset or count."""
         return struct.pack(self.order + ("Q" if self.big else "I"), number)
 
-    def packed_kind(self, tag: int, kind: int) -> bytes:
-        """Pack the start of an entry."""
-        return struct.pack(self.order + "HH", tag, kind)
-
     def packed_length(self, entries: int) -> bytes:
         """Pack the number of entries, with which a directory starts."""
         return struct.pack(self.order + ("Q" if self.big else "H"), entries)

@@ -125,9 +125,6 @@ class Index:
     first: IndexedImage | None
     images: tuple[IndexedImage, ...]
 
-    def packed(self, number: int) -> bytes:
-        return self.header.packed(number)
-
 
 def read_index(jpeg: Jpeg) -> Index | None:
     """Read the index; None if the file has none.
@@ -173,7 +170,7 @@ def offset_patches(jpeg: Jpeg, index: Index, shift: Callable[[int], int]) -> lis
         numbers.append((first.entry_at + _SIZE_AT, first.size + shift(jpeg.end) - jpeg.end))
     if any(not 0 < number <= _LARGEST for _, number in numbers):
         raise fixed_offsets("Its index of images cannot hold larger numbers")
-    splices = (Splice(at, at + 4, index.packed(number)) for at, number in numbers)
+    splices = (Splice(at, at + 4, index.header.packed(number)) for at, number in numbers)
     return [splice for splice in splices if jpeg.data[splice.start : splice.end] != splice.replacement]
 
 
@@ -274,12 +271,10 @@ def _note_offsets(data: bytes, start: int, end: int) -> Iterator[int]:
     for at in _MAKER_HEADER_BYTES:
         for order in "<>":
             directory = read_directory(note, TiffHeader(order, big=False, first=at + 1), at + 1)
-            if directory and len(directory.entries) <= _MAKER_ENTRY_LIMIT and _is_plausible(directory):
+            if directory is None or len(directory.entries) > _MAKER_ENTRY_LIMIT:
+                continue
+            if all(entry.size or entry.count == 0 for entry in directory.entries):  # else it is no directory
                 yield from (entry.start for entry in directory.entries if entry.size > 4)
-
-
-def _is_plausible(directory: Ifd) -> bool:
-    return all(entry.size or entry.count == 0 for entry in directory.entries)
 
 
 def _note_holds_offset(jpeg: Jpeg, base: int, note: IfdEntry, image_start: int) -> bool:

@@ -73,18 +73,13 @@ def _chunks(data: bytes) -> list[_Chunk]:
         end = at + 12 + length
         if length > _LARGEST or end > len(data) or not kind.isalpha():
             raise broken_structure(f"the chunk at byte {at} is incomplete")
-        chunks.append(_Chunk(kind, at, end, _keyword(data, kind, at + 8, end - 4)))
+        head = data[at + 8 : min(end - 4, at + 8 + _KEYWORD_BYTES + 1)] if kind in _TEXTS else b""
+        chunks.append(_Chunk(kind, at, end, keyword=head.partition(b"\0")[0]))
         at = end
     kinds = [chunk.kind for chunk in chunks]
     if kinds[0] != b"IHDR" or b"IDAT" not in kinds:
         raise broken_structure("it holds no image")
     return chunks
-
-
-def _keyword(data: bytes, kind: bytes, start: int, end: int) -> bytes:
-    if kind not in _TEXTS:
-        return b""
-    return data[start : min(end, start + _KEYWORD_BYTES + 1)].partition(b"\0")[0]
 
 
 def _is_xmp(chunk: _Chunk) -> bool:

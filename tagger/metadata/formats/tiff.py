@@ -1,5 +1,6 @@
 """TIFF files: XMP is a tag of the first directory. New bytes are appended to the file, so no existing data moves."""
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -150,7 +151,7 @@ def _entry(tiff: _Tiff, xmp: bytes, value_at: int) -> bytes:
     header, existing = tiff.header, tiff.xmp
     kind = existing.kind if existing and existing.kind in (_BYTES, _UNDEFINED) else _BYTES
     value = xmp.ljust(header.slot, b"\0") if len(xmp) <= header.slot else header.packed(value_at)
-    return header.packed_kind(_XMP, kind) + header.packed(len(xmp)) + value
+    return struct.pack(header.order + "HH", _XMP, kind) + header.packed(len(xmp)) + value
 
 
 def _directory(tiff: _Tiff, entry: bytes | None) -> bytes:

@@ -60,7 +60,9 @@ def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
         raise unsupported_block("WebP files cannot hold IPTC")
     new_contents = {}
     if new.exif != current.exif:
-        new_contents[_EXIF] = None if new.exif is None else _exif_prefix(data, riff) + new.exif
+        has_prefix = any(_content(data, chunk).startswith(_EXIF_PREFIX) for chunk in riff.of(_EXIF))
+        prefix = _EXIF_PREFIX if has_prefix else b""
+        new_contents[_EXIF] = None if new.exif is None else prefix + new.exif
     if new.xmp != current.xmp:
         new_contents[_XMP] = new.xmp
     if not new_contents:
@@ -97,12 +99,6 @@ def _read(data: bytes) -> _Riff:
 
 def _content(data: bytes, chunk: _Chunk) -> bytes:
     return data[chunk.start + 8 : chunk.stop]
-
-
-def _exif_prefix(data: bytes, riff: _Riff) -> bytes:
-    existing = riff.of(_EXIF)
-    has_prefix = existing and _content(data, existing[0]).startswith(_EXIF_PREFIX)
-    return _EXIF_PREFIX if has_prefix else b""
 
 
 def _header_change(data: bytes, riff: _Riff, new_contents: dict[bytes, bytes | None]) -> Splice:

@@ -1,12 +1,12 @@
 """Finding, adding and removing the fields of a packet. Knows nothing of which fields are ours."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lxml import etree
 from lxml.etree import _Element as Element
 
-from tagger.metadata.xmp.namespaces import ABOUT, BAG, ITEM, NAMESPACES, NODE, PARSE_TYPE, PREFIXES, SEQ, tag
+from tagger.metadata.xmp.namespaces import ABOUT, BAG, ITEM, NAMESPACES, NODE, PREFIXES, SEQ, tag
 from tagger.metadata.xmp.packet import is_blank, read_packet, xmp_refused
 from tagger.metadata.xmp.properties import elements, tag_of
 
@@ -109,20 +109,6 @@ def append_item(items: Element, text: str | None = None) -> Element:
     if last is not None:
         item.tail, last.tail = last.tail, items.text
     return item
-
-
-def append_structure(items: Element) -> Element:
-    """Append an item that holds fields."""
-    item = append_item(items)
-    item.set(PARSE_TYPE, "Resource")
-    return item
-
-
-def append_record(items: Element, fields: Mapping[str, str]) -> None:
-    """Append an item that holds plain texts, in the shortest form."""
-    item = append_item(items)
-    for field, text in fields.items():
-        item.set(tag(field), text)
 
 
 def remove_element(element: Element) -> None:

@@ -14,8 +14,6 @@ from tagger.metadata.xmp import namespaces, value_text
 from tagger.metadata.xmp.fields import (
     add_text,
     append_item,
-    append_record,
-    append_structure,
     find_fields,
     find_namespace_fields,
     find_single_field,
@@ -151,11 +149,7 @@ class _PacketInsertion:
         if not new_values:
             return
         items = self._items(field)
-        existing = {
-            value_text.comparison_key(text)
-            for item in _items_of(items)
-            for text in texts(self._reader.value(item))
-        }
+        existing = set(map(value_text.comparison_key, self._texts(field)))
         for value in new_values:
             if value_text.comparison_key(value) not in existing:
                 existing.add(value_text.comparison_key(value))
@@ -181,7 +175,9 @@ class _PacketInsertion:
                 continue
             existing_ids.add(urn)
             items = self._ensure_container(items, namespaces.LOCATION_SHOWN, namespaces.BAG)
-            _add_location_fields(append_structure(items), landmark, name, urn)
+            item = append_item(items)
+            item.set(namespaces.PARSE_TYPE, "Resource")
+            _add_location_fields(item, landmark, name, urn)
             self._added.append((namespaces.LOCATION_SHOWN, urn))
 
     def _add_position(self, position: Position | None) -> None:
@@ -267,7 +263,9 @@ def _add_records(node: Element, field: str, records: Sequence[dict[str, str | No
     if records:
         items = new_container(node, field, namespaces.BAG)
         for record in records:
-            append_record(items, _clean_fields(record))
+            item = append_item(items)
+            for name, text in _clean_fields(record).items():
+                item.set(namespaces.tag(name), text)
 
 
 def _clean_fields(fields: dict[str, str | None]) -> dict[str, str]:
