@@ -20,9 +20,8 @@ from tagger.interface.photos import (
     Photo,
     PhotoFilter,
     Photos,
-    listed,
-    parse_paths,
     path_of,
+    paths_of,
     query_of,
 )
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, record_backfill
@@ -111,7 +110,7 @@ class Library:
             PathNotFound, RootUnavailable, BucketUnavailable: a path does not exist, or its disk or bucket is away.
             ModelNotFound, ModelNotSelected: there is no model to tag with.
         """
-        selection = select_paths(parse_paths(paths), include, exclude)
+        selection = select_paths(paths_of(paths), include, exclude)
         job = self._record(selection, Runner.LOCAL, Priority.INTERACTIVE, again=again, write=write)
         return self._run(job, on_progress)
 
@@ -130,7 +129,7 @@ class Library:
         Raises:
             PathNotFound, RootUnavailable, BucketUnavailable, ModelNotFound, ModelNotSelected: as `tag`.
         """
-        selection = select_paths(parse_paths(paths), include, exclude)
+        selection = select_paths(paths_of(paths), include, exclude)
         job = self._record(selection, Runner.WORKERS, Priority(priority), again=again, write=write)
         return self._send(job)
 
@@ -173,7 +172,7 @@ class Library:
             ValueError: neither photos nor a job is named.
             PhotoNotFound, JobNotFound: the database has no such photo, folder or job.
         """
-        paths = [path_of(photo) for photo in listed(photos)]
+        paths = paths_of(photos)
         if not paths and job is None:
             raise ValueError("name photos, folders, or a job")
         if job is not None:
@@ -254,7 +253,7 @@ class Library:
         find_or_add_landmark(self._database, new, dry_run=True)  # before photos are tagged for it
         model = resolve_model(self._database, self._settings.model)
         embedding_of(model)
-        groups = [[path_of(photo) for photo in listed(group)] for group in (photos, rejected)]
+        groups = paths_of(photos), paths_of(rejected)
         if untagged := paths_to_tag(self._database, model, chain(*groups), self._settings.roots):
             selection = select_paths(untagged)
             self._run(self._record(selection, Runner.LOCAL, Priority.INTERACTIVE, again=False, write=None))
@@ -421,7 +420,7 @@ class Library:
         return job
 
     def _give_verdicts(self, landmark: str, photos: Named | Iterable[Named], kind: VerdictKind) -> None:
-        paths, by, roots = [path_of(photo) for photo in listed(photos)], login_name(), self._settings.roots
+        paths, by, roots = paths_of(photos), login_name(), self._settings.roots
         for dry_run in (True, False):  # a photo that is missing must not leave the others half done
             for path in paths:
                 give_verdict(self._database, path, landmark, kind, by, roots, dry_run=dry_run)

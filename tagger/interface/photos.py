@@ -105,8 +105,9 @@ class Photos:
         return import_module("pandas" if find_spec("pandas") else "polars").DataFrame(data)
 
 
-def parse_paths(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    return [path_of(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+def paths_of(photos: Named | Iterable[Named]) -> list[Path]:
+    """Return the paths of one photo, or of several."""
+    return [path_of(photo) for photo in ([photos] if isinstance(photos, str | Path | Photo) else photos)]
 
 
 def path_of(photo: Named) -> Path:
@@ -114,10 +115,6 @@ def path_of(photo: Named) -> Path:
     text = photo.path if isinstance(photo, Photo) else photo
     path = parse_path(text)
     return path if isinstance(path, ObjectPath) else path.expanduser()
-
-
-def listed(photos: Named | Iterable[Named]) -> list[Named]:
-    return [photos] if isinstance(photos, str | Path | Photo) else list(photos)
 
 
 def query_of(**conditions: Unpack[PhotoFilter]) -> PhotoQuery:
@@ -132,5 +129,5 @@ def query_of(**conditions: Unpack[PhotoFilter]) -> PhotoQuery:
         if isinstance(options.get(name), str | int):
             options[name] = (options[name],)
     if "under" in options:
-        options["under"] = tuple(map(absolute_path, parse_paths(options["under"])))
+        options["under"] = tuple(map(absolute_path, paths_of(options["under"])))
     return parse_query(**options)

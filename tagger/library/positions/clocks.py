@@ -22,7 +22,7 @@ from tagger.database.tables import cameras, effective_tags, landmarks, photos, t
 from tagger.library.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
 from tagger.library.catalog.contents import record_camera
 from tagger.library.positions.estimation import distances_m
-from tagger.library.positions.evidence import CAMERA_ERROR_M, LANDMARK_ERROR_M
+from tagger.library.positions.evidence import LANDMARK_ERROR_M, gps_error_m
 
 TOGETHER_S = 900.0
 """Photos of one landmark that are this near in time may be of one visit."""
@@ -166,7 +166,7 @@ def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> 
 
 def _passages(connection: Connection, *conditions: ColumnElement[bool]) -> list[Passage]:
     """The newest photos with GPS, and with these conditions."""
-    query = (
+    query: Select[Any] = (
         select(
             photos.c.taken_at,
             photos.c.utc_offset_s,
@@ -184,7 +184,7 @@ def _passages(connection: Connection, *conditions: ColumnElement[bool]) -> list[
             row.utc_offset_s,
             row.latitude,
             row.longitude,
-            CAMERA_ERROR_M if row.gps_error_m is None else row.gps_error_m,
+            gps_error_m(row),
         )
         for row in connection.execute(query)
     ]

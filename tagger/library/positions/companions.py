@@ -23,7 +23,7 @@ from tagger.library.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_tim
 from tagger.library.catalog.contents import record_matching_photos
 from tagger.library.positions import estimation
 from tagger.library.positions.estimation import Floats, Indices, Sequence, Truth, distances_m, sequence_of
-from tagger.library.positions.evidence import CAMERA_ERROR_M, TRUST, read_shots
+from tagger.library.positions.evidence import TRUST, gps_error_m, read_shots
 
 TOGETHER_S = 1800.0
 """Anchors of two cameras are compared if they are this near in time."""
@@ -248,8 +248,7 @@ def _other_anchors(connection: Connection, camera_id: int, own: Sequence) -> lis
     rows_of: dict[int, list[tuple[float, float, float, float, int]]] = {}
     for row in connection.execute(_others(camera_id, own)) if len(own.at) else ():
         at = clock_seconds(row.taken_at) - row.offset_s
-        error_m = CAMERA_ERROR_M if row.gps_error_m is None else row.gps_error_m
-        anchor = (at, row.latitude, row.longitude, error_m, TRUST[PositionSource.CAMERA])
+        anchor = (at, row.latitude, row.longitude, gps_error_m(row), TRUST[PositionSource.CAMERA])
         rows_of.setdefault(row.camera_id, []).append(anchor)
     most = sorted(rows_of, key=lambda other_id: (-len(rows_of[other_id]), other_id))[:MOST_CANDIDATES]
     return [(other_id, sequence_of(sorted(rows_of[other_id]))) for other_id in most]

@@ -25,6 +25,7 @@ from tagger.library.catalog.landmarks import Landmark, all_landmarks, landmarks_
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.query.photo_conditions import is_of_job
 from tagger.library.query.position_clusters import PositionCell
+from tagger.system.documents import document_of
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,13 @@ class LandmarkCount:
     @classmethod
     def of(cls, landmark: Landmark, photos: int) -> Self:
         """The count of a landmark."""
-        return cls(
+        return document_of(
+            cls,
+            landmark,
             landmark=landmark.slug,
             name=landmark.display_name,
-            country=landmark.country,
-            region=landmark.region,
-            city=landmark.city,
-            latitude=landmark.latitude,
-            longitude=landmark.longitude,
             photos=photos,
             other_names=tuple(name for name in landmark.all_names if name != landmark.display_name),
-            own=landmark.own,
         )
 
 

@@ -91,7 +91,9 @@ def index_filters(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
     if resolved.model_id is not None:
         yield _contents((select(contents.c.id).where(contents.c.model_id == resolved.model_id),))
     if resolved.has_verdict and not query.dismissed:
-        yield _contents((_with_verdict(query),))
+        # Rejected ones are fewer than confirmed ones.
+        by_verdict = {"confirmed": _CONFIRMED, "rejected": _REJECTED, "corrected": _REJECTED}
+        yield _contents((by_verdict.get(query.verdict or "any", select(verdicts.c.content_id)),))
     elif query.any_outcome:
         pass
     elif not resolved.landmark_ids and (query.unknown or query.dismissed or not resolved.areas):
@@ -206,13 +208,3 @@ def _taught(*, any_rank: bool = False) -> Select[Any]:
     """Images with a taught tag, accepted or (with `any_rank`) not."""
     found = select(taught_tags.c.content_id)
     return found if any_rank else found.where(taught_tags.c.accepted == true())
-
-
-def _with_verdict(query: PhotoQuery) -> Select[Any]:
-    match query.verdict:
-        case "confirmed":
-            return _CONFIRMED
-        case "rejected" | "corrected":  # fewer than confirmed ones
-            return _REJECTED
-        case _:
-            return select(verdicts.c.content_id)

@@ -194,7 +194,8 @@ def _summaries_in_parts(database: Database, trips: Sequence[Trip]) -> list[TripS
 
 def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummary]:
     rows = _photos_of(trips)
-    numbers = _photo_numbers(connection, rows)
+    counted = select(rows.c.trip, func.count().label("photos")).group_by(rows.c.trip)
+    numbers = {row.trip: row.photos for row in connection.execute(counted)}
     shown = _landmark_numbers(connection, rows)
     covers = _first_covers(connection, _best_photos(rows))
     others = [index for index in range(len(trips)) if index not in covers]
@@ -220,11 +221,6 @@ def _photos_of(trips: Sequence[Trip]) -> CTE:
             for index, trip in enumerate(trips)
         )
     ).cte("photos_of_trips")
-
-
-def _photo_numbers(connection: Connection, rows: CTE) -> dict[int, int]:
-    query = select(rows.c.trip, func.count().label("photos")).group_by(rows.c.trip)
-    return {row.trip: row.photos for row in connection.execute(query)}
 
 
 def _landmark_numbers(connection: Connection, rows: CTE) -> dict[int, list[TripLandmark]]:

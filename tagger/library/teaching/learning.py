@@ -76,7 +76,9 @@ def changed_landmarks(
 ) -> frozenset[int]:
     """The ids of landmarks whose verdicts have changed since they were learned: of these, or of all."""
     evidence = find_evidence(connection, model_id, landmark_ids)
-    stored = _stored_evidence(connection, model_id, landmark_ids)
+    query = select(classifiers.c.landmark_id, classifiers.c.evidence)
+    rows = connection.execute(query.where(*_taught_here(classifiers, model_id, landmark_ids)))
+    stored = {row.landmark_id: row.evidence for row in rows}
     stale = {key for key, each in evidence.items() if stored.get(key) != each.digest}
     return frozenset(stale | (stored.keys() - evidence.keys()))
 
@@ -201,15 +203,6 @@ class Learner:
                 learned_at=datetime.now(UTC),
             )
         )
-
-
-def _stored_evidence(
-    connection: Connection, model_id: int, landmark_ids: Collection[int] | None
-) -> dict[int, str]:
-    """The digests of the evidence that classifiers were learned from, by landmark id."""
-    query = select(classifiers.c.landmark_id, classifiers.c.evidence)
-    rows = connection.execute(query.where(*_taught_here(classifiers, model_id, landmark_ids)))
-    return {row.landmark_id: row.evidence for row in rows}
 
 
 def _taught_here(

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from tagger.database.connection import Database, open_database
+from tagger.database.statements import pages
 from tagger.database.tables import contents, model_labels, models, photos, verdicts
 from tagger.library.catalog.landmarks import Landmark, all_landmarks
 from tagger.library.catalog.roots import Root, RootPaths, list_roots, unavailable_roots
@@ -17,8 +18,6 @@ from tagger.library.query.tagged_photos import tag_rows
 from tagger.library.verdicts.store import VerdictKind
 from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
-
-PAGE = 250
 
 
 @dataclass(frozen=True)
@@ -81,26 +80,12 @@ class TrainingExport:
         with self._database.read() as connection:
             roots = {root.id: root for root in list_roots(connection, self._root_paths)}
             unavailable = {root.id for root in unavailable_roots(connection, list(roots.values()))}
-        after = 0
-        while True:
+            ids = connection.scalars(select(verdicts.c.content_id).distinct().order_by(verdicts.c.content_id))
+            of_verdicts = pages(ids.all())
+        for page in of_verdicts:
             with self._database.read() as connection:
-                ids = _content_ids(connection, after)
-                images = _images(connection, ids, slugs, roots, unavailable)
+                images = _images(connection, page, slugs, roots, unavailable)
             yield from images
-            if len(ids) < PAGE:
-                return
-            after = ids[-1]
-
-
-def _content_ids(connection: Connection, after: int) -> Sequence[int]:
-    page = (
-        select(verdicts.c.content_id)
-        .where(verdicts.c.content_id > after)
-        .distinct()
-        .order_by(verdicts.c.content_id)
-        .limit(PAGE)
-    )
-    return connection.scalars(page).all()
 
 
 def _images(
