@@ -7,6 +7,7 @@ verification, both files are parsed again and compared block by block.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from blake3 import blake3
 
@@ -73,26 +74,22 @@ def digest_file(data: bytes) -> str:
     return blake3(data).hexdigest()
 
 
-@dataclass(frozen=True)
-class PhotoBase:
-    """A photo's file without our values. `is_restored`: an undo record says that these are the bytes of the original.
+Content = TypeVar("Content", bytes, bytes | None)
 
-    Undo records come from the database, so whoever can write to it chooses them: see verify_insertion.
+
+@dataclass(frozen=True)
+class Base(Generic[Content]):
+    """A file without our values. `data` is None for a sidecar that did not exist before we created it.
+
+    `is_restored`: an undo record says that these are the bytes of the original. Undo records come from the database, so whoever can
+    write to it chooses them: see verify_insertion.
     """
 
-    data: bytes
-    is_restored: bool
-
-
-@dataclass(frozen=True)
-class SidecarBase:
-    """A sidecar without our values, like PhotoBase. `data` is None if it did not exist before we created it."""
-
-    data: bytes | None
+    data: Content
     is_restored: bool = False
 
 
-def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> PhotoBase:
+def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
     """The photo's file without our values: the exact original if nobody else has changed it.
 
     Raises:
@@ -102,33 +99,32 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> PhotoBase:
     if _may_hold_our_fields(blocks.xmp):
         original = _undone(data, find_undo_record(digest_file(data)))
         if original is not None:
-            return PhotoBase(original, is_restored=True)
-    base = remove_our_values(data, blocks) if xmp.has_our_fields(blocks.xmp) else data
-    return PhotoBase(base, is_restored=False)
+            return Base(original, is_restored=True)
+    return Base(remove_our_values(data, blocks) if xmp.has_our_fields(blocks.xmp) else data)
 
 
-def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> SidecarBase:
+def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> Base[bytes | None]:
     """The sidecar without our values.
 
-    An undo record alone does not say that we created it (see PhotoBase): the sidecar itself has to.
+    An undo record alone does not say that we created it (see Base): the sidecar itself has to.
 
     Raises:
         WriteRefused: our values cannot be removed without changing something else.
     """
     if data is None:
-        return SidecarBase(None)
+        return Base(None)
     if _may_hold_our_fields(data):
         record = find_undo_record(digest_file(data))
         if record is not None and record.inverse is None and xmp.is_our_sidecar(data):
-            return SidecarBase(None)
+            return Base(None)
         original = _undone(data, record)
         if original is not None:  # may be an empty file
-            return SidecarBase(original, is_restored=True)
+            return Base(original, is_restored=True)
     if not xmp.has_our_fields(data):
-        return SidecarBase(data)
+        return Base(data)
     base = xmp.remove(data)
     refuse_difference(xmp.removal_difference(data, base))
-    return SidecarBase(base)
+    return Base(base)
 
 
 def _may_hold_our_fields(packet: bytes | None) -> bool:
@@ -183,15 +179,13 @@ def verify_insertion(base: bytes, new: bytes, base_blocks: Blocks, new_blocks: B
     """
     before, after = read_blocks(base), read_blocks(new)
     added = xmp.added_values(after.xmp)
-    _refuse_first(
-        (
-            None if digest_photo(new) == digest_photo(base) else "the image",
-            difference_outside_blocks(base, new),
-            xmp.insertion_difference(before.xmp, after.xmp),
-            exif.insertion_difference(before.exif, after.exif, added),
-            iptc.insertion_difference(before.iptc or b"", after.iptc or b"", added),
-            None if (before, after) == (base_blocks, new_blocks) else _OTHER_BLOCKS,
-        )
+    refuse_difference(
+        None if digest_photo(new) == digest_photo(base) else "the image",
+        difference_outside_blocks(base, new),
+        xmp.insertion_difference(before.xmp, after.xmp),
+        exif.insertion_difference(before.exif, after.exif, added),
+        iptc.insertion_difference(before.iptc or b"", after.iptc or b"", added),
+        None if (before, after) == (base_blocks, new_blocks) else _OTHER_BLOCKS,
     )
 
 
@@ -202,27 +196,21 @@ def _verify_removal(data: bytes, base: bytes, data_blocks: Blocks, base_blocks: 
         WriteRefused: something else differs.
     """
     remaining, added = read_blocks(base), xmp.added_values(data_blocks.xmp)
-    _refuse_first(
-        (
-            None if digest_photo(base) == digest_photo(data) else "the image",
-            difference_outside_blocks(data, base),
-            xmp.removal_difference(data_blocks.xmp, remaining.xmp),
-            exif.removal_difference(data_blocks.exif, remaining.exif, added),
-            iptc.removal_difference(data_blocks.iptc or b"", remaining.iptc or b"", added),
-            None if remaining == base_blocks else _OTHER_BLOCKS,
-        )
+    refuse_difference(
+        None if digest_photo(base) == digest_photo(data) else "the image",
+        difference_outside_blocks(data, base),
+        xmp.removal_difference(data_blocks.xmp, remaining.xmp),
+        exif.removal_difference(data_blocks.exif, remaining.exif, added),
+        iptc.removal_difference(data_blocks.iptc or b"", remaining.iptc or b"", added),
+        None if remaining == base_blocks else _OTHER_BLOCKS,
     )
 
 
-def refuse_difference(difference: str | None) -> None:
-    """Raise WriteRefused if there is a difference that is not ours."""
-    if difference is not None:
-        raise WriteRefused(
-            RefusalKind.CHECK,
-            f"The write would have changed other data ({difference}), so the file was left unchanged.",
-        )
-
-
-def _refuse_first(differences: Iterable[str | None]) -> None:
+def refuse_difference(*differences: str | None) -> None:
+    """Raise WriteRefused with the first difference that is not ours, if there is one."""
     for difference in differences:
-        refuse_difference(difference)
+        if difference is not None:
+            raise WriteRefused(
+                RefusalKind.CHECK,
+                f"The write would have changed other data ({difference}), so the file was left unchanged.",
+            )

@@ -52,7 +52,10 @@ def xmp_fields(packet: bytes | None) -> Fields:
     Raises:
         WriteRefused: it cannot be read.
     """
-    return {f"XMP:{name}": _text_or_texts(value) for name, value in xmp.properties(packet).items()}
+    return {
+        f"XMP:{name}": list(map(_one_line, value)) if isinstance(value, list) else _one_line(value)
+        for name, value in xmp.properties(packet).items()
+    }
 
 
 def xmp_packet(data: bytes) -> bytes | None:
@@ -83,12 +86,6 @@ def differences(before: Fields, after: Fields) -> list[tuple[str, str, str]]:
 
 def _values(value: str | list[str] | None) -> list[str]:
     return [] if value is None else [value] if isinstance(value, str) else value
-
-
-def _text_or_texts(value: xmp.Value) -> str | list[str]:
-    if isinstance(value, list):
-        return [_one_line(item) for item in value]
-    return _one_line(value)
 
 
 def _one_line(value: xmp.Value) -> str:

@@ -36,8 +36,6 @@ from tagger.photos.decoding import Fit, Resize
 from tagger.system.names import LANGUAGE_PATTERN, SLUG_PATTERN
 
 if TYPE_CHECKING:
-    from typing import Self
-
     import torch
 
 Values = npt.NDArray[np.float32]

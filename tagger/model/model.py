@@ -11,7 +11,15 @@ import numpy as np
 
 from tagger.errors import SettingsInvalid
 from tagger.model.artifact import Manifest, load_module
-from tagger.model.backends.protocol import Backend, Outputs, is_out_of_memory
+from tagger.model.backends.protocol import (
+    Backend,
+    BackendChoice,
+    Conversions,
+    Outputs,
+    SelectionKey,
+    is_out_of_memory,
+)
+from tagger.model.backends.selection import BackendSelector, reference_name
 from tagger.model.devices import Device, core_count
 from tagger.model.predictions import ImageOutput
 from tagger.photos.decoding.memory import trim_memory
@@ -23,14 +31,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from tagger.model.backends.protocol import (
-        BackendChoice,
-        BackendOptions,
-        Embeddings,
-        Scores,
-        SelectionStore,
-    )
-    from tagger.model.backends.selection import BackendSelector
+    from tagger.model.backends.protocol import BackendOptions, Embeddings, Scores, SelectionStore
     from tagger.photos.decoding import Pixels
 
 log = logging.getLogger(__name__)
@@ -122,9 +123,6 @@ def load_model(
         ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
         SettingsInvalid: the model or the device needs torch, which is not installed.
     """
-    from tagger.model.backends.protocol import Conversions
-    from tagger.model.backends.selection import BackendSelector, reference_name
-
     load = partial(_load, path, digest, device, threads or core_count())
     conversions = Conversions.of(digest, None)
     selector = BackendSelector(load, device, manifest.input.size, 1, manifest.ranges, conversions)
@@ -149,9 +147,6 @@ def load_fastest_model(
         ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
         SettingsInvalid: the backend that `options` name is not installed or cannot run the model.
     """
-    from tagger.model.backends.protocol import Conversions, SelectionKey
-    from tagger.model.backends.selection import BackendSelector
-
     # One pass per core, each on one thread, so that no pass waits for the threads of another.
     load = partial(_load, path, digest, device, 1)
     selector = BackendSelector(
@@ -168,7 +163,7 @@ def load_fastest_model(
         return model
     trial = selector.choose(options.backend, options.batch_size)
     if math.isfinite(trial.cost_ms):  # else the selection failed; it may succeed at the next start
-        selections.store(key, trial.choice)
+        selections.store(key, BackendChoice(trial.backend.name, trial.batch_size))
     model = Model(trial.backend, manifest, trial.batch_size)
     model.free_memory()  # also that of the backend that was not chosen
     return model

@@ -18,25 +18,10 @@ LONGEST_EXTENSION = 10
 
 
 RAW_EXTENSIONS = frozenset(
-    [
-        ".3fr",
-        ".arw",
-        ".cr2",
-        ".cr3",
-        ".dng",
-        ".fff",
-        ".iiq",
-        ".nef",
-        ".nrw",
-        ".orf",
-        ".ori",
-        ".pef",
-        ".raf",
-        ".rw2",
-        ".rwl",
-        ".sr2",
-        ".srw",
-    ]
+    (
+        *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".fff", ".iiq", ".nef", ".nrw"),
+        *(".orf", ".ori", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srw"),
+    )
 )
 """Extensions of cameras' RAW files in which previews are found, in any case."""
 DEVELOPED_EXTENSIONS = frozenset((".crw", ".mrw", ".x3f"))

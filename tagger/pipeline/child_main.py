@@ -63,7 +63,9 @@ def reply_to_parent(
     The process also ends after `idle_s` without a request (0: never), and after a request when it `is_due` for
     replacement.
     """
-    _prefer_for_oom_kill()
+    # If memory runs out, Linux then ends this process rather than the worker.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     # A signal to the worker's process group must reach this process through the worker only.
     for ignored in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ignored, signal.SIG_IGN)
@@ -94,9 +96,3 @@ def _answer_or_failure(answer: Answer, request: object, data: bytes) -> Reply:
         return asdict(_OUT_OF_MEMORY), b""
     except Exception as error:  # noqa: BLE001 - reported to the parent as a failure of this photo
         return asdict(internal_failure(error)), b""
-
-
-def _prefer_for_oom_kill() -> None:
-    """Let Linux end this process rather than the worker when memory runs out."""
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")

@@ -10,7 +10,7 @@ from typing import Any
 
 from tagger.metadata.camera import camera_facts
 from tagger.photos.containers import digest_photo
-from tagger.photos.decoding import DecodedImage, Resize, decode_photo
+from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.decoding.formats import load_readers
 from tagger.photos.decoding.memory import MEMORY_BUDGET, trim_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER
@@ -41,7 +41,9 @@ def _make_answer(config: dict[str, Any], parent: ParentPipe) -> Answer:
             return _open_reply(data), b""
         photo, data = data, b""
         resize = Resize(**request["decode"])
-        return _decode_reply(decode_photo(photo, resize, max_pixels=config["max_pixels"]))
+        image = decode_photo(photo, resize, max_pixels=config["max_pixels"])
+        reply = {"width": image.width, "height": image.height, "damaged": image.is_damaged}
+        return reply, image.pixels.tobytes()
 
     return answer
 
@@ -50,10 +52,6 @@ def _open_reply(data: bytes) -> dict[str, object]:
     facts = asdict(camera_facts(data))
     taken_at = facts["taken_at"]
     return {"digest": digest_photo(data), **facts, "taken_at": taken_at and taken_at.isoformat()}
-
-
-def _decode_reply(image: DecodedImage) -> Reply:
-    return {"width": image.width, "height": image.height, "damaged": image.is_damaged}, image.pixels.tobytes()
 
 
 if __name__ == "__main__":

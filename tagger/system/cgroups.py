@@ -17,7 +17,11 @@ def cpu_limit(root: Path = Path("/")) -> float | None:
 def memory_limit(root: Path = Path("/")) -> int | None:
     """The most memory in bytes that this process may take; None without a limit. `root` has proc and sys."""
     folders = _groups(root, "memory")
-    limits = [limit for folder in folders for limit in _memory_limits(folder)]
+    limits: list[int] = []
+    for folder in folders:
+        for name in ("memory.max", "memory.limit_in_bytes"):  # of both versions of control groups
+            with suppress(OSError, ValueError):  # no such file, or no limit: "max"
+                limits.append(int((folder / name).read_text()))
     return min(limits, default=None)
 
 
@@ -55,10 +59,3 @@ def _cpu_limit_v1(folder: Path) -> float | None:
     except (OSError, ValueError):
         return None
     return quota / period if quota > 0 and period > 0 else None
-
-
-def _memory_limits(folder: Path) -> Iterator[int]:
-    """The limits of both versions of control groups."""
-    for name in ("memory.max", "memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):  # no such file, or no limit: "max"
-            yield int((folder / name).read_text())

@@ -98,7 +98,10 @@ def read_packet(packet: bytes) -> Packet:
     body, tail = _split_tail(rest)
     stripped = body.rstrip(_PADDING_CHARACTERS)
     padding = len(body) - len(stripped) if tail else 0
-    return Packet(_rdf_element(_parse(stripped)), head, tail, padding, len(packet))
+    found = list(_parse(stripped).iter(tag("rdf:RDF")))
+    if len(found) != 1:
+        raise xmp_refused(f"holds {len(found)} rdf:RDF elements instead of one")
+    return Packet(found[0], head, tail, padding, len(packet))
 
 
 def is_blank(packet: bytes) -> bool:
@@ -186,10 +189,3 @@ def _check_limits(root: Element) -> None:
 def _check_names(*names: str) -> None:
     if any(len(name) > _NAME_LIMIT for name in names):
         raise xmp_refused("has names that are too long")
-
-
-def _rdf_element(root: Element) -> Element:
-    match = list(root.iter(tag("rdf:RDF")))
-    if len(match) != 1:
-        raise xmp_refused(f"holds {len(match)} rdf:RDF elements instead of one")
-    return match[0]

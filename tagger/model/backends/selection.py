@@ -20,7 +20,6 @@ from tagger.composition import BACKENDS, extensions, is_installed
 from tagger.errors import SettingsInvalid
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
-    BackendChoice,
     BackendName,
     Conversions,
     is_out_of_memory,
@@ -58,10 +57,6 @@ class BackendTrial:
     backend: Backend
     batch_size: int
     cost_ms: float
-
-    @property
-    def choice(self) -> BackendChoice:
-        return BackendChoice(self.backend.name, self.batch_size)
 
 
 class BackendSelector:

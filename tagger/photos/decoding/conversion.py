@@ -83,9 +83,8 @@ def scalable(image: Image.Image) -> Image.Image:
 
 def scalable_bytes(image: Image.Image) -> int:
     """The most memory per pixel that `scalable` takes, with averages of transparent pixels."""
-    if image.mode in _KEYED_MODES and isinstance(image.info.get("transparency"), int):
-        return 12
-    if image.mode in ("I", "F"):
+    is_keyed = image.mode in _KEYED_MODES and isinstance(image.info.get("transparency"), int)
+    if is_keyed or image.mode in ("I", "F"):
         return 12
     if image.has_transparency_data:
         return 8
