@@ -184,13 +184,11 @@ def _is_of_another_day(capture: CaptureTime, fix: GpsFix) -> bool:
     Not if the date of capture is that of a clock that was never set: these start on 1 January of some year. Nor if it is that of the
     last change, which is later.
     """
-    if capture.taken_at is None or fix.on is None or capture.is_of_change or _is_unset(capture.taken_at):
+    if capture.taken_at is None or fix.on is None or capture.is_of_change:
         return False
-    return abs(_without_rollovers((capture.taken_at.date() - fix.on).days)) > 1
-
-
-def _is_unset(taken_at: datetime) -> bool:
-    return taken_at.year < 1990 or (taken_at.month, taken_at.day) == (1, 1)
+    day = capture.taken_at.date()
+    is_unset = day.year < 1990 or (day.month, day.day) == (1, 1)
+    return not is_unset and abs(_without_rollovers((day - fix.on).days)) > 1
 
 
 def _without_rollovers(days: float) -> float:

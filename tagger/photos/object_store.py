@@ -312,13 +312,6 @@ def store_errors() -> tuple[type[Exception], ...]:
     return (BaseError, OSError, ValueError)
 
 
-def is_invalid_key(error: Exception) -> bool:
-    """Whether a listing has a key that obstore cannot read."""
-    from obstore.exceptions import InvalidPathError
-
-    return isinstance(error, InvalidPathError)
-
-
 def condition_errors() -> tuple[type[Exception], ...]:
     """What obstore raises if the condition of a write does not hold."""
     from obstore.exceptions import AlreadyExistsError, PreconditionError

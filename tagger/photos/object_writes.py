@@ -7,7 +7,7 @@ reading the object tells whether it was written. Knows nothing of the content.
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.files import PhotoVersion
@@ -24,9 +24,6 @@ from tagger.photos.object_store import (
 from tagger.photos.objects import object_version
 from tagger.photos.paths import ObjectPath
 from tagger.photos.signed_requests import send_signed
-
-if TYPE_CHECKING:
-    from obstore import PutMode
 
 
 class ObjectChanged(Exception):
@@ -46,12 +43,6 @@ class StoredObject:
     e_tag: str | None
     generation: str | None
     attributes: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def put_mode(self) -> "PutMode":
-        """The condition that the object is still this one."""
-        condition: Any = {"e_tag": self.e_tag, "version": self.generation}
-        return {name: value for name, value in condition.items() if value is not None}  # type: ignore[return-value]
 
 
 def read_object(path: ObjectPath, *, max_bytes: int) -> StoredObject | None:
@@ -76,7 +67,10 @@ def put_object(
         ObjectDiffers: it does not hold what was written.
         store_errors(): the server refuses or does not answer; nothing was written.
     """
-    mode: PutMode = "create" if before is None else before.put_mode
+    mode: Any = "create"
+    if before is not None:
+        condition = {"e_tag": before.e_tag, "version": before.generation}
+        mode = {name: value for name, value in condition.items() if value is not None}
 
     def put() -> None:
         open_store(path).put(path.key, data, mode=mode, attributes=dict(attributes), use_multipart=False)

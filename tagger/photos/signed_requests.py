@@ -25,7 +25,6 @@ from tagger.photos.object_store import (
     STALL_TIMEOUT,
     can_sign,
     error_text,
-    is_invalid_key,
     open_store,
     repeated,
     signed_address,
@@ -165,6 +164,8 @@ def plain_pages(prefix: ObjectPath, after: str, *, patient: bool) -> Iterator[Se
         UnlistedKey: obstore cannot show a key, or keys without their slashes seem to be out of order.
         store_errors(): the server refuses, or does not answer.
     """
+    from obstore.exceptions import InvalidPathError
+
     last = after
     try:
         for page in open_store(prefix, patient=patient).list(
@@ -176,10 +177,8 @@ def plain_pages(prefix: ObjectPath, after: str, *, patient: bool) -> Iterator[Se
                     raise UnlistedKey(_NOT_IN_ORDER)
                 last = max(last, meta["path"])
             yield page
-    except store_errors() as error:
-        if is_invalid_key(error):
-            raise UnlistedKey(error_text(error)) from None
-        raise
+    except InvalidPathError as error:
+        raise UnlistedKey(error_text(error)) from None
 
 
 def exact_pages(

@@ -275,27 +275,21 @@ def _instructions(machine: _Machine, pid: int) -> list[bytes]:
     for numbers in _ALLOWED.values():
         on(numbers, _return(_ALLOW))
     # HEIF is decoded by threads. They share this filter.
-    on(_CLONE, *_if_any_bit(0, _CLONE_THREAD, _return(_ALLOW), refuse))
+    on(_CLONE, *_if(_IF_ANY_BIT, 0, _CLONE_THREAD, _return(_ALLOW), refuse))
     on(_CLONE3, _return(_ERROR | errno.ENOSYS))  # its flags are in memory; the C library then calls clone
     for numbers in (_MMAP, _MPROTECT):
-        on(numbers, *_if_any_bit(2, _PROT_EXEC, refuse, _return(_ALLOW)))
+        on(numbers, *_if(_IF_ANY_BIT, 2, _PROT_EXEC, refuse, _return(_ALLOW)))
     for numbers in (_KILL, _TGKILL):  # abort() sends a signal to its own process
-        on(numbers, *_if_equal(0, pid, _return(_ALLOW), refuse))
-    on(_PRLIMIT64, *_if_equal(0, 0, _return(_ALLOW), refuse))
+        on(numbers, *_if(_IF_EQUAL, 0, pid, _return(_ALLOW), refuse))
+    on(_PRLIMIT64, *_if(_IF_EQUAL, 0, 0, _return(_ALLOW), refuse))
     program.append(refuse)
     return program
 
 
-def _if_equal(argument: int, value: int, then: bytes, otherwise: bytes) -> Sequence[bytes]:
-    return _load_argument(argument), _instruction(_IF_EQUAL, value, 0, 1), then, otherwise
-
-
-def _if_any_bit(argument: int, bits: int, then: bytes, otherwise: bytes) -> Sequence[bytes]:
-    return _load_argument(argument), _instruction(_IF_ANY_BIT, bits, 0, 1), then, otherwise
-
-
-def _load_argument(argument: int) -> bytes:
-    return _instruction(_LOAD, _ARGUMENTS_AT + 8 * argument)
+def _if(comparison: int, argument: int, value: int, then: bytes, otherwise: bytes) -> Sequence[bytes]:
+    """Do `then` if the comparison of an argument of the call with the value is true."""
+    load = _instruction(_LOAD, _ARGUMENTS_AT + 8 * argument)
+    return load, _instruction(comparison, value, 0, 1), then, otherwise
 
 
 def _return(action: int) -> bytes:

@@ -47,8 +47,9 @@ def exchange(
     until = time.monotonic() + timeout_s
     try:
         address = urlsplit(url)
+        target = f"{address.path or '/'}{f'?{address.query}' if address.query else ''}"
         with _connected(address, until) as connection:
-            connection.request(method, _target(address), body, _with_defaults(headers, address))
+            connection.request(method, target, body, _with_defaults(headers, address))
             response = connection.getresponse()
             if time.monotonic() >= until:  # the connection was shut down amid the headers
                 raise TimeoutError
@@ -58,10 +59,6 @@ def exchange(
         if time.monotonic() >= until or isinstance(error, TimeoutError):
             raise NoAnswer(f"no answer within {timeout_s:.0f} s") from error
         raise NoAnswer(_reason(error)) from error
-
-
-def _target(address: SplitResult) -> str:
-    return f"{address.path or '/'}{f'?{address.query}' if address.query else ''}"
 
 
 def _with_defaults(headers: Mapping[str, str], address: SplitResult) -> dict[str, str]:

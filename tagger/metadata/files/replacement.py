@@ -20,7 +20,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
 from tagger.metadata.files.originals import Original, busy, open_unchanged
@@ -64,9 +63,8 @@ def prepare(original: Original, data: bytes | None, *, photo: Path | None = None
 class PreparedFile:
     """A new file that is ready to replace the old one.
 
-    It holds a lock and two descriptors, of file and folder, until `replace` or `discard`, so keep no more than hundreds. As a context manager,
-    it discards a file that was not replaced. `original_status` is the original's status when it was read, None if it did
-    not exist.
+    It holds a lock and two descriptors, of file and folder, until `replace` or `discard`, so keep no more than hundreds.
+    `original_status` is the original's status when it was read, None if it did not exist.
     """
 
     def __init__(
@@ -78,12 +76,6 @@ class PreparedFile:
         self.folder = temporary.folder
         self.removes = removes
         self._is_pending = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.discard()
 
     def replace(self) -> None:
         """Replace the original, if it is still the file that was read.

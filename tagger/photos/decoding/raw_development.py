@@ -75,18 +75,17 @@ class RawDeveloper:
                 if pixels > len(data) * _PIXELS_PER_BYTE:
                     raise _truncated()
                 reserved.enter_context(MEMORY_BUDGET.reserve(pixels * _HALVED_BYTES + _FIXED_BYTES))
-                if not self._is_halved(raw):
+                # Developing at half the size halves it, if each pixel of the sensor has one colour.
+                if raw.raw_type is not self._rawpy.RawType.Flat or raw.num_colors <= 1:
                     reserved.close()
                     reserved.enter_context(MEMORY_BUDGET.reserve(pixels * _WHOLE_BYTES + _FIXED_BYTES))
-                image = _image(raw, turns=turns)
+                flip = None if turns else 0
+                values = raw.postprocess(half_size=True, use_camera_wb=True, user_flip=flip)  # (H, W, 1 or 3)
+                image = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
             width, height = sizes.width, sizes.height
             if turns and sizes.flip & _SWAPS_SIDES:
                 width, height = height, width
             yield DevelopedPhoto(image, width, height)
-
-    def _is_halved(self, raw: Any) -> bool:
-        """Whether each pixel of the sensor has one colour, so that developing at half the size halves it."""
-        return raw.raw_type is self._rawpy.RawType.Flat and raw.num_colors > 1
 
 
 RAW_DEVELOPER = RawDeveloper()
@@ -97,12 +96,6 @@ RAW_DEVELOPER = RawDeveloper()
 def is_developer_installed() -> bool:
     """Whether RAW photos without a preview can be developed. Loads nothing."""
     return importlib.util.find_spec("rawpy") is not None
-
-
-def _image(raw: Any, *, turns: bool) -> Image.Image:
-    flip = None if turns else 0
-    values = raw.postprocess(half_size=True, use_camera_wb=True, user_flip=flip)  # uint8 (H, W, 1 or 3)
-    return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
 
 
 @contextmanager

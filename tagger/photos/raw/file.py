@@ -51,11 +51,12 @@ def read_raw(data: bytes) -> RawFile:
     """Find the parts of a RAW file (see `is_raw`), as far as it is valid."""
     layout = _layout(data)
     previews = find_previews(data, layout.jpegs)
+    exif_of_previews = (exif for preview in previews if (exif := jpeg_exif(preview.data)))
     spans = (*layout.jpegs, *(span for image in layout.images for span in image))
     return RawFile(
         previews,
         _sensor_image(data, layout.images, previews),
-        layout.exif if layout.has_capture_facts else _exif_of_preview(previews) or layout.exif,
+        layout.exif if layout.has_capture_facts else next(exif_of_previews, layout.exif),
         layout.xmp,
         is_truncated=any(span.start + span.size_bytes > len(data) for span in spans),
         has_hevc_preview=layout.has_hevc,
@@ -82,10 +83,6 @@ def _sensor_image(
     if not len(data) / _LEAST_SHARE <= size_bytes <= len(data) or not all(lies_in(data, s) for s in largest):
         return ()
     return tuple(memoryview(data)[span.start : span.start + span.size_bytes] for span in largest)
-
-
-def _exif_of_preview(previews: Sequence[Preview]) -> bytes | None:
-    return next((exif for preview in previews if (exif := jpeg_exif(preview.data))), None)
 
 
 def _raf_layout(data: bytes) -> RawLayout:

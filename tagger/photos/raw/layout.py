@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tagger.photos.jpeg import JpegFrame, jpeg_frame
+from tagger.photos.jpeg import jpeg_frame
 from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff
 
 _DISPLAYABLE_CODINGS = {0xC0, 0xC1, 0xC2}
@@ -72,12 +72,10 @@ def _preview(data: bytes, span: Span) -> Preview | None:
     if bytes(view[:3]) != b"\xff\xd8\xff":
         return None
     frame = jpeg_frame(view[:_HEAD_BYTES])
-    return Preview(span, view, frame.width, frame.height) if frame and _is_displayable(frame) else None
-
-
-def _is_displayable(frame: JpegFrame) -> bool:
-    is_image = frame.bits == 8 and frame.components in (1, 3) and frame.width > 0 and frame.height > 0
-    return is_image and frame.coding in _DISPLAYABLE_CODINGS
+    if frame is None or frame.bits != 8 or frame.coding not in _DISPLAYABLE_CODINGS:
+        return None
+    is_image = frame.components in (1, 3) and frame.width > 0 and frame.height > 0
+    return Preview(span, view, frame.width, frame.height) if is_image else None
 
 
 CANON_BRAND = b"crx "

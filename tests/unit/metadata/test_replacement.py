@@ -117,10 +117,11 @@ def set_attribute(path: Path, name: str, value: bytes) -> None:
 
 
 def test_prepare_does_not_change_the_file(photo: Path, tmp_path: Path) -> None:
-    with prepare_file(photo):
-        assert photo.read_bytes() == OLD
-        assert len(names(tmp_path)) == 2
-        assert all(name == "photo.jpg" or name.startswith(".") for name in names(tmp_path))
+    prepared = prepare_file(photo)
+    assert photo.read_bytes() == OLD
+    assert len(names(tmp_path)) == 2
+    assert all(name == "photo.jpg" or name.startswith(".") for name in names(tmp_path))
+    prepared.discard()
     assert photo.read_bytes() == OLD
     assert names(tmp_path) == {"photo.jpg"}
 
@@ -474,8 +475,9 @@ def test_share_without_leases_does_not_count_as_writer(
 
 
 def test_two_writers_of_one_file_exclude_each_other(photo: Path) -> None:
-    with prepare_file(photo):
-        assert refusal_kind(photo) is RefusalKind.BUSY
+    prepared = prepare_file(photo)
+    assert refusal_kind(photo) is RefusalKind.BUSY
+    prepared.discard()
     write(photo)
 
 
@@ -577,9 +579,9 @@ def test_only_leftovers_are_removed(photo: Path, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(OLD)
     for number in range(3):
         temporary_path(tmp_path / f"{number}.jpg").write_bytes(b"half")
-    with prepare_file(photo) as waiting:
-        assert remove_leftovers(tmp_path) == 3
-        waiting.replace()
+    waiting = prepare_file(photo)
+    assert remove_leftovers(tmp_path) == 3
+    waiting.replace()
     assert photo.read_bytes() == NEW
     assert names(tmp_path) == others | {"photo.jpg"}
 

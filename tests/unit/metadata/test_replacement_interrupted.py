@@ -47,8 +47,7 @@ CASES = {
 
 def write(path: Path, data: bytes | None) -> None:
     photo = path.with_name("photo.jpg")
-    with prepare(read_for_writing(path, max_bytes=LIMIT), data, photo=photo) as prepared:
-        prepared.replace()
+    prepare(read_for_writing(path, max_bytes=LIMIT), data, photo=photo).replace()
 
 
 @contextmanager
