@@ -102,7 +102,7 @@ _conditions_lock = Lock()
 _versioning_lock = Lock()
 _supported: dict[tuple[str | None, ...], bool] = {}
 _check_objects: dict[tuple[str | None, ...], ObjectPath] = {}
-"""The object with which each bucket is checked, always the same: if it cannot be deleted, no other one is written."""
+"""The object that was written to check a bucket. If it cannot be deleted, the next check uses it, and writes no other one."""
 
 
 def _check_conditional_writes(folder: ObjectPath) -> None:
@@ -120,8 +120,8 @@ def _check_conditional_writes(folder: ObjectPath) -> None:
     with _conditions_lock:
         if bucket not in _supported:
             remove_old_checks(folder)
-            path = _check_objects.setdefault(bucket, folder / f"{_NAME_START}{uuid4().hex}")
-            _supported[bucket] = _supports_conditions(path)
+            path = _check_objects.get(bucket, folder / f"{_NAME_START}{uuid4().hex}")
+            _supported[bucket] = _supports_conditions(bucket, path)
     if not _supported[bucket]:
         raise _UNSUPPORTED
 
@@ -144,11 +144,12 @@ def remove_old_checks(folder: ObjectPath, *, dry_run: bool = False) -> int:
     return count
 
 
-def _supports_conditions(path: ObjectPath) -> bool:
+def _supports_conditions(bucket: tuple[str | None, ...], path: ObjectPath) -> bool:
     with _translated_store_errors(path, "written"):
         if _is_refused(path, _OTHER_E_TAG):
             # If it was left by an earlier check, it has this content, and counts as written.
             written = put_object(path, _TEXT, None, {"Content-Type": "text/plain"})
+            _check_objects[bucket] = path
             if _is_refused(path, "create"):
                 with _translated_store_errors(path, "deleted"):
                     delete_object(path, written)
