@@ -107,10 +107,8 @@ class Role(StrEnum):
     @property
     def rights(self) -> str:
         """What a person with this role does, as it follows the name of the role in a sentence."""
-        match self:
-            case Role.VIEWER:
-                return N_("looks and searches")
-            case Role.EDITOR:
-                return N_("also changes what is known of photos and starts jobs")
-            case Role.ADMIN:
-                return N_("also manages access")
+        return {
+            Role.VIEWER: N_("looks and searches"),
+            Role.EDITOR: N_("also changes what is known of photos and starts jobs"),
+            Role.ADMIN: N_("also manages access"),
+        }[self]

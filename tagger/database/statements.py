@@ -17,8 +17,10 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Row,
+    Select,
     Table,
     TypeDecorator,
+    func,
     literal,
     select,
     text,
@@ -43,6 +45,10 @@ class _Expression(FunctionElement[_Value]):
     sqlite: ClassVar[str]
     postgresql: ClassVar[str]
 
+    def __init_subclass__(cls) -> None:
+        cls.inherit_cache = True  # SQLAlchemy asks each class itself
+        super().__init_subclass__()
+
 
 @compiles(_Expression)
 def _compile_expression(element: Any, compiler: SQLCompiler, **options: Any) -> str:
@@ -54,7 +60,6 @@ class db_now(_Expression[float]):  # noqa: N801 - these read as SQL functions wh
     """Seconds since 1970 by the database's clock. Leases are compared by this clock only."""
 
     type = Float()
-    inherit_cache = True
     sqlite = "((julianday('now') - 2440587.5) * 86400.0)"
     postgresql = "extract(epoch FROM clock_timestamp())::float8"
 
@@ -63,7 +68,6 @@ class rounded_down(_Expression[int]):  # noqa: N801
     """A number that is not negative without its fraction."""
 
     type = Integer()
-    inherit_cache = True
     sqlite = "CAST({0} AS INTEGER)"
     postgresql = "floor({0})::integer"
 
@@ -72,7 +76,6 @@ class greatest(_Expression[float]):  # noqa: N801
     """The largest of numbers that are not null."""
 
     type = Float()
-    inherit_cache = True
     sqlite = "max({0})"
     postgresql = "greatest({0})"
 
@@ -81,7 +84,6 @@ class year_of(_Expression[str]):  # noqa: N801
     """The year of a time, as text."""
 
     type = Text()
-    inherit_cache = True
     sqlite = "substr({0}, 1, 4)"
     postgresql = "to_char({0}, 'YYYY')"
 
@@ -90,7 +92,6 @@ class month_of(_Expression[str]):  # noqa: N801
     """The month of a time, like `2024-06`."""
 
     type = Text()
-    inherit_cache = True
     sqlite = "substr({0}, 1, 7)"
     postgresql = "to_char({0}, 'YYYY-MM')"
 
@@ -98,7 +99,6 @@ class month_of(_Expression[str]):  # noqa: N801
 class day_of(_Expression[Any]):  # noqa: N801
     """The day of a time, to group by: text in SQLite, which would take longer to parse it, and a time in PostgreSQL."""
 
-    inherit_cache = True
     sqlite = "substr({0}, 1, 10)"
     postgresql = "date_trunc('day', {0})"
 
@@ -107,7 +107,6 @@ class is_midnight(_Expression[bool]):  # noqa: N801
     """Whether a time is midnight to the second."""
 
     type = Boolean()
-    inherit_cache = True
     sqlite = "(substr({0}, 12, 8) = '00:00:00')"
     postgresql = "(date_trunc('second', {0}) = date_trunc('day', {0}))"
 
@@ -116,7 +115,6 @@ class first_part(_Expression[str]):  # noqa: N801
     """A relative path up to its first slash, without it; empty for a file that is in no folder."""
 
     type = Text()
-    inherit_cache = True
     sqlite = "substr({0}, 1, max(instr({0}, '/') - 1, 0))"
     postgresql = "CASE WHEN strpos({0}, '/') > 0 THEN split_part({0}, '/', 1) ELSE '' END"
 
@@ -125,7 +123,6 @@ class folder_of(_Expression[str]):  # noqa: N801
     """A path up to its last slash, with it; empty for a file that is in no folder."""
 
     type = Text()
-    inherit_cache = True
     # Without its slashes, a path has all the characters of its last part: rtrim removes these, up to the last slash.
     sqlite = postgresql = "rtrim({0}, replace({0}, '/', ''))"
 
@@ -134,7 +131,6 @@ class name_of(_Expression[str]):  # noqa: N801
     """The name of the file of a path, with ASCII letters in lower case. Photos have an index of it."""
 
     type = Text()
-    inherit_cache = True
     sqlite = postgresql = "lower(substr({0}, length(rtrim({0}, replace({0}, '/', ''))) + 1))"
 
 
@@ -160,6 +156,14 @@ def insert_missing(connection: Connection, target: Table, rows: Sequence[Mapping
     """Insert the rows whose natural key does not exist. Concurrent inserts of the same key all succeed."""
     if rows:
         connection.execute(upsert(connection, target).on_conflict_do_nothing(), rows)
+
+
+def distinct_values(column: ColumnElement[_Value]) -> Select[tuple[_Value]]:
+    """The values of a column that begins an index, except null: one look at the index for each."""
+    first = select(func.min(column).label("value")).cte(recursive=True)
+    after = select(func.min(column)).where(column > first.c.value)
+    values = first.union_all(select(after.scalar_subquery()).where(first.c.value.is_not(None)))
+    return select(values.c.value).where(values.c.value.is_not(None))
 
 
 def pages(values: Iterable[_Value]) -> Iterator[list[_Value]]:

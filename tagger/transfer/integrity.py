@@ -28,6 +28,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome
 from tagger.database.row_counts import stored_rows
+from tagger.database.statements import distinct_values
 from tagger.database.tables import (
     chunks,
     classifiers,
@@ -146,9 +147,9 @@ def job_problems() -> Iterator[Problem]:
     scanned = select(jobs.c.id).where(jobs.c.state != JobState.SCANNING, wrong).order_by(jobs.c.id)
     yield "job {}: its total or state does not match its chunks", scanned
     # PostgreSQL does not check that each item is of a job.
-    numbers = _job_numbers_of_items().subquery()
-    unknown = ~exists().where(jobs.c.id == numbers.c.job_id)
-    of_no_job = select(numbers.c.job_id).where(unknown).order_by(numbers.c.job_id)
+    numbers = distinct_values(job_items.c.job_id).subquery()
+    unknown = ~exists().where(jobs.c.id == numbers.c.value)
+    of_no_job = select(numbers.c.value).where(unknown).order_by(numbers.c.value)
     yield "job {}: there are photos of it, but no such job", of_no_job
 
 
@@ -177,14 +178,6 @@ def _wrong_chunks() -> Select[Any]:
         and_(totals.c.done == true(), summed != size),
     )
     return select(totals.c.job_id, totals.c.chunk).where(wrong)
-
-
-def _job_numbers_of_items() -> Select[int]:
-    """The jobs that have items, one look at the index for each."""
-    first = select(func.min(job_items.c.job_id).label("job_id")).cte("numbers", recursive=True)
-    after = select(func.min(job_items.c.job_id)).where(job_items.c.job_id > first.c.job_id)
-    numbers = first.union_all(select(after.scalar_subquery()).where(first.c.job_id.is_not(None)))
-    return select(numbers.c.job_id).where(numbers.c.job_id.is_not(None))
 
 
 def _content_problems() -> Iterator[Problem]:

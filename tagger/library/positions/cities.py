@@ -232,8 +232,7 @@ def _can_be_nearest(low: Floats, high: Floats, centres: Floats, radii_km: Floats
     diameter_km = EARTH_RADIUS_KM * float(np.linalg.norm(high - low))
     squares = 1 + middle @ middle - 2 * _cosines(middle[:, None], centres)[0]
     distances = EARTH_RADIUS_KM * np.sqrt(np.maximum(0.0, squares)) - radii_km
-    nearness: npt.NDArray[np.bool_] = distances <= distances.min() + diameter_km + _ROUNDING_KM
-    return nearness
+    return np.asarray(distances <= distances.min() + diameter_km + _ROUNDING_KM)
 
 
 def _halves(group: _Group, axis: int) -> tuple[Indices, Indices]:
@@ -256,5 +255,4 @@ def chords_km(cosines: Floats) -> Floats:
 def ground_km(positions: Floats, others: Floats) -> Floats:
     """The great-circle distances between the points of two lists of unit vectors, both (3, N)."""
     half_chords = np.linalg.norm(positions - others, axis=0) / 2
-    distances: Floats = 2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(1.0, half_chords))
-    return distances
+    return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(1.0, half_chords)))

@@ -8,7 +8,7 @@ listed too.
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from statistics import median
 from typing import Any
 
@@ -251,11 +251,10 @@ def _track_times(connection: Connection) -> list[tuple[datetime, datetime]]:
     """The first and last time of each track that clocks may have shown meanwhile, ascending."""
     first, last = func.min(track_parts.c.first_at), func.max(track_parts.c.last_at)
     rows = connection.execute(select(first, last).group_by(track_parts.c.track_id))
-    return sorted((_naive(start) - LOCAL_TIMES, _naive(end) + LOCAL_TIMES) for start, end in rows)
-
-
-def _naive(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(tzinfo=None)
+    return sorted(
+        (start.replace(tzinfo=None) - LOCAL_TIMES, end.replace(tzinfo=None) + LOCAL_TIMES)
+        for start, end in rows
+    )
 
 
 def _spans(times: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:

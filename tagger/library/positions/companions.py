@@ -154,8 +154,7 @@ def _are_together(own: Sequence, others: Sequence) -> Truth:
     votes = np.concatenate([[0], np.cumsum(says[order])])
     first = np.searchsorted(at[order], others.at - OUTING_S, "left")
     last = np.searchsorted(at[order], others.at + OUTING_S, "right")
-    are_together: Truth = votes[last] >= votes[first]
-    return are_together
+    return np.asarray(votes[last] >= votes[first])
 
 
 def _join(first: Sequence, second: Sequence) -> tuple[Sequence, Indices]:

@@ -191,8 +191,7 @@ def _reachable(sequence: Sequence, max_gap_s: float) -> Truth:
 def _too_fast(sequence: Sequence, first: Indices, second: Indices, max_gap_s: float) -> Truth:
     seconds = sequence.at[second] - sequence.at[first]
     least = _moved_m(sequence, first, second)
-    is_too_fast: Truth = (least > MAX_SPEED_M_S * (seconds + CLOCK_SLACK_S)) & (seconds <= max_gap_s)
-    return is_too_fast
+    return np.asarray((least > MAX_SPEED_M_S * (seconds + CLOCK_SLACK_S)) & (seconds <= max_gap_s))
 
 
 def _moved_m(sequence: Sequence, first: Indices, second: Indices) -> Floats:
@@ -216,8 +215,7 @@ def _blamed(trust: Indices, is_too_fast: Truth) -> Truth:
     only_second = is_even & contradicts_later & ~contradicts_earlier
     blames_first = is_too_fast & ((first < second) | (is_even & ~only_second))
     blames_second = is_too_fast & ((second < first) | (is_even & ~only_first))
-    blamed: Truth = np.concatenate([blames_first, none]) | np.concatenate([none, blames_second])
-    return blamed
+    return np.asarray(np.concatenate([blames_first, none]) | np.concatenate([none, blames_second]))
 
 
 def _neighbours(anchors: Indices, photos: Indices) -> tuple[Indices, Indices]:
@@ -228,8 +226,7 @@ def _neighbours(anchors: Indices, photos: Indices) -> tuple[Indices, Indices]:
 
 
 def _is_stay(sequence: Sequence, before: Indices, after: Indices) -> Truth:
-    is_stay: Truth = (before >= 0) & (after >= 0) & (_moved_m(sequence, before, after) <= MOVED_M)
-    return is_stay
+    return np.asarray((before >= 0) & (after >= 0) & (_moved_m(sequence, before, after) <= MOVED_M))
 
 
 def _paces(sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: float) -> Floats:

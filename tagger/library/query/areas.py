@@ -11,13 +11,9 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Float, Select, and_, func, or_, select, true
 
+from tagger.database.statements import distinct_values
 from tagger.database.tables import positions
-from tagger.library.catalog.landmarks import (
-    Landmark,
-    landmarks_in_country,
-    landmarks_within,
-    normalize_name,
-)
+from tagger.library.catalog.landmarks import Landmark, landmarks_in_country, landmarks_within, normalize_name
 from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import Condition, off_index
@@ -193,8 +189,4 @@ def _ids(landmarks: Iterable[Landmark]) -> frozenset[int]:
 
 def position_countries(connection: Connection) -> list[str]:
     """The countries of all positions, in order. Reads one row of the index for each."""
-    first = select(func.min(positions.c.country).label("country")).cte(recursive=True)
-    after = select(func.min(positions.c.country)).where(positions.c.country > first.c.country)
-    countries = first.union_all(select(after.scalar_subquery()).where(first.c.country.is_not(None)))
-    found = select(countries.c.country).where(countries.c.country.is_not(None))
-    return sorted(connection.scalars(found))
+    return sorted(connection.scalars(distinct_values(positions.c.country)))

@@ -98,8 +98,7 @@ class EmbeddingSpace:
 
     def lengths(self, weights: Values) -> Matrix:
         """The lengths (C,) of the directions u whose weights (C, D) these are: 1 for those that were learned in this space."""
-        lengths: Matrix = np.sqrt(np.sum(weights * np.linalg.solve(self.precision, weights.T).T, axis=1))
-        return lengths
+        return np.asarray(np.sqrt(np.sum(weights * np.linalg.solve(self.precision, weights.T).T, axis=1)))
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,7 @@ class Classifier:
         Returns:
             (N,) or (N, C), 0 to 1.
         """
-        scores: Values = _sigmoid(embeddings @ self.weights + np.asarray(self.bias, np.float32))
-        return scores
+        return np.asarray(_sigmoid(embeddings @ self.weights + np.asarray(self.bias, np.float32)))
 
     def to_bytes(self) -> bytes:
         """The weights and the bias as little-endian float32."""
@@ -215,8 +213,7 @@ def _distinct(space: EmbeddingSpace, centred: Matrix) -> Matrix:
     products = centred @ space.precision @ centred.T
     lengths = np.sqrt(products.diagonal())
     is_copy = np.triu(products > DUPLICATE_COSINE * np.outer(lengths, lengths), 1).any(axis=0)
-    distinct: Matrix = centred[~is_copy]
-    return distinct
+    return np.asarray(centred[~is_copy])
 
 
 def _expected(left_out: Matrix) -> float:
@@ -264,8 +261,7 @@ def _log_odds(share: float) -> float:
 
 
 def _sigmoid(logits: Floats) -> Floats:
-    probabilities: Floats = 0.5 + 0.5 * np.tanh(0.5 * logits)  # does not overflow
-    return probabilities
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * logits))  # does not overflow
 
 
 Embeddings = npt.NDArray[np.float32]

@@ -19,6 +19,7 @@ from tagger.database.enums import PositionSource
 from tagger.database.statements import day_of, is_midnight
 from tagger.database.tables import photos, positions
 from tagger.library.catalog.cameras import is_clock_time
+from tagger.system.documents import document_of
 from tagger.system.geo import distance_km
 
 PERIOD = timedelta(days=183)
@@ -66,17 +67,13 @@ def read_visits(connection: Connection, begin: datetime = _FIRST, end: datetime 
         until = end if end - midnight <= PERIOD else midnight + PERIOD
         for row in connection.execute(_visits().where(_is_between(first, until))):
             if row.camera_id is not None and is_clock_time(row.first, row.utc_offset_s or 0):
-                yield Visit(
-                    row.camera_id,
-                    row.first.date(),
-                    Place(row.country or "", row.region or "", row.city or ""),
-                    row.latitude,
-                    row.longitude,
-                    row.photos,
-                    row.first,
-                    row.last,
-                    bool(row.is_measured),
-                    is_clock_time(row.first, row.utc_offset_s),
+                yield document_of(
+                    Visit,
+                    row,
+                    day=row.first.date(),
+                    place=Place(row.country or "", row.region or "", row.city or ""),
+                    is_measured=bool(row.is_measured),
+                    is_dated=is_clock_time(row.first, row.utc_offset_s),
                 )
         begin = until
 
@@ -149,15 +146,11 @@ class Homes:
             times.months.add(visit.day.month)
         self._homes = {quarter: tuple(_homes(_spots_around(times_of, quarter))) for quarter in times_of}
 
-    def at(self, day: date) -> tuple[Position, ...]:
-        """The homes of a day with photos, in degrees."""
-        return self._homes.get(_quarter(day), ())
-
     def has(self, visit: Visit) -> bool:
         """Whether the visit is to a home."""
         return any(
             distance_km(visit.latitude, visit.longitude, *home) <= HOME_RADIUS_KM
-            for home in self.at(visit.day)
+            for home in self._homes.get(_quarter(visit.day), ())
         )
 
 
