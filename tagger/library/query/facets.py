@@ -83,30 +83,18 @@ def count_facets(
     root_paths: RootPaths | None = None,
     *,
     names: Sequence[FacetName] = FACETS,
+    open_folders: Collection[Path] = (),
     most_read: int = MOST_READ,
 ) -> list[Facet]:
-    """The facets of `query` with these names.
+    """The facets of `query` with these names. Folders are those in the query's and in `open_folders`.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound, CameraNotFound: a name is not in the database.
     """
     with database.read() as connection:
-        counts = _FacetCounts(connection, replace(query, limit=None), root_paths or {}, most_read)
-        return [counts.facet(name) for name in names]
-
-
-def count_folders(
-    database: Database,
-    query: PhotoQuery,
-    root_paths: RootPaths | None,
-    open_folders: Collection[Path],
-    *,
-    most_read: int = MOST_READ,
-) -> Facet:
-    """The facet of folders alone, with the folders in `open_folders` besides those in the query's. Raises as `count_facets`."""
-    with database.read() as connection:
         plain = replace(query, limit=None)
-        return _FacetCounts(connection, plain, root_paths or {}, most_read, open_folders).facet("folder")
+        counts = _FacetCounts(connection, plain, root_paths or {}, most_read, open_folders)
+        return [counts.facet(name) for name in names]
 
 
 @dataclass(frozen=True)
@@ -126,7 +114,7 @@ class _FacetCounts:
     query: PhotoQuery
     root_paths: RootPaths
     most_read: int
-    open_folders: Collection[Path] = ()
+    open_folders: Collection[Path]
 
     def facet(self, name: FacetName) -> Facet:
         """Count the choices of a facet."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from tagger.errors import QueryInvalid
 from tagger.library.catalog.cameras import camera_model
 from tagger.library.catalog.landmarks import all_landmarks
-from tagger.library.query.facets import MOST_READ, Facet, FacetName, count_folders
+from tagger.library.query.facets import MOST_READ, Facet, FacetName, count_facets
 from tagger.library.query.filter_words import (
     POSITIONS,
     VERDICTS,
@@ -200,7 +200,8 @@ def _panel(
             }
         if open_folders:
             paths = [parse_path(folder) for folder in open_folders]
-            facets["folder"] = count_folders(state.database, counted, state.settings.roots, paths)
+            database, roots = state.database, state.settings.roots
+            (facets["folder"],) = count_facets(database, counted, roots, names=["folder"], open_folders=paths)
     is_exact = all(facet.exact for facet in facets.values())
     tree = _FolderTree(params, [str(folder) for folder in counted.under], open_folders)
     which = _outcome_group(params, counted, facets["outcome"])
