@@ -265,10 +265,8 @@ def find_share(database: Database, token: str) -> Share | None:
         return None
     query = _select().where(shares.c.digest == token_digest(token))
     with database.read() as connection:
-        row = connection.execute(query).one_or_none()
-    return (
-        None if row is None else Share(**row._asdict())
-    )  # looking up the hash reveals nothing about a token
+        row = connection.execute(query).one_or_none()  # looking up the hash reveals nothing about a token
+    return None if row is None else Share(**row._asdict())
 
 
 def _add_photos(connection: Connection, share_id: int, photo_ids: Sequence[int]) -> None:

@@ -106,17 +106,13 @@ def landmark_ids_by_slug(connection: Connection) -> dict[str, int]:
     return {slug: landmark.id for landmark in all_landmarks(connection) for slug in landmark.all_slugs}
 
 
-def all_landmarks(connection: Connection) -> list[Landmark]:
-    """Every landmark, by slug."""
-    return _read_landmarks(connection, true())
-
-
-def _read_landmarks(connection: Connection, condition: ColumnElement[bool]) -> list[Landmark]:
+def all_landmarks(connection: Connection, *conditions: ColumnElement[bool]) -> list[Landmark]:
+    """Every landmark with these conditions, by slug."""
     labelled = select(model_labels.c.landmark_id).distinct().subquery()
     query = (
         select(landmarks, labelled.c.landmark_id.is_(None).label("own"))
         .outerjoin(labelled, labelled.c.landmark_id == landmarks.c.id)
-        .where(condition)
+        .where(*conditions)
         .order_by(landmarks.c.slug)
     )
     language = display_language(connection)
@@ -126,23 +122,25 @@ def _read_landmarks(connection: Connection, condition: ColumnElement[bool]) -> l
     ]
 
 
-def find_landmark(connection: Connection, name: str) -> Landmark:
+def find_landmark(connection: Connection, name: str, *, by_slug: bool = False) -> Landmark:
     """The landmark with that slug or name, in any case. A name in another language or an alias counts if no landmark has it as its name.
 
-    A landmark that was merged is found as the one into which it was.
+    A landmark that was merged is found as the one into which it was. `by_slug`: names do not count.
 
     Raises:
         LandmarkNotFound: there is none; the message lists similar ones.
         LandmarkAmbiguous: several have that name; the message lists their slugs.
     """
     slug = name.strip().casefold()
-    if with_slug := _read_landmarks(connection, landmarks.c.slug == slug):
+    if with_slug := all_landmarks(connection, landmarks.c.slug == slug):
         return with_slug[0]
     every = all_landmarks(connection)
     normal = normalize_name(name)
     for landmark in every:
         if slug in landmark.merged_slugs:
             return landmark
+    if by_slug:
+        raise LandmarkNotFound(name=name, close="")
     matches = [landmark for landmark in every if normal == normalize_name(landmark.name)] or [
         landmark for landmark in every if normal in map(normalize_name, landmark.all_names)
     ]
@@ -152,20 +150,6 @@ def find_landmark(connection: Connection, name: str) -> Landmark:
         return matches[0]
     slugs = {text: landmark.slug for landmark in every for text in (*landmark.all_names, landmark.slug)}
     raise LandmarkNotFound(name=name, close=_suggestion(_similar(normal, slugs)))
-
-
-def landmark_with_slug(connection: Connection, slug: str) -> Landmark:
-    """The landmark with that slug, or into which the one with that slug was merged. Names do not count.
-
-    Raises:
-        LandmarkNotFound: there is none.
-    """
-    if with_slug := _read_landmarks(connection, landmarks.c.slug == slug):
-        return with_slug[0]
-    for landmark in all_landmarks(connection):
-        if slug in landmark.merged_slugs:
-            return landmark
-    raise LandmarkNotFound(name=slug, close="")
 
 
 def landmarks_spelled_like(connection: Connection, landmark: Landmark) -> list[Landmark]:

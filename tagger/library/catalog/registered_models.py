@@ -21,10 +21,11 @@ from tagger.database.connection import Database
 from tagger.database.tables import backend_selections, models
 from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected
 from tagger.library.catalog import registration
-from tagger.library.catalog.registration import lock_registry, register, register_file
+from tagger.library.catalog.registration import lock_registry, register
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
 from tagger.model.backends.protocol import BackendChoice, SelectionKey
 from tagger.settings import is_model_path
+from tagger.system.documents import document_of
 
 UNNAMED = ""
 """The stored file of an imported model, until `tagger model add` names its file on this machine."""
@@ -99,7 +100,11 @@ def add_model(database: Database, file: Path, name: str | None = None) -> Regist
         ModelRefused: the file cannot be read or has no valid manifest.
         ModelNameTaken: another model has `name`.
     """
-    return model_by_id(database, register_file(database, file, name))
+    shipped, file = registration.shipped_file(), file.absolute()
+    is_shipped = shipped.is_file() and file.resolve() == shipped.resolve()
+    digest, manifest = file_digest(file), read_manifest(file)
+    model_id = register(database, digest, manifest, file=None if is_shipped else file, name=name)
+    return model_by_id(database, model_id)
 
 
 def unregistered_model(file: Path) -> RegisteredModel:
@@ -211,7 +216,7 @@ def _shipped(database: Database) -> RegisteredModel:
     if model is not None:
         return model
     manifest = read_manifest(registration.shipped_file())
-    return model_by_id(database, register(database, digest, manifest, path=None, name=None))
+    return model_by_id(database, register(database, digest, manifest, file=None, name=None))
 
 
 def _first(database: Database, condition: ColumnElement[bool]) -> RegisteredModel | None:
@@ -229,10 +234,9 @@ def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
 
 def _model(row: Row[Any], *, in_use: bool, shipped: str | None) -> RegisteredModel:
     is_shipped = row.file is None or row.digest == shipped
-    return RegisteredModel(
-        id=row.id,
-        name=row.name,
-        digest=row.digest,
+    return document_of(
+        RegisteredModel,
+        row,
         file=registration.shipped_file() if is_shipped else Path(row.file),
         manifest=Manifest.model_validate(row.manifest),
         in_use=in_use,

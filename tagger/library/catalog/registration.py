@@ -127,27 +127,18 @@ def landmark_ids_of_labels(connection: Connection, model_id: int) -> tuple[int, 
     return tuple(connection.scalars(query.order_by(model_labels.c.position)))
 
 
-def register_file(database: Database, file: Path, name: str | None = None) -> int:
-    """Register the model in `file`, and return its id. A model with the same digest keeps its row.
-
-    Raises:
-        ModelRefused: the file cannot be read, or its manifest or path cannot be stored.
-        ModelNameTaken: another model has `name`.
-    """
-    shipped = shipped_file()
-    file = file.absolute()
-    is_shipped = shipped.is_file() and file.resolve() == shipped.resolve()
-    digest, manifest = file_digest(file), read_manifest(file)
-    return register(database, digest, manifest, path=None if is_shipped else _path_text(file), name=name)
-
-
 def register(
-    database: Database, digest: str, manifest: Manifest, *, path: str | None, name: str | None
+    database: Database, digest: str, manifest: Manifest, *, file: Path | None, name: str | None
 ) -> int:
-    """Register a model, and return its id. `path` is None for the shipped model.
+    """Register a model, and return its id. `file` is None for the shipped model. A model with the same digest keeps its row.
 
     The transaction locks the registry, so that two processes that register the same model end with one row.
+
+    Raises:
+        ModelRefused: its manifest or path cannot be stored.
+        ModelNameTaken: another model has `name`.
     """
+    path = None if file is None else _path_text(file)
     document = _manifest_document(manifest, path)
     with database.write() as connection:
         lock_registry(connection)

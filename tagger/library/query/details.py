@@ -104,11 +104,11 @@ def _neighbour(
     row = connection.execute(query).one_or_none()
     if row is None or row.source is None:
         return None
-    return NeighbourEvidence(
-        id=row.id,
+    return document_of(
+        NeighbourEvidence,
+        row,
         path=names.path(connection, row),
         seconds=evidence[f"{side}_s"],
-        source=row.source,
         landmark=_landmark(connection, names, row.evidence),
     )
 

@@ -22,11 +22,7 @@ from tagger.database.tables import (
 from tagger.errors import JobNotFound, ModelNotFound, TripNotFound
 from tagger.library.catalog.cameras import find_cameras
 from tagger.library.catalog.contents import is_dismissed
-from tagger.library.catalog.landmarks import (
-    Landmark,
-    find_landmark,
-    landmark_with_slug,
-)
+from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.areas import Area, query_areas
 from tagger.library.query.options import PhotoQuery
@@ -256,8 +252,7 @@ def matching_landmarks(connection: Connection, query: PhotoQuery) -> frozenset[i
 
 
 def _landmarks(connection: Connection, query: PhotoQuery) -> list[Landmark]:
-    find = landmark_with_slug if query.by_slug else find_landmark
-    return [find(connection, name) for name in query.landmark]
+    return [find_landmark(connection, name, by_slug=query.by_slug) for name in query.landmark]
 
 
 def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> "Trip":

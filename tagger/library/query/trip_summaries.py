@@ -51,15 +51,14 @@ class PathPoint:
 def trip_path(database: Database, trip: Trip) -> Iterator[PathPoint]:
     """The photos with positions, camera by camera."""
     query = (
-        select(photos.c.id, photos.c.camera_id, photos.c.taken_at, positions)
+        select(photos.c.camera_id, photos.c.taken_at, positions)
         .join(positions, positions.c.photo_id == photos.c.id)
         .where(is_of_trip(trip), photos.c.gone_since.is_(None))
         .order_by(photos.c.camera_id, photos.c.taken_at, photos.c.id)
     )
     with database.read() as connection:
         for row in connection.execute(query):
-            where = row.latitude, row.longitude, row.city, row.country, row.source
-            yield PathPoint(row.id, row.camera_id, row.taken_at, *where)
+            yield document_of(PathPoint, row)
 
 
 def has_positions(database: Database) -> bool:

@@ -97,14 +97,8 @@ def is_similar_start(text: str, word: str, errors: int) -> bool:
     """Whether at most so many errors (a letter too many, missing, wrong, or two swapped) make `text` from the start of `word`."""
     if not text:
         return True
-    length = 0
-    for letter, other in zip(text, word, strict=False):
-        if letter != other:
-            break
-        length += 1
-    text, word = text[length:], word[length:]
-    if not text:
-        return True
+    if text[0] == word[:1]:
+        return is_similar_start(text[1:], word[1:], errors)
     if not errors:
         return False
     left = errors - 1
@@ -182,11 +176,11 @@ def _most_errors(word: str) -> int:
 def _has_similar(words: Iterable[tuple[str, int]], typed: tuple[str, int]) -> bool:
     word, letters = typed
     errors = _most_errors(word)
-    for other, other_letters in words:
-        # What was typed has few letters that the name does not have: this is fast, and decides nearly always.
-        if (letters & ~other_letters).bit_count() <= errors and is_similar_start(word, other, errors):
-            return True
-    return False
+    # What was typed has few letters that the name does not have: this is fast, and decides nearly always.
+    return any(
+        (letters & ~other_letters).bit_count() <= errors and is_similar_start(word, other, errors)
+        for other, other_letters in words
+    )
 
 
 def _letters(word: str) -> int:

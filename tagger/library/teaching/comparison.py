@@ -146,10 +146,9 @@ def insert_taught_tags(
         for content_id in sorted(tags)
         for tag in tags[content_id]
     ]
-    if rows:
-        names = ("content_id", "landmark_id", "score", "accepted", "model_id", "pack")
-        insert_page(connection, taught_tags, names, rows)
-        record_contents(connection, [content_id for content_id in tags if tags[content_id]])
+    names = ("content_id", "landmark_id", "score", "accepted", "model_id", "pack")
+    insert_page(connection, taught_tags, names, rows)
+    record_contents(connection, [content_id for content_id in tags if tags[content_id]])
 
 
 def is_suggestion() -> ColumnElement[bool]:

@@ -17,7 +17,7 @@ from tagger.database.statements import among
 from tagger.database.tables import classifiers, landmarks, packs, taught_tags
 from tagger.errors import LandmarkInvalid, PackEmpty, PackExists, PackNotFound
 from tagger.library.catalog.contents import is_undecided
-from tagger.library.catalog.landmark_edits import check_slug, clean_name, clean_text, lock_landmarks
+from tagger.library.catalog.landmark_edits import check_slug, clean_name, lock_landmarks, optional_text
 from tagger.library.catalog.landmark_removal import remove_unused_landmarks
 from tagger.library.catalog.landmarks import (
     REACHES_KM,
@@ -287,13 +287,14 @@ def _row(packed: PackedLandmark, slug: str) -> dict[str, Any]:
     Raises:
         LandmarkInvalid: a text cannot be that of a landmark.
     """
-    texts = {column: getattr(packed, column) for column in ("country", "region", "city")}
     return {
         "slug": check_slug(slug),
         "name": clean_name(packed.name),
         "names": {language: clean_name(name) for language, name in packed.names.items()},
         "aliases": [clean_name(alias, "alias") for alias in packed.aliases],
-        **{column: text and (clean_text(text, column) or None) for column, text in texts.items()},
+        **{
+            column: optional_text(getattr(packed, column), column) for column in ("country", "region", "city")
+        },
         **packed.model_dump(include={"latitude", "longitude", "extent"}),
     }
 
@@ -343,10 +344,9 @@ def _added(connection: Connection, row: Row[Any]) -> AddedPack:
     )
     tagged = connection.scalar(count.where(taught_tags.c.accepted == true())) or 0
     slugs = select(landmarks.c.slug).where(landmarks.c.id.in_(of_pack)).order_by(landmarks.c.slug)
-    return AddedPack(
-        name=row.name,
-        digest=row.digest,
-        added_at=row.added_at,
+    return document_of(
+        AddedPack,
+        row,
         manifest=PackManifest.model_validate_json(json.dumps(row.manifest)),
         slugs=connection.scalars(slugs).all(),
         tagged=tagged,

@@ -60,8 +60,6 @@ def stored_verdicts(
     connection: Connection, keys: Collection[tuple[int, int]]
 ) -> dict[tuple[int, int], tuple[VerdictKind, datetime]]:
     """Kind and time of the stored verdicts among `keys` (content id, landmark id)."""
-    if not keys:
-        return {}
     key = tuple_(verdicts.c.content_id, verdicts.c.landmark_id)
     rows = connection.execute(select(verdicts).where(key.in_(keys)))
     return {(row.content_id, row.landmark_id): (VerdictKind(row.verdict), row.given_at) for row in rows}
@@ -97,8 +95,6 @@ def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_o
 
 def delete_verdicts(connection: Connection, keys: Sequence[tuple[int, int]], kind: VerdictKind) -> int:
     """Delete these verdicts, on images of photos, if they are of `kind`; returns how many."""
-    if not keys:
-        return 0
     content_ids = sorted({content_id for content_id, _ in keys})
     if connection.dialect.name == "postgresql":
         rows = select(contents.c.id).where(contents.c.id.in_(content_ids)).order_by(contents.c.id)

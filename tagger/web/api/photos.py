@@ -33,12 +33,7 @@ from tagger.library.query.option_values import parse_date
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.position_clusters import FINEST_DEGREES, merge_cells, position_cells
 from tagger.library.query.tagged_photos import PhotoDocument, TaggedPhoto, photo_document
-from tagger.library.query.timeline import (
-    Section,
-    SectionStart,
-    count_copies,
-    find_section_ids,
-)
+from tagger.library.query.timeline import Section, SectionStart, count_copies, find_section_ids
 from tagger.library.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
 from tagger.system.documents import document_of
 from tagger.system.text_format import N_, gettext, percent
