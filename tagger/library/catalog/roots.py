@@ -212,12 +212,9 @@ def unavailable_error(connection: Connection, root: Root, folder: Path, mount: M
     count = count_root_photos(connection, root, folder)
     photos_text = f"{count} photo{'' if count == 1 else 's'}"
     if isinstance(folder, ObjectPath):
-        reason = mount.problem or _EMPTY_BUCKET.format(photos_text, folder)
-        return BucketUnavailable(folder=folder, reason=reason)
+        is_empty = f"it is empty, but the database has {photos_text} in it. If you deleted them, run `tagger forget {folder}`"
+        return BucketUnavailable(folder=folder, reason=mount.problem or is_empty)
     return RootUnavailable(folder=folder, photos=photos_text)
-
-
-_EMPTY_BUCKET = "it is empty, but the database has {} in it. If you deleted them, run `tagger forget {}`"
 
 
 def unavailable_roots(connection: Connection, candidates: Sequence[Root]) -> dict[Root, Mount]:
