@@ -135,8 +135,8 @@ def print_plan(
         )
 
 
-NO_WORKER_S = 60.0
-"""On a busy machine, a worker needs half a minute until it is ready."""
+NO_WORKER_S = 30.0
+"""A worker that was just started is ready by then, unless the machine is busy."""
 POLL_S = 0.5
 
 

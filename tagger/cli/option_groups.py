@@ -144,35 +144,6 @@ class TagCommandOptions:
         return select_paths(paths, self.include or (), self.exclude or ())
 
 
-def metadata_options(
-    to: str,
-    option: str,
-    *,
-    gps: bool,
-    gps_estimated: bool,
-    max_error_km: float | None,
-    description: bool,
-    embed_objects: bool,
-) -> MetadataOptions:
-    """Return what to write to metadata. `option` is the name of the one that says where `to`.
-
-    Raises:
-        typer.BadParameter: the options contradict each other.
-    """
-    from tagger.database.enums import Target
-    from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
-
-    max_error_m = None
-    if gps_estimated:
-        max_error_m = MAX_ERROR_M if max_error_km is None else round(max_error_km * 1000)
-    elif max_error_km is not None:
-        raise typer.BadParameter("it needs --gps-estimated", param_hint="--max-error-km")
-    if embed_objects and to != "embed":
-        raise typer.BadParameter(f"it needs {option} embed", param_hint="--embed-objects")
-    language = load_settings().language
-    return MetadataOptions(Target(to), gps, description, language, max_error_m, embed_objects)
-
-
 @dataclass(frozen=True)
 class WriteOptions:
     """The options of commands whose jobs may write metadata afterwards."""
@@ -191,20 +162,33 @@ class WriteOptions:
             typer.BadParameter: the options are invalid, or contradict each other.
         """
         if self.write != "none":
-            return metadata_options(
-                self.write,
-                "--write",
-                gps=self.gps,
-                gps_estimated=self.gps_estimated,
-                max_error_km=self.max_error_km,
-                description=self.description,
-                embed_objects=self.embed_objects,
-            )
+            return self.written("--write")
         for option in ("gps", "gps_estimated", "max_error_km", "description", "embed_objects"):
             if getattr(self, option):
                 hint = "--" + option.replace("_", "-")
                 raise typer.BadParameter("it needs --write sidecar or --write embed", param_hint=hint)
         return None
+
+    def written(self, option: str) -> MetadataOptions:
+        """Return what to write to metadata. `option` is the name of the one that says where.
+
+        Raises:
+            typer.BadParameter: the options contradict each other.
+        """
+        from tagger.database.enums import Target
+        from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
+
+        max_error_m = None
+        if self.gps_estimated:
+            max_error_m = MAX_ERROR_M if self.max_error_km is None else round(self.max_error_km * 1000)
+        elif self.max_error_km is not None:
+            raise typer.BadParameter("it needs --gps-estimated", param_hint="--max-error-km")
+        if self.embed_objects and self.write != "embed":
+            raise typer.BadParameter(f"it needs {option} embed", param_hint="--embed-objects")
+        language = load_settings().language
+        return MetadataOptions(
+            Target(self.write), self.gps, self.description, language, max_error_m, self.embed_objects
+        )
 
     def arguments(self) -> list[str]:
         """The options as a command line has them."""

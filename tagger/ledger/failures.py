@@ -84,17 +84,9 @@ def failing_photos(
     """Yield every matching photo after the position `after`. Reads pages by key."""
     query = select(photos).where(*failure_conditions(failures or FailureFilter()))
     for row in _pages(database, query, photos.c.id, after, page_size):
-        yield FailingPhoto(
-            row.id,
-            row.id,
-            row.root_id,
-            row.path,
-            row.path_bytes,
-            row.failure_kind,
-            row.failure_text,
-            row.failure_attempts,
-            row.failure_job_id,
-        )
+        ids = {"position": row.id, "photo_id": row.id, "job": row.failure_job_id}
+        failure = {"kind": row.failure_kind, "text": row.failure_text, "attempts": row.failure_attempts}
+        yield document_of(FailingPhoto, row, **ids, **failure)
 
 
 def _pages(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, select, update
+from sqlalchemy import Row, delete, func, select, update
 
 from tagger.database.connection import Database
 from tagger.database.statements import current_time, db_now, insert_missing
@@ -68,22 +68,17 @@ def list_workers(database: Database) -> list[WorkerStatus]:
     """The active workers, by name."""
     age = (db_now() - workers.c.heartbeat_at).label("age")
     query = select(workers, age).where(age < WORKER_TIMEOUT_S).order_by(workers.c.name)
+    is_claimed = (chunks.c.done.is_(False), chunks.c.lease_until > db_now())
+    counts = select(chunks.c.worker, func.count().label("claimed")).where(*is_claimed)
     with database.read() as connection:
         rows = connection.execute(query).all()
-        claimed = {row.worker: row.claimed for row in connection.execute(_claimed_chunks())}
+        claimed = {row.worker: row.claimed for row in connection.execute(counts.group_by(chunks.c.worker))}
     return [
         document_of(
             WorkerStatus, row, seen_seconds_ago=max(0.0, float(row.age)), chunks=claimed.get(row.name, 0)
         )
         for row in rows
     ]
-
-
-def _claimed_chunks() -> Select[Any]:
-    """The number of chunks that each worker, or process of a local job, has claimed."""
-    is_claimed = (chunks.c.done.is_(False), chunks.c.lease_until > db_now())
-    counts = select(chunks.c.worker, func.count().label("claimed")).where(*is_claimed)
-    return counts.group_by(chunks.c.worker)
 
 
 def by_device(active: Iterable[WorkerStatus]) -> list[DeviceStatus]:

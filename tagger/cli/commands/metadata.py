@@ -10,7 +10,7 @@ import typer
 
 from tagger.cli.help import argument, flag, option
 from tagger.cli.job_submission import finish_job
-from tagger.cli.option_groups import QueryOptions, metadata_options, with_option_groups
+from tagger.cli.option_groups import QueryOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     Description,
     DryRun,
@@ -114,15 +114,8 @@ def write(
     from tagger.jobs.enqueue.metadata_jobs import record_write_job, write_job
     from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 
-    metadata = metadata_options(
-        to,
-        "--to",
-        gps=gps,
-        gps_estimated=gps_estimated,
-        max_error_km=max_error_km,
-        description=description,
-        embed_objects=embed_objects,
-    )
+    options = WriteOptions(to, gps, gps_estimated, max_error_km, description, embed_objects)
+    metadata = options.written("--to")
     runner, job_priority = _parse_runner(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
     query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)
     settings, database = session = open_session(settle_jobs=True)

@@ -1,9 +1,10 @@
 """The options of jobs: how photos are classified, and which metadata is written."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self, TypeGuard
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
 
 from tagger.database.connection import Database
 from tagger.database.enums import Target
@@ -50,12 +51,14 @@ class MetadataOptions:
     `embed_objects`: photos in buckets may be changed, too; otherwise they get sidecars.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     to: Target
-    gps: bool = False
-    description: bool = False
-    language: str | None = None
-    max_error_m: int | None = None
-    embed_objects: bool = False
+    gps: StrictBool = False
+    description: StrictBool = False
+    language: Annotated[str, Field(pattern=LANGUAGE_PATTERN)] | None = None
+    max_error_m: Annotated[int, Field(strict=True, gt=0, le=LARGEST_ERROR_M)] | None = None
+    embed_objects: StrictBool = False
 
     def to_job_options(self) -> dict[str, object]:
         """The options as a job stores them."""
@@ -69,27 +72,9 @@ class MetadataOptions:
         Raises:
             ValueError: these are not options that a job stores.
         """
-        match options.get(WRITE):
-            case None:
-                return None
-            case {"to": to, "gps": bool(gps), "description": bool(description), **others}:
-                language, max_error_m = others.pop("language", None), others.pop("max_error_m", None)
-                embed_objects = others.pop("embed_objects", False)
-                if (
-                    not others
-                    and isinstance(embed_objects, bool)
-                    and _is_language(language)
-                    and _is_error(max_error_m)
-                ):
-                    return cls(Target(to), gps, description, language, max_error_m, embed_objects)
-        raise ValueError(
-            "its metadata options are not `to`, `gps`, `description`, `language`, `max_error_m` and `embed_objects`"
-        )
-
-
-def _is_language(value: object) -> TypeGuard[str | None]:
-    return value is None or (isinstance(value, str) and re.fullmatch(LANGUAGE_PATTERN, value) is not None)
-
-
-def _is_error(value: object) -> TypeGuard[int | None]:
-    return value is None or (type(value) is int and 0 < value <= LARGEST_ERROR_M)
+        if options.get(WRITE) is None:
+            return None
+        try:
+            return TypeAdapter(cls).validate_python(options[WRITE])
+        except ValidationError as error:
+            raise ValueError(f"its metadata options are invalid: {error.errors()[0]['msg']}") from error

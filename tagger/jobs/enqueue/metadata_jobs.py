@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, false, func, not_, or_, select
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, Outcome, PositionSource, Priority, Runner, Target
@@ -105,15 +105,6 @@ def options_of_last_sidecar(database: Database, photo_id: int) -> MetadataOption
     with database.read() as connection:
         options = connection.scalar(last)
     return MetadataOptions.from_job_options(options or {})
-
-
-def has_photos_outside(
-    database: Database, photo_ids: Sequence[int], folders: Iterable[Path], root_paths: RootPaths
-) -> bool:
-    """Whether one of the photos is outside all of these folders."""
-    outside = (photos.c.id.in_(photo_ids), not_(_under(database, folders, root_paths)))
-    with database.read() as connection:
-        return connection.scalar(select(photos.c.id).where(*outside).limit(1)) is not None
 
 
 def has_tag_conditions(query: PhotoQuery) -> bool:
@@ -267,12 +258,11 @@ def record_undo_job(
     database: Database,
     new: NewJob,
     conditions: Sequence[ColumnElement[bool]],
-    on_progress: ProgressCallback = lambda _count: None,
 ) -> int:
     """Create a job that undoes writes in the photos that meet the conditions; return its id."""
     job_id = create_job(database, new)
     with job_heartbeat(database, job_id):
-        fill_job(database, job_id, conditions, on_progress=on_progress)
+        fill_job(database, job_id, conditions)
     finish_scan(database, job_id)
     return job_id
 

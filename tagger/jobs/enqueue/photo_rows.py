@@ -119,7 +119,7 @@ def insert_photos(
 
 
 def update_photos(connection: Connection, changed: Iterable[tuple[int, FoundPhoto]]) -> None:
-    """Store the current size and time of photos, by id; they are not gone."""
+    """Store the current size and time of photos, by id; they are not gone. Those that were still being written do not fail any more."""
     statement = (
         update(photos)
         .where(photos.c.id == bindparam("photo"))
@@ -130,14 +130,8 @@ def update_photos(connection: Connection, changed: Iterable[tuple[int, FoundPhot
     ]
     if rows:
         connection.execute(statement, rows)
-
-
-def clear_settling(connection: Connection, photo_ids: Iterable[int]) -> None:
-    """Clear the failure of photos that were still being written; a changed file is one that no model has classified."""
-    statement = update(photos).where(photos.c.id == bindparam("photo")).values(NO_FAILURE)
-    rows = [{"photo": photo_id} for photo_id in photo_ids]
-    if rows:
-        connection.execute(statement, rows)
+        settled = (photos.c.id == bindparam("photo"), photos.c.failure_kind == FailureKind.SETTLING)
+        connection.execute(update(photos).where(*settled).values(NO_FAILURE), rows)
 
 
 def store_gone(database: Database, root: Root, folder: Path, photo_ids: Sequence[int]) -> None:

@@ -15,12 +15,11 @@ from sqlalchemy import ColumnElement, Connection, Row
 
 from tagger.database.connection import Database
 from tagger.database.tables import photos
-from tagger.errors import FailureKind, PathNotFound
+from tagger.errors import PathNotFound
 from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.photo_rows import (
     PathKey,
     can_skip,
-    clear_settling,
     gone_ids,
     insert_photos,
     is_changed,
@@ -189,8 +188,6 @@ class Scan:
             if new:
                 rows |= insert_photos(connection, root, {key: found[key] for key in new})
             update_photos(connection, ((rows[key].id, found[key]) for key in changed))
-            settling = [key for key in changed if rows[key].failure_kind == FailureKind.SETTLING]
-            clear_settling(connection, (rows[key].id for key in settling))
             primary_ids = self._pair(connection, root, rows)
             files = {rows[key].id: photo for key, photo in found.items()}
             photo_ids = dict.fromkeys(primary_ids.get(file_id, file_id) for file_id in files)

@@ -4,7 +4,7 @@ A photo that failed once and was tagged since is not retried. A retry has a mode
 photos again because they fail, so it does not set `reprocess`. `check_job_options` checks what jobs of each kind store.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,13 +161,21 @@ def record_retry(
     return job_id
 
 
-def has_failures_outside(
-    database: Database, failures: FailureFilter, folders: Iterable[Path], root_paths: RootPaths
+def has_photos_outside(
+    database: Database,
+    selected: FailureFilter | Sequence[int],
+    folders: Iterable[Path],
+    root_paths: RootPaths,
 ) -> bool:
-    """Whether any of the matching photos is outside all of these folders."""
+    """Whether one of the failing photos, or of the photos with these ids, is outside all of these folders."""
     with database.read() as connection:
         inside = [range_.condition for range_ in path_ranges(connection, tuple(folders), root_paths)]
-        conditions = (*failure_conditions(failures), not_(or_(false(), *inside)))
+        are_selected = (
+            failure_conditions(selected)
+            if isinstance(selected, FailureFilter)
+            else [photos.c.id.in_(selected)]
+        )
+        conditions = (*are_selected, not_(or_(false(), *inside)))
         return connection.scalar(select(photos.c.id).where(*conditions).limit(1)) is not None
 
 

@@ -5,8 +5,9 @@ The job is a backfill of what was taught. Knows nothing of how chunks are claime
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
+from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.tables import contents
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, OpenItem, StoredOutcome, open_items
@@ -34,7 +35,7 @@ def compare_chunk(chunk: ClaimedChunk) -> ChunkEnd:
     items = chunk.with_retry(lambda: open_items(chunk.database, chunk.claim))
     if not items:
         return ChunkEnd.DONE
-    outcomes = chunk.with_retry(lambda: _store(chunk, items, taught))
+    outcomes = chunk.with_retry(lambda: _store(chunk.database, chunk.claim, items, taught))
 
     def mark() -> None:
         with chunk.database.write() as connection:
@@ -46,26 +47,20 @@ def compare_chunk(chunk: ClaimedChunk) -> ChunkEnd:
     return ChunkEnd.DONE
 
 
-def _store(chunk: ClaimedChunk, items: Sequence[OpenItem], taught: TaughtCache) -> list[ItemOutcome]:
-    claim = chunk.claim
-    with chunk.database.write() as connection:
-        outcomes = _outcomes(connection, claim, items, taught)
-        store_outcomes(connection, claim, outcomes)
-    return outcomes
-
-
-def _outcomes(
-    connection: Connection, claim: Claim, items: Sequence[OpenItem], taught: TaughtCache
+def _store(
+    database: Database, claim: Claim, items: Sequence[OpenItem], taught: TaughtCache
 ) -> list[ItemOutcome]:
     content_ids = {item.content_id for item in items if item.content_id is not None}
-    found = compare_images(connection, claim.model_id, content_ids, taught)
     is_tagged = (contents.c.id.in_(content_ids), contents.c.outcome == Outcome.TAGGED)
-    tagged = set(connection.scalars(select(contents.c.id).where(*is_tagged)))
     outcomes = []
-    for item in items:
-        if item.content_id not in found:
-            outcomes.append(ItemOutcome(item.position, Outcome.SKIPPED, NO_EMBEDDING))
-            continue
-        has_tag = item.content_id in tagged or any(tag.accepted for tag in found[item.content_id])
-        outcomes.append(ItemOutcome(item.position, Outcome.TAGGED if has_tag else Outcome.UNKNOWN))
+    with database.write() as connection:
+        found = compare_images(connection, claim.model_id, content_ids, taught)
+        tagged = set(connection.scalars(select(contents.c.id).where(*is_tagged)))
+        for item in items:
+            if item.content_id not in found:
+                outcomes.append(ItemOutcome(item.position, Outcome.SKIPPED, NO_EMBEDDING))
+                continue
+            has_tag = item.content_id in tagged or any(tag.accepted for tag in found[item.content_id])
+            outcomes.append(ItemOutcome(item.position, Outcome.TAGGED if has_tag else Outcome.UNKNOWN))
+        store_outcomes(connection, claim, outcomes)
     return outcomes

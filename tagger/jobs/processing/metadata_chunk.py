@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -48,17 +48,6 @@ JOBS = 20
 """How many interrupted jobs are considered, the latest first."""
 
 
-class PhotoPath(Protocol):
-    """A photo's columns that name its file."""
-
-    @property
-    def root_id(self) -> int: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def path_bytes(self) -> bytes: ...
-
-
 def remove_interrupted_files(database: Database, root_paths: RootPaths, *, dry_run: bool = False) -> int:
     """Remove the temporary files of the latest jobs whose process died, and return their number. With `dry_run`, they stay.
 
@@ -73,13 +62,6 @@ def remove_interrupted_files(database: Database, root_paths: RootPaths, *, dry_r
     return sum(_remove_left(root, folder, dry_run=dry_run) for root, folder in _folders_of(paths, reachable))
 
 
-def remove_files_beside(paths: Iterable[PhotoPath], roots: Mapping[int, Root]) -> None:
-    """Remove the temporary files in the folders of photos. Photos of other roots, and objects in buckets, have none."""
-    for root, folder in _folders_of(paths, roots):
-        if not isinstance(folder, ObjectPath):
-            _remove_left(root, folder)
-
-
 def _remove_left(root: Root, folder: Path, *, dry_run: bool = False) -> int:
     if isinstance(folder, ObjectPath):
         return remove_old_checks(folder, dry_run=dry_run)
@@ -88,7 +70,8 @@ def _remove_left(root: Root, folder: Path, *, dry_run: bool = False) -> int:
     return 0
 
 
-def _folders_of(paths: Iterable[PhotoPath], roots: Mapping[int, Root]) -> set[tuple[Root, Path]]:
+def _folders_of(paths: Iterable[Any], roots: Mapping[int, Root]) -> set[tuple[Root, Path]]:
+    """The folders of photos, items or rows that have their columns `root_id`, `path` and `path_bytes`."""
     reachable = (path for path in paths if path.root_id in roots)
     return {
         (roots[path.root_id], roots[path.root_id].path_of(path.path, path.path_bytes).parent)
@@ -96,7 +79,7 @@ def _folders_of(paths: Iterable[PhotoPath], roots: Mapping[int, Root]) -> set[tu
     }
 
 
-def _interrupted_photos(database: Database) -> Sequence[PhotoPath]:
+def _interrupted_photos(database: Database) -> Sequence[Any]:
     """The photos of the chunks that a process has claimed and not finished, or had when its job was cancelled."""
     ended_early = select(jobs.c.id).where(jobs.c.kind.in_(METADATA_KINDS), jobs.c.state != JobState.FINISHED)
     latest = ended_early.order_by(jobs.c.id.desc()).limit(JOBS)
@@ -214,13 +197,14 @@ class MetadataChunkWriter:
         return bool(unavailable)
 
     def _remove_leftovers(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
-        """Remove temporary files of processes that died; those of running processes are locked.
+        """Remove temporary files of processes that died; those of running processes are locked. Objects in buckets have none.
 
         An undo always removes them, so that nothing of ours remains.
         """
-        if self._claim.attempts < 2 and self._options is not None:
-            return
-        remove_files_beside(items, roots)
+        if self._claim.attempts > 1 or self._options is None:
+            for root, folder in _folders_of(items, roots):
+                if not isinstance(folder, ObjectPath):
+                    _remove_left(root, folder)
 
     def _process_batch(
         self, items: Sequence[OpenItem], roots: Mapping[int, Root], pool: ThreadPoolExecutor
@@ -238,9 +222,7 @@ class MetadataChunkWriter:
         self._record_intents(prepared)
         in_bucket = any(roots[result.item.root_id].is_bucket for result in prepared)
         run_each = pool.map if in_bucket else map  # a request to a bucket takes as long as many renames
-        results = [
-            result for result in run_each(self._replace_unless_stopped, prepared) if result is not None
-        ]
+        results = [result for result in run_each(self._replace_files, prepared) if result is not None]
         self._discard_prepared()
         self._store(results)
 
@@ -310,18 +292,14 @@ class MetadataChunkWriter:
             writes = intended_writes(self._claim.name.job_id, results)
             self._chunk.with_retry(lambda: record_intents(self._chunk.database, self._claim, writes))
 
-    def _replace_unless_stopped(self, result: PhotoResult) -> PhotoResult | None:
-        """None leaves the photo's files as they are, and its item open."""
+    def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
+        """Replace a photo's files.
+
+        None leaves its item open: the process has to stop, or the photo is busy and should be tried again with what is there now.
+        """
+        photo = result.photo
         if self._chunk.stop.is_set():
             return None
-        try:
-            return self._replace_files(result)
-        finally:
-            self._chunk.on_progress()
-
-    def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
-        """Replace a photo's files; None if it is busy and should be tried again with what is there now."""
-        photo = result.photo
         if photo is None:
             return result
         try:
@@ -332,6 +310,8 @@ class MetadataChunkWriter:
             return replace(result, outcome=Outcome.REFUSED, text=refused.text, reason=refused.kind)
         except WriteFailed as failed:
             return replace(result, outcome=Outcome.FAILED, text=failed.text, reason=failed.kind)
+        finally:
+            self._chunk.on_progress()
         outcome = Outcome.WRITTEN if self._was_written_before(result, photo) else result.outcome
         reason = EDITED if photo.edited else result.reason
         return replace(result, outcome=outcome, text=describe_result(photo), reason=reason)

@@ -3,7 +3,7 @@
 A photo is a file; its content is the image, shared by all copies. Jobs and items are in ledger, searching is in query.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -60,65 +60,42 @@ class StoreStep(Protocol):
         """The batch is stored; `landmark_ids` are the landmarks that the model has given it."""
         ...
 
-    def on_committed(self) -> None:
-        """The transaction has committed."""
-        ...
 
-
-class StoreHook(Protocol):
-    """Takes part in the transactions that store the batches of one model, in several threads."""
-
-    def begin(self, connection: Connection, job_id: int, embeddings: Embeddings) -> StoreStep:
-        """Begin with the contents of a batch, which are locked and not changed yet."""
-        ...
+StoreHook = Callable[[Connection, int, Embeddings], StoreStep]
+"""Takes part in the transactions that store the batches of one model, in several threads. It is called with the number of the job, and
+with the contents of a batch, which are locked and not changed yet."""
 
 
 def store_hooks(model_id: int) -> Sequence[StoreHook]:
     """The hooks for a model, in the order in which they act."""
     hooks: list[StoreHook] = [hook(model_id) for hook in parts("store_hook").values()]
     # Last, because it may wait for another transaction that finds the same landmark.
-    return [*hooks, LandmarkEvents()]
+    return [*hooks, LandmarkEvents]
 
 
 class LandmarkEvents:
-    """Records which landmarks have their first photo. Remembers those that have photos, so that each is looked up once."""
+    """Records which landmarks have their first photo."""
 
-    def __init__(self) -> None:
-        self._known: set[int] = set()
-
-    def begin(self, connection: Connection, job_id: int, embeddings: Embeddings) -> "_LandmarkStep":
-        return _LandmarkStep(connection, job_id, embeddings.keys(), self._known)
-
-
-class _LandmarkStep:
     tags: Mapping[int, Sequence[AddedTag]] = {}
 
-    def __init__(
-        self, connection: Connection, job_id: int, content_ids: Collection[int], known: set[int]
-    ) -> None:
+    def __init__(self, connection: Connection, job_id: int, embeddings: Embeddings) -> None:
         self._job_id = job_id
-        self._content_ids = content_ids
-        self._known = known
-        self._found: set[int] = set()
+        self._content_ids = embeddings.keys()
         self._before: set[int] | None = None
         """The accepted landmarks before the tags are replaced. None: nobody receives such events."""
         if has_receivers(connection, Event.LANDMARK_FOUND):
             query = select(tags.c.landmark_id).where(
-                tags.c.content_id.in_(content_ids), tags.c.accepted == true()
+                tags.c.content_id.in_(self._content_ids), tags.c.accepted == true()
             )
             self._before = set(connection.scalars(query.distinct()))
 
     def on_stored(self, connection: Connection, landmark_ids: Collection[int]) -> None:
         """Record those of the landmarks that had no photo before this transaction."""
-        self._found = set(landmark_ids)
         if self._before is None:
             return
-        for landmark_id in sorted(self._found - self._known - self._before):
+        for landmark_id in sorted(set(landmark_ids) - self._before):
             if not _has_others(connection, landmark_id, self._content_ids):
                 _record(connection, landmark_id, self._job_id)
-
-    def on_committed(self) -> None:
-        self._known.update(self._found)
 
 
 def _has_others(connection: Connection, landmark_id: int, content_ids: Collection[int]) -> bool:
@@ -164,7 +141,7 @@ def store_results(
         ids = _content_ids(connection, results)
         classified = classified_contents(results, ids)
         embeddings = {content_id: result.embedding for content_id, result in classified.items()}
-        steps = [hook.begin(connection, claim.name.job_id, embeddings) for hook in hooks]
+        steps = [hook(connection, claim.name.job_id, embeddings) for hook in hooks]
         added = {
             content_id: [tag for step in steps for tag in step.tags.get(content_id, ())]
             for content_id in classified
@@ -181,8 +158,6 @@ def store_results(
         store_photos(connection, claim.name.job_id, results, ids)
         for step in steps:
             step.on_stored(connection, landmark_ids)
-    for step in steps:
-        step.on_committed()
     return stored
 
 

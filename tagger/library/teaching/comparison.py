@@ -176,7 +176,7 @@ class ComparisonHook:
         self._model_id = model_id
         self._taught = TaughtCache(model_id)
 
-    def begin(
+    def __call__(
         self, connection: Connection, _job_id: int, embeddings: Mapping[int, Embeddings | None]
     ) -> "_BatchComparison":
         return _BatchComparison(connection, self._model_id, self._taught, embeddings)
@@ -215,9 +215,6 @@ class _BatchComparison:
         if self._rows:
             connection.execute(insert(embeddings), self._rows)
         replace_taught_tags(connection, self._model_id, self.tags)
-
-    def on_committed(self) -> None:
-        """Nothing is left to do."""
 
 
 def compare_all(database: Database, model_id: int, on_progress: Progress = lambda _count: None) -> int:

@@ -13,7 +13,7 @@ from tagger.database.enums import Priority, Target
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
-from tagger.jobs.enqueue.tag_jobs import has_failures_outside
+from tagger.jobs.enqueue.tag_jobs import has_photos_outside
 from tagger.ledger.failures import FailureFilter
 from tagger.ledger.progress import count_open_jobs
 from tagger.library.query.options import PhotoQuery
@@ -83,7 +83,7 @@ def check_failing(settings: Settings, database: Database, failing: FailureFilter
         FolderRefused: `TAGGER_WEB_FOLDERS` is set, and one of the photos is outside.
     """
     allowed = allowed_folders(settings, database)
-    if allowed.is_set and has_failures_outside(database, failing, allowed.folders, settings.roots):
+    if allowed.is_set and has_photos_outside(database, failing, allowed.folders, settings.roots):
         raise FolderRefused
 
 

@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 from tagger.database.enums import Priority, Runner, Target
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import (
-    has_photos_outside,
     options_of_last_sidecar,
     record_undo_job_of_photos,
     record_write_job_of_photos,
@@ -25,6 +24,7 @@ from tagger.jobs.enqueue.metadata_jobs import (
     write_job,
     written_photos,
 )
+from tagger.jobs.enqueue.tag_jobs import has_photos_outside
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
 from tagger.library.query.documents import json_list_parts, photo_csv_parts
 from tagger.library.query.tagged_photos import photo_document, photos_by_id
