@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tagger.database.connection import Database
     from tagger.database.enums import Priority, Runner
     from tagger.jobs.enqueue.job_options import MetadataOptions
-    from tagger.jobs.enqueue.scan import Selection
+    from tagger.jobs.enqueue.scan import ScanReport, Selection
     from tagger.settings import Settings
 
 
@@ -51,15 +51,20 @@ def create_tag_job(
     )
     with ProgressLine("scanning folders") as line:
         job, report = record_tag_job(database, new, selection, settings.roots, line.show)
-    for problem in report.problems:
-        console.warning(f"{printable(str(problem.path))}: {problem.text}")
-    for text in other_files_lines(report.other_files):
-        console.info(text)
+    print_left_out(report)
     if report.gone:
         console.info(gone_text(report.gone))
     if not report.found:
         console.warning("no photos were found there")
     return job
+
+
+def print_left_out(report: ScanReport) -> None:
+    """Print what a scan could not read, and what it left out."""
+    for problem in report.problems:
+        console.warning(f"{printable(str(problem.path))}: {problem.text}")
+    for text in other_files_lines(report.other_files):
+        console.info(text)
 
 
 def wake_workers(session: Session, job: int, *, start_redis: bool) -> None:

@@ -231,12 +231,7 @@ def run() -> None:
             console.fail(DatabasePermissionMissing(reason=reason_of(error)))
         console.fail(outage(error, reason_of(error)))
     finally:
-        _close_sessions()
+        if "tagger.cli.session" in sys.modules:  # the help opens nothing, and has not imported what could
+            from tagger.cli.session import close_sessions
 
-
-def _close_sessions() -> None:
-    """Close what the command opened. The help opens nothing, and has not imported what could."""
-    if "tagger.cli.session" in sys.modules:
-        from tagger.cli.session import close_sessions
-
-        close_sessions()
+            close_sessions()

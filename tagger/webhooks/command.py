@@ -122,21 +122,17 @@ def _try(receiver: Receiver) -> dict[str, Any]:
     """Send an event of type test; returns the answer, or why there is none."""
     from datetime import UTC, datetime
 
-    from tagger.webhooks.delivery import TEST, NotDelivered, deliver
+    from tagger.system.http_exchange import NoAnswer
+    from tagger.webhooks.delivery import TEST, deliver
     from tagger.webhooks.messages import Message, new_message_id
 
     document = {"receiver": receiver.name, "address": receiver.address}
     try:
         answer = deliver(receiver, Message(new_message_id(), TEST, datetime.now(UTC), {}))
-    except NotDelivered as error:
+    except NoAnswer as error:
         return document | {"accepted": False, "status": None, "text": None, "problem": str(error)}
     problem = None if answer.is_accepted else answer.problem
-    return document | {
-        "accepted": answer.is_accepted,
-        "status": answer.status,
-        "text": answer.text,
-        "problem": problem,
-    }
+    return document | {"accepted": problem is None, **vars(answer), "problem": problem}
 
 
 def _document(message: StoredMessage) -> dict[str, Any]:

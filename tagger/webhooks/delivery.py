@@ -77,10 +77,6 @@ class Answer:
         return f"it answered with {self.status}"
 
 
-class NotDelivered(Exception):
-    """The receiver did not answer; the text says why."""
-
-
 def receivers_of(settings: Settings) -> list[Receiver]:
     """The receivers that the settings name."""
     return [
@@ -93,23 +89,15 @@ def deliver(receiver: Receiver, message: Message) -> Answer:
     """Send the message once.
 
     Raises:
-        NotDelivered: the host's name was not resolved or there was no answer within TIMEOUT_S, or none that is HTTP.
+        NoAnswer: the host's name was not resolved or there was no answer within TIMEOUT_S, or none that is HTTP.
     """
     body = _body(receiver, message)
     headers = _headers(urlsplit(receiver.url)) | signature_headers(
         receiver.secret, message.id, body, int(time.time())
     )
-    try:
-        answer = exchange(
-            "POST",
-            receiver.url,
-            headers=headers,
-            body=body,
-            timeout_s=TIMEOUT_S,
-            max_bytes=MAX_ANSWER_BYTES,
-        )
-    except NoAnswer as error:
-        raise NotDelivered(str(error)) from error
+    answer = exchange(
+        "POST", receiver.url, headers=headers, body=body, timeout_s=TIMEOUT_S, max_bytes=MAX_ANSWER_BYTES
+    )
     return Answer(answer.status, answer.body.decode(errors="replace"))
 
 
@@ -201,9 +189,7 @@ def send_due(database: Database, receiver: Receiver, must_stop: Callable[[], boo
     until = time.monotonic() + ROUND_S
     while time.monotonic() < until and not must_stop():
         message = claim_due(database, receiver.name)
-        if message is None:
-            break
-        if not _send(database, receiver, message):
+        if message is None or not _send(database, receiver, message):
             break
         delivered += 1
     return delivered
@@ -242,7 +228,7 @@ def _send(database: Database, receiver: Receiver, message: Message) -> bool:
     """Make one attempt and store its result. False if it failed."""
     try:
         answer = deliver(receiver, message)
-    except NotDelivered as error:
+    except NoAnswer as error:
         problem, is_final = str(error), False
     else:
         if answer.is_accepted:

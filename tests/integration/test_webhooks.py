@@ -26,8 +26,9 @@ from tagger.database.statements import db_now
 from tagger.database.tables import webhook_messages
 from tagger.ledger.job_control import cancel
 from tagger.settings import Settings
+from tagger.system.http_exchange import NoAnswer
 from tagger.webhooks import delivery
-from tagger.webhooks.delivery import NotDelivered, Receiver, deliver, send_due, send_due_to_all
+from tagger.webhooks.delivery import Receiver, deliver, send_due, send_due_to_all
 from tagger.webhooks.messages import (
     PAUSES_S,
     MessageCounts,
@@ -387,10 +388,10 @@ def test_what_is_no_http_is_a_problem(database: Database, receiver: WebhookRecei
     assert message is not None
     with (
         WebhookReceiver(context) as encrypted,
-        pytest.raises(NotDelivered, match=r"no answer|not HTTP|no connection"),
+        pytest.raises(NoAnswer, match=r"no answer|not HTTP|no connection"),
     ):
         deliver(Receiver("default", encrypted.url.replace("https", "http"), SECRET, ""), message)
-    with pytest.raises(NotDelivered, match="TLS failed"):
+    with pytest.raises(NoAnswer, match="TLS failed"):
         deliver(Receiver("default", receiver.url.replace("http", "https"), SECRET, ""), message)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.help import argument, option
-from tagger.cli.job_submission import finish_job, select_runner
+from tagger.cli.job_submission import finish_job, print_left_out, select_runner
 from tagger.cli.option_groups import BackfillOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     DryRun,
@@ -23,7 +23,7 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.job_text import count_of, other_files_lines
+from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
 from tagger.database.enums import Priority
 
@@ -149,7 +149,4 @@ def _print_scan(selection: Backfill, report: ScanReport) -> None:
         console.info(
             f"scanned {count_of(report.found, 'photo')}: {report.new} new, {report.changed} changed, {report.gone} gone"
         )
-    for text in other_files_lines(report.other_files):
-        console.info(text)
-    for problem in report.problems:
-        console.warning(f"{printable(str(problem.path))}: {problem.text}")
+    print_left_out(report)

@@ -62,7 +62,9 @@ def doctor(
         typer.echo(printable(_summary_line(findings, problems)))
     else:
         for finding in findings:
-            _print(finding)
+            typer.echo(f"{finding.state:<6} {finding.name}: {printable(finding.found)}")
+            if finding.remedy:
+                typer.echo(f"{'':<6} -> {printable(finding.remedy)}")
     if not quick:
         console.info(f"{count_of(len(problems), 'problem')} found" if problems else "no problems found")
     raise typer.Exit(console.NOT_DONE if problems else console.DONE)
@@ -98,38 +100,31 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
 
     database_checks = DatabaseChecks(settings.effective_database_url)
     database_group = CheckGroup("database", database_checks.run)
-    folder_groups = (
-        _group("data folder", "environment:check_folders", settings),
-        _group("permissions", "environment:check_permissions", settings),
-    )
-    machine_groups = (
-        _group("device", "models:check_device", settings),
-        _group("sandbox", "environment:check_sandbox", settings),
-    )
-    sign_on_group = _group("single sign-on", "environment:check_single_sign_on", settings)
-    database_findings = database_group.findings()
+    folders = _group("data folder", "environment:check_folders", settings)
+    permissions = _group("permissions", "environment:check_permissions", settings)
+    device = _group("device", "models:check_device", settings)
+    sandbox = _group("sandbox", "environment:check_sandbox", settings)
+    sign_on = _group("single sign-on", "environment:check_single_sign_on", settings)
+    database_group.findings()  # wait: other groups read the database
     database = database_checks.database
-    model_group = _group("model", "models:check_models", settings, database)
-    redis_group = _group("redis", "broker:check_redis", settings, database)
-    yield from _findings(*folder_groups)
-    yield from database_findings
-    yield from _findings(model_group, *machine_groups)
+    model = _group("model", "models:check_models", settings, database)
+    redis = _group("redis", "broker:check_redis", settings, database)
+    yield from _findings(folders, permissions, database_group, model, device, sandbox)
     yield from check_extras(settings)
     yield from check_extensions()
-    yield from _findings(redis_group, sign_on_group)
+    yield from _findings(redis, sign_on)
     if database is not None:
-        yield from _findings(*_content_groups(settings, database))
+        yield from _findings(
+            _group("workers", "jobs:check_jobs", database),
+            *(
+                CheckGroup(name, partial(check, database, settings))
+                for name, check in parts("checks").items()
+            ),
+            _group("roots", "jobs:check_roots", database, settings.roots),
+            _group("failing photos", "jobs:check_failures", database),
+            _group("interrupted writes", "jobs:check_interrupted_writes", database, settings.roots),
+        )
         database.close()
-
-
-def _content_groups(settings: Settings, database: Database) -> Iterator[CheckGroup]:
-    """Check workers, jobs, roots and photos, and what the rooms that can be carried out add."""
-    yield _group("workers", "jobs:check_jobs", database)
-    for name, check in parts("checks").items():
-        yield CheckGroup(name, partial(check, database, settings))
-    yield _group("roots", "jobs:check_roots", database, settings.roots)
-    yield _group("failing photos", "jobs:check_failures", database)
-    yield _group("interrupted writes", "jobs:check_interrupted_writes", database, settings.roots)
 
 
 def _group(name: str, place: str, *arguments: object) -> CheckGroup:
@@ -200,9 +195,3 @@ def _secrets(settings: Settings) -> list[str]:
     passwords.add(settings.web_oidc_client_secret or "")
     decoded = [text for password in passwords for text in (password, unquote(password))]
     return [text for text in decoded if len(text) >= MIN_SECRET_LENGTH]
-
-
-def _print(finding: Finding) -> None:
-    typer.echo(f"{finding.state:<6} {finding.name}: {printable(finding.found)}")
-    if finding.remedy:
-        typer.echo(f"{'':<6} -> {printable(finding.remedy)}")

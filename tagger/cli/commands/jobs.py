@@ -243,12 +243,12 @@ def _control(jobs: list[int], action: Callable[[Database, int], None], *, json: 
 
     database = open_session(settle_jobs=True).database
     documents: list[JobProgress] = []
-    errors: dict[int, str] = {}
+    errors: list[dict[str, object]] = []
     for job in dict.fromkeys(jobs):
         try:
             action(database, job)
         except TaggerError as error:
-            errors[job] = str(error)
+            errors.append({"job": job, "error": str(error)})
             typer.echo(f"error: {error}", err=True)
             continue
         progress = list_jobs(database, job)[0]
@@ -256,8 +256,6 @@ def _control(jobs: list[int], action: Callable[[Database, int], None], *, json: 
         if not json:
             typer.echo(job_summary(progress))
     if json:
-        write_json(
-            {"jobs": documents, "errors": [{"job": job, "error": text} for job, text in errors.items()]}
-        )
+        write_json({"jobs": documents, "errors": errors})
     if errors:
         raise typer.Exit(console.NOT_DONE)

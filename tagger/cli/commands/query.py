@@ -29,7 +29,6 @@ from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tagger.cli.session import Session
     from tagger.database.connection import Database
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.query.options import PhotoQuery

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,7 +14,7 @@ from tagger.cli.option_groups import VerdictOptions, with_option_groups
 from tagger.cli.options import Author, DryRun, FormatName, Json, Limit, parse_format
 from tagger.cli.output import console
 from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_seekable
-from tagger.cli.output.formats import Format, printable, write_documents, write_json
+from tagger.cli.output.formats import Counter, Format, printable, write_documents, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 from tagger.database.actor import login_name
@@ -275,18 +275,12 @@ def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
     from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
 
     settings, database = open_for_reading()
-    count = 0
-
-    def documents() -> Iterator[dict[str, Any]]:
-        nonlocal count
-        away = list_dismissals(database, VerdictFilter(), settings.roots)
-        for verdict in chain(list_verdicts(database, VerdictFilter(), settings.roots), away):
-            count += 1
-            yield {column: getattr(verdict, column) for column in EXPORT_COLUMNS}
-
+    dismissals = list_dismissals(database, VerdictFilter(), settings.roots)
+    verdicts = Counter(chain(list_verdicts(database, VerdictFilter(), settings.roots), dismissals))
+    documents = ({column: getattr(each, column) for column in EXPORT_COLUMNS} for each in verdicts)
     with open_output(file, force=force) as out:
-        out.writelines(json_list_parts(documents()))
-    console.info(f"{count_of(count, 'verdict')} exported")
+        out.writelines(json_list_parts(documents))
+    console.info(f"{count_of(verdicts.count, 'verdict')} exported")
 
 
 @review_app.command("import")

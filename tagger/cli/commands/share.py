@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tagger.cli.session import Session
     from tagger.library.query.options import PhotoQuery
-    from tagger.library.shares import Share, ShareDocument
+    from tagger.library.shares import Share
 
 share_app = typer.Typer(
     help="Share photos by links that need no sign-in, and revoke them.", no_args_is_help=True
@@ -88,17 +88,13 @@ def add(
     document = replace(document, photos=sum(section.photos for section in sections))
     if json:
         write_json({"link": link} | vars(document))
-    else:
-        _print_link(link, document, has_address=web_url is not None)
-
-
-def _print_link(link: str, share: ShareDocument, *, has_address: bool) -> None:
+        return
     typer.echo(link)
     console.info(
-        f"this is the link of share {share.id} with {count_of(share.photos or 0, 'photo')}, which is not shown again; "
+        f"this is the link of share {share.id} with {count_of(document.photos or 0, 'photo')}, which is not shown again; "
         f"to end it, run: tagger people share revoke {share.id}"
     )
-    if not has_address:
+    if web_url is None:
         console.info("to serve the page, run: tagger serve; if it has another address, set TAGGER_WEB_URL")
 
 

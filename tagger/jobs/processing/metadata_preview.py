@@ -3,7 +3,7 @@
 A preview changes nothing. In files that the undo log does not know, the XMP names the values that are ours.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -238,7 +238,8 @@ def preview_photos(
                 path, root.folder, options, max_bytes=settings.max_bytes, undo_job=undo_job
             )
             files = tuple(root.path_of(*file) for file in raw_files.get(photo_id, ()))
-            yield _preview(database, photo_id, replace(request, raw_files=files))
+            find = partial(find_undo_record, database, photo_id)
+            yield _preview(path, partial(plan_photo, replace(request, raw_files=files), find))
 
 
 def preview_unlogged_undo(
@@ -247,11 +248,8 @@ def preview_unlogged_undo(
     """Preview an undo in each of these files that no job would process. Folders are left to jobs."""
     for path in paths:
         if _is_file(path) and not _is_logged(database, path, settings.roots):
-            try:
-                plan = _plan_undo(path, partial(find_undo_record, database, None), settings.max_bytes)
-                yield MetadataPreview(path, plan)
-            except (WriteRefused, WriteFailed) as problem:
-                yield MetadataPreview(path, None, problem)
+            find = partial(find_undo_record, database, None)
+            yield _preview(path, partial(_plan_undo, path, find, settings.max_bytes))
 
 
 def undo_unlogged(database: Database, preview: MetadataPreview) -> str:
@@ -273,13 +271,11 @@ def undo_unlogged(database: Database, preview: MetadataPreview) -> str:
     return describe_result(photo)
 
 
-def _preview(database: Database, photo_id: int, request: WriteRequest) -> MetadataPreview:
+def _preview(path: Path, plan: Callable[[], PhotoPlan]) -> MetadataPreview:
     try:
-        return MetadataPreview(
-            request.path, plan_photo(request, partial(find_undo_record, database, photo_id))
-        )
+        return MetadataPreview(path, plan())
     except (WriteRefused, WriteFailed) as problem:
-        return MetadataPreview(request.path, None, problem)
+        return MetadataPreview(path, None, problem)
 
 
 def _is_file(path: Path) -> bool:

@@ -84,15 +84,8 @@ def record_intents(database: Database, claimed: Claim, writes: Sequence[WriteRow
             connection.execute(insert(metadata_writes), writes)
 
 
-def add_rows_for_copies(
-    connection: Connection,
-    photo_id: int,
-    digest_before: str | None,
-    written_digest: str | None,
-    *,
-    base_bytes: int | None,
-) -> None:
-    """Give copies of a written photo rows of their own, before `complete_write` deletes the row they are found by.
+def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
+    """Give copies of a written photo rows of their own, before `_complete_write` deletes the row they are found by.
 
     Copies that were scanned after the write have no row. A copy with the photo's size is a copy of the written file. A
     copy with `base_bytes`, the photo's size after an undo, is a copy of the original. Any other copy was changed by
@@ -100,14 +93,14 @@ def add_rows_for_copies(
     """
     rows = connection.execute(
         select(metadata_writes).where(
-            or_(metadata_writes.c.photo_id == photo_id, _orphaned_with_digest(digest_before)),
+            or_(metadata_writes.c.photo_id == state.photo_id, _orphaned_with_digest(state.digest_before)),
             metadata_writes.c.target == Target.EMBED,
-            metadata_writes.c.written_digest != (written_digest or ""),
+            metadata_writes.c.written_digest != state.written_digest,
             metadata_writes.c.complete,
         )
     ).all()
     for row in {row.written_digest: row for row in rows}.values():
-        copies = connection.execute(_copies(photo_id, row, base_bytes)).all()
+        copies = connection.execute(_copies(state.photo_id, row, state.base_bytes)).all()
         values = {name: value for name, value in row._asdict().items() if name != "id"}
         new_rows = [
             values
@@ -118,30 +111,27 @@ def add_rows_for_copies(
             connection.execute(insert(metadata_writes), new_rows)
 
 
-def complete_write(
-    connection: Connection, photo_id: int, file: str, digest_before: str | None, write: WriteRow | None
-) -> None:
-    """Record that a file, which had the digest `digest_before`, is now as `write` says. Rows of other states are deleted.
+def _complete_write(connection: Connection, state: "_FileState") -> None:
+    """Record that a file is now as its write says. Rows of other states are deleted.
 
-    `write` None: the file does not exist, or holds none of our values. Rows of photos that are gone or forgotten, and
+    Rows of photos that are gone or forgotten, and
     that were found by this file's digest, are deleted as well.
     """
-    of_file = and_(metadata_writes.c.photo_id == photo_id, metadata_writes.c.file == file)
-    written_digest = write["written_digest"] if write else ""
+    of_file = and_(metadata_writes.c.photo_id == state.photo_id, metadata_writes.c.file == state.file)
     current_id = connection.scalar(
         select(func.max(metadata_writes.c.id)).where(
-            of_file, metadata_writes.c.written_digest == written_digest
+            of_file, metadata_writes.c.written_digest == state.written_digest
         )
     )
     other_states = and_(of_file, metadata_writes.c.id != (current_id or 0))
-    orphaned = and_(_orphaned_with_digest(digest_before), _matches_file(file))
+    orphaned = and_(_orphaned_with_digest(state.digest_before), _matches_file(state.file))
     for obsolete in (other_states, orphaned):
         connection.execute(delete(metadata_writes).where(obsolete))
     if current_id is not None:
         completed = update(metadata_writes).where(metadata_writes.c.id == current_id).values(complete=True)
         connection.execute(completed)
-    elif write is not None:  # written with another database, or with a newer copy of this one
-        connection.execute(insert(metadata_writes), [{**write, "complete": True}])
+    elif state.write is not None:  # written with another database, or with a newer copy of this one
+        connection.execute(insert(metadata_writes), [{**state.write, "complete": True}])
 
 
 def delete_orphaned(database: Database, file: str, written_digest: str) -> None:
@@ -236,15 +226,9 @@ def record_results(connection: Connection, job_id: int, results: Sequence[PhotoR
     states = [state for result in results for state in _file_states(job_id, result)]
     for state in states:
         if state.was_written:
-            add_rows_for_copies(
-                connection,
-                state.photo_id,
-                state.digest_before,
-                state.written_digest,
-                base_bytes=state.base_bytes,
-            )
+            _add_rows_for_copies(connection, state)
     for state in states:
-        complete_write(connection, state.photo_id, state.file, state.digest_before, state.write)
+        _complete_write(connection, state)
     changes = [change for result in results if (change := _file_change(result)) is not None]
     _update_file_versions(connection, sorted(changes, key=itemgetter("photo")))
 
@@ -253,6 +237,7 @@ def record_results(connection: Connection, job_id: int, results: Sequence[PhotoR
 class _FileState:
     """A file of a photo: its digest before, and the write that produced its current content.
 
+    `write` None: the file does not exist, or holds none of our values.
     `was_written`: the undo log has an earlier write of the same image. `base_bytes`: the file's size if it no longer
     holds any of our values.
     """
@@ -265,8 +250,8 @@ class _FileState:
     base_bytes: int | None
 
     @property
-    def written_digest(self) -> str | None:
-        return self.write["written_digest"] if self.write else None
+    def written_digest(self) -> str:
+        return self.write["written_digest"] if self.write else ""
 
 
 def _file_states(job_id: int, result: PhotoResult) -> Iterator[_FileState]:
