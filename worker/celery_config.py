@@ -65,10 +65,7 @@ def ledger_settings(keys: RedisKeys) -> dict[str, object]:
     return {
         "broker_transport_options": {
             **TRANSPORT_OPTIONS,
-            "unacked_key": keys.unacked,
-            "unacked_index_key": keys.unacked_index,
-            "unacked_mutex_key": keys.unacked_mutex,
-            **keys.bindings,
+            **keys.transport_options,
             "ledger_keys": keys,
         },
         # Without an expiry: Celery compares the clocks of two machines, and would drop every tick if they differ.

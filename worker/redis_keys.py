@@ -27,19 +27,16 @@ class RedisKeys:
         return self._key("unacked")
 
     @property
-    def unacked_index(self) -> str:
-        """The sorted set of the same messages, by the time at which they were taken."""
-        return self._key("unacked_index")
+    def transport_options(self) -> dict[str, str]:
+        """The keys of Celery's transport, by its names for them.
 
-    @property
-    def unacked_mutex(self) -> str:
-        """The lock of the process that restores such messages."""
-        return self._key("unacked_mutex")
-
-    @property
-    def bindings(self) -> dict[str, str]:
-        """The keys in which Celery's transport stores the queues of an exchange, by its names for them."""
+        The index has the messages that are not acknowledged by the time at which they were taken, the mutex is the lock of the
+        process that restores them, and bindings are the queues of an exchange.
+        """
         return {
+            "unacked_key": self.unacked,
+            "unacked_index_key": self._key("unacked_index"),
+            "unacked_mutex_key": self._key("unacked_mutex"),
             "keyprefix_queue": self._key("binding.%s"),
             "keyprefix_binding_deadlines": self._key("binding_deadlines"),
             "keyprefix_binding_permanent": self._key("binding_permanent.%s"),

@@ -163,10 +163,9 @@ def follow(
     chained = None if code == console.NOT_DONE else list_jobs(database, job)[0].write_job
     if chained is None:
         return code
-    chained_code = _follow_one(
-        database, chained, json=False, wait_for_worker=wait_for_worker, on_poll=on_poll
+    return (
+        _follow_one(database, chained, json=False, wait_for_worker=wait_for_worker, on_poll=on_poll) or code
     )
-    return chained_code or code
 
 
 def _follow_one(

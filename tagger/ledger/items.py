@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, func, insert, lite
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS, Outcome
-from tagger.database.statements import db_now, insert_page
+from tagger.database.statements import among, db_now, insert_page
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.errors import ScanInterrupted
 from tagger.ledger.jobs import LEASE_S, OPEN_STATES, process_name
@@ -73,7 +73,7 @@ def photos_in_open_jobs(connection: Connection, photo_ids: Sequence[int]) -> set
         select(job_items.c.photo_id)
         .join(jobs, jobs.c.id == job_items.c.job_id)
         .where(
-            job_items.c.photo_id.in_(photo_ids),
+            among(job_items.c.photo_id, photo_ids),
             job_items.c.outcome.is_(None),
             jobs.c.state.in_(OPEN_STATES),
             jobs.c.kind.in_(CLASSIFICATION_KINDS),

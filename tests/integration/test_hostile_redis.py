@@ -142,11 +142,12 @@ def test_junk_among_unacknowledged_messages_is_deleted_and_the_others_are_restor
         "large": b"x" * (3 * MAX_MESSAGE_BYTES),
     }
     client.hset(KEYS.unacked, mapping=unacked)
-    client.zadd(KEYS.unacked_index, dict.fromkeys([*unacked, "not stored"], 1))
+    index = KEYS.transport_options["unacked_index_key"]
+    client.zadd(index, dict.fromkeys([*unacked, "not stored"], 1))
     with app.connection_for_read() as connection:
         connection.default_channel.qos.restore_visible()
     assert [json.loads(text) for text in client.lrange(QUEUE, 0, -1)] == [message]
-    assert not client.exists(KEYS.unacked, KEYS.unacked_index, "somewhere")
+    assert not client.exists(KEYS.unacked, index, "somewhere")
 
 
 def test_an_account_without_the_permission_for_types_can_send(

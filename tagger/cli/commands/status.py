@@ -14,7 +14,7 @@ from tagger.cli.help import flag
 from tagger.cli.options import Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.job_text import late_tick_problem, overview_lines, service_lines
+from tagger.cli.output.job_text import START_BEAT, overview_lines, service_lines, tick_text
 from tagger.cli.session import Session, open_for_reading
 from tagger.composition import parts
 
@@ -68,8 +68,10 @@ class _Services(NamedTuple):
 
     def problems(self) -> list[str]:
         """Messages about Redis and beat."""
-        redis_problem = str(self.redis_problem) if self.redis_problem else None
-        return [*filter(None, (redis_problem, late_tick_problem(self.last_tick)))]
+        problems = [str(self.redis_problem)] if self.redis_problem else []
+        if self.last_tick is not None and self.last_tick.is_late:
+            problems.append(f"schedules do not run ({tick_text(self.last_tick)}): start {START_BEAT}")
+        return problems
 
 
 def _services(session: Session) -> _Services:

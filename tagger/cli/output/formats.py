@@ -61,8 +61,6 @@ def write_documents(columns: Sequence[str], documents: Iterable[object], output_
             write_parts(csv_parts(columns, rows))
         case Format.TABLE:
             write_table(columns, rows)
-        case Format.PATHS | Format.GEOJSON:
-            raise ValueError(f"these documents cannot be written as {output_format}")
     return counter.count
 
 

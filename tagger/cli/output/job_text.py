@@ -155,13 +155,6 @@ def idle_workers_text(workers: Sequence[WorkerStatus]) -> str | None:
     return f"no worker starts work now ({waits}{f'; and {more} more' if more > 0 else ''})"
 
 
-def late_tick_problem(last_tick: LastTick | None) -> str | None:
-    """Why schedules do not run, if they do not."""
-    if last_tick is None or not last_tick.is_late:
-        return None
-    return f"schedules do not run ({tick_text(last_tick)}): start {START_BEAT}"
-
-
 def tick_text(last_tick: LastTick) -> str:
     """`last tick 12 s ago`."""
     if last_tick.seconds_ago is None:

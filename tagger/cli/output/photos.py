@@ -112,8 +112,6 @@ def write_landmarks(counts: Iterable[LandmarkCount], output_format: Format) -> i
             write_parts(json_line_parts(counter))
         case Format.CSV:
             write_parts(csv_parts(LANDMARK_COLUMNS, map(landmark_row, counter)))
-        case Format.PATHS:
-            raise ValueError("landmarks have no paths")
         case Format.GEOJSON:
             write_parts(landmark_feature_parts(counter))
         case Format.TABLE:

@@ -197,11 +197,11 @@ def _photo_conditions(
     connection: Connection, backfill: Backfill, model_id: int, root_paths: RootPaths
 ) -> tuple[FromClause, list[ColumnElement[bool]]]:
     resolved = ResolvedQuery.resolve(connection, replace(backfill.query, any_outcome=True), root_paths)
-    conditions = [
-        *_scope_conditions(backfill.scope, model_id),
-        *resolved.option_conditions(),
-        *_narrow_conditions(connection, resolved),
-    ]
+    conditions = [*_scope_conditions(backfill.scope, model_id), *resolved.option_conditions()]
+    if any(index_filters(resolved)):
+        # All these photos meet it, too. If an index answers it with few photos, not all are read in order of their ids.
+        narrowest, is_small = narrowest_filter(connection, resolved, MOST_NARROWED)
+        conditions += [narrowest.condition] if is_small else []
     # Databases leave out the joins of which no condition needs a column.
     source = photos.outerjoin(contents, contents.c.id == photos.c.content_id).outerjoin(
         positions, positions.c.photo_id == photos.c.id
@@ -212,14 +212,6 @@ def _photo_conditions(
         conditions.append(embeddings.c.model_id == model_id if is_changed else outdated(model_id))
         return source.join(embeddings, embeddings.c.content_id == photos.c.content_id), conditions
     return source, conditions
-
-
-def _narrow_conditions(connection: Connection, resolved: ResolvedQuery) -> Iterator[ColumnElement[bool]]:
-    """A condition that all these photos meet and an index answers, if it leaves few: otherwise, photos are read in order of their ids."""
-    if any(index_filters(resolved)):
-        narrowest, is_small = narrowest_filter(connection, resolved, MOST_NARROWED)
-        if is_small:
-            yield narrowest.condition
 
 
 def _scope_conditions(scope: BackfillScope, model_id: int) -> Iterator[ColumnElement[bool]]:

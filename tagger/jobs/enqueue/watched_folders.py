@@ -30,9 +30,6 @@ from tagger.library.catalog.roots import (
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
 from tagger.photos.photo_names import StemGroups, primary_files
 
-PAGE = 1000
-
-
 MOST_UNSEEN = 20_000
 """With more unseen photos in a folder, all of it gets a job, which scans it page by page."""
 
@@ -89,12 +86,7 @@ def unseen_photos(
     root_paths: RootPaths,
 ) -> list[Path]:
     """Those photos of a folder or prefix that are unseen, as in `scan_watched`."""
-    pages = (found[start : start + PAGE] for start in range(0, len(found), PAGE))
-    return [
-        path
-        for page in pages
-        for path in _unseen(database, with_rows(database, folder, page, root_paths), inference)
-    ]
+    return _unseen(database, with_rows(database, folder, found, root_paths), inference)
 
 
 def _unseen(

@@ -57,18 +57,24 @@ from tagger.system.documents import document_of
 
 @dataclass(frozen=True)
 class PhotoTags:
-    """A photo's accepted tags after verdicts, best first, and the targets that this program has written before.
+    """A photo's accepted tags after verdicts, best first, and the writes of its image in any file (see `_writes`).
 
     `estimate` is its stored position, unless its camera measured it. `image_digest` is the digest of the tagged image.
-    `complete_digests` are the digests of the photo's written files whose rows in the undo log are complete.
     """
 
     image_digest: str
     landmarks: tuple[NamedLandmark, ...]
     estimate: Position | None
-    written_targets: frozenset[Target]
-    targets_by_job: Mapping[int, frozenset[Target]]
-    complete_digests: frozenset[str]
+    writes: Sequence[Row[Any]]
+
+    @property
+    def complete_digests(self) -> frozenset[str]:
+        """The digests of the photo's written files whose rows in the undo log are complete."""
+        return frozenset(write.written_digest for write in self.writes if write.is_complete)
+
+    def written_targets(self, job: int | None = None) -> frozenset[Target]:
+        """The targets that this program, or one job of it, has written before."""
+        return frozenset(Target(write.target) for write in self.writes if job in {None, write.job_id})
 
     def write_request(
         self,
@@ -81,9 +87,7 @@ class PhotoTags:
     ) -> WriteRequest:
         """The request for the photo at `path` in the folder `root`. Without `options` it is an undo, of all writes or of those of `undo_job`."""
         if options is None:
-            written = (
-                self.written_targets if undo_job is None else self.targets_by_job.get(undo_job, frozenset())
-            )
+            written = self.written_targets(undo_job)
             return _undo_request(path, root, written, max_bytes, single_job=undo_job is not None)
         landmarks = [tag.in_language(options.language) for tag in self.landmarks]
         gps, estimate = options.gps, None
@@ -97,7 +101,7 @@ class PhotoTags:
             self.image_digest,
             tag_fields,
             options.to,
-            self.written_targets,
+            self.written_targets(),
             max_bytes,
             embeds_objects=options.embed_objects,
         )
@@ -119,9 +123,7 @@ def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[i
             row.digest,
             accepted.get(row.content_id, ()),
             estimates.get(row.id),
-            frozenset(Target(write.target) for write in writes.get(row.id, ())),
-            _targets_by_job(writes.get(row.id, ())),
-            frozenset(write.written_digest for write in writes.get(row.id, ()) if write.is_complete),
+            writes.get(row.id, ()),
         )
         for row in rows
     }
@@ -190,11 +192,6 @@ def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, 
     for row in connection.execute(query):
         writes.setdefault(row.id, []).append(row)
     return writes
-
-
-def _targets_by_job(writes: Sequence[Row[Any]]) -> Mapping[int, frozenset[Target]]:
-    jobs = {row.job_id for row in writes if row.job_id is not None}
-    return {job: frozenset(Target(row.target) for row in writes if row.job_id == job) for job in jobs}
 
 
 @dataclass(frozen=True)
@@ -322,4 +319,4 @@ def _is_logged(database: Database, path: Path, root_paths: RootPaths) -> bool:
     except PhotoNotFound:
         return False
     tags = load_photo_tags(database, [photo_id]).get(photo_id)
-    return tags is not None and bool(tags.written_targets)
+    return tags is not None and bool(tags.writes)
