@@ -12,14 +12,14 @@ class Outcome(StrEnum):
     `skipped` or `failed`. `cancelled`: the job was cancelled before the photo was processed.
     """
 
-    TAGGED = "tagged"
-    UNKNOWN = "unknown"
-    WRITTEN = "written"
-    UNCHANGED = "unchanged"
-    REFUSED = "refused"
-    SKIPPED = "skipped"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+    TAGGED = N_("tagged")
+    UNKNOWN = N_("unknown")
+    WRITTEN = N_("written")
+    UNCHANGED = N_("unchanged")
+    REFUSED = N_("refused")
+    SKIPPED = N_("skipped")
+    FAILED = N_("failed")
+    CANCELLED = N_("cancelled")
 
 
 class JobKind(StrEnum):
@@ -49,13 +49,13 @@ class Target(StrEnum):
 
 
 class JobState(StrEnum):
-    SCANNING = "scanning"
-    QUEUED = "queued"
-    RUNNING = "running"
-    WAITING = "waiting"
-    PAUSED = "paused"
-    CANCELLED = "cancelled"
-    FINISHED = "finished"
+    SCANNING = N_("scanning")
+    QUEUED = N_("queued")
+    RUNNING = N_("running")
+    WAITING = N_("waiting")
+    PAUSED = N_("paused")
+    CANCELLED = N_("cancelled")
+    FINISHED = N_("finished")
 
 
 class Runner(StrEnum):
@@ -100,9 +100,9 @@ class ClockSource(StrEnum):
 class Role(StrEnum):
     """What somebody may do on the page. Each role may do what those before it may."""
 
-    VIEWER = "viewer"
-    EDITOR = "editor"
-    ADMIN = "admin"
+    VIEWER = N_("viewer")
+    EDITOR = N_("editor")
+    ADMIN = N_("admin")
 
     @property
     def rights(self) -> str:

@@ -9,14 +9,14 @@ from anyio import to_thread
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
+from tagger.database.audit_log import AuditAction
 from tagger.database.enums import Role
 from tagger.errors import TaggerError
 from tagger.people.identities import link_user, unlink_user
 from tagger.people.passwords import generate_password
 from tagger.people.sessions import end_open_session, list_sessions
 from tagger.people.users import add_user, list_users, remove_user, set_password, set_role
-from tagger.system.text_format import N_
+from tagger.web.api.audit import audit
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.sign_in import HASH_LIMITER, browser_name
@@ -31,8 +31,6 @@ Name = Annotated[str, Form(max_length=200)]
 Subject = Annotated[str, Form(max_length=1000)]
 ShownPassword = tuple[str, str]
 """A name and the new password."""
-ROLE_NAMES = (N_("viewer"), N_("editor"), N_("admin"))
-"""The names of all roles, for the catalogues."""
 
 
 @router.get("/admin/users")
@@ -119,15 +117,12 @@ def show_audit_log(
 ) -> HTMLResponse:
     """Show who did what, newest first."""
     actions = tuple(each for each in AuditAction if each == action)
-    entries = list_entries(
-        state.database, AuditFilter(actions, by=by.strip() or None), ENTRIES_SHOWN + 1, before
-    )
-    has_older = len(entries) > ENTRIES_SHOWN
+    page = audit(state, list(actions), by=by.strip(), limit=ENTRIES_SHOWN, before=before)
     return render(
         request,
         "audit.html",
-        entries=entries[:ENTRIES_SHOWN],
-        following=entries[ENTRIES_SHOWN - 1].id if has_older else None,
+        entries=page.entries,
+        following=page.next,
         actions=list(AuditAction),
         action=actions[0] if actions else "",
         by=by.strip(),

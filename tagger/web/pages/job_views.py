@@ -63,25 +63,6 @@ STATE_COLOURS = {
     JobState.WAITING: "open",
     JobState.PAUSED: "open",
 }
-_STATES = (
-    N_("scanning"),
-    N_("queued"),
-    N_("running"),
-    N_("waiting"),
-    N_("paused"),
-    N_("cancelled"),
-    N_("finished"),
-)
-"""The words for states of jobs are their names; these are for the catalogues, as are those for outcomes."""
-_OUTCOMES = (
-    N_("tagged"),
-    N_("unknown"),
-    N_("written"),
-    N_("unchanged"),
-    N_("refused"),
-    N_("skipped"),
-    N_("failed"),
-)
 SCOPE_TEXTS = {
     "untagged": N_("Photos that are not processed"),
     "outdated": N_("Photos tagged by another model"),
@@ -119,7 +100,8 @@ class LiveFields:
 
 @dataclass(frozen=True)
 class JobView(JobProgress):
-    """A job on a page. `about`: its folders, or the scope of a backfill. `time`: when it finished or was created.
+    """A job on a page. `about`: its folders, or the scope of a backfill. `time`: when it finished or was created. `took`: how long
+    it took if it is over: `12 min`.
 
     `other_files_text`: how many files its scan left out; empty for none. `author_text`: who started it; empty if nobody knows.
     """
@@ -150,7 +132,9 @@ def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
         time_text=time_text(job.finished_at)
         if job.finished_at
         else gettext("since %(time)s", time=time_text(job.created_at)),
-        took=took_text(job),
+        took=""
+        if job.finished_at is None
+        else rounded_duration((job.finished_at - (job.started_at or job.created_at)).total_seconds()),
         colour=STATE_COLOURS.get(job.state, ""),
         can_pause=not job.is_over and job.runner != Runner.LOCAL,
         is_writing=job.kind in METADATA_KINDS,
@@ -230,13 +214,6 @@ def time_text(time: datetime) -> str:
 def rate_text(photos_per_second: float) -> str:
     """`12.3 photos/s`."""
     return gettext("%(number)s photos/s", number=decimal_text(photos_per_second))
-
-
-def took_text(job: JobProgress) -> str:
-    """Return how long a job took that is over: `12 min`; an empty text for others."""
-    if job.finished_at is None:
-        return ""
-    return rounded_duration((job.finished_at - (job.started_at or job.created_at)).total_seconds())
 
 
 def backfill_text(backfill: Backfill) -> str:

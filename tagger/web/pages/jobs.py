@@ -7,10 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Form, Path, Query, Request
@@ -46,6 +45,7 @@ from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.templates import render
 from tagger.web.pages.job_forms import may_allow_folder
 from tagger.web.pages.job_views import (
+    JobView,
     backfill_text,
     failures_view,
     job_view,
@@ -68,23 +68,6 @@ WEEKDAYS = re.compile(r"\*|[0-7](,[0-7])*")
 JobNumber = Annotated[int, Path(ge=1, lt=2**63)]
 
 
-class JobAction(StrEnum):
-    """A button of an open job."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-    CANCEL = "cancel"
-
-
-class ScheduleAction(StrEnum):
-    """A button of a schedule."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-    RUN = "run"
-    REMOVE = "remove"
-
-
 @router.get("/jobs")
 def show_jobs(request: Request, state: State) -> HTMLResponse:
     """Show open and recent jobs, schedules and workers."""
@@ -97,8 +80,7 @@ def render_jobs(
     """Render the page of all jobs; `problem` is an action's error."""
     recover_stale_jobs(state.database)
     status = read_status(state.settings, state.database, JOBS_SHOWN)
-    options = _shown_options(state, [job.job for job in status.jobs])
-    jobs = [job_view(job, options[job.job]) for job in status.jobs]
+    jobs = _job_views(state, status.jobs)
     return render(
         request,
         "jobs.html",
@@ -127,9 +109,7 @@ def show_older_jobs(
 ) -> HTMLResponse:
     """Show a page of jobs that are over, with numbers below `before`."""
     older = list_older_jobs(state.database, before, OLDER_PER_PAGE + 1)
-    shown = older[:OLDER_PER_PAGE]
-    options = _shown_options(state, [job.job for job in shown])
-    jobs = [job_view(job, options[job.job]) for job in shown]
+    jobs = _job_views(state, older[:OLDER_PER_PAGE])
     return render(request, "jobs_older.html", jobs=jobs, more=len(older) > OLDER_PER_PAGE)
 
 
@@ -139,12 +119,13 @@ def show_job(
 ) -> HTMLResponse:
     """Show one job's progress and its failures."""
     progress = one_job(state.database, job)
+    (view,) = _job_views(state, [progress])
     status = read_status(state.settings, state.database, JOBS_SHOWN)
     reason = None if progress.is_over else waiting_reason(state, status)
     return render(
         request,
         "job.html",
-        job=job_view(progress, _shown_options(state, [job])[job]),
+        job=view,
         times=_times(progress.created_at, progress.started_at, progress.finished_at),
         counts=_counts(progress),
         lists_photos=progress.is_over and progress.total > 0 and not progress.items_removed,
@@ -164,14 +145,14 @@ def change_schedule(
     request: Request,
     state: State,
     starter: Starter,
-    action: ScheduleAction,
+    action: Literal["pause", "resume", "run", "remove"],
     name: Annotated[str, Form(), ONE_LINE],
 ) -> Response:
     """Pause, resume, run or remove a schedule."""
     match action:
-        case ScheduleAction.REMOVE:
+        case "remove":
             remove_schedule(state.database, name)
-        case ScheduleAction.RUN:
+        case "run":
             run = starter.run_now(name)
             if run.job is None:
                 return render_jobs(
@@ -182,7 +163,7 @@ def change_schedule(
                 )
             return RedirectResponse(f"/jobs/{run.job}", HTTPStatus.SEE_OTHER)
         case _:
-            pause_schedule(state.database, name, paused=action is ScheduleAction.PAUSE)
+            pause_schedule(state.database, name, paused=action == "pause")
     return RedirectResponse("/jobs#schedules", HTTPStatus.SEE_OTHER)
 
 
@@ -201,17 +182,17 @@ def control(
     state: State,
     starter: Starter,
     job: JobNumber,
-    action: JobAction,
+    action: Literal["pause", "resume", "cancel"],
     back: Annotated[str, Form()] = "",
 ) -> Response:
     """Pause, resume or cancel a job, and return to the page with the button."""
     try:
         match action:
-            case JobAction.PAUSE:
+            case "pause":
                 job_control.pause(state.database, job)
-            case JobAction.CANCEL:
+            case "cancel":
                 job_control.cancel(state.database, job)
-            case JobAction.RESUME:
+            case "resume":
                 if job_control.resume(state.database, job):
                     starter.wake_workers()
     except TaggerError as error:
@@ -225,14 +206,14 @@ def _needs_worker(state: AppState, status: OverviewDocument) -> bool:
     return not status.workers and not state.has_own_worker
 
 
-def _shown_options(state: AppState, jobs: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Return the options of these jobs, with the name of a landmark in place of its slug."""
-    shown = job_options(state.database, jobs)
+def _job_views(state: AppState, jobs: Sequence[JobProgress]) -> list[JobView]:
+    """Present these jobs, with the name of a landmark in place of its slug."""
+    shown = job_options(state.database, [job.job for job in jobs])
     for options in shown.values():
         if slugs := options.get("landmark"):
             slugs = [slugs] if isinstance(slugs, str) else slugs
             options["landmark"] = [landmark_name(state.database, each) for each in slugs]
-    return shown
+    return [job_view(job, shown[job.job]) for job in jobs]
 
 
 def _schedule_texts(state: AppState, schedule: Schedule) -> dict[str, object]:

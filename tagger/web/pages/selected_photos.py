@@ -5,9 +5,8 @@ A preview of each file comes before the job that writes. The jobs and their undo
 """
 
 from collections.abc import Sequence
-from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
@@ -48,18 +47,11 @@ TARGET_TEXTS = {
 }
 
 
-class MetadataAction(StrEnum):
-    """What to do with the metadata of the chosen photos."""
-
-    WRITE = "write"
-    UNDO = "undo"
-
-
 class MetadataForm(RequestModel):
     """The chosen photos, and what to do. `is_confirmed`: the preview was shown."""
 
     photo: PhotoNumbers
-    action: MetadataAction = MetadataAction.WRITE
+    action: Literal["write", "undo"] = "write"
     to: WriteMode = WriteMode.SIDECAR
     gps: bool = False
     description: bool = False
@@ -73,7 +65,7 @@ def change_metadata(
     """Show what would be written or undone; once that is confirmed, start the job."""
     photo_ids = sorted(set(form.photo))
     _check_folders(state, photo_ids)
-    options = None if form.action is MetadataAction.UNDO else _options(state, form)
+    options = None if form.action == "undo" else _options(state, form)
     if options is None:
         photo_ids = written_photos(state.database, photo_ids, state.settings.roots)
         _check_undo(state, photo_ids)
@@ -105,9 +97,9 @@ def outdated_sidecar(state: AppState, photo_id: int) -> MetadataOptions | None:
     return None
 
 
-def metadata_actions(state: AppState, is_classified: bool) -> Sequence[MetadataAction]:
+def metadata_actions(state: AppState, is_classified: bool) -> Sequence[str]:
     """Return what the page may do with a photo's metadata."""
-    return tuple(MetadataAction) if is_classified and WriteMode.SIDECAR in write_modes(state.settings) else ()
+    return ("write", "undo") if is_classified and WriteMode.SIDECAR in write_modes(state.settings) else ()
 
 
 def _options(state: AppState, form: MetadataForm) -> MetadataOptions:
@@ -157,21 +149,13 @@ def _start(
     return job
 
 
-class ExportFormat(StrEnum):
-    """What is downloaded: a list, or the photos themselves."""
-
-    CSV = "csv"
-    JSON = "json"
-    ZIP = "zip"
-    ZIP_ALL = "zip-all"
-    """With RAW files and sidecars."""
-
-
 class ExportForm(RequestModel):
-    """The selected photos, in the order of the selection."""
+    """The selected photos, in the order of the selection, and what is downloaded: a list, or the photos, with `zip-all` their RAW files
+    and sidecars, too.
+    """
 
     photo: PhotoNumbers
-    format: ExportFormat
+    format: Literal["csv", "json", "zip", "zip-all"]
 
 
 @router.post("/photos/export")
@@ -179,7 +163,7 @@ def export(request: Request, state: State, form: Annotated[ExportForm, Form()]) 
     """Download the selected photos."""
     photo_ids = list(dict.fromkeys(form.photo))
     roots = state.settings.roots
-    if form.format in (ExportFormat.ZIP, ExportFormat.ZIP_ALL):
+    if form.format in ("zip", "zip-all"):
         if len(photo_ids) > MOST_FILES:
             text = ngettext(
                 "Select at most %(count)s photo to download it.",
@@ -187,11 +171,10 @@ def export(request: Request, state: State, form: Annotated[ExportForm, Form()]) 
                 MOST_FILES,
             )
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
-        whole = form.format is ExportFormat.ZIP_ALL
-        files = archived_photos(state.database, photo_ids, roots, whole=whole)
+        files = archived_photos(state.database, photo_ids, roots, whole=form.format == "zip-all")
         return stream_download(request, archive_parts(files), "application/zip", "photos.zip")
     photos = photos_by_id(state.database, photo_ids, roots)
-    if form.format is ExportFormat.CSV:
+    if form.format == "csv":
         return stream_download(request, photo_csv_parts(photos), CSV, "photos.csv")
     return stream_download(
         request, json_list_parts(map(photo_document, photos)), "application/json", "photos.json"
