@@ -31,6 +31,7 @@ from tagger.people.users import (
     normalize_name,
     user_of,
 )
+from tagger.system.documents import document_of
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,8 @@ _OWNER = func.coalesce(access_tokens.c.name, users.c.name, SETTINGS_TOKEN).label
 
 def list_sessions(database: Database, user_id: int | None = None) -> Sequence[OpenSession]:
     """The open sessions of a person, or of everybody; those that were used last first."""
-    columns = ("id", "network", "browser", "created_at", "last_used_at")
     query = (
-        select(_OWNER, *(page_sessions.c[name] for name in columns))
+        select(_OWNER, page_sessions)
         .select_from(_OWNED)
         .where(page_sessions.c.expires_at > datetime.now(UTC))
         .order_by(page_sessions.c.last_used_at.desc(), page_sessions.c.id.desc())
@@ -63,7 +63,7 @@ def list_sessions(database: Database, user_id: int | None = None) -> Sequence[Op
     if user_id is not None:
         query = query.where(page_sessions.c.user_id == user_id)
     with database.read() as connection:
-        return [OpenSession(**row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - its public name
+        return [document_of(OpenSession, row) for row in connection.execute(query)]
 
 
 def end_open_session(database: Database, session_id: int, user_id: int | None = None) -> bool:
@@ -92,9 +92,6 @@ class Origin:
     browser: str | None = None
 
 
-NOWHERE = Origin()
-
-
 @dataclass(frozen=True)
 class ProviderSession:
     """The provider at which a session began. `id_token`: the token of the sign-in; empty if it is too long to be sent back."""
@@ -114,7 +111,10 @@ def token_grant(database: Database, secret: str, settings_token: str) -> Grant |
 
 
 def start_session(
-    database: Database, secret: str, settings_token: str, origin: Origin = NOWHERE
+    database: Database,
+    secret: str,
+    settings_token: str,
+    origin: Origin = Origin(),
 ) -> str | None:
     """Start a session for this token. Returns the value of the cookie; None if the token is not valid."""
     grant = token_grant(database, secret, settings_token)

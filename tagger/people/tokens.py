@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import delete, insert, select
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, users
 from tagger.errors import TaggerError
+from tagger.system.documents import document_of
 
 SETTINGS_TOKEN = "TAGGER_WEB_TOKEN"  # noqa: S105 - a name
 """The name of the token in the settings, which is not in the database."""
@@ -115,7 +116,7 @@ def add_token(
         if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
             raise TokenNameTaken(name=name)
         row = connection.execute(insert(access_tokens).values(values).returning(access_tokens)).one()
-        token = _token(row)
+        token = document_of(AccessToken, row)
         expires = None if expires_at is None else expires_at.isoformat()
         record_action(connection, AuditAction.TOKEN_ADD, name, read_only=read_only, expires_at=expires)
     return token, secret
@@ -124,9 +125,8 @@ def add_token(
 def list_tokens(database: Database) -> Sequence[AccessToken]:
     """All tokens by name, also expired ones."""
     with database.read() as connection:
-        return [
-            _token(row) for row in connection.execute(select(access_tokens).order_by(access_tokens.c.name))
-        ]
+        rows = connection.execute(select(access_tokens).order_by(access_tokens.c.name))
+        return [document_of(AccessToken, row) for row in rows]
 
 
 def revoke_token(database: Database, name: str) -> int:
@@ -156,20 +156,9 @@ def find_token(database: Database, secret: str) -> AccessToken | None:
     # Looking up the hash reveals nothing about a token; the comparison is one more precaution.
     if row is None or not hmac.compare_digest(row.digest, digest):
         return None
-    token = _token(row)
+    token = document_of(AccessToken, row)
     return None if token.is_expired(datetime.now(UTC)) else token
 
 
 def token_digest(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
-
-
-def _token(row: Row[tuple[object, ...]]) -> AccessToken:
-    return AccessToken(
-        id=row.id,
-        name=row.name,
-        read_only=row.read_only,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        last_used_at=row.last_used_at,
-    )

@@ -14,6 +14,7 @@ from tagger.database.tables import access_tokens, page_sessions, shares, users
 from tagger.errors import TaggerError
 from tagger.people.passwords import check_password, forget_attempts, hash_password
 from tagger.people.tokens import SETTINGS_TOKEN
+from tagger.system.documents import document_of
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
 
@@ -66,7 +67,9 @@ def add_user(
         PasswordRefused: the password is too weak.
         SubjectInvalid, SubjectTaken: the subject cannot be linked.
     """
-    name = _checked_name(name)
+    if not is_valid_name(normalize_name(name)):
+        raise UserNameInvalid(name=repr(name))
+    name = normalize_name(name)
     password_hash = None if password is None else _checked_hash(password, name)
     with database.write() as connection:
         if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
@@ -248,23 +251,7 @@ def normalize_name(name: str) -> str:
 
 
 def user_of(row: Row[tuple[object, ...]]) -> User:
-    return User(
-        id=row.id,
-        name=row.name,
-        role=Role(row.role),
-        has_password=row.password_hash is not None,
-        created_at=row.created_at,
-        last_used_at=row.last_used_at,
-        issuer=row.issuer,
-        subject=row.subject,
-    )
-
-
-def _checked_name(name: str) -> str:
-    normalized = normalize_name(name)
-    if not is_valid_name(normalized):
-        raise UserNameInvalid(name=repr(name))
-    return normalized
+    return document_of(User, row, role=Role(row.role), has_password=row.password_hash is not None)
 
 
 def _checked_hash(password: str, name: str) -> str:
