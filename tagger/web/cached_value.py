@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from tagger.database.connection import Database
 from tagger.database.retry import DatabaseError
 from tagger.library.catalog.cameras import names_of_camera_models
-from tagger.library.catalog.landmarks import all_landmarks
+from tagger.library.catalog.landmarks import all_landmarks, normalize_name
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount, city_counts, folder_counts
 from tagger.library.query.options import PhotoQuery
@@ -54,10 +54,10 @@ class CachedValue(Generic[T]):
     Of the values that share `turn`, one is refreshed at a time: together, their queries would delay those of requests.
     """
 
-    def __init__(self, query: Callable[[], T], ttl_s: float, turn: "threading.Lock | None" = None) -> None:
+    def __init__(self, query: Callable[[], T], ttl_s: float, turn: "Lock | None" = None) -> None:
         self._query = query
         self._ttl_s = ttl_s
-        self._turn = turn or threading.Lock()
+        self._turn = turn or Lock()
         self._waits = False
         """Whether it is the turn of another value."""
         self._waited_s = 0.0
@@ -73,12 +73,16 @@ class CachedValue(Generic[T]):
     def has_value(self) -> bool:
         return self._value is not None
 
-    def get(self, wait_s: float) -> T | None:
+    def get(self, wait_s: float, first_wait_s: float | None = None) -> T | None:
         """Return the newest value available within `wait_s`, possibly a stale one; None if there is none yet.
+
+        `first_wait_s`: in place of `wait_s` as long as there is none.
 
         Where there is a value, a query that took longer than `wait_s` the last time is not waited for, nor one whose turn it is not.
         Where requests have waited for a refresh in vain, the next ones do not wait for as long again: in a large library, each page would.
         """
+        if first_wait_s is not None and not self.has_value:
+            wait_s = first_wait_s
         with self._lock:
             if time.monotonic() < self._stale_at_s:
                 return self._value
@@ -183,15 +187,15 @@ TTL_S = 2.0
 
 _NONE: list[Any] = []
 
-LandmarkCounts = Callable[[float], list[LandmarkCount] | None]
-Trips = Callable[[float], list[TripSummary] | None]
+LandmarkCounts = Callable[[float, float], list[LandmarkCount] | None]
+Trips = Callable[[float, float], list[TripSummary] | None]
 
 
 class SearchLists:
     """The lists of one database, with an index of the names in each. Created once per server.
 
-    `landmarks` and `trips` return these lists within so many seconds; None while they are made for the first time. `turn`: see
-    `CachedValue`.
+    `landmarks` and `trips` return these lists within so many seconds, and the first time within as many others; None while they are made
+    for the first time. `turn`: see `CachedValue`.
     """
 
     def __init__(
@@ -200,9 +204,8 @@ class SearchLists:
         root_paths: RootPaths,
         landmarks: LandmarkCounts,
         trips: Trips,
-        turn: "Lock | None" = None,
+        turn: Lock,
     ) -> None:
-        turn = turn or Lock()
         self._database = database
         self._files = named_files(database, root_paths)
         self._landmarks = landmarks
@@ -233,11 +236,11 @@ class SearchLists:
 
     def folders(self) -> Sequence[FolderCount] | None:
         """Return all folders with photos; None while they are counted for the first time."""
-        return self._folders.get(self._wait_s("folders"))
+        return self._folders.get(WAIT_S, FIRST_WAIT_S)
 
     def cities(self) -> Sequence[CityCount] | None:
         """Return all cities with photos; None while they are counted for the first time."""
-        return self._cities.get(self._wait_s("cities"))
+        return self._cities.get(WAIT_S, FIRST_WAIT_S)
 
     def close(self) -> None:
         """Wait a moment for queries that are running."""
@@ -245,32 +248,25 @@ class SearchLists:
 
     def _names(self) -> Iterator[Sequence[Names]]:
         """The indexes in the order in which commands read them."""
-        landmarks = self._landmarks(self._wait_s("landmarks"))
+        landmarks = self._landmarks(WAIT_S, FIRST_WAIT_S)
         cities = self.cities() or _NONE
-        cameras = self._cameras.get(self._wait_s("cameras")) or {}
+        cameras = self._cameras.get(WAIT_S, FIRST_WAIT_S) or {}
         yield (
-            self._uncounted() if landmarks is None else self._index("landmarks", landmark_names, landmarks),
+            landmark_names(uncounted_landmarks(self._database), is_counted=False)
+            if landmarks is None
+            else self._index("landmarks", landmark_names, landmarks),
             self._index("countries", _english_names, landmarks or _NONE, cities),
             self._index("cameras", camera_names, cameras),
             self._outcomes,
         )
         yield (self._index("cities", city_names, cities), self._index("regions", region_names, cities))
         yield (self._index("foreign", _foreign_names, landmarks or _NONE, cities),)
-        yield (self._index("trips", trip_names, self._trips(self._wait_s("trips")) or _NONE),)
+        yield (self._index("trips", trip_names, self._trips(WAIT_S, FIRST_WAIT_S) or _NONE),)
         yield (self._index("folders", folder_names, self.folders() or _NONE),)
-
-    def _wait_s(self, name: str) -> float:
-        return WAIT_S if name in self._indexes else FIRST_WAIT_S
 
     def _read_cameras(self) -> Mapping[str, Collection[str]]:
         with self._database.read() as connection:
             return names_of_camera_models(connection)
-
-    def _uncounted(self) -> Names:
-        """All landmarks, for the time until their photos are counted."""
-        with self._database.read() as connection:
-            every = [LandmarkCount.of(landmark, 0) for landmark in all_landmarks(connection)]
-        return landmark_names(every, is_counted=False)
 
     def _index(self, name: str, make: Callable[..., Names], *lists: Collection[object]) -> Names:
         """The index of the lists, built again when one of them has changed."""
@@ -280,6 +276,14 @@ class SearchLists:
                 index = make(*lists)
             self._indexes[name] = lists, index
         return index
+
+
+def uncounted_landmarks(database: Database) -> list[LandmarkCount]:
+    """Return all landmarks by name, for the time until their photos are counted."""
+    with database.read() as connection:
+        landmarks = all_landmarks(connection)
+    by_name = sorted(landmarks, key=lambda landmark: normalize_name(landmark.display_name))
+    return [LandmarkCount.of(landmark, 0) for landmark in by_name]
 
 
 def _english_names(landmarks: Sequence[LandmarkCount], cities: Sequence[CityCount]) -> Names:

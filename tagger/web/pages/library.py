@@ -10,15 +10,15 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.database.connection import Database
 from tagger.ledger.progress import count_open_jobs
-from tagger.library.catalog.landmarks import all_landmarks, normalize_name
+from tagger.library.catalog.landmarks import normalize_name
 from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.option_values import parse_box
 from tagger.library.query.trip_summaries import trip_path, trip_summary
 from tagger.library.search.names import Kind
 from tagger.system.text_format import N_, gettext
 from tagger.web.api.search import Lists, SearchText, suggestion_document
+from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.templates import render
@@ -52,7 +52,7 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
     """Show landmarks as cards."""
     counts, covers = overview.named_counts(), overview.covers()
     is_counted = counts is not None
-    landmarks = _uncounted(state.database) if counts is None else counts
+    landmarks = uncounted_landmarks(state.database) if counts is None else counts
     with_photos = [
         each for each in landmarks if each.photos or (not is_counted and each.landmark in (covers or {}))
     ]
@@ -67,14 +67,6 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
         is_empty=is_empty,
         is_working=is_empty and count_open_jobs(state.database) > 0,
     )
-
-
-def _uncounted(database: Database) -> list[LandmarkCount]:
-    """Return all landmarks by name, for the time until their photos are counted."""
-    with database.read() as connection:
-        landmarks = all_landmarks(connection)
-    by_name = sorted(landmarks, key=lambda landmark: normalize_name(landmark.display_name))
-    return [LandmarkCount.of(landmark, 0) for landmark in by_name]
 
 
 @router.get("/trips", dependencies=[COUNTING])

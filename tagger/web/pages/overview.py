@@ -44,10 +44,7 @@ class UnclassifiedPhotos:
 class LibraryOverview:
     """Counts, covers and position cells of one database. Created once per server. `turn`: see `CachedValue`."""
 
-    def __init__(
-        self, database: Database, find_look_alikes: Callable[[], LookAlikes], turn: "Lock | None" = None
-    ) -> None:
-        turn = turn or Lock()
+    def __init__(self, database: Database, find_look_alikes: Callable[[], LookAlikes], turn: Lock) -> None:
         self._look_alikes = CachedValue(
             find_look_alikes, LOOK_ALIKES_TTL_S
         )  # takes minutes, and reads little
@@ -63,33 +60,34 @@ class LibraryOverview:
         }
         self._to_review = CachedValue(lambda: count_to_review(database), COUNTS_TTL_S, turn)
 
-    def counts(self, wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
+    def counts(self, wait_s: float = WAIT_S, first_wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
         """Return all landmarks with photo counts, most photos first; None while they are counted for the first time."""
-        return self._counts.get(wait_s)
+        return self._counts.get(wait_s, first_wait_s)
 
     def covers(self) -> Mapping[str, Cover] | None:
         """Return covers by landmark slug; None while they are chosen for the first time."""
-        return self._covers.get(WAIT_S if self._covers.has_value else FIRST_WAIT_S)
+        return self._covers.get(WAIT_S, FIRST_WAIT_S)
 
-    def trips(self, wait_s: float | None = None) -> list[TripSummary] | None:
+    def trips(self, wait_s: float = WAIT_S, first_wait_s: float = FIRST_WAIT_S) -> list[TripSummary] | None:
         """Return all trips, newest first; None while they are found for the first time."""
-        usual_s = WAIT_S if self._trips.has_value else FIRST_WAIT_S
-        return self._trips.get(usual_s if wait_s is None else wait_s)
+        return self._trips.get(wait_s, first_wait_s)
 
     def named_counts(self) -> list[LandmarkCount] | None:
         """Return the same as `counts`, with names in the reader's language."""
         counts, names = self.counts(), self.names()
         return counts and [replace(each, name=names.get(each.landmark, each.name)) for each in counts]
 
-    def named_trips(self, wait_s: float | None = None) -> list[TripSummary] | None:
+    def named_trips(
+        self, wait_s: float = WAIT_S, first_wait_s: float = FIRST_WAIT_S
+    ) -> list[TripSummary] | None:
         """Return the same as `trips`, with names in the reader's language."""
-        trips, names = self.trips(wait_s), self.names()
+        trips, names = self.trips(wait_s, first_wait_s), self.names()
         return trips and [each.with_names(names) for each in trips]
 
     def names(self) -> Mapping[str, str]:
         """Return the names of landmarks by slug in the reader's language; none in English, or until they are read."""
         names = self._names.get(reader_language() or "")
-        return (names and names.get(WAIT_S if names.has_value else FIRST_WAIT_S)) or {}
+        return (names and names.get(WAIT_S, FIRST_WAIT_S)) or {}
 
     def position_cells(self) -> list[PositionCell] | None:
         """Return where photos were taken; None while they are counted for the first time."""
@@ -105,19 +103,12 @@ class LibraryOverview:
 
     def look_alikes(self) -> LookAlikes | None:
         """Return the groups of unknown photos that look alike; None while they are compared for the first time."""
-        return self._look_alikes.get(WAIT_S if self._look_alikes.has_value else FIRST_WAIT_S)
+        return self._look_alikes.get(WAIT_S, FIRST_WAIT_S)
 
     def close(self) -> None:
         """Wait a moment for queries that are running."""
-        values = (
-            self._counts,
-            self._covers,
-            self._trips,
-            self._position_cells,
-            self._unclassified,
-            self._to_review,
-        )
-        close_all((*values, self._look_alikes, *self._names.values()))
+        values = (value for value in vars(self).values() if isinstance(value, CachedValue))
+        close_all((*values, *self._names.values()))
 
 
 def _names_in(database: Database, tag: str) -> Mapping[str, str]:

@@ -116,7 +116,7 @@ def shown_position(details: PhotoDetails, rows: list[LandmarkRow]) -> Position |
 
 def _trip_link(request: Request, state: AppState, photo: TaggedPhoto) -> Link | None:
     """Return the trip of the photo, if trips are known by now and it is of one."""
-    summaries = library_overview(request).named_trips(wait_s=0)
+    summaries = library_overview(request).named_trips(0, 0)
     found = trip_of_photo(state.database, summaries or (), photo.id, photo.taken_at)
     return None if found is None else Link(found.title, trip_address(found.trip.id))
 
