@@ -71,18 +71,26 @@ OpenFolders = Annotated[list[Annotated[str, Field(max_length=4096)]], Query(max_
 
 @dataclass(frozen=True)
 class Choice:
-    """A choice of a filter. `photos` is text, such as `120` or `120+`; empty if they are not counted."""
+    """A choice of a filter. `photos` is text, such as `120` or `120+`; empty if they are not counted.
+
+    Of a folder in a tree, `depth` says in how many folders of the tree it is. If it is open, those in it are choices, too. `toggle`: the
+    address that opens or closes it, if it can be.
+    """
 
     value: str
     name: str
     photos: str
     is_checked: bool
     has_folders: bool = False
+    folders: "ChoiceList | None" = None
+    depth: int = 0
+    is_open: bool = False
+    toggle: str = ""
 
     @property
     def is_first(self) -> bool:
-        """Whether it is shown at first wherever it is in its list."""
-        return self.is_checked
+        """Whether it is shown at first wherever it is in its list. A folder with a chosen or open one in it is open, too."""
+        return self.is_checked or self.is_open
 
 
 @dataclass(frozen=True)
@@ -111,24 +119,6 @@ class ChoiceList:
     @property
     def _few(self) -> int:
         return len(self.all) if len(self.all) <= FEW + _FEW_MORE else FEW
-
-
-@dataclass(frozen=True)
-class FolderChoice(Choice):
-    """A folder in a tree: `depth` says in how many folders of the tree it is. If it is open, those in it are choices, too.
-
-    `toggle`: the address that opens or closes it, if it can be.
-    """
-
-    folders: ChoiceList | None = None
-    depth: int = 0
-    is_open: bool = False
-    toggle: str = ""
-
-    @property
-    def is_first(self) -> bool:
-        """A folder with a chosen or open one in it is open, too."""
-        return self.is_checked or self.is_open
 
 
 @dataclass(frozen=True)
@@ -321,7 +311,7 @@ class _FolderTree:
         choices = sorted(group.choices.all, key=lambda choice: choice.value.split("/"))
         return replace(group, choices=replace(group.choices, all=tuple(self._tree(choices))))
 
-    def _tree(self, choices: Sequence[Choice], depth: int = 0) -> Iterator[FolderChoice]:
+    def _tree(self, choices: Sequence[Choice], depth: int = 0) -> Iterator[Choice]:
         """Yield the outermost of these choices, which are in the order of the tree."""
         start = 0
         while start < len(choices):
@@ -331,7 +321,7 @@ class _FolderTree:
             yield self._choice(outer, choices[start + 1 : end], depth)
             start = end
 
-    def _choice(self, choice: Choice, inside: Sequence[Choice], depth: int) -> FolderChoice:
+    def _choice(self, choice: Choice, inside: Sequence[Choice], depth: int) -> Choice:
         within = [folder for folder in self.open_folders if _is_in(folder, choice.value, or_same=True)]
         is_held_open = any(_is_in(folder, choice.value, or_same=True) for folder in self.chosen)
         others = [folder for folder in self.open_folders if folder not in within]
@@ -339,8 +329,9 @@ class _FolderTree:
         address = self.params.address("/photos/filter", **{_FOLDERS: tuple(opened) or None})
         name = PurePath(choice.value).name or choice.name
         folders = ChoiceList(choice.value, tuple(self._tree(inside, depth + 1)), folder=name)
-        return FolderChoice(
-            **vars(choice) | {"name": name},
+        return replace(
+            choice,
+            name=name,
             folders=folders,
             depth=min(depth, _DEEPEST),
             is_open=bool(within) or is_held_open,
