@@ -104,10 +104,6 @@ _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
 _TILES = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d+)?/[^\s\"';,<>]*")
 
 
-def _data_folder() -> Path:
-    return platformdirs.user_data_path("tagger", appauthor=False)
-
-
 def _absolute(folder: Path) -> Path:
     if folder.parts[:1] in {(f"{scheme}:",) for scheme in BUCKET_SCHEMES}:
         return folder
@@ -177,7 +173,7 @@ class Settings(BaseModel):
         hide_input_in_errors=True,  # addresses contain passwords
     )
 
-    data_folder: Path = Field(default_factory=_data_folder)
+    data_folder: Path = Field(default_factory=lambda: platformdirs.user_data_path("tagger", appauthor=False))
     """Folder of the SQLite database, the embedded Redis and the logs. Default: the platform's data folder."""
     database_url: str | None = Field(None, repr=False)
     """URL of the database, like `postgresql://tagger@db.example/tagger`. Default: an SQLite file in the data folder."""
@@ -326,13 +322,10 @@ def _reason(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Input ").removeprefix("Value error, ").lower()
     if first["type"] in ("list_type", "dict_type") and not path:
         message += f"; as a variable, write it as JSON, like {JSON_EXAMPLES[name]}"
-    return f"{_place(name, path)} (TAGGER_{name.upper()}){value}: {message}"
-
-
-def _place(name: str, path: list[str]) -> str:
-    """The setting, or its part that names a receiver of webhooks. What is no name may be an address with a password."""
+    # The part of the setting that names a receiver of webhooks. What is no name may be an address with a password.
     is_named = name == "webhooks" and path and is_receiver_name(path[0])
-    return ".".join([name, *path]) if is_named else name
+    place = ".".join([name, *path]) if is_named else name
+    return f"{place} (TAGGER_{name.upper()}){value}: {message}"
 
 
 _NONE_IS_A_CHOICE = {"web_write", "web_user_role"}

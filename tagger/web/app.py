@@ -63,7 +63,7 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         if authenticator is not None:
-            authenticator.close()
+            authenticator.recorder.close()
         job_starter.close()
         search_lists.close()
         overview.close()

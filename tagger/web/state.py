@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from copy import copy
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -35,7 +34,7 @@ RETRY_S = 30.0
 """How long an update that failed waits for the next attempt, if no verdict comes."""
 
 
-class _Stopping(Exception):
+class ServerStopping(Exception):
     """The server stops: the comparison is left to the next one."""
 
 
@@ -78,14 +77,12 @@ class TaughtUpdates:
             try:
                 self._update()
                 self._has_failed = False
-            except _Stopping:
+            except ServerStopping:
                 return
-            except TaggerError as error:
-                self._log_once(str(error))
-            except DatabaseError as error:  # its text may hold values and addresses
-                self._log_once(f"the database failed ({type(error).__name__})")
-            except Exception:  # noqa: BLE001 - logged; the next attempt may succeed
-                self._log_once("unexpected error", exc_info=True)
+            except Exception as error:  # noqa: BLE001 - logged; the next attempt may succeed
+                if not self._has_failed:
+                    _log_failure(error)
+                self._has_failed = True
 
     def _take_request(self) -> bool:
         """Wait for a request, or for the time to try a failed update again; False if there will be none."""
@@ -103,14 +100,15 @@ class TaughtUpdates:
 
     def _check_stopping(self, _count: int) -> None:
         if self._is_closed or self._stopping.is_set():
-            raise _Stopping
+            raise ServerStopping
 
-    def _log_once(self, reason: str, *, exc_info: bool = False) -> None:
-        """Log a failure, unless the update before failed, too."""
-        if not self._has_failed:
-            text = "taught landmarks were not updated; the next attempt is in %.0f s: %s"
-            log.error(text, RETRY_S, reason, exc_info=exc_info)
-        self._has_failed = True
+
+def _log_failure(error: Exception) -> None:
+    # The text of a database error may hold values and addresses.
+    reason = f"the database failed ({type(error).__name__})" if isinstance(error, DatabaseError) else error
+    is_known = isinstance(error, TaggerError | DatabaseError)
+    text = "taught landmarks were not updated; the next attempt is in %.0f s: %s"
+    log.error(text, RETRY_S, reason, exc_info=not is_known)
 
 
 LARGEST_UPLOADS = 4
@@ -135,7 +133,7 @@ class AppState:
         """Set when the server stops: event streams and scans end."""
         most_bytes = settings.web_upload_bytes
         self.uploads = UploadReader(LARGEST_UPLOADS * most_bytes, limits.spooled_uploads * most_bytes)
-        self.thumbnails = Thumbnails(self.cache_folder / "thumbnails", settings)
+        self.thumbnails = Thumbnails(settings)
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)
         self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
@@ -152,11 +150,6 @@ class AppState:
         view = copy(self)
         view.database = self.database.acting_as(actor)
         return view
-
-    @property
-    def cache_folder(self) -> Path:
-        """The folder for files that can be made again, such as thumbnails."""
-        return self.settings.data_folder / "web-cache"
 
     def model(self) -> RegisteredModel:
         """Return the model in use; cached for `MODEL_TTL_S`, since resolving it reads the whole file."""

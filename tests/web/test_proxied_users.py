@@ -132,7 +132,7 @@ def test_a_role_holds_at_once_and_the_name_is_recorded(client_at: ClientAt, web_
     (added,) = list_entries(web_database, AuditFilter((AuditAction.SCHEDULE_ADD,)), 10)
     assert added.actor == "web ada"
     assert client.get("/admin/users", headers=headers).status_code == 403
-    client.app.state.authenticator.close()  # type: ignore[attr-defined]
+    client.app.state.authenticator.recorder.close()  # type: ignore[attr-defined]
     assert list_users(web_database)[0].last_used_at is not None
 
 

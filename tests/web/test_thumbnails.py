@@ -123,10 +123,10 @@ def test_an_undecodable_photo_has_a_reason_and_a_placeholder(
 
 
 def test_a_file_that_cannot_be_decoded_is_tried_once(
-    web_database: Database, web_settings: Settings, library: LibraryPhotos, tmp_path: Path
+    web_database: Database, web_settings: Settings, library: LibraryPhotos
 ) -> None:
     number = library.file("a.jpg", classified=False, data=b"\xff\xd8\xff" + b"\0" * 500)
-    thumbnails = Thumbnails(tmp_path / "cache", web_settings)
+    thumbnails = Thumbnails(web_settings)
     photo = stored_photo(web_database, number, {})
     with pytest.raises(PhotoUnavailable) as first:
         thumbnails.create(photo, THUMBNAIL, ThumbnailSize.SMALL)
@@ -137,11 +137,11 @@ def test_a_file_that_cannot_be_decoded_is_tried_once(
 
 
 def test_many_at_once_make_a_picture_once_in_a_few_processes(
-    web_database: Database, web_settings: Settings, library: LibraryPhotos, tmp_path: Path
+    web_database: Database, web_settings: Settings, library: LibraryPhotos
 ) -> None:
     number = library.file("a.jpg", (EIFFEL, 0.9, True), data=picture(size=(1200, 900)))
     photo = stored_photo(web_database, number, {})
-    thumbnails = Thumbnails(tmp_path / "cache", web_settings)
+    thumbnails = Thumbnails(web_settings)
     results: list[bytes] = []
     threads = [
         threading.Thread(
@@ -156,7 +156,7 @@ def test_many_at_once_make_a_picture_once_in_a_few_processes(
     thumbnails.close()
     assert len(set(results)) == 1
     assert len(results) == 12
-    assert len(files_in(tmp_path / "cache")) == 2  # both sizes
+    assert len(files_in(web_settings.data_folder / "web-cache" / "thumbnails")) == 2  # both sizes
 
 
 # ---------- the cache folder ----------

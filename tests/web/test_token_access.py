@@ -103,7 +103,7 @@ def status(client: TestClient, token: str | None = None) -> int:
 
 def finish_recording(client: TestClient) -> None:
     """Wait until what requests leave to a thread is in the database."""
-    client.app.state.authenticator.close()  # type: ignore[attr-defined]
+    client.app.state.authenticator.recorder.close()  # type: ignore[attr-defined]
 
 
 def entries(database: Database, action: AuditAction) -> list[AuditEntry]:

@@ -66,7 +66,7 @@ def test_the_limit_holds_for_unknown_names_and_for_all_servers(
             assert 0 < int(refused.headers["retry-after"]) <= passwords.OF_PAIR.window_s
             assert "Too many wrong passwords" in refused.text
     assert caplog.messages.count("wrong password from testclient") == 2 * passwords.OF_PAIR.most
-    servers[0].app.state.authenticator.close()  # type: ignore[attr-defined]
+    servers[0].app.state.authenticator.recorder.close()  # type: ignore[attr-defined]
     recorded = list_entries(web_database, AuditFilter((AuditAction.SIGN_IN_REFUSED,)), 100)
     assert {entry.subject for entry in recorded} == {"ada", None}
     assert "wrong password" not in str(recorded)

@@ -10,8 +10,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -66,19 +66,9 @@ class EventHub:
         self._changed = asyncio.Event()
         self._poller: asyncio.Task[None] | None = None
         self.listeners = 0
-        self.polls = 0
-
-    @contextmanager
-    def listener(self) -> Iterator[None]:
-        """Count a listener within the context, before anything is sent, so that simultaneous requests are all counted."""
-        self.listeners += 1
-        try:
-            yield
-        finally:
-            self.listeners -= 1
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Yield the state, then each change of it, until the server stops. Call it within `listener`."""
+        """Yield the state, then each change of it, until the server stops. Call it for one of the `listeners`."""
         if self._poller is None or self._poller.done():
             self._latest = None  # left from earlier listeners
             self._poller = asyncio.create_task(self._poll_while_listening())
@@ -110,7 +100,6 @@ class EventHub:
         self._notify()
 
     async def _poll(self) -> None:
-        self.polls += 1
         try:
             status = await run_sync(read_status, self._settings, self._database, JOBS_SHOWN)
         except DatabaseError as error:
@@ -143,8 +132,11 @@ async def event_listener(request: Request) -> AsyncIterator[EventHub]:
             f"{MAX_LISTENERS} pages already follow the jobs. Close some of them, or poll /api/status instead."
         )
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
-    with hub.listener():
+    hub.listeners += 1  # before anything is sent, so that simultaneous requests are all counted
+    try:
         yield hub
+    finally:
+        hub.listeners -= 1
 
 
 @router.get("/events", response_class=StreamingResponse)

@@ -23,7 +23,6 @@ from tagger.photos.paths import ObjectPath, parse_path
 from tagger.settings import Settings
 
 MAX_FOLDERS = 500
-SETTING = "TAGGER_WEB_FOLDERS"
 
 
 class FolderRefused(HTTPException):
@@ -33,7 +32,7 @@ class FolderRefused(HTTPException):
         super().__init__(
             HTTPStatus.FORBIDDEN,
             "The page has no access to that folder. Choose a folder inside the allowed ones, or allow it on the server "
-            f"with `{SETTING}`.",
+            "with `TAGGER_WEB_FOLDERS`.",
         )
 
 
@@ -105,8 +104,14 @@ class AllowedFolders:
 
 def allowed_folders(settings: Settings, database: Database) -> AllowedFolders:
     """Return the folders in which the page may start jobs now."""
-    is_set = settings.web_folders is not None
-    return AllowedFolders(_outermost_folders(_named_folders(settings, database)), is_set)
+    folders: Sequence[Path] | None = settings.web_folders
+    if folders is None:
+        with database.read() as connection:
+            folders = [root.folder for root in list_roots(connection, settings.roots)]
+    parsed = map(parse_path, folders)
+    resolved = {path.resolve() for path in parsed if isinstance(path, ObjectPath) or path.is_absolute()}
+    outermost = (path for path in resolved if not any(parent in resolved for parent in path.parents))
+    return AllowedFolders(tuple(sorted(outermost)), settings.web_folders is not None)
 
 
 def list_subfolders(folder: Path) -> tuple[Sequence[Path], int]:
@@ -153,17 +158,6 @@ class FolderListing:
     more: int
 
 
-def list_folder(allowed: AllowedFolders, folder: str | None) -> FolderListing:
-    """Raises:
-    FolderRefused, PathNotFound: as in `AllowedFolders.check`.
-    """
-    if not folder:
-        return FolderListing(None, [FolderEntry.of(path) for path in allowed.folders], 0)
-    path = allowed.check(folder)
-    subfolders, more = list_subfolders(path)
-    return FolderListing(FolderEntry.of(path), [FolderEntry.of(subfolder) for subfolder in subfolders], more)
-
-
 def folder_key(folder: Path) -> str:
     """Encode a folder's path for addresses and forms."""
     return urlsafe_b64encode(os.fsencode(str(folder))).decode().rstrip("=")
@@ -179,21 +173,6 @@ def path_of_key(key: str) -> str:
         return os.fsdecode(urlsafe_b64decode(key + "=" * (-len(key) % 4)))
     except ValueError as error:
         raise FolderRefused from error
-
-
-def _named_folders(settings: Settings, database: Database) -> Sequence[Path]:
-    if settings.web_folders is not None:
-        return settings.web_folders
-    with database.read() as connection:
-        return [root.folder for root in list_roots(connection, settings.roots)]
-
-
-def _outermost_folders(folders: Iterable[Path]) -> tuple[Path, ...]:
-    parsed = map(parse_path, folders)
-    resolved = {path.resolve() for path in parsed if isinstance(path, ObjectPath) or path.is_absolute()}
-    return tuple(
-        sorted(folder for folder in resolved if not any(parent in resolved for parent in folder.parents))
-    )
 
 
 def _is_scanned(entry: os.DirEntry[str]) -> bool:

@@ -77,12 +77,10 @@ class JobStarter:
             reprocess=again,
             write=write,
         )
-
-        def fill(job: int) -> ScanReport:
-            roots = self._settings.roots
-            return fill_tag_job(self._database, job, new, selection, roots, self._check_stopping)
-
-        return self._start_job(new, fill)
+        roots, check = self._settings.roots, self._check_stopping
+        return self._start_job(
+            new, lambda job: fill_tag_job(self._database, job, new, selection, roots, check)
+        )
 
     def backfill(self, backfill: Backfill, priority: Priority) -> int:
         """Start a backfill and return its job's number.
@@ -91,16 +89,13 @@ class JobStarter:
             TaggerError: the backfill is not possible.
             HTTPException: too many scans are running, or too many jobs are open.
         """
-        roots = self._settings.roots
+        roots, check = self._settings.roots, self._check_stopping
         selection = validate_backfill(self._database, backfill, roots)
         new = backfill_job(self._database, self._settings, backfill, priority)
-
-        def fill(job: int) -> ScanReport:
-            return fill_backfill(
-                self._database, backfill, job, new.model_id, selection, roots, self._check_stopping
-            )
-
-        return self._start_job(new, fill)
+        return self._start_job(
+            new,
+            lambda job: fill_backfill(self._database, backfill, job, new.model_id, selection, roots, check),
+        )
 
     def run_now(self, name: str) -> ScheduleRun:
         """Start a run of a schedule, in addition to its due times.

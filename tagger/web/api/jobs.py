@@ -32,7 +32,7 @@ from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.library.catalog.roots import list_roots
 from tagger.settings import Settings
 from tagger.system.text_format import gettext
-from tagger.web.api.folders import FolderListing, allowed_folders, list_folder, path_of_key
+from tagger.web.api.folders import FolderEntry, FolderListing, allowed_folders, list_subfolders, path_of_key
 from tagger.web.api.job_requests import (
     BackfillRequest,
     Key,
@@ -144,7 +144,11 @@ def folders(
 ) -> FolderListing:
     """List the folders in a folder, by default the outermost allowed ones. Use a `key` for a path that is not UTF-8."""
     allowed = allowed_folders(state.settings, state.database)
-    return list_folder(allowed, path_of_key(key) if key else path)
+    named = path_of_key(key) if key else path
+    folder = allowed.check(named) if named else None
+    subfolders, more = list_subfolders(folder) if folder else (allowed.folders, 0)
+    entries = [FolderEntry.of(subfolder) for subfolder in subfolders]
+    return FolderListing(FolderEntry.of(folder) if folder else None, entries, more)
 
 
 @router.get("/jobs/{job}")

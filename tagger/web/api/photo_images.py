@@ -95,7 +95,7 @@ async def _cached_or_created(
     if image is not None:
         return image
     # Waiting for the limiter holds no thread; the client may have gone on to other photos meanwhile.
-    async with state.thumbnails.limiter_of(kind):
+    async with kind.limiter:
         if await request.is_disconnected():
             raise ClientDisconnect
         return await run_sync(state.thumbnails.create, photo, kind, size)

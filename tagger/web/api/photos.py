@@ -187,7 +187,6 @@ def trip(state: State, trip: TripId) -> TripDocument:
     return trip_document(trip_summary(state.database, trip))
 
 
-NO_LANDMARK = N_("No landmark")
 NOT_A_LANDMARK = N_("Not a landmark")
 """Of a photo that a person put away."""
 
@@ -198,7 +197,7 @@ def headline(accepted: Sequence[str], guess: str | None, refusal: str | None = N
         return ", ".join(accepted)
     if guess and refusal:
         return gettext("Not %(name)s: %(reason)s", name=guess, reason=refusal)
-    return gettext("Perhaps %(name)s", name=guess) if guess else gettext(NO_LANDMARK)
+    return gettext("Perhaps %(name)s", name=guess) if guess else gettext("No landmark")
 
 
 def with_score(text: str, score: float) -> str:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -136,10 +135,11 @@ async def classify(
     """
     model, loaded, landmarks = await to_thread.run_sync(_load_model, state, limiter=_submit_limiter)
     start_s = time.perf_counter()
-    sink = _UploadSink(top_k or state.settings.top_k, _threshold(state, model, threshold))
-    open_photo = partial(_open, data, state, loaded, time.monotonic() + state.settings.read_timeout_s)
+    thresholds = (threshold, state.settings.threshold, model.manifest.threshold)
+    sink = _UploadSink(top_k or state.settings.top_k, next(each for each in thresholds if each is not None))
+    ends_at = time.monotonic() + state.settings.read_timeout_s
     request = pipeline_requests.Request(
-        _UPLOAD_SOURCE, _UPLOAD_PATH, sink, reader=lambda _source, _path: open_photo()
+        _UPLOAD_SOURCE, _UPLOAD_PATH, sink, reader=lambda _source, _path: _open(data, state, loaded, ends_at)
     )
     if not await to_thread.run_sync(
         loaded.pipeline.submit, request, state.stopping.is_set, limiter=_submit_limiter
@@ -188,11 +188,6 @@ def _load_model(state: AppState) -> tuple[RegisteredModel, LoadedModel, Sequence
     with state.database.read() as connection:
         landmarks = landmarks_of_labels(connection, model.manifest.labels)
     return model, state.models.get(model.id), landmarks
-
-
-def _threshold(state: AppState, model: RegisteredModel, threshold: float | None) -> float:
-    choices = (threshold, state.settings.threshold, model.manifest.threshold)
-    return next(choice for choice in choices if choice is not None)
 
 
 def _open(data: bytes, state: AppState, loaded: LoadedModel, ends_at: float) -> OpenPhoto:

@@ -169,15 +169,15 @@ def withdraw_many(state: State, body: VerdictsRequest) -> WithdrawnVerdicts:
 
 
 def person_of(state: AppState, by: str | None) -> str:
-    """Return whose verdicts these are: `by`, unless somebody signed in by name, who cannot speak for others."""
-    return default_person(state) if by is None or state.database.actor.is_person else by
+    """Return whose verdicts these are: `by`, unless somebody signed in by name, who cannot speak for others.
 
-
-def default_person(state: AppState) -> str:
-    """Return the person of verdicts given through the page: `web` and the name of the person or token; without them, the server's user."""
-    actor = state.database.actor.name
-    if actor != ANYBODY:
-        return actor
+    Without `by`, it is `web` and the name of the person or token; without them, the server's user.
+    """
+    actor = state.database.actor
+    if by is not None and not actor.is_person:
+        return by
+    if actor.name != ANYBODY:
+        return actor.name
     try:
         return f"web {getpass.getuser()}"
     except (OSError, KeyError):  # a container's user may have no name

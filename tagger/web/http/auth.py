@@ -31,7 +31,7 @@ from tagger.people.sessions import (
     token_grant,
 )
 from tagger.people.tokens import Grant, token_digest
-from tagger.people.users import find_user_by_name, has_passwords, is_valid_name, normalize_name
+from tagger.people.users import find_user_by_name, is_valid_name, normalize_name
 from tagger.system.addresses import is_loopback
 from tagger.system.text_format import N_, gettext
 from tagger.web.http.attempt_limiter import (
@@ -283,10 +283,6 @@ class Authenticator:
             return self._session_grant(headers, client) is not None
         return token_grant(self._database, secret.strip(), self._token) is not None
 
-    def asks_for_name(self) -> bool:
-        """Return whether people sign in with a name and a password."""
-        return has_passwords(self._database)
-
     def sign_in_user(self, name: str, password: str, client: Client, browser: str | None) -> str | None:
         """Start a session for a person and return the cookie's value; None if the name or the password is wrong.
 
@@ -296,7 +292,7 @@ class Authenticator:
         """
         key = f"user {normalize_name(name)}"
         self._sign_ins.check(key)
-        session = sign_in_user(self._database, name, password, _origin(client, browser))
+        session = sign_in_user(self._database, name, password, origin_of(client, browser))
         if session is None:
             self.recorder.record_refusal(client, "password", self._account(name))
         else:
@@ -319,7 +315,7 @@ class Authenticator:
         self._limiter.check(client.network)
         digest = token_digest(secret)
         self._sign_ins.check(digest)
-        session = start_session(self._database, secret, self._token, _origin(client, browser))
+        session = start_session(self._database, secret, self._token, origin_of(client, browser))
         if session is None:
             self._refuse(client)
         else:
@@ -344,10 +340,6 @@ class Authenticator:
         """Record in the background that a token or session was used, if the last record is old."""
         if grant.needs_record:
             self.recorder.record_use(grant)
-
-    def close(self) -> None:
-        """Write what is to be recorded, since the server stops."""
-        self.recorder.close()
 
     def _refuse(self, client: Client) -> None:
         self._limiter.check_and_record(client.network)
@@ -377,7 +369,8 @@ async def while_authenticated(request: Request, parts: AsyncIterator[bytes]) -> 
         yield part
 
 
-def _origin(client: Client, browser: str | None) -> Origin:
+def origin_of(client: Client, browser: str | None) -> Origin:
+    """Return where a sign-in comes from; `browser`: as it identifies itself."""
     return Origin(client.address or None, client.network, browser and browser[:MAX_BROWSER_LENGTH])
 
 

@@ -101,7 +101,6 @@ STATUS_OF_ERROR = {
 }
 """The status of an error; all others are 400."""
 
-UNEXPECTED = N_("An error in this program; its log has the details. Please report it.")
 TITLES = {
     HTTPStatus.NOT_FOUND: N_("Not found"),
     HTTPStatus.GONE: N_("No longer shared"),
@@ -168,9 +167,8 @@ class UnexpectedErrors:
             log.exception("unexpected error in %s %s", scope["method"], _route_path(scope))
             if is_started:
                 raise  # the response is half sent: only a closed connection shows that it is broken
-            await error_response(scope, HTTPStatus.INTERNAL_SERVER_ERROR, gettext(UNEXPECTED))(
-                scope, receive, send
-            )
+            text = gettext("An error in this program; its log has the details. Please report it.")
+            await error_response(scope, HTTPStatus.INTERNAL_SERVER_ERROR, text)(scope, receive, send)
 
 
 def _route_path(scope: Scope) -> str:
@@ -184,13 +182,10 @@ async def _tagger_error(request: Request, error: Exception) -> Response:
         (status for kind, status in STATUS_OF_ERROR.items() if isinstance(error, kind)),
         HTTPStatus.BAD_REQUEST,
     )
-    text = page_text(error) if isinstance(error, TaggerError) and _is_for_page(request) else str(error)
+    # One of the pages shows the response, or a script of theirs that asked the API.
+    is_for_page = "hx-request" in request.headers or not request.url.path.startswith("/api/")
+    text = page_text(error) if isinstance(error, TaggerError) and is_for_page else str(error)
     return error_response(request.scope, status, text)
-
-
-def _is_for_page(request: Request) -> bool:
-    """Return whether a page shows the response: one of the pages, or a script of theirs that asked the API."""
-    return "hx-request" in request.headers or not request.url.path.startswith("/api/")
 
 
 async def _database_error(request: Request, error: Exception) -> Response:
@@ -201,17 +196,13 @@ async def _database_error(request: Request, error: Exception) -> Response:
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
+    """The response has `top_k: should be less than or equal to 100`, for each invalid field."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these alone
-    return error_response(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, _validation_text(error))
-
-
-def _validation_text(error: RequestValidationError) -> str:
-    """`top_k: should be less than or equal to 100`, for each invalid field."""
     lines = []
     for problem in error.errors()[:10]:
         field = ".".join(str(part) for part in problem["loc"][1:]) or "the request"
         lines.append(f"{field[:100]}: {problem['msg'].removeprefix('Input ')}")
-    return "; ".join(lines) + "."
+    return error_response(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(lines) + ".")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -90,10 +90,10 @@ def _cache_control(scope: Scope, status: int) -> str:
 NDJSON = "application/x-ndjson"
 CSV = "text/csv; charset=utf-8"
 GEOJSON = "application/geo+json"
-MIN_BLOCK_BYTES = 2**16
-"""Small parts are joined, since each send costs more than most parts."""
-MAX_BLOCK_BYTES = 2**16
-"""Large parts are sent in blocks, so that the server buffers only one of them for a slow client."""
+BLOCK_BYTES = 2**16
+"""Small parts are joined, since each send costs more than most parts. Large ones are sent in blocks, so that the server buffers only one
+of them for a slow client.
+"""
 
 
 class DocumentResponse(JSONResponse):
@@ -116,13 +116,13 @@ def stream_download(
 
 
 def send_in_blocks(send: Send) -> Send:
-    """Return a `send` that passes on at most `MAX_BLOCK_BYTES` at once; each waits until the one before has left."""
+    """Return a `send` that passes on at most `BLOCK_BYTES` at once; each waits until the one before has left."""
 
     async def send_blocks(message: Message) -> None:
         body = message.get("body", b"")
-        last = max(len(body) - 1, 0) // MAX_BLOCK_BYTES * MAX_BLOCK_BYTES
-        for start in range(0, last, MAX_BLOCK_BYTES):
-            await send({**message, "body": body[start : start + MAX_BLOCK_BYTES], "more_body": True})
+        last = max(len(body) - 1, 0) // BLOCK_BYTES * BLOCK_BYTES
+        for start in range(0, last, BLOCK_BYTES):
+            await send({**message, "body": body[start : start + BLOCK_BYTES], "more_body": True})
         await send({**message, "body": body[last:]} if last else message)
 
     return send_blocks
@@ -134,7 +134,7 @@ def _blocks(parts: Iterable[bytes]) -> Iterator[bytes]:
     for part in parts:
         block.append(part)
         size_bytes += len(part)
-        if size_bytes >= MIN_BLOCK_BYTES:
+        if size_bytes >= BLOCK_BYTES:
             yield b"".join(block)
             block, size_bytes = [], 0
     if block:

@@ -100,12 +100,8 @@ class BodyLimit:
     bytes_per_s: float = float("inf")
 
 
-class BodyRefused(HTTPException):
-    """The body is larger than it may be, or arrives too slowly."""
-
-
 def limit_body(receive: Receive, limit: BodyLimit) -> Receive:
-    """Return a `receive` that raises `BodyRefused` at the limit. Only time spent waiting for the client counts."""
+    """Return a `receive` that raises `HTTPException` at the limit. Only time spent waiting for the client counts."""
     clock = asyncio.get_running_loop().time
     received_bytes, waited_s, is_complete = 0, 0.0, False
     credit_s = limit.pause_s  # each byte adds to it; waiting uses it up
@@ -119,7 +115,7 @@ def limit_body(receive: Receive, limit: BodyLimit) -> Receive:
             async with asyncio.timeout(min(credit_s, limit.total_s - waited_s)):
                 message = await receive()
         except TimeoutError:
-            raise BodyRefused(HTTPStatus.REQUEST_TIMEOUT, _too_slow_text(limit), CLOSE_CONNECTION) from None
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, _too_slow_text(limit), CLOSE_CONNECTION) from None
         size_bytes = len(message.get("body", b""))
         waited_s += clock() - start_s
         credit_s = min(credit_s - (clock() - start_s) + size_bytes / limit.bytes_per_s, limit.pause_s)
@@ -127,7 +123,7 @@ def limit_body(receive: Receive, limit: BodyLimit) -> Receive:
         is_complete = not message.get("more_body", False)
         if received_bytes > limit.size_bytes:
             text = too_large_text(limit.size_bytes)
-            raise BodyRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text, CLOSE_CONNECTION)
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text, CLOSE_CONNECTION)
         return message
 
     return receive_within_limits
@@ -155,7 +151,6 @@ DISK_FULL = (
     "The disk of this server's temporary folder is full, so the photo was not accepted. Free some space, or restart "
     "`tagger serve` with TMPDIR set to a folder on another disk; then send the photo again."
 )
-NO_SPACE = "Other photos are being uploaded at this moment, and there is no space for one more. Send the photo again."
 RETRY_AFTER_S = 10
 _NO_SPACE_ERRNOS = DISK_FULL_ERRNOS | {errno.EFBIG}
 
@@ -278,7 +273,8 @@ class UploadReader:
 
 def _no_space() -> HTTPException:
     headers = {"Retry-After": str(RETRY_AFTER_S), **CLOSE_CONNECTION}
-    return HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, NO_SPACE, headers)
+    text = "Other photos are being uploaded at this moment, and there is no space for one more. Send the photo again."
+    return HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, headers)
 
 
 def _base_name(name: str | None) -> str:

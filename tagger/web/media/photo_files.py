@@ -76,7 +76,10 @@ def open_stored(photo: StoredPhoto) -> OpenFile:
         PhotoUnavailable: the root is not mounted, or the file is gone, unreadable or another one.
     """
     if isinstance(photo.path, ObjectPath):
-        return _open_object(photo.path)
+        with _object_errors():
+            source = ObjectSource(photo.path.parent, patient=False)
+            read = source.read(photo.path.name, max_bytes=MOST_OBJECT_BYTES)
+        return OpenFile(BytesIO(read.data), read.size_bytes, read.mtime_ns)
     if check_mount(photo.root) is not MountState.FILLED:
         text = gettext(
             "The folder %(path)s is not available. Mount the disk or share it is on and try again.",
@@ -114,12 +117,6 @@ def stored_version(photo: StoredPhoto) -> PhotoVersion:
     file = open_stored(photo)
     file.file.close()
     return PhotoVersion(file.size_bytes, file.mtime_ns)
-
-
-def _open_object(path: ObjectPath) -> OpenFile:
-    with _object_errors():
-        photo = ObjectSource(path.parent, patient=False).read(path.name, max_bytes=MOST_OBJECT_BYTES)
-    return OpenFile(BytesIO(photo.data), photo.size_bytes, photo.mtime_ns)
 
 
 def unavailable(failure: PhotoFailure) -> PhotoUnavailable:
@@ -199,7 +196,8 @@ def _photo_parts(
     photo: ArchivedPhoto, names: "_Names", archive: ZipFile, sink: "_Sink", missing: list[str]
 ) -> Iterator[bytes]:
     """Write the files of a photo, whose names get the same number: `a (2).jpg` and `a (2).cr3`."""
-    own_names = [_entry_name(file) for file in photo.files]
+    texts = (file.path.name.encode(errors="replace").decode() for file in photo.files)
+    own_names = [_UNSAFE.sub("_", text) for text in texts]
     entry_names: list[str] = []
     for index, file in enumerate(photo.files):
         name = own_names[index]
@@ -288,10 +286,6 @@ class _Names:
             candidate = f"{stem} ({number}){dot}{suffix}" if stem else f"{name} ({number})"
         self._used.add(candidate.lower())
         return candidate
-
-
-def _entry_name(photo: StoredPhoto) -> str:
-    return _UNSAFE.sub("_", photo.path.name.encode(errors="replace").decode())
 
 
 def _entry_time(mtime_ns: int) -> tuple[int, int, int, int, int, int]:

@@ -203,16 +203,15 @@ class ImageKind:
 
     decoded_px: int
     encode: Callable[[DecodedImage], Mapping[int, bytes]]
-    is_preview: bool = True
+    limiter: anyio.CapacityLimiter
+    """Callers of `Thumbnails.create` hold it."""
 
 
 class Thumbnails:
-    """Creates and caches images, upright and in sRGB. Callers hold `limiter_of` its kind while they create one."""
+    """Creates and caches images, upright and in sRGB. Callers hold the limiter of its kind while they create one."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
-        self.limiter = anyio.CapacityLimiter(DECODERS)
-        self.preview_limiter = anyio.CapacityLimiter(PREVIEW_DECODERS)
-        self._cache = DiskCache(folder, CACHE_BYTES)
+    def __init__(self, settings: Settings) -> None:
+        self._cache = DiskCache(settings.data_folder / "web-cache" / "thumbnails", CACHE_BYTES)
         # A photo that is displayed need not have settled.
         limits = replace(photo_limits(settings), settle_s=0.0)
         self._sandbox = Sandbox(limits, count=DECODERS + PREVIEW_DECODERS)
@@ -224,10 +223,6 @@ class Thumbnails:
         """Return the cached thumbnail or preview of that side in pixels. The photo's file is not accessed."""
         return None if photo.digest is None else self._cache.get(_name(photo.digest, size))
 
-    def limiter_of(self, kind: ImageKind) -> anyio.CapacityLimiter:
-        """Return what callers of `create` hold."""
-        return self.preview_limiter if kind.is_preview else self.limiter
-
     def create(self, photo: StoredPhoto, kind: ImageKind, size: int) -> bytes:
         """Return the image of this side, created if necessary; all of its kind are, since decoding is the larger part.
 
@@ -236,7 +231,8 @@ class Thumbnails:
         """
         if photo.digest and (encoded := self._cache.get(_name(photo.digest, size))):
             return encoded
-        file = _file_identity(photo)
+        version = stored_version(photo)
+        file = f"file {photo.id} {version.size_bytes} {version.mtime_ns} {photo.path}"
         if encoded := self._cache.get(_name(file, size)):
             return encoded
         with self._lock:
@@ -250,7 +246,10 @@ class Thumbnails:
         except PhotoFailed as failed:
             is_final = failed.failure.kind not in {FailureKind.TIMED_OUT, FailureKind.SETTLING}
             if is_final and not isinstance(failed, ChildKilled):
-                self._remember(file, failed.failure)
+                with self._lock:
+                    self._failures[file] = failed.failure
+                    while len(self._failures) > MAX_FAILURES:
+                        self._failures.popitem(last=False)
             raise unavailable(failed.failure) from failed
         # A file that changed since it was classified must not represent the copies of its former content.
         identity = opened.digest if opened.digest == photo.digest else file
@@ -258,12 +257,6 @@ class Thumbnails:
         for side_px, encoded in images.items():
             self._cache.put(_name(identity, side_px), encoded)
         return images[size]
-
-    def _remember(self, file: str, failure: PhotoFailure) -> None:
-        with self._lock:
-            self._failures[file] = failure
-            while len(self._failures) > MAX_FAILURES:
-                self._failures.popitem(last=False)
 
     def close(self) -> None:
         """Stop the child processes."""
@@ -299,10 +292,10 @@ def _whole(image: DecodedImage, side_px: int) -> Image.Image:
     return Image.fromarray(image.pixels).resize(size)
 
 
-THUMBNAIL = ImageKind(_DECODED_PX, _thumbnails, is_preview=False)
-PREVIEW = ImageKind(PREVIEW_PX, _preview)
+THUMBNAIL = ImageKind(_DECODED_PX, _thumbnails, anyio.CapacityLimiter(DECODERS))
+PREVIEW = ImageKind(PREVIEW_PX, _preview, anyio.CapacityLimiter(PREVIEW_DECODERS))
 """The whole photo as a WebP."""
-LARGE_PREVIEW = ImageKind(LARGE_PREVIEW_PX, _large_preview)
+LARGE_PREVIEW = ImageKind(LARGE_PREVIEW_PX, _large_preview, PREVIEW.limiter)
 """The whole photo as a JPEG, for formats that browsers do not display."""
 
 
@@ -314,9 +307,3 @@ def _webp(image: Image.Image, side_px: int) -> bytes:
 
 def _name(identity: str, side_px: int) -> str:
     return f"2 {identity} {int(side_px)}"  # the first number is the version of the encoding
-
-
-def _file_identity(photo: StoredPhoto) -> str:
-    """Return a name for the file's current version; raises PhotoUnavailable as `open_stored`."""
-    version = stored_version(photo)
-    return f"file {photo.id} {version.size_bytes} {version.mtime_ns} {photo.path}"

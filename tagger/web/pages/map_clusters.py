@@ -23,12 +23,13 @@ from tagger.library.query.position_clusters import (
 from tagger.library.query.trip_summaries import PathPoint, trip_path
 from tagger.library.trips.grouping import find_trip
 from tagger.settings import Settings
+from tagger.system.documents import document_of
 from tagger.system.text_format import N_, gettext, number_text
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import DocumentResponse, policy_with_tiles
 from tagger.web.http.templates import asset, render, thumbnail_address
-from tagger.web.pages.overview import LibraryOverview, Overview
+from tagger.web.pages.overview import Overview
 from tagger.web.state import AppState, State
 
 SOURCES = {
@@ -69,7 +70,14 @@ def clusters(
 ) -> DocumentResponse:
     """Return the photos whose positions are in the box, for a map of this zoom; of a trip alone if one is named."""
     bounds = parse_box(box)
-    cells = _library_cells(state, overview, bounds, zoom) if trip is None else trip_cells(_path(state, trip))
+    # The finest cells of the whole library are cached; they are enough for a map of a country.
+    cells: Sequence[PositionCell] | None = None
+    if trip is not None:
+        cells = trip_cells(_path(state, trip))
+    elif not needs_fine_cells(zoom):
+        cells = overview.position_cells()
+    if cells is None:
+        cells = cells_within(state.database, bounds, zoom)
     found = cluster_cells(cells, bounds, zoom)
     counts = sum((Counter(cluster.photos) for cluster in found), Counter[str]())
     return DocumentResponse(
@@ -92,14 +100,6 @@ def _path(state: AppState, trip_id: str) -> list[PathPoint]:
     with state.database.read() as connection:
         trip = find_trip(connection, trip_id)
     return list(trip_path(state.database, trip))
-
-
-def _library_cells(
-    state: AppState, overview: LibraryOverview, bounds: BoundingBox, zoom: float
-) -> Sequence[PositionCell]:
-    # The finest cells of the whole library are cached; they are enough for a map of a country.
-    cached = None if needs_fine_cells(zoom) else overview.position_cells()
-    return cells_within(state.database, bounds, zoom) if cached is None else cached
 
 
 def extent_of(cells: Sequence[PositionCell]) -> BoundingBox:
@@ -171,16 +171,14 @@ def _address(box: BoundingBox, trip: str | None) -> str:
 def trip_cells(path: Sequence[PathPoint]) -> list[PositionCell]:
     """A cell for each photo."""
     return [
-        PositionCell(
-            source=point.source,
+        document_of(
+            PositionCell,
+            point,
             photos=1,
             south=point.latitude,
             north=point.latitude,
             west=point.longitude,
             east=point.longitude,
-            city=point.city,
-            country=point.country,
-            photo_id=point.photo_id,
         )
         for point in path
     ]
@@ -188,7 +186,11 @@ def trip_cells(path: Sequence[PathPoint]) -> list[PositionCell]:
 
 def trip_bounds(path: Sequence[PathPoint]) -> BoundingBox:
     """The part of the world that the map of a trip shows: the least box around its photos, or that around one spot. It may cross 180°."""
-    bounds = _least_bounds(path)
+    latitudes = [point.latitude for point in path]
+    origin = path[0].longitude
+    easts = [_turned(point.longitude - origin) for point in path]
+    west, east = _turned(origin + min(easts)), _turned(origin + max(easts))
+    bounds = BoundingBox(min(latitudes), west, max(latitudes), east)
     if max(bounds.north - bounds.south, (bounds.east - bounds.west) % 360) >= _SPOT_DEGREES:
         return bounds
     return BoundingBox(
@@ -197,14 +199,6 @@ def trip_bounds(path: Sequence[PathPoint]) -> BoundingBox:
         min(bounds.north + _AROUND_DEGREES, 85.0),
         _turned(bounds.east + _AROUND_DEGREES),
     )
-
-
-def _least_bounds(path: Sequence[PathPoint]) -> BoundingBox:
-    latitudes = [point.latitude for point in path]
-    origin = path[0].longitude
-    easts = [_turned(point.longitude - origin) for point in path]
-    west, east = _turned(origin + min(easts)), _turned(origin + max(easts))
-    return BoundingBox(min(latitudes), west, max(latitudes), east)
 
 
 def path_geometry(path: Sequence[PathPoint]) -> dict[str, Any]:

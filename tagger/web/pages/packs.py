@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tagger.errors import TaggerError
 from tagger.library.teaching.packs import list_packs, plan_pack
-from tagger.system.text_format import N_, gettext
+from tagger.system.text_format import gettext
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.packs import add_uploaded_pack, max_pack_bytes, read_uploaded_pack, remove_added_pack
 from tagger.web.http.error_responses import page_text
@@ -17,8 +17,6 @@ from tagger.web.http.templates import render
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
-
-OTHER_FILE = N_("This is not the pack that was shown. Look at it first.")
 
 
 @router.get("/packs")
@@ -50,7 +48,8 @@ async def add(
     try:
         pack = await read_uploaded_pack(request, state)
         if pack.digest != digest:
-            return await run_in_threadpool(_render, request, state, problem=gettext(OTHER_FILE))
+            problem = gettext("This is not the pack that was shown. Look at it first.")
+            return await run_in_threadpool(_render, request, state, problem=problem)
         added = await run_in_threadpool(add_uploaded_pack, state, starter, pack, as_job=as_job)
     except TaggerError as error:
         return await run_in_threadpool(_render, request, state, problem=page_text(error))

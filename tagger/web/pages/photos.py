@@ -13,17 +13,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.errors import (
-    CameraNotFound,
-    CountryNotFound,
-    CursorInvalid,
-    JobNotFound,
-    LandmarkAmbiguous,
-    LandmarkNotFound,
-    QueryInvalid,
-    TaggerError,
-    TripNotFound,
-)
+from tagger.errors import CursorInvalid, LandmarkAmbiguous, NotFound, QueryInvalid, TaggerError, TripNotFound
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.library.query.filter_words import (
     WHICH,
@@ -157,16 +147,8 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 PAGE_SIZE = 60
 """Photos in the page itself. A script loads more; without it, there is a link to the next page."""
-QUERY_ERRORS = (
-    CameraNotFound,
-    CountryNotFound,
-    CursorInvalid,
-    JobNotFound,
-    LandmarkAmbiguous,
-    LandmarkNotFound,
-    QueryInvalid,
-    TripNotFound,
-)
+QUERY_ERRORS = (CursorInvalid, LandmarkAmbiguous, NotFound, QueryInvalid)
+"""What a query may name: a landmark, country, camera, trip or job that there is not."""
 
 After = Annotated[str | None, Query(max_length=20_000)]
 Sort = Annotated[str | None, Query(max_length=20)]

@@ -34,7 +34,7 @@ from tagger.web.http.templates import render
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.photos import PhotoGrid, without_months
 from tagger.web.pages.tiles import photo_tiles
-from tagger.web.state import AppState, State
+from tagger.web.state import AppState, ServerStopping, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 log = logging.getLogger(__name__)
@@ -155,20 +155,16 @@ def show_look_alikes(request: Request, state: State, overview: Overview) -> HTML
     )
 
 
-class _Stopping(Exception):
-    """The server stops; the comparison ends."""
-
-
 def look_alikes_of(state: AppState) -> LookAlikes:
     """Return the groups of now; none if no model in use gives embeddings, or if the server stops."""
 
     def check_stopping(_count: int) -> None:
         if state.stopping.is_set():
-            raise _Stopping
+            raise ServerStopping
 
     try:
         return find_look_alikes(state.database, state.model(), on_progress=check_stopping)
-    except _Stopping:
+    except ServerStopping:
         pass
     except TaggerError as error:  # photos can be looked at without a model
         log.info("unknown photos are not compared: %s", error)

@@ -49,14 +49,7 @@ from tagger.web.pages.tiles import PhotoTile, landmark_rows, photo_tile
 from tagger.web.state import AppState, State
 
 COOKIE_S = 7 * 24 * 3600
-NO_LINK = N_(
-    "There is nothing to see here without the link. Open it again, or ask the person who shared it for a new one. "
-    "Your browser has to accept cookies."
-)
-WRONG_LINK = N_("This link is incomplete, or was removed. Ask the person who shared it for a new one.")
 ENDED = N_("This link is no longer valid. Ask the person who shared it for a new one.")
-NO_PHOTO = N_("This photo is not among those that are shared with you.")
-PHOTOS_UNAVAILABLE = N_("The photos cannot be shown now. Try again later.")
 _PASSED_ON = (CursorInvalid, DatabaseConnectionLost)
 """Errors whose texts name nothing of the library."""
 
@@ -80,7 +73,8 @@ class SharedRoute(APIRoute):
             except PhotoUnavailable as error:
                 return await _without_reason(request, error)
             except (DatabaseRemoved, DatabaseUnavailable, DiskFull) as error:
-                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, gettext(PHOTOS_UNAVAILABLE)) from error
+                text = gettext("The photos cannot be shown now. Try again later.")
+                raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text) from error
             except TaggerError as error:
                 raise HTTPException(HTTPStatus.GONE, gettext(ENDED)) from error
 
@@ -100,8 +94,14 @@ def valid_share(request: Request, state: AppState, token: str) -> Share:
     """
     share = find_share(state.database, token)
     if share is None:
-        _count_wrong_token(request)
-        raise HTTPException(HTTPStatus.NOT_FOUND, gettext(WRONG_LINK))
+        limiter: AttemptLimiter = request.app.state.share_attempts
+        try:  # others at its address are not locked out
+            limiter.check_and_record(request.state.client.network)
+        except TooManyAttempts as error:
+            headers = {"retry-after": str(error.retry_after_s)}
+            raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers) from None
+        text = gettext("This link is incomplete, or was removed. Ask the person who shared it for a new one.")
+        raise HTTPException(HTTPStatus.NOT_FOUND, text)
     if share.state is not ShareState.ACTIVE:
         raise HTTPException(HTTPStatus.GONE, gettext(ENDED))
     return share
@@ -131,11 +131,13 @@ def visited_share(request: Request, state: State, share_id: Annotated[int, Path(
         HTTPException: the request has no valid cookie of it.
     """
     token = request.cookies.get(_cookie(state))
-    if not token:
-        raise HTTPException(HTTPStatus.NOT_FOUND, gettext(NO_LINK))
-    share = valid_share(request, state, token)
-    if share.id != share_id:
-        raise HTTPException(HTTPStatus.NOT_FOUND, gettext(NO_LINK))
+    share = valid_share(request, state, token) if token else None
+    if share is None or share.id != share_id:
+        text = gettext(
+            "There is nothing to see here without the link. Open it again, or ask the person who shared it for a new one. "
+            "Your browser has to accept cookies."
+        )
+        raise HTTPException(HTTPStatus.NOT_FOUND, text)
     return share
 
 
@@ -152,22 +154,13 @@ def visited_photo(
     """
     shared_photos: SharedPhotos = request.app.state.shared_photos
     if not shared_photos.contains(share, photo_id):
-        raise HTTPException(HTTPStatus.NOT_FOUND, gettext(NO_PHOTO))
+        raise HTTPException(
+            HTTPStatus.NOT_FOUND, gettext("This photo is not among those that are shared with you.")
+        )
     return photo_id
 
 
 VisitedPhoto = Annotated[int, Depends(visited_photo)]
-
-
-def _count_wrong_token(request: Request) -> None:
-    """Raise HTTPException if the client sent too many of them. Others at its address are not locked out."""
-    limiter: AttemptLimiter = request.app.state.share_attempts
-    network = request.state.client.network
-    try:
-        limiter.check_and_record(network)
-    except TooManyAttempts as error:
-        headers = {"retry-after": str(error.retry_after_s)}
-        raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers) from None
 
 
 def _cookie(state: AppState) -> str:
@@ -256,8 +249,6 @@ data_router = APIRouter(
     prefix=SHARES.rstrip("/") + "/{share_id}", include_in_schema=False, route_class=SharedRoute
 )
 
-UNAVAILABLE = N_("This photo cannot be shown now. Try again later.")
-
 MOST_SKIPPED = 100_000
 """Of a month. The database reads what is skipped."""
 Around = Annotated[int, Query(ge=0, le=50)]
@@ -326,4 +317,5 @@ async def _without_reason(request: Request, error: PhotoUnavailable) -> Response
     response = await photo_images.unavailable_response(request, error)
     if response.status_code < HTTPStatus.BAD_REQUEST:
         return response
-    return DocumentResponse({"error": gettext(UNAVAILABLE)}, HTTPStatus.NOT_FOUND)
+    text = gettext("This photo cannot be shown now. Try again later.")
+    return DocumentResponse({"error": text}, HTTPStatus.NOT_FOUND)

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from tagger.people.passwords import AttemptsUsedUp, PasswordRefused
 from tagger.people.sessions import check_user, end_open_session, list_sessions
 from tagger.people.tokens import Grant
-from tagger.people.users import find_user, set_password
+from tagger.people.users import find_user, has_passwords, set_password
 from tagger.system.text_format import N_, gettext
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
@@ -27,13 +27,9 @@ from tagger.web.http.forwarded import (
 )
 from tagger.web.http.templates import render
 from tagger.web.pages.single_sign_on import PROVIDER_LIMITER, SingleSignOn
-from tagger.web.state import AppState, State
+from tagger.web.state import AppState, State, app_state
 
 router = APIRouter(include_in_schema=False)
-
-WRONG_TOKEN = N_("That is not a valid token. Copy the whole token and try again.")
-WRONG_PASSWORD = N_("The name or the password is wrong.")
-
 
 HASH_LIMITER = CapacityLimiter(2)
 """Threads that check passwords: each check takes 64 MB. Requests that wait for one take no thread from the pages."""
@@ -77,7 +73,9 @@ def _sign_in(request: Request, form: SignInForm) -> Response:
         page.headers["retry-after"] = str(error.retry_after_s)
         return page
     if session is None:
-        problem = gettext(WRONG_PASSWORD if form.is_by_name else WRONG_TOKEN)
+        wrong_name = gettext("The name or the password is wrong.")
+        wrong_token = gettext("That is not a valid token. Copy the whole token and try again.")
+        problem = wrong_name if form.is_by_name else wrong_token
         return _show_form(request, form, problem, HTTPStatus.FORBIDDEN)
     authenticator.sign_out(request.headers, client)  # the session that this browser had before
     response = RedirectResponse(form.next, HTTPStatus.SEE_OTHER)
@@ -88,7 +86,6 @@ def _sign_in(request: Request, form: SignInForm) -> Response:
 def _show_form(
     request: Request, form: SignInForm, problem: str = "", status: HTTPStatus = HTTPStatus.OK
 ) -> Response:
-    authenticator: Authenticator = request.app.state.authenticator
     sign_on: SingleSignOn | None = request.app.state.single_sign_on
     return render(
         request,
@@ -97,7 +94,7 @@ def _show_form(
         next=form.next,
         user_name=form.name,
         problem=problem,
-        by_name=authenticator.asks_for_name(),
+        by_name=has_passwords(app_state(request).database),
         with_token=bool(form.token),
         provider=sign_on and sign_on.registration,
     )
@@ -175,11 +172,8 @@ async def change_password(
     request: Request, state: State, current: Password = "", new: Password = "", again: Password = ""
 ) -> Response:
     """Change the own password, which signs out all other browsers."""
-
-    def change() -> Response:
-        return _change_password(request, state, current, new, again)
-
-    return await to_thread.run_sync(change, limiter=HASH_LIMITER)
+    entered = current, new, again
+    return await to_thread.run_sync(_change_password, request, state, *entered, limiter=HASH_LIMITER)
 
 
 @router.post("/account/sessions/end")

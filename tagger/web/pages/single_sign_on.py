@@ -44,12 +44,12 @@ from tagger.people.oidc.provider import (
 from tagger.people.sessions import Origin, ProviderSession
 from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 from tagger.web.http.auth import (
-    MAX_BROWSER_LENGTH,
     MAX_SIGN_INS,
     SIGN_IN_WINDOW_S,
     AccessRecorder,
     Authenticator,
     TooManySignIns,
+    origin_of,
 )
 from tagger.web.http.forwarded import HOST_PREFIX, Client, local_address, set_session_cookie
 from tagger.web.http.templates import render
@@ -111,7 +111,7 @@ class SingleSignOn:
             identity = identify(self._provider, request, answer)
             key = f"{identity.issuer} {identity.subject}"
             self._sign_ins.check(key)
-            origin = Origin(client.address or None, client.network, browser and browser[:MAX_BROWSER_LENGTH])
+            origin = origin_of(client, browser)
             self._check_role(identity, origin)
             session = sign_in_identity(self._database, identity, self.registration.new_role, origin)
         except SignInExpired:  # it has asked nobody
