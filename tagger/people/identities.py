@@ -67,7 +67,11 @@ def sign_in_identity(database: Database, identity: Identity, new_role: Role | No
     """
     user = _find(database, identity) or _add(database, identity, identity.role or new_role, origin)
     if identity.role not in {None, user.role}:
-        _follow_role(database, user, identity, origin)
+        with database.acting_as(_actor(user.name, origin)).write() as connection:
+            row = _lock(connection, user)
+            if row is None:
+                raise IdentityUnknown(issuer=identity.issuer, subject=identity.subject)
+            change_role(connection, row, identity.role or user.role)  # ends the sessions with the former role
     id_token = identity.id_token
     if id_token is not None and len(id_token) > MAX_ID_TOKEN:
         id_token = ""
@@ -166,15 +170,6 @@ def _add(database: Database, identity: Identity, role: Role | None, origin: Orig
         if user is None:
             raise IdentityNameTaken(issuer=identity.issuer, subject=identity.subject, name=name) from None
         return user
-
-
-def _follow_role(database: Database, user: User, identity: Identity, origin: Origin) -> None:
-    """Give the person the role that the provider gives. A change ends the sessions with the former role."""
-    with database.acting_as(_actor(user.name, origin)).write() as connection:
-        row = _lock(connection, user)
-        if row is None:
-            raise IdentityUnknown(issuer=identity.issuer, subject=identity.subject)
-        change_role(connection, row, identity.role or user.role)
 
 
 def _actor(name: str, origin: Origin) -> Actor:

@@ -126,7 +126,10 @@ def count_attempt(database: Database, name: str, network: str) -> None:
         of_network = sign_in_attempts.c.network == network
         _check(connection, OF_PAIR, (of_account, of_network), now)
         _check(connection, OF_NETWORK, (of_network,), now)
-        if not _has_session(connection, name, network):
+        has_session = exists().where(
+            users.c.name == name, page_sessions.c.user_id == users.c.id, page_sessions.c.network == network
+        )
+        if not connection.scalar(select(has_session)):
             _check(connection, OF_ACCOUNT, (of_account,), now)
         values = {"account": account, "network": network, "at": now}
         connection.execute(insert(sign_in_attempts).values(values))
@@ -153,13 +156,6 @@ def _check(
     times = connection.scalars(query).all()
     if len(times) == limit.most:
         raise AttemptsUsedUp(max(1, round((times[-1] + window - now).total_seconds())))
-
-
-def _has_session(connection: Connection, name: str, network: str) -> bool:
-    query = exists().where(
-        users.c.name == name, page_sessions.c.user_id == users.c.id, page_sessions.c.network == network
-    )
-    return bool(connection.scalar(select(query)))
 
 
 def _lock(connection: Connection, digest: str) -> None:

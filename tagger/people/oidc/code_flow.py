@@ -233,8 +233,9 @@ def verified_claims(provider: Provider, id_token: str, nonce: str) -> dict[str, 
         if error.claim in {"iat", "nbf"}:
             raise ClocksDiffer(issuer=issuer, reason="its answer is from the future") from error
         raise IdentityRefused(issuer=issuer, reason=f"{error.claim} is not the expected one") from error
-    except JoseError as error:
-        raise IdentityRefused(issuer=issuer, reason=_reason(error)) from error
+    except JoseError as error:  # its own text may have parts of the token, which is a secret
+        reason = error.error.replace("_", " ") or type(error).__name__
+        raise IdentityRefused(issuer=issuer, reason=reason) from error
     except _MALFORMED as error:
         raise IdentityRefused(issuer=issuer, reason="it is malformed") from error
     return claims
@@ -281,8 +282,3 @@ def _check_claims(claims: Mapping[str, Any], issuer: str, client_id: str, nonce:
         raise InvalidClaimError("azp")
     if not is_subject(claims["sub"]):
         raise InvalidClaimError("sub")
-
-
-def _reason(error: JoseError) -> str:
-    """The reason without anything of the token, which is a secret."""
-    return error.error.replace("_", " ") or type(error).__name__

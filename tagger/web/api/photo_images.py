@@ -179,14 +179,8 @@ async def unavailable_response(request: Request, error: Exception) -> Response:
     """Return kind and text; inside a page a placeholder with status 200, since browsers log every other status."""
     assert isinstance(error, PhotoUnavailable)  # noqa: S101 - it is registered for these alone
     headers = {"Cache-Control": "private, max-age=30", "Vary": "Accept, Sec-Fetch-Dest"}
-    if _is_inside_page(request):
+    # Over plain HTTP, except on loopback, browsers send no Sec-Fetch-Dest, only Accept.
+    destination, accepted = request.headers.get("sec-fetch-dest"), request.headers.get("accept", "")
+    if destination == "image" or (destination is None and accepted.startswith("image/")):
         return Response(placeholder(error.kind), 200, headers, "image/png")
     return DocumentResponse({"error": error.text, "kind": error.kind}, error.status, headers)
-
-
-def _is_inside_page(request: Request) -> bool:
-    # Over plain HTTP, except on loopback, browsers send no Sec-Fetch-Dest, only Accept.
-    destination = request.headers.get("sec-fetch-dest")
-    return destination == "image" or (
-        destination is None and request.headers.get("accept", "").startswith("image/")
-    )

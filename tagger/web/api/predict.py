@@ -149,7 +149,9 @@ async def classify(
     try:
         result = await asyncio.wrap_future(sink.result)
     except Exception as error:
-        raise ModelFailed(name=model.name, reason=_last_line(error)) from error
+        # The stack of TorchScript precedes the message.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise ModelFailed(name=model.name, reason=reason) from error
     if isinstance(result, Failed):
         raise PhotoFailed(result.failure.kind, result.failure.text)
     duration_ms = round((time.perf_counter() - start_s) * 1000, 1)
@@ -196,11 +198,6 @@ def _open(data: bytes, state: AppState, loaded: LoadedModel, ends_at: float) -> 
         raise PhotoFailed(FailureKind.EMPTY, "The file is empty (0 bytes). Copy it again from its source.")
     resize = loaded.model.manifest.input.resize
     return state.upload_sandbox.open(PhotoBytes(data, len(data), 0), resize, ends_at=ends_at)
-
-
-def _last_line(error: Exception) -> str:
-    """Return the message without the stack of TorchScript, which precedes it."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 models_router = api_router("models")

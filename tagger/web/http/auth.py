@@ -255,7 +255,11 @@ class Authenticator:
             UserRefused: a trusted proxy names a person without access.
         """
         if client.user is not None:
-            return self._proxied_grant(client, client.user)
+            actor = Actor(f"web {normalize_name(client.user)}", client.address or None, is_person=True)
+            grant = proxied_grant(self._database.acting_as(actor), client.user, self._new_user_role)
+            if grant is None:
+                raise UserRefused(client.user)
+            return grant
         scheme, _, secret = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return self._session_grant(headers, client)
@@ -265,13 +269,6 @@ class Authenticator:
             self._refuse(client)
         else:
             self._limiter.check(client.network)  # wrong ones may have been counted meanwhile
-        return grant
-
-    def _proxied_grant(self, client: Client, name: str) -> Grant:
-        actor = Actor(f"web {normalize_name(name)}", client.address or None, is_person=True)
-        grant = proxied_grant(self._database.acting_as(actor), name, self._new_user_role)
-        if grant is None:
-            raise UserRefused(name)
         return grant
 
     def is_valid(self, headers: Headers, client: Client) -> bool:

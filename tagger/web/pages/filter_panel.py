@@ -181,7 +181,9 @@ def _panel(
 
     Return them, and of how many of the photos added last they are counted, as text; empty if of all.
     """
-    counted = _with_year(_as_sent(params), whole_year(params.query))
+    counted = _as_sent(params)
+    if (year := whole_year(params.query)) is not None:  # the dates as the year that they stand for
+        counted = replace(counted, year=(*counted.year, int(year)), taken_after=None, taken_before=None)
     with params.model_checked():
         facets: dict[FacetName, Facet] = {facet.facet: facet for facet in state.facet_counts.get(counted)}
         if counted.any_rank:  # landmarks and countries are chosen by accepted tags
@@ -203,13 +205,6 @@ def _as_sent(params: QueryParams) -> PhotoQuery:
     """The query that the form stands for: of a landmark or country, of accepted tags alone."""
     query = replace(params.as_timeline().query, sort=None)
     return replace(query, any_rank=query.any_rank and not is_of_accepted_tags(params.options))
-
-
-def _with_year(query: PhotoQuery, year: str | None) -> PhotoQuery:
-    """The query with its dates as the year that they stand for."""
-    if year is None:
-        return query
-    return replace(query, year=(*query.year, int(year)), taken_after=None, taken_before=None)
 
 
 def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> ChoiceGroup:

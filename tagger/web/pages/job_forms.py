@@ -137,12 +137,6 @@ def add_nightly(request: Request, state: State, form: Annotated[NightlyForm, For
     return RedirectResponse("/jobs#schedules", HTTPStatus.SEE_OTHER)
 
 
-def _usual_folder() -> Path:
-    """The folder in which a person's photos usually are."""
-    pictures = Path.home() / "Pictures"
-    return pictures if pictures.is_dir() else Path.home()
-
-
 def _render(
     request: Request,
     state: AppState,
@@ -161,6 +155,7 @@ def _render(
             problem = page_text(error)
     subfolders, more = list_subfolders(folder) if folder else (allowed.folders, 0)
     breadcrumbs = allowed.breadcrumbs(folder) if folder else ()
+    pictures = Path.home() / "Pictures"  # where a person's photos usually are
     return render(
         request,
         "jobs_new.html",
@@ -176,6 +171,6 @@ def _render(
         chosen=chosen or {},
         at_night=AT_NIGHT,
         may_allow=may_allow_folder(request, state),
-        suggested=_usual_folder(),
+        suggested=pictures if pictures.is_dir() else Path.home(),
         zone=local_zone(),
     )

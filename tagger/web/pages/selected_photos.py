@@ -64,11 +64,18 @@ def change_metadata(
 ) -> Response:
     """Show what would be written or undone; once that is confirmed, start the job."""
     photo_ids = sorted(set(form.photo))
-    _check_folders(state, photo_ids)
-    options = None if form.action == "undo" else _options(state, form)
-    if options is None:
-        photo_ids = written_photos(state.database, photo_ids, state.settings.roots)
+    allowed = allowed_folders(state.settings, state.database)
+    roots = state.settings.roots
+    if allowed.is_set and has_photos_outside(state.database, photo_ids, allowed.folders, roots):
+        raise FolderRefused
+    options: MetadataOptions | None = None
+    if form.action == "undo":
+        photo_ids = written_photos(state.database, photo_ids, roots)
         _check_undo(state, photo_ids)
+    else:
+        target = Target.EMBED if form.to is WriteMode.EMBED else Target.SIDECAR
+        options = MetadataOptions(target, form.gps, form.description, state.settings.language)
+        check_write(state.settings, options)
     if form.is_confirmed and photo_ids:
         return RedirectResponse(f"/jobs/{_start(state, starter, photo_ids, options)}", HTTPStatus.SEE_OTHER)
     previews = list(preview_photos(state.database, state.settings, photo_ids[:PREVIEWS], options))
@@ -100,27 +107,6 @@ def outdated_sidecar(state: AppState, photo_id: int) -> MetadataOptions | None:
 def metadata_actions(state: AppState, is_classified: bool) -> Sequence[str]:
     """Return what the page may do with a photo's metadata."""
     return ("write", "undo") if is_classified and WriteMode.SIDECAR in write_modes(state.settings) else ()
-
-
-def _options(state: AppState, form: MetadataForm) -> MetadataOptions:
-    """Raises:
-    WriteNotAllowed: the server does not allow the page to write there.
-    """
-    target = Target.EMBED if form.to is WriteMode.EMBED else Target.SIDECAR
-    options = MetadataOptions(target, form.gps, form.description, state.settings.language)
-    check_write(state.settings, options)
-    return options
-
-
-def _check_folders(state: AppState, photo_ids: Sequence[int]) -> None:
-    """Raises:
-    FolderRefused: `TAGGER_WEB_FOLDERS` is set, and one of the photos is outside.
-    """
-    allowed = allowed_folders(state.settings, state.database)
-    if allowed.is_set and has_photos_outside(
-        state.database, photo_ids, allowed.folders, state.settings.roots
-    ):
-        raise FolderRefused
 
 
 def _check_undo(state: AppState, photo_ids: Sequence[int]) -> None:
