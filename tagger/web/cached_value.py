@@ -251,16 +251,19 @@ class SearchLists:
         landmarks = self._landmarks(WAIT_S, FIRST_WAIT_S)
         cities = self.cities() or _NONE
         cameras = self._cameras.get(WAIT_S, FIRST_WAIT_S) or {}
+        known = landmarks or _NONE, cities
         yield (
             landmark_names(uncounted_landmarks(self._database), is_counted=False)
             if landmarks is None
             else self._index("landmarks", landmark_names, landmarks),
-            self._index("countries", _english_names, landmarks or _NONE, cities),
+            self._index("countries", lambda *lists: country_names(countries_of(*lists)), *known),
             self._index("cameras", camera_names, cameras),
             self._outcomes,
         )
         yield (self._index("cities", city_names, cities), self._index("regions", region_names, cities))
-        yield (self._index("foreign", _foreign_names, landmarks or _NONE, cities),)
+        yield (
+            self._index("foreign", lambda *lists: country_names(countries_of(*lists), foreign_names), *known),
+        )
         yield (self._index("trips", trip_names, self._trips(WAIT_S, FIRST_WAIT_S) or _NONE),)
         yield (self._index("folders", folder_names, self.folders() or _NONE),)
 
@@ -284,11 +287,3 @@ def uncounted_landmarks(database: Database) -> list[LandmarkCount]:
         landmarks = all_landmarks(connection)
     by_name = sorted(landmarks, key=lambda landmark: normalize_name(landmark.display_name))
     return [LandmarkCount.of(landmark, 0) for landmark in by_name]
-
-
-def _english_names(landmarks: Sequence[LandmarkCount], cities: Sequence[CityCount]) -> Names:
-    return country_names(countries_of(landmarks, cities))
-
-
-def _foreign_names(landmarks: Sequence[LandmarkCount], cities: Sequence[CityCount]) -> Names:
-    return country_names(countries_of(landmarks, cities), foreign_names)

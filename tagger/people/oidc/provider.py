@@ -99,19 +99,15 @@ class Registration:
 
 def registration_of(settings: Settings) -> Registration | None:
     """The registration in the settings; None if they name no provider."""
-    issuer, client_id, secret = (
-        settings.web_oidc_issuer,
-        settings.web_oidc_client_id,
-        settings.web_oidc_client_secret,
-    )
-    if issuer is None or client_id is None or secret is None or settings.web_url is None:
+    issuer, role, page_url = settings.web_oidc_issuer, settings.web_user_role, settings.web_url
+    client_id, secret = settings.web_oidc_client_id, settings.web_oidc_client_secret
+    if issuer is None or client_id is None or secret is None or page_url is None:
         return None
-    role = settings.web_user_role
     return Registration(
         issuer,
         client_id,
         secret,
-        settings.web_url.rstrip("/"),
+        page_url.rstrip("/"),
         settings.web_oidc_role_claim,
         None if role in {None, "none"} else Role(role),
     )

@@ -184,8 +184,11 @@ def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
         _tag_row(key, tag, verdicts.pop(tag.landmark, None), details.threshold)
         for key, tag in enumerate(details.photo.tags, start=1)
     ]
-    others = enumerate(verdicts.values(), start=len(rows) + 1)
-    return [*rows, *(_verdict_row(key, verdict) for key, verdict in others)]
+    others = [
+        LandmarkRow(key, each.landmark, each.name, None, each.verdict, by=each.given_by, at=each.given_at)
+        for key, each in enumerate(verdicts.values(), start=len(rows) + 1)
+    ]
+    return [*rows, *others]
 
 
 def _tag_row(key: int, tag: Tag, verdict: Verdict | None, threshold: float | None) -> LandmarkRow:
@@ -201,16 +204,4 @@ def _tag_row(key: int, tag: Tag, verdict: Verdict | None, threshold: float | Non
         reason=tag.reason,
         by=verdict.given_by if verdict else None,
         at=verdict.given_at if verdict else None,
-    )
-
-
-def _verdict_row(key: int, verdict: Verdict) -> LandmarkRow:
-    return LandmarkRow(
-        key=key,
-        slug=verdict.landmark,
-        name=verdict.name,
-        score=None,
-        state=verdict.verdict,
-        by=verdict.given_by,
-        at=verdict.given_at,
     )
