@@ -49,7 +49,7 @@ def is_photo_extension(extension: str) -> bool:
     return (
         extension in PHOTO_EXTENSIONS
         or (extension in HEIC_EXTENSIONS and _reads_heic())
-        or (extension in DEVELOPED_EXTENSIONS and _develops_raw())
+        or (extension in DEVELOPED_EXTENSIONS and is_developer_installed())
     )
 
 
@@ -68,7 +68,7 @@ def needed_extra(extension: str) -> str | None:
     """The extra that has to be installed to read files with this extension; None if none is missing."""
     if extension in HEIC_EXTENSIONS and not _reads_heic():
         return "heic"
-    return "raw" if extension in DEVELOPED_EXTENSIONS and not _develops_raw() else None
+    return "raw" if extension in DEVELOPED_EXTENSIONS and not is_developer_installed() else None
 
 
 @cache
@@ -77,7 +77,8 @@ def _reads_heic() -> bool:
 
 
 @cache
-def _develops_raw() -> bool:
+def is_developer_installed() -> bool:
+    """Whether RAW photos without a preview can be developed. Loads nothing."""
     return importlib.util.find_spec("rawpy") is not None
 
 

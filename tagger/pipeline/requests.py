@@ -10,8 +10,9 @@ from typing import Protocol
 from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo
-from tagger.photos.decoding.raw_development import NoPreview, is_developer_installed
+from tagger.photos.decoding.raw_development import NoPreview
 from tagger.photos.files import PhotoBytes, PhotoVersion
+from tagger.photos.photo_names import is_developer_installed
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.results import Result
 from tagger.system.metrics import stage_timer

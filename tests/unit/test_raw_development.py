@@ -159,7 +159,7 @@ def test_raw_files_of_other_makers_are_photos_where_they_can_be_developed(
         assert detect_format(head + bytes(300)) is PhotoFormat.RAW
         assert is_raw_name(f"a{extension}")
         for installed in (True, False):
-            monkeypatch.setattr(photo_names, "_develops_raw", lambda installed=installed: installed)
+            monkeypatch.setattr(photo_names, "is_developer_installed", lambda installed=installed: installed)
             assert is_photo_name(f"a{extension}") is installed
 
 

@@ -6,12 +6,10 @@ nothing else (see pipeline.sandbox); all others refer such photos to them.
 """
 
 import importlib
-import importlib.util
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +19,7 @@ from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.decoding.formats import check_pixels, require_format
 from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.photos.formats import PhotoFormat
+from tagger.photos.photo_names import is_developer_installed
 from tagger.photos.raw import RawFile, read_raw
 
 _HALVED_BYTES, _WHOLE_BYTES = 8, 26
@@ -90,12 +89,6 @@ class RawDeveloper:
 
 RAW_DEVELOPER = RawDeveloper()
 """The developer of this process."""
-
-
-@cache
-def is_developer_installed() -> bool:
-    """Whether RAW photos without a preview can be developed. Loads nothing."""
-    return importlib.util.find_spec("rawpy") is not None
 
 
 @contextmanager
