@@ -21,13 +21,13 @@ from tagger.cli.output.job_text import (
 )
 from tagger.cli.session import Session, open_session
 from tagger.composition import parts
+from tagger.database.enums import METADATA_KINDS, JobState, Priority, Runner
 from tagger.system.interruption import set_advice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tagger.database.connection import Database
-    from tagger.database.enums import Priority, Runner
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.scan import ScanReport, Selection
     from tagger.settings import Settings
@@ -83,8 +83,6 @@ def finish_job(session: Session, job: int, runner: Runner, *, wait: bool, json: 
 
     With `wait`, the job of workers is followed until it ends.
     """
-    from tagger.database.enums import Runner
-
     if runner is Runner.LOCAL:
         raise typer.Exit(finish_in_process(session, job, json=json))
     wake_workers(session, job, start_redis=wait)
@@ -211,7 +209,6 @@ def _follow_one(
 
 def print_end(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a job that has ended; returns the exit code."""
-    from tagger.database.enums import JobState
     from tagger.ledger.progress import list_jobs
 
     progress = list_jobs(database, job)[0]
@@ -232,7 +229,6 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
 
 def select_runner(session: Session, *, local: bool | None) -> Runner:
     """Who runs a new job: by default, the workers, but this process on SQLite where no worker runs."""
-    from tagger.database.enums import Runner
     from tagger.ledger.workers import list_workers
 
     database = session.database
@@ -248,7 +244,6 @@ def select_runner(session: Session, *, local: bool | None) -> Runner:
 def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     """Run a local job and the metadata job that is chained to it, and print the results; returns the exit code."""
     from tagger.cli.derived_facts import update_derived_facts
-    from tagger.database.enums import METADATA_KINDS
     from tagger.ledger.progress import list_jobs
 
     settings, database = session
@@ -279,7 +274,6 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
 
 def _print_local_end(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a local job; returns the exit code. A job that waits for a folder is cancelled."""
-    from tagger.database.enums import JobState
     from tagger.ledger.jobs import cancel_job
     from tagger.ledger.progress import list_jobs
 

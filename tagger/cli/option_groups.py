@@ -27,6 +27,7 @@ from tagger.cli.options import (
     query_usage,
 )
 from tagger.cli.session import load_settings, prepare_paths
+from tagger.database.enums import Target
 from tagger.library.query.options import (
     VERDICT_OPTIONS,
     PhotoQuery,
@@ -175,7 +176,6 @@ class WriteOptions:
         Raises:
             typer.BadParameter: the options contradict each other.
         """
-        from tagger.database.enums import Target
         from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 
         max_error_m = None

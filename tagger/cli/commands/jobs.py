@@ -28,7 +28,7 @@ from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import count_of, job_lines, job_summary, metadata_report, print_next_steps
 from tagger.cli.session import Session, load_settings, open_for_reading, open_session
-from tagger.database.enums import Priority
+from tagger.database.enums import METADATA_KINDS, Priority
 from tagger.errors import TaggerError
 from tagger.system.interruption import set_advice
 
@@ -110,7 +110,6 @@ def failures(
     tagger job failures --kind gone --format paths
     """
     from tagger.cli.output.photos import write_failures
-    from tagger.database.enums import METADATA_KINDS
     from tagger.ledger.failures import EDITED, FailureFilter, failing_photos, unwritten_photos
     from tagger.library.catalog.roots import list_roots
 
@@ -160,7 +159,6 @@ def retry(
 
     Example: tagger job retry --kind unreadable --kind timed-out --wait
     """
-    from tagger.database.enums import METADATA_KINDS
     from tagger.errors import JobNotRetriable
     from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry, retry_job
     from tagger.ledger.failures import FailureFilter

@@ -19,6 +19,7 @@ from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
+from tagger.database.enums import PositionSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -194,8 +195,6 @@ def _document(counts: PositionCounts) -> dict[str, object]:
 
 
 def _print(counts: PositionCounts, *, dry_run: bool) -> None:
-    from tagger.database.enums import PositionSource
-
     texts = {
         PositionSource.CAMERA: "by the camera's GPS",
         PositionSource.LANDMARK: "by a landmark",

@@ -28,13 +28,12 @@ from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.metadata import print_differences
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
-from tagger.database.enums import Priority
+from tagger.database.enums import Priority, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tagger.database.connection import Database
-    from tagger.database.enums import Runner
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.processing.metadata_preview import MetadataPreview
     from tagger.library.query.options import PhotoQuery
@@ -202,8 +201,6 @@ def undo(
 
 def _parse_runner(priority: Priority, *, enqueue: bool, wait: bool, dry_run: bool) -> tuple[Runner, Priority]:
     """Who runs the job, and its priority: the workers with --enqueue, this process otherwise."""
-    from tagger.database.enums import Runner
-
     if wait and not enqueue:
         raise typer.BadParameter("it needs --enqueue", param_hint="--wait")
     if enqueue and dry_run:

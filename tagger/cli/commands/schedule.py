@@ -15,7 +15,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json
 from tagger.cli.output.job_text import START_BEAT
 from tagger.cli.session import open_for_reading, open_session
-from tagger.database.enums import Priority
+from tagger.database.enums import Priority, Runner
 
 schedule_app = typer.Typer(
     help="Run backfills at set times. They need `tagger beat` and a worker, or `tagger up`.",
@@ -150,7 +150,6 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
 
     Example: tagger schedule run-now nightly --wait
     """
-    from tagger.database.enums import Runner
     from tagger.jobs.enqueue import schedule_runs
 
     settings, database = session = open_session(settle_jobs=True)

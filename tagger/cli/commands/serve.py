@@ -15,6 +15,7 @@ import typer
 from tagger.cli.help import ADVANCED, option
 from tagger.cli.output import console
 from tagger.cli.session import load_settings, open_session
+from tagger.database.enums import Role
 from tagger.errors import AddressInUse, AddressRefused, ExtraMissing
 from tagger.system.interruption import handle_own_signals
 
@@ -145,7 +146,6 @@ def access_policy(
 
     `requires_sign_in`: also on this machine.
     """
-    from tagger.database.enums import Role
     from tagger.system.addresses import is_loopback
     from tagger.web.http.auth import AccessPolicy
 

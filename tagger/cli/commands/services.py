@@ -15,6 +15,7 @@ from tagger.cli.option_groups import WriteOptions, with_option_groups
 from tagger.cli.options import BatchSize, DeviceName, ModelName, NoWait
 from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
+from tagger.database.enums import Priority, Runner
 from tagger.errors import ProcessFailed, TaggerError
 from tagger.system.interruption import announce_stop, handle_own_signals
 
@@ -64,8 +65,6 @@ def worker(
 
     Example: tagger worker --beat
     """
-    from tagger.database.enums import Priority
-
     priorities = [part.strip() for part in queues.split(",")]
     if not set(priorities) <= set(Priority):
         raise typer.BadParameter("use interactive, bulk, or both", param_hint="--queues")
@@ -160,7 +159,6 @@ def _supervise(
     from tagger.cli.commands.serve import address_of
     from tagger.cli.job_submission import create_tag_job, wake_workers
     from tagger.cli.supervisor import Supervisor
-    from tagger.database.enums import Priority, Runner
 
     job = None
     if selection:

@@ -17,6 +17,7 @@ from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import START_BEAT, overview_lines, service_lines, tick_text
 from tagger.cli.session import Session, open_for_reading
 from tagger.composition import parts
+from tagger.database.enums import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -92,7 +93,6 @@ def _overview(session: Session, services: _Services, jobs_shown: int) -> list[st
 
 def _queue_depths(session: Session) -> tuple[dict[str, int | None], TaggerError | None]:
     """The lengths of the queues. Where no Redis has been started, its client is not imported, which would take a while."""
-    from tagger.database.enums import Priority
     from worker.embedded_socket import has_socket
 
     settings, ledger_id = session.settings, session.database.ledger_id

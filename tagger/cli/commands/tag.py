@@ -32,7 +32,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import printable
 from tagger.cli.output.job_text import count_of, print_next_steps
 from tagger.cli.session import load_settings, open_session, prepare_paths
-from tagger.database.enums import Priority
+from tagger.database.enums import Priority, Runner
 
 if TYPE_CHECKING:
     from tagger.cli.session import Session
@@ -79,8 +79,6 @@ def tag_here(
     json: bool = False,
 ) -> tuple[int, int]:
     """Tag photos in this process; returns the number of the job, and the exit code."""
-    from tagger.database.enums import Priority, Runner
-
     job = create_tag_job(
         session, selection, Runner.LOCAL, Priority.INTERACTIVE, reprocess=again, write=metadata
     )
@@ -127,8 +125,6 @@ def enqueue(
 
     Example: tagger enqueue ~/Pictures --wait (while tagger worker runs in another terminal)
     """
-    from tagger.database.enums import Runner
-
     metadata = write_options.metadata()
     settings = options.settings()
     selection = options.selection(paths, settings)

@@ -24,6 +24,7 @@ from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
 from tagger.database.actor import login_name
+from tagger.database.enums import Priority, Runner
 from tagger.errors import ExamplesMissing
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ class ExamplePhotos:
             PathNotFound: there is no such file.
             ExamplesMissing: none of the photos can be an example.
         """
-        from tagger.database.enums import Priority, Runner
         from tagger.jobs.enqueue.scan import select_paths
 
         session = self._session

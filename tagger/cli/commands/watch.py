@@ -21,6 +21,7 @@ from tagger.cli.options import BatchSize, DeviceName, NoWait
 from tagger.cli.output import console
 from tagger.cli.output.job_text import count_of, gone_text
 from tagger.cli.session import open_session
+from tagger.database.enums import Priority, Runner
 from tagger.errors import (
     BucketUnavailable,
     BucketUnwritable,
@@ -267,8 +268,6 @@ def watch(
             wake_workers(session, job, start_redis=True)
             return job
         return tag_here(session, photos, metadata)[0]
-
-    from tagger.database.enums import Priority, Runner
 
     announce_stop("start the same command again: it finds what is not tagged yet")
     intervals = WatchIntervals(60.0 * scan_every, poll_every)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable
 from tagger.cli.session import load_settings
+from tagger.database.enums import METADATA_KINDS, JobKind, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,8 +67,6 @@ def other_files_text(count: int) -> str:
 
 def job_summary(progress: JobProgress) -> str:
     """The state and the counts of a job in one line."""
-    from tagger.database.enums import METADATA_KINDS, JobKind
-
     if progress.kind in METADATA_KINDS:
         changed = "undone" if progress.kind == JobKind.UNDO else "written"
         parts = [f"{progress.written} {changed}", f"{progress.unchanged} unchanged"]
@@ -164,7 +163,6 @@ def tick_text(last_tick: LastTick) -> str:
 
 def print_next_steps(database: Database, job: int) -> None:
     """Print why photos were skipped, how to see, correct and write the tags of a finished job, and how to teach."""
-    from tagger.database.enums import METADATA_KINDS, JobKind, JobState
     from tagger.ledger.progress import list_jobs
 
     progress = list_jobs(database, job)[0]
@@ -209,8 +207,6 @@ PHOTOS_SHOWN = 3
 
 def metadata_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
     """What a job that writes metadata, or undoes writes, did not do: more keys of its document, and lines of text."""
-    from tagger.database.enums import JobKind
-
     if progress.kind == JobKind.UNDO:
         paths = _edited_photos(database, progress.job)
         lines = [*_refusal_lines(database, progress, 0), *_edited_lines(progress.job, paths)]
