@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-QUALITY = 90
 _SQUARE_PX = 40
 _NOISE = 4.0
 """Makes a JPEG of coloured squares as large as that of a photo."""

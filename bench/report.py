@@ -22,10 +22,11 @@ def heading(title: str) -> str:
     """Return the title, the command, and when and where it ran, in Markdown."""
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     lines = (
         f"## {title}\n",
         f"- {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}, load averages at the start: {load}",
-        f"- {processor_name()}, {core_count()} cores, {_memory_gib():.0f} GiB; {platform.platform(terse=True)}",
+        f"- {processor_name()}, {core_count()} cores, {memory_gib:.0f} GiB; {platform.platform(terse=True)}",
         f"- Python {platform.python_version()}, {versions}",
         f"- `python -m {_program()}` with {_arguments()}\n",
     )
@@ -52,10 +53,6 @@ def note(text: str) -> None:
 def value_range(values: Sequence[float]) -> str:
     """Return minimum and maximum, which show how reliable a median of few rounds is."""
     return f"{_cell(min(values))} to {_cell(max(values))}"
-
-
-def _memory_gib() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
 def _program() -> str:

@@ -143,6 +143,7 @@ def report(collection: Collection, draws: int) -> None:
     rankings = {examples: ranked for examples, ranked in rankings.items() if ranked}
     if not rankings:
         raise SystemExit(f"no landmark has {EXAMPLES[0] + LEAST_SOUGHT} photos")
+    sources = range(len(collection.sources))
     figures = ("average precision", "precision of tags", "recall of tags", "with suggestions")
     print_table(
         ("examples", "landmarks", *figures),
@@ -150,7 +151,16 @@ def report(collection: Collection, draws: int) -> None:
     )
     print_table(
         ("false tags in 10,000 photos, examples", *collection.sources),
-        [(examples, *_false_tags(collection, ranked)) for examples, ranked in rankings.items()],
+        [
+            (
+                examples,
+                *(
+                    float(np.mean([each.false_tags_of_10_000(source) for each in ranked]))
+                    for source in sources
+                ),
+            )
+            for examples, ranked in rankings.items()
+        ],
     )
     print(
         f"{len(collection.landmark)} photos, {draws} draws. ±: the standard error over landmarks. "
@@ -202,11 +212,6 @@ def _mean(rankings: Sequence[Ranking], figures: Sequence[float]) -> str:
         by_landmark.setdefault(ranking.landmark, []).append(figure)
     means = np.array([np.mean(of_landmark) for of_landmark in by_landmark.values()])
     return f"{means.mean():.2f} ± {means.std() / math.sqrt(len(means)):.2f}"
-
-
-def _false_tags(collection: Collection, rankings: Sequence[Ranking]) -> list[float]:
-    sources = range(len(collection.sources))
-    return [float(np.mean([each.false_tags_of_10_000(source) for each in rankings])) for source in sources]
 
 
 if __name__ == "__main__":

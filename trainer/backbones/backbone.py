@@ -117,25 +117,18 @@ def fuse_in_place(network: nn.Module) -> nn.Module:
             previous
             and isinstance(previous[1], nn.Conv2d)
             and isinstance(module, nn.BatchNorm2d)
-            and _can_fuse(module, previous[1])
+            and module.running_mean is not None  # else it measures each batch
+            and module.num_features == previous[1].out_channels
         ):
             setattr(network, previous[0], fuse_conv_bn_eval(previous[1], module))
-            setattr(network, name, _activation_of(module))
+            activation = getattr(
+                module, "act", None
+            )  # timm's batch norms include the activation that follows
+            setattr(network, name, activation if isinstance(activation, nn.Module) else nn.Identity())
         else:
             fuse_in_place(module)
         previous = (name, module)
     return network
-
-
-def _activation_of(norm: nn.Module) -> nn.Module:
-    """Timm's batch norms include the activation that follows."""
-    activation = getattr(norm, "act", None)
-    return activation if isinstance(activation, nn.Module) else nn.Identity()
-
-
-def _can_fuse(norm: nn.BatchNorm2d, convolution: nn.Conv2d) -> bool:
-    has_statistics = norm.running_mean is not None  # else it measures each batch
-    return has_statistics and norm.num_features == convolution.out_channels
 
 
 class SamePadded(nn.Conv2d):

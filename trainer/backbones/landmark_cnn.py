@@ -34,7 +34,8 @@ class LandmarkCNN(nn.Module):
         )
         stages, width = [], WIDTHS[0]
         for number, (wider, blocks) in enumerate(zip(WIDTHS, BLOCKS, strict=True)):
-            stages.append(_stage(width, wider, blocks, stride=1 if number == 0 else 2))
+            first = Block(width, wider, stride=1 if number == 0 else 2)
+            stages.append(nn.Sequential(first, *(Block(wider, wider, 1) for _ in range(blocks - 1))))
             width = wider
         self.stages = nn.Sequential(*stages)  # (B, 512, 4, 4)
         self.pool = GeneralisedMean()  # (B, 512)
@@ -101,11 +102,6 @@ def _convolution(width: int, wider: int, stride: int = 1) -> nn.Sequential:
         nn.BatchNorm2d(wider),
         nn.ReLU(inplace=True),
     )
-
-
-def _stage(width: int, wider: int, blocks: int, stride: int) -> nn.Sequential:
-    first = Block(width, wider, stride)
-    return nn.Sequential(first, *(Block(wider, wider, 1) for _ in range(blocks - 1)))
 
 
 def _shortcut(width: int, wider: int, stride: int) -> nn.Module:

@@ -31,33 +31,6 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what the command would do, and change nothing.")
 ]
 NewFolder = Annotated[Path, typer.Option(help="The folder to create. It must be empty or missing.")]
-Collections = Annotated[
-    list[Path],
-    typer.Argument(
-        help="Collections with LABEL/photo.jpg or {train,val,test}/LABEL. Of equal photos, the first is taken."
-    ),
-]
-LandmarksFile = Annotated[
-    Path,
-    typer.Option(
-        help="The landmarks.csv of the labels. Folders are named after a label or its slug; all others are other landmarks."
-    ),
-]
-ExcludedPhotos = Annotated[
-    Path | None,
-    typer.Option(
-        help="A CSV file of training photos to leave out: photo (FOLDER/NAME, or FOLDER/) and reason."
-    ),
-]
-PhotoSources = Annotated[
-    Path | None,
-    typer.Option(
-        help="A CSV file of where photos come from: photo (FOLDER/NAME, or FOLDER/) and source. Photos not listed come from their collection. Training balances sources."
-    ),
-]
-TestSeed = Annotated[
-    int, typer.Option(min=0, help="The same seed and photos give the same photos for testing.")
-]
 
 
 @data_app.command("inspect")
@@ -168,12 +141,34 @@ def _join(names: list[str]) -> str:
 @data_app.command()
 def combine(
     *,
-    folders: Collections,
-    landmarks: LandmarksFile,
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Collections with LABEL/photo.jpg or {train,val,test}/LABEL. Of equal photos, the first is taken."
+        ),
+    ],
+    landmarks: Annotated[
+        Path,
+        typer.Option(
+            help="The landmarks.csv of the labels. Folders are named after a label or its slug; all others are other landmarks."
+        ),
+    ],
     out: NewFolder,
-    exclude: ExcludedPhotos = None,
-    sources: PhotoSources = None,
-    seed: TestSeed = 0,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV file of training photos to leave out: photo (FOLDER/NAME, or FOLDER/) and reason."
+        ),
+    ] = None,
+    sources: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV file of where photos come from: photo (FOLDER/NAME, or FOLDER/) and source. Photos not listed come from their collection. Training balances sources."
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The same seed and photos give the same photos for testing.")
+    ] = 0,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:

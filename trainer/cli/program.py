@@ -24,19 +24,6 @@ TRAIN_PACKAGES = {"matplotlib", "torchvision"}
 
 log = logging.getLogger("trainer")
 
-BackboneNames = Annotated[
-    str,
-    typer.Option(
-        help="Comma-separated networks: torchvision classification networks, or timm/NAME for timm's."
-    ),
-]
-WeightsFiles = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME=FILE",
-        help="The weights file of a backbone. Repeat the option for several. Other weights are downloaded.",
-    ),
-]
 
 app = typer.Typer(
     name="trainer",
@@ -244,7 +231,12 @@ def compare(
     data: Annotated[
         Path, typer.Option(help="The folder with train/LABEL/photo.jpg, as for `trainer train`.")
     ],
-    backbones: BackboneNames,
+    backbones: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated networks: torchvision classification networks, or timm/NAME for timm's."
+        ),
+    ],
     out: Annotated[
         Path,
         typer.Option(
@@ -255,7 +247,13 @@ def compare(
         Path | None,
         typer.Option(help="A folder of ordinary photos that show none of the landmarks, for training."),
     ] = None,
-    weights: WeightsFiles = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="The weights file of a backbone. Repeat the option for several. Other weights are downloaded.",
+        ),
+    ] = None,
     size: ImageSize = 224,
     device: Annotated[
         DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device for training and for speed.")

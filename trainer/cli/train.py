@@ -48,25 +48,6 @@ Cache = Annotated[
         help="The folder for decoded photos. Runs may share it; delete it only when none is running. Defaults to the run folder."
     ),
 ]
-Weights = Annotated[
-    Path | None,
-    typer.Option(
-        help="The backbone's weights: a safetensors file with torchvision's names (timm's for timm/NAME; TensorFlow weights for mobilenet_v2 and timm/mobilenet_edgetpu_100), or a .pth file of torchvision. Downloaded if omitted."
-    ),
-]
-BackboneName = Annotated[
-    str,
-    typer.Option(
-        help="The pretrained network: a torchvision classification network, or timm/NAME (needs the timm extra)."
-    ),
-]
-FineTuningEpochs = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        help="Epochs of fine-tuning. With 0, only a linear layer is trained on the features of the frozen backbone; that takes a minute.",
-    ),
-]
 BatchSize = Annotated[int, typer.Option(min=2, help="Photos per step. Fewer need less device memory.")]
 LearningRate = Annotated[
     float | None,
@@ -103,10 +84,26 @@ def transfer(
     out: Out,
     unknown: Unknown = None,
     others: Others = None,
-    weights: Weights = None,
-    backbone: BackboneName = "mobilenet_v2",
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="The backbone's weights: a safetensors file with torchvision's names (timm's for timm/NAME; TensorFlow weights for mobilenet_v2 and timm/mobilenet_edgetpu_100), or a .pth file of torchvision. Downloaded if omitted."
+        ),
+    ] = None,
+    backbone: Annotated[
+        str,
+        typer.Option(
+            help="The pretrained network: a torchvision classification network, or timm/NAME (needs the timm extra)."
+        ),
+    ] = "mobilenet_v2",
     cache: Cache = None,
-    epochs: FineTuningEpochs = 30,
+    epochs: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Epochs of fine-tuning. With 0, only a linear layer is trained on the features of the frozen backbone; that takes a minute.",
+        ),
+    ] = 30,
     size: ImageSize = 224,
     batch_size: BatchSize = 32,
     learning_rate: LearningRate = None,

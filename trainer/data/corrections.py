@@ -6,6 +6,7 @@ Reads the database through `tagger.library.verdicts.training_export`. Photos are
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -151,20 +152,17 @@ class Corrections:
     def _add_confirmed(self, image: LabelledImage, slug: str) -> None:
         label = self._label(slug)
         if image.digest in self._earlier:
-            self._correct_earlier(image.digest, label)
+            # Move copies of the image to the confirmed label, within their split.
+            copies = self._earlier[image.digest]
+            wrong = [copy for copy in copies if copy.folder.name != label]
+            self.relabelled += len(wrong)
+            self.unchanged += not wrong
+            self._earlier[image.digest] = [
+                replace(copy, folder=copy.folder.with_name(label)) for copy in copies
+            ]
         elif source := self._source(image):
             self._new.append(PhotoCopy(source, Path("train", label), image.digest))
             self.confirmed[label] += 1
-
-    def _correct_earlier(self, digest: str, label: str) -> None:
-        """Move copies of the image to the confirmed label, within their split."""
-        copies = self._earlier[digest]
-        wrong = [copy for copy in copies if copy.folder.name != label]
-        self.relabelled += len(wrong)
-        self.unchanged += not wrong
-        self._earlier[digest] = [
-            PhotoCopy(copy.source, copy.folder.with_name(label), digest) for copy in copies
-        ]
 
     def _add_ordinary(self, image: LabelledImage) -> None:
         """Remove the image from its rejected labels. If it has no other label, it is an ordinary photo."""

@@ -71,7 +71,8 @@ def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
         for first in range(0, len(rows), _PAIRS_AT_ONCE):
             part = slice(first, first + _PAIRS_AT_ONCE)
             one, other = groups.apart(rows[part], columns[part])
-            alike = _correlations(thumbnails[one], thumbnails[other]) >= ALIKE
+            products = _standardised(thumbnails[one]) * _standardised(thumbnails[other])
+            alike = products.sum(axis=1) >= ALIKE  # their correlations
             groups.join(one[alike], other[alike])
     return [int(root) for root in groups.roots]
 
@@ -109,11 +110,6 @@ def _near_pairs(hashes: _Array) -> Iterator[tuple[_Array, _Array]]:
             upper = rows < columns  # each pair once
             if upper.any():
                 yield rows[upper], columns[upper]
-
-
-def _correlations(one: _Array, other: _Array) -> _Array:
-    correlations: _Array = (_standardised(one) * _standardised(other)).sum(axis=1)
-    return correlations
 
 
 def _standardised(thumbnails: _Array) -> _Array:

@@ -128,16 +128,12 @@ def read_training_folder(folder: Path) -> TrainingFolder:
     if len(labels) < 2:
         raise DataIncomplete(path=folder, reason=f"train/ has {len(labels)} label folders")
     train = find_labelled_photos(folder / "train")
-    _require_photos(folder / "train", labels, train)
-    val = tuple(photo for photo in find_labelled_photos(folder / "val") if photo.label in labels)
-    return TrainingFolder(labels, train, val)
-
-
-def _require_photos(split: Path, labels: tuple[str, ...], photos: tuple[LabelledPhoto, ...]) -> None:
-    nonempty = {photo.label for photo in photos}
+    nonempty = {photo.label for photo in train}
     for label in labels:
         if label not in nonempty:
-            raise LabelEmpty(path=split / label)
+            raise LabelEmpty(path=folder / "train" / label)
+    val = tuple(photo for photo in find_labelled_photos(folder / "val") if photo.label in labels)
+    return TrainingFolder(labels, train, val)
 
 
 def label_folders(split: Path) -> list[Path]:
@@ -252,7 +248,12 @@ def read_dataset(folder: Path) -> Dataset:
         labels=tuple(sorted({label.name for label in labels})),
         photos=photos,
         other_files=tuple(path for label in labels for path in _other_files(label)),
-        unlabelled=tuple(_photos_in({folder, *(top for _, top in tops)})),
+        unlabelled=tuple(
+            entry
+            for parent in sorted({folder, *(top for _, top in tops)})
+            for entry in sorted(parent.iterdir())
+            if entry.is_file() and is_photo_name(entry.name)
+        ),
         ignored_folders=tuple(siblings),
     )
 
@@ -262,13 +263,6 @@ def _other_files(label: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if name[0] not in ".@")
         yield from (
             Path(parent, name) for name in sorted(names) if name[0] != "." and not is_photo_name(name)
-        )
-
-
-def _photos_in(folders: set[Path]) -> Iterator[Path]:
-    for folder in sorted(folders):
-        yield from sorted(
-            entry for entry in folder.iterdir() if entry.is_file() and is_photo_name(entry.name)
         )
 
 

@@ -61,7 +61,9 @@ def write_gazetteer(path: Path, landmarks: Iterable[Label]) -> None:
         writer.writeheader()
         for landmark in sorted(landmarks, key=lambda landmark: landmark.label):
             if not path_text(landmark.label)[1]:
-                writer.writerow(_to_row(landmark))
+                names = _SEPARATOR.join(f"{language}={name}" for language, name in landmark.names.items())
+                aliases = _SEPARATOR.join(landmark.aliases)
+                writer.writerow(landmark.model_dump() | {"names": names, "aliases": aliases})
 
 
 def name_of(label: str) -> str:
@@ -93,14 +95,6 @@ def _read_rows(path: Path) -> dict[str, dict[str, str]]:
         raise LandmarksFileInvalid(path=path, reason=f"it is not a CSV file in UTF-8 ({error})") from error
     except OSError as error:
         raise LandmarksFileInvalid(path=path, reason=error.strerror or str(error)) from error
-
-
-def _to_row(landmark: Label) -> dict[str, object]:
-    names = [f"{language}={name}" for language, name in landmark.names.items()]
-    return landmark.model_dump() | {
-        "names": _SEPARATOR.join(names),
-        "aliases": _SEPARATOR.join(landmark.aliases),
-    }
 
 
 def _from_row(path: Path, row: dict[str, str]) -> Label:

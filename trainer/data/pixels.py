@@ -78,7 +78,16 @@ def decode_stream(photos: Iterable[PhotoReader], resize: Resize, batch_size: int
     )
     numbered = enumerate(results)
     while part := list(islice(numbered, batch_size)):
-        yield from _collect(part)
+        positions, pixels = [], []
+        for position, (name, result) in part:
+            if isinstance(result, PhotoFailure):
+                log.warning("skipped: %s (%s)", name, result.text)
+            else:
+                positions.append(position)
+                pixels.append(result)
+        if pixels:
+            images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)  # channels last in memory already
+            yield DecodedBatch(tuple(positions), images)
 
 
 def _read(path: Path, alter: Callable[[bytes], bytes] | None) -> bytes:
@@ -92,19 +101,6 @@ def _decode(photo: PhotoReader, resize: Resize) -> tuple[str, Pixels | PhotoFail
         return name, decode_photo(read(), resize, max_pixels=MAX_PIXELS).pixels
     except PhotoFailed as error:
         return name, error.failure
-
-
-def _collect(part: Iterable[tuple[int, tuple[str, Pixels | PhotoFailure]]]) -> Iterator[DecodedBatch]:
-    positions, pixels = [], []
-    for position, (name, result) in part:
-        if isinstance(result, PhotoFailure):
-            log.warning("skipped: %s (%s)", name, result.text)
-        else:
-            positions.append(position)
-            pixels.append(result)
-    if pixels:
-        images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)  # channels last in memory already
-        yield DecodedBatch(tuple(positions), images)
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,11 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
         with writing_to(out):
             write_program(_to_half(run.classifier), manifest, unchecked, run.background)
         agreement = _compare(folder, run, unchecked, manifest)
-        _require_agreement(agreement[FULL], run, out)
+        full = agreement[FULL]
+        if full.same_top1 < full.photos:
+            versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
+            different = full.photos - full.same_top1
+            raise ExportDisagrees(count=different, total=full.photos, path=out, versions=versions)
         with writing_to(out):
             unchecked.replace(out)
     finally:
@@ -251,10 +255,3 @@ def _program_of(model: Model) -> Program:
         return torch.from_numpy(np.stack(scores)), torch.from_numpy(np.stack(embeddings))
 
     return program
-
-
-def _require_agreement(full: ExportAgreement, run: FinishedRun, out: Path) -> None:
-    if full.same_top1 < full.photos:
-        versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
-        different = full.photos - full.same_top1
-        raise ExportDisagrees(count=different, total=full.photos, path=out, versions=versions)

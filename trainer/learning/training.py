@@ -75,7 +75,17 @@ def train_network(
     def finish_epoch(epoch: Epoch) -> None:
         save_checkpoint(checkpoint, state, settings)
         bar.end_epoch()
-        _log_epoch(epoch, plan.epochs)
+        log.info(
+            "epoch %d of %d: loss %.4f, validation loss %.4f, validation top-1 before calibration %.1f %%, rate %.1e, %.0f photos/s, %.0f s",
+            epoch.number,
+            plan.epochs,
+            epoch.loss,
+            epoch.validation.loss,
+            100 * epoch.validation.top1,
+            epoch.learning_rate,
+            epoch.images_per_second,
+            epoch.seconds,
+        )
         on_epoch(epoch)
 
     with training_progress(len(state.history), plan.epochs, photos.steps * plan.batch_size) as bar:
@@ -104,20 +114,6 @@ def _validate(network: nn.Module, data: TrainingData, size: int, device: Device)
         batches = (data.cached.scaled(part.tolist(), size) for part in parts)
         logits = torch.cat([network(images.to(device.kind)).float().cpu() for images in batches])
     return measure_logits(logits, torch.from_numpy(data.targets[positions]), len(data.labels))
-
-
-def _log_epoch(epoch: Epoch, epochs: int) -> None:
-    log.info(
-        "epoch %d of %d: loss %.4f, validation loss %.4f, validation top-1 before calibration %.1f %%, rate %.1e, %.0f photos/s, %.0f s",
-        epoch.number,
-        epochs,
-        epoch.loss,
-        epoch.validation.loss,
-        100 * epoch.validation.top1,
-        epoch.learning_rate,
-        epoch.images_per_second,
-        epoch.seconds,
-    )
 
 
 def save_checkpoint(path: Path, state: TrainingState[Network], settings: dict[str, object]) -> None:

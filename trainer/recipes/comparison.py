@@ -211,31 +211,28 @@ def run_trial(backbone: str, options: ComparisonOptions) -> Trial:
         log.info("%s: reusing the results in %s", backbone, folder)
     else:
         log.info("%s: training a linear layer on its features", backbone)
-        train_transfer(_transfer_options(backbone, options))
+        transfer = TransferOptions(
+            data=options.data,
+            unknown=options.unknown,
+            others=None,
+            out=folder,
+            cache=options.out / PIXELS,
+            epochs=0,
+            size=options.size,
+            batch_size=BATCH_SIZE,
+            learning_rate=None,
+            device=options.device,
+            seed=SEED,
+            precision=PRECISION,
+            resume=False,
+            backbone=backbone,
+            weights=options.weights.get(backbone),
+        )
+        train_transfer(transfer)
         export_run(folder, model, name=backbone)
         with writing_to(file):
             file.write_text(fingerprint)
     return _trial(load_run(folder), model.stat().st_size)
-
-
-def _transfer_options(backbone: str, options: ComparisonOptions) -> TransferOptions:
-    return TransferOptions(
-        data=options.data,
-        unknown=options.unknown,
-        others=None,
-        out=options.folder_of(backbone),
-        cache=options.out / PIXELS,
-        epochs=0,
-        size=options.size,
-        batch_size=BATCH_SIZE,
-        learning_rate=None,
-        device=options.device,
-        seed=SEED,
-        precision=PRECISION,
-        resume=False,
-        backbone=backbone,
-        weights=options.weights.get(backbone),
-    )
 
 
 def _trial(run: FinishedRun, size_bytes: int) -> Trial:

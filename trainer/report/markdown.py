@@ -40,11 +40,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _percent(estimate: Estimate) -> str:
     low, high = 100 * estimate.interval.low, 100 * estimate.interval.high
-    return f"{_share(estimate.value)} [{low:.1f}, {high:.1f}]"
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    return f"{100 * estimate.value:.1f} % [{low:.1f}, {high:.1f}]"
 
 
 def _number(estimate: Estimate) -> str:
