@@ -69,7 +69,11 @@ class Command(TyperCommand):
         write_panels(self, ctx, formatter)
         group = ctx.parent.command if ctx.parent else None
         if isinstance(group, DefaultCommandGroup) and ctx.info_name == DEFAULT:
-            write_commands("Commands", group.named_commands(), formatter)
+            write_commands(
+                "Commands",
+                ((name, each) for name, each in group.commands.items() if name != DEFAULT),
+                formatter,
+            )
 
 
 class Group(TyperGroup):
@@ -89,10 +93,6 @@ class DefaultCommandGroup(Group):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Name the default command, where no other one is named."""
         return super().parse_args(ctx, args if args and args[0] in self.commands else [DEFAULT, *args])
-
-    def named_commands(self) -> Iterator[tuple[str, Any]]:
-        """The other commands."""
-        return ((name, command) for name, command in self.commands.items() if name != DEFAULT)
 
 
 def use_help_classes(group: typer.Typer) -> None:

@@ -206,7 +206,7 @@ def _common(
         ),
     ] = False,
 ) -> None:
-    console.verbosity.level = -1 if quiet else verbose
+    console.verbosity = -1 if quiet else verbose
 
 
 def run() -> None:

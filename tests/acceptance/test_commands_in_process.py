@@ -24,7 +24,7 @@ def state() -> dict[str, object]:
         "streams": (sys.stdin, sys.stdout, sys.stderr),
         "signals": [signal.getsignal(number) for number in SIGNALS],
         "logging": [(log.handlers[:], log.level, log.propagate) for log in loggers],
-        "verbosity": console.verbosity.level,
+        "verbosity": console.verbosity,
         "torch threads": torch.get_num_threads(),
         "threads": sorted(thread.name for thread in threading.enumerate()),
         "files": sorted(_open_files()),

@@ -139,11 +139,11 @@ def _log_handlers() -> Iterator[None]:
 
 @contextmanager
 def _verbosity() -> Iterator[None]:
-    before = console.verbosity.level
+    before = console.verbosity
     try:
         yield
     finally:
-        console.verbosity.level = before
+        console.verbosity = before
 
 
 @contextmanager

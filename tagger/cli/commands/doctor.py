@@ -19,14 +19,13 @@ from tagger.composition import load, parts
 from tagger.errors import TaggerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from tagger.cli.doctor.database import DatabaseChecks
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
     from tagger.settings import Settings
 
-CHECKS = "tagger.cli.doctor"
 QUICK_LIMIT_S = 8.0
 """Less than the ten seconds that health checks usually wait, more than the timeouts of the connections."""
 MIN_SECRET_LENGTH = 4
@@ -59,7 +58,9 @@ def doctor(
     if json:
         write_json({"checks": [vars(finding) for finding in findings], "ok": not problems})
     elif quick:
-        typer.echo(printable(_summary_line(findings, problems)))
+        wrong = "; ".join(f"{each.name}: {each.found} -> {each.remedy}" for each in problems)
+        checked = ", ".join(dict.fromkeys(finding.name for finding in findings))
+        typer.echo(printable(wrong or f"healthy: {checked}"))
     else:
         for finding in findings:
             typer.echo(f"{finding.state:<6} {finding.name}: {printable(finding.found)}")
@@ -68,12 +69,6 @@ def doctor(
     if not quick:
         console.info(f"{count_of(len(problems), 'problem')} found" if problems else "no problems found")
     raise typer.Exit(console.NOT_DONE if problems else console.DONE)
-
-
-def _summary_line(findings: Iterable[Finding], problems: Iterable[Finding]) -> str:
-    """All problems in one line; if there are none, what was checked."""
-    lines = [f"{problem.name}: {problem.found} -> {problem.remedy}" for problem in problems]
-    return "; ".join(lines) or "healthy: " + ", ".join(dict.fromkeys(finding.name for finding in findings))
 
 
 def run_checks(*, quick: bool = False, worker: bool = False) -> Iterator[Finding]:
@@ -129,7 +124,7 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
 
 def _group(name: str, place: str, *arguments: object) -> CheckGroup:
     """A group whose checks are imported in its own thread: torch takes seconds."""
-    return CheckGroup(name, lambda: load(f"{CHECKS}.{place}")(*arguments))
+    return CheckGroup(name, lambda: load(f"tagger.cli.doctor.{place}")(*arguments))
 
 
 def _findings(*groups: CheckGroup) -> Iterator[Finding]:

@@ -62,7 +62,7 @@ def serve(
 
     settings = load_settings()
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
-    set_up_logging(settings.log_format, levels[max(console.verbosity.level, 0)])
+    set_up_logging(settings.log_format, levels[max(console.verbosity, 0)])
     with (
         closing(open_session(settings, settle_jobs=True).database) as database,
         closing(_listener(host, port, fd)) as listener,

@@ -214,7 +214,7 @@ def _export_settings(**options: object) -> None:
 
 
 def _log_level() -> str:
-    return "info" if console.verbosity.level > 0 else "warning"
+    return "info" if console.verbosity > 0 else "warning"
 
 
 def _page_listener(port: int | None) -> socket.socket | None:

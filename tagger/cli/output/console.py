@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NoReturn, Self
 
 import typer
@@ -21,14 +20,8 @@ NOT_DONE = 1
 SOME_PHOTOS_FAILED = 3
 
 
-@dataclass
-class Verbosity:
-    """0 by default. -q sets -1, which hides messages other than warnings and errors; -vv sets 2, which shows tracebacks."""
-
-    level: int = 0
-
-
-verbosity = Verbosity()
+verbosity = 0
+"""-q sets -1, which hides messages other than warnings and errors; -vv sets 2, which shows tracebacks."""
 
 
 def drop_unwritable_results() -> None:
@@ -66,7 +59,7 @@ def write_list(
 
 def info(text: str) -> None:
     """Print a message, unless -q is set."""
-    if verbosity.level >= 0:
+    if verbosity >= 0:
         _write(text)
 
 
@@ -77,7 +70,7 @@ def warning(text: str) -> None:
 
 def fail(error: TaggerError) -> NoReturn:
     """Print the error and exit with code 1."""
-    if verbosity.level >= 2:
+    if verbosity >= 2:
         traceback.print_exception(error)
     _write(f"error: {error}")
     sys.exit(NOT_DONE)
@@ -93,7 +86,7 @@ class ProgressLine:
 
     def __init__(self, description: str) -> None:
         self._description = description
-        self._is_shown = sys.stderr.isatty() and verbosity.level >= 0
+        self._is_shown = sys.stderr.isatty() and verbosity >= 0
         if self._is_shown:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -78,18 +78,15 @@ class EventHub:
             changed = self._changed
             if self._latest is not None and sent_number != self._event_number:
                 sent_number, sent_at_s = self._event_number, time.monotonic()
-                yield self._event()
+                # The texts are in the language of the listener's request.
+                data = self._json(self._status) if reader_language() and self._status else self._latest
+                yield f"id: {self._server_id}-{sent_number}\nevent: state\ndata: {data}\n\n".encode()
                 continue
             if time.monotonic() - sent_at_s >= HEARTBEAT_S:
                 sent_at_s = time.monotonic()
                 yield b": heartbeat\n\n"
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), HEARTBEAT_S)
-
-    def _event(self) -> bytes:
-        """The latest state, with texts in the language of the listener's request."""
-        data = self._json(self._status) if reader_language() and self._status else self._latest
-        return f"id: {self._server_id}-{self._event_number}\nevent: state\ndata: {data}\n\n".encode()
 
     async def _poll_while_listening(self) -> None:
         while self.listeners and not self._stopping.is_set():

@@ -127,10 +127,8 @@ def error_response(
         return DocumentResponse({"error": text}, status, headers)
     code = HTTPStatus(status)
     title = gettext(TITLES.get(code, N_("Request failed")))
-    if is_for_visitors(scope["path"]):
-        page = render(Request(scope), "shared_error.html", code, address=None, title=title, text=text)
-    else:
-        page = render(Request(scope), "error.html", code, status=int(status), title=title, text=text)
+    template = "shared_error.html" if is_for_visitors(scope["path"]) else "error.html"
+    page = render(Request(scope), template, code, address=None, status=int(status), title=title, text=text)
     page.headers.update(headers or {})
     return page
 
