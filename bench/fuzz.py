@@ -173,19 +173,14 @@ def _read_files(args: argparse.Namespace, numbers: Iterable[int]) -> list[Report
                 child = None
                 report = Report(str(number), "crash or hang", "crash or hang", 0.0, 0.0)
             if report.violation:
-                kept = _keep_file(file, args.keep, f"seed-{args.seed}-{number:06}")
+                args.keep.mkdir(parents=True, exist_ok=True)
+                kept = args.keep / f"seed-{args.seed}-{number:06}"
+                kept.write_bytes(file.read_bytes() if file.exists() else b"")
                 report = report._replace(violation=f"{report.violation}: {kept}, from {report.name}")
             reports.append(report)
             if len(reports) % 1000 == 0:
                 note(f"{len(reports)} files in each process")
     return reports
-
-
-def _keep_file(file: Path, folder: Path, name: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / name
-    kept.write_bytes(file.read_bytes() if file.exists() else b"")
-    return kept
 
 
 def _print_results(reports: Sequence[Report], wall_s: float) -> None:

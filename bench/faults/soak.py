@@ -37,7 +37,10 @@ def soak(context: FaultContext, kinds: Mapping[str, Fault], minutes: float, phot
     with suppress(KeyboardInterrupt):
         _inject_faults(context, kinds, minutes, producer, counts, errors)
     with suppress(KeyboardInterrupt):
-        _wait_for_jobs(system)
+        note("no more faults; waiting until all jobs are over")
+        deadline = time.monotonic() + JOBS_TIMEOUT_S
+        while any(not job.is_over for job in list_jobs(system.database)) and time.monotonic() < deadline:
+            time.sleep(1.0)
     print_table(("fault", "count"), [*sorted(counts.items()), ("**total**", counts.total())])
     return [*errors, *_violations(context, producer)]
 
@@ -128,13 +131,6 @@ def _inject_faults(
         ended.set()
         for thread in threads:
             thread.join()  # a fault in progress is repaired first
-
-
-def _wait_for_jobs(system: System) -> None:
-    note("no more faults; waiting until all jobs are over")
-    deadline = time.monotonic() + JOBS_TIMEOUT_S
-    while any(not job.is_over for job in list_jobs(system.database)) and time.monotonic() < deadline:
-        time.sleep(1.0)
 
 
 def _violations(context: FaultContext, producer: JobProducer) -> Iterator[str]:

@@ -46,13 +46,14 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
         BackboneUnknown, TimmMissing, WeightsUnsuitable, WeightsUnavailable, SizeUnsuitable: with what to change.
     """
     source, name = _source_of(architecture)
+    convention: Convention = "timm" if architecture.startswith(TIMM) else "torchvision"
     if weights is None:
         origin, state = source.published_state(name)
-        convention: Convention = "timm" if architecture.startswith(TIMM) else "torchvision"
     else:
         file = read_weights(weights, architecture)
         origin, state = file.digest, file.state
-        convention = _convention(architecture, file)
+        default = "tensorflow" if architecture in TENSORFLOW_BY_DEFAULT else convention
+        convention = file.convention or default
         log.info("%s: weights from %s, with the conventions of %s", architecture, weights.name, convention)
     template = source.build(name, convention)
     _load_state(template, state, architecture, weights)
@@ -155,12 +156,6 @@ def _read_pth(path: Path) -> tuple[State, str | None]:
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ValueError("it has more than named tensors")
     return dict(content), "torchvision"
-
-
-def _convention(architecture: str, file: WeightsFile) -> Convention:
-    if file.convention is None and architecture in TENSORFLOW_BY_DEFAULT:
-        return "tensorflow"
-    return file.convention or ("timm" if architecture.startswith(TIMM) else "torchvision")
 
 
 def _load_state(template: FeatureNetwork, state: State, architecture: str, path: Path | None) -> None:

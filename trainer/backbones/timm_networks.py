@@ -29,7 +29,9 @@ def network_names() -> list[str]:
 def build(name: str, convention: Convention) -> FeatureNetwork:
     network = _create(name, pretrained=False)
     if convention == "tensorflow":
-        _follow_tensorflow(network, name)
+        pad_like_tensorflow(network)
+        if name == EDGETPU:
+            network.blocks[0][0].bn1.act = nn.Identity()  # timm has a ReLU where Google's network has none
     config = network.pretrained_cfg
     classifiers = config["classifier"] or ()
     names = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
@@ -39,12 +41,6 @@ def build(name: str, convention: Convention) -> FeatureNetwork:
         normalisation=_normalisation(name, convention, config),
         training_size=int(config["input_size"][-1]),
     )
-
-
-def _follow_tensorflow(network: Any, name: str) -> None:
-    pad_like_tensorflow(network)
-    if name == EDGETPU:
-        network.blocks[0][0].bn1.act = nn.Identity()  # timm has a ReLU where Google's network has none
 
 
 def _normalisation(name: str, convention: Convention, config: dict[str, Any]) -> Normalisation:
@@ -58,14 +54,11 @@ def published_state(name: str) -> tuple[str, State]:
         with redirect_stdout(sys.stderr):  # stdout is for results only, not for download messages
             network = _create(name, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:
-        raise WeightsUnavailable(backbone=f"timm/{name}", reason=_first_sentence(error)) from error
+        first_sentence = str(error).strip().splitlines()[0].partition(". ")[0]
+        raise WeightsUnavailable(backbone=f"timm/{name}", reason=first_sentence) from error
     config = network.pretrained_cfg
     return f"timm:{config['architecture']}.{config['tag']}", network.state_dict()
 
 
 def _create(name: str, *, pretrained: bool) -> Any:
     return timm.create_model(name, pretrained=pretrained, num_classes=0, scriptable=True, exportable=True)
-
-
-def _first_sentence(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].partition(". ")[0]

@@ -13,7 +13,6 @@ from tagger.system.interruption import set_advice
 from trainer.cli.options import SOME_FAILED, DeviceName, Json, print_results
 
 if TYPE_CHECKING:
-    from trainer.data.combination import Combination
     from trainer.data.corrections import Corrections
     from trainer.data.split import Split
 
@@ -185,20 +184,15 @@ def combine(
     for folder in folders:
         require_free_folder(out, folder)
     combination = plan_combination(folders, landmarks, exclude, sources, seed=seed)
-    _log_left_out(combination)
+    for reason, count in sorted(combination.left_out.items()):
+        log.info("%d photos left out: %s", count, reason)
+    if without := combination.document["without_photos"]:
+        log.warning("landmarks without a photo for training: %s", _join(without))
     if not dry_run:
         write_combination(combination, out)
     document = combination.document | {"out": str(out), "dry_run": dry_run}
     columns = ("labels", "train", "val", "test", "others", "other_landmarks")
     print_results(document, columns, as_json=as_json)
-
-
-def _log_left_out(combination: Combination) -> None:
-    for reason, count in sorted(combination.left_out.items()):
-        log.info("%d photos left out: %s", count, reason)
-    without = combination.document["without_photos"]
-    if without:
-        log.warning("landmarks without a photo for training: %s", _join(without))
 
 
 @data_app.command()

@@ -194,12 +194,9 @@ class Corrections:
         """The label in the earlier folder, else the model's, else the slug."""
         if slug not in self._label_of:
             candidates = (self._model_labels.get(slug, slug), slug, *(f"{slug}-{n}" for n in range(2, 100)))
-            free = (label for label in candidates if _is_folder_name(label) and label not in self.labels)
-            label = self._label_of[slug] = next(free)
+            free = (label for label in candidates if label not in self.labels and label.isprintable())
+            label = next(name for name in free if name[0] not in ".@" and not set(name) & set('/\\:*?"<>|'))
+            self._label_of[slug] = label
             facts = {name: getattr(self._landmarks[slug], name) for name in COLUMNS if name != "label"}
             self.labels[label] = Label(label=label, **facts)
         return self._label_of[slug]
-
-
-def _is_folder_name(label: str) -> bool:
-    return label.isprintable() and label[0] not in ".@" and not set(label) & set('/\\:*?"<>|')

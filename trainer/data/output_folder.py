@@ -140,21 +140,16 @@ def _targets(copies: Iterable[PhotoCopy]) -> list[tuple[Path, Path]]:
     names: set[str] = set()
     targets = []
     for copy in sorted(copies, key=lambda copy: (copy.folder, copy.source.name, copy.digest, copy.source)):
-        target = _free_target(copy, names)
+        target, number = copy.folder / copy.source.name, 1
+        while path_text(target)[0].casefold() in names:
+            digest = copy.digest.rpartition("-")[2][:8]
+            suffix = f"-{number}" if number > 1 else ""
+            target = target.with_name(f"{copy.source.stem}-{digest}{suffix}{copy.source.suffix}")
+            number += 1
         # Some file systems treat A.jpg and a.jpg as the same name.
         names.add(path_text(target)[0].casefold())
         targets.append((copy.source, target))
     return targets
-
-
-def _free_target(copy: PhotoCopy, names: set[str]) -> Path:
-    target, number = copy.folder / copy.source.name, 1
-    while path_text(target)[0].casefold() in names:
-        digest = copy.digest.rpartition("-")[2][:8]
-        suffix = f"-{number}" if number > 1 else ""
-        target = target.with_name(f"{copy.source.stem}-{digest}{suffix}{copy.source.suffix}")
-        number += 1
-    return target
 
 
 def _copy(source: Path, target: Path) -> None:

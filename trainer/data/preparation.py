@@ -11,7 +11,6 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from tagger.model.artifact import Label
-from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates, sketch_of
 from trainer.data.folders import (
     LabelledPhoto,
@@ -132,10 +131,6 @@ class TrainingData:
         """The validation photos, in the order of `validation`."""
         return [self.cached.photos[position].path for position in self.validation.tolist()]
 
-    def validation_names(self) -> tuple[str, ...]:
-        """The absolute paths of the validation photos, as recorded in a run."""
-        return tuple(path_text(path.absolute())[0] for path in self.validation_paths())
-
 
 def prepare(
     data: Path, unknown: Path | None, others: Path | None, cache: Path, *, size: int, seed: int
@@ -157,7 +152,8 @@ def prepare(
     labels = labels_with_landmarks(folder.labels, data)
     ordinary = find_ordinary_photos(unknown) if unknown else ()
     other = _without_labels(find_other_landmarks(others), labels) if others else ()
-    cached = cache_photos((*folder.train, *folder.val, *ordinary, *other), square_side(size), cache)
+    side = 32 * round(size * CACHE_SCALE / 32)
+    cached = cache_photos((*folder.train, *folder.val, *ordinary, *other), side, cache)
     positions = {label.label: position for position, label in enumerate(labels)}
     targets = np.array([positions.get(photo.label or ORDINARY, len(labels)) for photo in cached.photos])
     sources = np.array(sources_of([photo.path for photo in cached.photos], data), dtype=np.str_)
@@ -175,11 +171,6 @@ def _without_labels(
     if left_out:
         log.info("%d other landmarks have a label and are left out: %s", len(left_out), ", ".join(left_out))
     return tuple(photo for photo in photos if photo.place not in names)
-
-
-def square_side(size: int) -> int:
-    """The side of cached squares for a model with inputs of `size` pixels, in pixels."""
-    return 32 * round(size * CACHE_SCALE / 32)
 
 
 def photo_weights(

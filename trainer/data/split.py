@@ -120,18 +120,14 @@ class _Assignment:
         self._targets = {label: _target_counts(count, shares) for label, count in self._remaining.items()}
         self._counts: dict[str, Counter[str]] = {split: Counter() for split in shares}
         self.splits = [TRAIN] * len(groups)
-        for number in range(len(groups)):
-            self._assign(number)
+        for number, group in enumerate(groups):
+            fitting = next((split for split in shares if self._fits(split, group)), None)
+            if fitting is not None:
+                self._move(fitting, number)
         for split in shares:
             for label in sorted(self._remaining):
                 if self._targets[label][split] and not self._counts[split][label]:
                     self._assign_smallest(split, label)
-
-    def _assign(self, number: int) -> None:
-        for split in self._counts:
-            if self._fits(split, self._groups[number]):
-                self._move(split, number)
-                return
 
     def _fits(self, split: str, group: Counter[str]) -> bool:
         return self._can_leave_training(group) and all(
@@ -175,6 +171,8 @@ def _order(positions: list[int], digests: Sequence[str], seed: int) -> str:
 def write_split(split: Split, out: Path) -> None:
     """Copy the photos to OUT/SPLIT/LABEL with landmarks.csv and split.json, all of them or nothing.
 
+    The same photos, shares and seed give the same bytes of split.json on any machine.
+
     Raises:
         OutputInsidePhotos, FolderNotEmpty, NotEnoughSpace, OutputUnwritable: with what to do.
     """
@@ -190,18 +188,10 @@ def write_split(split: Split, out: Path) -> None:
             gazetteer = split.dataset.folder / FILE_NAME
             if gazetteer.is_file():
                 shutil.copyfile(gazetteer, folder / FILE_NAME)
-            (folder / RECORD).write_text(json.dumps(split_record(split), indent=1) + "\n", encoding="utf-8")
-
-
-def split_record(split: Split) -> dict[str, Any]:
-    """The content of split.json. The same photos, shares and seed give the same bytes on any machine."""
-    splits = {facts.digest: name for facts, name in zip(split.facts, split.splits, strict=True)}
-    return {
-        "format": 1,
-        "seed": split.seed,
-        "shares": dict(split.shares),
-        "photos": dict(sorted(splits.items())),
-    }
+            splits = {facts.digest: name for facts, name in zip(split.facts, split.splits, strict=True)}
+            record = {"format": 1, "seed": split.seed, "shares": dict(split.shares)}
+            record["photos"] = dict(sorted(splits.items()))
+            (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def split_document(split: Split) -> dict[str, Any]:

@@ -234,17 +234,15 @@ def _tagger_programs(exported: Path, manifest: Manifest) -> dict[str, Program]:
     }
     if manifest.ranges and importlib.util.find_spec("openvino") is not None:
         try:
-            models[EIGHT_BIT] = _eight_bit_model(exported, manifest)
+            module, device = (
+                load_module(exported, file_digest(exported)),
+                Device("cpu", "float32", BATCH_SIZE),
+            )
+            selector = BackendSelector(lambda: module, device, manifest.input.size, 1, manifest.ranges)
+            models[EIGHT_BIT] = Model(selector.load(EIGHT_BITS), manifest, BATCH_SIZE)
         except SettingsInvalid as error:
             log.warning("this network does not run in eight bits: %s", error.__cause__ or error)
     return {name: _program_of(model) for name, model in models.items()}
-
-
-def _eight_bit_model(exported: Path, manifest: Manifest) -> Model:
-    module = load_module(exported, file_digest(exported))
-    device = Device("cpu", "float32", BATCH_SIZE)
-    selector = BackendSelector(lambda: module, device, manifest.input.size, 1, manifest.ranges)
-    return Model(selector.load(EIGHT_BITS), manifest, BATCH_SIZE)
 
 
 def _program_of(model: Model) -> Program:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tagger.model.artifact import BackgroundStatistics, InputRule
 from tagger.model.devices import Device
+from tagger.photos.paths import path_text
 from trainer.backbones.backbone import Backbone, fuse_batch_norms, round_to_half
 from trainer.data.preparation import TrainingData
 from trainer.errors import writing_to
@@ -103,7 +104,7 @@ def complete_run(
         metrics=metrics,
         versions=program_versions(),
         epochs=model.history,
-        validation_photos=data.validation_names(),
+        validation_photos=tuple(path_text(path.absolute())[0] for path in paths),
     )
     run = FinishedRun(record, classifier, background)
     with writing_to(out):

@@ -189,8 +189,8 @@ def read_archive(archive: Path, is_needed: Callable[[bytes], bool]) -> Iterator[
             raise ArchiveDamaged(f"it is damaged or incomplete ({error})") from error
         while hashed.read(_PART_BYTES):  # what follows the last entry
             pass
-    if hashed.checksum != expected:
-        raise ArchiveDamaged(f"its MD5 is {hashed.checksum} and not {expected}")
+    if (checksum := hashed.md5.hexdigest()) != expected:
+        raise ArchiveDamaged(f"its MD5 is {checksum} and not {expected}")
 
 
 class _HashedFile:
@@ -198,13 +198,9 @@ class _HashedFile:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._md5 = hashlib.md5(usedforsecurity=False)
-
-    @property
-    def checksum(self) -> str:
-        return self._md5.hexdigest()
+        self.md5 = hashlib.md5(usedforsecurity=False)
 
     def read(self, size_bytes: int) -> bytes:
         part = self._file.read(size_bytes)
-        self._md5.update(part)
+        self.md5.update(part)
         return part

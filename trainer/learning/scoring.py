@@ -223,14 +223,18 @@ def feature_space(embeddings: Tensor, targets: Tensor, labels: int) -> FeatureSp
     deviations = photos - centres[photo_labels]
     offset = photos.mean(dim=0)
     covariance = deviations.T @ deviations / len(photos)  # (F, F)
-    variance = _mean_variance(covariance.diagonal().mean().item(), (photos - offset).square().mean().item())
+    within, overall = covariance.diagonal().mean().item(), (photos - offset).square().mean().item()
+    # If no label has two different photos, the overall variance has to do.
+    variance = within if within > LEAST_VARIANCE_SHARE * overall else overall or 1.0
     covariance += SHRINKAGE * variance * torch.eye(len(covariance))
     variances, axes = torch.linalg.eigh(covariance)
     whitening = axes / variances.sqrt()  # (F, F): embeddings of one label vary by 1 in each direction
     _, _, principal = torch.linalg.svd((photos - offset) @ whitening, full_matrices=False)
     directions = whitening @ principal[:DIMENSIONS].T  # (F, D)
     points = (embeddings.double() - offset) @ directions  # (N, D)
-    kept = _thin(_enough_of_each(targets, labels))
+    # Photos of labels with fewer than `NEIGHBOURS` are repeated: they would be compared with photos of other labels.
+    rows = [(targets == label).nonzero()[:, 0] for label in range(labels)]
+    kept = _thin(torch.cat([each.repeat(max(1, math.ceil(NEIGHBOURS / len(each)))) for each in rows]))
     return FeatureSpace(
         offset.float(),
         directions.float(),
@@ -238,22 +242,6 @@ def feature_space(embeddings: Tensor, targets: Tensor, labels: int) -> FeatureSp
         labels=targets[kept],
         others=points[_thin((~is_landmark).nonzero()[:, 0])].float(),
     )
-
-
-def _mean_variance(within: float, overall: float) -> float:
-    """The mean variance within labels, or the overall one if no label has two different photos."""
-    if within > LEAST_VARIANCE_SHARE * overall:
-        return within
-    return overall or 1.0
-
-
-def _enough_of_each(targets: Tensor, labels: int) -> Tensor:
-    """Positions of the photos of landmarks, label by label. Those of labels with fewer than `NEIGHBOURS` are repeated.
-
-    Otherwise a photo of such a label would be compared with photos of other labels.
-    """
-    rows = [(targets == label).nonzero()[:, 0] for label in range(labels)]
-    return torch.cat([each.repeat(max(1, math.ceil(NEIGHBOURS / len(each)))) for each in rows])
 
 
 def _thin(positions: Tensor) -> Tensor:

@@ -53,7 +53,17 @@ def train_scratch(
     head = nn.Linear(backbone.features, data.classes)
     classifier = TrainingNetwork(Encoder(backbone, network), head, dropout=DROPOUT)
     rate = options.learning_rate or LEARNING_RATE
-    plan = _plan(options)
+    plan = TrainingPlan(
+        augmentation=Augmentation(least_area=0.25, framed_share=0.25),
+        balance=BALANCE,
+        sizes=growing_sizes(options.epochs, options.size, SIZES),
+        batch_size=options.batch_size,
+        warm_up=min(3.0, options.epochs / 10),
+        average_decay=0.998,
+        clip=2.0,
+        mixing=MixOptions(),
+        seed=options.seed,
+    )
     state = TrainingState(classifier, _optimiser(classifier, rate))
     train_network(
         data,
@@ -92,18 +102,4 @@ def _optimiser(network: nn.Module, rate: float) -> torch.optim.Optimizer:
         ],
         lr=rate,
         betas=(0.9, 0.99),
-    )
-
-
-def _plan(options: RecipeOptions) -> TrainingPlan:
-    return TrainingPlan(
-        augmentation=Augmentation(least_area=0.25, framed_share=0.25),
-        balance=BALANCE,
-        sizes=growing_sizes(options.epochs, options.size, SIZES),
-        batch_size=options.batch_size,
-        warm_up=min(3.0, options.epochs / 10),
-        average_decay=0.998,
-        clip=2.0,
-        mixing=MixOptions(),
-        seed=options.seed,
     )

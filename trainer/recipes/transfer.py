@@ -113,7 +113,17 @@ def _fine_tune(
     rate = options.learning_rate or LEARNING_RATE
     network = TrainingNetwork(model.encoder, model.head, dropout=DROPOUT)
     state = TrainingState(network, _optimiser(model.encoder, model.head, rate))
-    plan = _plan(options)
+    plan = TrainingPlan(
+        augmentation=AUGMENTATION,
+        balance=BALANCE,
+        sizes=growing_sizes(options.epochs, options.size, SIZES),
+        batch_size=options.batch_size,
+        warm_up=min(1.0, options.epochs / 10),
+        average_decay=0.998,
+        clip=5.0,
+        mixing=MixOptions(smoothing=0.05),
+        seed=options.seed,
+    )
     train_network(
         data,
         state,
@@ -155,17 +165,3 @@ def _optimiser(encoder: Encoder, head: nn.Linear, rate: float) -> torch.optim.Op
         {"params": list(head.parameters()), "highest_rate": HEAD_RATE, "weight_decay": WEIGHT_DECAY}
     )
     return torch.optim.AdamW(groups, lr=rate)
-
-
-def _plan(options: TransferOptions) -> TrainingPlan:
-    return TrainingPlan(
-        augmentation=AUGMENTATION,
-        balance=BALANCE,
-        sizes=growing_sizes(options.epochs, options.size, SIZES),
-        batch_size=options.batch_size,
-        warm_up=min(1.0, options.epochs / 10),
-        average_decay=0.998,
-        clip=5.0,
-        mixing=MixOptions(smoothing=0.05),
-        seed=options.seed,
-    )

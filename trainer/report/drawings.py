@@ -86,7 +86,8 @@ def figure_axes(path: Path, *, width: float, height: float, columns: int = 1) ->
 
 
 def draw_mistakes(mistakes: Sequence[Mistake], path: Path) -> None:
-    """Draw the photos of mistakes, at least one, in their order."""
+    """Draw the photos of mistakes in their order, and remove an earlier drawing if there are none."""
+    path.unlink(missing_ok=True)
     rows = [
         SheetRow(
             f"{mistake.shown or 'none of them'} → {mistake.predicted}",
@@ -95,4 +96,5 @@ def draw_mistakes(mistakes: Sequence[Mistake], path: Path) -> None:
         )
         for mistake in mistakes
     ]
-    draw_sheet(rows, path)
+    if rows:
+        draw_sheet(rows, path)

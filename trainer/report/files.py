@@ -50,7 +50,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         predictions = recognition.scores, recognition.predicted, recognition.targets
         _draw(folder, labels, predictions, evaluation.mistakes)
-        _draw_if_any(evaluation.false_tags, folder / FALSE_TAGS)
+        draw_mistakes(evaluation.false_tags, folder / FALSE_TAGS)
         document = json.dumps(evaluation_document(evaluation), indent=1, ensure_ascii=False)
         (folder / METRICS).write_text(document + "\n", "utf-8")
         (folder / REPORT).write_text(markdown(evaluation), "utf-8")
@@ -99,13 +99,7 @@ def _draw(
     confusion = confusion_counts(predicted, targets, len(labels))
     draw_confusion(confusion, [label.name for label in labels], folder / CONFUSION)
     draw_reliability(top, predicted == targets, folder / RELIABILITY)
-    _draw_if_any(mistakes, folder / MISTAKES)
-
-
-def _draw_if_any(mistakes: Sequence[Mistake], path: Path) -> None:
-    path.unlink(missing_ok=True)
-    if mistakes:
-        draw_mistakes(mistakes, path)
+    draw_mistakes(mistakes, folder / MISTAKES)
 
 
 def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
