@@ -14,12 +14,7 @@ PACKAGES = ("landmark-tagger", "torch", "torchvision", "pillow", "sqlalchemy", "
 
 
 def print_heading(title: str) -> None:
-    """Print the heading."""
-    print(heading(title), flush=True)
-
-
-def heading(title: str) -> str:
-    """Return the title, the command, and when and where it ran, in Markdown."""
+    """Print the title, the command, and when and where it ran, in Markdown."""
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -30,7 +25,7 @@ def heading(title: str) -> str:
         f"- Python {platform.python_version()}, {versions}",
         f"- `python -m {_program()}` with {_arguments()}\n",
     )
-    return "\n".join(lines)
+    print("\n".join(lines), flush=True)
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

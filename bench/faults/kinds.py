@@ -34,8 +34,7 @@ def kill_all(context: FaultContext) -> None:
 def kill_after_each_claim(context: FaultContext) -> None:
     """Kill a worker as soon as it has claimed a chunk, again and again: no photo may be blamed."""
     for _ in range(REPEATED_KILLS):
-        if worker := context.choose_worker():
-            context.kill([worker])
+        kill_one(context)
 
 
 def kill_during_start(context: FaultContext) -> None:
@@ -74,17 +73,6 @@ def _replace(file: Path, content: bytes) -> None:
     replacement = file.with_name("replacement.pt")
     replacement.write_bytes(content)
     replacement.replace(file)
-
-
-WORKER_FAULTS: Mapping[str, Fault] = {
-    "worker killed": kill_one,
-    "all workers killed": kill_all,
-    "worker killed after each of six claims": kill_after_each_claim,
-    "workers killed while they start": kill_during_start,
-    "worker stopped with SIGTERM": stop_one,
-    "worker frozen for longer than its lease": freeze_one,
-    "model file replaced and a worker killed": replace_model,
-}
 
 
 FOLDER_OUTAGE_S = 15.0
@@ -130,7 +118,14 @@ def pause_jobs(context: FaultContext) -> None:
         context.pause(seconds)
 
 
-FILE_FAULTS: Mapping[str, Fault] = {
+OTHER_FAULTS: Mapping[str, Fault] = {
+    "worker killed": kill_one,
+    "all workers killed": kill_all,
+    "worker killed after each of six claims": kill_after_each_claim,
+    "workers killed while they start": kill_during_start,
+    "worker stopped with SIGTERM": stop_one,
+    "worker frozen for longer than its lease": freeze_one,
+    "model file replaced and a worker killed": replace_model,
     "photo folder unmounted for 15 s": unmount_folder,
     "photos copied again slowly": copy_photos_slowly,
     "job paused for 10 s": pause_jobs,
@@ -139,5 +134,4 @@ FILE_FAULTS: Mapping[str, Fault] = {
 
 def faults_for(*, postgres: bool) -> Mapping[str, Fault]:
     """Return the faults by name, with those of the database."""
-    of_database = POSTGRES_FAULTS if postgres else SQLITE_FAULTS
-    return {**WORKER_FAULTS, **REDIS_FAULTS, **of_database, **FILE_FAULTS}
+    return {**OTHER_FAULTS, **REDIS_FAULTS, **(POSTGRES_FAULTS if postgres else SQLITE_FAULTS)}

@@ -117,7 +117,6 @@ def _initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    for module in network.modules():
-        if isinstance(module, Block):
+        elif isinstance(module, Block):
             # Each block starts as its shortcut alone, so a deep network starts as a shallow one.
             nn.init.zeros_(module.second[1].get_parameter("weight"))

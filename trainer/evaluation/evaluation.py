@@ -33,7 +33,7 @@ from trainer.evaluation.robustness import (
     AlterationResult,
     measure_alterations,
 )
-from trainer.evaluation.scores import PhotoScores, score_photos
+from trainer.evaluation.scores import score_photos
 
 log = logging.getLogger("trainer")
 
@@ -84,6 +84,8 @@ def evaluate(
     names, threshold = [label.name for label in manifest.labels], manifest.threshold
     none_of_them = torch.full((len(others.paths),), len(names))
     recognition = measure_recognition(manifest.labels, landmarks.scores, targets, threshold)
+    parts = [path.relative_to(distractors).parts if distractors else () for path in others.paths]
+    folders = [first if rest else "." for first, *rest in parts]  # directly in the folder of distractors
     top, correct, other_top = recognition.scores, recognition.correct, others.scores.amax(dim=1)
     return Evaluation(
         manifest=manifest,
@@ -95,7 +97,7 @@ def evaluate(
         recognition=recognition,
         by_source=measure_sources(recognition, sources_of(landmarks.paths, data), threshold),
         gap=bootstrap(average_precisions, (top, correct), (other_top,)),
-        rejection=measure_rejection(top, other_top, _folders(others, distractors), threshold),
+        rejection=measure_rejection(top, other_top, folders, threshold),
         mistakes=confident_mistakes(names, landmarks.paths, landmarks.scores, targets),
         false_tags=confident_mistakes(
             names, others.paths, others.scores, none_of_them, least_score=threshold
@@ -124,9 +126,3 @@ def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dic
             path=data, reason=f"no label folder matches a label of the model (folders: {names})"
         )
     return photos, skipped
-
-
-def _folders(scores: PhotoScores, root: Path | None) -> list[str]:
-    """The folder directly in `root` of each distractor; `.` for those directly in `root`."""
-    parts = [path.relative_to(root).parts if root else () for path in scores.paths]
-    return [first if rest else "." for first, *rest in parts]

@@ -60,22 +60,6 @@ class TrainingNetwork(nn.Module):
         return logits
 
 
-class Contrast(nn.Module):
-    """The mean difference of an image's pixels from its mean colour, in levels, in the channel where it is largest."""
-
-    stride: Final[int]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stride = CONTRAST_STRIDE
-
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 (B, 3, H, W) → float32 (B,)."""
-        pixels = images[:, :, :: self.stride, :: self.stride].float()
-        differences = (pixels - pixels.mean(dim=[2, 3], keepdim=True)).abs()
-        return differences.mean(dim=[2, 3]).amax(dim=1)
-
-
 class Classifier(nn.Module):
     """Encoder, linear head and score rule. Head outputs after the labels are background classes and are not returned."""
 
@@ -86,7 +70,6 @@ class Classifier(nn.Module):
         self.encoder = encoder
         self.head = head
         self.scoring = scoring
-        self.contrast = Contrast()
         self.least_contrast = LEAST_CONTRAST
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,13 +78,20 @@ class Classifier(nn.Module):
         A picture with nothing in it gets scores of 0.
         """
         features = self.encoder(images)
-        shows_something = self.contrast(images) >= self.least_contrast
+        shows_something = contrast_of(images) >= self.least_contrast
         return self.scores_of(features) * shows_something[:, None], embedding_of(features)
 
     def scores_of(self, features: Tensor) -> Tensor:
         """Features (B, F) of the encoder → scores, as defined by `ScoreRule`."""
         scores: Tensor = self.scoring(self.head(features), embedding_of(features))
         return scores
+
+
+def contrast_of(images: Tensor, stride: int = CONTRAST_STRIDE) -> Tensor:
+    """uint8 (B, 3, H, W) → float32 (B,): the mean difference, in levels, of pixels from the mean colour, in the channel where it is largest."""
+    pixels = images[:, :, ::stride, ::stride].float()
+    differences = (pixels - pixels.mean(dim=[2, 3], keepdim=True)).abs()
+    return differences.mean(dim=[2, 3]).amax(dim=1)
 
 
 def embedding_of(features: Tensor) -> Tensor:

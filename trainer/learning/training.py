@@ -157,7 +157,12 @@ def resume_checkpoint(path: Path, state: TrainingState[Network], settings: dict[
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         state.network.load_state_dict(_with_prefix(tensors, NETWORK))
         state.average.load_state_dict(_with_prefix(tensors, AVERAGE))
-        _restore_optimiser(state, _with_prefix(tensors, OPTIMISER))
+        entries: dict[int, dict[str, Tensor]] = {}
+        for name, values in _with_prefix(tensors, OPTIMISER).items():
+            number, _, entry = name.partition(".")
+            entries.setdefault(int(number), {})[entry] = values
+        groups = state.optimiser.state_dict()["param_groups"]
+        state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
     except (OSError, SafetensorError, KeyError, ValueError, ValidationError, RuntimeError) as error:
         raise CheckpointUnusable(path=path, reason=f"it is damaged ({str(error).splitlines()[0]})") from error
     state.history[:] = history
@@ -177,15 +182,6 @@ def _require_equal(path: Path, stored: dict[str, object], current: dict[str, obj
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
-
-
-def _restore_optimiser(state: TrainingState[Network], tensors: dict[str, Tensor]) -> None:
-    entries: dict[int, dict[str, Tensor]] = {}
-    for name, values in tensors.items():
-        number, _, entry = name.partition(".")
-        entries.setdefault(int(number), {})[entry] = values
-    groups = state.optimiser.state_dict()["param_groups"]
-    state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
 
 
 def keep_freed_memory() -> None:

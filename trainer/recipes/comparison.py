@@ -270,7 +270,10 @@ def measure_speeds(models: dict[str, Path], photos: Sequence[str], device: Devic
     The median over rounds in which the models alternate, so that other load on the machine affects all of them alike. The first round is
     a warm-up.
     """
-    paths = _sample([Path(photo) for photo in photos], max(TIMED_PHOTOS, device.batch_size))
+    # Evenly spaced existing photos, with repetitions if there are too few.
+    existing = [path for path in map(Path, photos) if path.is_file()]
+    count = max(TIMED_PHOTOS, device.batch_size)
+    paths = list(islice(cycle(existing[:: max(1, len(existing) // count)]), count))
     loaded = {
         name: load_model(path, file_digest(path), read_manifest(path), device)
         for name, path in models.items()
@@ -286,12 +289,6 @@ def measure_speeds(models: dict[str, Path], photos: Sequence[str], device: Devic
                 seconds[name].append(time.perf_counter() - start)
                 advance(len(images))
     return {name: len(images) / median(rounds[1:]) for name, rounds in seconds.items()}
-
-
-def _sample(paths: list[Path], count: int) -> list[Path]:
-    """`count` evenly spaced existing paths, with repetitions if there are too few."""
-    existing = [path for path in paths if path.is_file()]
-    return list(islice(cycle(existing[:: max(1, len(existing) // count)]), count))
 
 
 def recommend(trials: dict[str, Trial], speeds: dict[str, float]) -> tuple[str, str]:

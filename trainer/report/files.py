@@ -70,19 +70,13 @@ def write_validation_report(
     """
     landmarks = targets < len(labels)
     top, predicted = scores[landmarks].max(dim=1)
-    mistakes = _validation_mistakes([label.name for label in labels], paths, scores, targets)
+    # Without a threshold, an ordinary photo is a mistake if a landmark is more likely than none.
+    is_rejected = ~landmarks & (scores.amax(dim=1) <= 1 - scores.sum(dim=1))
+    rows = (~is_rejected).nonzero().flatten()
+    names, shown = [label.name for label in labels], [paths[row] for row in rows.tolist()]
+    mistakes = confident_mistakes(names, shown, scores[rows], targets[rows])
     with writing_to(folder):
         _draw(folder, labels, (top, predicted, targets[landmarks]), mistakes)
-
-
-def _validation_mistakes(
-    names: Sequence[str], paths: Sequence[Path], scores: Tensor, targets: Tensor
-) -> tuple[Mistake, ...]:
-    """The most confident mistakes. Without a threshold, an ordinary photo is a mistake if a landmark is more likely than none."""
-    none_of_them = 1 - scores.sum(dim=1)
-    is_rejected = (targets == len(names)) & (scores.amax(dim=1) <= none_of_them)
-    rows = (~is_rejected).nonzero().flatten()
-    return confident_mistakes(names, [paths[row] for row in rows.tolist()], scores[rows], targets[rows])
 
 
 def _draw(
