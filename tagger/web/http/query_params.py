@@ -118,16 +118,8 @@ def address_of(path: str, options: Mapping[str, object]) -> str:
     return f"{path}?{urlencode(options, doseq=True, errors='surrogateescape')}" if options else path
 
 
-def _empty_to_none(value: object) -> object:
-    return (value.strip() or None) if isinstance(value, str) else value
-
-
 def _without_empty(values: object) -> object:
     return [value.strip() for value in values if value.strip()] if isinstance(values, list) else values
-
-
-def _empty_to_false(value: object) -> object:
-    return False if value in {"", None} else value
 
 
 def _value_type(option: QueryOption) -> Any:
@@ -154,12 +146,14 @@ def _parameter(name: str, option: QueryOption) -> inspect.Parameter:
 def _address_type(option: QueryOption) -> Any:
     """Constraints are on the inner type: an empty field becomes None, which has no length."""
     if option.kind is bool:
-        return Annotated[bool, BeforeValidator(_empty_to_false)]
+        return Annotated[bool, BeforeValidator(lambda value: False if value in {"", None} else value)]
     value = _value_type(option)
     if option.several:
         values = GenericAlias(list, value)
         return Annotated[values, BeforeValidator(_without_empty), Field(max_length=_MAX_VALUES)]
-    return Annotated[value | None, BeforeValidator(_empty_to_none)]
+    return Annotated[
+        value | None, BeforeValidator(lambda text: (text.strip() or None) if isinstance(text, str) else text)
+    ]
 
 
 def _description(option: QueryOption) -> str:

@@ -181,7 +181,9 @@ def _panel(
 
     Return them, and of how many of the photos added last they are counted, as text; empty if of all.
     """
-    counted = _as_sent(params)
+    counted = replace(params.as_timeline().query, sort=None)
+    if is_of_accepted_tags(params.options):
+        counted = replace(counted, any_rank=False)
     if (year := whole_year(params.query)) is not None:  # the dates as the year that they stand for
         counted = replace(counted, year=(*counted.year, int(year)), taken_after=None, taken_before=None)
     with params.model_checked():
@@ -199,12 +201,6 @@ def _panel(
     which = _outcome_group(params, counted, facets["outcome"])
     groups = (*_groups(state, counted, facets, which), tree.group(facets["folder"]))
     return groups, "" if is_exact else number_text(MOST_READ)
-
-
-def _as_sent(params: QueryParams) -> PhotoQuery:
-    """The query that the form stands for: of a landmark or country, of accepted tags alone."""
-    query = replace(params.as_timeline().query, sort=None)
-    return replace(query, any_rank=query.any_rank and not is_of_accepted_tags(params.options))
 
 
 def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> ChoiceGroup:

@@ -34,7 +34,6 @@ from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
 from tagger.system.text_format import N_, gettext
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists
-from tagger.web.cached_value import SearchLists
 from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, query_params
 from tagger.web.http.templates import render
@@ -248,10 +247,15 @@ def render_photos(
 
     `text`: that of the search that led here.
     """
-    share = _share_options(form) if grid and grid.tiles else ""
+    can_share = grid and grid.tiles and form.query.job is None
+    share = form.address("", sort=None, distinct=None).removeprefix("?") if can_share else ""
     trip_name = _trip_name(state, form)
     lists = search_lists(request)
-    chips = filter_chips(form, _names_of_values(state, lists, form), trip_name)
+    with state.database.read() as connection:
+        names = {landmark.slug: landmark.display_name for landmark in all_landmarks(connection)}
+    if form.options.keys() & {"near", "box"}:
+        names |= lists.area_names()
+    chips = filter_chips(form, names, trip_name)
     return render(
         request,
         "photos.html",
@@ -273,14 +277,6 @@ def render_photos(
         opened=opened,
         **(opened or {}),
     )
-
-
-def _names_of_values(state: AppState, lists: SearchLists, params: QueryParams) -> Mapping[str, str]:
-    """Return the names of landmarks by slug and, if the query has an area, those of places by the values of their options."""
-    with state.database.read() as connection:
-        names = {landmark.slug: landmark.display_name for landmark in all_landmarks(connection)}
-    has_area = params.options.keys() & {"near", "box"}
-    return {**names, **lists.area_names()} if has_area else names
 
 
 def _chosen_outcome(which: str, params: QueryParams) -> dict[str, object]:
@@ -402,10 +398,3 @@ def photo_months(tiles: Sequence[PhotoTile]) -> Iterator[PhotoMonth]:
 
 def without_months(tiles: Sequence[PhotoTile]) -> tuple[PhotoMonth, ...]:
     return (PhotoMonth("", "", tuple(tiles)),) if tiles else ()
-
-
-def _share_options(params: QueryParams) -> str:
-    """The options of the query as its share has them; empty for all photos with a landmark, and for those of a job."""
-    if params.query.job is not None:
-        return ""
-    return params.address("", sort=None, distinct=None).removeprefix("?")
