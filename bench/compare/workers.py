@@ -15,7 +15,7 @@ from celery import Celery
 
 from bench.processes import TAGGER, cpu_seconds, peak_memory, run, tagger_environment
 from tagger.database.connection import Database, open_database
-from tagger.ledger.progress import JobProgress, list_jobs
+from tagger.ledger.progress import JobProgress, find_job
 from tagger.ledger.workers import list_workers
 from tests.rig.servers import RedisServer
 
@@ -115,7 +115,7 @@ def _run_job(
 ) -> tuple[JobProgress, float]:
     """Enqueue photos or a folder and wait for the job's end; return the job and the command's CPU seconds."""
     enqueue = run([*TAGGER, "enqueue", *paths], environment).checked()
-    while not (progress := list_jobs(database, int(enqueue.out))[0]).is_over:
+    while not (progress := find_job(database, int(enqueue.out))).is_over:
         _check_running(workers)
         time.sleep(POLL_S)
     return progress, enqueue.usage.cpu_s

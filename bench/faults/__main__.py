@@ -33,7 +33,7 @@ from bench.faults.system import (
     wait_until_ready,
 )
 from bench.report import note, print_heading, print_table
-from tagger.ledger.progress import JobProgress, list_jobs
+from tagger.ledger.progress import JobProgress, find_job
 from tests.rig.ledger_invariants import job_violations, library_violations
 
 MAX_STANDSTILL_S = 60.0
@@ -164,7 +164,7 @@ def _violations(system: System, progress: JobProgress, photos: int) -> list[str]
 
 
 def _progress(system: System, job: int) -> JobProgress:
-    return list_jobs(system.database, job)[0]
+    return find_job(system.database, job)
 
 
 if __name__ == "__main__":

@@ -99,11 +99,11 @@ def finish_job(session: Session, job: int, runner: Runner, *, wait: bool, json: 
 
 
 def _print_submission(session: Session, job: int, *, json: bool) -> None:
-    from tagger.ledger.progress import has_write_option, list_jobs
+    from tagger.ledger.progress import find_job, has_write_option
     from tagger.ledger.workers import list_workers
 
     database = session.database
-    progress = list_jobs(database, job)[0]
+    progress = find_job(database, job)
     if json:
         write_json(progress)
     skipped = f", {progress.skipped} of them skipped as classified already" if progress.skipped else ""
@@ -155,10 +155,10 @@ def follow(
 
     With `wait_for_worker`, it stops if there is no worker for NO_WORKER_S.
     """
-    from tagger.ledger.progress import list_jobs
+    from tagger.ledger.progress import find_job
 
     code = _follow_one(database, job, json=json, wait_for_worker=wait_for_worker, on_poll=on_poll)
-    chained = None if code == console.NOT_DONE else list_jobs(database, job)[0].write_job
+    chained = None if code == console.NOT_DONE else find_job(database, job).write_job
     if chained is None:
         return code
     return (
@@ -170,7 +170,7 @@ def _follow_one(
     database: Database, job: int, *, json: bool, wait_for_worker: bool, on_poll: Callable[[], None]
 ) -> int:
     from tagger.database.retry import DatabaseError, is_transient, outage_text
-    from tagger.ledger.progress import list_jobs
+    from tagger.ledger.progress import find_job
     from tagger.ledger.workers import list_workers
 
     had_worker_at = time.monotonic()
@@ -178,7 +178,7 @@ def _follow_one(
     with ProgressLine(f"job {job}") as line:
         while True:
             try:
-                workers, progress = list_workers(database), list_jobs(database, job)[0]
+                workers, progress = list_workers(database), find_job(database, job)
             except DatabaseError as error:
                 if not is_transient(error):
                     raise
@@ -209,9 +209,9 @@ def _follow_one(
 
 def print_end(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a job that has ended; returns the exit code."""
-    from tagger.ledger.progress import list_jobs
+    from tagger.ledger.progress import find_job
 
-    progress = list_jobs(database, job)[0]
+    progress = find_job(database, job)
     document, lines = metadata_report(database, progress)
     if json:
         write_json(vars(progress) | document)
@@ -244,11 +244,11 @@ def select_runner(session: Session, *, local: bool | None) -> Runner:
 def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     """Run a local job and the metadata job that is chained to it, and print the results; returns the exit code."""
     from tagger.cli.derived_facts import update_derived_facts
-    from tagger.ledger.progress import list_jobs
+    from tagger.ledger.progress import find_job
 
     settings, database = session
     run_local_job(database, settings, job, lines=not json)
-    if list_jobs(database, job)[0].kind not in METADATA_KINDS:
+    if find_job(database, job).kind not in METADATA_KINDS:
         update_derived_facts(session)  # some photos may be examples that had no embedding of the model before
     code = _print_local_end(database, job, json=json)
     code = _run_chained_write(database, settings, job, lines=not json) or code
@@ -260,10 +260,10 @@ def finish_in_process(session: Session, job: int, *, json: bool) -> int:
 def run_local_job(database: Database, settings: Settings, job: int, *, lines: bool) -> None:
     """Run a local job, if it has something to do; `lines` prints a line for each photo."""
     from tagger.cli.output.photo_lines import StoredPrinter
-    from tagger.ledger.progress import list_jobs
+    from tagger.ledger.progress import find_job
     from tagger.model.devices import quiet_threads
 
-    if list_jobs(database, job)[0].is_over:
+    if find_job(database, job).is_over:
         return
     quiet_threads()
     from tagger.jobs.processing.executor import run_job
@@ -275,9 +275,9 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
 def _print_local_end(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a local job; returns the exit code. A job that waits for a folder is cancelled."""
     from tagger.ledger.jobs import cancel_job
-    from tagger.ledger.progress import list_jobs
+    from tagger.ledger.progress import find_job
 
-    progress = list_jobs(database, job)[0]
+    progress = find_job(database, job)
     if progress.state is JobState.WAITING:
         with database.write() as connection:
             cancel_job(connection, job, f"{progress.note}; run the same command again when it is available")
@@ -287,9 +287,9 @@ def _print_local_end(database: Database, job: int, *, json: bool) -> int:
 def _run_chained_write(database: Database, settings: Settings, job: int, *, lines: bool) -> int:
     """Run the metadata job that is chained to `job`, if there is one; returns the exit code."""
     from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
-    from tagger.ledger.progress import list_jobs
+    from tagger.ledger.progress import find_job
 
-    chained = list_jobs(database, job)[0].write_job
+    chained = find_job(database, job).write_job
     if chained is None:
         return console.DONE
     select_parent_photos(database, chained)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tagger.database.enums import METADATA_KINDS
 from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
 from tagger.ledger.jobs import cancel_job
-from tagger.ledger.progress import check_job, list_jobs
+from tagger.ledger.progress import find_job
 from tagger.library.catalog.roots import list_roots
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Job:
 
     def refresh(self) -> None:
         """Look at the job again."""
-        self._progress = list_jobs(self._database, self.number)[0]
+        self._progress = find_job(self._database, self.number)
 
     def wait(self, timeout_s: float | None = None, on_progress: Progress | None = None) -> None:
         """Wait until it is over, and the metadata is written if that was asked for.
@@ -171,8 +171,7 @@ def job_of(database: Database, settings: Settings, number: int) -> Job:
     Raises:
         JobNotFound: there is none with this number.
     """
-    check_job(database, number)
-    return Job(database, settings, list_jobs(database, number)[0])
+    return Job(database, settings, find_job(database, number))
 
 
 class Throttled:

@@ -38,7 +38,7 @@ from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.jobs.processing.model_cache import PhotoModel
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
-from tagger.ledger.progress import check_job, list_jobs
+from tagger.ledger.progress import find_job, list_jobs
 from tagger.ledger.workers import list_workers
 from tagger.library.catalog.landmark_edits import NewLandmark, find_or_add_landmark
 from tagger.library.catalog.registered_models import (
@@ -176,7 +176,7 @@ class Library:
         if not paths and job is None:
             raise ValueError("name photos, folders, or a job")
         if job is not None:
-            check_job(self._database, job)
+            find_job(self._database, job)
         for path in paths:
             if not is_stored(self._database, path, self._settings.roots):
                 raise PhotoNotFound(path=str(path))
@@ -402,7 +402,7 @@ class Library:
         if job.state == JobState.WAITING:
             with self._database.write() as connection:
                 cancel_job(connection, number, f"{job.note}; tag again when it is available")
-        elif (chained := list_jobs(self._database, number)[0].write_job) is not None:
+        elif (chained := find_job(self._database, number).write_job) is not None:
             select_parent_photos(self._database, chained)
             self._run_one(chained, None)
         for end in parts("local_job_end").values():

@@ -120,10 +120,23 @@ class JobProgress:
         return self.state in {JobState.FINISHED, JobState.CANCELLED}
 
 
-def list_jobs(database: Database, job_id: int | None = None) -> list[JobProgress]:
-    """All jobs, or one, newest first."""
+def list_jobs(database: Database) -> list[JobProgress]:
+    """All jobs, newest first."""
     with database.read() as connection:
-        return _list(connection, () if job_id is None else (jobs.c.id == job_id,))
+        return _list(connection, ())
+
+
+def find_job(database: Database, job_id: int) -> JobProgress:
+    """Return a job.
+
+    Raises:
+        JobNotFound: there is no such job.
+    """
+    with database.read() as connection:
+        found = _list(connection, (jobs.c.id == job_id,))
+    if not found:
+        raise JobNotFound(job=job_id)
+    return found[0]
 
 
 def list_recent_jobs(database: Database, limit: int) -> tuple[list[JobProgress], int]:
@@ -141,17 +154,6 @@ def list_older_jobs(database: Database, before: int, limit: int) -> list[JobProg
     newest = select(jobs.c.id).where(is_older).order_by(jobs.c.id.desc()).limit(limit)
     with database.read() as connection:
         return _list(connection, (jobs.c.id.in_(newest),))
-
-
-def check_job(database: Database, job_id: int) -> None:
-    """Check that the job exists.
-
-    Raises:
-        JobNotFound: there is no such job.
-    """
-    with database.read() as connection:
-        if connection.scalar(select(jobs.c.id).where(jobs.c.id == job_id)) is None:
-            raise JobNotFound(job=job_id)
 
 
 def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> list[JobProgress]:

@@ -26,7 +26,7 @@ from tagger.ledger.chunks import (
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.job_control import pause, recover_stale_jobs, resume
 from tagger.ledger.jobs import cancel_job, finish_job, suspend_for_root
-from tagger.ledger.progress import list_jobs
+from tagger.ledger.progress import find_job
 
 pytestmark = pytest.mark.postgresql
 
@@ -161,7 +161,7 @@ def test_stores_of_one_job_do_not_wait_for_each_other(ledger: LedgerBuilder) -> 
         with ledger.database.write() as other, lock_timeout(other, 1.0):
             store_outcomes(other, second, _all_tagged(second))
         finish_job(ledger.database, job)
-        assert list_jobs(ledger.database, job)[0].state is JobState.RUNNING
+        assert find_job(ledger.database, job).state is JobState.RUNNING
     finish_job(ledger.database, job)
     assert ledger.progress(job).state is JobState.FINISHED
 

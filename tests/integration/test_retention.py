@@ -14,7 +14,7 @@ from tagger.database.tables import job_items, jobs
 from tagger.ledger import job_control
 from tagger.ledger.job_control import count_old_items, remove_old_items
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.ledger.progress import list_jobs
+from tagger.ledger.progress import find_job
 from tagger.transfer.integrity import found_problems, job_problems
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=100)
@@ -52,7 +52,7 @@ def test_items_are_removed_in_pages_and_the_counts_stay(ledger: LedgerBuilder, d
     old = old_job(ledger, 50)
     recent = ledger.job(5)
     ledger.store(ledger.claim(recent), Outcome.TAGGED)
-    (before,) = list_jobs(database, old)
+    before = find_job(database, old)
     assert count_old_items(database, CUTOFF) == (1, 50)
     removed = []
     while count := remove_old_items(database, CUTOFF):
@@ -60,7 +60,7 @@ def test_items_are_removed_in_pages_and_the_counts_stay(ledger: LedgerBuilder, d
         assert problems(database) == [], "each step leaves a consistent database"
     assert removed == [20, 20, 10]
     assert (positions(database, old), len(positions(database, recent))) == ([], 5)
-    assert list_jobs(database, old) == [replace(before, items_removed=50)]
+    assert find_job(database, old) == replace(before, items_removed=50)
     assert count_old_items(database, CUTOFF) == (0, 0)
 
 

@@ -16,7 +16,7 @@ from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry, retry_job
 from tagger.ledger import items
 from tagger.ledger.failures import FailureFilter, failing_photos
 from tagger.ledger.jobs import NewJob, cancel_job
-from tagger.ledger.progress import check_job
+from tagger.ledger.progress import find_job
 from tagger.settings import Settings
 
 
@@ -93,7 +93,7 @@ def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(ledger: FailureLedge
 
 def test_unknown_job_is_refused(ledger: FailureLedger) -> None:
     with pytest.raises(JobNotFound, match="no job 7"):
-        check_job(ledger.database, 7)
+        find_job(ledger.database, 7)
 
 
 def test_retry_is_recorded_in_pages_and_chunks_have_one_root(

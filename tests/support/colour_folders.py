@@ -17,7 +17,7 @@ from tagger.jobs.processing.claimed_chunk import StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor, run_job
 from tagger.ledger.failures import FailingPhoto, failing_photos
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
-from tagger.ledger.progress import JobProgress, list_jobs
+from tagger.ledger.progress import JobProgress, find_job
 from tagger.library.catalog.registered_models import RegisteredModel, add_model
 from tagger.model.artifact import Manifest
 from tagger.settings import Settings
@@ -109,7 +109,7 @@ class TaggedFolder:
         return ChunkExecutor(self.database, self.settings)
 
     def progress(self, job: int) -> JobProgress:
-        (progress,) = list_jobs(self.database, job)
+        progress = find_job(self.database, job)
         assert progress.total == progress.queued + progress.running + progress.done + progress.cancelled
         return progress
 

@@ -25,7 +25,7 @@ from tagger.cli.main import main
 from tagger.database.connection import Database, open_database
 from tagger.database.schema import upgrade_database
 from tagger.database.tables import chunks
-from tagger.ledger.progress import JobProgress, list_jobs
+from tagger.ledger.progress import JobProgress, find_job, list_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers
 from tagger.settings import load_settings
 from worker.broker import Broker
@@ -149,7 +149,7 @@ class Terminal:
     def progress(self, job: int) -> JobProgress:
         """One job, as `status` shows it."""
         with self.database() as database:
-            return list_jobs(database, job)[0]
+            return find_job(database, job)
 
     def active_workers(self) -> list[WorkerStatus]:
         """Running workers, as `status` shows them."""

@@ -10,7 +10,7 @@ from tagger.database.tables import chunks, job_items, jobs, models, photos, root
 from tagger.ledger.chunks import Claim, ItemOutcome, claim_next_chunk, store_outcomes
 from tagger.ledger.items import NewItem, append_items
 from tagger.ledger.jobs import NewJob, create_job, finish_job, finish_scan
-from tagger.ledger.progress import JobProgress, list_jobs
+from tagger.ledger.progress import JobProgress, find_job
 
 
 class LedgerBuilder:
@@ -92,7 +92,7 @@ class LedgerBuilder:
 
     def progress(self, job: int) -> JobProgress:
         """The job's progress, after checking that its counts match its items."""
-        (progress,) = list_jobs(self.database, job)
+        progress = find_job(self.database, job)
         assert progress.total == progress.queued + progress.running + progress.done + progress.cancelled
         assert min(progress.queued, progress.running) >= 0
         with self.database.read() as connection:

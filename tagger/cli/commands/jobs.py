@@ -76,8 +76,10 @@ def show(
 
     Example: tagger job show 7 --watch
     """
+    from tagger.ledger.progress import find_job
+
     database = open_for_reading(settle_jobs=True).database
-    progress = _find_job(database, job)
+    progress = find_job(database, job)
     if watch and not progress.is_over:
         set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
         code = follow(database, job, json=json)
@@ -111,13 +113,14 @@ def failures(
     """
     from tagger.cli.output.photos import write_failures
     from tagger.ledger.failures import EDITED, FailureFilter, failing_photos, unwritten_photos
+    from tagger.ledger.progress import find_job
     from tagger.library.catalog.roots import list_roots
 
     output_format = parse_format(format_, json=json, print0=print0)
     if output_format is Format.GEOJSON:
         raise typer.BadParameter("failures have no position; use another format", param_hint="--format")
     settings, database = open_for_reading(settle_jobs=True)
-    is_write_job = job is not None and _find_job(database, job).kind in METADATA_KINDS
+    is_write_job = job is not None and find_job(database, job).kind in METADATA_KINDS
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, settings.roots)}
     photos = (
@@ -131,16 +134,6 @@ def failures(
         console.info(f"{count_of(count, 'photo')} {'edited' if kind == [EDITED] else 'not written'}")
     else:
         console.info(count_of(count, "failed photo") if count else "no failed photos")
-
-
-def _find_job(database: Database, job: int) -> JobProgress:
-    from tagger.errors import JobNotFound
-    from tagger.ledger.progress import list_jobs
-
-    jobs = list_jobs(database, job)
-    if not jobs:
-        raise JobNotFound(job=job)
-    return jobs[0]
 
 
 @job_app.command("retry")
@@ -162,12 +155,13 @@ def retry(
     from tagger.errors import JobNotRetriable
     from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry, retry_job
     from tagger.ledger.failures import FailureFilter
+    from tagger.ledger.progress import find_job
     from tagger.library.catalog.registered_models import model_by_id, verify_model
 
     failures = FailureFilter(job, parse_failure_kinds(kind))
     session = open_session(settle_jobs=True)
     settings, database = session
-    if job is not None and _find_job(database, job).kind in METADATA_KINDS:
+    if job is not None and find_job(database, job).kind in METADATA_KINDS:
         raise JobNotRetriable(job=job)
     counts = count_failures(database, failures)
     if dry_run or not counts:
@@ -237,7 +231,7 @@ def cancel(jobs: JobNumbers, json: Json = False) -> None:
 
 def _control(jobs: list[int], action: Callable[[Database, int], None], *, json: bool) -> None:
     """Apply `action` to every job; an error of one job does not stop the others."""
-    from tagger.ledger.progress import list_jobs
+    from tagger.ledger.progress import find_job
 
     database = open_session(settle_jobs=True).database
     documents: list[JobProgress] = []
@@ -249,7 +243,7 @@ def _control(jobs: list[int], action: Callable[[Database, int], None], *, json: 
             errors.append({"job": job, "error": str(error)})
             typer.echo(f"error: {error}", err=True)
             continue
-        progress = list_jobs(database, job)[0]
+        progress = find_job(database, job)
         documents.append(progress)
         if not json:
             typer.echo(job_summary(progress))

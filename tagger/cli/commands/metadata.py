@@ -209,12 +209,12 @@ def _parse_runner(priority: Priority, *, enqueue: bool, wait: bool, dry_run: boo
 
 
 def _check_targets(session: Session, paths: Iterable[Path], job: int | None) -> None:
-    from tagger.ledger.progress import check_job
+    from tagger.ledger.progress import find_job
     from tagger.library.catalog.roots import is_stored
     from tagger.photos.source import check_exists
 
     if job is not None:
-        check_job(session.database, job)
+        find_job(session.database, job)
     for path in paths:
         if not is_stored(session.database, path, session.settings.roots):
             check_exists(path)

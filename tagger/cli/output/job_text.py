@@ -163,9 +163,9 @@ def tick_text(last_tick: LastTick) -> str:
 
 def print_next_steps(database: Database, job: int) -> None:
     """Print why photos were skipped, how to see, correct and write the tags of a finished job, and how to teach."""
-    from tagger.ledger.progress import list_jobs
+    from tagger.ledger.progress import find_job
 
-    progress = list_jobs(database, job)[0]
+    progress = find_job(database, job)
     if progress.state is not JobState.FINISHED or progress.kind in METADATA_KINDS:
         return
     if progress.skipped and progress.kind == JobKind.TAG:

@@ -23,7 +23,7 @@ from tagger.errors import PhotoFailed
 from tagger.jobs.processing.claimed_chunk import AddedTag, StoredBatch, StoredOutcome
 from tagger.jobs.processing.model_cache import open_local_model
 from tagger.ledger.chunks import ItemOutcome
-from tagger.ledger.progress import job_model_id, list_jobs
+from tagger.ledger.progress import find_job, job_model_id
 from tagger.library.catalog.landmarks import Landmark, all_landmarks
 from tagger.library.catalog.registered_models import (
     model_by_id,
@@ -47,7 +47,7 @@ class StoredPrinter:
     """Prints a line for each stored photo, if `lines` is set, and shows the progress of the job."""
 
     def __init__(self, database: Database, settings: Settings, job: int, *, lines: bool) -> None:
-        progress = list_jobs(database, job)[0]
+        progress = find_job(database, job)
         labels = model_by_id(database, job_model_id(database, job)).manifest.labels
         with database.read() as connection:
             landmarks = landmarks_of_labels(connection, labels)

@@ -11,7 +11,7 @@ from fastapi import Path, Query
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS
 from tagger.database.statements import current_time
-from tagger.errors import FailureKind, JobNotFound, JobNotRetriable
+from tagger.errors import FailureKind, JobNotRetriable
 from tagger.jobs.enqueue.backfill import backfill_job, count_photos
 from tagger.jobs.enqueue.documents import StatusDocument, room_documents, status_document
 from tagger.jobs.enqueue.job_options import MetadataOptions
@@ -26,7 +26,7 @@ from tagger.ledger.failures import (
     unwritten_photos,
 )
 from tagger.ledger.job_control import recover_stale_jobs
-from tagger.ledger.progress import JobProgress, list_jobs, list_recent_jobs
+from tagger.ledger.progress import JobProgress, find_job, list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.library.catalog.roots import list_roots
@@ -75,16 +75,6 @@ def read_status(settings: Settings, database: Database, limit: int) -> OverviewD
     workers, last_tick = list_workers(database), find_last_tick(database)
     document = status_document(jobs, workers, queues, last_tick, room_documents(database), now)
     return OverviewDocument(**vars(document), older=older, problem=str(problem) if problem else None)
-
-
-def one_job(database: Database, job: int) -> JobProgress:
-    """Raises:
-    JobNotFound: no job has that number.
-    """
-    jobs = list_jobs(database, job)
-    if not jobs:
-        raise JobNotFound(job=job)
-    return jobs[0]
 
 
 router = api_router("jobs")
@@ -154,7 +144,7 @@ def folders(
 @router.get("/jobs/{job}")
 def job(state: State, job: JobNumber) -> JobProgress:
     """Return a job and its progress."""
-    return one_job(state.database, job)
+    return find_job(state.database, job)
 
 
 @router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
@@ -180,21 +170,21 @@ def backfill(state: State, starter: Starter, body: BackfillRequest) -> Job | Cou
 def pause(state: State, job: JobNumber) -> JobProgress:
     """Pause a job. Batches that are being processed are still stored."""
     job_control.pause(state.database, job)
-    return one_job(state.database, job)
+    return find_job(state.database, job)
 
 
 @router.post("/jobs/{job}/resume")
 def resume(state: State, starter: Starter, job: JobNumber) -> Job:
     """Resume a paused job."""
     problem = starter.wake_workers() if job_control.resume(state.database, job) else None
-    return Job(**vars(one_job(state.database, job)), problem=problem)
+    return Job(**vars(find_job(state.database, job)), problem=problem)
 
 
 @router.post("/jobs/{job}/cancel")
 def cancel(state: State, job: JobNumber) -> JobProgress:
     """Cancel a job. Results that are stored already remain."""
     job_control.cancel(state.database, job)
-    return one_job(state.database, job)
+    return find_job(state.database, job)
 
 
 @router.post("/jobs/{job}/retry")
@@ -215,7 +205,7 @@ def start_retry(state: AppState, starter: JobStarter, job: int, body: RetryReque
         JobNotFound, JobNotRetriable: the job cannot be retried.
         HTTPException: the page may not do what the retry would, or too many jobs are open.
     """
-    if one_job(state.database, job).kind in METADATA_KINDS:
+    if find_job(state.database, job).kind in METADATA_KINDS:
         raise JobNotRetriable(job=job)
     failing = FailureFilter(job, tuple(body.kind))
     if not count_failures(state.database, failing):
@@ -241,7 +231,9 @@ def failures(
     ] = None,
 ) -> FailurePage:
     """List the photos of a job that fail now, or that a metadata job refused to write. `photo` is the photo's number."""
-    photos, next_after = failures_page(state.database, one_job(state.database, job), limit, after, kind or ())
+    photos, next_after = failures_page(
+        state.database, find_job(state.database, job), limit, after, kind or ()
+    )
     with state.database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, state.settings.roots)}
     documents = [
@@ -278,7 +270,7 @@ def failures_page(
 
 def _started_document(state: AppState, job: int) -> Job:
     """Return the job, and why it has to wait if it does."""
-    progress = one_job(state.database, job)
+    progress = find_job(state.database, job)
     now = read_status(state.settings, state.database, 1)
     problem = None if progress.is_over else waiting_reason(state, now)
     return Job(**vars(progress), problem=problem)

@@ -27,7 +27,7 @@ from tagger.jobs.enqueue.schedules import (
 from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.job_control import recover_stale_jobs
-from tagger.ledger.progress import JobProgress, job_options, list_older_jobs
+from tagger.ledger.progress import JobProgress, find_job, job_options, list_older_jobs
 from tagger.system.text_format import N_, gettext, list_text, moment_text, weekday_text
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest
@@ -35,7 +35,6 @@ from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import (
     JOBS_SHOWN,
     OverviewDocument,
-    one_job,
     read_status,
     start_retry,
     waiting_reason,
@@ -118,7 +117,7 @@ def show_job(
     request: Request, state: State, job: JobNumber, after: Annotated[int, Query(ge=-1, lt=2**63)] = -1
 ) -> HTMLResponse:
     """Show one job's progress and its failures."""
-    progress = one_job(state.database, job)
+    progress = find_job(state.database, job)
     (view,) = _job_views(state, [progress])
     status = read_status(state.settings, state.database, JOBS_SHOWN)
     reason = None if progress.is_over else waiting_reason(state, status)
@@ -196,7 +195,7 @@ def control(
                 if job_control.resume(state.database, job):
                     starter.wake_workers()
     except TaggerError as error:
-        one_job(state.database, job)
+        find_job(state.database, job)
         return render_jobs(request, state, page_text(error), HTTPStatus.CONFLICT)
     return RedirectResponse("/jobs" if back == "jobs" else f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
