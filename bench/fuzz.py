@@ -67,7 +67,12 @@ def examine(path: Path) -> str:
         _check_facts(data)
         image = decode_photo(data, RESIZE, max_pixels=MAX_PIXELS)
     except PhotoFailed as failed:
-        return _checked_kind(failed)
+        kind, text = failed.failure.kind, failed.failure.text
+        if kind in (FailureKind.INTERNAL, FailureKind.GONE, FailureKind.UNREADABLE):
+            raise Violation(f"{kind}: {text}") from failed
+        if not text.isprintable() or not text.endswith(".") or len(text) > MAX_TEXT:
+            raise Violation(f"an unreadable text: {text!r}") from failed
+        return str(kind)
     if image.pixels.shape != (RESIZE.size, RESIZE.size, 3) or min(image.width, image.height) < 1:
         raise Violation(f"pixels of shape {image.pixels.shape} for {image.width} x {image.height}")
     return DECODED
@@ -112,15 +117,6 @@ def _check_facts(data: bytes) -> None:
         raise Violation(f"an impossible position: {facts}")
     if any(text is not None and text != short_text(text) for text in (facts.make, facts.model, facts.serial)):
         raise Violation(f"an unprintable camera: {facts}")
-
-
-def _checked_kind(failed: PhotoFailed) -> str:
-    kind, text = failed.failure.kind, failed.failure.text
-    if kind in (FailureKind.INTERNAL, FailureKind.GONE, FailureKind.UNREADABLE):
-        raise Violation(f"{kind}: {text}")
-    if not text.isprintable() or not text.endswith(".") or len(text) > MAX_TEXT:
-        raise Violation(f"an unreadable text: {text!r}")
-    return str(kind)
 
 
 def _pixels(data: bytes) -> Pixels:

@@ -117,8 +117,6 @@ def _absolute(folder: Path) -> Path:
 
 
 def _network(value: object) -> object:
-    if isinstance(value, IPv4Network | IPv6Network):
-        return value
     try:
         return ip_network(str(value))
     except ValueError as error:

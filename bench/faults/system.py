@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from bench.photos import draw_image
@@ -223,15 +223,11 @@ class FaultContext:
         """Return the workers that have claimed a chunk that is not done."""
         with suppress(SQLAlchemyError), self.system.database.read() as connection:
             running = self.system.supervisor.running()
-            return [worker for worker in running if _has_claimed_chunk(connection, worker)]
+            names = connection.scalars(select(chunks.c.worker).where(chunks.c.lease_until.is_not(None)))
+            claiming = {str(name).partition("@")[0] for name in names}  # without the machine
+            return [worker for worker in running if f"tagger-{worker.pid}" in claiming]
         return []
 
 
 Fault = Callable[[FaultContext], None]
 """Breaks something and repairs it before it returns."""
-
-
-def _has_claimed_chunk(connection: Connection, worker: WorkerProcess) -> bool:
-    name = f"tagger-{worker.pid}@"  # how its name in the ledger begins
-    claimed = (chunks.c.worker.startswith(name), chunks.c.lease_until.is_not(None))
-    return connection.execute(select(chunks.c.job_id).where(*claimed).limit(1)).first() is not None

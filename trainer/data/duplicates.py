@@ -52,7 +52,10 @@ def sketch_of(pixels: Pixels) -> Sketch:
     """Compute the sketch of an image, uint8 (H, W, 3)."""
     grey = pixels.mean(axis=2, dtype=np.float32)  # float32 (H, W)
     thumbnail = _pooled(grey, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    return Sketch(_difference_hash(grey), thumbnail.round().astype(np.uint8))
+    small = _pooled(grey, HASH_ROWS, HASH_COLUMNS + 1)
+    brighter = np.diff(small, axis=1) > 1e-3  # smaller differences are rounding errors
+    difference_hash = int.from_bytes(np.packbits(brighter).tobytes(), "big")
+    return Sketch(difference_hash, thumbnail.round().astype(np.uint8))
 
 
 def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
@@ -75,13 +78,6 @@ def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
             alike = products.sum(axis=1) >= ALIKE  # their correlations
             groups.join(one[alike], other[alike])
     return [int(root) for root in groups.roots]
-
-
-def _difference_hash(grey: _Array) -> int:
-    """The hash of a grey image, float32 (H, W)."""
-    small = _pooled(grey, HASH_ROWS, HASH_COLUMNS + 1)
-    brighter = np.diff(small, axis=1) > 1e-3  # smaller differences are rounding errors
-    return int.from_bytes(np.packbits(brighter).tobytes(), "big")
 
 
 def _pooled(grey: _Array, rows: int, columns: int) -> _Array:

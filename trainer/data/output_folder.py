@@ -94,7 +94,11 @@ def new_folder(out: Path) -> Iterator[Path]:
     partial = out.with_name(f".{out.name}.partial")
     with writing_to(out):
         partial.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(partial)
+        if os.path.lexists(partial):
+            if not (partial / _MARK).is_file():
+                reason = f"it already has an entry named {partial.name}"
+                raise OutputUnwritable(path=partial.parent, reason=reason)
+            shutil.rmtree(partial)
         partial.mkdir()
         (partial / _MARK).touch()
     try:
@@ -107,14 +111,6 @@ def new_folder(out: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-
-
-def _remove_leftovers(partial: Path) -> None:
-    if not os.path.lexists(partial):
-        return
-    if not (partial / _MARK).is_file():
-        raise OutputUnwritable(path=partial.parent, reason=f"it already has an entry named {partial.name}")
-    shutil.rmtree(partial)
 
 
 def copy_photos(copies: Iterable[PhotoCopy], root: Path) -> list[tuple[Path, Path]]:

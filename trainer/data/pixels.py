@@ -172,16 +172,12 @@ def _store_squares(new: dict[str, Path], side: int, folder: Path) -> set[str]:
     with photo_progress("decoding photos", len(paths)) as advance:
         for batch in decode_batches(paths, Resize(side, side, "stretch"), BATCH_SIZE):
             for position, pixels in zip(batch.positions, batch.pixels, strict=True):
-                _store_square(pixels, folder / digests[position])
+                partial_file = folder / (uuid4().hex + PARTIAL)  # another run may store the same photo now
+                try:
+                    partial_file.write_bytes(pixels.tobytes())
+                    partial_file.replace(folder / digests[position])
+                finally:
+                    partial_file.unlink(missing_ok=True)
                 stored.add(digests[position])
             advance(len(batch.positions))
     return stored
-
-
-def _store_square(pixels: Pixels, file: Path) -> None:
-    partial = file.with_name(uuid4().hex + PARTIAL)  # another run may store the same photo now
-    try:
-        partial.write_bytes(pixels.tobytes())
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)

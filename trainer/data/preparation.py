@@ -158,9 +158,13 @@ def prepare(
     targets = np.array([positions.get(photo.label or ORDINARY, len(labels)) for photo in cached.photos])
     sources = np.array(sources_of([photo.path for photo in cached.photos], data), dtype=np.str_)
     is_validation = _hold_out(cached, sources, set(folder.val), seed)
-    prepared = TrainingData(labels, cached, sources, targets, is_validation)
-    _require_photos(prepared, data)
-    return prepared
+    trained = set(targets[~is_validation].tolist())
+    for position, label in enumerate(labels):
+        if position not in trained:
+            raise LabelEmpty(path=data / "train" / label.label)
+    if not (targets[is_validation] < len(labels)).any():
+        raise ValidationImpossible(path=data)
+    return TrainingData(labels, cached, sources, targets, is_validation)
 
 
 def _without_labels(
@@ -244,13 +248,3 @@ def _whole_sources(
             for source in (smallest, *others):
                 groups[label, source] = (label, source if source in candidates else "")
     return [groups.get(pair) for pair in pairs]
-
-
-def _require_photos(prepared: TrainingData, data: Path) -> None:
-    """Check that every label has a training photo, and that there is a validation photo of a landmark."""
-    trained = set(prepared.targets[prepared.training].tolist())
-    for position, label in enumerate(prepared.labels):
-        if position not in trained:
-            raise LabelEmpty(path=data / "train" / label.label)
-    if not (prepared.targets[prepared.validation] < len(prepared.labels)).any():
-        raise ValidationImpossible(path=data)

@@ -77,7 +77,11 @@ def complete_run(
     epoch = model.history[-1].number
     log.info("keeping the model of epoch %d, the last; calibration can change its first predictions", epoch)
     rule = InputRule(size=size, short_side=size, fit="stretch")
-    backbone, encoder = _fuse(model, size)
+    backbone, encoder = model.backbone, model.encoder.eval().requires_grad_(requires_grad=False)
+    # Batch norms are fused where possible, so that the shipped model computes no more than necessary.
+    if not backbone.folded and (fused := fuse_batch_norms(encoder.network, size)) is not None:
+        backbone = replace(backbone, folded=True)
+        encoder = Encoder(backbone, fused)
     head = model.head.eval().requires_grad_(requires_grad=False)
     round_to_half(encoder)
     round_to_half(head)
@@ -119,16 +123,6 @@ def _sample(data: TrainingData, size: int) -> Iterator[Tensor]:
     positions = data.training[:: max(1, len(data.training) // SAMPLE)].tolist()
     for first in range(0, len(positions), FEATURE_BATCH_SIZE):
         yield data.cached.scaled(positions[first : first + FEATURE_BATCH_SIZE], size)
-
-
-def _fuse(model: TrainedClassifier, size: int) -> tuple[Backbone, Encoder]:
-    """Fuse batch norms where possible, so that the shipped model computes no more than necessary."""
-    encoder = model.encoder.eval().requires_grad_(requires_grad=False)
-    fused = None if model.backbone.folded else fuse_batch_norms(encoder.network, size)
-    if fused is None:
-        return model.backbone, encoder
-    backbone = replace(model.backbone, folded=True)
-    return backbone, Encoder(backbone, fused)
 
 
 @torch.no_grad()
@@ -217,7 +211,11 @@ def choose_threshold(
     right = torch.stack([(correct & (top >= c)).sum() for c in candidates]).double()
     wrong = torch.stack([(~correct & (top >= c)).sum() + weights[rejected >= c].sum() for c in candidates])
     precisions = right / (right + wrong).clamp(min=1e-12)  # float64 (C,)
-    value = max(_lowest(candidates, precisions, precision), LEAST_THRESHOLD)
+    sufficient = precisions >= precision
+    index = int(sufficient.long().argmax()) if bool(sufficient.any()) else int(precisions.argmax())
+    below = candidates[index - 1] if index else candidates[index] * 0
+    # Halfway to the next lower score, and rounded, so that rounding errors elsewhere change no outcome.
+    value = max(round(float((candidates[index] + below) / 2), 4), LEAST_THRESHOLD)
     return _threshold(value, top, correct, others, precision)
 
 
@@ -230,14 +228,6 @@ def _weighted(others: Mapping[str, Tensor], total: int) -> tuple[Tensor, Tensor]
         for scores in others.values()
     ]
     return torch.cat(list(others.values())), torch.cat(weights)
-
-
-def _lowest(candidates: Tensor, precisions: Tensor, precision: float) -> float:
-    sufficient = precisions >= precision
-    index = int(sufficient.long().argmax()) if bool(sufficient.any()) else int(precisions.argmax())
-    below = candidates[index - 1] if index else candidates[index] * 0
-    # Halfway to the next lower score, and rounded, so that rounding errors elsewhere change no outcome.
-    return round(float((candidates[index] + below) / 2), 4)
 
 
 def _threshold(

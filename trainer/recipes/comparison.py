@@ -34,7 +34,7 @@ from trainer.errors import (
 )
 from trainer.evaluation.metrics import wilson_interval
 from trainer.export.artifact import export_run
-from trainer.export.run import FinishedRun, load_run, program_versions
+from trainer.export.run import load_run, program_versions
 from trainer.progress import photo_progress
 from trainer.recipes.options import PIXELS, PRECISION, TransferOptions
 from trainer.recipes.transfer import HEAD_EPOCHS, train_transfer
@@ -232,20 +232,16 @@ def run_trial(backbone: str, options: ComparisonOptions) -> Trial:
         export_run(folder, model, name=backbone)
         with writing_to(file):
             file.write_text(fingerprint)
-    return _trial(load_run(folder), model.stat().st_size)
-
-
-def _trial(run: FinishedRun, size_bytes: int) -> Trial:
-    record = run.record
+    run = load_run(folder)
     return Trial(
-        weights=record.backbone.weights,
-        features=record.backbone.features,
+        weights=run.record.backbone.weights,
+        features=run.record.backbone.features,
         parameters=sum(values.numel() for values in run.classifier.parameters()),
-        size_bytes=size_bytes,
-        photos=int(record.metrics["val_photos"]),
-        top1=record.metrics["val_top1"],
-        top3=record.metrics["val_top3"],
-        validation_photos=record.validation_photos,
+        size_bytes=model.stat().st_size,
+        photos=int(run.record.metrics["val_photos"]),
+        top1=run.record.metrics["val_top1"],
+        top3=run.record.metrics["val_top3"],
+        validation_photos=run.record.validation_photos,
     )
 
 
