@@ -28,25 +28,21 @@ def network_names() -> list[str]:
 
 def build(name: str, convention: Convention) -> FeatureNetwork:
     network = _create(name, pretrained=False)
+    config = network.pretrained_cfg
+    normalisation = scale_normalisation(config["mean"], config["std"])
     if convention == "tensorflow":
         pad_like_tensorflow(network)
         if name == EDGETPU:
+            normalisation = EDGETPU_NORMALISATION
             network.blocks[0][0].bn1.act = nn.Identity()  # timm has a ReLU where Google's network has none
-    config = network.pretrained_cfg
     classifiers = config["classifier"] or ()
     names = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
     return FeatureNetwork(
         network,
         classifier_prefixes=tuple(f"{classifier}." for classifier in names),
-        normalisation=_normalisation(name, convention, config),
+        normalisation=normalisation,
         training_size=int(config["input_size"][-1]),
     )
-
-
-def _normalisation(name: str, convention: Convention, config: dict[str, Any]) -> Normalisation:
-    if name == EDGETPU and convention == "tensorflow":
-        return EDGETPU_NORMALISATION
-    return scale_normalisation(config["mean"], config["std"])
 
 
 def published_state(name: str) -> tuple[str, State]:

@@ -10,7 +10,6 @@ from trainer.backbones.backbone import (
     TENSORFLOW,
     Convention,
     FeatureNetwork,
-    Normalisation,
     State,
     pad_like_tensorflow,
     scale_normalisation,
@@ -33,7 +32,10 @@ def build(name: str, convention: Convention) -> FeatureNetwork:
     last = _remove_last_layer(network)
     if convention == "tensorflow":
         pad_like_tensorflow(network)
-    normalisation = _normalisation(name, convention)
+        normalisation = TENSORFLOW
+    else:
+        transforms = models.get_model_weights(name).DEFAULT.transforms()
+        normalisation = scale_normalisation(transforms.mean, transforms.std)
     return FeatureNetwork(network, (f"{last}.",), normalisation, _training_size(name))
 
 
@@ -44,13 +46,6 @@ def published_state(name: str) -> tuple[str, State]:
             return f"torchvision:{weights}", weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
         raise WeightsUnavailable(backbone=name, reason=str(error).splitlines()[0]) from error
-
-
-def _normalisation(name: str, convention: Convention) -> Normalisation:
-    if convention == "tensorflow":
-        return TENSORFLOW
-    transforms = models.get_model_weights(name).DEFAULT.transforms()
-    return scale_normalisation(transforms.mean, transforms.std)
 
 
 def _training_size(name: str) -> int:

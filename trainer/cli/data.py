@@ -5,16 +5,12 @@ from __future__ import annotations
 import logging
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from tagger.system.interruption import set_advice
 from trainer.cli.options import SOME_FAILED, DeviceName, Json, print_results
-
-if TYPE_CHECKING:
-    from trainer.data.corrections import Corrections
-    from trainer.data.split import Split
 
 data_app = typer.Typer(
     help="Prepare training data: download, inspect, split and combine photos, or export them from verdicts.",
@@ -54,7 +50,10 @@ def inspect_(
     from trainer.data.inspection_report import REPORT, findings, write_inspection
     from trainer.data.output_folder import require_outside
 
-    report = out or _default_report_folder(folder)
+    name = f"{folder.resolve().name or 'photos'}-inspection"
+    # The working directory may be in the photo folder, which is never written to.
+    inside = Path.cwd().is_relative_to(folder.resolve())
+    report = out or (folder.resolve().parent / name if inside else Path(name))
     require_outside(report, folder)
     inspection = inspect_folder(folder)
     sheets = write_inspection(inspection, report)
@@ -74,13 +73,6 @@ def inspect_(
             "leaks make test figures too good; to split the photos again, run: trainer data split %s --out NEW-FOLDER",
             shlex.quote(str(folder)),
         )
-
-
-def _default_report_folder(folder: Path) -> Path:
-    """NAME-inspection in the working directory, or beside the photo folder if the former is inside it."""
-    name = f"{folder.resolve().name or 'photos'}-inspection"
-    inside = Path.cwd().is_relative_to(folder.resolve())
-    return folder.resolve().parent / name if inside else Path(name)
 
 
 @data_app.command()
@@ -109,15 +101,6 @@ def split(
         raise typer.BadParameter("with --val, too few photos remain for training", param_hint="--test")
     require_free_folder(out, folder)
     plan = plan_split(folder, {"test": test, "val": val}, seed=seed)
-    _log_split(plan)
-    if not dry_run:
-        write_split(plan, out)
-    document = split_document(plan) | {"out": str(out), "dry_run": dry_run}
-    columns = ("photos", "labels", "train", "val", "test", "groups_kept_together")
-    print_results(document, columns, as_json=as_json)
-
-
-def _log_split(plan: Split) -> None:
     if plan.dataset.splits:
         log.info("the existing splits (%s) are pooled", ", ".join(plan.dataset.splits))
     if plan.unreadable:
@@ -130,6 +113,11 @@ def _log_split(plan: Split) -> None:
     for name, labels in plan.missing.items():
         if labels:
             log.warning("too few scenes for a photo in %s/: %s", name, _join(labels))
+    if not dry_run:
+        write_split(plan, out)
+    document = split_document(plan) | {"out": str(out), "dry_run": dry_run}
+    columns = ("photos", "labels", "train", "val", "test", "groups_kept_together")
+    print_results(document, columns, as_json=as_json)
 
 
 def _join(names: list[str]) -> str:
@@ -301,7 +289,15 @@ def from_verdicts(
 
     require_free_folder(out, earlier)
     corrections = collect_corrections(load_settings(), earlier)
-    _log_skipped(corrections)
+    for reason, count in sorted(corrections.skipped.items()):
+        text = _REASONS[reason].replace("%s", _join(corrections.conflicts))
+        log.warning("%d images skipped: %s", count, text)
+    if unreadable := corrections.unreadable:
+        log.warning(
+            "%d earlier photos cannot be read and are skipped: %s", len(unreadable), _join(unreadable)
+        )
+    if len(corrections.labels) < 2:
+        log.warning("training needs at least two labels; add an earlier folder with --with")
     if not dry_run:
         write_corrections(corrections, out, earlier)
     document = corrections.document | {"out": str(out), "dry_run": dry_run}
@@ -316,17 +312,3 @@ _REASONS = {
     "unavailable": "the folder or bucket is unavailable; mount its disk or share, or check the bucket with tagger doctor, and run this again",
     "changed": "the file now shows something else; tag it again",
 }
-
-
-def _log_skipped(corrections: Corrections) -> None:
-    for reason, count in sorted(corrections.skipped.items()):
-        text = _REASONS[reason].replace("%s", _join(corrections.conflicts))
-        log.warning("%d images skipped: %s", count, text)
-    if corrections.unreadable:
-        log.warning(
-            "%d earlier photos cannot be read and are skipped: %s",
-            len(corrections.unreadable),
-            _join(corrections.unreadable),
-        )
-    if len(corrections.labels) < 2:
-        log.warning("training needs at least two labels; add an earlier folder with --with")

@@ -96,7 +96,19 @@ def plan_combination(
         [read_dataset(folder) for folder in folders], names, excluded, listed, combination
     )
     groups = group_near_duplicates([each.facts.sketch for each in candidates])
-    splits = _splits(candidates, groups, seed)
+    # The split of each photo is that of its collection, or a new one for landmarks without photos for testing.
+    has_tests = {each.label for each in candidates if each.photo.split == TEST}
+    chosen = assign_splits(
+        [each.label or "" for each in candidates],
+        groups,
+        [each.facts.digest for each in candidates],
+        {TEST: TEST_SHARE},
+        seed=seed,
+    )
+    splits = [
+        split if each.label and each.label not in has_tests else each.photo.split or TRAIN
+        for each, split in zip(candidates, chosen, strict=True)
+    ]
     tested = {group for group, split in zip(groups, splits, strict=True) if split == TEST}
     for candidate, group, split in zip(candidates, groups, splits, strict=True):
         if split != TEST and group in tested:
@@ -137,22 +149,6 @@ def _candidates(
 
 def _first(listed: dict[str, str], entries: tuple[str, ...]) -> str | None:
     return next((listed[entry] for entry in entries if entry in listed), None)
-
-
-def _splits(candidates: Sequence[_Candidate], groups: Sequence[int], seed: int) -> list[str]:
-    """The split of each photo: that of its collection, or a new one for landmarks without photos for testing."""
-    tested = {each.label for each in candidates if each.photo.split == TEST}
-    chosen = assign_splits(
-        [each.label or "" for each in candidates],
-        groups,
-        [each.facts.digest for each in candidates],
-        {TEST: TEST_SHARE},
-        seed=seed,
-    )
-    return [
-        split if each.label and each.label not in tested else each.photo.split or TRAIN
-        for each, split in zip(candidates, chosen, strict=True)
-    ]
 
 
 def write_combination(combination: Combination, out: Path) -> None:

@@ -71,7 +71,10 @@ def fetch_udacity(out: Path, url: str = URL) -> bool:
     try:
         with new_folder(out) as folder:
             unpack_photos(archive, folder)
-            _add_records(folder, url, archive)
+            record = {"url": url, "size_bytes": archive.stat().st_size, "digest": file_digest(archive)}
+            with writing_to(folder):
+                (folder / FILE_NAME).write_bytes(files("trainer.data").joinpath(GAZETTEER).read_bytes())
+                (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     except ArchiveUnsound as error:
         archive.unlink()
         raise ArchiveRefused(url=url, reason=error) from error
@@ -170,11 +173,3 @@ def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> No
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as out:
             shutil.copyfileobj(packed, out, _PART_BYTES)
-
-
-def _add_records(folder: Path, url: str, archive: Path) -> None:
-    """Write the gazetteer, and a record of the source."""
-    record = {"url": url, "size_bytes": archive.stat().st_size, "digest": file_digest(archive)}
-    with writing_to(folder):
-        (folder / FILE_NAME).write_bytes(files("trainer.data").joinpath(GAZETTEER).read_bytes())
-        (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

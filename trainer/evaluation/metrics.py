@@ -72,12 +72,6 @@ def bootstrap(figure: Callable[..., Tensor], *groups: tuple[Tensor, ...]) -> Est
     return Estimate(whole, Interval(low, high))
 
 
-def widen(estimate: Estimate, other: Interval) -> Estimate:
-    """The figure with an interval that contains both."""
-    interval = estimate.interval
-    return Estimate(estimate.value, Interval(min(interval.low, other.low), max(interval.high, other.high)))
-
-
 def _select(groups: tuple[tuple[Tensor, ...], ...], indices: list[Tensor]) -> list[Tensor]:
     return [values[index] for group, index in zip(groups, indices, strict=True) for values in group]
 

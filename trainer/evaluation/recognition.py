@@ -12,6 +12,7 @@ from torch import Tensor
 from tagger.model.artifact import Label
 from trainer.evaluation.metrics import (
     Estimate,
+    Interval,
     aurocs,
     bootstrap,
     calibration_errors,
@@ -20,7 +21,6 @@ from trainer.evaluation.metrics import (
     false_positive_rates_at,
     in_top_k,
     macro_accuracies,
-    widen,
     wilson_interval,
 )
 
@@ -189,11 +189,13 @@ def measure_rejection(
 
 def _measure_distractors(landmark_scores: Tensor, scores: Tensor, threshold: float) -> DistractorResult:
     rate = bootstrap(partial(false_positive_rates_at, RECALL), (landmark_scores,), (scores,))
+    # With few distractors and no false positive, no resample has one either: the interval contains both.
+    one, other = rate.interval, wilson_interval(rate.value, len(scores))
+    interval = Interval(min(one.low, other.low), max(one.high, other.high))
     return DistractorResult(
         photos=len(scores),
         auroc=bootstrap(aurocs, (landmark_scores,), (scores,)),
-        # With few distractors and no false positive, no resample has one either.
-        fpr_at_95_recall=widen(rate, wilson_interval(rate.value, len(scores))),
+        fpr_at_95_recall=Estimate(rate.value, interval),
         false_tags=estimate_share(scores >= threshold),
     )
 

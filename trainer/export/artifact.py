@@ -99,7 +99,12 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
     log.info("compiling the model")
     try:
         with writing_to(out):
-            write_program(_to_half(run.classifier), manifest, unchecked, run.background)
+            # Training rounded these weights to half precision, so that storing them as such loses nothing.
+            stored = copy.deepcopy(run.classifier)
+            for module in stored.modules():
+                if isinstance(module, HALF_PRECISION_LAYERS):
+                    module.half()
+            write_program(stored, manifest, unchecked, run.background)
         agreement = _compare(folder, run, unchecked, manifest)
         full = agreement[FULL]
         if full.same_top1 < full.photos:
@@ -145,15 +150,6 @@ def _manifest(record: RunRecord, name: str) -> Manifest:
         metrics=record.metrics,
         versions=record.versions,
     )
-
-
-def _to_half(classifier: Classifier) -> Classifier:
-    """A copy with the weights that training rounded to half precision stored as such, which loses nothing."""
-    stored = copy.deepcopy(classifier)
-    for module in stored.modules():
-        if isinstance(module, HALF_PRECISION_LAYERS):
-            module.half()
-    return stored
 
 
 def write_program(
