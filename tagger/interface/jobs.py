@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tagger.database.enums import METADATA_KINDS
+from tagger.jobs.enqueue.documents import failure_documents
 from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.progress import find_job
-from tagger.library.catalog.roots import list_roots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,11 +143,8 @@ class Job:
             if is_writing
             else failing_photos(database, FailureFilter(self.number))
         )
-        with database.read() as connection:
-            folders = {root.id: root for root in list_roots(connection, roots)}
-        for photo in failing:
-            path = folders[photo.root_id].path_of(photo.path, photo.path_bytes)
-            yield Failure(str(path), photo.kind, photo.text)
+        for each in failure_documents(database, failing, roots):
+            yield Failure(each.path, each.kind, each.text or "")
 
     def cancel(self) -> None:
         """Stop it. What is stored stays."""

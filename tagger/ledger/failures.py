@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Row, Select, exists, func, or_, select
@@ -43,11 +42,6 @@ class FailureDocument:
     text: str | None
     attempts: int | None
     job: int | None
-
-
-def failure_document(path: Path, photo: FailingPhoto) -> FailureDocument:
-    """A failing photo with its whole path."""
-    return document_of(FailureDocument, photo, photo=photo.photo_id, path=str(path))
 
 
 @dataclass(frozen=True)

@@ -112,24 +112,22 @@ def failures(
     tagger job failures --kind gone --format paths
     """
     from tagger.cli.output.photos import write_failures
+    from tagger.jobs.enqueue.documents import failure_documents
     from tagger.ledger.failures import EDITED, FailureFilter, failing_photos, unwritten_photos
     from tagger.ledger.progress import find_job
-    from tagger.library.catalog.roots import list_roots
 
     output_format = parse_format(format_, json=json, print0=print0)
     if output_format is Format.GEOJSON:
         raise typer.BadParameter("failures have no position; use another format", param_hint="--format")
     settings, database = open_for_reading(settle_jobs=True)
     is_write_job = job is not None and find_job(database, job).kind in METADATA_KINDS
-    with database.read() as connection:
-        roots = {root.id: root for root in list_roots(connection, settings.roots)}
     photos = (
         unwritten_photos(database, job or 0, parse_refusal_kinds(kind))
         if is_write_job
         else failing_photos(database, FailureFilter(job, parse_failure_kinds(kind)))
     )
-    with_paths = ((roots[photo.root_id].path_of(photo.path, photo.path_bytes), photo) for photo in photos)
-    count = write_failures(with_paths, output_format, end=b"\0" if print0 else b"\n")
+    documents = failure_documents(database, photos, settings.roots)
+    count = write_failures(documents, output_format, end=b"\0" if print0 else b"\n")
     if is_write_job:
         console.info(f"{count_of(count, 'photo')} {'edited' if kind == [EDITED] else 'not written'}")
     else:

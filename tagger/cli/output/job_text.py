@@ -221,13 +221,11 @@ def metadata_report(database: Database, progress: JobProgress) -> tuple[dict[str
 
 def _edited_photos(database: Database, job: int) -> list[str]:
     """The photos with a file or sidecar that another program has changed since the write."""
+    from tagger.jobs.enqueue.documents import failure_documents
     from tagger.ledger.failures import EDITED, unwritten_photos
-    from tagger.library.catalog.roots import list_roots
 
-    with database.read() as connection:
-        roots = {root.id: root for root in list_roots(connection, load_settings().roots)}
     photos = unwritten_photos(database, job, (EDITED,))
-    return [str(roots[photo.root_id].path_of(photo.path, photo.path_bytes)) for photo in photos]
+    return [each.path for each in failure_documents(database, photos, load_settings().roots)]
 
 
 def _edited_lines(job: int, paths: Sequence[str]) -> list[str]:

@@ -32,9 +32,8 @@ from tagger.library.query.tagged_photos import photo_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
-    from tagger.ledger.failures import FailingPhoto
+    from tagger.ledger.failures import FailureDocument
     from tagger.library.query.counts import LandmarkCount
     from tagger.library.query.details import (
         Dismissal,
@@ -120,13 +119,9 @@ def write_landmarks(counts: Iterable[LandmarkCount], output_format: Format) -> i
     return counter.count
 
 
-def write_failures(
-    failures: Iterable[tuple[Path, FailingPhoto]], output_format: Format, *, end: bytes = b"\n"
-) -> int:
+def write_failures(failures: Iterable[FailureDocument], output_format: Format, *, end: bytes = b"\n") -> int:
     """Write failing photos with their paths; returns their number. `end` follows each path."""
-    from tagger.ledger.failures import failure_document
-
-    counter = Counter(failure_document(path, photo) for path, photo in failures)
+    counter = Counter(failures)
     if output_format is Format.PATHS:
         write_parts(os.fsencode(each.path) + end for each in counter)
     elif output_format is Format.TABLE and sys.stdout.isatty():  # two long columns do not fit a terminal

@@ -1,6 +1,6 @@
 """The state of jobs and schedules as JSON, the same from the command line and the API."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,11 @@ from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.jobs.enqueue.backfill import backfill_options
 from tagger.jobs.enqueue.schedules import Schedule
+from tagger.ledger.failures import FailingPhoto, FailureDocument
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import DeviceStatus, LastTick, WorkerStatus, by_device
+from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.system.documents import document_of
 
 
@@ -107,3 +109,14 @@ def schedule_document(schedule: Schedule) -> ScheduleDocument:
     """A schedule, with its next due time."""
     backfill = schedule.backfill
     return document_of(ScheduleDocument, schedule, what=backfill.scope, options=backfill_options(backfill))
+
+
+def failure_documents(
+    database: Database, failing: Iterable[FailingPhoto], root_paths: RootPaths
+) -> Iterator[FailureDocument]:
+    """Yield failing photos with their whole paths."""
+    with database.read() as connection:
+        roots = {root.id: root for root in list_roots(connection, root_paths)}
+    for photo in failing:
+        path = roots[photo.root_id].path_of(photo.path, photo.path_bytes)
+        yield document_of(FailureDocument, photo, photo=photo.photo_id, path=str(path))

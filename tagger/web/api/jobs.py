@@ -13,7 +13,7 @@ from tagger.database.enums import METADATA_KINDS
 from tagger.database.statements import current_time
 from tagger.errors import FailureKind, JobNotRetriable
 from tagger.jobs.enqueue.backfill import backfill_job, count_photos
-from tagger.jobs.enqueue.documents import StatusDocument, room_documents, status_document
+from tagger.jobs.enqueue.documents import StatusDocument, failure_documents, room_documents, status_document
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry, retry_job
 from tagger.ledger import job_control
@@ -22,14 +22,12 @@ from tagger.ledger.failures import (
     FailureDocument,
     FailureFilter,
     failing_photos,
-    failure_document,
     unwritten_photos,
 )
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, find_job, list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.library.catalog.registered_models import model_by_id, verify_model
-from tagger.library.catalog.roots import list_roots
 from tagger.settings import Settings
 from tagger.system.text_format import gettext
 from tagger.web.api.folders import FolderEntry, FolderListing, allowed_folders, list_subfolders, path_of_key
@@ -234,13 +232,7 @@ def failures(
     photos, next_after = failures_page(
         state.database, find_job(state.database, job), limit, after, kind or ()
     )
-    with state.database.read() as connection:
-        roots = {root.id: root for root in list_roots(connection, state.settings.roots)}
-    documents = [
-        failure_document(roots[photo.root_id].path_of(photo.path, photo.path_bytes), photo)
-        for photo in photos
-    ]
-    return FailurePage(documents, next_after)
+    return FailurePage(list(failure_documents(state.database, photos, state.settings.roots)), next_after)
 
 
 def failures_page(
