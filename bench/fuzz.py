@@ -64,7 +64,15 @@ def examine(path: Path) -> str:
     """
     try:
         data = read_photo(path, max_bytes=MAX_BYTES).data
-        _check_facts(data)
+        if digest_photo(data) != digest_photo(bytes(bytearray(data))):
+            raise Violation("two digests of the same bytes differ")
+        facts = camera_facts(data)
+        if abs(facts.latitude or 0) > 90 or abs(facts.longitude or 0) > 180:
+            raise Violation(f"an impossible position: {facts}")
+        if any(
+            text is not None and text != short_text(text) for text in (facts.make, facts.model, facts.serial)
+        ):
+            raise Violation(f"an unprintable camera: {facts}")
         image = decode_photo(data, RESIZE, max_pixels=MAX_PIXELS)
     except PhotoFailed as failed:
         kind, text = failed.failure.kind, failed.failure.text
@@ -107,16 +115,6 @@ def load_samples(folders: Iterable[Path]) -> list[tuple[str, bytes]]:
         if path.is_file() and 0 < path.stat().st_size <= MAX_SAMPLE_BYTES
     ]
     return drawn * max(1, len(files) // len(drawn)) + files
-
-
-def _check_facts(data: bytes) -> None:
-    if digest_photo(data) != digest_photo(bytes(bytearray(data))):
-        raise Violation("two digests of the same bytes differ")
-    facts = camera_facts(data)
-    if abs(facts.latitude or 0) > 90 or abs(facts.longitude or 0) > 180:
-        raise Violation(f"an impossible position: {facts}")
-    if any(text is not None and text != short_text(text) for text in (facts.make, facts.model, facts.serial)):
-        raise Violation(f"an unprintable camera: {facts}")
 
 
 def _pixels(data: bytes) -> Pixels:

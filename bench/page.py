@@ -42,8 +42,6 @@ COLUMNS = (
     f"minimum within {TARGET_MS:.0f} ms",
 )
 
-_URL_MESSAGE = "the web page is at "
-
 
 def main() -> None:
     """Measure the web page over a large library."""
@@ -173,7 +171,7 @@ def running_server(database_url: str) -> Iterator[Server]:
 def _wait_for_port(process: subprocess.Popen[bytes], log: Path) -> int:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
-        _, message, rest = log.read_text(errors="replace").partition(_URL_MESSAGE)
+        _, message, rest = log.read_text(errors="replace").partition("the web page is at ")
         if message and "\n" in rest:
             return int(rest.partition("\n")[0].split()[0].rstrip("/;").rpartition(":")[2])
         time.sleep(POLL_S)

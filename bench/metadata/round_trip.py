@@ -26,8 +26,6 @@ LANDMARKS = (
 ADDITIONS = make_tag_fields(LANDMARKS, gps=True, description=True)
 MAX_BYTES = 512 * 2**20
 MAX_PIXELS = 100_000_000
-_JPEG = b"\xff\xd8\xff"
-_ANY_NUMBER = re.compile(r"\d+")
 
 
 @dataclass
@@ -73,7 +71,7 @@ def run_round_trip(source: Path, name: str, copies: Copies) -> RoundTrip:
     photo = copies.work / name
     shutil.copyfile(source, photo)
     original = photo.read_bytes()
-    result = RoundTrip(source.name, len(original), original.startswith(_JPEG))
+    result = RoundTrip(source.name, len(original), original.startswith(b"\xff\xd8\xff"))
     pixels = _decode(original)
     result.is_decodable = pixels is not None
     undo_records = _write(photo, original, result)
@@ -109,7 +107,7 @@ def _write(photo: Path, original: bytes, result: RoundTrip) -> Mapping[str, Undo
         return {}
     refusal = ready.plan.refusal
     result.outcome = f"sidecar: {refusal.kind}" if refusal else "embedded"
-    result.reason = _ANY_NUMBER.sub("N", refusal.text) if refusal else ""
+    result.reason = re.sub(r"\d+", "N", refusal.text) if refusal else ""
     result.wrote_sidecar = any(file.target is Target.SIDECAR for file, _ in ready.prepared)
     records = [file.undo_record for file, _ in ready.prepared if file.undo_record]
     return {record.written_digest: record for record in records}

@@ -264,7 +264,9 @@ def compare(
 
     Recommends one of them. Exits with 3 if some could not be compared.
     """
-    names = _backbone_names(backbones)
+    names = tuple(dict.fromkeys(name.strip() for name in backbones.split(",") if name.strip()))
+    if not names:
+        raise typer.BadParameter("name at least one", param_hint="--backbones")
     files = _weights_files(weights or [], names)
     from trainer.recipes.comparison import ComparisonOptions, compare_backbones
 
@@ -275,13 +277,6 @@ def compare(
         typer.echo("\n".join(comparison.lines()))
     if comparison.failures:
         raise typer.Exit(SOME_FAILED)
-
-
-def _backbone_names(backbones: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in backbones.split(",") if name.strip()))
-    if not names:
-        raise typer.BadParameter("name at least one", param_hint="--backbones")
-    return names
 
 
 def _weights_files(weights: list[str], names: tuple[str, ...]) -> dict[str, Path]:

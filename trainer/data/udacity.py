@@ -141,7 +141,12 @@ def unpack_photos(archive: Path, folder: Path) -> None:
             require_space(folder, sum(info.file_size for info in photos.values()))
             with photo_progress("unpacking photos", len(photos)) as advance:
                 for path, info in photos.items():
-                    _unpack(file, info, folder / path)
+                    # zipfile limits each file to the declared size and verifies the checksum at its end.
+                    target = folder / path
+                    with file.open(info) as packed, writing_to(target.parent):
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        with target.open("wb") as out:
+                            shutil.copyfileobj(packed, out, _PART_BYTES)
                     advance(1)
     except _DAMAGE as error:
         raise ArchiveUnsound(f"the archive is damaged ({str(error).rstrip('.')})") from error
@@ -165,11 +170,3 @@ def photo_entries(infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     if size_bytes > MOST_BYTES:
         raise ArchiveUnsound(f"it would unpack to {size_bytes} bytes, more than {MOST_BYTES}")
     return photos
-
-
-def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None:
-    """Write one file. zipfile limits it to the declared size and verifies the checksum at its end."""
-    with archive.open(info) as packed, writing_to(target.parent):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("wb") as out:
-            shutil.copyfileobj(packed, out, _PART_BYTES)

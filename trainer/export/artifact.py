@@ -198,7 +198,9 @@ def _compare(
     programs = {FULL: read_program(exported), **_tagger_programs(exported, manifest)}
     agreement = {name: ExportAgreement() for name in programs}
     paths = [path for name in run.record.validation_photos if (path := Path(name)).is_file()]
-    every = {name: _every(name, len(paths)) for name in programs}
+    every = dict.fromkeys(programs, 1)  # how many batches there are for each that is compared
+    if cpu_emulates_bfloat16():  # it takes seconds a photo
+        every[HALF] = max(1, len(paths) // EMULATED_PHOTOS)
     with photo_progress("comparing on validation photos", len(paths)) as advance, torch.inference_mode():
         for number, batch in enumerate(decode_batches(paths, run.record.input.resize, BATCH_SIZE)):
             expected = run.classifier(batch.images)
@@ -210,13 +212,6 @@ def _compare(
         reason = "none of its validation photos can be read, so the export cannot be checked"
         raise RunUnusable(path=folder, reason=reason)
     return agreement
-
-
-def _every(name: str, photos: int) -> int:
-    """Every how many batches to compare: each, or some where the number format is emulated, which takes seconds a photo."""
-    if name == HALF and cpu_emulates_bfloat16():
-        return max(1, photos // EMULATED_PHOTOS)
-    return 1
 
 
 def _tagger_programs(exported: Path, manifest: Manifest) -> dict[str, Program]:
