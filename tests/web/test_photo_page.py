@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 from support.browser import axe_findings, open_page
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 
-from tagger.web.pages.try_photo import ScoreBar, UploadPrediction
+from tagger.web.pages.try_photo import ScoreBar, ShownPrediction
 
 NAMES = ("Eiffel Tower", "Brandenburg Gate")
 STATUS = "#lightbox [data-status]"
@@ -107,7 +107,7 @@ def test_what_a_photo_shows_is_said_as_when_it_is_tried(client: TestClient, libr
         bars = tuple(
             ScoreBar(name, "", score, False, None) for name, score in zip(NAMES, scores, strict=False)
         )
-        assert UploadPrediction(bars, 0.0, 1.0 - sum(scores), 0.6, "tiny", 84).headline == words
+        assert ShownPrediction(bars, 0.0, 1.0 - sum(scores), 0.6, "tiny", 84).headline == words
     guessed = next(photo for photo in (5, 6, 7) if "Perhaps" in client.get(f"/photos/{photo}").text)
     give(client, guessed, EIFFEL, "rejected")
     assert "Perhaps" not in client.get(f"/photos/{guessed}").text

@@ -16,7 +16,7 @@ from support.page_server import photo, settings_in
 from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.system.text_format import duration, percent, share, size
-from tagger.web.pages.try_photo import ScoreBar, UploadPrediction, UploadResult
+from tagger.web.pages.try_photo import ScoreBar, ShownPrediction, UploadResult
 
 HTMX_REQUEST = {"hx-request": "true"}
 
@@ -111,11 +111,11 @@ def test_the_reason_is_shown_for_a_file_that_is_no_photo(client: TestClient, dat
 # ---------- scores and numbers ----------
 
 
-def prediction(scores: list[float], none_of_them: float, threshold: float = 0.5) -> UploadPrediction:
+def prediction(scores: list[float], none_of_them: float, threshold: float = 0.5) -> ShownPrediction:
     bars = tuple(
         ScoreBar(f"Landmark {n}", "", s, s >= threshold, None) for n, s in enumerate(scores, start=1)
     )
-    return UploadPrediction(bars, 0.0, none_of_them, threshold, "tiny", 84)
+    return ShownPrediction(bars, 0.0, none_of_them, threshold, "tiny", 84)
 
 
 def test_a_landmark_below_the_threshold_is_a_guess_and_not_named() -> None:

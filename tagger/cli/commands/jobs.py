@@ -43,8 +43,6 @@ job_app = typer.Typer(
 )
 
 JobNumbers = Annotated[list[int], argument("JOB", "Job numbers.")]
-
-
 Job = Annotated[int, argument("JOB", "Job number.")]
 
 

@@ -33,8 +33,6 @@ RoleOfUser = Annotated[
     Role, option("--role", "ROLE", f"{', '.join(f'{role} {role.rights}' for role in Role)}.")
 ]
 Generate = Annotated[bool, flag("--generate", "Generate a password and print it, once, on standard output.")]
-
-
 KeepShares = Annotated[bool, flag("--keep-shares", "Leave the links that the person shared as they are.")]
 
 

@@ -35,7 +35,7 @@ class ScoreBar:
 
 
 @dataclass(frozen=True)
-class UploadPrediction:
+class ShownPrediction:
     """The top-k of a photo, the sum of the other scores (`rest`), and the chance that it is none of the landmarks.
 
     `is_damaged`: a part of the image is missing, so that no landmark is accepted.
@@ -73,7 +73,7 @@ class UploadResult:
     """A photo's predictions, or why there are none. `file` is the sender's name of the file."""
 
     file: str
-    prediction: UploadPrediction | None
+    prediction: ShownPrediction | None
     failure: str = ""
 
     @property
@@ -88,10 +88,10 @@ class UploadResult:
         return f"{self.file}: {with_score(self.prediction.headline, score)}"
 
 
-def upload_prediction(classification: Classification, top_k: int) -> UploadPrediction:
+def shown_prediction(classification: Classification, top_k: int) -> ShownPrediction:
     """Present the first `top_k` of a classification that has the scores of all labels."""
     predictions = classification.predictions
-    return UploadPrediction(
+    return ShownPrediction(
         bars=tuple(
             _bar(prediction, classification.landmarks[prediction.position])
             for prediction in predictions[:top_k]
@@ -187,7 +187,7 @@ async def _result(state: AppState, photo: UploadedFile) -> UploadResult:
         classification = await classify(state, photo.data, top_k=ALL_LABELS)
     except PhotoFailed as error:
         return UploadResult(photo.name, None, failure_text(error.failure.kind, error.failure.text))
-    return UploadResult(photo.name, upload_prediction(classification, state.settings.top_k))
+    return UploadResult(photo.name, shown_prediction(classification, state.settings.top_k))
 
 
 def _render(
