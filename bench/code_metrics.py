@@ -21,7 +21,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.code_metrics", description=main.__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="[the current folder]")
     folder = parser.parse_args().folder
-    lines = {root: _lines_in(folder, root) for root in (*PRODUCT, "bench", "tests")}
+    lines = {  # of each Python file
+        root: {path: len(path.read_bytes().splitlines()) for path in sorted((folder / root).rglob("*.py"))}
+        for root in (*PRODUCT, "bench", "tests")
+    }
     tagger = [*lines["tagger"].values()]
     top = [path for path in (folder / "tagger").iterdir() if path.name != "__init__.py"]
     rows = {f"lines of {root}": sum(lines[root].values()) for root in (*PRODUCT, "bench")}
@@ -42,11 +45,6 @@ def main() -> None:
     for name, number in rows.items():
         print(f"{name:30} {number:8,}")
     _check_cycles(folder, [path for root in PRODUCT for path in lines[root]])
-
-
-def _lines_in(folder: Path, root: str) -> dict[Path, int]:
-    """Return the lines of each Python file."""
-    return {path: len(path.read_bytes().splitlines()) for path in sorted((folder / root).rglob("*.py"))}
 
 
 def _words(document: Path) -> int:

@@ -267,7 +267,14 @@ def compare(
     names = tuple(dict.fromkeys(name.strip() for name in backbones.split(",") if name.strip()))
     if not names:
         raise typer.BadParameter("name at least one", param_hint="--backbones")
-    files = _weights_files(weights or [], names)
+    files = {}
+    for entry in weights or ():
+        name, equals, path = entry.partition("=")
+        if not equals or name not in names:
+            raise typer.BadParameter(
+                f"{entry}: write NAME=FILE, with one of {', '.join(names)}", param_hint="--weights"
+            )
+        files[name] = Path(path)
     from trainer.recipes.comparison import ComparisonOptions, compare_backbones
 
     comparison = compare_backbones(ComparisonOptions(data, unknown, out, names, files, size, device))
@@ -277,18 +284,6 @@ def compare(
         typer.echo("\n".join(comparison.lines()))
     if comparison.failures:
         raise typer.Exit(SOME_FAILED)
-
-
-def _weights_files(weights: list[str], names: tuple[str, ...]) -> dict[str, Path]:
-    files = {}
-    for entry in weights:
-        name, equals, path = entry.partition("=")
-        if not equals or name not in names:
-            raise typer.BadParameter(
-                f"{entry}: write NAME=FILE, with one of {', '.join(names)}", param_hint="--weights"
-            )
-        files[name] = Path(path)
-    return files
 
 
 class _Stderr(logging.Handler):

@@ -47,7 +47,16 @@ def inspect_folder(folder: Path) -> Inspection:
         each["label"]: each["splits"].get("train", 0) if dataset.splits else each["photos"] for each in labels
     }
     exact = _groups(dataset, photos, [entry.digest for entry in facts])
-    near = _near_duplicates(examined)
+    # Near-duplicates are groups with more than one image that is not blank.
+    groups = group_near_duplicates([entry.sketch for entry in facts])
+    images: dict[int, set[str]] = defaultdict(set)
+    for group, entry in zip(groups, facts, strict=True):
+        if not entry.sketch.is_blank:
+            images[group].add(entry.digest)
+    alike = [position for position, group in enumerate(groups) if len(images[group]) > 1]
+    near = _groups(
+        dataset, [photos[position] for position in alike], [groups[position] for position in alike]
+    )
     document = {
         "folder": path_text(dataset.folder.absolute())[0],
         "splits": list(dataset.splits),
@@ -68,11 +77,11 @@ def inspect_folder(folder: Path) -> Inspection:
         "outside_labels": [dataset.name_of(path) for path in dataset.unlabelled],
         "passed_over": [dataset.name_of(path) for path in dataset.ignored_folders],
         "exact_duplicates": exact,
-        "label_conflicts": [group for group in exact if _differ(group, "label")],
+        "label_conflicts": [each for each in exact if _differ(each, "label")],
         "near_duplicates": near,
         "leaks": {
-            "exact": [group for group in exact if _differ(group, "split")],
-            "near": [group for group in near if _differ(group, "split")],
+            "exact": [each for each in exact if _differ(each, "split")],
+            "near": [each for each in near if _differ(each, "split")],
         },
         "landmarks": _check_gazetteer(dataset),
     }
@@ -101,18 +110,6 @@ def _sizes(facts: Sequence[PhotoFacts]) -> dict[str, tuple[int, int]] | None:
         ((entry.width, entry.height) for entry in facts), key=lambda size: (size[0] * size[1], size)
     )
     return {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1]}
-
-
-def _near_duplicates(examined: ExaminedPhotos) -> list[PhotoGroup]:
-    """Groups of near-duplicates with more than one image that is not blank."""
-    groups = group_near_duplicates([entry.sketch for entry in examined.facts])
-    images: dict[int, set[str]] = defaultdict(set)
-    for group, entry in zip(groups, examined.facts, strict=True):
-        if not entry.sketch.is_blank:
-            images[group].add(entry.digest)
-    positions = [position for position, group in enumerate(groups) if len(images[group]) > 1]
-    photos = [examined.photos[position] for position in positions]
-    return _groups(examined.dataset, photos, [groups[position] for position in positions])
 
 
 def _groups(dataset: Dataset, photos: Sequence[DatasetPhoto], keys: Iterable[object]) -> list[PhotoGroup]:

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from tagger.errors import PackEmpty
 from tagger.library.teaching.classifiers import (
-    Direction,
     EmbeddingSpace,
     Values,
     calibrate,
@@ -23,7 +22,6 @@ from tagger.library.teaching.classifiers import (
     restore,
 )
 from tagger.library.teaching.pack_file import PackedLandmark, PackManifest, encode_pack
-from tagger.model.artifact import Label
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from trainer.data.folders import find_labelled_photos, find_ordinary_photos
 from trainer.data.gazetteer import labels_with_landmarks
@@ -87,10 +85,20 @@ def make_pack(
     numbers = {label: number for number, label in enumerate(directions)}
     truth = np.array([numbers.get(owner or "", -1) for owner in owners])
     tagged = _tag_held_out(model.space, stored, truth, len(directions))
-    packed = [
-        _packed(each, number, directions[each.label], tagged, truth)
-        for number, each in enumerate(labels_with_landmarks(directions, photos))
-    ]
+    packed = []
+    for number, landmark in enumerate(labels_with_landmarks(directions, photos)):
+        direction, is_own, is_tagged = directions[landmark.label], truth == number, tagged[:, number]
+        right, sought = int((is_own & is_tagged).sum()), int(is_own.sum())
+        packed.append(
+            PackedLandmark(
+                **landmark.model_dump(exclude={"label"}),
+                examples=direction.examples,
+                expected=max(direction.expected, 0.0),
+                precision=right / int(is_tagged.sum()) if is_tagged.any() else None,
+                recall=right / sought,
+                held_out=sought,
+            )
+        )
     manifest = PackManifest(
         name=name,
         embedding=model.facts,
@@ -135,18 +143,3 @@ def _tag_held_out(space: EmbeddingSpace, embeddings: Values, truth: Indices, lan
         )
         tagged[held_out] = scores >= TAUGHT_THRESHOLD
     return tagged
-
-
-def _packed(
-    landmark: Label, number: int, direction: Direction, of_photos: Truth, truth: Indices
-) -> PackedLandmark:
-    own, tagged = truth == number, of_photos[:, number]
-    right = int((own & tagged).sum())
-    return PackedLandmark(
-        **landmark.model_dump(exclude={"label"}),
-        examples=direction.examples,
-        expected=max(direction.expected, 0.0),
-        precision=right / int(tagged.sum()) if tagged.any() else None,
-        recall=right / int(own.sum()),
-        held_out=int(own.sum()),
-    )

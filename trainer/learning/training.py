@@ -152,7 +152,13 @@ def resume_checkpoint(path: Path, state: TrainingState[Network], settings: dict[
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            _require_equal(path, json.loads(metadata["settings"]), settings)
+            stored, current = json.loads(metadata["settings"]), json.loads(json.dumps(settings))
+            # Report what the user chose before the plan that follows from it.
+            names = stored.keys() | current.keys()
+            for name in sorted(names, key=lambda name: (isinstance(current.get(name), dict), name)):
+                if stored.get(name) != current.get(name):
+                    reason = f"it has another {name} ({stored.get(name)}, now {current.get(name)})"
+                    raise CheckpointUnusable(path=path, reason=reason)
             history = _HISTORY.validate_json(metadata["history"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         state.network.load_state_dict(_with_prefix(tensors, NETWORK))
@@ -166,18 +172,6 @@ def resume_checkpoint(path: Path, state: TrainingState[Network], settings: dict[
     except (OSError, SafetensorError, KeyError, ValueError, ValidationError, RuntimeError) as error:
         raise CheckpointUnusable(path=path, reason=f"it is damaged ({str(error).splitlines()[0]})") from error
     state.history[:] = history
-
-
-def _require_equal(path: Path, stored: dict[str, object], current: dict[str, object]) -> None:
-    current = json.loads(json.dumps(current))
-    # Report what the user chose before the plan that follows from it.
-    names = sorted(
-        stored.keys() | current.keys(), key=lambda name: (isinstance(current.get(name), dict), name)
-    )
-    for name in names:
-        if stored.get(name) != current.get(name):
-            reason = f"it has another {name} ({stored.get(name)}, now {current.get(name)})"
-            raise CheckpointUnusable(path=path, reason=reason)
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from trainer.evaluation.evaluation import Evaluation
 from trainer.evaluation.metrics import Estimate
-from trainer.evaluation.recognition import DistractorResult, LabelResult, Rejection, SourceResult
+from trainer.evaluation.recognition import DistractorResult, Rejection, SourceResult
 
 CONFUSION, RELIABILITY = "confusion.png", "reliability.png"
 MISTAKES, FALSE_TAGS = "mistakes.png", "false-tags.png"
@@ -136,19 +136,18 @@ def _landmarks(evaluation: Evaluation) -> str:
     ordered = sorted(results, key=lambda result: (result.top1.value, result.label))
     head = ("landmark", "photos", "right", "right, %", "right tag", "most often taken for")
     absent = len(recognition.per_label) - len(results)
+    rows = []
+    for result in ordered:
+        taken_for = f"{result.taken_for} ({result.taken_for_photos})" if result.taken_for else ""
+        right, tagged = str(result.right), str(result.accepted_right)
+        rows.append((result.name, str(result.photos), right, _percent(result.top1), tagged, taken_for))
     return (
         "## Landmarks\n\n"
         "The highest share of mistakes first. With few photos, intervals are wide."
         + (f" {absent} labels of the model have no photo here." if absent else "")
         + "\n\n"
-        + table(head, [_landmark_row(result) for result in ordered])
+        + table(head, rows)
     )
-
-
-def _landmark_row(result: LabelResult) -> tuple[str, ...]:
-    taken_for = f"{result.taken_for} ({result.taken_for_photos})" if result.taken_for else ""
-    right, tagged = str(result.right), str(result.accepted_right)
-    return result.name, str(result.photos), right, _percent(result.top1), tagged, taken_for
 
 
 def _sources(by_source: Mapping[str, SourceResult]) -> str:
