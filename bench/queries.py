@@ -108,7 +108,11 @@ def print_filters(database: Database, rounds: int) -> None:
             times.setdefault(name, []).append(query_ms)
             counts[name] = max(counts.get(name, 0), count)
     columns = ("median ms", "95th percentile ms", "maximum ms", "maximum photos", "within 50 ms")
-    rows = [[name, *_summary(sorted(each), counts[name])] for name, each in times.items()]
+    rows = []
+    for name, ordered in ((name, sorted(each)) for name, each in times.items()):
+        slow = ordered[int(0.95 * (len(ordered) - 1))]
+        is_within = "yes" if slow <= FILTER_TARGET_MS else "**no**"
+        rows.append((name, median(ordered), slow, ordered[-1], counts[name], is_within))
     print_table(("`tagger query … --limit 100`", *columns), rows)
     print(
         f"Each time is the minimum of {TRIES} runs, because other load on the machine slows some down.\n",
@@ -121,11 +125,6 @@ def _timed(database: Database, query: PhotoQuery) -> tuple[float, int]:
     start = time.perf_counter()
     count = sum(1 for _ in find_tagged(database, query))
     return (time.perf_counter() - start) * 1000, count
-
-
-def _summary(ordered: list[float], photos: int) -> tuple[object, ...]:
-    slow = ordered[int(0.95 * (len(ordered) - 1))]
-    return median(ordered), slow, ordered[-1], photos, "yes" if slow <= FILTER_TARGET_MS else "**no**"
 
 
 if __name__ == "__main__":

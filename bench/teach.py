@@ -84,7 +84,10 @@ def read_collection(model_file: Path, places: Path, others: list[Path]) -> Colle
     taught = photos_in(places)
     names = [file.relative_to(places).parts[0] for file in taught]
     landmarks = sorted(set(names))
-    files = [taught, *(_without(folder, landmarks) for folder in others)]
+    files = [taught]
+    for folder in others:
+        found = [(file, file.relative_to(folder).parts[:-1]) for file in photos_in(folder)]
+        files.append([file for file, parents in found if not set(parents) & set(landmarks)])
     nothing = [-1] * sum(map(len, files[1:]))
     readable, embeddings = model.embed_files([file for part in files for file in part])
     return Collection(
@@ -95,13 +98,6 @@ def read_collection(model_file: Path, places: Path, others: list[Path]) -> Colle
         sources=[folder.name for folder in (places, *others)],
         source=np.repeat(np.arange(len(files)), list(map(len, files)))[readable],
     )
-
-
-def _without(folder: Path, landmarks: list[str]) -> list[Path]:
-    """The photos of a folder that are not in one with the name of a landmark."""
-    return [
-        file for file in photos_in(folder) if not set(file.relative_to(folder).parts[:-1]) & set(landmarks)
-    ]
 
 
 @dataclass(frozen=True)

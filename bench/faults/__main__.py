@@ -128,7 +128,11 @@ def _inject(context: FaultContext, kind: str, fault: Fault, photos: int) -> Reco
     ended = time.monotonic()
     progress = _wait_until_over(system, job, recovery, ended)
     recovery.repeated = system.inference_count() - classified - progress.tagged - progress.unknown
-    recovery.problems += _violations(system, progress, photos)
+    recovery.problems += [*job_violations(system.database, job), *library_violations(system.database)]
+    if progress.total != photos:
+        recovery.problems.append(f"the job has {progress.total} photos, not {photos}")
+    if progress.failed:
+        recovery.problems.append(f"{progress.failed} valid photos failed")
     if (new := system.content_count() - max(contents_before, photos)) > 0:
         recovery.problems.append(f"{new} photos were stored with a content that they no longer have")
     if recovery.standstill_s > MAX_STANDSTILL_S:
@@ -152,15 +156,6 @@ def _wait_until_over(system: System, job: int, recovery: Recovery, ended: float)
                 recovery.standstill_s = elapsed_s if standstill_s is None else standstill_s
                 return progress
         time.sleep(POLL_S)
-
-
-def _violations(system: System, progress: JobProgress, photos: int) -> list[str]:
-    found = [*job_violations(system.database, progress.job), *library_violations(system.database)]
-    if progress.total != photos:
-        found.append(f"the job has {progress.total} photos, not {photos}")
-    if progress.failed:
-        found.append(f"{progress.failed} valid photos failed")
-    return found
 
 
 def _progress(system: System, job: int) -> JobProgress:

@@ -4,6 +4,7 @@ import csv
 import logging
 import re
 from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -34,9 +35,9 @@ def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, .
     for label in labels:
         if listed and label not in listed:
             log.warning("%s has no row for the label %s; using the label as its name", path.name, label)
-        landmark = listed.get(label) or Label(
-            label=label, slug=_free_slug(slug_of(label), slugs), name=name_of(label)
-        )
+        own = slug_of(label)
+        slug = next(each for each in chain((own,), (f"{own}-{n}" for n in count(2))) if each not in slugs)
+        landmark = listed.get(label) or Label(label=label, slug=slug, name=name_of(label))
         slugs.add(landmark.slug)
         result.append(landmark)
     _refuse_shared_slugs(path, result)
@@ -74,14 +75,6 @@ def name_of(label: str) -> str:
 def slug_of(label: str) -> str:
     """An ASCII identifier for the label: `16.Eiffel_Tower` → `eiffel-tower`."""
     return slug_of_name(name_of(label)) or digest_slug("label", label)
-
-
-def _free_slug(slug: str, used: set[str]) -> str:
-    number, candidate = 1, slug
-    while candidate in used:
-        number += 1
-        candidate = f"{slug}-{number}"
-    return candidate
 
 
 def _read_rows(path: Path) -> dict[str, dict[str, str]]:

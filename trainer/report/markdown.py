@@ -71,22 +71,18 @@ def _headline(evaluation: Evaluation) -> str:
             ("AUROC, landmarks against distractors", _number(rejection.overall.auroc)),
             ("FPR at 95 % recall of landmark photos", _percent(rejection.overall.fpr_at_95_recall)),
         ]
+    photos = f"{evaluation.photos} photos of landmarks"
+    if rejection:
+        photos += f" and {rejection.overall.photos} distractors, which show none of the landmarks"
+    if evaluation.unreadable:
+        photos += f" ({evaluation.unreadable} could not be read)"
+    if evaluation.skipped:
+        photos += f" ({sum(evaluation.skipped.values())} skipped, because the model lacks their labels)"
     return (
-        f"Model digest `{evaluation.digest}`, {len(evaluation.manifest.labels)} labels, on {_photo_counts(evaluation)}. "
+        f"Model digest `{evaluation.digest}`, {len(evaluation.manifest.labels)} labels, on {photos}. "
         f"Tags are predictions with a score of at least the model's threshold, {evaluation.manifest.threshold:.4g}. "
         "Brackets are 95 % intervals.\n\n" + table(("figure", "value"), rows)
     )
-
-
-def _photo_counts(evaluation: Evaluation) -> str:
-    text = f"{evaluation.photos} photos of landmarks"
-    if evaluation.rejection:
-        text += f" and {evaluation.rejection.overall.photos} distractors, which show none of the landmarks"
-    if evaluation.unreadable:
-        text += f" ({evaluation.unreadable} could not be read)"
-    if evaluation.skipped:
-        text += f" ({sum(evaluation.skipped.values())} skipped, because the model lacks their labels)"
-    return text
 
 
 def _rejection(rejection: Rejection) -> str:
