@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from tagger.jobs.enqueue.backfill import Backfill
     from tagger.jobs.enqueue.job_options import MetadataOptions
-    from tagger.jobs.enqueue.scan import ScanReport
 
 BackfillScopeName = Annotated[
     str,
@@ -118,7 +117,11 @@ def backfill(
     new = backfill_job(database, settings, selection, priority, runner)
     with ProgressLine("selecting photos") as line:
         job, report = record_backfill(database, selection, new, settings.roots, line.show)
-    _print_scan(selection, report)
+    if selection.scan:
+        console.info(
+            f"scanned {count_of(report.found, 'photo')}: {report.new} new, {report.changed} changed, {report.gone} gone"
+        )
+    print_left_out(report)
     finish_job(session, job, runner, wait=wait, json=json)
 
 
@@ -142,11 +145,3 @@ def _print_plan(count: int, selection: Backfill, *, json: bool) -> None:
     scan = "; the scan may find more" if selection.scan else ""
     verb = "compared" if selection.scope == "taught" else "classified"
     console.info(f"{count_of(count, 'photo')} would be {verb}{scan}; nothing was recorded")
-
-
-def _print_scan(selection: Backfill, report: ScanReport) -> None:
-    if selection.scan:
-        console.info(
-            f"scanned {count_of(report.found, 'photo')}: {report.new} new, {report.changed} changed, {report.gone} gone"
-        )
-    print_left_out(report)

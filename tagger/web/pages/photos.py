@@ -223,7 +223,10 @@ def show_photos(
     """Show the photos of a query. The `which` of the filter panel stands for one of the query options of outcomes. `q`: the text of a search that led here."""
     form = raw_params(request) if isinstance(params, QueryInvalid) else params
     if which is not None:
-        return RedirectResponse(form.address("/photos", **_chosen_outcome(which, form)), 303)
+        # All classified photos of a landmark or country are those of accepted tags, without an option.
+        is_implied = which == "any_rank" and is_of_accepted_tags(form.options)
+        chosen = {which: 1} if which in WHICH and not is_implied else {}
+        return RedirectResponse(form.address("/photos", **chosen), 303)
 
     grid, problem = None, ""
     try:
@@ -256,6 +259,7 @@ def render_photos(
     if form.options.keys() & {"near", "box"}:
         names |= lists.area_names()
     chips = filter_chips(form, names, trip_name)
+    filters = form.options.keys() - {"sort"}
     return render(
         request,
         "photos.html",
@@ -268,7 +272,7 @@ def render_photos(
         search_text=text,
         search_note=lists.understand(text).note if text.strip() else "",
         all_photos=all_photos_address(form),
-        view=_view_name(form),
+        view="" if filters - {"any_rank"} else "classified" if filters else "landmark",
         unclassified=overview.unclassified(),
         searches_classified=_searches_classified(form.query),
         share=share,
@@ -277,12 +281,6 @@ def render_photos(
         opened=opened,
         **(opened or {}),
     )
-
-
-def _chosen_outcome(which: str, params: QueryParams) -> dict[str, object]:
-    """The query option for the form's choice; none for all classified photos of a landmark or country, which are those of accepted tags."""
-    is_implied = which == "any_rank" and is_of_accepted_tags(params.options)
-    return {which: 1} if which in WHICH and not is_implied else {}
 
 
 def all_photos_address(params: QueryParams) -> str:
@@ -307,12 +305,6 @@ def photos_name(options: Collection[str]) -> str:
     if selects_with_landmark(options):
         return gettext("Photos with a landmark")
     return gettext("Photos")
-
-
-def _view_name(params: QueryParams) -> str:
-    """Which photos a page without filters shows: `classified` ones, or those with a `landmark`; empty with filters."""
-    filters = params.options.keys() - {"sort"}
-    return "" if filters - {"any_rank"} else "classified" if filters else "landmark"
 
 
 def _trip_name(state: AppState, params: QueryParams) -> str | None:
