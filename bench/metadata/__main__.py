@@ -75,20 +75,6 @@ def _print(folder: Path, results: Sequence[RoundTrip], field_count: int) -> None
     print(
         f"### {folder.name}: {len(results)} files, {sum(result.size_bytes for result in results) / 2**20:.0f} MiB\n"
     )
-    _print_outcomes(results)
-    if reasons := Counter(result.reason for result in results if result.reason).most_common():
-        print_table(("refused, or a sidecar instead, because", "files"), reasons)
-    rows = [
-        ("owner's fields compared by exiftool", field_count if is_installed() else "not installed"),
-        ("photos decoded before and after", sum(result.is_decodable for result in results)),
-        ("files embedded or with a sidecar", sum(result.was_written for result in results)),
-        ("sidecars created", sum(result.wrote_sidecar for result in results)),
-        ("problems", sum(len(result.problems) for result in results)),
-    ]
-    print_table(("checked", "count"), rows)
-
-
-def _print_outcomes(results: Sequence[RoundTrip]) -> None:
     jpegs = [result for result in results if result.is_jpeg]
     groups = {
         "files": results,
@@ -102,6 +88,16 @@ def _print_outcomes(results: Sequence[RoundTrip]) -> None:
     if decodable:
         share = sum(result.embedded for result in decodable) / len(decodable)
         print(f"Of the JPEGs that the tagger decodes, {share:.1%} were embedded (target: {TARGET:.0%}).\n")
+    if reasons := Counter(result.reason for result in results if result.reason).most_common():
+        print_table(("refused, or a sidecar instead, because", "files"), reasons)
+    checks = [
+        ("owner's fields compared by exiftool", field_count if is_installed() else "not installed"),
+        ("photos decoded before and after", sum(result.is_decodable for result in results)),
+        ("files embedded or with a sidecar", sum(result.was_written for result in results)),
+        ("sidecars created", sum(result.wrote_sidecar for result in results)),
+        ("problems", sum(len(result.problems) for result in results)),
+    ]
+    print_table(("checked", "count"), checks)
 
 
 if __name__ == "__main__":

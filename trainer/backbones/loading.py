@@ -96,7 +96,13 @@ def require_backbone(architecture: str) -> None:
 def _source_of(architecture: str) -> tuple[NetworkSource, str]:
     """The source of the network, and its name there."""
     prefix = TIMM if architecture.startswith(TIMM) else ""
-    source = _timm(architecture) if prefix else torchvision_networks
+    source: NetworkSource = torchvision_networks
+    if prefix:
+        try:
+            from trainer.backbones import timm_networks
+        except ImportError as error:
+            raise TimmMissing(backbone=architecture) from error
+        source = timm_networks
     name = architecture.removeprefix(prefix)
     names = source.network_names()
     if name not in names:
@@ -104,14 +110,6 @@ def _source_of(architecture: str) -> tuple[NetworkSource, str]:
         hint = f" Similar names: {', '.join(close)}." if close else ""
         raise BackboneUnknown(name=architecture, close=hint)
     return source, name
-
-
-def _timm(architecture: str) -> NetworkSource:
-    try:
-        from trainer.backbones import timm_networks
-    except ImportError as error:
-        raise TimmMissing(backbone=architecture) from error
-    return timm_networks
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,12 @@ def prepare(
     folder = read_training_folder(data)
     labels = labels_with_landmarks(folder.labels, data)
     ordinary = find_ordinary_photos(unknown) if unknown else ()
-    other = _without_labels(find_other_landmarks(others), labels) if others else ()
+    other = find_other_landmarks(others) if others else ()
+    names = {name for label in labels for name in (label.label, label.slug)}
+    left_out = sorted({photo.place for photo in other if photo.place in names})
+    if left_out:
+        log.info("%d other landmarks have a label and are left out: %s", len(left_out), ", ".join(left_out))
+    other = tuple(photo for photo in other if photo.place not in names)
     side = 32 * round(size * CACHE_SCALE / 32)
     cached = cache_photos((*folder.train, *folder.val, *ordinary, *other), side, cache)
     positions = {label.label: position for position, label in enumerate(labels)}
@@ -165,16 +170,6 @@ def prepare(
     if not (targets[is_validation] < len(labels)).any():
         raise ValidationImpossible(path=data)
     return TrainingData(labels, cached, sources, targets, is_validation)
-
-
-def _without_labels(
-    photos: tuple[LabelledPhoto, ...], labels: tuple[Label, ...]
-) -> tuple[LabelledPhoto, ...]:
-    names = {name for label in labels for name in (label.label, label.slug)}
-    left_out = sorted({photo.place for photo in photos if photo.place in names})
-    if left_out:
-        log.info("%d other landmarks have a label and are left out: %s", len(left_out), ", ".join(left_out))
-    return tuple(photo for photo in photos if photo.place not in names)
 
 
 def photo_weights(
