@@ -32,7 +32,7 @@ from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.verdicts.service import give_verdict_to_photos
 from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import Settings
-from tagger.web.api.job_starter import JobStarter, TaggingOptions
+from tagger.web.api.job_starter import JobStarter
 
 THEN = datetime(2026, 5, 3, 18, 30, tzinfo=UTC)
 """The time of everything in the library, so that screenshots do not depend on the current time."""
@@ -142,7 +142,7 @@ def _start_jobs(database: Database, settings: Settings, pictures: Path) -> list[
     folders = sorted(folder for folder in pictures.iterdir() if folder.is_dir()) or [pictures]
 
     def start(folder: Path, priority: Priority = Priority.BULK) -> int:
-        return starter.tag(select_paths([folder]), TaggingOptions(priority, reprocess=True))
+        return starter.tag(select_paths([folder]), priority, again=True, write=None)
 
     job_control.cancel(database, start(folders[-1]))
     suspend_for_root(database, start(folders[-1]), "Old disk")
