@@ -97,4 +97,5 @@ def _python() -> Iterator[str]:
             if inspect.isfunction(each):
                 parameters = list(inspect.signature(each).parameters)
                 yield from (f"{path} {parameter}" for parameter in parameters if parameter != "self")
-        yield from (f"python {name}.{field}" for field in getattr(value, "__dataclass_fields__", ()))
+        fields = getattr(value, "__dataclass_fields__", ())
+        yield from (f"python {name}.{field}" for field in fields if not field.startswith("_"))
