@@ -179,6 +179,14 @@ print(json.dumps({
 """
 
 
+def test_openvino_is_imported_without_its_telemetry() -> None:
+    """Also where the conversion is imported first."""
+    program = "import sys, tagger.model.backends.conversion; print(sys.modules['openvino_telemetry'])"
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
+
+
 @pytest.mark.slow
 def test_openvino_sends_no_telemetry_and_leaves_no_files(tmp_path: Path) -> None:
     home = tmp_path / "home"
