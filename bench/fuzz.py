@@ -39,9 +39,9 @@ from tests.rig.mutations import broken, with_other_metadata
 from tests.rig.odd_photos import small_photos
 
 CPU_TIMEOUT_S = 20
-"""For one file. The kernel ends a process that takes longer."""
+"""The limit for one file. The kernel ends a process that takes longer."""
 WALL_TIMEOUT_S = 300
-"""For one file, because a deadlock uses no CPU time."""
+"""The limit for one file, because a deadlock uses no CPU time."""
 MAX_SAMPLE_BYTES = 2 * 2**20
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 50_000_000

@@ -35,7 +35,7 @@ SHOWN = 0.02
 """The share of photos that show a landmark of the pack."""
 EXAMPLES = 5
 RESEMBLANCE = 17.0
-"""How far photos of a landmark are from other photos, in deviations of strangers."""
+"""How far photos of a landmark are from other photos, in standard deviations of strangers."""
 
 
 class Photos:

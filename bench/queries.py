@@ -121,7 +121,7 @@ def print_filters(database: Database, rounds: int) -> None:
 
 
 def _timed(database: Database, query: PhotoQuery) -> tuple[float, int]:
-    """Milliseconds, and the number of photos."""
+    """Run a query; return its milliseconds and the number of photos."""
     start = time.perf_counter()
     count = sum(1 for _ in find_tagged(database, query))
     return (time.perf_counter() - start) * 1000, count

@@ -1,4 +1,4 @@
-"""Measures how well landmarks are found that the model does not know, from a few photos of each.
+"""Measures how well landmarks that the model does not know are found from a few photos of each.
 
     python -m bench.teach MODEL PLACES OTHERS… [--draws 5]
 
@@ -165,7 +165,7 @@ def report(collection: Collection, draws: int) -> None:
 
 
 def rank_draws(collection: Collection, examples: int, draws: int) -> list[Ranking]:
-    """Teach each landmark that has enough photos so many times, from other drawn examples. They are the same in each call."""
+    """Teach each landmark that has enough photos `draws` times, from different examples, which are drawn alike in each call."""
     rankings = list[Ranking]()
     for landmark in range(len(collection.landmarks)):
         own = np.flatnonzero(collection.landmark == landmark)

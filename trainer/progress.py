@@ -35,7 +35,7 @@ def photo_progress(description: str, total: int) -> Iterator[Callable[[int], Non
 
 @contextmanager
 def byte_progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """The same for bytes; `total` is None if unknown."""
+    """Like `photo_progress`, for bytes; `total` is None if unknown."""
     with _bar(DownloadColumn(), TransferSpeedColumn()) as bar:
         task = bar.add_task(description, total=total)
         yield lambda count: bar.advance(task, count)
@@ -60,7 +60,7 @@ class TrainingBar:
 
 @contextmanager
 def training_progress(done: int, epochs: int, photos: int) -> Iterator[TrainingBar]:
-    """Show a bar for `epochs` of so many `photos`, of which `done` are complete: loss, rate and remaining time."""
+    """Show a bar for `epochs` epochs of `photos` photos each; `done` epochs are complete: loss, rate and remaining time."""
     with _bar(TaskProgressColumn(), _Rate()) as bar:
         yield TrainingBar(bar, done, epochs, photos)
 

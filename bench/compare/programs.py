@@ -80,7 +80,7 @@ def measure_tag(**settings: str) -> Callable[[Workload], Measurement]:
 def cache_backend_selection(model: Path, warm_up: Path, data_folder: Path, **settings: str) -> None:
     """Let the tagger choose the fastest backend of this machine, and keep of its database only the choices.
 
-    Otherwise each run would measure the backends again: that takes longer than many a set of photos, and may end differently.
+    Otherwise each run would measure the backends again: that can take longer than tagging the photos, and the choice may differ.
     """
     _run_tag(model, data_folder, [warm_up], settings)
     url = f"sqlite:///{data_folder / DATABASE}"

@@ -68,7 +68,7 @@ def run_workers(data: Path, model: Path, warm_up: Path, photos: Sequence[Path], 
 def run_peer(
     environment: Mapping[str, str], database: Path, model: Path, warm_up: Path, photos: Sequence[Path]
 ) -> WorkerRun:
-    """The same for a worker of the other app, with one process per core."""
+    """Like `run_workers`, for one worker of `bench.compare.celery_app` with one process per core."""
     with RedisServer() as server, server.client() as client:
         settings = {"PEER_BROKER": server.url, "PEER_MODEL": str(model), "PEER_DATABASE": str(database)}
         command = [sys.executable, "-m", "celery", "-A", "bench.compare.celery_app", "worker"]

@@ -17,7 +17,7 @@ REPEATED_KILLS = 6
 """As many deaths as would make a photo suspicious several times over."""
 START_KILLS = 3
 STARTING_S = 1.5
-"""A worker that is so old is still importing torch."""
+"""A worker of this age is still importing torch."""
 INVALID_MODEL_S = 12.0
 
 
@@ -78,10 +78,10 @@ def _replace(file: Path, content: bytes) -> None:
 FOLDER_OUTAGE_S = 15.0
 COPY_PARTS = 4
 COPY_PAUSE_S = 2.0
-"""Between two parts of a photo. Less than TAGGER_SETTLE_S: no reader can recognise a copy that pauses for longer."""
+"""The pause between two parts of a photo. It is shorter than TAGGER_SETTLE_S: no reader can recognise a copy that pauses for longer."""
 PAUSE_S = 10.0
 COPIED_SHARE = 20
-"""One in so many photos is copied again."""
+"""One photo in this many is copied again."""
 
 
 def unmount_folder(context: FaultContext) -> None:

@@ -30,7 +30,7 @@ def outage(
     end: Callable[[AnyServer], None],
     seconds: float = 0.0,
 ) -> Fault:
-    """A fault that begins while a worker has chunks, lasts so long, and ends."""
+    """A fault that begins while a worker has chunks, and ends after so many seconds."""
 
     def fault(context: FaultContext) -> None:
         context.choose_worker()
@@ -46,7 +46,7 @@ def _redis(context: FaultContext) -> RedisServer:
 
 
 def _refusal(kind: str) -> Fault:
-    """Redis refuses messages, as in `REFUSALS` of the servers."""
+    """Redis refuses messages, for a reason in `REFUSALS` of tests.rig.servers."""
     return outage(_redis, lambda server: server.refuse_messages(kind), RedisServer.accept_messages, OUTAGE_S)
 
 

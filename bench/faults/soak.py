@@ -27,7 +27,7 @@ MAX_UNSTORED = 2 * 32 + BATCH_SIZE
 
 
 def soak(context: FaultContext, kinds: Mapping[str, Fault], minutes: float, photos: int) -> list[str]:
-    """Inject faults for so long, wait until all jobs are over, and print a report; return everything that is wrong.
+    """Inject faults for so many minutes, wait until all jobs are over, and print a report; return everything that is wrong.
 
     Ctrl-C stops the faults early; the checks still run.
     """
@@ -56,7 +56,7 @@ class JobProducer:
         self.jobs: dict[int, Path] = {}
         """The folder of each job."""
         self.failures = 0
-        """Of `enqueue`, which are expected while the database is unavailable or the model file is invalid."""
+        """Failures of `enqueue`, which are expected while the database is unavailable or the model file is invalid."""
         self._create_folder(photos)
 
     def run(self, ended: threading.Event) -> None:

@@ -29,7 +29,7 @@ PHOTO_SIZE = (640, 480)
 BATCH_SIZE = 8
 READY_TIMEOUT_S = 120.0
 SETTLE_S = "3"
-"""The default, as one of the faults copies photos."""
+"""The default of TAGGER_SETTLE_S, because one of the faults copies photos."""
 SUPERVISION_S = 0.5
 RESTART_DELAY_S = 1.0
 STOP_TIMEOUT_S = 60.0

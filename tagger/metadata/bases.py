@@ -81,8 +81,8 @@ Content = TypeVar("Content", bytes, bytes | None)
 class Base(Generic[Content]):
     """A file without our values. `data` is None for a sidecar that did not exist before we created it.
 
-    `is_restored`: an undo record says that these are the bytes of the original. Undo records come from the database, so whoever can
-    write to it chooses them: see verify_insertion.
+    `is_restored`: an undo record says that these are the bytes of the original. Undo records come from the database, so anyone who
+    can write to it can forge them: see verify_insertion.
     """
 
     data: Content
@@ -106,7 +106,7 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
 def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> Base[bytes | None]:
     """The sidecar without our values.
 
-    An undo record alone does not say that we created it (see Base): the sidecar itself has to.
+    An undo record alone does not prove that we created it (see Base): the sidecar itself must say so.
 
     Raises:
         WriteRefused: our values cannot be removed without changing something else.
@@ -128,7 +128,7 @@ def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> Bas
 
 
 def _may_hold_our_fields(packet: bytes | None) -> bool:
-    """Whether the undo log may know the file. Most written packets are recognised without parsing them."""
+    """Whether an undo record may exist for the file. Most packets that we wrote are recognised without parsing."""
     return xmp.names_our_namespace(packet) or xmp.has_our_fields(packet)
 
 

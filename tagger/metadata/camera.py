@@ -15,15 +15,15 @@ from tagger.photos.formats import PhotoOrigin
 from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, open_tiff
 
 LEAST_OFFSET_S, LARGEST_OFFSET_S = -12 * 3600, 14 * 3600
-"""The time zones of Earth."""
+"""The range of UTC offsets on Earth."""
 
 
 @dataclass(frozen=True)
 class CaptureTime:
     """`taken_at` has no zone. `utc_offset_s` is `taken_at` minus UTC, if the file says it.
 
-    `is_of_change`: the file has the time of its last change only. That is the time of capture where nothing was changed: some
-    phones write no other.
+    `is_of_change`: `taken_at` is the time of the last change, because the file has no other. In an unchanged photo, this is the
+    time of capture: some phones write only this field.
     """
 
     taken_at: datetime | None = None
@@ -43,7 +43,7 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> Captu
     taken_at = next((time for time in times if time is not None), None)
     if taken_at is None:
         return CaptureTime()
-    # Some phones write the offset beside one field only. It is that of all fields with the same time.
+    # Some phones write the offset beside one field only. It applies to all fields with the same time.
     offsets = (
         _offset_s(exif_tags.get(tag)) for time, tag in zip(times, _OFFSETS, strict=True) if time == taken_at
     )
@@ -86,7 +86,7 @@ def _offset_s(entry: TiffTag | None) -> int | None:
 
 
 LONGEST_TEXT = 64
-"""Of make, model and serial number, in characters. Longer ones are cut."""
+"""The most characters of make, model and serial number. Longer texts are cut."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ class CameraFacts:
 def camera_facts(data: bytes) -> CameraFacts:
     """Read the valid fields of a photo's EXIF; never raises.
 
-    A position that this program wrote is ignored, and so is one that was measured on another day than the photo was taken: that of the
-    desk at which it was edited, or of the last place with reception.
+    Positions that this program wrote are ignored, and so are those measured on another day than that of the capture: they are the
+    position of the desk at which the photo was edited, or of the last place with reception.
     """
     block = open_tiff(exif_of(data) or read_heif_blocks(data).exif or b"")
     main = block.directory(block.first) if block else None
@@ -181,8 +181,8 @@ _EDITOR = re.compile(
 def _is_of_another_day(capture: CaptureTime, fix: GpsFix) -> bool:
     """Whether the dates of capture and of the GPS fix are two days or more apart, which no time zone explains.
 
-    Not if the date of capture is that of a clock that was never set: these start on 1 January of some year. Nor if it is that of the
-    last change, which is later.
+    False if the clock was never set (such clocks start on 1 January of some year), or if the date is that of the last change, which
+    is later than the capture.
     """
     if capture.taken_at is None or fix.on is None or capture.is_of_change:
         return False
@@ -192,15 +192,15 @@ def _is_of_another_day(capture: CaptureTime, fix: GpsFix) -> bool:
 
 
 def _without_rollovers(days: float) -> float:
-    """Days of local time minus GPS time, apart from rollovers."""
+    """The days of local time minus GPS time, corrected for rollovers."""
     return (days + _GPS_ROLLOVER_DAYS / 2) % _GPS_ROLLOVER_DAYS - _GPS_ROLLOVER_DAYS / 2
 
 
 def _utc_offset_s(capture: CaptureTime, fix: GpsFix) -> int | None:
-    """The offset that the file states, else the time zone that local time minus GPS time is near to.
+    """The offset that the file states, else that of the time zone nearest to local time minus GPS time.
 
     A camera's clock and the time of its GPS fix agree within seconds or a few minutes. If they agree exactly, far from Greenwich, a
-    program wrote the local time as that of GPS.
+    program wrote the local time as GPS time.
     """
     if capture.utc_offset_s is not None or capture.taken_at is None or fix.at is None:
         return capture.utc_offset_s
@@ -215,9 +215,9 @@ def _utc_offset_s(capture: CaptureTime, fix: GpsFix) -> int | None:
 def _origin(
     block: TiffBlock, main: TiffDirectory, exif: TiffDirectory, capture: CaptureTime
 ) -> PhotoOrigin | None:
-    """A screenshot names itself. An edited photo has the time of an editor's last change only.
+    """Why the photo is not as a camera took it. Screenshots say so; edited photos have only the time of an editor's last change.
 
-    What editors export with the time of capture is a photo as any other.
+    A photo that an editor exported with its time of capture counts as a photo like any other.
     """
     software = _text(main.tags.get(_SOFTWARE))
     comment = _comment(block, exif.tags.get(_USER_COMMENT))

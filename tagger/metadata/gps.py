@@ -1,7 +1,7 @@
 """The GPS directory of EXIF: where and when the receiver of a camera measured. Knows nothing of when the photo was taken.
 
 `GPSStatus` is not read. By the text of the specification (EXIF 2.3, 4.6.6), "V" means "Measurement Interoperability", a slip for
-interrupted or void. DJI's drones write it beside right positions, and cameras that have no position (Leica, Panasonic) also write
+interrupted or void. DJI's drones write it with correct positions, and cameras that have no position (Leica, Panasonic) also write
 zeros or degrees in the millions, which are invalid anyway. Most phones do not write it.
 """
 
@@ -73,7 +73,7 @@ _LONGITUDE = _Axis(3, 4, b"EW", 180)
 
 
 def _is_derived(gps: TiffDirectory) -> bool:
-    """Whether this program wrote the position. Another one may have written its method again, in another character code."""
+    """Whether this program wrote the position. Another program may have rewritten our method in another character code."""
     method = gps.tags.get(_PROCESSING_METHOD)
     return method is not None and OUR_METHOD.encode() in bytes(method.raw[:_METHOD_BYTES]).replace(b"\0", b"")
 

@@ -241,8 +241,8 @@ def object_sidecar_paths(
 ) -> tuple[ObjectPath, ...]:
     """The sidecars that the photo has; the first is the one to write. With `may_create`, a new one if it has none.
 
-    One request lists the objects whose names begin as the photo's. Other photos with its stem are looked for in its own case,
-    in upper and in lower case.
+    One request lists the objects whose names begin with the photo's stem. Other photos that may share a sidecar are looked up with
+    the stem as it is, in upper case and in lower case.
 
     Raises:
         WriteRefused: values would be added (`adds`) to what may be the sidecar of another photo.
@@ -285,7 +285,7 @@ _LOST_SETTINGS = {
     "x-amz-website-redirect-location": "a redirect",
 }
 _checked: dict[tuple[str, str], float] = {}
-"""When each bucket had versioning."""
+"""When each bucket was last found to have versioning (monotonic seconds)."""
 
 
 def check_versioning(path: ObjectPath) -> None:
@@ -307,7 +307,7 @@ def check_versioning(path: ObjectPath) -> None:
 
 
 def check_settings(path: ObjectPath) -> None:
-    """Check that the object has no settings that the object which replaces it would not have.
+    """Check that the object has no settings that would be lost when it is replaced.
 
     Raises:
         WriteRefused: it has.

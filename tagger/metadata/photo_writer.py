@@ -1,7 +1,7 @@
 """One photo's metadata: its own file and its sidecars are planned, prepared and replaced. Knows no SQL.
 
-If embedding is refused, the tags go into a sidecar, unless the photo is no longer the one that was tagged. For people, a file has its
-fields by name, and the differences between two versions.
+If embedding is refused, the tags go into a sidecar, unless the photo is no longer the one that was tagged. For display,
+the fields of a file are read by name, and two versions are compared.
 """
 
 from collections.abc import Iterator, Mapping
@@ -106,7 +106,7 @@ class WriteRequest:
 
     `image_digest` is the digest the photo was tagged under; None accepts any image. `target` None is an undo.
     `written_targets` are the targets that this program has written before. `single_job` limits an undo to the writes of
-    one job, so files without a row are left alone. `embeds_objects`: photos in buckets may be changed, too. `raw_files` are
+    one job, so files that the job has no record of are left alone. `embeds_objects`: photos in buckets may be changed, too. `raw_files` are
     further files of the photo, which get sidecars of their own.
     """
 
@@ -158,7 +158,7 @@ class PreparedPhoto:
 
     @property
     def edited(self) -> list[FilePlan]:
-        """The files that an undo has replaced and that are not the originals: other programs have edited them."""
+        """The files that an undo replaced without restoring the originals, because other programs have edited them."""
         if self.plan.request.target is not None:
             return []
         return [file for file in self.replaced if file.data is not None and not file.restores_original]
@@ -232,7 +232,7 @@ def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:
     try:
         for file in plan.files:
             if not file.changes:
-                remove_leftover(file.original)  # of a process that died while it wrote something else
+                remove_leftover(file.original)  # left by a process that died while it wrote other values
                 continue
             ready.append((file, prepare(file.original, file.data, photo=plan.request.path)))
     except BaseException:
@@ -279,7 +279,7 @@ def _without_known_position(request: WriteRequest, find_undo_record: FindUndoRec
 def _plan_own_file(request: WriteRequest, find_undo_record: FindUndoRecord) -> tuple[FilePlan, ...]:
     adds = request.target is Target.EMBED and bool(request.tag_fields)
     removes = request.target is not Target.SIDECAR and Target.EMBED in request.written_targets
-    # A copy that others changed may hold our values although its undo record went with the photo it was copied from.
+    # A copy that others changed may hold our values without an undo record, which only the photo it was copied from has.
     removes = removes or (request.target is None and not request.single_job and _holds_our_values(request))
     if not adds and not removes:
         return ()
@@ -311,7 +311,7 @@ def _holds_our_values(request: WriteRequest) -> bool:
 def _plan_sidecars(
     request: WriteRequest, find_undo_record: FindUndoRecord, *, may_create: bool
 ) -> tuple[FilePlan, ...]:
-    # An undo examines sidecars without a row, too: they may have been copied together with a photo.
+    # An undo also examines sidecars that no job has recorded: they may have been copied together with a photo.
     recorded_only = request.target is not None or request.single_job
     if not request.tag_fields and recorded_only and Target.SIDECAR not in request.written_targets:
         return ()

@@ -40,7 +40,7 @@ class NamedLandmark:
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def in_language(self, language: str | None) -> Self:
-        """The same with its name in a language, if it has one."""
+        """The landmark with its name in a language, if it has one."""
         return replace(self, name=name_in_language(self.name, self.names, language))
 
 
@@ -48,7 +48,7 @@ class NamedLandmark:
 class Position:
     """An estimate of the camera's position in degrees, with an error of `error_m` metres.
 
-    `source` is what it follows from: a landmark, a track or photos nearby in time. None: the landmark among the tags.
+    `source` names what it was estimated from: a landmark, a track or photos nearby in time. None: it is that of a tagged landmark.
     """
 
     latitude: float
@@ -58,7 +58,7 @@ class Position:
 
     @property
     def method(self) -> str:
-        """Its name in the metadata, by which nobody takes it for a measurement."""
+        """The processing method in the metadata, which shows that the position is not a measurement."""
         return OUR_METHOD if self.source is None else f"{OUR_METHOD} {self.source}"
 
 

@@ -37,7 +37,7 @@ def sidecar_paths(
     `adds`: values will be added to them.
 
     Raises:
-        WriteRefused: the folder cannot be read, or values would be added to what may be the sidecar of another photo.
+        WriteRefused: the folder is a link or may not be read, or values would be added to what may be the sidecar of another photo.
         WriteFailed: the folder or bucket cannot be listed.
     """
     if isinstance(photo, ObjectPath):

@@ -184,7 +184,7 @@ class Manifest(_Frozen):
     @field_validator("created_at")
     @classmethod
     def _is_comparable(cls, created_at: datetime) -> datetime:
-        """Times of the first and last years have no time in UTC, so they cannot be compared."""
+        """Times in the first and last years may have no equivalent in UTC, so they cannot be compared."""
         if not 1970 <= created_at.year < 9999:
             raise ValueError("the year is not between 1970 and 9998")
         return created_at
@@ -344,7 +344,7 @@ def _checked_archive(path: Path, data: bytes) -> io.BytesIO:
 
 
 def _read_registered(path: Path, expected_digest: str) -> bytes:
-    """The digest and what is made of the file come from the same bytes, so the file cannot be exchanged in between."""
+    """Read the file once and check its digest, so that it cannot be exchanged between the check and its use."""
     data = _read_bytes(path)
     if blake3(data).hexdigest() != expected_digest:
         raise ModelRefused(path=path, reason="it is not the file that was registered (its digest differs)")

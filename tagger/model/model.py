@@ -170,7 +170,7 @@ def load_fastest_model(
 
 
 def _load(path: Path, digest: str, device: Device, threads: int) -> torch.jit.ScriptModule:
-    """The module, on the CPU. On a CPU, each of its passes will use so many threads."""
+    """Load the module to the CPU. If it also runs there, each forward pass will use `threads` threads."""
     import torch
 
     if device.kind == "cpu":
@@ -179,7 +179,7 @@ def _load(path: Path, digest: str, device: Device, threads: int) -> torch.jit.Sc
 
 
 def _load_choice(choice: BackendChoice, selector: BackendSelector, manifest: Manifest) -> Model | None:
-    """None if the backend does not run any more."""
+    """Load the model into a backend that was selected before; None if that no longer runs."""
     try:
         backend = selector.load(choice.backend)
     except SettingsInvalid as error:

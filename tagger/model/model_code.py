@@ -65,12 +65,12 @@ def _parse(path: str, source: bytes) -> ast.Module:
 
 @dataclass
 class _Names:
-    """What the local variables of a function stand for, if it is a module of a class or a function of the program."""
+    """The local variables of a function: those that are modules, with their class, those that are functions, and all others."""
 
     classes: dict[str, str] = field(default_factory=dict)
     functions: set[str] = field(default_factory=set)
     values: dict[str, str | None] = field(default_factory=dict)
-    """With the type of those that are assigned once with a type."""
+    """The other variables, with their type if they are assigned only once and with a type."""
 
 
 class _FileChecker:

@@ -16,8 +16,8 @@ class Prediction:
     """One landmark and its score.
 
     `position` is the index of the label in the model's manifest. `rank` counts from 1. `accepted`: the score reaches
-    the threshold, and the image is not damaged. Verdicts, own teaching and the camera's GPS decide over it later: see the view
-    `effective_tags` of the database, and tag_odds.
+    the threshold, and the image is not damaged. Verdicts, the user's own teaching and the camera's GPS may overrule it later: see the
+    view `effective_tags` of the database, and positions.tag_odds.
     """
 
     position: int

@@ -79,7 +79,7 @@ def find_photo(path: Path) -> FoundPhoto:
         raise PathNotFound(path=path)
     absolute = os.path.abspath(path)  # noqa: PTH100 - links are not resolved
     try:
-        return _found(absolute, os.stat(absolute))  # noqa: PTH116 - see photo_names.is_photo_name
+        return _found(absolute, os.stat(absolute))  # noqa: PTH116 - see photo_names.extension_of
     except OSError:
         return _found(absolute, None)
 
@@ -167,7 +167,7 @@ class _Walk:
 
     def _listing(self, folder: str) -> Iterator[FoundPhoto | FolderProblem | str]:
         """Yield the entries of a folder in order: photos, problems, and sub-folders as relative paths ending in a slash."""
-        path = os.path.join(self.root, folder)  # noqa: PTH118 - see photo_names.is_photo_name
+        path = os.path.join(self.root, folder)  # noqa: PTH118 - see photo_names.extension_of
         entries, problem = self._entries(path, folder)
         if problem:
             yield problem
@@ -209,11 +209,11 @@ class _Walk:
     def _photo(self, path: str, *, is_link: bool) -> Iterator[FoundPhoto | FolderProblem]:
         if is_link:
             target = os.path.realpath(path)
-            if os.path.isdir(target) or self._reaches(target):  # noqa: PTH112 - see photo_names.is_photo_name
+            if os.path.isdir(target) or self._reaches(target):  # noqa: PTH112 - see photo_names.extension_of
                 return
         status = None
         try:
-            status = os.stat(path)  # noqa: PTH116 - see photo_names.is_photo_name
+            status = os.stat(path)  # noqa: PTH116 - see photo_names.extension_of
         except FileNotFoundError:
             if not is_link:
                 return  # deleted since the folder was listed

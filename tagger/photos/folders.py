@@ -205,7 +205,7 @@ def open_photo(path: Path, root: Path) -> int:
 
 
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
-"""With O_PATH, the right to list the folder is not needed, as in a path."""
+"""With O_PATH, the right to list the folder is not needed, just as for a folder within a path."""
 _READ = os.O_RDONLY | os.O_NONBLOCK
 _IS_LINK = (errno.ELOOP, errno.EMLINK)
 _IS_NO_FOLDER = (errno.ENOTDIR, *_IS_LINK)

@@ -52,7 +52,7 @@ _reader_lock = threading.Lock()
 
 _VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
 _NO_PROXY_THERE = "http://127.0.0.1:9"
-"""obstore follows redirects, also to other servers, which nothing switches off. It would ask them through a proxy, which is not there."""
+"""obstore follows redirects even to other servers, which no option prevents. Requests to those go to this proxy, which does not exist."""
 _REDIRECTED = "127.0.0.1:9,"
 """A part of the error's text after a redirect to another server."""
 

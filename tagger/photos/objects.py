@@ -289,7 +289,7 @@ def is_object(path: ObjectPath) -> bool:
     """Whether the address is that of an object, and not of a prefix or a bucket.
 
     Raises:
-        BucketUnavailable: it is neither, because the bucket does not answer, or there is none.
+        BucketUnavailable: the bucket does not answer, or does not exist.
     """
     if path.key:
         with suppress(PathNotFound):
@@ -320,7 +320,7 @@ def _pages(
 ) -> Iterator[Sequence["ObjectMeta"]]:
     """List all objects after a key, page by page. A listing that fails goes on after the last key.
 
-    From a page that obstore cannot list, pages are listed without it, until one has only keys that obstore can list.
+    When obstore cannot list a page, pages are listed without obstore until one has only keys that it can list.
     """
     failures, deadline = 0, time.monotonic() + RETRY_TIMEOUT.total_seconds()
     while True:

@@ -23,17 +23,17 @@ RAW_EXTENSIONS = frozenset(
         *(".orf", ".ori", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srw"),
     )
 )
-"""Extensions of cameras' RAW files in which previews are found, in any case."""
+"""Extensions, in lower case, of cameras' RAW files in which previews are found."""
 DEVELOPED_EXTENSIONS = frozenset((".crw", ".mrw", ".x3f"))
 """Extensions of RAW files that are photos if the extra that develops them is installed."""
 PHOTO_EXTENSIONS = RAW_EXTENSIONS | {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
 }
-"""Extensions of photos, in any case. EPS and PDF are excluded because their readers start other programs."""
+"""Extensions of photos, in lower case. EPS and PDF are excluded because their readers start other programs."""
 HEIC_EXTENSIONS = frozenset((".heic", ".heif", ".hif"))
 """Extensions of photos if the extra that reads them is installed."""
 SIDECAR_EXTENSION = ".xmp"
-"""In any case."""
+"""The extension of sidecars, in lower case."""
 _JPEG_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe"))
 _PAIRED = frozenset(extension[1:] for extension in _JPEG_EXTENSIONS | HEIC_EXTENSIONS | RAW_EXTENSIONS)
 T = TypeVar("T")

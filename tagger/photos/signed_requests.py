@@ -120,12 +120,12 @@ def _body(error: HTTPError) -> str:
 
 @lru_cache(maxsize=4)
 def _tls_context(bundle: str | None) -> ssl.SSLContext:
-    """Reading the certificates takes longer than listing a page."""
+    """Cached, because reading the certificates takes longer than listing a page."""
     return ssl.create_default_context(cafile=bundle)
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """The signature is for one server."""
+    """Follows no redirect, because the signature is for one server."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str

@@ -31,7 +31,7 @@ class PhotoSource(Protocol):
 
     @property
     def extra_reads(self) -> int:
-        """How many reads beyond one for each core it serves well at a time. More could slow each other down."""
+        """How many reads at a time, beyond one for each core, the source serves well. More could slow each other down."""
         ...
 
     def mount(self) -> Mount:

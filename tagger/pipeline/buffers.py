@@ -64,7 +64,7 @@ class PipelineBuffers:
 
     There are `readers` readers, and more while photos arrive slowly. At most `readers` photos are processed at a time.
 
-    `lock` guards everything here; the reader pool uses it for what it has to keep consistent with it.
+    `lock` guards everything here; the reader pool also holds it, to keep its own state consistent with the buffers.
     """
 
     def __init__(self, capacity: int, readers: int) -> None:
@@ -84,7 +84,7 @@ class PipelineBuffers:
         self.reads: set[ActiveRead] = set()
         self.photos: deque[DecodedPhoto] = deque()
         self.waiters: dict[str, list[Waiter]] = {}
-        """By digest."""
+        """The requests that wait for an image, by its digest."""
         self.failure: ReadsTimedOut | None = None
         """Why no photo can be read any more."""
         self.closed = False

@@ -33,7 +33,7 @@ _SCOPE_VERSION, _SCOPES = 6, 0b11
 _LEAST_BYTES = 512 * 2**20
 """Enough for Python, the decoders and a photo of a camera."""
 _SHARE = 0.9
-"""Of the machine's or the container's memory. The kernel needs some, too."""
+"""The share of the machine's or the container's memory that may be used. The kernel needs some, too."""
 _RESERVED_BYTES = 2**30
 """Addresses that libraries reserve for threads and never use."""
 _ADDRESSES, _RESIDENT, _DATA = 0, 1, 5
@@ -84,7 +84,7 @@ def is_due(cpu_s: float) -> bool:
 
 
 def memory_beside_this_process() -> int:
-    """What the machine or the container has, in bytes, without what this process takes.
+    """The memory of the machine or the container, in bytes, less what this process and the kernel take.
 
     The memory of other processes is not subtracted: what they take for a moment must not fail a photo.
     """

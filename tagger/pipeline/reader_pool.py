@@ -223,7 +223,7 @@ class ReaderPool:
                 self._start(self._read_photos)
 
     def _serves_more(self, source: PhotoSource) -> bool:
-        """Whether the extra readers read sooner than those for each core would."""
+        """Whether extra readers still help: the source answers slowly, and they are no more than it serves well."""
         is_slow = SLOW_READ_S / 2 <= self._mean_read_s <= SHARED_READ_S
         return is_slow and self._extra_readers <= source.extra_reads
 

@@ -1,4 +1,4 @@
-"""Results of the pipeline: plain values that cross to processing, which stores them; among them failures that are not the photo's."""
+"""Results of the pipeline: plain values, which jobs.processing stores. Some are failures that the photo did not cause."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ def decoding_timeout_text(timeout_s: float) -> str:
 class Classified:
     """The model's predictions, best first. `width` and `height` are those of the upright photo, in pixels.
 
-    `embedding` is float32 (D,); None if the model gives none, or the image is damaged: what is missing of it is no evidence.
+    `embedding` is float32 (D,); None if the model gives none, or the image is damaged: an embedding of a part is no evidence.
     """
 
     digest: str

@@ -32,7 +32,7 @@ def _make_answer(config: dict[str, Any], parent: ParentPipe) -> Answer:
 
     def answer(request: dict[str, Any], request_data: bytes) -> Reply:
         nonlocal data
-        # Twice the time limit: an image that several threads decode takes more processor time than time.
+        # Twice the time limit: an image that several threads decode takes more processor time than wall-clock time.
         limit_cpu(2 * config["timeout_s"])
         if "layers" in request:
             return {"layers": layers}, b""

@@ -77,7 +77,7 @@ def redact_url(url: str) -> str:
 
 
 def is_remote(host: str | None) -> bool:
-    """Return whether the host is another machine. No host, or a folder of sockets, is this one."""
+    """Return whether the host is another machine. Without a host, or with a folder of sockets, it is this machine."""
     return bool(host and not host.startswith("/") and not is_loopback(host))
 
 

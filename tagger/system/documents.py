@@ -1,6 +1,6 @@
 """JSON documents of commands and the API: dataclasses whose fields are the keys.
 
-A document is written as it is, and describes itself in the API's own document.
+Commands and the API write documents unchanged; the API's OpenAPI document is generated from the dataclasses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Document = TypeVar("Document", bound="DataclassInstance")
 
 
 def document_of(kind: type[Document], source: object, /, **values: Any) -> Document:
-    """The document of this kind: fields in `values`, and others as the attributes of `source` with their names, such as those of a row."""
+    """A document of this kind: its fields come from `values`, and all others from the attributes of `source`, such as a row, by name."""
     missing = (field.name for field in fields(kind) if field.name not in values)
     return kind(**{name: getattr(source, name) for name in missing}, **values)
 

@@ -38,7 +38,7 @@ WAKE_S = 0.1
 """How often the other thread wakes a main thread that has not noticed the signal."""
 STDERR = 2
 SHOW_CURSOR = "\r\x1b[K\x1b[?25h"
-"""Also clears the line. For a progress bar, which hides the cursor."""
+"""Shows the cursor, which progress bars hide, and clears the line."""
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
 _WAKE_SIGNAL = signal.SIGURG
 """Ends a wait of the main thread, which then calls the handlers of earlier signals."""
@@ -133,7 +133,7 @@ class _Interruption:
         raise KeyboardInterrupt
 
     def _unraisable(self, failure: "sys.UnraisableHookArgs") -> None:
-        """Python drops what is raised while it destroys an object: the interruption is then repeated after that."""
+        """Note an interruption that Python dropped because it was raised while an object was destroyed; it is raised again later."""
         if isinstance(failure.exc_value, KeyboardInterrupt) and self._is_watching:
             self._is_lost = True
         else:

@@ -39,7 +39,7 @@ _UNDECOMPOSED = str.maketrans(
 INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 """Marks of direction and breaking, which come with copied texts: a name with them looks like one without.
 
-The joiners of emoji and of Persian and Indian scripts are none of them.
+The joiners of emoji and of Persian and Indian scripts are not among them.
 """
 
 

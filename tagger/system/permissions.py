@@ -53,7 +53,7 @@ def require_safe(path: Path) -> None:
 
 
 def permission_problem(path: Path) -> tuple[str, str] | None:
-    """How another user can change the file or folder, and the command against that. None if nobody can."""
+    """How another user can change the file or folder, and the command that prevents it. None if nobody can."""
     if (problem := writable_by_all(path)) is not None:
         return problem
     try:
@@ -66,7 +66,7 @@ def permission_problem(path: Path) -> tuple[str, str] | None:
 
 
 def writable_by_all(path: Path) -> tuple[str, str] | None:
-    """That every user can change the file or folder, and the command against that. None if not.
+    """The problem that every user can change the file or folder, and the command that prevents it. None if they cannot.
 
     Allowed are a sticky folder, like /tmp, and a mount point, whose permissions the container or the mount sets.
     """

@@ -36,7 +36,7 @@ def root_folder() -> Iterator[None]:
 
 
 class _Finder(MetaPathFinder):
-    """Finds what Python finds."""
+    """Finds torch and matplotlib where Python finds them, and protects their import."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -71,7 +71,7 @@ class _RootFolderLoader(Loader):
 
 
 def _load_cusparselt(packages: Path) -> None:
-    """Load it where torch finds it, if this torch has CUDA. The system does not load a library a second time."""
+    """Load cuSPARSELt from where torch finds it, if this torch has CUDA. The system does not load a library a second time."""
     libraries = sorted((packages / "nvidia" / "cusparselt" / "lib").glob("libcusparseLt.so*"))
     if libraries:
         import ctypes
@@ -82,7 +82,7 @@ def _load_cusparselt(packages: Path) -> None:
 def _run_in_root_folder(work: Callable[[], object]) -> None:
     """Run `work` in a thread whose working directory is `/`.
 
-    The other threads keep theirs, since torch is imported beside them, unless a container forbids that.
+    Other threads, which run while torch is imported, keep their working directory, unless a container forbids that.
     """
     from concurrent.futures import ThreadPoolExecutor
 

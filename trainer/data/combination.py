@@ -1,7 +1,7 @@
 """Combine several collections of photos into one training folder, by the landmarks of a gazetteer.
 
 Folders that are named after a landmark's label or slug become that label; all others are other landmarks, which a model is
-trained not to name. Photos for testing stay what they are, and nothing that looks like one of them is trained on.
+trained not to name. Test photos stay test photos, and nothing that looks like one of them is trained on.
 """
 
 import csv
@@ -31,7 +31,7 @@ from trainer.errors import writing_to
 
 TEST, OTHERS = "test", "others"
 TEST_SHARE = 0.2
-"""Of the photos of a landmark for which no collection has photos for testing."""
+"""The share of a landmark's photos that is chosen for testing if no collection has test photos of it."""
 
 
 @dataclass

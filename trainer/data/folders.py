@@ -1,6 +1,6 @@
 """Labelled photos in folders, F/{train,val,test}/LABEL/photo.jpg or F/LABEL/photo.jpg: find them and read their facts.
 
-CSV lists say more of photos by FOLDER/NAME: where they come from, or why they are left out.
+CSV lists state for photos, by FOLDER/NAME, where they come from, or why they are left out.
 
 Knows nothing of the landmarks that labels stand for (see gazetteer). Does not import torch.
 """
@@ -31,7 +31,7 @@ MAX_BYTES: int = Settings.model_fields["max_bytes"].default
 MAX_PIXELS: int = Settings.model_fields["max_pixels"].default
 SPLITS = ("train", "val", "test")
 SOURCES = "sources.csv"
-"""The list of a training folder that says where its photos come from."""
+"""The file in a training folder that says where its photos come from."""
 SKETCH_SIZE = Resize(short_side=64, size=64)
 """Large enough to compare photos; JPEGs are decoded at an eighth of their size for it."""
 PHOTOS_AHEAD = 64

@@ -72,7 +72,7 @@ def readers_of(paths: Iterable[Path], alter: Callable[[bytes], bytes] | None = N
 
 
 def decode_stream(photos: Iterable[PhotoReader], resize: Resize, batch_size: int) -> Iterator[DecodedBatch]:
-    """The same for photos that are no files; a few batches are in memory at a time."""
+    """Like `decode_batches`, for photos that need not be files; a few batches are in memory at a time."""
     results = compute_ahead(
         partial(_decode, resize=resize), photos, ahead=BATCHES_AHEAD * batch_size, name="decode"
     )

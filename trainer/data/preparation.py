@@ -91,7 +91,7 @@ class TrainingData:
 
     @property
     def is_from_new_source(self) -> npt.NDArray[np.bool_]:
-        """Whether a photo shows a landmark of whose training photos none comes from its source, bool (N,)."""
+        """Whether each photo is of a labelled landmark that no training photo from the same source shows, bool (N,)."""
         pairs = list(zip(self.targets.tolist(), self.sources.tolist(), strict=True))
         trained = {pairs[position] for position in self.training.tolist()}
         return np.array([pair[0] < len(self.labels) and pair not in trained for pair in pairs], dtype=bool)
@@ -179,7 +179,7 @@ def photo_weights(
 
     Args:
         groups: int64 (N,), each photo's group
-        sources: str (N,); a group of several sources has the weight of one of the same size, with less of its largest source
+        sources: str (N,); they shift weight within a group away from its largest source, and leave the group's weight as it is
         balance: 0: every photo has the same weight; 1: every group has the same weight
     """
     weights = np.bincount(groups)[groups].astype(np.float64) ** -balance
@@ -225,10 +225,10 @@ def _hold_out(
 def _whole_sources(
     photos: Sequence[LabelledPhoto], sources: npt.NDArray[np.str_]
 ) -> list[tuple[str, str] | None]:
-    """The group of each photo of a label from which whole sources can be held out, else None.
+    """The group of each photo if whole sources of its label can be held out, else None.
 
-    Users' photos come from none of the sources. So half of a label's sources apart from the largest may be held out, and the rest is
-    one group, which is too large for it.
+    Users' photos come from none of the sources, so whole sources are held out. Half of a label's sources apart from the largest are
+    groups of their own; the rest is one group, which is too large to be held out.
     """
     pairs = [(photo.label, source) for photo, source in zip(photos, sources.tolist(), strict=True)]
     counts, by_label = Counter(pairs), defaultdict[str, list[str]](list)

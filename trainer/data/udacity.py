@@ -33,7 +33,7 @@ log = logging.getLogger("trainer")
 
 MOST_BYTES = 20 * 2**30
 _PHOTO = re.compile(r"(?:[\w. -]+/)?((?:train|test)/[\w(),'-][\w(),'. -]*/[\w(),'-][\w(),'. -]*)")
-"""Matches the path of a photo, perhaps in a folder that holds everything, and its path below the new folder. It leads nowhere else."""
+"""Matches the path of a photo, perhaps below one top folder. The group is its path below the new folder, and cannot lead out of that."""
 _PART_BYTES = 1 << 20
 _TIMEOUT_S = 30.0
 _AGAIN = "Run the same command again."

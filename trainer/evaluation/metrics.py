@@ -150,7 +150,7 @@ def aurocs(positives: Tensor, negatives: Tensor) -> Tensor:
 def false_positive_rates_at(recall: float, positives: Tensor, negatives: Tensor) -> Tensor:
     """The share of negatives with at least the lowest score among the best `recall` of the positives.
 
-    Of rows, (R, P) and (R, M), float64 (R,).
+    One share for each row of (R, P) and (R, M): float64 (R,).
     """
     needed = math.ceil(recall * positives.shape[1])
     cut = positives.sort(dim=1, descending=True).values[:, needed - 1, None]  # float (R, 1)

@@ -1,7 +1,7 @@
 """Packs of landmarks from folders of photos, with figures on photos that were held out.
 
-A pack is what `tagger pack add` reads. Its directions are learned from all photos; the figures come from directions that were each learned
-without a part of the photos, and looked for among that part.
+A pack is what `tagger pack add` reads. Its directions are learned from all photos; for the figures, directions are learned without a part
+of the photos, and tested on that part.
 """
 
 import logging

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tagger.model.artifact import Range
 
 SAMPLE = 512
-"""Photos: with 160, the embeddings of eight bits were as near to those of full precision."""
+"""The number of photos. With 160, the embeddings of eight bits were as near to those of full precision."""
 
 
 @torch.no_grad()
@@ -22,7 +22,7 @@ def convolution_ranges(network: nn.Module, batches: Iterable[Tensor]) -> tuple[R
         batches: images
 
     Returns:
-        one range per convolution; none if one of them runs more or less than once, since its inputs have no one range
+        one range per convolution; empty if a convolution does not run exactly once, as its inputs have no single range
     """
     count = 0
     extremes: dict[nn.Module, list[Tensor]] = {}  # by convolution, (2, B) for each batch

@@ -107,7 +107,7 @@ def load_run(folder: Path) -> FinishedRun:
 
 
 def assess_run(record: RunRecord) -> Assessment:
-    """The answer of a run on its validation photos."""
+    """Assess the model of a run by its validation photos."""
     metrics = record.metrics
     kinds = {"ordinary photos": "val_ordinary", "photos of other landmarks": "val_other_landmark"}
     names = {kind: f"{prefix}_false_tags_at_threshold" for kind, prefix in kinds.items()}

@@ -1,11 +1,11 @@
-"""An index of many landmarks: of which one an embedding shows most. A file that processes of a machine map into memory and share.
+"""An index that finds which of many landmarks an embedding shows: a file that a machine's processes map into memory and share.
 
 Each landmark has a direction, learned from the embeddings of its photos as `tagger teach` learns one from its examples. That finds more
 than the mean or several prototypes of a landmark (see docs/explanation/teaching.md).
 
 A landmark's score is the resemblance of the photo to the landmark's direction, divided by what is expected of the landmark's own
 photos. Directions have 8 bits for each dimension. Comparing all of them exactly would cost more than the model's forward pass, so
-that a product in fewer dimensions finds candidates, and only these are compared exactly.
+a product in fewer dimensions finds candidates, and only these are compared exactly.
 """
 
 import json
@@ -167,9 +167,9 @@ def write_index(
 def _coarse(
     directions: npt.NDArray[np.int8], scales: Values, space: EmbeddingSpace
 ) -> dict[str, npt.NDArray[Any]]:
-    """The directions in the fewer dimensions in which they differ most, where strangers have the same variance in all directions.
+    """The whitened directions (strangers then have equal variance in all dimensions), reduced to the dimensions in which they differ most.
 
-    None are needed where all landmarks are compared exactly.
+    No dimensions are needed if all landmarks are compared exactly.
     """
     whiten = np.linalg.cholesky(np.linalg.inv(space.precision)).astype(np.float32)  # (D, D), of directions
     count = COARSE_DIMENSIONS if len(directions) > CANDIDATES else 0

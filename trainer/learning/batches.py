@@ -23,9 +23,9 @@ from trainer.threads import compute_ahead
 
 BATCHES_AHEAD = 4
 HIGHEST_TILT = 8.0
-"""Degrees."""
+"""In degrees."""
 LEAST_SCALE = 1 / 3
-"""Of a coarse photo: from the squares for a model of 224 pixels, this makes photos of 96."""
+"""The least scale of a coarse photo: from the squares for a model of 224 pixels, it makes photos of 96."""
 RESAMPLINGS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 MIXUP_ALPHA, CUTMIX_ALPHA = 0.4, 1.0
 

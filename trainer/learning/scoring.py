@@ -232,7 +232,7 @@ def feature_space(embeddings: Tensor, targets: Tensor, labels: int) -> FeatureSp
     _, _, principal = torch.linalg.svd((photos - offset) @ whitening, full_matrices=False)
     directions = whitening @ principal[:DIMENSIONS].T  # (F, D)
     points = (embeddings.double() - offset) @ directions  # (N, D)
-    # Photos of labels with fewer than `NEIGHBOURS` are repeated: they would be compared with photos of other labels.
+    # The photos of labels with fewer than `NEIGHBOURS` are repeated; otherwise photos of other labels would be among the nearest.
     rows = [(targets == label).nonzero()[:, 0] for label in range(labels)]
     kept = _thin(torch.cat([each.repeat(max(1, math.ceil(NEIGHBOURS / len(each)))) for each in rows]))
     return FeatureSpace(

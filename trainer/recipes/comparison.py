@@ -261,9 +261,9 @@ def _fingerprint(backbone: str, options: ComparisonOptions) -> str:
 
 
 def measure_speeds(models: dict[str, Path], photos: Sequence[str], device: Device) -> dict[str, float]:
-    """The photos per second of every exported model, decoded ones, in the precision of `device`, as the tagger runs it.
+    """The decoded photos per second that every exported model classifies, in the precision of `device`, as in the tagger.
 
-    The median over rounds in which the models alternate, so that other load on the machine affects all of them alike. The first round is
+    It is the median over rounds in which the models alternate, so that other load on the machine affects all of them alike. The first round is
     a warm-up.
     """
     # Evenly spaced existing photos, with repetitions if there are too few.

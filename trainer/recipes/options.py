@@ -5,7 +5,7 @@ from pathlib import Path
 
 PIXELS = "pixels"
 PRECISION = 0.98
-"""The default precision. With about 65 ordinary photos, each counts for more than a point, so a higher value cannot be verified."""
+"""The default precision. With about 65 ordinary photos, each counts for more than a percentage point, so a higher value cannot be verified."""
 
 
 @dataclass(frozen=True)

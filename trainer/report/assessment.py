@@ -7,16 +7,16 @@ from trainer.data.inspection import FEW
 from trainer.evaluation.evaluation import Evaluation
 
 PHOTOS_OF = "photos_of_landmarks"
-"""The entry of a run's `training`, which its model file has too, with the photos of each landmark."""
+"""The entry of `training`, in a run and in its model file, with the number of photos of each landmark."""
 
 LEAST_RIGHT_TAGS = 0.7
 LEAST_PRECISION = 0.9
-"""From these shares on, of photos with the right tag and of tags that are right, a model is called good enough to use."""
+"""A model is called good enough to use from these shares on: of photos with the right tag, and of tags that are right."""
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """The figures that decide. `photos_of` counts the photos of each landmark in training, as far as the model says it."""
+    """The figures that decide the answer. `photos_of` counts the training photos of each landmark, if the model states them."""
 
     kind: str  # "validation" or "test"
     photos: int
@@ -29,12 +29,12 @@ class Assessment:
 
     @property
     def is_insufficient(self) -> bool:
-        """Whether enough photos say that the model is not good enough, or none of its landmarks has enough."""
+        """Whether enough photos were tested to call the model not good enough: its figures are too low, or all landmarks lack photos."""
         enough = self.right_tags >= LEAST_RIGHT_TAGS and self.precision >= LEAST_PRECISION
         return self.photos >= FEW and (not enough or self._lacks_photos)
 
     def lines(self, next_step: str) -> Iterator[str]:
-        """Each figure with what it is of, then the answer, and `next_step`, the command to run unless it is no."""
+        """The figures with what they measure, the answer, and the next step: `next_step`, unless the model is not good enough."""
         yield (
             f"{self.photos} {self.kind} photos of landmarks: {_percent(self.top1)} have the right first prediction, "
             f"{_percent(self.right_tags)} get the right tag"
@@ -72,7 +72,7 @@ class Assessment:
 
 
 def assess_evaluation(evaluation: Evaluation) -> Assessment:
-    """The answer of an evaluation on test photos."""
+    """Assess a model by its evaluation on test photos."""
     recognition, rejection = evaluation.recognition, evaluation.rejection
     return Assessment(
         kind="test",
@@ -86,7 +86,7 @@ def assess_evaluation(evaluation: Evaluation) -> Assessment:
 
 
 def photos_of_landmarks(training: Mapping[str, object]) -> dict[str, int]:
-    """The photos of each landmark in training; empty for models of earlier versions, which do not say it."""
+    """The number of training photos of each landmark; empty for models of earlier versions, which do not state it."""
     counts = training.get(PHOTOS_OF)
     return {str(name): int(count) for name, count in counts.items()} if isinstance(counts, dict) else {}
 

@@ -1,8 +1,8 @@
-"""Our values in an EXIF block, what the block says, for people, and the differences between two blocks.
+"""Our values in an EXIF block, the values of the block as shown to people, and the differences between two blocks.
 
-Our values are tags and (field, value) pairs, which are recorded in the photo's XMP. Tags are made from the pairs, and recognised by them
-for removal. For people, values that cannot be read are absent. Of differences beyond our values, a write must cause none: blocks are
-compared by the parser alone, without the writer.
+Our values are tags and (field, value) pairs, which are recorded in the photo's XMP. The pairs determine the tags to
+write and, later, those to remove. Values that cannot be read are not shown. A write must cause no differences other than our values:
+blocks are compared by the parser alone, without the writer.
 """
 
 import struct
@@ -65,7 +65,7 @@ def new_values(tags: Tags, tag_fields: TagFields) -> tuple[AddedValue, ...]:
 
 
 def with_values(tags: Tags, added: Sequence[AddedValue]) -> Tags:
-    """The tags with our values. Their fields are free, or hold keywords."""
+    """The tags with our values. The fields that these need are free; only the field of keywords may hold others, which stay."""
     result = dict(tags)
     keywords = [value for field, value in added if field == KEYWORDS]
     if keywords:
@@ -369,7 +369,7 @@ def removal_difference(before: bytes | None, after: bytes | None, added: Sequenc
 
 
 def _other_order(before: bytes | None, after: bytes | None) -> str | None:
-    """Content of an undefined type, such as a comment in UTF-16, follows the byte order of the block."""
+    """Report a change of byte order: content of an undefined type, such as a comment in UTF-16, depends on it."""
     return "The EXIF has another byte order." if before and after and before[:2] != after[:2] else None
 
 

@@ -112,7 +112,7 @@ def _stored_values(block: ParsedBlock) -> dict[str, dict[int, StoredValue]]:
     for (name, tag), value in block.tags.items():
         raw = swapped(value.value, value.kind) if block.order == "<" else value.value
         directories[name][tag] = (value.kind, len(raw) // VALUE_SIZES[value.kind], raw)
-    # The directory of interoperability first: that of EXIF, which refers to it, may have no other tag.
+    # Interoperability first: the pointer to it may be the only tag of the EXIF directory, which then needs a pointer, too.
     for (parent, tag), name in reversed(POINTERS.items()):
         if directories[name]:
             directories[parent][tag] = (LONG, 1, bytes(4))

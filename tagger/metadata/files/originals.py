@@ -18,7 +18,7 @@ from tagger.photos.folders import OpenFolder, open_folder
 class Original:
     """A file as it was read before a write; `data` and `status` are None if it did not exist.
 
-    No link to a folder is followed below `root`; None is the file's own folder.
+    No link to a folder is followed below `root`. With None, the file's own folder is the root.
     """
 
     path: Path
@@ -37,7 +37,7 @@ def read_for_writing(path: Path, *, max_bytes: int, root: Path | None = None) ->
 
     Raises:
         WriteRefused: the file is a link, or in a folder that is one below `root`, has several hard links, is not a regular
-            file, is write-protected (for root, too), is too large, or changed while it was read.
+            file, is write-protected (even if this user is root), is too large, or changed while it was read.
         WriteFailed: the file cannot be read.
     """
     with translated_os_errors(path):

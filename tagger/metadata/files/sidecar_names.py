@@ -24,13 +24,13 @@ def sidecar_paths(
     """The sidecars that the photo has; the first is the one to write. No link to a folder is followed below `root`.
 
     With `may_create`, a new one if it has none. `adds`: values will be added to them.
-    `photo.xmp` counts only if the folder has no other file with this stem: beside `photo.cr3` it belongs to the RAW file. A RAW
-    file shares it with other RAW files only, and with the file whose name it has: beside `photo.jpg`, `photo.jpg.xmp` is not the
-    sidecar of `photo.jpg.cr3`.
+    The `photo.xmp` of `photo.jpg` counts only if the folder has no other file with this stem: beside `photo.cr3` it belongs to the
+    RAW file. That of a RAW file counts unless another RAW file has this stem, or a file has the stem as its whole name: beside
+    `photo.jpg`, `photo.jpg.xmp` is not the sidecar of `photo.jpg.cr3`.
 
     Raises:
-        WriteRefused: the folder cannot be read, or values would be added to what may be the sidecar of another photo.
-        WriteFailed: the folder cannot be read.
+        WriteRefused: the folder is a link or may not be read, or values would be added to what may be the sidecar of another photo.
+        WriteFailed: the disk or share failed.
     """
     own = (new_sidecar_name(photo),) if may_create else ()
     with translated_os_errors(photo):
@@ -56,10 +56,10 @@ def new_sidecar_name(photo: Path) -> str:
 
 def refuse_shared(photo: Path, sidecars: Iterable[str], names: Iterable[str]) -> None:
     """Refuse to add values to `photo.jpg.xmp` if one of the `names` is that of a RAW file `photo.jpg.cr3`: programs that name
-    sidecars without the extension would take them for that file's.
+    sidecars without the extension would take the values for those of the RAW file.
 
     Raises:
-        WriteRefused: there is one.
+        WriteRefused: there is such a RAW file.
     """
     own = new_sidecar_name(photo)
     if not any(sidecar.lower() == own.lower() for sidecar in sidecars):
@@ -76,9 +76,9 @@ def is_sidecar_name(name: str) -> bool:
 
 
 def shares_sidecar(photo: Path, name: str) -> bool:
-    """Whether `photo.xmp` may belong to the file `name` of the photo's folder, too: it has the photo's stem in any case.
+    """Whether `photo.xmp` may also belong to the file `name` of the photo's folder: it has the photo's stem in upper or lower case.
 
-    RAW files often use another case. A file whose whole name is the stem has this sidecar, too: `a.jpg` beside `a.jpg.cr3`.
+    RAW files often use another case. A file whose whole name is the stem also has this sidecar: `a.jpg` beside `a.jpg.cr3`.
     """
     if name == photo.name or is_sidecar_name(name):
         return False

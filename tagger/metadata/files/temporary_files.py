@@ -102,7 +102,7 @@ def check_written(temporary: TemporaryFile, data: bytes) -> None:
 
 
 def remove_leftovers(path: Path, root: Path | None = None, *, dry_run: bool = False) -> int:
-    """Remove the files that writers left in a folder when they died; return their number. Locked files are kept, with `dry_run` all.
+    """Remove the files that writers left in a folder when they died; return their number. Locked files are kept; with `dry_run`, all are.
 
     Raises:
         WriteRefused, WriteFailed: the folder cannot be read.

@@ -221,7 +221,7 @@ def _resources(payload: bytes, blocks: dict[bytes, bytes]) -> Pieces:
 
 
 def _digest(blocks: dict[bytes, bytes]) -> bytes | None:
-    """The digest of IPTC, or b"correct" if it is: then it follows IPTC. A wrong digest has a meaning and stays."""
+    """The digest of IPTC, or b"correct" if it matches: a write then updates it. A wrong digest has a meaning and stays."""
     digest = blocks.get(_IPTC_DIGEST)
     expected = hashlib.md5(blocks.get(_IPTC, b""), usedforsecurity=False).digest()
     return b"correct" if digest == expected else digest

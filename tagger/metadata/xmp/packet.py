@@ -22,7 +22,7 @@ _SIZE_LIMIT = 32 << 20
 _NODE_LIMIT = 100_000
 _DEPTH_LIMIT = 64
 _ATTRIBUTE_LIMIT = 2_000
-"""Per element: lxml takes quadratic time for them."""
+"""The most attributes of one element: lxml takes quadratic time for them."""
 _NAMESPACE_LIMIT = 2_000
 _NAME_LIMIT = 1_000
 

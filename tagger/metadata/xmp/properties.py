@@ -200,7 +200,7 @@ def added_values(packet: bytes | None) -> tuple[tuple[str, str], ...]:
 
 
 def names_our_namespace(packet: bytes | None) -> bool:
-    """Whether the packet contains the name of our namespace in UTF-8; cheap, and almost always as `has_our_fields`."""
+    """Whether the packet contains the name of our namespace in UTF-8; cheap, and almost always equal to `has_our_fields`."""
     return packet is not None and _OUR_NAMESPACE in packet
 
 
@@ -228,7 +228,7 @@ def written_landmarks(packet: bytes | None) -> tuple[WrittenLandmark, ...]:
 
 
 def added_in_properties(fields: dict[str, Value]) -> tuple[tuple[str, str], ...]:
-    """As `added_values`, from a packet's properties."""
+    """Like `added_values`, from a packet's properties."""
     pairs = (
         (_text_value(entry.get(FIELD)), _text_value(entry.get(ADDED_VALUE)))
         for entry in _structures(fields.get(ADDED))

@@ -44,7 +44,7 @@ AVX2_MARGIN = 2.0
 class OpenVinoBackend:
     """Runs `at_once` passes at a time, each on one thread. Threads are not pinned to cores, which other workers use too.
 
-    With the `ranges` of the manifest, convolutions are computed with eight-bit integers. The model may be changed.
+    With the `ranges` of the manifest, convolutions are computed with eight-bit integers. `model` is changed in place.
     """
 
     def __init__(

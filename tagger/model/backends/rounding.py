@@ -2,8 +2,8 @@
 
 Such a kernel has about nine weights, all applied to one channel. If each is rounded to the nearest value, the errors can add up to a bias
 that is the same for every photo: neighbouring pixels are alike, so the sum of the weights is what counts. Rounding some weights the other
-way keeps the sum. Of the photos whose best label bfloat16 changes, half remain. Ordinary convolutions average over many channels and need
-no correction.
+way keeps the sum, and halves the number of photos whose best label bfloat16 changes. Ordinary convolutions average over many channels
+and need no correction.
 """
 
 import numpy as np

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MIN_SPEEDUP = 1.1
-"""What three rounds of the same backend may differ by. A higher limit wastes CPU time: OpenVINO runs the model of the package 1.2 to
+"""Three rounds of the same backend may differ by this factor. A higher limit wastes CPU time: OpenVINO runs the model of the package 1.2 to
 1.5 times as fast as TorchScript."""
 MAX_DISTANCE = 0.03
 """Mean total variation distance, 0 to 1. OpenVINO measures 0.008; swapped colour channels or sides would measure 0.1."""
@@ -218,7 +218,7 @@ def _cost_ms(backend: Backend, device: Device, images: Images) -> float:
 
 
 def _distance(reference: Backend, other: Backend, size: int) -> float:
-    """Of the outputs. Infinite for wrong shapes and values that are not finite."""
+    """The distance between the outputs; infinite for wrong shapes and values that are not finite."""
     images = generated_images(size, 8)
     (expected, embeddings), (actual, other_embeddings) = reference.forward(images), other.forward(images)
     if actual.shape != expected.shape or not np.isfinite(actual).all():

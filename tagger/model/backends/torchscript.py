@@ -60,7 +60,7 @@ class TorchScriptBackend:
 
 
 def _to_array(output: torch.Tensor) -> np.ndarray:
-    """Waits for this thread's stream."""
+    """Copy an output to the CPU, which waits for this thread's stream."""
     return output.float().cpu().numpy()
 
 

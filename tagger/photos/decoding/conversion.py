@@ -1,8 +1,8 @@
-"""Converts decoded images of every Pillow mode to sRGB, as viewers show them, and scales them down between the two steps of that.
+"""Converts decoded images of every Pillow mode to sRGB, as viewers show them, and scales them down.
 
-The expensive step then runs on few pixels: `scalable` returns an image whose pixels can be averaged, `scaled` averages them, and
-`to_srgb` converts the small result to sRGB on a white background. Scaling works in bands of rows, so a large image is never converted as
-a whole.
+Scaling comes between the two steps of conversion, so that the expensive step runs on few pixels: `scalable` returns an image whose
+pixels can be averaged, `scaled` averages them, and `to_srgb` converts the small result to sRGB on a white background. Scaling works in
+bands of rows, so a large image is never converted as a whole.
 """
 
 import io
@@ -32,7 +32,7 @@ Box = tuple[float, float, float, float]
 _REDUCING_GAP = 3.0
 """Blocks of pixels are averaged first, down to three times the target size, which is faster without a visible difference."""
 _REDUCED_BYTES = 12
-"""Per pixel of the reduced image: the image itself, a part of it, and the part scaled in width."""
+"""Memory per pixel of the reduced image: the image itself, a part of it, and the part scaled in width."""
 _BAND_SHARE = 4 / 3
 """How much memory bands take, as a multiple of one band: the allocator does not reuse all of it for the next one."""
 _PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}

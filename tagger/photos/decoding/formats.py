@@ -203,7 +203,7 @@ def _check_boxed_sizes(data: bytes, max_pixels: int) -> None:
 
 
 def _check_scans(data: bytes) -> None:
-    """A scan of a few bytes takes as much time as decoding the whole image."""
+    """Refuse a JPEG with many scans: each, even of a few bytes, takes as much time as decoding the whole image."""
     scans, _ = scans_and_coding(data)
     if scans > _SCAN_LIMIT:
         raise PhotoFailed(

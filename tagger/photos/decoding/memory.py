@@ -2,8 +2,8 @@
 
 Many threads decode, each an image within the limit of pixels; without a common budget they could fill the machine. The count is
 never less than what decoding takes, and little more: Pillow's pixels and what the decoder of each format holds beside them.
-`tests/unit/test_image_costs.py` compares it with measurements. Scaling is counted in conversion. Pillow's TIFF reader decodes at once
-what the layout of a file asks for, so it is adjusted to that.
+`tests/unit/test_image_costs.py` compares it with measurements. Scaling is counted in conversion. Pillow's TIFF reader decodes each
+strip or tile at once, whatever size the file gives it, so this size is counted, and that of tiles is limited.
 """
 
 import ctypes
@@ -132,7 +132,7 @@ def quiet_libtiff() -> None:
 
 
 BUDGET_BYTES = 2 * 2**30
-"""For all images in the process. An image that needs more is decoded alone."""
+"""The memory for all images in the process. An image that needs more is decoded alone."""
 RESERVATION_LIMIT_S = 300.0
 """A decoder that takes longer hangs. Its reservation then no longer prevents others from decoding, one at a time."""
 _CHECK_S = 1.0
@@ -223,7 +223,7 @@ _POINTER_BYTES = 8
 _FIXED_BYTES = 2**20
 """Tables and state of a decoder."""
 _ROW_BYTES = 32
-"""Per pixel of the width: four rows of 8 bytes per pixel. PNG's decoder holds the last one and the current one."""
+"""Memory per pixel of the width: four rows of 8 bytes per pixel. PNG's decoder holds the last one and the current one."""
 
 
 def _pixel_bytes(mode: str, width: int, height: int) -> int:
@@ -308,7 +308,7 @@ _RUN_LENGTHS, _RUN_LENGTH_BYTES = (1, 2), 2.25
 _BLOCK = 8
 _COEFFICIENT_BYTES = 2
 _JPEG_ROW_BYTES = 32
-"""Per pixel of the width, component, and vertical sampling factor: rows of blocks, before and after their upsampling."""
+"""Memory per pixel of the width, component, and vertical sampling factor: rows of blocks, before and after their upsampling."""
 
 
 def _jpeg_bytes(image: JpegImageFile, data: bytes, full_size: tuple[int, int]) -> int:

@@ -61,7 +61,7 @@ class RawDeveloper:
     def developed(self, data: bytes, max_pixels: int, *, turns: bool) -> Iterator[DevelopedPhoto]:
         """Develop a photo, at half its size. Its memory is reserved inside the context.
 
-        `turns`: LibRaw turns it upright, by what it knows of the file; else it is as the sensor sees.
+        `turns`: LibRaw turns the photo upright, by what it reads in the file; else the photo stays as the sensor saw it.
 
         Raises:
             PhotoFailed: LibRaw does not read it, it is damaged, or it has more pixels than the limit.
@@ -126,7 +126,7 @@ LEAST_SIDE = 320
 
 
 class NoPreview(PhotoFailed):
-    """A RAW photo has no preview to show. It can be developed, where LibRaw is loaded (see raw_development)."""
+    """A RAW photo has no preview to show. It can be developed where LibRaw is loaded (see RawDeveloper)."""
 
 
 def shown_file(data: bytes, *, max_pixels: int) -> tuple[bytes, PhotoFormat]:

@@ -31,7 +31,7 @@ _JPEG_START, _JPEG_HEAD_BYTES = b"\xff\xd8\xff", 64
 """Sizes and flags precede a preview in its box."""
 _EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
 _VALUE_BYTES, _DIRECTORY_BYTES = 4096, 2**17
-"""Longer values, such as maker notes, are left out, and so is what is too much: thousands of tags may refer to the same bytes."""
+"""Longer values, such as maker notes, are left out, and so is all beyond a directory's limit: thousands of tags may share the same bytes."""
 _LONG = 4
 
 
@@ -169,7 +169,7 @@ def _first(block: TiffBlock | None) -> TiffDirectory | None:
 
 
 def _short_values(tags: Mapping[int, TiffTag]) -> dict[int, StoredValue]:
-    """The values of a directory without its pointers, and without what is too long."""
+    """The values of a directory without its pointers, and without values beyond the limits."""
     values = {}
     size_bytes = 0
     for tag, entry in tags.items():

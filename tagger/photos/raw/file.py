@@ -74,7 +74,7 @@ def _layout(data: bytes) -> RawLayout:
 def _sensor_image(
     data: bytes, images: Sequence[Sequence[Span]], previews: Sequence[Preview]
 ) -> tuple[memoryview, ...]:
-    """The stored image with the most bytes, previews apart; empty if it is too small or a part of it lies outside the file."""
+    """The stored image with the most bytes that is no preview; empty if it is too small or a part of it lies outside the file."""
     previewed = {preview.span for preview in previews}
     others = [image for image in images if len(image) != 1 or image[0] not in previewed]
     largest = max(others, key=lambda image: sum(span.size_bytes for span in image), default=())

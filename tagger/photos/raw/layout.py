@@ -1,6 +1,6 @@
-"""Detects RAW files by their content, and says where such a file says that its parts are.
+"""Detects RAW files by their content, and describes their layout: where a file states that its parts are.
 
-Most are TIFFs to every other reader, so their directories decide. Some places are those of previews that can be shown: JPEGs. A layout is
+To other readers, most RAW files are TIFFs, so their directories decide. Of the parts, previews that can be shown are JPEGs. A layout is
 not checked: its offsets may lie outside the file.
 """
 
@@ -84,7 +84,7 @@ PANASONIC_SIGNATURE = b"IIU\0"
 _OLYMPUS_SIGNATURES = (b"IIRO", b"IIRS", b"MMOR")
 MINOLTA_SIGNATURE = b"\0MRM"
 _UNPARSED_SIGNATURES = (b"II\x1a\0\0\0HEAPCCDR", b"FOVb")
-"""Of Canon (CRW) and Sigma. No parts of these files are found; they can be developed."""
+"""The signatures of Canon (CRW) and Sigma. No parts of these files are found; they can be developed."""
 _SIGNATURES = (
     *(FUJIFILM_SIGNATURE, PANASONIC_SIGNATURE, MINOLTA_SIGNATURE),
     *_OLYMPUS_SIGNATURES,
@@ -97,7 +97,7 @@ COMPRESSION, _SUB_DIRECTORIES = 259, 330
 _SENSOR_PHOTOMETRICS = {32803, 34892}
 """A colour filter array, and linear sensor data."""
 _MAKERS_COMPRESSIONS = {32767, 32769, 32770, 32772, 32867, 34713, 65000, 65535}
-"""Of Sony, Epson, Samsung (two), Kodak, Nikon, Kodak and Pentax."""
+"""The compressions of Sony, Epson, Samsung (two), Kodak, Nikon, Kodak and Pentax, in this order."""
 
 
 def is_raw(head: bytes) -> bool:
