@@ -1,4 +1,4 @@
-"""Bring what follows from verdicts and photos up to date from a command: tags of taught landmarks, positions, then counts."""
+"""Bring what follows from verdicts and photos up to date from a command: tags of taught landmarks, then positions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def model_in_use(session: Session) -> RegisteredModel:
 def update_with_progress(
     session: Session, model: RegisteredModel, landmark_ids: Collection[int] | None = None
 ) -> int:
-    """Learn the landmarks whose verdicts have changed, and compare all photos with them; returns how many images."""
+    """Learn the landmarks whose verdicts have changed, and compare all photos with them; returns how many images were compared."""
     from tagger.library.teaching.learning import update_taught
 
     with ProgressLine("comparing photos") as line:
@@ -95,7 +95,7 @@ def update_derived_facts(session: Session, landmark: Landmark | None = None) -> 
 
 
 def update_positions(session: Session) -> None:
-    """Bring the positions up to date, and the numbers of photos of landmarks."""
+    """Bring the positions up to date, and show the progress."""
     from tagger.library.positions import update
 
     with ProgressLine("locating photos") as line:

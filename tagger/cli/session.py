@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 _databases: list[Database] = []
 """Open databases of this command."""
 _empty_folders: list[TemporaryDirectory[str]] = []
-"""Of empty databases."""
+"""The folders of empty databases."""
 
 
 class Session(NamedTuple):
-    """Unpacks to `settings, database`."""
+    """The settings and the open database of a command; unpacks to `settings, database`."""
 
     settings: Settings
     database: Database

@@ -118,7 +118,7 @@ def count_attempt(database: Database, name: str, network: str) -> None:
     """
     account, now = token_digest(name), datetime.now(UTC)
     with database.write() as connection:
-        # The account before the network, everywhere: two transactions then never wait for each other.
+        # The account is locked before the network, everywhere, so that transactions cannot deadlock.
         _lock(connection, account)
         _lock(connection, token_digest(network))
         _remove_old(connection, now)
@@ -159,7 +159,7 @@ def _check(
 
 
 def _lock(connection: Connection, digest: str) -> None:
-    """Let one transaction at a time count; one of SQLite is alone anyway."""
+    """Let one transaction at a time count; SQLite has only one writer anyway."""
     if connection.dialect.name == "postgresql":
         key = int.from_bytes(bytes.fromhex(digest)[:8], signed=True)
         connection.execute(select(func.pg_advisory_xact_lock(key)))

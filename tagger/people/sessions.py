@@ -1,8 +1,8 @@
 """Signing in, and the sessions of signed-in browsers, stored under the hash of a random id. All processes of the page share them.
 
 People sign in with a name and a password, or by the name that a reverse proxy sends for people whom it has signed in. A session is valid
-while it has a row: signing out deletes it, and revoking its token or removing its person deletes all of theirs. People see whose each
-open session is and where it began, and can end it.
+while it has a row: signing out deletes it, and revoking its token or removing its person deletes all of theirs. Lists of open
+sessions say whose each is and where it began, and can end it.
 """
 
 import hashlib
@@ -213,7 +213,7 @@ def record_use(database: Database, grant: Grant) -> None:
     now = datetime.now(UTC)
     long_ago = now - timedelta(seconds=USE_RECORDED_S)
     with database.write() as connection:
-        # The token or user before its sessions, as everywhere: two transactions then never wait for each other.
+        # The token or user is locked before its sessions, as everywhere, so that transactions cannot deadlock.
         rows = ((access_tokens, grant.token_id), (users, grant.user_id), (page_sessions, grant.session_id))
         for table, row_id in rows:
             if row_id is not None:

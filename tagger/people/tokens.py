@@ -1,4 +1,4 @@
-"""Named access tokens, and the grants of requests: who they come from, and what that role may do.
+"""Named access tokens, and the grants of requests: who sends them, and what that role may do.
 
 The database stores only the SHA-256 of a token, which is safe for random texts of 256 bits.
 """

@@ -61,7 +61,7 @@ class CachedValue(Generic[T]):
         self._waits = False
         """Whether it is the turn of another value."""
         self._waited_s = 0.0
-        """How long a request has waited for this refresh in vain."""
+        """How long a request has waited for this refresh without a result."""
         self._closed = False
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -76,10 +76,10 @@ class CachedValue(Generic[T]):
     def get(self, wait_s: float, first_wait_s: float | None = None) -> T | None:
         """Return the newest value available within `wait_s`, possibly a stale one; None if there is none yet.
 
-        `first_wait_s`: in place of `wait_s` as long as there is none.
+        `first_wait_s` replaces `wait_s` as long as there is no value.
 
-        Where there is a value, a query that took longer than `wait_s` the last time is not waited for, nor one whose turn it is not.
-        Where requests have waited for a refresh in vain, the next ones do not wait for as long again: in a large library, each page would.
+        If there is a value, the call does not wait for a query that took longer than `wait_s` the last time, or that waits for its turn.
+        The time that a request has waited without a result is subtracted for the next ones: in a large library, each page would wait.
         """
         if first_wait_s is not None and not self.has_value:
             wait_s = first_wait_s
@@ -129,7 +129,7 @@ class CachedValue(Generic[T]):
 
 
 def close_all(values: Iterable[CachedValue[Any]]) -> None:
-    """Close the values, in CLOSE_S for all of them."""
+    """Close the values, within `CLOSE_S` for all together."""
     until_s = time.monotonic() + CLOSE_S
     for value in values:
         value.close(max(until_s - time.monotonic(), 0.0))
@@ -162,7 +162,7 @@ class QueryCounts(Generic[T]):
 
 
 class _QueryCount(Future[T]):
-    """A result, fresh until `stale_at_s`. One that is not there yet is fresh; an error never is."""
+    """A result, fresh until `stale_at_s`. One that is still being counted is fresh; an error never is."""
 
     stale_at_s = inf
 
@@ -194,7 +194,7 @@ Trips = Callable[[float, float], list[TripSummary] | None]
 class SearchLists:
     """The lists of one database, with an index of the names in each. Created once per server.
 
-    `landmarks` and `trips` return these lists within so many seconds, and the first time within as many others; None while they are made
+    `landmarks` and `trips` return these lists. Their arguments are those of `CachedValue.get`; they return None while the lists are made
     for the first time. `turn`: see `CachedValue`.
     """
 

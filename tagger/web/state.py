@@ -1,6 +1,6 @@
 """The state that all requests of one server share: settings, database, thumbnails and the loaded model.
 
-Learning from verdicts that were given through the server, and counting photos again, go on in the background: no request waits.
+Learning from verdicts that were given through the server, and updating positions, go on in the background: no request waits.
 """
 
 import logging
@@ -65,7 +65,7 @@ class TaughtUpdates:
             self._changed.notify()
 
     def close(self) -> None:
-        """End the thread. A comparison that is running ends with its page; `tagger backfill taught` continues it."""
+        """End the thread. A running comparison stops after its current page; `tagger backfill taught` continues it."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()

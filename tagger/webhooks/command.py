@@ -1,4 +1,4 @@
-"""What people and monitoring read of webhooks: `tagger people webhook …`, checks of `tagger doctor`, and the status."""
+"""What people and monitoring see of webhooks: `tagger people webhook …`, checks of `tagger doctor`, and the status."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Delivers the messages that are due, each as a signed request, within limits.
 
 The signature is that of Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA256 over id, time and body. Redirects are not
-followed: what the operator named gets the message, and nobody else. Any number of senders may run: each attempt is claimed first. A
-receiver that hangs keeps no other waiting.
+followed: only the server that the operator named gets the message. Any number of senders may run: each attempt is claimed first. A
+receiver that hangs does not delay others.
 """
 
 import base64
@@ -168,7 +168,7 @@ class SenderThreads:
 
 
 def send_after_job(database: Database, settings: Settings) -> None:
-    """Send all events that are due after the job of a command: perhaps no worker ever runs that would."""
+    """Send all events that are due after the job of a command: perhaps no worker ever runs to send them."""
     send_due_to_all(database, receivers_of(settings))
 
 

@@ -1,6 +1,6 @@
 """Events that webhooks report, and their messages: recorded, claimed for an attempt, delivered, tried again, given up, removed.
 
-Each message is for one receiver, so that one that is away does not delay what others get.
+Each message is for one receiver, so that a receiver that is away does not delay the others.
 All pauses are by the database's clock, so that several senders agree. A claim is a pause that is longer than an attempt: if its
 sender dies, another one sends the message again. So a receiver may get a message twice, and knows it by its id.
 """
@@ -168,7 +168,7 @@ def _update(database: Database, message: Message, values: dict[str, Any]) -> Non
 
 
 def retry_messages(database: Database, receivers: Collection[str]) -> int:
-    """Send all that is not delivered to these as soon as possible, with all attempts ahead. Returns how many these are."""
+    """Make all undelivered messages to these receivers due now, with all attempts ahead. Returns how many these are."""
     with database.write() as connection:
         return connection.execute(
             update(webhook_messages)
@@ -191,7 +191,7 @@ def undelivered_messages(database: Database) -> Iterator[StoredMessage]:
 
 
 def count_messages(database: Database) -> dict[str, MessageCounts]:
-    """How many messages are not delivered, by receiver, in order of their names. Receivers that have all are missing."""
+    """How many messages are not delivered, by receiver, in order of their names. Receivers that have got all are left out."""
     message = webhook_messages.c
     columns = (
         func.count().filter(_IS_PENDING).label("pending"),
@@ -212,7 +212,7 @@ def count_messages(database: Database) -> dict[str, MessageCounts]:
 
 
 def remove_old_messages(database: Database) -> None:
-    """Remove some of the messages that are KEPT_DAYS old. For one that still waits, there was no such receiver for so long."""
+    """Remove some of the messages that are KEPT_DAYS old. One that still waits had no receiver in the settings for so long."""
     old = select(webhook_messages.c.id).where(_is_old()).limit(MAX_REMOVED)
     with database.read() as connection:
         ids = connection.scalars(old).all()

@@ -134,7 +134,7 @@ def _add_tracks(session: Session, files: Iterable[Path], *, dry_run: bool) -> No
 
 
 def _parse_gap(text: str) -> int:
-    """Seconds."""
+    """Return the gap in seconds."""
     match = re.fullmatch(r"(\d{1,4})(h|m)", text)
     seconds = 0 if match is None else int(match[1]) * (3600 if match[2] == "h" else 60)
     if not 0 < seconds <= LONGEST_GAP_H * 3600:
@@ -144,7 +144,7 @@ def _parse_gap(text: str) -> int:
 
 
 def _parse_clock_offset(text: str) -> tuple[str, int]:
-    """The camera's name, and seconds."""
+    """Return the camera's name, and its offset in seconds."""
     match = re.fullmatch(r"(.+)=([+-])(\d{1,6}):([0-5]\d)(?::([0-5]\d))?", text)
     if match is None:
         reason = f"{text!r} is no clock. Write it like 'Canon EOS 5D=+02:00'"

@@ -142,7 +142,7 @@ def _listener(host: str, port: int, fd: int | None) -> socket.socket:
 def access_policy(
     listener: socket.socket, settings: Settings, *, requires_sign_in: bool = False
 ) -> AccessPolicy:
-    """The access policy for the socket's actual address, because a host name or a socket of the parent may lead anywhere.
+    """The access policy for the socket's actual address, because a host name or a socket of the parent may stand for any address.
 
     `requires_sign_in`: also on this machine.
     """

@@ -1,4 +1,4 @@
-"""`tagger teach`: teaching a landmark from the photos of a person: found in the database, tagged first where they are not, given verdicts."""
+"""`tagger teach`: teach a landmark from photos. They are found in the database, or tagged first, and get verdicts."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class ExamplePhotos:
             warn_of_similar_names(self._session.database, landmark)
 
     def named_otherwise(self, landmark: Landmark) -> Sequence[NamedOtherwise]:
-        """What the model gives the photos that are confirmed, beside the landmark."""
+        """Return the other landmarks that the model names for the confirmed photos."""
         from tagger.library.teaching.examples import named_otherwise
 
         return named_otherwise(self._session.database, landmark.id, self.confirmed)
@@ -140,7 +140,7 @@ def named_otherwise_text(named: Sequence[NamedOtherwise], state: str) -> str:
 
 
 def warn_of_similar_names(database: Database, added: Landmark) -> None:
-    """Name the landmarks that a person may have meant who mistyped the name of a new one."""
+    """Warn of landmarks with names like that of a new one, which may be mistyped."""
     from tagger.library.catalog.landmarks import landmarks_spelled_like
 
     with database.read() as connection:

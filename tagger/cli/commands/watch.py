@@ -1,6 +1,6 @@
 """`tagger watch`: tag what is new or changed in folders and buckets, and mark what is gone, until the command ends.
 
-Folders are scanned again and again: what systems report of changes misses those on network shares, and their limits are low.
+Folders are scanned repeatedly: change notifications of systems miss changes on network shares, and their limits are low.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def wait_for_sources(select: Callable[[], Selection]) -> Selection:
 class Watcher:
     """Watches the folders and buckets of a selection. `tag` makes a job for photos.
 
-    Errors are printed, and followed by a scan RETRY_S later: a disk may be back, or the database. An error in one folder or bucket is
-    none in the others.
+    Errors are printed, and followed by a scan RETRY_S later: a disk may be back, or the database. An error in one folder or bucket does
+    not affect the others.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Watcher:
         ]
 
     def step(self) -> None:
-        """Scan and poll what it is time for.
+        """Scan and poll the sources that are due.
 
         Raises:
             DatabaseRemoved: the database file was deleted.
@@ -219,7 +219,7 @@ class Watcher:
         return inference_options(self._session.database, self._session.settings, reprocess=False)
 
     def _scan_later(self, source: WatchedSource, problem: str) -> None:
-        """Print a problem once, however often it comes back, and find with a scan what was not tagged because of it."""
+        """Print a problem once, however often it comes back, and plan a scan that finds what was not tagged because of it."""
         if problem not in {each.problem for each in self._sources}:
             console.warning(problem)
         source.problem = problem

@@ -1,4 +1,4 @@
-"""Checks of the environment: settings, variables, data folder, disk space, extras, single sign-on, and what confines decoding."""
+"""Checks of the environment: settings, variables, data folder, disk space, extras, single sign-on, and the sandbox."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ _PHOTOS = {
 def check_sandbox(settings: Settings) -> Iterator[Finding]:
     """Start a process that decodes, and report its layers.
 
-    Imported here, for the quick checks need neither numpy nor Pillow.
+    The sandbox is imported here, since the quick checks need neither numpy nor Pillow.
     """
     from tagger.jobs.processing.model_cache import photo_limits
     from tagger.pipeline.sandbox import Sandbox

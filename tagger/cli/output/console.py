@@ -77,7 +77,7 @@ def fail(error: TaggerError) -> NoReturn:
 
 
 def _write(text: str) -> None:
-    """Messages name files, whose names could contain control sequences that change the terminal."""
+    """Print a message. Names of files in it could contain control sequences that change the terminal."""
     typer.echo(printable_lines(text), err=True)
 
 

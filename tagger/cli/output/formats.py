@@ -125,7 +125,7 @@ def write_parts(parts: Iterable[bytes]) -> None:
 
 
 def _for_terminal(part: bytes) -> bytes:
-    """File names could contain control sequences that change the terminal."""
+    """Escape what could change the terminal: file names may contain control sequences."""
     return printable_lines(part.decode(errors="surrogateescape").replace("\r\n", "\n")).encode()
 
 

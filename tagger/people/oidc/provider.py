@@ -24,7 +24,7 @@ TIMEOUT_S = 10.0
 """The time limit of a whole request to the provider."""
 MAX_ANSWER_BYTES = 2**18
 KEPT_S = 3600.0
-"""How long configuration and keys are used before they are asked for again."""
+"""How long configuration and keys are used before they are fetched again."""
 RETRY_S = 5.0
 """For this long after a failure, all sign-ins get the same error, instead of asking a provider that does not answer for each."""
 RENEWAL_S = 60.0

@@ -51,7 +51,7 @@ class AllowedFolders:
             PathNotFound: it is inside, but does not exist or is not a folder.
         """
         path = self.check_inside(folder)
-        # Whether a prefix exists, its bucket is asked when a job is started.
+        # Starting a job asks the bucket whether the prefix exists.
         if not isinstance(path, ObjectPath) and check_mount(path) in {MountState.MISSING, MountState.SILENT}:
             raise PathNotFound(path=path)
         return path

@@ -85,11 +85,11 @@ async def preview(request: Request, state: State, photo_id: PhotoNumber, v: Vers
 async def _cached_or_created(
     request: Request, state: AppState, photo: StoredPhoto, kind: ImageKind, size: int
 ) -> bytes:
-    """Return the image of that side in pixels.
+    """Return the image of this size, from the cache if it is there.
 
     Raises:
         ClientDisconnect: the client has left while it waited.
-        PhotoUnavailable: there can be no image.
+        PhotoUnavailable: the image cannot be created.
     """
     image = await run_sync(state.thumbnails.cached, photo, size)
     if image is not None:
@@ -176,7 +176,7 @@ def _not_modified(request: Request, etag: str, cache_control: str) -> Response |
 
 
 async def unavailable_response(request: Request, error: Exception) -> Response:
-    """Return kind and text; inside a page a placeholder with status 200, since browsers log every other status."""
+    """Return kind and text of the error; inside a page a placeholder with status 200, since browsers log every other status."""
     assert isinstance(error, PhotoUnavailable)  # noqa: S101 - it is registered for these alone
     headers = {"Cache-Control": "private, max-age=30", "Vary": "Accept, Sec-Fetch-Dest"}
     # Over plain HTTP, except on loopback, browsers send no Sec-Fetch-Dest, only Accept.

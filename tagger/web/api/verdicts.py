@@ -185,7 +185,7 @@ def person_of(state: AppState, by: str | None) -> str:
 
 
 def _learn(state: AppState, body: _ChangeRequest) -> None:
-    """Let what was taught, and positions, follow the verdicts."""
+    """Request that taught landmarks and positions be updated from the verdicts."""
     if not body.dry_run:
         state.taught_updates.request()
 

@@ -1,6 +1,6 @@
 """Limits: of wrong tokens and passwords by address, of what requests without access may cause, and of requests that count many photos.
 
-Requests such as those of filters and of the map count or group many photos; others are answered meanwhile.
+Requests of filters and of the map, for example, count or group many photos. Their limit lets others be answered meanwhile.
 """
 
 import threading
@@ -75,7 +75,7 @@ class AttemptLimiter:
                 self._times.popitem(last=False)
 
     def check_and_record(self, key: str) -> None:
-        """Count an attempt that was under way while others were counted.
+        """Check and count an attempt in one step: others may have been counted since it was checked.
 
         Raises:
             TooManyAttempts: the key has used up its attempts; this one is not counted.
@@ -93,25 +93,25 @@ VISITOR = Grant("visitor", Role.VIEWER)
 
 
 def is_for_visitors(path: str) -> bool:
-    """Return whether the path is that of a link or a share, which decide themselves who sees what."""
+    """Return whether the path is that of a share or its link, whose routes check access themselves."""
     return path.startswith((LINKS, SHARES))
 
 
 WINDOW_S = 3600
 RETRY_S = 60
-"""After a summary could not be written."""
+"""How long after a failed write a summary is due again."""
 MAX_OF_SOURCE = 10
-"""Of one network, for one account or identity, or for none."""
+"""Refusals that are recorded of one network, for each account or identity, and for none."""
 MAX_OF_ALL = 100
-"""Of everybody together: without an account, and of identities."""
+"""Refusals that are recorded of all networks together: of strangers, and of identities."""
 MAX_OF_ACCOUNT = 20
 MOST_COUNTED = 1000
-"""Addresses and accounts of the others that are told apart."""
+"""How many addresses and accounts are told apart in a summary."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A wrong `token`, `password` or `identity`. `account`: of a person who is here, `identity`: the subject at the provider."""
+    """A wrong `token`, `password` or `identity`. `account`: the name, if a person here has it; `identity`: the subject at the provider."""
 
     what: str
     network: str
@@ -138,14 +138,14 @@ class OtherRefusals:
             self.accounts[account] += 1
 
     def add(self, later: "OtherRefusals") -> None:
-        """Count those, too, as far as their addresses and accounts are told apart."""
+        """Add later refusals, with as many of their addresses and accounts as `MOST_COUNTED` allows."""
         self.kinds += later.kinds
         self.networks.update(sorted(later.networks)[: MOST_COUNTED - len(self.networks)])
         self.accounts += Counter(dict(later.accounts.most_common(max(0, MOST_COUNTED - len(self.accounts)))))
 
     @property
     def details(self) -> dict[str, object]:
-        """As an entry has it."""
+        """The details of an entry of the audit log."""
         return {
             "unrecorded": self.kinds.total(),
             "since": self.since.isoformat(timespec="seconds"),
@@ -167,7 +167,7 @@ class RefusalBudget:
         self._others: OtherRefusals | None = None
 
     def admit(self, refusal: Refusal) -> bool:
-        """Whether this one is to be recorded; if not, it is counted."""
+        """Return whether the refusal is to be recorded by itself; if not, it is counted."""
         whose = refusal.account or refusal.identity
         source = f"{refusal.network} {refusal.account is not None} {whose}"
         with self._lock:
@@ -188,7 +188,7 @@ class RefusalBudget:
             return True
 
     def count(self, refusal: Refusal) -> None:
-        """Count one that is not recorded by itself."""
+        """Count a refusal that is not recorded by itself."""
         with self._lock:
             if self._others is None:
                 self._others = OtherRefusals(datetime.now(UTC), self._clock())
@@ -199,7 +199,7 @@ class RefusalBudget:
         return self._others is not None
 
     def take_others(self, *, early: bool = False) -> OtherRefusals | None:
-        """The others, once `WINDOW_S` has passed since the first of them; `early`: now."""
+        """Return the counted refusals once `WINDOW_S` has passed since the first of them; with `early`, at once."""
         with self._lock:
             others = self._others
             if others is None or (not early and self._clock() - others.begin_s < WINDOW_S):
@@ -219,11 +219,11 @@ class RefusalBudget:
 OF_ONE = 2
 """Requests of one person, token or network that count photos at a time."""
 OF_ALL = 8
-"""Of the 40 threads of the server and the 32 connections to its database."""
+"""Such requests of everybody at a time. The server has 40 threads and 32 connections to its database."""
 WAITING_OF_ONE = 64
-"""As many as a browser sends at once, twice. They hold no thread."""
+"""Twice as many as a browser sends at once. They hold no thread."""
 OF_VISITORS = 6
-"""Of the same threads and connections."""
+"""Requests of all visitors at a time, which need the same threads and connections."""
 WAITING_VISITORS = 128
 """As many as a browser sends at once through a proxy with HTTP/2, for the photos of a grid."""
 RETRY_AFTER_S = 5
@@ -232,11 +232,11 @@ GONE_CHECK_S = 0.5
 TOO_MANY_COUNTS = "You have too many requests that count photos. Try again in some seconds."
 TOO_MANY_VISITORS = N_("Too many people are looking at shared photos. Try again in some seconds.")
 CLIENT_GONE = 499
-"""Nobody reads it. It is the status of nginx for a client that has closed the connection."""
+"""The status of nginx for a client that has closed the connection: nobody reads it."""
 
 
 class RequestLimiter:
-    """Lets the requests of each key in, in the order in which they came. Created once per server. `text`: the answer to too many."""
+    """Lets the requests of each key in, in the order in which they came. Created once per server. `text`: the answer if too many wait."""
 
     def __init__(self, text: str, *, of_one: int, of_all: int, waiting: int) -> None:
         self._text = text
@@ -272,7 +272,7 @@ class RequestLimiter:
 
 @asynccontextmanager
 async def _while_connected(request: Request, limiter: CapacityLimiter) -> AsyncIterator[None]:
-    """Hold one place of the limiter. A client that goes while it waits for it frees its place in the queue."""
+    """Hold one place of the limiter. A client that disconnects while it waits leaves the queue."""
     borrower, is_acquired = object(), False
 
     async def watch() -> None:

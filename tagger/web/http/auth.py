@@ -1,6 +1,6 @@
 """Who may use the page: the rules of access, and the token, session or proxy that a request comes with.
 
-The audit log and the tables of access get to know refused sign-ins and last uses.
+Refused sign-ins are recorded in the audit log, last uses in the tables of access.
 """
 
 import logging
@@ -45,7 +45,7 @@ from tagger.web.http.forwarded import Client, Network, sent_sessions, session_co
 
 STOP_TIMEOUT_S = 10.0
 _PAUSE_S = 0.2
-"""Before a write that failed is tried again at the end."""
+"""The pause before `close` tries a failed write again."""
 
 
 class AccessRecorder:
@@ -58,7 +58,7 @@ class AccessRecorder:
         self._waiting: dict[object, Callable[[], None]] = {}
         self._thread: threading.Thread | None = None
         self._unwritten: OtherRefusals | None = None
-        """A summary that is on its way to the database."""
+        """A summary that is not written yet."""
 
     def record_refusal(
         self, client: Client, what: str = "token", account: str | None = None, **details: object
@@ -73,14 +73,14 @@ class AccessRecorder:
             self._write(object(), partial(self._write_one, refusal, actor, account, details))
 
     def record_use(self, grant: Grant) -> None:
-        """Record the last use of a token and session, unless that waits to be written already."""
+        """Record the last use of a token and session, unless such a record already waits to be written."""
         self._write_summary()
         self._write(
             (grant.token_id, grant.user_id, grant.session_id), partial(record_use, self._database, grant)
         )
 
     def close(self) -> None:
-        """Write what waits, for at most `STOP_TIMEOUT_S`. After that, the server's log has the summary."""
+        """Write what waits, for at most `STOP_TIMEOUT_S`. Then the server's log names what is not written."""
         end = time.monotonic() + STOP_TIMEOUT_S
         while True:
             self._write_summary(early=True)
@@ -239,7 +239,7 @@ class Authenticator:
 
     def __init__(self, database: Database, token: str, new_user_role: Role | None = None) -> None:
         self.cookie = f"tagger_session_{database.ledger_id[:8]}"
-        """All processes of the page share it, whatever their ports. Over https it has a prefix (see secure_cookies)."""
+        """All processes of the page share it, whatever their ports. Over https it has the prefix `forwarded.HOST_PREFIX`."""
         self._database = database
         self._token = token
         self._new_user_role = new_user_role
@@ -297,7 +297,7 @@ class Authenticator:
         return session
 
     def _account(self, name: str) -> str | None:
-        """Whose name it is. Not any name that was entered: people type passwords into the wrong field."""
+        """Return the name if a person has it, else None: the text may be a password in the wrong field."""
         name = normalize_name(name)
         user = find_user_by_name(self._database, name) if is_valid_name(name) else None
         return None if user is None else user.name
@@ -316,14 +316,14 @@ class Authenticator:
         if session is None:
             self._refuse(client)
         else:
-            self._limiter.check(client.network)  # the session of a late guess stays unknown
+            self._limiter.check(client.network)  # a right guess after too many wrong ones gets no session
             self._sign_ins.record(digest)
         return session
 
     def sign_out(self, headers: Headers, client: Client) -> ProviderSession | None:
         """End the session that the request carries, for every copy of its cookie.
 
-        Return that of the provider at which it began; None: there is none to end.
+        Return the session at the provider where it began; None if there is none to end.
         """
         of_provider = None
         for session in sent_sessions(headers, self.cookie).values():
@@ -348,7 +348,7 @@ class Authenticator:
 
 
 async def while_authenticated(request: Request, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the parts of an endless response until the token or session of its request ends, to `RECHECK_S`."""
+    """Yield the parts of an endless response until the token or session of its request ends, checked every `RECHECK_S`."""
     authenticator: Authenticator | None = getattr(request.app.state, "authenticator", None)
     checked_at_s = time.monotonic()
     async for part in parts:

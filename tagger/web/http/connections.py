@@ -90,7 +90,7 @@ class Connection(H11Protocol):
             return False
         if self.cycle.response_complete:
             return self.flow.write_paused
-        # Without a token everybody on this machine has access, so sending half a request must not be enough.
+        # Without a token everybody on this machine has access, so half a request must not keep a connection.
         return self.policy.token is not None or not self.cycle.more_body
 
     def _make_room(self) -> None:

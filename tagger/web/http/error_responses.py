@@ -1,6 +1,6 @@
 """Responses to errors: `{"error": text}` for programs, a page for people. Internals go to the log only.
 
-Pages say what can be done there, in place of the commands that the texts of the errors name.
+Pages say what can be done on the page, in place of the commands that the texts of the errors name.
 """
 
 import logging
@@ -135,7 +135,7 @@ def error_response(
 
 def _is_for_program(scope: Scope) -> bool:
     path = scope["path"]
-    if is_for_visitors(path):  # their scripts ask for lists at addresses beside the pages
+    if is_for_visitors(path):  # scripts of shares request lists below the pages
         return "application/json" in Headers(scope=scope).get("accept", "")
     return bool(path == "/api" or path.startswith("/api/"))
 
@@ -180,7 +180,7 @@ async def _tagger_error(request: Request, error: Exception) -> Response:
         (status for kind, status in STATUS_OF_ERROR.items() if isinstance(error, kind)),
         HTTPStatus.BAD_REQUEST,
     )
-    # One of the pages shows the response, or a script of theirs that asked the API.
+    # The response is shown by a page, or by a script of a page that requested the API.
     is_for_page = "hx-request" in request.headers or not request.url.path.startswith("/api/")
     text = page_text(error) if isinstance(error, TaggerError) and is_for_page else str(error)
     return error_response(request.scope, status, text)
@@ -194,7 +194,7 @@ async def _database_error(request: Request, error: Exception) -> Response:
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
-    """The response has `top_k: should be less than or equal to 100`, for each invalid field."""
+    """Respond with `top_k: should be less than or equal to 100`, or the like, for each invalid field."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these alone
     lines = []
     for problem in error.errors()[:10]:

@@ -18,7 +18,7 @@ _Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True)
 class Client:
-    """`address`: of the client, empty if it is not known. `scheme`: what its browser uses, and `user`: whom it has signed in, if a trusted proxy says so."""
+    """`address` is empty if it is not known. A trusted proxy may say `scheme`, which the browser uses, and `user`, whom the proxy has signed in."""
 
     address: str
     scheme: str | None = None
@@ -38,7 +38,7 @@ def client_of(
 ) -> Client:
     """Return the client that sent the request: the last address in the chain of proxies that is not trusted.
 
-    Everything to the left of it in X-Forwarded-For could be forged. `user_header`: in which the proxy names its user.
+    Everything to the left of it in X-Forwarded-For could be forged. `user_header`: the header in which the proxy names its user.
     """
     peer = scope["client"][0] if scope.get("client") else ""
     address = _parse(peer)
@@ -55,13 +55,13 @@ def client_of(
             break
     schemes = _values(headers, "x-forwarded-proto")
     scheme = schemes[-1].lower() if schemes else None
-    # Two headers are no name: one of them could be the client's own.
+    # Two headers give no valid name: one of them could be the client's own.
     user = ", ".join(headers.getlist(user_header)) if user_header else None
     return Client(str(address), scheme if scheme in {"http", "https"} else None, user or None)
 
 
 def peer_network(peer: str, trusted: Sequence[Network]) -> str | None:
-    """Return the network of a connection's other end, as of a client; None if it is a trusted proxy."""
+    """Return the network of a connection's peer, like `Client.network`; None if the peer is a trusted proxy."""
     address = _parse(peer)
     if address is not None and _is_trusted(address, trusted):
         return None
@@ -80,7 +80,7 @@ def _without_port(text: str) -> str:
 
 
 def _parse(text: str) -> _Address | None:
-    """The address without a zone; an IPv4 address that is written as IPv6 is one of IPv4."""
+    """Return the address without a zone; an IPv4 address that is written as IPv6 becomes one of IPv4."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -94,7 +94,7 @@ def _is_trusted(address: _Address, trusted: Sequence[Network]) -> bool:
 
 
 HOST_PREFIX = "__Host-"
-"""Of cookies that browsers take from this name over https alone: no neighbouring name, and nobody on the way, can set one."""
+"""The prefix of cookies that browsers accept only over https from this host: no sibling domain and nobody on the network can set one."""
 
 
 def set_session_cookie(response: Response, name: str, session: str, *, by_https: bool) -> None:
@@ -117,13 +117,13 @@ def delete_session_cookie(response: Response, name: str) -> None:
 
 
 def session_cookies(headers: Headers, client: Client, name: str) -> Sequence[str]:
-    """Return the sessions of a request, the one that counts first. Where a trusted proxy says that it came over https, none without the prefix."""
+    """Return the sessions of a request, the preferred one first. If a trusted proxy says that it came over https, cookies without the prefix do not count."""
     sessions = sent_sessions(headers, name)
     return [session for each, session in sessions.items() if client.scheme != "https" or each != name]
 
 
 def sent_sessions(headers: Headers, name: str) -> Mapping[str, str]:
-    """Return all sessions of a request by the name of their cookie, the one that is sent over https alone first."""
+    """Return all sessions of a request by the name of their cookie, first the one that browsers send only over https."""
     cookies = cookie_parser(headers.get("cookie", ""))
     # Some cookies have no name or no value.
     return {each: session for each in (HOST_PREFIX + name, name) if (session := cookies.get(each))}

@@ -1,7 +1,7 @@
 """The languages of the page: their catalogues, and which one a request is answered in.
 
-A catalogue is a PO file, which is read when its language is first asked for: nothing is compiled for a wheel, and no compiled
-file can be older than its source. The texts of scripts are those that a script has in the catalogue.
+A catalogue is a PO file, which is read when its language is first requested: nothing is compiled for a wheel, and no compiled
+file can be older than its source. The texts of scripts are the entries that name a script.
 
 The reader's choice is in a cookie: the server writes the pages, and a browser may forget what a script keeps.
 """
@@ -30,7 +30,7 @@ LOCALE = Path(__file__).parents[1] / "locale"
 COOKIE = "tagger_language"
 ENGLISH = "en"
 _EVENTS = "/api/events"
-"""Their texts are for pages, whose browsers add no header of ours here."""
+"""The texts of events are for pages, though browsers request events without the header of htmx."""
 
 
 @cache
@@ -90,7 +90,7 @@ def read_catalogue(tag: str) -> Catalog:
 
 
 def script_texts() -> Mapping[str, str | Sequence[str]]:
-    """Return the texts of scripts in the reader's language, by their English ones: of one for numbers, its plural forms."""
+    """Return the texts of scripts in the reader's language, by the English ones; a text with a number has a list of plural forms."""
     tag = reader_language()
     return {} if tag is None else _script_texts(tag)
 
@@ -112,7 +112,7 @@ YEAR_S = 365 * 24 * 3600
 
 @router.post("/language")
 def choose_language(request: Request, language: Annotated[str, Form(max_length=20)] = "") -> RedirectResponse:
-    """Show the pages in this language; in that of the browser if it is none. Leads back to the page with the form."""
+    """Show the pages in this language, or in the browser's if it is empty. Redirects to the page with the form."""
     page = urlsplit(request.headers.get("referer", "/"))
     response = RedirectResponse(local_address(f"{page.path}?{page.query}" if page.query else page.path), 303)
     if language in languages():

@@ -98,9 +98,9 @@ class QueryParams:
         return value if isinstance(value, str) else None
 
     def as_timeline(self) -> Self:
-        """The query in its order; exact copies are one photo.
+        """Return the query with an order; exact copies count as one photo.
 
-        By default, that is the newest photos first, a trip from its start, and unknown photos by the scores of their best candidates.
+        By default, the newest photos come first, those of a trip from its start, and unknown photos by the scores of their best candidates.
         """
         usual: SortOption = "oldest" if self.query.trip else "score" if self.query.unknown else "newest"
         sort: SortOption = self.query.sort or usual

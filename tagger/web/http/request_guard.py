@@ -48,7 +48,7 @@ IS_REFUSED = "is_refused"
 BUSY = "This server has as many connections as it can serve at once. Try again in some seconds."
 RETRY_AFTER_S = 5
 
-# Forms of any site can send these types without asking the browser; a program declares what it sends.
+# Forms of any site can send these types without a preflight request; a program declares what it sends.
 _FORM_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
 _SIGN_IN_PATHS = frozenset({"/sign-in", START_PATH, CALLBACK_PATH})
 _UPLOAD_PATHS = frozenset({"/", "/api/predict", "/api/packs", "/packs/preview", "/packs/add"})

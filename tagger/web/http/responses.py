@@ -1,7 +1,7 @@
 """Responses: JSON as the command line writes it, streams of any length, headers, and HEAD for every address that answers GET.
 
-The headers say what browsers may do with a response, and how long it may be cached. Routes need to know nothing of HEAD: what would
-follow the headers is not created, so a download of a million rows ends with its first.
+The headers say what browsers may do with a response, and how long it may be cached. Routes need to know nothing of HEAD: the
+rest of the body is not produced, so a download of a million rows ends with its first row.
 """
 
 import json
@@ -83,7 +83,7 @@ def add_headers(scope: Scope, send: Send) -> Send:
 def _cache_control(scope: Scope, status: int) -> str:
     if not scope["path"].startswith("/static/") or status >= HTTPStatus.BAD_REQUEST:
         return "private, no-store"
-    # An address with a digest in it (see `static_files`) always means the same content.
+    # An address with a digest in it (see `templates.asset`) always means the same content.
     return FOR_EVER if scope["query_string"].startswith(b"v=") else "no-cache"
 
 
@@ -116,7 +116,7 @@ def stream_download(
 
 
 def send_in_blocks(send: Send) -> Send:
-    """Return a `send` that passes on at most `BLOCK_BYTES` at once; each waits until the one before has left."""
+    """Return a `send` that passes on blocks of at most `BLOCK_BYTES`; each block waits until the one before was sent."""
 
     async def send_blocks(message: Message) -> None:
         body = message.get("body", b"")

@@ -49,10 +49,10 @@ _SCRIPTS_FOLDER = re.compile("scripts-[0-9a-f]{16}/")
 
 
 class AssetFiles(StaticFiles):
-    """The files, and all scripts a second time in a folder that is named after their digest.
+    """The static files. All scripts have a second address, in a folder that is named after their digest.
 
-    Scripts import each other by relative addresses, which stay in that folder. One of another version, from a page that was
-    loaded before an update, has the scripts of now, and is not cached.
+    Scripts import each other by relative addresses, which stay in that folder. A folder of another version, requested by a page that
+    was loaded before an update, has the current scripts, and is not cached.
     """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
@@ -90,7 +90,7 @@ def scripts_folder() -> str:
 def _imports(name: str) -> list[str]:
     """Return the scripts that a script imports, directly or not."""
     found = [name]
-    for each in found:  # which grows meanwhile
+    for each in found:  # `found` grows meanwhile
         found += [other for other in _IMPORTED.findall((STATIC / each).read_text()) if other not in found]
     return found[1:]
 
@@ -191,7 +191,7 @@ def environment() -> Environment:
 
 
 def _for_reader(text_of: Callable[[Any], str]) -> Callable[[Context, Any], str]:
-    """A filter whose result depends on the reader's language: Jinja would evaluate that of a constant once, for everybody."""
+    """Return a filter whose result depends on the reader's language: else Jinja would evaluate it once for a constant, for everybody."""
 
     @pass_context
     def text_for_reader(_context: Context, value: Any) -> str:

@@ -92,7 +92,7 @@ CLOSE_CONNECTION = {"connection": "close"}
 
 @dataclass(frozen=True)
 class BodyLimit:
-    """The most bytes, the most time for all of them and, of an upload, the longest pause and the least average rate."""
+    """The limits of a body: bytes, time for all of them and, for uploads, the longest pause and the lowest average rate."""
 
     size_bytes: int
     total_s: float
@@ -178,7 +178,7 @@ class UploadReader:
     async def read(
         self, request: Request, max_bytes: int, *, most: int = 1
     ) -> AsyncIterator[list[UploadedFile]]:
-        """Yield the files of a request: those of a form, at most so many, or the body. `max_bytes` must not exceed the memory.
+        """Yield the files of a request: at most `most` of a form, or the body. `max_bytes` must not exceed the memory.
 
         Raises:
             HTTPException: there is no file, one is too large, too many others are arriving, or the disk is full.
@@ -194,12 +194,12 @@ class UploadReader:
 
     @contextmanager
     def _in_space(self, request: Request) -> Iterator[Request]:
-        """Yield the request with a body that takes space as it arrives; the space is free again after the context.
+        """Yield the request. Its body reserves disk space as it arrives, which is released after the context.
 
-        A declared length takes none: a client that sends nothing must not keep others out.
+        A declared length reserves nothing: a client that sends nothing must not keep others out.
 
         Raises:
-            HTTPException: the body does not fit, now or, when it is read, as it arrives.
+            HTTPException: the body does not fit, either now or while it arrives.
         """
         if int(request.headers.get("content-length", 0)) > self._free_space_bytes:
             raise _no_space()
@@ -249,7 +249,7 @@ class UploadReader:
         files: Sequence[tuple[str | None, BinaryIO | SpooledTemporaryFile[bytes], int]],
         max_bytes: int,
     ) -> AsyncIterator[list[UploadedFile]]:
-        """Yield the files once there is memory for them, which is free again after the context."""
+        """Yield the files once there is memory for them, which is released after the context."""
         total_bytes = sum(size_bytes for _name, _file, size_bytes in files)
         if total_bytes > max_bytes:
             text = (

@@ -164,14 +164,14 @@ _UNSAFE = re.compile(r"[\\:\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """What some programs that extract archives take for a folder or a drive, and what would start a line of `MISSING`."""
 _FIRST_TIME = (1980, 1, 1, 0, 0, 0)
 _LAST_TIME = (2107, 12, 31, 23, 59, 58)
-"""Of entries in ZIP archives."""
+"""The last time that an entry of a ZIP archive can have."""
 _LATER_S = 2**33
-"""After the last time, and a year that `datetime` knows."""
+"""A time after the last one, in a year that `datetime` knows."""
 
 
 @dataclass(frozen=True)
 class ArchivedPhoto:
-    """A photo to archive: its own file first, then others of it. `problem`: why others may be left out."""
+    """A photo to archive: its own file first, then its other files. `problem`: why some of these may be left out."""
 
     files: Sequence[StoredPhoto]
     problem: str | None = None
@@ -259,7 +259,7 @@ class _Sink:
 
 
 class _Names:
-    """Names of entries: `a.jpg`, then `a (2).jpg`, in any case, since some systems know no difference."""
+    """Names of entries: `a.jpg`, then `a (2).jpg`. Case does not matter, since some systems ignore it."""
 
     def __init__(self) -> None:
         self._used: set[str] = set()
@@ -298,7 +298,7 @@ def _entry_time(mtime_ns: int) -> tuple[int, int, int, int, int, int]:
 def archived_photos(
     database: Database, photo_ids: Iterable[int], root_paths: RootPaths, *, whole: bool
 ) -> Iterator[ArchivedPhoto]:
-    """Yield the photos, each as it is when it is its turn. `whole`: with RAW files and sidecars."""
+    """Yield the photos, each read from the database when its turn comes. `whole`: with RAW files and sidecars."""
     for photo_id in photo_ids:
         with suppress(PhotoIdNotFound):  # it was removed from the database
             photo = stored_photo(database, photo_id, root_paths)
@@ -319,6 +319,6 @@ def _with_other_files(files: list[StoredPhoto]) -> ArchivedPhoto:
                 if not isinstance(path, ObjectPath) and path.is_symlink():
                     problem = f"The sidecar {path.name} is a link, which may lead to any file."
                 else:
-                    # A scan does not know it, so that nothing is compared with what it found.
+                    # Scans do not record sidecars, so there is nothing to compare this one with.
                     sidecars.append(replace(file, path=path, size_bytes=-1, mtime_ns=0, digest=None))
     return ArchivedPhoto([*files, *sidecars], problem)

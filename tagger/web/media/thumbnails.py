@@ -1,4 +1,4 @@
-"""Thumbnails and previews of photos, and what is shown where there is none; and their cache on disk.
+"""Thumbnails and previews of photos, placeholders where there is none, and their cache on disk.
 
 The least recently used files of the cache are evicted. They are written atomically, so several servers can share the folder. The size is
 tracked by a running sum; the folder is listed only when the sum exceeds the limit, or after much was written.
@@ -168,9 +168,9 @@ def placeholder(kind: str) -> bytes:
 
 
 DECODERS = 2
-"""Of thumbnails."""
+"""Thumbnails that are decoded at a time."""
 PREVIEW_DECODERS = 2
-"""The photo that is shown, and the next one."""
+"""Previews that are decoded at a time: the photo that is shown, and the next one."""
 PREVIEW_PX = 1600
 """The longest side of a photo as it is shown at first."""
 LARGE_PREVIEW_PX = 2048
@@ -196,9 +196,9 @@ class ThumbnailSize(IntEnum):
 
 @dataclass(frozen=True)
 class ImageKind:
-    """Images that are made together. The photo is decoded to a square of `decoded_px`, which `encode` gives the photo's shape back.
+    """Images that are made together. The photo is decoded to a square of side `decoded_px`; `encode` restores the photo's shape.
 
-    `encode` returns them by their sides in pixels, by which they are cached.
+    `encode` returns the images by their sides in pixels, which are part of their names in the cache.
     """
 
     decoded_px: int
@@ -208,11 +208,11 @@ class ImageKind:
 
 
 class Thumbnails:
-    """Creates and caches images, upright and in sRGB. Callers hold the limiter of its kind while they create one."""
+    """Creates and caches images, upright and in sRGB. Callers hold the limiter of the image's kind while they create one."""
 
     def __init__(self, settings: Settings) -> None:
         self._cache = DiskCache(settings.data_folder / "web-cache" / "thumbnails", CACHE_BYTES)
-        # A photo that is displayed need not have settled.
+        # Only jobs wait until a file no longer changes.
         limits = replace(photo_limits(settings), settle_s=0.0)
         self._sandbox = Sandbox(limits, count=DECODERS + PREVIEW_DECODERS)
         self._lock = threading.Lock()
@@ -224,7 +224,7 @@ class Thumbnails:
         return None if photo.digest is None else self._cache.get(_name(photo.digest, size))
 
     def create(self, photo: StoredPhoto, kind: ImageKind, size: int) -> bytes:
-        """Return the image of this side, created if necessary; all of its kind are, since decoding is the larger part.
+        """Return the image of this side. If it is not cached, all of its kind are created, since decoding takes the most time.
 
         Raises:
             PhotoUnavailable: the photo's file is not available or cannot be decoded.

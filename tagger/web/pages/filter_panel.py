@@ -44,11 +44,11 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 
 _DEEPEST = 4
-"""Folders that are deeper in others are not set in further."""
+"""Folders that are nested deeper are not indented further."""
 FEW = 8
 """Choices that a group shows at first."""
 _FEW_MORE = 2
-"""So many more are not worth a step."""
+"""With at most so many more choices, all are shown."""
 TITLES = {
     "which": N_("Which photos"),
     "landmark": N_("Landmark"),
@@ -73,8 +73,8 @@ OpenFolders = Annotated[list[Annotated[str, Field(max_length=4096)]], Query(max_
 class Choice:
     """A choice of a filter. `photos` is text, such as `120` or `120+`; empty if they are not counted.
 
-    Of a folder in a tree, `depth` says in how many folders of the tree it is. If it is open, those in it are choices, too. `toggle`: the
-    address that opens or closes it, if it can be.
+    For a folder, `depth` is the number of folders of the tree above it. If it is open, its subfolders are choices, too. `toggle`: the
+    address that opens or closes it, if that is possible.
     """
 
     value: str
@@ -89,7 +89,7 @@ class Choice:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is shown at first wherever it is in its list. A folder with a chosen or open one in it is open, too."""
+        """Whether it is shown at first, wherever it is in its list. A folder is open if a folder in it is chosen or open."""
         return self.is_checked or self.is_open
 
 
@@ -97,7 +97,7 @@ class Choice:
 class ChoiceList:
     """Choices in their order. `key` tells the lists of a panel apart.
 
-    `left_out`: the number of choices that are not in the list. `folder`: the name of the one that they are in.
+    `left_out`: the number of choices that are not in the list. `folder`: the name of the folder that contains them.
     """
 
     key: str
@@ -123,7 +123,7 @@ class ChoiceList:
 
 @dataclass(frozen=True)
 class ChoiceGroup:
-    """A filter with its choices. Of `several`, any number can be checked; otherwise one, or none: `any_name`, with the value `any_value`.
+    """A filter with its choices. With `several`, any number can be checked; otherwise one, or none, which is named `any_name` and has the value `any_value`.
 
     `any_photos`: the number of photos without a choice, as text; empty if they are not counted.
     """
@@ -148,7 +148,7 @@ def show_filter(
     params: Annotated[QueryParams | QueryInvalid, Depends(params_or_error)],
     folders: OpenFolders = [],  # noqa: B006 - FastAPI copies it
 ) -> HTMLResponse:
-    """Show the filters of a query, with the number of photos of each choice. `folders`: those whose folders are choices, too."""
+    """Show the filters of a query, with the number of photos of each choice. `folders`: those that are open."""
     form = raw_params(request) if isinstance(params, QueryInvalid) else params
     groups: tuple[ChoiceGroup, ...] = ()
     counted, problem = "", ""
@@ -179,12 +179,12 @@ def _panel(
 ) -> tuple[tuple[ChoiceGroup, ...], str]:
     """Count the choices; exact copies are one photo, as in the grid.
 
-    Return them, and of how many of the photos added last they are counted, as text; empty if of all.
+    Return them, and as text how many of the photos added last were counted; empty if all were.
     """
     counted = replace(params.as_timeline().query, sort=None)
     if is_of_accepted_tags(params.options):
         counted = replace(counted, any_rank=False)
-    if (year := whole_year(params.query)) is not None:  # the dates as the year that they stand for
+    if (year := whole_year(params.query)) is not None:  # dates of a whole year count as that year
         counted = replace(counted, year=(*counted.year, int(year)), taken_after=None, taken_before=None)
     with params.model_checked():
         facets: dict[FacetName, Facet] = {facet.facet: facet for facet in state.facet_counts.get(counted)}
@@ -204,7 +204,7 @@ def _panel(
 
 
 def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> ChoiceGroup:
-    """The choice of an outcome. Where `any_rank` changes nothing, it is no choice beside all photos that the query selects."""
+    """Return the choices of an outcome. If `any_rank` changes nothing, it is left out, since the query selects the same photos."""
     chosen = next((name for name in WHICH if getattr(query, name)), None)
     is_of_tags, is_of_all = is_of_accepted_tags(params.options), selects_all_photos(params.options)
     if is_of_tags:
@@ -290,14 +290,14 @@ def _number(photos: int, *, exact: bool) -> str:
 
 @dataclass(frozen=True)
 class _FolderTree:
-    """The folders as a tree, each below the one that it is in. Those with a chosen or open folder in them are open."""
+    """The folders as a tree, each below its parent. Those with a chosen or open folder in them are open."""
 
     params: QueryParams
     chosen: Sequence[str]
     open_folders: Sequence[str]
 
     def group(self, facet: Facet) -> ChoiceGroup:
-        """The choices, each with those in it."""
+        """Return the choices, each with the choices inside its folder."""
         group = _group(facet, "under", self.chosen, several=True)
         choices = sorted(group.choices.all, key=lambda choice: choice.value.split("/"))
         return replace(group, choices=replace(group.choices, all=tuple(self._tree(choices))))

@@ -43,7 +43,7 @@ WRITE_TEXTS = {
 
 
 class FolderForm(RequestModel):
-    """A job over one folder, or over an address in a bucket. `path`: the first folder, which the page may not read before (`consent`)."""
+    """A job over one folder, or over an address in a bucket. `path`: the first folder, which the page may read only with `consent`."""
 
     folder: Key = ""
     address: Key = ""

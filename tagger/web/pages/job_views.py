@@ -341,7 +341,7 @@ class FailuresView:
     """A page of failures.
 
     `retriable`: kind, text and count of what a retry includes. `retry_helps`: some of these may pass by themselves.
-    `pending`: how many of the job's unprocessed photos fail since earlier jobs; `pending_since`: that job, if it is one.
+    `pending`: how many of the job's unprocessed photos failed in earlier jobs; `pending_since`: that job, if it is a single one.
     """
 
     photos: Sequence[FailingPhoto]

@@ -92,7 +92,7 @@ def clusters(
 
 @router.get("/trips/{trip_id}/path")
 def path(state: State, trip_id: Annotated[str, Path(max_length=500)]) -> DocumentResponse:
-    """Return the way of a trip, as GeoJSON."""
+    """Return the path of a trip, as GeoJSON."""
     return DocumentResponse(path_geometry(_path(state, trip_id)))
 
 
@@ -202,7 +202,7 @@ def trip_bounds(path: Sequence[PathPoint]) -> BoundingBox:
 
 
 def path_geometry(path: Sequence[PathPoint]) -> dict[str, Any]:
-    """The way of each camera in order of time, as GeoJSON. Longitudes go on beyond 180° where it crosses that."""
+    """Return the path of each camera in order of time, as GeoJSON. Longitudes continue beyond 180° where the path crosses it."""
     ways = (list(_way(list(points))) for _, points in groupby(path, key=lambda point: point.camera_id))
     return {"type": "MultiLineString", "coordinates": [way for way in ways if len(way) > 1]}
 
@@ -219,5 +219,5 @@ def _way(points: Sequence[PathPoint]) -> Iterator[tuple[float, float]]:
 
 
 def _turned(degrees: float) -> float:
-    """The same direction, from -180 to 180."""
+    """Return the same longitude, from -180 to 180."""
     return (degrees + 180) % 360 - 180

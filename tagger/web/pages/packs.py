@@ -68,8 +68,8 @@ def remove(request: Request, state: State, name: Annotated[str, Form(max_length=
 
 
 def _render(request: Request, state: AppState, *, problem: str = "", **shown: object) -> HTMLResponse:
-    """`shown`: a `pack` and the `plans` of its landmarks."""
-    is_refused = problem and "hx-request" not in request.headers  # of errors, htmx shows nothing
+    """Render the page. `shown`: a `pack` and the `plans` of its landmarks."""
+    is_refused = problem and "hx-request" not in request.headers  # htmx does not show error responses
     return render(
         request,
         "packs.html",

@@ -50,7 +50,7 @@ def show_photo(
     params: Params,
     within: Within = "",
 ) -> HTMLResponse:
-    """Show a photo over the photos of a query, of an address without one over all; without a script, the photo alone."""
+    """Show a photo over the photos of a query, or over all if the address has none; without a script, the photo alone."""
     everything = QueryParams.of(any_rank=True)
     shown = params if within or params.options else everything
     details = _details(request, state, photo_id)
@@ -106,7 +106,7 @@ def _unavailable_text(state: AppState, photo_id: int) -> str | None:
 
 
 def shown_position(details: PhotoDetails, rows: list[LandmarkRow]) -> Position | None:
-    """Return the photo's position; None if it comes from a landmark that was rejected, until the next update sees that."""
+    """Return the photo's position; None if it comes from a landmark that was rejected since positions were updated."""
     position = details.photo.position
     if position is None or position.source != "landmark" or details.evidence is None:
         return position

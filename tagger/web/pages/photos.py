@@ -64,7 +64,7 @@ def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
 _SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
 _PAGE_OPTIONS = ("after", "which", "q")
 _IN_FIELDS = ("near", "min_score", "taken_after", "taken_before")
-"""Options of the filter panel that have no choices, but fields."""
+"""Options of the filter panel that have fields instead of choices."""
 _NOT_IN_PANEL = ("box", "trip", "job", "model")
 
 
@@ -95,7 +95,7 @@ def valid_params(request: Request, params: QueryParams | QueryInvalid, *more: st
     """Return the query of a request.
 
     Raises:
-        QueryInvalid: it is invalid, or the address has an option that no query has, nor the page: `more`.
+        QueryInvalid: it is invalid, or the address has an option that neither queries nor the page (`more`) have.
     """
     for name in request.query_params:
         if name not in (*ADDRESS_OPTIONS, *_PAGE_OPTIONS, *more):
@@ -147,7 +147,7 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 PAGE_SIZE = 60
 """Photos in the page itself. A script loads more; without it, there is a link to the next page."""
 QUERY_ERRORS = (CursorInvalid, LandmarkAmbiguous, NotFound, QueryInvalid)
-"""What a query may name: a landmark, country, camera, trip or job that there is not."""
+"""Errors of a query, such as a landmark, country, camera, trip or job that does not exist."""
 
 After = Annotated[str | None, Query(max_length=20_000)]
 Sort = Annotated[str | None, Query(max_length=20)]
@@ -284,7 +284,7 @@ def render_photos(
 
 
 def all_photos_address(params: QueryParams) -> str:
-    """The address of all classified photos. An order that all photos have stays."""
+    """The address of all classified photos. An order stays if it is one of all photos."""
     sort = params.text("sort")
     return QueryParams({"any_rank": "1"}, PhotoQuery()).address(
         "/photos", sort=sort if sort in SORTS else None
@@ -357,7 +357,7 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
 
 
 def grid_at_photo(state: AppState, params: QueryParams, photo: TaggedPhoto) -> PhotoGrid:
-    """The grid of a query with one photo, at which a script goes on: like a page that starts there."""
+    """Return the grid of a query with one photo, around which a script loads the others."""
     grid = photo_grid(state, params, None, "/photos")
     return replace(
         grid,

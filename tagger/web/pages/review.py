@@ -1,6 +1,6 @@
-"""What is to review: groups of photos of a landmark, to confirm at once, the queue, one photo after the other, and unknown photos that look alike.
+"""Pages to review: groups of photos that are confirmed at once, the queue of single photos, and unknown photos that look alike.
 
-Photos that look like one are found in the same way, as by `tagger similar`.
+Another page shows the photos that resemble a given one, as `tagger similar`.
 """
 
 import logging
@@ -53,7 +53,7 @@ OnlyLandmark = Annotated[str | None, Query(max_length=1000)]
 
 @router.get("/review")
 def show_groups(request: Request, state: State, landmark: OnlyLandmark = None) -> HTMLResponse:
-    """Show the first entries of the queue in groups by landmark, what is probable first."""
+    """Show the first entries of the queue in groups by landmark, the most probable ones first."""
     only = _only(state, landmark)
     only_id = None if only is None else only.id
     shown = first_to_review(state.database, only_id, state.settings.roots, SHOWN)

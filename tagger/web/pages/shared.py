@@ -55,9 +55,9 @@ _PASSED_ON = (CursorInvalid, DatabaseConnectionLost)
 
 
 class SharedRoute(APIRoute):
-    """A route of a share, which leaves threads and connections to people who signed in.
+    """A route of a share, which leaves enough threads and connections to people who signed in.
 
-    If its query cannot be answered any more, the share has ended, and visitors learn no names.
+    If its query is no longer valid, visitors read that the share has ended: an error would tell them names.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -95,7 +95,7 @@ def valid_share(request: Request, state: AppState, token: str) -> Share:
     share = find_share(state.database, token)
     if share is None:
         limiter: AttemptLimiter = request.app.state.share_attempts
-        try:  # others at its address are not locked out
+        try:  # only wrong tokens: others may have the same address
             limiter.check_and_record(request.state.client.network)
         except TooManyAttempts as error:
             headers = {"retry-after": str(error.retry_after_s)}
@@ -250,9 +250,9 @@ data_router = APIRouter(
 )
 
 MOST_SKIPPED = 100_000
-"""Of a month. The database reads what is skipped."""
+"""Photos of a month that a request may skip: the database reads them."""
 Around = Annotated[int, Query(ge=0, le=50)]
-"""As many as the page asks for. In a result with few matches, each of them is searched for."""
+"""As many as the page requests. In a result with few matches, each of them is searched for."""
 
 
 @data_router.get("/photos/{photo_id}/thumbnail")

@@ -1,6 +1,6 @@
 """Signing in with a token, or with a name and a password, signing out, and the account of who is signed in: role, password, sessions.
 
-Part of the application only where that is required. A session's browser is named in words, from what it says of itself (User-Agent).
+Part of the application only where signing in is required. A session's browser is named in words, from what it says of itself (User-Agent).
 """
 
 from http import HTTPStatus
@@ -118,7 +118,7 @@ async def sign_out(request: Request) -> Response:
         response = render(
             request, "signed_out.html", opened_from="/sign-in", address=address, provider=provider
         )
-    # Browsers keep thumbnails for a year, and who comes next could open them by their address.
+    # Browsers keep thumbnails for a year, and the next user could open them by their address.
     response.headers["Clear-Site-Data"] = '"cache"'
     delete_session_cookie(response, authenticator.cookie)
     return response

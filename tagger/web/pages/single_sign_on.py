@@ -76,7 +76,7 @@ class SingleSignOn:
     def __init__(self, database: Database, registration: Registration, recorder: AccessRecorder) -> None:
         self.registration = registration
         self.cookie = f"tagger_sign_in_{database.ledger_id[:8]}"
-        """Of the browser that is on its way to the provider and back."""
+        """The cookie of a browser that is at the provider."""
         self._database = database
         self._provider = Provider(registration)
         self._recorder = recorder
@@ -114,7 +114,7 @@ class SingleSignOn:
             origin = origin_of(client, browser)
             self._check_role(identity, origin)
             session = sign_in_identity(self._database, identity, self.registration.new_role, origin)
-        except SignInExpired:  # it has asked nobody
+        except SignInExpired:  # before the provider was asked
             raise
         except SignInFailed as error:
             self._failures.record(client.network)
@@ -168,7 +168,7 @@ STATUS_OF_FAILURE = {
 
 @dataclass(frozen=True)
 class PendingSignIn:
-    """What the cookie has of a browser that is at the provider: the request, and the address to continue at."""
+    """What a cookie holds while the browser is at the provider: the request, and the address to continue at."""
 
     request: AuthorizationRequest
     next: str
@@ -228,7 +228,7 @@ def _complete(request: Request) -> Response:
     authenticator.sign_out(
         request.headers, client
     )  # the session that this browser had before, if it was sent
-    # Not a redirect: browsers would not send the cookie with it, as the way began at another site.
+    # Not a redirect: browsers would not send the cookie with it, since the navigation began at another site.
     page = render(request, "signed_in.html", opened_from="/sign-in", next=pending.next)
     by_https = _is_by_https(sign_on) or client.scheme == "https"
     set_session_cookie(page, authenticator.cookie, session, by_https=by_https)
@@ -257,13 +257,13 @@ def _page(
 
 
 def _without_request(sign_on: SingleSignOn, response: Response) -> Response:
-    """The response, which lets the browser forget the request: its answer counts once."""
+    """Return the response, which lets the browser forget the request: each request can be answered only once."""
     response.delete_cookie(**_cookie(sign_on))
     return response
 
 
 def _cookie(sign_on: SingleSignOn) -> dict[str, Any]:
-    """The cookie of the request. Over https no neighbouring name can set it, and so sign somebody in as somebody else."""
+    """The cookie of the request. Over https no sibling domain can set it, and so sign somebody in as somebody else."""
     by_https = _is_by_https(sign_on)
     return {
         "key": HOST_PREFIX + sign_on.cookie if by_https else sign_on.cookie,
@@ -275,5 +275,5 @@ def _cookie(sign_on: SingleSignOn) -> dict[str, Any]:
 
 
 def _is_by_https(sign_on: SingleSignOn) -> bool:
-    """Whether the way begins and ends at an https address, which the provider makes sure of."""
+    """Whether sign-ins begin and end at an https address: the provider returns browsers only to the registered one."""
     return sign_on.registration.page_url.startswith("https://")

@@ -157,7 +157,7 @@ class LandmarkRow:
 
     @property
     def is_prominent(self) -> bool:
-        """Whether the row is large: the first one, and every landmark that is accepted or suggested, or would be elsewhere."""
+        """Whether the row is large: the first one, and every landmark that is accepted or suggested, or has a `reason`."""
         return (
             self.key == 1
             or self.is_accepted

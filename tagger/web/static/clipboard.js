@@ -1,5 +1,5 @@
 /**
- * Copies the text of an input or another element; returns whether it could. Otherwise the text is selected, to be copied by hand.
+ * Copies the text of an input or another element; returns whether that worked. Otherwise the text is selected, to be copied by hand.
  * Browsers have a clipboard for scripts over HTTPS and on this machine only; elsewhere, the older command does it.
  */
 export async function copyText(element) {

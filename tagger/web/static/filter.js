@@ -115,7 +115,7 @@ async function toggleFolder(link) {
   }
 }
 
-/** Counts the choices again. What is typed stays unless the panel is filled `isAnew`. A choice that is folded now gives its focus to the summary. */
+/** Counts the choices again. What is typed stays unless the panel is filled `isAnew`. If the choice with the focus is folded now, the summary gets the focus. */
 async function refresh(signal, isAnew, address = form && panelAddress()) {
   if (!form) return;
   const { page } = await fetchPage(address, signal);
@@ -126,7 +126,7 @@ async function refresh(signal, isAnew, address = form && panelAddress()) {
   const isFilled = ({ dataset }) => isAnew || dataset?.group !== "more";
   const opened = [...form.querySelectorAll("details[open] > summary[id]")].map(({ id }) => id);
   window.Idiomorph.morph(form, counted, { callbacks: { beforeNodeMorphed: isFilled } });
-  // A list is new where the choice with the focus moves into it.
+  // Morphing makes a list anew, and closed, if the choice with the focus moves into it.
   for (const id of opened) document.getElementById(id)?.parentElement.setAttribute("open", "");
   if (!hadFocus) return;
   const folded = form.contains(focused) && focused.closest(".filter-rest:not([open])");

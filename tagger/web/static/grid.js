@@ -10,7 +10,7 @@ import { gettext, ngettext } from "./texts.js";
 import { FixedTimeline, HEADING_PX, Timeline } from "./timeline.js";
 
 const AROUND_SCREENS = 0.5; // rows are in the document this far above and below the screen
-const AHEAD_SCREENS = 2; // photos are requested this far
+const AHEAD_SCREENS = 2; // photos are requested this far ahead
 const NEEDED_SCREENS = 4; // requests for photos farther away are cancelled
 const MAX_HEIGHT_PX = 8_000_000; // browsers limit the height of elements; longer grids move their window
 const MAX_REQUESTS = 2; // for photos at a time; the nearest come first
@@ -22,7 +22,7 @@ class PhotoGrid {
     this.list = list;
     this.closing = new AbortController();
     this.status = document.querySelector("[data-grid-status]");
-    this.source = list.dataset.source; // none of a list without a query
+    this.source = list.dataset.source; // a list without a query has none
     const tiles = [...list.querySelectorAll("[data-photo]")];
     this.photos = this.source ? new Timeline(list.dataset.options) : new FixedTimeline(tiles.map(photoOfTile));
     this.storageKey = `grid ${entryKey()}`;

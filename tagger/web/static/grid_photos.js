@@ -45,7 +45,7 @@ export function photoOfTimeline({ digest, ...photo }) {
   return { ...photo, version: digest?.slice(-16), name, file, alt: altOf(name, file) };
 }
 
-/** The photo's page; within a query it steps through its photos. `source`: the query's address, none of a list without a query. */
+/** The photo's page; within a query, it steps through the query's photos. `source`: the query's address; a list without a query has none. */
 export function pageAddress(photo, source) {
   if (share) return `${share}/photos/${photo.id}`;
   if (!source) return `/photos/${photo.id}`;

@@ -8,7 +8,7 @@ let source = null;
 let retry = null;
 let retryMs = RETRY_MS;
 
-/** Calls `onState` with each state, which is always the whole one, and `onLost` with whether the connection is lost. */
+/** Calls `onState` with each state, which is always complete, and `onLost` with whether the connection is lost. */
 export function followJobs(onState, onLost = () => {}) {
   listeners.push({ onState, onLost });
   connect();

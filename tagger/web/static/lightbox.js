@@ -36,7 +36,7 @@ let offset = 0; // from the index to the number in the grid; null while the grid
 let scrollRestoration = history.scrollRestoration;
 let isLeaving = false; // the browser has yet to go back
 let awaitedSteps = 0; // steps to photos that the server has yet to name
-const laterActions = []; // what was asked for after these steps, in order
+const laterActions = []; // actions for the time after these steps, in order
 
 // ----- opening and closing -----
 
@@ -152,7 +152,7 @@ function rename(photo, details) {
   if (list?.at(index) === photo) drawTitle(photo);
 }
 
-/** What a verdict did is read by screen readers, and seen beside the photo or in a message. */
+/** Shows what a verdict did, beside the photo or in a message, and tells screen readers. */
 function report(text) {
   status.textContent = text;
   if (!panel.isOpen) toast(text, { duration_ms: 2500 });
@@ -208,7 +208,7 @@ async function lookAround() {
   while (!awaitedSteps && laterActions.length) laterActions.shift()();
 }
 
-/** Forgets steps to photos that did not come, and verdicts on these: they are not for the photo that is still shown. */
+/** Forgets steps to photos that did not load, and the verdicts after them, which are not for the photo that is still shown. */
 function forgetAwaited() {
   awaitedSteps = 0;
   laterActions.length = 0;

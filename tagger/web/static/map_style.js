@@ -22,7 +22,7 @@ const CODES = {
 const NOT_LATIN = /[^\p{Script=Latin}\p{P}\p{M}\s]/u;
 const folded = (name) => name.normalize("NFD").replace(/\p{M}/gu, "").replace("&", "and").replace("St.", "Saint").replace("’", "'").toLowerCase();
 
-/** The names of countries in the reader's language by folded English ones. Of other scripts none: MapLibre does not join letters. */
+/** The names of countries in the reader's language by folded English ones. None in scripts other than Latin: MapLibre does not join letters. */
 function countryNames() {
   const [english, local] = ["en", language].map((tag) => new Intl.DisplayNames(tag, { type: "region", fallback: "none" }));
   const letters = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZ"];

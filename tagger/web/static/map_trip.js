@@ -1,4 +1,4 @@
-// The map of a trip: the way of each camera as a line, and the photos in clusters. Without WebGL, a note says so.
+// The map of a trip: the path of each camera as a line, and the photos in clusters. Without WebGL, a note says so.
 
 import { LiveMap, startOrExplain } from "./map_live.js";
 import { requestJson } from "./server.js";

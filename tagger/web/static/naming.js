@@ -19,7 +19,7 @@ let onSelect = null;
 
 /** Calls `callback` with a landmark, which may be new, and whether it replaces the landmarks named in `others`. */
 export async function selectLandmark(callback, others = []) {
-  if (dialog.open) return; // what waited for the server does not replace the question that is open
+  if (dialog.open) return; // a late answer of the server does not replace the open question
   onSelect = callback;
   field.value = "";
   instead.hidden = !others.length;

@@ -16,7 +16,7 @@ let place = null; // the chosen one, as the API describes it
 let searches = 0;
 let timer = null;
 
-/** Shows the form with a name. If it is known where the photo was taken, that place is offered. */
+/** Shows the form with a name. If the photo's position is known, its place is offered. */
 export function openNewPlace(name) {
   [nameField.value, placeField.value, place] = [name, "", null];
   list.replaceChildren();

@@ -24,7 +24,7 @@ function show(state) {
   followNumbers(state.jobs);
 }
 
-/** What shows the library, marked with data-follows-jobs, is read again while jobs change it. */
+/** Parts of pages that show the library (data-follows-jobs) are fetched again while jobs change it. */
 function followNumbers(jobs) {
   const now = jobs.map(({ job, tagged, unknown, failed }) => `${job}: ${tagged} ${unknown} ${failed}`).join();
   const hasChanged = numbers !== null && numbers !== now;

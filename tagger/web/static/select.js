@@ -11,7 +11,7 @@ import { toast } from "./toast.js";
 
 const PAGE = 200; // photos per request
 const CONFIRM_ABOVE = 50; // more photos need a confirmation
-const LEARN_FROM = 3; // from as many confirmed photos, a place is found in others
+const LEARN_FROM = 3; // with this many confirmed photos, a landmark is found in others
 const LONG_PRESS_MS = 450; // a long press selects the range
 const REMOVING = { landmark: ["rejected", "dismissed"], unknown: ["confirmed", "dismissed"], dismissed: ["confirmed", "restored"], other: [] };
 const isTouch = matchMedia("(pointer: coarse)");

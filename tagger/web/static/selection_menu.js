@@ -6,7 +6,7 @@ import { gettext, ngettext } from "./texts.js";
 
 /**
  * Returns the menu; `photos` returns the numbers of the selected photos. `mayWrite`: the server lets the page write metadata.
- * `limits`: how many photos the server takes at once. `showLimits(count)` disables what is not for so many photos.
+ * `limits`: how many photos the server takes at once. `showLimits(count)` disables items that cannot take so many photos.
  */
 export function createSelectionMenu(photos, mayWrite, limits) {
   const summary = create("summary", { className: "button button--quiet" }, gettext("More"));
@@ -42,7 +42,7 @@ function createItem(text, limit, run) {
   return Object.assign(button, { limit });
 }
 
-/** An item that is not for so many photos says so. It keeps the focus, so that the reason can be read. */
+/** Disables an item that cannot take so many photos, and says why. It keeps the focus, so that the reason can be read. */
 function showLimit(button, count) {
   button.querySelector("small")?.remove();
   button.removeAttribute("aria-disabled");

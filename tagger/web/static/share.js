@@ -1,4 +1,4 @@
-// Sharing photos by a link: the dialog that makes one, copies it, and lists and revokes those that there are.
+// Sharing photos by a link: the dialog that makes one, copies it, and lists and revokes existing ones.
 
 import { copyText } from "./clipboard.js";
 import { create, createButton } from "./elements.js";
@@ -11,7 +11,7 @@ const form = dialog && part("new");
 const link = document.getElementById("share-link");
 const LOCAL = new Set(["127.0.0.1", "localhost", "[::1]"]);
 
-const ASK_FROM = 1000; // so many photos are shared only after another question
+const ASK_FROM = 1000; // to share more photos, a confirmation is needed
 
 let subject = null; // what is shared: the options of a query in an address, or the numbers of photos
 let counted = null; // becomes their number; null if it is not known
@@ -36,10 +36,10 @@ export function openShare(shared, name, filter = "") {
   listLinks(addressOf(shared));
 }
 
-/** The address of the links that there are for this. */
+/** The address that lists the existing links for this. */
 const addressOf = ({ photos, query }) => `/api/shares?${photos ? "selection=1" : query}`;
 
-/** As many as visitors see: exact copies are one photo. */
+/** Counts photos as visitors see them: exact copies are one photo. */
 const countPhotos = (query) => requestJson(`/api/timeline?${query}`).then((sections) => sections.reduce((sum, { photos }) => sum + photos, 0), () => null);
 
 function titleOf({ photos, filter, isAll }, name) {
@@ -122,12 +122,12 @@ async function copyLink() {
   part("status").textContent = isCopied ? gettext("The link is copied.") : gettext("The link is selected: copy it by hand.");
 }
 
-// ----- links that there are -----
+// ----- existing links -----
 
 async function listLinks(address) {
   const own = (listing = {});
   const shares = await requestJson(address).catch(() => []);
-  if (listing !== own) return false; // others were asked for meanwhile
+  if (listing !== own) return false; // other links were requested meanwhile
   const active = shares.filter((share) => share.state === "active");
   const items = active.map((share) => [share, createItem(share)]);
   part("existing").hidden = !active.length;

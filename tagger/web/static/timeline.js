@@ -247,7 +247,7 @@ function lastIndex(sorted, isBefore) {
   return low;
 }
 
-/** The first of those that begin where the last one above a place does. */
+/** Of those side by side at a place, or the last ones above it, the first. */
 function firstBeside(sorted, y) {
   let at = lastIndex(sorted, ({ top }) => top <= y);
   while (at > 0 && sorted[at - 1].top === sorted[at].top) at--;
