@@ -109,6 +109,6 @@ def _is_exported(item: Table | Column[Any]) -> bool:
     """Whether it moves with a database, which its `info` says.
 
     An imported file grants no access, does not tell who did what here, and sends nothing. Claims, ticks and selected
-    backends belong to one place, and kept counts follow from the rows.
+    backends belong to one place.
     """
     return bool(item.info.get("exported", True))
