@@ -45,7 +45,7 @@ def try_wake(database: Database, broker: Broker) -> str | None:
 def wake_workers(app: Celery, database: Database, most: int | None = None) -> None:
     """Send wake-ups, at most `most` to a queue, so that each queue holds one for each chunk that workers could claim now.
 
-    Processes that do so at once may send too many: these find no chunk. Workers replace a wake-up by one, so few are.
+    Processes that do so at once may send too many, which then find no chunk. With `most` 1, a worker replaces the wake-up that it took.
     """
     waiting = {priority: count for priority, count in waiting_chunks(database).items() if count}
     if not waiting:
@@ -94,6 +94,6 @@ def _with_checked_certificate(url: str) -> str:
 
 
 def _remove_builtin_tasks(sender: Celery, **_: object) -> None:
-    """Leave the tasks of worker.tasks alone. Celery's own could run other tasks, or delete results."""
+    """Keep only the tasks of worker.tasks. Celery's own could run other tasks, or delete results."""
     for name in [name for name in sender.tasks if name.startswith("celery.")]:
         sender.tasks.unregister(name)

@@ -139,7 +139,7 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """Delivers validated messages alone."""
+    """Delivers only validated messages."""
 
     Channel = Channel
     # Redis refuses commands while it is full, a read-only replica, or lacks replicas. Celery ends the worker after other

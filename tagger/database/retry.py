@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tagger.errors import DatabaseConnectionLost, DiskFull
 
 DatabaseError = SQLAlchemyError
-"""Any error of SQLAlchemy or the driver. `tagger.database.retry.is_transient` tells whether waiting can help."""
+"""Any error of SQLAlchemy or the driver. `is_transient` tells whether waiting can help."""
 
 _INSUFFICIENT_PRIVILEGE, _DISK_FULL = "42501", "53100"
 """PostgreSQL's codes."""

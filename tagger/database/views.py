@@ -43,7 +43,7 @@ def _other_wins(tag: str, score: str, pack: str, true: str) -> str:
 
 
 def _effective_tags(true: str, false: str) -> str:
-    """A rejected tag is never accepted, a confirmed one always. Of the others, those that what is taught here says decide, then the score.
+    """A rejected tag is never accepted, a confirmed one always. Of the others, landmarks that are taught here prevail, then the score decides.
 
     Beside another confirmed landmark, or one that wins, what remains is doubtful. Two landmarks of one model or pack do not compete.
     """

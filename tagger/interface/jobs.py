@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tagger.settings import Settings
 
 POLL_S = 0.5
-"""How often a job is looked at that workers run."""
+"""How often a job that workers run is read again."""
 Progress = Callable[["Job"], None]
 """Called with the job while it runs, at most twice a second, from any thread."""
 

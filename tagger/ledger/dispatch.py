@@ -21,12 +21,12 @@ from tagger.ledger.jobs import CLAIMABLE
 WORKER_TIMEOUT_S = 30.0
 """A worker without a heartbeat for this long is not active. Heartbeats come every 10 s."""
 FEWEST_PLACES = 8
-"""Before the first worker sends a heartbeat, places for a few."""
+"""The places that are assumed before the first workers send heartbeats."""
 CHUNKS_AT_ONCE = {"cuda": 8}
 """How many chunks a worker on a device processes at once. A GPU's pipeline holds up to three batches of 512 photos, and
 chunks have 256: with two, its batches would be part empty whenever a chunk ends."""
 FEWEST_AT_ONCE = 2
-"""Of the other devices: the next chunk is read while the last batches of the current one are stored."""
+"""The same for all other devices: the next chunk is read while the last batches of the current one are stored."""
 RETRY_S = 10.0
 """How long a process claims no chunks of a job after one of them failed in it."""
 

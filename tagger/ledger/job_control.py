@@ -1,7 +1,7 @@
-"""What changes a job beside its workers: it is paused, resumed or cancelled, recovered after its process died, and its old items are removed.
+"""Changes of jobs by others than their workers: pausing, resuming, cancelling, recovery after a process died, and removal of old items.
 
 Workers see a pause or cancel when they store their next batch: a paused chunk is released with that batch, a cancelled job
-refuses it (see chunks). Nothing is sent here (see dispatch). Items are removed in pages, from the first on. The jobs, their counts
+refuses it (see chunks). This module wakes no worker (see worker.producer). Items are removed in pages, from the first on. The jobs, their counts
 and the undo log of metadata stay.
 """
 

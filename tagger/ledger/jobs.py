@@ -1,7 +1,7 @@
 """Jobs: created, filled, suspended, ended. A job is one request over many photos, stored as items in chunks.
 
 A process that scans or runs a job itself has a lease on it. All times are the database's: machines have clocks that differ. Knows
-nothing of how items are added (see items), processed (see chunks) or sent to workers (see dispatch).
+nothing of how items are added (see items), processed (see chunks) or given to workers (see dispatch).
 """
 
 import logging
@@ -108,7 +108,7 @@ def renew_job_lease(database: Database, job_id: int) -> None:
 
 
 WRITE = "write"
-"""The job option with the metadata options of the job that writes its tags (see jobs.enqueue.metadata_options)."""
+"""The job option with the metadata options of the job that writes its tags (see jobs.enqueue.job_options)."""
 
 CLAIMABLE = (JobState.SCANNING, JobState.QUEUED, JobState.RUNNING)
 OPEN_STATES = (*CLAIMABLE, JobState.WAITING, JobState.PAUSED)

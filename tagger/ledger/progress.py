@@ -104,7 +104,7 @@ class JobProgress:
     write_job: int | None
     """The job that writes this one's tags to metadata."""
     items_removed: int
-    """The first so many items are no longer stored (see job_control): their photos cannot be listed."""
+    """How many of its first items are no longer stored (see job_control): their photos cannot be listed."""
     other_files: int
     """Files that its scan left out because of their extension."""
     author: str | None

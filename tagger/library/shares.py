@@ -1,6 +1,6 @@
 """Links of shares: adding, listing, opening and revoking them; the query of each, as JSON and in words; and what each shows.
 
-The database has the SHA-256 of a link's token alone, which is enough for a random text of 256 bits. Whether a photo belongs to a
+The database has only the SHA-256 of a link's token, which protects a random text of 256 bits well enough. Whether a photo belongs to a
 share is asked for every image that a visitor loads.
 """
 

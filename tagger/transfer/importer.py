@@ -220,7 +220,7 @@ def _update_sequences(connection: Connection) -> None:
 
 
 def _forget_model_files(connection: Connection) -> list[ImportedModel]:
-    """A file that an export names may be anybody's. The model of this package needs no other file."""
+    """Remove the files of models: a file that an export names may be anybody's. The model of this package needs no such file."""
     own = or_(models.c.file.is_(None), models.c.digest == (registration.shipped_digest() or ""))
     imported = [
         ImportedModel(row.name, row.digest, row.file, row.in_use)

@@ -234,9 +234,9 @@ def _taught_problems() -> Iterator[Problem]:
 
 
 def _model_problems(connection: Connection) -> Iterator[str]:
-    """The labels of a model are those of its manifest, in the same order, with its landmarks or those they were merged into.
+    """Check that a model's labels are those of its manifest, in order, with its landmarks or those they were merged into.
 
-    Its embeddings and classifiers have its dimension.
+    Its embeddings and classifiers must have its dimension.
     """
     labels = (
         select(model_labels.c.position, model_labels.c.label, landmarks.c.slug, landmarks.c.merged_slugs)
@@ -262,7 +262,7 @@ def _model_problems(connection: Connection) -> Iterator[str]:
 
 
 def _slug_problems(connection: Connection) -> Iterator[str]:
-    """A slug, also one of a merged landmark, names one landmark."""
+    """Check that each slug, also one of a merged landmark, names one landmark."""
     counts = Counter(
         slug
         for row in connection.execute(select(landmarks.c.slug, landmarks.c.merged_slugs))

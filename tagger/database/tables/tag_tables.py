@@ -223,7 +223,7 @@ packs = Table(
 
 
 def _pack_column() -> Column[str]:
-    """The column of what a pack may be the source of. An export of 0.2 has none."""
+    """The column that names the pack from which a row comes. An export of 0.2 lacks it."""
     doc = "name of the pack that it comes from; empty: from verdicts here"
     return Column("pack", Text, nullable=False, server_default="", doc=doc, info={"imported_default": ""})
 

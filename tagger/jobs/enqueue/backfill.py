@@ -55,7 +55,7 @@ class BackfillScope(StrEnum):
 class Backfill:
     """A request for a backfill, of photos that match the query.
 
-    `query` has options of all commands alone; photos without tags match it, too, unless an option is about tags. `scan`: folders to
+    `query` has only options that all commands share; photos without tags match it, too, unless an option is about tags. `scan`: folders to
     scan first. `write`: the metadata to write once all photos are classified; None: nothing is written.
     """
 
@@ -66,7 +66,7 @@ class Backfill:
 
 
 MOST_NARROWED = 100_000
-"""Photos of an index to read for each page of a job."""
+"""The most photos that an index may find if it is to be read for each page of a job."""
 
 
 def count_photos(database: Database, backfill: Backfill, model_id: int, root_paths: RootPaths) -> int:

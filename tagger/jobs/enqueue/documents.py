@@ -101,7 +101,7 @@ class ScheduleDocument:
 
 
 def room_documents(database: Database) -> dict[str, Any]:
-    """What rooms that can be carried out say in the status, by name of the room."""
+    """What optional packages add to the status, by name of the package."""
     return {name: document(database) for name, document in parts("status_document").items()}
 
 

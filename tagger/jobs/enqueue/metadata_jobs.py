@@ -1,6 +1,6 @@
 """Jobs that write metadata, or undo writes: selecting their photos, recording them, and adding the photos.
 
-Photos are selected by query, or by earlier writes, which records nothing.
+Photos are selected by query, or by earlier writes; selecting records nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

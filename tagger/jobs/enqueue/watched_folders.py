@@ -74,7 +74,7 @@ def scan_watched(
 
 
 def _is_settling(photo: FoundPhoto, settle_s: float) -> bool:
-    """Times further in the future come from a wrong clock, and waiting for it could take years."""
+    """Whether the photo changed just now. Times further in the future come from a wrong clock: waiting for them could take years."""
     return abs(time.time_ns() - photo.mtime_ns) < settle_s * 1e9
 
 
@@ -100,7 +100,7 @@ def _unseen(
         for photo, row in page
         if _is_unseen(row, photo, inference, is_joined=photo.path in joined, raw_pairs=database.raw_pairs)
     ]
-    # What an open job will come to is left to it, unless it has changed since.
+    # Photos that an open job has yet to process are left to it, unless they have changed since.
     waiting = [row.id for photo, row in unseen if row is not None and not is_changed(row, photo)]
     with database.read() as connection:
         in_jobs = photos_in_open_jobs(connection, waiting)

@@ -1,1 +1,1 @@
-"""A claimed chunk through the pipeline or the metadata writer into SQL."""
+"""Processing of claimed chunks: through the pipeline, the comparison or the metadata writer, into SQL."""

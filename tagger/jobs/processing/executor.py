@@ -254,7 +254,7 @@ def run_job(
     """Run a local job until it ends or waits for an unavailable root.
 
     On an interruption (KeyboardInterrupt), available results are stored and the rest of the job is cancelled. Threads that
-    have not stopped by then are left behind, and the caller has to end the process.
+    have not stopped after STOP_S are left behind, and the caller has to end the process.
     """
     executor = ChunkExecutor(database, settings)
     pool = ThreadPoolExecutor(CONCURRENT_CHUNKS, thread_name_prefix="chunk")

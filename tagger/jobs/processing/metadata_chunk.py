@@ -173,7 +173,7 @@ class MetadataChunkWriter:
                     if self._chunk.stop.is_set():
                         return ChunkEnd.RELEASED
                     self._chunk.check_lease()
-                    # The next claim would begin again to count the tries of busy photos.
+                    # The next claim would count the tries of busy photos from 0 again.
                     if self._chunk.is_slice_over and not self._tries:
                         return ChunkEnd.SLICE_OVER
                     self._process_batch(batch, roots, pool)

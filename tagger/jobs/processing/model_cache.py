@@ -1,6 +1,6 @@
 """Models in this process, each with its own pipeline: registered ones, which are kept, and one for photos that are not stored.
 
-Scripts have the latter as `PhotoModel`, commands use it too. No thread starts before a model is loaded.
+Scripts use the latter as `PhotoModel`, and so do commands. No thread starts before a model is loaded.
 """
 
 from __future__ import annotations

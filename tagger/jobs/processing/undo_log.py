@@ -114,8 +114,7 @@ def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
 def _complete_write(connection: Connection, state: "_FileState") -> None:
     """Record that a file is now as its write says. Rows of other states are deleted.
 
-    Rows of photos that are gone or forgotten, and
-    that were found by this file's digest, are deleted as well.
+    Rows of photos that are gone or forgotten are deleted as well, if they were found by this file's digest.
     """
     of_file = and_(metadata_writes.c.photo_id == state.photo_id, metadata_writes.c.file == state.file)
     current_id = connection.scalar(

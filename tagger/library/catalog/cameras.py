@@ -1,7 +1,7 @@
-"""Cameras: the photos of one camera lie on one line of time, if their dates are those of a running clock.
+"""Cameras: the photos of one camera have a common time line, if their dates come from a running clock.
 
-A photo that names no camera counts as one of the camera of its folder. The columns `key` and `name` of cameras, and those of
-photos that follow from camera facts, are made here alone.
+A photo that names no camera is assigned to the camera of its folder. Only this module makes the columns `key` and `name` of
+cameras, and those columns of photos that follow from camera facts.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def camera_models(connection: Connection) -> dict[str, tuple[int, ...]]:
 
 
 def names_of_camera_models(connection: Connection) -> dict[str, set[str]]:
-    """Makes and models of the cameras that photos name, each with all that people call it: also its make alone."""
+    """Makes and models of the cameras that photos name, each with all names that people use for it, also its make alone."""
     names: dict[str, set[str]] = {}
     for row in _named_cameras(connection):
         make = row.key.removeprefix(_NAMED).partition("|")[0]
@@ -76,7 +76,7 @@ def names_of_camera_models(connection: Connection) -> dict[str, set[str]]:
 
 
 def camera_model(connection: Connection, name: str) -> str:
-    """The make and model that a name stands for; the name itself if it stands for one camera of several.
+    """The make and model that a name stands for; the name itself if it does not stand for all cameras of one model.
 
     Raises:
         CameraNotFound: no photo names such a camera.
@@ -92,7 +92,7 @@ def camera_name(connection: Connection, camera_id: int | None) -> str | None:
 
 
 def find_cameras(connection: Connection, name: str) -> tuple[int, ...]:
-    """The ids of the cameras with this make and model, or of the one with this serial number, too. Case does not matter.
+    """The ids of the cameras with this make and model, or with this make, model and serial number. Case does not matter.
 
     Raises:
         CameraNotFound: no photo names such a camera; the message has similar names.
@@ -154,11 +154,11 @@ def move_folder_cameras(
 
 
 _FIRST_YEAR = 1990
-"""Before, no camera wrote EXIF: these are the first dates of clocks, 1970 and 1980, or the dates that people give to scans."""
+"""No camera wrote EXIF before this year: earlier dates are where clocks begin (1970, 1980), or people gave them to scans."""
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - cameras' local time
 _FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' local time
 LOCAL_TIMES = timedelta(hours=26)
-"""Local times of one moment differ so much at most: zones are up to 14 hours from UTC, and some cameras are still set to the last journey's."""
+"""Local times of one moment differ by at most this: zones are up to 14 hours from UTC, and some cameras are still set to that of the last journey."""
 
 
 def clock_seconds(taken_at: datetime) -> float:
@@ -177,11 +177,11 @@ def clock_time(seconds: float) -> datetime:
 def is_clock_time(taken_at: datetime, utc_offset_s: int | None) -> bool:
     """Whether a photo's local time orders it among other photos of its camera.
 
-    Dates that photos of many occasions share do not: dates before 1990; midnight to the second, which stands for a date without a
+    Dates that photos of many occasions share do not order them: dates before 1990; midnight to the second, which stands for a date without a
     time; and 1 January without a time zone. Clocks that were never set, or lost power, begin on 1 January of some year again and
     again. Cameras that know their time zone were set.
 
-    A clock that is years ahead runs as any other: a date in the future, even 2099, is a time. So no date depends on when it is read.
+    A clock that is years ahead runs as any other: a date in the future, even 2099, is a time. So the answer does not depend on when it is asked for.
     """
     if taken_at.year < _FIRST_YEAR or taken_at.time() == time():
         return False

@@ -1,7 +1,7 @@
-"""Images, as several rooms treat them: their locks, changes of evidence, dismissals, and tags that positions decide.
+"""What several packages do with images: lock them, record changes of evidence, and ask about dismissals and competing tags.
 
-Transactions lock images in one order, so two of them never wait for each other. Whoever changes evidence of photos' positions
-records that in the same transaction, for the next update of positions. Rows are only inserted: nobody waits for an update.
+Transactions lock images in the same order, so two of them never wait for each other. Code that changes evidence of photos' positions
+records that in the same transaction, for the next update of positions. Recording only inserts rows, so no transaction waits for it.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -43,16 +43,16 @@ def hold_contents(connection: Connection, digests: Collection[str]) -> dict[str,
 
 
 def lock_contents(connection: Connection, content_ids: Collection[int]) -> None:
-    """Let others wait that change these images, such as workers that classify them again."""
+    """Lock these images: others that change them wait, such as workers that classify them again."""
     query = select(contents.c.id).where(among(contents.c.id, content_ids)).order_by(contents.c.id)
     connection.execute(query.with_for_update(key_share=True))
 
 
 def record_photos(connection: Connection, photo_ids: Iterable[int]) -> None:
-    """The time, camera or GPS position of these photos is about to change, or they are about to be deleted.
+    """Record that the time, camera or GPS position of these photos is about to change, or that they are about to be deleted.
 
-    Call it before: photos that were taken around them are estimated anew, too. Their copies have the same tags, which depend on the
-    positions of all of them.
+    Call it before the change: photos that were taken around them are estimated again, too. Their copies have the same tags, which
+    depend on the positions of all copies.
     """
     is_changed = among(photos.c.id, sorted(set(photo_ids)))
     record_matching_photos(connection, is_changed)
@@ -61,14 +61,14 @@ def record_photos(connection: Connection, photo_ids: Iterable[int]) -> None:
 
 
 def record_contents(connection: Connection, content_ids: Iterable[int]) -> None:
-    """Tags, taught tags or verdicts of these images have changed, or facts of one of their photos were read first."""
+    """Record that tags, taught tags or verdicts of these images have changed, or that facts of a photo were read for the first time."""
     rows = [{"content_id": content_id} for content_id in sorted(set(content_ids))]
     if rows:
         connection.execute(insert(position_changes), rows)
 
 
 def record_landmark(connection: Connection, landmark_id: int) -> None:
-    """A landmark moves, or is about to lose its tags and verdicts."""
+    """Record that a landmark moves, or is about to lose its tags and verdicts."""
     images = union(
         *(
             select(table.c.content_id).where(table.c.landmark_id == landmark_id)
@@ -79,7 +79,7 @@ def record_landmark(connection: Connection, landmark_id: int) -> None:
 
 
 def record_camera(connection: Connection, camera_id: int) -> None:
-    """The clock of a camera has changed: its anchors are of another time, for photos of its companions too."""
+    """Record that the clock of a camera has changed: its anchors now have other times, also for photos of its companions."""
     group = select(cameras.c.companions_id).where(cameras.c.id == camera_id).scalar_subquery()
     companions = select(cameras.c.id).where(cameras.c.companions_id == group)
     record_matching_photos(
@@ -88,7 +88,7 @@ def record_camera(connection: Connection, camera_id: int) -> None:
 
 
 def record_matching_photos(connection: Connection, condition: ColumnElement[bool]) -> None:
-    """Something else has changed for the photos with this condition: a track of their time, the companions of their camera."""
+    """Record another change for the photos with this condition: of a track of their time, or of the companions of their camera."""
     columns = ("photo_id", "camera_id", "taken_at")
     changed = select(photos.c.id, photos.c.camera_id, photos.c.taken_at).where(condition)
     connection.execute(insert(position_changes).from_select(columns, changed))
@@ -157,8 +157,8 @@ def carry_dismissal(connection: Connection, image_id: int, to_image_id: int) -> 
 def is_undisputed(table: Table) -> ColumnElement[bool]:
     """Whether nothing but verdicts on this landmark speaks against a row of `tags` or `taught_tags`.
 
-    A landmark that is confirmed on the image decides over others; one that is taught here, over those that the model or a pack says; of
-    these, the one with the higher score. Landmarks of one model or pack do not compete.
+    A landmark that is confirmed on the image prevails over all others, and one that is taught here over those of the model and of packs.
+    Among these, the one with the higher score prevails. Landmarks of one model or pack do not compete.
     """
     other = verdicts.alias()
     by_person = ~exists().where(
@@ -175,7 +175,7 @@ def is_undisputed(table: Table) -> ColumnElement[bool]:
 def _has_other_taught(table: Table) -> Exists:
     """Whether what is taught here, or another pack with a higher score, says that the image of a row of this table shows another landmark.
 
-    A row of `tags` has the score and the pack of its landmark's taught tag, if that is higher, and is right if that is taught here.
+    If its landmark has an accepted taught tag, too, a row of `tags` counts with the score and pack of that. It prevails if that was taught here.
     """
     other = taught_tags.alias()
     is_better = other.c.score > table.c.score
@@ -189,7 +189,7 @@ def _has_other_taught(table: Table) -> Exists:
             own.c.pack == "",
             and_(other.c.pack != "", or_(own.c.score >= other.c.score, own.c.pack == other.c.pack)),
         )
-        # The row of `tags` is that of the outermost statement.
+        # The row of `tags` comes from the outermost statement.
         conditions.append(~exists().where(*is_of_tag, own.c.accepted == true(), wins).correlate(tags, other))
     return exists().where(*_is_other(other, table), *conditions)
 

@@ -1,4 +1,4 @@
-"""Landmarks of people's own, and people's changes of any landmark: names, slugs, positions, languages.
+"""Landmarks that people add, and their changes of any landmark: names, slugs, positions, languages.
 
 What a model's manifest says is recorded by registration.
 """
@@ -228,7 +228,7 @@ def edit_landmark(connection: Connection, name: str, changes: LandmarkChanges) -
         for column, value in columns.items()
         if value != (before := getattr(landmark, column))
     }
-    # Set to what it was: the person has decided it all the same.
+    # A value that stays the same counts as edited, too: the person has decided it.
     edited = sorted({*landmark.edited, *columns})
     values = {column: after for column, (_, after) in changed.items()} | {"edited": edited}
     connection.execute(update(landmarks).where(landmarks.c.id == landmark.id).values(values))
@@ -307,7 +307,7 @@ def _changed_aliases(
 
 
 def lock_landmarks(connection: Connection) -> None:
-    """Let other transactions that change landmarks wait until this one ends. SQLite has one writer anyway."""
+    """Make other transactions that change landmarks wait until this one ends. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("LOCK TABLE landmarks IN SHARE ROW EXCLUSIVE MODE"))
 
@@ -346,7 +346,7 @@ def is_slug(name: str, landmark: Landmark) -> bool:
 
 
 def is_name(name: str, names: Sequence[str]) -> bool:
-    """Whether the name is one of `names`, as they are compared."""
+    """Whether the name equals one of `names` once both are normalized."""
     return normalize_name(name) in map(normalize_name, names)
 
 

@@ -1,6 +1,6 @@
-"""Merging two landmarks, and removing one of people's own: what becomes of the rows that refer to them.
+"""Merging two landmarks, and removing one that people added: what becomes of the rows that refer to them.
 
-What is derived from a landmark's verdicts, its classifiers and taught tags, goes with its row (`ON DELETE CASCADE`).
+What is derived from a landmark's verdicts (its classifiers and taught tags) is deleted with its row (`ON DELETE CASCADE`).
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -188,7 +188,7 @@ def _models_of_both(connection: Connection, one: Landmark, other: Landmark) -> S
 def _retire_classifiers(connection: Connection, landmark: Landmark) -> int:
     """Let workers read the classifiers again, without the landmark's. Returns the number of its taught tags.
 
-    This waits for workers that compare images with its classifiers, which lock the version; they lock tags later.
+    This waits for workers that compare images with its classifiers: they lock the version first, and tags later.
     """
     of_landmark = classifiers.c.landmark_id == landmark.id
     using = models.c.id.in_(select(classifiers.c.model_id).where(of_landmark))
@@ -198,7 +198,7 @@ def _retire_classifiers(connection: Connection, landmark: Landmark) -> int:
 
 
 def _move_classifiers_of_packs(connection: Connection, merged: Landmark, target: Landmark) -> None:
-    """Give what packs say of a landmark to `target`, unless the same pack says something of that, too."""
+    """Give the classifiers that packs have for a landmark to `target`, unless the same pack has one for `target`, too."""
     other = classifiers.alias()
     has_own = exists().where(
         other.c.landmark_id == target.id,
@@ -212,7 +212,7 @@ def _move_classifiers_of_packs(connection: Connection, merged: Landmark, target:
 
 
 def _lock_uses(connection: Connection) -> None:
-    """Let writers of tags and verdicts wait. Contents, which these lock before, must not be waited for after this."""
+    """Make writers of tags and verdicts wait. They lock contents first, so do not wait for contents after this call."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("LOCK TABLE tags, verdicts IN SHARE ROW EXCLUSIVE MODE"))
 
@@ -231,7 +231,7 @@ def _opposite_verdicts(
             other.c.landmark_id.in_([merged.id, target.id]),
             one.c.landmark_id != other.c.landmark_id,
             one.c.verdict != other.c.verdict,
-            # Of two of the same time, that of `target` stays.
+            # Of two verdicts with the same time, the one on `target` stays.
             (one.c.given_at < other.c.given_at)
             | and_(one.c.given_at == other.c.given_at, one.c.landmark_id == merged.id),
         )
@@ -299,7 +299,7 @@ def _delete_verdicts(connection: Connection, landmark: Landmark) -> None:
     content_ids = connection.scalars(select(verdicts.c.content_id).where(of_landmark)).all()
     connection.execute(delete(verdicts).where(of_landmark))
     has_photo = exists().where(photos.c.content_id == contents.c.id)
-    # An image that a worker has locked gets a photo.
+    # An image that a worker has locked is about to get a photo.
     orphans = (
         select(contents.c.id)
         .where(among(contents.c.id, content_ids), ~has_photo, ~has_verdict())
@@ -309,7 +309,7 @@ def _delete_verdicts(connection: Connection, landmark: Landmark) -> None:
 
 
 def _delete_tags(connection: Connection, landmark: Landmark) -> None:
-    """Delete the tags of a landmark that a model once knew: its labels were replaced since."""
+    """Delete the tags of a landmark that a model once knew, before the labels of the model were replaced."""
     of_landmark = tags.c.landmark_id == landmark.id
     content_ids = connection.scalars(select(tags.c.content_id).where(of_landmark)).all()
     connection.execute(delete(tags).where(of_landmark))

@@ -27,9 +27,9 @@ REACHES_KM: Mapping[str, tuple[float, float, float, float]] = {
     "line": (5.0, 15.0, 1000.0, 10_000.0),
     "multi": (5.0, 15.0, 1000.0, 10_000.0),
 }
-"""By extent: up to the first distance, a photo is at the landmark; between the second and the third one, it may still show it: a tower, or a
-mountain, is seen from afar, coordinates of what is no point are those of its centre, and it may be large. From the fourth one on, it is
-elsewhere."""
+"""By extent: up to the first distance, a photo was taken at the landmark. Between the second and the third one, it may still show it:
+towers and mountains are seen from afar, and a landmark that is no point may extend far from its coordinates, which are those of its
+centre. From the fourth one on, the photo was taken elsewhere."""
 UNKNOWN_EXTENT = "area"
 """An unknown extent counts as this."""
 
@@ -40,7 +40,7 @@ def farthest_km(extent: str | None) -> float:
 
 
 def photos_by_landmark(connection: Connection, *conditions: ColumnElement[bool]) -> Counter[int]:
-    """Numbers of photos with these conditions by landmark id. The view of effective tags would be read as a whole."""
+    """Numbers of photos with these conditions by landmark id. With the view of effective tags, the database would read all of the view."""
     total: Counter[int] = Counter()
     for table, are_shown in _shown_landmark_rows():
         numbers = (
@@ -56,7 +56,7 @@ def photos_by_landmark(connection: Connection, *conditions: ColumnElement[bool])
 
 def _shown_landmark_rows() -> Iterator[tuple[Table, tuple[ColumnElement[bool], ...]]]:
     """The tables that say which landmarks an image shows, with the conditions for their rows. No two rows say the same."""
-    # Apart, so that a tag that is accepted for several reasons counts once.
+    # The conditions exclude each other, so that a tag that is accepted for several reasons counts once.
     yield tags, (tags.c.accepted == true(), is_undecided(tags))
     yield taught_tags, (taught_tags.c.accepted == true(), is_undecided(taught_tags), ~is_tagged_by_model())
     yield verdicts, (verdicts.c.verdict == "confirmed",)
@@ -125,7 +125,7 @@ def all_landmarks(connection: Connection, *conditions: ColumnElement[bool]) -> l
 def find_landmark(connection: Connection, name: str, *, by_slug: bool = False) -> Landmark:
     """The landmark with that slug or name, in any case. A name in another language or an alias counts if no landmark has it as its name.
 
-    A landmark that was merged is found as the one into which it was. `by_slug`: names do not count.
+    For a merged landmark, this is the one that it was merged into. `by_slug`: names do not count.
 
     Raises:
         LandmarkNotFound: there is none; the message lists similar ones.

@@ -1,6 +1,6 @@
 """RAW files whose JPEG is stored: rows with a `primary_id`, the id of the JPEG's row (see photos.raw_pairs).
 
-They have no image, facts or failure of their own, so that whatever goes by these meets a pair once. Joining and separating files keeps
+They have no image, facts or failure of their own, so that code that selects photos by these finds each pair once. Joining and separating files keeps
 what is known of them: the row that stands for the photo takes over the image and its verdicts. A photo with an image and no
 classified version has taken it over; once its own file is read, `carry_over` moves the verdicts to the image in it.
 """
@@ -53,7 +53,7 @@ _CLASSIFIED = ("classified_size_bytes", "classified_mtime_ns")
 
 
 def pair_files(connection: Connection, root: Root, found: Iterable[Row[Any]]) -> Mapping[int, int]:
-    """Join RAW files with their JPEGs, and separate those without one, as all files demand that exist and have a stem of these.
+    """Join RAW files with their JPEGs, and separate those without one, considering all existing files with the stem of one of these.
 
     `found` are rows of files that exist. Returns the id of the primary of each joined file. Call it in a transaction that writes
     photos.
@@ -61,7 +61,7 @@ def pair_files(connection: Connection, root: Root, found: Iterable[Row[Any]]) ->
     groups: dict[tuple[str, bool], list[Row[Any]]] = {}
     for row in found:
         if (stem := stem_of(row.path)) is not None:
-            # A name that is not UTF-8 is of no stem with one that reads the same.
+            # A name that is not UTF-8 has not the same stem as a UTF-8 name that reads the same.
             groups.setdefault((stem, bool(row.path_bytes)), []).append(row)
     for row in _other_files(connection, root, groups):
         groups.setdefault((row.stem, bool(row.path_bytes)), []).append(row)
@@ -78,7 +78,7 @@ def pair_files(connection: Connection, root: Root, found: Iterable[Row[Any]]) ->
 
 
 def separate_files(connection: Connection, photo_ids: Iterable[int]) -> None:
-    """Let joined files among these photos be photos of their own again. They have what is known of the pair until they are classified."""
+    """Make joined files among these photos separate photos again. They keep what is known of the pair until they are classified."""
     primary = photos.alias("primary")
     query = (
         select(photos.c.id, photos.c.path, photos.c.primary_id, *(primary.c[name] for name in _INHERITED))
@@ -189,7 +189,7 @@ def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> 
 
 
 def _move_writes(connection: Connection, photo_id: int, to_photo_id: int, image_id: int) -> None:
-    """Let the undo log of a photo's files be found by another photo, and its image."""
+    """Move the undo log of a photo's files to another photo and its image."""
     digest = select(contents.c.digest).where(contents.c.id == image_id).scalar_subquery()
     connection.execute(
         update(metadata_writes)
@@ -199,7 +199,7 @@ def _move_writes(connection: Connection, photo_id: int, to_photo_id: int, image_
 
 
 def _move_sidecar_writes(connection: Connection, separated: Sequence[Row[Any]]) -> None:
-    """Let separated files have the undo log of their own sidecars: `IMG_1.CR3.xmp`, and `IMG_1.xmp`, which belongs to the RAW file."""
+    """Give separated files the undo log of their own sidecars: `IMG_1.CR3.xmp`, and `IMG_1.xmp`, which belongs to the RAW file."""
     ids = {(row.primary_id, name): row.id for row in separated for name in _sidecar_names(row.path)}
     query = select(metadata_writes.c.id, metadata_writes.c.photo_id, metadata_writes.c.file).where(
         among(metadata_writes.c.photo_id, {row.primary_id for row in separated})

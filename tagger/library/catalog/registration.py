@@ -54,7 +54,7 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
 
 
 def _separate_distinct(connection: Connection, manifest: Manifest) -> None:
-    """Take back merges of landmarks that the model tells apart: each of its labels needs a landmark. Verdicts and tags stay."""
+    """Separate merged landmarks that the model tells apart: each of its labels needs a landmark. Verdicts and tags stay where they are."""
     labels = {label.slug: label for label in manifest.labels}
     for landmark in all_landmarks(connection):
         first, *others = [slug for slug in landmark.all_slugs if slug in labels] or [""]
@@ -71,7 +71,7 @@ def _separate_distinct(connection: Connection, manifest: Manifest) -> None:
 
 
 def _separate(connection: Connection, landmark: Landmark, label: Label) -> None:
-    """Add a landmark for the label, for which labels of other models stand too that were merged into `landmark`."""
+    """Add a landmark for the label, and assign to it the labels of other models with the same slug, which were merged into `landmark`."""
     new = insert(landmarks).values(label.model_dump(exclude={"label"})).returning(landmarks.c.id)
     landmark_id = connection.execute(new).scalar_one()
     query = (
@@ -150,7 +150,7 @@ def register(
             _update_existing(connection, existing, path=path, name=name)
             if existing.manifest == document:
                 return model_id
-            # The stored one was imported, or written by an older version: that of the file itself counts.
+            # The stored manifest was imported, or written by an older version: the one in the file counts.
             connection.execute(update(models).where(models.c.id == model_id).values(manifest=document))
         landmark_ids = record_landmarks(connection, manifest)
         connection.execute(delete(model_labels).where(model_labels.c.model_id == model_id))

@@ -77,7 +77,7 @@ class Root:
 
 
 def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
-    """Every root, by id. Their buckets are asked for at their servers only from now on."""
+    """Every root, by id. From now on, this process requests their buckets only from the servers at which they were scanned."""
     found = [
         Root(
             row.id,
@@ -94,7 +94,7 @@ def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
 
 
 def note_endpoints(connection: Connection) -> None:
-    """Let this process ask for the buckets of the database only at their servers. Call it before a path of a user is looked for."""
+    """Make this process request stored buckets only from the servers at which they were scanned. Call it before looking up a user's path."""
     known = select(roots.c.location, roots.c.endpoint).where(roots.c.endpoint.is_not(None))
     for row in connection.execute(known):
         with suppress(ObjectAddressInvalid):  # the check of the database reports it
@@ -208,7 +208,7 @@ def unavailable_mount(connection: Connection, root: Root, folder: Path | None = 
 
 
 def unavailable_error(connection: Connection, root: Root, folder: Path, mount: Mount) -> RootUnavailable:
-    """The error for a folder of the root whose answer says that it is unavailable. Another answer could be a different one."""
+    """The error for a folder of the root whose answer says that it is unavailable. The caller passes the answer, because asking again could give another one."""
     count = count_root_photos(connection, root, folder)
     photos_text = f"{count} photo{'' if count == 1 else 's'}"
     if isinstance(folder, ObjectPath):
@@ -270,7 +270,7 @@ def forget_path(database: Database, path: Path, root_paths: RootPaths, *, dry_ru
         raise PhotoNotFound(path=path)
     if dry_run:
         return count
-    with database.write() as connection:  # first: an interrupted command has removed some of them
+    with database.write() as connection:  # recorded first: an interrupted command may have removed some
         record_action(connection, AuditAction.PHOTOS_FORGET, _resolve(path), photos=count)
     while _remove_page(database, condition):
         pass
@@ -359,7 +359,7 @@ def _remove_orphans(connection: Connection, content_ids: Sequence[int]) -> None:
 
 def _remove_empty_roots(database: Database, root_ids: Sequence[int]) -> None:
     with database.write() as connection:
-        # Locked first: a concurrent scan adds its photos either before, or creates the root again.
+        # Locked first: a concurrent scan either adds its photos before this, or creates the root again after it.
         connection.execute(
             select(roots.c.id).where(roots.c.id.in_(root_ids)).order_by(roots.c.id).with_for_update()
         )

@@ -7,8 +7,8 @@ that is a quarter. A city fills a disc with its inhabitants, 3,000 per km², and
 with the smallest distance from its centre less the radius of its disc. A quarter or suburb inside a large disc is therefore
 never the answer; a town of its own outside of it is. The region is the city's.
 
-Of the 164 landmarks of the shipped model, 163 are in their country and 138 of 147 in their city, if other spellings count. With the
-nearest place it was 43 of 84, and 78 with 1,500 or 6,000 inhabitants per km².
+Of the 164 landmarks of the shipped model, 163 get their country, and 138 of 147 get their city, counting other spellings. The nearest
+place gave the city of 43 of 84, and densities of 1,500 or 6,000 inhabitants per km² that of 78.
 
 The nearest place is found exactly, with numpy alone: distances are chords through the earth. They order places as distances on the
 ground do, obey the triangle inequality, and know neither poles nor a date line.
@@ -181,7 +181,7 @@ def places_of(positions: Iterable[tuple[float, float]]) -> list[Place]:
 
 
 _MAX_DISTANCES = 20_000
-"""Of one matrix. More are halved first, because nearby positions have few candidates."""
+"""The most distances in one matrix. Larger groups are halved first, because nearby positions have few candidates."""
 _MIN_POSITIONS = 8
 _ROUNDING_KM = 0.001
 
@@ -242,7 +242,7 @@ def _halves(group: _Group, axis: int) -> tuple[Indices, Indices]:
 
 
 def _cosines(positions: Floats, others: Floats) -> Floats:
-    """The cosines of the angles between unit vectors (3, n) and (3, m): (n, m). Not by BLAS: its threads wait longer than they work."""
+    """The cosines of the angles between unit vectors (3, n) and (3, m): (n, m). Computed without BLAS, whose threads would wait longer than they work."""
     return np.asarray(np.einsum("in,im->nm", positions, others))
 
 

@@ -41,7 +41,7 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Passage:
-    """A photo with GPS, and when, in UTC: it may have been taken beside a landmark, whatever it shows."""
+    """A photo with GPS, and its time in UTC: it may have been taken beside a landmark, whatever it shows."""
 
     at: float
     zone_s: int
@@ -53,7 +53,7 @@ class Passage:
 def passed_landmarks(
     passages: Sequence[Passage], points: Mapping[int, tuple[float, float]]
 ) -> list[Sighting]:
-    """The landmarks that photos were taken beside, one of each in VISIT_S. `points`: their positions in degrees, by id."""
+    """The landmarks that photos were taken beside, each once per VISIT_S. `points`: their positions in degrees, by id."""
     rows = [(each.latitude, each.longitude, each.error_m) for each in passages]
     latitude, longitude, error_m = np.array(rows, np.float64).reshape(-1, 3).T[:, :, None]
     to_latitude, to_longitude = np.array([*points.values()], np.float64).reshape(-1, 2).T
@@ -69,8 +69,8 @@ def passed_landmarks(
 def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int | None:
     """How far a camera's clock is ahead of UTC, in seconds; None: the sightings do not tell.
 
-    Two landmarks must agree within TOGETHER_S, and twice as many as on any other difference. One landmark is enough if the
-    camera then shows about the local time of the others.
+    At least two landmarks must agree on a difference within TOGETHER_S, and twice as many as on any other. One landmark is
+    enough if the camera then shows about the local time of the others.
 
     Args:
         own: the camera's, in its own time.
@@ -113,7 +113,7 @@ def _support(landmarks_at: Mapping[int, set[int]], minute: int) -> int:
 
 
 MOST_PHOTOS = 1000
-"""Of each side, the newest ones: the clock may have been set since the others were taken."""
+"""The most photos that are read of each side, the newest ones: the clock may have been set differently for older ones."""
 MOST_SIGHTINGS = 200
 
 
@@ -191,7 +191,7 @@ def _passages(connection: Connection, *conditions: ColumnElement[bool]) -> list[
 
 
 def _points(connection: Connection, landmark_ids: Collection[int]) -> dict[int, tuple[float, float]]:
-    """The positions of those landmarks that are one point: beside others is everywhere around."""
+    """The positions of those landmarks that are a point. The others are too large to tell who was beside them."""
     is_point = landmarks.c.latitude.is_not(None) & (func.coalesce(landmarks.c.extent, "point") == "point")
     query = select(landmarks).where(is_point, landmarks.c.id.in_(landmark_ids)).order_by(landmarks.c.id)
     return {row.id: (row.latitude, row.longitude) for row in connection.execute(query)}
@@ -248,7 +248,7 @@ def unknown_clocks(database: Database) -> list[UnknownClock]:
 
 
 def _track_times(connection: Connection) -> list[tuple[datetime, datetime]]:
-    """The first and last time of each track that clocks may have shown meanwhile, ascending."""
+    """The first and last local time that any clock may have shown during each track, ascending."""
     first, last = func.min(track_parts.c.first_at), func.max(track_parts.c.last_at)
     rows = connection.execute(select(first, last).group_by(track_parts.c.track_id))
     return sorted(

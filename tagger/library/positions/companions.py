@@ -36,7 +36,7 @@ MAX_GAP_S = 7200.0
 OCCASION_S = 3600.0
 LEAST_OCCASIONS = 3
 LEAST_AGREEMENT = 0.9
-"""Of the occasions. A few contradict even cameras in one bag: landmarks that are recognised wrongly, positions that are old."""
+"""The least share of occasions that agree. A few contradict even for cameras in one bag: a landmark is recognised wrongly, a position is old."""
 USUAL_PLACE_M = 2000.0
 """All occasions at the usual place count as one: people who live together need not go out together."""
 OUTING_S = 6 * 3600.0
@@ -83,7 +83,7 @@ def count_meetings(first: Sequence, second: Sequence) -> Meetings:
 
 
 def _votes(first: Sequence, second: Sequence) -> tuple[Floats, Indices]:
-    """Times and votes of the anchors of `second`, continued in those of `first`."""
+    """Times and votes of the anchors of `second`, then those of `first`."""
     times = np.concatenate([second.at, first.at])
     return times, np.concatenate([_compare(first, second), _compare(second, first)])
 
@@ -119,14 +119,14 @@ def group_companions(meetings: Mapping[tuple[int, int], Meetings]) -> dict[int, 
 
 
 def reach_s(max_gap_s: float) -> float:
-    """Estimates follow from photos that are at most so many seconds away."""
+    """The longest time, in seconds, between a photo and those that its estimate depends on."""
     return estimation.reach_s(max_gap_s) + OUTING_S + estimation.reach_s(MAX_GAP_S)
 
 
 def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> estimation.Estimates:
     """Estimate the photos of a camera from its own anchors, and from its companions' unless own ones contradict them.
 
-    `others` are anchors only. Estimates are those of `own`, and follow from photos that are numbered in `own`, continued in `others`.
+    `others` are anchors only. Estimates are of the photos of `own`. They refer to their anchors by numbers that count `own` first, then `others`.
     """
     used = np.flatnonzero(_are_together(_select(own, own.trust > 0), others))
     # Own anchors are trusted more than any anchor of a companion.
@@ -148,7 +148,7 @@ def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> esti
 
 
 def _are_together(own: Sequence, others: Sequence) -> Truth:
-    """Which anchors of companions are of a time at which most agree with the own ones, or none tell."""
+    """Which anchors of companions to use: within OUTING_S of them, at least as many anchors agree with own ones as contradict them."""
     at, says = _votes(own, others)
     order = np.argsort(at, kind="stable")
     votes = np.concatenate([[0], np.cumsum(says[order])])
@@ -158,7 +158,7 @@ def _are_together(own: Sequence, others: Sequence) -> Truth:
 
 
 def _join(first: Sequence, second: Sequence) -> tuple[Sequence, Indices]:
-    """The photos of both in order of time, and the places there of `first`, continued in those of `second`."""
+    """The photos of both in order of time, and the index there of each photo of `first`, then of `second`."""
     order = np.argsort(np.concatenate([first.at, second.at]), kind="stable")
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
@@ -171,13 +171,13 @@ def _select(photos: Sequence, chosen: Truth | Indices) -> Sequence:
 
 
 MOST_PHOTOS = 500
-"""Of a camera, the newest ones: who travels together changes."""
+"""The most photos of a camera that are compared, the newest ones: who travels together changes."""
 MOST_OUTINGS = 50
-"""Of a camera, the newest times between pauses."""
+"""The most times between pauses of a camera that are compared, the newest ones."""
 MOST_OTHERS = 1000
-"""Photos with GPS of all other cameras, the newest ones."""
+"""The most photos with GPS of all other cameras that are read, the newest ones."""
 MOST_CANDIDATES = 8
-"""Cameras that have most of these photos."""
+"""The most cameras that one is compared with, those with most of these photos."""
 PAUSE_S = 24 * 3600.0
 CLOCKS = range(-12 * 3600, 14 * 3600 + 1)
 """Clocks that show the time of some zone, roughly. A camera whose clock was never set locates nothing but its own photos."""
@@ -207,7 +207,7 @@ def find_companions(connection: Connection) -> list[Companions]:
 
 
 def _count_all_meetings(connection: Connection) -> dict[tuple[int, int], Meetings]:
-    """By pairs of ids, ascending. Of the occasions that follow from either camera's newest photos, those that are more."""
+    """The meetings of pairs of ids, ascending. Each pair is counted from either camera's newest photos, and the larger count is used."""
     counts: dict[tuple[int, int], Meetings] = {}
     ids = connection.scalars(select(cameras.c.id).where(_has_clock()).order_by(cameras.c.id)).all()
     for camera_id in ids if len(ids) > 1 else ():
@@ -221,7 +221,7 @@ def _count_all_meetings(connection: Connection) -> dict[tuple[int, int], Meeting
 
 
 def _has_clock() -> ColumnElement[bool]:
-    """Cameras that photos name, and whose clock may be of some time zone. A folder may hold photos of several cameras."""
+    """Whether photos name the camera, and its clock may show the time of some zone. A folder may hold photos of several cameras."""
     offset = cameras.c.clock_offset_s
     return and_(is_named(), or_(offset.is_(None), offset.between(CLOCKS.start, CLOCKS.stop - 1)))
 
@@ -274,7 +274,7 @@ def _others(camera_id: int, own: Sequence) -> Select[Any]:
 
 
 def _outings(times: Floats) -> list[tuple[datetime, datetime]]:
-    """The newest times between pauses, as any camera's local time may have been."""
+    """The newest times between pauses, extended to what any camera's clock may have shown then."""
     last = np.flatnonzero(np.append(np.diff(times) > PAUSE_S, [True]))
     first = np.append([0], last[:-1] + 1)
     newest = zip(times[first][-MOST_OUTINGS:], times[last][-MOST_OUTINGS:], strict=True)
@@ -285,7 +285,7 @@ def _outings(times: Floats) -> list[tuple[datetime, datetime]]:
 
 
 def _store(connection: Connection, stored: Mapping[int, int | None], found: Mapping[int, int | None]) -> None:
-    """Photos of a camera are estimated again if its group changes, or loses or gains another camera."""
+    """Store the groups. Photos of a camera are estimated again if its group changes, or loses or gains another camera."""
     changed = {camera_id for camera_id in stored if stored[camera_id] != found.get(camera_id)}
     for camera_id in sorted(changed):
         values = {"companions_id": found.get(camera_id)}

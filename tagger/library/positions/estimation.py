@@ -29,7 +29,7 @@ ONE_ANCHOR_S = 1800.0
 MAX_SPEED_M_S = 340.0
 """Nobody takes photos at a higher speed. Airliners fly at 250 to 320 m/s over the ground."""
 CLOCK_SLACK_S = 10.0
-"""Fixes are this old at times."""
+"""A fix may be this much older than its photo."""
 
 QUANTILE_90 = math.sqrt(-2 * math.log(0.1))
 """90 % of positions with the standard deviation 1 on both axes are nearer than this (Rayleigh distribution)."""
@@ -44,18 +44,18 @@ DETOUR = 0.4
 0: the speed is constant; 1: the person stays at the first anchor, and is at the second one at once, at some moment.
 """
 STAY_GAPS = 7.0
-"""Anchors at one place, not MOVED_M apart, are bridged although they are so many times farther apart in time: over night."""
+"""Anchors at one place, less than MOVED_M apart, are bridged over a gap so many times as long, such as a night."""
 MAX_ERROR_M = 50_000.0
 """An estimate with a larger error says nothing, and is left out."""
 
 FEW_SECONDS = 60.0
 """Anchors that are nearer in time, as in a burst, say little about the speed minutes later."""
 STANDING_PACE_M_S = 0.7
-"""The least speed that is expected: people who stand will leave …"""
+"""The least speed that is expected: people who stand will leave."""
 PACE_OF_BURSTS_M_S = 5.0
-"""… if only anchors of a burst are near in time …"""
+"""The least speed if only anchors of a burst are near in time."""
 UNKNOWN_PACE_M_S = 14.0
-"""… and with a single anchor."""
+"""The least speed with a single anchor."""
 PACE_LEGS = (-4, -3, -2, 0, 1, 2)
 """Ways between successive anchors that show the speed: three before, three after the one that the photo lies on (-1)."""
 
@@ -67,7 +67,7 @@ class Sequence:
     at: Floats
     """(N,) Seconds on one clock, ascending."""
     latitude: Floats
-    """(N,) Degrees; not a number without an anchor. So are longitude and error."""
+    """(N,) Degrees; NaN without an anchor. The same holds for longitude and error."""
     longitude: Floats
     error_m: Floats
     trust: Indices
@@ -82,7 +82,7 @@ def sequence_of(rows: Iterable[Iterable[float | None]]) -> Sequence:
 
 @dataclass(frozen=True)
 class Estimates:
-    """Positions of photos that are no anchor, and of anchors that are contradicted; not a number: none."""
+    """Positions of photos that are no anchor, and of anchors that are contradicted; NaN: none."""
 
     latitude: Floats
     longitude: Floats
@@ -139,7 +139,7 @@ def contradicted(sequence: Sequence, max_gap_s: float) -> Truth:
 
 
 def reach_s(max_gap_s: float) -> float:
-    """Estimates follow from photos that are at most so many seconds away."""
+    """The longest time, in seconds, between a photo and those that its estimate depends on."""
     return STAY_GAPS * max_gap_s
 
 
@@ -195,7 +195,7 @@ def _too_fast(sequence: Sequence, first: Indices, second: Indices, max_gap_s: fl
 
 
 def _moved_m(sequence: Sequence, first: Indices, second: Indices) -> Floats:
-    """The distances that cannot be errors of the anchors; 0 or less: they may be of one place."""
+    """How far the anchors are apart beyond their errors; 0 or less: they may be at one place."""
     distance = distances_m(*_positions(sequence, first), *_positions(sequence, second))
     return distance - sequence.error_m[first] - sequence.error_m[second]
 

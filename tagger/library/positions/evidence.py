@@ -45,7 +45,7 @@ _ROUNDING = timedelta(milliseconds=1)
 
 
 TRUST = {PositionSource.TRACK: 1, PositionSource.LANDMARK: 2, PositionSource.CAMERA: 3}
-"""Of anchors. An estimate is none."""
+"""How much an anchor is trusted, by its source. An estimate is no anchor."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,9 @@ def _covering_parts(connection: Connection, times: Floats) -> list[tuple[int, in
 
 
 CAMERA_ERROR_M = 30.0
-"""Assumed of a GPS position without a stated error: what phones reach in streets."""
+"""The error that is assumed of a GPS position that states none: what phones reach in streets."""
 LANDMARK_ERROR_M = {"point": 300.0, "area": 3_000.0, "line": 5_000.0, "multi": 20_000.0}
-"""How far from a landmark's coordinates photos of it are taken, by its extent. None: a point."""
+"""How far from a landmark's coordinates photos of it are taken, by its extent. An unknown extent counts as a point."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ _TIME_LENGTH = 64
 _ENCODINGS = re.compile(
     r"utf-8|utf-16([bl]e)?|us-ascii|iso-8859-([1-9]|1[013-6])|(windows-|cp)125[0-8]", re.IGNORECASE
 )
-"""Those of expat, and others with one byte for each character."""
+"""The encodings of expat, and others with one byte for each character."""
 
 
 @dataclass

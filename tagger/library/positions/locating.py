@@ -33,7 +33,7 @@ class EstimateSettings:
 class PositionCounts:
     """Numbers of photos, by the source of their position.
 
-    `moved`: positions that are new, moved or gone. `clocks`: those of cameras that were estimated anew. `companions`: all pairs.
+    `moved`: positions that are new, moved or gone. `clocks`: the number of camera clocks that were estimated anew. `companions`: all pairs.
     `doubtful` and `accepted`: numbers of all images with a tag that is not accepted, or is accepted, because of the position, although
     the score says otherwise.
     """

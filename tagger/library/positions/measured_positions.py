@@ -1,7 +1,7 @@
-"""Where photos were taken by what was measured: a camera's GPS, or a track at a time that the photo itself, or a person, says.
+"""Measured positions of photos: by a camera's GPS, or on a track at a time that the photo itself states or a person set.
 
-Positions that follow from landmarks or from other photos are none, nor are those on tracks at times that were estimated from
-landmarks. They are stored rounded, with the names of their country, region and city.
+Positions that follow from landmarks or from other photos are not measured, nor are those on tracks at times that were estimated from
+landmarks. Positions are stored rounded, with the names of their country, region and city.
 
 Passages say where a camera was, by its GPS, before and after photos that have none: nobody reaches a landmark too far away in that
 time. Only the GPS of the camera itself is evidence for them, not positions that follow from landmarks, tracks or other photos.
@@ -158,7 +158,7 @@ def _utc_seconds(row: Row[Any]) -> float | None:
 def runs_of_cameras(
     connection: Connection, reach: timedelta, *conditions: ColumnElement[bool]
 ) -> Iterator[tuple[int, list[Row[Any]]]]:
-    """The photos with these conditions and a time of a clock, with their camera's id: split where photos within `reach` of one are not near the next."""
+    """Runs of photos with these conditions and a clock time, with their camera's id: split where no photo is within `reach` of both neighbours."""
     columns = (photos.c.id, photos.c.content_id, photos.c.camera_id, photos.c.taken_at)
     has_camera = photos.c.camera_id.is_not(None), photos.c.taken_at.is_not(None)
     query: Select[Any] = select(*columns).where(*conditions, *has_camera)
@@ -177,7 +177,7 @@ def runs_of_cameras(
 
 
 def rows_around(rows: Sequence[Row[Any]], at: datetime, reach: timedelta) -> Sequence[Row[Any]]:
-    """Those of photos in order of time that were taken within `reach` of a time."""
+    """The photos among these, which are in order of time, that were taken within `reach` of `at`."""
     time = attrgetter("taken_at")
     return rows[bisect_left(rows, at - reach, key=time) : bisect_right(rows, at + reach, key=time)]
 
@@ -187,7 +187,7 @@ def _contradicted_of(
 ) -> Iterator[int]:
     """The ids of the contradicted ones among photos of a camera. What is around them is read once.
 
-    Each is judged by the photos within `reach` alone: its answer must not depend on which others are asked about.
+    Each is judged only by the photos within `reach`: the answer must not depend on which other photos are in the run.
     """
     around = photos.c.taken_at.between(run[0].taken_at - reach, run[-1].taken_at + reach)
     of_camera = (photos.c.camera_id == camera_id) & photos.c.latitude.is_not(None)
@@ -209,7 +209,7 @@ def contradicted_shots(rows: Sequence[Row[Any]], max_gap_s: float) -> set[int]:
 
 
 REACH = timedelta(seconds=1000 * pi * EARTH_RADIUS_KM / MAX_SPEED_M_S) + LOCAL_TIMES
-"""In this time, the other side of the world is reached; local times of one moment differ as well."""
+"""In this time, somebody can reach the other side of the world. It includes how much local times of one moment differ."""
 DEGREES_PER_HOUR = 15.0
 """A clock without a time zone may have been set to the time of the other place."""
 
@@ -236,7 +236,7 @@ class Whereabouts(Moment):
 
 @dataclass(frozen=True)
 class Passage:
-    """A photo without GPS between those with GPS that its camera took last before and first after it: at least one of them."""
+    """A photo without GPS, the last photo with GPS before it and the first one after it by its camera: at least one of the two."""
 
     content_id: int
     photo: Moment
@@ -276,7 +276,7 @@ def passages(connection: Connection, content_ids: Collection[int], max_gap_s: fl
 def _passages_of(
     connection: Connection, camera_id: int, run: Sequence[Row[Any]], max_gap_s: float
 ) -> Iterator[Passage]:
-    """Those of photos of a camera. What is around them is read once; each is judged by the photos within REACH alone."""
+    """The passages of photos of a camera. What is around them is read once; each is judged only by the photos within REACH."""
     around = photos.c.taken_at.between(run[0].taken_at - REACH, run[-1].taken_at + REACH)
     is_of_run = among(photos.c.id, [row.id for row in run])
     is_needed = or_(photos.c.latitude.is_not(None), is_of_run)
@@ -302,7 +302,7 @@ def _passage(near: Sequence[Row[Any]], photo: Row[Any], max_gap_s: float) -> Ite
 
 
 def _whereabouts(shots: Sequence[Shot]) -> Whereabouts | None:
-    """Those of the first photo, if it has a time."""
+    """The whereabouts of the first photo, if it has a time."""
     for shot in shots:
         if shot.at is not None and shot.fix is not None:
             fix = shot.fix

@@ -1,11 +1,11 @@
-"""Which tags are accepted after the positions of their photos: the odds by which a landmark is likelier if the tag is right.
+"""Which tags are accepted once the positions of their photos count: the odds that a position gives for or against a tag.
 
 By Bayes' rule, the odds of a tag are those of its score times P(distance | right) / P(distance | wrong), where the distance is from
 where the camera stood to the landmark. What was measured for it, and what is assumed: docs/explanation/positions.md. Only measured
-positions count: one that follows from a landmark, or from other photos, is no evidence for a tag. Where the photo has none, its camera's GPS before and after counts, if nobody reaches the
-landmark in that time (see passages). `accepted` of a tag
-holds the result, and so does the outcome of its image. A tag has `position_odds` where its position turns what its score says, so
-that what the score says follows from both.
+positions count: one that follows from a landmark, or from other photos, is no evidence for a tag. Where the photo has none, its
+camera's GPS before and after it counts, if nobody reaches the landmark in that time (see measured_positions). `accepted` of a tag
+holds the result, and so does the outcome of its image. A tag has `position_odds` only if its position reverses what its score alone
+decides, so `accepted` and `position_odds` together tell what that was.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -53,13 +53,13 @@ from tagger.library.positions.measured_positions import (
 from tagger.model.predictions import TAUGHT_THRESHOLD
 
 MOST = 5.0
-"""The odds near a landmark. The photos that a model mistakes for it show more often its neighbour than a place anywhere."""
+"""The odds near a landmark. Photos that a model mistakes for it show a neighbour of it more often than a distant place."""
 LEAST = 0.002
 """The odds on the other side of the world: one camera in 500 says a position that is grossly wrong."""
 SURE_SCORE = 0.99
 """A higher score counts as this: no score is known to be right more often."""
 LEAST_SCORE = 0.5
-"""A tag with a lower score is not accepted wherever the photo was taken, if its score alone is not enough."""
+"""A tag with a lower score is never accepted because of its position."""
 
 
 def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str | None]) -> Floats:
@@ -67,7 +67,7 @@ def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str |
 
     Of the distances in REACHES_KM, the odds are MOST up to the first one, 1 between the second and the third one, and LEAST from
     the fourth one on. Between these, their logarithm is proportional to that of the distance.
-    A photo is as near to the landmark, and as far from it, as the error of its position allows. Only what both say counts.
+    Of the nearest and the farthest distance that the error of a position allows, the odds closer to 1 count; 1 if the two disagree.
     """
     nearest = np.maximum(distance_km - error_km, 0.0)
     farthest = distance_km + error_km
@@ -81,15 +81,15 @@ def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str |
 
 
 def weighed(score: float, odds: float) -> float:
-    """The probability of a tag with this calibrated score, after the odds of its position."""
+    """The probability of a tag, from its calibrated score and the odds of its position."""
     capped = min(score, SURE_SCORE)
     return capped * odds / (capped * odds + 1.0 - capped)
 
 
 def is_accepted(score: float, odds: float, threshold: float, *, by_score: bool) -> bool:
-    """Whether a tag is accepted, which by its score alone it is or is not.
+    """Whether a tag is accepted. `by_score`: whether its score alone accepts it.
 
-    Odds above 1 never take a tag away, and odds below 1 never give one.
+    Odds above 1 never reject a tag, and odds below 1 never accept one.
     """
     if by_score:
         return odds >= 1.0 or weighed(score, odds) >= threshold
@@ -104,7 +104,7 @@ def _odds_at(distance_km: Floats, extent: str) -> Floats:
 
 @dataclass(frozen=True)
 class _Odds:
-    """The odds of a tag, and the distance of the photo that they follow from. `doubt`: what such odds below 1 are called."""
+    """The odds of a tag, and the distance of the photo that they follow from. `doubt`: the reason to store if odds below 1 reject the tag."""
 
     odds: float
     distance_m: float

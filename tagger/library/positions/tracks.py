@@ -1,8 +1,8 @@
 """GPS tracks in the database: adding GPX files, listing and removing them.
 
 A track's points are stored in parts, each in order of time and complete in itself, without outliers and duplicates. A part alone tells
-where somebody was at any time within it: it begins with the last point of the part before. Points pass through in flat memory, so
-that they are sorted within some thousands only: of a longer disorder, parts overlap. A segment that begins before the last point
+where somebody was at any time within it: it begins with the last point of the part before. Points are read in constant memory, and
+sorted only among some thousands: where a longer stretch is out of order, parts overlap. A segment that begins before the last point
 begins a new line: two people's tracks may be in one file. Each change of tracks is recorded for the photos of its time.
 """
 

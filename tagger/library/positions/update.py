@@ -50,7 +50,7 @@ class Change(NamedTuple):
 def expand_images(connection: Connection, limit: int, after: int = 0) -> int | None:
     """Replace changes of at most `limit` images by those of their photos: the first with ids above `after`.
 
-    Returns the last of their ids, from where the next call continues: it need not pass what was replaced. None: there were none.
+    Returns the last of their ids, after which the next call continues, so that it skips deleted rows. None: there were none.
     """
     lock_positions(connection)
     is_next = position_changes.c.photo_id.is_(None) & (position_changes.c.id > after)
@@ -82,7 +82,7 @@ def changes_in_order(connection: Connection, limit: int = MOST_SORTED) -> Ids:
 def take_changes(connection: Connection, ids: Sequence[int]) -> list[Change]:
     """Take changes out of the queue. Those that another process has taken meanwhile are left out.
 
-    What is read afterwards is of now: evidence that changes later is recorded again.
+    Read the evidence afterwards: a change that is too late for that is recorded again.
     """
     lock_positions(connection)
     columns = (position_changes.c.photo_id, position_changes.c.camera_id, position_changes.c.taken_at)
@@ -98,7 +98,7 @@ def take_changes(connection: Connection, ids: Sequence[int]) -> list[Change]:
 
 
 def lock_positions(connection: Connection) -> None:
-    """Let other updates of positions wait until this transaction ends."""
+    """Make other updates of positions wait until this transaction ends."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
@@ -106,9 +106,9 @@ def lock_positions(connection: Connection) -> None:
 BATCH = 20_000
 """Changes per transaction."""
 SMALL_BATCH = 5_000
-"""The same in the background."""
+"""Changes per transaction in the background."""
 LONGEST_RUN = timedelta(days=100)
-"""Changes of a longer time are not computed together: photos of years may lie between them."""
+"""Changes that span a longer time are not computed together: photos of years may lie between them."""
 LOCK_S = 2.0
 """How long a small batch waits for another update."""
 
@@ -124,7 +124,7 @@ def update_positions(database: Database, on_progress: Progress = lambda _done, _
 
 
 def update_positions_in(connection: Connection, on_progress: Progress) -> int:
-    """The same in one transaction, which may be rolled back."""
+    """Like `update_positions`, but in one transaction, which may be rolled back."""
     return _update_all(lambda: nullcontext(connection), on_progress)
 
 
@@ -160,7 +160,7 @@ class SmallUpdates:
     def update(self) -> bool:
         """Take one step in a short transaction. Returns whether there was anything to do.
 
-        While another process updates positions on PostgreSQL for longer than LOCK_S, it has to do that: False.
+        False, too, if another process updates positions on PostgreSQL for longer than LOCK_S: that process continues.
         """
         if is_up_to_date(self._database):
             self._ids = _NONE
@@ -237,7 +237,7 @@ def _groups(connection: Connection) -> dict[int, list[int]]:
 def _windows(
     changes: Sequence[Change], group_of: Mapping[int, Sequence[int]], reach: timedelta
 ) -> Iterator[tuple[list[ColumnElement[bool]], list[datetime]]]:
-    """Conditions on photos of cameras that are used together, one of each, and the times of what changed among them, ascending.
+    """Conditions on photos of cameras that are used together, one for each camera, and the times of what changed among them, ascending.
 
     They include all photos from which the changed ones, and those within `reach` of them, may be estimated. No times: the photos have no
     common clock.
@@ -253,7 +253,7 @@ def _windows(
                 by_group.setdefault(group, set()).add(taken_at)
     for page in pages(sorted(single)):
         yield [photos.c.id.in_(page)], []
-    # Anchors of photos that are near a change, where "near" is in local time.
+    # Photos near a change are estimated from anchors that are near them. Both distances are in local time.
     reach = 2 * reach
     for group, times in sorted(by_group.items()):
         for moments in _runs(sorted(times), 2 * reach):

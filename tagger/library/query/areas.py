@@ -23,7 +23,7 @@ from tagger.system.text_format import gettext, number_text
 _MARGIN = 1e-6
 """Degrees that a box is larger than its circle, against rounding."""
 _SLACK = 2e-15
-"""What a circle's condition is larger, against rounding: 0.4 m at most, and less for a larger circle."""
+"""How much larger a circle's condition is, against rounding: 0.4 m at most, and less for a larger circle."""
 
 
 @dataclass(frozen=True)

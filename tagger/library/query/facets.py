@@ -1,6 +1,6 @@
 """How many photos each choice of a filter leaves, together with all other filters of a query; reads only.
 
-A choice has the same number as a query with it. Where a query reads too many photos, only those that were added last are counted: there are more.
+A choice has the same number as a query with it. Where a query reads too many photos, only those that were added last are counted, so the numbers are lower bounds.
 """
 
 from collections import Counter
@@ -67,7 +67,7 @@ class Facet:
     """The choices of a filter that have photos: years and folders in order, others with most photos first.
 
     `more`: how many choices are left out.
-    `default`: of outcomes, the number of photos if none is chosen; None of others, and where a query needs one.
+    `default`: for outcomes, the number of photos if none is chosen; None for other filters, and where the query needs an outcome.
     """
 
     facet: FacetName
@@ -211,7 +211,7 @@ class _FacetCounts:
     def _folder(self) -> tuple[bool, Iterable[FacetValue]]:
         matches = self._matches(replace(self.query, under=()))
         roots = list_roots(self.connection, self.root_paths)
-        is_only = len(roots) == 1  # no choice beside what is in it, unless it was chosen
+        is_only = len(roots) == 1  # a single root is no choice, unless it was chosen; its folders are
         lists_roots = not is_only or roots[0].folder in self.query.under
         outermost: Iterable[FacetValue] = self._root_values(matches, roots) if lists_roots else ()
         starts = [(root, start) for root in roots for start in self._open_folders(root, is_only=is_only)]

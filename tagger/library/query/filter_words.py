@@ -28,7 +28,7 @@ WITH_LANDMARK = N_("With a landmark")
 WITH_LANDMARK_CHIP = N_("with a landmark")
 
 _OF_ACCEPTED_TAGS = ("landmark", "country")
-"""Options of the form that mean accepted tags: with one, it adds no photos that have a landmark as a mere candidate."""
+"""Options that mean accepted tags: with one of them, the form adds no photos that have a landmark as a mere candidate."""
 _OF_TAGS = (*_OF_ACCEPTED_TAGS, "min_score")
 """Options that tags without acceptance match too, with `any_rank`."""
 _OF_ALL_PHOTOS = ("near", "box", "position", "verdict", "trip", "job")
@@ -84,7 +84,7 @@ def selects_all_photos(options: Collection[str]) -> bool:
 
 
 def selects_with_landmark(options: Collection[str]) -> bool:
-    """Whether these options select photos with a landmark alone, and none of them says so."""
+    """Whether these options select only photos with a landmark, although none of them says so."""
     return not (selects_all_photos(options) or is_of_accepted_tags(options) or WHICH.keys() & set(options))
 
 
@@ -101,7 +101,7 @@ def description(options: Options, query: PhotoQuery, names: Mapping[str, str], t
 def conditions_text(
     query: PhotoQuery, names: Mapping[str, str] | None = None, trip_name: str | None = None
 ) -> str:
-    """The conditions of a query in words, whatever became of the photos; an empty text: there are none. `names` as for `active_filters`."""
+    """The conditions of a query in words, except that photos have a landmark; an empty text: there are none. `names` as for `active_filters`."""
     options = option_texts(query) | {"any_rank": "1"}
     return ", ".join(text for text, _ in active_filters(options, query, names or {}, trip_name))
 

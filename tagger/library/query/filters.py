@@ -92,7 +92,7 @@ class ResolvedQuery:
         return (photos.c.gone_since.is_(None), *self.option_conditions())
 
     def option_conditions(self) -> tuple[Condition, ...]:
-        """The same for photos whose files are gone, too."""
+        """The conditions of the options alone, which photos whose files are gone can meet, too."""
         return (*self._tag_conditions(), *self._photo_conditions())
 
     def _tag_conditions(self) -> Iterator[Condition]:

@@ -31,7 +31,7 @@ PAGE = 250
 """Photos of the first page. Each further page is twice as large as the one before: it may sort the same photos again."""
 LARGEST_PAGE = 2500
 MOST_PAGES = 8
-"""Pages that are read for one page of a result. If few of the photos along an index match, that ends before it is full."""
+"""The most pages that are read for one page of a result. If few of the photos along an index match, the page of the result stays short."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Search:
         for number in numbers:
             scan = scans[number]
             while True:
-                # Several statements read photos and tags: of one state, or tags would be of other photos.
+                # Several statements read photos and tags. Without a snapshot, the tags could be those of other photos.
                 with self.database.snapshot() as connection:
                     page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
                     photos = self.names.photos(connection, page.photos, self.query.select_tags)

@@ -97,7 +97,7 @@ def index_filters(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
     elif query.any_outcome:
         pass
     elif not resolved.landmark_ids and (query.unknown or query.dismissed or not resolved.areas):
-        # Those of a landmark or an area are among these.
+        # With a landmark or an area, the filter by that leaves fewer photos.
         yield _by_outcome(resolved)
     if query.min_score is not None and not query.any_rank and not resolved.landmark_ids:
         scored = tags.c.accepted == true(), tags.c.score >= query.min_score
@@ -116,7 +116,7 @@ def _files(ranges: Sequence[Condition]) -> IndexFilter:
 
 def _photos(ids: Sequence[Select[Any]], rows: Sequence[Rows] | None = None) -> IndexFilter:
     """The photos with the ids of these queries."""
-    # By their ids without the union, SQLite would rather read the index of an order.
+    # Without the union, SQLite would rather read the index of an order than look up these ids.
     found = union_all(*ids).subquery()
     return IndexFilter(photos.c.id.in_(select(found.c[0])), tuple(ids if rows is None else rows))
 
@@ -156,7 +156,7 @@ def _in_area(resolved: ResolvedQuery, area: Area) -> IndexFilter:
 
 
 def _by_files(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
-    """Those of what is stored with the files: folders, cameras and dates."""
+    """The filters by what is stored with the files: folders, cameras and dates."""
     query = resolved.query
     if query.under:
         yield _files([range_.condition for range_ in resolved.ranges])

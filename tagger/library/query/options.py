@@ -31,7 +31,7 @@ PositionOption = Literal["camera", "landmark", "track", "neighbour", "any", "non
 """Where a photo's position comes from; anywhere; or nowhere: the photo has none."""
 
 VerdictOption = Literal["confirmed", "rejected", "corrected", "any", "none"]
-"""What people said about a photo: a landmark confirmed, one rejected, both; any of these; or nothing, so that it is not put away either."""
+"""What people said about a photo: a landmark confirmed, one rejected, both; any of these; or none of these, and no dismissal either."""
 
 SortOption = Literal["newest", "oldest", "name", "score"]
 """The order of photos: by date, with those without a date last; by path; by the best accepted score, or that of the best candidate of unknown photos."""
@@ -94,7 +94,7 @@ class PhotoQuery:
     By default, photos with a matching accepted tag, and those tags. `position`, `near`, `box`, `country` and `verdict` select classified photos, tagged or not; `trip`
     and `job` also those that are not classified. `country` matches a photo's position or an accepted landmark. `min_score` never excludes confirmed
     tags. `camera` is a make and model, or a name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, and these, as `year` and `calendar_month`, are in the camera's local time.
-    No options of commands or addresses are `share`: photos that were selected for the share with this id, tagged or not; `by_slug`: each `landmark` is a slug, not a
+    Commands and addresses have no option for `share`: photos that were selected for the share with this id, tagged or not; `by_slug`: each `landmark` is a slug, not a
     name; `trip_moment`: the trip has to contain it; and `any_outcome`: also photos without tags, not classified ones and those that fail, unless an option is about tags.
     `sort`: None is the order in which photos were added, and of a trip the order of time. `distinct` does not apply where copies may differ: with a position, an area, a trip, a job or a share.
     """
@@ -387,7 +387,7 @@ def refuse_all_but(names: Iterable[str], query: PhotoQuery, reason: str) -> None
 
 
 def refuse_contradictions(query: PhotoQuery) -> None:
-    """No photo can fulfil some combinations; they are mistakes rather than queries with an empty result.
+    """Refuse combinations that no photo can fulfil: they are mistakes rather than queries with an empty result.
 
     Raises:
         QueryOptionInvalid: an option contradicts another one.
@@ -431,8 +431,8 @@ def _refuse_with(option: str, others: dict[str, object]) -> None:
 
 
 _NOT_STORED = ("share", "by_slug", "trip_moment", "any_outcome", "sort", "distinct", "limit")
-"""Options about the order and the number of photos, and those of no command or address. An option that was left out by mistake would
-select more than was meant."""
+"""Options about the order and the number of photos, and those that no command or address has. All others are stored: if one were left
+out by mistake, the query would select more than was meant."""
 
 
 def stored_options(query: PhotoQuery) -> dict[str, Any]:

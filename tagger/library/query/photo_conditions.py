@@ -1,6 +1,6 @@
 """Conditions in SQL on a photo: its path, tags, position and verdicts, and what it belongs to; and columns that no index is read for.
 
-A path is below folders, is named, or its file's name begins so. Conditions on effective tags serve sorted and counted results: rejected
+Paths are selected below folders, by name, or by how the file's name begins. Conditions on effective tags serve sorted and counted results: rejected
 tags never count, confirmed ones always, as in `ResolvedQuery.select_tags`.
 """
 
@@ -281,12 +281,12 @@ class PathRange:
 
     @property
     def condition(self) -> Condition:
-        """For the scan along paths, which uses the index."""
+        """The condition for the scan along paths, which uses the index."""
         return self._inside(photos.c.root_id)
 
     @property
     def filter(self) -> Condition:
-        """For other scans."""
+        """The condition for other scans."""
         return self._inside(off_index(photos.c.root_id))
 
     def contains(self, other: "PathRange") -> bool:

@@ -45,12 +45,12 @@ class PositionCell:
 
     @property
     def latitude(self) -> float:
-        """Of the centre."""
+        """The latitude of the centre."""
         return (self.south + self.north) / 2
 
     @property
     def longitude(self) -> float:
-        """Of the centre."""
+        """The longitude of the centre."""
         return (self.west + self.east) / 2
 
     @property
@@ -145,7 +145,7 @@ _CELL_PX = 32
 _WORLD_PX = 512
 """The width of the world at zoom 0."""
 _MOST_CELLS = 128
-"""Along each side of the map."""
+"""The most cells along each side of the map."""
 _MOST_LATITUDE = 85.0
 """The Mercator projection ends there."""
 

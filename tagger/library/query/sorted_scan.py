@@ -20,7 +20,7 @@ from tagger.library.query.photo_conditions import Condition, best_accepted_score
 from tagger.library.query.tagged_photos import select_photos
 
 MOST_CANDIDATES = 10_000
-"""Photos that PostgreSQL looks up for a page along the index of an order, at most. Where it is read at all, one in a hundred matches, or more."""
+"""The most photos that PostgreSQL looks up for a page along the index of an order. It reads that index only where at least one in a hundred matches."""
 
 MOST_COUNTED = 100_000
 """Photos of a filter are counted up to this number where no index has the order, so that they have to be sorted."""
@@ -132,7 +132,7 @@ class SortedScan:
         return in_order.select(self.keys).add_columns(*self._labelled_keys()).where(*self.conditions)
 
     def _lazy_statement(self, request: PageRequest, candidates: int | None = None) -> Select[Any]:
-        """The same, with the request's conditions checked in order until the page is full; of the first `candidates` alone."""
+        """Like `statement`, but the request's conditions are checked in order until the page is full; only for the first `candidates`."""
         in_order = self._directed(request)
         photo_id, *keys = self._ordered_ids(in_order, candidates).c
         found = select_photos().add_columns(*keys).where(photos.c.id == photo_id, *request.conditions)
@@ -194,14 +194,14 @@ def _scans_in_order(
         by_date = (photos.c.taken_at, photos.c.id), (datetime, int)
         yield SortedScan(*by_date, query.sort == "newest", during, among)
     if month == NO_MONTH or (month is None and not is_dated):
-        # Photos that wait have no date yet: not the index of dates is to be read, but that of these photos.
+        # Photos that wait have no date yet, so their own index is to be read instead of that of dates.
         taken_at = off_index(photos.c.taken_at) if _waiting(query) else photos.c.taken_at
         undated = (taken_at.is_(None), *_waiting(query))
         yield SortedScan((photos.c.id,), (int,), conditions=undated, among=among)
 
 
 def _waiting(query: PhotoQuery) -> tuple[Condition, ...]:
-    """The condition of the index that has in order of time the photos that wait or fail alone."""
+    """The condition of the index that has only the photos that wait or fail, in order of time."""
     if query.untagged:
         return (UNTAGGED,)
     return (FAILING,) if query.failed else ()

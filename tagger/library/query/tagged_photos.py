@@ -67,7 +67,7 @@ _OTHERS = {
     Doubt.TAUGHT_OTHER: (N_("%(names)s is taught"), N_("%(names)s are taught")),
     Doubt.SCORED_OTHER: (N_("%(names)s has a higher score"), N_("%(names)s have a higher score")),
 }
-"""What another landmark, or several others, of the image are that make a tag doubtful."""
+"""Why another landmark of the image, or several others, make a tag doubtful."""
 DAMAGED = N_("a part of the image is missing")
 _TOO_FAST = N_("%(distance)s from where the camera's GPS was before or after; nobody travels that fast")
 _FROM_POSITION: Mapping[str | None, str] = {

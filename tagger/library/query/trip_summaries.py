@@ -44,7 +44,7 @@ class PathPoint:
 
     @property
     def is_measured(self) -> bool:
-        """Whether a GPS receiver knows it, of the camera or of a track; others are estimated."""
+        """Whether a GPS receiver measured it, the camera's or that of a track; other positions are estimated."""
         return self.source in _MEASURED
 
 
@@ -68,7 +68,7 @@ def has_positions(database: Database) -> bool:
 
 
 _TRIPS_AT_ONCE = 100
-"""In one statement. Each has a `SELECT` of its own, of which SQLite takes 500."""
+"""The most trips in one statement. Each has a `SELECT` of its own, of which SQLite takes 500."""
 _NAMING_SHARE = 0.5
 """A landmark in this share of the photos of a trip without a night names it: `Mont-Saint-Michel, Avranches`."""
 

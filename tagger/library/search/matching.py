@@ -12,7 +12,7 @@ T = TypeVar("T")
 _NOT_OF_WORDS = re.compile(r"[\W_]+")
 _WITHIN_WORDS = re.compile(r"['\u2019.]")
 _LEAST_INSIDE = 3
-"""Letters that a name may have anywhere: fewer are in too many."""
+"""The fewest letters that are looked for inside words: fewer occur in too many names."""
 
 
 class Match(IntEnum):
@@ -94,7 +94,7 @@ class NameIndex(Generic[T]):
 
 
 def is_similar_start(text: str, word: str, errors: int) -> bool:
-    """Whether at most so many errors (a letter too many, missing, wrong, or two swapped) make `text` from the start of `word`."""
+    """Whether `text` is the start of `word` with at most so many errors: a letter too many, missing or wrong, or two swapped."""
     if not text:
         return True
     if text[0] == word[:1]:
@@ -154,7 +154,7 @@ def _errors(words: Sequence[tuple[str, int]], typed: Sequence[tuple[str, int]]) 
 
 
 _LEAST_START = 4
-"""Letters of a start of a word alone; after other words, one fewer."""
+"""The fewest letters that match as the start of a word; one fewer after other words."""
 
 
 def _errors_of_word(text: str, word: str) -> int | None:

@@ -28,7 +28,7 @@ from tagger.photos.paths import parse_path
 from tagger.system.text_format import gettext
 
 _MOST_WORDS = 12
-"""Words of a part."""
+"""The most words of a part."""
 _EDGES = ",;:.!?\"'()“”„«»"
 _FILLER_WORDS = """
 photo photos picture pictures image images pic pics foto fotos bild bilder imagen imagenes imagens immagini
@@ -40,7 +40,7 @@ da do dos em no na e com minhas di il gli i delle della nel nella van het een
 _FILLERS = frozenset(_FILLER_WORDS.split())
 """Words that say nothing about photos, unless a name has them."""
 _LEAST_FOR_FILES = 3
-"""Letters of a file's name."""
+"""The fewest letters by which files are looked up."""
 Files = Callable[[str, int], Sequence[Meaning]]
 """Files whose names start with a text, at most so many."""
 
@@ -156,7 +156,7 @@ def divide(text: str, lists: Iterable[Iterable[Names]], files: Files, today: dat
 
 
 MOST = 12
-"""Suggestions for a text."""
+"""The most suggestions for a text."""
 _MOST_OF_KIND = {
     **dict.fromkeys(Kind, 2),
     Kind.DATE: 1,
@@ -187,7 +187,7 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
 
 
 def _suggest_one(text: str, names: Sequence[Names], files: Files, today: date) -> list[Meaning]:
-    """Similar names only where no word of a name starts with the text."""
+    """The meanings of the start of one name; similar names only where no word of a name starts with the text."""
     text = " ".join(text.split())
     if not text:
         return []

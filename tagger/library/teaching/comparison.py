@@ -118,7 +118,7 @@ def load_classifiers(
 
 
 def next_version(connection: Connection, model_id: int) -> int:
-    """Count a change of the model's classifiers. Waits until no transaction compares embeddings with those of before."""
+    """Count a change of the model's classifiers. Waits until no transaction compares embeddings with the previous ones."""
     counted = update(models).where(models.c.id == model_id).values(taught_version=models.c.taught_version + 1)
     return int(connection.execute(counted.returning(models.c.taught_version)).scalar_one())
 
@@ -152,7 +152,7 @@ def insert_taught_tags(
 
 
 def is_suggestion() -> ColumnElement[bool]:
-    """The condition on `taught_tags` that it is to confirm or reject: not one of a photo that was taken far from the landmark."""
+    """The condition on `taught_tags` that a row is offered to confirm or reject: its photo was not taken far from the landmark."""
     return and_(~taught_tags.c.accepted, taught_tags.c.doubtful.is_(None))
 
 
@@ -183,7 +183,7 @@ class ComparisonHook:
 
 
 class _BatchComparison:
-    """The images of one batch, compared with the taught landmarks of now. Images without embedding have no taught tags."""
+    """The images of one batch, compared with the current taught landmarks. Images without embedding have no taught tags."""
 
     def __init__(
         self,
@@ -204,7 +204,7 @@ class _BatchComparison:
         of_model = {"model_id": model_id, "taught_version": landmarks.version}
         by_id = sorted(zip(values, stored, strict=True))
         self._rows = [{"content_id": content_id, "data": data} | of_model for content_id, data in by_id]
-        # As they will be read: a later comparison of what is stored gives the same scores.
+        # Compared as they are stored, so that a later comparison gives the same scores.
         self.tags |= zip(values, landmarks.tags(restore(stored, stacked.shape[1])), strict=True)
 
     def on_stored(self, connection: Connection, _landmark_ids: Collection[int]) -> None:
@@ -261,7 +261,7 @@ def stored_pages(
 def compare_images(
     connection: Connection, model_id: int, content_ids: Collection[int], taught: TaughtCache
 ) -> dict[int, list[TaughtTag]]:
-    """Compare some images with all classifiers of now, and replace their taught tags. Returns those by content id.
+    """Compare some images with all current classifiers, and replace their taught tags. Returns those by content id.
 
     Images without an embedding of the model are left out.
     """
@@ -287,13 +287,13 @@ def outdated(model_id: int) -> ColumnElement[bool]:
 
 
 def compare_again(connection: Connection, model_id: int, version: int, landmark_ids: Collection[int]) -> None:
-    """Let the next comparison apply all classifiers of these landmarks, of which one is gone since this new version."""
+    """Let the next comparison apply all classifiers of these landmarks, of which this new version has removed one."""
     of_landmarks = classifiers.c.model_id == model_id, among(classifiers.c.landmark_id, landmark_ids)
     connection.execute(update(classifiers).where(*of_landmarks).values(applied=False, version=version))
 
 
 def mark_applied(connection: Connection, model_id: int) -> None:
-    """Mark the classifiers as applied that every image was compared with."""
+    """Mark as applied the classifiers that every image was compared with."""
     is_outdated = exists().where(
         embeddings.c.model_id == model_id, embeddings.c.taught_version < classifiers.c.version
     )

@@ -118,7 +118,7 @@ class Learner:
         return EmbeddingSpace.of(read_background(self._model.file, self._model.digest, self._embedding))
 
     def directions(self, landmark_ids: Collection[int]) -> dict[int, Direction]:
-        """What the verdicts of now teach of those of these landmarks that can be taught, by id.
+        """What the current verdicts teach, by landmark id: of those of these landmarks that can be taught.
 
         Raises:
             ModelFileNotFound, ModelRefused: as `learn_landmarks`.
@@ -133,7 +133,7 @@ class Learner:
             return self._load(connection, _library_sample(connection, self._model.id))
 
     def learn(self, landmark_id: int) -> None:
-        """Learn a landmark from its verdicts of now and store it, and again if they change meanwhile."""
+        """Learn a landmark from its current verdicts and store it, and again if they change meanwhile."""
         while True:
             with self._database.read() as connection:
                 evidence = self._evidence(connection, landmark_id)

@@ -76,7 +76,7 @@ def check_signature(data: bytes, signature: bytes, signers: Path | None) -> Sign
         signers: the file of known signers, as ssh-keygen(1) describes it; it may not exist.
 
     Raises:
-        SignatureInvalid: it belongs to other data, was made for something else than packs, is damaged or too large.
+        SignatureInvalid: it belongs to other data, was made for something other than packs, is damaged or too large.
     """
     if len(signature) > MAX_SIGNATURE_BYTES:
         raise SignatureInvalid
@@ -119,7 +119,7 @@ MAX_EXPECTED = 1000.0
 MAX_NAME = 100
 LENGTH_TOLERANCE = 0.01
 LEAST_PRECISION = 0.8
-"""Landmarks of whose tags fewer are right are named in a warning, the first `MOST_NAMED` of them."""
+"""Landmarks with a smaller share of right tags are named in a warning, the first `MOST_NAMED` of them."""
 MOST_NAMED = 5
 DIRECTIONS, MANIFEST = "directions", "pack"
 SIGNATURE_SUFFIX = ".sig"

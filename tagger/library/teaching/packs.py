@@ -301,7 +301,7 @@ def _row(packed: PackedLandmark, slug: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class AddedPack:
-    """A pack of the library. `tagged` and `suggested`: the images that show one of its landmarks, without a verdict, by its word."""
+    """A pack of the library. `tagged` and `suggested`: the images without a verdict that have one of its landmarks from the pack itself."""
 
     name: str
     digest: str

@@ -1,7 +1,7 @@
 """Trips: those of the photos in a database, and of visits without a database; and what they are called.
 
 Segments of several cameras that were together are one trip. A segment is what one camera took away from home without a break. It ends
-where its camera was at home, after a gap in time, and at a jump into another country that nobody returns from soon. A trip depends only
+where its camera was at home, after a gap in time, and at a jump into another country without a return soon after. A trip depends only
 on the visits within REACH of it, so one trip is found without those of all years. The places that cover most of its photos name it.
 """
 
@@ -114,7 +114,7 @@ def _coordinates(latitude: float, longitude: float) -> str:
 
 LEAST_PHOTOS = 5
 LEAST_PHOTOS_OF_A_DAY = 10
-"""Of a trip without a night."""
+"""The fewest photos of a trip without a night."""
 REACH = timedelta(days=500)
 """Homes follow from five quarters before and after, and segments from a week."""
 
@@ -343,7 +343,7 @@ def _is_departure(visits: Sequence[Visit], ends: Sequence[datetime], index: int)
     countries = {before.place.country, after.place.country}
     if len(countries) == 1 or "" in countries or _km(before, after) <= JUMP_KM:
         return False
-    # Visits are in order of their beginnings, and `ends` grows: only those within RETURN are looked at.
+    # Visits are in order of their beginnings, and `ends` grows, so only visits within RETURN are compared.
     begin = bisect_left(ends, after.first - RETURN, hi=index)
     end = bisect_right(visits, before.last + RETURN, lo=index, key=attrgetter("first"))
     earlier = [visit for visit in visits[begin:index] if visit.last >= after.first - RETURN]

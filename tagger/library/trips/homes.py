@@ -23,7 +23,7 @@ from tagger.system.documents import document_of
 from tagger.system.geo import distance_km
 
 PERIOD = timedelta(days=183)
-"""Sorted at a time: memory does not grow with the years of a library."""
+"""The time whose visits are sorted together: memory does not grow with the years of a library."""
 _FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' times have no zone
 _MEASURED = (PositionSource.CAMERA, PositionSource.TRACK)
 _STRIP_DEGREES = 10
@@ -83,7 +83,7 @@ def _is_between(begin: datetime, end: datetime) -> ColumnElement[bool]:
 
 
 def _visits() -> Select[Any]:
-    """Dates that may be none of a clock are grouped apart: those at midnight, and those without a time zone."""
+    """The query for visits. Dates that may not come from a clock are grouped apart: those at midnight, and those without a time zone."""
     keys = (
         photos.c.camera_id,
         day_of(photos.c.taken_at),
@@ -116,7 +116,7 @@ def _visits() -> Select[Any]:
 
 HOME_RADIUS_KM = 50.0
 LEAST_MONTHS = 5
-"""Of the twelve of a year."""
+"""The fewest of the twelve months of a year in which a home is photographed."""
 _SHARE_OF_WEEKS = 0.5
 REACH_QUARTERS = 4
 _CANDIDATES = 10

@@ -264,7 +264,7 @@ def _count_dismissals(
     imported: Iterable[NewVerdict],
     report: ImportedVerdicts,
 ) -> None:
-    """A confirmed landmark outranks a dismissal, which then counts as older."""
+    """Count the dismissals. A confirmed landmark outranks a dismissal, which then counts as older."""
     ids = {dismissal.content_id for dismissal in away}
     confirmed = confirmed_contents(connection, ids)
     confirmed |= {verdict.content_id for verdict in imported if verdict.kind is VerdictKind.CONFIRMED}

@@ -48,7 +48,7 @@ class NewVerdict:
 
 
 def hold_landmarks(connection: Connection) -> None:
-    """Let landmarks stay until the transaction ends: merges and removals wait for it, and it waits for one that has begun.
+    """Keep landmarks until the transaction ends: merges and removals wait for it, and it waits for one that has begun.
 
     The lock is the one that writing a verdict takes anyway, taken before landmarks are looked up.
     """
@@ -115,7 +115,7 @@ class NewDismissal:
 
 
 def stored_dismissals(connection: Connection, content_ids: Collection[int]) -> dict[int, datetime]:
-    """When those of the images that are dismissed were."""
+    """When the dismissed ones of these images were dismissed, by content id."""
     rows = connection.execute(select(dismissals).where(dismissals.c.content_id.in_(content_ids)))
     return {row.content_id: row.given_at for row in rows}
 
