@@ -72,7 +72,7 @@ def open_configured(settings: "Settings", actor: Actor | None = None) -> "Databa
 
 
 def event_receivers(settings: "Settings") -> Sequence[EventReceiver]:
-    """The receivers of events: those of the rooms, and those that installed packages add."""
+    """The receivers of events: those of rooms (see composition), and those that installed packages add."""
     receivers = (*parts("event_receiver").values(), *extensions(EVENT_RECEIVERS).values())
     return [receiver(settings) for receiver in receivers]
 

@@ -199,7 +199,7 @@ def _photo_conditions(
     resolved = ResolvedQuery.resolve(connection, replace(backfill.query, any_outcome=True), root_paths)
     conditions = [*_scope_conditions(backfill.scope, model_id), *resolved.option_conditions()]
     if any(index_filters(resolved)):
-        # All these photos meet it, too. If an index answers it with few photos, not all are read in order of their ids.
+        # All photos of the query meet this condition, too. If an index finds few for it, not all photos are read in order of their ids.
         narrowest, is_small = narrowest_filter(connection, resolved, MOST_NARROWED)
         conditions += [narrowest.condition] if is_small else []
     # Databases leave out the joins of which no condition needs a column.

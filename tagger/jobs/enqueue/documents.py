@@ -101,7 +101,7 @@ class ScheduleDocument:
 
 
 def room_documents(database: Database) -> dict[str, Any]:
-    """What optional packages add to the status, by name of the package."""
+    """What optional rooms (see composition) add to the status, by name of the room."""
     return {name: document(database) for name, document in parts("status_document").items()}
 
 

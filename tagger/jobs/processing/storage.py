@@ -1,4 +1,4 @@
-"""Stores the results of a chunk, and what else happens in that transaction: hooks of rooms, and the event of a landmark's first photo.
+"""Stores the results of a chunk, and what else happens in that transaction: hooks of rooms (see composition), and the event of a landmark's first photo.
 
 A photo is a file; its content is the image, shared by all copies. Jobs and items are in ledger, searching is in query.
 """

@@ -1,6 +1,6 @@
 """How many photos each choice of a filter leaves, together with all other filters of a query; reads only.
 
-A choice has the same number as a query with it. Where a query reads too many photos, only those that were added last are counted, so the numbers are lower bounds.
+A choice has the same number as a query with it. Where a query reads too many photos, only those added last are counted: the numbers are lower bounds.
 """
 
 from collections import Counter
