@@ -32,6 +32,8 @@ from tagger.library.verdicts.store import VerdictKind
 from tagger.web.api.packs import NewPackDocument
 
 CHURCH, PHOTOS, NOISE = 0, 6, 0.2
+WAIT_MS = 30_000
+"""For what reads a pack or tags photos: five seconds are too few on a busy machine."""
 BYTES = {"content-type": "application/octet-stream"}
 
 
@@ -176,13 +178,13 @@ def test_a_pack_is_shown_added_and_removed_on_the_page(
         expect(page.get_by_text("No pack was added yet.")).to_be_visible()
         file, shown = page.get_by_label("The pack, and its signature"), page.locator("#shown")
         file.set_input_files({"name": "x.pack", "mimeType": "application/octet-stream", "buffer": b"no pack"})
-        expect(shown).to_contain_text("it is damaged, or no pack")
+        expect(shown).to_contain_text("it is damaged, or no pack", timeout=WAIT_MS)
         file.set_input_files(pack)
         for text in ("Ada", "CC0", "Nobody has signed this pack.", "Our church", "Germany", "new"):
-            expect(shown).to_contain_text(text)
+            expect(shown).to_contain_text(text, timeout=WAIT_MS)
         page.get_by_role("button", name="Add our-town").click()
         added = page.locator("#our-town")
-        expect(added).to_contain_text(f"{PHOTOS} photos tagged")
+        expect(added).to_contain_text(f"{PHOTOS} photos tagged", timeout=WAIT_MS)
         added.get_by_text("Remove").first.click()
         page.get_by_role("button", name="Remove the pack our-town").click()
-        expect(page.get_by_text("No pack was added yet.")).to_be_visible()
+        expect(page.get_by_text("No pack was added yet.")).to_be_visible(timeout=WAIT_MS)
