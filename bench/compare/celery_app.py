@@ -17,12 +17,9 @@ from celery import Celery
 from celery.signals import worker_process_init
 from PIL import Image
 
-from bench.compare import TOP_K
+from bench.compare import BROKER, DATABASE, MODEL, TASK, TOP_K
 from bench.compare.loader import best_scores, load_network, make_transform, open_database, store
 
-BROKER, MODEL, DATABASE = "PEER_BROKER", "PEER_MODEL", "PEER_DATABASE"
-"""The environment variables that configure the app."""
-TASK = "tag"
 CHILD_START_TIMEOUT_S = 60.0
 """Celery's default is 4 s; loading a network may take longer on a busy machine."""
 

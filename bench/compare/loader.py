@@ -26,6 +26,7 @@ from torchvision import transforms
 
 from bench.compare import TOP_K
 from bench.photos import photos_in
+from tagger.model.devices import cpu_emulates_bfloat16
 
 BATCH_SIZE = 32
 
@@ -113,7 +114,7 @@ def load_network(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
 def _freeze(network: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
-        if torch.cpu._is_avx512_bf16_supported():  # noqa: SLF001 - torch has no public name for it
+        if not cpu_emulates_bfloat16():
             network.to(torch.bfloat16)
         return torch.jit.freeze(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload,no-any-return]
 

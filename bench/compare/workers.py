@@ -13,6 +13,7 @@ from pathlib import Path
 import redis
 from celery import Celery
 
+from bench.compare import BROKER, DATABASE, MODEL, TASK
 from bench.processes import TAGGER, cpu_seconds, peak_memory, run, tagger_environment
 from tagger.database.connection import Database, open_database
 from tagger.ledger.progress import JobProgress, find_job
@@ -70,7 +71,7 @@ def run_peer(
 ) -> WorkerRun:
     """Like `run_workers`, for one worker of `bench.compare.celery_app` with one process per core."""
     with RedisServer() as server, server.client() as client:
-        settings = {"PEER_BROKER": server.url, "PEER_MODEL": str(model), "PEER_DATABASE": str(database)}
+        settings = {BROKER: server.url, MODEL: str(model), DATABASE: str(database)}
         command = [sys.executable, "-m", "celery", "-A", "bench.compare.celery_app", "worker"]
         command += ["--pool", "prefork", "--loglevel", "WARNING"]
         with _process(command, {**environment, **settings}, database.parent) as worker:
@@ -91,7 +92,7 @@ def run_peer(
 
 def _send(sender: Celery, photos: Sequence[Path]) -> None:
     for path in photos:
-        sender.send_task("tag", (str(path),))
+        sender.send_task(TASK, (str(path),))
 
 
 def _own_and_redis_seconds(client: redis.Redis) -> float:
