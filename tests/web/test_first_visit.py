@@ -1,4 +1,4 @@
-"""What a browser loads when it opens a view for the first time, with real photos, compressed as it is sent."""
+"""What a browser loads when it opens a view for the first time, with real photos, compressed as it is sent, and in which order."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
-from support.browser import DESKTOP, PHONE, Screen, open_page, serving
+from support.browser import DESKTOP, PHONE, WINDOW, Screen, open_page, serving
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.page_server import settings_in
 from support.trip_photos import TRIP, add_trip
@@ -64,3 +64,16 @@ def test_the_first_visit_of_a_view_loads_less_than_a_megabyte_and_maps_alone_the
         sums[view] = sum(loaded.values())
     assert min(sums.values()) > 10_000
     assert max(sums.values()) < MOST_BYTES, sums
+
+
+def test_the_grid_of_photos_is_drawn_before_the_scripts_that_it_does_not_need(
+    browser: Browser, address: str
+) -> None:
+    with open_page(browser, f"{address}/photos?any_rank=1", screen=WINDOW) as page:
+        page.wait_for_function(DRAWN)
+        names = [name for name, _ in page.evaluate(LOADED)]
+    scripts = [name.rsplit("/")[-1] for name in names if ".js" in name]
+    assert scripts.index("grid.js") < min(map(scripts.index, ("select.js", "search.js", "lightbox.js")))
+    assert not any("vendor/" in name for name in names)
+    timeline = [name for name in names if "/timeline" in name]
+    assert len(timeline) == len(set(timeline)) >= 2  # those that the page preloads are used

@@ -83,7 +83,7 @@ def script_module(name: str) -> Markup:
 @cache
 def scripts_folder() -> str:
     """Return the name of the folder that has all scripts of this version."""
-    digests = "".join(_digest(path) for path in sorted(STATIC.glob("*.js")))
+    digests = "".join(_digest(path) for path in sorted(STATIC.rglob("*.js")))
     return f"scripts-{hashlib.sha256(digests.encode()).hexdigest()[:16]}"
 
 

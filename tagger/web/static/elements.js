@@ -11,6 +11,14 @@ export function create(name, properties = {}, ...children) {
   return element;
 }
 
+/** Loads a classic script. */
+export function loadScript(address) {
+  return new Promise((resolve, reject) => {
+    const onerror = () => reject(new Error(`cannot load ${address}`));
+    document.head.append(create("script", { src: address, onload: resolve, onerror }));
+  });
+}
+
 /** Creates a button; `kind` are its further classes. */
 export const createButton = (text, run, kind = "", properties = {}) =>
   create("button", { type: "button", className: `button ${kind}`.trim(), onclick: run, ...properties }, text);

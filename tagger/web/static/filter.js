@@ -1,7 +1,7 @@
 // The filter panel beside the photos, on a phone a sheet over them. Each change shows its photos at once and has its own address; Back
 // undoes it. Without this script, the panel is a page.
 
-import "./morphing.js";
+import { loadIdiomorph } from "./morphing.js";
 import { gettext } from "./texts.js";
 import { toast } from "./toast.js";
 
@@ -118,7 +118,7 @@ async function toggleFolder(link) {
 /** Counts the choices again. What is typed stays unless the panel is filled `isAnew`. If the choice with the focus is folded now, the summary gets the focus. */
 async function refresh(signal, isAnew, address = form && panelAddress()) {
   if (!form) return;
-  const { page } = await fetchPage(address, signal);
+  const [{ page }] = await Promise.all([fetchPage(address, signal), loadIdiomorph()]);
   const counted = page.getElementById("filter-form");
   if (!form || !counted) return;
   const focused = document.activeElement;

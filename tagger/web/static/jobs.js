@@ -3,7 +3,7 @@
 
 import "./failed_forms.js";
 import { followJobs } from "./job_events.js";
-import "./morphing.js";
+import { loadIdiomorph } from "./morphing.js";
 import { gettext, number } from "./texts.js";
 
 const live = () => document.querySelector("[data-live]");
@@ -56,4 +56,5 @@ function showLost(isLost) {
   if (connection.hidden === isLost) connection.hidden = !isLost;
 }
 
+loadIdiomorph();
 if (live()) followJobs(show, showLost);

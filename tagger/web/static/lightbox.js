@@ -56,7 +56,7 @@ function openNamed(tiles) {
 
 function prepare(tiles, tile) {
   grid = tiles;
-  [index, offset] = [Number(tile.getAttribute("aria-posinset")) - 1, 0];
+  [index, offset] = [Number(tile.getAttribute("aria-posinset") ?? 1) - 1, 0]; // the photo of the address is the first of its page
   list = listOf(grid, photoOfTile(tile));
   pageTitle = document.title; // filters change it
   scrollRestoration = history.scrollRestoration;

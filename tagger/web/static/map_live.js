@@ -1,6 +1,6 @@
 // A map that can be moved and zoomed, with clusters of photos: what the map of the library and that of a trip have in common.
 
-import { create } from "./elements.js";
+import { create, loadScript } from "./elements.js";
 import { boxText } from "./map_area.js";
 import { ClusterMarks } from "./map_marks.js";
 import { mapStyle, withPath } from "./map_style.js";
@@ -18,13 +18,6 @@ export async function startOrExplain(host, start) {
     console.warn("the map cannot be drawn:", error);
     note.classList.remove("without-script");
   }
-}
-
-function loadScript(address) {
-  return new Promise((resolve, reject) => {
-    const onerror = () => reject(new Error(`cannot load ${address}`));
-    document.head.append(create("script", { src: address, onload: resolve, onerror }));
-  });
 }
 
 function loadStyle(address) {

@@ -1,7 +1,7 @@
 // The verdicts on one photo: selecting its landmarks, confirming, rejecting and naming them, and undoing that. A verdict is shown at
 // once and then replaced by the server's response.
 
-import "./morphing.js";
+import { loadIdiomorph } from "./morphing.js";
 import { selectLandmark } from "./naming.js";
 import { requestJson } from "./server.js";
 import { gettext, verdictText } from "./texts.js";
@@ -222,7 +222,7 @@ export class PhotoVerdicts {
   async refresh() {
     stale.delete(this);
     try {
-      const page = await this.load();
+      const [page] = await Promise.all([this.load(), loadIdiomorph()]);
       if (queue.length) stale.add(this);
       else this.replaceParts(page);
     } catch (error) {
