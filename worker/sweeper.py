@@ -46,6 +46,8 @@ LOCATE_S = 5.0
 """How long a sweep locates photos, in transactions of less than a second."""
 REMOVE_S = 2.0
 """How long a sweep removes items of old jobs."""
+STOP_S = 2.0
+"""How long a stopping worker waits for its sweep, which may wait for Redis."""
 
 
 class Sweeper:
@@ -85,7 +87,7 @@ class Sweeper:
     def close(self) -> None:
         self._closed.set()
         if self._thread.ident is not None:  # the worker may stop before it started
-            self._thread.join()
+            self._thread.join(STOP_S)
         database_away.clear()
         try:
             remove_worker(self._database, self._worker_name)

@@ -1,6 +1,7 @@
 """A worker while Redis is away or refuses messages: what it logs, and that it waits."""
 
 import logging
+import threading
 from contextlib import closing
 from types import SimpleNamespace
 
@@ -17,8 +18,9 @@ from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import list_workers
 from worker import broker, consumer
+from worker import sweeper as sweeper_module
 from worker.broker import RedisMonitor
-from worker.producer import make_app
+from worker.producer import make_app, wake_workers
 from worker.redis_keys import RedisKeys
 from worker.sweeper import Sweeper
 
@@ -148,6 +150,28 @@ def test_a_sweep_waits_with_its_messages_while_redis_refuses_them(
     assert [worker.waits_for for worker in list_workers(database)] == [None]
     assert not any(record.exc_info for record in caplog.records)
     assert all(record.levelno <= logging.WARNING for record in caplog.records)
+
+
+def test_a_worker_whose_sweep_waits_for_a_frozen_redis_leaves_the_list_when_it_stops(
+    sweeper: Sweeper, redis_server: RedisServer, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LedgerBuilder(database).job(5)
+    is_frozen = threading.Event()
+
+    def wake_while_frozen(*arguments: object) -> None:
+        redis_server.pause()
+        is_frozen.set()
+        wake_workers(*arguments)
+
+    monkeypatch.setattr(sweeper_module, "wake_workers", wake_while_frozen)
+    sweeper.start()
+    assert is_frozen.wait(30)
+    sweeper.close()
+    assert list_workers(database) == []
+    (sweep,) = (thread for thread in threading.enumerate() if thread.name == "sweeper")
+    redis_server.resume()
+    sweep.join(30)
+    assert not sweep.is_alive()
 
 
 def test_the_next_sweep_replaces_wake_ups_that_redis_lost(
