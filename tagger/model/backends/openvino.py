@@ -37,6 +37,8 @@ CONVOLUTIONS = {"Convolution": 1, "GroupConvolution": 2}
 """The types of nodes, and how many of the first dimensions of their weights have a scale of their own."""
 LEVELS, WEIGHT_LEVELS = 256, 255
 LEAST_RANGE = 1e-6
+RANGE_MARGIN = 1.2
+"""Ranges are means over photos. Half of the photos exceed them; a wider range loses less by clipping than it adds by rounding."""
 AVX2_MARGIN = 2.0
 """Without VNNI, weights use half of their range, so 7 bits: such processors add two products in 16 bits, which larger weights overflow."""
 
@@ -127,6 +129,9 @@ def round_kernels(model: openvino.Model) -> None:
 def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> None:
     """Round the inputs and weights of each convolution of `model`.
 
+    An input is rounded for all nodes that use it, and before it is padded: otherwise OpenVINO would keep it in floating point as well,
+    and pad it in a step of its own.
+
     Args:
         model: an OpenVINO model in floating point
         ranges: the lowest and highest value that enters each convolution, in the order of the program
@@ -139,12 +144,18 @@ def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> Non
         raise ValueError(f"the model has {len(nodes)} convolutions, and ranges for {len(ranges)}")
     margin = 1.0 if cpu_has_vnni() else AVX2_MARGIN
     for node, (lowest, highest) in zip(nodes, ranges, strict=True):
-        low, high = with_exact_zero(lowest, highest)
-        _round(node, 0, low, high, LEVELS)
+        low, high = with_exact_zero(RANGE_MARGIN * lowest, RANGE_MARGIN * highest)
+        values = node.input_value(0)
+        if values.get_node().get_type_name() == "Pad":
+            values = values.get_node().input_value(0)
+        users = values.get_target_inputs()
+        rounded = _rounded(values, low, high, LEVELS)
+        for user in users:
+            user.replace_source_output(rounded)
         weights = _values(node.input_value(1).get_node())
         axes = tuple(range(CONVOLUTIONS[node.get_type_name()], weights.ndim))
         limits = margin * np.abs(weights).max(axis=axes, keepdims=True).clip(min=np.finfo(np.float32).tiny)
-        _round(node, 1, -limits, limits, WEIGHT_LEVELS)
+        node.input(1).replace_source_output(_rounded(node.input_value(1), -limits, limits, WEIGHT_LEVELS))
     model.validate_nodes_and_infer_types()
 
 
@@ -156,10 +167,12 @@ def with_exact_zero(lowest: float, highest: float) -> Range:
     return -zero * step, (LEVELS - 1 - zero) * step
 
 
-def _round(node: openvino.Node, index: int, low: npt.ArrayLike, high: npt.ArrayLike, levels: int) -> None:
-    limits = [opset13.constant(np.asarray(values, np.float32)) for values in (low, high)]
-    rounded = opset13.fake_quantize(node.input_value(index), *limits, *limits, levels)
-    node.input(index).replace_source_output(rounded.output(0))
+def _rounded(
+    values: openvino.Output, low: npt.ArrayLike, high: npt.ArrayLike, levels: int
+) -> openvino.Output:
+    limits = [opset13.constant(np.asarray(limit, np.float32)) for limit in (low, high)]
+    rounded: openvino.Output = opset13.fake_quantize(values, *limits, *limits, levels).output(0)
+    return rounded
 
 
 def _values(node: openvino.Node) -> npt.NDArray[np.float32]:

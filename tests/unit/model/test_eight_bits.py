@@ -13,7 +13,7 @@ from support.small_network import SIZE, SmallNetwork, small_module
 from tagger.errors import SettingsInvalid
 from tagger.model.artifact import read_manifest
 from tagger.model.backends.conversion import convert
-from tagger.model.backends.openvino import LEVELS, OpenVinoBackend, with_exact_zero
+from tagger.model.backends.openvino import LEVELS, OpenVinoBackend, quantise_convolutions, with_exact_zero
 from tagger.model.backends.protocol import Outputs
 from tagger.model.backends.selection import MAX_DISTANCE, BackendSelector, generated_images
 from tagger.model.backends.torchscript import TorchScriptBackend
@@ -50,6 +50,29 @@ def test_the_outputs_are_near_to_those_in_floating_point() -> None:
     assert backend.name == "openvino-int8"
     assert 0 < np.abs(actual.scores - expected.scores).sum(axis=1).mean() / 2 <= MAX_DISTANCE
     assert cosines(expected, actual).mean() >= 0.995
+
+
+class Residual(torch.nn.Module):
+    """A convolution of a padded input that is added to its output as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = torch.nn.Conv2d(3, 3, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        values = images / 255.0
+        return values + self.convolution(torch.nn.functional.pad(values, (0, 1, 0, 1)))
+
+
+def test_an_input_is_rounded_for_all_its_users_and_before_it_is_padded() -> None:
+    model = convert(small_module(Residual()), SIZE)
+    quantise_convolutions(model, [(0.0, 1.0)])
+    (padding,) = (node for node in model.get_ordered_ops() if node.get_type_name() == "Pad")
+    rounded = padding.input_value(0)
+    assert rounded.get_node().get_type_name() == "FakeQuantize"
+    assert len(rounded.get_node().input_value(0).get_target_inputs()) == 1, (
+        "nothing uses the unrounded values"
+    )
 
 
 def test_it_is_a_candidate_only_of_models_with_ranges() -> None:
