@@ -1,4 +1,4 @@
-"""Broken photos are decoded or fail alone, with a stable digest. `bench.fuzz` runs the same checks for longer."""
+"""Broken photos are decoded or fail alone, with a stable digest. `tests.rig.fuzz` runs the same checks for longer."""
 
 import random
 import subprocess
@@ -9,16 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rig.fuzz import DECODED, examine, examine_metadata, load_samples
 from rig.mutations import broken
 from rig.odd_photos import small_photos
 from support.examples import examples
-
-from bench.fuzz import (
-    DECODED,
-    examine,
-    examine_metadata,
-    load_samples,
-)
 
 PHOTOS = small_photos()
 seeds = st.integers(0, 2**32)
@@ -64,7 +58,7 @@ def _real_samples(folder: Path) -> list[bytes]:
 @pytest.mark.slow
 def test_fuzzing_at_length_counts_every_file(tmp_path: Path) -> None:
     options = ("--files", "40", "--processes", "2", "--keep", tmp_path / "kept")
-    command = [sys.executable, "-m", "bench.fuzz", *options]
+    command = [sys.executable, "-m", "tests.rig.fuzz", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| **total** | 40 |" in done.stdout

@@ -1,6 +1,6 @@
 """Corrupts thousands of photos and reads them: each must be decoded or fail alone.
 
-    python -m bench.fuzz [FOLDER…] --files 20000 --seed 1
+    python -m tests.rig.fuzz [FOLDER…] --files 20000 --seed 1
 
 Corrupts small drawn photos of every format and the files of the folders; the seed determines how. Child processes read them, so
 that a crash is noticed. Files that cause a violation are kept in the folder `--keep`. The exit code is 1 if a process crashed, a file took more than 20 s of CPU time, or anything except a failure of the
@@ -133,7 +133,7 @@ class Report(NamedTuple):
 
 def main() -> None:
     """Corrupt photos and read them."""
-    parser = argparse.ArgumentParser(prog="python -m bench.fuzz", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.rig.fuzz", description=main.__doc__)
     parser.add_argument("folders", type=Path, nargs="*", metavar="FOLDER")
     parser.add_argument("--files", type=int, default=20_000, help="files to corrupt [%(default)s]")
     parser.add_argument("--seed", type=int, default=1, help="[%(default)s]")
