@@ -4,6 +4,7 @@ A text that is new or has changed comes without a translation, and one that nobo
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from babel.messages import Catalog
@@ -28,6 +29,7 @@ def sources() -> Iterator[Path]:
             yield path
 
 
+@cache
 def extracted() -> Catalog:
     """Return all texts of the code, with their files."""
     catalogue = Catalog()
