@@ -171,21 +171,18 @@ def _coarse(
 
     No dimensions are needed if all landmarks are compared exactly.
     """
+    if len(directions) <= CANDIDATES:
+        empty = np.empty(0, np.float32)
+        return {"coarse": empty.reshape(0, len(directions)), "basis": empty.reshape(len(space.precision), 0)}
     whiten = np.linalg.cholesky(np.linalg.inv(space.precision)).astype(np.float32)  # (D, D), of directions
-    count = COARSE_DIMENSIONS if len(directions) > CANDIDATES else 0
-    components = np.empty((len(whiten), 0), np.float32)
-    if count:
-        products = np.zeros_like(whiten)
-        for block in _unpacked(directions, scales):
-            whitened = block @ whiten
-            products += whitened.T @ whitened
-        components = np.linalg.eigh(products).eigenvectors[:, -count:]
+    products = np.zeros_like(whiten)
+    for block in _unpacked(directions, scales):
+        whitened = block @ whiten
+        products += whitened.T @ whitened
+    components = np.linalg.eigh(products).eigenvectors[:, -COARSE_DIMENSIONS:]
     projection = whiten @ components
     coarse = np.concatenate([block @ projection for block in _unpacked(directions, scales)])
-    return {
-        "coarse": np.ascontiguousarray(coarse.T),
-        "basis": np.linalg.solve(whiten.T, components),
-    }
+    return {"coarse": np.ascontiguousarray(coarse.T), "basis": np.linalg.solve(whiten.T, components)}
 
 
 def _unpacked(directions: npt.NDArray[np.int8], scales: Values) -> Iterator[Values]:
