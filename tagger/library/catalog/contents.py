@@ -5,6 +5,7 @@ records that in the same transaction, for the next update of positions. Recordin
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 
 from sqlalchemy import (
     ColumnElement,
@@ -123,6 +124,7 @@ def has_verdict_on(table: FromClause, kind: str | None = None) -> Exists:
     return decided if kind is None else decided.where(verdicts.c.verdict == kind)
 
 
+@cache
 def is_undecided(table: Table) -> ColumnElement[bool]:
     """Whether no verdict decides about a row of `tags` or `taught_tags`, and nothing but its score speaks for or against it."""
     return and_(~is_dismissed(table.c.content_id), ~has_verdict_on(table), is_undisputed(table))
@@ -154,6 +156,7 @@ def carry_dismissal(connection: Connection, image_id: int, to_image_id: int) -> 
     return True
 
 
+@cache  # Making its aliases took a third of the time of short queries.
 def is_undisputed(table: Table) -> ColumnElement[bool]:
     """Whether nothing but verdicts on this landmark speaks against a row of `tags` or `taught_tags`.
 
