@@ -46,7 +46,7 @@ class Library:
         """Kill the process once `written` photos are written; None: the injected fault kills it."""
         if written is not None:
             self.terminal.wait_until(
-                lambda: self.written() in written or process.poll() is not None, within_s, every_s=0.002
+                lambda: self.written() in written or process.poll() is not None, within_s, every_s=0.01
             )
             process.kill()
         assert process.wait(timeout=within_s) == -signal.SIGKILL, self.terminal.log.read_text()[-2000:]
@@ -116,7 +116,11 @@ def library(tmp_path: Path, redis_server: RedisServer, durations: FaultDurations
 
 
 @pytest.mark.parametrize(
-    "next_command", [("undo", "--all"), ("write", "--to", "embed")], ids=["undo", "write"]
+    "next_command",
+    [
+        pytest.param(("undo", "--all"), id="undo"),
+        pytest.param(("write", "--to", "embed"), id="write", marks=pytest.mark.slow),
+    ],
 )
 def test_doctor_counts_and_the_next_undo_or_write_removes_the_temporary_files_of_a_killed_write(
     library: Library, next_command: Sequence[str]
@@ -148,7 +152,7 @@ def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_al
         assert done < library.written() < PHOTOS
         done = library.written()
     interrupted = terminal.start(*words)
-    terminal.wait_until(lambda: library.written() > done, every_s=0.002)
+    terminal.wait_until(lambda: library.written() > done, every_s=0.01)
     interrupted.send_signal(signal.SIGINT)
     assert interrupted.wait(timeout=60) == 130
     # On a slow disk the command ends before its writers: their temporary files stay for the next run to replace.
