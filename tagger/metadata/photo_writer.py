@@ -14,6 +14,7 @@ from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.bases import FindUndoRecord
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata.files.sidecar_names import new_sidecar_name
 from tagger.metadata.formats.block_io import can_embed, is_jpeg, read_blocks, read_only_blocks
 from tagger.metadata.objects import NOT_REQUESTED, check_settings, check_versioning
 from tagger.metadata.plans import FilePlan, check_image, plan_embed, plan_sidecar, sidecar_has_position
@@ -120,10 +121,6 @@ class WriteRequest:
     single_job: bool = False
     embeds_objects: bool = False
     raw_files: tuple[Path, ...] = ()
-
-    @property
-    def slugs(self) -> tuple[str, ...]:
-        return tuple(landmark.slug for landmark in self.tag_fields.landmarks)
 
 
 @dataclass(frozen=True)
@@ -323,9 +320,13 @@ def _plan_sidecars(
         adds=bool(request.tag_fields),
     )
     photo_data = _tagged_photo(request) if request.tag_fields and paths else None
+    own_name = new_sidecar_name(request.path).lower()
+    # In `photo.xmp`, darktable takes the coordinates of any location for the camera's position.
+    stem_fields = request.tag_fields.without_landmark_coordinates()
+    fields = [request.tag_fields if path.name.lower() == own_name else stem_fields for path in paths]
     return tuple(
-        plan_sidecar(path, request.tag_fields, find_undo_record, photo_data=photo_data, root=request.root)
-        for path in paths
+        plan_sidecar(path, tag_fields, find_undo_record, photo_data=photo_data, root=request.root)
+        for path, tag_fields in zip(paths, fields, strict=True)
     )
 
 

@@ -79,6 +79,11 @@ class TagFields:
     def __bool__(self) -> bool:
         return bool(self.landmarks) or self.position is not None
 
+    def without_landmark_coordinates(self) -> Self:
+        """The same values, where the landmarks say nothing of where they are. The position stays."""
+        landmarks = (replace(landmark, latitude=None, longitude=None) for landmark in self.landmarks)
+        return replace(self, landmarks=tuple(landmarks))
+
 
 def make_tag_fields(
     landmarks: Sequence[NamedLandmark],

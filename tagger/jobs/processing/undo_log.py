@@ -289,7 +289,7 @@ def _write_row(
         "written_digest": undo_record.written_digest,
         "base_digest": undo_record.base_digest,
         "undo": undo_record.inverse,
-        "landmarks": list(request.slugs),
+        "landmarks": [landmark.slug for landmark in request.tag_fields.landmarks],
         "written_at": datetime.now(UTC),
         "complete": False,
     }

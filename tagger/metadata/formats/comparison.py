@@ -54,7 +54,8 @@ def _png_pieces(data: bytes) -> Pieces | None:
         length, kind = struct.unpack_from(">I4s", data, at)
         whole = data[at : at + 12 + length]
         at += 12 + length
-        block = _png_block(kind, whole)
+        is_xmp = kind == b"iTXt" and whole[8:26] == b"XML:com.adobe.xmp\0"
+        block = "EXIF" if kind == b"eXIf" else "XMP" if is_xmp else None
         if block is None or block in blocks:
             pieces.append((f"the PNG chunk {kind!r}", whole))
         elif at > len(data) or zlib.crc32(whole[4:-4]) != int.from_bytes(whole[-4:], "big"):
@@ -65,12 +66,6 @@ def _png_pieces(data: bytes) -> Pieces | None:
             pieces.append(("the data after the end of the PNG", data[at:]))
             return pieces
     return None
-
-
-def _png_block(kind: bytes, chunk: bytes) -> str | None:
-    if kind == b"eXIf":
-        return "EXIF"
-    return "XMP" if kind == b"iTXt" and chunk[8:26] == b"XML:com.adobe.xmp\0" else None
 
 
 def _webp_pieces(data: bytes) -> Pieces | None:

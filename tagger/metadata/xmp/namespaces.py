@@ -45,6 +45,7 @@ NAMESPACES = {
     "mwg-rs": "http://www.metadataworkinggroup.com/schemas/regions/",
     "mwg-kw": "http://www.metadataworkinggroup.com/schemas/keywords/",
     "MicrosoftPhoto": "http://ns.microsoft.com/photo/1.0/",
+    "MicrosoftPhoto1.0": "http://ns.microsoft.com/photo/1.0",  # as Windows and exiftool may write it
     "MP": "http://ns.microsoft.com/photo/1.2/",
     "MPRI": "http://ns.microsoft.com/photo/1.2/t/RegionInfo#",
     "MPReg": "http://ns.microsoft.com/photo/1.2/t/Region#",
@@ -67,6 +68,7 @@ TAGS_LIST = "digiKam:TagsList"
 HIERARCHIES = (
     (TAGS_LIST, "/"),
     ("MicrosoftPhoto:LastKeywordXMP", "/"),
+    ("MicrosoftPhoto1.0:LastKeywordXMP", "/"),
     (HIERARCHY, "|"),
     ("mediapro:CatalogSets", "|"),
 )

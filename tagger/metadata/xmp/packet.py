@@ -71,7 +71,9 @@ class Packet:
         length = len(start) + len(end)
         has_room = self.padding and self.size >= length
         padding = self.size - length if has_room else max(1, min(new_padding, _JPEG_ROOM - length))
-        return start + _blank(padding) + end
+        # Padding as XMP requires it: lines of spaces, so that text editors can open the file.
+        lines = (b" " * 99 + b"\n") * (padding // 100 + 1)
+        return start + (lines[-padding:] if padding > 0 else b"") + end
 
 
 def new_packet(*, wrapped: bool) -> Packet:
@@ -115,11 +117,6 @@ def xmp_refused(problem: str) -> WriteRefused:
         RefusalKind.XMP,
         f"The existing XMP {problem}. Write it again with the program that created it, or remove it.",
     )
-
-
-def _blank(size: int) -> bytes:
-    """Padding as XMP requires it: lines of spaces, so that text editors can open the file."""
-    return ((b" " * 99 + b"\n") * (size // 100 + 1))[-size:] if size > 0 else b""
 
 
 def _decode(packet: bytes) -> str:

@@ -328,3 +328,15 @@ def test_iptc_resource_keeps_its_signature_and_name(tmp_path: Path, head: bytes)
     assert head + len(grown).to_bytes(4, "big") + grown in photo.data
     photo.undo()
     assert photo.data == data
+
+
+def test_darktable_finds_no_coordinates_of_landmarks_beside_a_photo(tmp_path: Path) -> None:
+    # In `photo.xmp`, it takes every exif:GPSLatitude for the camera's position, also that of a location.
+    photo = new_photo(tmp_path / "one", encode_photo("JPEG"), "photo.jpg")
+    sidecars = [photo.path.with_name(name) for name in ("photo.jpg.xmp", "photo.XMP")]
+    for sidecar in sidecars:
+        sidecar.write_text("<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'/>")
+    photo.write(make_tag_fields((TOWER,)), Target.SIDECAR)
+    assert [sidecar.read_text().count("<exif:GPSLatitude>") for sidecar in sidecars] == [1, 0]
+    photo.write(make_tag_fields((TOWER,), gps=True), Target.SIDECAR)
+    assert [sidecar.read_text().count("<exif:GPSLatitude>") for sidecar in sidecars] == [2, 1]

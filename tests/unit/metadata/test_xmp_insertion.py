@@ -14,6 +14,7 @@ DECLARED = " ".join(
         "dc": "http://purl.org/dc/elements/1.1/",
         "lr": "http://ns.adobe.com/lightroom/1.0/",
         "MicrosoftPhoto": "http://ns.microsoft.com/photo/1.0/",
+        "MicrosoftPhoto1.0": "http://ns.microsoft.com/photo/1.0",
         "mediapro": "http://ns.iview-multimedia.com/mediapro/1.0/",
         "exif": "http://ns.adobe.com/exif/1.0/",
         "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
@@ -130,7 +131,11 @@ def test_owners_paths_are_repeated_in_the_other_field() -> None:
 
 @pytest.mark.parametrize(
     ("field", "owners"),
-    [("MicrosoftPhoto:LastKeywordXMP", "People/Anna"), ("mediapro:CatalogSets", "People|Anna")],
+    [
+        ("MicrosoftPhoto:LastKeywordXMP", "People/Anna"),
+        ("MicrosoftPhoto1.0:LastKeywordXMP", "People/Anna"),
+        ("mediapro:CatalogSets", "People|Anna"),
+    ],
 )
 def test_owners_paths_are_repeated_from_any_field(field: str, owners: str) -> None:
     properties = properties_after(packet(listed(field, owners)))
