@@ -1,4 +1,4 @@
-"""exiftool reads our packets, and what it rewrites can be removed."""
+"""exiftool and Exiv2 read our packets, and what they rewrite can be removed. digiKam, darktable, Shotwell and gThumb use Exiv2."""
 
 import json
 import shutil
@@ -64,3 +64,18 @@ def test_a_packet_that_exiftool_rewrote_is_ours_to_delete(sidecar: Path) -> None
     command = ["exiftool", "-q", "-m", "-overwrite_original", *change, sidecar]
     subprocess.run(command, check=True, capture_output=True)
     assert xmp.remove(sidecar.read_bytes()) is None
+
+
+def test_exiv2_reads_our_own_packet_and_what_it_rewrites_is_removed(sidecar: Path) -> None:
+    if shutil.which("exiv2") is None:
+        pytest.skip("exiv2 is not installed")
+    command = ["exiv2", "-q", "-M", "set Xmp.xmp.Rating 4", sidecar]
+    subprocess.run(command, check=True)
+    command = ["exiv2", "-q", "-PXkv", sidecar]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    fields = dict(line.split(maxsplit=1) for line in output.splitlines() if len(line.split()) > 1)
+    assert fields["Xmp.digiKam.TagsList"] == "Places/France/Paris/Eiffel Tower"
+    assert fields["Xmp.lr.hierarchicalSubject"] == "Places|France|Paris|Eiffel Tower"
+    assert fields["Xmp.dc.subject"] == ", ".join(TOWER.keywords)
+    assert (fields["Xmp.exif.GPSLatitude"], fields["Xmp.xmp.Rating"]) == ("48,51.5040000N", "4")
+    assert xmp.properties(xmp.remove(sidecar.read_bytes())) == {"xmp:Rating": "4"}
