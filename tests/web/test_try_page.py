@@ -16,7 +16,8 @@ from support.page_server import photo, settings_in
 from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.system.text_format import duration, percent, share, size
-from tagger.web.pages.try_photo import ScoreBar, ShownPrediction, UploadResult
+from tagger.web.http.templates import environment
+from tagger.web.pages.try_photo import ScoreBar, ShownPrediction, UploadResult, degrees_text
 
 HTMX_REQUEST = {"hx-request": "true"}
 
@@ -121,7 +122,9 @@ def prediction(scores: list[float], none_of_them: float, threshold: float = 0.5)
 def test_a_landmark_below_the_threshold_is_a_guess_and_not_named() -> None:
     unsure = prediction([0.45, 0.2], none_of_them=0.35)
     assert (unsure.accepted, unsure.guess) == (None, unsure.bars[0])
-    assert UploadResult("a.jpg", unsure).announcement == "a.jpg: Perhaps Landmark 1, 45\u202f%"
+    fragment = environment().get_template("try_result.html")
+    words = fragment.render(result=UploadResult("a.jpg", unsure), degrees_text=degrees_text)
+    assert 'data-announcement="a.jpg: Perhaps Landmark 1, 45\u202f%"' in words
     assert prediction([0.3], none_of_them=0.7).guess is None
     assert prediction([], none_of_them=1.0).guess is None
     sure = prediction([0.9], none_of_them=0.1)

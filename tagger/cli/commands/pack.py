@@ -20,10 +20,7 @@ from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tagger.library.teaching.pack_file import PackManifest, Signature
-    from tagger.library.teaching.packs import PackLandmarkPlan
 
 pack_app = typer.Typer(
     help="Share landmarks that you have taught, and add those of others.", no_args_is_help=True
@@ -108,7 +105,11 @@ def add(
     plans = plan_pack(database, model, pack)
     if not json:
         _print_manifest(pack.manifest, pack.signature)
-        _print_plans(plans)
+        for plan in plans:
+            what = "new" if plan.landmark is None else f"joined with your {plan.landmark.display_name}"
+            why = f": {plan.reason}" if plan.reason else ""
+            where = ", ".join(filter(None, (plan.packed.city, plan.packed.country)))
+            typer.echo(printable(f"{plan.packed.name} ({plan.slug}){where and f', {where}'}: {what}{why}"))
         for warning in pack.warnings:
             console.warning(f"{warning[0].lower()}{warning[1:].rstrip('.')}")
     if dry_run:
@@ -223,11 +224,3 @@ def _print_manifest(manifest: PackManifest, signature: Signature | None = None) 
         facts["signature"] = signature.text
     for name, value in facts.items():
         typer.echo(f"{name + ':':<12}{printable(str(value or 'not said'))}")
-
-
-def _print_plans(plans: Sequence[PackLandmarkPlan]) -> None:
-    for plan in plans:
-        what = "new" if plan.landmark is None else f"joined with your {plan.landmark.display_name}"
-        why = f": {plan.reason}" if plan.reason else ""
-        where = ", ".join(filter(None, (plan.packed.city, plan.packed.country)))
-        typer.echo(printable(f"{plan.packed.name} ({plan.slug}){where and f', {where}'}: {what}{why}"))

@@ -21,10 +21,8 @@ from tagger.cli.output.formats import (
 from tagger.library.query.documents import (
     LANDMARK_COLUMNS,
     SIMILAR_PHOTO_COLUMNS,
-    csv_parts,
     json_line_parts,
     landmark_feature_parts,
-    landmark_row,
     photo_csv_parts,
     photo_feature_parts,
 )
@@ -105,17 +103,13 @@ def write_landmarks(counts: Iterable[LandmarkCount], output_format: Format) -> i
     """Write landmarks with their numbers of photos; returns the number of landmarks."""
     counter = Counter(counts)
     match output_format:
-        case Format.JSON:
-            write_json_list(counter)
-        case Format.NDJSON:
-            write_parts(json_line_parts(counter))
-        case Format.CSV:
-            write_parts(csv_parts(LANDMARK_COLUMNS, map(landmark_row, counter)))
         case Format.GEOJSON:
             write_parts(landmark_feature_parts(counter))
         case Format.TABLE:
             rows = ([each.landmark, each.name, each.country, each.photos] for each in counter)
             write_table(("Landmark", "Name", "Country", "Photos"), rows)
+        case _:
+            write_documents(LANDMARK_COLUMNS, counter, output_format)
     return counter.count
 
 

@@ -67,15 +67,12 @@ def scan_watched(
         root = _root(database, folder, root_paths)
         gone += mark_unlisted(database, root, folder, page)  # first: a RAW file may have lost its JPEG
         if len(unseen) <= MOST_UNSEEN:
-            settled = [photo for photo in page.photos if not _is_settling(photo, settle_s)]
+            # Times further in the future come from a wrong clock: waiting for them could take years.
+            now_ns, settle_ns = time.time_ns(), settle_s * 1e9
+            settled = [photo for photo in page.photos if abs(now_ns - photo.mtime_ns) >= settle_ns]
             unseen += _unseen(database, with_rows(database, folder, settled, root_paths), inference)
     is_many = len(unseen) > MOST_UNSEEN
     return WatchedChanges(selection if is_many else Selection((), tuple(unseen)), gone)
-
-
-def _is_settling(photo: FoundPhoto, settle_s: float) -> bool:
-    """Whether the photo changed just now. Times further in the future come from a wrong clock: waiting for them could take years."""
-    return abs(time.time_ns() - photo.mtime_ns) < settle_s * 1e9
 
 
 def unseen_photos(

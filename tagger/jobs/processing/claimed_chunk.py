@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, select
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
@@ -95,26 +95,7 @@ class StoredOutcome:
 
 def open_items(database: Database, claim: Claim) -> list[OpenItem]:
     """Return the claimed chunk's items without an outcome, in order. Items of forgotten photos are skipped and stored as such."""
-    with database.read() as connection:
-        rows = connection.execute(_items_without_outcome(claim)).all()
-        raw_files = raw_files_of(connection, [row.id for row in rows if row.id is not None])
-    skipped = [
-        ItemOutcome(row.position, Outcome.SKIPPED, FORGOTTEN if row.id is None else JOINED)
-        for row in rows
-        if row.id is None or row.primary_id is not None
-    ]
-    if skipped:
-        with database.write() as connection:
-            store_outcomes(connection, claim, skipped)
-    return [
-        _open_item(row, claim, raw_files.get(row.id, ()))
-        for row in rows
-        if row.id is not None and row.primary_id is None
-    ]
-
-
-def _items_without_outcome(claim: Claim) -> Select[Any]:
-    return (
+    query = (
         select(
             job_items.c.position,
             job_items.c.attempts,
@@ -141,6 +122,22 @@ def _items_without_outcome(claim: Claim) -> Select[Any]:
         )
         .order_by(job_items.c.position)
     )
+    with database.read() as connection:
+        rows = connection.execute(query).all()
+        raw_files = raw_files_of(connection, [row.id for row in rows if row.id is not None])
+    skipped = [
+        ItemOutcome(row.position, Outcome.SKIPPED, FORGOTTEN if row.id is None else JOINED)
+        for row in rows
+        if row.id is None or row.primary_id is not None
+    ]
+    if skipped:
+        with database.write() as connection:
+            store_outcomes(connection, claim, skipped)
+    return [
+        _open_item(row, claim, raw_files.get(row.id, ()))
+        for row in rows
+        if row.id is not None and row.primary_id is None
+    ]
 
 
 def raw_files_of(

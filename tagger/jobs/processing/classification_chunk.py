@@ -257,7 +257,16 @@ class ChunkClassifier:
     ) -> None:
         """Submit photos and store the results until all are stored or the chunk has to stop."""
         try:
-            self._submit(items, roots, reader)
+            for item in items:
+                if self._must_end_pass():
+                    break
+                source = roots[item.root_id].source
+                request = Request(source, item.file, self._results, item.classified, reader, item.size_bytes)
+                self._results.pending[request] = item
+                if not self._loaded.pipeline.submit(request, self._must_end_pass):
+                    del self._results.pending[request]
+                    break
+                self._results.receive(wait=False)
             self._wait_for_results()
             self._results.store()
         except ReadsTimedOut:
@@ -315,18 +324,6 @@ class ChunkClassifier:
             yield
         finally:
             chunk.with_retry(lambda: count_crashes(chunk.database, chunk.claim, item.position, -1))
-
-    def _submit(self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None) -> None:
-        for item in items:
-            if self._must_end_pass():
-                break
-            source = roots[item.root_id].source
-            request = Request(source, item.file, self._results, item.classified, reader, item.size_bytes)
-            self._results.pending[request] = item
-            if not self._loaded.pipeline.submit(request, self._must_end_pass):
-                del self._results.pending[request]
-                break
-            self._results.receive(wait=False)
 
     def _wait_for_results(self) -> None:
         deadline: float | None = None

@@ -251,7 +251,13 @@ class PhotoModel:
             PhotoFailed: an image cannot be read.
         """
         several = cast("Sequence[ImageLike]", images if isinstance(images, list | tuple) else [images])
-        found = [self._predictions(output, top_k) for output in self._outputs(several)]
+        found = [
+            [
+                Prediction(*self._names[each.position], each.score, each.accepted)
+                for each in output.top_k(top_k, self._threshold)
+            ]
+            for output in self._outputs(several)
+        ]
         return found if several is images else found[0]
 
     def embed(self, images: Sequence[ImageLike]) -> npt.NDArray[np.float32]:
@@ -276,12 +282,6 @@ class PhotoModel:
         if isinstance(image, str | Path):
             return self._model.open(str(image))
         return self._model.open_bytes(_tiff(image))
-
-    def _predictions(self, output: ImageOutput, top_k: int) -> list[Prediction]:
-        return [
-            Prediction(*self._names[each.position], each.score, each.accepted)
-            for each in output.top_k(top_k, self._threshold)
-        ]
 
 
 def _tiff(image: Pillow | npt.NDArray[np.uint8]) -> bytes:

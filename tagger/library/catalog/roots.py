@@ -274,7 +274,13 @@ def forget_path(database: Database, path: Path, root_paths: RootPaths, *, dry_ru
         record_action(connection, AuditAction.PHOTOS_FORGET, _resolve(path), photos=count)
     while _remove_page(database, condition):
         pass
-    _remove_empty_roots(database, root_ids)
+    with database.write() as connection:
+        # Locked first: a concurrent scan either adds its photos before this, or creates the root again after it.
+        connection.execute(
+            select(roots.c.id).where(roots.c.id.in_(root_ids)).order_by(roots.c.id).with_for_update()
+        )
+        no_photo = ~exists().where(photos.c.root_id == roots.c.id)
+        connection.execute(delete(roots).where(roots.c.id.in_(root_ids), no_photo))
     return count
 
 
@@ -355,13 +361,3 @@ def _remove_orphans(connection: Connection, content_ids: Sequence[int]) -> None:
     """Remove contents without photos and verdicts."""
     no_photo = ~exists().where(photos.c.content_id == contents.c.id)
     connection.execute(delete(contents).where(contents.c.id.in_(content_ids), no_photo, ~has_verdict()))
-
-
-def _remove_empty_roots(database: Database, root_ids: Sequence[int]) -> None:
-    with database.write() as connection:
-        # Locked first: a concurrent scan either adds its photos before this, or creates the root again after it.
-        connection.execute(
-            select(roots.c.id).where(roots.c.id.in_(root_ids)).order_by(roots.c.id).with_for_update()
-        )
-        no_photo = ~exists().where(photos.c.root_id == roots.c.id)
-        connection.execute(delete(roots).where(roots.c.id.in_(root_ids), no_photo))

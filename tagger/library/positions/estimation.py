@@ -108,7 +108,8 @@ def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
     before, after = _neighbours(anchors, photos)
     since = np.where(before >= 0, sequence.at[photos] - sequence.at[before], np.inf)
     until = np.where(after >= 0, sequence.at[after] - sequence.at[photos], np.inf)
-    is_between = since + until <= np.where(_is_stay(sequence, before, after), STAY_GAPS, 1.0) * max_gap_s
+    is_stay = (before >= 0) & (after >= 0) & (_moved_m(sequence, before, after) <= MOVED_M)
+    is_between = since + until <= np.where(is_stay, STAY_GAPS, 1.0) * max_gap_s
     reach_s = min(ONE_ANCHOR_S, max_gap_s)
     is_after = ~is_between & (since <= until) & (since <= reach_s)
     is_before = ~is_between & ~is_after & (until <= reach_s)
@@ -225,10 +226,6 @@ def _neighbours(anchors: Indices, photos: Indices) -> tuple[Indices, Indices]:
     return padded[place], padded[place + 1]
 
 
-def _is_stay(sequence: Sequence, before: Indices, after: Indices) -> Truth:
-    return np.asarray((before >= 0) & (after >= 0) & (_moved_m(sequence, before, after) <= MOVED_M))
-
-
 def _paces(sequence: Sequence, anchors: Indices, photos: Indices, max_gap_s: float) -> Floats:
     """The speed (photos,) that is expected around each photo: the highest between successive anchors near it."""
     legs_s = np.diff(sequence.at[anchors])
@@ -280,13 +277,10 @@ def _near(
 ) -> tuple[Floats, Floats, Floats]:
     anchor, seconds, paces = anchor[chosen], seconds[chosen], paces[chosen]
     wandered_m2 = QUANTILE_90**2 * WANDERING**2 * seconds
-    error_m = np.sqrt(sequence.error_m[anchor] ** 2 + wandered_m2 + (_leaving_m_s(paces) * seconds) ** 2)
+    # The speed that 90 % do not exceed: those who stood may walk, those who walked may take a bus.
+    leaving_m_s = 0.5 + 2.5 * np.sqrt(paces) + 1.2 * paces
+    error_m = np.sqrt(sequence.error_m[anchor] ** 2 + wandered_m2 + (leaving_m_s * seconds) ** 2)
     return *_positions(sequence, anchor), error_m
-
-
-def _leaving_m_s(paces: Floats) -> Floats:
-    """The speed that 90 % do not exceed: those who stood may walk, those who walked may take a bus."""
-    return np.asarray(0.5 + 2.5 * np.sqrt(paces) + 1.2 * paces)
 
 
 def _deviations(sequence: Sequence, anchors: Indices) -> Floats:

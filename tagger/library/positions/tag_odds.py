@@ -135,7 +135,9 @@ def update_tags(connection: Connection, photo_ids: Collection[int]) -> None:
     lock_contents(connection, content_ids)
     for table in (tags, taught_tags):
         _store(connection, table, [change for change in changes if change.table is table])
-    _store_outcomes(connection, content_ids)
+    outcome = case((is_tagged(), Outcome.TAGGED.value), else_=Outcome.UNKNOWN.value)
+    of_contents = among(contents.c.id, content_ids), contents.c.outcome.is_not(None)
+    connection.execute(update(contents).where(*of_contents).values(outcome=outcome))
     copies = set(connection.scalars(select(photos.c.id).where(among(photos.c.content_id, content_ids))))
     record_matching_photos(connection, among(photos.c.id, copies - set(photo_ids)))
 
@@ -335,12 +337,4 @@ def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> 
             }
             for change in sorted(changes, key=lambda change: (change.content_id, change.landmark_id))
         ],
-    )
-
-
-def _store_outcomes(connection: Connection, content_ids: Collection[int]) -> None:
-    connection.execute(
-        update(contents)
-        .where(among(contents.c.id, content_ids), contents.c.outcome.is_not(None))
-        .values(outcome=case((is_tagged(), Outcome.TAGGED.value), else_=Outcome.UNKNOWN.value))
     )

@@ -6,7 +6,7 @@ sorted only among some thousands: where a longer stretch is out of order, parts 
 begins a new line: two people's tracks may be in one file. Each change of tracks is recorded for the photos of its time.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -179,7 +179,11 @@ def add_track(database: Database, file: Path) -> AddedTrack:
             raise _without_points(file, counts)
         spool.seek(0)
         with database.write() as connection:
-            track, is_new = _store(connection, digest, file, counts, _stored_parts(spool, parts))
+            stored = (
+                {"part": number, "first_at": first, "last_at": last, "data": spool.read(size)}
+                for number, (size, first, last) in enumerate(parts)
+            )
+            track, is_new = _store(connection, digest, file, counts, stored)
     return AddedTrack(**vars(track), is_new=is_new, left_out=counts.left_out)
 
 
@@ -257,13 +261,6 @@ def _without_points(file: Path, counts: PointCounts) -> GpxRefused:
     else:
         reason = f"none of its {counts.read} points has a valid time and position"
     return GpxRefused(path=file, reason=reason, remedy="export the recorded track, with times")
-
-
-def _stored_parts(
-    spool: IO[bytes], parts: Sequence[tuple[int, datetime, datetime]]
-) -> Iterator[dict[str, Any]]:
-    for number, (size, first, last) in enumerate(parts):
-        yield {"part": number, "first_at": first, "last_at": last, "data": spool.read(size)}
 
 
 def _store(

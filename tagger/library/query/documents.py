@@ -122,11 +122,6 @@ class PositionCellDocument:
     country: str | None
 
 
-def landmark_row(count: LandmarkCount) -> list[object]:
-    """The columns of a landmark with its number of photos, for CSV."""
-    return [getattr(count, column) for column in LANDMARK_COLUMNS]
-
-
 @dataclass(frozen=True)
 class LandmarkDocument:
     """A landmark. `names` are by language, `edited` the columns that a person set, `own`: no registered model knows it."""

@@ -112,7 +112,10 @@ class ResolvedQuery:
         for area in self.areas:
             yield or_(area.has_position, and_(area.landmarks_count, self._shows(area.landmarks)))
         yield from self._membership_conditions()
-        yield from self._dismissal_conditions()
+        if query.dismissed:
+            yield is_dismissed(photos.c.content_id)
+        elif query.unknown:
+            yield ~is_dismissed(photos.c.content_id)
         yield from self.file_conditions()
         if self.model_id is not None:
             yield off_index(contents.c.model_id) == self.model_id
@@ -122,12 +125,6 @@ class ResolvedQuery:
     def _shows(self, landmarks: Collection[int]) -> Condition:
         ids = self._chosen(landmarks)
         return has_tag(ids, min_score=self.query.min_score, any_rank=self.query.any_rank)
-
-    def _dismissal_conditions(self) -> Iterator[Condition]:
-        if self.query.dismissed:
-            yield is_dismissed(photos.c.content_id)
-        elif self.query.unknown:
-            yield ~is_dismissed(photos.c.content_id)
 
     def _membership_conditions(self) -> Iterator[Condition]:
         if self.query.position is not None:

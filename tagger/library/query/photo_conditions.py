@@ -244,7 +244,8 @@ class NamedFile:
 
 def files_by_name(database: Database, root_paths: RootPaths, start: str, limit: int) -> Sequence[NamedFile]:
     """Photos whose file's name starts with a text, in order of the names. The case of ASCII letters does not matter."""
-    low = _in_lower_case(start)
+    # As `name_of` on both databases.
+    low = "".join(letter.lower() if letter.isascii() else letter for letter in start)
     name = name_of(photos.c.path)
     query = (
         select(photos.c.root_id, photos.c.path, photos.c.gone_since)
@@ -260,11 +261,6 @@ def files_by_name(database: Database, root_paths: RootPaths, start: str, limit: 
         NamedFile(path.name, str(path.parent), str(folders[row.root_id] / row.path))
         for row, path in ((row, PurePosixPath(row.path)) for row in present[:limit])
     ]
-
-
-def _in_lower_case(text: str) -> str:
-    """As `name_of` on both databases."""
-    return "".join(letter.lower() if letter.isascii() else letter for letter in text)
 
 
 _FIRST_CHARACTER = "\x01"  # names have no \x00, so only the name itself sorts before name + this

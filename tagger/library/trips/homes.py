@@ -141,7 +141,8 @@ class Homes:
         times_of: dict[int, dict[_Spot, _Times]] = {}
         for visit in visits:
             spots = times_of.setdefault(_quarter(visit.day), {})
-            times = spots.setdefault(_spot(visit), _Times(set(), set()))
+            spot = (round(visit.latitude * _SPOTS_PER_DEGREE), round(visit.longitude * _SPOTS_PER_DEGREE))
+            times = spots.setdefault(spot, _Times(set(), set()))
             times.weeks.add(visit.day.toordinal() // 7)
             times.months.add(visit.day.month)
         self._homes = {quarter: tuple(_homes(_spots_around(times_of, quarter))) for quarter in times_of}
@@ -156,10 +157,6 @@ class Homes:
 
 def _quarter(day: date) -> int:
     return day.year * 4 + (day.month - 1) // 3
-
-
-def _spot(visit: Visit) -> _Spot:
-    return round(visit.latitude * _SPOTS_PER_DEGREE), round(visit.longitude * _SPOTS_PER_DEGREE)
 
 
 def _position(spot: _Spot) -> Position:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from operator import attrgetter
 from typing import Annotated, Self, cast
 
 import numpy as np
@@ -31,7 +32,6 @@ from tagger.library.query.documents import (
     json_line_parts,
     landmark_document,
     landmark_feature_parts,
-    landmark_row,
     merged_landmark_document,
     removed_landmark_document,
 )
@@ -164,7 +164,7 @@ def landmarks_ndjson(request: Request, counts: Counts) -> StreamingResponse:
 @router.get("/landmarks.csv", response_class=StreamingResponse)
 def landmarks_csv(request: Request, counts: Counts) -> StreamingResponse:
     """List landmarks as CSV."""
-    rows = map(landmark_row, counts)
+    rows = map(attrgetter(*LANDMARK_COLUMNS), counts)
     return stream_download(request, csv_parts(LANDMARK_COLUMNS, rows), CSV, "landmarks.csv")
 
 

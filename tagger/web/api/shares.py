@@ -1,6 +1,5 @@
 """Shares, as `tagger people share`: links that show photos without signing in."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -58,7 +57,11 @@ class NewShareDocument(ShareDocument):
 @router.post("/shares", status_code=201)
 def add(state: State, params: Params, body: ShareRequest) -> NewShareDocument:
     """Share the photos of a query, now and later, or photos by id. The answer has the link, which cannot be read again."""
-    photos = _shared_photos(params, body)
+    query = replace(params.query, sort=None, distinct=False)
+    if (query == PhotoQuery()) == (body.photos is None):
+        reason = "photos: name options of a query in the address, such as landmark, or photos by id, not both"
+        raise ShareInvalid(reason=reason)
+    photos = query if body.photos is None else body.photos
     days = body.expires_days
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     with params.model_checked():
@@ -100,11 +103,3 @@ def share(state: State, share_id: ShareNumber) -> ShareDocument:
 def revoke(state: State, share_id: ShareNumber) -> ShareDocument:
     """End a share at once, for everybody who has its link."""
     return share_documents(state.database, [revoke_share(state.database, share_id)])[0]
-
-
-def _shared_photos(params: QueryParams, body: ShareRequest) -> PhotoQuery | Sequence[int]:
-    query = replace(params.query, sort=None, distinct=False)
-    if (query == PhotoQuery()) == (body.photos is None):
-        reason = "photos: name options of a query in the address, such as landmark, or photos by id, not both"
-        raise ShareInvalid(reason=reason)
-    return query if body.photos is None else body.photos

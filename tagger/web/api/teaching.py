@@ -17,7 +17,7 @@ from tagger.library.query.tagged_photos import (
     photo_document,
     stored_photo,
 )
-from tagger.library.teaching.examples import Example, examples_by_id, load_embeddings, named_otherwise
+from tagger.library.teaching.examples import examples_by_id, load_embeddings, named_otherwise
 from tagger.library.teaching.learning import (
     TaughtDocument,
     embedding_of,
@@ -72,7 +72,15 @@ def teach(state: State, landmark: Landmark, body: TeachRequest) -> TaughtLandmar
         examples_by_id(database, model, photo_ids, roots) for photo_ids in (body.confirmed, body.rejected)
     )
     if body.confirmed or body.rejected:
-        _check_examples(confirmed, rejected)
+        images, others = (
+            {each.content_id for each in examples} - {None} for examples in (confirmed, rejected)
+        )
+        if images & others:
+            raise QueryInvalid(
+                reason="a photo, or a copy of it, cannot both show the landmark and not show it"
+            )
+        if not images and not others:
+            raise ExamplesMissing
     usable, usable_rejected = (
         [each.photo_id for each in examples if each.content_id is not None]
         for examples in (confirmed, rejected)
@@ -135,11 +143,3 @@ def similar_photos(state: AppState, photo_id: int, limit: int) -> list[TaggedPho
     with database.read() as connection:
         given = load_embeddings(connection, content_ids, dimension)
     return find_similar(database, model, given, roots, limit=limit, without=content_ids)
-
-
-def _check_examples(confirmed: list[Example], rejected: list[Example]) -> None:
-    images, others = ({each.content_id for each in examples} - {None} for examples in (confirmed, rejected))
-    if images & others:
-        raise QueryInvalid(reason="a photo, or a copy of it, cannot both show the landmark and not show it")
-    if not images and not others:
-        raise ExamplesMissing

@@ -23,7 +23,7 @@ from fastapi.responses import RedirectResponse
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
-from tagger.system.text_format import Language, reader_language
+from tagger.system.text_format import Language
 from tagger.web.http.forwarded import is_by_https, local_address
 
 LOCALE = Path(__file__).parents[1] / "locale"
@@ -89,16 +89,11 @@ def read_catalogue(tag: str) -> Catalog:
         return read_po(file, locale=tag.replace("-", "_"))
 
 
-def script_texts() -> Mapping[str, str | Sequence[str]]:
-    """Return the texts of scripts in the reader's language, by the English ones; a text with a number has a list of plural forms."""
-    tag = reader_language()
-    return {} if tag is None else _script_texts(tag)
-
-
 @cache
-def _script_texts(tag: str) -> Mapping[str, str | Sequence[str]]:
+def script_texts(tag: str | None) -> Mapping[str, str | Sequence[str]]:
+    """Return the texts of scripts in a language, by the English ones; a text with a number has a list of plural forms."""
     texts: dict[str, str | Sequence[str]] = {}
-    for message in read_catalogue(tag):
+    for message in read_catalogue(tag) if tag else ():
         if any(file.endswith(".js") for file, _ in message.locations):
             text = message.id if isinstance(message.id, str) else message.id[0]
             texts[text] = message.string or text

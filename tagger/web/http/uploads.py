@@ -115,7 +115,11 @@ def limit_body(receive: Receive, limit: BodyLimit) -> Receive:
             async with asyncio.timeout(min(credit_s, limit.total_s - waited_s)):
                 message = await receive()
         except TimeoutError:
-            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, _too_slow_text(limit), CLOSE_CONNECTION) from None
+            rate = (
+                "" if limit.bytes_per_s == float("inf") else f", or slower than {limit.bytes_per_s:g} bytes/s"
+            )
+            text = f"The request did not arrive within {limit.total_s:g} s{rate}. Check the connection and send it again."
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, text, CLOSE_CONNECTION) from None
         size_bytes = len(message.get("body", b""))
         waited_s += clock() - start_s
         credit_s = min(credit_s - (clock() - start_s) + size_bytes / limit.bytes_per_s, limit.pause_s)
@@ -136,11 +140,6 @@ def too_large_text(limit_bytes: int) -> str:
         else "Send less; TAGGER_WEB_UPLOAD_BYTES allows larger photos"
     )
     return f"The request is larger than the {limit_bytes} bytes allowed here. {remedy}."
-
-
-def _too_slow_text(limit: BodyLimit) -> str:
-    rate = "" if limit.bytes_per_s == float("inf") else f", or slower than {limit.bytes_per_s:g} bytes/s"
-    return f"The request did not arrive within {limit.total_s:g} s{rate}. Check the connection and send it again."
 
 
 SPOOL_BYTES = 2**20

@@ -14,7 +14,7 @@ from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.query.tagged_photos import DAMAGED, has_photos, is_guess
 from tagger.model.predictions import Prediction
 from tagger.system.text_format import country_name, gettext
-from tagger.web.api.photos import headline, with_score
+from tagger.web.api.photos import headline
 from tagger.web.api.predict import Classification, classify
 from tagger.web.http.templates import render
 from tagger.web.http.uploads import UploadedFile
@@ -75,17 +75,6 @@ class UploadResult:
     file: str
     prediction: ShownPrediction | None
     failure: str = ""
-
-    @property
-    def announcement(self) -> str:
-        """The result for screen readers."""
-        if self.prediction is None:
-            return f"{self.file}: {self.failure}"
-        if self.prediction.is_damaged:
-            return f"{self.file}: {self.prediction.headline}"
-        best = self.prediction.accepted or self.prediction.guess
-        score = best.score if best else self.prediction.none_of_them
-        return f"{self.file}: {with_score(self.prediction.headline, score)}"
 
 
 def shown_prediction(classification: Classification, top_k: int) -> ShownPrediction:
