@@ -1,4 +1,4 @@
-"""Changes of landmarks through the API: the rules and the JSON of `tagger landmark`."""
+"""Changes of landmarks through the API and by forms of the page: the rules and the JSON of `tagger landmark`."""
 
 from typing import Any
 
@@ -65,3 +65,41 @@ def test_what_is_impossible_is_refused(client: TestClient, library: LibraryPhoto
         answer = client.request(method, address, json=body)
         assert (answer.status_code, text in answer.json()["error"]) == (status, True), (body, answer.text)
     assert listed(client) == before
+
+
+EDIT = "/places/edit/old-tower"
+MERGE = "/places/merge/old-tower"
+
+
+def test_a_landmark_is_renamed_in_the_language_of_the_reader(client: TestClient) -> None:
+    add(client)
+    client.patch(TOWER, json={"names": {"de": "Alter Turm"}})
+    assert f'href="{EDIT}"' in client.get("/landmarks/old-tower").text
+    german = {"accept-language": "de"}
+    assert 'value="Alter Turm"' in client.get(EDIT, headers=german).text
+    assert client.post(EDIT, data={"name": "Der Turm"}, headers=german).status_code == 303
+    assert client.post(EDIT, data={"name": "The Tower"}).headers["location"] == "/landmarks/old-tower"
+    assert "<h1 data-landmark-name>Der Turm</h1>" in client.get("/landmarks/old-tower", headers=german).text
+    assert listed(client)["old-tower"]["name"] == "The Tower"
+    refused = client.post(EDIT, data={"name": "Eiffel Tower"})
+    assert refused.status_code == 409
+    assert "is the name of eiffel-tower already" in refused.text
+    assert client.get("/places/edit/nowhere").status_code == 404
+
+
+def test_a_merge_is_shown_before_it_is_done(client: TestClient, library: LibraryPhotos) -> None:
+    add(client, country="France")
+    assert f'<option value="{GATE}">Brandenburg Gate, Berlin, Germany</option>' in client.get(EDIT).text
+    for landmark, verdict in (("old-tower", "confirmed"), (GATE, "rejected")):
+        client.post("/api/photos/1/verdicts", json={"landmark": landmark, "verdict": verdict})
+    preview = client.post(MERGE, data={"into": "brandenburg gate"}).text
+    for words in ("Merge Old Tower into Brandenburg Gate?", "1 verdict moves.", "This cannot be undone."):
+        assert words in preview, words
+    assert "1 photo was confirmed as one and rejected as the other" in preview
+    assert "old-tower" in listed(client)
+    assert client.post(MERGE, data={"into": "nowhere"}).status_code == 409
+    merged = client.post(MERGE, data={"into": GATE, "is_confirmed": "true"})
+    assert (merged.status_code, merged.headers["location"]) == (303, f"/landmarks/{GATE}")
+    assert "old-tower" not in listed(client)
+    distinct = client.post(f"/places/merge/{EIFFEL}", data={"into": GATE})
+    assert "tells them apart" in distinct.text

@@ -65,6 +65,8 @@ def test_a_photo_opens_over_the_grid_and_leads_to_those_beside_it_and_back(
         expect(page.locator(STATUS)).to_have_text(f"Photo 2 of {PHOTOS}: Eiffel Tower")
         expect(page.get_by_role("dialog", name="Eiffel Tower")).to_be_visible()
         assert page.evaluate(SHOWN) == 1200
+        saved = page.locator("#lightbox").get_by_role("link", name="Download")
+        expect(saved).to_have_attribute("href", "/api/photos/2/file")
         for _ in range(12):
             page.keyboard.press("Tab")
             assert page.evaluate(

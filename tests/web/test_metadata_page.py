@@ -11,6 +11,10 @@ from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import Settings
 
+RATED = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>"""
+"""The sidecar of another program."""
+
 
 @pytest.fixture
 def web_settings(web_settings: Settings) -> Settings:
@@ -86,6 +90,38 @@ def test_a_sidecar_that_is_out_of_date_is_written_anew(client: TestClient, libra
     assert b"Versailles" in sidecar.read_bytes()
 
 
+def test_a_job_is_undone_after_a_preview_in_plain_words(client: TestClient, library: LibraryPhotos) -> None:
+    start(client, library, photo=["2"], to="sidecar")
+    (library.root / "a.jpg.xmp").write_bytes(RATED)
+    before = {file.name: file.read_bytes() for file in library.root.iterdir()}
+    job = start(client, library, photo=["1", "3"], to="sidecar", gps="true")
+    assert b"GPSLatitude" in (library.root / "a.jpg.xmp").read_bytes()
+    assert f'action="/jobs/{job}/undo"' in client.get(f"/jobs/{job}").text
+    written = {file.name: file.read_bytes() for file in library.root.iterdir()}
+    preview = client.post(f"/jobs/{job}/undo").text
+    summary, _, files = preview.partition("<details")
+    for words in ("1 photo gets its former metadata back", "keywords, place and position", "Undo 1 photo"):
+        assert words in summary, words
+    assert "1 sidecar that was there before stays" in summary
+    assert "XMP:" not in summary
+    assert "a.jpg.xmp" in files
+    counts = {"photos": 1, "embedded": 0, "sidecars": 1, "new_sidecars": 0}
+    planned = client.post(f"/api/jobs/{job}/undo", json={"dry_run": True}).json()
+    fields = ["keywords", "place", "position"]
+    assert planned == {**counts, "job": None, "fields": fields, "dry_run": True}
+    assert {file.name: file.read_bytes() for file in library.root.iterdir()} == written
+    started = client.post(f"/jobs/{job}/undo", data={"is_confirmed": "true"})
+    undo = int(started.headers["location"].rsplit("/", 1)[1])
+    process_job(library.database, client.app.state.app_state.settings, undo)  # type: ignore[attr-defined]
+    assert {file.name: file.read_bytes() for file in library.root.iterdir()} == before
+    assert f"what job {job} wrote" in client.get(f"/jobs/{undo}").text
+    assert "/undo" not in client.get(f"/jobs/{job}").text
+    assert "Nothing of this job is left to undo" in client.post(f"/jobs/{job}/undo").text
+    assert client.post(f"/api/jobs/{job}/undo").json()["photos"] == 0
+    assert "1 sidecar that the job made is removed" in client.post("/jobs/1/undo").text
+    assert client.post("/api/jobs/1/undo").json()["job"] == undo + 1
+
+
 def test_nothing_is_written_without_permission(
     client: TestClient, library: LibraryPhotos, tmp_path: Path
 ) -> None:
@@ -101,6 +137,7 @@ def test_nothing_is_written_without_permission(
     ):
         invalid = client.post("/photos/metadata", data={"is_confirmed": "true", **fields})
         assert invalid.status_code == 422, fields
+    job = start(client, library, photo=["2"], to="sidecar")
     state = client.app.state.app_state  # type: ignore[attr-defined]
     settings = state.settings
     (tmp_path / "other").mkdir()
@@ -112,6 +149,9 @@ def test_nothing_is_written_without_permission(
         state.settings = settings.model_copy(update=changes)
         form = {"photo": "1", "action": action, "is_confirmed": "true"}
         assert client.post("/photos/metadata", data=form).status_code == 403
+        assert client.post(f"/api/jobs/{job}/undo").status_code == 403
+        assert client.post(f"/jobs/{job}/undo").status_code == 403
     assert "Write tags" not in client.get("/photos/1/details").text
-    assert client.get("/jobs/1").status_code == 404
-    assert not list(library.root.glob("*.xmp"))
+    assert "/undo" not in client.get(f"/jobs/{job}").text
+    assert client.get(f"/jobs/{job + 1}").status_code == 404
+    assert [file.name for file in library.root.glob("*.xmp")] == ["b.jpg.xmp"]

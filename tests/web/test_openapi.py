@@ -43,7 +43,7 @@ from tagger.web.api.search import SearchResult
 from tagger.web.api.shares import NewShareDocument
 from tagger.web.api.verdicts import PhotosVerdictDocument, VerdictPage
 
-STREAMS = ("csv", "ndjson", "geojson", "image", "preview", "thumbnail", "events")
+STREAMS = ("csv", "ndjson", "geojson", "image", "preview", "thumbnail", "file", "events")
 
 
 @pytest.fixture

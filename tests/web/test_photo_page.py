@@ -36,7 +36,7 @@ def test_the_page_shows_the_known_facts(client: TestClient, library: LibraryPhot
     answer = client.get("/photos/1")
     assert answer.status_code == 200
     page = answer.text.replace("<wbr>", "")
-    for words in ("Eiffel Tower", "photo-0.jpg", str(library.root), "map-pin"):
+    for words in ("Eiffel Tower", "photo-0.jpg", str(library.root), "map-pin", 'href="/api/photos/1/file"'):
         assert words in page
     assert page.count(">recognised<") == 1
     assert page.count('class="bar"') == 1  # the others are a line each

@@ -113,6 +113,9 @@ def test_a_raw_photo_comes_as_its_preview(client: TestClient, library: LibraryPh
     assert answer.headers["content-type"] == "image/jpeg"
     assert decoded(answer.content).size == LARGE[::-1]
     assert client.get(f"/api/photos/{number}/thumbnail").headers["content-type"] == "image/webp"
+    saved = client.get(f"/api/photos/{number}/file")
+    assert saved.content == data
+    assert int(saved.headers["content-length"]) == len(data)
 
 
 def test_a_raw_photo_without_a_preview_comes_developed(client: TestClient, library: LibraryPhotos) -> None:
@@ -129,6 +132,9 @@ def test_a_name_cannot_write_headers(client: TestClient, library: LibraryPhotos)
     assert answer.status_code == 200
     assert "set-cookie" not in answer.headers
     assert answer.headers["content-disposition"].startswith('inline; filename="a___Set-Cookie_ x_')
+    saved = client.get(f"/api/photos/{number}/file").headers
+    assert saved["content-disposition"].startswith('attachment; filename="a___Set-Cookie_ x_')
+    assert saved["content-type"] == "application/octet-stream"
 
 
 def test_what_is_no_image_is_never_sent(client: TestClient, library: LibraryPhotos) -> None:

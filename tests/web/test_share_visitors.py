@@ -212,7 +212,7 @@ def test_visitors_change_nothing(visitor: TestClient, link: Link) -> None:
 
 
 def test_there_are_no_originals(visitor: TestClient, link: Link) -> None:
-    for rest in ("image", "image?size=256", "original", "similar", "../photos/1/image", "preview/"):
+    for rest in ("image", "image?size=256", "file", "original", "similar", "../photos/1/image", "preview/"):
         assert get(visitor, f"{link.address}/photos/1/{rest}", link).status_code in {401, 404, 303}, rest
     assert get(visitor, f"{link.address}/photos", link).status_code == 404
 

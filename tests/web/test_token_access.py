@@ -59,6 +59,7 @@ READ_ONLY_MAY_NOT_GET = {
     "/api/shares/1",
     "/jobs/new",
     "/packs",
+    "/places/edit/1",
 }
 
 ClientAt = Callable[..., TestClient]
@@ -488,7 +489,7 @@ def test_pages_offer_only_what_a_session_may_do(
         "/jobs": {"/jobs/new", "/jobs/schedules/pause", "/jobs/schedules/run"},
         f"/jobs/{failed}": {f"/jobs/{failed}/retry"},
         f"/photos/{number}/details": {"data-verdict", "data-name-another", "Write tags"},
-        f"/landmarks/{EIFFEL}": {"select.js"},
+        f"/landmarks/{EIFFEL}": {"select.js", "/places/edit/"},
         "/photos": {"select.js", 'id="naming"'},
     }
     for path, actions in offered.items():

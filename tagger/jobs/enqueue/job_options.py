@@ -60,6 +60,13 @@ class MetadataOptions:
     max_error_m: Annotated[int, Field(strict=True, gt=0, le=LARGEST_ERROR_M)] | None = None
     embed_objects: StrictBool = False
 
+    @property
+    def fields(self) -> list[str]:
+        """The kinds of values that are written, where a photo has tags, or a position to write."""
+        has_position = self.gps or self.max_error_m is not None
+        optional = (("position", has_position), ("description", self.description))
+        return ["keywords", "place", *(name for name, is_written in optional if is_written)]
+
     def to_job_options(self) -> dict[str, object]:
         """The options as a job stores them."""
         options = asdict(self) | {"embed_objects": self.embed_objects or None}

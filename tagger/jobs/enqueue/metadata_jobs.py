@@ -5,12 +5,12 @@ Photos are selected by query, or by earlier writes; selecting records nothing.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, exists, false, func, or_, select
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, Outcome, PositionSource, Priority, Runner, Target
@@ -72,11 +72,54 @@ def written_photo_conditions(
     return (*conditions, *((_under(database, paths, root_paths),) if paths else ()))
 
 
+def of_photos(photo_ids: Sequence[int]) -> tuple[ColumnElement[bool]]:
+    """The condition for these photos."""
+    return (photos.c.id.in_(photo_ids),)
+
+
 def written_photos(database: Database, photo_ids: Sequence[int], root_paths: RootPaths) -> list[int]:
     """Those of the photos that this program has written."""
     conditions = written_photo_conditions(database, None, (), root_paths)
-    pages = photo_id_pages(database, (photos.c.id.in_(photo_ids), *conditions))
+    pages = photo_id_pages(database, (*of_photos(photo_ids), *conditions))
     return [photo_id for page in pages for photo_id in page]
+
+
+@dataclass(frozen=True)
+class JobWrites:
+    """What is left to undo of a job's writes: the `photos`, and in how many files it wrote.
+
+    `embedded` are photos themselves; of its `sidecars`, the job made `new_sidecars`, which an undo removes.
+    """
+
+    photos: int
+    embedded: int
+    sidecars: int
+    new_sidecars: int
+
+
+def count_job_writes(database: Database, job: int) -> JobWrites:
+    """Count what `undo_job` would undo of a job."""
+    is_sidecar = metadata_writes.c.target == Target.SIDECAR
+    is_new = and_(is_sidecar, metadata_writes.c.base_digest.is_(None))
+    kinds = {"embedded": ~is_sidecar, "sidecars": is_sidecar, "new_sidecars": is_new}
+    files = (
+        func.count(case((kind, metadata_writes.c.id)).distinct()).label(name) for name, kind in kinds.items()
+    )
+    query = (
+        select(func.count(photos.c.id.distinct()).label("photos"), *files)
+        .join_from(metadata_writes, contents, contents.c.digest == metadata_writes.c.image_digest)
+        .join(photos, photos.c.content_id == contents.c.id)
+        .where(*_is_own_write(job), photos.c.gone_since.is_(None))
+    )
+    with database.read() as connection:
+        return JobWrites(**connection.execute(query).mappings().one())
+
+
+def has_job_writes(database: Database, job: int) -> bool:
+    """Whether the undo log has a write of the job; its photo may be gone."""
+    written = select(metadata_writes.c.id).where(metadata_writes.c.job_id == job)
+    with database.read() as connection:
+        return connection.scalar(written.limit(1)) is not None
 
 
 def was_embedded(database: Database, photo_ids: Sequence[int]) -> bool:
@@ -134,12 +177,17 @@ def _was_written(job: int | None = None) -> ColumnElement[bool]:
     )
     if job is None:
         return same_image.exists()
+    return same_image.where(*_is_own_write(job)).exists()
+
+
+def _is_own_write(job: int) -> tuple[ColumnElement[bool], ...]:
+    """The conditions for a write of the job in the photo's own file, or in the file that it was before it was moved."""
     # A photo that was moved after the write has a new id and no row of its own.
     has_own = select(_own_writes.c.id).where(_own_writes.c.photo_id == photos.c.id).correlate(photos).exists()
     gone = select(_other_photos.c.id).where(_other_photos.c.gone_since.is_not(None))
     was_moved = or_(metadata_writes.c.photo_id.is_(None), metadata_writes.c.photo_id.in_(gone))
     own = or_(metadata_writes.c.photo_id == photos.c.id, and_(~has_own, was_moved))
-    return same_image.where(metadata_writes.c.job_id == job, own).exists()
+    return metadata_writes.c.job_id == job, own
 
 
 def without_tags(
@@ -239,32 +287,26 @@ def record_write_job(
     return job_id
 
 
-def record_write_job_of_photos(database: Database, new: NewJob, photo_ids: Sequence[int]) -> int:
-    """Create a job that writes these photos; return its id. Positions are brought up to date first."""
-    job_id = create_job(database, new)
+def fill_write_job(database: Database, job_id: int, photo_ids: Sequence[int]) -> None:
+    """Add these photos to a new job. Positions are brought up to date first."""
     with job_heartbeat(database, job_id):
         update_positions(database)
         _append(database, job_id, photo_ids)
     finish_scan(database, job_id)
+
+
+def record_undo_job(database: Database, new: NewJob, conditions: Sequence[ColumnElement[bool]]) -> int:
+    """Create a job that undoes writes in the photos that meet the conditions; return its id."""
+    job_id = create_job(database, new)
+    fill_undo_job(database, job_id, conditions)
     return job_id
 
 
-def record_undo_job_of_photos(database: Database, new: NewJob, photo_ids: Sequence[int]) -> int:
-    """Create a job that undoes writes in these photos; return its id."""
-    return record_undo_job(database, new, (photos.c.id.in_(photo_ids),))
-
-
-def record_undo_job(
-    database: Database,
-    new: NewJob,
-    conditions: Sequence[ColumnElement[bool]],
-) -> int:
-    """Create a job that undoes writes in the photos that meet the conditions; return its id."""
-    job_id = create_job(database, new)
+def fill_undo_job(database: Database, job_id: int, conditions: Sequence[ColumnElement[bool]]) -> None:
+    """Add the photos that meet the conditions to a new job."""
     with job_heartbeat(database, job_id):
         fill_job(database, job_id, conditions)
     finish_scan(database, job_id)
-    return job_id
 
 
 def select_adopted_jobs(database: Database) -> list[int]:

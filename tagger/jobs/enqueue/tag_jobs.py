@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import false, func, not_, or_, select
+from sqlalchemy import ColumnElement, false, func, not_, or_, select
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, Priority, Runner, Target
@@ -163,20 +163,15 @@ def record_retry(
 
 def has_photos_outside(
     database: Database,
-    selected: FailureFilter | Sequence[int],
+    conditions: Sequence[ColumnElement[bool]],
     folders: Iterable[Path],
     root_paths: RootPaths,
 ) -> bool:
-    """Whether one of the failing photos, or of the photos with these ids, is outside all of these folders."""
+    """Whether one of the photos that meet the conditions is outside all of these folders."""
     with database.read() as connection:
         inside = [range_.condition for range_ in path_ranges(connection, tuple(folders), root_paths)]
-        are_selected = (
-            failure_conditions(selected)
-            if isinstance(selected, FailureFilter)
-            else [photos.c.id.in_(selected)]
-        )
-        conditions = (*are_selected, not_(or_(false(), *inside)))
-        return connection.scalar(select(photos.c.id).where(*conditions).limit(1)) is not None
+        outside = select(photos.c.id).where(*conditions, not_(or_(false(), *inside)))
+        return connection.scalar(outside.limit(1)) is not None
 
 
 _STORED_OPTIONS = {

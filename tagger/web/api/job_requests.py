@@ -1,9 +1,10 @@
 """Bodies of requests that start jobs, and what the server allows in them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 from starlette.exceptions import HTTPException
@@ -14,7 +15,6 @@ from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 from tagger.jobs.enqueue.tag_jobs import has_photos_outside
-from tagger.ledger.failures import FailureFilter
 from tagger.ledger.progress import count_open_jobs
 from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings
@@ -55,7 +55,13 @@ def check_write(settings: Settings, options: MetadataOptions | None) -> None:
     """Raises:
     WriteNotAllowed: the server does not allow the mode.
     """
-    if options is not None and (mode := WriteMode(options.to)) not in write_modes(settings):
+    if options is not None:
+        check_mode(settings, WriteMode(options.to))
+
+
+def check_mode(settings: Settings, mode: WriteMode) -> None:
+    """As `check_write`."""
+    if mode not in write_modes(settings):
         raise WriteNotAllowed(mode)
 
 
@@ -76,14 +82,14 @@ def check_backfill(settings: Settings, database: Database, backfill: Backfill) -
         allowed.check_inside(folder)
 
 
-def check_failing(settings: Settings, database: Database, failing: FailureFilter) -> None:
-    """Check photos that are to be retried.
+def check_photos(settings: Settings, database: Database, conditions: Sequence[Any]) -> None:
+    """Check the photos that meet the conditions, and that a job is to process.
 
     Raises:
         FolderRefused: `TAGGER_WEB_FOLDERS` is set, and one of the photos is outside.
     """
     allowed = allowed_folders(settings, database)
-    if allowed.is_set and has_photos_outside(database, failing, allowed.folders, settings.roots):
+    if allowed.is_set and has_photos_outside(database, conditions, allowed.folders, settings.roots):
         raise FolderRefused
 
 
@@ -196,6 +202,12 @@ class RetryRequest(RequestModel):
 
     kind: list[FailureKind] = Field(default=[])
     priority: Priority = Priority.BULK
+
+
+class UndoRequest(RequestModel):
+    """Whether to undo what a job wrote."""
+
+    dry_run: bool = Field(default=False, description="Only count what would be undone.")
 
 
 def folder_paths(folders: list[Folder]) -> list[str]:

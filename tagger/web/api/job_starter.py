@@ -5,7 +5,7 @@ If the server stops during a scan, the job keeps the photos found so far, as wit
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from copy import copy
@@ -24,7 +24,8 @@ from tagger.database.statements import current_time
 from tagger.errors import ScanInterrupted, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.scan import ScanReport, Selection
+from tagger.jobs.enqueue.metadata_jobs import fill_undo_job, fill_write_job, undo_job, write_job
+from tagger.jobs.enqueue.scan import Selection
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, ScheduleRun, list_runs, run_now
 from tagger.jobs.enqueue.schedules import list_schedules
 from tagger.jobs.enqueue.tag_jobs import fill_tag_job, tag_job
@@ -97,6 +98,20 @@ class JobStarter:
             lambda job: fill_backfill(self._database, backfill, job, new.model_id, selection, roots, check),
         )
 
+    def write(self, options: MetadataOptions, photo_ids: Sequence[int]) -> int:
+        """Start a job that writes the metadata of these photos, and return its number. Raises as `undo`."""
+        new = write_job(self._database, self._settings, options, Runner.WORKERS, Priority.INTERACTIVE)
+        return self._start_job(new, lambda job: fill_write_job(self._database, job, photo_ids))
+
+    def undo(self, conditions: Sequence[Any], undone: int | None = None) -> int:
+        """Start an undo of what all jobs, or the job `undone`, wrote to the photos that meet the conditions; return its number.
+
+        Raises:
+            HTTPException: too many scans are running, or too many jobs are open.
+        """
+        new = undo_job(self._database, self._settings, undone, Runner.WORKERS, Priority.INTERACTIVE)
+        return self._start_job(new, lambda job: fill_undo_job(self._database, job, conditions))
+
     def run_now(self, name: str) -> ScheduleRun:
         """Start a run of a schedule, in addition to its due times.
 
@@ -132,7 +147,7 @@ class JobStarter:
         self._stopping.set()
         wait(tuple(self._running), STOP_TIMEOUT_S)
 
-    def _start_job(self, new: NewJob, fill: Callable[[int], ScanReport]) -> int:
+    def _start_job(self, new: NewJob, fill: Callable[[int], object]) -> int:
         with self._scan_slot():
             job = create_job(self._database, new)
             future = self._start_thread(partial(self._fill, job, fill))
@@ -184,7 +199,7 @@ class JobStarter:
             self._send(run.job)
         return run
 
-    def _fill(self, job: int, fill: Callable[[int], ScanReport]) -> None:
+    def _fill(self, job: int, fill: Callable[[int], object]) -> None:
         try:
             fill(job)
             self._send(job)

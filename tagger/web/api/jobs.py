@@ -15,6 +15,7 @@ from tagger.errors import FailureKind, JobNotRetriable
 from tagger.jobs.enqueue.backfill import backfill_job, count_photos
 from tagger.jobs.enqueue.documents import StatusDocument, failure_documents, room_documents, status_document
 from tagger.jobs.enqueue.job_options import MetadataOptions
+from tagger.jobs.enqueue.metadata_jobs import JobWrites, count_job_writes, written_photo_conditions
 from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry, retry_job
 from tagger.ledger import job_control
 from tagger.ledger.failures import (
@@ -22,10 +23,11 @@ from tagger.ledger.failures import (
     FailureDocument,
     FailureFilter,
     failing_photos,
+    failure_conditions,
     unwritten_photos,
 )
 from tagger.ledger.job_control import recover_stale_jobs
-from tagger.ledger.progress import JobProgress, find_job, list_recent_jobs
+from tagger.ledger.progress import JobProgress, find_job, job_options, list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.settings import Settings
@@ -36,8 +38,11 @@ from tagger.web.api.job_requests import (
     Key,
     RetryRequest,
     TaggingRequest,
-    check_failing,
+    UndoRequest,
+    WriteMode,
+    check_mode,
     check_open_jobs,
+    check_photos,
     check_write,
     folder_paths,
 )
@@ -105,6 +110,15 @@ class CountedBackfill:
     total: int
     what: str
     dry_run: Literal[True]
+
+
+@dataclass(frozen=True)
+class PlannedUndo(JobWrites):
+    """What an undo of a job would undo. `fields`: what the job wrote, of keywords, place, position and description."""
+
+    job: None
+    fields: Sequence[str]
+    dry_run: bool
 
 
 @dataclass(frozen=True)
@@ -208,7 +222,7 @@ def start_retry(state: AppState, starter: JobStarter, job: int, body: RetryReque
     failing = FailureFilter(job, tuple(body.kind))
     if not count_failures(state.database, failing):
         return None
-    check_failing(state.settings, state.database, failing)
+    check_photos(state.settings, state.database, failure_conditions(failing))
     new = retry_job(state.database, state.settings, job, body.priority)
     check_write(state.settings, MetadataOptions.from_job_options(new.options or {}))
     check_open_jobs(state.database)
@@ -216,6 +230,39 @@ def start_retry(state: AppState, starter: JobStarter, job: int, body: RetryReque
     number = record_retry(state.database, new, failing)
     starter.wake_workers()
     return number
+
+
+@router.post("/jobs/{job}/undo")
+def undo(
+    state: State, starter: Starter, job: JobNumber, body: UndoRequest | None = None
+) -> Job | PlannedUndo:
+    """Undo what a job wrote to metadata, in a new job; `job` is null if nothing is left to undo."""
+    body = body or UndoRequest()
+    planned = plan_undo(state, job, dry_run=body.dry_run)
+    if body.dry_run or not planned.photos:
+        return planned
+    written = written_photo_conditions(state.database, job, (), state.settings.roots)
+    return _started_document(state, starter.undo(written, job))
+
+
+def plan_undo(state: AppState, job: int, *, dry_run: bool = True) -> PlannedUndo:
+    """Return what an undo of a job would undo.
+
+    Raises:
+        JobNotFound: there is no such job.
+        HTTPException: the page may not undo it.
+    """
+    options = MetadataOptions.from_job_options(
+        job_options(state.database, [find_job(state.database, job).job])[job]
+    )
+    writes = count_job_writes(state.database, job)
+    check_mode(state.settings, WriteMode.EMBED if writes.embedded else WriteMode.SIDECAR)
+    check_photos(
+        state.settings,
+        state.database,
+        written_photo_conditions(state.database, job, (), state.settings.roots),
+    )
+    return PlannedUndo(**vars(writes), job=None, fields=options.fields if options else (), dry_run=dry_run)
 
 
 @router.get("/jobs/{job}/failures")

@@ -58,8 +58,15 @@ async def image(request: Request, state: State, photo_id: PhotoNumber) -> Respon
     if response is not None:
         return response
     jpeg = await _cached_or_created(request, state, photo, LARGE_PREVIEW, LARGE_PREVIEW_PX)
-    headers = _headers(etag, REVALIDATE) | {"Content-Disposition": _inline(f"{photo.path.stem}.jpg")}
-    return Response(jpeg, media_type="image/jpeg", headers=headers)
+    return Response(jpeg, media_type="image/jpeg", headers=_named("inline", f"{photo.path.stem}.jpg", etag))
+
+
+@router.get("/photos/{photo_id}/file", response_class=Response)
+def original(state: State, photo_id: PhotoNumber) -> Response:
+    """Return the photo's own file in any format, to be saved under its name."""
+    photo = stored_photo(state.database, photo_id, state.settings.roots)
+    file = open_stored(photo)
+    return FileResponse(file, "application/octet-stream", _named("attachment", photo.path.name, _etag(file)))
 
 
 @router.get("/photos/{photo_id}/thumbnail", response_class=Response)
@@ -117,7 +124,8 @@ class FileResponse(StreamingResponse):
     """Streams an open file and closes it, even if the client disconnects before the first byte."""
 
     def __init__(self, file: OpenFile, media_type: str, headers: dict[str, str]) -> None:
-        super().__init__(file.blocks(), media_type=media_type, headers=headers)
+        length = {"Content-Length": str(file.size_bytes)}
+        super().__init__(file.blocks(), media_type=media_type, headers=headers | length)
         self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,7 +138,7 @@ class FileResponse(StreamingResponse):
 def _file_response(request: Request, photo: StoredPhoto) -> tuple[str, Response | None]:
     """Return the file's ETag, and a response with the file; None if browsers do not display its format."""
     file = open_stored(photo)
-    etag = f'"{file.size_bytes:x}-{file.mtime_ns:x}"'
+    etag = _etag(file)
     not_modified = _not_modified(request, etag, REVALIDATE)
     try:
         media_type = None if not_modified else _media_type(file)
@@ -140,11 +148,7 @@ def _file_response(request: Request, photo: StoredPhoto) -> tuple[str, Response 
     if not_modified or media_type is None:
         file.file.close()
         return etag, not_modified
-    headers = _headers(etag, REVALIDATE) | {
-        "Content-Disposition": _inline(photo.path.name),
-        "Content-Length": str(file.size_bytes),
-    }
-    return etag, FileResponse(file, media_type, headers)
+    return etag, FileResponse(file, media_type, _named("inline", photo.path.name, etag))
 
 
 def _media_type(file: OpenFile) -> str | None:
@@ -157,22 +161,27 @@ def _media_type(file: OpenFile) -> str | None:
         raise PhotoUnavailable(422, error.failure.kind, error.failure.text) from error
 
 
-def _inline(name: str) -> str:
-    """Return a Content-Disposition for display, with the photo's own name for saving."""
+def _etag(file: OpenFile) -> str:
+    return f'"{file.size_bytes:x}-{file.mtime_ns:x}"'
+
+
+def _named(disposition: str, name: str, etag: str) -> dict[str, str]:
+    """Return the headers of a file to display (`inline`) or to save (`attachment`), with the photo's own name for saving."""
     ascii_name = "".join(c if c.isascii() and (c.isalnum() or c in "-_. ") else "_" for c in name)
     utf8_name = quote(name.encode(errors="surrogateescape"), safe="")
-    return f"inline; filename=\"{ascii_name}\"; filename*=UTF-8''{utf8_name}"
+    names = f"filename=\"{ascii_name}\"; filename*=UTF-8''{utf8_name}"
+    return _headers(etag, REVALIDATE) | {"Content-Disposition": f"{disposition}; {names}"}
 
 
 def _headers(etag: str, cache_control: str) -> dict[str, str]:
-    return {"ETag": etag, "Cache-Control": cache_control, "X-Content-Type-Options": "nosniff"}
+    return {"ETag": etag, "Cache-Control": cache_control}
 
 
 def _not_modified(request: Request, etag: str, cache_control: str) -> Response | None:
     cached = request.headers.get("if-none-match", "")
     if etag not in (part.strip().removeprefix("W/") for part in cached.split(",")):
         return None
-    return Response(status_code=304, headers={"ETag": etag, "Cache-Control": cache_control})
+    return Response(status_code=304, headers=_headers(etag, cache_control))
 
 
 async def unavailable_response(request: Request, error: Exception) -> Response:

@@ -45,6 +45,9 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.LandmarkExists: N_(
         "The name {name} belongs to the landmark {slug}{place} already. If you mean that one, choose it. If not, give the new one a name of its own."
     ),
+    errors.LandmarksDistinct: N_(
+        "{merged} cannot be merged into {target}: the model {models} tells them apart. Reject the wrong one on photos."
+    ),
     errors.LandmarkNotFound: N_(
         "There is no landmark {name}.{close} Search for another name, or add it as a new landmark."
     ),

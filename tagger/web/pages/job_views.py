@@ -13,9 +13,10 @@ from typing import Any
 
 from tagger.database.actor import author_text
 from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Priority, Runner
+from tagger.database.enums import METADATA_KINDS, JobKind, JobState
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options
+from tagger.jobs.enqueue.job_options import UNDO_JOB
 from tagger.jobs.enqueue.tag_jobs import count_failures, tag_job_paths
 from tagger.ledger.failures import (
     FailingPhoto,
@@ -56,7 +57,6 @@ KIND_TEXTS = {
     JobKind.WRITE: N_("Write tags into metadata"),
     JobKind.UNDO: N_("Undo metadata changes"),
 }
-PRIORITY_TEXTS = {Priority.BULK: N_("normal"), Priority.INTERACTIVE: N_("high")}
 STATE_COLOURS = {
     JobState.RUNNING: "sure",
     JobState.SCANNING: "sure",
@@ -103,20 +103,16 @@ class JobView(JobProgress):
     """A job on a page. `about`: its folders, or the scope of a backfill. `time`: when it finished or was created. `took`: how long
     it took if it is over: `12 min`.
 
-    `other_files_text`: how many files its scan left out; empty for none. `author_text`: who started it; empty if nobody knows.
+    `author_text`: who started it; empty if nobody knows.
     """
 
     title: str
     about: str
-    priority_text: str
     time: datetime
     time_text: str
     took: str
     colour: str
-    can_pause: bool
     is_writing: bool
-    failures: int
-    other_files_text: str
     author_text: str
     live: LiveFields
 
@@ -127,7 +123,6 @@ def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
         **vars(job),
         title=_title(JobKind(job.kind), options),
         about=_about(options),
-        priority_text=gettext(PRIORITY_TEXTS[Priority(job.priority)]),
         time=job.finished_at or job.created_at,
         time_text=time_text(job.finished_at)
         if job.finished_at
@@ -136,14 +131,7 @@ def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
         if job.finished_at is None
         else rounded_duration((job.finished_at - (job.started_at or job.created_at)).total_seconds()),
         colour=STATE_COLOURS.get(job.state, ""),
-        can_pause=not job.is_over and job.runner != Runner.LOCAL,
         is_writing=job.kind in METADATA_KINDS,
-        failures=job.failed + job.refused,
-        other_files_text=ngettext(
-            "%(count)s file by extension", "%(count)s files by extension", job.other_files
-        )
-        if job.other_files
-        else "",
         author_text=author_text(job.author),
         live=_live_fields(job),
     )
@@ -233,6 +221,8 @@ def _title(kind: JobKind, options: Mapping[str, Any]) -> str:
 
 
 def _about(options: Mapping[str, Any]) -> str:
+    if UNDO_JOB in options:
+        return gettext("what job %(number)s wrote", number=options[UNDO_JOB])
     if "what" not in options:
         return _shortened(_folders(options))
     others = {name: value for name, value in options.items() if name != "what"}

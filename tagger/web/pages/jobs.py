@@ -6,7 +6,6 @@ Every button is a form and works without JavaScript; a script only updates the n
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Literal
@@ -15,8 +14,8 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.database.enums import METADATA_KINDS
 from tagger.errors import FailureKind, TaggerError
+from tagger.jobs.enqueue.metadata_jobs import has_job_writes, photo_id_pages, written_photo_conditions
 from tagger.jobs.enqueue.schedules import (
     Schedule,
     explain_cron,
@@ -24,17 +23,19 @@ from tagger.jobs.enqueue.schedules import (
     pause_schedule,
     remove_schedule,
 )
+from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
 from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, find_job, job_options, list_older_jobs
 from tagger.system.text_format import N_, gettext, list_text, moment_text, weekday_text
 from tagger.web.api.folders import allowed_folders
-from tagger.web.api.job_requests import RetryRequest
+from tagger.web.api.job_requests import RetryRequest, WriteMode, write_modes
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import (
     JOBS_SHOWN,
     OverviewDocument,
+    plan_undo,
     read_status,
     start_retry,
     waiting_reason,
@@ -55,6 +56,7 @@ from tagger.web.pages.job_views import (
     time_text,
     worker_text,
 )
+from tagger.web.pages.selected_photos import PREVIEWS
 from tagger.web.pages.tiles import landmark_name
 from tagger.web.state import AppState, State
 
@@ -65,6 +67,12 @@ OLDER_PER_PAGE = 50
 WEEKDAYS = re.compile(r"\*|[0-7](,[0-7])*")
 """The last field of a cron expression that names days of the week one by one."""
 JobNumber = Annotated[int, Path(ge=1, lt=2**63)]
+FIELD_TEXTS = {
+    "keywords": N_("keywords"),
+    "place": N_("place"),
+    "position": N_("position"),
+    "description": N_("description"),
+}
 
 
 @router.get("/jobs")
@@ -125,8 +133,7 @@ def show_job(
         request,
         "job.html",
         job=view,
-        times=_times(progress.created_at, progress.started_at, progress.finished_at),
-        counts=_counts(progress),
+        time_text=time_text,
         lists_photos=progress.is_over and progress.total > 0 and not progress.items_removed,
         refused_with_sidecar=count_refusals_with_sidecar(state.database, job) if progress.refused else 0,
         failures=failures_view(state.database, progress, FAILURES_PER_PAGE, after),
@@ -136,6 +143,34 @@ def show_job(
         version=page_version(status),
         kind_text=partial(kind_text, progress),
         photo_count=photo_count,
+        may_undo=progress.is_over
+        and WriteMode.SIDECAR in write_modes(state.settings)
+        and has_job_writes(state.database, job),
+    )
+
+
+@router.post("/jobs/{job}/undo")
+def undo(
+    request: Request,
+    state: State,
+    starter: Starter,
+    job: JobNumber,
+    is_confirmed: Annotated[bool, Form()] = False,
+) -> Response:
+    """Show what an undo of the job would undo; once that is confirmed, start it."""
+    planned = plan_undo(state, job)
+    written = written_photo_conditions(state.database, job, (), state.settings.roots)
+    if is_confirmed and planned.photos:
+        return RedirectResponse(f"/jobs/{starter.undo(written, job)}", HTTPStatus.SEE_OTHER)
+    first = next(photo_id_pages(state.database, written), ())[:PREVIEWS]
+    return render(
+        request,
+        "job_undo.html",
+        job=job,
+        planned=planned,
+        fields=list_text([gettext(FIELD_TEXTS[name]) for name in planned.fields]),
+        previews=list(preview_photos(state.database, state.settings, first, None, job)),
+        changed_fields=changed_fields,
     )
 
 
@@ -186,14 +221,10 @@ def control(
 ) -> Response:
     """Pause, resume or cancel a job, and return to the page with the button."""
     try:
-        match action:
-            case "pause":
-                job_control.pause(state.database, job)
-            case "cancel":
-                job_control.cancel(state.database, job)
-            case "resume":
-                if job_control.resume(state.database, job):
-                    starter.wake_workers()
+        if action != "resume":
+            {"pause": job_control.pause, "cancel": job_control.cancel}[action](state.database, job)
+        elif job_control.resume(state.database, job):
+            starter.wake_workers()
     except TaggerError as error:
         find_job(state.database, job)
         return render_jobs(request, state, page_text(error), HTTPStatus.CONFLICT)
@@ -241,18 +272,3 @@ def _cron_text(schedule: Schedule) -> str:
     if schedule.until:
         return gettext("every day at %(start)s, until %(end)s", start=start, end=schedule.until)
     return gettext("every day at %(start)s", start=start)
-
-
-def _times(
-    created_at: datetime, started_at: datetime | None, finished_at: datetime | None
-) -> Sequence[tuple[str, str, str]]:
-    times = ((N_("Created"), created_at), (N_("Started"), started_at), (N_("Finished"), finished_at))
-    return [(gettext(name), time.isoformat(), time_text(time)) for name, time in times if time is not None]
-
-
-def _counts(job: JobProgress) -> Sequence[tuple[str, str, int]]:
-    """Return the outcomes with their names and counts; of a job that is over, preceded by the total."""
-    main = ("written", "unchanged", "refused") if job.kind in METADATA_KINDS else ("tagged", "unknown")
-    names = (*(("total",) if job.is_over else ()), *main, "failed", "skipped", "cancelled")
-    texts = {"total": N_("photos")}
-    return [(name, gettext(texts.get(name, name)), getattr(job, name)) for name in names]

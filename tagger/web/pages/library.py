@@ -1,17 +1,22 @@
 """The library: landmarks as cards with covers, trips, and the map; and the search that leads to its photos.
 
 The map has dots for landmarks and marks for photos, in views of the world and its parts, and a list by country. A trip has its photos in
-order of time, and a map with its path.
+order of time, and a map with its path. A landmark is renamed, or merged into another one, as by `tagger landmark`.
 """
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from tagger.database.connection import display_language
+from tagger.errors import TaggerError
 from tagger.ledger.progress import count_open_jobs
-from tagger.library.catalog.landmarks import normalize_name
+from tagger.library.catalog.landmark_edits import LandmarkChanges, edit_landmark
+from tagger.library.catalog.landmark_removal import MergedLandmark, merge_landmark
+from tagger.library.catalog.landmarks import all_landmarks, find_landmark, normalize_name
 from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.option_values import parse_box
 from tagger.library.query.trip_summaries import trip_path, trip_summary
@@ -20,13 +25,14 @@ from tagger.system.text_format import N_, gettext
 from tagger.web.api.search import Lists, SearchText, suggestion_document
 from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.attempt_limiter import COUNTING
+from tagger.web.http.error_responses import page_text
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.templates import render
 from tagger.web.pages.map_clusters import SOURCES, extent_of, legend, live_map, render_map, trip_bounds
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.photos import After, photo_grid
 from tagger.web.pages.tiles import trip_address
-from tagger.web.state import State
+from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -67,6 +73,63 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
         is_empty=is_empty,
         is_working=is_empty and count_open_jobs(state.database) > 0,
     )
+
+
+Slug = Annotated[str, Path(max_length=500)]
+TypedName = Annotated[str, Form(max_length=1000)]
+
+
+@router.get("/places/edit/{slug}")
+def show_edit(request: Request, state: State, slug: Slug) -> HTMLResponse:
+    """Show the forms that rename and merge a landmark."""
+    return _render_edit(request, state, slug)
+
+
+@router.post("/places/edit/{slug}")
+def rename(request: Request, state: State, slug: Slug, name: TypedName) -> Response:
+    """Change the name that the reader sees: that in the reader's language, if there is one."""
+    try:
+        with state.database.write() as connection:
+            language = display_language(connection)
+            is_translated = language in find_landmark(connection, slug).names
+            changes: LandmarkChanges = (
+                {"names": {language: name}} if language and is_translated else {"name": name}
+            )
+            edit_landmark(connection, slug, changes)
+    except TaggerError as error:
+        return _render_edit(request, state, slug, page_text(error), name)
+    return RedirectResponse(f"/landmarks/{slug}", HTTPStatus.SEE_OTHER)
+
+
+@router.post("/places/merge/{slug}")
+def merge(
+    request: Request, state: State, slug: Slug, into: TypedName, is_confirmed: Annotated[bool, Form()] = False
+) -> Response:
+    """Show what merging a landmark into another one would do; once that is confirmed, merge them."""
+    try:
+        with state.database.write(dry_run=not is_confirmed) as connection:
+            merged = merge_landmark(connection, slug, into)
+    except TaggerError as error:
+        return _render_edit(request, state, slug, page_text(error))
+    if not is_confirmed:
+        return _render_edit(request, state, slug, merged=merged)
+    state.taught_updates.request()
+    return RedirectResponse(f"/landmarks/{merged.landmark.slug}", HTTPStatus.SEE_OTHER)
+
+
+def _render_edit(
+    request: Request,
+    state: AppState,
+    slug: str,
+    problem: str = "",
+    name: str | None = None,
+    merged: MergedLandmark | None = None,
+) -> HTMLResponse:
+    with state.database.read() as connection:
+        landmark, every = find_landmark(connection, slug), all_landmarks(connection)
+    status = HTTPStatus.CONFLICT if problem else HTTPStatus.OK
+    shown = {"landmark": landmark, "typed": name or landmark.display_name, "every": every}
+    return render(request, "landmark_edit.html", status, **shown, problem=problem, merged=merged)
 
 
 @router.get("/trips", dependencies=[COUNTING])

@@ -15,6 +15,7 @@ from tagger.library.query.tagged_photos import Position, TaggedPhoto, stored_pho
 from tagger.library.query.trip_summaries import trip_of_photo
 from tagger.photos.paths import parse_path
 from tagger.system.text_format import gettext
+from tagger.web.api.job_requests import WriteMode, write_modes
 from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
@@ -22,7 +23,7 @@ from tagger.web.media.photo_files import PhotoUnavailable, open_stored
 from tagger.web.pages.job_views import failure_text
 from tagger.web.pages.overview import Overview, library_overview
 from tagger.web.pages.photos import QUERY_ERRORS, grid_at_photo, render_photos
-from tagger.web.pages.selected_photos import metadata_actions, outdated_sidecar
+from tagger.web.pages.selected_photos import outdated_sidecar
 from tagger.web.pages.tiles import (
     LandmarkRow,
     Link,
@@ -91,7 +92,7 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "unavailable": _unavailable_text(state, photo_id),
         "name_of": partial(landmark_name, state.database),
         "outdated": outdated_sidecar(state, photo_id) if details.metadata else None,
-        "metadata_actions": metadata_actions(state, details.photo.digest is not None),
+        "may_write": details.photo.digest and WriteMode.SIDECAR in write_modes(state.settings),
         "open_job": open_job_of_photo(state.database, photo_id),
     }
 

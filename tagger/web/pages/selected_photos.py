@@ -4,7 +4,6 @@ A preview of each file comes before the job that writes. The jobs and their undo
 `tagger metadata undo`.
 """
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Literal
 
@@ -12,24 +11,25 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from tagger.database.enums import Priority, Runner, Target
+from tagger.database.enums import Target
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import (
+    of_photos,
     options_of_last_sidecar,
-    record_undo_job_of_photos,
-    record_write_job_of_photos,
-    undo_job,
     was_embedded,
-    write_job,
     written_photos,
 )
-from tagger.jobs.enqueue.tag_jobs import has_photos_outside
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
 from tagger.library.query.documents import json_list_parts, photo_csv_parts
 from tagger.library.query.tagged_photos import photo_document, photos_by_id
 from tagger.system.text_format import N_, gettext, ngettext
-from tagger.web.api.folders import FolderRefused, allowed_folders
-from tagger.web.api.job_requests import WriteMode, WriteNotAllowed, check_open_jobs, check_write, write_modes
+from tagger.web.api.job_requests import (
+    WriteMode,
+    check_mode,
+    check_photos,
+    check_write,
+    write_modes,
+)
 from tagger.web.api.job_starter import Starter
 from tagger.web.http.query_params import PhotoNumbers, RequestModel
 from tagger.web.http.responses import CSV, stream_download
@@ -64,20 +64,19 @@ def change_metadata(
 ) -> Response:
     """Show what would be written or undone; once that is confirmed, start the job."""
     photo_ids = sorted(set(form.photo))
-    allowed = allowed_folders(state.settings, state.database)
-    roots = state.settings.roots
-    if allowed.is_set and has_photos_outside(state.database, photo_ids, allowed.folders, roots):
-        raise FolderRefused
+    check_photos(state.settings, state.database, of_photos(photo_ids))
     options: MetadataOptions | None = None
     if form.action == "undo":
-        photo_ids = written_photos(state.database, photo_ids, roots)
-        _check_undo(state, photo_ids)
+        photo_ids = written_photos(state.database, photo_ids, state.settings.roots)
+        is_embedded = was_embedded(state.database, photo_ids)
+        check_mode(state.settings, WriteMode.EMBED if is_embedded else WriteMode.SIDECAR)
     else:
         target = Target.EMBED if form.to is WriteMode.EMBED else Target.SIDECAR
         options = MetadataOptions(target, form.gps, form.description, state.settings.language)
         check_write(state.settings, options)
     if form.is_confirmed and photo_ids:
-        return RedirectResponse(f"/jobs/{_start(state, starter, photo_ids, options)}", HTTPStatus.SEE_OTHER)
+        job = starter.undo(of_photos(photo_ids)) if options is None else starter.write(options, photo_ids)
+        return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
     previews = list(preview_photos(state.database, state.settings, photo_ids[:PREVIEWS], options))
     return render(
         request,
@@ -102,37 +101,6 @@ def outdated_sidecar(state: AppState, photo_id: int) -> MetadataOptions | None:
         if preview.plan is not None and any(file.changes for file in preview.plan.files):
             return options
     return None
-
-
-def metadata_actions(state: AppState, is_classified: bool) -> Sequence[str]:
-    """Return what the page may do with a photo's metadata."""
-    return ("write", "undo") if is_classified and WriteMode.SIDECAR in write_modes(state.settings) else ()
-
-
-def _check_undo(state: AppState, photo_ids: Sequence[int]) -> None:
-    """Raises:
-    WriteNotAllowed: an undo would change photos, and the server does not allow the page to write into them.
-    """
-    modes = write_modes(state.settings)
-    if WriteMode.SIDECAR not in modes:
-        raise WriteNotAllowed(WriteMode.SIDECAR)
-    if WriteMode.EMBED not in modes and was_embedded(state.database, photo_ids):
-        raise WriteNotAllowed(WriteMode.EMBED)
-
-
-def _start(
-    state: AppState, starter: Starter, photo_ids: Sequence[int], options: MetadataOptions | None
-) -> int:
-    check_open_jobs(state.database)
-    database, settings = state.database, state.settings
-    if options is None:
-        new = undo_job(database, settings, None, Runner.WORKERS, Priority.INTERACTIVE)
-        job = record_undo_job_of_photos(database, new, photo_ids)
-    else:
-        new = write_job(database, settings, options, Runner.WORKERS, Priority.INTERACTIVE)
-        job = record_write_job_of_photos(database, new, photo_ids)
-    starter.wake_workers()
-    return job
 
 
 class ExportForm(RequestModel):

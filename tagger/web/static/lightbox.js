@@ -2,7 +2,7 @@
 // the grid, with the focus on the photo that was shown last.
 
 import { create } from "./elements.js";
-import { altOf, photoOfTile } from "./grid_photos.js";
+import { altOf, apiAddress, hasOriginals, photoOfTile } from "./grid_photos.js";
 import { Panel } from "./lightbox_panel.js";
 import { PhotoList, Previews } from "./lightbox_photos.js";
 import { Filmstrip } from "./lightbox_strip.js";
@@ -16,6 +16,7 @@ const stage = dialog.querySelector("[data-stage]");
 const [title, place, status] = ["title", "place", "status"].map((name) => dialog.querySelector(`[data-${name}]`));
 const stepButtons = [...dialog.querySelectorAll("[data-step]")];
 const infoButton = dialog.querySelector("[data-info]");
+const download = dialog.querySelector("[data-download]");
 const keysDialog = document.getElementById("lightbox-keys");
 const previews = new Previews();
 const zoom = new Zoom(stage, { onSwipe: go, onDismiss: leave, onSharp: showOriginal });
@@ -119,6 +120,8 @@ function show() {
   if (offset !== null) grid.dataset.shown = index + offset;
   describe(photo);
   showPreview(photo);
+  download.hidden = !hasOriginals;
+  if (hasOriginals) download.href = apiAddress(`/photos/${photo.id}/file`);
   panel.show(photo);
   drawAround();
   lookAround();
