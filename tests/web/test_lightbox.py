@@ -263,13 +263,17 @@ class Fingers:
         self._session = page.context.new_cdp_session(page)
         self._time_s = time.time()
 
-    def drag(self, *paths: tuple[tuple[int, int], tuple[int, int]]) -> None:
-        """Move a finger along each path, at the same time."""
+    def drag(self, *paths: tuple[tuple[int, int], tuple[int, int]], lifts: bool = True) -> None:
+        """Move a finger along each path, at the same time; they stay at its end unless they are lifted."""
         self._send("touchStart", [start for start, _ in paths])
         for step in range(1, 9) if any(start != end for start, end in paths) else ():
             self._send(
                 "touchMove", [(_between(a, c, step), _between(b, d, step)) for (a, b), (c, d) in paths]
             )
+        if lifts:
+            self.lift()
+
+    def lift(self) -> None:
         self._send("touchEnd", [])
 
     def _send(self, kind: str, points: list[tuple[int, int]]) -> None:
@@ -289,9 +293,15 @@ def test_on_a_phone_fingers_lead_on_enlarge_and_close(browser: Browser, address:
         page.locator("[data-grid][data-drawn]").wait_for()
         page.locator('[data-photo="2"] a').tap()
         page.wait_for_function(SHOWN)
-        fingers = Fingers(page)
-        fingers.drag(((300, 400), (80, 410)))
+        fingers, stage = Fingers(page), page.locator("[data-stage]")
+        fingers.drag(((300, 400), (80, 410)), lifts=False)
+        expect(stage.get_by_alt_text("photo-2.jpg")).to_be_in_viewport(
+            ratio=0.4
+        )  # beside the other, as far as it is moved
+        expect(stage.get_by_alt_text("photo-1.jpg")).to_be_in_viewport()
+        fingers.lift()
         page.wait_for_url("**/photos/3?**")
+        expect(stage.get_by_role("img")).to_have_count(1)
         fingers.drag(((80, 400), (300, 390)))
         page.wait_for_url("**/photos/2?**")
         page.wait_for_function(SHOWN)
@@ -302,11 +312,13 @@ def test_on_a_phone_fingers_lead_on_enlarge_and_close(browser: Browser, address:
         for _ in range(2):
             fingers.drag(((190, 300), (190, 300)))
         page.wait_for_function(f"() => ({TRANSFORM})() === ''")
-        page.get_by_role("button", name="Details").tap()
+        fingers.drag(((200, 500), (205, 300)))
         expect(page.locator(f"{PANEL} #facts")).to_contain_text("photo-1.jpg")
+        expect(page.get_by_role("button", name="Details")).to_have_attribute("aria-expanded", "true")
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE.width
-        page.get_by_role("button", name="Details").tap()
+        fingers.drag(((200, 100), (205, 300)))
+        expect(page.locator(PANEL)).to_be_hidden()
         fingers.drag(((200, 250), (205, 500)))
         expect(page.locator("#lightbox")).to_be_hidden()
         assert page.url == f"{address}/landmarks/{EIFFEL}"

@@ -19,7 +19,14 @@ const infoButton = dialog.querySelector("[data-info]");
 const download = dialog.querySelector("[data-download]");
 const keysDialog = document.getElementById("lightbox-keys");
 const previews = new Previews();
-const zoom = new Zoom(stage, { onSwipe: go, onDismiss: leave, onSharp: showOriginal });
+const isNarrow = matchMedia("(max-width: 63.99rem)"); // the panel is below the photo
+const zoom = new Zoom(stage, {
+  onSwipe: go,
+  imageBeside: (step) => (list?.at(index + step) ? previews.image(list.at(index + step)) : null),
+  onRaise: () => panel.isOpen || togglePanel(),
+  onDismiss: () => (panel.isOpen && isNarrow.matches ? togglePanel() : leave()),
+  onSharp: showOriginal,
+});
 const strip = new Filmstrip(dialog.querySelector("[data-strip]"), (at) => moveTo(at));
 const panel = new Panel(dialog.querySelector("[data-panel]"), {
   announce: (text) => void (status.textContent = text),

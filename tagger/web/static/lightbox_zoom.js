@@ -1,5 +1,5 @@
 // Zooming and panning the photo of the lightbox: wheel, pinch, double tap, drag, keys. At its normal size, a swipe leads to the photo
-// beside it, or down to the grid.
+// beside it, which is seen meanwhile, up to the details, or down to the grid.
 
 const MAX_SCALE = 8;
 const TAP_SCALE = 2.5;
@@ -9,19 +9,28 @@ const WHEEL_RATE = 0.0015;
 const PINCH_WHEEL_RATE = 0.01; // a pinch on a touchpad arrives as a wheel with Ctrl
 const DOUBLE_TAP_MS = 320;
 const TAP_PX = 24;
+const AXIS_PX = 8; // from here on, a drag leads across or up and down, and stays so
 const SWIPE_PX = 60;
 const DISMISS_PX = 110;
+const GAP_PX = 24; // between two photos
+const END_SHARE = 0.3; // how far the first and the last photo follow a finger
+const GLIDE = { duration: 180, easing: "ease-out" };
 const SHARP_SCALE = 1.2; // from here on, the preview is not enough
 
-/** `onSwipe` gets 1 or -1, `onDismiss` is a swipe down, `onSharp` is called when the photo needs more pixels than its preview has. */
+const isCalm = matchMedia("(prefers-reduced-motion: reduce)");
+const shift = (x, y = 0) => `translate(${x}px, ${y}px)`;
+
+/**
+ * `onSwipe` gets 1 or -1, and `imageBeside` returns the image it leads to, if there is one. `onRaise` is a swipe up, `onDismiss` one down.
+ * `onSharp` is called when the photo needs more pixels than its preview has.
+ */
 export class Zoom {
-  constructor(stage, { onSwipe, onDismiss, onSharp }) {
+  constructor(stage, actions) {
     this.stage = stage;
-    this.onSwipe = onSwipe;
-    this.onDismiss = onDismiss;
-    this.onSharp = onSharp;
+    this.actions = actions;
     this.pointers = new Map();
     this.image = null;
+    this.beside = null; // the image that a swipe brings into view
     this.reset();
     stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     stage.addEventListener("pointerdown", (event) => this.down(event));
@@ -37,7 +46,8 @@ export class Zoom {
 
   /** Shows another image at its normal size. */
   start(image) {
-    this.image = image;
+    stop(image);
+    [this.image, this.beside] = [image, null];
     this.reset();
     this.draw();
   }
@@ -81,7 +91,7 @@ export class Zoom {
     this.y = Math.min(y, Math.max(-y, this.y));
     this.image.style.transform = this.isZoomed ? `translate(${this.x}px, ${this.y}px) scale(${this.scale})` : "";
     this.stage.toggleAttribute("data-zoomed", this.isZoomed);
-    if (this.scale >= SHARP_SCALE) this.onSharp();
+    if (this.scale >= SHARP_SCALE) this.actions.onSharp();
   }
 
   /** The size of the whole photo in the stage. */
@@ -124,7 +134,10 @@ export class Zoom {
     this.stage.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, this.pointOf(event));
     if (this.pointers.size === 1) this.drag = { x: 0, y: 0, isTap: true };
-    else if (this.drag) this.drag.isPinch = true;
+    else if (this.drag) {
+      this.drag.isPinch = true;
+      this.rest();
+    }
   }
 
   move(event) {
@@ -138,7 +151,47 @@ export class Zoom {
     this.drag.y += point.y - before.y;
     if (Math.hypot(this.drag.x, this.drag.y) > TAP_PX) this.drag.isTap = false;
     if (this.isZoomed) this.panBy(point.x - before.x, point.y - before.y);
-    else if (!this.drag.isPinch && this.image) this.image.style.transform = `translate(${this.drag.x}px, ${Math.max(0, this.drag.y)}px)`;
+    else if (!this.drag.isPinch && this.image) this.follow(this.drag);
+  }
+
+  /** Moves the photo with the finger; across, the photo beside it comes along. */
+  follow(drag) {
+    const { x, y } = drag;
+    if (Math.hypot(x, y) > AXIS_PX) drag.axis ??= Math.abs(x) > Math.abs(y) ? "x" : "y";
+    if (drag.axis !== "x") return void (this.image.style.transform = shift(0, y));
+    const step = x < 0 ? 1 : -1;
+    this.bringBeside(this.actions.imageBeside(step));
+    const offset = this.beside ? x : x * END_SHARE;
+    this.image.style.transform = shift(offset);
+    if (this.beside) this.beside.style.transform = shift(offset + step * (this.stage.clientWidth + GAP_PX));
+  }
+
+  bringBeside(image) {
+    if (image === this.beside) return;
+    this.beside?.remove();
+    this.beside = image;
+    if (!image) return;
+    stop(image);
+    this.stage.append(image);
+  }
+
+  /** Leads to the photo beside this one; both go on from where the finger left them. */
+  slide(step) {
+    const { image: leaving, beside: arriving } = this;
+    const [from, to] = [leaving, arriving ?? leaving].map((image) => image.style.transform);
+    this.actions.onSwipe(step);
+    if (this.image !== arriving) return this.settle();
+    this.stage.append(leaving);
+    glide(arriving, to, "none");
+    const isShown = () => [this.image, this.beside].includes(leaving); // again: a swipe may lead back at once
+    glide(leaving, from, shift(-step * (this.stage.clientWidth + GAP_PX))).finally(() => isShown() || leaving.remove());
+  }
+
+  /** Puts the photo back after a drag that led nowhere. */
+  settle() {
+    const { transform } = this.image.style;
+    this.rest();
+    if (transform) glide(this.image, transform, "none");
   }
 
   pinch(before, point, other) {
@@ -151,19 +204,25 @@ export class Zoom {
 
   up(event) {
     if (!this.pointers.delete(event.pointerId) || this.pointers.size || !this.drag) return;
-    const { x, y, isTap, isPinch } = this.drag;
+    const { x, y, axis, isTap, isPinch } = this.drag;
     this.drag = null;
-    this.draw();
-    if (isPinch) return;
-    if (isTap) this.tap(event);
-    else if (this.isZoomed) return;
-    else if (Math.abs(x) > SWIPE_PX && Math.abs(x) > 1.5 * Math.abs(y)) this.onSwipe(x < 0 ? 1 : -1);
-    else if (y > DISMISS_PX && y > 1.5 * Math.abs(x)) this.onDismiss();
+    const isSwipe = !isPinch && !isTap && !this.isZoomed && this.image;
+    if (isSwipe && axis === "x" && Math.abs(x) > SWIPE_PX) return this.slide(x < 0 ? 1 : -1);
+    if (isSwipe) this.settle();
+    else this.rest();
+    if (isTap && !isPinch) this.tap(event);
+    else if (isSwipe && axis === "y" && y < -SWIPE_PX) this.actions.onRaise();
+    else if (isSwipe && axis === "y" && y > DISMISS_PX) this.actions.onDismiss();
   }
 
   cancel() {
     this.pointers.clear();
     this.drag = null;
+    this.rest();
+  }
+
+  rest() {
+    this.bringBeside(null);
     this.draw();
   }
 
@@ -174,4 +233,14 @@ export class Zoom {
     this.lastTap = isDouble ? null : { ...point, at: event.timeStamp };
     if (isDouble) this.scaleBy(this.isZoomed ? 0 : TAP_SCALE, point);
   }
+}
+
+function stop(image) {
+  for (const animation of image.getAnimations()) animation.cancel();
+}
+
+/** Moves an image to its place; resolves once it is there, or at once for people who want no motion. */
+function glide(image, from, to) {
+  if (isCalm.matches) return Promise.resolve();
+  return image.animate([{ transform: from }, { transform: to }], GLIDE).finished.catch(() => {});
 }
