@@ -51,6 +51,8 @@ def test_a_cluster_and_a_rectangle_on_the_map_open_their_photos(
         tiles = page.locator("[data-grid] > .photo-tile")
         spot = page.get_by_role("link", name="2 photos, France, 2 by GPS")
         spot.wait_for(timeout=WAIT_MS)
+        expect(page.get_by_text("No landmarks in this part of the map")).to_be_visible()
+        expect(spot.locator("img")).to_be_visible()
         spot.focus()
         expect(page.locator(".map-preview")).to_contain_text("France: 2 by GPS")
         page.keyboard.press("Enter")
@@ -70,15 +72,23 @@ def test_a_cluster_and_a_rectangle_on_the_map_open_their_photos(
         expect(page.get_by_role("link", name="Remove filter area of")).to_be_visible()
 
 
+def drag_up(page: Page) -> None:
+    """Move a finger up on the map."""
+    session = page.context.new_cdp_session(page)
+    for kind, *ys in (("touchStart", 400), ("touchMove", 350, 300, 250), ("touchEnd",)):
+        for points in [[{"x": 60, "y": y}] for y in ys] or [[]]:
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
 def draw_around(page: Page, spot: Locator) -> None:
     """Draw a rectangle around a cluster, and wait for the photos in it."""
     box = spot.bounding_box()
     assert box is not None
-    page.mouse.move(box["x"] - 12, box["y"] - 12)
+    page.mouse.move(box["x"] + box["width"] + 12, box["y"] - 12)
     page.mouse.down()
     page.mouse.move(box["x"] + 30, box["y"] + 30)
     expect(page.locator(".map-area")).to_be_visible()
-    page.mouse.move(box["x"] + box["width"] + 12, box["y"] + box["height"] + 12)
+    page.mouse.move(box["x"] - 12, box["y"] + box["height"] + 12)
     page.mouse.up()
     page.wait_for_url("**/photos?box=*", timeout=WAIT_MS)
 
@@ -96,7 +106,10 @@ def test_clusters_are_large_and_the_visible_part_is_an_address_and_a_filter(
             assert abs(one["x"] - other["x"]) >= 31 or abs(one["y"] - other["y"]) >= 31
         assert all(box is not None and box["width"] >= 44 and box["height"] >= 44 for box in boxes)
         assert sum(int(mark.get_attribute("data-photos") or 0) for mark in page.locator(CLUSTER).all()) == 5
+        expect(page.get_by_role("link", name="Eiffel Tower")).to_be_visible()
         assert axe_findings(page) == []
+        drag_up(page)
+        page.wait_for_function("() => scrollY > 0")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert page.evaluate(LOADED_BYTES) < 1_000_000
         page.set_viewport_size({"width": WINDOW.width, "height": WINDOW.height})

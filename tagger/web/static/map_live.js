@@ -5,6 +5,11 @@ import { boxText } from "./map_area.js";
 import { ClusterMarks } from "./map_marks.js";
 import { mapStyle, withPath } from "./map_style.js";
 import { requestJson } from "./server.js";
+import { gettext } from "./texts.js";
+
+const MOST_ZOOM = 18;
+const PACKAGE_ZOOM = 12; // the map of the package has names of cities, and no streets: closer, it would be empty
+const isTouch = matchMedia("(pointer: coarse)");
 
 const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webgl2"));
 
@@ -44,13 +49,15 @@ async function loadLibrary({ library, worker, style, reader }) {
   return maplibre;
 }
 
-function createMap(maplibre, host, style) {
+function createMap(maplibre, host, style, maxZoom) {
   const map = new maplibre.Map({
     container: host,
     style: style(),
     bounds: corners(host.dataset.bounds),
     fitBoundsOptions: { padding: 48, maxZoom: 15 },
-    maxZoom: 18,
+    maxZoom,
+    cooperativeGestures: isTouch.matches, // one finger scrolls the page
+    locale: { "CooperativeGesturesHandler.MobileHelpText": gettext("Use two fingers to move the map") },
     dragRotate: false,
     pitchWithRotate: false,
     touchPitch: false,
@@ -84,7 +91,7 @@ export class LiveMap {
 
   constructor(maplibre, host, path) {
     const style = () => withPath(mapStyle(host.dataset), path);
-    this.map = createMap(maplibre, host, style);
+    this.map = createMap(maplibre, host, style, host.dataset.tiles || path ? MOST_ZOOM : PACKAGE_ZOOM);
     this.#marks = new ClusterMarks(maplibre, this.map);
     followTheme(this.map, style);
   }

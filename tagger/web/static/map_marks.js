@@ -1,9 +1,12 @@
-// Clusters of photos on the map, as links: a click zooms in until a cluster cannot be divided, then it opens its photos.
+// Clusters of photos on the map, as links: a click zooms in until a cluster cannot be divided, then it opens its photos. Where there is
+// room, a cluster has the thumbnail of one of its photos.
 
 import { create } from "./elements.js";
 import { photoCount } from "./texts.js";
 
 const LEAST_DEGREES = 0.0003;
+const [MARK_PX, ROOM_PX] = [48, 68]; // the least distance of a thumbnail from a mark, and from another thumbnail
+const MOST_THUMBNAILS = 60;
 const COLOURS = { landmark: "--map-landmark", camera: "--map-camera", track: "--map-track", neighbour: "--map-estimated" };
 
 /** 1234 as 1.2k. */
@@ -24,6 +27,14 @@ function ring(sources, total) {
   return `conic-gradient(${parts.join(", ")})`;
 }
 
+/** Puts a thumbnail behind the mark, which then is small. */
+function showPhoto(link, address) {
+  const hide = () => (image.remove(), link.classList.remove("map-cluster--photo"));
+  const image = create("img", { className: "map-cluster-photo", alt: "", draggable: false, onerror: hide, src: address });
+  link.classList.add("map-cluster--photo");
+  link.prepend(image);
+}
+
 export class ClusterMarks {
   #maplibre;
   #map;
@@ -40,10 +51,11 @@ export class ClusterMarks {
 
   show(clusters) {
     const marks = new Map();
+    const roomy = this.#roomy(clusters);
     // From west to east: the order of the Tab key.
     for (const cluster of [...clusters].sort((a, b) => a.longitude - b.longitude)) {
-      const key = JSON.stringify([cluster.latitude, cluster.longitude, cluster.sources]);
-      marks.set(key, this.#marks.get(key) ?? this.#mark(cluster));
+      const key = JSON.stringify([cluster.latitude, cluster.longitude, cluster.sources, roomy.has(cluster)]);
+      marks.set(key, this.#marks.get(key) ?? this.#mark(cluster, roomy.has(cluster)));
       this.#marks.delete(key);
     }
     for (const mark of this.#marks.values()) mark.remove();
@@ -51,7 +63,18 @@ export class ClusterMarks {
     this.#restoreFocus();
   }
 
-  #mark(cluster) {
+  /** The largest clusters that have room for a thumbnail. */
+  #roomy(clusters) {
+    const places = new Map(clusters.map((cluster) => [cluster, this.#map.project([cluster.longitude, cluster.latitude])]));
+    const isApart = (one, others, least) => others.every((other) => other === one || places.get(one).dist(places.get(other)) >= least);
+    const chosen = [];
+    for (const cluster of [...clusters].sort((a, b) => b.photos - a.photos)) {
+      if (chosen.length < MOST_THUMBNAILS && isApart(cluster, chosen, ROOM_PX) && isApart(cluster, clusters, MARK_PX)) chosen.push(cluster);
+    }
+    return new Set(chosen);
+  }
+
+  #mark(cluster, hasRoom) {
     const kinds = Object.keys(cluster.sources);
     const count = create("span", { className: "map-cluster-count" }, cluster.photos === 1 ? "" : shortNumber(cluster.photos));
     const shape = create("span", { className: "map-cluster-shape" }, count);
@@ -61,6 +84,7 @@ export class ClusterMarks {
     const link = create("a", { className, href: cluster.address, "data-photos": cluster.photos, "aria-label": label }, shape);
     link.addEventListener("click", (event) => this.#open(event, cluster));
     for (const type of ["mouseenter", "focus"]) link.addEventListener(type, () => this.#preview(cluster));
+    if (hasRoom) showPhoto(link, cluster.thumbnail);
     for (const type of ["mouseleave", "blur"]) link.addEventListener(type, () => this.#popup.remove());
     return new this.#maplibre.Marker({ element: link }).setLngLat([cluster.longitude, cluster.latitude]).addTo(this.#map);
   }
@@ -68,11 +92,12 @@ export class ClusterMarks {
   #open(event, cluster) {
     const [south, west, north, east] = cluster.box;
     const isSpot = Math.max(north - south, east - west) < LEAST_DEGREES;
-    if (isSpot || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    const isClosest = this.#map.getZoom() >= this.#map.getMaxZoom();
+    if (isSpot || isClosest || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
     // The keyboard goes on where it was, at the cluster nearest to this one.
     if (event.detail === 0) this.#refocus = [cluster.longitude, cluster.latitude];
-    this.#map.fitBounds([[west, south], [east, north]], { padding: 72, maxZoom: 18 });
+    this.#map.fitBounds([[west, south], [east, north]], { padding: 72 });
   }
 
   #preview(cluster) {
