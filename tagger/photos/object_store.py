@@ -75,8 +75,7 @@ def current_endpoint(path: ObjectPath) -> str | None:
     """The server that this process asks for a bucket of S3, without credentials; None for other stores."""
     if path.scheme != "s3":
         return None
-    endpoint = _endpoint(_variables())
-    return _server(endpoint) if endpoint else AWS
+    return _server(_endpoint(_variables()) or AWS)
 
 
 def note_endpoint(path: ObjectPath, endpoint: str | None) -> None:
@@ -295,7 +294,8 @@ class _ProfileKeys:
 
 
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
-_STATUS = re.compile(r"status code: (\d{3})")
+_STATUS = re.compile(r"(?:status |\()code: (\d{3})\b")
+_REFUSED_STATUS = re.compile(r"(?:status |\()code: 40[13]\b")
 _HOST_IN_TEXT = re.compile(r"https?://(?:[^/@\s]*@)?([^/@?#\s]+)")
 _NO_CREDENTIALS = re.compile(
     r"169\.254\.|/latest/api/token|metadata\.google|credential provider|Missing \w+Key", re.IGNORECASE
@@ -321,10 +321,8 @@ def condition_errors() -> tuple[type[Exception], ...]:
 
 def error_code(error: Exception) -> str:
     """The code in a server's answer, like `NoSuchBucket`, or its status; empty if the server did not answer."""
-    for pattern in (_CODE, _STATUS):
-        if match := pattern.search(str(error)):
-            return match[1]
-    return ""
+    match = _CODE.search(str(error)) or _STATUS.search(str(error))
+    return match[1] if match else ""
 
 
 def lacks_credentials(error: Exception) -> bool:
@@ -387,7 +385,7 @@ def lacks_rights(error: Exception) -> bool:
 
 def error_text(error: Exception) -> str:
     """Why a bucket or an object cannot be read, with a remedy."""
-    from obstore.exceptions import InvalidPathError, PermissionDeniedError, UnauthenticatedError
+    from obstore.exceptions import InvalidPathError
 
     text, code = str(error), error_code(error)
     shown = f" ({code})" if code else ""
@@ -395,7 +393,7 @@ def error_text(error: Exception) -> str:
         return _NO_CREDENTIALS_TEXT
     if isinstance(error, InvalidPathError):
         return _INVALID_KEY_TEXT
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError) and code not in _CODE_TEXTS:
+    if _REFUSED_STATUS.search(text) and code not in _CODE_TEXTS:
         return _REFUSED_TEXT.format(shown)
     if "without LOCATION" in text:
         code = "PermanentRedirect"
@@ -434,7 +432,8 @@ _CODE_TEXTS = {
         ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"), _REFUSED_TEXT
     ),
     **dict.fromkeys(
-        ("NoSuchBucket", "NoSuchKey"), "there is no such bucket. Check its name and the endpoint"
+        ("NoSuchBucket", "NoSuchKey", "ContainerNotFound"),
+        "there is no such bucket. Check its name and the endpoint",
     ),
     "InvalidObjectState": "the object is archived{}. Restore it from the archive first",
     "PermanentRedirect": "the bucket is in another region. Set AWS_REGION to the region of the bucket",
