@@ -27,8 +27,6 @@ from tagger.library.verdicts.store import VerdictKind
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 CONFIRMED, REJECTED = VerdictKind.CONFIRMED, VerdictKind.REJECTED
 
-pytestmark = pytest.mark.postgresql
-
 
 class Library(PositionLibrary):
     """Photos with verdicts; what each reader of tags says of them."""
@@ -91,6 +89,7 @@ def library(database: Database, tmp_path: Path) -> Library:
     return library
 
 
+@pytest.mark.postgresql
 def test_a_confirmed_landmark_decides_over_the_model_until_it_is_withdrawn(library: Library) -> None:
     photo = library.shot(0, (EIFFEL, 0.98, True), (GATE, 0.1, False))
     assert library.shown(photo) == {EIFFEL}
@@ -137,6 +136,7 @@ def test_a_rejected_landmark_casts_no_doubt_on_others(library: Library) -> None:
     assert library.tag(photo, GATE).doubtful is None
 
 
+@pytest.mark.postgresql
 def test_a_taught_landmark_decides_over_the_model_alone(library: Library) -> None:
     photo = library.shot(0, (EIFFEL, 0.98, True), (GATE, 0.1, False))
     library.teach(photo, VERSAILLES)
@@ -147,6 +147,7 @@ def test_a_taught_landmark_decides_over_the_model_alone(library: Library) -> Non
     assert library.shown(photo) == {VERSAILLES, EIFFEL}
 
 
+@pytest.mark.postgresql
 def test_what_is_taught_on_one_photo_decides_there_alone(library: Library) -> None:
     first, second = library.shot(0, (EIFFEL, 0.98, True)), library.shot(5, (EIFFEL, 0.98, True))
     for slug in (EIFFEL, VERSAILLES):
@@ -185,7 +186,7 @@ def test_a_rejected_taught_landmark_gives_the_tag_of_the_model_back(library: Lib
         (0.98, {VERSAILLES: (0.91, "")}, VERSAILLES, "doubtful: Château de Versailles is taught"),
         (0.98, {VERSAILLES: (0.91, ""), EIFFEL: (0.99, "a")}, VERSAILLES, "doubtful: Château de Versailles is taught"),
         (None, {VERSAILLES: (0.92, "a"), EIFFEL: (0.95, "b")}, EIFFEL, "doubtful: Eiffel Tower has a higher score"),
-        (None, {VERSAILLES: (0.91, ""), EIFFEL: (0.95, "b")}, VERSAILLES, "doubtful: Château de Versailles is taught"),
+        pytest.param(None, {VERSAILLES: (0.91, ""), EIFFEL: (0.95, "b")}, VERSAILLES, "doubtful: Château de Versailles is taught", marks=pytest.mark.postgresql),
     ],
 )  # fmt: skip
 def test_own_teaching_decides_over_model_and_pack_and_of_these_the_higher_score(
@@ -215,6 +216,7 @@ def test_landmarks_of_one_pack_stay_beside_each_other(library: Library, by_model
     assert library.shown(photo) == {EIFFEL, VERSAILLES}
 
 
+@pytest.mark.postgresql
 def test_landmarks_that_are_taught_here_stay_beside_each_other_and_so_do_those_of_a_model(
     library: Library,
 ) -> None:

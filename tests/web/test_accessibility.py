@@ -154,6 +154,7 @@ def test_axe_finds_nothing_and_nothing_needs_scrolling_sideways(
             page.set_viewport_size({"width": screen.width, "height": screen.height})
 
 
+@pytest.mark.slow
 def test_german_fits_on_the_narrowest_phone(browser: Browser, address: str) -> None:
     """Its words are the longest. axe reads them in the long form."""
     with open_page(browser, address, screen=PHONE, base=address, locale="de-DE") as page:
