@@ -67,6 +67,13 @@ def test_no_template_holds_style_or_script_of_its_own() -> None:
         assert not inline.search(path.read_text()), path.name
 
 
+def test_views_with_attributes_of_htmx_load_it() -> None:
+    for path in TEMPLATES.glob("*.html"):
+        view = path.read_text()
+        if " hx-" in view:
+            assert re.search(r"htmx\.min\.js|parts\.head\(\)", view), path.name
+
+
 def test_places_on_land_are_on_the_maps_land_and_those_at_sea_are_not() -> None:
     for place in (IN_FRANCE, IN_INDIA, IN_PERU, IN_AUSTRALIA, IN_ALASKA, IN_GREENLAND, IN_SOUTH_AFRICA):
         assert is_land(*templates.project(*place)), place
