@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-
-from tagger.model.backends.protocol import Embeddings, Scores
+import numpy.typing as npt
 
 TAUGHT_THRESHOLD = 0.9
 """A photo with at least this score gets the tag of a taught landmark."""
@@ -33,8 +32,8 @@ class ImageOutput:
     `embedding` is None for models of format 1. `is_damaged`: a part of the image is missing, so that no prediction is accepted.
     """
 
-    scores: Scores
-    embedding: Embeddings | None
+    scores: npt.NDArray[np.float32]
+    embedding: npt.NDArray[np.float32] | None
     is_damaged: bool = False
 
     @property

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.metadata.camera import CameraFacts
-from tagger.model.backends.protocol import Embeddings
 from tagger.model.predictions import Prediction
 from tagger.photos.files import PhotoVersion
 
@@ -44,7 +46,7 @@ class Classified:
     width: int
     height: int
     predictions: tuple[Prediction, ...]
-    embedding: Embeddings | None
+    embedding: npt.NDArray[np.float32] | None
     is_damaged: bool = False
 
 
