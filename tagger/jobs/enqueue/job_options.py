@@ -13,6 +13,7 @@ from tagger.library.catalog.registered_models import resolve_model
 from tagger.metadata.gps import LARGEST_ERROR_M
 from tagger.settings import Settings
 from tagger.system.names import LANGUAGE_PATTERN
+from tagger.system.text_format import N_
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class MetadataOptions:
     def fields(self) -> list[str]:
         """The kinds of values that are written, where a photo has tags, or a position to write."""
         has_position = self.gps or self.max_error_m is not None
-        optional = (("position", has_position), ("description", self.description))
-        return ["keywords", "place", *(name for name, is_written in optional if is_written)]
+        optional = ((N_("position"), has_position), (N_("description"), self.description))
+        return [N_("keywords"), N_("place"), *(name for name, is_written in optional if is_written)]
 
     def to_job_options(self) -> dict[str, object]:
         """The options as a job stores them."""

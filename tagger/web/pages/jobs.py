@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Form, Path, Query, Request
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.errors import FailureKind, TaggerError
@@ -28,12 +28,13 @@ from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, find_job, job_options, list_older_jobs
-from tagger.system.text_format import N_, gettext, list_text, moment_text, weekday_text
+from tagger.system.text_format import gettext, list_text, moment_text, weekday_text
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest, WriteMode, write_modes
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import (
     JOBS_SHOWN,
+    JobNumber,
     OverviewDocument,
     plan_undo,
     read_status,
@@ -66,13 +67,6 @@ FAILURES_PER_PAGE = 48
 OLDER_PER_PAGE = 50
 WEEKDAYS = re.compile(r"\*|[0-7](,[0-7])*")
 """The last field of a cron expression that names days of the week one by one."""
-JobNumber = Annotated[int, Path(ge=1, lt=2**63)]
-FIELD_TEXTS = {
-    "keywords": N_("keywords"),
-    "place": N_("place"),
-    "position": N_("position"),
-    "description": N_("description"),
-}
 
 
 @router.get("/jobs")
@@ -168,7 +162,7 @@ def undo(
         "job_undo.html",
         job=job,
         planned=planned,
-        fields=list_text([gettext(FIELD_TEXTS[name]) for name in planned.fields]),
+        fields=list_text(list(map(gettext, planned.fields))),
         previews=list(preview_photos(state.database, state.settings, first, None, job)),
         changed_fields=changed_fields,
     )
