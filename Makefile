@@ -14,7 +14,7 @@ export MALLOC_ARENA_MAX := 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo release docs screenshots model cities map reference languages test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom helm clean
+.PHONY: help setup demo release released-library docs screenshots model cities map reference languages test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom helm clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,13 @@ map: setup  ## make tagger/web/static/world.pmtiles again from NATURAL_EARTH=fol
 
 release: setup  ## check, build and describe a release in build/release; see docs/how-to/release.md
 	deploy/release.sh build/release
+
+# The release comes before the checkout in sys.path, and its dependencies are those of .venv.
+released-library: setup  ## write a library made by a wheel of the last commit to tests/released, for the tests of upgrades
+	rm -rf build/released
+	deploy/build.sh build/released
+	$(UV) pip install --quiet --python $(BIN)/python --target build/released/packages --no-deps build/released/*.whl
+	PYTHONPATH=build/released/packages:tests $(BIN)/python tests/rig/released_library.py tests/released
 
 docs: setup  ## build the documentation as a site in build/site, with search, without external requests
 	$(UV) pip install --quiet --python $(BIN)/python --target build/sphinx sphinx==9.0.4 furo==2025.12.19 myst-parser==5.2.0

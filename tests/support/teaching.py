@@ -21,22 +21,23 @@ DIMENSION = CELLS * CELLS * 3
 BACKGROUND_PHOTOS = 2000
 
 
-def teachable_artifact(path: Path, *, seed: int = 0, name: str = "teachable") -> Manifest:
-    """Write the model to `path`. The seed determines the labels' colours and the file's digest."""
-    manifest, data = _artifact(seed, name)
+def teachable_artifact(path: Path, *, seed: int = 0, name: str = "teachable", cells: int = CELLS) -> Manifest:
+    """Write the model to `path`. The seed determines the labels' colours and the file's digest; few cells make a small file."""
+    manifest, data = _artifact(seed, name, cells)
     path.write_bytes(data)
     return manifest
 
 
 @cache
-def _artifact(seed: int, name: str) -> tuple[Manifest, bytes]:
+def _artifact(seed: int, name: str, cells: int) -> tuple[Manifest, bytes]:
+    dimension = cells * cells * 3
     manifest = Manifest(
         format=2,
         name=name,
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
         labels=LABELS,
         input=InputRule(size=SIZE, short_side=SIZE),
-        embedding=Embedding(dimension=DIMENSION, layer="cells", background_photos=BACKGROUND_PHOTOS),
+        embedding=Embedding(dimension=dimension, layer="cells", background_photos=BACKGROUND_PHOTOS),
         threshold=THRESHOLD,
         threshold_reason="chosen for tests",
         calibration={"method": "none"},
@@ -45,11 +46,11 @@ def _artifact(seed: int, name: str) -> tuple[Manifest, bytes]:
         versions={"torch": torch.__version__},
     )
     generator = np.random.default_rng(seed)
-    cells = generator.uniform(0, 1, (BACKGROUND_PHOTOS, DIMENSION)).astype(np.float32)
-    background = BackgroundStatistics.measured(np.sqrt(cells))
+    strangers = generator.uniform(0, 1, (BACKGROUND_PHOTOS, dimension)).astype(np.float32)
+    background = BackgroundStatistics.measured(np.sqrt(strangers))
     with TemporaryDirectory() as folder:
         file = Path(folder) / "artifact.pt"
-        module = torch.jit.script(_Cells(MeanColours(len(LABELS), seed, 10_000)).eval())
+        module = torch.jit.script(_Cells(MeanColours(len(LABELS), seed, 10_000), cells).eval())
         save_artifact(module, manifest, file, background=background)
         return manifest, file.read_bytes()
 
@@ -57,21 +58,23 @@ def _artifact(seed: int, name: str) -> tuple[Manifest, bytes]:
 class _Cells(torch.nn.Module):
     """uint8 (B, 3, H, W) → scores (B, L) of the mean colour, and the square root of each cell's mean colour (B, D)."""
 
-    def __init__(self, colours: torch.nn.Module) -> None:
+    def __init__(self, colours: torch.nn.Module, cells: int) -> None:
         super().__init__()
         self.colours = colours
-        self.cells = torch.nn.AdaptiveAvgPool2d(CELLS)
+        self.cells = torch.nn.AdaptiveAvgPool2d(cells)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         pooled = self.cells(images.to(self.colours.colours.dtype) / 255.0)
         return self.colours(images), pooled.flatten(1).float().sqrt()
 
 
-def draw_place(path: Path, place: int, *, seed: int = 0, noise: float = 0.05) -> Path:
+def draw_place(path: Path, place: int, *, seed: int = 0, noise: float = 0.05, cells: int = CELLS) -> Path:
     """Draw a photo of a place that the model does not know; another seed gives another photo of it."""
-    pattern = np.random.default_rng(1000 + place).uniform(0.1, 0.9, (CELLS, CELLS, 3))
+    pattern = np.random.default_rng(1000 + place).uniform(0.1, 0.9, (cells, cells, 3))
     noisy = pattern + np.random.default_rng((place, seed)).normal(0, noise, pattern.shape)
-    pixels = np.clip(noisy * 255, 0, 255).astype(np.uint8).repeat(4, axis=0).repeat(4, axis=1)
+    pixels = (
+        np.clip(noisy * 255, 0, 255).astype(np.uint8).repeat(80 // cells, axis=0).repeat(80 // cells, axis=1)
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, quality=95)
     return path

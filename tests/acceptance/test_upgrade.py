@@ -1,0 +1,80 @@
+"""Libraries that releases made are continued by this version: tests/released has those that `make released-library` wrote.
+
+A job that a killed worker left ends, tags and verdicts are the same, written metadata is undone byte for byte, and the landmark that
+somebody taught is found in photos that are tagged now.
+"""
+
+import json
+import tarfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from rig.released_library import DUMP
+from support.commands import Terminal
+
+from tagger.ledger.dispatch import release_expired
+
+RELEASED = [
+    pytest.param(
+        file,
+        id=file.name.removesuffix(".tar.xz"),
+        marks=[pytest.mark.slow] if "postgresql" in file.name else [],
+    )
+    for file in sorted((Path(__file__).parents[1] / "released").glob("*.tar.xz"))
+]
+
+
+@pytest.fixture(params=RELEASED)
+def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Terminal:
+    """With the library of a release, in another folder than there."""
+    with tarfile.open(request.param) as archive:
+        archive.extractall(tmp_path, filter="data")
+    roots = {folder.name: str(folder) for folder in (tmp_path / "photos").iterdir()}
+    settings = {"TAGGER_ROOTS": json.dumps(roots)}
+    if (tmp_path / DUMP).exists():
+        settings["TAGGER_DATABASE_URL"] = request.getfixturevalue("empty_postgres_url")
+        _restore(tmp_path / DUMP, settings["TAGGER_DATABASE_URL"])
+    return Terminal(tmp_path, settings)
+
+
+def _restore(dump: Path, url: str) -> None:
+    # Lines of psql, which begin with a backslash, are no SQL.
+    script = "\n".join(line for line in dump.read_text().splitlines() if not line.startswith("\\"))
+    with closing(psycopg.connect(url.replace("+psycopg", ""), autocommit=True)) as connection:
+        connection.execute(script.encode())
+
+
+def test_a_library_of_a_release_is_continued(terminal: Terminal, tmp_path: Path) -> None:
+    expected = json.loads((tmp_path / "expected.json").read_text())
+    job, counts = str(expected["job"]["job"]), expected["job"]
+    terminal.run("db", "upgrade")
+    terminal.run("db", "check")
+    terminal.run("model", "add", "tiny.pt")  # its file is in another folder, too
+    assert _tags(terminal.json("query", "--any-rank")) == _tags(expected["photos"])
+    assert terminal.json("job", "show", job)["tagged"] == counts["tagged"]
+    with terminal.database() as database:
+        assert release_expired(database) == 1  # from a minute after the library was made
+    terminal.process_job(int(job))
+    done = terminal.json("job", "show", job)
+    assert (done["state"], done["total"], done["failed"]) == ("finished", counts["total"], 0)
+    assert done["tagged"] + done["unknown"] == done["total"]
+    taught = [Path(photo["path"]).name for photo in terminal.json("query", "--landmark", "our-church")]
+    assert sorted(taught) == ["church-0.jpg", "church-1.jpg", "church-2.jpg", "church-3.jpg", "church.jpg"]
+    terminal.run("metadata", "undo", "photos/album")
+    assert _contents(tmp_path / "photos" / "album") == _contents(tmp_path / "before")
+
+
+def _tags(photos: list[dict[str, Any]]) -> list[tuple[str, object, object]]:
+    """What a release said of each photo; a later one may say more."""
+    keys = ("landmark", "label", "score", "rank", "accepted", "verdict", "model")
+    return [
+        (Path(photo["path"]).name, photo["outcome"], [[tag[key] for key in keys] for tag in photo["tags"]])
+        for photo in photos
+    ]
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
