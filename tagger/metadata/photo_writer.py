@@ -323,10 +323,15 @@ def _plan_sidecars(
     own_name = new_sidecar_name(request.path).lower()
     # In `photo.xmp`, darktable takes the coordinates of any location for the camera's position.
     stem_fields = request.tag_fields.without_landmark_coordinates()
-    fields = [request.tag_fields if path.name.lower() == own_name else stem_fields for path in paths]
     return tuple(
-        plan_sidecar(path, tag_fields, find_undo_record, photo_data=photo_data, root=request.root)
-        for path, tag_fields in zip(paths, fields, strict=True)
+        plan_sidecar(
+            path,
+            request.tag_fields if path.name.lower() == own_name else stem_fields,
+            find_undo_record,
+            photo_data=photo_data,
+            root=request.root,
+        )
+        for path in paths
     )
 
 

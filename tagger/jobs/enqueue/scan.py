@@ -293,15 +293,16 @@ def without_problems(
     for entry in entries:
         if isinstance(entry, FolderProblem):
             report.problems.append(entry)
-        # A character has up to four bytes.
-        elif (
-            len(path := entry.location) * 4 > LONGEST_PATH_BYTES
-            and len(os.fsencode(path)) > LONGEST_PATH_BYTES
-        ):
+        elif _is_too_long(entry.location):
             text = f"The path is longer than {LONGEST_PATH_BYTES} bytes. Move the file to a folder nearer the top."
             report.problems.append(FolderProblem(entry.path, text))
         else:
             yield entry
+
+
+def _is_too_long(path: str) -> bool:
+    # A character has up to four bytes.
+    return len(path) * 4 > LONGEST_PATH_BYTES and len(os.fsencode(path)) > LONGEST_PATH_BYTES
 
 
 def listed_pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[ListedPage]:

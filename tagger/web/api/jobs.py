@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
 
@@ -238,15 +238,14 @@ def undo(
 ) -> Job | PlannedUndo:
     """Undo what a job wrote to metadata, in a new job; `job` is null if nothing is left to undo."""
     body = body or UndoRequest()
-    planned = plan_undo(state, job, dry_run=body.dry_run)
+    planned, written = plan_undo(state, job, dry_run=body.dry_run)
     if body.dry_run or not planned.photos:
         return planned
-    written = written_photo_conditions(state.database, job, (), state.settings.roots)
     return _started_document(state, starter.undo(written, job))
 
 
-def plan_undo(state: AppState, job: int, *, dry_run: bool = True) -> PlannedUndo:
-    """Return what an undo of a job would undo.
+def plan_undo(state: AppState, job: int, *, dry_run: bool = True) -> tuple[PlannedUndo, Sequence[Any]]:
+    """Return what an undo of a job would undo, and the conditions that its photos meet.
 
     Raises:
         JobNotFound: there is no such job.
@@ -257,12 +256,10 @@ def plan_undo(state: AppState, job: int, *, dry_run: bool = True) -> PlannedUndo
     )
     writes = count_job_writes(state.database, job)
     check_mode(state.settings, WriteMode.EMBED if writes.embedded else WriteMode.SIDECAR)
-    check_photos(
-        state.settings,
-        state.database,
-        written_photo_conditions(state.database, job, (), state.settings.roots),
-    )
-    return PlannedUndo(**vars(writes), job=None, fields=options.fields if options else (), dry_run=dry_run)
+    written = written_photo_conditions(state.database, job, (), state.settings.roots)
+    check_photos(state.settings, state.database, written)
+    fields = options.fields if options else ()
+    return PlannedUndo(**vars(writes), job=None, fields=fields, dry_run=dry_run), written
 
 
 @router.get("/jobs/{job}/failures")

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.errors import FailureKind, TaggerError
-from tagger.jobs.enqueue.metadata_jobs import has_job_writes, photo_id_pages, written_photo_conditions
+from tagger.jobs.enqueue.metadata_jobs import has_job_writes, photo_id_pages
 from tagger.jobs.enqueue.schedules import (
     Schedule,
     explain_cron,
@@ -152,8 +152,7 @@ def undo(
     is_confirmed: Annotated[bool, Form()] = False,
 ) -> Response:
     """Show what an undo of the job would undo; once that is confirmed, start it."""
-    planned = plan_undo(state, job)
-    written = written_photo_conditions(state.database, job, (), state.settings.roots)
+    planned, written = plan_undo(state, job)
     if is_confirmed and planned.photos:
         return RedirectResponse(f"/jobs/{starter.undo(written, job)}", HTTPStatus.SEE_OTHER)
     first = next(photo_id_pages(state.database, written), ())[:PREVIEWS]
@@ -215,10 +214,14 @@ def control(
 ) -> Response:
     """Pause, resume or cancel a job, and return to the page with the button."""
     try:
-        if action != "resume":
-            {"pause": job_control.pause, "cancel": job_control.cancel}[action](state.database, job)
-        elif job_control.resume(state.database, job):
-            starter.wake_workers()
+        match action:
+            case "pause":
+                job_control.pause(state.database, job)
+            case "cancel":
+                job_control.cancel(state.database, job)
+            case "resume":
+                if job_control.resume(state.database, job):
+                    starter.wake_workers()
     except TaggerError as error:
         find_job(state.database, job)
         return render_jobs(request, state, page_text(error), HTTPStatus.CONFLICT)
