@@ -27,10 +27,10 @@ START_S = 300.0
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
+def image() -> Iterator[Image]:
     if (reason := missing_program()) is not None:
         pytest.skip(reason)
-    with built_image("cpu", tmp_path_factory.mktemp("image")) as built:
+    with built_image("cpu") as built:
         yield built
 
 

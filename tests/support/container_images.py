@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).parents[2]
+DISK = Path("/var/tmp")
 PROGRAMS = ("buildah", "mmdebstrap", "unshare", "setpriv")
 BASE = "localhost/tagger-base"
 BASE_PACKAGES = "ca-certificates,python3,python3-venv"
@@ -57,29 +59,36 @@ class Image:
 
 
 @contextmanager
-def built_image(target: str, folder: Path) -> Iterator[Image]:
-    """Build the target with its base, and mount it. `folder` holds all files of buildah and is removed at the end."""
+def built_image(target: str) -> Iterator[Image]:
+    """Build the target with its base, and mount it. All files of buildah are on a disk, and removed at the end: other tests may have
+    their temporary files in memory, which an image would fill.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="tagger-image-", dir=DISK))
+    environment = {**os.environ, "TMPDIR": str(folder)}
 
     def buildah(*words: str | Path) -> str:
         command = ["buildah", "--root", folder / "storage", "--runroot", folder / "run", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, cwd=PROJECT
+        )
         assert done.returncode == 0, f"{words}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done.stdout.strip()
 
-    suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
-    archive = folder / "base.tar"
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={BASE_PACKAGES}", suite, archive]
-    subprocess.run(command, check=True)
-    base = buildah("from", "scratch")
-    buildah("add", "--quiet", base, archive, "/")
-    buildah("commit", "--quiet", base, BASE)
-    certificates = "/etc/ssl/certs:/etc/ssl/certs:ro"  # a proxy of this network may have its own authority
-    options = ("--isolation", "chroot", "--format", "docker", "--volume", certificates)
-    buildah(
-        *("build", *options, "--build-arg", f"BASE={BASE}", "-f", "deploy/Containerfile"),
-        *("--target", target, "-t", target, "."),
-    )
     try:
+        suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
+        archive = folder / "base.tar"
+        command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={BASE_PACKAGES}", suite, archive]
+        subprocess.run(command, env=environment, check=True)
+        base = buildah("from", "scratch")
+        buildah("add", "--quiet", base, archive, "/")
+        buildah("commit", "--quiet", base, BASE)
+        # A proxy of this network may have its own authority.
+        certificates = "/etc/ssl/certs:/etc/ssl/certs:ro"
+        options = ("--isolation", "chroot", "--format", "docker", "--volume", certificates)
+        buildah(
+            *("build", *options, "--build-arg", f"BASE={BASE}", "-f", "deploy/Containerfile"),
+            *("--target", target, "-t", target, "."),
+        )
         description = json.loads(buildah("inspect", "--type", "image", target))
         size = json.loads(buildah("images", "--json", target))[0]["size"]
         root = Path(buildah("mount", buildah("from", target)))
