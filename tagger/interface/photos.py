@@ -63,6 +63,7 @@ class PhotoFilter(BackfillFilter, total=False):
     untagged: bool
     failed: bool
     dismissed: bool
+    favourite: bool
     any_rank: bool
     sort: SortOption
     limit: int

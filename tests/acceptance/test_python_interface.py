@@ -74,6 +74,7 @@ def test_conditions_are_the_options_of_queries() -> None:
     assert PhotoFilter.__annotations__.keys() == {
         *options_used_by("all", "searches", "commands"),
         "sort",
+        "favourite",
         "text",
     }
 

@@ -44,6 +44,7 @@ PHOTO = {
     "height": 480,
     "taken_at": "2024-05-06T07:08:09",
     "dismissed": False,
+    "favourite": False,
     "damaged": False,
     "files": 1,
     "position": None,

@@ -49,6 +49,7 @@ from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import resume
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.registered_models import add_model, list_models
+from tagger.library.favourites import star_photos
 from tagger.library.teaching.learning import update_taught
 from tagger.library.teaching.pack_file import read_pack
 from tagger.library.teaching.packs import add_pack, create_pack
@@ -83,6 +84,7 @@ def folder(database: Database, tmp_path: Path) -> TaggedFolder:
     give_verdict(database, folder.folder / "0.jpg", EIFFEL, VerdictKind.REJECTED, "ada", {})
     give_verdict(database, folder.folder / "grey.jpg", EIFFEL, VerdictKind.CONFIRMED, None, {})
     dismiss_photos(database, [folder.photo("2.jpg").id], "ada")
+    star_photos(database, [folder.photo("2.jpg").id], "ada", starred=True)
     (folder.folder / "1.jpg").unlink()
     folder.record(reprocess=True, runner=Runner.WORKERS)
     _insert_schedule(database)

@@ -19,6 +19,7 @@ from tagger.jobs.enqueue.scan import Selection, preview_scan, select_paths
 from tagger.jobs.enqueue.watched_folders import scan_watched
 from tagger.library.catalog.raw_pairs import pair_files
 from tagger.library.catalog.roots import forget_path, list_roots
+from tagger.library.favourites import star_photos
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
@@ -110,10 +111,11 @@ def test_a_raw_file_keeps_the_verdicts_when_its_jpeg_is_gone(folder: PairFolder)
     jpeg = folder.draw("IMG_1.JPG", 0)
     folder.tag()
     folder.judge("IMG_1.CR3", GATE, VerdictKind.CONFIRMED)
+    star_photos(folder.database, [folder.photo("IMG_1.JPG").id], "ada", starred=True)
     jpeg.unlink()
     assert unseen(folder) == ["IMG_1.CR3"]
     assert folder.primary_files() == {}
-    assert folder.found() == {"IMG_1.CR3": [GATE]}
+    assert folder.found() == folder.found(favourite=True) == {"IMG_1.CR3": [GATE]}
     assert folder.tag() == {"IMG_1.CR3": "tagged"}
     assert folder.found() == {"IMG_1.CR3": [GATE]}
     assert folder.verdicts_of("IMG_1.CR3") == {(GATE, "confirmed")}

@@ -243,10 +243,20 @@ def test_a_stored_query_is_the_same_query(library: StoredPhotos) -> None:
     assert query_of_document(document) == replace(query, by_slug=True)
     left_out = {field.name for field in fields(PhotoQuery)} - document.keys()
     assert left_out == {
-        *("trip", "trip_moment", "year", "calendar_month", "unknown", "untagged", "failed", "dismissed"),
+        *(
+            "trip",
+            "trip_moment",
+            "year",
+            "calendar_month",
+            "unknown",
+            "untagged",
+            "failed",
+            "dismissed",
+            "favourite",
+        ),
         *("share", "by_slug", "any_outcome", "sort", "distinct", "limit"),
     }
-    for flag in ("unknown", "untagged", "failed", "dismissed"):
+    for flag in ("unknown", "untagged", "failed", "dismissed", "favourite"):
         other = parse_query(**{flag: True})
         with library.database.read() as connection:
             assert query_of_document(query_document(connection, other)) == other

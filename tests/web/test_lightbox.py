@@ -192,8 +192,18 @@ def test_keys_give_verdicts_that_the_grid_shows_too(browser: Browser, address: s
         page.keyboard.press("i")
         page.locator(PANEL).get_by_role("button", name="Undo Eiffel Tower").click()
         expect(page.locator(STATUS)).to_have_text("Eiffel Tower: verdict withdrawn")
+        star = page.locator("#lightbox").get_by_role("button", name="Favourite")
+        page.keyboard.press("f")
+        expect(page.locator(STATUS)).to_have_text("Added to favourites")
+        expect(star).to_have_attribute("aria-pressed", "true")
         page.keyboard.press("Escape")
         expect(page.locator("[data-mark]")).to_have_count(0)
+        expect(page.locator('[data-photo="2"] .photo-tile-favourite')).to_have_count(1)
+        page.reload()
+        open_photo(page, 2)
+        star.click()
+        expect(page.locator(STATUS)).to_have_text("Removed from favourites")
+        expect(page.locator(".photo-tile-favourite")).to_have_count(0)
         assert verdicts(page, address, 2) == verdicts(page, address, 3) == {}
 
 

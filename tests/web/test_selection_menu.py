@@ -44,6 +44,12 @@ def test_selected_photos_are_exported_and_downloaded(
         assert axe_findings(page) == []
         for item in page.locator(".selection-menu button").all():
             expect(item).to_be_in_viewport()
+        page.get_by_role("button", name="Add to favourites").click()
+        expect(page.locator(".photo-tile-favourite")).to_have_count(4)
+        page.locator(".selection-menu summary").click()
+        page.get_by_role("button", name="Remove from favourites").click()
+        expect(page.locator(".photo-tile-favourite")).to_have_count(0)
+        page.locator(".selection-menu summary").click()
         with page.expect_download() as download:
             page.get_by_role("button", name="Export as CSV").click()
         assert download.value.suggested_filename == "photos.csv"

@@ -24,6 +24,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import cameras, shares
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import merge_landmark
+from tagger.library.favourites import star_photos
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import Section
 from tagger.library.query.trip_summaries import trip_summary
@@ -251,11 +252,13 @@ def test_a_visitor_learns_no_guesses_and_dismissals(
     guessed = library.file("guessed.jpg", (EIFFEL, 0.56, False), data=picture((1, 2, 3)))
     dismissed = library.file("dismissed.jpg", (EIFFEL, 0.6, False), data=picture((4, 5, 6)))
     dismiss_photos(web_database, [dismissed], "ada")
+    star_photos(web_database, [guessed], "ada", starred=True)
     link = Link(web_database, visitor, [guessed, dismissed])
     page = get(visitor, link.address, link).text
     assert re.findall(r'data-photo="(\d+)"', page) == [str(guessed), str(dismissed)]
     assert "Perhaps" not in page
     assert "Not a landmark" not in page
+    assert "favourite" not in page
 
 
 def test_a_merged_landmark_keeps_its_shares(visitor: TestClient, web_database: Database) -> None:

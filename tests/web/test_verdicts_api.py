@@ -134,3 +134,20 @@ def test_photos_are_put_away_as_not_a_landmark_and_brought_back(
     assert [photo["id"] for photo in found] == [away]
     assert delete(client, "/api/dismissals", {"photos": [away]}).json()["changed"] == [away]
     assert client.get(f"/api/photos/{away}").json()["dismissal"] is None
+
+
+def test_photos_are_favourites_until_their_star_is_removed(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    number = library.number("a.jpg", (EIFFEL, 0.3, False))
+    assert client.post("/api/favourites", json={"photos": [number, 999]}).json() == {
+        "changed": [number],
+        "left_out": [999],
+    }
+    (found,) = client.get("/api/photos", params={"favourite": 1}).json()["photos"]
+    assert (found["id"], found["favourite"]) == (number, True)
+    (brief,) = client.get("/api/timeline/photos", params={"favourite": 1}).json()["photos"]
+    assert brief["favourite"]
+    assert "photo-tile-favourite" in client.get("/photos", params={"favourite": 1}).text
+    assert delete(client, "/api/favourites", {"photos": [number]}).json()["changed"] == [number]
+    assert client.get("/api/photos", params={"favourite": 1}).json()["photos"] == []

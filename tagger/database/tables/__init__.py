@@ -31,6 +31,7 @@ from tagger.database.tables.tag_tables import (
     classifiers as classifiers,
     dismissals as dismissals,
     effective_tags as effective_tags,
+    favourites as favourites,
     photo_tags as photo_tags,
     photos_view as photos_view,
     embeddings as embeddings,

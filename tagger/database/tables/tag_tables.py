@@ -342,6 +342,22 @@ dismissals = Table(
     },
 )
 
+favourites = Table(
+    "favourites",
+    metadata,
+    Column(
+        "content_id",
+        Id,
+        ForeignKey("contents.id"),
+        primary_key=True,
+        autoincrement=False,
+        doc="the image",
+    ),
+    Column("given_by", Text, doc="name of the person"),
+    Column("given_at", UtcDateTime, nullable=False, doc="when the star was given"),
+    info={"doc": "An image that a person marked with a star, in every copy."},
+)
+
 effective_tags = Table(
     "effective_tags",
     views,

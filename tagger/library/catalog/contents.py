@@ -28,6 +28,7 @@ from tagger.database.tables import (
     cameras,
     contents,
     dismissals,
+    favourites,
     photos,
     position_changes,
     tags,
@@ -100,6 +101,11 @@ def is_dismissed(content_id: ColumnElement[int]) -> ColumnElement[bool]:
     return exists().where(dismissals.c.content_id == content_id)
 
 
+def is_favourite(content_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a person marked the image with a star."""
+    return exists().where(favourites.c.content_id == content_id)
+
+
 def has_photo(content_id: ColumnElement[int]) -> Exists:
     """Whether a photo of the image exists, as far as is known."""
     return exists().where(photos.c.content_id == content_id, photos.c.gone_since.is_(None))
@@ -113,7 +119,7 @@ def is_tagged() -> Exists:
 def has_verdict() -> ColumnElement[bool]:
     """Whether a person decided about the image of a row of `contents`, which then stays without a photo."""
     of_landmark = exists().where(verdicts.c.content_id == contents.c.id)
-    return or_(of_landmark, is_dismissed(contents.c.id))
+    return or_(of_landmark, is_dismissed(contents.c.id), is_favourite(contents.c.id))
 
 
 def has_verdict_on(table: FromClause, kind: str | None = None) -> Exists:

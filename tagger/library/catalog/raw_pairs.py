@@ -26,10 +26,11 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.statements import among, array
+from tagger.database.statements import among, array, insert_missing
 from tagger.database.tables import (
     NO_FAILURE,
     contents,
+    favourites,
     metadata_writes,
     photos,
     positions,
@@ -169,9 +170,11 @@ def _other_files(
 
 
 def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> None:
-    """Apply the verdicts on one image to another one. Where both have one on a landmark, the later one holds."""
+    """Apply the verdicts and the star of one image to another one. Where both have one on a landmark, the later one holds."""
     if image_id == to_image_id:
         return
+    stars = connection.execute(select(favourites).where(favourites.c.content_id == image_id)).mappings()
+    insert_missing(connection, favourites, [dict(row) | {"content_id": to_image_id} for row in stars])
     query = select(verdicts).where(verdicts.c.content_id.in_((image_id, to_image_id)))
     rows = connection.execute(query.order_by(verdicts.c.given_at)).mappings().all()
     has_dismissal = carry_dismissal(connection, image_id, to_image_id)

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from tagger.library.query.tagged_photos import Position, Tag, TaggedPhoto
     from tagger.model.predictions import Prediction
 
-PHOTO_COLUMNS = ("path", "outcome", "digest", "width", "height", "taken_at", "dismissed", "damaged")
+PHOTO_COLUMNS = (
+    *("path", "outcome", "digest", "width", "height", "taken_at"),
+    *("dismissed", "favourite", "damaged"),
+)
 TAG_COLUMNS = (
     *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
     *("country", "latitude", "longitude", "model", "source", "pack"),

@@ -21,6 +21,7 @@ WHICH = {
     "untagged": N_("Not processed"),
     "failed": N_("Failed"),
     "dismissed": N_("Not a landmark"),
+    "favourite": N_("Favourites"),
 }
 """Choices of the form beside photos with a landmark, by query option."""
 WITH_LANDMARK = N_("With a landmark")

@@ -21,7 +21,7 @@ from tagger.database.tables import (
 )
 from tagger.errors import JobNotFound, ModelNotFound, TripNotFound
 from tagger.library.catalog.cameras import find_cameras
-from tagger.library.catalog.contents import is_dismissed
+from tagger.library.catalog.contents import is_dismissed, is_favourite
 from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.areas import Area, query_areas
@@ -116,6 +116,8 @@ class ResolvedQuery:
             yield is_dismissed(photos.c.content_id)
         elif query.unknown:
             yield ~is_dismissed(photos.c.content_id)
+        if query.favourite:
+            yield is_favourite(photos.c.content_id)
         yield from self.file_conditions()
         if self.model_id is not None:
             yield off_index(contents.c.model_id) == self.model_id
@@ -175,7 +177,7 @@ class ResolvedQuery:
         """Whether photos without an accepted tag do not match."""
         query = self.query
         others = query.unknown or query.untagged or query.failed or query.dismissed or query.any_outcome
-        return not (others or query.any_rank or self._selects_untagged)
+        return not (others or query.favourite or query.any_rank or self._selects_untagged)
 
     @property
     def _selects_untagged(self) -> bool:
@@ -217,7 +219,7 @@ class ResolvedQuery:
             return and_(
                 waits_or_fails, or_(photos.c.content_id.is_(None), off_index(contents.c.outcome).is_(None))
             )
-        if self.query.dismissed or self.query.any_outcome:
+        if self.query.dismissed or self.query.favourite or self.query.any_outcome:
             return true()
         if self.query.unknown:
             outcome = off_index(contents.c.outcome)

@@ -29,6 +29,7 @@ from tagger.database.tables import (
     UNTAGGED,
     contents,
     dismissals,
+    favourites,
     photos,
     tags,
     taught_tags,
@@ -96,7 +97,9 @@ def index_filters(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
         yield _contents((by_verdict.get(query.verdict or "any", select(verdicts.c.content_id)),))
     elif query.any_outcome:
         pass
-    elif not resolved.landmark_ids and (query.unknown or query.dismissed or not resolved.areas):
+    elif not resolved.landmark_ids and (
+        query.unknown or query.dismissed or query.favourite or not resolved.areas
+    ):
         # With a landmark or an area, the filter by that leaves fewer photos.
         yield _by_outcome(resolved)
     if query.min_score is not None and not query.any_rank and not resolved.landmark_ids:
@@ -185,6 +188,8 @@ def _by_outcome(resolved: ResolvedQuery) -> IndexFilter:
         return _photos((_in_folders(resolved, FAILING),))
     if query.dismissed:
         return _contents((select(dismissals.c.content_id),))
+    if query.favourite:
+        return _contents((select(favourites.c.content_id),))
     if query.unknown:
         return _contents((_with_outcome(Outcome.UNKNOWN), _REJECTED))
     any_rank = not resolved.needs_accepted_tag

@@ -271,6 +271,10 @@ class PhotoQuery:
             chip=N_("not a landmark"),
         ),
     ] = False
+    favourite: Annotated[
+        bool,
+        QueryOption("Photos with a star.", bool, used_by="addresses", chip=N_("favourites")),
+    ] = False
     any_rank: Annotated[
         bool,
         QueryOption("All classified photos, with all their tags, accepted or not.", bool, used_by="searches"),

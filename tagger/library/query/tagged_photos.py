@@ -25,7 +25,7 @@ from tagger.database.tables import (
     positions,
 )
 from tagger.errors import PhotoIdNotFound
-from tagger.library.catalog.contents import is_dismissed
+from tagger.library.catalog.contents import is_dismissed, is_favourite
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, farthest_km
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
@@ -193,7 +193,7 @@ class TaggedPhoto:
 
     `outcome` includes verdicts: tagged means that a tag is accepted now. None: no model has classified the photo.
     `files`: how many files it has, two for a JPEG with its RAW file. `similarity`: to the photos that others were compared with, -1 to 1; None if no photos were compared.
-    `guess`: what an unknown photo perhaps shows, unless there is a `refusal`: why it does not, such as `9,560 km from the photo's position (GPS)`. `is_dismissed`: a person put it away as not a landmark.
+    `guess`: what an unknown photo perhaps shows, unless there is a `refusal`: why it does not, such as `9,560 km from the photo's position (GPS)`. `is_dismissed`: a person put it away as not a landmark; `is_favourite`: a person marked it with a star.
     `damaged`: a part of its image is missing, so that no tag is accepted without a verdict.
     """
 
@@ -211,12 +211,13 @@ class TaggedPhoto:
     guess: Tag | None = None
     refusal: str | None = None
     is_dismissed: bool = False
+    is_favourite: bool = False
     damaged: bool = False
 
 
 @dataclass(frozen=True)
 class PhotoDocument:
-    """A photo and its tags. `outcome` respects verdicts, and is null before classification. `dismissed`: a person put it away as not a landmark. `damaged`: a part of the image is missing."""
+    """A photo and its tags. `outcome` respects verdicts, and is null before classification. `dismissed`: a person put it away as not a landmark; `favourite`: a person marked it with a star. `damaged`: a part of the image is missing."""
 
     id: int
     path: str
@@ -226,6 +227,7 @@ class PhotoDocument:
     height: int | None
     taken_at: datetime | None
     dismissed: bool
+    favourite: bool
     damaged: bool
     files: int
     position: Position | None
@@ -241,10 +243,10 @@ class SimilarPhotoDocument(PhotoDocument):
 
 def photo_document(photo: TaggedPhoto) -> PhotoDocument:
     """A photo for programs; with its similarity, if it was compared."""
+    signs = {"dismissed": photo.is_dismissed, "favourite": photo.is_favourite}
     if photo.similarity is None:
-        return document_of(PhotoDocument, photo, dismissed=photo.is_dismissed)
-    similarity = round(photo.similarity, 4)
-    return document_of(SimilarPhotoDocument, photo, dismissed=photo.is_dismissed, similarity=similarity)
+        return document_of(PhotoDocument, photo, **signs)
+    return document_of(SimilarPhotoDocument, photo, **signs, similarity=round(photo.similarity, 4))
 
 
 SelectTags = Callable[[Sequence[Row[Any]]], Sequence[Row[Any]]]
@@ -280,6 +282,7 @@ def select_photos() -> Select[Any]:
         contents.c.damaged,
         _RAW_FILES,
         is_dismissed(photos.c.content_id).label("is_dismissed"),
+        is_favourite(photos.c.content_id).label("is_favourite"),
         positions.c.photo_id,
         *_POSITION_COLUMNS,
     ).select_from(
@@ -368,6 +371,7 @@ class NameCache:
                 guess, self.landmark(connection, guess.landmark_id), row, self._uses_positions
             ),
             is_dismissed=bool(row.is_dismissed),
+            is_favourite=bool(row.is_favourite),
             damaged=bool(row.damaged),
         )
 

@@ -205,6 +205,7 @@ _OUTCOMES: tuple[tuple[str, Options, str], ...] = (
     (WHICH["untagged"], {"untagged": "1"}, "unclassified, untagged, not classified yet, nicht klassifiziert, non classé, sin clasificar"),
     (WHICH["failed"], {"failed": "1"}, "fehlgeschlagen, échoué, fallido, falhou"),
     (WHICH["dismissed"], {"dismissed": "1"}, "no landmark, kein wahrzeichen, pas un monument"),
+    (WHICH["favourite"], {"favourite": "1"}, "favourite, favorite, favorites, starred, Favoriten, Favorit, favoris, favori, favoritos, favorito, पसंदीदा, yêu thích, favoriti, favorieten"),
     (VERDICTS["confirmed"], {"verdict": "confirmed"}, "bestätigt, confirmé, confirmée, confirmado, confirmada, confermato, bevestigd"),
     (VERDICTS["rejected"], {"verdict": "rejected"}, "abgelehnt, rejeté, rejetée, rechazado, rejeitado, rifiutato, afgewezen"),
     (VERDICTS["corrected"], {"verdict": "corrected"}, "korrigiert, corrigé, corregido, corrigido, corretto"),

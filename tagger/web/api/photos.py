@@ -246,7 +246,7 @@ class TimelinePhoto:
     """A photo in brief: its accepted landmark with the score, and how many `copies` of its image there are, itself included.
 
     `guess`: what a photo without one perhaps shows, in words, with the score. `confirmed`: a person confirmed the landmark; `dismissed`: a
-    person put the photo away as not a landmark. `files`: how many files it has, two for a JPEG with its RAW file.
+    person put the photo away as not a landmark; `favourite`: a person marked it with a star. `files`: how many files it has, two for a JPEG with its RAW file.
     """
 
     id: int
@@ -261,6 +261,7 @@ class TimelinePhoto:
     guess: str | None
     confirmed: bool
     dismissed: bool
+    favourite: bool
     copies: int
 
 
@@ -335,5 +336,6 @@ def timeline_photo(photo: TaggedPhoto, copies: int = 1) -> TimelinePhoto:
         guess=guess_text(photo) or None,
         confirmed=tag is not None and tag.verdict == "confirmed",
         dismissed=photo.is_dismissed,
+        favourite=photo.is_favourite,
         copies=copies,
     )

@@ -1,4 +1,4 @@
-"""Verdicts on photos, as `tagger confirm` and `reject`.
+"""Verdicts on photos, as `tagger confirm` and `reject`, and stars.
 
 A photo is named by its number, many photos by a list of numbers.
 """
@@ -13,6 +13,7 @@ from fastapi import Depends, Query
 from pydantic import Field
 
 from tagger.errors import CursorInvalid
+from tagger.library.favourites import StarredPhotos, star_photos
 from tagger.library.query.tagged_photos import stored_photo
 from tagger.library.verdicts.listing import ListedVerdict, VerdictFilter, verdict_page
 from tagger.library.verdicts.service import (
@@ -195,6 +196,25 @@ def _decode_cursor(after: str) -> tuple[int, int]:
     if numbers is None:
         raise CursorInvalid
     return int(numbers[1]), int(numbers[2])
+
+
+class StarRequest(RequestModel):
+    """Photos by id."""
+
+    photos: Annotated[list[PhotoId], Field(max_length=MAX_PHOTOS)]
+    by: By = None
+
+
+@router.post("/favourites")
+def star(state: State, body: StarRequest) -> StarredPhotos:
+    """Mark photos and their copies with a star."""
+    return star_photos(state.database, body.photos, person_of(state, body.by), starred=True)
+
+
+@router.delete("/favourites")
+def remove_star(state: State, body: StarRequest) -> StarredPhotos:
+    """Take the star from photos and their copies."""
+    return star_photos(state.database, body.photos, person_of(state, body.by), starred=False)
 
 
 class DismissalRequest(_ChangeRequest):

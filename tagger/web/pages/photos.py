@@ -293,7 +293,7 @@ def all_photos_address(params: QueryParams) -> str:
 
 def _searches_classified(query: PhotoQuery) -> bool:
     """Whether the query leaves out photos only because they are not classified."""
-    if query.untagged or query.failed or query.dismissed:
+    if query.untagged or query.failed or query.dismissed or query.favourite:
         return False
     is_of_tags = bool(query.landmark) or query.min_score is not None or query.any_rank or query.unknown
     selects_each = query.trip or query.job is not None or query.verdict not in (None, "none")

@@ -238,7 +238,16 @@ def _tile(share: Share, photo: TaggedPhoto) -> PhotoTile:
 def _for_visitors(photo: TaggedPhoto) -> TaggedPhoto:
     """The photo without what is not for visitors: scores, guesses, verdicts, digest and other files."""
     tags = tuple(replace(tag, score=None, verdict=None) for tag in photo.tags)
-    return replace(photo, files=1, tags=tags, guess=None, refusal=None, digest=None, is_dismissed=False)
+    return replace(
+        photo,
+        files=1,
+        tags=tags,
+        guess=None,
+        refusal=None,
+        digest=None,
+        is_dismissed=False,
+        is_favourite=False,
+    )
 
 
 def _photo_address(share: Share, photo: TaggedPhoto) -> str:

@@ -44,7 +44,7 @@ class Link:
 
 @dataclass(frozen=True)
 class PhotoTile:
-    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `guess`: what an unknown photo perhaps shows; `confirmed`: a person confirmed the landmark; `dismissed`: a person put it away as not a landmark; `month` like `2024-06`, empty without a date."""
+    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `guess`: what an unknown photo perhaps shows; `confirmed`: a person confirmed the landmark; `dismissed`: a person put it away as not a landmark; `favourite`: a person marked it with a star; `month` like `2024-06`, empty without a date."""
 
     id: int
     address: str
@@ -59,6 +59,7 @@ class PhotoTile:
     month: str
     confirmed: bool
     dismissed: bool
+    favourite: bool
     copies: int
 
 
@@ -86,6 +87,7 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
         month="" if photo.taken_at is None else f"{photo.taken_at:%Y-%m}",
         confirmed=tag is not None and tag.verdict == "confirmed",
         dismissed=photo.is_dismissed,
+        favourite=photo.is_favourite,
         copies=copies,
     )
 

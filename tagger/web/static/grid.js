@@ -3,7 +3,7 @@
 
 import { createButton } from "./elements.js";
 import { photoOfTile } from "./grid_photos.js";
-import { createHeading, createTile, fillTile, loadImage, stopImage } from "./grid_tiles.js";
+import { createHeading, createTile, drawStar, fillTile, loadImage, stopImage } from "./grid_tiles.js";
 import { showCount } from "./marks.js";
 import { Scrubber } from "./scrubber.js";
 import { gettext, ngettext } from "./texts.js";
@@ -32,6 +32,7 @@ class PhotoGrid {
     this.offer = null; // the button that shows new photos
     list.tabIndex = -1;
     list.photoGrid = this;
+    list.addEventListener("starred", (event) => this.showStars(event.detail));
     list.addEventListener("reveal", (event) => this.reveal(event.detail));
     list.toggleAttribute("data-follows-jobs", Boolean(this.source));
     list.addEventListener("outdated", () => this.offerNew(), { signal: this.closing.signal });
@@ -304,6 +305,13 @@ class PhotoGrid {
   showError(error, again) {
     this.setStatus(`${gettext("The photos could not be loaded: %(reason)s", { reason: error.message })} `);
     this.status.append(createButton(gettext("Try again"), () => (this.setStatus(""), again()), "button--small"));
+  }
+
+  /** Shows on photos of the grid that they are favourites, or no longer. */
+  showStars({ photos, isFavourite }) {
+    const changed = new Set(photos);
+    for (const tile of this.list.querySelectorAll("[data-photo]")) if (changed.has(Number(tile.dataset.photo))) drawStar(tile, isFavourite);
+    for (const photo of this.photos.loaded()) if (changed.has(photo.id)) photo.favourite = isFavourite;
   }
 
   setStatus(text) {

@@ -22,6 +22,7 @@ export function fillTile(tile, photo, source) {
   if (photo.guess) link.append(createSign("photo-tile-guess", photo.guess));
   if (photo.dismissed) link.append(createSign("photo-tile-dismissed", gettext("Not a landmark")));
   if (photo.confirmed) link.append(createBadge("photo-tile-confirmed", "", gettext("confirmed")));
+  if (photo.favourite) link.append(createStar());
   if (photo.copies > 1) link.append(createBadge("photo-tile-copies", photo.copies, gettext("copies")));
   tile.replaceChildren(link);
   tile.photo = photo;
@@ -54,6 +55,14 @@ export function stopImage(tile) {
   image.onload = image.onerror = null;
   delete tile.dataset.loading;
 }
+
+/** Gives a drawn tile a star, or takes it away. */
+export function drawStar(tile, isFavourite) {
+  tile.querySelector(".photo-tile-favourite")?.remove();
+  if (isFavourite) tile.querySelector("a")?.append(createStar());
+}
+
+const createStar = () => createBadge("photo-tile-favourite", "", gettext("favourite"));
 
 /** Words on a photo. A screen reader hears them after its name. */
 function createSign(className, text) {

@@ -7,6 +7,7 @@ import { Panel } from "./lightbox_panel.js";
 import { PhotoList, Previews } from "./lightbox_photos.js";
 import { Filmstrip } from "./lightbox_strip.js";
 import { Zoom } from "./lightbox_zoom.js";
+import { setStars, starText } from "./selection_changes.js";
 import { gettext } from "./texts.js";
 import { toast } from "./toast.js";
 import { actionOfKey, enqueue } from "./verdicts.js";
@@ -16,6 +17,7 @@ const stage = dialog.querySelector("[data-stage]");
 const [title, place, status] = ["title", "place", "status"].map((name) => dialog.querySelector(`[data-${name}]`));
 const stepButtons = [...dialog.querySelectorAll("[data-step]")];
 const infoButton = dialog.querySelector("[data-info]");
+const star = dialog.querySelector("[data-star]"); // only for those who may change something
 const download = dialog.querySelector("[data-download]");
 const keysDialog = document.getElementById("lightbox-keys");
 const previews = new Previews();
@@ -127,6 +129,7 @@ function show() {
   if (offset !== null) grid.dataset.shown = index + offset;
   describe(photo);
   showPreview(photo);
+  drawStar(photo);
   download.hidden = !hasOriginals;
   if (hasOriginals) download.href = apiAddress(`/photos/${photo.id}/file`);
   panel.show(photo);
@@ -263,6 +266,7 @@ dialog.addEventListener("click", (event) => {
   const { step, zoom: factor } = button.dataset;
   if ("close" in button.dataset) leave();
   else if (button === infoButton) togglePanel();
+  else if (button === star) toggleStar();
   else if (step) go(Number(step));
   else if (factor) zoom.scaleBy(Number(factor));
 });
@@ -274,12 +278,37 @@ dialog.addEventListener("cancel", (event) => {
 });
 dialog.addEventListener("close", () => list && leave()); // the browser closed it, such as for a second Escape
 
+/** Gives the photo a star, or takes it away. */
+async function toggleStar() {
+  const photo = list.at(index);
+  const isFavourite = !photo.favourite;
+  markStar(photo, isFavourite);
+  try {
+    const { changed } = await setStars([photo.id], isFavourite);
+    if (!changed.length) throw new Error(gettext("not processed yet"));
+    status.textContent = starText(isFavourite);
+  } catch (error) {
+    markStar(photo, !isFavourite);
+    toast(gettext("The photo was not changed: %(reason)s", { reason: error.message }), { tone: "bad" });
+  }
+}
+
+function markStar(photo, isFavourite) {
+  photo.favourite = isFavourite;
+  if (list?.at(index) === photo) drawStar(photo);
+  grid.dispatchEvent(new CustomEvent("starred", { detail: { photos: [photo.id], isFavourite } }));
+}
+
+function drawStar({ favourite }) {
+  star?.setAttribute("aria-pressed", String(Boolean(favourite)));
+}
+
 function togglePanel() {
   panel.toggle();
   infoButton.setAttribute("aria-expanded", String(panel.isOpen));
 }
 
-const KEYS = { ArrowLeft: () => go(-1), ArrowRight: () => go(1), i: togglePanel, n: nameAnother, "?": () => keysDialog.showModal() };
+const KEYS = { ArrowLeft: () => go(-1), ArrowRight: () => go(1), i: togglePanel, n: nameAnother, f: () => star && toggleStar(), "?": () => keysDialog.showModal() };
 
 // On the document, since a click beside the buttons leaves the focus there.
 document.addEventListener("keydown", (event) => {

@@ -4,7 +4,7 @@
 import { create, createButton } from "./elements.js";
 import { Marks } from "./marks.js";
 import { selectLandmark } from "./naming.js";
-import { DISMISSAL_MARKS, DismissalChange, VerdictChange } from "./selection_changes.js";
+import { DISMISSAL_MARKS, DismissalChange, setStars, starText, VerdictChange } from "./selection_changes.js";
 import { createSelectionMenu } from "./selection_menu.js";
 import { gettext, ngettext, number } from "./texts.js";
 import { toast } from "./toast.js";
@@ -87,7 +87,7 @@ class Selection {
     this.count = create("span", { role: "status" });
     this.actions = this.landmark ? this.landmarkActions(name) : this.otherActions();
     this.undoButton = createButton(gettext("Undo"), () => this.undo(), "button--quiet");
-    this.menu = createSelectionMenu(() => [...this.selected], "mayWrite" in this.list.dataset, JSON.parse(this.list.dataset.limits));
+    this.menu = createSelectionMenu(() => [...this.selected], "mayWrite" in this.list.dataset, JSON.parse(this.list.dataset.limits), (isFavourite) => this.star([...this.selected], isFavourite));
     const actions = create("div", { className: "row action-bar-act" }, ...this.actions.map(([, element]) => element), this.menu);
     this.allButton = createButton(gettext("Select all"), () => this.selectAll(), "button--quiet");
     this.bar.append(this.count, actions, this.undoButton, this.allButton, createButton(gettext("Done"), () => this.setOn(false), "button--quiet"));
@@ -261,6 +261,17 @@ class Selection {
     const isLearned = change.verdict === "confirmed" && changed.length >= LEARN_FROM;
     const action = isLearned ? { text: gettext("Show what it finds"), run: () => location.assign(`/landmarks/${encodeURIComponent(change.landmark)}`) } : null;
     toast([change.done(changed.length), skipped && because].filter(Boolean).join("; "), { tone: skipped ? "bad" : "ok", action, duration_ms: action ? 15000 : undefined });
+  }
+
+  async star(photos, isFavourite) {
+    try {
+      const { changed, left_out } = await setStars(photos, isFavourite);
+      this.list.dispatchEvent(new CustomEvent("starred", { detail: { photos: changed, isFavourite } }));
+      const because = ngettext("%(count)s photo skipped: %(reason)s", "%(count)s photos skipped: %(reason)s", left_out.length, { reason: gettext("not processed yet") });
+      toast([starText(isFavourite), left_out.length && because].filter(Boolean).join("; "), { tone: left_out.length ? "bad" : "ok" });
+    } catch (error) {
+      toast(ngettext("%(count)s photo not changed: %(reason)s", "%(count)s photos not changed: %(reason)s", photos.length, { reason: error.message }), { tone: "bad" });
+    }
   }
 
   async undo() {

@@ -1,4 +1,4 @@
-// What can be done to selected photos at once, through the API: a verdict on a landmark, or putting them away as not of one.
+// What can be done to selected photos at once, through the API: a verdict on a landmark, putting them away as not of one, or a star.
 
 import { requestJson } from "./server.js";
 import { gettext, ngettext, verdictText } from "./texts.js";
@@ -102,5 +102,20 @@ export class DismissalChange {
     return requestJson("/api/dismissals", { method, body: { photos } });
   }
 }
+
+const STARS_AT_ONCE = 200; // photos per request
+
+/** Gives photos a star, or takes it away. Resolves to those that have it so now, and those whose image has not been read yet. */
+export async function setStars(photos, isFavourite) {
+  const result = { changed: [], left_out: [] };
+  for (let from = 0; from < photos.length; from += STARS_AT_ONCE) {
+    const body = { photos: photos.slice(from, from + STARS_AT_ONCE) };
+    const answer = await requestJson("/api/favourites", { method: isFavourite ? "POST" : "DELETE", body, keepalive: true });
+    for (const key of Object.keys(result)) result[key].push(...answer[key]);
+  }
+  return result;
+}
+
+export const starText = (isFavourite) => (isFavourite ? gettext("Added to favourites") : gettext("Removed from favourites"));
 
 export const DISMISSAL_MARKS = { dismissed: gettext("Not a landmark"), restored: gettext("Brought back") };

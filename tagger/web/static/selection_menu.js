@@ -6,11 +6,13 @@ import { gettext, ngettext } from "./texts.js";
 
 /**
  * Returns the menu; `photos` returns the numbers of the selected photos. `mayWrite`: the server lets the page write metadata.
- * `limits`: how many photos the server takes at once. `showLimits(count)` disables items that cannot take so many photos.
+ * `limits`: how many photos the server takes at once. `star(isFavourite)` gives them a star, or takes it away. `showLimits(count)` disables items that cannot take so many photos.
  */
-export function createSelectionMenu(photos, mayWrite, limits) {
+export function createSelectionMenu(photos, mayWrite, limits, star) {
   const summary = create("summary", { className: "button button--quiet" }, gettext("More"));
   const items = create("div", {},
+    createItem(gettext("Add to favourites"), Infinity, () => star(true)),
+    createItem(gettext("Remove from favourites"), Infinity, () => star(false)),
     createItem(gettext("Share…"), limits.share, () => openShare({ photos: photos() }, gettext("Photos"))),
     createItem(gettext("Export as CSV"), limits.list, () => send("/photos/export", photos(), { format: "csv" })),
     createItem(gettext("Export as JSON"), limits.list, () => send("/photos/export", photos(), { format: "json" })),

@@ -132,6 +132,11 @@ export class Timeline {
 
   // ----- loading -----
 
+  /** The photos in memory. */
+  loaded() {
+    return this.chunks.flatMap((chunk) => chunk.photos ?? []);
+  }
+
   /** Loads a chunk; resolves to a function that stores its photos, or to null if there is nothing to store. */
   async load(chunk) {
     if (chunk.photos || chunk.request) return null;
