@@ -657,4 +657,6 @@ def test_while_photos_are_being_counted_the_library_is_there_and_asks_again(
     assert "Choosing covers" in page
     assert "Counting photos" not in page
     assert 'hx-trigger="load delay:1s, outdated"' in page
+    overview._covers = CachedValue(dict, 1.0)
+    assert 'hx-trigger="every 5s, outdated"' in client.get("/places").text
     may_end.set()

@@ -202,6 +202,12 @@ def test_on_a_phone_fingers_review(browser: Browser, address: str) -> None:
             assert box is not None, name
             assert min(box["height"], box["width"]) >= 44, name
             assert box["y"] + box["height"] <= PHONE.height, name
+        question, actions = (
+            page.locator(each).bounding_box() for each in (".photo-title", ".review-actions")
+        )
+        assert question
+        assert actions
+        assert question["y"] + question["height"] < actions["y"]
         page.get_by_role("button", name="Confirm").tap()
         expect_question(page, 2, 1)
         page.get_by_role("button", name="Undo").tap()

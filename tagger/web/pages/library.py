@@ -70,6 +70,7 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
         covers=covers or {},
         is_counted=is_counted,
         has_covers=covers is not None,
+        lacks_covers=any(each.landmark not in (covers or {}) for each in with_photos),
         is_empty=is_empty,
         is_working=is_empty and count_open_jobs(state.database) > 0,
     )

@@ -57,7 +57,11 @@ def test_the_first_folder_of_this_computer_is_chosen_on_the_page_with_consent(
     assert "may read this folder" in client.get("/jobs/new").text
     mine = {"path": str(tmp_path / "mine"), "consent": "true"}
     for refused in ({**mine, "consent": ""}, {**mine, "path": "mine"}, {**mine, "path": "/nowhere/at/all"}):
-        assert client.post("/jobs/new", data=refused).status_code in {403, 409}, refused
+        answer = client.post("/jobs/new", data=refused)
+        assert answer.status_code in {403, 409}, refused
+        assert ("required checked><span>This page may" in answer.text) == (
+            refused["path"] == "/nowhere/at/all"
+        )
     started = client.post("/jobs/new", data=mine)
     assert started.headers["location"] == "/jobs/1"
     assert client.get("/api/jobs/1").json()["total"] == 2
