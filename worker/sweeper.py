@@ -28,7 +28,7 @@ from tagger.ledger.dispatch import (
 from tagger.ledger.job_control import recover_stale_jobs, remove_old_items
 from tagger.ledger.jobs import LEASE_S, RENEW_S
 from tagger.ledger.progress import is_any_claimable
-from tagger.ledger.workers import record_heartbeat, remove_worker
+from tagger.ledger.workers import REDIS_REFUSES, ROOTS_MISSING, record_heartbeat, remove_worker
 from tagger.library.catalog.roots import list_roots, unavailable_roots
 from tagger.library.positions.update import SmallUpdates
 from tagger.settings import Settings
@@ -146,9 +146,9 @@ class Sweeper:
     def waits_for(self) -> str | None:
         """Why this worker starts no work now, in words; None if it would."""
         if self._redis_refuses:
-            return "Redis accepts no messages"
+            return REDIS_REFUSES
         if self._missing_roots and not is_any_claimable(self._database):
-            return f"unavailable on its machine: {', '.join(self._missing_roots)}"
+            return ROOTS_MISSING.format(names=", ".join(self._missing_roots))
         return None
 
     def _photos_per_second(self) -> float | None:

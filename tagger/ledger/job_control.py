@@ -31,9 +31,11 @@ from tagger.ledger.jobs import (
     finish_if_done,
     lock_open_chunks,
 )
+from tagger.system.text_format import N_
 
 CANCEL_NOTE = "by request"
 PAUSED_AT = "paused at"
+SCAN_INTERRUPTED = N_("its scan was interrupted; run the same command again to add the rest")
 """What the note of a pause begins with, which ends with the pause."""
 LOCK_S = 30.0
 """How long a change waits for another process that has locked the job or its chunks, as on SQLite."""
@@ -220,10 +222,9 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
 
 
 def _close_interrupted_scan(connection: Connection, job_id: int) -> None:
-    note = "its scan was interrupted; run the same command again to add the rest"
     paused = jobs.c.state == JobState.PAUSED
     state = case((paused, JobState.PAUSED), else_=JobState.QUEUED)
-    values = {"state": state, "note": note, "owner": None, "owner_lease_until": None}
+    values = {"state": state, "note": SCAN_INTERRUPTED, "owner": None, "owner_lease_until": None}
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
     finish_if_done(connection, job_id)
 

@@ -43,6 +43,7 @@ from tagger.database.enums import (
 from tagger.database.retry import reason_of
 from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
+from tagger.system.text_format import N_
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ RENEW_S = 12.0
 RETRY_S = 2.0
 """Time until the next renewal after a failed one: when the database is back, leases may have expired."""
 
-FOLDER_UNAVAILABLE = "waiting for the folder “{name}”, which is unavailable (not mounted?)"
+FOLDER_UNAVAILABLE = N_("waiting for the folder “{name}”, which is unavailable (not mounted?)")
 """The note of a job that waits for a folder."""
 
 UNFILLED = ""

@@ -12,9 +12,13 @@ from tagger.database.statements import current_time, db_now, insert_missing
 from tagger.database.tables import chunks, ledgers, schedules, workers
 from tagger.ledger.dispatch import WORKER_TIMEOUT_S
 from tagger.system.documents import document_of
+from tagger.system.text_format import N_
 
 SILENT_WORKER_S = 3600.0
 """How long a silent worker without chunks is reported."""
+REDIS_REFUSES = N_("Redis accepts no messages")
+ROOTS_MISSING = N_("unavailable on its machine: {names}")
+"""Why a worker starts no work."""
 
 
 @dataclass(frozen=True)

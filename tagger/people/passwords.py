@@ -21,6 +21,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import page_sessions, sign_in_attempts, users
 from tagger.errors import ExtraMissing, TaggerError
 from tagger.people.tokens import token_digest
+from tagger.system.text_format import gettext
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
@@ -103,11 +104,11 @@ OF_ACCOUNT = AttemptLimit(100, 3600)
 
 
 class AttemptsUsedUp(Exception):
-    """Too many wrong passwords. Wait and try again."""
+    """Somebody has used up the attempts."""
 
     def __init__(self, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
-        super().__init__(self.__doc__)
+        super().__init__(gettext("Too many wrong passwords. Wait and try again."))
 
 
 def count_attempt(database: Database, name: str, network: str) -> None:

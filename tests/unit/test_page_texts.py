@@ -6,7 +6,7 @@ from string import Formatter
 import pytest
 
 from tagger.errors import TaggerError
-from tagger.web.http.error_responses import PAGE_TEXTS, page_text
+from tagger.web.http.error_texts import PAGE_TEXTS, TRANSLATED_TEXTS, page_text
 
 
 @pytest.mark.parametrize("kind", PAGE_TEXTS, ids=lambda kind: kind.__name__)
@@ -23,3 +23,8 @@ def test_another_error_has_its_own_text() -> None:
 
 def fields(template: str) -> set[str]:
     return {name for _text, name, _format, _conversion in Formatter().parse(template) if name}
+
+
+@pytest.mark.parametrize("kind", TRANSLATED_TEXTS, ids=lambda kind: kind.__name__)
+def test_translated_texts_need_no_other_values_than_the_error_has(kind: type[TaggerError]) -> None:
+    assert fields(TRANSLATED_TEXTS[kind]) <= fields(inspect.getdoc(kind) or "")

@@ -12,9 +12,10 @@ from babel.messages.plurals import get_plural
 from playwright.sync_api import Browser, expect
 from starlette.testclient import TestClient
 from support.browser import open_page
-from support.library_photos import EIFFEL, LibraryPhotos
+from support.library_photos import EIFFEL, LibraryPhotos, picture
 
 from docs.update_languages import extracted, forms
+from tagger.jobs.enqueue.schedules import PAUSED_UNTIL_NEXT_RUN
 from tagger.system.text_format import (
     country_name,
     dates_text,
@@ -28,6 +29,7 @@ from tagger.system.text_format import (
     weekday_text,
 )
 from tagger.web.http import languages
+from tagger.web.http.recorded_texts import note_text
 from tagger.web.http.templates import STATIC, TEMPLATES, environment
 
 PACKAGE = Path(languages.__file__).parents[1]
@@ -255,6 +257,43 @@ def test_programs_get_english(client: TestClient, library: LibraryPhotos) -> Non
         .json()["photos"][0]["guess"]
         .startswith("Perhaps")
     )
+
+
+def test_a_failure_is_explained_in_the_language_with_english_details(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    german = {"Accept-Language": "de"}
+    meaning = "Das Ende der Datei fehlt. Kopieren Sie sie noch einmal vom Original."
+    failure = {"failure_kind": "truncated", "failure_text": "It ends early.", "failure_attempts": 1}
+    number = library.file("a.jpg", classified=False, data=picture()[:400], **failure)
+    page = client.get(f"/photos/{number}/details", headers=german).text
+    assert meaning in page
+    assert re.search(r'<p [^>]*lang="en">It ends early\.</p>', page)
+    assert "It ends early." in client.get(f"/photos/{number}/details").text
+    form = {"photo": ("a.jpg", picture()[:400], "image/jpeg")}
+    assert meaning in client.post("/", files=form, headers={**german, "HX-Request": "true"}).text
+
+
+def test_errors_are_in_the_language_of_the_page(client: TestClient, library: LibraryPhotos) -> None:
+    german = {"Accept-Language": "de"}
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    edit = f"/places/edit/{EIFFEL}"
+    for answer, text in (
+        (client.post(edit, data={"name": "***"}, headers=german), "Name: enthält keinen Buchstaben"),
+        (client.get("/photos?near=x", headers=german), "Der Filter near ist ungültig."),
+        (client.get("/photos?limit=x&min_score=7", headers=german), "Einige Angaben sind ungültig: "),
+        (client.post("/jobs/new", data={"folder": "Lw"}, headers=german), "keinen Zugriff auf diesen Ordner"),
+    ):
+        assert text in answer.text
+    assert "name: it has no letter, digit or symbol" in client.post(edit, data={"name": "***"}).text
+
+
+def test_notes_of_jobs_and_workers_are_in_the_language() -> None:
+    note = PAUSED_UNTIL_NEXT_RUN.format(end="06:00", zone="Europe/Paris", name="nightly")
+    assert note_text(note) == note
+    with in_language(languages.load_language("de")):
+        assert note_text(note).endswith("der nächste Lauf des Zeitplans nightly setzt ihn fort")
+        assert note_text("disk error") == "disk error"
 
 
 def test_landmarks_and_countries_have_their_names_in_the_language(

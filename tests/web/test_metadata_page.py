@@ -1,5 +1,6 @@
 """Writing metadata from the page, and undoing it: after a preview, by a job, and only where the server allows it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,9 @@ def test_a_preview_shows_files_and_values_and_changes_nothing(
     page = client.post("/photos/metadata", data={"photo": ["1", "2"]}).text
     for text in ("a.jpg.xmp", "b.jpg.xmp", "Eiffel Tower", "new", "Write 2 photos", str(library.root.name)):
         assert text in page
+    assert '<span class="soft">keywords:</span> Eiffel Tower · Places/France/Paris/Eiffel Tower<' in page
+    assert '<span class="soft">place:</span> Eiffel Tower, Paris, France<' in page
+    assert "XMP:" not in re.sub('title="[^"]*"', "", page)
     assert 'value="embed"' not in page
     assert sorted(library.root.iterdir()) == files
     assert client.get("/jobs/1").status_code == 404

@@ -42,6 +42,9 @@ MAX_ERROR_M = 5000
 UNDO_JOB = "undo_job"
 """The key, in the options of an undo job, of the one job whose writes are undone."""
 
+KEYWORDS, PLACE, POSITION, DESCRIPTION = N_("keywords"), N_("place"), N_("position"), N_("description")
+"""The kinds of values that are written."""
+
 
 @dataclass(frozen=True)
 class MetadataOptions:
@@ -65,8 +68,8 @@ class MetadataOptions:
     def fields(self) -> list[str]:
         """The kinds of values that are written, where a photo has tags, or a position to write."""
         has_position = self.gps or self.max_error_m is not None
-        optional = ((N_("position"), has_position), (N_("description"), self.description))
-        return [N_("keywords"), N_("place"), *(name for name, is_written in optional if is_written)]
+        optional = ((POSITION, has_position), (DESCRIPTION, self.description))
+        return [KEYWORDS, PLACE, *(name for name, is_written in optional if is_written)]
 
     def to_job_options(self) -> dict[str, object]:
         """The options as a job stores them."""

@@ -33,6 +33,7 @@ from tagger.jobs.enqueue.schedules import (
 from tagger.ledger.jobs import OPEN_STATES, NewJob, cancel_job, insert_job
 from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
+from tagger.system.text_format import N_
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,10 @@ class ScheduleFolderIsLink(TaggerError):
     """A folder of the schedule {name} is now a link to another folder. Remove the schedule, and add it again with the right folder."""
 
 
-NOTHING_TO_DO = "nothing to do"
+NOTHING_TO_DO = N_("nothing to do")
 """The note of a run that found no photo."""
+RUN_UNFINISHED = N_("job {job} of an earlier run has not finished")
+"""The note of a run that started no job."""
 
 
 class RunInterrupted(Exception):
@@ -178,7 +181,7 @@ def _insert_run(database: Database, row: Row[Any], due: datetime, new: NewJob) -
             return None
         open_job = _open_job(connection, row.id)
         if open_job is not None:
-            job, note = None, f"job {open_job.id} of an earlier run has not finished"
+            job, note = None, RUN_UNFINISHED.format(job=open_job.id)
             if open_job.was_paused:
                 job, note = open_job.id, f"continues job {open_job.id}"
             insert_missing(connection, schedule_runs, [run | {"job_id": job, "note": note}])

@@ -27,6 +27,7 @@ from tagger.library.catalog.contents import record_landmark
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark, normalize_name
 from tagger.model.artifact import Extent
 from tagger.system.names import INVISIBLE, LANGUAGE_PATTERN, SLUG_PATTERN, digest_slug, slug_of_name
+from tagger.system.text_format import N_, gettext
 
 MAX_TEXT = 200
 """Characters of a name, country, region or city."""
@@ -37,6 +38,15 @@ EXTENTS: tuple[str, ...] = get_args(Extent)
 _CONTROLS = {"Cc", "Zl", "Zp"}
 
 
+FIELDS = (N_("name"), N_("alias"), N_("country"), N_("region"), N_("city"))
+"""Texts of a landmark, as errors name them."""
+
+
+def _invalid(field: str, reason: str, **values: object) -> LandmarkInvalid:
+    """Return the error of a text: pages show it in the reader's language."""
+    return LandmarkInvalid(reason=f"{gettext(field)}: {gettext(reason, **values)}")
+
+
 def clean_text(text: str, field: str) -> str:
     """The text in Unicode's composed form, without marks that nobody sees and with single spaces. It may be empty.
 
@@ -44,13 +54,15 @@ def clean_text(text: str, field: str) -> str:
         LandmarkInvalid: it has a line break or another control character, is not Unicode, or is too long.
     """
     if any(unicodedata.category(character) in _CONTROLS for character in text):
-        raise LandmarkInvalid(reason=f"{field}: it has a line break or another control character")
+        raise _invalid(field, N_("it has a line break or another control character"))
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise LandmarkInvalid(reason=f"{field}: it is not UTF-8") from error
+        raise _invalid(field, N_("it is not UTF-8")) from error
     if len(text) > MAX_TEXT:
-        raise LandmarkInvalid(reason=f"{field}: it has {len(text)} characters, more than {MAX_TEXT}")
+        raise _invalid(
+            field, N_("it has %(count)s characters, more than %(limit)s"), count=len(text), limit=MAX_TEXT
+        )
     return " ".join(unicodedata.normalize("NFC", INVISIBLE.sub("", text)).split())
 
 
@@ -62,7 +74,7 @@ def clean_name(text: str, field: str = "name") -> str:
     """
     name = clean_text(text, field)
     if not any(unicodedata.category(character)[0] in "LNS" for character in name):
-        raise LandmarkInvalid(reason=f"{field}: it has no letter, digit or symbol")
+        raise _invalid(field, N_("it has no letter, digit or symbol"))
     return name
 
 
@@ -268,11 +280,11 @@ def _changed_name(text: str, landmark: Landmark, every: Sequence[Landmark]) -> s
             continue
         is_elsewhere = other.country and landmark.country and not is_name(other.country, [landmark.country])
         if is_name(name, [other.name]) and not is_elsewhere:
-            reason = f"name: {name} is the name of {other.slug} already; choose another, or merge the two"
-            raise LandmarkInvalid(reason=reason)
+            reason = N_("%(name)s is the name of %(slug)s already; choose another, or merge the two")
+            raise _invalid("name", reason, name=name, slug=other.slug)
         if is_slug(name, other):
-            reason = f"name: {name} is a slug of {other.slug}, so it would not find this landmark"
-            raise LandmarkInvalid(reason=reason)
+            reason = N_("%(name)s is a slug of %(slug)s, so it would not find this landmark")
+            raise _invalid("name", reason, name=name, slug=other.slug)
     return name
 
 
@@ -336,8 +348,8 @@ def require_findable(name: str, field: str, every: Sequence[Landmark], own: Land
     for landmark in every:
         is_other = own is None or landmark.id != own.id
         if is_other and (is_slug(name, landmark) or is_name(name, [landmark.name])):
-            reason = f"{field}: {name} names {landmark.slug} already, so it would not find this landmark"
-            raise LandmarkInvalid(reason=reason)
+            reason = N_("%(name)s names %(slug)s already, so it would not find this landmark")
+            raise _invalid(field, reason, name=name, slug=landmark.slug)
 
 
 def is_slug(name: str, landmark: Landmark) -> bool:

@@ -39,6 +39,7 @@ from tagger.library.catalog.contents import has_verdict, is_tagged, record_landm
 from tagger.library.catalog.landmark_edits import lock_landmarks
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.library.catalog.registration import lock_registry
+from tagger.system.text_format import gettext
 
 PAGE = 500
 
@@ -86,7 +87,12 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
     merged, target = find_landmark(connection, name), find_landmark(connection, into)
     if merged.id == target.id:
         raise LandmarkInvalid(
-            reason=f"{name} and {into} are both {target.slug}, so there is nothing to merge"
+            reason=gettext(
+                "%(name)s and %(other)s are both %(slug)s, so there is nothing to merge",
+                name=name,
+                other=into,
+                slug=target.slug,
+            )
         )
     if both := _models_of_both(connection, merged, target):
         raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both))

@@ -21,6 +21,7 @@ from tagger.library.catalog.roots import list_roots
 from tagger.photos.folders import MountState, check_mount
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.settings import Settings
+from tagger.system.text_format import gettext
 
 MAX_FOLDERS = 500
 
@@ -31,8 +32,10 @@ class FolderRefused(HTTPException):
     def __init__(self) -> None:
         super().__init__(
             HTTPStatus.FORBIDDEN,
-            "The page has no access to that folder. Choose a folder inside the allowed ones, or allow it on the server "
-            "with `TAGGER_WEB_FOLDERS`.",
+            gettext(
+                "The page has no access to that folder. Choose a folder inside the allowed ones, or allow it on the server "
+                "with `TAGGER_WEB_FOLDERS`."
+            ),
         )
 
 

@@ -18,6 +18,7 @@ from tagger.jobs.enqueue.tag_jobs import has_photos_outside
 from tagger.ledger.progress import count_open_jobs
 from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings
+from tagger.system.text_format import gettext
 from tagger.web.api.folders import FolderRefused, allowed_folders, path_of_key
 from tagger.web.http.query_params import ONE_LINE, RequestModel
 from tagger.web.state import AppState
@@ -37,11 +38,15 @@ class WriteNotAllowed(HTTPException):
     """The server does not allow jobs of the page to write there."""
 
     def __init__(self, mode: WriteMode) -> None:
-        target = "the photos themselves" if mode is WriteMode.EMBED else "sidecar files"
+        target = gettext("the photos themselves") if mode is WriteMode.EMBED else gettext("sidecar files")
         super().__init__(
             HTTPStatus.FORBIDDEN,
-            f"Jobs started from the page may not write tags into {target}. Allow it on the server with "
-            f"`TAGGER_WEB_WRITE={mode}`, or run `tagger metadata write` there.",
+            gettext(
+                "Jobs started from the page may not write tags into %(target)s. Allow it on the server with "
+                "`TAGGER_WEB_WRITE=%(mode)s`, or run `tagger metadata write` there.",
+                target=target,
+                mode=mode,
+            ),
         )
 
 
@@ -99,7 +104,10 @@ def check_open_jobs(database: Database) -> None:
     """
     count = count_open_jobs(database)
     if count >= MAX_OPEN_JOBS:
-        text = f"{count} jobs are open already. Cancel some or wait until they finish, then start this one."
+        text = gettext(
+            "%(count)s jobs are open already. Cancel some or wait until they finish, then start this one.",
+            count=count,
+        )
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text)
 
 

@@ -31,6 +31,7 @@ from tagger.jobs.enqueue.schedules import list_schedules
 from tagger.jobs.enqueue.tag_jobs import fill_tag_job, tag_job
 from tagger.ledger.jobs import NewJob, cancel_job, create_job
 from tagger.settings import Settings
+from tagger.system.text_format import gettext
 from tagger.web.api.job_requests import check_backfill, check_open_jobs
 
 log = logging.getLogger(__name__)
@@ -158,7 +159,9 @@ class JobStarter:
     def _scan_slot(self) -> Iterator[None]:
         """Acquire a slot for a thread, which releases it at its end."""
         if not self._scan_slots.acquire(blocking=False):
-            text = f"{MAX_SCANS} scans are running already. Wait until one of them has finished."
+            text = gettext(
+                "%(count)s scans are running already. Wait until one of them has finished.", count=MAX_SCANS
+            )
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, {"Retry-After": "10"})
         try:
             check_open_jobs(self._database)
@@ -188,7 +191,7 @@ class JobStarter:
         try:
             run = run_now(self._database, self._settings, name, self._check_stopping)
         except RunInterrupted:
-            text = "The server is stopping. The run is left to `tagger beat`."
+            text = gettext("The server is stopping. The run is left to `tagger beat`.")
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text) from None
         except TaggerError:
             raise

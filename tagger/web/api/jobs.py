@@ -31,7 +31,7 @@ from tagger.ledger.progress import JobProgress, find_job, job_options, list_rece
 from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.settings import Settings
-from tagger.system.text_format import gettext
+from tagger.system.text_format import N_, gettext, reader_language
 from tagger.web.api.folders import FolderEntry, FolderListing, allowed_folders, list_subfolders, path_of_key
 from tagger.web.api.job_requests import (
     BackfillRequest,
@@ -49,6 +49,7 @@ from tagger.web.api.job_requests import (
 from tagger.web.api.job_starter import JobStarter, Starter
 from tagger.web.api.routes import api_router
 from tagger.web.http.query_params import ONE_LINE
+from tagger.web.http.recorded_texts import note_text
 from tagger.web.state import AppState, State
 
 JOBS_SHOWN = 20
@@ -312,16 +313,27 @@ def _started_document(state: AppState, job: int) -> Job:
     return Job(**vars(progress), problem=problem)
 
 
+REDIS_AWAY = N_("Redis does not respond. Jobs are recorded and will be sent when it is back.")
+
+
+def redis_text(problem: str) -> str:
+    """Return why Redis is not available, in other languages than English without the reason."""
+    return problem if reader_language() is None else gettext(REDIS_AWAY)
+
+
 def waiting_reason(state: AppState, now: OverviewDocument) -> str | None:
     """Return why jobs wait and what to do; None if they need not wait."""
     waits_for_redis = now.problem is not None  # it starts the embedded one itself
     if (now.workers and not now.has_redis) or (state.has_own_worker and waits_for_redis):
-        return gettext("Redis does not respond. Jobs are recorded and will be sent when it is back.")
+        return gettext(REDIS_AWAY)
     if now.workers:
         waits = dict.fromkeys(worker.waits_for for worker in now.workers)
         if None in waits:
             return None
-        return gettext("No worker starts work now: %(reasons)s.", reasons="; ".join(map(str, waits)))
+        return gettext(
+            "No worker starts work now: %(reasons)s.",
+            reasons="; ".join(note_text(str(each)) for each in waits),
+        )
     if state.has_own_worker:
         return gettext(
             "The worker is starting, which takes up to a minute. Jobs are recorded and wait for it."

@@ -191,5 +191,5 @@ async def unavailable_response(request: Request, error: Exception) -> Response:
     # Over plain HTTP, except on loopback, browsers send no Sec-Fetch-Dest, only Accept.
     destination, accepted = request.headers.get("sec-fetch-dest"), request.headers.get("accept", "")
     if destination == "image" or (destination is None and accepted.startswith("image/")):
-        return Response(placeholder(error.kind), 200, headers, "image/png")
+        return Response(placeholder(), 200, headers, "image/png")
     return DocumentResponse({"error": error.text, "kind": error.kind}, error.status, headers)

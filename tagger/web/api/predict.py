@@ -35,6 +35,7 @@ from tagger.photos.source import open_source
 from tagger.pipeline import requests as pipeline_requests
 from tagger.pipeline.requests import OpenPhoto, RequestResult
 from tagger.pipeline.results import Classified, Failed
+from tagger.system.text_format import gettext
 from tagger.web.api.routes import Problem, api_router, upload_body
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.state import AppState, State
@@ -144,7 +145,7 @@ async def classify(
     if not await to_thread.run_sync(
         loaded.pipeline.submit, request, state.stopping.is_set, limiter=_submit_limiter
     ):
-        text = "The server is stopping. Try again when it is back."
+        text = gettext("The server is stopping. Try again when it is back.")
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text)
     try:
         result = await asyncio.wrap_future(sink.result)

@@ -28,6 +28,7 @@ from tagger.library.teaching.learning import (
 from tagger.library.teaching.similarity import find_similar
 from tagger.library.teaching.suggestions import ReviewPosition, suggestion_page
 from tagger.library.verdicts.service import give_examples
+from tagger.system.text_format import gettext
 from tagger.web.api.photos import PhotoNumber, PhotoPage
 from tagger.web.api.routes import api_router
 from tagger.web.api.verdicts import MAX_PHOTOS, By, person_of
@@ -77,7 +78,7 @@ def teach(state: State, landmark: Landmark, body: TeachRequest) -> TaughtLandmar
         )
         if images & others:
             raise QueryInvalid(
-                reason="a photo, or a copy of it, cannot both show the landmark and not show it"
+                reason=gettext("a photo, or a copy of it, cannot both show the landmark and not show it")
             )
         if not images and not others:
             raise ExamplesMissing

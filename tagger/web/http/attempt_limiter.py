@@ -27,12 +27,13 @@ MAX_KEYS = 10_000
 
 
 class TooManyAttempts(Exception):
-    """Too many wrong tokens came from this address. Try again in a minute."""
+    """A client has used up its attempts. `text`: what to do."""
 
+    text = N_("Too many wrong tokens came from this address. Try again in a minute.")
     retry_after_s = ATTEMPT_WINDOW_S
 
     def __init__(self) -> None:
-        super().__init__(self.__doc__)
+        super().__init__(gettext(self.text))
 
 
 class AttemptLimiter:
@@ -229,7 +230,7 @@ WAITING_VISITORS = 128
 RETRY_AFTER_S = 5
 MOST_KEYS = 1000
 GONE_CHECK_S = 0.5
-TOO_MANY_COUNTS = "You have too many requests that count photos. Try again in some seconds."
+TOO_MANY_COUNTS = N_("You have too many requests that count photos. Try again in some seconds.")
 TOO_MANY_VISITORS = N_("Too many people are looking at shared photos. Try again in some seconds.")
 CLIENT_GONE = 499
 """The status of nginx for a client that has closed the connection: nobody reads it."""

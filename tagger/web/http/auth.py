@@ -222,16 +222,20 @@ RECHECK_S = 30.0
 
 
 class TooManySignIns(TooManyAttempts):
-    """Too many sign-ins with this token within an hour. Stay signed in, or try again later."""
+    """Somebody has used up the sign-ins of an hour."""
 
+    text = N_("Too many sign-ins with this token within an hour. Stay signed in, or try again later.")
     retry_after_s = SIGN_IN_WINDOW_S
 
 
 class UserRefused(Exception):
-    """The proxy in front of this page has signed you in as {name}, who has no access here. Ask an admin to add this name."""
+    """The proxy has signed in somebody who has no access here."""
 
     def __init__(self, name: str) -> None:
-        super().__init__((self.__doc__ or "").format(name=repr(name[:100])))
+        text = N_(
+            "The proxy in front of this page has signed you in as %(name)s, who has no access here. Ask an admin to add this name."
+        )
+        super().__init__(gettext(text, name=repr(name[:100])))
 
 
 class Authenticator:

@@ -1,7 +1,4 @@
-"""Responses to errors: `{"error": text}` for programs, a page for people. Internals go to the log only.
-
-Pages say what can be done on the page, in place of the commands that the texts of the errors name.
-"""
+"""Responses to errors: `{"error": text}` for programs, a page for people. Internals go to the log only."""
 
 import logging
 from collections.abc import Mapping
@@ -18,82 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tagger import errors
 from tagger.database.retry import DatabaseError, outage
 from tagger.errors import TaggerError
-from tagger.people import users
-from tagger.system.text_format import N_, gettext
+from tagger.system.text_format import N_, gettext, reader_language
 from tagger.web.http.attempt_limiter import is_for_visitors
+from tagger.web.http.error_texts import page_text
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render
-
-PAGE_TEXTS: Mapping[type[TaggerError], str] = {
-    errors.CameraNotFound: N_("No photo was taken with a camera {name}. Cameras of your photos: {names}."),
-    errors.CountryNotFound: N_(
-        "No landmark or photo is in the country {name}.{close} Choose a country in the filter, or in the library."
-    ),
-    errors.EmbeddingsMissing: N_(
-        "The model {name} cannot compare photos, so it cannot learn places or find similar photos. Another model can; who runs the server chooses it."
-    ),
-    errors.ExamplesMissing: N_("None of the photos can be an example. Choose photos that are classified."),
-    errors.JobFinished: N_("Job {job} is over already."),
-    errors.JobLocked: N_("Job {job} is unchanged: it was in use for more than {seconds:g} s. Try again."),
-    errors.JobNotFound: N_("There is no job {job}."),
-    errors.JobNotPausable: N_(
-        "Job {job} runs in a terminal and cannot be paused. Cancel it, and start it again later: photos that are classified are skipped."
-    ),
-    errors.JobNotRetriable: N_(
-        "Job {job} writes metadata and cannot be retried. Write the metadata again: that includes only the photos that are not written yet."
-    ),
-    errors.LandmarkExists: N_(
-        "The name {name} belongs to the landmark {slug}{place} already. If you mean that one, choose it. If not, give the new one a name of its own."
-    ),
-    errors.LandmarksDistinct: N_(
-        "{merged} cannot be merged into {target}: the model {models} tells them apart. Reject the wrong one on photos."
-    ),
-    errors.LandmarkNotFound: N_(
-        "There is no landmark {name}.{close} Search for another name, or add it as a new landmark."
-    ),
-    errors.PackExists: N_("There is a pack {name} already. To add this one instead, remove that one first."),
-    errors.PackNotFound: N_("There is no pack {name} any more."),
-    errors.PhotoIdNotFound: N_(
-        "The library has no photo with the number {photo_id}. It may have been removed; search for it in the library."
-    ),
-    errors.PhotoNotClassified: N_(
-        "The photo {path} is not processed{why}. Start a job for its folder, then try again."
-    ),
-    errors.ScheduleExists: N_(
-        "The schedule {name} exists already. Choose another name, or remove that one first."
-    ),
-    errors.ScheduleNotFound: N_("There is no schedule {name}. The schedules are: {names}."),
-    users.SubjectInvalid: N_(
-        "{subject} cannot be a subject. Copy it from the page that refused the sign-in, or from the audit log."
-    ),
-    users.SubjectTaken: N_(
-        "The subject {subject} is linked to {name} already. Empty it there first if that is wrong."
-    ),
-    users.UserExists: N_("There is already somebody with the name {name}. Choose another name."),
-    users.UserNotFound: N_("There is no {name} any more. Open this page again, and see who is there."),
-    errors.CursorInvalid: N_("This page of the list is not there any more. Open the first page again."),
-    errors.DatabaseConnectionLost: N_("The connection to the database is lost. Try again."),
-    errors.DatabaseUnavailable: N_(
-        "The database does not answer. Try again; if it stays so, tell who runs the server."
-    ),
-    errors.DiskFull: N_("The disk of the server is full. What is stored is safe."),
-    errors.LandmarkAmbiguous: N_("Several landmarks have the name {name}: {slugs}. Use one of these."),
-    errors.ModelNotSelected: N_("No model is in use. Who runs the server chooses one."),
-    errors.PathNotFound: N_(
-        "There is no file or folder at {path}. Check the name, and that its disk is connected."
-    ),
-    errors.ShareNotFound: N_("This link is not there any more."),
-    errors.TripNotFound: N_(
-        "There is no trip {trip}. A trip gets a new name where more photos change its first day."
-    ),
-}
-
-
-def page_text(error: TaggerError) -> str:
-    """Return the text of an error for a page."""
-    template = PAGE_TEXTS.get(type(error))
-    return str(error) if template is None else gettext(template).format(**error.values)
-
 
 log = logging.getLogger(__name__)
 
@@ -201,8 +127,12 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these alone
     lines = []
     for problem in error.errors()[:10]:
-        field = ".".join(str(part) for part in problem["loc"][1:]) or "the request"
-        lines.append(f"{field[:100]}: {problem['msg'].removeprefix('Input ')}")
+        field = ".".join(str(part) for part in problem["loc"][1:])[:100] or "the request"
+        lines.append(f"{field}: {problem['msg'].removeprefix('Input ')}")
+    if reader_language() is not None:  # the reasons are English
+        fields = ", ".join(line.partition(":")[0] for line in lines)
+        text = gettext("Some values are not valid: %(fields)s. Go back and correct them.", fields=fields)
+        return error_response(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, text)
     return error_response(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(lines) + ".")
 
 

@@ -20,10 +20,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tagger.database.retry import DatabaseError, outage
 from tagger.people.oidc.provider import CALLBACK_PATH, START_PATH
 from tagger.people.tokens import Grant
-from tagger.system.text_format import in_language
+from tagger.system.text_format import N_, gettext, in_language, reader_language
 from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts, is_for_visitors
 from tagger.web.http.auth import SAFE_METHODS, AccessPolicy, Authenticator, UserRefused, actor_of, refusal
 from tagger.web.http.error_responses import error_response
+from tagger.web.http.error_texts import page_text
 from tagger.web.http.forwarded import Client, client_of
 from tagger.web.http.languages import language_of
 from tagger.web.http.responses import add_headers, send_in_blocks
@@ -45,7 +46,7 @@ HAS_ACCESS = "has_access"
 """In the state of a request that has passed authentication, for its connection."""
 IS_REFUSED = "is_refused"
 """In the state of a request whose connection is one too many."""
-BUSY = "This server has as many connections as it can serve at once. Try again in some seconds."
+BUSY = N_("This server has as many connections as it can serve at once. Try again in some seconds.")
 RETRY_AFTER_S = 5
 
 # Forms of any site can send these types without a preflight request; a program declares what it sends.
@@ -121,7 +122,7 @@ class RequestGuard:
         """
         if IS_REFUSED in scope["state"]:
             retry_after = {"retry-after": str(RETRY_AFTER_S), **CLOSE_CONNECTION}
-            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY, retry_after)
+            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, gettext(BUSY), retry_after)
         _check_address(scope)
         self._check_host(headers)
         _check_origin(scope["method"], headers, client)
@@ -146,11 +147,13 @@ class RequestGuard:
         except DatabaseError as error:
             log.exception("database error in authentication")
             reason = type(getattr(error, "orig", None) or error).__name__
-            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, str(outage(error, reason))) from None
+            raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, _outage_text(error, reason)) from None
         if grant is None:
             raise RequestRefused(
                 HTTPStatus.UNAUTHORIZED,
-                "A token is required: send it as `Authorization: Bearer TOKEN`, or sign in at /sign-in.",
+                gettext(
+                    "A token is required: send it as `Authorization: Bearer TOKEN`, or sign in at /sign-in."
+                ),
                 {"www-authenticate": "Bearer"},
             )
         return grant
@@ -172,8 +175,12 @@ class RequestGuard:
         if self._policy.token is None and hosts[0].lower() not in self._policy.hosts:
             raise RequestRefused(
                 HTTPStatus.MISDIRECTED_REQUEST,
-                f"This server is not {hosts[0]}. Open http://127.0.0.1:{self._policy.port}/ instead. To use "
-                "another name, start `tagger serve` with TAGGER_WEB_TOKEN set.",
+                gettext(
+                    "This server is not %(host)s. Open http://127.0.0.1:%(port)s/ instead. To use "
+                    "another name, start `tagger serve` with TAGGER_WEB_TOKEN set.",
+                    host=hosts[0],
+                    port=self._policy.port,
+                ),
             )
 
     def _body_limit(self, scope: Scope, headers: Headers) -> BodyLimit:
@@ -202,6 +209,12 @@ class RequestGuard:
         return BodyLimit(SMALL_BYTES, limits.body_s)
 
 
+def _outage_text(error: DatabaseError, reason: str) -> str:
+    """Say that the database is away: in English as programs read it."""
+    away = outage(error, reason)
+    return str(away) if reader_language() is None else page_text(away)
+
+
 def _refusal_response(scope: Scope, headers: Headers, refused: RequestRefused) -> ASGIApp:
     is_page = scope["method"] == "GET" and not scope["path"].startswith("/api/")
     if (
@@ -225,13 +238,14 @@ def _check_address(scope: Scope) -> None:
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     if len(raw) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
         raise RequestRefused(
-            HTTPStatus.REQUEST_URI_TOO_LONG, "The address is too long. Ask for less at once."
+            HTTPStatus.REQUEST_URI_TOO_LONG, gettext("The address is too long. Ask for less at once.")
         )
     # No file and no name in the database has control characters, and some databases fail on them.
     has_control = any(ord(character) < 32 or ord(character) == 127 for character in scope["path"])
     if has_control or "\ufffd" in scope["path"] or b"%00" in scope["query_string"]:
         raise RequestRefused(
-            HTTPStatus.BAD_REQUEST, "The address has control characters or invalid UTF-8 in it. Correct it."
+            HTTPStatus.BAD_REQUEST,
+            gettext("The address has control characters or invalid UTF-8 in it. Correct it."),
         )
 
 
@@ -246,7 +260,7 @@ def _check_origin(method: str, headers: Headers, client: Client) -> None:
     if is_foreign:
         raise RequestRefused(
             HTTPStatus.FORBIDDEN,
-            "The request came from a page of another site. Open this page directly and try again.",
+            gettext("The request came from a page of another site. Open this page directly and try again."),
         )
 
 

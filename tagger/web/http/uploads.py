@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 from tagger.errors import DISK_FULL_ERRNOS
+from tagger.system.text_format import N_, gettext, reader_language
 
 SMALL_BYTES = 2**20
 """The limit of a body that is no upload: JSON, and forms."""
@@ -119,6 +120,8 @@ def limit_body(receive: Receive, limit: BodyLimit) -> Receive:
                 "" if limit.bytes_per_s == float("inf") else f", or slower than {limit.bytes_per_s:g} bytes/s"
             )
             text = f"The request did not arrive within {limit.total_s:g} s{rate}. Check the connection and send it again."
+            if reader_language() is not None:
+                text = gettext("The upload took too long. Check the connection and send it again.")
             raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, text, CLOSE_CONNECTION) from None
         size_bytes = len(message.get("body", b""))
         waited_s += clock() - start_s
@@ -134,19 +137,20 @@ def limit_body(receive: Receive, limit: BodyLimit) -> Receive:
 
 
 def too_large_text(limit_bytes: int) -> str:
-    remedy = (
-        "Send less"
-        if limit_bytes < SMALL_BYTES
-        else "Send less; TAGGER_WEB_UPLOAD_BYTES allows larger photos"
+    texts = (
+        N_("The request is larger than the %(limit)s bytes allowed here. Send less."),
+        N_(
+            "The request is larger than the %(limit)s bytes allowed here. Send less; TAGGER_WEB_UPLOAD_BYTES allows larger photos."
+        ),
     )
-    return f"The request is larger than the {limit_bytes} bytes allowed here. {remedy}."
+    return gettext(texts[limit_bytes >= SMALL_BYTES], limit=limit_bytes)
 
 
 SPOOL_BYTES = 2**20
 """Smaller photos are not written to disk."""
 UNNAMED = "-"
 MAX_NAME_LENGTH = 255
-DISK_FULL = (
+DISK_FULL = N_(
     "The disk of this server's temporary folder is full, so the photo was not accepted. Free some space, or restart "
     "`tagger serve` with TMPDIR set to a folder on another disk; then send the photo again."
 )
@@ -189,7 +193,7 @@ class UploadReader:
         except OSError as error:  # closing a file writes too, so this encloses everything
             if error.errno not in _NO_SPACE_ERRNOS:
                 raise
-            raise HTTPException(HTTPStatus.INSUFFICIENT_STORAGE, DISK_FULL) from error
+            raise HTTPException(HTTPStatus.INSUFFICIENT_STORAGE, gettext(DISK_FULL)) from error
 
     @contextmanager
     def _in_space(self, request: Request) -> Iterator[Request]:
@@ -251,9 +255,11 @@ class UploadReader:
         """Yield the files once there is memory for them, which is released after the context."""
         total_bytes = sum(size_bytes for _name, _file, size_bytes in files)
         if total_bytes > max_bytes:
-            text = (
-                f"The upload has {total_bytes} bytes, more than the {max_bytes} allowed here. Make it smaller, or allow larger "
-                "ones with TAGGER_WEB_UPLOAD_BYTES."
+            text = gettext(
+                "The upload has %(size)s bytes, more than the %(limit)s allowed here. Make it smaller, or allow larger "
+                "ones with TAGGER_WEB_UPLOAD_BYTES.",
+                size=total_bytes,
+                limit=max_bytes,
             )
             raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
         while self._free_memory_bytes < total_bytes:
@@ -272,7 +278,9 @@ class UploadReader:
 
 def _no_space() -> HTTPException:
     headers = {"Retry-After": str(RETRY_AFTER_S), **CLOSE_CONNECTION}
-    text = "Other photos are being uploaded at this moment, and there is no space for one more. Send the photo again."
+    text = gettext(
+        "Other photos are being uploaded at this moment, and there is no space for one more. Send the photo again."
+    )
     return HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text, headers)
 
 

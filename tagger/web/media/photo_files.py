@@ -32,7 +32,6 @@ from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
 from tagger.photos.folders import MountState, check_mount, open_photo
 from tagger.photos.objects import ObjectSource, find_object
 from tagger.photos.paths import ObjectPath
-from tagger.system.text_format import gettext
 
 BLOCK_BYTES = 2**18
 MOST_OBJECT_BYTES = 64 * 2**20
@@ -40,7 +39,7 @@ MOST_OBJECT_BYTES = 64 * 2**20
 
 
 class PhotoUnavailable(Exception):
-    """The photo cannot be displayed now: the HTTP status, a kind, and a text that says what to do."""
+    """The photo cannot be displayed now: the HTTP status, a kind, and a text in English that says what to do."""
 
     def __init__(self, status: int, kind: str, text: str) -> None:
         super().__init__(text)
@@ -81,26 +80,23 @@ def open_stored(photo: StoredPhoto) -> OpenFile:
             read = source.read(photo.path.name, max_bytes=MOST_OBJECT_BYTES)
         return OpenFile(BytesIO(read.data), read.size_bytes, read.mtime_ns)
     if check_mount(photo.root) is not MountState.FILLED:
-        text = gettext(
-            "The folder %(path)s is not available. Mount the disk or share it is on and try again.",
-            path=photo.root,
-        )
+        text = f"The folder {photo.root} is not available. Mount the disk or share it is on and try again."
         raise PhotoUnavailable(404, "unavailable", text)
     try:
         file = _open(photo)
     except (FileNotFoundError, NotADirectoryError):
-        text = gettext("The file no longer exists. If it was moved, tag the folder it is in now.")
+        text = "The file no longer exists. If it was moved, tag the folder it is in now."
         raise PhotoUnavailable(404, "gone", text) from None
     except (OSError, ValueError) as error:
         text = (
             os_error_text("The file", error)
             if isinstance(error, OSError)
-            else gettext("The file's name is not valid.")
+            else "The file's name is not valid."
         )
         raise PhotoUnavailable(404, "unreadable", text) from None
     if not _is_as_scanned(photo, file):
         file.file.close()
-        text = gettext("The file was replaced by a link to a file that was not tagged. Tag it again.")
+        text = "The file was replaced by a link to a file that was not tagged. Tag it again."
         raise PhotoUnavailable(404, "unreadable", text)
     return file
 
@@ -130,7 +126,7 @@ def _object_errors() -> Iterator[None]:
     try:
         yield
     except PathNotFound:
-        text = gettext("The object no longer exists. If it was moved, tag the prefix it is in now.")
+        text = "The object no longer exists. If it was moved, tag the prefix it is in now."
         raise PhotoUnavailable(404, "gone", text) from None
     except BucketUnavailable as error:
         raise PhotoUnavailable(404, "unavailable", str(error)) from None

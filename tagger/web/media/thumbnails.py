@@ -20,7 +20,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import anyio
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.jobs.processing.model_cache import photo_limits
@@ -31,7 +31,6 @@ from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
 from tagger.system.permissions import make_private_folder
-from tagger.system.text_format import N_
 from tagger.web.media.photo_files import stored_version, unavailable
 
 log = logging.getLogger(__name__)
@@ -133,35 +132,16 @@ def _disk_bytes(size_bytes: int) -> int:
 
 _SIDE_PX = 256
 _COLOUR = (139, 145, 152, 255)  # readable on light and on dark backgrounds
-FAILURE_TEXTS: Mapping[str, str] = {
-    FailureKind.GONE: N_("file is gone"),
-    FailureKind.UNREADABLE: N_("not readable"),
-    FailureKind.SETTLING: N_("being written"),
-    FailureKind.EMPTY: N_("empty file"),
-    FailureKind.TOO_LARGE: N_("file too large"),
-    FailureKind.NOT_AN_IMAGE: N_("not an image"),
-    FailureKind.UNSUPPORTED: N_("not supported"),
-    FailureKind.TRUNCATED: N_("cut off"),
-    FailureKind.CORRUPT: N_("damaged"),
-    FailureKind.TOO_MANY_PIXELS: N_("too many pixels"),
-    FailureKind.TIMED_OUT: N_("took too long"),
-    FailureKind.CRASHED: N_("cannot be decoded"),
-    FailureKind.INTERNAL: N_("internal error"),
-}
-"""Kinds of failures in few words."""
 
 
 @cache
-def placeholder(kind: str) -> bytes:
-    """Return a transparent PNG for a kind of failure. Browsers draw many PNGs faster than many SVGs."""
+def placeholder() -> bytes:
+    """Return a transparent PNG for photos that cannot be shown. Browsers draw many PNGs faster than many SVGs."""
     image = Image.new("RGBA", (_SIDE_PX, _SIDE_PX))
     draw = ImageDraw.Draw(image)
     draw.rounded_rectangle((76, 76, 180, 160), radius=10, outline=_COLOUR, width=5)
     draw.line((86, 148, 112, 118, 132, 138, 148, 124, 172, 148), fill=_COLOUR, width=5, joint="curve")
     draw.line((72, 64, 184, 172), fill=_COLOUR, width=5)
-    font = ImageFont.load_default(22)
-    text = "not available now" if kind == "unavailable" else FAILURE_TEXTS.get(kind, "cannot be shown")
-    draw.text((_SIDE_PX / 2, 200), text, fill=_COLOUR, font=font, anchor="mm")
     png = io.BytesIO()
     image.save(png, "PNG")
     return png.getvalue()

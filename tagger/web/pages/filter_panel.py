@@ -26,7 +26,7 @@ from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.photos.paths import parse_path
 from tagger.system.text_format import N_, country_name, gettext, month_text, number_text
 from tagger.web.http.attempt_limiter import COUNTING
-from tagger.web.http.error_responses import page_text
+from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.photos import (

@@ -26,7 +26,7 @@ from tagger.web.api.job_requests import BackfillRequest, FolderKey, Key, WriteMo
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.schedules import ScheduleRequest, add_schedule
 from tagger.web.http.auth import AccessPolicy
-from tagger.web.http.error_responses import page_text
+from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import RequestModel
 from tagger.web.http.templates import render
 from tagger.web.state import AppState, State

@@ -4,7 +4,6 @@ A failure has a thumbnail, its reason, and whether a retry can help.
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,11 +22,9 @@ from tagger.ledger.failures import (
     FailureFilter,
     pending_failures,
 )
-from tagger.ledger.jobs import FOLDER_UNAVAILABLE
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import LastTick
 from tagger.library.query.filter_words import conditions_text
-from tagger.metadata.errors import RefusalKind
 from tagger.photos.paths import printable_path
 from tagger.system.text_format import (
     N_,
@@ -38,17 +35,13 @@ from tagger.system.text_format import (
     ngettext,
     number_text,
     percent,
-    reader_language,
     rounded_duration,
     share,
 )
 from tagger.web.api.jobs import OverviewDocument, failures_page
-from tagger.web.media.thumbnails import FAILURE_TEXTS
+from tagger.web.http.recorded_texts import kind_text, note_text
 
 MAX_FOLDERS = 2
-FOLDER_NOTE = re.compile(
-    re.escape(FOLDER_UNAVAILABLE).replace(re.escape("{name}"), "(?P<name>.*)"), re.DOTALL
-)
 KIND_TEXTS = {
     JobKind.TAG: N_("Tag %(folders)s"),
     JobKind.RETRY: N_("Retry failed photos"),
@@ -181,7 +174,7 @@ def worker_text(chunks: int, waits_for: str | None, photos_per_second: float | N
     """Return what a worker does, how fast, and why it starts no work now."""
     progress = gettext("working") if chunks else ""
     rate = rate_text(photos_per_second) if chunks and photos_per_second else ""
-    waits = gettext("waits: %(reason)s", reason=waits_for) if waits_for else ""
+    waits = gettext("waits: %(reason)s", reason=note_text(waits_for)) if waits_for else ""
     return ", ".join(filter(None, (progress, rate, waits))) or gettext("idle")
 
 
@@ -263,17 +256,7 @@ def _live_fields(job: JobProgress) -> LiveFields:
         if is_moving and job.eta_seconds
         else "",
         counts=", ".join(_count_texts(job)),
-        note=_note_text(job.note or ""),
-    )
-
-
-def _note_text(note: str) -> str:
-    """The note in the reader's language, if it is that of an unavailable folder; notes are stored in English."""
-    folder = FOLDER_NOTE.fullmatch(note)
-    if folder is None:
-        return note
-    return gettext(
-        "waiting for the folder “%(name)s”, which is unavailable (not mounted?)", name=folder["name"]
+        note=note_text(job.note or ""),
     )
 
 
@@ -286,32 +269,6 @@ def _count_texts(job: JobProgress) -> list[str]:
         counts = {"tagged": job.tagged, "unknown": job.unknown}
     counts |= {"skipped": job.skipped, "failed": job.failed, "cancelled": job.cancelled}
     return [ngettext(*COUNT_TEXTS[name], count) for name, count in counts.items() if count]
-
-
-REFUSAL_TEXTS: Mapping[str, str] = {
-    **FAILURE_TEXTS,
-    RefusalKind.BUCKET: N_("in a bucket"),
-    RefusalKind.FORMAT: N_("format not writable"),
-    RefusalKind.STRUCTURE: N_("invalid structure"),
-    RefusalKind.OFFSETS: N_("fixed offsets"),
-    RefusalKind.SIGNED: N_("signed (C2PA)"),
-    RefusalKind.XMP: N_("unsupported XMP"),
-    RefusalKind.TOO_LARGE: N_("no room"),
-    RefusalKind.LINK: N_("a link"),
-    RefusalKind.CHANGED: N_("changed meanwhile"),
-    RefusalKind.BUSY: N_("in use"),
-    RefusalKind.CHECK: N_("check failed"),
-    RefusalKind.SIDECAR: N_("sidecar of two photos"),
-    RefusalKind.READ_ONLY: N_("read-only"),
-}
-
-
-def failure_text(kind: str, text: str) -> str:
-    """Return why a photo failed: in English the recorded text, in other languages what kind of failure it is."""
-    if reader_language() is None or kind not in FAILURE_TEXTS:
-        return text or kind
-    short = gettext(FAILURE_TEXTS[kind])
-    return short[0].upper() + short[1:]
 
 
 TRANSIENT_KINDS = frozenset(
@@ -356,14 +313,8 @@ def failures_view(database: Database, job: JobProgress, limit: int, after: int) 
     kinds = count_failures(database, FailureFilter(job.job)) if job.is_over else {}
     return FailuresView(
         *page,
-        retriable=[(kind, kind_text(job, kind), count) for kind, count in kinds.items()],
+        retriable=[(kind, kind_text(kind), count) for kind, count in kinds.items()],
         retry_helps=any(kind in TRANSIENT_KINDS for kind in kinds),
         pending=pending,
         pending_since=pending_since,
     )
-
-
-def kind_text(job: JobProgress, kind: str) -> str:
-    """Return the kind of a failure, or of a refusal to write, in words."""
-    texts = REFUSAL_TEXTS if job.kind in METADATA_KINDS else FAILURE_TEXTS
-    return gettext(texts.get(kind, kind))

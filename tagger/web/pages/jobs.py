@@ -23,12 +23,12 @@ from tagger.jobs.enqueue.schedules import (
     pause_schedule,
     remove_schedule,
 )
-from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
+from tagger.jobs.processing.metadata_preview import preview_photos
 from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, find_job, job_options, list_older_jobs
-from tagger.system.text_format import gettext, list_text, moment_text, weekday_text
+from tagger.system.text_format import gettext, list_text, moment_text, reader_language, weekday_text
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest, WriteMode, write_modes
 from tagger.web.api.job_starter import Starter
@@ -38,11 +38,13 @@ from tagger.web.api.jobs import (
     OverviewDocument,
     plan_undo,
     read_status,
+    redis_text,
     start_retry,
     waiting_reason,
 )
-from tagger.web.http.error_responses import page_text
+from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import ONE_LINE
+from tagger.web.http.recorded_texts import FAILURES, REFUSALS, failure_text, kind_text, note_text
 from tagger.web.http.templates import render
 from tagger.web.pages.job_forms import may_allow_folder
 from tagger.web.pages.job_views import (
@@ -50,14 +52,13 @@ from tagger.web.pages.job_views import (
     backfill_text,
     failures_view,
     job_view,
-    kind_text,
     last_tick_text,
     page_version,
     photo_count,
     time_text,
     worker_text,
 )
-from tagger.web.pages.selected_photos import PREVIEWS
+from tagger.web.pages.selected_photos import PREVIEWS, changes_in_words
 from tagger.web.pages.tiles import landmark_name
 from tagger.web.state import AppState, State
 
@@ -91,7 +92,7 @@ def render_jobs(
         older=status.older,
         workers=status.workers,
         worker_text=worker_text,
-        waiting_reason=status.problem or waiting_reason(state, status),
+        waiting_reason=(status.problem and redis_text(status.problem)) or waiting_reason(state, status),
         needs_worker=status.problem is None and _needs_worker(state, status),
         worker_starts=state.has_own_worker and status.problem is None,
         version=page_version(status),
@@ -123,6 +124,7 @@ def show_job(
     (view,) = _job_views(state, [progress])
     status = read_status(state.settings, state.database, JOBS_SHOWN)
     reason = None if progress.is_over else waiting_reason(state, status)
+    texts = REFUSALS if view.is_writing else FAILURES
     return render(
         request,
         "job.html",
@@ -135,7 +137,8 @@ def show_job(
         waiting_reason=reason,
         needs_worker=not progress.is_over and _needs_worker(state, status),
         version=page_version(status),
-        kind_text=partial(kind_text, progress),
+        kind_text=partial(kind_text, texts=texts),
+        failure_text=partial(failure_text, texts=texts),
         photo_count=photo_count,
         may_undo=progress.is_over
         and WriteMode.SIDECAR in write_modes(state.settings)
@@ -163,7 +166,8 @@ def undo(
         planned=planned,
         fields=list_text(list(map(gettext, planned.fields))),
         previews=list(preview_photos(state.database, state.settings, first, None, job)),
-        changed_fields=changed_fields,
+        changes_in_words=changes_in_words,
+        refusal_text=partial(failure_text, texts=REFUSALS),
     )
 
 
@@ -185,7 +189,7 @@ def change_schedule(
                 return render_jobs(
                     request,
                     state,
-                    gettext("%(name)s did not run: %(reason)s.", name=name, reason=run.note),
+                    gettext("%(name)s did not run: %(reason)s.", name=name, reason=note_text(run.note or "")),
                     HTTPStatus.CONFLICT,
                 )
             return RedirectResponse(f"/jobs/{run.job}", HTTPStatus.SEE_OTHER)
@@ -256,10 +260,13 @@ def _schedule_texts(state: AppState, schedule: Schedule) -> dict[str, object]:
 
 
 def _cron_text(schedule: Schedule) -> str:
-    """When the schedule runs; daily and weekly ones in the reader's language, others as the expression is explained."""
+    """When the schedule runs; daily and weekly ones in the reader's language, others explained in English, in other languages as they are written."""
     minute, hour, *dates, weekdays = schedule.cron.split()
     if not (dates == ["*"] * 2 and minute.isdecimal() and hour.isdecimal() and WEEKDAYS.fullmatch(weekdays)):
-        return explain_cron(schedule.cron, schedule.until)
+        if reader_language() is None:
+            return explain_cron(schedule.cron, schedule.until)
+        until = gettext("until %(time)s", time=schedule.until) if schedule.until else ""
+        return ", ".join(filter(None, (schedule.cron, until)))
     start = f"{int(hour):02}:{int(minute):02}"
     if weekdays != "*":
         days = list_text([weekday_text(int(day)) for day in weekdays.split(",")])

@@ -25,7 +25,7 @@ from tagger.system.text_format import N_, gettext
 from tagger.web.api.search import Lists, SearchText, suggestion_document
 from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.attempt_limiter import COUNTING
-from tagger.web.http.error_responses import page_text
+from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.templates import render
 from tagger.web.pages.map_clusters import SOURCES, extent_of, legend, live_map, render_map, trip_bounds

@@ -12,7 +12,7 @@ from tagger.library.teaching.packs import list_packs, plan_pack
 from tagger.system.text_format import gettext
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.packs import add_uploaded_pack, max_pack_bytes, read_uploaded_pack, remove_added_pack
-from tagger.web.http.error_responses import page_text
+from tagger.web.http.error_texts import page_text
 from tagger.web.http.templates import render
 from tagger.web.state import AppState, State
 

@@ -18,9 +18,9 @@ from tagger.system.text_format import gettext
 from tagger.web.api.job_requests import WriteMode, write_modes
 from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber
 from tagger.web.http.query_params import QueryParams
+from tagger.web.http.recorded_texts import FailureText, failure_text
 from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
-from tagger.web.pages.job_views import failure_text
 from tagger.web.pages.overview import Overview, library_overview
 from tagger.web.pages.photos import QUERY_ERRORS, grid_at_photo, render_photos
 from tagger.web.pages.selected_photos import outdated_sidecar
@@ -97,12 +97,12 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
     }
 
 
-def _unavailable_text(state: AppState, photo_id: int) -> str | None:
+def _unavailable_text(state: AppState, photo_id: int) -> FailureText | None:
     """Return why the photo's file cannot be shown now; None if it can."""
     try:
         open_stored(stored_photo(state.database, photo_id, state.settings.roots)).file.close()
     except PhotoUnavailable as error:
-        return error.text
+        return failure_text(error.kind, error.text)
     return None
 
 

@@ -34,7 +34,7 @@ from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
 from tagger.system.text_format import N_, gettext
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists
-from tagger.web.http.error_responses import page_text
+from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, query_params
 from tagger.web.http.templates import render
 from tagger.web.pages.overview import LibraryOverview, Overview

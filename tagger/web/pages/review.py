@@ -28,7 +28,7 @@ from tagger.library.teaching.suggestions import (
 from tagger.system.text_format import N_, gettext, number_text, percent
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.teaching import similar_photos
-from tagger.web.http.error_responses import page_text
+from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.templates import render
 from tagger.web.pages.overview import Overview

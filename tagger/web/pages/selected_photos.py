@@ -4,6 +4,10 @@ A preview of each file comes before the job that writes. The jobs and their undo
 `tagger metadata undo`.
 """
 
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Literal
 
@@ -12,7 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response, Streamin
 from starlette.exceptions import HTTPException
 
 from tagger.database.enums import Target
-from tagger.jobs.enqueue.job_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import DESCRIPTION, KEYWORDS, PLACE, POSITION, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import (
     of_photos,
     options_of_last_sidecar,
@@ -22,6 +26,7 @@ from tagger.jobs.enqueue.metadata_jobs import (
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
 from tagger.library.query.documents import json_list_parts, photo_csv_parts
 from tagger.library.query.tagged_photos import photo_document, photos_by_id
+from tagger.metadata.plans import FilePlan
 from tagger.system.text_format import N_, gettext, ngettext
 from tagger.web.api.job_requests import (
     WriteMode,
@@ -32,6 +37,7 @@ from tagger.web.api.job_requests import (
 )
 from tagger.web.api.job_starter import Starter
 from tagger.web.http.query_params import PhotoNumbers, RequestModel
+from tagger.web.http.recorded_texts import REFUSALS, failure_text
 from tagger.web.http.responses import CSV, stream_download
 from tagger.web.http.templates import MOST_FILES, render
 from tagger.web.media.photo_files import archive_parts, archived_photos
@@ -84,12 +90,54 @@ def change_metadata(
         form=form,
         photo_ids=photo_ids,
         previews=previews,
-        changed_fields=changed_fields,
+        changes_in_words=changes_in_words,
+        refusal_text=partial(failure_text, texts=REFUSALS),
         more=len(photo_ids) - len(previews),
         targets={
             mode: gettext(text) for mode, text in TARGET_TEXTS.items() if mode in write_modes(state.settings)
         },
     )
+
+
+@dataclass
+class ValueChange:
+    """Values of one kind that are added (`+`) to a file or removed (`-`), and the metadata fields that hold them."""
+
+    sign: str
+    words: str
+    values: list[str] = field(default_factory=list)
+    fields: list[str] = field(default_factory=list)
+
+
+FIELDS: Mapping[str, re.Pattern[str]] = {
+    KEYWORDS: re.compile("dc:subject|hierarchicalSubject|TagsList|LastKeywordXMP|CatalogSets|Keywords"),
+    PLACE: re.compile("LocationShown"),
+    POSITION: re.compile("GPS"),
+    DESCRIPTION: re.compile("[dD]escription"),
+}
+"""Of the kinds of values, what the names of their metadata fields contain."""
+PARTS_OF_PLACE = re.compile(r"(?:^|; )(?:LocationName|Sublocation|City|ProvinceState|CountryName)=([^;]*)")
+
+
+def changes_in_words(plan: FilePlan) -> Sequence[ValueChange]:
+    """Return what a plan changes in a file, by the kind of value."""
+    changes: dict[tuple[str, str], ValueChange] = {}
+    for sign, name, value in changed_fields(plan):
+        kind = next((each for each, pattern in FIELDS.items() if pattern.search(name)), "")
+        change = changes.setdefault((sign, kind or name), ValueChange(sign, gettext(kind) if kind else name))
+        change.values += [each for each in _shown_values(kind, name, value) if each not in change.values]
+        change.fields += [name] if name not in change.fields else []
+    return list(changes.values())
+
+
+def _shown_values(kind: str, name: str, value: str) -> Sequence[str]:
+    """A value as people read it: fields of the same kind have different separators, and parts with names."""
+    if kind == KEYWORDS:
+        return value.split(";") if name.startswith("EXIF:") else [value.replace("|", "/")]
+    if kind == PLACE:
+        return [", ".join(PARTS_OF_PLACE.findall(value)) or value]
+    is_shown = kind != POSITION or "Latitude" in name or "Longitude" in name
+    return [value] if is_shown else ()
 
 
 def outdated_sidecar(state: AppState, photo_id: int) -> MetadataOptions | None:

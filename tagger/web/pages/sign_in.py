@@ -18,6 +18,7 @@ from tagger.people.users import find_user, has_passwords, set_password
 from tagger.system.text_format import N_, gettext
 from tagger.web.http.attempt_limiter import TooManyAttempts
 from tagger.web.http.auth import Authenticator
+from tagger.web.http.error_texts import page_text
 from tagger.web.http.forwarded import (
     Client,
     delete_session_cookie,
@@ -209,7 +210,7 @@ def _change_password(request: Request, state: AppState, current: str, new: str, 
         page.headers["retry-after"] = str(error.retry_after_s)
         return page
     except PasswordRefused as error:
-        return refusal(str(error))
+        return refusal(page_text(error))
     return RedirectResponse("/account?done=password", HTTPStatus.SEE_OTHER)
 
 

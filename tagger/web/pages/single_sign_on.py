@@ -42,6 +42,7 @@ from tagger.people.oidc.provider import (
     SignInExpired,
 )
 from tagger.people.sessions import Origin, ProviderSession
+from tagger.system.text_format import N_
 from tagger.web.http.attempt_limiter import AttemptLimiter, TooManyAttempts
 from tagger.web.http.auth import (
     MAX_SIGN_INS,
@@ -51,6 +52,7 @@ from tagger.web.http.auth import (
     TooManySignIns,
     origin_of,
 )
+from tagger.web.http.error_texts import page_text
 from tagger.web.http.forwarded import HOST_PREFIX, Client, local_address, set_session_cookie
 from tagger.web.http.templates import render
 
@@ -64,7 +66,9 @@ PROVIDER_LIMITER = CapacityLimiter(4)
 
 
 class TooManyFailures(TooManyAttempts):
-    """Too many sign-ins from this address failed. Try again in a minute."""
+    """Too many sign-ins from an address failed."""
+
+    text = N_("Too many sign-ins from this address failed. Try again in a minute.")
 
 
 class SingleSignOn:
@@ -239,7 +243,7 @@ def _failure(request: Request, error: SignInFailed, next_address: str) -> Respon
     status = STATUS_OF_FAILURE.get(type(error), HTTPStatus.FORBIDDEN)
     is_unknown = isinstance(error, IdentityUnknown | IdentityNameTaken)
     subject = str(error.values["subject"]) if is_unknown else ""
-    return _page(request, str(error).removesuffix(subject), next_address, status, subject)
+    return _page(request, page_text(error).removesuffix(subject), next_address, status, subject)
 
 
 def _page(

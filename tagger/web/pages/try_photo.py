@@ -16,9 +16,9 @@ from tagger.model.predictions import Prediction
 from tagger.system.text_format import country_name, gettext
 from tagger.web.api.photos import headline
 from tagger.web.api.predict import Classification, classify
+from tagger.web.http.recorded_texts import FailureText, failure_text
 from tagger.web.http.templates import render
 from tagger.web.http.uploads import UploadedFile
-from tagger.web.pages.job_views import failure_text
 from tagger.web.pages.library import NO_COUNTRY
 from tagger.web.state import AppState, State
 
@@ -74,7 +74,7 @@ class UploadResult:
 
     file: str
     prediction: ShownPrediction | None
-    failure: str = ""
+    failure: FailureText | None = None
 
 
 def shown_prediction(classification: Classification, top_k: int) -> ShownPrediction:

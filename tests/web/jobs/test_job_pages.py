@@ -27,8 +27,9 @@ from tagger.metadata.errors import RefusalKind
 from tagger.system.text_format import rounded_duration
 from tagger.web.api.folders import folder_key
 from tagger.web.api.job_requests import WriteMode
-from tagger.web.media.thumbnails import FAILURE_TEXTS
-from tagger.web.pages.job_views import REFUSAL_TEXTS, job_view, worker_text
+from tagger.web.http.recorded_texts import FAILURES as FAILURE_TEXTS
+from tagger.web.http.recorded_texts import REFUSALS
+from tagger.web.pages.job_views import job_view, worker_text
 from tagger.web.pages.jobs import FAILURES_PER_PAGE
 
 FAILURES = FAILURES_PER_PAGE + 5
@@ -313,8 +314,8 @@ def test_failures_are_shown_page_by_page_each_of_them_once(
 
 
 def test_every_kind_of_failure_and_refusal_has_a_text() -> None:
-    assert set(FailureKind) <= set(FAILURE_TEXTS)
-    assert set(FailureKind) | set(RefusalKind) == set(REFUSAL_TEXTS)
+    assert set(FAILURE_TEXTS) == {*FailureKind, "unavailable"}
+    assert set(REFUSALS) == {*FAILURE_TEXTS, *RefusalKind, "disk-full"}
 
 
 def test_a_worker_shows_that_it_works_its_rate_and_why_it_waits() -> None:

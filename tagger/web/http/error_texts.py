@@ -1,0 +1,142 @@
+"""What pages say of errors: what can be done there, in place of the commands that the texts of the errors name."""
+
+from collections.abc import Mapping
+
+from tagger import errors
+from tagger.errors import TaggerError
+from tagger.jobs.enqueue.schedule_runs import ScheduleFolderIsLink
+from tagger.people import identities, passwords, users
+from tagger.people.oidc import provider
+from tagger.system.text_format import N_, gettext, reader_language
+
+PAGE_TEXTS: Mapping[type[TaggerError], str] = {
+    errors.CameraNotFound: N_("No photo was taken with a camera {name}. Cameras of your photos: {names}."),
+    errors.CountryNotFound: N_(
+        "No landmark or photo is in the country {name}.{close} Choose a country in the filter, or in the library."
+    ),
+    errors.EmbeddingsMissing: N_(
+        "The model {name} cannot compare photos, so it cannot learn places or find similar photos. Another model can; who runs the server chooses it."
+    ),
+    errors.ExamplesMissing: N_("None of the photos can be an example. Choose photos that are classified."),
+    errors.JobFinished: N_("Job {job} is over already."),
+    errors.JobLocked: N_("Job {job} is unchanged: it was in use for more than {seconds:g} s. Try again."),
+    errors.JobNotFound: N_("There is no job {job}."),
+    errors.JobNotPausable: N_(
+        "Job {job} runs in a terminal and cannot be paused. Cancel it, and start it again later: photos that are classified are skipped."
+    ),
+    errors.JobNotRetriable: N_(
+        "Job {job} writes metadata and cannot be retried. Write the metadata again: that includes only the photos that are not written yet."
+    ),
+    errors.LandmarkInvalid: N_("Invalid landmark: {reason}."),
+    errors.LandmarkExists: N_(
+        "The name {name} belongs to the landmark {slug}{place} already. If you mean that one, choose it. If not, give the new one a name of its own."
+    ),
+    errors.LandmarksDistinct: N_(
+        "{merged} cannot be merged into {target}: the model {models} tells them apart. Reject the wrong one on photos."
+    ),
+    errors.LandmarkNotFound: N_(
+        "There is no landmark {name}.{close} Search for another name, or add it as a new landmark."
+    ),
+    errors.PackExists: N_("There is a pack {name} already. To add this one instead, remove that one first."),
+    errors.PackNotFound: N_("There is no pack {name} any more."),
+    errors.PhotoIdNotFound: N_(
+        "The library has no photo with the number {photo_id}. It may have been removed; search for it in the library."
+    ),
+    errors.PhotoNotClassified: N_(
+        "The photo {path} is not processed{why}. Start a job for its folder, then try again."
+    ),
+    errors.ScheduleExists: N_(
+        "The schedule {name} exists already. Choose another name, or remove that one first."
+    ),
+    errors.ScheduleNotFound: N_("There is no schedule {name}. The schedules are: {names}."),
+    users.SubjectInvalid: N_(
+        "{subject} cannot be a subject. Copy it from the page that refused the sign-in, or from the audit log."
+    ),
+    users.SubjectTaken: N_(
+        "The subject {subject} is linked to {name} already. Empty it there first if that is wrong."
+    ),
+    users.UserExists: N_("There is already somebody with the name {name}. Choose another name."),
+    users.UserNotFound: N_("There is no {name} any more. Open this page again, and see who is there."),
+    errors.CursorInvalid: N_("This page of the list is not there any more. Open the first page again."),
+    errors.DatabaseConnectionLost: N_("The connection to the database is lost. Try again."),
+    errors.DatabaseUnavailable: N_(
+        "The database does not answer. Try again; if it stays so, tell who runs the server."
+    ),
+    errors.DiskFull: N_("The disk of the server is full. What is stored is safe."),
+    errors.LandmarkAmbiguous: N_("Several landmarks have the name {name}: {slugs}. Use one of these."),
+    errors.ModelNotSelected: N_("No model is in use. Who runs the server chooses one."),
+    errors.PathNotFound: N_(
+        "There is no file or folder at {path}. Check the name, and that its disk is connected."
+    ),
+    errors.ShareNotFound: N_("This link is not there any more."),
+    errors.TripNotFound: N_(
+        "There is no trip {trip}. A trip gets a new name where more photos change its first day."
+    ),
+}
+NO_MODEL = N_("The model cannot be used. Tell who runs the server.")
+SCHEMA_DIFFERS = N_("The database does not fit this version of the program. Tell who runs the server.")
+TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
+    errors.BucketUnavailable: N_("{folder} is not available. Try again later."),
+    errors.ModelChanged: NO_MODEL,
+    errors.ModelFailed: NO_MODEL,
+    errors.ModelFileNotFound: NO_MODEL,
+    errors.ModelNotFound: NO_MODEL,
+    errors.ModelRefused: NO_MODEL,
+    errors.ObjectAddressInvalid: N_(
+        "The address of the bucket is not valid. Write it like s3://bucket/folder."
+    ),
+    errors.ObjectUnsupported: N_(
+        "{path} is in a bucket, and this works with folders only. Copy the photos to a folder first."
+    ),
+    errors.PackRefused: N_(
+        "The pack {file} cannot be used, and nothing was changed: it is damaged, was changed, or is for another model. Get it again from where you have it."
+    ),
+    errors.QueryInvalid: N_("The filter is not valid. Go back to the photos and filter again."),
+    errors.QueryOptionInvalid: N_("The filter {option} is not valid. Change it or leave it out."),
+    errors.ReadsTimedOut: N_("Reading photos takes too long. Check their disk or share, then try again."),
+    errors.RedisUnavailable: N_(
+        "Redis does not respond. Jobs are recorded and will be sent when it is back."
+    ),
+    errors.RootUnavailable: N_(
+        "The folder {folder} is empty or missing. Connect its disk or share, then try again."
+    ),
+    errors.ScheduleInvalid: N_("The schedule is not valid. Check its times and its time zone."),
+    errors.SchemaNewer: SCHEMA_DIFFERS,
+    errors.SchemaOutdated: SCHEMA_DIFFERS,
+    errors.SearchTextInvalid: N_("The search does not understand {text}. Try other words."),
+    errors.ShareInvalid: N_("This cannot be shared like this. Check the title, the end and the photos."),
+    errors.SystemRefused: N_("The server has no access to {what}. Check its permissions."),
+    identities.IdentityNameTaken: N_(
+        "{issuer} has signed you in as {name}, but {name} is somebody else here, or yourself with a password. Ask an admin of this page to link you. They need your subject: {subject}"
+    ),
+    identities.IdentityUnknown: N_(
+        "{issuer} has signed you in, but you have no access to this page. Ask an admin of this page to add you. They need your subject: {subject}"
+    ),
+    identities.SignInFailed: N_(
+        "Signing in failed. Sign in again. If it stays so, tell an admin of this page."
+    ),
+    passwords.PasswordRefused: N_("The password cannot be used: it is too short, too long or easy to guess."),
+    provider.RoleMissing: N_(
+        "{issuer} has signed you in, but gives you no role here. Ask those who manage your account there."
+    ),
+    provider.SignInExpired: N_(
+        "The sign-in took too long, is completed already, or began in another browser. Sign in again."
+    ),
+    ScheduleFolderIsLink: N_(
+        "A folder of the schedule {name} is a link now. Remove the schedule, and add it again."
+    ),
+    users.UserNameInvalid: N_(
+        "{name} cannot be a name. Use letters, digits, dots, hyphens, underscores, + and @."
+    ),
+    users.UserNameTaken: N_("{name} is the name of a token already. Choose another name."),
+}
+"""In other languages than English, with the kinds of errors below each. The English texts of these errors say more, such as the reason."""
+
+
+def page_text(error: TaggerError) -> str:
+    """Return the text of an error for a page."""
+    template = PAGE_TEXTS.get(type(error))
+    if template is None and reader_language() is not None:
+        found = (TRANSLATED_TEXTS[kind] for kind in type(error).__mro__ if kind in TRANSLATED_TEXTS)
+        template = next(found, None)
+    return str(error) if template is None else gettext(template).format(**error.values)
