@@ -16,7 +16,6 @@ from tagger.people.identities import link_user, unlink_user
 from tagger.people.passwords import generate_password
 from tagger.people.sessions import end_open_session, list_sessions
 from tagger.people.users import add_user, list_users, remove_user, set_password, set_role
-from tagger.system.text_format import N_
 from tagger.web.api.audit import audit
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.templates import render
@@ -27,45 +26,6 @@ from tagger.web.state import AppState, State
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 ENTRIES_SHOWN = 100
-ACTION_TEXTS = {
-    AuditAction.SIGN_IN: N_("signed in"),
-    AuditAction.SIGN_IN_REFUSED: N_("sign-in refused"),
-    AuditAction.SIGN_OUT: N_("signed out"),
-    AuditAction.TOKEN_ADD: N_("token added"),
-    AuditAction.TOKEN_REVOKE: N_("token revoked"),
-    AuditAction.USER_ADD: N_("person added"),
-    AuditAction.USER_REMOVE: N_("person removed"),
-    AuditAction.USER_PASSWORD: N_("password changed"),
-    AuditAction.USER_ROLE: N_("role changed"),
-    AuditAction.USER_LINK: N_("sign-in at the provider allowed"),
-    AuditAction.USER_UNLINK: N_("sign-in at the provider ended"),
-    AuditAction.SESSION_END: N_("session signed out"),
-    AuditAction.SHARE_ADD: N_("link made"),
-    AuditAction.SHARE_REVOKE: N_("link revoked"),
-    AuditAction.JOB_CREATE: N_("job started"),
-    AuditAction.JOB_PAUSE: N_("job paused"),
-    AuditAction.JOB_RESUME: N_("job resumed"),
-    AuditAction.JOB_CANCEL: N_("job cancelled"),
-    AuditAction.METADATA_UNDO: N_("metadata undone"),
-    AuditAction.VERDICTS_IMPORT: N_("verdicts imported"),
-    AuditAction.VERDICTS_WITHDRAW: N_("verdicts withdrawn"),
-    AuditAction.LANDMARK_ADD: N_("place added"),
-    AuditAction.LANDMARK_EDIT: N_("place edited"),
-    AuditAction.LANDMARK_MERGE: N_("places merged"),
-    AuditAction.LANDMARK_REMOVE: N_("place removed"),
-    AuditAction.PACK_ADD: N_("pack added"),
-    AuditAction.PACK_REMOVE: N_("pack removed"),
-    AuditAction.MODEL_ADD: N_("model added"),
-    AuditAction.MODEL_USE: N_("model put into use"),
-    AuditAction.TRACK_ADD: N_("track added"),
-    AuditAction.TRACK_REMOVE: N_("track removed"),
-    AuditAction.SCHEDULE_ADD: N_("schedule added"),
-    AuditAction.SCHEDULE_REMOVE: N_("schedule removed"),
-    AuditAction.SCHEDULE_PAUSE: N_("schedule paused"),
-    AuditAction.SCHEDULE_RESUME: N_("schedule resumed"),
-    AuditAction.PHOTOS_FORGET: N_("photos removed from the library"),
-    AuditAction.DATABASE_IMPORT: N_("database imported"),
-}
 Name = Annotated[str, Form(max_length=200)]
 """The forms send names with numbers (`ada#1`): somebody who has the name since the page was opened is somebody else."""
 Subject = Annotated[str, Form(max_length=1000)]
@@ -163,7 +123,7 @@ def show_audit_log(
         "audit.html",
         entries=page.entries,
         following=page.next,
-        action_texts=ACTION_TEXTS,
+        actions=list(AuditAction),
         action=actions[0] if actions else "",
         by=by.strip(),
     )

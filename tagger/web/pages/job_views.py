@@ -39,7 +39,7 @@ from tagger.system.text_format import (
     share,
 )
 from tagger.web.api.jobs import OverviewDocument, failures_page
-from tagger.web.http.recorded_texts import kind_text, note_text
+from tagger.web.http.recorded_texts import FAILURES, note_text
 
 MAX_FOLDERS = 2
 KIND_TEXTS = {
@@ -313,7 +313,7 @@ def failures_view(database: Database, job: JobProgress, limit: int, after: int) 
     kinds = count_failures(database, FailureFilter(job.job)) if job.is_over else {}
     return FailuresView(
         *page,
-        retriable=[(kind, kind_text(kind), count) for kind, count in kinds.items()],
+        retriable=[(kind, gettext(FAILURES.get(kind, kind)), count) for kind, count in kinds.items()],
         retry_helps=any(kind in TRANSIENT_KINDS for kind in kinds),
         pending=pending,
         pending_since=pending_since,

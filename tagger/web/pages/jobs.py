@@ -6,7 +6,6 @@ Every button is a form and works without JavaScript; a script only updates the n
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -44,7 +43,7 @@ from tagger.web.api.jobs import (
 )
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import ONE_LINE
-from tagger.web.http.recorded_texts import FAILURES, REFUSALS, failure_text, kind_text, note_text
+from tagger.web.http.recorded_texts import FAILURES, REFUSALS, note_text
 from tagger.web.http.templates import render
 from tagger.web.pages.job_forms import may_allow_folder
 from tagger.web.pages.job_views import (
@@ -124,7 +123,6 @@ def show_job(
     (view,) = _job_views(state, [progress])
     status = read_status(state.settings, state.database, JOBS_SHOWN)
     reason = None if progress.is_over else waiting_reason(state, status)
-    texts = REFUSALS if view.is_writing else FAILURES
     return render(
         request,
         "job.html",
@@ -137,8 +135,7 @@ def show_job(
         waiting_reason=reason,
         needs_worker=not progress.is_over and _needs_worker(state, status),
         version=page_version(status),
-        kind_text=partial(kind_text, texts=texts),
-        failure_text=partial(failure_text, texts=texts),
+        kind_words=REFUSALS if view.is_writing else FAILURES,
         photo_count=photo_count,
         may_undo=progress.is_over
         and WriteMode.SIDECAR in write_modes(state.settings)
@@ -167,7 +164,6 @@ def undo(
         fields=list_text(list(map(gettext, planned.fields))),
         previews=list(preview_photos(state.database, state.settings, first, None, job)),
         changes_in_words=changes_in_words,
-        refusal_text=partial(failure_text, texts=REFUSALS),
     )
 
 

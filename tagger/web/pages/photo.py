@@ -18,7 +18,6 @@ from tagger.system.text_format import gettext
 from tagger.web.api.job_requests import WriteMode, write_modes
 from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber
 from tagger.web.http.query_params import QueryParams
-from tagger.web.http.recorded_texts import FailureText, failure_text
 from tagger.web.http.templates import render
 from tagger.web.media.photo_files import PhotoUnavailable, open_stored
 from tagger.web.pages.overview import Overview, library_overview
@@ -88,8 +87,7 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "near_here": _near_address(position),
         "trip": _trip_link(request, state, details.photo),
         "has_confirmed": any(row.state == "confirmed" for row in rows),
-        "failure_text": failure_text,
-        "unavailable": _unavailable_text(state, photo_id),
+        "unavailable": _unavailable(state, photo_id),
         "name_of": partial(landmark_name, state.database),
         "outdated": outdated_sidecar(state, photo_id) if details.metadata else None,
         "may_write": details.photo.digest and WriteMode.SIDECAR in write_modes(state.settings),
@@ -97,12 +95,12 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
     }
 
 
-def _unavailable_text(state: AppState, photo_id: int) -> FailureText | None:
+def _unavailable(state: AppState, photo_id: int) -> PhotoUnavailable | None:
     """Return why the photo's file cannot be shown now; None if it can."""
     try:
         open_stored(stored_photo(state.database, photo_id, state.settings.roots)).file.close()
     except PhotoUnavailable as error:
-        return failure_text(error.kind, error.text)
+        return error
     return None
 
 

@@ -7,7 +7,6 @@ A preview of each file comes before the job that writes. The jobs and their undo
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Literal
 
@@ -37,7 +36,6 @@ from tagger.web.api.job_requests import (
 )
 from tagger.web.api.job_starter import Starter
 from tagger.web.http.query_params import PhotoNumbers, RequestModel
-from tagger.web.http.recorded_texts import REFUSALS, failure_text
 from tagger.web.http.responses import CSV, stream_download
 from tagger.web.http.templates import MOST_FILES, render
 from tagger.web.media.photo_files import archive_parts, archived_photos
@@ -91,7 +89,6 @@ def change_metadata(
         photo_ids=photo_ids,
         previews=previews,
         changes_in_words=changes_in_words,
-        refusal_text=partial(failure_text, texts=REFUSALS),
         more=len(photo_ids) - len(previews),
         targets={
             mode: gettext(text) for mode, text in TARGET_TEXTS.items() if mode in write_modes(state.settings)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from tagger.errors import PhotoFailed
+from tagger.errors import PhotoFailed, PhotoFailure
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.query.tagged_photos import DAMAGED, has_photos, is_guess
@@ -16,7 +16,6 @@ from tagger.model.predictions import Prediction
 from tagger.system.text_format import country_name, gettext
 from tagger.web.api.photos import headline
 from tagger.web.api.predict import Classification, classify
-from tagger.web.http.recorded_texts import FailureText, failure_text
 from tagger.web.http.templates import render
 from tagger.web.http.uploads import UploadedFile
 from tagger.web.pages.library import NO_COUNTRY
@@ -74,7 +73,7 @@ class UploadResult:
 
     file: str
     prediction: ShownPrediction | None
-    failure: FailureText | None = None
+    failure: PhotoFailure | None = None
 
 
 def shown_prediction(classification: Classification, top_k: int) -> ShownPrediction:
@@ -175,7 +174,7 @@ async def _result(state: AppState, photo: UploadedFile) -> UploadResult:
         # The chance of none of the landmarks is 1 minus the sum of all scores.
         classification = await classify(state, photo.data, top_k=ALL_LABELS)
     except PhotoFailed as error:
-        return UploadResult(photo.name, None, failure_text(error.failure.kind, error.failure.text))
+        return UploadResult(photo.name, None, error.failure)
     return UploadResult(photo.name, shown_prediction(classification, state.settings.top_k))
 
 

@@ -29,6 +29,7 @@ from tagger.web.api.folders import folder_key
 from tagger.web.api.job_requests import WriteMode
 from tagger.web.http.recorded_texts import FAILURES as FAILURE_TEXTS
 from tagger.web.http.recorded_texts import REFUSALS
+from tagger.web.http.templates import environment
 from tagger.web.pages.job_views import job_view, worker_text
 from tagger.web.pages.jobs import FAILURES_PER_PAGE
 
@@ -314,8 +315,11 @@ def test_failures_are_shown_page_by_page_each_of_them_once(
 
 
 def test_every_kind_of_failure_and_refusal_has_a_text() -> None:
-    assert set(FAILURE_TEXTS) == {*FailureKind, "unavailable"}
-    assert set(REFUSALS) == {*FAILURE_TEXTS, *RefusalKind, "disk-full"}
+    assert set(FAILURE_TEXTS) == set(FailureKind)
+    assert set(REFUSALS) == {*FailureKind, *RefusalKind, "disk-full"}
+    meanings = environment().get_template("failure.html").module
+    assert set(meanings.failures) == {*FailureKind, "unavailable"}  # type: ignore[attr-defined]
+    assert set(meanings.refusals) == {*RefusalKind, "disk-full"}  # type: ignore[attr-defined]
 
 
 def test_a_worker_shows_that_it_works_its_rate_and_why_it_waits() -> None:
