@@ -97,7 +97,8 @@ def test_a_merge_is_shown_before_it_is_done(client: TestClient, library: Library
         assert words in preview, words
     assert "1 photo was confirmed as one and rejected as the other" in preview
     assert "old-tower" in listed(client)
-    assert client.post(MERGE, data={"into": "nowhere"}).status_code == 409
+    refused = client.post(MERGE, data={"into": "nowhere"})
+    assert (refused.status_code, 'name="into" value="nowhere"' in refused.text) == (409, True)
     merged = client.post(MERGE, data={"into": GATE, "is_confirmed": "true"})
     assert (merged.status_code, merged.headers["location"]) == (303, f"/landmarks/{GATE}")
     assert "old-tower" not in listed(client)

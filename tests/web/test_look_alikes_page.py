@@ -44,6 +44,9 @@ def test_a_group_is_named_or_put_away_at_once(browser: Browser, address: str, li
         expect(groups).to_have_count(2, timeout=SLOW_MS)
         expect(groups.nth(0).get_by_role("heading")).to_have_text("5 photos")
         expect(groups.nth(1).get_by_role("heading")).to_have_text("4 photos")
+        expect(groups.nth(1)).to_have_attribute(
+            "aria-label", "2: 4 photos"
+        )  # also one of as many is told apart
         assert axe_findings(page) == []
         groups.nth(1).get_by_role("button", name="Not a landmark").click()
         expect(page.locator("#toasts")).to_contain_text(

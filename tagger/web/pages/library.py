@@ -111,7 +111,7 @@ def merge(
         with state.database.write(dry_run=not is_confirmed) as connection:
             merged = merge_landmark(connection, slug, into)
     except TaggerError as error:
-        return _render_edit(request, state, slug, page_text(error))
+        return _render_edit(request, state, slug, page_text(error), into=into)
     if not is_confirmed:
         return _render_edit(request, state, slug, merged=merged)
     state.taught_updates.request()
@@ -124,12 +124,13 @@ def _render_edit(
     slug: str,
     problem: str = "",
     name: str | None = None,
+    into: str = "",
     merged: MergedLandmark | None = None,
 ) -> HTMLResponse:
     with state.database.read() as connection:
         landmark, every = find_landmark(connection, slug), all_landmarks(connection)
     status = HTTPStatus.CONFLICT if problem else HTTPStatus.OK
-    shown = {"landmark": landmark, "typed": name or landmark.display_name, "every": every}
+    shown = {"landmark": landmark, "typed": name or landmark.display_name, "into": into, "every": every}
     return render(request, "landmark_edit.html", status, **shown, problem=problem, merged=merged)
 
 

@@ -13,12 +13,13 @@ const list = newPlace?.querySelector("[data-places]");
 const problem = newPlace?.querySelector("[data-problem]");
 
 let place = null; // the chosen one, as the API describes it
+let only = null; // the one that the text finds
 let searches = 0;
 let timer = null;
 
 /** Shows the form with a name. If the photo's position is known, its place is offered. */
 export function openNewPlace(name) {
-  [nameField.value, placeField.value, place] = [name, "", null];
+  [nameField.value, placeField.value, place, only] = [name, "", null, null];
   list.replaceChildren();
   showProblem("");
   newPlace.hidden = false;
@@ -40,7 +41,9 @@ async function findPlaces(text, title = "") {
   const number = ++searches;
   try {
     const found = await requestJson(`/api/cities?limit=6&q=${encodeURIComponent(text)}`);
-    if (number === searches) list.replaceChildren(...found.map((each) => createItem(each, title)));
+    if (number !== searches) return;
+    list.replaceChildren(...found.map((each) => createItem(each, title)));
+    only = found.length === 1 ? found[0] : null;
   } catch {
     // The place is optional; sending the form says that the server does not respond.
   }
@@ -60,6 +63,7 @@ function choose(found) {
 }
 
 async function add() {
+  if (placeField.value.trim()) place ??= only;
   if (!place && placeField.value.trim()) {
     const [first] = buttons();
     return showProblem(first ? gettext("Choose one of the cities, or empty the field.") : gettext("No city has this name. Write coordinates like 43.6776, 4.6309, or empty the field."));
@@ -73,7 +77,7 @@ async function add() {
 }
 
 placeField?.addEventListener("input", () => {
-  place = null;
+  place = only = null;
   showProblem("");
   clearTimeout(timer);
   searches += 1; // answers for what was typed before are not shown
