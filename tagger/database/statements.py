@@ -240,6 +240,13 @@ def _array_text(values: list[Any]) -> object:
     return values
 
 
+def lock_tables(connection: Connection, *tables: Table) -> None:
+    """Make other writers of these tables wait until the transaction ends. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        names = ", ".join(table.name for table in tables)
+        connection.execute(text(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"))
+
+
 _LOCK_NOT_AVAILABLE = "55P03"
 """The SQLSTATE of PostgreSQL's lock_timeout."""
 

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, get_args
 
-from sqlalchemy import Connection, insert, text, update
+from sqlalchemy import Connection, insert, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
+from tagger.database.statements import lock_tables
 from tagger.database.tables import landmarks
 from tagger.errors import (
     LandmarkExists,
@@ -177,7 +178,7 @@ def add_landmark(connection: Connection, new: NewLandmark) -> Landmark:
         LandmarkExists: another landmark has the name, and `slug` is None.
         LandmarkSlugTaken: another landmark has the slug.
     """
-    lock_landmarks(connection)
+    lock_tables(connection, landmarks)
     every = all_landmarks(connection)
     name = clean_name(new.name)
     if new.slug is None:
@@ -232,7 +233,7 @@ def edit_landmark(connection: Connection, name: str, changes: LandmarkChanges) -
         LandmarkNotFound, LandmarkAmbiguous: as `find_landmark`.
         LandmarkInvalid: a value is invalid, or a name would not find this landmark alone.
     """
-    lock_landmarks(connection)
+    lock_tables(connection, landmarks)
     landmark = find_landmark(connection, name)
     columns = _changed_columns(changes, landmark, all_landmarks(connection))
     changed = {
@@ -282,7 +283,7 @@ def _changed_name(text: str, landmark: Landmark, every: Sequence[Landmark]) -> s
         if is_name(name, [other.name]) and not is_elsewhere:
             reason = N_("%(name)s is the name of %(slug)s already; choose another, or merge the two")
             raise _invalid("name", reason, name=name, slug=other.slug)
-        if is_slug(name, other):
+        if name.casefold() in other.all_slugs:
             reason = N_("%(name)s is a slug of %(slug)s, so it would not find this landmark")
             raise _invalid("name", reason, name=name, slug=other.slug)
     return name
@@ -318,12 +319,6 @@ def _changed_aliases(
     return aliases
 
 
-def lock_landmarks(connection: Connection) -> None:
-    """Make other transactions that change landmarks wait until this one ends. SQLite has one writer anyway."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("LOCK TABLE landmarks IN SHARE ROW EXCLUSIVE MODE"))
-
-
 def clean_aliases(
     aliases: Sequence[str], name: str, every: Sequence[Landmark], *, own: Landmark | None = None
 ) -> list[str]:
@@ -347,14 +342,9 @@ def require_findable(name: str, field: str, every: Sequence[Landmark], own: Land
     """
     for landmark in every:
         is_other = own is None or landmark.id != own.id
-        if is_other and (is_slug(name, landmark) or is_name(name, [landmark.name])):
+        if is_other and (name.casefold() in landmark.all_slugs or is_name(name, [landmark.name])):
             reason = N_("%(name)s names %(slug)s already, so it would not find this landmark")
             raise _invalid(field, reason, name=name, slug=landmark.slug)
-
-
-def is_slug(name: str, landmark: Landmark) -> bool:
-    """Whether the name, typed as a slug, finds the landmark."""
-    return name.casefold() in landmark.all_slugs
 
 
 def is_name(name: str, names: Sequence[str]) -> bool:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.enums import Outcome
-from tagger.database.statements import among
+from tagger.database.statements import among, lock_tables
 from tagger.database.tables import (
     classifiers,
     contents,
@@ -36,9 +36,7 @@ from tagger.errors import (
     LandmarksDistinct,
 )
 from tagger.library.catalog.contents import has_verdict, is_tagged, record_landmark
-from tagger.library.catalog.landmark_edits import lock_landmarks
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
-from tagger.library.catalog.registration import lock_registry
 from tagger.system.text_format import gettext
 
 PAGE = 500
@@ -82,8 +80,7 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
         LandmarkInvalid: both are the same landmark.
         LandmarksDistinct: a model has a label for each of them.
     """
-    lock_registry(connection)
-    lock_landmarks(connection)
+    lock_tables(connection, models, landmarks)
     merged, target = find_landmark(connection, name), find_landmark(connection, into)
     if merged.id == target.id:
         raise LandmarkInvalid(
@@ -132,8 +129,7 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
         LandmarkOfModel: a registered model knows it.
         LandmarkHasVerdicts: it has verdicts, and `with_verdicts` is not set.
     """
-    lock_registry(connection)
-    lock_landmarks(connection)
+    lock_tables(connection, models, landmarks)
     landmark = find_landmark(connection, name)
     names = select(models.c.name).join(model_labels, model_labels.c.model_id == models.c.id)
     known_by = connection.scalars(names.where(model_labels.c.landmark_id == landmark.id)).all()
@@ -163,7 +159,7 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
 
 def remove_unused_landmarks(connection: Connection, slugs: Collection[str]) -> None:
     """Remove those of these landmarks that nobody has edited, and that have no verdict, tag, classifier or label any more."""
-    lock_landmarks(connection)
+    lock_tables(connection, landmarks)
     _lock_uses(connection)
     tables = (verdicts, tags, classifiers, model_labels)
     is_used = or_(*(exists().where(table.c.landmark_id == landmarks.c.id) for table in tables))
@@ -219,8 +215,7 @@ def _move_classifiers_of_packs(connection: Connection, merged: Landmark, target:
 
 def _lock_uses(connection: Connection) -> None:
     """Make writers of tags and verdicts wait. They lock contents first, so do not wait for contents after this call."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("LOCK TABLE tags, verdicts IN SHARE ROW EXCLUSIVE MODE"))
+    lock_tables(connection, tags, verdicts)
 
 
 def _opposite_verdicts(

@@ -18,10 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
+from tagger.database.statements import lock_tables
 from tagger.database.tables import backend_selections, models
 from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected
 from tagger.library.catalog import registration
-from tagger.library.catalog.registration import lock_registry, register
+from tagger.library.catalog.registration import register
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
 from tagger.model.backends.protocol import BackendChoice, SelectionKey
 from tagger.settings import is_model_path
@@ -126,7 +127,7 @@ def use_model(database: Database, name: str) -> RegisteredModel:
     model = model_by_name(database, name)
     verify_model(model)
     with database.write() as connection:
-        lock_registry(connection)
+        lock_tables(connection, models)
         connection.execute(update(models).where(models.c.in_use).values(in_use=False))
         if not model.shipped:
             connection.execute(update(models).where(models.c.id == model.id).values(in_use=True))

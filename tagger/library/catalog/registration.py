@@ -15,10 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database, display_language
+from tagger.database.statements import lock_tables
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import ModelNameTaken, ModelRefused
 from tagger.library.catalog.contents import record_landmark
@@ -141,7 +142,7 @@ def register(
     path = None if file is None else _path_text(file)
     document = _manifest_document(manifest, path)
     with database.write() as connection:
-        lock_registry(connection)
+        lock_tables(connection, models)
         existing = connection.execute(select(models).where(models.c.digest == digest)).one_or_none()
         if existing is None:
             model_id = _insert_model(connection, digest, document, path=path, name=name)
@@ -178,12 +179,6 @@ def _insert_model(
     if path is not None:  # any command registers the shipped model when it needs it
         record_action(connection, AuditAction.MODEL_ADD, row["name"], digest=digest, file=path)
     return int(model_id)
-
-
-def lock_registry(connection: Connection) -> None:
-    """Lock the registry for other writers until the transaction ends. SQLite has one writer anyway."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def _path_text(file: Path) -> str:

@@ -30,6 +30,7 @@ from sqlalchemy import (
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
+from tagger.database.statements import lock_tables
 from tagger.database.tables import PRESENT, contents, job_items, photos, roots
 from tagger.errors import BucketUnavailable, ObjectAddressInvalid, PhotoNotFound, RootUnavailable
 from tagger.library.catalog.cameras import move_folder_cameras
@@ -134,9 +135,8 @@ def ensure_root(connection: Connection, folder: Path, root_paths: RootPaths) -> 
 
     Call it in a write transaction. `folder` is absolute and resolved.
     """
-    if connection.dialect.name == "postgresql":
-        # Of two processes that add a folder and its parent at once, only one may create an outermost root.
-        connection.execute(text("LOCK TABLE roots IN SHARE ROW EXCLUSIVE MODE"))
+    # Of two processes that add a folder and its parent at once, only one may create an outermost root.
+    lock_tables(connection, roots)
     existing = find_root(connection, folder, root_paths)
     if existing is not None:
         return existing
@@ -338,7 +338,9 @@ def _remove_page(database: Database, condition: ColumnElement[bool]) -> int:
         joined = photos.c.primary_id.in_(photo_ids)
         connection.execute(update(photos).where(joined).values(primary_id=None))
         connection.execute(delete(photos).where(photos.c.id.in_(photo_ids)))
-        _remove_orphans(connection, content_ids)
+        has_photo = exists().where(photos.c.content_id == contents.c.id)
+        is_orphan = contents.c.id.in_(content_ids), ~has_photo, ~has_verdict()
+        connection.execute(delete(contents).where(*is_orphan))
     return len(rows)
 
 
@@ -355,9 +357,3 @@ def _lock(connection: Connection, photo_ids: Sequence[int], content_ids: Sequenc
     of_photos = select(photos.c.id).where(photos.c.id.in_(photo_ids)).order_by(photos.c.id)
     for query in (of_contents, of_items, of_photos):
         connection.execute(query.with_for_update())
-
-
-def _remove_orphans(connection: Connection, content_ids: Sequence[int]) -> None:
-    """Remove contents without photos and verdicts."""
-    no_photo = ~exists().where(photos.c.content_id == contents.c.id)
-    connection.execute(delete(contents).where(contents.c.id.in_(content_ids), no_photo, ~has_verdict()))

@@ -13,11 +13,11 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, true
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.statements import among
-from tagger.database.tables import classifiers, landmarks, packs, taught_tags
+from tagger.database.statements import among, lock_tables
+from tagger.database.tables import classifiers, landmarks, models, packs, taught_tags
 from tagger.errors import LandmarkInvalid, PackEmpty, PackExists, PackNotFound
 from tagger.library.catalog.contents import is_undecided
-from tagger.library.catalog.landmark_edits import check_slug, clean_name, lock_landmarks, optional_text
+from tagger.library.catalog.landmark_edits import check_slug, clean_name, optional_text
 from tagger.library.catalog.landmark_removal import remove_unused_landmarks
 from tagger.library.catalog.landmarks import (
     REACHES_KM,
@@ -28,7 +28,6 @@ from tagger.library.catalog.landmarks import (
     normalize_name,
 )
 from tagger.library.catalog.registered_models import RegisteredModel
-from tagger.library.catalog.registration import lock_registry
 from tagger.library.teaching.classifiers import calibrate
 from tagger.library.teaching.comparison import (
     Progress,
@@ -237,8 +236,7 @@ def store_pack(database: Database, model: RegisteredModel, pack: Pack) -> list[P
     except ValueError as error:
         raise pack.refusal(f"nothing can be found with its numbers ({error})") from error
     with database.write() as connection:
-        lock_registry(connection)  # first, as in a merge of landmarks
-        lock_landmarks(connection)
+        lock_tables(connection, models, landmarks)  # first, as in a merge of landmarks
         plans = _plan(connection, model, pack)
         added = [_row(plan.packed, plan.slug) for plan in plans if plan.landmark is None]
         if added:
@@ -365,7 +363,7 @@ def remove_pack(database: Database, name: str, on_progress: Progress = lambda _c
     pack = find_pack(database, name)
     of_pack = classifiers.c.pack == name
     with database.write() as connection:
-        lock_registry(connection)
+        lock_tables(connection, models)
         row = _row_of(connection, name)
         version = next_version(connection, row.model_id)
         ids = connection.scalars(select(classifiers.c.landmark_id).where(of_pack)).all()
