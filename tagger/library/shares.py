@@ -191,7 +191,8 @@ def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple
     token = secrets.token_urlsafe(32)
     with database.write() as connection:
         share = _insert_share(connection, replace(new, name=name), token_digest(token), root_paths)
-        _remove_old(connection)
+        ended_at = func.coalesce(shares.c.revoked_at, shares.c.expires_at)
+        connection.execute(delete(shares).where(ended_at < datetime.now(UTC) - timedelta(days=KEPT_DAYS)))
         record_action(
             connection,
             AuditAction.SHARE_ADD,
@@ -278,12 +279,6 @@ def _add_photos(connection: Connection, share_id: int, photo_ids: Sequence[int])
         raise PhotoIdNotFound(photo_id=min(missing))
     rows = [{"share_id": share_id, "photo_id": photo_id} for photo_id in unique]
     connection.execute(insert(share_photos), rows)
-
-
-def _remove_old(connection: Connection) -> None:
-    long_ago = datetime.now(UTC) - timedelta(days=KEPT_DAYS)
-    ended_at = func.coalesce(shares.c.revoked_at, shares.c.expires_at)
-    connection.execute(delete(shares).where(ended_at < long_ago))
 
 
 def _select() -> Select[Any]:

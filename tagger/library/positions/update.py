@@ -65,7 +65,7 @@ def expand_images(connection: Connection, limit: int, after: int = 0) -> int | N
     return int(max(row.id for row in rows))
 
 
-def changes_in_order(connection: Connection, limit: int = MOST_SORTED) -> Ids:
+def changes_in_order(connection: Connection) -> Ids:
     """The ids of changes by camera and time, so that photos that are read together are near each other. Companions count as one camera."""
     query = (
         select(position_changes.c.id)
@@ -73,7 +73,7 @@ def changes_in_order(connection: Connection, limit: int = MOST_SORTED) -> Ids:
         .outerjoin(cameras, cameras.c.id == photos.c.camera_id)
         .where(position_changes.c.photo_id.is_not(None))
         .order_by(func.coalesce(cameras.c.companions_id, photos.c.camera_id), photos.c.taken_at)
-        .limit(limit)
+        .limit(MOST_SORTED)
         .execution_options(yield_per=_ROWS)
     )
     return np.fromiter(connection.scalars(query), np.int64)
@@ -294,7 +294,10 @@ def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[
     found: dict[int, Fix] = {}
     for line in lines:
         others = (photo for other in lines if other is not line for photo in other)
-        companions = sorted((each for each in others if each.is_utc and each.fix), key=_order)
+        companions = sorted(
+            (each for each in others if each.is_utc and each.fix),
+            key=lambda photo: (photo.at or 0.0, photo.photo_id),
+        )
         own = _sequence(line)
         if not companions or not all(photo.is_utc for photo in line):
             alone = estimation.estimate(own, max_gap_s)
@@ -303,10 +306,6 @@ def estimate_fixes(cameras: Sequence[Sequence[Shot]], max_gap_s: float) -> dict[
             together = estimate_together(own, _sequence(companions), max_gap_s)
             found |= _fixes(line, [*line, *companions], together, {True})
     return found
-
-
-def _order(photo: Shot) -> tuple[float, int]:
-    return photo.at or 0.0, photo.photo_id
 
 
 def _sequence(line: Sequence[Shot]) -> estimation.Sequence:

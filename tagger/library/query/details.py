@@ -283,6 +283,7 @@ def _details(
         .outerjoin(models, models.c.id == contents.c.model_id)
         .where(photos.c.id == row.id)
     ).one()
+    failure = (stored.failure_kind, stored.failure_text, stored.failure_attempts, stored.failure_job_id)
     return document_of(
         PhotoDetails,
         stored,
@@ -290,17 +291,13 @@ def _details(
         evidence=position_evidence(connection, names, row.id),
         camera=camera_name(connection, stored.camera_id),
         job=_last_job(connection, row.id),
-        failure=None if stored.failure_kind is None else _failure(stored),
+        failure=None if stored.failure_kind is None else Failure(*failure),
         metadata=_metadata(connection, row.id),
         verdicts=_verdicts(connection, row.content_id),
         dismissal=_dismissal(connection, row.content_id),
         raw_files=_raw_files(connection, names, row.id),
         copies=_copies(connection, names, row),
     )
-
-
-def _failure(photo: Row[Any]) -> Failure:
-    return Failure(photo.failure_kind, photo.failure_text, photo.failure_attempts, photo.failure_job_id)
 
 
 def _last_job(connection: Connection, photo_id: int) -> LastJob | None:

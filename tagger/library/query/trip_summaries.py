@@ -19,10 +19,11 @@ from tagger.library.trips.grouping import (
     VisitedPlace,
     find_trip,
     find_trips,
+    group_trips,
     is_of_trip,
-    list_trips,
     place_name,
 )
+from tagger.library.trips.homes import read_visits
 from tagger.system.documents import document_of
 from tagger.system.text_format import reader_language
 
@@ -146,7 +147,7 @@ def trip_summaries(
     with database.read() as connection:
         trips = [
             trip
-            for trip in reversed(list_trips(connection))
+            for trip in reversed(group_trips(read_visits(connection)))
             if (taken_after is None or trip.last >= taken_after)
             and (taken_before is None or trip.first < taken_before)
         ]

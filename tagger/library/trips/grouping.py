@@ -85,7 +85,8 @@ def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> s
             if name := getattr(place, level):
                 is_named = for_reader and level == "country"
                 photos[country_name(name) if is_named else name, place.country] += place.photos
-        shares = [(name, number / total) for (name, _), number in sorted(photos.items(), key=_most_first)]
+        most_first = sorted(photos.items(), key=lambda entry: (-entry[1], entry[0][0]))
+        shares = [(name, number / total) for (name, _), number in most_first]
         if shares and shares[0][1] >= _MOST:
             return shares[0][0]
         if len(shares) > 1 and shares[1][1] >= _SMALL and shares[0][1] + shares[1][1] >= _BOTH:
@@ -96,10 +97,6 @@ def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> s
     rest = len(countries) - _COUNTRIES
     more = gettext("more") if for_reader else "more"
     return joined(countries if rest <= 0 else [*countries[:_COUNTRIES], more])
-
-
-def _most_first(entry: tuple[tuple[str, str | None], int]) -> tuple[int, str]:
-    return -entry[1], entry[0][0]
 
 
 def _joined(names: Sequence[str]) -> str:
@@ -165,7 +162,8 @@ class Trip:
 
 def group_trips(visits: Iterable[Visit]) -> list[Trip]:
     """The trips, in order of time. The order of `visits` makes no difference, and no photo belongs to two trips."""
-    ordered = sorted(_with_true_dates(list(visits)), key=_order)
+    order = attrgetter("camera_id", "first", "last", "place", "latitude", "longitude")
+    ordered = sorted(_with_true_dates(list(visits)), key=order)
     homes = Homes(ordered)
     segments = [
         segment
@@ -243,10 +241,6 @@ def _with_true_dates(visits: Sequence[Visit]) -> Iterator[Visit]:
     for visit in visits:
         if visit.is_dated or (visit.camera_id, visit.day - timedelta(days=1)) in days:
             yield visit
-
-
-def _order(visit: Visit) -> tuple[object, ...]:
-    return visit.camera_id, visit.first, visit.last, visit.place, visit.latitude, visit.longitude
 
 
 def _together(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
@@ -357,11 +351,6 @@ def _km(visit: Visit, other: Visit) -> float:
 _USUAL_LENGTH = timedelta(days=60)
 _EARLIEST, _LATEST = datetime.min + REACH, datetime.max - REACH - _USUAL_LENGTH  # noqa: DTZ901 - local time
 _DATE = len("2019-05-03")
-
-
-def list_trips(connection: Connection) -> list[Trip]:
-    """All trips, in order of time."""
-    return group_trips(read_visits(connection))
 
 
 def find_trip(connection: Connection, trip_id: str) -> Trip:

@@ -231,7 +231,9 @@ def _count_page(
             new.append(NewVerdict(content_id, landmark_id, entry.kind, entry.by, entry.at))
         else:
             away.append(NewDismissal(content_id, entry.by, entry.at))
-    _count_verdicts(connection, new, report)
+    stored = stored_verdicts(connection, {verdict.key for verdict in new if verdict.content_id})
+    for verdict in new:
+        report.count((verdict.kind, verdict.at), stored.get(verdict.key))
     _count_dismissals(connection, away, new, report)
     return new, away
 
@@ -250,12 +252,6 @@ def _content_ids(
         return content_ids
     insert_missing(connection, contents, [{"digest": digest} for digest in sorted(missing)])
     return hold_contents(connection, digests)
-
-
-def _count_verdicts(connection: Connection, new: Sequence[NewVerdict], report: ImportedVerdicts) -> None:
-    stored = stored_verdicts(connection, {verdict.key for verdict in new if verdict.content_id})
-    for verdict in new:
-        report.count((verdict.kind, verdict.at), stored.get(verdict.key))
 
 
 def _count_dismissals(
