@@ -54,18 +54,15 @@ def _signature(options: Mapping[str, QueryOption], advanced: Collection[str] = (
 
 
 def _parameter(name: str, option: QueryOption, *, panel: str) -> inspect.Parameter:
+    kind: Any = bool
+    if option.kind is not bool:
+        kind = (GenericAlias(list, option.kind) if option.several else option.kind) | None
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=False if option.kind is bool else None,
-        annotation=Annotated[_command_type(option), query_option(name, option, panel)],
+        annotation=Annotated[kind, query_option(name, option, panel)],
     )
-
-
-def _command_type(option: QueryOption) -> Any:
-    if option.kind is bool:
-        return bool
-    return (GenericAlias(list, option.kind) if option.several else option.kind) | None
 
 
 class _DeclaredOptions:

@@ -110,7 +110,9 @@ def _read_once(path: Path, max_bytes: int, settle_s: float, root: Path | None) -
     with open(path, "rb", buffering=0, opener=open_at_once) as file:
         descriptor = file.fileno()
         before = os.fstat(descriptor)
-        _check_regular(before)
+        if not stat.S_ISREG(before.st_mode):
+            what = "a folder" if stat.S_ISDIR(before.st_mode) else "a pipe, socket or device"
+            raise PhotoFailed(FailureKind.UNREADABLE, f"It is {what} and not a file. Rename or remove it.")
         if _changed_within(before, settle_s):
             raise PhotoFailed(FailureKind.SETTLING, _SETTLING_TEXT)
         check_size(before.st_size, max_bytes)
@@ -136,12 +138,6 @@ def _changed_within(status: os.stat_result, seconds: float) -> bool:
     """
     now_ns = time.time_ns()
     return any(abs(now_ns - time_ns) < seconds * 1e9 for time_ns in (status.st_mtime_ns, status.st_ctime_ns))
-
-
-def _check_regular(status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-        raise PhotoFailed(FailureKind.UNREADABLE, f"It is {what} and not a file. Rename or remove it.")
 
 
 def check_size(size_bytes: int, max_bytes: int) -> None:

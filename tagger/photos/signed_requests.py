@@ -68,15 +68,6 @@ def ask_bucket(path: ObjectPath, query: str) -> Answer:
     return _send(signed_bucket_address(path, query), "GET", {})
 
 
-def ask_bucket_once(path: ObjectPath, query: str, most_bytes: int, timeout_s: float) -> bytes:
-    """The body of a bucket's answer. The question is not repeated.
-
-    Raises:
-        store_errors(): as `send_signed`.
-    """
-    return _answer(signed_bucket_address(path, query), "GET", {}, most_bytes, timeout_s).body
-
-
 class _Refused(OSError):
     """The server answered with an error: status code: {status} {body}."""
 
@@ -217,7 +208,8 @@ def _listed(prefix: ObjectPath, parameters: Mapping[str, str], *, patient: bool)
     }
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in named.items())
     timeout_s = STALL_TIMEOUT.total_seconds() / (1 if patient else 2)
-    return ask_bucket_once(prefix, f"{query}&delimiter", _MOST_BYTES_OF_PAGE, timeout_s)
+    address = signed_bucket_address(prefix, f"{query}&delimiter")
+    return _answer(address, "GET", {}, _MOST_BYTES_OF_PAGE, timeout_s).body  # not repeated
 
 
 def _page(answer: bytes) -> tuple[list["ObjectMeta"], bool]:

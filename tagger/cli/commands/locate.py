@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from tagger.cli.session import Session
     from tagger.library.positions.clocks import CameraClock
-    from tagger.library.positions.companions import Companions
     from tagger.library.positions.locating import PositionCounts
 
 LONGEST_GAP_H = 48
@@ -165,12 +164,6 @@ def _clock_text(clock: CameraClock) -> str:
     )
 
 
-def _companions_text(pair: Companions) -> str:
-    first, second = map(printable, pair.cameras)
-    times = f"{pair.agreeing:,} of {pair.occasions:,} times"
-    return f"{first} and {second} were together {times}: each locates the other's photos"
-
-
 def _print_unknown_clocks(session: Session) -> None:
     from tagger.library.positions.clocks import unknown_clocks
 
@@ -208,7 +201,9 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
     for clock in counts.clocks:
         console.info(_clock_text(clock))
     for pair in counts.companions[:COMPANIONS_SHOWN]:
-        console.info(_companions_text(pair))
+        first, second = map(printable, pair.cameras)
+        times = f"{pair.agreeing:,} of {pair.occasions:,} times"
+        console.info(f"{first} and {second} were together {times}: each locates the other's photos")
     if counts.moved:
         console.info(f"{count_of(counts.moved, 'position')} {'would change' if dry_run else 'changed'}")
     if counts.doubtful:

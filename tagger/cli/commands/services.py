@@ -165,7 +165,9 @@ def _supervise(
         job = create_tag_job(session, selection, Runner.WORKERS, Priority.BULK, write=metadata)
         wake_workers(session, job, start_redis=True)
     handle_own_signals()
-    _stop_with_terminal()
+    # Stop when the terminal is closed, unless the command was started with nohup.
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
     code = console.DONE
     with Supervisor(session, page) as supervisor:
         console.info(f"starting a worker; its log is {supervisor.worker.log}")
@@ -230,9 +232,3 @@ def _page_listener(port: int | None) -> socket.socket | None:
     except TaggerError as error:
         console.info(f"the web page is not served. {error}")
         return None
-
-
-def _stop_with_terminal() -> None:
-    """Stop when the terminal is closed, unless the command was started with nohup."""
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
