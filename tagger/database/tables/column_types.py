@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Column,
     ColumnElement,
     DateTime,
     Dialect,
@@ -51,6 +52,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 Id = BigInteger().with_variant(Integer(), "sqlite")
 # Paths compare by bytes on both databases: the scan merges them with a listing in that order.
 PathText = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def counter(name: str, doc: str) -> Column[int]:
+    """A number that is 0 in a new row."""
+    return Column(name, Integer, nullable=False, server_default="0", doc=doc)
 
 
 def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:

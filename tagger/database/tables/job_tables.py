@@ -18,7 +18,15 @@ from sqlalchemy import (
 )
 
 from tagger.database.enums import JobKind, JobState, Outcome, Priority, Runner, Target
-from tagger.database.tables.column_types import Id, UtcDateTime, add_partial_index, listed, metadata, one_of
+from tagger.database.tables.column_types import (
+    Id,
+    UtcDateTime,
+    add_partial_index,
+    counter,
+    listed,
+    metadata,
+    one_of,
+)
 
 ledgers = Table(
     "ledgers",
@@ -79,30 +87,15 @@ jobs = Table(
         ForeignKey("jobs.id"),
         doc="the job whose failed photos it retries or whose tags it writes",
     ),
-    Column(
-        "total",
-        Integer,
-        nullable=False,
-        server_default="0",
-        doc="number of items; grows while the job is scanning",
-    ),
+    counter("total", "number of items; grows while the job is scanning"),
     Column("created_at", UtcDateTime, nullable=False, doc="when the job was created"),
     Column("started_at", UtcDateTime, doc="when its first chunk was claimed"),
     Column("finished_at", UtcDateTime, doc="when it finished or was cancelled"),
-    Column(
+    counter(
         "items_removed",
-        Integer,
-        nullable=False,
-        server_default="0",
-        doc="number of items, from the first on, that were removed because of the job's age; its counts stay",
+        "number of items, from the first on, that were removed because of the job's age; its counts stay",
     ),
-    Column(
-        "other_files",
-        Integer,
-        nullable=False,
-        server_default="0",
-        doc="number of files that its scan left out by extension, without sidecars",
-    ),
+    counter("other_files", "number of files that its scan left out by extension, without sidecars"),
     Column(
         "author",
         Text,
@@ -133,13 +126,7 @@ job_items = Table(
         doc="why it was skipped, the kind of failure or refusal, or `edited`: an undo kept changes of other programs",
     ),
     Column("error_text", Text, doc="the failure or refusal in words"),
-    Column(
-        "attempts",
-        Integer,
-        nullable=False,
-        server_default="0",
-        doc="how often a worker tried to process it",
-    ),
+    counter("attempts", "how often a worker tried to process it"),
     PrimaryKeyConstraint("job_id", "position"),
     # PostgreSQL would look up the job of each row, a third of the time in which they are recorded. Whoever adds them has locked it.
     ForeignKeyConstraint(["job_id"], ["jobs.id"], ondelete="CASCADE").ddl_if(dialect="sqlite"),
@@ -173,24 +160,9 @@ chunks = Table(
         doc="the worker of the last claim; null: released, or never claimed",
         info={"exported": False},
     ),
-    Column(
-        "attempts",
-        Integer,
-        nullable=False,
-        server_default="0",
-        doc="number of claims, without those given back",
-    ),
+    counter("attempts", "number of claims, without those given back"),
     Column("done", Boolean, nullable=False, server_default="0", doc="whether all its items have an outcome"),
-    *(
-        Column(
-            outcome.value,
-            Integer,
-            nullable=False,
-            server_default="0",
-            doc="number of items with this outcome",
-        )
-        for outcome in Outcome
-    ),
+    *(counter(outcome.value, "number of items with this outcome") for outcome in Outcome),
     PrimaryKeyConstraint("job_id", "chunk"),
     info={
         "doc": "A range of a job's items, for one worker at a time. A job's counts are sums over its chunks."
@@ -210,7 +182,7 @@ webhook_messages = Table(
     Column("event", Text, nullable=False, doc="type of the event, like `job.finished`"),
     Column("data", JSON, nullable=False, doc="facts of the event"),
     Column("created_at", UtcDateTime, nullable=False, doc="when the event happened"),
-    Column("attempts", Integer, nullable=False, server_default="0", doc="how often it was sent"),
+    counter("attempts", "how often it was sent"),
     Column(
         "next_attempt_at",
         Float,

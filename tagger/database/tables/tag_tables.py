@@ -24,7 +24,15 @@ from sqlalchemy import (
 )
 
 from tagger.database.enums import PositionSource
-from tagger.database.tables.column_types import Id, UtcDateTime, add_partial_index, listed, metadata, views
+from tagger.database.tables.column_types import (
+    Id,
+    UtcDateTime,
+    add_partial_index,
+    counter,
+    listed,
+    metadata,
+    views,
+)
 from tagger.database.tables.photo_tables import contents, photos
 
 models = Table(
@@ -46,13 +54,7 @@ models = Table(
     ),
     Column("registered_at", UtcDateTime, nullable=False, doc="when the model was registered"),
     Column("in_use", Boolean, nullable=False, doc="whether new jobs use it by default"),
-    Column(
-        "taught_version",
-        Integer,
-        nullable=False,
-        server_default="0",
-        doc="counts the changes of its classifiers of taught landmarks",
-    ),
+    counter("taught_version", "counts the changes of its classifiers of taught landmarks"),
     info={"doc": "A registered model."},
 )
 landmarks = Table(
@@ -117,6 +119,19 @@ _DOUBTFUL = (
     "`scored-other` (has a higher score, and one of the two is of a pack)"
 )
 _DISTANCE = "from that position to the landmark, in metres, if `position_odds` is set"
+
+
+def _doubtful_column(doc: str) -> Column[str]:
+    reasons = CheckConstraint("doubtful IN ('position', 'speed', 'damaged')", name="doubtful")
+    return Column("doubtful", Text, reasons, doc=doc)
+
+
+def _image_key(ondelete: str | None = None) -> Column[int]:
+    """The key of a table with at most one row for each image."""
+    image = ForeignKey("contents.id", ondelete=ondelete)
+    return Column("content_id", Id, image, primary_key=True, autoincrement=False, doc="the image")
+
+
 tags = Table(
     "tags",
     metadata,
@@ -133,12 +148,7 @@ tags = Table(
     Column(
         "model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that classified the image"
     ),
-    Column(
-        "doubtful",
-        Text,
-        CheckConstraint("doubtful IN ('position', 'speed', 'damaged')", name="doubtful"),
-        doc=_STORED_DOUBTFUL,
-    ),
+    _doubtful_column(_STORED_DOUBTFUL),
     Column("position_odds", Float, doc=_POSITION_ODDS),
     Column("distance_m", Float, doc=_DISTANCE),
     PrimaryKeyConstraint("content_id", "rank"),
@@ -168,14 +178,7 @@ add_partial_index("ix_tags_candidate_score", tags.c.score, tags.c.content_id, wh
 embeddings = Table(
     "embeddings",
     metadata,
-    Column(
-        "content_id",
-        Id,
-        ForeignKey("contents.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-        doc="the image",
-    ),
+    _image_key(ondelete="CASCADE"),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that made it"),
     Column(
         "taught_version",
@@ -193,18 +196,23 @@ embeddings = Table(
     info={"doc": "The embedding of an image. Teaching and comparing photos use embeddings of one model."},
 )
 
+
+def _taught_landmark() -> Column[int]:
+    landmark = ForeignKey("landmarks.id", ondelete="CASCADE")
+    return Column("landmark_id", Id, landmark, nullable=False, doc="the taught landmark")
+
+
+def _model_of_embeddings() -> Column[int]:
+    model = ForeignKey("models.id", ondelete="CASCADE")
+    return Column("model_id", Id, model, nullable=False, doc="the model of the embeddings")
+
+
 packs = Table(
     "packs",
     metadata,
     Column("name", Text, primary_key=True, doc="name in commands, which the pack's file gives"),
     Column("digest", Text, nullable=False, doc="BLAKE3 digest of the pack's file"),
-    Column(
-        "model_id",
-        Id,
-        ForeignKey("models.id", ondelete="CASCADE"),
-        nullable=False,
-        doc="the model of the embeddings",
-    ),
+    _model_of_embeddings(),
     Column(
         "manifest",
         JSON,
@@ -231,20 +239,8 @@ def _pack_column() -> Column[str]:
 classifiers = Table(
     "classifiers",
     metadata,
-    Column(
-        "landmark_id",
-        Id,
-        ForeignKey("landmarks.id", ondelete="CASCADE"),
-        nullable=False,
-        doc="the taught landmark",
-    ),
-    Column(
-        "model_id",
-        Id,
-        ForeignKey("models.id", ondelete="CASCADE"),
-        nullable=False,
-        doc="the model of the embeddings",
-    ),
+    _taught_landmark(),
+    _model_of_embeddings(),
     _pack_column(),
     Column("version", Integer, nullable=False, doc="`models.taught_version` when it was learned"),
     Column("examples", Integer, nullable=False, doc="number of confirmed images"),
@@ -269,13 +265,7 @@ taught_tags = Table(
     "taught_tags",
     metadata,
     Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
-    Column(
-        "landmark_id",
-        Id,
-        ForeignKey("landmarks.id", ondelete="CASCADE"),
-        nullable=False,
-        doc="the taught landmark",
-    ),
+    _taught_landmark(),
     Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
     Column(
         "accepted",
@@ -285,12 +275,7 @@ taught_tags = Table(
     ),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model of the embedding"),
     _pack_column(),
-    Column(
-        "doubtful",
-        Text,
-        CheckConstraint("doubtful IN ('position', 'speed', 'damaged')", name="doubtful"),
-        doc=_AS_IN_TAGS,
-    ),
+    _doubtful_column(_AS_IN_TAGS),
     Column("position_odds", Float, doc=_AS_IN_TAGS),
     Column("distance_m", Float, doc=_AS_IN_TAGS),
     PrimaryKeyConstraint("content_id", "landmark_id"),
@@ -327,14 +312,7 @@ verdicts = Table(
 dismissals = Table(
     "dismissals",
     metadata,
-    Column(
-        "content_id",
-        Id,
-        ForeignKey("contents.id"),
-        primary_key=True,
-        autoincrement=False,
-        doc="the image",
-    ),
+    _image_key(),
     Column("given_by", Text, doc="name of the person"),
     Column("given_at", UtcDateTime, nullable=False, doc="when the image was put away"),
     info={
@@ -345,14 +323,7 @@ dismissals = Table(
 favourites = Table(
     "favourites",
     metadata,
-    Column(
-        "content_id",
-        Id,
-        ForeignKey("contents.id"),
-        primary_key=True,
-        autoincrement=False,
-        doc="the image",
-    ),
+    _image_key(),
     Column("given_by", Text, doc="name of the person"),
     Column("given_at", UtcDateTime, nullable=False, doc="when the star was given"),
     info={"doc": "An image that a person marked with a star, in every copy."},
