@@ -1,5 +1,8 @@
 """A data set that trains in a second, with two labels of tiny photos and ordinary photos, and options of both recipes for it."""
 
+import logging
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +12,6 @@ from support.scenes import draw_label
 from torchvision import models
 
 from trainer.export.run import FinishedRun
-from trainer.learning.loop import Epoch
 from trainer.recipes.options import RecipeOptions, TransferOptions
 from trainer.recipes.scratch import train_scratch
 from trainer.recipes.transfer import train_transfer
@@ -54,12 +56,27 @@ def transfer_options(folder: Path, out: Path, epochs: int = 2, **others: object)
     return replace(transfer, **others)
 
 
-def train(options: RecipeOptions, callback: object = None) -> FinishedRun:
-    """Train with the recipe of these options."""
-    on_epoch = callback if callable(callback) else _ignore
-    if isinstance(options, TransferOptions):
-        return train_transfer(options, on_epoch)
-    return train_scratch(options, on_epoch)
+def train(options: RecipeOptions, on_epoch: Callable[[int], None] = lambda _number: None) -> FinishedRun:
+    """Train with the recipe of these options. `on_epoch` is called when the log tells the end of an epoch."""
+    log, handler = logging.getLogger("trainer"), _EpochEnds(on_epoch)
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        return train_transfer(options) if isinstance(options, TransferOptions) else train_scratch(options)
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+class _EpochEnds(logging.Handler):
+    def __init__(self, on_epoch: Callable[[int], None]) -> None:
+        super().__init__()
+        self._on_epoch = on_epoch
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if match := re.match(r"epoch (\d+) of", record.getMessage()):
+            self._on_epoch(int(match[1]))
 
 
 def require_same(one: FinishedRun, other: FinishedRun) -> None:
@@ -74,7 +91,3 @@ def require_same(one: FinishedRun, other: FinishedRun) -> None:
 def _untimed(run: FinishedRun) -> dict[str, object]:
     epochs = tuple(replace(epoch, seconds=0, images_per_second=0) for epoch in run.record.epochs)
     return run.record.model_copy(update={"epochs": epochs}).model_dump()
-
-
-def _ignore(_epoch: Epoch) -> None:
-    return

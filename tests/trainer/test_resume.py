@@ -11,7 +11,6 @@ from support.small_world import draw_small_world, require_same, scratch_options,
 
 from trainer.errors import CheckpointUnusable, ValidationPhotosMissing
 from trainer.export.run import RECORD, FinishedRun, load_run
-from trainer.learning.loop import Epoch
 from trainer.learning.training import CHECKPOINT
 from trainer.recipes.options import RecipeOptions
 
@@ -43,8 +42,8 @@ def interrupted(world: Path) -> Path:
 
 
 def interrupt_training(options: RecipeOptions, after: int = 1) -> None:
-    def interrupt(epoch: Epoch) -> None:
-        if epoch.number == after:
+    def interrupt(epoch: int) -> None:
+        if epoch == after:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -59,7 +58,7 @@ def test_a_run_that_did_not_end_goes_on_as_an_unbroken_one(
     assert not (out / RECORD).exists()
 
     epochs: list[int] = []
-    resumed = train(scratch_options(world, out, resume=True), lambda epoch: epochs.append(epoch.number))
+    resumed = train(scratch_options(world, out, resume=True), epochs.append)
 
     assert epochs == [2]
     require_same(resumed, uninterrupted)
@@ -112,12 +111,12 @@ def test_photos_that_are_gone_when_training_ends_can_be_put_back(world: Path, ou
     shutil.copytree(world / "data", out / "data")
     options = transfer_options(world, out, epochs=1, data=out / "data")
 
-    def move_photos(_epoch: Epoch) -> None:
+    def move_photos(_epoch: int) -> None:
         (out / "data" / "train").rename(out / "elsewhere")
 
     with pytest.raises(ValidationPhotosMissing, match=r"validation photos .* --resume"):
         train(options, move_photos)
     (out / "elsewhere").rename(out / "data" / "train")
-    epochs: list[Epoch] = []
+    epochs: list[int] = []
     train(replace(options, resume=True), epochs.append)
     assert epochs == []

@@ -8,7 +8,6 @@ import ctypes
 import json
 import logging
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -46,7 +45,6 @@ def train_network(
     out: Path,
     settings: dict[str, object],
     resume: bool,
-    on_epoch: Callable[[Epoch], None],
 ) -> None:
     """Train the network, float images (B, 3, H, W) of 0…255 → logits (B, C); write a checkpoint to `out` after every epoch.
 
@@ -86,7 +84,6 @@ def train_network(
             epoch.images_per_second,
             epoch.seconds,
         )
-        on_epoch(epoch)
 
     with training_progress(len(state.history), plan.epochs, photos.steps * plan.batch_size) as bar:
         fit(

@@ -5,7 +5,6 @@ photos and smoothed labels prevent memorisation, images grow during training to 
 the weights is the result.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
 
 import torch
@@ -18,7 +17,7 @@ from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions
 from trainer.learning.classifier import Encoder, TrainingNetwork
-from trainer.learning.loop import Epoch, TrainingPlan, TrainingState, growing_sizes
+from trainer.learning.loop import TrainingPlan, TrainingState, growing_sizes
 from trainer.learning.training import train_network
 from trainer.recipes.options import RecipeOptions
 
@@ -30,10 +29,8 @@ SIZES = ((0.6, 0.6), (0.92, 0.8), (1.0, 1.0))
 """(share of the epochs, share of the input side): the size of the views during training."""
 
 
-def train_scratch(
-    options: RecipeOptions, on_epoch: Callable[[Epoch], None] = lambda _epoch: None
-) -> FinishedRun:
-    """Train, calibrate and measure a classifier, and write the run. `on_epoch` is called after every epoch.
+def train_scratch(options: RecipeOptions) -> FinishedRun:
+    """Train, calibrate and measure a classifier, and write the run.
 
     Raises:
         TaggerError: with what to change in the data or the options.
@@ -73,7 +70,6 @@ def train_scratch(
         out=options.out,
         settings={"recipe": "scratch"} | options.settings(),
         resume=options.resume,
-        on_epoch=on_epoch,
     )
     model = TrainedClassifier(
         backbone=backbone,

@@ -4,7 +4,6 @@ Each kind of ordinary photos is one more class of the linear layer, and so is ea
 classes are missing from the sum of the landmarks' scores.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
 
 import torch
@@ -19,7 +18,7 @@ from trainer.export.run import FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions
 from trainer.learning.classifier import Encoder, TrainingNetwork
 from trainer.learning.head import FeatureSet, features_from_cache, fit_head
-from trainer.learning.loop import Epoch, TrainingPlan, TrainingState, growing_sizes
+from trainer.learning.loop import TrainingPlan, TrainingState, growing_sizes
 from trainer.learning.training import train_network
 from trainer.recipes.options import TransferOptions
 
@@ -44,14 +43,8 @@ Tan and Le, 2021).
 """
 
 
-def train_transfer(
-    options: TransferOptions, on_epoch: Callable[[Epoch], None] = lambda _epoch: None
-) -> FinishedRun:
+def train_transfer(options: TransferOptions) -> FinishedRun:
     """Train, calibrate and measure a classifier, and write the run.
-
-    Args:
-        options: what the user chose
-        on_epoch: called after every epoch of fine-tuning
 
     Raises:
         TaggerError: with what to change in the data, the weights or the options.
@@ -69,7 +62,7 @@ def train_transfer(
     )
     model = _train_head(data, backbone, Encoder(backbone, network), options, device.kind)
     if options.epochs:
-        model = _fine_tune(data, model, options, device, on_epoch)
+        model = _fine_tune(data, model, options, device)
     return complete_run(data, model, options.size, device, options.out, precision=options.precision)
 
 
@@ -103,11 +96,7 @@ def _train_head(
 
 
 def _fine_tune(
-    data: TrainingData,
-    model: TrainedClassifier,
-    options: TransferOptions,
-    device: Device,
-    on_epoch: Callable[[Epoch], None],
+    data: TrainingData, model: TrainedClassifier, options: TransferOptions, device: Device
 ) -> TrainedClassifier:
     """Train backbone and linear layer together, from the run's checkpoint if the run is resumed."""
     rate = options.learning_rate or LEARNING_RATE
@@ -132,7 +121,6 @@ def _fine_tune(
         out=options.out,
         settings={"recipe": "transfer", "weights": model.backbone.weights} | options.settings(),
         resume=options.resume,
-        on_epoch=on_epoch,
     )
     return TrainedClassifier(
         backbone=model.backbone,
