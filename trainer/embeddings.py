@@ -13,7 +13,7 @@ from tagger.library.teaching.pack_file import PackEmbedding
 from tagger.model.artifact import file_digest, read_background, read_manifest
 from tagger.model.devices import choose_device
 from tagger.model.model import Model, load_model
-from trainer.data.pixels import PhotoReader, decode_stream, readers_of
+from trainer.data.pixels import PhotoReader, decode_batches, readers_of
 from trainer.progress import photo_progress
 
 Positions = npt.NDArray[np.int64]
@@ -47,7 +47,7 @@ class EmbeddingModel:
     def embed(self, photos: Iterable[PhotoReader]) -> Iterator[tuple[Positions, Values]]:
         """Yield the positions (B,) and embeddings (B, D) of a few photos at a time. Skips unreadable ones, with a warning."""
         resize = self.model.manifest.input.resize
-        for batch in decode_stream(photos, resize, self.model.batch_size):
+        for batch in decode_batches(photos, resize, self.model.batch_size):
             embeddings = self.model.outputs(batch.pixels).embeddings
             if embeddings is not None:  # as for every model that `load` accepts
                 yield np.array(batch.positions, np.int64), embeddings

@@ -66,11 +66,7 @@ class ValidationPhotosMissing(TaggerError):
 
 
 class RunUnusable(TaggerError):
-    """The run folder {path} cannot be used: {reason}. Create a run with `trainer train`."""
-
-
-class NotARun(TaggerError):
-    """{path} cannot be exported: {reason}. Name a folder that `trainer train` wrote."""
+    """The run folder {path} cannot be used: {reason}. Name one that `trainer train` wrote."""
 
 
 class RunUnfinished(TaggerError):

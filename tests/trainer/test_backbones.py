@@ -14,7 +14,7 @@ from torchvision import models
 
 from tagger.model.model_archive import checked_archive
 from trainer.backbones.backbone import Backbone, SamePadded
-from trainer.backbones.loading import build_network, load_backbone, require_backbone
+from trainer.backbones.loading import build_network, find_source, load_backbone
 from trainer.backbones.torchvision_networks import build
 from trainer.errors import BackboneUnknown, SizeUnsuitable, TimmMissing, WeightsUnavailable, WeightsUnsuitable
 from trainer.learning.classifier import Classifier, Encoder
@@ -67,12 +67,12 @@ def test_a_network_of_each_family_gives_features_learns_and_can_be_exported(name
 
 def test_a_name_that_does_not_exist_is_answered_with_close_ones() -> None:
     with pytest.raises(BackboneUnknown, match=r"Similar names: .*resnet18") as raised:
-        require_backbone("resnet-18")
+        find_source("resnet-18")
     assert "timm/NAME" in str(raised.value)
     with pytest.raises(BackboneUnknown, match="timm/mobilenetv4_conv_small"):
-        require_backbone("timm/mobilenet_v4_conv_small")
+        find_source("timm/mobilenet_v4_conv_small")
     with pytest.raises(BackboneUnknown):
-        require_backbone("segmentation.fcn_resnet50")
+        find_source("segmentation.fcn_resnet50")
 
 
 def test_pixels_are_scaled_as_the_weights_want_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from rig.drawing import draw_photo
 
 from tagger.errors import PhotoFailed
 from tagger.photos.decoding import Resize, decode_photo
-from trainer.data.pixels import decode_batches
+from trainer.data.pixels import decode_batches, readers_of
 from trainer.evaluation.robustness import ALTERATIONS, Alteration
 
 APPLY = {alteration.name: alteration.apply for alteration in ALTERATIONS}
@@ -59,7 +59,7 @@ def test_altered_photos_are_upright_and_go_through_the_one_preprocessing(
 
     assert alteration.apply(data) == alteration.apply(upright)
     resize = Resize(64, 64)
-    (batch,) = decode_batches([tmp_path / "photo.png"], resize, 8, alter=alteration.apply)
+    (batch,) = decode_batches(readers_of([tmp_path / "photo.png"], alteration.apply), resize, 8)
     expected = decode_photo(alteration.apply(data), resize, max_pixels=PIXELS).pixels
     assert np.array_equal(batch.images[0].permute(1, 2, 0).numpy(), expected)
 
@@ -75,9 +75,8 @@ def test_tiny_and_narrow_photos_are_altered_too(alteration: Alteration, size: tu
 def test_a_photo_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff no photo")
     (tmp_path / "b.jpg").write_bytes(encode_image(draw_photo(5, (90, 60)), "JPEG"))
-    (batch,) = decode_batches(
-        [tmp_path / "a.jpg", tmp_path / "b.jpg"], Resize(32, 32), 8, alter=APPLY["square"]
-    )
+    readers = readers_of([tmp_path / "a.jpg", tmp_path / "b.jpg"], APPLY["square"])
+    (batch,) = decode_batches(readers, Resize(32, 32), 8)
 
     assert batch.positions == (1,)
     with pytest.raises(PhotoFailed):

@@ -13,7 +13,7 @@ from tagger.model.artifact import file_digest, read_background, read_manifest
 from tagger.model.devices import Device, Precision
 from tagger.model.model import Model, load_model
 from trainer.data.folders import LabelledPhoto, find_labelled_photos, find_ordinary_photos
-from trainer.data.pixels import decode_batches
+from trainer.data.pixels import decode_batches, readers_of
 
 SHIPPED = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"
 CARD = Path(__file__).parents[2] / "docs" / "reference" / "model-card.md"
@@ -114,7 +114,8 @@ def _load(precision: Precision) -> Model:
 
 
 def _score(model: Model, photos: tuple[LabelledPhoto, ...]) -> torch.Tensor:
-    batches = decode_batches([photo.path for photo in photos], model.manifest.input.resize, BATCH_SIZE)
+    readers = readers_of([photo.path for photo in photos])
+    batches = decode_batches(readers, model.manifest.input.resize, BATCH_SIZE)
     rows = [model.outputs(batch.pixels).scores for batch in batches]
     return torch.cat([torch.from_numpy(row) for row in rows])
 

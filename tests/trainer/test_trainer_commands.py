@@ -22,10 +22,11 @@ from tagger.model.artifact import (
     read_manifest,
 )
 from tagger.system.interruption import run_interruptible
-from trainer.cli.train import _run_log
-from trainer.data.pixels import decode_batches
+from trainer.cli.train import _train
+from trainer.data.pixels import decode_batches, readers_of
+from trainer.errors import RunUnusable
 from trainer.export.artifact import export_run
-from trainer.export.run import assess_run, load_run
+from trainer.export.run import FinishedRun, assess_run, load_run
 
 
 @pytest.fixture(scope="session")
@@ -90,9 +91,8 @@ def test_exported_and_training_model_agree_on_every_photo(trained: Path) -> None
     with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
         exported = load_module(trained / "model.pt", file_digest(trained / "model.pt")).float().eval()
         photos = sorted((trained / "landmarks").rglob("*[0-9].jpg"))
-        for batch in decode_batches(
-            photos, run.record.input.resize, 7
-        ):  # another batch size than in training and export
+        # Another batch size than in training and export.
+        for batch in decode_batches(readers_of(photos), run.record.input.resize, 7):
             run_scores, run_embeddings = run.classifier(batch.images)
             artifact_scores, artifact_embeddings = exported(batch.images)
             assert torch.equal(run_scores.argmax(dim=1), artifact_scores.argmax(dim=1))
@@ -145,7 +145,7 @@ def test_the_background_statistics_are_those_of_the_training_photos(trained: Pat
         if str(photo) not in held_out
     ]
     with torch.inference_mode():  # broken.jpg is skipped
-        batches = decode_batches(photos, run.record.input.resize, 8)
+        batches = decode_batches(readers_of(photos), run.record.input.resize, 8)
         embeddings = torch.cat([run.classifier(batch.images)[1] for batch in batches]).numpy()
     assert background.photos == len(embeddings)
     expected = BackgroundStatistics.measured(embeddings)
@@ -261,9 +261,8 @@ def test_what_is_no_run_is_refused_by_what_it_is(tmp_path: Path) -> None:
         "empty": "the folder has no run",
         "gone": "there is no such folder",
     }.items():
-        with pytest.raises(TaggerError, match=reason) as refused:
+        with pytest.raises(RunUnusable, match=f"{reason}. Name one that `trainer train` wrote"):
             export_run(tmp_path / name, tmp_path / "out.pt", name=None)
-        assert "Name a folder that `trainer train` wrote" in str(refused.value)
     assert not (tmp_path / "out.pt").exists()
 
 
@@ -275,11 +274,12 @@ def test_an_unfinished_run_is_to_be_finished_first(tmp_path: Path) -> None:
 
 
 def test_interrupted_training_prints_how_to_resume(tmp_path: Path) -> None:
-    def train() -> None:
-        with _run_log(tmp_path / "run"):
-            raise KeyboardInterrupt
+    def interrupt() -> FinishedRun:
+        raise KeyboardInterrupt
 
-    output = run_command(lambda: run_interruptible(train, ""))
+    output = run_command(
+        lambda: run_interruptible(lambda: _train(interrupt, tmp_path / "run", as_json=False), "")
+    )
     assert output.code == 130
     assert (
         output.err

@@ -45,7 +45,7 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
     Raises:
         BackboneUnknown, TimmMissing, WeightsUnsuitable, WeightsUnavailable, SizeUnsuitable: with what to change.
     """
-    source, name = _source_of(architecture)
+    source, name = find_source(architecture)
     convention: Convention = "timm" if architecture.startswith(TIMM) else "torchvision"
     if weights is None:
         origin, state = source.published_state(name)
@@ -79,22 +79,17 @@ def build_network(backbone: Backbone) -> nn.Module:
     if backbone.architecture == LANDMARK_CNN:
         network: nn.Module = LandmarkCNN()
     else:
-        source, name = _source_of(backbone.architecture)
+        source, name = find_source(backbone.architecture)
         network = source.build(name, backbone.convention).network
     return fuse_in_place(network.eval()) if backbone.folded else network.eval()
 
 
-def require_backbone(architecture: str) -> None:
-    """Check that the network exists, before any work.
+def find_source(architecture: str) -> tuple[NetworkSource, str]:
+    """The source of the network, and its name there.
 
     Raises:
         BackboneUnknown, TimmMissing: with similar names.
     """
-    _source_of(architecture)
-
-
-def _source_of(architecture: str) -> tuple[NetworkSource, str]:
-    """The source of the network, and its name there."""
     prefix = TIMM if architecture.startswith(TIMM) else ""
     source: NetworkSource = torchvision_networks
     if prefix:

@@ -2,8 +2,7 @@
 
 import logging
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,7 @@ from trainer.cli.options import DeviceName, ImageSize, Json
 from trainer.recipes.options import PRECISION
 
 if TYPE_CHECKING:
-    from trainer.export.run import RunRecord
+    from trainer.export.run import FinishedRun
 
 train_app = typer.Typer(
     help="Train a classifier: `transfer` fine-tunes a pretrained network, `scratch` trains one from random weights.",
@@ -139,9 +138,7 @@ def transfer(
         backbone,
         weights,
     )
-    with _run_log(out):
-        record = train_transfer(options).record
-    _print_answer(record, out, as_json=as_json)
+    _train(lambda: train_transfer(options), out, as_json=as_json)
 
 
 @train_app.command()
@@ -186,15 +183,12 @@ def scratch(
         precision,
         resume,
     )
-    with _run_log(out):
-        record = train_scratch(options).record
-    _print_answer(record, out, as_json=as_json)
+    _train(lambda: train_scratch(options), out, as_json=as_json)
 
 
-@contextmanager
-def _run_log(run: Path) -> Iterator[None]:
-    """Copy log messages to the run's log file."""
-    from trainer.export.run import LOG, create_run_folder
+def _train(recipe: Callable[[], "FinishedRun"], run: Path, *, as_json: bool) -> None:
+    """Run the recipe with its log messages in the run's log file, and print how good the model is."""
+    from trainer.export.run import LOG, METRICS, assess_run, create_run_folder
 
     create_run_folder(run)
     set_advice("repeat the command with --resume to continue after the last finished epoch")
@@ -203,15 +197,10 @@ def _run_log(run: Path) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
-        yield
+        record = recipe().record
     finally:
         log.removeHandler(handler)
         handler.close()
-
-
-def _print_answer(record: "RunRecord", run: Path, *, as_json: bool) -> None:
-    from trainer.export.run import METRICS, assess_run
-
     if as_json:
         typer.echo((run / METRICS).read_text(), nl=False)
         return

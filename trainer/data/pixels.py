@@ -52,27 +52,16 @@ PhotoReader = tuple[str, Callable[[], bytes]]
 """A photo's name for warnings, and the function that reads it."""
 
 
-def decode_batches(
-    paths: Sequence[Path],
-    resize: Resize,
-    batch_size: int,
-    *,
-    alter: Callable[[bytes], bytes] | None = None,
-) -> Iterator[DecodedBatch]:
-    """Decode `paths` in order. A photo that cannot be decoded is missing from its batch, with a warning.
-
-    `alter` is applied to the bytes of each photo before decoding.
-    """
-    return decode_stream(readers_of(paths, alter), resize, batch_size)
-
-
 def readers_of(paths: Iterable[Path], alter: Callable[[bytes], bytes] | None = None) -> Iterator[PhotoReader]:
-    """The readers of files; see `decode_batches`."""
+    """The readers of files. `alter` is applied to the bytes of each."""
     return ((str(path), partial(_read, path, alter)) for path in paths)
 
 
-def decode_stream(photos: Iterable[PhotoReader], resize: Resize, batch_size: int) -> Iterator[DecodedBatch]:
-    """Like `decode_batches`, for photos that need not be files; a few batches are in memory at a time."""
+def decode_batches(photos: Iterable[PhotoReader], resize: Resize, batch_size: int) -> Iterator[DecodedBatch]:
+    """Decode photos in order. One that cannot be decoded is missing from its batch, with a warning.
+
+    A few batches are in memory at a time.
+    """
     results = compute_ahead(
         partial(_decode, resize=resize), photos, ahead=BATCHES_AHEAD * batch_size, name="decode"
     )
@@ -170,7 +159,7 @@ def _store_squares(new: dict[str, Path], side: int, folder: Path) -> set[str]:
     if not paths:
         return stored
     with photo_progress("decoding photos", len(paths)) as advance:
-        for batch in decode_batches(paths, Resize(side, side, "stretch"), BATCH_SIZE):
+        for batch in decode_batches(readers_of(paths), Resize(side, side, "stretch"), BATCH_SIZE):
             for position, pixels in zip(batch.positions, batch.pixels, strict=True):
                 partial_file = folder / (uuid4().hex + PARTIAL)  # another run may store the same photo now
                 try:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tagger.model.model import Model
-from trainer.data.pixels import decode_batches
+from trainer.data.pixels import decode_batches, readers_of
 from trainer.progress import photo_progress
 
 
@@ -40,7 +40,8 @@ def score_photos(
     rows: list[int] = []
     parts = [np.empty((0, len(model.manifest.labels)), dtype=np.float32)]
     with photo_progress(description, len(paths)) as advance:
-        for batch in decode_batches(paths, model.manifest.input.resize, model.batch_size, alter=alter):
+        readers = readers_of(paths, alter)
+        for batch in decode_batches(readers, model.manifest.input.resize, model.batch_size):
             parts.append(model.outputs(batch.pixels).scores)
             rows += batch.positions
             advance(len(batch.positions))

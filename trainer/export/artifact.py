@@ -33,8 +33,8 @@ from tagger.model.backends.selection import BackendSelector
 from tagger.model.devices import Device, available_kinds, choose_device, cpu_emulates_bfloat16
 from tagger.model.model import Model, load_model
 from trainer.backbones.backbone import HALF_PRECISION_LAYERS
-from trainer.data.pixels import decode_batches
-from trainer.errors import ExportDisagrees, ExportImpossible, NotARun, RunUnfinished, RunUnusable, writing_to
+from trainer.data.pixels import decode_batches, readers_of
+from trainer.errors import ExportDisagrees, ExportImpossible, RunUnfinished, RunUnusable, writing_to
 from trainer.export.run import LOG, RECORD, FinishedRun, RunRecord, load_run
 from trainer.learning.classifier import EMBEDDING_LAYER, Classifier
 from trainer.progress import photo_progress
@@ -90,7 +90,7 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
     """Export the run in `folder` to `out`, if both models have the same top-1 on every validation photo.
 
     Raises:
-        NotARun, RunUnfinished, RunUnusable, ExportImpossible, ExportDisagrees, OutputUnwritable: with the reason.
+        RunUnfinished, RunUnusable, ExportImpossible, ExportDisagrees, OutputUnwritable: with the reason.
     """
     _require_run(folder)
     run = load_run(folder)
@@ -121,13 +121,13 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
 def _require_run(folder: Path) -> None:
     """Check that `folder` is a finished run, without loading or running anything."""
     if folder.is_file():
-        raise NotARun(path=folder, reason="it is a file")
+        raise RunUnusable(path=folder, reason="it is a file")
     if not folder.is_dir():
-        raise NotARun(path=folder, reason="there is no such folder")
+        raise RunUnusable(path=folder, reason="there is no such folder")
     if not (folder / RECORD).is_file():
         if (folder / LOG).is_file():
             raise RunUnfinished(path=folder)
-        raise NotARun(path=folder, reason="the folder has no run")
+        raise RunUnusable(path=folder, reason="the folder has no run")
 
 
 def _manifest(record: RunRecord, name: str) -> Manifest:
@@ -202,7 +202,8 @@ def _compare(
     if cpu_emulates_bfloat16():  # it takes seconds a photo
         every[HALF] = max(1, len(paths) // EMULATED_PHOTOS)
     with photo_progress("comparing on validation photos", len(paths)) as advance, torch.inference_mode():
-        for number, batch in enumerate(decode_batches(paths, run.record.input.resize, BATCH_SIZE)):
+        batches = decode_batches(readers_of(paths), run.record.input.resize, BATCH_SIZE)
+        for number, batch in enumerate(batches):
             expected = run.classifier(batch.images)
             for name, program in programs.items():
                 if number % every[name] == 0:

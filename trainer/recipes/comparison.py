@@ -19,9 +19,9 @@ from blake3 import blake3
 from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import load_model
-from trainer.backbones.loading import require_backbone
+from trainer.backbones.loading import find_source
 from trainer.data.folders import find_ordinary_photos, photo_paths, read_training_folder
-from trainer.data.pixels import decode_batches
+from trainer.data.pixels import decode_batches, readers_of
 from trainer.errors import (
     ComparisonEmpty,
     ExportDisagrees,
@@ -167,7 +167,7 @@ def compare_backbones(options: ComparisonOptions) -> Comparison:
         OutputUnwritable: with the reason.
     """
     for backbone in options.backbones:
-        require_backbone(backbone)
+        find_source(backbone)
     read_training_folder(options.data)
     if options.unknown:
         find_ordinary_photos(options.unknown)
@@ -275,7 +275,8 @@ def measure_speeds(models: dict[str, Path], photos: Sequence[str], device: Devic
         for name, path in models.items()
     }
     resize = next(iter(loaded.values())).manifest.input.resize  # the same for all backbones
-    images = [image for batch in decode_batches(paths, resize, device.batch_size) for image in batch.pixels]
+    batches = decode_batches(readers_of(paths), resize, device.batch_size)
+    images = [image for batch in batches for image in batch.pixels]
     seconds: dict[str, list[float]] = {name: [] for name in loaded}
     with photo_progress("timing", (ROUNDS + 1) * len(loaded) * len(images)) as advance:
         for _ in range(ROUNDS + 1):
