@@ -37,6 +37,13 @@ def evenly_spread(files: Sequence[Path], count: int | None) -> Sequence[Path]:
     return [files[position * len(files) // count] for position in range(count)]
 
 
+def draw_photos(folder: Path, first: int, count: int, size: tuple[int, int]) -> None:
+    """Draw distinct photos into a new folder; `first` is the number of those drawn before."""
+    folder.mkdir(parents=True)
+    for number in range(first, first + count):
+        draw_image(number, size).save(folder / f"{number:06}.jpg")
+
+
 def draw_image(seed: int, size: tuple[int, int]) -> Image.Image:
     """Draw coloured squares with noise; every seed gives other pixels."""
     width, height = size

@@ -20,10 +20,13 @@ from bench.compare.programs import (
     find_program,
     reference_tags,
 )
-from bench.compare.report import INTRODUCTION, WARM_UP_PHOTOS, Results, progress_line, results_markdown
-from bench.photos import draw_image, evenly_spread, photos_in
+from bench.compare.report import INTRODUCTION, WARM_UP_PHOTOS, Results, progress_line, report_sections
+from bench.photos import draw_photos, evenly_spread, photos_in
 from bench.processes import SHIPPED
 from bench.report import note, print_heading
+
+SMALL = (320, 240)
+"""The size of the photos that every program processes before it is measured."""
 
 
 def main() -> None:
@@ -32,7 +35,7 @@ def main() -> None:
     programs = [find_program(name) for name in args.programs]
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
         data_folder, warm_up = Path(name, "data"), Path(name, "warm-up")
-        draw_warm_up(warm_up)
+        draw_photos(warm_up, 0, WARM_UP_PHOTOS, SMALL)
         for settings in ({}, TORCHSCRIPT):
             cache_backend_selection(args.model, warm_up, data_folder, **settings)
         print_heading("Comparison")
@@ -41,14 +44,7 @@ def main() -> None:
             photos = evenly_spread(photos_in(folder.resolve()), args.photos)
             workload = Workload(args.model, data_folder, warm_up, photos)
             results = compare(folder.resolve().name, workload, programs, args.rounds)
-            print(results_markdown(results), flush=True)
-
-
-def draw_warm_up(folder: Path) -> None:
-    """Draw the small photos that every program processes before it is measured."""
-    folder.mkdir()
-    for number in range(WARM_UP_PHOTOS):
-        draw_image(number, (320, 240)).save(folder / f"{number:02}.jpg")
+            print(*report_sections(results), sep="\n", flush=True)
 
 
 def compare(name: str, workload: Workload, programs: Sequence[Program], count: int) -> Results:

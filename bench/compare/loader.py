@@ -14,7 +14,7 @@ import json
 import os
 import sqlite3
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,11 @@ def main() -> None:
     if args.tuned:
         network = _freeze(network)
     slugs = [label["slug"] for label in manifest["labels"]]
-    photos = PhotoDataset(list(_expand_folders(args.paths)), manifest["input"], scaled=args.tuned)
+    paths = [photo for path in args.paths for photo in (photos_in(path) if path.is_dir() else [path])]
+    photos = PhotoDataset(paths, manifest["input"], scaled=args.tuned)
     with closing(open_database(args.database)) as connection:
-        for images, paths in DataLoader(photos, BATCH_SIZE, num_workers=len(os.sched_getaffinity(0))):
-            store(connection, paths, best_scores(network, images, min(TOP_K, len(slugs))), slugs)
+        for images, names in DataLoader(photos, BATCH_SIZE, num_workers=len(os.sched_getaffinity(0))):
+            store(connection, names, best_scores(network, images, min(TOP_K, len(slugs))), slugs)
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -125,11 +126,6 @@ def best_scores(network: torch.jit.ScriptModule, images: torch.Tensor, count: in
         output = network(images)
     scores: torch.Tensor = output[0] if isinstance(output, tuple) else output  # format 2 has embeddings
     return scores.float().topk(count, dim=1)
-
-
-def _expand_folders(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in paths:
-        yield from photos_in(path) if path.is_dir() else [path]
 
 
 if __name__ == "__main__":

@@ -101,14 +101,9 @@ def reference_tags(workload: Workload) -> dict[str, str]:
 
 def measure_loader(*options: str) -> Callable[[Workload], Measurement]:
     """The DataLoader of `bench.compare.loader`."""
-
-    def measure(workload: Workload) -> Measurement:
-        def run_loader(folder: Path, paths: Sequence[Path]) -> Usage:
-            return _run_loader(workload.model, folder, paths, options)
-
-        return _measure_command(workload, run_loader, LOADER_QUERY)
-
-    return measure
+    return lambda workload: _measure_command(
+        workload, lambda folder, paths: _run_loader(workload.model, folder, paths, options), LOADER_QUERY
+    )
 
 
 def measure_workers(count: int) -> Callable[[Workload], Measurement]:

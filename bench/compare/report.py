@@ -66,18 +66,14 @@ class Results:
         return all(name in self.rounds for name in names)
 
 
-def results_markdown(results: Results) -> str:
-    """Return the tables of one set of photos."""
-    return "\n".join(_sections(results))
-
-
 def progress_line(name: str, measurement: Measurement) -> str:
     """Return one run in one line."""
     title = find_program(name).title
     return f"{title}: {measurement.cpu_ms:.1f} CPU ms/photo, {measurement.rate or 0:.1f} photos/s"
 
 
-def _sections(results: Results) -> Iterator[str]:
+def report_sections(results: Results) -> Iterator[str]:
+    """Yield the tables of one set of photos, and what they say."""
     mean_mb = mean(photo.stat().st_size for photo in results.photos) / 1e6
     rounds = len(next(iter(results.rounds.values())))
     yield f"### {results.name}: {len(results.photos)} photos, {mean_mb:.2f} MB on average, rounds: {rounds}\n"

@@ -23,15 +23,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from bench.faults.kinds import faults_for
 from bench.faults.soak import soak
 from bench.faults.system import (
+    PHOTO_SIZE,
     Fault,
     FaultContext,
     System,
-    draw_photos,
     enqueue_again,
     job_id,
     running_system,
     wait_until_ready,
 )
+from bench.photos import draw_photos
 from bench.report import note, print_heading, print_table
 from tagger.ledger.progress import JobProgress, find_job
 from tests.rig.ledger_invariants import job_violations, library_violations
@@ -105,7 +106,7 @@ def _test(database: str, args: argparse.Namespace) -> list[str]:
 
 def _inject_each(context: FaultContext, kinds: Mapping[str, Fault], photos: int) -> list[str]:
     """Inject each fault into a job of its own, and print how the jobs went on."""
-    draw_photos(context.system.photos, 0, photos)
+    draw_photos(context.system.photos, 0, photos, PHOTO_SIZE)
     recoveries = []
     for kind in context.rng.sample(sorted(kinds), len(kinds)):
         recoveries.append(_inject(context, kind, kinds[kind], photos))
@@ -122,7 +123,7 @@ def _inject(context: FaultContext, kind: str, fault: Fault, photos: int) -> Reco
     system, recovery = context.system, Recovery(kind)
     classified, contents_before = system.inference_count(), system.content_count()
     job = job_id(enqueue_again(system, system.photos))
-    while _progress(system, job).done < STARTED_SHARE * photos:
+    while find_job(system.database, job).done < STARTED_SHARE * photos:
         time.sleep(POLL_S)
     fault(context)
     ended = time.monotonic()
@@ -147,7 +148,7 @@ def _wait_until_over(system: System, job: int, recovery: Recovery, ended: float)
     while True:
         elapsed_s = time.monotonic() - ended
         with suppress(SQLAlchemyError):  # the database needs a moment, too
-            progress = _progress(system, job)
+            progress = find_job(system.database, job)
             first_done = progress.done if first_done is None else first_done
             if standstill_s is None and (progress.done > first_done or progress.is_over):
                 standstill_s = elapsed_s
@@ -156,10 +157,6 @@ def _wait_until_over(system: System, job: int, recovery: Recovery, ended: float)
                 recovery.standstill_s = elapsed_s if standstill_s is None else standstill_s
                 return progress
         time.sleep(POLL_S)
-
-
-def _progress(system: System, job: int) -> JobProgress:
-    return find_job(system.database, job)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.faults.system import BATCH_SIZE, Fault, FaultContext, System, draw_photos, enqueue_again, job_id
+from bench.faults.system import BATCH_SIZE, PHOTO_SIZE, Fault, FaultContext, System, enqueue_again, job_id
+from bench.photos import draw_photos
 from bench.report import note, print_table
 from tagger.ledger.progress import list_jobs
 from tests.rig.ledger_invariants import job_violations, library_violations
@@ -89,7 +90,7 @@ class JobProducer:
     def _create_folder(self, count: int) -> Path:
         folder = self._system.photos / f"{len(self.folders):02}"
         with self._system.photos_lock:
-            draw_photos(folder, self.photo_count, count)
+            draw_photos(folder, self.photo_count, count, PHOTO_SIZE)
         self.folders[folder] = count
         return folder
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.photos import draw_image
 from bench.processes import SHIPPED, TAGGER, Finished, run, tagger_environment
 from tagger.database.connection import Database, open_database
 from tagger.database.schema import upgrade_database
@@ -172,13 +171,6 @@ def wait_until_ready(system: System) -> None:
         if time.monotonic() > deadline:
             raise SystemExit(f"no worker started:\n{system.log.read_text()[-2000:]}")
         time.sleep(0.2)
-
-
-def draw_photos(folder: Path, first: int, count: int) -> None:
-    """Draw distinct photos into a new folder; `first` is the number of those drawn before."""
-    folder.mkdir(parents=True)
-    for number in range(first, first + count):
-        draw_image(number, PHOTO_SIZE).save(folder / f"{number:06}.jpg")
 
 
 def enqueue_again(system: System, folder: Path) -> Finished:

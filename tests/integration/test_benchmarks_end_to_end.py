@@ -9,9 +9,8 @@ import pytest
 from support.artifacts import LABELS, tiny_artifact
 from support.commands import draw_many
 
-from bench.compare.__main__ import draw_warm_up
 from bench.compare.programs import Workload, find_program
-from bench.photos import photos_in
+from bench.photos import draw_photos, photos_in
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +35,7 @@ def workload(tmp_path: Path) -> Workload:
     tiny_artifact(tmp_path / "tiny.pt")
     draw_many(tmp_path / "photos", PHOTOS)
     (tmp_path / "data").mkdir()
-    draw_warm_up(tmp_path / "warm-up")
+    draw_photos(tmp_path / "warm-up", 0, 64, (320, 240))
     photos = photos_in(tmp_path / "photos")
     return Workload(tmp_path / "tiny.pt", tmp_path / "data", tmp_path / "warm-up", photos)
 
