@@ -182,7 +182,16 @@ def _result(photo: DecodedPhoto, waiter: Waiter, output: ImageOutput) -> Result:
         predictions,
         None if image.is_damaged else output.embedding,
         image.is_damaged,
+        _colours(image.pixels),
     )
+
+
+def _colours(pixels: Pixels) -> bytes:
+    """The mean colours of the nine parts of a square image, row by row, of every eighth pixel each way."""
+    side = len(pixels) // 3
+    parts = pixels[: 3 * side, : 3 * side].reshape(3, side, 3, side, 3)[:, ::8, :, ::8]
+    colours: Pixels = parts.mean((1, 3)).astype(np.uint8)
+    return colours.tobytes()
 
 
 def _last_line(error: Exception) -> str:

@@ -38,6 +38,7 @@ class Classified:
     """The model's predictions, best first. `width` and `height` are those of the upright photo, in pixels.
 
     `embedding` is float32 (D,); None if the model gives none, or the image is damaged: an embedding of a part is no evidence.
+    `colours`: those of nine parts of the image, row by row, RGB.
     """
 
     digest: str
@@ -48,6 +49,7 @@ class Classified:
     predictions: tuple[Prediction, ...]
     embedding: npt.NDArray[np.float32] | None
     is_damaged: bool = False
+    colours: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ def neighbours_of(
     return before, after
 
 
+COLOURS = bytes(range(27))
 CLASSIFIED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -190,6 +191,7 @@ class StoredPhotos:
             "threshold": 0.5,
             "outcome": "tagged" if any(accepted for _, _, accepted in predictions) else "unknown",
             "classified_at": CLASSIFIED_AT,
+            "colours": COLOURS,
         }
         content_id: int = connection.execute(
             insert(contents).values(values).returning(contents.c.id)

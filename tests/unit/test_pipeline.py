@@ -191,6 +191,18 @@ def test_chunks_share_batches(pipeline: Pipeline, model: BrightModel, tmp_path: 
     assert len(model.batches) <= 4
 
 
+def test_a_photo_has_the_colours_of_its_parts(pipeline: Pipeline, tmp_path: Path) -> None:
+    image = Image.new("RGB", (96, 96), (250, 0, 0))
+    image.paste((0, 0, 120), (0, 57, 96, 96))
+    image.save(tmp_path / "a.png")
+    sink = CollectingSink()
+    pipeline.submit(file_request(tmp_path / "a.png", sink))
+    (result,) = sink.take(1).values()
+    assert isinstance(result, Classified)
+    assert result.colours is not None
+    assert [*result.colours] == pytest.approx([250, 0, 0] * 6 + [0, 0, 120] * 3, abs=25)
+
+
 def test_a_photo_that_fails_fails_alone(pipeline: Pipeline, tmp_path: Path) -> None:
     readable = draw_photos(tmp_path, 6)
     (tmp_path / "bad.png").write_bytes(readable[0].read_bytes()[:60])

@@ -368,6 +368,8 @@ def test_a_grid_says_what_a_verdict_is_for_and_counts_copies_once(browser: Brows
         page.locator("[data-grid][data-drawn]").wait_for()
         page.keyboard.press("Control+a")
         expect(page.get_by_text("3 photos selected")).to_have_count(1)
+        blurred = page.locator("[data-grid] img").first.evaluate("(image) => image.style.backgroundImage")
+        assert blurred.startswith('url("data:image/png;base64,')
         expect(page.get_by_role("button", name="Name landmark…")).to_be_visible()
         expect(page.get_by_role("button", name="Reject")).to_have_count(0)
         page.goto(f"{address}/landmarks/{EIFFEL}")

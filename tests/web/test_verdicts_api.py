@@ -1,11 +1,13 @@
 """Words on photos through the API: the rules and the JSON of `tagger confirm` and `tagger reject`."""
 
 import getpass
+from base64 import b64decode
 from typing import Any
 
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, LibraryPhotos
 from support.page_server import TOKEN
+from support.stored_photos import COLOURS
 
 from tagger.database.connection import Database
 from tagger.people.tokens import SETTINGS_TOKEN, add_token
@@ -147,7 +149,7 @@ def test_photos_are_favourites_until_their_star_is_removed(
     (found,) = client.get("/api/photos", params={"favourite": 1}).json()["photos"]
     assert (found["id"], found["favourite"]) == (number, True)
     (brief,) = client.get("/api/timeline/photos", params={"favourite": 1}).json()["photos"]
-    assert brief["favourite"]
+    assert (brief["favourite"], b64decode(brief["colours"])) == (True, COLOURS)
     assert "photo-tile-favourite" in client.get("/photos", params={"favourite": 1}).text
     assert delete(client, "/api/favourites", {"photos": [number]}).json()["changed"] == [number]
     assert client.get("/api/photos", params={"favourite": 1}).json()["photos"] == []

@@ -62,6 +62,11 @@ contents = Table(
     Column("width", Integer, doc="size in pixels, as displayed"),
     Column("height", Integer, doc="size in pixels, as displayed"),
     Column(
+        "colours",
+        LargeBinary,
+        doc="nine colours, three in each of three rows, one byte each for red, green and blue: a preview",
+    ),
+    Column(
         "model_id",
         Id,
         ForeignKey("models.id"),

@@ -238,6 +238,7 @@ def _update_contents(connection: Connection, claim: Claim, classified: Mapping[i
             "top_k": claim.top_k,
             "threshold": claim.threshold,
             "damaged": result.is_damaged,
+            "colours": result.colours,
             "outcome": _model_outcome(result),
             "classified_at": now,
         }

@@ -15,15 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, sel
 from tagger.database.connection import Database
 from tagger.database.enums import Doubt, Outcome, PositionSource
 from tagger.database.statements import pages
-from tagger.database.tables import (
-    contents,
-    effective_tags,
-    ledgers,
-    model_labels,
-    models,
-    photos,
-    positions,
-)
+from tagger.database.tables import contents, effective_tags, ledgers, model_labels, models, photos, positions
 from tagger.errors import PhotoIdNotFound
 from tagger.library.catalog.contents import is_dismissed, is_favourite
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, farthest_km
@@ -194,7 +186,7 @@ class TaggedPhoto:
     `outcome` includes verdicts: tagged means that a tag is accepted now. None: no model has classified the photo.
     `files`: how many files it has, two for a JPEG with its RAW file. `similarity`: to the photos that others were compared with, -1 to 1; None if no photos were compared.
     `guess`: what an unknown photo perhaps shows, unless there is a `refusal`: why it does not, such as `9,560 km from the photo's position (GPS)`. `is_dismissed`: a person put it away as not a landmark; `is_favourite`: a person marked it with a star.
-    `damaged`: a part of its image is missing, so that no tag is accepted without a verdict.
+    `damaged`: a part of its image is missing, so that no tag is accepted without a verdict. `colours`: those of nine parts of the image.
     """
 
     id: int
@@ -213,6 +205,7 @@ class TaggedPhoto:
     is_dismissed: bool = False
     is_favourite: bool = False
     damaged: bool = False
+    colours: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -280,6 +273,7 @@ def select_photos() -> Select[Any]:
         contents.c.height,
         contents.c.outcome,
         contents.c.damaged,
+        contents.c.colours,
         _RAW_FILES,
         is_dismissed(photos.c.content_id).label("is_dismissed"),
         is_favourite(photos.c.content_id).label("is_favourite"),
@@ -373,6 +367,7 @@ class NameCache:
             is_dismissed=bool(row.is_dismissed),
             is_favourite=bool(row.is_favourite),
             damaged=bool(row.damaged),
+            colours=row.colours,
         )
 
     def path(self, connection: Connection, row: Row[Any]) -> str:

@@ -4,6 +4,7 @@ Photos are named by number, never by path. Those of a trip are `/api/photos?trip
 that show any part of it: the sections, the photos of one, and ids alone.
 """
 
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -247,6 +248,7 @@ class TimelinePhoto:
 
     `guess`: what a photo without one perhaps shows, in words, with the score. `confirmed`: a person confirmed the landmark; `dismissed`: a
     person put the photo away as not a landmark; `favourite`: a person marked it with a star. `files`: how many files it has, two for a JPEG with its RAW file.
+    `colours`: of its nine parts, row by row, one byte each for red, green and blue, in base64; null before classification.
     """
 
     id: int
@@ -263,6 +265,7 @@ class TimelinePhoto:
     dismissed: bool
     favourite: bool
     copies: int
+    colours: str | None
 
 
 @dataclass(frozen=True)
@@ -338,4 +341,5 @@ def timeline_photo(photo: TaggedPhoto, copies: int = 1) -> TimelinePhoto:
         dismissed=photo.is_dismissed,
         favourite=photo.is_favourite,
         copies=copies,
+        colours=b64encode(photo.colours).decode() if photo.colours else None,
     )
