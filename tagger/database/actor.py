@@ -21,11 +21,6 @@ class Actor:
     is_person: bool = False
 
 
-def schedule_author(name: str) -> str:
-    """The author of jobs that a schedule starts."""
-    return f"schedule {name}"
-
-
 def author_text(author: str | None) -> str:
     """The author as people read it: `ada` for `web ada`. Empty for an unknown author, and for the page without a name."""
     door, _, name = (author or "").partition(" ")

@@ -104,15 +104,11 @@ def _queue_depths(session: Session) -> tuple[dict[str, int | None], TaggerError 
 
 
 def _document(session: Session, services: _Services) -> StatusDocument:
-    from tagger.database.statements import current_time
-    from tagger.jobs.enqueue.documents import room_documents, status_document
+    from tagger.jobs.enqueue.documents import status_document
     from tagger.ledger.progress import list_jobs
 
     database, (workers, queues, _, last_tick) = session.database, services
-    jobs = list_jobs(database)
-    with database.read() as connection:
-        now = current_time(connection)
-    return status_document(jobs, workers, queues, last_tick, room_documents(database), now)
+    return status_document(database, list_jobs(database), workers, queues, last_tick)
 
 
 def _watch(session: Session) -> None:

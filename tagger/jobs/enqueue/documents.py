@@ -8,6 +8,7 @@ from typing import Any
 from tagger.composition import parts
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
+from tagger.database.statements import current_time
 from tagger.jobs.enqueue.backfill import backfill_options
 from tagger.jobs.enqueue.schedules import Schedule
 from tagger.ledger.failures import FailingPhoto, FailureDocument
@@ -55,22 +56,18 @@ class StatusDocument:
 
 
 def status_document(
+    database: Database,
     jobs: Sequence[JobProgress],
     workers: Sequence[WorkerStatus],
     queues: Mapping[str, int | None],
     last_tick: LastTick | None,
-    rooms: Mapping[str, Any],
-    now: datetime,
 ) -> StatusDocument:
-    """The state of all jobs, with what `room_documents` gives. `now` is the database's time."""
+    """The state of these jobs, and what optional rooms (see composition) add to it."""
+    with database.read() as connection:
+        waiting = waiting_photos(jobs, current_time(connection))
+    rooms = {name: document(database) for name, document in parts("status_document").items()}
     return StatusDocument(
-        jobs,
-        workers,
-        by_device(workers),
-        queues,
-        *waiting_photos(jobs, now),
-        last_tick,
-        rooms.get("webhooks"),
+        jobs, workers, by_device(workers), queues, *waiting, last_tick, rooms.get("webhooks")
     )
 
 
@@ -98,11 +95,6 @@ class ScheduleDocument:
     paused: bool
     next_due: datetime
     until: str | None
-
-
-def room_documents(database: Database) -> dict[str, Any]:
-    """What optional rooms (see composition) add to the status, by name of the room."""
-    return {name: document(database) for name, document in parts("status_document").items()}
 
 
 def schedule_document(schedule: Schedule) -> ScheduleDocument:

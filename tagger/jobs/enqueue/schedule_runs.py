@@ -14,7 +14,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, select, update
 
-from tagger.database.actor import schedule_author
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Priority
 from tagger.database.statements import current_time, insert_missing
@@ -98,7 +97,7 @@ def run_due_schedules(
     for row in due:
         try:
             due_at = latest_due(row.cron, row.time_zone, now)
-            run = _run(database, settings, row, due_at, on_progress, schedule_author(row.name))
+            run = _run(database, settings, row, due_at, on_progress, f"schedule {row.name}")
         except RunInterrupted:
             return
         except TaggerError as error:

@@ -70,7 +70,7 @@ def scan_watched(
             # Times further in the future come from a wrong clock: waiting for them could take years.
             now_ns, settle_ns = time.time_ns(), settle_s * 1e9
             settled = [photo for photo in page.photos if abs(now_ns - photo.mtime_ns) >= settle_ns]
-            unseen += _unseen(database, with_rows(database, folder, settled, root_paths), inference)
+            unseen += unseen_photos(database, folder, settled, inference, root_paths)
     is_many = len(unseen) > MOST_UNSEEN
     return WatchedChanges(selection if is_many else Selection((), tuple(unseen)), gone)
 
@@ -83,14 +83,7 @@ def unseen_photos(
     root_paths: RootPaths,
 ) -> list[Path]:
     """Those photos of a folder or prefix that are unseen, as in `scan_watched`."""
-    return _unseen(database, with_rows(database, folder, found, root_paths), inference)
-
-
-def _unseen(
-    database: Database,
-    page: Sequence[tuple[FoundPhoto, Row[Any] | None]],
-    inference: InferenceOptions,
-) -> list[Path]:
+    page = with_rows(database, folder, found, root_paths)
     joined = _raw_files_with_jpeg(photo.path for photo, _ in page) if database.raw_pairs else set()
     unseen = [
         (photo, row)

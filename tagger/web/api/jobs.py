@@ -10,10 +10,9 @@ from fastapi import Path, Query
 
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS
-from tagger.database.statements import current_time
 from tagger.errors import FailureKind, JobNotRetriable
 from tagger.jobs.enqueue.backfill import backfill_job, count_photos
-from tagger.jobs.enqueue.documents import StatusDocument, failure_documents, room_documents, status_document
+from tagger.jobs.enqueue.documents import StatusDocument, failure_documents, status_document
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import JobWrites, count_job_writes, written_photo_conditions
 from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry, retry_job
@@ -74,10 +73,7 @@ def read_status(settings: Settings, database: Database, limit: int) -> OverviewD
 
     jobs, older = list_recent_jobs(database, limit)
     queues, problem = queue_depths(find_broker(settings, database.ledger_id, start=False))
-    with database.read() as connection:
-        now = current_time(connection)
-    workers, last_tick = list_workers(database), find_last_tick(database)
-    document = status_document(jobs, workers, queues, last_tick, room_documents(database), now)
+    document = status_document(database, jobs, list_workers(database), queues, find_last_tick(database))
     return OverviewDocument(**vars(document), older=older, problem=str(problem) if problem else None)
 
 
