@@ -55,7 +55,7 @@ class Pipeline:
         capacity = (1 + model.at_once) * model.batch_size
         self._buffers = PipelineBuffers(capacity, limits.readers)
         timed_threads: Collection[int] = frozenset() if sandbox is None else sandbox.threads
-        open_photo = _opener(model, limits, sandbox, only_develops=only_develops)
+        open_photo = photo_opener(model, limits, sandbox, only_develops=only_develops)
         self._readers = ReaderPool(open_photo, limits, self._buffers, timed_threads)
         self._threads = [
             threading.Thread(target=self._classify_batches, name="model", daemon=True)
@@ -93,15 +93,12 @@ class Pipeline:
 
     def _next_batch(self) -> list[DecodedPhoto]:
         if not self._buffers.wait_for_photos(IDLE_S):
-            self._free_memory()
+            try:
+                self._model.free_memory()
+            except Exception:
+                # The thread goes on: without it, every chunk would wait for the watchdog.
+                log.exception("the engine could not release memory")
         return self._buffers.next_batch(self._model.batch_size)
-
-    def _free_memory(self) -> None:
-        try:
-            self._model.free_memory()
-        except Exception:
-            # The thread goes on: without it, every chunk would wait for the watchdog.
-            log.exception("the engine could not release memory")
 
     def _classify(self, batch: Sequence[DecodedPhoto]) -> None:
         try:
@@ -159,7 +156,8 @@ class Pipeline:
             sink.fail(error)
 
 
-def _opener(model: Model, limits: Limits, sandbox: Sandbox | None, *, only_develops: bool) -> Opener:
+def photo_opener(model: Model, limits: Limits, sandbox: Sandbox | None, *, only_develops: bool) -> Opener:
+    """What opens photos for the model, as in `Pipeline`."""
     resize = model.manifest.input.resize
     if sandbox is not None and not only_develops:
         return lambda photo: sandbox.open(photo, resize)

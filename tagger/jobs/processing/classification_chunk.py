@@ -93,7 +93,9 @@ class ChunkResults:
             self._chunk.on_progress()
             if isinstance(delivery, Exception):
                 self.store_delivered()
-                raise self._chunk_error(delivery) from delivery
+                if isinstance(delivery, ReadsTimedOut):
+                    raise ReadsTimedOut(**delivery.values) from delivery
+                raise ModelFailed(name=self._loaded.model.manifest.name, reason=delivery) from delivery
             self._add_all(delivery)
             self._store_if_due()
             wait = False
@@ -153,11 +155,6 @@ class ChunkResults:
             for result in results
             if result.item.root_id in available_ids or not _is_unreachable(result)
         ]
-
-    def _chunk_error(self, error: Exception) -> Exception:
-        if isinstance(error, ReadsTimedOut):
-            return ReadsTimedOut(**error.values)
-        return ModelFailed(name=self._loaded.model.manifest.name, reason=error)
 
 
 def _is_unreachable(each: ItemResult) -> bool:

@@ -9,7 +9,7 @@ import io
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -34,8 +34,8 @@ from tagger.model.predictions import ImageOutput
 from tagger.photos.files import PhotoBytes
 from tagger.photos.paths import parse_path
 from tagger.photos.source import read_named
-from tagger.pipeline.pipeline import Pipeline
-from tagger.pipeline.requests import Limits, OpenPhoto, open_bytes
+from tagger.pipeline.pipeline import Pipeline, photo_opener
+from tagger.pipeline.requests import Limits, Opener, OpenPhoto
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
 
@@ -143,7 +143,7 @@ IMAGES_AT_ONCE = 64
 class LocalModel:
     """Opens photos and runs the model on them."""
 
-    def __init__(self, model: Model, opener: Callable[[PhotoBytes], OpenPhoto], max_bytes: int) -> None:
+    def __init__(self, model: Model, opener: Opener, max_bytes: int) -> None:
         self._model = model
         self._opener = opener
         self._max_bytes = max_bytes
@@ -198,15 +198,10 @@ def open_local_model(registered: RegisteredModel, settings: Settings) -> Iterato
     model = load_model(
         registered.file, registered.digest, registered.manifest, device, threads=settings.threads
     )
-    resize, limits = model.manifest.input.resize, photo_limits(settings)
+    limits = photo_limits(settings)
     with Sandbox(limits) as sandbox:
-
-        def opened(photo: PhotoBytes) -> OpenPhoto:
-            if settings.sandbox == "always":
-                return sandbox.open(photo, resize)
-            return open_bytes(photo, resize, limits, sandbox.decode)
-
-        yield LocalModel(model, opened, settings.max_bytes)
+        opener = photo_opener(model, limits, sandbox, only_develops=settings.sandbox != "always")
+        yield LocalModel(model, opener, settings.max_bytes)
 
 
 @dataclass(frozen=True)
