@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,9 +23,6 @@ class WakeUp(BaseModel):
 
     version: Literal[1] = VERSION
     priority: Annotated[Priority, Field(strict=False)]
-
-    def body(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
 
 
 class InvalidMessages:

@@ -55,7 +55,7 @@ def wake_workers(app: Celery, database: Database, most: int | None = None) -> No
         for priority, count in waiting.items():
             queue = queues[priority]
             queued = producer.channel.queue_declare(queue).message_count
-            body = WakeUp(priority=priority).body()
+            body = WakeUp(priority=priority).model_dump(mode="json")
             for _ in range(count - queued if most is None else min(count - queued, most)):
                 app.send_task(TASK_NAME, args=[body], queue=queue, producer=producer, retry=False)
 

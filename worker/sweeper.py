@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import redis
@@ -126,8 +127,10 @@ class Sweeper:
         self._wake_workers()
         for sweep in parts("sweep").values():
             sweep(self._database)
-        self._locate()
-        self._remove_old_items()
+        self._while_idle(LOCATE_S, self._positions.update)
+        if (days := self._settings.keep_jobs_days) is not None:
+            before = datetime.now(UTC) - timedelta(days=days)
+            self._while_idle(REMOVE_S, lambda: remove_old_items(self._database, before))
 
     def _record_heartbeat(self) -> None:
         try:
@@ -188,22 +191,11 @@ class Sweeper:
         jobs = [job for job, root_ids in suspended.items() if available.issuperset(root_ids)]
         resume_suspended_jobs(self._database, jobs)
 
-    def _locate(self) -> None:
-        """Bring positions up to date for LOCATE_S, unless a job runs: it needs the database, and changes more of them."""
-        until = time.monotonic() + LOCATE_S
+    def _while_idle(self, seconds: float, step: Callable[[], object]) -> None:
+        """Repeat a step for this long, until it finds nothing to do, or a job runs: it needs the database, and changes more positions."""
+        until = time.monotonic() + seconds
         while time.monotonic() < until and not self._closed.is_set():
-            if is_any_claimable(self._database) or not self._positions.update():
-                return
-
-    def _remove_old_items(self) -> None:
-        """Remove items of old jobs for REMOVE_S, unless a job runs."""
-        days = self._settings.keep_jobs_days
-        if days is None:
-            return
-        before = datetime.now(UTC) - timedelta(days=days)
-        until = time.monotonic() + REMOVE_S
-        while time.monotonic() < until and not self._closed.is_set():
-            if is_any_claimable(self._database) or not remove_old_items(self._database, before):
+            if is_any_claimable(self._database) or not step():
                 return
 
     def _wake_workers(self) -> None:

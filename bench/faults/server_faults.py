@@ -84,9 +84,9 @@ def repeat_messages(context: FaultContext) -> None:
     """Send far more wake-ups than chunks wait."""
     keys = _keys(context)
     app = make_app(context.system.redis.url, keys)
-    wake_up = WakeUp(priority=Priority.BULK)
+    wake_up = WakeUp(priority=Priority.BULK).model_dump(mode="json")
     for _ in range(SURPLUS):
-        app.send_task(TASK_NAME, args=[wake_up.body()], queue=keys.queues[Priority.BULK])
+        app.send_task(TASK_NAME, args=[wake_up], queue=keys.queues[Priority.BULK])
     app.close()
 
 
