@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from tagger.jobs.enqueue.documents import WebhooksDocument
     from tagger.settings import Settings
     from tagger.webhooks.delivery import Receiver
-    from tagger.webhooks.messages import StoredMessage
 
 webhook_app = typer.Typer(
     help="Try the receivers of TAGGER_WEBHOOKS, and list and retry what they have not accepted.",
@@ -79,7 +77,7 @@ def list_(json: Json = False) -> None:
         for message in messages
     )
     console.write_list(
-        [_document(message) for message in messages],
+        messages,
         ("Time", "Receiver", "Event", "Attempts", "Next attempt", "Problem"),
         rows,
         "all events are delivered",
@@ -133,12 +131,6 @@ def _try(receiver: Receiver) -> dict[str, Any]:
         return document | {"accepted": False, "status": None, "text": None, "problem": str(error)}
     problem = None if answer.is_accepted else answer.problem
     return document | {"accepted": problem is None, **vars(answer), "problem": problem}
-
-
-def _document(message: StoredMessage) -> dict[str, Any]:
-    next_at = message.next_attempt_at
-    times = {"at": message.at.isoformat(), "next_attempt_at": next_at and next_at.isoformat()}
-    return asdict(message) | times
 
 
 def status_document(database: Database) -> WebhooksDocument:

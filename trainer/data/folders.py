@@ -172,11 +172,7 @@ def find_other_landmarks(folder: Path) -> tuple[LabelledPhoto, ...]:
     """
     if not folder.is_dir():
         raise PathNotFound(path=folder)
-    return tuple(
-        LabelledPhoto(path, None, place.name)
-        for place in label_folders(folder)
-        for path in photo_paths(place)
-    )
+    return tuple(LabelledPhoto(photo.path, None, photo.label) for photo in find_labelled_photos(folder))
 
 
 def photo_paths(folder: Path) -> list[Path]:
