@@ -173,20 +173,16 @@ class SmallUpdates:
 
     def _step(self) -> None:
         if not len(self._ids):
-            if self._expand():
+            with self._database.write() as connection, lock_timeout(connection, LOCK_S):
+                last = expand_images(connection, SMALL_BATCH, self._expanded)
+            self._expanded = last or 0
+            if last is not None:
                 return
             with self._database.read() as connection:
                 self._ids = changes_in_order(connection)
         with self._database.write() as connection, lock_timeout(connection, LOCK_S):
             _update(connection, self._ids[:SMALL_BATCH].tolist())
         self._ids = self._ids[SMALL_BATCH:]
-
-    def _expand(self) -> bool:
-        """Replace changes of some images by those of their photos. Returns whether there were any."""
-        with self._database.write() as connection, lock_timeout(connection, LOCK_S):
-            last = expand_images(connection, SMALL_BATCH, self._expanded)
-        self._expanded = last or 0
-        return last is not None
 
 
 def is_up_to_date(database: Database) -> bool:

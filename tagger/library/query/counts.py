@@ -179,10 +179,13 @@ class Cover:
 
 def find_covers(database: Database) -> dict[str, Cover]:
     """Return covers by landmark slug; a landmark without photos has none."""
+    covers = {}
     with database.read() as connection:
-        rows = connection.execute(select(landmarks.c.id, landmarks.c.slug)).all()
-        covers = {row.slug: _cover(connection, row.id) for row in rows}
-    return {slug: cover for slug, cover in covers.items() if cover is not None}
+        for row in connection.execute(select(landmarks.c.id, landmarks.c.slug)).all():
+            queries = (_best(tags, row.id), _best(taught_tags, row.id), _confirmed(row.id))
+            for cover in _first_existing(connection, row.id, *queries)[:1]:
+                covers[row.slug] = cover
+    return covers
 
 
 def find_examples(connection: Connection, landmark_id: int) -> list[Cover]:
@@ -191,11 +194,6 @@ def find_examples(connection: Connection, landmark_id: int) -> list[Cover]:
     return _first_existing(
         connection, landmark_id, confirmed, _best(tags, landmark_id), _best(taught_tags, landmark_id)
     )
-
-
-def _cover(connection: Connection, landmark_id: int) -> Cover | None:
-    queries = (_best(tags, landmark_id), _best(taught_tags, landmark_id), _confirmed(landmark_id))
-    return next(iter(_first_existing(connection, landmark_id, *queries)), None)
 
 
 def _first_existing(connection: Connection, landmark_id: int, *queries: Select[Any]) -> list[Cover]:

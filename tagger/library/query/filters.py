@@ -110,7 +110,9 @@ class ResolvedQuery:
     def _photo_conditions(self) -> Iterator[Condition]:
         query = self.query
         for area in self.areas:
-            yield or_(area.has_position, and_(area.landmarks_count, self._shows(area.landmarks)))
+            ids = self._chosen(area.landmarks)
+            shows_one = has_tag(ids, min_score=query.min_score, any_rank=query.any_rank)
+            yield or_(area.has_position, and_(area.landmarks_count, shows_one))
         yield from self._membership_conditions()
         if query.dismissed:
             yield is_dismissed(photos.c.content_id)
@@ -123,10 +125,6 @@ class ResolvedQuery:
             yield off_index(contents.c.model_id) == self.model_id
         if query.distinct and not self.copies_may_differ:
             yield is_first_copy(self.file_conditions())
-
-    def _shows(self, landmarks: Collection[int]) -> Condition:
-        ids = self._chosen(landmarks)
-        return has_tag(ids, min_score=self.query.min_score, any_rank=self.query.any_rank)
 
     def _membership_conditions(self) -> Iterator[Condition]:
         if self.query.position is not None:

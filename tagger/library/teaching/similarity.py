@@ -185,14 +185,10 @@ def photos_of_groups(
     database: Database, groups: Sequence[Collection[int]], root_paths: RootPaths
 ) -> list[list[TaggedPhoto]]:
     """The photos of each group that are still unknown, one of each image, with all their tags; groups that became small are left out."""
-    found: list[list[TaggedPhoto]] = []
     with database.read() as connection:
         names = NameCache(connection, root_paths)
-        for group in groups:
-            photos_of_group = _unknown_photos(connection, names, group)
-            if len(photos_of_group) >= LEAST_PHOTOS:
-                found.append(photos_of_group)
-    return found
+        found = [_unknown_photos(connection, names, group) for group in groups]
+    return [of_group for of_group in found if len(of_group) >= LEAST_PHOTOS]
 
 
 def _unknown_photos(
