@@ -9,12 +9,12 @@ from support.commands import Terminal, draw
 from support.watching import Tagged, outcomes, started
 
 from tagger.cli.commands import watch
-from tagger.cli.commands.watch import Watcher, WatchIntervals
+from tagger.cli.commands.watch import Watcher
 from tagger.cli.session import open_session
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.photos.paths import parse_path
 
-SELDOM = WatchIntervals(3600.0, 3600.0)
+SELDOM = {"scan_every_s": 3600.0, "poll_every_s": 3600.0}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_polls_find_the_end_of_a_bucket_and_scans_the_rest(
     tagged = Tagged()
     with environment_of(terminal.environment):
         selection = select_paths([parse_path(bucket.address)])
-        watcher = Watcher(open_session(), selection, WatchIntervals(3600.0, 0.0), tagged.tag)
+        watcher = Watcher(open_session(), selection, tagged.tag, scan_every_s=3600.0, poll_every_s=0.0)
         watcher.step()
         put(terminal, bucket, "2025/12/before.jpg")
         put(terminal, bucket, "2026/02/behind.jpg")
@@ -56,7 +56,7 @@ def test_polls_find_the_end_of_a_bucket_and_scans_the_rest(
         watcher.step()
         assert tagged == [{"behind.jpg"}]
         bucket.delete("2026/01/first.jpg")
-        Watcher(open_session(), selection, SELDOM, tagged.tag).step()
+        Watcher(open_session(), selection, tagged.tag, **SELDOM).step()
     assert tagged == [{"behind.jpg"}, {"before.jpg", "behind.jpg"}]
     assert "1 photo is gone" in capsys.readouterr().err
     assert outcomes(terminal) == {}
@@ -77,14 +77,14 @@ def test_a_bucket_that_refuses_is_waited_for_and_stops_no_folder(
     with environment_of(terminal.environment):
         selection = select_paths([photos, parse_path(bucket.address)])
         with bucket.proxy.refusing():
-            watcher = Watcher(open_session(), selection, SELDOM, tagged.tag)
+            watcher = Watcher(open_session(), selection, tagged.tag, **SELDOM)
             watcher.step()
             draw(photos / "b.jpg", 1, seed=2)
             watcher.step()
             watcher.step()
         assert tagged == [{"a.jpg"}, {"a.jpg", "b.jpg"}, {"a.jpg", "b.jpg"}]
         put(terminal, bucket, "2026/02/second.jpg")
-        Watcher(open_session(), selection, SELDOM, tagged.tag).step()
+        Watcher(open_session(), selection, tagged.tag, **SELDOM).step()
     assert {"second.jpg"} in tagged
     assert capsys.readouterr().err.count("the server refuses access") == 1
     assert set(outcomes(terminal)) == {"first.jpg"}

@@ -6,11 +6,11 @@ from support.commands import Terminal, draw
 from support.watching import Tagged, outcomes, started
 
 from tagger.cli.commands import watch
-from tagger.cli.commands.watch import Watcher, WatchIntervals
+from tagger.cli.commands.watch import Watcher
 from tagger.cli.session import open_session
 from tagger.jobs.enqueue.scan import select_paths
 
-HOURLY = WatchIntervals(3600.0, 60.0)
+HOURLY = {"scan_every_s": 3600.0, "poll_every_s": 60.0}
 
 
 def test_photos_are_tagged_once_as_they_come_and_gone_as_they_are_deleted(terminal: Terminal) -> None:
@@ -64,7 +64,7 @@ def test_a_disk_that_is_unmounted_is_waited_for_and_said_once(
     tagged = Tagged()
 
     with environment_of(terminal.environment):
-        watcher = Watcher(open_session(), select_paths([photos]), HOURLY, tagged.tag)
+        watcher = Watcher(open_session(), select_paths([photos]), tagged.tag, **HOURLY)
         watcher.step()
         assert tagged == []
         photos.rename(terminal.folder / "disk")

@@ -6,7 +6,7 @@ Folders are scanned repeatedly: change notifications of systems miss changes on 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,14 +44,6 @@ SCAN_EVERY_S = 2.0
 """The shortest time from one scan of a folder to the next one."""
 SCAN_PAUSES = 50
 """A pause is so many times as long as the processor worked for the scan before it: watching takes 2 % of a core at most."""
-
-
-@dataclass(frozen=True)
-class WatchIntervals:
-    """How often buckets are scanned, and polled."""
-
-    scan_every_s: float
-    poll_every_s: float
 
 
 class WatchedSource:
@@ -108,7 +100,7 @@ def wait_for_sources(select: Callable[[], Selection]) -> Selection:
 
 
 class Watcher:
-    """Watches the folders and buckets of a selection. `tag` makes a job for photos.
+    """Watches the folders and buckets of a selection. `tag` makes a job for photos. Buckets are scanned and polled at intervals.
 
     Errors are printed, and followed by a scan RETRY_S later: a disk may be back, or the database. An error in one folder or bucket does
     not affect the others.
@@ -118,15 +110,17 @@ class Watcher:
         self,
         session: Session,
         selection: Selection,
-        intervals: WatchIntervals,
         tag: Callable[[Selection], object],
+        *,
+        scan_every_s: float,
+        poll_every_s: float,
     ) -> None:
         from tagger.photos.objects import BucketTail
         from tagger.photos.paths import ObjectPath
 
         self._session = session
         self._selection = selection
-        self._intervals = intervals
+        self._scan_every_s, self._poll_every_s = scan_every_s, poll_every_s
         self._tag = tag
         self._sources = [
             WatchedSource(
@@ -172,7 +166,7 @@ class Watcher:
             self._poll(source, source.tail.new_photos(now))
         else:
             return
-        source.poll_at = time.monotonic() + self._intervals.poll_every_s
+        source.poll_at = time.monotonic() + self._poll_every_s
         source.problem = ""
 
     def _scan(self, source: WatchedSource, now: float) -> None:
@@ -198,9 +192,7 @@ class Watcher:
             console.info(gone_text(changes.gone))
         worked = 0.0 if source.is_first else time.process_time() - began  # the first one also loads modules
         source.is_first = False
-        pause_s = (
-            max(SCAN_EVERY_S, SCAN_PAUSES * worked) if source.tail is None else self._intervals.scan_every_s
-        )
+        pause_s = max(SCAN_EVERY_S, SCAN_PAUSES * worked) if source.tail is None else self._scan_every_s
         source.scan_at = time.monotonic() + pause_s
         if changes.unseen.files or changes.unseen.folders:
             self._tag(changes.unseen)
@@ -270,8 +262,7 @@ def watch(
         return tag_here(session, photos, metadata)[0]
 
     announce_stop("start the same command again: it finds what is not tagged yet")
-    intervals = WatchIntervals(60.0 * scan_every, poll_every)
-    watcher = Watcher(session, selection, intervals, tag_photos)
+    watcher = Watcher(session, selection, tag_photos, scan_every_s=60.0 * scan_every, poll_every_s=poll_every)
     console.info(f"watching {_sources_text(selection)}; press Ctrl-C to stop")
     while True:
         watcher.step()
