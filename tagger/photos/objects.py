@@ -295,14 +295,9 @@ def is_object(path: ObjectPath) -> bool:
         with suppress(PathNotFound):
             find_object(path, patient=False)
             return True
-    if problem := bucket_problem(path):
+    if problem := ObjectSource(path).mount().problem:
         raise BucketUnavailable(folder=path, reason=problem)
     return False
-
-
-def bucket_problem(prefix: ObjectPath) -> str | None:
-    """Why a prefix cannot be listed, with a remedy; None if it can."""
-    return ObjectSource(prefix).mount().problem
 
 
 def _ordered(prefix: ObjectPath, after: str) -> Iterator["ObjectMeta"]:

@@ -198,7 +198,7 @@ def test_missing_credentials_are_the_reason(bucket: Bucket, monkeypatch: pytest.
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
-    problem = objects.bucket_problem(parse_path(bucket.address))
+    problem = objects.ObjectSource(parse_path(bucket.address)).mount().problem
     assert problem is not None
     assert problem.startswith("there are no credentials for it")
 
@@ -217,7 +217,7 @@ def test_a_wrong_endpoint_is_the_reason(
 ) -> None:
     server = bucket.proxy.url.removeprefix("http://")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint.format(server=server))
-    found = objects.bucket_problem(parse_path(bucket.address))
+    found = objects.ObjectSource(parse_path(bucket.address)).mount().problem
     assert found is not None
     assert found.startswith(problem.format(server=server))
 
@@ -226,7 +226,7 @@ def test_a_missing_file_of_certificates_is_the_reason(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", "/none.pem")
-    problem = objects.bucket_problem(parse_path(bucket.address))
+    problem = objects.ObjectSource(parse_path(bucket.address)).mount().problem
     assert (
         problem == "the file /none.pem, which AWS_CA_BUNDLE names, cannot be read: No such file or directory"
     )
