@@ -101,16 +101,13 @@ def make_tag_fields(
     return TagFields(
         landmarks=tuple(landmarks),
         keywords=tuple(dict.fromkeys(landmark.name for landmark in landmarks)),
-        paths=tuple(_path(landmark) for landmark in landmarks),
+        paths=tuple(
+            (HIERARCHY_ROOT, *filter(None, (landmark.country, landmark.city)), landmark.name)
+            for landmark in landmarks  # Places, France, Paris, Eiffel Tower
+        ),
         position=estimate or (_position(landmarks) if gps else None),
         description="; ".join(_description(landmark) for landmark in landmarks) if description else None,
     )
-
-
-def _path(landmark: NamedLandmark) -> tuple[str, ...]:
-    """The hierarchical keyword: Places, France, Paris, Eiffel Tower."""
-    regions = (landmark.country, landmark.city)
-    return (HIERARCHY_ROOT, *(region for region in regions if region), landmark.name)
 
 
 def _description(landmark: NamedLandmark) -> str:

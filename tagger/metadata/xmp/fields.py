@@ -7,7 +7,7 @@ from lxml import etree
 from lxml.etree import _Element as Element
 
 from tagger.metadata.xmp.namespaces import ABOUT, BAG, ITEM, NAMESPACES, NODE, PREFIXES, SEQ, tag
-from tagger.metadata.xmp.packet import is_blank, read_packet, xmp_refused
+from tagger.metadata.xmp.packet import is_blank, read_packet
 from tagger.metadata.xmp.properties import elements, tag_of
 
 PHOTO_ONLY_FIELDS = (
@@ -45,18 +45,6 @@ def find_namespace_fields(rdf: Element, namespace: str) -> list[Occurrence]:
     """Find all occurrences of fields in a namespace."""
     start = f"{{{namespace}}}"
     return _find(rdf, lambda name: name.startswith(start))
-
-
-def find_single_field(rdf: Element, field: str) -> Occurrence | None:
-    """Find a field that values are added to; None if the packet has no such field.
-
-    Raises:
-        WriteRefused: the field occurs more than once.
-    """
-    found = find_fields(rdf, field)
-    if len(found) > 1:
-        raise xmp_refused(f"holds {field} more than once")
-    return found[0] if found else None
 
 
 def list_container(occurrence: Occurrence) -> Element | None:

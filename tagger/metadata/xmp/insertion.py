@@ -16,7 +16,6 @@ from tagger.metadata.xmp.fields import (
     append_item,
     find_fields,
     find_namespace_fields,
-    find_single_field,
     format_node,
     list_container,
     new_container,
@@ -212,10 +211,12 @@ class _PacketInsertion:
         return items[0] if len(items) == 1 else None
 
     def _items(self, field: str) -> Element | None:
-        occurrence = find_single_field(self._rdf, field)
-        if occurrence is None:
+        found = find_fields(self._rdf, field)
+        if not found:
             return None
-        items = list_container(occurrence)
+        if len(found) > 1:
+            raise xmp_refused(f"holds {field} more than once")
+        items = list_container(found[0])
         if items is None:
             raise xmp_refused(f"has {field} in a form other than a list, which cannot be extended")
         if not elements(items) and field not in self._empty_fields:
