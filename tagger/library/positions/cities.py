@@ -40,17 +40,11 @@ _INHABITANTS_PER_KM2 = 3000
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """The city of a position. `latitude` and `longitude` are of its centre, `distance_km` is how far that is from the position.
-
-    Some small countries have no regions.
-    """
+    """The city of a position. Some small countries have no regions."""
 
     name: str
     region: str | None
     country: str
-    latitude: float
-    longitude: float
-    distance_km: float
 
 
 def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
@@ -66,9 +60,8 @@ def nearest_cities(latitudes: Floats, longitudes: Floats) -> list[City | None]:
     known, positions, places = known[is_near], positions[:, is_near], places[is_near]
     cities = _cities_in_country(table, positions, table.place_countries[places])
     found: list[City | None] = [None] * len(latitudes)
-    distances_km = ground_km(positions, table.places[:, cities])
-    for index, city, distance_km in zip(known.tolist(), cities.tolist(), distances_km.tolist(), strict=True):
-        found[index] = table.city(city, distance_km)
+    for index, city in zip(known.tolist(), cities.tolist(), strict=True):
+        found[index] = table.city(city)
     return found
 
 
@@ -82,7 +75,7 @@ def find_cities(text: str, limit: int) -> list[City]:
     table, names = _load(), _folded_names()
     same_start = [index for index, folded in enumerate(names) if folded.startswith(name)]
     same_start.sort(key=lambda index: (names[index] != name, -table.radii_km[index]))
-    cities = (table.city(index, 0.0) for index in same_start)
+    cities = (table.city(index) for index in same_start)
     in_area = (
         city
         for city in cities
@@ -107,22 +100,17 @@ class _Table:
 
     names: list[str]  # of cities
     city_regions: list[int]
-    latitudes: list[float]  # of cities, in degrees
-    longitudes: list[float]
     radii_km: Floats
     places: Floats  # (3, number of cities and of places along borders)
     place_countries: npt.NDArray[np.uint8]
     regions: list[str]
     countries: list[str]
 
-    def city(self, index: int, distance_km: float) -> City:
+    def city(self, index: int) -> City:
         return City(
             self.names[index],
             self.regions[self.city_regions[index]] or None,
             self.countries[self.place_countries[index]],
-            self.latitudes[index],
-            self.longitudes[index],
-            distance_km,
         )
 
 
@@ -131,12 +119,9 @@ def _load() -> _Table:
     file = importlib.resources.files("tagger") / "shipped" / "cities.npz"
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as columns:
         latitudes, longitudes = (columns[name] / 10_000 for name in ("latitudes", "longitudes"))
-        names = _texts(columns["names"])
         return _Table(
-            names=names,
+            names=_texts(columns["names"]),
             city_regions=columns["regions"].tolist(),
-            latitudes=latitudes[: len(names)].tolist(),
-            longitudes=longitudes[: len(names)].tolist(),
             radii_km=disc_radii_km(columns["populations"]),
             places=unit_vectors(latitudes, longitudes),
             place_countries=columns["countries"],
