@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -197,9 +198,7 @@ class BucketTail:
     """
 
     def __init__(self, prefix: ObjectPath, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
-        self._source = ObjectSource(prefix)
-        self._include = include
-        self._exclude = exclude
+        self._objects = partial(ObjectSource(prefix).objects, include=include, exclude=exclude)
         self._greatest: deque[tuple[float, str]] = deque()
         self._listed: dict[Path, FoundPhoto] = {}
 
@@ -210,7 +209,7 @@ class BucketTail:
             BucketUnavailable: the bucket cannot be listed (further).
         """
         last = ""
-        for last, photo in self._source.objects(include=self._include, exclude=self._exclude):  # noqa: B007 - the last one
+        for last, photo in self._objects():  # noqa: B007 - the last one
             if photo is not None:
                 yield photo
         self._greatest = deque([(now, last)])
@@ -226,9 +225,7 @@ class BucketTail:
             self._greatest.popleft()
         last = self._greatest[-1][1]
         photos = {}
-        for key, photo in self._source.objects(
-            include=self._include, exclude=self._exclude, after=self._greatest[0][1]
-        ):
+        for key, photo in self._objects(after=self._greatest[0][1]):
             last = max(last, key)
             if photo is not None:
                 photos[photo.path] = photo

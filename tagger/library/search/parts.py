@@ -145,7 +145,8 @@ def divide(text: str, lists: Iterable[Iterable[Names]], files: Files, today: dat
     def exact(phrase: str) -> Sequence[Meaning]:
         if _is_filler(phrase) and len(words) > 1:
             return ()
-        return _dates(phrase, today) or _named(phrase, names) or _files(phrase, files)
+        named = [each for index in names for each in index.named(phrase)]
+        return _dates(phrase, today) or _of_one_kind(named) or _files(phrase, files)
 
     for more in lists:
         names += more
@@ -255,11 +256,6 @@ def _date_options(dates: Dates) -> Options:
         return {"year": (str(first.year),)}
     limits = {"taken_after": first, "taken_before": end}
     return {name: day.isoformat() for name, day in limits.items() if day}
-
-
-def _named(phrase: str, names: Iterable[Names]) -> Sequence[Meaning]:
-    """What has exactly this name."""
-    return _of_one_kind([each for index in names for each in index.named(phrase)])
 
 
 def _with_words(phrase: str, names: Iterable[Names]) -> Sequence[Meaning]:

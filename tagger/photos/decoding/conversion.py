@@ -108,17 +108,14 @@ def to_srgb(image: Image.Image, encoding: Encoding) -> Image.Image:
 
 def _opaque_to_srgb(image: Image.Image, encoding: Encoding) -> Image.Image:
     if encoding.gamma:
-        image = image.point(_gamma_curve(encoding.gamma) * len(image.getbands()))
+        exponent = (1 / 2.2) / encoding.gamma
+        curve = [round(255 * (value / 255) ** exponent) for value in range(256)]
+        image = image.point(curve * len(image.getbands()))
     if encoding.profile and len(encoding.profile) <= PROFILE_LIMIT_BYTES:
         transform = _transform(encoding.profile, image.mode)
         if transform is not None:
             return transform.apply(image)
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _gamma_curve(gamma: float) -> list[int]:
-    exponent = (1 / 2.2) / gamma
-    return [round(255 * (value / 255) ** exponent) for value in range(256)]
 
 
 @lru_cache(maxsize=32)
