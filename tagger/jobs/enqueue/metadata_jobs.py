@@ -341,7 +341,7 @@ def select_parent_photos(database: Database, job_id: int) -> None:
     )
     with job_heartbeat(database, job_id):
         update_positions(database)
-        is_tagged = or_(contents.c.outcome == Outcome.TAGGED, is_confirmed_or_taught())
+        is_tagged = or_(contents.c.outcome == Outcome.TAGGED, is_confirmed_or_taught(photos.c.content_id))
         has_values = or_(is_tagged, _was_written_or_estimated(_max_error(job.options)))
         fill_job(
             database,

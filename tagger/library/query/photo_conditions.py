@@ -77,12 +77,10 @@ def is_in_months(taken_at: ColumnElement[datetime], months: Iterable[int]) -> Co
     return func.substr(month_of(taken_at), 6, 2).in_([f"{month:02}" for month in months])
 
 
-def is_confirmed_or_taught() -> Condition:
-    """Whether the photo has an accepted tag beside those of its model: a confirmed landmark, or a taught one."""
-    confirmed = exists().where(
-        verdicts.c.content_id == photos.c.content_id, verdicts.c.verdict == "confirmed"
-    )
-    taught = exists().where(taught_tags.c.content_id == photos.c.content_id, taught_tags.c.accepted == true())
+def is_confirmed_or_taught(content_id: ColumnElement[int]) -> Condition:
+    """Whether the image has an accepted tag beside those of its model: a confirmed landmark, or a taught one."""
+    confirmed = exists().where(verdicts.c.content_id == content_id, verdicts.c.verdict == "confirmed")
+    taught = exists().where(taught_tags.c.content_id == content_id, taught_tags.c.accepted == true())
     return or_(confirmed, taught)
 
 
