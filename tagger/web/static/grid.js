@@ -3,7 +3,7 @@
 
 import { createButton } from "./elements.js";
 import { photoOfTile } from "./grid_photos.js";
-import { createHeading, createTile, drawStar, fillTile, loadImage, stopImage } from "./grid_tiles.js";
+import { createHeading, createTile, drawStar, fillTile, loadImage, showColours, stopImage } from "./grid_tiles.js";
 import { showCount } from "./marks.js";
 import { Scrubber } from "./scrubber.js";
 import { gettext, ngettext } from "./texts.js";
@@ -233,7 +233,10 @@ class PhotoGrid {
     const photo = chunk.photos?.[number];
     let tile = this.elements.get(index);
     if (tile?.dataset.photo && photo && Number(tile.dataset.photo) !== photo.id) tile = null;
-    tile ??= this.rendered.get(photo?.id) ?? createTile();
+    if (!tile) {
+      tile = this.rendered.get(photo?.id) ?? createTile();
+      if (tile.dataset.photo) showColours(tile, photo);
+    }
     if (photo && !tile.dataset.photo) fillTile(tile, photo, this.source);
     tile.style.cssText = `left:${chunk.left + box.left}px;top:${chunk.top + box.top - this.base}px;width:${box.width}px;height:${box.height}px`;
     tile.box = { ...box, top: chunk.top + box.top };

@@ -17,7 +17,6 @@ export const createTile = () => create("li", { className: "photo-tile" });
 export function fillTile(tile, photo, source) {
   tile.dataset.photo = photo.id;
   const image = create("img", { decoding: "async", alt: photo.alt });
-  if (photo.colours) image.style.backgroundImage = blurOf(photo.colours);
   const facts = create("span", { className: "photo-tile-name one-line", "data-name": photo.name, "aria-hidden": "true" }, factsOf(photo));
   const link = create("a", { href: pageAddress(photo, source) }, image, facts);
   if (photo.guess) link.append(createSign("photo-tile-guess", photo.guess));
@@ -27,13 +26,18 @@ export function fillTile(tile, photo, source) {
   if (photo.copies > 1) link.append(createBadge("photo-tile-copies", photo.copies, gettext("copies")));
   tile.replaceChildren(link);
   tile.photo = photo;
+  showColours(tile, photo);
+}
+
+/** Draws the colours of a photo, smoothed by the browser, in the place of its thumbnail. */
+export function showColours(tile, { colours }) {
+  if (colours) tile.querySelector("img").style.backgroundImage = imageOf(colours);
 }
 
 const canvas = create("canvas", { width: 3, height: 3 });
 const brush = canvas.getContext("2d");
 
-/** The nine colours of a photo as an image, which the browser smooths. It is there until the thumbnail is. */
-function blurOf(colours) {
+function imageOf(colours) {
   const bytes = atob(colours);
   const pixels = brush.createImageData(3, 3);
   for (let at = 0; at < 9; at++) pixels.data.set([...[0, 1, 2].map((part) => bytes.charCodeAt(3 * at + part)), 255], 4 * at);
