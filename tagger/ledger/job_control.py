@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, or_, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -24,18 +24,18 @@ from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable
 from tagger.ledger.jobs import (
     LEASE_S,
     OPEN_STATES,
-    UNFILLED,
     cancel_job,
     done_jobs,
     end_local_job,
     finish_if_done,
+    leave_unfilled,
     lock_open_chunks,
 )
 from tagger.system.text_format import N_
 
 CANCEL_NOTE = "by request"
-PAUSED_AT = "paused at"
 SCAN_INTERRUPTED = N_("its scan was interrupted; run the same command again to add the rest")
+PAUSED_AT = "paused at"
 """What the note of a pause begins with, which ends with the pause."""
 LOCK_S = 30.0
 """How long a change waits for another process that has locked the job or its chunks, as on SQLite."""
@@ -204,7 +204,7 @@ def _try_on(database: Database, job_id: int, recover: Callable[[Connection, int]
 def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> None:
     lock_open_chunks(connection, job_id)
     job = connection.execute(
-        select(jobs.c.runner, jobs.c.kind, jobs.c.parent_id)
+        select(jobs.c.runner, jobs.c.kind, jobs.c.parent_id, jobs.c.state)
         .where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES), dead)
         .with_for_update(key_share=True)
     ).one_or_none()
@@ -214,19 +214,12 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
         end_local_job(connection, job_id, "its process ended; run the same command again to continue")
     elif job.kind == JobKind.WRITE and job.parent_id is not None:
         # Its items are the photos of another job, so any process can add the rest.
-        connection.execute(
-            update(jobs).where(jobs.c.id == job_id).values(owner=UNFILLED, owner_lease_until=None)
-        )
+        leave_unfilled(connection, job_id)
     else:
-        _close_interrupted_scan(connection, job_id)
-
-
-def _close_interrupted_scan(connection: Connection, job_id: int) -> None:
-    paused = jobs.c.state == JobState.PAUSED
-    state = case((paused, JobState.PAUSED), else_=JobState.QUEUED)
-    values = {"state": state, "note": SCAN_INTERRUPTED, "owner": None, "owner_lease_until": None}
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
-    finish_if_done(connection, job_id)
+        state = JobState.PAUSED if job.state == JobState.PAUSED else JobState.QUEUED
+        values = {"state": state, "note": SCAN_INTERRUPTED, "owner": None, "owner_lease_until": None}
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+        finish_if_done(connection, job_id)
 
 
 def _is_dead(database: Database) -> ColumnElement[bool]:

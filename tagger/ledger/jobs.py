@@ -281,9 +281,13 @@ def _create_write_job(connection: Connection, parent: Row[Any]) -> None:
     )
     job_id = insert_job(connection, new)
     if new.runner is Runner.WORKERS:
-        connection.execute(
-            update(jobs).where(jobs.c.id == job_id).values(owner=UNFILLED, owner_lease_until=None)
-        )
+        leave_unfilled(connection, job_id)
+
+
+def leave_unfilled(connection: Connection, job_id: int) -> None:
+    """Let any process add the items of the job."""
+    values = {"owner": UNFILLED, "owner_lease_until": None}
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
 
 
 def claim_unfilled_job(database: Database) -> int | None:
@@ -302,20 +306,18 @@ def claim_unfilled_job(database: Database) -> int | None:
 def suspend_for_root(database: Database, job_id: int, root_name: str, problem: str | None = None) -> None:
     """Let the job wait until the root is available. `problem`: why a bucket is not."""
     note = f"waiting for {root_name}: {problem}" if problem else FOLDER_UNAVAILABLE.format(name=root_name)
-    with database.write() as connection:
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job_id, jobs.c.state.in_(CLAIMABLE))
-            .values(state=JobState.WAITING, note=note)
-        )
+    _update_claimable(database, job_id, {"state": JobState.WAITING, "note": note})
 
 
 def record_error(database: Database, job_id: int, error: str) -> None:
     """Show an error in the job's note. The chunk is retried."""
+    _update_claimable(database, job_id, {"note": error})
+
+
+def _update_claimable(database: Database, job_id: int, values: Mapping[str, object]) -> None:
+    claimable = (jobs.c.id == job_id, jobs.c.state.in_(CLAIMABLE))
     with database.write() as connection:
-        connection.execute(
-            update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(CLAIMABLE)).values(note=error)
-        )
+        connection.execute(update(jobs).where(*claimable).values(values))
 
 
 def end_local_job(connection: Connection, job_id: int, note: str) -> None:
