@@ -124,8 +124,9 @@ class Server:
 class RedisServer(Server):
     """Redis on a TCP port and a Unix socket, configured as for workers: append-only file, no eviction."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Path | None = None) -> None:
         super().__init__("redis")
+        self._program = program or server_program()
         self.port = free_port()
         self.socket = self.folder / "redis.sock"
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -168,7 +169,7 @@ class RedisServer(Server):
             *("--dir", str(self.folder), "--appendonly", "yes", "--save", ""),
             *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
         ]
-        return start_child([str(server_program()), *arguments])
+        return start_child([str(self._program), *arguments])
 
     def _connection_error(self) -> Exception | None:
         try:
@@ -180,18 +181,22 @@ class RedisServer(Server):
 
 
 class PostgresServer(Server):
-    """PostgreSQL on a Unix socket; `url` is its maintenance database, `settings` are entries such as "fsync=off"."""
+    """PostgreSQL on a Unix socket; `url` is its maintenance database, `settings` are entries such as "fsync=off".
+
+    `programs`: the folder with its programs; those of a Python package otherwise.
+    """
 
     STOP_SIGNAL = signal.SIGINT  # ends sessions instead of waiting for them
     KILL_SIGNAL = (
         signal.SIGQUIT
     )  # ends the child processes too, without a checkpoint; the next start recovers from the log
 
-    def __init__(self, settings: Sequence[str] = ("fsync=off",)) -> None:
+    def __init__(self, settings: Sequence[str] = ("fsync=off",), programs: Path | None = None) -> None:
         super().__init__("postgres")
         self.folder.chmod(0o777)  # a server started by root runs as another user
         self._settings = settings
-        self._user, self._program = _initialise(self.folder / "data")
+        data = self.folder / "data"
+        self._user, self._program = _initialise_with(programs, data) if programs else _initialise(data)
         self.programs = self._program.parent
         self.url = f"postgresql://postgres@/postgres?host={self.folder}"
         self.socket = self.folder / ".s.PGSQL.5432"
@@ -285,6 +290,14 @@ def _initialise(data: Path) -> tuple[str | None, Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         server.ensure_pgdata_inited()
     return server.system_user, server.bin_path / "postgres"
+
+
+def _initialise_with(programs: Path, data: Path) -> tuple[str | None, Path]:
+    """The same with the programs of an installed server."""
+    user = None if os.geteuid() else "nobody"
+    command = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+    subprocess.run(command, check=True, capture_output=True, user=user, cwd="/")
+    return user, programs / "postgres"
 
 
 def start_child(command: list[str], user: str | None = None) -> subprocess.Popen[bytes]:
