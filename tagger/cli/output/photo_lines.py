@@ -25,11 +25,7 @@ from tagger.jobs.processing.model_cache import open_local_model
 from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.progress import find_job, job_model_id
 from tagger.library.catalog.landmarks import Landmark, all_landmarks
-from tagger.library.catalog.registered_models import (
-    model_by_id,
-    resolve_model,
-    unregistered_model,
-)
+from tagger.library.catalog.registered_models import model_by_id, model_to_try
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import Root, list_roots
 from tagger.library.query.documents import FailedPredictionDocument, prediction_document
@@ -154,12 +150,7 @@ def _score_text(prediction: Prediction, names: Sequence[str]) -> str:
 def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -> int:
     """Print the predictions for each file; returns the number of files that failed."""
     database = open_session(settings).database
-    file_of_model = Path(settings.model or "")  # which need not be registered
-    registered = (
-        unregistered_model(file_of_model)
-        if file_of_model.is_file()
-        else resolve_model(database, settings.model)
-    )
+    registered = model_to_try(database, settings.model)
     with database.read() as connection:
         landmarks = landmarks_of_labels(connection, registered.manifest.labels)
     threshold = registered.manifest.threshold if settings.threshold is None else settings.threshold

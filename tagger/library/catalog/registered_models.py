@@ -108,6 +108,17 @@ def add_model(database: Database, file: Path, name: str | None = None) -> Regist
     return model_by_id(database, model_id)
 
 
+def model_to_try(database: Database, selector: str | None) -> RegisteredModel:
+    """The model that `resolve_model` returns, for single photos: that of a file is not registered.
+
+    Raises:
+        ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: as `resolve_model`.
+    """
+    if selector is not None and Path(selector).is_file():
+        return unregistered_model(Path(selector))
+    return resolve_model(database, selector)
+
+
 def unregistered_model(file: Path) -> RegisteredModel:
     """The model in a file, to be run once without registering it. Its id is 0."""
     return RegisteredModel(
