@@ -12,7 +12,7 @@ from tagger.composition import parts
 from tagger.database.actor import login_name
 from tagger.database.connection import open_configured
 from tagger.database.enums import JobState, Priority, Runner, Target
-from tagger.errors import ExamplesMissing, PhotoNotFound
+from tagger.errors import ExamplesMissing, PhotoNotFound, QueryOptionInvalid
 from tagger.interface.jobs import Job, Progress, Throttled, job_of
 from tagger.interface.photos import (
     BackfillFilter,
@@ -41,17 +41,13 @@ from tagger.ledger.jobs import cancel_job
 from tagger.ledger.progress import find_job, list_jobs
 from tagger.ledger.workers import list_workers
 from tagger.library.catalog.landmark_edits import NewLandmark, find_or_add_landmark
-from tagger.library.catalog.registered_models import (
-    preview_model,
-    resolve_model,
-    unregistered_model,
-)
+from tagger.library.catalog.registered_models import model_to_try, preview_model, resolve_model
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import is_stored
 from tagger.library.positions.update import update_positions
 from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.details import photo_details
-from tagger.library.query.options import refuse_all_but
+from tagger.library.query.options import QUERY_OPTIONS
 from tagger.library.teaching.examples import find_examples, paths_to_tag
 from tagger.library.teaching.learning import TaughtState, embedding_of, taught_state, update_taught
 from tagger.library.teaching.pack_file import Pack, PackManifest, name_of_pack, read_pack
@@ -149,7 +145,9 @@ class Library:
             ModelNotFound, ModelNotSelected, EmbeddingsMissing: there is no model for it.
         """
         query = query_of(**conditions)
-        refuse_all_but(BackfillFilter.__annotations__, query, "backfills have no such condition")
+        for name in QUERY_OPTIONS.keys() - {"radius_km", *BackfillFilter.__annotations__}:
+            if getattr(query, name) not in (None, False, ()):
+                raise QueryOptionInvalid(option=name, reason="backfills have no such condition")
         runner = Runner.WORKERS if list_workers(self._database) else Runner.LOCAL
         backfill = Backfill(BackfillScope(what), query, write=_metadata_options(write))
         new = backfill_job(self._database, self._settings, backfill, Priority.BULK, runner)
@@ -355,11 +353,7 @@ class Library:
         Raises:
             ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused: as the function `load_model`.
         """
-        name = self._settings.model
-        if name is not None and Path(name).is_file():
-            registered = unregistered_model(Path(name))
-        else:
-            registered = resolve_model(self._database, name)
+        registered = model_to_try(self._database, self._settings.model)
         with self._database.read() as connection:
             landmarks = landmarks_of_labels(connection, registered.manifest.labels)
         names = [(landmark.slug, landmark.display_name) for landmark in landmarks]

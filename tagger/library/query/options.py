@@ -4,7 +4,7 @@ The options of commands, the parameters of addresses, the filters of the page an
 the same text means the same everywhere.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import MAXYEAR, MINYEAR, datetime
 from pathlib import Path
@@ -377,17 +377,6 @@ def parse_query(**values: Any) -> PhotoQuery:
     query = PhotoQuery(near=near, **options)
     refuse_contradictions(query)
     return query
-
-
-def refuse_all_but(names: Iterable[str], query: PhotoQuery, reason: str) -> None:
-    """Refuse a query with an option that is none of these.
-
-    Raises:
-        QueryOptionInvalid: the query has such an option; `reason` says what to do.
-    """
-    for name in QUERY_OPTIONS.keys() - {"radius_km", *names}:
-        if getattr(query, name) not in (None, False, ()):
-            raise QueryOptionInvalid(option=name, reason=reason)
 
 
 def refuse_contradictions(query: PhotoQuery) -> None:
