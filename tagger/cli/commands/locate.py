@@ -87,12 +87,16 @@ def locate(
     tagger locate --gpx hike.gpx --clock-offset "Canon EOS 5D=+02:00"
     """
     from tagger.library.positions import locating
+    from tagger.library.query.find import find_tagged
 
     offsets = dict(map(_parse_clock_offset, clock_offset or []))
     max_gap_s = None if max_gap is None else _parse_gap(max_gap)
     settings = locating.EstimateSettings(max_gap_s, offsets, position_odds)
     session = open_session(settle_jobs=True)
-    photo_ids = _photo_ids(session, query_options)
+    photo_ids = None  # all are counted
+    if any(vars(query_options).values()):
+        query = query_options.parse(any_rank=not (query_options.landmark or query_options.country))
+        photo_ids = [photo.id for photo in find_tagged(session.database, query, session.settings.roots)]
     _add_tracks(session, gpx or [], dry_run=dry_run)
     with ProgressLine("locating photos") as line:
         counts = locating.locate(session.database, settings, photo_ids, line.show, dry_run=dry_run)
@@ -102,16 +106,6 @@ def locate(
         _print(counts, dry_run=dry_run)
         if not dry_run:
             _print_unknown_clocks(session)
-
-
-def _photo_ids(session: Session, options: QueryOptions) -> list[int] | None:
-    """The photos that are counted; None: all."""
-    from tagger.library.query.find import find_tagged
-
-    if not any(vars(options).values()):
-        return None
-    query = options.parse(any_rank=not (options.landmark or options.country))
-    return [photo.id for photo in find_tagged(session.database, query, session.settings.roots)]
 
 
 def _add_tracks(session: Session, files: Iterable[Path], *, dry_run: bool) -> None:

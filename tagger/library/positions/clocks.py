@@ -5,7 +5,7 @@ landmarks tells how far the camera's clock is ahead of UTC. Cameras whose photos
 listed too.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -84,7 +84,10 @@ def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int |
     ]
     if not differences:
         return None
-    landmarks_at = _landmarks_by_minute(differences)
+    # By whole minutes: there are few, however many photos there are.
+    landmarks_at: defaultdict[int, set[int]] = defaultdict(set)
+    for difference, landmark_id, _ in differences:
+        landmarks_at[round(difference / 60)].add(landmark_id)
     best_minute = max(landmarks_at, key=lambda minute: (_support(landmarks_at, minute), -abs(minute)))
     near = [each for each in differences if abs(each[0] - 60 * best_minute) <= TOGETHER_S]
     offset_s = median(difference for difference, _, _ in near)
@@ -95,14 +98,6 @@ def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int |
     if landmarks < 2 * most_rivals or not (landmarks >= 2 or is_local_time):
         return None
     return round(offset_s)
-
-
-def _landmarks_by_minute(differences: Iterable[tuple[float, int, int | None]]) -> dict[int, set[int]]:
-    """The landmarks that were photographed with each difference, in whole minutes: few, however many photos there are."""
-    landmarks_at: dict[int, set[int]] = {}
-    for difference, landmark_id, _ in differences:
-        landmarks_at.setdefault(round(difference / 60), set()).add(landmark_id)
-    return landmarks_at
 
 
 def _support(landmarks_at: Mapping[int, set[int]], minute: int) -> int:

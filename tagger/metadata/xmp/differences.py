@@ -4,7 +4,7 @@ Compares the properties of both packets, and shares no code with insertion and r
 changed our values, so values that `Added` names can be missing; after an insertion they cannot.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.xmp.namespaces import (
@@ -29,7 +29,10 @@ def insertion_difference(before: bytes | None, after: bytes | None) -> str | Non
         old, new = properties(before), properties(after)
     except WriteRefused as refused:
         return refused.text
-    remaining = _without(new, added_in_properties(new), empty_fields(new))
+    remaining = {name: value for name, value in new.items() if not name.startswith(f"{OUR_PREFIX}:")}
+    kept_empty = empty_fields(new)
+    for name, text in added_in_properties(new):
+        _remove_value(remaining, name, text, kept_empty)
     return next(
         (
             f"{name} was {_shown(old.get(name))} and would be {_shown(remaining.get(name))}"
@@ -49,15 +52,6 @@ def conflicts_with_extended(extended: bytes | None) -> bool:
     return any(
         name.partition(" ")[0] in WRITABLE_FIELDS or name.startswith(f"{OUR_PREFIX}:") for name in fields
     )
-
-
-def _without(
-    fields: dict[str, Value], added: Iterable[tuple[str, str]], kept_empty: frozenset[str]
-) -> dict[str, Value]:
-    remaining = {name: value for name, value in fields.items() if not name.startswith(f"{OUR_PREFIX}:")}
-    for name, text in added:
-        _remove_value(remaining, name, text, kept_empty)
-    return remaining
 
 
 def _remove_value(remaining: dict[str, Value], name: str, text: str, kept_empty: frozenset[str]) -> None:
