@@ -143,7 +143,6 @@ def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> esti
         found.error_m[place],
         number[found.before[place]],
         number[found.after[place]],
-        found.contradicted[place],
     )
 
 

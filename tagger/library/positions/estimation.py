@@ -91,8 +91,6 @@ class Estimates:
     before: Indices
     """The anchor before that an estimate follows from; -1: none."""
     after: Indices
-    contradicted: Truth
-    """Anchors that nobody can have reached from others that are trusted as much or more."""
 
 
 def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
@@ -115,9 +113,7 @@ def estimate(sequence: Sequence, max_gap_s: float) -> Estimates:
     is_before = ~is_between & ~is_after & (until <= reach_s)
     paces = _paces(sequence, anchors, photos, max_gap_s)
     nowhere, no_anchor = np.full(len(sequence.at), np.nan), np.full(len(sequence.at), -1, np.int64)
-    estimates = Estimates(
-        nowhere, nowhere.copy(), nowhere.copy(), no_anchor, no_anchor.copy(), is_contradicted
-    )
+    estimates = Estimates(nowhere, nowhere.copy(), nowhere.copy(), no_anchor, no_anchor.copy())
     for chosen, (latitude, longitude, error_m), first, second in (
         (is_between, _between(sequence, before, after, since, until, is_between), before, after),
         (is_after, _near(sequence, before, since, paces, is_after), before, None),

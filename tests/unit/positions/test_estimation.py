@@ -10,6 +10,7 @@ from tagger.library.positions.estimation import (
     Estimates,
     Floats,
     Sequence,
+    contradicted,
     distances_m,
     estimate,
     interpolate,
@@ -94,23 +95,21 @@ def test_across_the_date_line_the_way_is_the_short_one() -> None:
 
 
 def test_a_landmark_that_nobody_could_reach_gives_way_to_the_camera() -> None:
-    photos = [camera(0, 48.0, 2.0), landmark(300, 29.98, 31.13), camera(600, 48.0, 2.0)]
-    found = estimate(line(*photos), GAP_S)
-    assert found.contradicted.tolist() == [False, True, False]
-    assert positions(found) == [None, (48.0, 2.0), None]
+    photos = line(camera(0, 48.0, 2.0), landmark(300, 29.98, 31.13), camera(600, 48.0, 2.0))
+    assert contradicted(photos, GAP_S).tolist() == [False, True, False]
+    assert positions(estimate(photos, GAP_S)) == [None, (48.0, 2.0), None]
 
 
 def test_one_wrong_position_among_right_ones_is_found() -> None:
     photos = [camera(at, 48.0, 2.0) for at in range(0, 900, 300)]
     photos[1] = camera(300, -33.9, 151.2)
-    assert estimate(line(*photos), GAP_S).contradicted.tolist() == [False, True, False]
+    assert contradicted(line(*photos), GAP_S).tolist() == [False, True, False]
 
 
 def test_of_two_that_contradict_each_other_none_is_used() -> None:
-    photos = [camera(0, 48.0, 2.0), unknown(60), camera(120, -33.9, 151.2)]
-    found = estimate(line(*photos), GAP_S)
-    assert found.contradicted.tolist() == [True, False, True]
-    assert positions(found) == [None, None, None]
+    photos = line(camera(0, 48.0, 2.0), unknown(60), camera(120, -33.9, 151.2))
+    assert contradicted(photos, GAP_S).tolist() == [True, False, True]
+    assert positions(estimate(photos, GAP_S)) == [None, None, None]
 
 
 def test_photos_of_two_people_are_not_placed_between_them() -> None:
@@ -125,10 +124,10 @@ def test_photos_of_two_people_are_not_placed_between_them() -> None:
 
 
 def test_an_airliner_is_no_contradiction() -> None:
-    photos = [camera(0, 48.0, 2.0), unknown(1800), camera(3600, 48.0, 13.0)]  # 820 km
-    found = estimate(line(*photos), GAP_S)
-    assert not found.contradicted.any()
-    assert positions(found) == [None, None, None]  # it can be anywhere between Paris and Vienna
+    photos = line(camera(0, 48.0, 2.0), unknown(1800), camera(3600, 48.0, 13.0))  # 820 km
+    assert not contradicted(photos, GAP_S).any()
+    # It can be anywhere between Paris and Vienna.
+    assert positions(estimate(photos, GAP_S)) == [None, None, None]
 
 
 def test_anchors_of_one_place_are_bridged_over_night() -> None:
@@ -177,14 +176,14 @@ def test_each_estimate_is_finite_and_has_anchors_within_reach(
             for at, anchor in sorted(photos, key=lambda photo: photo[0])
         )
     )
-    found = estimate(sequence, max_gap_s)
+    found, is_contradicted = estimate(sequence, max_gap_s), contradicted(sequence, max_gap_s)
     for index in np.flatnonzero(np.isfinite(found.error_m)):
         anchors = [anchor for anchor in (found.before[index], found.after[index]) if anchor >= 0]
         assert anchors
         assert np.isfinite([found.latitude[index], found.longitude[index]]).all()
-        assert all(sequence.trust[anchor] > 0 and not found.contradicted[anchor] for anchor in anchors)
+        assert all(sequence.trust[anchor] > 0 and not is_contradicted[anchor] for anchor in anchors)
         assert np.ptp(sequence.at[[*anchors, index]]) <= reach_s(max_gap_s)
-    assert np.isnan(found.error_m[(sequence.trust > 0) & ~found.contradicted]).all()
+    assert np.isnan(found.error_m[(sequence.trust > 0) & ~is_contradicted]).all()
 
 
 @given(DEGREES, DEGREES, st.floats(0, 1))
