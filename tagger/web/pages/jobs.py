@@ -128,7 +128,9 @@ def show_job(
         "job.html",
         job=view,
         time_text=time_text,
-        lists_photos=progress.is_over and progress.total > 0 and not progress.items_removed,
+        lists_photos=(progress.is_over or progress.tagged + progress.unknown > 0)
+        and progress.total > 0
+        and not progress.items_removed,
         refused_with_sidecar=count_refusals_with_sidecar(state.database, job) if progress.refused else 0,
         failures=failures_view(state.database, progress, FAILURES_PER_PAGE, after),
         after=after,
