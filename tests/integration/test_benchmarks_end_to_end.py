@@ -12,7 +12,7 @@ from support.commands import draw_many
 from bench.compare.programs import Workload, find_program
 from bench.photos import draw_photos, photos_in
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 REPOSITORY = Path(__file__).parents[2]
 PHOTOS, TAGS = 32, len(LABELS)
@@ -24,7 +24,7 @@ def _run(module: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
         check=False,
     )
 
