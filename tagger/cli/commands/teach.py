@@ -209,6 +209,7 @@ def teach(
     tagger teach our-church more/*.jpg --not town-hall.jpg school.jpg
     """
     from tagger.library.catalog.landmark_edits import NewLandmark, find_or_add_landmark
+    from tagger.library.teaching.learning import taught_document, taught_state
     from tagger.library.verdicts.service import give_examples
 
     started_at = time.monotonic()
@@ -231,36 +232,19 @@ def teach(
     )
     give_examples(session.database, taught.slug, confirmed, rejected, by or login_name())
     otherwise = examples.named_otherwise(taught)
-    _learn(session, model, taught, otherwise, started_at, is_new=is_new, json=json)
-    raise typer.Exit(console.SOME_PHOTOS_FAILED if examples.left_out else console.DONE)
-
-
-def _learn(
-    session: Session,
-    model: RegisteredModel,
-    landmark: Landmark,
-    named_otherwise: Sequence[NamedOtherwise],
-    started_at: float,
-    *,
-    is_new: bool,
-    json: bool,
-) -> None:
-    """Learn the landmark from its examples, compare it with all photos, and print what was found."""
-    from tagger.library.teaching.learning import taught_document, taught_state
-
-    compared = update_with_progress(session, model, [landmark.id])
+    compared = update_with_progress(session, model, [taught.id])
     update_positions(session)
-    state = taught_state(session.database, model, landmark)
+    state = taught_state(session.database, model, taught)
     if json:
-        seconds = time.monotonic() - started_at
-        write_json(taught_document(landmark, state, named_otherwise, compared, seconds))
+        write_json(taught_document(taught, state, otherwise, compared, time.monotonic() - started_at))
     else:
-        _print_state(landmark, state, compared, is_new=is_new)
-        if named_otherwise:
-            console.info(named_otherwise_text(named_otherwise, "are doubtful now"))
+        _print_state(taught, state, compared, is_new=is_new)
+        if otherwise:
+            console.info(named_otherwise_text(otherwise, "are doubtful now"))
     if is_new:
-        warn_of_similar_names(session.database, landmark)
+        warn_of_similar_names(session.database, taught)
     warn_of_other_models(session, model)
+    raise typer.Exit(console.SOME_PHOTOS_FAILED if examples.left_out else console.DONE)
 
 
 def _print_state(landmark: Landmark, state: TaughtState, compared: int, *, is_new: bool) -> None:
