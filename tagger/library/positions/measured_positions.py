@@ -117,11 +117,15 @@ def contradicted_photos(
     """The ids of those photos whose GPS nobody can have reached from that of photos before or after."""
     ids = sorted({each.photo_id for each in measured if each.source is PositionSource.CAMERA})
     reach = timedelta(seconds=2 * max_gap_s)
-    return {
-        photo_id
-        for camera_id, run in runs_of_cameras(connection, reach, among(photos.c.id, ids))
-        for photo_id in _contradicted_of(connection, camera_id, run, reach, max_gap_s)
-    }
+    found = set[int]()
+    for camera_id, run in runs_of_cameras(connection, reach, among(photos.c.id, ids)):
+        around = photos.c.taken_at.between(run[0].taken_at - reach, run[-1].taken_at + reach)
+        of_camera = (photos.c.camera_id == camera_id) & photos.c.latitude.is_not(None)
+        rows = read_photos(connection, of_camera & around)
+        for photo in run:
+            # Judged only by the photos within reach: the answer must not depend on which other photos are in the run.
+            found |= {photo.id} & contradicted_shots(rows_around(rows, photo.taken_at, reach), max_gap_s)
+    return found
 
 
 def _photos(connection: Connection, content_ids: Collection[int]) -> Sequence[Row[Any]]:
@@ -180,21 +184,6 @@ def rows_around(rows: Sequence[Row[Any]], at: datetime, reach: timedelta) -> Seq
     """The photos among these, which are in order of time, that were taken within `reach` of `at`."""
     time = attrgetter("taken_at")
     return rows[bisect_left(rows, at - reach, key=time) : bisect_right(rows, at + reach, key=time)]
-
-
-def _contradicted_of(
-    connection: Connection, camera_id: int, run: Sequence[Row[Any]], reach: timedelta, max_gap_s: float
-) -> Iterator[int]:
-    """The ids of the contradicted ones among photos of a camera. What is around them is read once.
-
-    Each is judged only by the photos within `reach`: the answer must not depend on which other photos are in the run.
-    """
-    around = photos.c.taken_at.between(run[0].taken_at - reach, run[-1].taken_at + reach)
-    of_camera = (photos.c.camera_id == camera_id) & photos.c.latitude.is_not(None)
-    rows = read_photos(connection, of_camera & around)
-    for photo in run:
-        if photo.id in contradicted_shots(rows_around(rows, photo.taken_at, reach), max_gap_s):
-            yield photo.id
 
 
 def contradicted_shots(rows: Sequence[Row[Any]], max_gap_s: float) -> set[int]:

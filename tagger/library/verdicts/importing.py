@@ -234,7 +234,17 @@ def _count_page(
     stored = stored_verdicts(connection, {verdict.key for verdict in new if verdict.content_id})
     for verdict in new:
         report.count((verdict.kind, verdict.at), stored.get(verdict.key))
-    _count_dismissals(connection, away, new, report)
+    # A confirmed landmark outranks a dismissal, which then counts as older.
+    away_ids = {dismissal.content_id for dismissal in away}
+    confirmed = confirmed_contents(connection, away_ids)
+    confirmed |= {verdict.content_id for verdict in new if verdict.kind is VerdictKind.CONFIRMED}
+    dismissed = stored_dismissals(connection, away_ids)
+    for dismissal in away:
+        at = dismissed.get(dismissal.content_id)
+        if dismissal.content_id and dismissal.content_id in confirmed:
+            report.older += 1
+        else:
+            report.count((None, dismissal.at), None if at is None else (None, at))
     return new, away
 
 
@@ -252,22 +262,3 @@ def _content_ids(
         return content_ids
     insert_missing(connection, contents, [{"digest": digest} for digest in sorted(missing)])
     return hold_contents(connection, digests)
-
-
-def _count_dismissals(
-    connection: Connection,
-    away: Sequence[NewDismissal],
-    imported: Iterable[NewVerdict],
-    report: ImportedVerdicts,
-) -> None:
-    """Count the dismissals. A confirmed landmark outranks a dismissal, which then counts as older."""
-    ids = {dismissal.content_id for dismissal in away}
-    confirmed = confirmed_contents(connection, ids)
-    confirmed |= {verdict.content_id for verdict in imported if verdict.kind is VerdictKind.CONFIRMED}
-    stored = stored_dismissals(connection, ids)
-    for dismissal in away:
-        at = stored.get(dismissal.content_id)
-        if dismissal.content_id and dismissal.content_id in confirmed:
-            report.older += 1
-        else:
-            report.count((None, dismissal.at), None if at is None else (None, at))
