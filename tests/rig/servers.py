@@ -295,7 +295,17 @@ def _initialise(data: Path) -> tuple[str | None, Path]:
 def _initialise_with(programs: Path, data: Path) -> tuple[str | None, Path]:
     """The same with the programs of an installed server."""
     user = None if os.geteuid() else "nobody"
-    command = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+    command: list[str | Path] = [
+        programs / "initdb",
+        "-D",
+        data,
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+    ]
     subprocess.run(command, check=True, capture_output=True, user=user, cwd="/")
     return user, programs / "postgres"
 
