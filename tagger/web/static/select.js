@@ -264,14 +264,17 @@ class Selection {
   }
 
   async star(photos, isFavourite) {
-    try {
-      const { changed, left_out } = await setStars(photos, isFavourite);
+    let [rest, skipped] = [photos.length, 0];
+    const failure = await this.inPages(photos, async (page) => {
+      const { changed, left_out } = await setStars(page, isFavourite);
       this.list.dispatchEvent(new CustomEvent("starred", { detail: { photos: changed, isFavourite } }));
-      const because = ngettext("%(count)s photo skipped: %(reason)s", "%(count)s photos skipped: %(reason)s", left_out.length, { reason: gettext("not processed yet") });
-      toast([starText(isFavourite), left_out.length && because].filter(Boolean).join("; "), { tone: left_out.length ? "bad" : "ok" });
-    } catch (error) {
-      toast(ngettext("%(count)s photo not changed: %(reason)s", "%(count)s photos not changed: %(reason)s", photos.length, { reason: error.message }), { tone: "bad" });
-    }
+      rest -= page.length;
+      skipped += left_out.length;
+    });
+    this.show();
+    if (failure) return toast(ngettext("%(count)s photo not changed: %(reason)s", "%(count)s photos not changed: %(reason)s", rest, { reason: failure }), { tone: "bad" });
+    const because = ngettext("%(count)s photo skipped: %(reason)s", "%(count)s photos skipped: %(reason)s", skipped, { reason: gettext("not processed yet") });
+    toast([starText(isFavourite), skipped && because].filter(Boolean).join("; "), { tone: skipped ? "bad" : "ok" });
   }
 
   async undo() {

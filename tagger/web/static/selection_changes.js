@@ -103,18 +103,8 @@ export class DismissalChange {
   }
 }
 
-const STARS_AT_ONCE = 200; // photos per request
-
 /** Gives photos a star, or takes it away. Resolves to those that have it so now, and those whose image has not been read yet. */
-export async function setStars(photos, isFavourite) {
-  const result = { changed: [], left_out: [] };
-  for (let from = 0; from < photos.length; from += STARS_AT_ONCE) {
-    const body = { photos: photos.slice(from, from + STARS_AT_ONCE) };
-    const answer = await requestJson("/api/favourites", { method: isFavourite ? "POST" : "DELETE", body, keepalive: true });
-    for (const key of Object.keys(result)) result[key].push(...answer[key]);
-  }
-  return result;
-}
+export const setStars = (photos, isFavourite) => requestJson("/api/favourites", { method: isFavourite ? "POST" : "DELETE", body: { photos }, keepalive: true });
 
 export const starText = (isFavourite) => (isFavourite ? gettext("Added to favourites") : gettext("Removed from favourites"));
 
