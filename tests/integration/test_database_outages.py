@@ -131,6 +131,12 @@ def test_a_read_only_server_is_a_transient_error(postgres_url: str) -> None:
     assert is_transient(error.value)
 
 
+def test_a_missing_table_is_not_a_transient_error(database: Database) -> None:
+    with database.read() as connection, pytest.raises(SQLAlchemyError) as error:
+        connection.execute(text("SELECT id FROM missing"))
+    assert not is_transient(error.value)
+
+
 def test_a_worker_that_starts_waits_for_a_locked_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
