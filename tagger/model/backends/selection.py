@@ -41,6 +41,9 @@ MIN_SPEEDUP = 1.1
 1.5 times as fast as TorchScript."""
 MAX_DISTANCE = 0.03
 """Mean total variation distance, 0 to 1. OpenVINO measures 0.008; swapped colour channels or sides would measure 0.1."""
+EIGHT_BITS_ALLOWANCE = 5
+"""How many times as far scores in eight bits may be. Those of generated images, which show no landmark, hang on details: they are at
+0.11, those of photos at 0.004. Embeddings hang less on details: of generated images they are at 0.014, with swapped sides at 0.043."""
 CPU_BATCHES = (4, 8, 16)
 """Larger batches do not fit a processor's caches, and each pass then allocates its memory anew."""
 GPU_BATCHES = (32, 64, 128, 256, 512)
@@ -169,7 +172,7 @@ class BackendSelector:
         """Another backend, if it agrees with the reference and is clearly faster."""
         try:
             backend = self.load(name)
-            distance = _distance(reference.backend, backend, self._size)
+            distance = backend_distance(reference.backend, backend, self._size)
             trial = self._measure(backend, batch_sizes)
         except Exception as error:  # noqa: BLE001 - whatever fails in another engine, the reference works
             log.warning("%s cannot run this model; %s runs it", name, reference.backend.name)
@@ -217,13 +220,15 @@ def _cost_ms(backend: Backend, device: Device, images: Images) -> float:
     return min(costs[WARM_UPS:])
 
 
-def _distance(reference: Backend, other: Backend, size: int) -> float:
-    """The distance between the outputs; infinite for wrong shapes and values that are not finite."""
+def backend_distance(reference: Backend, other: Backend, size: int) -> float:
+    """How far the outputs of two backends are apart, which MAX_DISTANCE limits. Infinite for wrong shapes and values that are not finite."""
     images = generated_images(size, 8)
     (expected, embeddings), (actual, other_embeddings) = reference.forward(images), other.forward(images)
     if actual.shape != expected.shape or not np.isfinite(actual).all():
         return math.inf
     scores_distance = max(_variation(expected, actual), _variation(_shares(expected), _shares(actual)))
+    if other.name == EIGHT_BITS:
+        scores_distance /= EIGHT_BITS_ALLOWANCE
     return max(scores_distance, _angle(embeddings, other_embeddings))
 
 

@@ -165,6 +165,30 @@ def test_small_differences_of_a_lower_precision_are_accepted() -> None:
     ) == BackendChoice("openvino", 4)
 
 
+@pytest.mark.parametrize(
+    ("name", "embed", "chosen"),
+    [
+        ("openvino", mean_colours, "torchscript"),
+        ("openvino-int8", mean_colours, "openvino-int8"),
+        ("openvino-int8", lambda images: mean_colours(255 - images) ** 2, "torchscript"),
+    ],
+)
+def test_scores_of_eight_bits_may_differ_more_if_embeddings_agree(
+    name: BackendName, embed: Callable[[Images], Embeddings], chosen: BackendName
+) -> None:
+    def classify(images: Images) -> Scores:
+        return 0.85 * half_brightness(images) + np.float32(0.15 * 0.9 / 6)
+
+    other = FakeBackend(name, classify, embed, ms=lambda _count: SLOW_MS / 5)
+    assert _choice(FakeSelector(FakeBackend("torchscript", embed=mean_colours), other)).backend == chosen
+
+
+@pytest.mark.parametrize("name", ["openvino", "openvino-int8"])
+def test_labels_in_another_order_are_found_in_every_precision(name: BackendName) -> None:
+    other = FakeBackend(name, lambda images: half_brightness(images)[:, ::-1], ms=lambda _count: SLOW_MS / 5)
+    assert choose_backend(other).backend == "torchscript"
+
+
 def test_the_fastest_batch_size_is_chosen_unless_one_is_set() -> None:
     def best_with_8(count: int) -> float:
         return SLOW_MS if count == 8 else 2 * SLOW_MS

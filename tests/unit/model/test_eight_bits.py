@@ -15,7 +15,12 @@ from tagger.model.artifact import read_manifest
 from tagger.model.backends.conversion import convert
 from tagger.model.backends.openvino import LEVELS, OpenVinoBackend, quantise_convolutions, with_exact_zero
 from tagger.model.backends.protocol import Outputs
-from tagger.model.backends.selection import MAX_DISTANCE, BackendSelector, generated_images
+from tagger.model.backends.selection import (
+    MAX_DISTANCE,
+    BackendSelector,
+    backend_distance,
+    generated_images,
+)
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.devices import Device
 from trainer.export.ranges import convolution_ranges
@@ -86,6 +91,14 @@ def test_ranges_of_another_network_are_refused() -> None:
     selector = BackendSelector(small_module, FLOAT32, SIZE, 1, small_ranges()[:2])
     with pytest.raises(SettingsInvalid, match="openvino-int8 cannot run this model"):
         selector.load("openvino-int8")
+
+
+def test_the_shipped_model_agrees_with_itself_in_eight_bits() -> None:
+    manifest = read_manifest(ARTIFACT)
+    size = manifest.input.size
+    selector = BackendSelector(shipped_module, FLOAT32, size, 1, manifest.ranges)
+    reference, eight_bits = selector.load("openvino"), selector.load("openvino-int8")
+    assert 0 < backend_distance(reference, eight_bits, size) <= MAX_DISTANCE
 
 
 @given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
