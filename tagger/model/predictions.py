@@ -40,17 +40,17 @@ class ImageOutput:
     def is_finite(self) -> bool:
         """Whether both have a finite length, which embeddings are compared by."""
         return all(
-            np.isfinite(np.vdot(values, values))
+            math.isfinite(np.vdot(values, values))
             for values in (self.scores, self.embedding)
             if values is not None
         )
 
     def top_k(self, k: int, threshold: float) -> tuple[Prediction, ...]:
         """Return the `k` best predictions, best first; equal scores are in label order."""
-        order = np.argsort(-self.scores, kind="stable")[:k]
+        best = np.argsort(-self.scores, kind="stable")[:k]
+        scores = self.scores[best].clip(0, 1).tolist()
         least = math.inf if self.is_damaged else threshold
         return tuple(
-            Prediction(position=int(position), rank=rank, score=score, accepted=score >= least)
-            for rank, position in enumerate(order, start=1)
-            for score in (min(1.0, max(0.0, float(self.scores[position]))),)
+            Prediction(position, rank, score, score >= least)
+            for rank, (position, score) in enumerate(zip(best.tolist(), scores, strict=True), start=1)
         )

@@ -169,7 +169,8 @@ def open_folder(folder: Path, root: Path | None = None) -> OpenFolder:
         OSError: it cannot be opened.
     """
     start = root or folder
-    if not folder.is_relative_to(start) or ".." in (names := folder.relative_to(start).parts):
+    names = folder.parts[len(start.parts) :]
+    if folder.parts[: len(start.parts)] != start.parts or ".." in names:
         raise FolderIsLink(folder)
     descriptor = os.open(start, _FOLDER)
     for name in names:

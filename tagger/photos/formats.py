@@ -32,6 +32,8 @@ def detect_format(head: bytes) -> PhotoFormat | None:
 
     Pass the whole file or at least its first HEAD_BYTES. Of some RAW files, only the whole differs from a TIFF.
     """
+    if head.startswith(_JPEG):
+        return PhotoFormat.JPEG
     # Only here: `tagger query` needs no more than the names of formats.
     from tagger.photos.raw.layout import is_raw
 
@@ -49,10 +51,10 @@ def is_iso_media(head: bytes) -> bool:
     return head[4:8] == b"ftyp"
 
 
+_JPEG = b"\xff\xd8\xff"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BIG_ENDIAN_BIGTIFF = b"MM\0+"
 _SIGNATURES = (
-    (b"\xff\xd8\xff", PhotoFormat.JPEG),
     (PNG_SIGNATURE, PhotoFormat.PNG),
     (b"GIF87a", PhotoFormat.GIF),
     (b"GIF89a", PhotoFormat.GIF),

@@ -170,14 +170,14 @@ def _result(photo: DecodedPhoto, waiter: Waiter, output: ImageOutput) -> Result:
         return Failed(_NOT_FINITE, photo.digest, waiter.version, waiter.facts)
     sink = waiter.request.sink
     image = photo.image
-    predictions = replace(output, is_damaged=image.is_damaged).top_k(sink.top_k, sink.threshold)
+    output = replace(output, is_damaged=True) if image.is_damaged else output
     return Classified(
         photo.digest,
         waiter.version,
         waiter.facts,
         image.width,
         image.height,
-        predictions,
+        output.top_k(sink.top_k, sink.threshold),
         None if image.is_damaged else output.embedding,
         image.is_damaged,
         _colours(image.pixels),
@@ -188,7 +188,8 @@ def _colours(pixels: Pixels) -> bytes:
     """The mean colours of the nine parts of a square image, row by row, of every eighth pixel each way."""
     side = len(pixels) // 3
     parts = pixels[: 3 * side, : 3 * side].reshape(3, side, 3, side, 3)[:, ::8, :, ::8]
-    colours: Pixels = parts.mean((1, 3)).astype(np.uint8)
+    samples = parts.transpose(0, 2, 4, 1, 3).reshape(27, -1)
+    colours: Pixels = (samples.sum(1, dtype=np.uint32) // samples.shape[1]).astype(np.uint8)
     return colours.tobytes()
 
 
