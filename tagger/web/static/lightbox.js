@@ -278,11 +278,15 @@ dialog.addEventListener("cancel", (event) => {
 });
 dialog.addEventListener("close", () => list && leave()); // the browser closed it, such as for a second Escape
 
-/** Gives the photo a star, or takes it away. */
-async function toggleStar() {
+/** Gives the photo a star, or takes it away. The server gets this after what was done before. */
+function toggleStar() {
   const photo = list.at(index);
   const isFavourite = !photo.favourite;
   markStar(photo, isFavourite);
+  enqueue(() => sendStar(photo, isFavourite));
+}
+
+async function sendStar(photo, isFavourite) {
   try {
     const { changed } = await setStars([photo.id], isFavourite);
     if (!changed.length) throw new Error(gettext("not processed yet"));
