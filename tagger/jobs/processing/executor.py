@@ -23,7 +23,6 @@ from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredB
 from tagger.jobs.processing.classification_chunk import ChunkClassifier
 from tagger.jobs.processing.comparison_chunk import compare_chunk
 from tagger.jobs.processing.isolation import needs_isolation
-from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.ledger.chunks import Claim, LeaseRenewer, claim_next_chunk, release_chunk
 from tagger.ledger.jobs import end_local_job, finish_job, job_heartbeat, process_name
@@ -227,6 +226,9 @@ class ChunkExecutor:
         if chunk.claim.attempts > 1:
             RETRIES.inc()
         if chunk.claim.kind in METADATA_KINDS:
+            # Only here: its parsers take a while to import, and most jobs write nothing.
+            from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
+
             return MetadataChunkWriter(chunk).run()
         if chunk.claim.kind is JobKind.COMPARE:
             return compare_chunk(chunk)
