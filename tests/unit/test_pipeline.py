@@ -743,7 +743,7 @@ def test_extra_readers_run_only_while_the_disk_is_slow(
         pipeline_with_timeout.submit(file_request(paths[submitted % 200], sink))
         submitted += 1
     assert all(isinstance(result, Classified) for result in sink.take(submitted).values())
-    assert len(readers._threads) == 3  # two readers and the watch thread
+    wait_until(lambda: len(readers._threads) == 3)  # two readers and the watch thread
 
 
 @dataclass(frozen=True, eq=False)
