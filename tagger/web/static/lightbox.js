@@ -278,12 +278,14 @@ dialog.addEventListener("cancel", (event) => {
 });
 dialog.addEventListener("close", () => list && leave()); // the browser closed it, such as for a second Escape
 
-/** Gives the photo a star, or takes it away. The server gets this after what was done before. */
+let sendingStars = Promise.resolve(); // in the order of the presses
+
+/** Gives the photo a star, or takes it away. */
 function toggleStar() {
   const photo = list.at(index);
   const isFavourite = !photo.favourite;
   markStar(photo, isFavourite);
-  enqueue(() => sendStar(photo, isFavourite));
+  sendingStars = sendingStars.then(() => sendStar(photo, isFavourite));
 }
 
 async function sendStar(photo, isFavourite) {
