@@ -32,8 +32,9 @@ def detect_format(head: bytes) -> PhotoFormat | None:
 
     Pass the whole file or at least its first HEAD_BYTES. Of some RAW files, only the whole differs from a TIFF.
     """
-    if head.startswith(_JPEG):
-        return PhotoFormat.JPEG
+    known = next((match for signature, match in _SIGNATURES if head.startswith(signature)), None)
+    if known not in (None, PhotoFormat.TIFF):  # of these, only a TIFF may be a RAW file
+        return known
     # Only here: `tagger query` needs no more than the names of formats.
     from tagger.photos.raw.layout import is_raw
 
@@ -43,7 +44,7 @@ def detect_format(head: bytes) -> PhotoFormat | None:
         return _iso_media_format(head)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return PhotoFormat.WEBP
-    return next((match for signature, match in _SIGNATURES if head.startswith(signature)), None)
+    return known
 
 
 def is_iso_media(head: bytes) -> bool:
@@ -51,10 +52,10 @@ def is_iso_media(head: bytes) -> bool:
     return head[4:8] == b"ftyp"
 
 
-_JPEG = b"\xff\xd8\xff"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BIG_ENDIAN_BIGTIFF = b"MM\0+"
 _SIGNATURES = (
+    (b"\xff\xd8\xff", PhotoFormat.JPEG),
     (PNG_SIGNATURE, PhotoFormat.PNG),
     (b"GIF87a", PhotoFormat.GIF),
     (b"GIF89a", PhotoFormat.GIF),
