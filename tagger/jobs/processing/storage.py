@@ -32,7 +32,7 @@ from tagger.jobs.processing.claimed_chunk import AddedTag, ItemResult, StoredOut
 from tagger.jobs.processing.stored_photos import classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
-from tagger.library.catalog.contents import hold_contents
+from tagger.library.catalog.contents import hold_contents, is_taught
 from tagger.library.catalog.registration import landmark_ids_of_labels
 from tagger.model.backends.protocol import Embeddings as Embedding
 from tagger.pipeline.results import (
@@ -184,8 +184,7 @@ def _content_ids(connection: Connection, results: Iterable[ItemResult]) -> dict[
 
 def _earlier_outcomes(connection: Connection, ids: Mapping[str, int], claim: Claim) -> dict[int, Outcome]:
     """The outcomes of contents that the claim's model has classified before, with the same top-k and threshold."""
-    is_taught = exists().where(taught_tags.c.content_id == contents.c.id, taught_tags.c.accepted == true())
-    query = select(contents.c.id, contents.c.outcome, is_taught.label("is_taught")).where(
+    query = select(contents.c.id, contents.c.outcome, is_taught(contents.c.id).label("is_taught")).where(
         contents.c.id.in_(ids.values()), *_IS_CLASSIFIED
     )
     rows = connection.execute(query, _options(claim)) if ids else ()

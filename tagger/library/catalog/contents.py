@@ -106,6 +106,11 @@ def is_favourite(content_id: ColumnElement[int]) -> ColumnElement[bool]:
     return exists().where(favourites.c.content_id == content_id)
 
 
+def is_taught(content_id: ColumnElement[int]) -> Exists:
+    """Whether the image has an accepted tag of a taught landmark."""
+    return exists().where(taught_tags.c.content_id == content_id, taught_tags.c.accepted == true())
+
+
 def has_photo(content_id: ColumnElement[int]) -> Exists:
     """Whether a photo of the image exists, as far as is known."""
     return exists().where(photos.c.content_id == content_id, photos.c.gone_since.is_(None))

@@ -36,7 +36,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import among, greatest, month_of, name_of
 from tagger.database.tables import job_items, photos, positions, share_photos, tags, taught_tags, verdicts
 from tagger.errors import PathNotFound
-from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_undisputed
+from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_taught, is_undisputed
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.option_values import year_limits
 from tagger.library.query.options import PositionOption, VerdictOption
@@ -80,8 +80,7 @@ def is_in_months(taken_at: ColumnElement[datetime], months: Iterable[int]) -> Co
 def is_confirmed_or_taught(content_id: ColumnElement[int]) -> Condition:
     """Whether the image has an accepted tag beside those of its model: a confirmed landmark, or a taught one."""
     confirmed = exists().where(verdicts.c.content_id == content_id, verdicts.c.verdict == "confirmed")
-    taught = exists().where(taught_tags.c.content_id == content_id, taught_tags.c.accepted == true())
-    return or_(confirmed, taught)
+    return or_(confirmed, is_taught(content_id))
 
 
 def is_rejected_once() -> Condition:
