@@ -82,9 +82,9 @@ _READ_ONLY = "25006"
 def is_transient(error: SQLAlchemyError) -> bool:
     """True if waiting can help: the database is unavailable, locked or read-only, or the connection pool is exhausted."""
     if isinstance(error, DBAPIError):
-        is_read_only = getattr(error.orig, "sqlstate", None) == _READ_ONLY
         if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
             return False  # a table or column is missing, for example
+        is_read_only = getattr(error.orig, "sqlstate", None) == _READ_ONLY
         return isinstance(error, OperationalError) or error.connection_invalidated or is_read_only
     return isinstance(error, PoolTimeout)
 

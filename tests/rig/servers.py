@@ -295,17 +295,8 @@ def _initialise(data: Path) -> tuple[str | None, Path]:
 def _initialise_with(programs: Path, data: Path) -> tuple[str | None, Path]:
     """The same with the programs of an installed server."""
     user = None if os.geteuid() else "nobody"
-    command: list[str | Path] = [
-        programs / "initdb",
-        "-D",
-        data,
-        "-U",
-        "postgres",
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-    ]
+    options = ("-U", "postgres", "-A", "trust", "-E", "UTF8")
+    command: list[str | Path] = [programs / "initdb", "-D", data, *options]
     subprocess.run(command, check=True, capture_output=True, user=user, cwd="/")
     return user, programs / "postgres"
 

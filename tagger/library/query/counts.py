@@ -183,8 +183,8 @@ def find_covers(database: Database) -> dict[str, Cover]:
     with database.read() as connection:
         for row in connection.execute(select(landmarks.c.id, landmarks.c.slug)).all():
             queries = (_best(tags, row.id), _best(taught_tags, row.id), _confirmed(row.id))
-            for cover in _first_existing(connection, row.id, *queries)[:1]:
-                covers[row.slug] = cover
+            if found := _first_existing(connection, row.id, *queries):
+                covers[row.slug] = found[0]
     return covers
 
 
