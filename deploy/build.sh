@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # Build the wheel and the source archive of the last commit into the folder $1: the same bytes at each run, on machines of one kind.
-# The wheel has OpenVINO's form of the shipped model, so that it runs without torch.
 set -euo pipefail
 umask 022
 cd "$(dirname "$0")/.."
@@ -14,17 +13,6 @@ mkdir -p "$out" "$work/source" "$work/archive"
 git archive HEAD CHANGELOG.md LICENSE README.md migrations pyproject.toml tagger trainer worker |
   tar --extract --no-same-permissions --directory "$work/source"
 cd "$work/source"
-"$bin/python" - << 'PY'
-from pathlib import Path
-
-from tagger.model.artifact import file_digest, load_module, read_manifest
-from tagger.model.backends.conversion import convert, store_conversion
-
-file = Path("tagger/shipped/landmarks.pt")
-digest = file_digest(file)
-model = convert(load_module(file, digest), read_manifest(file).input.size)
-store_conversion(model, Path("tagger/shipped/conversions", digest))
-PY
 "$bin/uv" build --quiet --no-build-isolation --python "$bin/python" --wheel --out-dir "$out" .
 "$bin/uv" build --quiet --no-build-isolation --python "$bin/python" --sdist --out-dir "$work" .
 # The builder stores the time and the user of the build.

@@ -34,7 +34,7 @@ from pathlib import Path
 
 folder, release = Path(sys.argv[1]), sys.argv[2]
 commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-tools = {name: version(name) for name in ("openvino", "setuptools", "torch", "uv")}
+tools = {name: version(name) for name in ("setuptools", "uv")}
 statement = {
     "_type": "https://in-toto.io/Statement/v1",
     "subject": [

@@ -256,7 +256,7 @@ def read_background(path: Path, expected_digest: str, embedding: Embedding) -> B
     Raises:
         ModelRefused: the file's digest is not `expected_digest`, or the statistics are missing or damaged.
     """
-    data = _read_registered(path, expected_digest)
+    data = read_registered(path, expected_digest)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = _extra_entries(archive, BACKGROUND_NAME)
@@ -315,7 +315,7 @@ def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
     """
     import torch
 
-    data = _read_registered(path, expected_digest)
+    data = read_registered(path, expected_digest)
     archive = _checked_archive(path, data)
     del data  # a large model would be in memory three times
     try:
@@ -343,8 +343,12 @@ def _checked_archive(path: Path, data: bytes) -> io.BytesIO:
         raise ModelRefused(path=path, reason=str(error)) from error
 
 
-def _read_registered(path: Path, expected_digest: str) -> bytes:
-    """Read the file once and check its digest, so that it cannot be exchanged between the check and its use."""
+def read_registered(path: Path, expected_digest: str) -> bytes:
+    """Read the file once and check its digest, so that it cannot be exchanged between the check and its use.
+
+    Raises:
+        ModelRefused: the file's digest is not `expected_digest`, or it cannot be read.
+    """
     data = _read_bytes(path)
     if blake3(data).hexdigest() != expected_digest:
         raise ModelRefused(path=path, reason="it is not the file that was registered (its digest differs)")

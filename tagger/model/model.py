@@ -124,7 +124,7 @@ def load_model(
         SettingsInvalid: the model or the device needs torch, which is not installed.
     """
     load = partial(_load, path, digest, device, threads or core_count())
-    conversions = Conversions.of(digest, None)
+    conversions = Conversions.of(path, digest, None)
     selector = BackendSelector(load, device, manifest.input.size, 1, manifest.ranges, conversions)
     return _warm_up(Model(selector.load(reference_name()), manifest, device.batch_size))
 
@@ -155,7 +155,7 @@ def load_fastest_model(
         manifest.input.size,
         options.at_once,
         manifest.ranges,
-        Conversions.of(digest, conversions),
+        Conversions.of(path, digest, conversions),
     )
     key = SelectionKey.of(digest, device, options)
     choice = selections.find(key)

@@ -9,7 +9,10 @@ import pytest
 import torch
 
 import tagger
-from tagger.model.artifact import file_digest, read_background, read_manifest
+from tagger.model.artifact import file_digest, load_module, read_background, read_manifest
+from tagger.model.backends.conversion import convert
+from tagger.model.backends.openvino import OpenVinoBackend, read_shipped_graph
+from tagger.model.backends.selection import generated_images
 from tagger.model.devices import Device, Precision
 from tagger.model.model import Model, load_model
 from trainer.data.folders import LabelledPhoto, find_labelled_photos, find_ordinary_photos
@@ -34,6 +37,20 @@ def test_it_is_small_and_its_manifest_is_whole() -> None:
     assert manifest.metrics["val_top1"] > 0.93
     assert "96%" in manifest.threshold_reason
     assert str(manifest.training["digest"]).startswith("blake3:")
+
+
+def test_its_graph_for_openvino_is_what_a_conversion_gives() -> None:
+    digest = file_digest(SHIPPED)
+    size = read_manifest(SHIPPED).input.size
+    graph = read_shipped_graph(SHIPPED, digest)
+    assert graph is not None, "run: make graph"
+    models = (graph, convert(load_module(SHIPPED, digest), size))
+    device = Device("cpu", "float32", BATCH_SIZE)
+    images = generated_images(size, BATCH_SIZE)
+    stored, converted = (OpenVinoBackend(model, device, size, 1).forward(images) for model in models)
+    # The artifact has weights in half precision; the conversion computes some of them in single precision.
+    np.testing.assert_allclose(stored.scores, converted.scores, atol=1e-3)
+    np.testing.assert_allclose(stored.embeddings, converted.embeddings, atol=2e-2)
 
 
 def test_it_names_no_place_on_the_machine_that_made_it() -> None:

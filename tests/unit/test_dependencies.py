@@ -77,3 +77,18 @@ def _distributions_without_extras() -> set[str]:
                 if needed.marker is None or needed.marker.evaluate({"extra": extra})
             ]
     return {"landmark-tagger"} | {name for name, _extra in found}
+
+
+def test_the_lock_of_the_demo_has_the_same_files_as_the_whole_lock() -> None:
+    whole, small = (_locked(Path(name)) for name in ("requirements.lock", "requirements-app.lock"))
+    assert small.items() <= whole.items(), "run: make lock"
+    assert "torch" not in {name.partition("==")[0] for name in small}
+    declared = {canonicalize_name(name) for name in _distributions_without_extras()} - {"landmark-tagger"}
+    assert declared <= {name.partition("==")[0] for name in small}
+
+
+def _locked(file: Path) -> dict[str, set[str]]:
+    """The hashes of each requirement of a lock, which is a name with a version."""
+    lines = file.read_text().replace("\\\n", "").splitlines()
+    requirements = (line.partition(" --hash=") for line in lines if line)
+    return {name.partition(" ;")[0].strip(): set(hashes.split()) for name, _, hashes in requirements}

@@ -8,20 +8,22 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import openvino
 from openvino import opset13
 
+from tagger.model.artifact import read_registered
 from tagger.model.backends.protocol import EIGHT_BITS, Outputs
 from tagger.model.backends.rounding import round_keeping_sums
 from tagger.model.devices import cpu_has_vnni
 from tagger.system.permissions import permission_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SHIPPED_GRAPH = Path(__file__).parents[2] / "shipped" / "landmarks.openvino.zip"
+"""Made by make_graph.py beside it. Its comment is the digest of the artifact."""
+GRAPH, CONSTANTS = "model.xml", "constants.bin"
+"""Offsets in the graph count from the start of the artifact; constants that it lacks follow at its end."""
 CONVERSION = "model.xml"
 """The file of a conversion. Its weights are beside it."""
 CONVOLUTIONS = {"Convolution": 1, "GroupConvolution": 2}
@@ -101,17 +107,29 @@ class OpenVinoBackend:
                     self._requests.put(request)
 
 
-def read_conversion(folders: Iterable[Path]) -> openvino.Model | None:
-    """The conversion in the first of these folders that has a sound one which no other user can change, else None."""
-    for folder in folders:
-        file = folder / CONVERSION
-        if not file.is_file() or any(permission_problem(each) for each in (folder, folder.parent)):
-            continue
-        try:
-            return openvino.Core().read_model(file)
-        except RuntimeError as error:
-            log.warning("the converted model in %s is damaged: %s", folder, str(error).splitlines()[0])
-    return None
+def read_shipped_graph(artifact: Path, digest: str) -> openvino.Model | None:
+    """OpenVINO's form of the shipped model, or None for another one. Its weights are in the artifact; the graph's file has the rest.
+
+    Raises:
+        ModelRefused: the artifact's digest is not `digest`.
+    """
+    with zipfile.ZipFile(SHIPPED_GRAPH) as file:
+        if file.comment.decode() != digest:
+            return None
+        weights = read_registered(artifact, digest) + file.read(CONSTANTS)
+        return openvino.Core().read_model(file.read(GRAPH), weights)
+
+
+def read_conversion(folder: Path) -> openvino.Model | None:
+    """The conversion in `folder`, or None if there is no sound one that no other user can change."""
+    file = folder / CONVERSION
+    if not file.is_file() or any(permission_problem(each) for each in (folder, folder.parent)):
+        return None
+    try:
+        return openvino.Core().read_model(file)
+    except RuntimeError as error:
+        log.warning("the converted model in %s is damaged: %s", folder, str(error).splitlines()[0])
+        return None
 
 
 def round_kernels(model: openvino.Model) -> None:

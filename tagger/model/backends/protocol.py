@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -17,7 +16,7 @@ from pydantic import Field
 from tagger.model.devices import engine_version, engine_versions, hardware_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from tagger.model.devices import Device
 
@@ -85,21 +84,17 @@ class SelectionStore(Protocol):
     def store(self, key: SelectionKey, choice: BackendChoice) -> None: ...
 
 
-@dataclass(frozen=True)
-class Conversions:
-    """The folders that may have OpenVINO's form of one model: one of this package, and one that keeps what this machine converts."""
+class Conversions(NamedTuple):
+    """What may have OpenVINO's form of one model: the package for its own artifact, and `folder`, which keeps what this machine converts."""
 
-    shipped: Path | None = None
-    own: Path | None = None
+    artifact: Path
+    digest: str
+    folder: Path | None
 
     @classmethod
-    def of(cls, digest: str, own: Path | None) -> Self:
-        """Those of a model. `own` has a folder for each model and version of OpenVINO."""
-        shipped = Path(__file__).parents[2] / "shipped" / "conversions" / digest
-        return cls(shipped, own and own / f"{digest}-{engine_version('openvino')}")
-
-    def __iter__(self) -> Iterator[Path]:
-        return (folder for folder in (self.shipped, self.own) if folder)
+    def of(cls, artifact: Path, digest: str, folders: Path | None) -> Self:
+        """Those of a model. `folders` has a folder for each model and version."""
+        return cls(artifact, digest, folders and folders / f"{digest}-{engine_version('openvino')}")
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from tagger.composition import BACKENDS, extensions, is_installed
-from tagger.errors import SettingsInvalid
+from tagger.errors import SettingsInvalid, TaggerError
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
     BackendName,
@@ -83,7 +83,7 @@ class BackendSelector:
         self._size = size
         self._at_once = at_once
         self._ranges = ranges
-        self._conversions = conversions or Conversions()
+        self._conversions = conversions
 
     def choose(self, name: BackendName | None, batch_size: int | None) -> BackendTrial:
         """Return the backend `name`, or the fastest that agrees with the reference, at `batch_size` or its best one.
@@ -129,25 +129,34 @@ class BackendSelector:
             raise SettingsInvalid(reason=f"backend: {name} runs on a CPU; set TAGGER_DEVICE=cpu too")
         if name == EIGHT_BITS and not self._ranges:
             raise SettingsInvalid(reason=f"backend: this model has no ranges for {name}; set openvino")
-        from tagger.model.backends.openvino import OpenVinoBackend, read_conversion
+        from tagger.model.backends.openvino import OpenVinoBackend
 
         ranges = self._ranges if name == EIGHT_BITS else ()
         try:
-            model = read_conversion(self._conversions) or self._convert()
+            model = self._stored_model() or self._convert()
             return OpenVinoBackend(model, self._device, self._size, self._at_once, ranges)
-        except SettingsInvalid:
+        except TaggerError:
             raise
         except Exception as error:  # OpenVINO's exceptions have no common base class
             raise SettingsInvalid(
                 reason=f"backend: {name} cannot run this model; leave it at auto, or set torchscript"
             ) from error
 
+    def _stored_model(self) -> openvino.Model | None:
+        """OpenVINO's form of the model, from this package or from an earlier start."""
+        from tagger.model.backends.openvino import read_conversion, read_shipped_graph
+
+        if self._conversions is None:
+            return None
+        artifact, digest, folder = self._conversions
+        return read_shipped_graph(artifact, digest) or (None if folder is None else read_conversion(folder))
+
     def _convert(self) -> openvino.Model:
         if not is_installed("torch"):
             raise SettingsInvalid(reason=f"this model needs torch: {INSTALL_TORCH}")
         from tagger.model.backends.conversion import convert_once
 
-        return convert_once(self._load_module(), self._size, self._conversions.own)
+        return convert_once(self._load_module(), self._size, self._conversions and self._conversions.folder)
 
     def _load_extension(self, name: str) -> Backend:
         """Load the model into the backend of an installed package."""

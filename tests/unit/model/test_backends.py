@@ -219,8 +219,8 @@ def test_openvino_sends_no_telemetry_and_leaves_no_files(tmp_path: Path) -> None
 def test_a_damaged_conversion_is_made_anew_and_those_of_other_versions_are_removed(
     tmp_path: Path, suffix: str
 ) -> None:
-    conversions = Conversions.of("digest", tmp_path)
-    assert conversions.own is not None
+    conversions = Conversions.of(tmp_path / "model.pt", "digest", tmp_path)
+    assert conversions.folder is not None
     loads: list[None] = []
 
     def load() -> torch.jit.ScriptModule:
@@ -232,13 +232,13 @@ def test_a_damaged_conversion_is_made_anew_and_those_of_other_versions_are_remov
     expected = selector.load("openvino").forward(generated_images(SIZE, 4)).scores
     selector.load("openvino")
     assert len(loads) == 1
-    damaged = (conversions.own / CONVERSION).with_suffix(suffix)
+    damaged = (conversions.folder / CONVERSION).with_suffix(suffix)
     damaged.write_bytes(damaged.read_bytes()[:1000])
     scores = selector.load("openvino").forward(generated_images(SIZE, 4)).scores
     np.testing.assert_allclose(scores, expected, atol=1e-3)  # stored weights have half precision
     selector.load("openvino")
     assert len(loads) == 2
-    assert [*tmp_path.iterdir()] == [conversions.own]
+    assert [*tmp_path.iterdir()] == [conversions.folder]
 
 
 def test_a_conversion_that_another_process_is_writing_stays(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""Make landmarks.openvino.zip: OpenVINO's form of the shipped model without its weights, which landmarks.pt has. Run it with `make graph`.
+
+It runs the shipped model without torch. The same artifact and version of OpenVINO give the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from tagger.model.artifact import file_digest, load_module, read_manifest
+from tagger.model.backends.conversion import convert, store_conversion
+from tagger.model.backends.openvino import CONSTANTS, CONVERSION, GRAPH
+
+LEAST_SHARED_BYTES = 64
+"""Shorter constants are stored: an artifact may have the same bytes by chance, where a program is."""
+PLACES = re.compile(r'offset="(\d+)" size="(\d+)"')
+"""Where the graph names the bytes of a constant."""
+
+
+def main(artifact: Path, out: Path) -> None:
+    """Write the graph of an artifact to `out`."""
+    digest = file_digest(artifact)
+    with tempfile.TemporaryDirectory() as parent:
+        file = Path(parent, "conversion", CONVERSION)
+        store_conversion(
+            convert(load_module(artifact, digest), read_manifest(artifact).input.size), file.parent
+        )
+        graph, constants = place_in_artifact(
+            file.read_text(), file.with_suffix(".bin").read_bytes(), artifact.read_bytes()
+        )
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.comment = digest.encode()
+        for name, data in ((GRAPH, graph.encode()), (CONSTANTS, constants)):
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, 9)
+
+
+def place_in_artifact(graph: str, weights: bytes, artifact: bytes) -> tuple[str, bytes]:
+    """Return the graph with places that count from the start of the artifact, and the constants that follow at its end."""
+    constants = bytearray()
+
+    def place(match: re.Match[str]) -> str:
+        offset, size = map(int, match.groups())
+        data = weights[offset : offset + size]
+        start = artifact.find(data) if size >= LEAST_SHARED_BYTES else -1
+        if start < 0:
+            start = len(artifact) + len(constants)
+            constants.extend(data)
+        return f'offset="{start}" size="{size}"'
+
+    return PLACES.sub(place, graph), bytes(constants)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
