@@ -11,6 +11,7 @@ from support.artifacts import tiny_artifact
 from support.commands import Terminal, draw, draw_many, stop
 
 from tagger.database.tables import schedules
+from tagger.ledger.workers import record_tick
 
 
 @pytest.fixture
@@ -55,6 +56,25 @@ def test_invalid_arguments_are_usage_errors(terminal: Terminal) -> None:
     assert "is not a date" in terminal.run("backfill", "all", "--taken-after", "May", code=2).stderr
     invalid = terminal.run("schedule", "add", "x", "--cron", "daily", "all", code=1)
     assert "not a valid cron expression" in invalid.stderr
+
+
+def test_a_backfill_with_nothing_to_do_makes_no_job(terminal: Terminal) -> None:
+    terminal.run("tag", "photos")
+    done = terminal.run("backfill", "untagged", "--scan", "photos")
+    assert (done.stdout, done.stderr.splitlines()[-1]) == ("", "nothing to do")
+    nothing = {"job": None, "total": 0, "note": "nothing to do"}
+    assert terminal.json("backfill", "failed", "--wait") == nothing
+    assert [job.job for job in terminal.jobs()] == [1]
+
+
+def test_a_schedule_says_whether_beat_has_ever_run(terminal: Terminal) -> None:
+    def add(name: str) -> str:
+        return terminal.run("schedule", "add", name, "--cron", "0 3 * * *", "untagged").stderr
+
+    assert "no beat has run yet; schedules need beat and a worker: tagger beat and" in add("first")
+    with terminal.database() as database:
+        record_tick(database)
+        assert "beat" not in add("second")
 
 
 def test_schedules_are_kept_paused_run_and_removed(terminal: Terminal) -> None:

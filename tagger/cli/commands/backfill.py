@@ -104,7 +104,7 @@ def backfill(
 
     tagger backfill outdated --country france --year 2019 --dry-run
     """
-    from tagger.jobs.enqueue.backfill import backfill_job, count_photos, record_backfill
+    from tagger.jobs.enqueue.backfill import backfill_job, count_photos, discard_empty_job, record_backfill
 
     selection = parse_backfill(what, backfill_options, scan, write_options.metadata())
     session = open_session(load_settings(top_k=top_k, threshold=threshold, model=model), settle_jobs=True)
@@ -122,7 +122,18 @@ def backfill(
             f"scanned {count_of(report.found, 'photo')}: {report.new} new, {report.changed} changed, {report.gone} gone"
         )
     print_left_out(report)
+    if discard_empty_job(database, job):
+        _print_nothing(json=json)
+        return
     finish_job(session, job, runner, wait=wait, json=json)
+
+
+def _print_nothing(*, json: bool) -> None:
+    from tagger.jobs.enqueue.backfill import NOTHING_TO_DO
+
+    if json:
+        write_json({"job": None, "total": 0, "note": NOTHING_TO_DO})
+    console.result(NOTHING_TO_DO)
 
 
 def describe_backfill(selection: Backfill) -> str:

@@ -13,7 +13,7 @@ from tagger.cli.option_groups import BackfillOptions, WriteOptions, with_option_
 from tagger.cli.options import Json, PriorityName, Wait
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json
-from tagger.cli.output.job_text import START_BEAT
+from tagger.cli.output.job_text import START_BEAT, tick_text
 from tagger.cli.session import open_for_reading, open_session
 from tagger.database.enums import Priority, Runner
 
@@ -80,8 +80,12 @@ def add(
         f"next {local_time(schedule.next_due)}"
     )
     last_tick = find_last_tick(database)
-    if last_tick is None or last_tick.is_late:
-        console.info(f"schedules need beat and a worker: {START_BEAT}")
+    if last_tick is None or last_tick.at is None:
+        console.info(f"no beat has run yet; schedules need beat and a worker: {START_BEAT}")
+    elif last_tick.is_late:
+        console.info(
+            f"no beat runs now ({tick_text(last_tick)}); schedules need beat and a worker: {START_BEAT}"
+        )
 
 
 @schedule_app.command("list")
@@ -151,10 +155,11 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
     Example: tagger schedule run-now nightly --wait
     """
     from tagger.jobs.enqueue import schedule_runs
+    from tagger.jobs.enqueue.backfill import NOTHING_TO_DO
 
     settings, database = session = open_session(settle_jobs=True)
     run = schedule_runs.run_now(database, settings, name)
-    if run.note == schedule_runs.NOTHING_TO_DO:
+    if run.note == NOTHING_TO_DO:
         if json:
             write_json(run)
         console.info(f"{name}: {run.note}")

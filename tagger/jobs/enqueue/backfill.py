@@ -9,11 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, delete, exists, func, select
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, Priority, Runner
-from tagger.database.tables import PRESENT, UNTAGGED, contents, embeddings, photos, positions
+from tagger.database.enums import JobKind, JobState, Priority, Runner
+from tagger.database.tables import PRESENT, UNTAGGED, contents, embeddings, job_items, jobs, photos, positions
 from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import (
     ProgressCallback,
@@ -34,6 +34,7 @@ from tagger.library.teaching.comparison import outdated
 from tagger.library.teaching.learning import changed_landmarks, embedding_of, learn_landmarks
 from tagger.photos.paths import path_from_json, path_to_json
 from tagger.settings import Settings
+from tagger.system.text_format import N_
 
 
 class BackfillScope(StrEnum):
@@ -65,6 +66,8 @@ class Backfill:
     write: MetadataOptions | None = None
 
 
+NOTHING_TO_DO = N_("nothing to do")
+"""What a backfill that found no photo has done."""
 MOST_NARROWED = 100_000
 """The most photos that an index may find if it is to be read for each page of a job."""
 
@@ -160,6 +163,19 @@ def fill_backfill(
         fill_job(database, job_id, conditions, source, on_progress)
     finish_scan(database, job_id, other_files=report.other_files.count)
     return report
+
+
+def discard_empty_job(database: Database, job_id: int) -> bool:
+    """Delete the job if it has ended without photos, without a note, and without a job chained to it."""
+    child = jobs.alias()
+    is_empty = (
+        jobs.c.state == JobState.FINISHED,
+        jobs.c.note.is_(None),
+        ~exists().where(job_items.c.job_id == job_id),
+        ~exists().where(child.c.parent_id == job_id),
+    )
+    with database.write() as connection:
+        return connection.execute(delete(jobs).where(jobs.c.id == job_id, *is_empty)).rowcount > 0
 
 
 _SCAN = "scan"

@@ -12,14 +12,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Priority
+from tagger.database.enums import Priority
 from tagger.database.statements import current_time, insert_missing
-from tagger.database.tables import job_items, jobs, schedule_runs, schedules
+from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import ScheduleNotFound, TaggerError
-from tagger.jobs.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
+from tagger.jobs.enqueue.backfill import (
+    NOTHING_TO_DO,
+    Backfill,
+    backfill_job,
+    discard_empty_job,
+    fill_backfill,
+    validate_backfill,
+)
 from tagger.jobs.enqueue.scan import ProgressCallback, Selection
 from tagger.jobs.enqueue.schedules import (
     backfill_from_schedule,
@@ -41,8 +48,6 @@ class ScheduleFolderIsLink(TaggerError):
     """A folder of the schedule {name} is now a link to another folder. Remove the schedule, and add it again with the right folder."""
 
 
-NOTHING_TO_DO = N_("nothing to do")
-"""The note of a run that found no photo."""
 RUN_UNFINISHED = N_("job {job} of an earlier run has not finished")
 """The note of a run that started no job."""
 
@@ -148,7 +153,7 @@ def _run(
         if not follows_links(row.options):
             _refuse_links(row.name, backfill, selection)
         fill_backfill(database, backfill, run.job, new.model_id, selection, settings.roots, on_progress)
-        if _discard_empty_job(database, run.job):
+        if discard_empty_job(database, run.job):
             return replace(run, job=None, note=_set_note(database, row.id, due, NOTHING_TO_DO))
     except RunInterrupted:
         _undo_run(database, row.id, due, run.job)
@@ -208,19 +213,6 @@ def _refuse_links(name: str, backfill: Backfill, selection: Selection) -> None:
     under = (folder for folder in backfill.query.under if not isinstance(folder, ObjectPath))
     if resolved_elsewhere or any(os.path.realpath(folder) != os.fspath(folder) for folder in under):
         raise ScheduleFolderIsLink(name=name)
-
-
-def _discard_empty_job(database: Database, job_id: int) -> bool:
-    """Delete the job if it has ended without photos, without a note, and without a job chained to it."""
-    child = jobs.alias()
-    is_empty = (
-        jobs.c.state == JobState.FINISHED,
-        jobs.c.note.is_(None),
-        ~exists().where(job_items.c.job_id == job_id),
-        ~exists().where(child.c.parent_id == job_id),
-    )
-    with database.write() as connection:
-        return connection.execute(delete(jobs).where(jobs.c.id == job_id, *is_empty)).rowcount > 0
 
 
 def _set_note(database: Database, schedule_id: int, due: datetime, note: str) -> str:

@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping
 
 from tagger.errors import FailureKind
-from tagger.jobs.enqueue.schedule_runs import NOTHING_TO_DO, RUN_UNFINISHED
+from tagger.jobs.enqueue.backfill import NOTHING_TO_DO
+from tagger.jobs.enqueue.schedule_runs import RUN_UNFINISHED
 from tagger.jobs.enqueue.schedules import PAUSED_UNTIL_NEXT_RUN
 from tagger.ledger.job_control import SCAN_INTERRUPTED
 from tagger.ledger.jobs import FOLDER_UNAVAILABLE
-from tagger.ledger.workers import REDIS_REFUSES, ROOTS_MISSING
+from tagger.ledger.workers import REDIS_REFUSES, ROOTS_MISSING, STARTING
 from tagger.metadata.errors import RefusalKind
 from tagger.system.text_format import N_, gettext, reader_language
 
@@ -50,6 +51,7 @@ NOTES = (
     FOLDER_UNAVAILABLE,
     NOTHING_TO_DO,
     PAUSED_UNTIL_NEXT_RUN,
+    STARTING,
     REDIS_REFUSES,
     ROOTS_MISSING,
     RUN_UNFINISHED,
