@@ -3,6 +3,8 @@
 import logging
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import redis
 from celery import Celery
@@ -20,7 +22,7 @@ from tagger.jobs.processing.claimed_chunk import SLICE_S, ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim
 from tagger.ledger.dispatch import ChunkClaimer
-from tagger.ledger.workers import record_tick
+from tagger.ledger.workers import STARTING, record_heartbeat, record_tick, remove_worker
 from tagger.library.catalog.registered_models import resolve_model
 from tagger.model.devices import choose_device
 from tagger.settings import Settings
@@ -28,7 +30,7 @@ from tagger.system.metrics import DEVICE_MEMORY
 from worker.broker import RedisMonitor
 from worker.producer import app_broker, wake_workers
 from worker.queue_order import database_away
-from worker.sweeper import Sweeper
+from worker.sweeper import SWEEP_S, Sweeper
 from worker.watchdog import STALL_S, Watchdog
 
 log = logging.getLogger(__name__)
@@ -47,17 +49,18 @@ class Engine:
         self._settings = settings
         self.database: Database = open_configured(settings, Actor(f"worker {name}"))
         self._claimer = ChunkClaimer(self.database, name)
-        self.device = choose_device(settings.device, settings.batch_size).kind
-        if self.device == "cuda":
-            import torch
+        with shown_as_starting(self.database, name, settings.device):
+            self.device = choose_device(settings.device, settings.batch_size).kind
+            if self.device == "cuda":
+                import torch
 
-            DEVICE_MEMORY.set_function(torch.cuda.memory_reserved)
-        self.executor = ChunkExecutor(self.database, settings, SLICE_S)
-        # Loaded before the first message: a model that cannot run stops the worker at its start.
-        # The database may be locked just now, by a worker that starts as well.
-        self.executor.with_retry(
-            lambda: self.executor.models.get(resolve_model(self.database, settings.model).id)
-        )
+                DEVICE_MEMORY.set_function(torch.cuda.memory_reserved)
+            self.executor = ChunkExecutor(self.database, settings, SLICE_S)
+            # Loaded before the first message: a model that cannot run stops the worker at its start.
+            # The database may be locked just now, by a worker that starts as well.
+            self.executor.with_retry(
+                lambda: self.executor.models.get(resolve_model(self.database, settings.model).id)
+            )
         self.broker = app_broker(app, settings)
         self.redis = RedisMonitor(self.broker)
         self._sweeper = Sweeper(app, self.redis, self.database, settings, name, self.device)
@@ -136,6 +139,33 @@ class Engine:
         self.executor.close()
         self._sweeper.close()
         self.database.close()
+
+
+@contextmanager
+def shown_as_starting(database: Database, name: str, device: str) -> Iterator[None]:
+    """List the worker as starting, until the sweeper of a worker that has started follows. After an error, it is not listed."""
+    is_over = threading.Event()
+
+    def send_heartbeats() -> None:
+        while True:
+            try:
+                record_heartbeat(database, name, device, STARTING)
+            except DatabaseError as error:
+                log.info("The database has no heartbeat of this start: %s", error)
+            if is_over.wait(SWEEP_S):
+                return
+
+    thread = threading.Thread(target=send_heartbeats, name="start", daemon=True)
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        is_over.set()
+        thread.join()
+        remove_worker(database, name)
+        raise
+    is_over.set()
+    thread.join()
 
 
 _engine: Engine | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,8 @@ from tagger.cli.output.job_text import (
     count_of,
     gone_text,
     idle_workers_text,
+    job_report,
     job_summary,
-    metadata_report,
     other_files_lines,
     print_next_steps,
 )
@@ -87,12 +88,12 @@ def finish_job(session: Session, job: int, runner: Runner, *, wait: bool, json: 
         raise typer.Exit(finish_in_process(session, job, json=json))
     wake_workers(session, job, start_redis=wait)
     if not json:
-        typer.echo(job)
+        typer.echo(f"job {job}" if sys.stdout.isatty() else job)
     if not wait:
         _print_submission(session, job, json=json)
         return
     set_advice(f"job {job} continues. Follow it with: tagger job show {job} --watch")
-    code = follow(session.database, job, json=json, wait_for_worker=True)
+    code = follow(session.database, job, json=json)
     if not json:
         print_next_steps(session.database, job)
     raise typer.Exit(code)
@@ -138,42 +139,30 @@ def print_plan(
         )
 
 
-NO_WORKER_S = 30.0
-"""A worker that was just started is ready by then, unless the machine is busy."""
+NO_WORKER_S = 10.0
+"""Within this time, a worker that was just started is known, and one that knows this machine is ready."""
 POLL_S = 0.5
 
 
 def follow(
-    database: Database,
-    job: int,
-    *,
-    json: bool = False,
-    wait_for_worker: bool = False,
-    on_poll: Callable[[], None] = lambda: None,
+    database: Database, job: int, *, json: bool = False, on_poll: Callable[[], None] = lambda: None
 ) -> int:
-    """Show the progress of a job, then of the job chained to it; returns the exit code.
-
-    With `wait_for_worker`, it stops if there is no worker for NO_WORKER_S.
-    """
+    """Show the progress of a job, then of the job chained to it; returns the exit code. While no worker starts work, it says why."""
     from tagger.ledger.progress import find_job
 
-    code = _follow_one(database, job, json=json, wait_for_worker=wait_for_worker, on_poll=on_poll)
+    code = _follow_one(database, job, json=json, on_poll=on_poll)
     chained = None if code == console.NOT_DONE else find_job(database, job).write_job
     if chained is None:
         return code
-    return (
-        _follow_one(database, chained, json=False, wait_for_worker=wait_for_worker, on_poll=on_poll) or code
-    )
+    return _follow_one(database, chained, json=False, on_poll=on_poll) or code
 
 
-def _follow_one(
-    database: Database, job: int, *, json: bool, wait_for_worker: bool, on_poll: Callable[[], None]
-) -> int:
+def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[], None]) -> int:
     from tagger.database.retry import DatabaseError, is_transient, outage_text
     from tagger.ledger.progress import find_job
     from tagger.ledger.workers import list_workers
 
-    had_worker_at = time.monotonic()
+    ready_at = time.monotonic()
     reported: str | None = None
     with ProgressLine(f"job {job}") as line:
         while True:
@@ -182,26 +171,19 @@ def _follow_one(
             except DatabaseError as error:
                 if not is_transient(error):
                     raise
-                has_worker = True  # without the database, it is unknown
                 problem: str | None = f"{outage_text(error)}; trying again until it works"
             else:
                 line.show(progress.done, progress.total, progress.photos_per_second, progress.state)
                 if progress.is_over:
                     break
-                has_worker = bool(workers)
-                problem = idle_workers_text(workers) if workers else None
+                if progress.runner == Runner.LOCAL or not all(worker.is_starting for worker in workers):
+                    ready_at = time.monotonic()
+                may_follow = time.monotonic() - ready_at < NO_WORKER_S
+                problem = None if may_follow else idle_workers_text(workers)
             if problem is not None and problem != reported:
                 with line.cleared():
                     console.warning(problem)
             reported = problem
-            had_worker_at = time.monotonic() if has_worker else had_worker_at
-            if wait_for_worker and time.monotonic() - had_worker_at > NO_WORKER_S:
-                with line.cleared():
-                    console.warning(
-                        f"no worker has been running for {NO_WORKER_S:.0f} s. Job {job} stays in the database; "
-                        "start a worker with: tagger worker"
-                    )
-                return console.NOT_DONE
             on_poll()
             time.sleep(POLL_S)
     return print_end(database, job, json=json)
@@ -212,15 +194,13 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
     from tagger.ledger.progress import find_job
 
     progress = find_job(database, job)
-    document, lines = metadata_report(database, progress)
+    document, lines = job_report(database, progress)
     if json:
         write_json(vars(progress) | document)
-    console.info(job_summary(progress))
+    console.result("\n".join([job_summary(progress), *lines]))
     if progress.state is JobState.CANCELLED:
         console.warning(f"job {job} was cancelled: {progress.note or 'by request'}")
         return console.NOT_DONE
-    for line in lines:
-        console.info(line)
     if progress.refused or progress.failed:
         console.info(f"to list the photos that failed or were refused, run: tagger job failures {job}")
     unwritten = progress.refused - document.get("refused_with_sidecar", 0)

@@ -191,7 +191,7 @@ def _print_version(requested: bool) -> None:
 @app.callback()
 def _common(
     quiet: Annotated[
-        bool, typer.Option("-q", "--quiet", help="Print only warnings and errors on stderr.")
+        bool, typer.Option("-q", "--quiet", help="Print only results, warnings and errors.")
     ] = False,
     verbose: Annotated[
         int, typer.Option("-v", "--verbose", count=True, help="Print more. -vv prints tracebacks.")

@@ -22,6 +22,10 @@ class Outcome(StrEnum):
     CANCELLED = N_("cancelled")
 
 
+CLASSIFIED_OUTCOMES = (Outcome.TAGGED, Outcome.UNKNOWN)
+"""The outcomes of a photo that a job classified."""
+
+
 class JobKind(StrEnum):
     """What a job does.
 

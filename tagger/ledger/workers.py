@@ -16,6 +16,7 @@ from tagger.system.text_format import N_
 
 SILENT_WORKER_S = 3600.0
 """How long a silent worker without chunks is reported."""
+STARTING = N_("it is starting")
 REDIS_REFUSES = N_("Redis accepts no messages")
 ROOTS_MISSING = N_("unavailable on its machine: {names}")
 """Why a worker starts no work."""
@@ -36,6 +37,10 @@ class WorkerStatus:
     waits_for: str | None = None
     photos_per_second: float | None = None
 
+    @property
+    def is_starting(self) -> bool:
+        return self.waits_for == STARTING
+
 
 @dataclass(frozen=True)
 class DeviceStatus:
@@ -54,7 +59,12 @@ def record_heartbeat(
     photos_per_second: float | None = None,
 ) -> None:
     """Record that the worker is alive, why it starts no work now, and its rate. Its first heartbeat adds it."""
-    state = {"heartbeat_at": db_now(), "waits_for": waits_for, "photos_per_second": photos_per_second}
+    state = {
+        "device": device,
+        "heartbeat_at": db_now(),
+        "waits_for": waits_for,
+        "photos_per_second": photos_per_second,
+    }
     with database.write() as connection:
         started_at = current_time(connection)
         row = {"name": name, "device": device, "started_at": started_at, "heartbeat_at": 0.0}

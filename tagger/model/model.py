@@ -161,6 +161,7 @@ def load_fastest_model(
     choice = selections.find(key)
     if choice is not None and (model := _load_choice(choice, selector, manifest)) is not None:
         return model
+    log.warning("Choosing the fastest way to run the model on this machine, once, for up to a minute")
     trial = selector.choose(options.backend, options.batch_size)
     if math.isfinite(trial.cost_ms):  # else the selection failed; it may succeed at the next start
         selections.store(key, BackendChoice(trial.backend.name, trial.batch_size))

@@ -1,11 +1,19 @@
 """`tagger enqueue`, `worker`, `status`: the main job through a real Redis and real Celery workers."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from rig.servers import RedisServer
 from support.commands import Terminal, draw, draw_many, stop
+from support.screens import Screen
 from support.tls_servers import refused_objects
+
+from tagger.cli.output.job_text import idle_workers_text
+from tagger.database.connection import Database
+from tagger.errors import SettingsInvalid
+from tagger.ledger.workers import list_workers, record_heartbeat
+from worker.engine import shown_as_starting
 
 
 @pytest.fixture
@@ -56,16 +64,41 @@ def test_without_redis_the_job_is_recorded_and_runs_later(terminal: Terminal) ->
     assert terminal.progress(1).is_over
 
 
-def test_waiting_without_a_worker_gives_up_and_keeps_the_job(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_goes_on_until_a_worker_comes(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
-    monkeypatch.setattr("tagger.cli.job_submission.NO_WORKER_S", 1.0)
-    done = terminal.run("enqueue", "--wait", "photos", code=1)
-    assert "no worker has been running for 1 s. Job 1 stays" in done.stderr
-    assert terminal.json("job", "show", "1")["state"] == "queued"
+    waiting = terminal.start("enqueue", "--wait", "photos")
+    terminal.wait_until(lambda: "warning: no worker is running; start one with" in terminal.log.read_text())
+    assert waiting.poll() is None
     terminal.process_job(1)
-    assert terminal.json("job", "show", "1")["tagged"] == 1
+    assert waiting.wait(60) == 0
+    assert "job 1 finished: 1 photo: 1 tagged" in terminal.log.read_text()
+
+
+def test_a_worker_is_listed_while_it_starts_and_not_after_a_failed_start(terminal: Terminal) -> None:
+    with terminal.database() as database:
+        with shown_as_starting(database, "tagger-7@rack", "auto"):
+            terminal.wait_until(lambda: list_workers(database))
+            (worker,) = terminal.json("status")["workers"]
+            assert (worker["name"], worker["waits_for"]) == ("tagger-7@rack", "it is starting")
+            assert "tagger-7@rack is starting" in str(idle_workers_text(list_workers(database)))
+        record_heartbeat(database, "tagger-7@rack", "cpu")  # as the sweeper of a worker that has started
+        assert [(each.device, each.is_starting) for each in list_workers(database)] == [("cpu", False)]
+        with pytest.raises(SettingsInvalid):
+            _fail_to_start(terminal, database, "tagger-8@rack")
+        assert [each.name for each in list_workers(database)] == ["tagger-7@rack"]
+
+
+def _fail_to_start(terminal: Terminal, database: Database, name: str) -> None:
+    with shown_as_starting(database, name, "auto"):
+        terminal.wait_until(lambda: name in {each.name for each in list_workers(database)})
+        raise SettingsInvalid(reason="as of a model that cannot run")
+
+
+def test_the_number_of_a_job_is_a_word_on_a_terminal(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos" / "a.jpg")
+    assert terminal.run("enqueue", "photos").stdout == "1\n"
+    with closing(Screen(terminal, "enqueue", "photos", "--again")) as screen:
+        screen.read_until(b"job 2\r\n")
 
 
 def test_a_worker_with_an_unusable_model_exits_with_the_reason(terminal: Terminal) -> None:

@@ -152,9 +152,9 @@ class Terminal:
             return find_job(database, job)
 
     def active_workers(self) -> list[WorkerStatus]:
-        """Running workers, as `status` shows them."""
+        """Workers that have started, as `status` shows them."""
         with self.database() as database:
-            return list_workers(database)
+            return [worker for worker in list_workers(database) if not worker.is_starting]
 
     @contextmanager
     def database(self) -> Iterator[Database]:

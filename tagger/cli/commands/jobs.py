@@ -26,7 +26,7 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import Format, write_json
-from tagger.cli.output.job_text import count_of, job_lines, job_summary, metadata_report, print_next_steps
+from tagger.cli.output.job_text import count_of, job_lines, job_report, job_summary, print_next_steps
 from tagger.cli.session import Session, load_settings, open_for_reading, open_session
 from tagger.database.enums import METADATA_KINDS, Priority
 from tagger.errors import TaggerError
@@ -84,7 +84,7 @@ def show(
         if not json:
             print_next_steps(database, job)
         raise typer.Exit(code)
-    document, lines = metadata_report(database, progress)
+    document, lines = job_report(database, progress)
     if json:
         write_json(vars(progress) | document)
     else:

@@ -21,7 +21,7 @@ SOME_PHOTOS_FAILED = 3
 
 
 verbosity = 0
-"""-q sets -1, which hides messages other than warnings and errors; -vv sets 2, which shows tracebacks."""
+"""-q sets -1, which hides messages other than warnings, errors and the results of jobs; -vv sets 2, which shows tracebacks."""
 
 
 def drop_unwritable_results() -> None:
@@ -61,6 +61,11 @@ def info(text: str) -> None:
     """Print a message, unless -q is set."""
     if verbosity >= 0:
         _write(text)
+
+
+def result(text: str) -> None:
+    """Print the result of a job, also with -q."""
+    _write(text)
 
 
 def warning(text: str) -> None:

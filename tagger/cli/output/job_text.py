@@ -149,6 +149,8 @@ def idle_workers_text(workers: Sequence[WorkerStatus]) -> str | None:
         return "no worker is running; start one with: tagger worker (or all services with: tagger up)"
     if not all(worker.waits_for for worker in workers):
         return None
+    if starting := [worker.name for worker in workers if worker.is_starting]:
+        return f"{starting[0]} is starting; on its first start, a machine takes up to a minute to choose the fastest way to run the model"
     waits = "; ".join(f"{worker.name}: {worker.waits_for}" for worker in workers[:WAITING_WORKERS_SHOWN])
     more = len(workers) - WAITING_WORKERS_SHOWN
     return f"no worker starts work now ({waits}{f'; and {more} more' if more > 0 else ''})"
@@ -170,8 +172,9 @@ def print_next_steps(database: Database, job: int) -> None:
         return
     if progress.skipped and progress.kind == JobKind.TAG:
         console.info("skipped: this model has classified these photos already; to include them, add --again")
-    if progress.tagged:
+    if progress.tagged or progress.unknown:
         _print_doubtful_tags(database, job)
+    if progress.tagged:
         _print_tag_commands(database, job)
     if progress.unknown:
         console.info("to name a place that the model does not know, run: tagger teach NAME PHOTO…")
@@ -203,20 +206,35 @@ def _print_tag_commands(database: Database, job: int) -> None:
 
 
 PHOTOS_SHOWN = 3
+LANDMARKS_SHOWN = 20
 
 
-def metadata_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
-    """What a job that writes metadata, or undoes writes, did not do: more keys of its document, and lines of text."""
+def job_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
+    """What a job found, or of a job that changes metadata, what it did not do: more keys of its document, and lines of text."""
+    if progress.kind not in METADATA_KINDS:
+        return _landmark_report(database, progress)
     if progress.kind == JobKind.UNDO:
         paths = _edited_photos(database, progress.job)
         lines = [*_refusal_lines(database, progress, 0), *_edited_lines(progress.job, paths)]
         return {"edited": paths}, lines
-    if progress.kind != JobKind.WRITE:
-        return {}, []
     from tagger.ledger.failures import count_refusals_with_sidecar
 
     with_sidecar = count_refusals_with_sidecar(database, progress.job) if progress.refused else 0
     return {"refused_with_sidecar": with_sidecar}, _refusal_lines(database, progress, with_sidecar)
+
+
+def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
+    """The landmarks on the photos that a job classified, most frequent first."""
+    from tagger.library.query.counts import landmark_counts
+
+    found = landmark_counts(database, job=progress.job) if progress.tagged or progress.unknown else []
+    lines = [f"{each.photos:6}  {printable(each.name)}" for each in found[:LANDMARKS_SHOWN]]
+    if len(found) > LANDMARKS_SHOWN:
+        lines.append(
+            f"        and {len(found) - LANDMARKS_SHOWN} more; to list all, run: tagger landmark list"
+        )
+    documents = [{"landmark": each.landmark, "name": each.name, "photos": each.photos} for each in found]
+    return {"landmarks": documents}, lines
 
 
 def _edited_photos(database: Database, job: int) -> list[str]:

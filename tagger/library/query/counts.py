@@ -23,6 +23,7 @@ from tagger.database.tables import (
 )
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, landmarks_in_country, photos_by_landmark
 from tagger.library.catalog.roots import RootPaths, list_roots
+from tagger.library.query.photo_conditions import is_classified_by
 from tagger.library.query.position_clusters import PositionCell
 from tagger.system.documents import document_of
 
@@ -59,11 +60,11 @@ class LandmarkCount:
 
 
 def landmark_counts(
-    database: Database, country: str | None = None, *, include_empty: bool = False
+    database: Database, country: str | None = None, *, job: int | None = None, include_empty: bool = False
 ) -> list[LandmarkCount]:
     """Landmarks with their number of photos, most photos first.
 
-    `include_empty`: also landmarks without photos.
+    `job`: only photos that this job classified. `include_empty`: also landmarks without photos.
 
     Raises:
         CountryNotFound: no landmark is in `country`.
@@ -72,7 +73,8 @@ def landmark_counts(
         landmarks = (
             all_landmarks(connection) if country is None else landmarks_in_country(connection, country)
         )
-        numbers = photos_by_landmark(connection, photos.c.gone_since.is_(None))
+        of_job = () if job is None else (is_classified_by(job),)
+        numbers = photos_by_landmark(connection, photos.c.gone_since.is_(None), *of_job)
     counts = (LandmarkCount.of(landmark, numbers[landmark.id]) for landmark in landmarks)
     selected = (count for count in counts if count.photos or include_empty)
     return sorted(selected, key=lambda count: (-count.photos, count.landmark))

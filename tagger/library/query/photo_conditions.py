@@ -33,6 +33,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from tagger.database.connection import Database
+from tagger.database.enums import CLASSIFIED_OUTCOMES
 from tagger.database.statements import among, greatest, month_of, name_of
 from tagger.database.tables import job_items, photos, positions, share_photos, tags, taught_tags, verdicts
 from tagger.errors import PathNotFound
@@ -91,6 +92,12 @@ def is_rejected_once() -> Condition:
 def is_of_job(job: int) -> Condition:
     """Whether the photo is one of the job."""
     return photos.c.id.in_(select(job_items.c.photo_id).where(job_items.c.job_id == job))
+
+
+def is_classified_by(job: int) -> Condition:
+    """Whether the job classified the photo."""
+    of_job = job_items.c.job_id == job, job_items.c.outcome.in_(CLASSIFIED_OUTCOMES)
+    return photos.c.id.in_(select(job_items.c.photo_id).where(*of_job))
 
 
 def is_shared(share_id: int) -> Condition:
