@@ -192,6 +192,17 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
     _update_items(connection, claim, new)
 
 
+def replace_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
+    """Replace `tagged` by `unknown`, or the reverse, in items that this transaction has stored."""
+    if not outcomes:
+        return
+    became = Counter(outcome.outcome for outcome in outcomes)
+    more = became[Outcome.TAGGED] - became[Outcome.UNKNOWN]
+    numbers = {"tagged": chunks.c.tagged + more, "unknown": chunks.c.unknown - more}
+    connection.execute(update(chunks).where(*_is_chunk(claim.name)).values(numbers))
+    _update_items(connection, claim, outcomes)
+
+
 def _open_items(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> list[ItemOutcome]:
     """The outcomes of items that have none yet, one per item, in the order in which all writers lock items."""
     by_position = {item.position: item for item in outcomes}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.camera_photos import draw_shot
 from support.commands import Terminal, draw, draw_many
 from support.screens import Screen
 
@@ -25,6 +27,50 @@ def test_tagging_a_folder_prints_a_line_per_photo_and_ends_with_the_sums(termina
     assert lines[2].startswith("tower.jpg: Eiffel Tower ")
     assert "job 1 finished: 3 photos: 2 tagged, 1 unknown, 0 skipped" in done.stderr
     assert done.stderr.splitlines()[-1].endswith("run: tagger teach NAME PHOTO…")
+
+
+def test_a_job_ends_with_the_landmarks_that_it_found(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos" / "gate.jpg", 1)
+    for seed in range(2):
+        draw(terminal.folder / "photos" / f"tower{seed}.jpg", 0, seed=seed)
+    lines = "     2  Eiffel Tower\n     1  Brandenburg Gate\n"
+    found = [("eiffel-tower", 2), ("brandenburg-gate", 1)]
+    for quiet in ((), ("-q",)):
+        assert lines in terminal.run(*quiet, "tag", "photos", "--again").stderr
+    assert [
+        (each["landmark"], each["photos"]) for each in terminal.json("job", "show", "2")["landmarks"]
+    ] == found
+    assert lines.splitlines()[0] in terminal.run("job", "show", "1").stdout
+    again = terminal.json("tag", "photos")
+    assert (again["skipped"], again["landmarks"]) == (3, [])
+    terminal.run("reject", "eiffel-tower", "photos/tower0.jpg")
+    numbers = [each["photos"] for each in terminal.json("job", "show", "1")["landmarks"]]
+    assert numbers == [1, 1]
+
+
+def test_on_a_terminal_photos_without_a_landmark_have_no_line(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos" / "tower.jpg", 0)
+    draw(terminal.folder / "photos" / "grey.jpg", None)
+    for words, shown in (((), {b"tower.jpg"}), (("-v",), {b"tower.jpg", b"grey.jpg"}), (("-q",), set())):
+        with closing(Screen(terminal, *words, "tag", "photos", "--again")) as screen:
+            screen.read_until(b"Eiffel Tower\r\n")
+            if words != ("-q",):
+                screen.read_until(b"run: tagger teach")
+            assert {name for name in (b"tower.jpg", b"grey.jpg") if name + b": " in screen.written} == shown
+
+
+def test_a_landmark_far_from_the_gps_of_its_photo_is_unknown_everywhere(terminal: Terminal) -> None:
+    draw_shot(terminal.folder / "photos" / "a.jpg", 0, label=0, gps=(35.68, 139.77))
+    copy = terminal.folder / "photos" / "b.jpg"
+    copy.write_bytes((terminal.folder / "photos" / "a.jpg").read_bytes())
+    done = terminal.run("tag", "photos")
+    assert done.stdout.startswith(f"{terminal.folder}/photos/a.jpg: unknown (doubtful: Eiffel Tower")
+    assert "2 photos: 0 tagged, 2 unknown" in done.stderr
+    assert "2 photos with a landmark that is too far from where the photo was taken" in done.stderr
+    for name in ("a.jpg", "b.jpg"):
+        assert terminal.json("show", f"photos/{name}")["outcome"] == "unknown"
+    progress = terminal.json("job", "show", "1")
+    assert (progress["tagged"], progress["unknown"], progress["landmarks"]) == (0, 2, [])
 
 
 def test_files_that_are_left_out_are_counted(terminal: Terminal) -> None:
@@ -50,7 +96,8 @@ def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal: Termi
     assert [photo["path"] for photo in terminal.json(*query)] == [str(folder / "tower.jpg")]
     assert correct[:3] == ["reject", "LANDMARK", "PHOTO,"]
     assert "1 photo: 1 written" in terminal.run(*write).stderr
-    assert terminal.run("-q", "tag", "my photos", "--again").stderr == ""
+    quiet = terminal.run("-q", "tag", "my photos", "--again").stderr
+    assert re.fullmatch(r"job \d finished: 1 photo: 1 tagged, .*\n     1  Eiffel Tower\n", quiet)
     assert "run: " not in terminal.run("tag", "my photos", "--again", "--json").stderr
     repeated = terminal.run("tag", "my photos").stderr
     assert "run: " not in repeated  # nothing new is tagged

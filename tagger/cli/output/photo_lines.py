@@ -14,6 +14,7 @@ from typing import Self
 
 import typer
 
+from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable
 from tagger.cli.session import open_session
@@ -39,8 +40,15 @@ LEAST_TELLING_SCORE = 0.01
 """A prediction below it says nothing about an unknown photo, so it is not printed."""
 
 
+TELL_NOTHING = frozenset({Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.UNCHANGED})
+"""Outcomes that most photos of a large job have, and that its summary counts."""
+
+
 class StoredPrinter:
-    """Prints a line for each stored photo, if `lines` is set, and shows the progress of the job."""
+    """Prints a line for each stored photo, if `lines` is set, and shows the progress of the job.
+
+    On a terminal, photos in which nothing was found have no line unless -v is set, and none has one with -q.
+    """
 
     def __init__(self, database: Database, settings: Settings, job: int, *, lines: bool) -> None:
         progress = find_job(database, job)
@@ -49,7 +57,8 @@ class StoredPrinter:
             landmarks = landmarks_of_labels(connection, labels)
         self._names = [landmark.display_name for landmark in landmarks]
         self._landmark_names: dict[int, str] = {}
-        self._lines = lines
+        self._lines = lines and not (sys.stdout.isatty() and console.verbosity < 0)
+        self._hidden = TELL_NOTHING if sys.stdout.isatty() and console.verbosity < 1 else frozenset()
         self._lock = threading.Lock()
         self._database, self._root_paths = database, settings.roots
         self._roots: dict[int, Root] = {}
@@ -69,9 +78,10 @@ class StoredPrinter:
     def show(self, stored: StoredBatch) -> None:
         """Print a stored batch. Several threads call this."""
         with self._lock:
-            if self._lines:
+            shown = [photo for photo in stored if photo.outcome.outcome not in self._hidden]
+            if self._lines and shown:
                 with self._progress.cleared():
-                    self._print(sorted(stored, key=lambda photo: photo.outcome.position))
+                    self._print(sorted(shown, key=lambda photo: photo.outcome.position))
             self._done += len(stored)
             self._stored_count += len(stored)
             rate = self._stored_count / max(time.monotonic() - self._started_at, 0.001)
@@ -133,12 +143,14 @@ def _outcome_text(result: Result, outcome: ItemOutcome, names: Sequence[str], ad
         case _ if not isinstance(result, Classified):
             return f"{outcome.outcome}: a copy of a photo that is classified already"
         case Outcome.TAGGED:
-            accepted = (_score_text(p, names) for p in result.predictions if p.accepted)
-            return ", ".join((*accepted, *added))
+            accepted = [*(_score_text(p, names) for p in result.predictions if p.accepted), *added]
+            return ", ".join(accepted) or f"{_score_text(result.predictions[0], names)} (with its GPS)"
         case _:
             best = result.predictions[0]
             facts = ["a part of the image is missing"] if result.is_damaged else []
-            if best.score >= LEAST_TELLING_SCORE:
+            if best.accepted:
+                facts.append(f"doubtful: {_score_text(best, names)}, too far from where the photo was taken")
+            elif best.score >= LEAST_TELLING_SCORE:
                 facts.append(f"best prediction: {_score_text(best, names)}")
             return f"unknown ({'; '.join(facts)})" if facts else "unknown"
 

@@ -4,6 +4,7 @@ A photo is a file; its content is the image, shared by all copies. Jobs and item
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -19,21 +20,23 @@ from sqlalchemy import (
 
 from tagger.composition import Event, has_receivers, parts, record_event
 from tagger.database.connection import Database
-from tagger.database.enums import Doubt, Outcome
+from tagger.database.enums import CLASSIFIED_OUTCOMES, Doubt, Outcome
 from tagger.database.statements import insert_page
 from tagger.database.tables import (
     contents,
     landmarks,
+    photos,
     tags,
     taught_tags,
     verdicts,
 )
 from tagger.jobs.processing.claimed_chunk import AddedTag, ItemResult, StoredOutcome
 from tagger.jobs.processing.stored_photos import classified_contents, lock_photos, store_photos
-from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
+from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.library.catalog.contents import hold_contents, is_taught
 from tagger.library.catalog.registration import landmark_ids_of_labels
+from tagger.library.positions.tag_odds import update_tags
 from tagger.model.backends.protocol import Embeddings as Embedding
 from tagger.pipeline.results import (
     AlreadyClassified,
@@ -165,7 +168,34 @@ def store_results(
         store_photos(connection, claim.name.job_id, results, ids)
         for step in steps:
             step.on_stored(connection, landmark_ids)
-    return stored
+        return _weigh_gps(connection, claim, stored)
+
+
+def _weigh_gps(connection: Connection, claim: Claim, stored: Sequence[StoredOutcome]) -> list[StoredOutcome]:
+    """Let the GPS of classified photos decide about their tags; returns the outcomes as they are then."""
+    located = {
+        each.item.photo_id
+        for each in stored
+        if isinstance(each.result, Classified) and each.result.facts.latitude is not None
+    }
+    if not located:
+        return list(stored)
+    update_tags(connection, located)
+    images = select(photos.c.content_id).where(photos.c.id.in_(located))
+    of_items = photos.c.id.in_([each.item.photo_id for each in stored]) & photos.c.content_id.in_(images)
+    query = select(photos.c.id, contents.c.outcome).join(contents, contents.c.id == photos.c.content_id)
+    outcomes = {photo_id: Outcome(name) for photo_id, name in connection.execute(query.where(of_items))}
+    weighed = [_with_outcome(each, outcomes.get(each.item.photo_id)) for each in stored]
+    changed = (new.outcome for old, new in zip(stored, weighed, strict=True) if new is not old)
+    replace_outcomes(connection, claim, list(changed))
+    return weighed
+
+
+def _with_outcome(stored: StoredOutcome, outcome: Outcome | None) -> StoredOutcome:
+    """The same object if the outcome is the same, or that of an item that was not classified."""
+    if outcome in (None, stored.outcome.outcome) or stored.outcome.outcome not in CLASSIFIED_OUTCOMES:
+        return stored
+    return replace(stored, outcome=replace(stored.outcome, outcome=outcome))
 
 
 def _options(claim: Claim) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.enums import Doubt, Outcome
+from tagger.database.enums import CLASSIFIED_OUTCOMES, Doubt, Outcome
 from tagger.database.statements import among
 from tagger.database.tables import contents, job_items, landmarks, ledgers, photos, tags, taught_tags
 from tagger.library.catalog.contents import (
@@ -163,7 +163,7 @@ def count_doubtful_photos(connection: Connection, job: int) -> int:
     of_job = (
         select(func.count())
         .select_from(job_items.join(photos, photos.c.id == job_items.c.photo_id))
-        .where(job_items.c.job_id == job, job_items.c.outcome == Outcome.TAGGED)
+        .where(job_items.c.job_id == job, job_items.c.outcome.in_(CLASSIFIED_OUTCOMES))
         .where(photos.c.content_id.in_(_turned_images(accepted=False)))
     )
     return connection.scalar(of_job) or 0
