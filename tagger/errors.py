@@ -376,6 +376,10 @@ class BucketUnavailable(RootUnavailable):
     """{folder} is not available: {reason}. No photo was marked as gone."""
 
 
+class BucketExtraMissing(BucketUnavailable):
+    """{folder} is not available: {reason}."""
+
+
 class FailureKind(StrEnum):
     """Why one photo could not be classified. Users filter and retry failures by these names."""
 

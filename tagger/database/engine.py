@@ -21,6 +21,7 @@ from tagger.errors import (
     DatabasePermissionMissing,
     DatabaseUnavailable,
     DiskFull,
+    ExtraMissing,
     SettingsInvalid,
     TaggerError,
 )
@@ -48,6 +49,7 @@ def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
 
     Raises:
         SettingsInvalid: `url` is not an address of SQLite or PostgreSQL.
+        ExtraMissing: psycopg is not installed.
         DatabaseUnavailable, DiskFull: the folder of the SQLite file cannot be created.
         PermissionsUnsafe: other users can change the SQLite file or its folder.
     """
@@ -59,9 +61,7 @@ def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
     except (ArgumentError, NoSuchModuleError, ValueError):
         raise SettingsInvalid(reason=_INVALID) from None  # a part of the address is in its text
     except ModuleNotFoundError as error:
-        raise SettingsInvalid(
-            reason="database_url: PostgreSQL needs an extra: pip install 'landmark-tagger[postgres]'"
-        ) from error
+        raise ExtraMissing(feature="PostgreSQL", missing=error.name, extra="postgres") from error
 
 
 def sqlite_file(url: str) -> Path | None:

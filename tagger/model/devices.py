@@ -22,8 +22,6 @@ GPU_PASSES = 2
 """While one pass computes, the pixels of the other are copied."""
 
 
-INSTALL_TORCH = "pip install 'landmark-tagger[torch]'"
-
 Precision = Literal["float32", "bfloat16"]
 GPU_FILES = ("nvidia*", "nvhost*", "kfd", "dxg")
 """In /dev, where Linux has a driver of a GPU that torch may use: NVIDIA's, Jetson's, AMD's, and that of Windows' subsystem."""
@@ -54,7 +52,7 @@ def choose_device(name: str, batch_size: int | None) -> Device:
     """
     kind = _best_kind() if name == "auto" else name
     if kind not in available_kinds():
-        lack = "" if is_installed("torch") else f", or it lacks torch: {INSTALL_TORCH}"
+        lack = "" if is_installed("torch") else ", or it lacks torch: pip install 'landmark-tagger[torch]'"
         raise SettingsInvalid(reason=f"device: this machine has no {kind}; use auto or cpu{lack}")
     if kind == "cpu":
         return Device(kind, "float32" if cpu_emulates_bfloat16() else "bfloat16", batch_size or CPU_BATCH)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tagger.errors import SettingsInvalid
+from tagger.errors import ExtraMissing, SettingsInvalid
 from tagger.model.artifact import Manifest, load_module
 from tagger.model.backends.protocol import (
     Backend,
@@ -121,7 +121,7 @@ def load_model(
 
     Raises:
         ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
-        SettingsInvalid: the model or the device needs torch, which is not installed.
+        ExtraMissing: the model or the device needs torch, which is not installed.
     """
     load = partial(_load, path, digest, device, threads or core_count())
     conversions = Conversions.of(path, digest, None)
@@ -145,7 +145,8 @@ def load_fastest_model(
 
     Raises:
         ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
-        SettingsInvalid: the backend that `options` name is not installed or cannot run the model.
+        SettingsInvalid: the backend that `options` name cannot run the model.
+        ExtraMissing: the model needs torch, which is not installed.
     """
     # One pass per core, each on one thread, so that no pass waits for the threads of another.
     load = partial(_load, path, digest, device, 1)
@@ -183,7 +184,7 @@ def _load_choice(choice: BackendChoice, selector: BackendSelector, manifest: Man
     """Load the model into a backend that was selected before; None if that no longer runs."""
     try:
         backend = selector.load(choice.backend)
-    except SettingsInvalid as error:
+    except (ExtraMissing, SettingsInvalid) as error:
         log.warning("the backend that was selected does not run: %s", error.__cause__ or error)
         return None
     return _warm_up(Model(backend, manifest, choice.batch_size))

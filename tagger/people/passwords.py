@@ -73,7 +73,7 @@ def _hasher() -> PasswordHasher:
     try:
         from argon2 import PasswordHasher
     except ImportError as error:
-        raise ExtraMissing(feature="Passwords", missing=error.name, extra="web") from error
+        raise ExtraMissing(feature="A password", missing=error.name, extra="web") from error
     return PasswordHasher()
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
-from tagger.errors import BucketUnavailable, ExtraMissing
+from tagger.composition import is_installed
+from tagger.errors import BucketExtraMissing, BucketUnavailable
 from tagger.photos.paths import ObjectPath
 
 if TYPE_CHECKING:
@@ -61,10 +62,12 @@ def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
     """Return the store of the bucket, shared by all threads. One that is not `patient` does not repeat requests for long.
 
     Raises:
-        ExtraMissing: obstore is not installed.
+        BucketExtraMissing: obstore is not installed.
         BucketUnavailable: the bucket was found at another server than the one that this process asks; or the file of
             certificates cannot be read.
     """
+    if not is_installed("obstore"):
+        raise BucketExtraMissing(folder=path, reason=_NO_OBSTORE_TEXT)
     variables = _variables()
     if problem := _endpoint_problem(path, _endpoint(variables)):
         raise BucketUnavailable(folder=path, reason=problem)
@@ -139,9 +142,10 @@ def can_sign(path: ObjectPath) -> bool:
 
 def signed_address(path: ObjectPath, method: "HTTP_METHOD") -> str:
     """The address of an object in S3, with a signature for one method."""
+    store = open_store(path)
     import obstore
 
-    return obstore.sign(open_store(path), method, path.key, _SIGNATURE_VALID)
+    return obstore.sign(store, method, path.key, _SIGNATURE_VALID)
 
 
 def signed_bucket_address(path: ObjectPath, query: str) -> str:
@@ -150,10 +154,10 @@ def signed_bucket_address(path: ObjectPath, query: str) -> str:
     obstore signs addresses of objects only. It therefore gets an endpoint that ends in the query, and the object's key becomes the value
     of `x-id`: Amazon's programs name the operation there, and servers ignore it.
     """
+    root = signed_address(ObjectPath(f"{path.scheme}://{path.bucket}/x"), "GET")
     import obstore
     from obstore.store import S3Store
 
-    root = signed_address(ObjectPath(f"{path.scheme}://{path.bucket}/x"), "GET")
     bucket = root.partition("?")[0].removesuffix("/x")
     store = S3Store(
         path.bucket,
@@ -165,6 +169,9 @@ def signed_bucket_address(path: ObjectPath, query: str) -> str:
     return obstore.sign(store, "GET", "GetBucket", _SIGNATURE_VALID)
 
 
+_NO_OBSTORE_TEXT = (
+    "buckets need an extra that is not installed (obstore). Run: pip install 'landmark-tagger[cloud]'"
+)
 _NO_ENDPOINT_TEXT = (
     "it was found at {0}, and this process, which has no endpoint, would ask AWS. Set AWS_ENDPOINT_URL={0}"
 )
@@ -177,10 +184,8 @@ def _variables() -> dict[str, str]:
 
 @lru_cache(maxsize=64)
 def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]], patient: bool) -> "Store":
-    try:
-        from obstore.store import AzureStore, GCSStore, S3Store
-    except ModuleNotFoundError as error:
-        raise ExtraMissing(feature="A bucket", missing="obstore", extra="cloud") from error
+    from obstore.store import AzureStore, GCSStore, S3Store
+
     variables = dict(environment)
     endpoint = _endpoint(variables)
     options: Any = {
@@ -306,14 +311,18 @@ EXPIRED_CODES = frozenset(("ExpiredToken", "ExpiredTokenException", "TokenRefres
 
 
 def store_errors() -> tuple[type[Exception], ...]:
-    """What obstore raises."""
+    """What obstore raises. Where it is not installed, `open_store` raises BucketExtraMissing, which is not among them."""
+    if not is_installed("obstore"):
+        return (OSError, ValueError)
     from obstore.exceptions import BaseError
 
     return (BaseError, OSError, ValueError)
 
 
 def condition_errors() -> tuple[type[Exception], ...]:
-    """What obstore raises if the condition of a write does not hold."""
+    """What obstore raises if the condition of a write does not hold; nothing where it is not installed."""
+    if not is_installed("obstore"):
+        return ()
     from obstore.exceptions import AlreadyExistsError, PreconditionError
 
     return (AlreadyExistsError, PreconditionError)

@@ -155,13 +155,12 @@ def plain_pages(prefix: ObjectPath, after: str, *, patient: bool) -> Iterator[Se
         UnlistedKey: obstore cannot show a key, or keys without their slashes seem to be out of order.
         store_errors(): the server refuses, or does not answer.
     """
+    store = open_store(prefix, patient=patient)
     from obstore.exceptions import InvalidPathError
 
     last = after
     try:
-        for page in open_store(prefix, patient=patient).list(
-            prefix.key or None, offset=after or None, chunk_size=PAGE
-        ):
+        for page in store.list(prefix.key or None, offset=after or None, chunk_size=PAGE):
             for meta in page:
                 # The empty object that stands for a folder is listed without the slash at its end.
                 if meta["path"] <= last and meta["size"]:

@@ -5,8 +5,6 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -162,7 +160,11 @@ def test_invalid_input_gets_one_line_with_a_remedy(terminal: Terminal) -> None:
         ("tag photos --top-k 0", 2, "--top-k"),
         ("job show 99", 1, "no job 99"),
         ("forget photos", 1, "has no photo at"),
-        ("predict photos/nothing.jpg", 3, "gone"),
+        (
+            "predict photos/a.jpg photos/nothing.jpg --model photos/text.pt",
+            2,
+            "no file or folder at photos/nothing.jpg",
+        ),
     ):
         done = terminal.run(*words.split(), code=code)
         assert message in done.stderr
@@ -257,33 +259,3 @@ def test_progress_shows_its_rate_on_a_terminal_only(terminal: Terminal) -> None:
     with closing(Screen(terminal, "tag", "photos", "--again", "--json")) as screen:
         screen.read_until(b"photos/s")
         assert b"tagging" in screen.written
-
-
-WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from tagger.cli.main import main; main()"
-
-
-def test_what_openvino_converted_needs_no_torch(terminal: Terminal) -> None:
-    """It is kept, and selected as the reference: importing torch and converting would take most of the time of a start."""
-
-    def tag_without_torch(photo: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", WITHOUT_TORCH, "tag", photo],
-            cwd=terminal.folder,
-            env=terminal.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    draw(terminal.folder / "one.jpg", 0)
-    draw(terminal.folder / "two.jpg", 1)
-    terminal.environment["TAGGER_BACKEND"] = "auto"
-    done = tag_without_torch("two.jpg")
-    assert done.returncode == 1
-    assert "this model needs torch: pip install 'landmark-tagger[torch]'" in done.stderr
-    terminal.environment["TAGGER_BACKEND"] = "openvino"
-    terminal.run("tag", "one.jpg")
-    terminal.environment["TAGGER_BACKEND"] = "auto"
-    done = tag_without_torch("two.jpg")
-    assert done.returncode == 0, done.stderr
-    assert "two.jpg: Brandenburg Gate" in done.stdout

@@ -349,7 +349,11 @@ def test_a_photo_that_is_not_stored_is_compared_and_stays_so(
     mixed = tagger("similar", new, "broken.jpg", "--json")
     assert (mixed.code, len(mixed.json)) == (3, 19)
     assert "broken.jpg is left out: The content is not an image" in mixed.err
-    for missing in ("broken.jpg", "missing.jpg"):
-        output = tagger("similar", missing)
+    for photos, problem in (
+        (["broken.jpg"], "broken.jpg is left out"),
+        ([new, "missing.jpg"], "There is no file or folder at missing.jpg"),
+    ):
+        output = tagger("similar", *photos)
         assert (output.code, output.text, "taught" in output.err) == (1, "", False)
+        assert problem in output.err
     assert tagger("show", new).code == 1

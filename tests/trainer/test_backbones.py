@@ -2,7 +2,6 @@
 
 import io
 import pickle
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from tagger.model.model_archive import checked_archive
 from trainer.backbones.backbone import Backbone, SamePadded
 from trainer.backbones.loading import build_network, find_source, load_backbone
 from trainer.backbones.torchvision_networks import build
-from trainer.errors import BackboneUnknown, SizeUnsuitable, TimmMissing, WeightsUnavailable, WeightsUnsuitable
+from trainer.errors import BackboneUnknown, SizeUnsuitable, WeightsUnavailable, WeightsUnsuitable
 from trainer.learning.classifier import Classifier, Encoder
 from trainer.learning.scoring import FeatureSpace, Neighbours, ScoreRule, Scoring
 
@@ -185,15 +184,6 @@ def test_without_a_network_the_way_out_is_a_file(tmp_path: Path, monkeypatch: py
 
     with pytest.raises(WeightsUnavailable, match=r"resnet18 .*--weights"):
         load_backbone("resnet18", None, 64)
-
-
-def test_without_the_extra_one_line_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "timm", None)  # as if timm were not installed
-    monkeypatch.delitem(sys.modules, "trainer.backbones.timm_networks", raising=False)
-    monkeypatch.delattr("trainer.backbones.timm_networks", raising=False)
-
-    with pytest.raises(TimmMissing, match=r"pip install 'landmark-tagger\[timm\]'"):
-        load_backbone("timm/resnet18", None, 64)
 
 
 def _classifier(name: str) -> Classifier:

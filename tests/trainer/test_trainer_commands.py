@@ -241,17 +241,6 @@ def test_help_and_wrong_usage_do_not_import_torch() -> None:
         assert done.returncode == (2 if "--bogus" in arguments else 0)
 
 
-def test_missing_extra_is_named(tmp_path: Path) -> None:
-    program = "import sys; sys.modules['matplotlib'] = None; from trainer.cli.main import main; main()"
-    command = [sys.executable, "-c", program, "data", "inspect", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == (
-        "error: Training needs an extra that is not installed (matplotlib). "
-        "Run: pip install 'landmark-tagger[train]'.\n"
-    )
-
-
 def test_what_is_no_run_is_refused_by_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "exported.pt").touch()
     (tmp_path / "empty").mkdir()

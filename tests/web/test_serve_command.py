@@ -4,8 +4,6 @@ import contextlib
 import re
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,15 +125,3 @@ def test_token_is_needed_by_where_the_socket_really_listens(
         assert (
             access_policy(listener, Settings(data_folder=tmp_path), requires_sign_in=True).token is not None
         )
-
-
-@pytest.mark.parametrize(
-    "package", ["uvicorn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("argon2", "joserfc"))]
-)
-def test_missing_extra_is_named(terminal: Terminal, package: str) -> None:
-    program = f"import sys; sys.modules['{package}'] = None; sys.argv = ['tagger', 'serve']; from tagger.cli.main import main; main()"
-    process = subprocess.run(
-        [sys.executable, "-c", program], env=terminal.environment, capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 1
-    assert "pip install 'landmark-tagger[web]'" in process.stderr

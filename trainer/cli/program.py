@@ -19,7 +19,7 @@ from trainer.cli.options import SOME_FAILED, DeviceName, ImageSize, Json, print_
 from trainer.cli.train import train_app
 
 FAILED = 1
-TRAIN_PACKAGES = {"matplotlib", "torchvision"}
+TRAIN_PACKAGES = {"matplotlib", "torch", "torchvision"}
 """The packages of the extra `train`."""
 
 log = logging.getLogger("trainer")
@@ -66,9 +66,9 @@ def _print_version(requested: bool) -> None:
         return
     from importlib.metadata import version
 
-    from tagger.model.devices import describe_device
+    from tagger.model.devices import describe_device, engine_version
 
-    typer.echo(f"trainer {version('landmark-tagger')}, torch {version('torch')}, {describe_device()}")
+    typer.echo(f"trainer {version('landmark-tagger')}, torch {engine_version('torch')}, {describe_device()}")
     raise typer.Exit
 
 

@@ -236,12 +236,14 @@ def _given_embeddings(
 
     Raises:
         ExamplesMissing: none of the photos can be used.
+        PathNotFound: there is no such file.
     """
     import numpy as np
 
     from tagger.library.teaching.examples import find_examples, load_embeddings
     from tagger.library.teaching.learning import embedding_of
     from tagger.photos.paths import parse_path
+    from tagger.photos.source import check_exists
 
     settings, database = session
     content_ids: list[int] = []
@@ -250,6 +252,7 @@ def _given_embeddings(
         try:
             found = find_examples(database, model, [photo], settings.roots)
         except PhotoNotFound:
+            check_exists(photo)
             others.append(photo)
             continue
         content_ids += [each.content_id for each in found if each.content_id is not None]

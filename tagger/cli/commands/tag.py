@@ -33,8 +33,11 @@ from tagger.cli.output.formats import printable
 from tagger.cli.output.job_text import count_of, print_next_steps
 from tagger.cli.session import load_settings, open_session, prepare_paths
 from tagger.database.enums import Priority, Runner
+from tagger.errors import PathNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tagger.cli.session import Session
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.scan import Selection
@@ -99,13 +102,30 @@ def predict(
     """
     from tagger.model.devices import quiet_threads
 
+    settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device, batch_size=1)
+    prepare_paths(files, settings)
+    _check_files(file for file in files if file != "-")
     quiet_threads()
     from tagger.cli.output.photo_lines import print_predictions
 
-    settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device, batch_size=1)
-    prepare_paths(files, settings)
     failed = print_predictions(files, settings, json=json)
     raise typer.Exit(console.SOME_PHOTOS_FAILED if failed else console.DONE)
+
+
+def _check_files(files: Iterable[str]) -> None:
+    """Check that all files exist, before the model is loaded, which takes seconds.
+
+    Raises:
+        typer.BadParameter: one does not exist.
+    """
+    from tagger.photos.paths import parse_path
+    from tagger.photos.source import check_exists
+
+    try:
+        for file in files:
+            check_exists(parse_path(file))
+    except PathNotFound as error:
+        raise typer.BadParameter(str(error), param_hint="FILE") from error
 
 
 @with_option_groups

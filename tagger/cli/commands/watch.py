@@ -23,6 +23,7 @@ from tagger.cli.output.job_text import count_of, gone_text
 from tagger.cli.session import open_session
 from tagger.database.enums import Priority, Runner
 from tagger.errors import (
+    BucketExtraMissing,
     BucketUnavailable,
     BucketUnwritable,
     DatabaseRemoved,
@@ -92,6 +93,8 @@ def wait_for_sources(select: Callable[[], Selection]) -> Selection:
     while True:
         try:
             return select()
+        except BucketExtraMissing:  # waiting does not help
+            raise
         except (PathNotFound, BucketUnavailable) as error:
             if str(error) != problem:
                 problem = str(error)

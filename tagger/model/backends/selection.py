@@ -17,14 +17,13 @@ import numpy as np
 from PIL import Image
 
 from tagger.composition import BACKENDS, extensions, is_installed
-from tagger.errors import SettingsInvalid, TaggerError
+from tagger.errors import ExtraMissing, SettingsInvalid, TaggerError
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
     BackendName,
     Conversions,
     is_out_of_memory,
 )
-from tagger.model.devices import INSTALL_TORCH
 
 if TYPE_CHECKING:
     import openvino
@@ -89,7 +88,7 @@ class BackendSelector:
         """Return the backend `name`, or the fastest that agrees with the reference, at `batch_size` or its best one.
 
         Raises:
-            SettingsInvalid: as `load`.
+            SettingsInvalid, ExtraMissing: as `load`.
         """
         candidates = CPU_BATCHES if self._device.kind == "cpu" else GPU_BATCHES
         batch_sizes = (batch_size,) if batch_size else candidates
@@ -110,11 +109,12 @@ class BackendSelector:
         """Load the model into the backend `name`.
 
         Raises:
-            SettingsInvalid: its engine is not installed, does not support the device, or cannot run this model.
+            SettingsInvalid: its engine does not support the device, or cannot run this model.
+            ExtraMissing: the engine, or the model's conversion to it, needs torch, which is not installed.
         """
         if name == "torchscript":
             if not is_installed("torch"):
-                raise SettingsInvalid(reason=f"backend: torchscript needs torch: {INSTALL_TORCH}")
+                raise ExtraMissing(feature="The backend torchscript", missing="torch", extra="torch")
             from tagger.model.backends.torchscript import TorchScriptBackend
 
             return TorchScriptBackend(self._load_module(), self._device, self._size, self._at_once)
@@ -153,7 +153,7 @@ class BackendSelector:
 
     def _convert(self) -> openvino.Model:
         if not is_installed("torch"):
-            raise SettingsInvalid(reason=f"this model needs torch: {INSTALL_TORCH}")
+            raise ExtraMissing(feature="This model", missing="torch", extra="torch")
         from tagger.model.backends.conversion import convert_once
 
         return convert_once(self._load_module(), self._size, self._conversions and self._conversions.folder)

@@ -1,0 +1,119 @@
+"""Commands that need an extra, in an environment without it: one sentence names the extra, and there is no traceback."""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from _pytest.mark import ParameterSet
+from PIL import Image
+from rig.raw_files import bare_dng
+from support.bare_environments import BareEnvironment
+from support.commands import Terminal, draw
+
+BUCKET = "s3://bucket/photos"
+COMMANDS = {
+    "cloud": [
+        f"tagger tag {BUCKET}",
+        f"tagger tag {BUCKET} --dry-run",
+        f"tagger enqueue {BUCKET}",
+        f"tagger watch {BUCKET}",
+        f"tagger up --once {BUCKET}",
+        f"tagger backfill all --scan {BUCKET}",
+        f"tagger predict {BUCKET}/a.jpg",
+        f"tagger similar {BUCKET}/a.jpg",
+        f"tagger teach Barn {BUCKET}/a.jpg",
+        f"tagger metadata show {BUCKET}/a.jpg",
+        f"tagger metadata undo {BUCKET}",
+    ],
+    "embedded": ["tagger worker", "tagger enqueue photos --wait"],
+    "postgres": [
+        "tagger query",
+        "tagger tag photos",
+        "tagger status",
+        "tagger worker",
+        "tagger db upgrade",
+    ],
+    "torch": ["tagger tag photos", "tagger predict photos/a.jpg"],
+    "train": [
+        "trainer train scratch --data data --out run",
+        "trainer train transfer --data data --out run",
+        "trainer data inspect data",
+        "trainer compare --data data --backbones resnet18 --out runs",
+        "trainer evaluate tiny.pt --data data --out report",
+        "trainer export run --out model.pt",
+        "trainer pack data/train --model tiny.pt --out a.pack",
+    ],
+    "web": ["tagger serve", "tagger people user add ada --generate"],
+}
+SETTINGS = {
+    "cloud": {"TAGGER_MODEL": "none"},  # the tiny one gives no embeddings
+    "postgres": {"TAGGER_DATABASE_URL": "postgresql://localhost/tagger"},
+}
+
+
+def cases() -> list[ParameterSet]:
+    """The first command of each extra in the daily run, the others in the long one."""
+    return [
+        pytest.param(extra, command, marks=[pytest.mark.slow] if number else [])
+        for extra, commands in COMMANDS.items()
+        for number, command in enumerate(commands)
+    ]
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> BareEnvironment:
+    return BareEnvironment(tmp_path_factory.mktemp("bare"))
+
+
+def run_in(
+    environment: BareEnvironment, terminal: Terminal, command: str, settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    program, *arguments = command.split()
+    return environment.run(
+        program, *arguments, environment=terminal.environment | (settings or {}), cwd=terminal.folder
+    )
+
+
+@pytest.mark.parametrize(("extra", "command"), cases())
+def test_a_command_without_its_extra_ends_with_one_sentence(
+    bare: BareEnvironment, terminal: Terminal, extra: str, command: str
+) -> None:
+    draw(terminal.folder / "photos" / "a.jpg", 0)
+    draw(terminal.folder / "data" / "train" / "barn" / "a.jpg", 0)
+    done = run_in(bare, terminal, command, SETTINGS.get(extra))
+    *others, last = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert last.startswith("error: ")
+    assert f"pip install 'landmark-tagger[{extra}]'" in last
+    assert len(others) <= 1, done.stderr
+
+
+def test_photos_that_need_an_extra_fail_one_by_one(bare: BareEnvironment, terminal: Terminal) -> None:
+    """The model was converted to OpenVINO before, and needs no torch."""
+    draw(terminal.folder / "one.jpg", 0)
+    draw(terminal.folder / "photos" / "two.jpg", 1)
+    terminal.environment["TAGGER_BACKEND"] = "openvino"
+    terminal.run("tag", "one.jpg")
+    (terminal.folder / "photos" / "b.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0heic" + bytes(100))
+    (terminal.folder / "photos" / "a.dng").write_bytes(bare_dng(Image.new("RGB", (64, 48), "orange")))
+    terminal.environment["TAGGER_BACKEND"] = "auto"
+    done = run_in(bare, terminal, "tagger tag photos/two.jpg photos/b.heic photos/a.dng")
+    assert done.returncode == 3, done.stderr
+    lines = {Path(line.partition(": ")[0]).name: line for line in done.stdout.splitlines()}
+    assert "two.jpg: Brandenburg Gate" in lines["two.jpg"]
+    assert "pip install 'landmark-tagger[heic]'" in lines["b.heic"]
+    assert "pip install 'landmark-tagger[raw]'" in lines["a.dng"]
+
+
+@pytest.mark.slow
+def test_a_network_of_timm_without_timm_names_the_extra(
+    tmp_path_factory: pytest.TempPathFactory, terminal: Terminal
+) -> None:
+    for label in ("barn", "tower"):
+        draw(terminal.folder / "data" / "train" / label / "a.jpg", 0)
+    trains = BareEnvironment(tmp_path_factory.mktemp("trains"), extras=["train"])
+    done = run_in(trains, terminal, "trainer compare --data data --backbones timm/resnet18 --out runs")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("Run: pip install 'landmark-tagger[timm]'.")
+    assert "Traceback" not in done.stderr

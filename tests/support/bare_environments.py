@@ -1,0 +1,77 @@
+"""Python environments with the packages that this one has, except those of extras.
+
+Their packages are links to those of this environment, so that none is downloaded.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Collection
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+from sysconfig import get_path
+
+from packaging.requirements import Requirement
+
+NAME = "landmark-tagger"
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("tagger", "trainer", "worker", "migrations")
+
+
+class BareEnvironment:
+    """A virtual environment of the package with some of its extras, by default none."""
+
+    def __init__(self, folder: Path, extras: Collection[str] = ()) -> None:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        (site,) = folder.glob("lib/python*/site-packages")
+        for each in map(distribution, sorted(_needed(extras) - {NAME})):
+            _link(each, site)
+        for package in PACKAGES:
+            (site / package).symlink_to(ROOT / package)
+        self._link_own_metadata(site)
+        self.python = folder / "bin" / "python"
+
+    def run(
+        self, program: str, *arguments: str | Path, environment: dict[str, str], cwd: Path
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `tagger` or `trainer` with these arguments."""
+        start = f"from {program}.cli.main import main; import sys; sys.argv[0] = {program!r}; main()"
+        return subprocess.run(
+            [self.python, "-c", start, *arguments],
+            env=environment,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    @staticmethod
+    def _link_own_metadata(site: Path) -> None:
+        (metadata,) = Path(get_path("purelib")).glob("landmark_tagger-*.dist-info")
+        (site / metadata.name).symlink_to(metadata)
+
+
+def _needed(extras: Collection[str]) -> set[str]:
+    """The names of the distributions that the package needs with these extras, and what they need."""
+    found: set[tuple[str, str]] = set()
+    remaining = [(NAME, extra) for extra in ("", *extras)]
+    while remaining:
+        name, extra = remaining.pop()
+        if (name, extra) not in found:
+            found.add((name, extra))
+            for text in distribution(name).requires or ():
+                needed = Requirement(text)
+                if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                    remaining += [(needed.name.lower(), each) for each in ("", *needed.extras)]
+    return {name for name, _ in found}
+
+
+def _link(package: Distribution, site: Path) -> None:
+    """Link the top-level packages, modules and metadata of a distribution."""
+    tops = {file.parts[0] for file in package.files or () if file.parts[0] not in {"..", "__pycache__"}}
+    for top in tops:
+        target = Path(os.fspath(package.locate_file(top)))
+        if not (site / top).exists():
+            (site / top).symlink_to(target)
