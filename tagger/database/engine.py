@@ -15,13 +15,13 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from tagger.composition import extra_missing
 from tagger.database.retry import is_disk_full, is_permission_missing, reason_of
 from tagger.errors import (
     DISK_FULL_ERRNOS,
     DatabasePermissionMissing,
     DatabaseUnavailable,
     DiskFull,
-    ExtraMissing,
     SettingsInvalid,
     TaggerError,
 )
@@ -61,7 +61,7 @@ def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
     except (ArgumentError, NoSuchModuleError, ValueError):
         raise SettingsInvalid(reason=_INVALID) from None  # a part of the address is in its text
     except ModuleNotFoundError as error:
-        raise ExtraMissing(feature="PostgreSQL", missing=error.name, extra="postgres") from error
+        raise extra_missing("PostgreSQL", "postgres") from error
 
 
 def sqlite_file(url: str) -> Path | None:

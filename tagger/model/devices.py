@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tagger.composition import is_installed
+from tagger.composition import install_command, is_installed
 from tagger.errors import SettingsInvalid
 from tagger.system.cgroups import cpu_limit
 
@@ -52,7 +52,7 @@ def choose_device(name: str, batch_size: int | None) -> Device:
     """
     kind = _best_kind() if name == "auto" else name
     if kind not in available_kinds():
-        lack = "" if is_installed("torch") else ", or it lacks torch: pip install 'landmark-tagger[torch]'"
+        lack = "" if is_installed("torch") else f", or it lacks torch: {install_command('torch')}"
         raise SettingsInvalid(reason=f"device: this machine has no {kind}; use auto or cpu{lack}")
     if kind == "cpu":
         return Device(kind, "float32" if cpu_emulates_bfloat16() else "bfloat16", batch_size or CPU_BATCH)

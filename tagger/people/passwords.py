@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select
 
+from tagger.composition import extra_missing
 from tagger.database.connection import Database
 from tagger.database.tables import page_sessions, sign_in_attempts, users
-from tagger.errors import ExtraMissing, TaggerError
+from tagger.errors import TaggerError
 from tagger.people.tokens import token_digest
 from tagger.system.text_format import gettext
 
@@ -73,7 +74,7 @@ def _hasher() -> PasswordHasher:
     try:
         from argon2 import PasswordHasher
     except ImportError as error:
-        raise ExtraMissing(feature="A password", missing=error.name, extra="web") from error
+        raise extra_missing("A password", "web") from error
     return PasswordHasher()
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
-from tagger.composition import is_installed
+from tagger.composition import install_command, is_installed
 from tagger.errors import BucketExtraMissing, BucketUnavailable
 from tagger.photos.paths import ObjectPath
 
@@ -67,7 +67,7 @@ def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
             certificates cannot be read.
     """
     if not is_installed("obstore"):
-        raise BucketExtraMissing(folder=path, reason=_NO_OBSTORE_TEXT)
+        raise BucketExtraMissing(folder=path, command=install_command("cloud"))
     variables = _variables()
     if problem := _endpoint_problem(path, _endpoint(variables)):
         raise BucketUnavailable(folder=path, reason=problem)
@@ -169,9 +169,6 @@ def signed_bucket_address(path: ObjectPath, query: str) -> str:
     return obstore.sign(store, "GET", "GetBucket", _SIGNATURE_VALID)
 
 
-_NO_OBSTORE_TEXT = (
-    "buckets need an extra that is not installed (obstore). Run: pip install 'landmark-tagger[cloud]'"
-)
 _NO_ENDPOINT_TEXT = (
     "it was found at {0}, and this process, which has no endpoint, would ask AWS. Set AWS_ENDPOINT_URL={0}"
 )

@@ -27,6 +27,7 @@ from support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider
 from tagger.cli.doctor import findings
 from tagger.cli.doctor.environment import check_extras, check_folders, check_space, sandbox_finding
 from tagger.cli.doctor.findings import CheckGroup, State, ok
+from tagger.composition import install_command
 from tagger.database import diagnostics
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import file_system_of
@@ -95,7 +96,7 @@ def test_a_healthy_installation_has_nothing_wrong(
 def test_an_extra_that_is_not_installed_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tagger.cli.doctor.environment.is_installed", lambda name: name != "rawpy")
     noted, installed = check_extras(Settings(redis_url="redis://localhost"))
-    assert (noted.state, noted.remedy) == (State.NOTE, "pip install 'landmark-tagger[raw]'")
+    assert (noted.state, noted.remedy) == (State.NOTE, install_command("raw"))
     assert "`raw` is not installed" in noted.found
     assert (installed.state, "raw" in installed.found) == (State.OK, False)
 

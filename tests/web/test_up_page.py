@@ -139,7 +139,7 @@ def test_without_the_web_extra_the_rest_runs_and_one_line_names_it(terminal: Ter
     output = [line for line in terminal.log.read_text().splitlines() if "page" in line]
     assert len(output) == 1
     assert output[0].startswith("the web page is not served. ")
-    assert "pip install 'landmark-tagger[web]'" in output[0]
+    assert "needs the extra web, which is not installed" in output[0]
 
 
 @pytest.mark.slow

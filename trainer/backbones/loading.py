@@ -13,6 +13,7 @@ from blake3 import blake3
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from tagger.composition import extra_missing
 from trainer.backbones import torchvision_networks
 from trainer.backbones.backbone import (
     Backbone,
@@ -25,7 +26,7 @@ from trainer.backbones.backbone import (
     round_to_half,
 )
 from trainer.backbones.landmark_cnn import FEATURES, LANDMARK_CNN, NORMALISATION, LandmarkCNN
-from trainer.errors import BackboneUnknown, SizeUnsuitable, TimmMissing, WeightsUnsuitable
+from trainer.errors import BackboneUnknown, SizeUnsuitable, WeightsUnsuitable
 
 TIMM = "timm/"
 CONVENTION = "convention"
@@ -43,7 +44,7 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
     The weights come from the file `weights`, or are downloaded. They are rounded to half precision, as artifacts store them.
 
     Raises:
-        BackboneUnknown, TimmMissing, WeightsUnsuitable, WeightsUnavailable, SizeUnsuitable: with what to change.
+        BackboneUnknown, ExtraMissing, WeightsUnsuitable, WeightsUnavailable, SizeUnsuitable: with what to change.
     """
     source, name = find_source(architecture)
     convention: Convention = "timm" if architecture.startswith(TIMM) else "torchvision"
@@ -74,7 +75,7 @@ def build_network(backbone: Backbone) -> nn.Module:
     """Build the network with random weights, in evaluation mode: normalised images → features (B, F).
 
     Raises:
-        BackboneUnknown, TimmMissing: this installation cannot build it.
+        BackboneUnknown, ExtraMissing: this installation cannot build it.
     """
     if backbone.architecture == LANDMARK_CNN:
         network: nn.Module = LandmarkCNN()
@@ -88,7 +89,7 @@ def find_source(architecture: str) -> tuple[NetworkSource, str]:
     """The source of the network, and its name there.
 
     Raises:
-        BackboneUnknown, TimmMissing: with similar names.
+        BackboneUnknown, ExtraMissing: with similar names.
     """
     prefix = TIMM if architecture.startswith(TIMM) else ""
     source: NetworkSource = torchvision_networks
@@ -96,7 +97,7 @@ def find_source(architecture: str) -> tuple[NetworkSource, str]:
         try:
             from trainer.backbones import timm_networks
         except ImportError as error:
-            raise TimmMissing(backbone=architecture) from error
+            raise extra_missing(f"The backbone {architecture}", "timm") from error
         source = timm_networks
     name = architecture.removeprefix(prefix)
     names = source.network_names()

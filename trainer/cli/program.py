@@ -11,7 +11,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from tagger.cli.help import HELP_ALL, prepare_arguments, use_help_classes
-from tagger.errors import ExtraMissing, TaggerError
+from tagger.composition import extra_missing
+from tagger.errors import TaggerError
 from tagger.model.devices import quiet_threads
 from tagger.photos.paths import printable_path
 from trainer.cli.data import data_app
@@ -51,7 +52,7 @@ def run() -> None:
     except ModuleNotFoundError as error:
         if error.name not in TRAIN_PACKAGES:
             raise
-        _fail(ExtraMissing(feature="Training", missing=error.name, extra="train"))
+        _fail(extra_missing("Training", "train"))
 
 
 def _fail(error: TaggerError) -> NoReturn:

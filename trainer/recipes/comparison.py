@@ -162,7 +162,7 @@ def compare_backbones(options: ComparisonOptions) -> Comparison:
     """Train, export and measure every backbone, and write comparison.json. Results of an earlier call are reused, apart from the speed.
 
     Raises:
-        BackboneUnknown, TimmMissing: before any work, as are errors in the photo folders.
+        BackboneUnknown, ExtraMissing: before any work, as are errors in the photo folders.
         ComparisonEmpty: every backbone failed.
         OutputUnwritable: with the reason.
     """

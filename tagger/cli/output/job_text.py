@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable
 from tagger.cli.session import load_settings
+from tagger.composition import install_command
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState
 
 if TYPE_CHECKING:
@@ -53,11 +54,7 @@ def other_files_lines(other_files: OtherFiles) -> list[str]:
     extras = ((extension, needed_extra(extension)) for extension in sorted(other_files.by_extension))
     return [
         other_files_text(other_files.count),
-        *(
-            f"to read {name} files, run: pip install 'landmark-tagger[{extra}]'"
-            for name, extra in extras
-            if extra
-        ),
+        *(f"to read {name} files, run: {install_command(extra)}" for name, extra in extras if extra),
     ]
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from tagger.composition import BACKENDS, extensions, is_installed
-from tagger.errors import ExtraMissing, SettingsInvalid, TaggerError
+from tagger.composition import BACKENDS, extensions, extra_missing, is_installed
+from tagger.errors import SettingsInvalid, TaggerError
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
     BackendName,
@@ -114,7 +114,7 @@ class BackendSelector:
         """
         if name == "torchscript":
             if not is_installed("torch"):
-                raise ExtraMissing(feature="The backend torchscript", missing="torch", extra="torch")
+                raise extra_missing("The backend torchscript", "torch")
             from tagger.model.backends.torchscript import TorchScriptBackend
 
             return TorchScriptBackend(self._load_module(), self._device, self._size, self._at_once)
@@ -153,7 +153,7 @@ class BackendSelector:
 
     def _convert(self) -> openvino.Model:
         if not is_installed("torch"):
-            raise ExtraMissing(feature="This model", missing="torch", extra="torch")
+            raise extra_missing("This model", "torch")
         from tagger.model.backends.conversion import convert_once
 
         return convert_once(self._load_module(), self._size, self._conversions and self._conversions.folder)

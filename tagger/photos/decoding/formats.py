@@ -179,7 +179,7 @@ def _reader(photo_format: PhotoFormat) -> Callable[[io.BytesIO], ImageFile.Image
     except ImportError:
         raise PhotoFailed(
             FailureKind.UNSUPPORTED,
-            "Reading HEIC needs an extra. Run: pip install 'landmark-tagger[heic]', then retry the failed photos.",
+            "Reading HEIC needs the extra heic. Install it, as `tagger doctor` says, then retry the failed photos.",
         ) from None
     return reader
 

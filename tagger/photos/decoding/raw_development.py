@@ -157,7 +157,7 @@ def _no_preview(raw: RawFile) -> PhotoFailed:
     remedy = (
         "Export it as JPEG."
         if is_developer_installed()
-        else "To develop it, run: pip install 'landmark-tagger[raw]', then retry the failed photos. Or export it as JPEG."
+        else "To develop it, install the extra raw, as `tagger doctor` says, then retry the failed photos. Or export it as JPEG."
     )
     return NoPreview(
         FailureKind.UNSUPPORTED,

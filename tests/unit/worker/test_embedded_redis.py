@@ -43,7 +43,7 @@ clients = [server.accept() for _ in range(100)]
 def test_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.embedded_redis.server_program", lambda: None)
     with pytest.raises(
-        EmbeddedRedisMissing, match=r"^No TAGGER_REDIS_URL is set.*landmark-tagger\[embedded\]'"
+        EmbeddedRedisMissing, match=r"^No TAGGER_REDIS_URL is set.*the extra embedded, which is not"
     ):
         start_embedded(tmp_path, LEDGER)
 
