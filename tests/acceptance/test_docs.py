@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from rig.servers import free_port
+from support.camera_photos import copy_samples
 from support.command_line import run_command
 from support.commands import BIN, SERVICES, Terminal
 
@@ -41,8 +41,7 @@ def home(tmp_path: Path, test_data: Path) -> Iterator[Terminal]:
     terminal.environment["TAGGER_BATCH_SIZE"] = "4"
     # Photos are shown in the order of the folder only if no reader overtakes another.
     terminal.environment["TAGGER_THREADS"] = "1"
-    # People's own photos are not write-protected, whatever those of the tests are.
-    shutil.copytree(test_data / "originals", terminal.folder / "Pictures", copy_function=shutil.copyfile)
+    copy_samples(test_data, terminal.folder / "Pictures")
     yield terminal
     terminal.end_embedded_redis()
 

@@ -1,5 +1,6 @@
 """Photos as cameras write them: with a time, a model, and GPS or none."""
 
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,26 @@ NOON = datetime(2024, 5, 3, 12)  # noqa: DTZ001 - the camera's local time
 GREY = (128, 128, 128)
 
 Degrees = tuple[float, float, float]
+
+
+SAMPLES = {
+    "01.Alai_Minar__a57764.jpg": "IMG_2034.jpg",
+    "01.Alai_Minar__da178a.jpg": "IMG_2036.jpg",
+    "03.Arc_de_Triomphe_Orange__664a42.jpg": "DSC_0107.jpg",
+    "03.Arc_de_Triomphe_Orange__c87034.jpg": "DSC_0112.jpg",
+    "41.Palais_de_Justice_Aix__7dba91.jpg": "P1020318.jpg",
+    "42.Palais_des_Papes_Avignon__400f16.jpg": "avignon.jpg",
+    "45.Place_Massena_Nice__6c4c67.jpg": "nice-2014.jpg",
+    "57.Theatre_Antique_Orange__582c62.jpg": "DSC_0131.jpg",
+}
+"""The photos of the documentation: their names in the test data, and there."""
+
+
+def copy_samples(test_data: Path, folder: Path) -> None:
+    """Copy the photos of the documentation to a new folder, where they may be written."""
+    folder.mkdir(parents=True)
+    for name, sample in SAMPLES.items():
+        shutil.copyfile(test_data / "originals" / name, folder / sample)
 
 
 def draw_shot(
