@@ -4,16 +4,25 @@ A failure of the program is a `TaggerError`; the docstring of its class is the m
 A failure of one photo is a value, `PhotoFailure`; the code that reads the photo raises it as `PhotoFailed`.
 """
 
+import copyreg
 import errno
 import inspect
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Numbers of an `OSError`: the disk, or what its user may have of it, is full."""
 
 
-class TaggerError(Exception):
+class PicklableError(Exception):
+    """An exception that another process can receive: it is restored without its constructor, which pickle would call with the text."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copyreg.__newobj__, (type(self),), {"args": self.args, **vars(self)}  # type: ignore[attr-defined]
+
+
+class TaggerError(PicklableError):
     """The root of all errors. `values` fill the placeholders of the class docstring."""
 
     def __init__(self, **values: object) -> None:
@@ -415,9 +424,11 @@ class PhotoFailure:
             object.__setattr__(self, "text", text)
 
 
-class PhotoFailed(Exception):
-    """Raised while one photo is read or decoded; carries its `PhotoFailure`."""
+class PhotoFailed(TaggerError):
+    """Raised while one photo is read or decoded; carries its `PhotoFailure`, and the `path` that a script gave."""
 
-    def __init__(self, kind: FailureKind, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, kind: FailureKind, text: str, path: str | None = None) -> None:
+        self.values = {"kind": kind, "text": text, "path": path}
         self.failure = PhotoFailure(kind, text)
+        self.path = path
+        Exception.__init__(self, text if path is None else f"{path}: {text}")

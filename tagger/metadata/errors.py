@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from tagger.errors import PicklableError
 from tagger.photos.folders import FolderIsLink
 
 WriteFailureKind = Literal["disk-full", "gone", "unreadable"]
@@ -43,7 +44,7 @@ class RefusalKind(StrEnum):
     """The file or its folder is write-protected."""
 
 
-class WriteRefused(Exception):
+class WriteRefused(PicklableError):
     """A file cannot be written without risk. `text` states the reason and the remedy."""
 
     def __init__(self, kind: RefusalKind, text: str) -> None:
@@ -52,7 +53,7 @@ class WriteRefused(Exception):
         self.text = text
 
 
-class WriteFailed(Exception):
+class WriteFailed(PicklableError):
     """The disk or share failed while a file was written; the file is unchanged, and a retry may succeed.
 
     `kind` is disk-full, gone (file or folder), or unreadable (disk or share fails).

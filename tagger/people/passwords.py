@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, 
 from tagger.composition import extra_missing
 from tagger.database.connection import Database
 from tagger.database.tables import page_sessions, sign_in_attempts, users
-from tagger.errors import TaggerError
+from tagger.errors import PicklableError, TaggerError
 from tagger.people.tokens import token_digest
 from tagger.system.text_format import gettext
 
@@ -104,7 +104,7 @@ OF_ACCOUNT = AttemptLimit(100, 3600)
 """The limit for one account from all networks in which the person has no session."""
 
 
-class AttemptsUsedUp(Exception):
+class AttemptsUsedUp(PicklableError):
     """Somebody has used up the attempts."""
 
     def __init__(self, retry_after_s: int) -> None:

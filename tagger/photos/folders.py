@@ -92,12 +92,18 @@ class FolderIsLink(OSError):
     def __init__(self, path: Path) -> None:
         super().__init__(errno.ELOOP, "a folder on its path is a link", str(path))
 
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        return type(self), (Path(self.filename),)
+
 
 class LinkRefused(OSError):
     """A photo is a link to a file outside the root that belongs to somebody other than the link."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(errno.EACCES, "it is a link to somebody else's file", str(path))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        return type(self), (Path(self.filename),)
 
 
 class OpenFolder:

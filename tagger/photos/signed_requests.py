@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote_plus
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 from xml.etree import ElementTree as ET
 
+from tagger.errors import PicklableError
 from tagger.photos.object_store import (
     STALL_TIMEOUT,
     can_sign,
@@ -68,7 +69,7 @@ def ask_bucket(path: ObjectPath, query: str) -> Answer:
     return _send(signed_bucket_address(path, query), "GET", {})
 
 
-class _Refused(OSError):
+class _Refused(PicklableError, OSError):
     """The server answered with an error: status code: {status} {body}."""
 
     def __init__(self, status: int, body: str) -> None:
@@ -131,7 +132,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NOT_IN_ORDER = "the server does not list its keys in order, which a scan needs"
 
 
-class UnlistedKey(Exception):
+class UnlistedKey(PicklableError):
     """A page has a key that cannot be listed as it is: {reason}."""
 
     def __init__(self, reason: str) -> None:

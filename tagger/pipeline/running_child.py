@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from typing import IO, Any
 
-from tagger.errors import FailureKind, PhotoFailed
+from tagger.errors import FailureKind, PhotoFailed, PicklableError
 from tagger.photos.decoding.memory import MEMORY_BUDGET
 
 END_TIMEOUT_S = 5.0
@@ -37,7 +37,7 @@ class InvalidReply(ValueError):
     """The reply is not one that the child's program sends."""
 
 
-class ChildDied(Exception):
+class ChildDied(PicklableError):
     """The child ended before it replied."""
 
     def __init__(self, code: int | None) -> None:

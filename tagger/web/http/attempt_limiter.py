@@ -17,6 +17,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, HTTPException, Request
 
 from tagger.database.enums import Role
+from tagger.errors import PicklableError
 from tagger.people.tokens import Grant
 from tagger.system.text_format import N_, gettext
 
@@ -26,7 +27,7 @@ ATTEMPT_WINDOW_S = 60
 MAX_KEYS = 10_000
 
 
-class TooManyAttempts(Exception):
+class TooManyAttempts(PicklableError):
     """A client has used up its attempts. `text`: what to do."""
 
     text = N_("Too many wrong tokens came from this address. Try again in a minute.")

@@ -19,6 +19,7 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.retry import DatabaseError
+from tagger.errors import PicklableError
 from tagger.people.sessions import (
     Origin,
     ProviderSession,
@@ -228,7 +229,7 @@ class TooManySignIns(TooManyAttempts):
     retry_after_s = SIGN_IN_WINDOW_S
 
 
-class UserRefused(Exception):
+class UserRefused(PicklableError):
     """The proxy has signed in somebody who has no access here."""
 
     def __init__(self, name: str) -> None:

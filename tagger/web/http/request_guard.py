@@ -65,7 +65,7 @@ class RequestRefused(HTTPException):
     def __init__(
         self, status: HTTPStatus, text: str, headers: Mapping[str, str] = MappingProxyType(CLOSE_CONNECTION)
     ) -> None:
-        super().__init__(status, text, headers)
+        super().__init__(status, text, dict(headers))
 
 
 class RequestGuard:

@@ -23,6 +23,7 @@ from tagger.errors import (
     PhotoFailed,
     PhotoFailure,
     PhotoIdNotFound,
+    PicklableError,
 )
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.tagged_photos import StoredPhoto, stored_photo, stored_raw_files
@@ -38,7 +39,7 @@ MOST_OBJECT_BYTES = 64 * 2**20
 """An object is read into memory; larger ones are not displayed."""
 
 
-class PhotoUnavailable(Exception):
+class PhotoUnavailable(PicklableError):
     """The photo cannot be displayed now: the HTTP status, a kind, and a text in English that says what to do."""
 
     def __init__(self, status: int, kind: str, text: str) -> None:
