@@ -18,7 +18,10 @@ from __future__ import annotations
 import io
 import json
 import stat
+import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -319,12 +322,21 @@ def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
     archive = _checked_archive(path, data)
     del data  # a large model would be in memory three times
     try:
-        module: torch.jit.ScriptModule = torch.jit.load(archive, map_location="cpu")  # type: ignore[no-untyped-call]
+        with without_deprecations():
+            module: torch.jit.ScriptModule = torch.jit.load(archive, map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, AttributeError, TypeError, ValueError, IndexError) as error:
         # torch raises errors of C++, and fails on modules that have the names of its own attributes.
         summary = str(error).strip().partition("\n")[0]
         raise ModelRefused(path=path, reason=f"torch cannot read it ({summary})") from error
     return module
+
+
+@contextmanager
+def without_deprecations() -> Iterator[None]:
+    """Suppress the deprecation warnings of TorchScript, which has no removal date."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+        yield
 
 
 def check_program(path: Path) -> None:

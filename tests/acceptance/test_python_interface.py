@@ -150,6 +150,13 @@ def test_a_model_names_paths_images_and_arrays_alike(terminal: Terminal, tmp_pat
     model.close()
 
 
+def test_photos_are_tagged_where_warnings_are_errors(terminal: Terminal, photos: Path) -> None:
+    script = f"import tagger; job = tagger.open().tag({str(photos)!r}); print(job.tagged)"
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, env=terminal.environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("4\n", 0), done.stderr
+
+
 def test_importing_the_package_imports_neither_torch_nor_the_database() -> None:
     program = "import sys, tagger; tagger.__all__; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

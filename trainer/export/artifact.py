@@ -6,9 +6,7 @@ Only `write_program` and `read_program` know the format in which a model leaves 
 import copy
 import importlib.util
 import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +25,7 @@ from tagger.model.artifact import (
     file_digest,
     load_module,
     save_artifact,
+    without_deprecations,
 )
 from tagger.model.backends.protocol import EIGHT_BITS
 from tagger.model.backends.selection import BackendSelector
@@ -178,17 +177,8 @@ def write_program(
 
 def read_program(path: Path) -> Program:
     """Load a program that `write_program` wrote, on the CPU in full precision."""
-    with without_deprecations():
-        module: Program = load_module(path, file_digest(path)).float().eval()
+    module: Program = load_module(path, file_digest(path)).float().eval()
     return module
-
-
-@contextmanager
-def without_deprecations() -> Iterator[None]:
-    """Suppress the deprecation warnings of TorchScript, which has no removal date."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
-        yield
 
 
 def _compare(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from tagger.model.artifact import without_deprecations
 from tagger.model.backends.protocol import Outputs
 from tagger.model.backends.rounding import round_keeping_sums
 
@@ -66,8 +66,7 @@ def _to_array(output: torch.Tensor) -> np.ndarray:
 
 def freeze(module: torch.jit.ScriptModule, device: Device) -> torch.jit.ScriptModule:
     """Freeze a module for inference on a device: in its precision, channels_last, with constants folded."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+    with without_deprecations():
         module.eval()
         if device.dtype is torch.bfloat16:
             round_kernels(module)
