@@ -187,6 +187,14 @@ class CursorInvalid(TaggerError):
     """Invalid cursor: `after` must be the `next` value of a page of the same query. Request the first page again, without `after`."""
 
 
+class ArgumentInvalid(TaggerError, ValueError):
+    """Invalid argument: {argument}: {reason}."""
+
+
+class LibraryNotFound(NotFound):
+    """There is no library at {path}. Check the name, or create a library there: tagger.open(..., create=True)."""
+
+
 class ShareNotFound(NotFound):
     """There is no share {share}. `tagger people share list` shows the shares."""
 

@@ -6,35 +6,50 @@ docs/reference/python.md lists it.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from tagger.database.engine import sqlite_file
+from tagger.errors import LibraryNotFound
 from tagger.interface.jobs import Failure, Job
 from tagger.interface.library import Library
 from tagger.interface.photos import Photo, Photos
 from tagger.jobs.processing.model_cache import PhotoModel, Prediction
+from tagger.photos.paths import named_path
 from tagger.settings import load_settings
 
 __all__ = ["Failure", "Job", "Library", "Photo", "PhotoModel", "Photos", "Prediction", "load_model", "open"]
 
 
-def open(address: str | Path | None = None, **settings: Any) -> Library:  # noqa: A001 - as gzip.open and others
+def open(  # noqa: A001 - as gzip.open and others
+    address: str | Path | None = None, *, create: bool = False, **settings: Any
+) -> Library:
     """Open a library of photos.
 
-    `address` is the URL of a database, or the path of an SQLite file, which is created if it does not exist; by default, it
-    is that of the command line. Further `settings` are those of docs/reference/settings.md, in lower case and
-    without `TAGGER_`: `tagger.open(device="cpu", top_k=3)`.
+    `address` is the URL of a database, or the path of an SQLite file; by default, it is that of the command line, which is
+    created when it is first used. `create`: create the file if it does not exist. Further `settings` are those of
+    docs/reference/settings.md, in lower case and without `TAGGER_`: `tagger.open(device="cpu", top_k=3)`.
 
     Raises:
+        LibraryNotFound: there is no file at `address`.
         SettingsInvalid: a setting has a wrong value.
         DatabaseUnavailable, SchemaOutdated, SchemaNewer: the database cannot be opened.
     """
     if address is not None:
-        text = str(address)
-        settings["database_url"] = (
-            text if "://" in text else f"sqlite:///{Path(text).expanduser().absolute()}"
-        )
-    return Library(load_settings(**settings))
+        settings["database_url"] = _database_url(str(address))
+    if isinstance(settings.get("model"), str | Path):
+        settings["model"] = os.path.expanduser(settings["model"])  # noqa: PTH111 - `./NAME` is a file, and NAME is not
+    loaded = load_settings(**settings)
+    file = sqlite_file(loaded.effective_database_url)
+    if settings.get("database_url") is not None and file is not None and not (create or file.exists()):
+        raise LibraryNotFound(path=file)
+    return Library(loaded)
+
+
+def _database_url(address: str) -> str:
+    return address if "://" in address else f"sqlite:///{quote(str(named_path(address).absolute()))}"
 
 
 def load_model(model: str | Path | None = None, *, device: str = "auto") -> PhotoModel:
@@ -43,5 +58,5 @@ def load_model(model: str | Path | None = None, *, device: str = "auto") -> Phot
     Raises:
         ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused: there is no such model, or its file cannot be used.
     """
-    with open(device=device, model=None if model is None else str(model)) as library:
+    with open(device=device, model=model) as library:
         return library.load_model()

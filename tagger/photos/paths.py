@@ -8,7 +8,7 @@ import re
 from pathlib import Path, PosixPath
 from typing import NoReturn, Self
 
-from tagger.errors import ObjectAddressInvalid, ObjectUnsupported
+from tagger.errors import ArgumentInvalid, ObjectAddressInvalid, ObjectUnsupported
 from tagger.system.addresses import BUCKET_SCHEMES as SCHEMES
 
 _SCHEME_PARTS = tuple(f"{scheme}:" for scheme in SCHEMES)
@@ -64,6 +64,19 @@ def parse_path(path: str | Path) -> Path:
     if not _BUCKET.fullmatch(address.bucket):
         raise ObjectAddressInvalid(reason="names of buckets are in lower case")
     return address
+
+
+def named_path(path: str | Path) -> Path:
+    """Return the path that a script names: ~ is the home folder, as in a shell.
+
+    Raises:
+        ArgumentInvalid: no path has such characters.
+        ObjectAddressInvalid: as `parse_path`.
+    """
+    if "\0" in str(path):
+        raise ArgumentInvalid(argument="path", reason=f"{str(path)!r} has a null character")
+    parsed = parse_path(path)
+    return parsed if isinstance(parsed, ObjectPath) else Path(os.path.expanduser(parsed))  # noqa: PTH111 - a user who does not exist is no error
 
 
 def is_object_address(path: str | Path) -> bool:

@@ -19,7 +19,14 @@ from support.command_line import run_command
 from support.commands import Terminal, draw, draw_many
 
 import tagger
-from tagger.errors import LandmarkNotFound, PathNotFound, PhotoFailed, PhotoNotFound, QueryOptionInvalid
+from tagger.errors import (
+    LandmarkNotFound,
+    LibraryNotFound,
+    PathNotFound,
+    PhotoFailed,
+    PhotoNotFound,
+    QueryOptionInvalid,
+)
 from tagger.interface.photos import PhotoFilter
 from tagger.library.query.options import options_used_by
 
@@ -30,7 +37,8 @@ NOTEBOOK = DOCS / "notebooks" / "from-folder-to-map.ipynb"
 
 @pytest.fixture
 def library(tmp_path: Path, terminal: Terminal) -> Iterator[tagger.Library]:
-    with tagger.open(tmp_path / "library.sqlite", model=terminal.environment["TAGGER_MODEL"]) as library:
+    model = terminal.environment["TAGGER_MODEL"]
+    with tagger.open(tmp_path / "library.sqlite", create=True, model=model) as library:
         yield library
 
 
@@ -125,6 +133,16 @@ def test_what_was_written_is_undone_of_a_photo_a_folder_and_a_job(
         library.undo()
     with pytest.raises(PhotoNotFound):
         library.undo(photos / "nowhere.jpg")
+
+
+def test_a_mistyped_file_is_no_new_library(tmp_path: Path) -> None:
+    for address in (tmp_path / "trial.sqlite", f"sqlite:///{tmp_path}/trial.sqlite"):
+        with pytest.raises(LibraryNotFound, match=r"trial\.sqlite\. .*create=True"):
+            tagger.open(address)
+    odd = tmp_path / "new" / "50%20 ?#.sqlite"
+    tagger.open(odd, create=True).close()
+    assert odd.is_file()
+    tagger.open(str(odd)).close()
 
 
 def test_an_enqueued_job_waits_for_workers(library: tagger.Library, photos: Path) -> None:
