@@ -195,6 +195,10 @@ class LibraryNotFound(NotFound):
     """There is no library at {path}. Check the name, or create a library there: tagger.open(..., create=True)."""
 
 
+class ProcessBound(TaggerError, TypeError):
+    """{what} can only be used in the process that opened it. In each other process, call {call}."""
+
+
 class ShareNotFound(NotFound):
     """There is no share {share}. `tagger people share list` shows the shares."""
 

@@ -4,9 +4,8 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from copy import copy
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from sqlalchemy import Connection, Engine, select
 
@@ -15,7 +14,7 @@ from tagger.database.actor import Actor, command_line_actor
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.schema import require_current_schema
 from tagger.database.tables import ledgers
-from tagger.errors import DatabaseRemoved
+from tagger.errors import DatabaseRemoved, ProcessBound
 from tagger.system.text_format import reader_language
 
 if TYPE_CHECKING:
@@ -107,11 +106,15 @@ class Database:
         # SQLite's own wait for the lock sleeps and is unfair: one of four busy threads waited 5 s for 20 ms of work.
         self._write_lock = threading.RLock()
         self._file = _file_identity(engine)
+        self._process = os.getpid()
+
+    def __reduce__(self) -> NoReturn:
+        raise self._bound()
 
     def acting_as(self, actor: Actor) -> "Database":
         """The same open database for another actor."""
-        view = copy(self)
-        view.actor = actor
+        view = object.__new__(Database)
+        vars(view).update(vars(self), actor=actor)
         return view
 
     @property
@@ -135,6 +138,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for reading, which no writer blocks. On PostgreSQL, each statement sees a newer state."""
+        self._require_process()
         with self._engine.connect().execution_options(tagger_language=self._language) as connection:
             yield connection
 
@@ -153,6 +157,7 @@ class Database:
 
         With `dry_run`, it always rolls back: the caller makes its changes and reads what they would lead to.
         """
+        self._require_process()
         options = {
             "tagger_begin": "IMMEDIATE",
             "tagger_actor": self.actor,
@@ -170,6 +175,15 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _require_process(self) -> None:
+        """Refuse a fork of the process: it would share connections, which damages SQLite files and confuses servers."""
+        if os.getpid() != self._process:
+            raise self._bound()
+
+    @staticmethod
+    def _bound() -> ProcessBound:
+        return ProcessBound(what="A library with its jobs and queries", call="tagger.open")
 
 
 def _file_identity(engine: Engine) -> tuple[int, int] | None:

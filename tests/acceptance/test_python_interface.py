@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from tagger.errors import (
     PhotoFailed,
     PhotoNotFound,
     QueryOptionInvalid,
+    TaggerError,
 )
 from tagger.interface.photos import PhotoFilter
 from tagger.library.query.options import options_used_by
@@ -145,6 +147,39 @@ def test_a_mistyped_file_is_no_new_library(tmp_path: Path) -> None:
     tagger.open(str(odd)).close()
 
 
+def test_what_cannot_be_sent_to_another_process_says_so(library: tagger.Library, photos: Path) -> None:
+    job = library.tag(photos)
+    first = next(iter(library.photos()))
+    for bound in (library, job, library.photos(), library.photo):
+        with pytest.raises(TaggerError, match=r"call tagger\.open"):
+            pickle.dumps(bound)
+    assert pickle.loads(pickle.dumps(first)) == first
+
+
+FORK = """
+import multiprocessing, tagger
+
+library = tagger.open()
+model = library.load_model()
+
+def use(number):
+    return library.jobs() if number == 0 else model.predict(b"")
+
+for number in (0, 1):
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        try:
+            pool.apply_async(use, [number]).get(timeout=60)
+        except tagger.errors.TaggerError as error:
+            print(error)
+"""
+
+
+def test_a_fork_of_the_process_uses_neither_its_library_nor_its_model(terminal: Terminal) -> None:
+    command = [sys.executable, "-c", FORK]
+    done = subprocess.run(command, env=terminal.environment, capture_output=True, text=True, check=True)
+    assert re.findall(r"call (\S+)\.$", done.stdout, re.MULTILINE) == ["tagger.open", "tagger.load_model"]
+
+
 def test_an_enqueued_job_waits_for_workers(library: tagger.Library, photos: Path) -> None:
     job = library.enqueue(photos)
     with pytest.raises(TimeoutError):
@@ -165,6 +200,8 @@ def test_a_model_names_paths_images_and_arrays_alike(terminal: Terminal, tmp_pat
         model.predict(tmp_path / "nowhere.png")
     with pytest.raises(ValueError, match="uint8"):
         model.predict(np.zeros((4, 4), np.uint8))
+    with pytest.raises(TaggerError, match=r"call tagger\.load_model"):
+        pickle.dumps(model.predict)
     model.close()
 
 

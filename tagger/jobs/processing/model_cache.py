@@ -6,6 +6,7 @@ Scripts use the latter as `PhotoModel`, and so do commands. No thread starts bef
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 import weakref
@@ -14,12 +15,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, NoReturn, cast, overload
 
 import numpy as np
 
 from tagger.database.connection import Database
-from tagger.errors import EmbeddingsMissing
+from tagger.errors import EmbeddingsMissing, ProcessBound
 from tagger.jobs.processing.storage import StoreHook, store_hooks
 from tagger.library.catalog.registered_models import (
     RegisteredModel,
@@ -221,6 +222,7 @@ class PhotoModel:
         self, registered: RegisteredModel, names: Sequence[tuple[str, str]], settings: Settings
     ) -> None:
         self.name = registered.name
+        self._process = os.getpid()
         self._registered = registered
         self._names = names
         manifest = registered.manifest
@@ -228,6 +230,9 @@ class PhotoModel:
         with ExitStack() as stack:
             self._model = stack.enter_context(open_local_model(registered, settings))
             self._close = weakref.finalize(self, stack.pop_all().close)
+
+    def __reduce__(self) -> NoReturn:
+        raise self._bound()
 
     def close(self) -> None:
         """End the processes that decode suspicious photos."""
@@ -269,6 +274,8 @@ class PhotoModel:
         return np.array(rows, np.float32).reshape(-1, embedding.dimension)
 
     def _outputs(self, images: Sequence[ImageLike]) -> Iterator[ImageOutput]:
+        if os.getpid() != self._process:  # threads of the model do not exist in a fork of the process
+            raise self._bound()
         rest = iter(images)
         while part := list(islice(rest, IMAGES_AT_ONCE)):
             yield from self._model.outputs([self._opened(image) for image in part])
@@ -277,6 +284,10 @@ class PhotoModel:
         if isinstance(image, str | Path):
             return self._model.open(str(image))
         return self._model.open_bytes(_tiff(image))
+
+    @staticmethod
+    def _bound() -> ProcessBound:
+        return ProcessBound(what="A model", call="tagger.load_model")
 
 
 def _tiff(image: Pillow | npt.NDArray[np.uint8]) -> bytes:
