@@ -83,6 +83,9 @@ class Library:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"<Library {self._database.redacted_url}>"
+
     def close(self) -> None:
         """Close the connections to the database."""
         self._database.close()
@@ -191,8 +194,9 @@ class Library:
         Raises:
             QueryOptionInvalid: a condition has an invalid value, or contradicts another one.
         """
+        shown = dict(conditions)
         text = conditions.pop("text", "")
-        return Photos(self._database, self._settings.roots, query_of(**conditions), text)
+        return Photos(self._database, self._settings.roots, query_of(**conditions), text, shown)
 
     def photo(self, path: str | Path) -> Photo:
         """Return a photo with all its tags, accepted or not.

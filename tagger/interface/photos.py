@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
+from html import escape
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -23,8 +25,12 @@ from tagger.library.query.options import (
 )
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.search.text_query import text_query
-from tagger.photos.paths import ObjectPath, absolute_path, parse_path
+from tagger.photos.paths import ObjectPath, absolute_path, parse_path, printable_path
 
+SHOWN_ROWS = 20
+"""Photos in the table that a notebook shows."""
+MOST_SHOWN = 80
+"""Characters of the conditions in the text of a query."""
 Photo = TaggedPhoto
 Named = str | Path | Photo
 """A photo, by its path or address, or as `Library.photos` returns it."""
@@ -77,6 +83,19 @@ class Photos:
     _roots: RootPaths
     _query: PhotoQuery
     _text: str = ""
+    _conditions: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __repr__(self) -> str:
+        shown = "".join(f" {name}={value}" for name, value in self._conditions.items() if value is not None)
+        return f"<Photos{printable_path(shown if len(shown) < MOST_SHOWN else shown[:MOST_SHOWN] + '…')}>"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the first photos, for notebooks."""
+        photos = list(islice(self, SHOWN_ROWS + 1))
+        rows = "".join(map(_html_row, photos[:SHOWN_ROWS]))
+        heading = "".join(f"<th>{name}</th>" for name in ("Photo", "Landmarks", "Taken", "Place"))
+        more = "<p>…</p>" if len(photos) > SHOWN_ROWS else ""
+        return f"<table><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table>{more}"
 
     def __iter__(self) -> Iterator[Photo]:
         """Yield each photo once.
@@ -94,7 +113,7 @@ class Photos:
     def to_dataframe(self) -> Any:
         """Return a data frame of pandas, or else of polars: one row for each tag, and one for a photo without tags.
 
-        Its columns are those of `tagger query --format csv`.
+        Its columns are those of `tagger query --format csv`; `taken_at` is a datetime.
 
         Raises:
             ModuleNotFoundError: neither is installed.
@@ -103,7 +122,19 @@ class Photos:
         rows = (row for photo in self for row in photo_rows(photo, PHOTO_COLUMNS))
         columns = {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=False)}
         data = {name: columns.get(name, []) for name in names}
-        return import_module("pandas" if find_spec("pandas") else "polars").DataFrame(data)
+        if find_spec("pandas"):
+            return import_module("pandas").DataFrame(data).astype({"taken_at": "datetime64[us]"})
+        polars = import_module("polars")
+        return polars.DataFrame(data, schema_overrides={"taken_at": polars.Datetime})
+
+
+def _html_row(photo: Photo) -> str:
+    path = printable_path(photo.path)
+    landmarks = ", ".join(tag.name for tag in photo.tags)
+    taken = "" if photo.taken_at is None else f"{photo.taken_at:%Y-%m-%d %H:%M}"
+    place = "" if photo.position is None else photo.position.place
+    cells = "".join(f"<td>{escape(text)}</td>" for text in (landmarks, taken, place))
+    return f'<tr><td title="{escape(path)}">{escape(path.rpartition("/")[2])}</td>{cells}</tr>'
 
 
 def paths_of(photos: Named | Iterable[Named]) -> list[Path]:

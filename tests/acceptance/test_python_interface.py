@@ -89,13 +89,40 @@ def test_conditions_are_the_options_of_queries() -> None:
     }
 
 
+def test_a_query_shows_its_conditions_and_in_notebooks_its_first_photos(
+    library: tagger.Library, tmp_path: Path
+) -> None:
+    folder = tmp_path / "<b>"
+    draw_many(folder, 25)
+    library.tag(folder)
+    assert repr(library.photos()) == "<Photos>"
+    assert (
+        repr(library.photos(country="France", year=[2012, 2015]))
+        == "<Photos country=France year=[2012, 2015]>"
+    )
+    table = library.photos(any_rank=True)._repr_html_()
+    assert (table.count("<tr>"), "<b>" in table, "&lt;b&gt;" in table) == (1 + 20, False, True)
+    assert library.photos(landmark="eiffel-tower", limit=1)._repr_html_().count("<tr>") == 1 + 1
+
+
+def test_a_photo_is_shown_on_a_line(library: tagger.Library, tmp_path: Path) -> None:
+    library.tag(draw(tmp_path / f"{'tower' * 20}\n.jpg", 0))
+    (photo,) = library.photos()
+    assert repr(photo) == f"<Photo {('tower' * 20)[-35:]}\\n.jpg: Eiffel Tower>"
+    assert repr(library) == f"<Library sqlite:///{tmp_path}/library.sqlite>"
+
+
 def test_a_data_frame_has_a_row_for_each_tag(library: tagger.Library, photos: Path) -> None:
     library.tag(photos)
     frame = library.photos().to_dataframe()
     assert (len(frame), set(frame["landmark"])) == (4, {photo.tags[0].landmark for photo in library.photos()})
-    assert len(library.photos(landmark="eiffel-tower", min_score=1, year=1990).to_dataframe().columns) == len(
-        frame.columns
-    )
+    empty = library.photos(landmark="eiffel-tower", min_score=1, year=1990).to_dataframe()
+    assert list(empty.columns) == list(frame.columns)
+    for each in (frame, empty):
+        assert each["taken_at"].dtype == "datetime64[us]"
+    assert list(frame["taken_at"].dropna()) == [
+        photo.taken_at for photo in library.photos() if photo.taken_at
+    ]
 
 
 def test_verdicts_change_the_tags(library: tagger.Library, photos: Path) -> None:

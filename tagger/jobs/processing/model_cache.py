@@ -231,6 +231,9 @@ class PhotoModel:
             self._model = stack.enter_context(open_local_model(registered, settings))
             self._close = weakref.finalize(self, stack.pop_all().close)
 
+    def __repr__(self) -> str:
+        return f"<PhotoModel {self.name}>"
+
     def __reduce__(self) -> NoReturn:
         raise self._bound()
 

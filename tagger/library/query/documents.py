@@ -261,7 +261,7 @@ def csv_parts(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Itera
 
 def photo_rows(photo: TaggedPhoto, columns: Sequence[str]) -> Iterator[list[object]]:
     """One row per tag, or one row for a photo without tags: these columns, then those of the tag and of the position."""
-    document = vars(photo_document(photo)) | {"taken_at": photo.taken_at and photo.taken_at.isoformat()}
+    document = vars(photo_document(photo))
     photo_cells = [document[column] for column in columns]
     position_cells = [getattr(photo.position, column, None) for column in POSITION_COLUMNS]
     for tag in photo.tags or [None]:
@@ -271,7 +271,11 @@ def photo_rows(photo: TaggedPhoto, columns: Sequence[str]) -> Iterator[list[obje
 
 def photo_csv_parts(photos: Iterable[TaggedPhoto], columns: Sequence[str] = PHOTO_COLUMNS) -> Iterator[bytes]:
     """Photos with these columns as CSV, one row per tag, with the photo's position at its end."""
-    rows = (row for photo in photos for row in photo_rows(photo, columns))
+    rows = (
+        [cell.isoformat() if isinstance(cell, datetime) else cell for cell in row]
+        for photo in photos
+        for row in photo_rows(photo, columns)
+    )
     position_columns = (f"position_{column}" for column in POSITION_COLUMNS)
     return csv_parts((*columns, *TAG_COLUMNS, *position_columns), rows)
 

@@ -22,6 +22,7 @@ from tagger.library.catalog.landmarks import Landmark, all_landmarks, farthest_k
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.photos.formats import PhotoOrigin
+from tagger.photos.paths import printable_path
 from tagger.system.documents import document_of
 from tagger.system.geo import distance_km
 from tagger.system.text_format import (
@@ -206,6 +207,11 @@ class TaggedPhoto:
     is_favourite: bool = False
     damaged: bool = False
     colours: bytes | None = None
+
+    def __repr__(self) -> str:
+        accepted = ", ".join(tag.name for tag in self.tags if tag.accepted)
+        name, state = self.path.rpartition("/")[2], accepted or self.outcome or "not classified"
+        return f"<Photo {printable_path(name[-40:])}: {state[:40]}>"
 
 
 @dataclass(frozen=True)
