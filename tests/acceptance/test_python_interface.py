@@ -268,6 +268,7 @@ def test_the_notebook_uses_what_exists_and_stores_no_outputs() -> None:
     ]
     assert {owner for owner, _ in used} == owners.keys()
     assert not [name for owner, name in used if not hasattr(owners[owner], name)]
+    assert "pip install landmark-tagger" not in NOTEBOOK.read_text()  # nobody has registered the name
 
 
 @pytest.mark.slow
