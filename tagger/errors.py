@@ -321,6 +321,10 @@ class ScanInterrupted(Conflict):
     """Job {job} was cancelled or abandoned while its folders were scanned. Photos found before that are recorded; run the same command again to find the rest."""
 
 
+class JobUnfinished(TaggerError, TimeoutError):
+    """Job {job} is not over after {timeout_s:g} s. It goes on: wait again, or look at it with `tagger job show {job}`."""
+
+
 class JobNotFound(NotFound):
     """There is no job {job}. `tagger status` lists the jobs."""
 

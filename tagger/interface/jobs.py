@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tagger.database.enums import METADATA_KINDS
+from tagger.errors import JobUnfinished
 from tagger.jobs.enqueue.documents import failure_documents
 from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
 from tagger.ledger.jobs import cancel_job
@@ -117,7 +118,7 @@ class Job:
         """Wait until it is over, and the metadata is written if that was asked for.
 
         Raises:
-            TimeoutError: it was not over after `timeout_s` seconds; it goes on.
+            JobUnfinished: it was not over after `timeout_s` seconds; it goes on.
         """
         started_at = time.monotonic()
         jobs = [self]
@@ -131,7 +132,7 @@ class Job:
                 jobs = [] if chained is None else [job_of(self._database, self._settings, chained)]
                 continue
             if timeout_s is not None and time.monotonic() - started_at > timeout_s:
-                raise TimeoutError(f"job {job.number} is not over after {timeout_s:g} s")
+                raise JobUnfinished(job=job.number, timeout_s=timeout_s)
             time.sleep(POLL_S)
 
     def failures(self) -> Iterator[Failure]:

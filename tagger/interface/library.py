@@ -6,13 +6,13 @@ import logging
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
 from tagger.composition import parts
 from tagger.database.actor import login_name
 from tagger.database.connection import open_configured
 from tagger.database.enums import JobState, Priority, Runner, Target
-from tagger.errors import ExamplesMissing, PhotoNotFound, QueryOptionInvalid
+from tagger.errors import ArgumentInvalid, ExamplesMissing, PhotoNotFound
 from tagger.interface.jobs import Job, Progress, Throttled, job_of
 from tagger.interface.photos import (
     BackfillFilter,
@@ -40,14 +40,13 @@ from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.progress import find_job, list_jobs
 from tagger.ledger.workers import list_workers
-from tagger.library.catalog.landmark_edits import NewLandmark, find_or_add_landmark
+from tagger.library.catalog.landmark_edits import NewLandmark, check_position, find_or_add_landmark
 from tagger.library.catalog.registered_models import model_to_try, preview_model, resolve_model
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import is_stored
 from tagger.library.positions.update import update_positions
 from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.details import photo_details
-from tagger.library.query.options import QUERY_OPTIONS
 from tagger.library.teaching.examples import find_examples, paths_to_tag
 from tagger.library.teaching.learning import TaughtState, embedding_of, taught_state, update_taught
 from tagger.library.teaching.pack_file import Pack, PackManifest, name_of_pack, read_pack
@@ -64,8 +63,12 @@ from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import signers_file
 
 if TYPE_CHECKING:
+    from enum import StrEnum
+
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.settings import Settings
+
+    Choice = TypeVar("Choice", bound=StrEnum)
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +111,9 @@ class Library:
         Raises:
             PathNotFound, RootUnavailable, BucketUnavailable: a path does not exist, or its disk or bucket is away.
             ModelNotFound, ModelNotSelected: there is no model to tag with.
+            ArgumentInvalid: `write` is none of the choices.
         """
-        selection = select_paths(paths_of(paths), include, exclude)
+        selection = _selection(paths, include, exclude)
         job = self._record(selection, Runner.LOCAL, Priority.INTERACTIVE, again=again, write=write)
         return self._run(job, on_progress)
 
@@ -126,10 +130,11 @@ class Library:
         """Record a job that tags the photos, and send it to the workers. Without Redis, workers find it when it is back.
 
         Raises:
-            PathNotFound, RootUnavailable, BucketUnavailable, ModelNotFound, ModelNotSelected: as `tag`.
+            PathNotFound, RootUnavailable, BucketUnavailable, ModelNotFound, ModelNotSelected, ArgumentInvalid: as `tag`.
         """
-        selection = select_paths(paths_of(paths), include, exclude)
-        job = self._record(selection, Runner.WORKERS, Priority(priority), again=again, write=write)
+        selection = _selection(paths, include, exclude)
+        urgency = _choice(Priority, "priority", priority)
+        job = self._record(selection, Runner.WORKERS, urgency, again=again, write=write)
         return self._send(job)
 
     def backfill(
@@ -143,16 +148,15 @@ class Library:
         """Tag photos again that the database has, as `tagger backfill`: by workers if one runs, else in this process.
 
         Raises:
+            ArgumentInvalid: `what` or `write` is none of the choices.
             QueryOptionInvalid: a condition has an invalid value, or is none of backfills.
             LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: there is no such landmark or country, or there are several.
             ModelNotFound, ModelNotSelected, EmbeddingsMissing: there is no model for it.
         """
-        query = query_of(**conditions)
-        for name in QUERY_OPTIONS.keys() - {"radius_km", *BackfillFilter.__annotations__}:
-            if getattr(query, name) not in (None, False, ()):
-                raise QueryOptionInvalid(option=name, reason="backfills have no such condition")
+        scope = _choice(BackfillScope, "what", what)
+        query = query_of(BackfillFilter, conditions)
         runner = Runner.WORKERS if list_workers(self._database) else Runner.LOCAL
-        backfill = Backfill(BackfillScope(what), query, write=_metadata_options(write))
+        backfill = Backfill(scope, query, write=_metadata_options(write))
         new = backfill_job(self._database, self._settings, backfill, Priority.BULK, runner)
         number, _ = record_backfill(self._database, backfill, new, self._settings.roots)
         return self._run(number, on_progress) if runner is Runner.LOCAL else self._send(number)
@@ -170,12 +174,12 @@ class Library:
         know, such as copies of written photos, stay as they are: `tagger metadata undo` undoes these by their own record.
 
         Raises:
-            ValueError: neither photos nor a job is named.
+            ArgumentInvalid: neither photos nor a job is named.
             PhotoNotFound, JobNotFound: the database has no such photo, folder or job.
         """
         paths = paths_of(photos)
         if not paths and job is None:
-            raise ValueError("name photos, folders, or a job")
+            raise ArgumentInvalid(argument="photos", reason="name photos, folders, or a job")
         if job is not None:
             find_job(self._database, job)
         for path in paths:
@@ -192,11 +196,10 @@ class Library:
         Nothing is read before the result is used.
 
         Raises:
-            QueryOptionInvalid: a condition has an invalid value, or contradicts another one.
+            QueryOptionInvalid: a condition is unknown, has an invalid value, or contradicts another one.
         """
-        shown = dict(conditions)
-        text = conditions.pop("text", "")
-        return Photos(self._database, self._settings.roots, query_of(**conditions), text, shown)
+        query, text = query_of(PhotoFilter, conditions), str(conditions.get("text") or "")
+        return Photos(self._database, self._settings.roots, query, text, conditions)
 
     def photo(self, path: str | Path) -> Photo:
         """Return a photo with all its tags, accepted or not.
@@ -212,6 +215,7 @@ class Library:
         Raises:
             CountryNotFound: no landmark or photo is in that country.
         """
+        _require_text(country=country or "")
         return list(landmark_counts(self._database, country))
 
     def confirm(self, landmark: str, photos: Named | Iterable[Named]) -> None:
@@ -251,7 +255,8 @@ class Library:
             LandmarkAmbiguous, LandmarkInvalid: several landmarks have the name, or it cannot be one.
             LandmarkFactsDiffer: it exists with another position or country.
         """
-        new = NewLandmark(landmark, country=country, position=at)
+        _require_text(landmark=landmark, country=country or "")
+        new = NewLandmark(landmark, country=country, position=None if at is None else check_position(at))
         find_or_add_landmark(self._database, new, dry_run=True)  # before photos are tagged for it
         model = resolve_model(self._database, self._settings.model)
         embedding_of(model)
@@ -290,13 +295,13 @@ class Library:
         Its name is that of the file. Landmarks that a single photo has taught are left out, unless `single`.
 
         Raises:
-            ValueError: the file's name gives no name.
+            ArgumentInvalid: the file's name gives no name.
             LandmarkNotFound, LandmarkAmbiguous: there is no such landmark, or there are several.
             PackEmpty: nothing is taught that may be in it.
         """
         path = path_of(file)
         if not (name := name_of_pack(path)):
-            raise ValueError("name a file like castles.pack")
+            raise ArgumentInvalid(argument="file", reason="name a file like castles.pack")
         model = resolve_model(self._database, self._settings.model)
         names = [landmarks] if isinstance(landmarks, str) else list(landmarks)
         words = {"author": author, "licence": licence, "about": about}
@@ -418,6 +423,7 @@ class Library:
         return job
 
     def _give_verdicts(self, landmark: str, photos: Named | Iterable[Named], kind: VerdictKind) -> None:
+        _require_text(landmark=landmark)
         paths, by, roots = paths_of(photos), login_name(), self._settings.roots
         for dry_run in (True, False):  # a photo that is missing must not leave the others half done
             for path in paths:
@@ -432,5 +438,35 @@ class Library:
         update_positions(self._database)
 
 
+def _selection(
+    paths: str | Path | Iterable[str | Path], include: Sequence[str], exclude: Sequence[str]
+) -> Selection:
+    """The photos to tag. One pattern may be a text, which would otherwise be a sequence of letters."""
+    included, excluded = ((each,) if isinstance(each, str) else each for each in (include, exclude))
+    return select_paths(paths_of(paths), included, excluded)
+
+
 def _metadata_options(write: Literal["sidecar", "embed"] | None) -> MetadataOptions | None:
-    return None if write is None else MetadataOptions(Target(write))
+    return None if write is None else MetadataOptions(_choice(Target, "write", write))
+
+
+def _require_text(**values: object) -> None:
+    """Raises:
+    ArgumentInvalid: a value is not a text.
+    """
+    for argument, value in values.items():
+        if not isinstance(value, str):
+            raise ArgumentInvalid(argument=argument, reason=f"{value!r} is not a text")
+
+
+def _choice(kind: type[Choice], argument: str, value: str) -> Choice:
+    """The member of an enumeration that an argument names.
+
+    Raises:
+        ArgumentInvalid: it names none.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        reason = f"{value!r} is not possible. Choose one of {', '.join(kind)}"
+        raise ArgumentInvalid(argument=argument, reason=reason) from None

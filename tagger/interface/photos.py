@@ -10,9 +10,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict
 
 from tagger.database.connection import Database
+from tagger.errors import ArgumentInvalid, QueryOptionInvalid
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.documents import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_COLUMNS, photo_rows
 from tagger.library.query.find import find_tagged
@@ -25,7 +26,7 @@ from tagger.library.query.options import (
 )
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.search.text_query import text_query
-from tagger.photos.paths import ObjectPath, absolute_path, parse_path, printable_path
+from tagger.photos.paths import absolute_path, named_path, printable_path
 
 SHOWN_ROWS = 20
 """Photos in the table that a notebook shows."""
@@ -139,27 +140,47 @@ def _html_row(photo: Photo) -> str:
 
 def paths_of(photos: Named | Iterable[Named]) -> list[Path]:
     """Return the paths of one photo, or of several."""
-    return [path_of(photo) for photo in ([photos] if isinstance(photos, str | Path | Photo) else photos)]
+    if isinstance(photos, str | bytes | Path | Photo) or not isinstance(photos, Iterable):
+        return [path_of(photos)]
+    return [path_of(photo) for photo in photos]
 
 
-def path_of(photo: Named) -> Path:
-    """Return the path, with ~ for the home folder, as in a shell."""
-    text = photo.path if isinstance(photo, Photo) else photo
-    path = parse_path(text)
-    return path if isinstance(path, ObjectPath) else path.expanduser()
+def path_of(photo: object) -> Path:
+    """Return the path, with ~ for the home folder, as in a shell.
+
+    Raises:
+        ArgumentInvalid: it is something else than a path or a photo.
+    """
+    if not isinstance(photo, str | Path | Photo):
+        reason = f"{photo!r} is not a path, an address, or a photo of library.photos"
+        raise ArgumentInvalid(argument="path", reason=reason)
+    return named_path(photo.path if isinstance(photo, Photo) else photo)
 
 
-def query_of(**conditions: Unpack[PhotoFilter]) -> PhotoQuery:
-    options: dict[str, Any] = dict(conditions)
-    for name in ("near", "box"):
-        if name in options:
-            options[name] = ",".join(map(str, options[name]))
-    for name in ("taken_after", "taken_before"):
-        if isinstance(options.get(name), date):
-            options[name] = options[name].isoformat()
-    for name in ("camera", "year", "calendar_month"):
-        if isinstance(options.get(name), str | int):
-            options[name] = (options[name],)
+def query_of(accepted: type, conditions: Mapping[str, Any]) -> PhotoQuery:
+    """Return the query of conditions, whose names are those of `accepted`, a class of conditions.
+
+    Raises:
+        QueryOptionInvalid: a condition is none of these, has an invalid value, or contradicts another one.
+    """
+    names = accepted.__annotations__
+    for name in conditions:
+        if name not in names:
+            raise QueryOptionInvalid(
+                option=name, reason=f"there is no such condition here. Choose one of {', '.join(names)}"
+            )
+    options = {name: value for name, value in conditions.items() if name != "text" and value is not None}
+    for name in options.keys() & {"near", "box", "taken_after", "taken_before"}:
+        options[name] = _condition_text(options[name])
     if "under" in options:
         options["under"] = tuple(map(absolute_path, paths_of(options["under"])))
     return parse_query(**options)
+
+
+def _condition_text(value: object) -> str:
+    """The condition as commands take it: degrees with commas between them, and dates in ISO 8601."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return str(value)
+    return ",".join(map(str, value))

@@ -133,7 +133,8 @@ def find_job(database: Database, job_id: int) -> JobProgress:
         JobNotFound: there is no such job.
     """
     with database.read() as connection:
-        found = _list(connection, (jobs.c.id == job_id,))
+        is_number = isinstance(job_id, int) and job_id < 2**63
+        found = _list(connection, (jobs.c.id == job_id,)) if is_number else []
     if not found:
         raise JobNotFound(job=job_id)
     return found[0]

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast, overload
 
 import numpy as np
+from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import SAVE_INFO
 
 from tagger.database.connection import Database
-from tagger.errors import EmbeddingsMissing, ProcessBound
+from tagger.errors import ArgumentInvalid, EmbeddingsMissing, PhotoFailed, ProcessBound
 from tagger.jobs.processing.storage import StoreHook, store_hooks
 from tagger.library.catalog.registered_models import (
     RegisteredModel,
@@ -32,8 +34,9 @@ from tagger.model.backends.protocol import BackendOptions
 from tagger.model.devices import Device, choose_device, core_count, passes_at_once
 from tagger.model.model import Model, load_fastest_model, load_model
 from tagger.model.predictions import ImageOutput
+from tagger.photos.decoding.decode import DecodedImage, failing_alone
 from tagger.photos.files import PhotoBytes
-from tagger.photos.paths import parse_path
+from tagger.photos.paths import named_path, parse_path
 from tagger.photos.source import read_named
 from tagger.pipeline.pipeline import Pipeline, photo_opener
 from tagger.pipeline.requests import Limits, Opener, OpenPhoto
@@ -42,9 +45,8 @@ from tagger.settings import Settings
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from PIL.Image import Image as Pillow
 
-    ImageLike = str | Path | Pillow | npt.NDArray[np.uint8]
+    ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -167,15 +169,10 @@ class LocalModel:
         Raises:
             PhotoFailed: it cannot be decoded.
         """
-        return self.outputs([photo])[0]
+        return self.outputs([photo.decode()])[0]
 
-    def outputs(self, photos: Sequence[OpenPhoto]) -> list[ImageOutput]:
-        """Decode photos, and run the model on them together.
-
-        Raises:
-            PhotoFailed: one cannot be decoded.
-        """
-        images = [photo.decode() for photo in photos]
+    def outputs(self, images: Sequence[DecodedImage]) -> list[ImageOutput]:
+        """Run the model on images together."""
         outputs = self._model.predict([image.pixels for image in images])
         return [
             replace(output, is_damaged=image.is_damaged)
@@ -216,7 +213,7 @@ class Prediction:
 
 
 class PhotoModel:
-    """A loaded model. Images are paths, images of Pillow, or arrays uint8 (H, W, 3) in RGB."""
+    """A loaded model. Images are paths, bytes of files, images of Pillow, or arrays uint8 (H, W, 3) in RGB."""
 
     def __init__(
         self, registered: RegisteredModel, names: Sequence[tuple[str, str]], settings: Settings
@@ -244,64 +241,99 @@ class PhotoModel:
     @overload
     def predict(self, images: ImageLike, top_k: int = 5) -> list[Prediction]: ...  # type: ignore[overload-overlap] # text is a path
     @overload
-    def predict(self, images: Sequence[ImageLike], top_k: int = 5) -> list[list[Prediction]]: ...
+    def predict(self, images: Iterable[ImageLike], top_k: int = 5) -> list[list[Prediction]]: ...
     def predict(
-        self, images: ImageLike | Sequence[ImageLike], top_k: int = 5
+        self, images: ImageLike | Iterable[ImageLike], top_k: int = 5
     ) -> list[Prediction] | list[list[Prediction]]:
         """Return the `top_k` landmarks of an image, best first; of several images, a list for each.
 
         Raises:
+            ArgumentInvalid: something else than an image, or `top_k` is no number from 1.
             PhotoFailed: an image cannot be read.
         """
-        several = cast("Sequence[ImageLike]", images if isinstance(images, list | tuple) else [images])
+        if not isinstance(top_k, int | np.integer) or top_k < 1:
+            raise ArgumentInvalid(argument="top_k", reason=f"{top_k!r} is not a whole number from 1")
         found = [
             [
                 Prediction(*self._names[each.position], each.score, each.accepted)
                 for each in output.top_k(top_k, self._threshold)
             ]
-            for output in self._outputs(several)
+            for output in self._outputs(images)
         ]
-        return found if several is images else found[0]
+        return found[0] if _is_single(images) else found
 
-    def embed(self, images: Sequence[ImageLike]) -> npt.NDArray[np.float32]:
-        """Return the embeddings of images, float32 (N, D).
+    def embed(self, images: ImageLike | Iterable[ImageLike]) -> npt.NDArray[np.float32]:
+        """Return the embedding of an image, float32 (D,); of several images, float32 (N, D).
 
         Raises:
             EmbeddingsMissing: the model gives none.
+            ArgumentInvalid: something else than an image.
             PhotoFailed: an image cannot be read.
         """
         embedding = self._registered.manifest.embedding
         if embedding is None:
             raise EmbeddingsMissing(name=self.name)
         rows = [output.embedding for output in self._outputs(images)]
-        return np.array(rows, np.float32).reshape(-1, embedding.dimension)
+        found = np.array(rows, np.float32).reshape(-1, embedding.dimension)
+        return found[0] if _is_single(images) else found
 
-    def _outputs(self, images: Sequence[ImageLike]) -> Iterator[ImageOutput]:
+    def _outputs(self, images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageOutput]:
         if os.getpid() != self._process:  # threads of the model do not exist in a fork of the process
             raise self._bound()
-        rest = iter(images)
+        several = cast("Iterable[object]", [images] if _is_single(images) else images)
+        rest = enumerate(several, 1)
         while part := list(islice(rest, IMAGES_AT_ONCE)):
-            yield from self._model.outputs([self._opened(image) for image in part])
+            yield from self._model.outputs([self._decoded(image, number) for number, image in part])
 
-    def _opened(self, image: ImageLike) -> OpenPhoto:
+    def _decoded(self, image: object, number: int) -> DecodedImage:
+        name = str(image) if isinstance(image, str | Path) else f"image {number}"
+        try:
+            return self._opened(image).decode()
+        except PhotoFailed as failed:
+            raise PhotoFailed(failed.failure.kind, failed.failure.text, name) from failed
+
+    def _opened(self, image: object) -> OpenPhoto:
         if isinstance(image, str | Path):
-            return self._model.open(str(image))
-        return self._model.open_bytes(_tiff(image))
+            return self._model.open(str(named_path(image)))
+        return self._model.open_bytes(_file(image))
 
     @staticmethod
     def _bound() -> ProcessBound:
         return ProcessBound(what="A model", call="tagger.load_model")
 
 
-def _tiff(image: Pillow | npt.NDArray[np.uint8]) -> bytes:
-    """Return the image as a file without loss, so that it is decoded as photos are."""
-    from PIL import Image, ImageOps
+def _is_single(images: object) -> bool:
+    """Whether it is one image, rather than several; an array (N, H, W, 3) has several."""
+    if isinstance(images, np.ndarray):
+        return images.ndim != 4
+    return isinstance(images, str | Path | bytes | Image.Image) or not isinstance(images, Iterable)
 
+
+def _file(image: object) -> bytes:
+    """Return the image as a file; of pixels, one without loss, so that they are decoded as photos are.
+
+    Raises:
+        ArgumentInvalid: it is no image.
+        PhotoFailed: Pillow cannot read it.
+    """
+    if isinstance(image, bytes):
+        return image
     if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"an array must be uint8 (H, W, 3), and this one is {image.dtype} {image.shape}")
-        image = Image.fromarray(image)
+        image = _from_array(image)
+    if not isinstance(image, Image.Image):
+        reason = f"an image is a path, bytes, an image of Pillow, or an array uint8 (H, W, 3), not {type(image).__name__}"
+        raise ArgumentInvalid(argument="images", reason=reason)
     file = io.BytesIO()
-    upright = ImageOps.exif_transpose(image)
-    upright.save(file, "TIFF", icc_profile=image.info.get("icc_profile"))
+    with failing_alone(b""):
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode not in SAVE_INFO:
+            upright = upright.convert("RGB")
+        upright.save(file, "TIFF", icc_profile=image.info.get("icc_profile"))
     return file.getvalue()
+
+
+def _from_array(pixels: npt.NDArray[np.uint8]) -> Image.Image:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        reason = f"an array must be uint8 (H, W, 3), and this one is {pixels.dtype} {pixels.shape}"
+        raise ArgumentInvalid(argument="images", reason=reason)
+    return Image.fromarray(pixels)

@@ -96,15 +96,19 @@ def derive_slug(name: str) -> str:
     return slug[:MAX_SLUG].strip("-")
 
 
+_DEGREES = "latitude and longitude in degrees, like 48.86,2.29"
+
+
 def check_position(position: tuple[float, float]) -> tuple[float, float]:
     """Raises:
     LandmarkInvalid: latitude or longitude is out of range, or no number.
     """
-    latitude, longitude = position
+    try:
+        latitude, longitude = map(float, position)
+    except (TypeError, ValueError):
+        raise LandmarkInvalid(reason=f"position: {position!r} is not {_DEGREES}") from None
     if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-        reason = (
-            f"position: {latitude:g},{longitude:g} is not latitude and longitude in degrees, like 48.86,2.29"
-        )
+        reason = f"position: {latitude:g},{longitude:g} is not {_DEGREES}"
         raise LandmarkInvalid(reason=reason)
     return latitude, longitude
 

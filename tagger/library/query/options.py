@@ -4,9 +4,10 @@ The options of commands, the parameters of addresses, the filters of the page an
 the same text means the same everywhere.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import MAXYEAR, MINYEAR, datetime
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -35,6 +36,15 @@ VerdictOption = Literal["confirmed", "rejected", "corrected", "any", "none"]
 
 SortOption = Literal["newest", "oldest", "name", "score"]
 """The order of photos: by date, with those without a date last; by path; by the best accepted score, or that of the best candidate of unknown photos."""
+
+
+_KINDS: Mapping[type, tuple[Any, str]] = {
+    str: (str, "a text"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    Path: (Path, "a path"),
+}
+"""The types of values and their names, for an option of each kind. Numbers may be those of numpy."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +80,17 @@ class QueryOption:
             return bool(value)
         if not self.several:
             return None if value is None else self._read_one(name, value)
-        values = (value,) if isinstance(value, str) else tuple(value or ())
+        is_one = isinstance(value, Path | str) or not isinstance(value, Iterable | None)
+        values = (value,) if is_one else tuple(value or ())
         if self.most_values is not None and len(values) > self.most_values:
             reason = f"has {len(values)} values, and {self.most_values} are possible"
             raise QueryOptionInvalid(option=name, reason=reason)
         return tuple(self._read_one(name, each) for each in values)
 
     def _read_one(self, name: str, value: Any) -> Any:
+        kind, noun = _KINDS[self.kind]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise QueryOptionInvalid(option=name, reason=f"{value!r} is not {noun}")
         if self.choices and value not in self.choices:
             reason = f"{value!r} is no {self.noun}. Choose one of {', '.join(self.choices)}"
             raise QueryOptionInvalid(option=name, reason=reason)
@@ -84,7 +98,9 @@ class QueryOption:
             raise QueryOptionInvalid(option=name, reason=f"{value} is less than {self.minimum:g}")
         if self.maximum is not None and not value <= self.maximum:
             raise QueryOptionInvalid(option=name, reason=f"{value} is more than {self.maximum:g}")
-        return value if self.parse is None else self.parse(value, name)
+        if self.parse is not None:
+            return self.parse(value, name)
+        return self.kind(value) if self.kind in (int, float) else value
 
 
 @dataclass(frozen=True)
