@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tagger.model.artifact import file_digest, load_module, read_manifest
 from tagger.model.backends.conversion import convert, store_conversion
-from tagger.model.backends.openvino import CONSTANTS, CONVERSION, GRAPH
+from tagger.model.backends.openvino import CONSTANTS, GRAPH, files_of
 
 LEAST_SHARED_BYTES = 64
 """Shorter constants are stored: an artifact may have the same bytes by chance, where a program is."""
@@ -25,13 +25,10 @@ def main(artifact: Path, out: Path) -> None:
     """Write the graph of an artifact to `out`."""
     digest = file_digest(artifact)
     with tempfile.TemporaryDirectory() as parent:
-        file = Path(parent, "conversion", CONVERSION)
-        store_conversion(
-            convert(load_module(artifact, digest), read_manifest(artifact).input.size), file.parent
-        )
-        graph, constants = place_in_artifact(
-            file.read_text(), file.with_suffix(".bin").read_bytes(), artifact.read_bytes()
-        )
+        folder = Path(parent, "conversion")
+        store_conversion(convert(load_module(artifact, digest), read_manifest(artifact).input.size), folder)
+        stored_graph, weights = files_of(folder)
+    graph, constants = place_in_artifact(stored_graph.decode(), weights, artifact.read_bytes())
     with zipfile.ZipFile(out, "w") as archive:
         archive.comment = digest.encode()
         for name, data in ((GRAPH, graph.encode()), (CONSTANTS, constants)):

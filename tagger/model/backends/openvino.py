@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import openvino
+from blake3 import blake3
 from openvino import opset13
 
+from tagger.errors import PermissionsUnsafe
 from tagger.model.artifact import read_registered
 from tagger.model.backends.protocol import EIGHT_BITS, Outputs
 from tagger.model.backends.rounding import round_keeping_sums
 from tagger.model.devices import cpu_has_vnni
-from tagger.system.permissions import permission_problem
+from tagger.system.permissions import require_safe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -37,8 +39,8 @@ SHIPPED_GRAPH = Path(__file__).parents[2] / "shipped" / "landmarks.openvino.zip"
 """Made by make_graph.py beside it. Its comment is the digest of the artifact."""
 GRAPH, CONSTANTS = "model.xml", "constants.bin"
 """Offsets in the graph count from the start of the artifact; constants that it lacks follow at its end."""
-CONVERSION = "model.xml"
-"""The file of a conversion. Its weights are beside it."""
+FILES, DIGESTS = ("model.xml", "model.bin"), "digests"
+"""The files of a conversion: network and weights, and the BLAKE3 digests of both, without which it is not used."""
 CONVOLUTIONS = {"Convolution": 1, "GroupConvolution": 2}
 """The types of nodes, and how many of the first dimensions of their weights have a scale of their own."""
 LEVELS, WEIGHT_LEVELS = 256, 255
@@ -122,14 +124,32 @@ def read_shipped_graph(artifact: Path, digest: str) -> openvino.Model | None:
 
 def read_conversion(folder: Path) -> openvino.Model | None:
     """The conversion in `folder`, or None if there is no sound one that no other user can change."""
-    file = folder / CONVERSION
-    if not file.is_file() or any(permission_problem(each) for each in (folder, folder.parent)):
-        return None
     try:
-        return openvino.Core().read_model(file)
-    except RuntimeError as error:
-        log.warning("the converted model in %s is damaged: %s", folder, str(error).splitlines()[0])
+        expected = (folder / DIGESTS).read_text().split()
+        for path in (folder.parent, folder, *folder.iterdir()):
+            require_safe(path)
+        files = files_of(folder)
+        if digests(files) == expected:
+            return openvino.Core().read_model(*files)  # what was checked, and not what the files have now
+        problem = "it is damaged"
+    except FileNotFoundError:
         return None
+    except (OSError, PermissionsUnsafe) as error:
+        problem = str(error)
+    except Exception:  # noqa: BLE001 - OpenVINO's exceptions have no common base class
+        problem = "it is damaged"
+    log.warning("the converted model in %s is made anew: %s", folder, problem)
+    return None
+
+
+def files_of(folder: Path) -> list[bytes]:
+    """The files of the conversion in a folder."""
+    return [(folder / name).read_bytes() for name in FILES]
+
+
+def digests(files: Iterable[bytes]) -> list[str]:
+    """The digests of a conversion's files."""
+    return [blake3(data).hexdigest() for data in files]
 
 
 def round_kernels(model: openvino.Model) -> None:

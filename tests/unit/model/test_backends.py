@@ -1,12 +1,14 @@
 """The TorchScript and the OpenVINO backend: what the module computes. OpenVINO: no telemetry, optional installation."""
 
+import fcntl
 import json
 import os
 import random
+import resource
+import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,9 +20,10 @@ from support.small_network import DIMENSION, LABELS, SIZE, ScoresOnly, small_mod
 from support.threads import in_threads
 
 from tagger.errors import SettingsInvalid
-from tagger.model.backends.conversion import convert, store_conversion
-from tagger.model.backends.openvino import CONVERSION, OpenVinoBackend
-from tagger.model.backends.protocol import Backend, Conversions, Images, Outputs
+from tagger.model.artifact import Range
+from tagger.model.backends.conversion import convert
+from tagger.model.backends.openvino import DIGESTS, FILES, OpenVinoBackend
+from tagger.model.backends.protocol import Backend, Conversions, Images, Outputs, Scores
 from tagger.model.backends.selection import MAX_DISTANCE, BackendSelector, generated_images
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.devices import Device
@@ -215,36 +218,176 @@ def test_openvino_sends_no_telemetry_and_leaves_no_files(tmp_path: Path) -> None
     assert [*home.rglob("*")] == []
 
 
-@pytest.mark.parametrize("suffix", [".xml", ".bin"])
-def test_a_damaged_conversion_is_made_anew_and_those_of_other_versions_are_removed(
-    tmp_path: Path, suffix: str
-) -> None:
-    conversions = Conversions.of(tmp_path / "model.pt", "digest", tmp_path)
-    assert conversions.folder is not None
-    loads: list[None] = []
+@pytest.fixture(params=[0o000, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
 
-    def load() -> torch.jit.ScriptModule:
-        loads.append(None)
+
+class Start:
+    """Starts of the OpenVINO backend that share a folder. `conversions` counts those that converted the model."""
+
+    def __init__(self, folder: Path) -> None:
+        self.conversions = 0
+        self._conversions = Conversions.of(folder / "model.pt", "digest", folder)
+        assert self._conversions.folder is not None
+        self.kept = self._conversions.folder
+
+    def __call__(self, name: str = "openvino", ranges: Sequence[Range] = ()) -> Scores:
+        selector = BackendSelector(self._load, FLOAT32, SIZE, 1, ranges, self._conversions)
+        return selector.load(name).forward(generated_images(SIZE, 4)).scores
+
+    def _load(self) -> torch.jit.ScriptModule:
+        self.conversions += 1
         return small_module()
 
-    (tmp_path / "digest-2024.1").mkdir()
-    selector = BackendSelector(load, FLOAT32, SIZE, at_once=1, conversions=conversions)
-    expected = selector.load("openvino").forward(generated_images(SIZE, 4)).scores
-    selector.load("openvino")
-    assert len(loads) == 1
-    damaged = (conversions.folder / CONVERSION).with_suffix(suffix)
-    damaged.write_bytes(damaged.read_bytes()[:1000])
-    scores = selector.load("openvino").forward(generated_images(SIZE, 4)).scores
-    np.testing.assert_allclose(scores, expected, atol=1e-3)  # stored weights have half precision
-    selector.load("openvino")
-    assert len(loads) == 2
-    assert [*tmp_path.iterdir()] == [conversions.folder]
+
+def flip_a_bit(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 0x40]) + data[middle + 1 :]
 
 
-def test_a_conversion_that_another_process_is_writing_stays(tmp_path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=tmp_path) as partial:
-        store_conversion(convert(small_module(), SIZE), tmp_path / "digest-2026.1")
-        assert Path(partial).is_dir()
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "a flipped bit": flip_a_bit,
+    "zeros": lambda data: data[:100] + bytes(len(data) - 100),
+    "half of it": lambda data: data[: len(data) // 2],
+    "nothing": lambda _data: b"",
+    "not UTF-8": lambda data: data.replace(b"<layer", b"<lay\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("name", [*FILES, DIGESTS])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_conversion_is_never_run_and_is_made_anew(
+    tmp_path: Path, name: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = Start(tmp_path)
+    start()
+    expected = start()
+    assert start.conversions == 1
+    file = start.kept / name
+    damaged = DAMAGES[damage](file.read_bytes())
+    is_damaged = damaged != file.read_bytes()
+    file.write_bytes(damaged)
+    np.testing.assert_allclose(start(), expected, rtol=0, atol=1e-3)  # stored weights have half precision
+    assert start.conversions == 1 + is_damaged
+    warnings = [f"the converted model in {start.kept} is made anew: it is damaged"] * is_damaged
+    assert [record.getMessage() for record in caplog.records] == warnings
+    np.testing.assert_array_equal(start(), expected)
+    assert start.conversions == 1 + is_damaged
+
+
+def test_a_conversion_without_digests_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Version 1.0 wrote none."""
+    start = Start(tmp_path)
+    start()
+    (start.kept / DIGESTS).unlink()
+    start()
+    assert (start.conversions, caplog.records) == (2, [])
+    assert (start.kept / DIGESTS).is_file()
+
+
+def test_conversions_of_other_versions_and_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    start = Start(tmp_path)
+    for leftover in ("digest-2024.1", "partial", "tmpl0k9x2"):
+        (tmp_path / leftover).mkdir()
+        (tmp_path / leftover / "model.bin").touch()
+    start()
+    assert {*tmp_path.iterdir()} == {start.kept, tmp_path / "lock"}
+
+
+def test_a_process_killed_while_it_stores_a_conversion_leaves_nothing_for_ever(tmp_path: Path) -> None:
+    start = Start(tmp_path)
+    program = f"""
+import os, signal
+from pathlib import Path
+from support.small_network import SIZE, small_module
+from tagger.model.backends import conversion
+conversion.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+conversion.store_conversion(conversion.convert(small_module(), SIZE), Path({str(start.kept)!r}))
+"""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    assert subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode == -signal.SIGKILL
+    assert (tmp_path / "partial" / "model.bin").stat().st_size > 0
+    start()
+    assert {*tmp_path.iterdir()} == {start.kept, tmp_path / "lock"}
+
+
+def test_two_processes_never_store_conversions_at_a_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = Start(tmp_path)
+    (tmp_path / "partial").mkdir()
+    with (tmp_path / "lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        start()
+    assert (tmp_path / "partial").is_dir()
+    assert (start.kept.exists(), caplog.records) == (False, [])
+    start()
+    assert (start.kept.is_dir(), start.conversions) == (True, 2)
+
+
+@pytest.mark.usefixtures("umask")
+@pytest.mark.parametrize(("data", "folder", "file"), [(0o700, "0o700", "0o600"), (0o2770, "0o2770", "0o660")])
+def test_conversions_are_for_their_owner_or_for_the_team_whatever_the_umask(
+    tmp_path: Path, data: int, folder: str, file: str
+) -> None:
+    tmp_path.chmod(data)
+    start = Start(tmp_path / "conversions")
+    start()
+    modes = {path: oct(path.stat().st_mode & 0o7777) for path in tmp_path.rglob("*")}
+    assert all(mode == (folder if path.is_dir() else file) for path, mode in modes.items()), modes
+    assert len(modes) == 6
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as two users")
+@pytest.mark.parametrize(("mode", "conversions"), [(0o2770, 1), (0o2750, 2)])
+def test_members_of_a_team_use_the_same_conversion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, conversions: int
+) -> None:
+    start = Start(tmp_path)
+    tmp_path.chmod(mode)
+    start()
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, 1234, os.getegid())
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    start()
+    assert start.conversions == conversions
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_conversion_that_others_can_change_is_not_used(tmp_path: Path, name: str) -> None:
+    start = Start(tmp_path)
+    start()
+    (start.kept / name).chmod(0o666)
+    start()
+    assert start.conversions == 2
+
+
+@pytest.mark.parametrize("limit", [100, 12_000])
+def test_a_full_disk_is_named_and_the_model_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, limit: int
+) -> None:
+    start = Start(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (limit, before[1])
+    )  # writes fail in the middle, as on a full disk
+    try:
+        scores = start("openvino-int8", [(-1.0, 1.0)] * 3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert scores.shape == (4, LABELS)
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith(
+        f"the converted model is not kept, so each start takes longer: it cannot be written to {tmp_path}, where "
+    )
+    assert warning.endswith(" MB are free")
+    assert not start.kept.exists()
+    start()
+    start()
+    assert start.conversions == 2
 
 
 def test_without_openvino_torchscript_runs_models(monkeypatch: pytest.MonkeyPatch) -> None:
