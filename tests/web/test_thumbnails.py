@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,26 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     assert cache.get("7") is not None
     assert cache.get("one more") is not None
     assert sum(cache.get(f"{n}") is None for n in range(40)) >= 4
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
+        lambda data: data[:-1],
+        lambda data: data[:100] + bytes(len(data) - 100),
+        lambda _data: b"",
+    ],
+    ids=["a flipped bit", "truncated", "zeros", "empty"],
+)
+def test_a_damaged_thumbnail_is_created_anew(
+    client: TestClient, library: LibraryPhotos, web_settings: Settings, damage: Callable[[bytes], bytes]
+) -> None:
+    number = library.file("a.jpg", (EIFFEL, 0.9, True))
+    thumbnail = client.get(f"/api/photos/{number}/thumbnail").content
+    for path in files_in(web_settings.data_folder / "web-cache"):
+        path.write_bytes(damage(path.read_bytes()))
+    assert client.get(f"/api/photos/{number}/thumbnail").content == thumbnail
 
 
 def test_two_servers_keep_one_bound_and_one_of_nothing_keeps_nothing(tmp_path: Path) -> None:

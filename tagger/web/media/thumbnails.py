@@ -7,7 +7,6 @@ tracked by a running sum; the folder is listed only when the sum exceeds the lim
 import io
 import logging
 import os
-import tempfile
 import threading
 import time
 from collections import OrderedDict
@@ -18,6 +17,7 @@ from enum import IntEnum
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
+from secrets import token_hex
 
 import anyio
 from PIL import Image, ImageDraw
@@ -30,7 +30,7 @@ from tagger.photos.source import open_source
 from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
-from tagger.system.permissions import make_private_folder
+from tagger.system.permissions import create_private_file, make_private_folder
 from tagger.web.media.photo_files import stored_version, unavailable
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ USE_INTERVAL_S = 3600.0
 """A use is recorded only if the last recorded one is older, so that not every read writes."""
 _BLOCK_BYTES = 4096
 """The least space that a file takes on disk."""
+_DIGEST_BYTES = 16
+"""A file begins with a digest of its data."""
 
 
 class DiskCache:
@@ -56,22 +58,24 @@ class DiskCache:
         self._written_bytes = 0
 
     def get(self, name: str) -> bytes | None:
-        """Return the data stored under the name; None if there is none."""
+        """Return the data stored under the name; None if there is none, or if it was damaged."""
         path = self._path(name)
         try:
             with path.open("rb") as file:
                 if time.time() - os.fstat(file.fileno()).st_mtime > USE_INTERVAL_S:
                     with suppress(OSError):
                         os.utime(path)
-                return file.read() or None
+                digest, data = file.read(_DIGEST_BYTES), file.read()
         except OSError:
             return None
+        return data if digest == _digest(data) else None
 
     def put(self, name: str, data: bytes) -> None:
         """Store data under the name. If the disk is full or read-only, log a warning and store nothing."""
         try:
-            self._write(self._path(name), data)
-            self._make_room(_disk_bytes(len(data)))
+            stored = _digest(data) + data
+            self._write(self._path(name), stored)
+            self._make_room(_disk_bytes(len(stored)))
         except OSError as error:
             log.warning("cannot store thumbnails in %s: %s", self._folder, error.strerror)
 
@@ -81,13 +85,13 @@ class DiskCache:
 
     def _write(self, path: Path, data: bytes) -> None:
         make_private_folder(path.parent)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".")
+        partial = path.with_name(f".{token_hex(8)}")
         try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - it is open already
-                file.write(data)
-            Path(name).replace(path)
+            create_private_file(partial)
+            partial.write_bytes(data)
+            partial.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
             raise
 
     def _make_room(self, written_bytes: int) -> None:
@@ -124,6 +128,10 @@ class DiskCache:
                         with suppress(FileNotFoundError):
                             status = file.stat(follow_symlinks=False)
                             yield status.st_mtime, _disk_bytes(status.st_size), file.path
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=_DIGEST_BYTES).digest()
 
 
 def _disk_bytes(size_bytes: int) -> int:
@@ -286,4 +294,4 @@ def _webp(image: Image.Image, side_px: int) -> bytes:
 
 
 def _name(identity: str, side_px: int) -> str:
-    return f"2 {identity} {int(side_px)}"  # the first number is the version of the encoding
+    return f"3 {identity} {int(side_px)}"  # the first number is the version of the encoding and the file
