@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -164,7 +163,7 @@ def load_fastest_model(
         return model
     log.warning("Choosing the fastest way to run the model on this machine, once, for up to a minute")
     trial = selector.choose(options.backend, options.batch_size)
-    if math.isfinite(trial.cost_ms):  # else the selection failed; it may succeed at the next start
+    if trial.is_final:
         selections.store(key, BackendChoice(trial.backend.name, trial.batch_size))
     model = Model(trial.backend, manifest, trial.batch_size)
     model.free_memory()  # also that of the backend that was not chosen

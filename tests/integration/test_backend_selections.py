@@ -165,18 +165,44 @@ def test_a_failed_selection_is_not_stored(
     assert rows(database) == []
 
 
+@pytest.mark.parametrize(
+    ("error", "stored"),
+    [
+        (RuntimeError("an operation it does not know"), "torchscript"),
+        (OSError("libopenvino_intel_cpu_plugin.so: cannot open shared object file"), "openvino"),
+    ],
+)
 def test_a_choice_that_cannot_be_loaded_causes_a_new_selection(
-    machine: Machine, database: Database, monkeypatch: pytest.MonkeyPatch
+    machine: Machine,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    stored: str,
 ) -> None:
+    """It is stored for all machines of this kind unless the cause can pass."""
     machine.start()
     with database.write() as connection:
         connection.execute(update(backend_selections).values(backend="openvino"))
 
     class Broken:
         def __init__(self, *_args: object) -> None:
-            raise OSError("libopenvino_intel_cpu_plugin.so: cannot open shared object file")
+            raise error
 
     monkeypatch.setattr(openvino, "OpenVinoBackend", Broken)
     assert machine.start()._backend.name == "torchscript"
     (row,) = rows(database)
-    assert row.backend == "torchscript"
+    assert row.backend == stored
+
+
+def test_a_lack_of_memory_in_openvino_is_no_selection(
+    machine: Machine, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object) -> None:
+        raise RuntimeError("Exception from src/inference/src/cpp/core.cpp:112: std::bad_alloc")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino, "OpenVinoBackend", fail)
+        assert machine.start()._backend.name == "torchscript"
+    assert rows(database) == []
+    machine.start()
+    assert len(rows(database)) == 1

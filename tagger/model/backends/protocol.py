@@ -101,7 +101,17 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether a forward pass failed for lack of memory. TorchScript wraps the cause, so only its text can be checked."""
     text = str(error).lower()
     # A CPU's allocator reports it in its own words.
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+    return isinstance(error, MemoryError) or any(
+        part in text for part in ("out of memory", "can't allocate memory", "bad_alloc")
+    )
+
+
+def is_passing(error: BaseException | None) -> bool:
+    """Whether what failed may succeed later, or on another machine: the cause is a file, the installation or a lack of memory."""
+    if not isinstance(error, Exception):
+        return False
+    here = isinstance(error, OSError | ImportError) or is_out_of_memory(error)
+    return here or is_passing(error.__cause__)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,7 @@ from tagger.model.backends.protocol import (
     BackendName,
     Conversions,
     is_out_of_memory,
+    is_passing,
 )
 
 if TYPE_CHECKING:
@@ -54,11 +55,15 @@ LoadModule = Callable[[], "torch.jit.ScriptModule"]
 
 @dataclass(frozen=True)
 class BackendTrial:
-    """A backend and its best batch size. `cost_ms` per photo is CPU time on a CPU and wall time on other devices."""
+    """A backend and its best batch size. `cost_ms` per photo is CPU time on a CPU and wall time on other devices.
+
+    `is_final`: the next selection will have the same result. Otherwise something failed that may succeed at the next start.
+    """
 
     backend: Backend
     batch_size: int
     cost_ms: float
+    is_final: bool = True
 
 
 class BackendSelector:
@@ -97,13 +102,11 @@ class BackendSelector:
             reference = self._measure(backend, batch_sizes)
         except Exception as error:  # noqa: BLE001 - photos may still pass where the test images fail
             log.warning("the model fails on the generated images: %s", error)
-            return BackendTrial(backend, batch_size or self._device.batch_size, math.inf)
-        best = reference
-        for other in self._alternatives() if name is None else []:
-            trial = self._compare(reference, other, batch_sizes)
-            if trial is not None and trial.cost_ms < best.cost_ms:
-                best = trial
-        return best
+            return BackendTrial(backend, batch_size or self._device.batch_size, math.inf, is_final=False)
+        others = self._alternatives() if name is None else []
+        trials = [reference, *(self._compare(reference, other, batch_sizes) for other in others)]
+        best = min(trials, key=lambda trial: trial.cost_ms)
+        return replace(best, is_final=all(trial.is_final for trial in trials))
 
     def load(self, name: BackendName) -> Backend:
         """Load the model into the backend `name`.
@@ -129,17 +132,18 @@ class BackendSelector:
             raise SettingsInvalid(reason=f"backend: {name} runs on a CPU; set TAGGER_DEVICE=cpu too")
         if name == EIGHT_BITS and not self._ranges:
             raise SettingsInvalid(reason=f"backend: this model has no ranges for {name}; set openvino")
-        from tagger.model.backends.openvino import OpenVinoBackend
-
         ranges = self._ranges if name == EIGHT_BITS else ()
         try:
+            from tagger.model.backends.openvino import OpenVinoBackend
+
             model = self._stored_model() or self._convert()
             return OpenVinoBackend(model, self._device, self._size, self._at_once, ranges)
         except TaggerError:
             raise
         except Exception as error:  # OpenVINO's exceptions have no common base class
+            until = f" now ({error})" if is_passing(error) else ""
             raise SettingsInvalid(
-                reason=f"backend: {name} cannot run this model; leave it at auto, or set torchscript"
+                reason=f"backend: {name} cannot run this model{until}; leave it at auto, or set torchscript"
             ) from error
 
     def _stored_model(self) -> openvino.Model | None:
@@ -177,20 +181,22 @@ class BackendSelector:
 
     def _compare(
         self, reference: BackendTrial, name: BackendName, batch_sizes: Sequence[int]
-    ) -> BackendTrial | None:
-        """Another backend, if it agrees with the reference and is clearly faster."""
+    ) -> BackendTrial:
+        """Another backend, if it agrees with the reference and is clearly faster; else the reference."""
         try:
             backend = self.load(name)
             distance = backend_distance(reference.backend, backend, self._size)
             trial = self._measure(backend, batch_sizes)
         except Exception as error:  # noqa: BLE001 - whatever fails in another engine, the reference works
-            log.warning("%s cannot run this model; %s runs it", name, reference.backend.name)
+            is_final = not is_passing(error)
+            until = "" if is_final else " now, and is tried again at the next start"
+            log.warning("%s cannot run this model%s; %s runs it", name, until, reference.backend.name)
             log.info("%s: %s", name, error.__cause__ or error)
-            return None
+            return replace(reference, is_final=is_final)
         speedup = reference.cost_ms / trial.cost_ms
         text = "%s is %.1f times as fast as %s, at a distance of %.3f"
         log.info(text, name, speedup, reference.backend.name, distance)
-        return trial if distance <= MAX_DISTANCE and speedup >= MIN_SPEEDUP else None
+        return trial if distance <= MAX_DISTANCE and speedup >= MIN_SPEEDUP else reference
 
     def _measure(self, backend: Backend, batch_sizes: Sequence[int]) -> BackendTrial:
         """The backend at its best batch size. Out of memory ends the search at the sizes before."""

@@ -1,5 +1,6 @@
 """Backend selection, with fake backends that are slow, wrong or broken, and with the real ones."""
 
+import errno
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -226,6 +227,35 @@ def test_a_model_that_fails_in_the_selection_is_still_used(caplog: pytest.LogCap
     tested = FakeSelector(FakeBackend("torchscript", fails), fast()).choose(None, 16)
     assert (tested.backend.name, tested.batch_size) == ("torchscript", 16)
     assert "the model fails on the generated images: an operation it does not know" in caplog.text
+
+
+def wrapped(cause: Exception) -> Exception:
+    error = SettingsInvalid(reason="backend: openvino cannot run this model")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_final"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (wrapped(PermissionError("conversions")), False),
+        (wrapped(ImportError("libtbb.so.12: cannot open shared object file")), False),
+        (wrapped(RuntimeError("std::bad_alloc")), False),
+        (MemoryError(), False),
+        (RuntimeError("an operation it does not know"), True),
+        (wrapped(ValueError("the model has 3 convolutions, and ranges for 4")), True),
+    ],
+    ids=str,
+)
+def test_a_selection_is_final_unless_what_failed_can_pass(
+    error: Exception, is_final: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = FakeBackend("openvino", max_batch=0, error=lambda: error)
+    slow = FakeBackend("openvino-int8", ms=lambda _count: 3 * SLOW_MS)
+    trial = FakeSelector(FakeBackend("torchscript"), broken, slow).choose(None, 4)
+    assert (trial.backend.name, trial.is_final) == ("torchscript", is_final)
+    assert ("is tried again at the next start" in caplog.text) is not is_final
 
 
 def test_a_configured_backend_is_used_without_comparison() -> None:
