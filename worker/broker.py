@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tagger.database.enums import Priority
-from tagger.errors import RedisRefused, RedisUnavailable
+from tagger.errors import RedisMisconfigured, RedisRefused, RedisUnavailable
 from tagger.system.addresses import check_redis_url, redact_url
 from worker.embedded_redis import start_embedded
 from worker.embedded_socket import embedded_url
@@ -75,29 +75,47 @@ def check_broker(broker: Broker) -> None:
     """Check that Redis answers.
 
     Raises:
-        RedisUnavailable: it does not.
+        RedisUnavailable: it does not, or not as it should.
     """
     try:
         with broker.client() as client:
             client.ping()
     except (redis.RedisError, ValueError) as error:
-        raise RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
+        raise unavailable_error(broker, error) from error
 
 
 def check_accepts_messages(broker: Broker) -> None:
     """Check that Redis answers and accepts messages.
 
     Raises:
-        RedisUnavailable: it does not answer.
+        RedisUnavailable: it does not answer, or not as it should.
         RedisRefused: it is full, a read-only replica, or has too few replicas.
     """
     try:
         with broker.client() as client:
             client.lpushx(broker.keys.absent, "x")
-    except redis.ResponseError as error:
-        raise RedisRefused(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
     except (redis.RedisError, ValueError) as error:
-        raise RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
+        if isinstance(error, redis.ResponseError) and refusal(error) is None:
+            raise RedisRefused(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
+        raise unavailable_error(broker, error) from error
+
+
+def unavailable_error(broker: Broker, error: Exception) -> RedisUnavailable:
+    """The error for users, from one of the client."""
+    if reason := refusal(error):
+        return RedisMisconfigured(url=broker.redacted_url, reason=reason)
+    return RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip("."))
+
+
+def refusal(error: Exception) -> str | None:
+    """Why a server that answers does not serve this user at this address; None for all other errors."""
+    text = str(error).rstrip(".")
+    if isinstance(error, redis.AuthenticationError):
+        return "it refuses the user or the password" if "invalid" in text else "it needs a password"
+    if isinstance(error, redis.InvalidResponse):
+        return "another program than Redis answers there"
+    is_refusal = isinstance(error, redis.exceptions.NoPermissionError) or "DB index" in text
+    return text if is_refusal else None
 
 
 def queue_depths(broker: Broker) -> tuple[dict[str, int | None], RedisUnavailable | None]:
@@ -112,7 +130,7 @@ def queue_depths(broker: Broker) -> tuple[dict[str, int | None], RedisUnavailabl
         unknown: dict[str, int | None] = dict.fromkeys(priority.value for priority in Priority)
         if is_stopped(broker, error):
             return unknown, None
-        return unknown, RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip("."))
+        return unknown, unavailable_error(broker, error)
 
 
 def is_stopped(broker: Broker, error: BaseException | None) -> bool:

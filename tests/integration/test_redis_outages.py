@@ -1,7 +1,9 @@
 """A worker while Redis is away or refuses messages: what it logs, and that it waits."""
 
 import logging
+import socket
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 from types import SimpleNamespace
 
@@ -12,14 +14,17 @@ from kombu.utils.imports import symbol_by_name
 from rig.servers import KEYS, REFUSALS, RedisServer
 from support.ledgers import LedgerBuilder
 
+from tagger.cli.doctor.broker import check_redis
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
+from tagger.errors import RedisMisconfigured
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import list_workers
+from tagger.settings import Settings
 from worker import broker, consumer
 from worker import sweeper as sweeper_module
-from worker.broker import RedisMonitor
+from worker.broker import Broker, RedisMonitor, check_accepts_messages, check_broker
 from worker.producer import make_app, wake_workers
 from worker.redis_keys import RedisKeys
 from worker.sweeper import Sweeper
@@ -65,6 +70,54 @@ def test_an_outage_is_logged_once_a_minute_and_its_end_once(
     assert [message.partition(":")[0] for message in messages[:3]] == ["Redis at redis"] * 3
     assert all("refuses messages" in message and "\n" not in message for message in messages[:3])
     assert messages[3:] == ["Redis accepts messages again, after 130 s"]
+
+
+@pytest.fixture
+def closed_redis(redis_server: RedisServer) -> Iterator[RedisServer]:
+    """A Redis with a password, and a user with few rights."""
+    with redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "limited", "on", ">p", "~*", "&*", "+ping", "+hello")
+        client.execute_command("CONFIG", "SET", "requirepass", "secret")
+        yield redis_server
+        client.execute_command("CONFIG", "SET", "requirepass", "")
+
+
+@pytest.mark.parametrize(
+    ("user", "database", "reason"),
+    [
+        ("", 0, "it needs a password"),
+        (":wrong@", 0, "it refuses the user or the password"),
+        ("nobody:secret@", 0, "it refuses the user or the password"),
+        ("limited:p@", 0, "User limited has no permissions to run the 'lpushx' command"),
+        (":secret@", 99, "DB index is out of range"),
+    ],
+)
+def test_a_server_that_refuses_the_address_answers(
+    closed_redis: RedisServer, user: str, database: int, reason: str
+) -> None:
+    url = f"redis://{user}127.0.0.1:{closed_redis.port}/{database}"
+    refused = Broker(url, KEYS, embedded=False)
+    for check in [check_accepts_messages] + [check_broker] * (not user.startswith("limited")):
+        with pytest.raises(RedisMisconfigured, match="Correct TAGGER_REDIS_URL") as error:
+            check(refused)
+        assert f"/{database} cannot be used: {reason}. " in str(error.value)
+    (finding,) = check_redis(Settings(redis_url=url), None)
+    assert finding.found.startswith(f"Redis at {refused.redacted_url} cannot be used: ")
+    assert "correct TAGGER_REDIS_URL" in str(finding.remedy)
+
+
+def test_another_server_than_redis_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as client:
+                client.recv(100)
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        other = Broker(f"redis://127.0.0.1:{server.getsockname()[1]}/0", KEYS, embedded=False)
+        with pytest.raises(RedisMisconfigured, match="another program than Redis answers there"):
+            check_broker(other)
 
 
 def test_a_redis_that_comes_and_goes_is_logged_once_a_minute(

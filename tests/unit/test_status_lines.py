@@ -6,7 +6,7 @@ import pytest
 
 from tagger.cli.output.job_text import overview_lines, service_lines
 from tagger.database.enums import JobState
-from tagger.errors import RedisUnavailable, TaggerError
+from tagger.errors import RedisMisconfigured, RedisUnavailable, TaggerError
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import LastTick
 
@@ -33,6 +33,7 @@ def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> Jo
     [
         (None, "Redis is not running; a worker starts it"),
         (RedisUnavailable(url="redis://127.0.0.1:1/0", reason="refused"), "Redis does not answer"),
+        (RedisMisconfigured(url="redis://127.0.0.1:1/0", reason="refused"), "Redis cannot be used"),
     ],
 )
 def test_unknown_queues_say_why(problem: TaggerError | None, text: str) -> None:

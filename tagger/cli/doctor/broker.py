@@ -10,7 +10,7 @@ import redis
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.ledger.dispatch import waiting_chunks
 from tagger.system.addresses import is_remote
-from worker.broker import Broker, count_queued, count_taken, find_broker, is_stopped
+from worker.broker import Broker, count_queued, count_taken, find_broker, is_stopped, refusal
 from worker.embedded_redis import server_program
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ def check_redis_access(url: str) -> Finding:
 
 
 def _unavailable(broker: Broker, error: Exception) -> Finding:
+    if not broker.embedded and (reason := refusal(error)):
+        found = f"Redis at {broker.redacted_url} cannot be used: {reason}"
+        return wrong("redis", found, "correct TAGGER_REDIS_URL, or the user's rights in Redis")
     if not broker.embedded:
         found = f"Redis at {broker.redacted_url} does not answer: {str(error).rstrip('.')}"
         return wrong("redis", found, "start it, or correct TAGGER_REDIS_URL")
@@ -95,6 +98,8 @@ def _check_room(client: redis.Redis, broker: Broker, facts: dict[str, Any]) -> F
     try:
         client.lpushx(broker.keys.absent, "x")
     except redis.ResponseError as error:
+        if refusal(error) is not None:
+            raise
         found = f"it refuses messages: {error} ({room})"
         return wrong("redis memory", found, "give it more memory or disk, or repair its replication")
     return ok("redis memory", f"it accepts messages; {room}")

@@ -10,6 +10,7 @@ from tagger.cli.output.formats import printable
 from tagger.cli.session import load_settings
 from tagger.composition import install_command
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState
+from tagger.errors import RedisMisconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,6 +129,8 @@ def service_lines(
     """The workers, the queues, or why they cannot be read, and, where schedules are enabled, the last tick."""
     depths = ", ".join(f"{name} {depth}" for name, depth in queues.items() if depth is not None)
     missing = "Redis does not answer" if redis_problem else "Redis is not running; a worker starts it"
+    if isinstance(redis_problem, RedisMisconfigured):
+        missing = "Redis cannot be used"
     names = ", ".join(map(worker_text, workers)) or "none"
     lines = [f"workers: {names}", f"queued messages: {depths or missing}"]
     return lines if last_tick is None else [*lines, f"schedules: {tick_text(last_tick)}"]
