@@ -424,7 +424,12 @@ _INVALID_KEY_TEXT = "a key in it has an empty part (//), one that is a dot, or a
 _REFUSED_TEXT = "the server refuses access{}. Check the credentials and their rights to list and read"
 _EXPIRED_TEXT = "the credentials have expired{}. Renew them"
 _SILENT_TEXT = "{} does not answer. Check the network and the endpoint"
+_EARLY_END_TEXT = (
+    "{} sends less of an answer than it announced. Check the network, proxies in between, and the server"
+)
 _CONNECTION_TEXTS = {
+    "response body error": _EARLY_END_TEXT,
+    "connection ended early": _EARLY_END_TEXT,
     _REDIRECTED: "{} redirects to another server, and redirects are not followed. Check the endpoint",
     "dns error": "the name of {} is not known. Check the endpoint and the network",
     "ConnectionRefused": "no server listens at {}. Check the endpoint, and that the server runs",

@@ -122,6 +122,17 @@ def test_an_object_that_may_not_be_read_fails_alone(photos: WrittenBucket, bucke
     assert "archived (InvalidObjectState)" in row.failure_text
 
 
+def test_a_bucket_that_truncates_answers_is_said_to_answer(bucket: Bucket) -> None:
+    bucket.put("a.jpg", b"x" * 1000)
+    source = objects.ObjectSource(parse_path(bucket.address), patient=False)
+    bucket.proxy.inject(Fault("/a.jpg", cut_after=10, times=10**9))
+    with pytest.raises(PhotoFailed, match="sends less of an answer than it announced") as failed:
+        source.read("a.jpg", max_bytes=10**6)
+    assert failed.value.failure.kind == FailureKind.UNREADABLE
+    bucket.proxy.inject(Fault("list-type", cut_after=100, times=10**9))
+    assert "sends less of an answer than it announced" in str(source.mount().problem)
+
+
 def test_a_job_waits_for_a_bucket_that_refuses(photos: WrittenBucket, bucket: Bucket) -> None:
     photos.draw("a.jpg", 0)
     job = photos.record(parse_path(bucket.address))
