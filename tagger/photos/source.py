@@ -1,6 +1,6 @@
 """Sources of photos: what the scan lists and the pipeline reads. Folders, and prefixes of buckets (see objects)."""
 
-import os
+import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -101,13 +101,14 @@ class FolderSource:
         return {path for path in paths if self._is_missing(path)}
 
     def _is_missing(self, path: str) -> bool:
+        file = self.folder / path
         try:
-            os.lstat(self.folder / path)
+            status = file.stat()
         except (FileNotFoundError, NotADirectoryError):
-            return True
+            return not file.is_symlink()  # a scan lists links that lead nowhere
         except OSError:
             return False
-        return False
+        return not stat.S_ISREG(status.st_mode)
 
 
 def check_exists(path: Path) -> None:

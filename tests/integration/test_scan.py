@@ -129,6 +129,34 @@ NAMES = (
 )
 
 
+REPLACEMENTS: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a folder": Path.mkdir,
+    "a link to a folder": lambda path: path.symlink_to(path.parent),
+    "a link to a device": lambda path: path.symlink_to("/dev/null"),
+}
+
+
+@pytest.mark.parametrize("replacement", REPLACEMENTS)
+def test_a_photo_that_is_no_file_any_more_is_gone(folder: Folder, replacement: str) -> None:
+    folder.file("a.jpg")
+    path = folder.file("b.jpg")
+    folder.scan()
+    path.unlink()
+    REPLACEMENTS[replacement](path)
+    assert folder.counts() == (1, 0, 0, 1)
+    assert folder.stored_paths(gone=True) == {str(path)}
+
+
+def test_a_photo_that_became_a_link_that_leads_nowhere_is_present(folder: Folder) -> None:
+    path = folder.file("a.jpg")
+    folder.scan()
+    path.unlink()
+    path.symlink_to("unmounted/a.jpg")
+    assert folder.counts(include=("b*",)) == (0, 0, 0, 0)
+    assert folder.stored_paths() == {str(path)}
+
+
 @pytest.mark.parametrize("page", [2, *(pytest.param(page, marks=pytest.mark.slow) for page in (1, 1000))])
 def test_scan_is_the_same_for_every_page_size(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, page: int
