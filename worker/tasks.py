@@ -9,7 +9,7 @@ from celery.exceptions import Ignore, Reject
 from celery.worker import state
 from pydantic import ValidationError
 
-from tagger.database.retry import DatabaseError
+from tagger.database.retry import DatabaseError, outage_text
 from tagger.errors import ModelFailed, ReadsTimedOut, TaggerError
 from tagger.ledger.chunks import Claim
 from tagger.ledger.jobs import record_error
@@ -65,8 +65,13 @@ def _process(engine: Engine, claim: Claim) -> None:
 
 @shared_task(name=TICK_NAME, acks_late=True)
 def tick() -> None:
-    """Run the schedules that are due."""
-    current_engine().run_schedules()
+    """Run the schedules that are due. After an error, the next tick runs them."""
+    try:
+        current_engine().run_schedules()
+    except DatabaseError as error:
+        log.warning("No schedule was checked: %s", outage_text(error))
+    except Exception:
+        log.exception("The schedules failed unexpectedly")  # Celery would log the error's text
 
 
 def _record_error(job: int, error: TaggerError) -> None:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,16 @@ from support.inferences import record_inferences
 from support.waiting import wait_until
 
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import JobState, Runner
+from tagger.database.enums import JobState, Priority, Runner
 from tagger.database.retry import is_transient
 from tagger.database.tables import chunks
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.processing import classification_chunk
+from tagger.ledger.workers import find_last_tick
 from tagger.library.catalog.registered_models import list_models
 from tagger.settings import Settings
+from worker.tasks import tick
 
 LEASE_S, RENEW_S = 1.0, 0.3
 PHOTOS = 80
@@ -137,25 +141,55 @@ def test_a_missing_table_is_not_a_transient_error(database: Database) -> None:
     assert not is_transient(error.value)
 
 
-def test_a_worker_that_starts_waits_for_a_locked_database(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings of a worker that waits 0.1 s for a locked SQLite file."""
     monkeypatch.setattr("tagger.database.engine.BUSY_TIMEOUT_S", 0.1)
     tiny_artifact(tmp_path / "tiny.pt")
-    sqlite_url = f"sqlite:///{tmp_path / 'tagger.sqlite'}"
-    open_database(sqlite_url).close()
     settings = Settings(
         data_folder=tmp_path / "data",
-        database_url=sqlite_url,
+        database_url=f"sqlite:///{tmp_path / 'tagger.sqlite'}",
         model=str(tmp_path / "tiny.pt"),
         device="cpu",
     )
-    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), check_same_thread=False)) as other:
+    open_database(settings.effective_database_url).close()
+    return settings
+
+
+@contextmanager
+def locked(settings: Settings) -> Iterator[sqlite3.Connection]:
+    file = settings.effective_database_url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(file, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
+        yield other
+        other.rollback()
+
+
+def test_a_tick_during_an_outage_is_a_warning_and_the_next_one_runs(
+    impatient: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with in_process_worker(impatient), closing(open_database(impatient.effective_database_url)) as database:
+        add_schedule(
+            database, "nightly", "0 3 * * *", Backfill(BackfillScope.UNTAGGED), Priority.BULK, "Europe/Berlin"
+        )
+        with locked(impatient):
+            tick()
+        messages = {record.getMessage(): record.levelname for record in caplog.records}
+        expected = "No schedule was checked: the database does not answer (database is locked)"
+        assert messages[expected] == "WARNING"
+        assert "ERROR" not in messages.values()
+        tick()
+        last = find_last_tick(database)
+        assert last is not None
+        assert last.at is not None
+
+
+def test_a_worker_that_starts_waits_for_a_locked_database(impatient: Settings) -> None:
+    with locked(impatient) as other:
         release = threading.Timer(1.0, other.rollback)
         release.start()
-        with in_process_worker(settings):  # registers the model, which writes
+        with in_process_worker(impatient):  # registers the model, which writes
             release.join()
-    database = open_database(sqlite_url)
+    database = open_database(impatient.effective_database_url)
     assert "tiny" in {model.name for model in list_models(database)}
     database.close()
