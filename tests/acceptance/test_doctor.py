@@ -200,6 +200,17 @@ def test_a_check_that_hangs_or_fails_is_reported_with_its_findings(monkeypatch: 
     never.set()
 
 
+@pytest.mark.parametrize(("load", "cause"), [(0.5, "does not answer"), (999.0, "this machine is busy: 999 ")])
+def test_a_check_without_an_answer_names_the_probable_cause(
+    monkeypatch: pytest.MonkeyPatch, load: float, cause: str
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+    never = threading.Event()
+    (finding,) = CheckGroup("model", lambda: [ok("model", str(never.wait()))], 0.1).findings()
+    assert cause in f"{finding.found} -> {finding.remedy}"
+    never.set()
+
+
 def test_a_locked_database_is_reported(tagger_with_redis: CommandRunner, sqlite_database: Database) -> None:
     file = Path(sqlite_database.redacted_url.removeprefix("sqlite:///"))
     with _writing(file):
