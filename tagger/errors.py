@@ -67,6 +67,10 @@ class SystemRefused(TaggerError):
     """The operating system refuses access to {what!r}: {reason}. Check the name and your permissions."""
 
 
+class InstallationDamaged(Unavailable):
+    """The file {path}, a part of this program, is damaged or missing. Install tagger again; the database is safe."""
+
+
 class PermissionsUnsafe(TaggerError):
     """{path} is not used, because {reason}. Run: {remedy}"""
 

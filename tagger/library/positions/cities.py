@@ -20,12 +20,14 @@ import importlib.resources
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources.abc import Traversable
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tagger.errors import InstallationDamaged
 from tagger.library.catalog.landmarks import normalize_name
 from tagger.library.positions.estimation import Floats, unit_vectors
 from tagger.system.geo import EARTH_RADIUS_KM
@@ -117,6 +119,13 @@ class _Table:
 @cache
 def _load() -> _Table:
     file = importlib.resources.files("tagger") / "shipped" / "cities.npz"
+    try:
+        return _read(file)
+    except Exception as error:  # the archive has a checksum of each column: no damage is read as other cities
+        raise InstallationDamaged(path=file) from error
+
+
+def _read(file: Traversable) -> _Table:
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as columns:
         latitudes, longitudes = (columns[name] / 10_000 for name in ("latitudes", "longitudes"))
         return _Table(

@@ -1,6 +1,7 @@
 """Positions in words: what people call the place, for known places, at borders, at sea and at the ends of the map."""
 
 import csv
+import importlib.resources
 import math
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
 
+from tagger.errors import InstallationDamaged
 from tagger.library.positions import cities
 from tagger.library.positions.cities import City, chords_km, find_cities, nearest_cities, nearest_discs
 from tagger.library.positions.estimation import unit_vectors
@@ -170,3 +172,17 @@ def test_no_more_cities_are_found_than_the_limit() -> None:
 @given(st.text(max_size=20))
 def test_any_text_may_be_searched_for(text: str) -> None:
     assert len(find_cities(text, 2)) <= 2
+
+
+@pytest.mark.parametrize("place", [50, 100_000, 300_000, 500_000, 690_000])
+def test_a_damaged_table_gives_no_other_cities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    shipped = importlib.resources.files("tagger") / "shipped" / "cities.npz"
+    data = bytearray(shipped.read_bytes())
+    data[place] ^= 4
+    (tmp_path / "shipped").mkdir()
+    (tmp_path / "shipped" / "cities.npz").write_bytes(data)
+    monkeypatch.setattr("importlib.resources.files", lambda _package: tmp_path)
+    with pytest.raises(InstallationDamaged, match=f"{tmp_path}/shipped/cities.npz.*Install tagger again"):
+        cities._load.__wrapped__()
