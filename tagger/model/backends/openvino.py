@@ -17,11 +17,12 @@ import openvino
 from blake3 import blake3
 from openvino import opset13
 
-from tagger.errors import PermissionsUnsafe
+from tagger.errors import InstallationDamaged, PermissionsUnsafe
 from tagger.model.artifact import read_registered
 from tagger.model.backends.protocol import EIGHT_BITS, Outputs
 from tagger.model.backends.rounding import round_keeping_sums
 from tagger.model.devices import cpu_has_vnni
+from tagger.model.model_archive import DAMAGED
 from tagger.system.permissions import require_safe
 
 if TYPE_CHECKING:
@@ -113,13 +114,17 @@ def read_shipped_graph(artifact: Path, digest: str) -> openvino.Model | None:
     """OpenVINO's form of the shipped model, or None for another one. Its weights are in the artifact; the graph's file has the rest.
 
     Raises:
+        InstallationDamaged: the graph's file is.
         ModelRefused: the artifact's digest is not `digest`.
     """
-    with zipfile.ZipFile(SHIPPED_GRAPH) as file:
-        if file.comment.decode() != digest:
-            return None
-        weights = read_registered(artifact, digest) + file.read(CONSTANTS)
-        return openvino.Core().read_model(file.read(GRAPH), weights)
+    try:
+        with zipfile.ZipFile(SHIPPED_GRAPH) as file:
+            if file.comment.decode() != digest:
+                return None
+            graph, constants = file.read(GRAPH), file.read(CONSTANTS)
+    except DAMAGED as error:
+        raise InstallationDamaged(path=SHIPPED_GRAPH) from error
+    return openvino.Core().read_model(graph, read_registered(artifact, digest) + constants)
 
 
 def read_conversion(folder: Path) -> openvino.Model | None:

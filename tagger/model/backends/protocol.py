@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from tagger.errors import Unavailable
 from tagger.model.devices import engine_version, engine_versions, hardware_name
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def is_passing(error: BaseException | None) -> bool:
     """Whether what failed may succeed later, or on another machine: the cause is a file, the installation or a lack of memory."""
     if not isinstance(error, Exception):
         return False
-    here = isinstance(error, OSError | ImportError) or is_out_of_memory(error)
+    here = isinstance(error, OSError | ImportError | Unavailable) or is_out_of_memory(error)
     return here or is_passing(error.__cause__)
 
 

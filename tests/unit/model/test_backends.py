@@ -19,10 +19,10 @@ from support.shipped import ARTIFACT, decoded_photos, shipped_module, shipped_si
 from support.small_network import DIMENSION, LABELS, SIZE, ScoresOnly, small_module
 from support.threads import in_threads
 
-from tagger.errors import SettingsInvalid
-from tagger.model.artifact import Range
+from tagger.errors import InstallationDamaged, SettingsInvalid
+from tagger.model.artifact import Range, file_digest
 from tagger.model.backends.conversion import convert
-from tagger.model.backends.openvino import DIGESTS, FILES, OpenVinoBackend
+from tagger.model.backends.openvino import DIGESTS, FILES, SHIPPED_GRAPH, OpenVinoBackend
 from tagger.model.backends.protocol import Backend, Conversions, Images, Outputs, Scores
 from tagger.model.backends.selection import MAX_DISTANCE, BackendSelector, generated_images
 from tagger.model.backends.torchscript import TorchScriptBackend
@@ -388,6 +388,23 @@ def test_a_full_disk_is_named_and_the_model_runs(
     start()
     start()
     assert start.conversions == 2
+
+
+@pytest.mark.parametrize("place", [40, 1000, 30_000, 52_000])
+def test_a_damaged_graph_of_the_shipped_model_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    data = bytearray(SHIPPED_GRAPH.read_bytes())
+    data[place] ^= 4
+    damaged = tmp_path / SHIPPED_GRAPH.name
+    damaged.write_bytes(data)
+    monkeypatch.setattr("tagger.model.backends.openvino.SHIPPED_GRAPH", damaged)
+    conversions = Conversions.of(ARTIFACT, file_digest(ARTIFACT), None)
+    selector = BackendSelector(shipped_module, FLOAT32, shipped_size(), 1, conversions=conversions)
+    with pytest.raises(InstallationDamaged, match=f"{damaged}.*Install tagger again"):
+        selector.load("openvino")
+    trial = selector.choose(None, 1)
+    assert (trial.backend.name, trial.is_final) == ("torchscript", False)
 
 
 def test_without_openvino_torchscript_runs_models(monkeypatch: pytest.MonkeyPatch) -> None:
