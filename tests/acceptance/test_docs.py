@@ -14,7 +14,7 @@ import pytest
 from rig.servers import free_port
 from support.camera_photos import copy_samples
 from support.command_line import run_command
-from support.commands import BIN, SERVICES, Terminal
+from support.commands import BIN, SERVICES, Terminal, draw
 
 from tagger.cli import main as tagger_cli
 from trainer.cli import main as trainer_cli
@@ -62,6 +62,33 @@ def test_sessions_go_as_they_are_shown(page: Path, home: Terminal) -> None:
     for statement in _blocks(page.read_text(), "sql"):
         rows = sqlite3.connect(home.data / "tagger.sqlite").execute(statement).fetchall()
         assert rows[0] == ("Alai Minar", 2)
+
+
+def test_the_line_for_cron_writes_only_what_a_person_must_see(terminal: Terminal) -> None:
+    (line,) = _blocks((PROJECT / "docs" / "how-to" / "every-night.md").read_text(), "text")
+    variables = {"HOME": str(terminal.folder), "PATH": f"{BIN}:{os.environ['PATH']}"}
+
+    def run_line() -> tuple[int, str]:
+        done = subprocess.run(
+            ["/bin/sh", "-c", line.removeprefix("0 3 * * * ")],
+            env=terminal.environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    draw(terminal.folder / "Pictures" / "a.jpg")
+    assert run_line() == (0, "")
+    (terminal.folder / "Pictures" / "b.jpg").write_bytes(b"no photo")
+    code, output = run_line()
+    assert code == 3
+    assert output.startswith(f"{terminal.folder}/Pictures/b.jpg: failed (not-an-image)")
+    assert "1 failed" in output
+    (terminal.folder / "Pictures").rename(terminal.folder / "elsewhere")
+    code, output = run_line()
+    assert (code, output.startswith("error: There is no file or folder at")) == (1, True)
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
