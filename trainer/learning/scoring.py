@@ -5,7 +5,7 @@ against its background classes, and how much nearer the nearest photos of landma
 lie between the known ones in every feature space, so the distance from the nearest known one alone says little.
 
 The neighbours help more for photos that were taken where and when those of training were, the linear layer for all others. The weights
-are a compromise, chosen on photos with and without neighbours of the same collection (docs/explanation/training-experiments.md).
+are a compromise, chosen on photos with and without neighbours of the same collection (docs/reference/model-card.md).
 """
 
 import math
