@@ -1,4 +1,4 @@
-"""What the program is composed of: the rooms that can be carried out, what installed packages add, and events that both receive.
+"""What the program is composed of: what the rooms add to those below, what installed packages add, and events that both receive.
 
 A room below never names a room above. It asks here, at one of its moments, for what others do then: the fields of `Room` are these
 moments. Everything is named as `module:attribute` and imported at its moment, so that a command imports only what it uses.
@@ -78,7 +78,7 @@ ROOMS = (
         people_commands={"webhook": f"{WEBHOOKS}.command:webhook_app"},
     ),
 )
-"""The rooms, in the order in which they act. Without its entry here, a room's folder can be removed."""
+"""The rooms, in the order in which they act. The folder of webhooks can be removed with its entry; teaching is imported elsewhere too."""
 
 EVENT_RECEIVERS = "tagger.event_receivers"
 """Entry points that are called like `Room.event_receiver`."""
