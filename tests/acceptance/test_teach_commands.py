@@ -16,7 +16,7 @@ PHOTOS = 8
 """Photos of the church."""
 KEYS = [
     *("landmark", "examples", "rejected", "compared", "tagged", "suggested", "precision"),
-    *("named_otherwise", "seconds"),
+    *("named_otherwise", "seconds", "doubtful", "kept", "undo"),
 ]
 
 

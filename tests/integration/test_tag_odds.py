@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import delete, insert, select, update
+from support.counted_rows import assert_exact
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.tables import (
     contents,
     effective_tags,
+    landmarks,
     photos,
     tags,
     taught_tags,
@@ -234,6 +236,33 @@ def test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion(library: L
     library.update()
     assert (library.accepted(far), library.accepted(near)) == (False, True)
     assert list(find_suggestions(library.database, None, {})) == []
+    with library.database.write() as connection:
+        connection.execute(delete(taught_tags))
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize(("gps", "accepted"), [(PARIS, "eiffel-tower"), (TOKYO, "tower")])
+def test_a_taught_landmark_near_the_photo_is_accepted_only_if_a_nearly_certain_one_is_far_away(
+    library: Library, gps: tuple[float, float], accepted: str
+) -> None:
+    library.landmark("tower", "Tower")
+    photo = library.shot(0, EIFFEL, gps=gps)
+    library.taught(photo, "tower", 0.95, accepted=True)
+    with library.database.write() as connection:
+        values = {"latitude": gps[0], "longitude": gps[1], "extent": "point"}
+        connection.execute(update(landmarks).where(landmarks.c.slug == "tower").values(values))
+    slugs = {landmark_id: slug for slug, landmark_id in library.landmark_ids.items()}
+
+    def found() -> set[str]:
+        assert_exact(library.database)
+        return {slugs[tag.landmark_id] for tag in library.tags(photo) if tag.accepted}
+
+    library.update()
+    assert found() == {accepted}
+    library.change(photo, latitude=None, longitude=None)
+    assert found() == {"eiffel-tower"}
+    library.change(photo, latitude=gps[0], longitude=gps[1])
+    assert found() == {accepted}
     with library.database.write() as connection:
         connection.execute(delete(taught_tags))
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 from support.artifacts import tiny_artifact
+from support.camera_photos import draw_shot
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import DIMENSION, draw_place, teachable_artifact
 from support.threads import in_threads
@@ -19,6 +20,7 @@ from tagger.database.tables import classifiers, contents, embeddings, photos, ta
 from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
 from tagger.jobs.processing import comparison_chunk
+from tagger.ledger.progress import JobProgress
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import (
     MergedLandmark,
@@ -28,14 +30,17 @@ from tagger.library.catalog.landmark_removal import (
 )
 from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.catalog.registered_models import add_model
+from tagger.library.positions.update import update_positions
+from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.teaching.classifiers import SUGGESTED_SCORE, embedding_bytes
+from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import TaughtState, learn_landmarks, taught_state, update_taught
 from tagger.library.teaching.suggestions import find_suggestions
 from tagger.library.verdicts.service import give_verdict, withdraw_verdict
 from tagger.library.verdicts.store import VerdictKind
-from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.model.predictions import NEARLY_CERTAIN, TAUGHT_THRESHOLD
 
 CHURCH, BRIDGE = 0, 1
 PHOTOS = 8
@@ -80,13 +85,9 @@ class Library(TaggedFolder):
 
     def backfill(self, *, dry_run: bool = False) -> Any:
         """Run the backfill `taught` in this process; with `dry_run`, only count its photos."""
-        request = Backfill(BackfillScope.TAUGHT)
         if dry_run:
-            return count_photos(self.database, request, self.model.id, {})
-        settings = self.settings.model_copy(update={"model": self.model.name})
-        new = backfill_job(self.database, settings, request, Priority.BULK)
-        job, _report = record_backfill(self.database, request, replace(new, runner=Runner.LOCAL), {})
-        return self.run(job)
+            return count_photos(self.database, Backfill(BackfillScope.TAUGHT), self.model.id, {})
+        return run_backfill(self)
 
     def tagged(self, landmark: Landmark) -> set[str]:
         """Names of the photos with an accepted taught tag of the landmark."""
@@ -97,6 +98,15 @@ class Library(TaggedFolder):
         )
         with self.database.read() as connection:
             return set(connection.scalars(query))
+
+
+def run_backfill(folder: TaggedFolder) -> JobProgress:
+    """Run the backfill `taught` in this process."""
+    request = Backfill(BackfillScope.TAUGHT)
+    settings = folder.settings.model_copy(update={"model": folder.model.name})
+    new = backfill_job(folder.database, settings, request, Priority.BULK)
+    job, _report = record_backfill(folder.database, request, replace(new, runner=Runner.LOCAL), {})
+    return folder.run(job)
 
 
 def name_of(place: int, seed: int) -> str:
@@ -309,3 +319,102 @@ def test_suggestions_of_a_landmark_of_the_model_have_the_taught_score(library: L
         photo for photo in suggested if photo != tagged
     ]
     assert taught_state(library.database, library.model, tower).suggested == before.suggested - 1
+
+
+class Walls(TaggedFolder):
+    """Photos in one colour, of which the model is nearly certain, and of many places that it does not know. One is taught from the former."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        super().__init__(database, folder, teachable_artifact)
+        self.names = [self.draw(f"wall-{shade}.jpg", shade=shade).name for shade in range(5)]
+        for place in OTHER_PLACES:
+            draw_place(self.folder / name_of(place, 0), place)
+        self.tag()
+        with database.write() as connection:
+            self.landmark = add_landmark(connection, NewLandmark("Our wall"))
+
+    def teach(self, *names: str) -> TaughtState:
+        for name in names:
+            self.give(name, "our-wall", VerdictKind.CONFIRMED)
+        update_taught(self.database, self.model)
+        return taught_state(self.database, self.model, self.landmark)
+
+    def give(self, name: str, slug: str, kind: VerdictKind) -> None:
+        give_verdict(self.database, self.folder / name, slug, kind, "tester", {})
+
+    def shown(self, slug: str) -> set[str]:
+        """Names of the photos that a query for the landmark finds."""
+        update_positions(self.database)
+        return {Path(photo.path).name for photo in find_tagged(self.database, PhotoQuery(landmark=(slug,)))}
+
+
+@pytest.fixture
+def walls(database: Database, tmp_path: Path) -> Walls:
+    return Walls(database, tmp_path)
+
+
+@pytest.mark.postgresql
+def test_a_nearly_certain_tag_of_the_model_stays_beside_a_suggestion(walls: Walls) -> None:
+    first, second, *others = walls.names
+    state = walls.teach(first, second)
+    assert (walls.shown("our-wall"), walls.shown(EIFFEL)) == ({first, second}, set(others))
+    eiffel = ("eiffel-tower", "Eiffel Tower")
+    assert (state.doubtful, state.kept) == ((NamedOtherwise(*eiffel, 2),), (NamedOtherwise(*eiffel, 3),))
+    assert (state.tagged, state.suggested) == (0, 3)
+    suggested = list(find_suggestions(walls.database, walls.landmark.id, {}))
+    assert {Path(photo.path).name for photo in suggested} == set(others)
+    details = photo_details(walls.database, walls.folder / others[0]).photo
+    (tag,) = (tag for tag in details.tags if tag.landmark == "our-wall")
+    assert (tag.accepted, tag.doubtful) == (False, None)
+    assert tag.reason == "suggested: the model is nearly certain of Eiffel Tower"
+    assert tag.score is not None
+    assert tag.score >= TAUGHT_THRESHOLD
+
+
+@pytest.mark.postgresql
+def test_a_nearly_certain_tag_of_a_new_photo_stays(walls: Walls) -> None:
+    walls.teach(*walls.names[:2])
+    walls.draw("new.jpg", shade=20)
+    assert walls.tag()["new.jpg"] == "tagged"
+    assert "new.jpg" in walls.shown(EIFFEL) - walls.shown("our-wall")
+    (added,) = (each.added for stored in walls.stored for each in stored if each.added)
+    assert [tag.accepted for tag in added] == [False]
+
+
+def test_a_new_photo_is_tagged_with_a_taught_place_where_its_gps_refuses_a_nearly_certain_tag(
+    walls: Walls,
+) -> None:
+    walls.teach(*walls.names[:2])
+    draw_shot(walls.folder / "far.jpg", 0, label=0, gps=(35.68, 139.77))
+    assert walls.tag()["far.jpg"] == "tagged"
+    assert "far.jpg" in walls.shown("our-wall") - walls.shown(EIFFEL)
+
+
+def test_a_backfill_leaves_a_nearly_certain_tag(walls: Walls) -> None:
+    walls.give(walls.names[0], "our-wall", VerdictKind.CONFIRMED)
+    learn_landmarks(walls.database, walls.model)  # and is killed before it compares
+    run_backfill(walls)
+    assert walls.shown("our-wall") == {walls.names[0]}
+    assert walls.shown(EIFFEL) == set(walls.names[1:])
+
+
+@pytest.mark.postgresql
+def test_verdicts_decide_between_a_nearly_certain_tag_and_a_taught_place(walls: Walls) -> None:
+    first, second, rejected, confirmed, _ = walls.names
+    walls.teach(first, second)
+    walls.give(rejected, EIFFEL, VerdictKind.REJECTED)
+    assert walls.shown("our-wall") == {first, second, rejected}
+    withdraw_verdict(walls.database, walls.folder / rejected, EIFFEL, VerdictKind.REJECTED, {})
+    assert walls.shown("our-wall") == {first, second}
+    walls.give(confirmed, "our-wall", VerdictKind.CONFIRMED)
+    assert walls.shown("our-wall") == {first, second, confirmed}
+    withdraw_verdict(walls.database, walls.folder / confirmed, "our-wall", VerdictKind.CONFIRMED, {})
+    assert walls.shown("our-wall") == {first, second}
+
+
+def test_a_tag_of_the_model_that_is_less_certain_is_doubtful(walls: Walls) -> None:
+    with walls.database.write() as connection:
+        connection.execute(update(tags).where(tags.c.accepted).values(score=NEARLY_CERTAIN - 0.001))
+    state = walls.teach(*walls.names[:2])
+    assert walls.shown("our-wall") == set(walls.names)
+    assert ([each.photos for each in state.doubtful], state.kept) == ([5], ())

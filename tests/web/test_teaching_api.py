@@ -156,11 +156,29 @@ def test_a_landmark_is_taught_by_photos(page_on_each_database: Page) -> None:
         "tagged": 4,
         "suggested": 0,
         "named_otherwise": [],
+        "doubtful": [],
+        "kept": [],
+        "undo": "tagger landmark remove our-church --with-verdicts",
         "left_out": [],
     }
     assert page.tagged() == ALL
     again = page.client.post("/api/landmarks/Our Church/teach", json={"confirmed": [*page.church(2), 999]})
     assert (again.json()["examples"], again.json()["left_out"]) == (3, [999])
+
+
+def test_what_a_taught_landmark_does_to_others_is_told(page: Page) -> None:
+    for shade in range(3):
+        page.library.draw(f"wall-{shade}.jpg", shade=shade)
+    page.library.tag()
+    body = {"confirmed": [page.library.photo("wall-0.jpg").id]}
+    answer = page.client.post("/api/landmarks/our-church/teach", json=body).json()
+    eiffel = {"landmark": "eiffel-tower", "name": "Eiffel Tower"}
+    assert (answer["doubtful"], answer["kept"]) == ([eiffel | {"photos": 1}], [eiffel | {"photos": 2}])
+    assert page.tagged() == {"wall-0.jpg"}
+    assert page.tagged("eiffel-tower") == {"wall-1.jpg", "wall-2.jpg"}
+    text = page.client.get("/landmarks/our-church").text
+    assert "Doubtful because of it: Eiffel Tower (1)." in text
+    assert "Kept, because the model is nearly certain: Eiffel Tower (2)." in text
 
 
 def test_what_cannot_be_taught_is_refused(page: Page) -> None:

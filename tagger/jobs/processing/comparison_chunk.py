@@ -57,7 +57,7 @@ def _store(
         found = compare_images(connection, claim.model_id, content_ids, taught)
         tagged = set(connection.scalars(select(contents.c.id).where(*is_tagged)))
         for item in items:
-            if item.content_id not in found:
+            if item.content_id is None or item.content_id not in found:
                 outcomes.append(ItemOutcome(item.position, Outcome.SKIPPED, NO_EMBEDDING))
                 continue
             has_tag = item.content_id in tagged or any(tag.accepted for tag in found[item.content_id])

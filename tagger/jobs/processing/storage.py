@@ -55,7 +55,10 @@ class StoreStep(Protocol):
 
     @property
     def tags(self) -> Mapping[int, Sequence[AddedTag]]:
-        """The tags that the hook adds, by content id. An accepted one makes the outcome of its photos `tagged`."""
+        """The tags that the hook adds, by content id. An accepted one makes the outcome of its photos `tagged`.
+
+        After `on_stored`, those beside which a tag of the model prevails are not accepted any more.
+        """
         ...
 
     def on_stored(self, connection: Connection, landmark_ids: Collection[int]) -> None:
@@ -152,22 +155,22 @@ def store_results(
         classified = classified_contents(results, ids)
         embeddings = {content_id: result.embedding for content_id, result in classified.items()}
         steps = [hook(connection, claim.name.job_id, embeddings) for hook in hooks]
-        added = {
-            content_id: [tag for step in steps for tag in step.tags.get(content_id, ())]
-            for content_id in classified
-        }
         earlier = _earlier_outcomes(connection, ids, claim)
-        stored = [
-            StoredOutcome(each.item, outcome, each.result, _added(each.result, ids, added))
+        outcomes = [
+            (each, outcome)
             for each in results
-            if (outcome := _outcome(each, ids, earlier, added)) is not None
+            if (outcome := _outcome(each, ids, earlier, steps)) is not None
         ]
-        store_outcomes(connection, claim, [each.outcome for each in stored])
+        store_outcomes(connection, claim, [outcome for _, outcome in outcomes])
         lock_photos(connection, results, ids)
         landmark_ids = _store_contents(connection, claim, classified)
         store_photos(connection, claim.name.job_id, results, ids)
         for step in steps:
             step.on_stored(connection, landmark_ids)
+        stored = [
+            StoredOutcome(each.item, outcome, each.result, _added(each.result, ids, steps))
+            for each, outcome in outcomes
+        ]
         return _weigh_gps(connection, claim, stored)
 
 
@@ -183,8 +186,11 @@ def _weigh_gps(connection: Connection, claim: Claim, stored: Sequence[StoredOutc
     update_tags(connection, located)
     images = select(photos.c.content_id).where(photos.c.id.in_(located))
     of_items = photos.c.id.in_([each.item.photo_id for each in stored]) & photos.c.content_id.in_(images)
-    query = select(photos.c.id, contents.c.outcome).join(contents, contents.c.id == photos.c.content_id)
-    outcomes = {photo_id: Outcome(name) for photo_id, name in connection.execute(query.where(of_items))}
+    columns = photos.c.id, contents.c.outcome, is_taught(contents.c.id).label("is_taught")
+    query = select(*columns).join(contents, contents.c.id == photos.c.content_id).where(of_items)
+    outcomes = {
+        row.id: Outcome.TAGGED if row.is_taught else Outcome(row.outcome) for row in connection.execute(query)
+    }
     weighed = [_with_outcome(each, outcomes.get(each.item.photo_id)) for each in stored]
     changed = (new.outcome for old, new in zip(stored, weighed, strict=True) if new is not old)
     replace_outcomes(connection, claim, list(changed))
@@ -225,7 +231,7 @@ def _outcome(
     each: ItemResult,
     ids: Mapping[str, int],
     earlier: Mapping[int, Outcome],
-    added: Mapping[int, Sequence[AddedTag]],
+    steps: Sequence[StoreStep],
 ) -> ItemOutcome | None:
     """None if the item stays open."""
     position, result = each.item.position, each.result
@@ -235,7 +241,7 @@ def _outcome(
         case Unchanged():
             return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
         case Classified():
-            is_added = any(tag.accepted for tag in _added(result, ids, added))
+            is_added = any(tag.accepted for tag in _added(result, ids, steps))
             return ItemOutcome(position, Outcome.TAGGED if is_added else _model_outcome(result))
         case AlreadyClassified():
             content_id = ids.get(result.digest)
@@ -246,11 +252,11 @@ def _outcome(
             return ItemOutcome(position, earlier[content_id])
 
 
-def _added(
-    result: Result, ids: Mapping[str, int], added: Mapping[int, Sequence[AddedTag]]
-) -> Sequence[AddedTag]:
+def _added(result: Result, ids: Mapping[str, int], steps: Sequence[StoreStep]) -> Sequence[AddedTag]:
     """The tags that hooks add to a photo that was classified."""
-    return added[ids[result.digest]] if isinstance(result, Classified) else ()
+    if not isinstance(result, Classified):
+        return ()
+    return [tag for step in steps for tag in step.tags.get(ids[result.digest], ())]
 
 
 def _model_outcome(result: Classified) -> Outcome:

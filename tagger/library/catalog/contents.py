@@ -35,6 +35,7 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
+from tagger.model.predictions import NEARLY_CERTAIN, TAUGHT_THRESHOLD
 
 
 def hold_contents(connection: Connection, digests: Collection[str]) -> dict[str, int]:
@@ -150,6 +151,12 @@ def is_tagged_by_model() -> Exists:
     )
 
 
+def prevails_over_taught() -> ColumnElement[bool]:
+    """The condition on `tags` that the model, if it accepts the tag, is nearly certain, and that no verdict speaks against it."""
+    is_certain = tags.c.score >= NEARLY_CERTAIN
+    return and_(is_certain, ~has_verdict_on(tags, "rejected"), ~_has_other_confirmed(tags))
+
+
 def delete_dismissals(connection: Connection, content_ids: Sequence[int]) -> int:
     """Delete the dismissals of these images; returns how many had one."""
     return connection.execute(delete(dismissals).where(dismissals.c.content_id.in_(content_ids))).rowcount
@@ -174,16 +181,21 @@ def is_undisputed(table: Table) -> ColumnElement[bool]:
     A landmark that is confirmed on the image prevails over all others, and one that is taught here over those of the model and of packs.
     Among these, the one with the higher score prevails. Landmarks of one model or pack do not compete.
     """
+    no_other_confirmed = ~_has_other_confirmed(table)
+    if table is tags:
+        return and_(no_other_confirmed, ~_has_other_taught(tags))
+    of_pack_loses = and_(taught_tags.c.pack != "", or_(_has_other_taught(taught_tags), _has_other_of_model()))
+    return and_(no_other_confirmed, ~of_pack_loses)
+
+
+def _has_other_confirmed(table: Table) -> Exists:
+    """Whether a person confirmed another landmark on the image of a row of `tags` or `taught_tags`."""
     other = verdicts.alias()
-    by_person = ~exists().where(
+    return exists().where(
         other.c.content_id == table.c.content_id,
         other.c.landmark_id != table.c.landmark_id,
         other.c.verdict == "confirmed",
     )
-    if table is tags:
-        return and_(by_person, ~_has_other_taught(tags))
-    of_pack_loses = and_(taught_tags.c.pack != "", or_(_has_other_taught(taught_tags), _has_other_of_model()))
-    return and_(by_person, ~of_pack_loses)
 
 
 def _has_other_taught(table: Table) -> Exists:
@@ -232,5 +244,7 @@ def _is_other(other: FromClause, table: Table) -> tuple[ColumnElement[bool], ...
 
 def is_accepted_by_score(table: Table) -> ColumnElement[bool]:
     """The condition on `tags` or `taught_tags` that the score reaches the threshold, whatever else speaks for or against it."""
-    is_raised = table.c.position_odds.is_not(None)
-    return or_(table.c.doubtful.is_not(None), and_(table.c.accepted == true(), ~is_raised))
+    if table is taught_tags:
+        return taught_tags.c.score >= TAUGHT_THRESHOLD
+    is_raised = tags.c.position_odds.is_not(None)
+    return or_(tags.c.doubtful.is_not(None), and_(tags.c.accepted == true(), ~is_raised))

@@ -6,10 +6,13 @@ positions count: one that follows from a landmark, or from other photos, is no e
 camera's GPS before and after it counts, if nobody reaches the landmark in that time (see measured_positions). `accepted` of a tag
 holds the result, and so does the outcome of its image. A tag has `position_odds` only if its position reverses what its score alone
 decides, so `accepted` and `position_odds` together tell what that was.
+
+A taught tag is accepted only where the model is not nearly certain of another landmark. What changes that, a verdict or a position,
+leads to an update, which decides again.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +42,7 @@ from tagger.library.catalog.contents import (
     is_accepted_by_score,
     is_tagged,
     lock_contents,
+    prevails_over_taught,
     record_matching_photos,
 )
 from tagger.library.catalog.landmarks import REACHES_KM, UNKNOWN_EXTENT
@@ -191,9 +195,15 @@ def _changes(connection: Connection, photo_ids: Collection[int]) -> list[_Change
     others = content_ids - located if settings.position_odds else ()
     between = list(passages(connection, others, settings.max_gap_s))
     passed = {passage.content_id for passage in between}
-    rows = _tags(connection, located | passed | _turned(connection, content_ids))
+    turned, taught = _turned(connection, content_ids), _taught(connection, content_ids)
+    rows = _tags(connection, located | passed | turned | taught)
     odds = _odds(connection, rows, measured, settings.max_gap_s) | _odds_of_passages(rows, between)
-    return [change for row in rows if (change := _change(row, odds.get((row.content_id, row.landmark_id))))]
+    decided = [_decided(row, odds.get((row.content_id, row.landmark_id))) for row in rows]
+    return [
+        should
+        for row, should in zip(rows, _hold_back(rows, decided), strict=True)
+        if (bool(row.accepted), _stored_odds(row)) != (should.accepted, should.odds)
+    ]
 
 
 def _turned(connection: Connection, content_ids: Collection[int]) -> set[int]:
@@ -207,23 +217,42 @@ def _turned(connection: Connection, content_ids: Collection[int]) -> set[int]:
     return set(connection.scalars(union_all(*queries)))
 
 
-def _change(row: Row[Any], odds: _Odds | None) -> _Change | None:
-    accepted, by_score = bool(row.accepted), bool(row.by_score)
-    should = by_score
+def _taught(connection: Connection, content_ids: Collection[int]) -> set[int]:
+    """The ids of those images with a taught tag whose score is enough."""
+    query = select(taught_tags.c.content_id).where(among(taught_tags.c.content_id, content_ids))
+    return set(connection.scalars(query.where(is_accepted_by_score(taught_tags))))
+
+
+def _decided(row: Row[Any], odds: _Odds | None) -> _Change:
+    """What the score of a tag and its odds decide."""
+    should = by_score = bool(row.by_score)
     if odds is not None:
         should = is_accepted(row.score, odds.odds, row.threshold, by_score=by_score)
-    new = odds if should != by_score else None
-    old = None
-    if row.position_odds is not None:
-        old = _Odds(row.position_odds, row.distance_m, Doubt(row.doubtful or Doubt.POSITION))
-    if (accepted, old) == (should, new):
-        return None
     table = taught_tags if row.is_taught else tags
+    new = odds if should != by_score else None
     return _Change(table, row.content_id, row.landmark_id, row.score, should, new)
 
 
+def _hold_back(rows: Sequence[Row[Any]], decided: Sequence[_Change]) -> Iterator[_Change]:
+    """The decisions, without accepted taught tags where the model is nearly certain of another landmark."""
+    certain: dict[int, set[int]] = {}
+    for row, each in zip(rows, decided, strict=True):
+        if row.prevails and each.accepted:
+            certain.setdefault(each.content_id, set()).add(each.landmark_id)
+    for each in decided:
+        is_alone = certain.get(each.content_id, {each.landmark_id}) == {each.landmark_id}
+        is_held = each.table is taught_tags and each.accepted and not is_alone
+        yield replace(each, accepted=False, odds=None) if is_held else each
+
+
+def _stored_odds(row: Row[Any]) -> _Odds | None:
+    if row.position_odds is None:
+        return None
+    return _Odds(row.position_odds, row.distance_m, Doubt(row.doubtful or Doubt.POSITION))
+
+
 def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]]:
-    """The tags of these images that a position can turn, or has turned."""
+    """The tags of these images that a position can turn, or has turned, with the near-certain ones of the model."""
     rows: list[Row[Any]] = []
     for table, threshold in ((tags, contents.c.threshold), (taught_tags, literal(TAUGHT_THRESHOLD))):
         query: Select[Any] = (
@@ -238,6 +267,7 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
                 is_accepted_by_score(table).label("by_score"),
                 threshold.label("threshold"),
                 literal(table is taught_tags).label("is_taught"),
+                (prevails_over_taught() if table is tags else false()).label("prevails"),
                 landmarks.c.latitude,
                 landmarks.c.longitude,
                 landmarks.c.extent,

@@ -21,6 +21,7 @@ from tagger.library.catalog.contents import is_dismissed, is_favourite
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, farthest_km
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
+from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.photos.formats import PhotoOrigin
 from tagger.photos.paths import printable_path
 from tagger.system.documents import document_of
@@ -78,10 +79,18 @@ def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> st
         return _doubtful(gettext(one if len(names) == 1 else several, names=list_text(names)))
     if tag.doubtful == Doubt.DAMAGED:
         return _doubtful(gettext(DAMAGED))
+    if _is_held_back(tag) and (names := sorted(accepted)):
+        return gettext("suggested: the model is nearly certain of %(names)s", names=list_text(names))
     if tag.position_odds is None or tag.verdict is not None:
         return None
     reason = _where_taken(tag, source, tag.distance_m)
     return gettext("accepted: %(reason)s", reason=reason) if tag.accepted else _doubtful(reason)
+
+
+def _is_held_back(tag: Row[Any]) -> bool:
+    """Whether the tag of a taught landmark is only suggested although its score is enough."""
+    is_open = not tag.accepted and tag.verdict is None and tag.doubtful is None and tag.position_odds is None
+    return bool(is_open and tag.source == "taught" and tag.score >= TAUGHT_THRESHOLD)
 
 
 def _where_taken(tag: Row[Any], source: str | None, metres: float) -> str:

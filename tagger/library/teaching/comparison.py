@@ -10,7 +10,7 @@ classifier stays marked as not applied, and images that were not compared since 
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,13 +25,14 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    true,
     update,
 )
 
 from tagger.database.connection import Database
 from tagger.database.statements import among, insert_page
-from tagger.database.tables import classifiers, embeddings, models, taught_tags
-from tagger.library.catalog.contents import lock_contents, record_contents
+from tagger.database.tables import classifiers, embeddings, models, tags, taught_tags
+from tagger.library.catalog.contents import lock_contents, prevails_over_taught, record_contents
 from tagger.library.query.photo_conditions import off_index
 from tagger.library.teaching.classifiers import SUGGESTED_SCORE, Classifier, Embeddings, quantize, restore
 from tagger.model.predictions import TAUGHT_THRESHOLD
@@ -39,7 +40,10 @@ from tagger.model.predictions import TAUGHT_THRESHOLD
 
 @dataclass(frozen=True)
 class TaughtTag:
-    """A taught landmark that an image probably shows. `accepted`: a tag; otherwise a suggestion. `pack`: empty if taught here."""
+    """A taught landmark that an image probably shows. `accepted`: a tag; otherwise a suggestion. `pack`: empty if taught here.
+
+    Its score decides that, and then `hold_back` when it is stored.
+    """
 
     landmark_id: int
     score: float
@@ -50,6 +54,10 @@ class TaughtTag:
     @property
     def _rank(self) -> tuple[bool, float]:
         return self.accepted and not self.pack, self.score
+
+
+TaughtTags = Mapping[int, Sequence[TaughtTag]]
+"""The taught tags of images, by content id."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +131,10 @@ def next_version(connection: Connection, model_id: int) -> int:
     return int(connection.execute(counted.returning(models.c.taught_version)).scalar_one())
 
 
-def replace_taught_tags(
-    connection: Connection, model_id: int, tags: Mapping[int, Sequence[TaughtTag]]
-) -> None:
-    """Replace all taught tags of contents, by content id."""
-    delete_taught_tags(connection, taught_tags.c.content_id.in_(tags))
-    insert_taught_tags(connection, model_id, tags)
+def replace_taught_tags(connection: Connection, model_id: int, found: TaughtTags) -> TaughtTags:
+    """Replace all taught tags of contents, by content id. Returns them as they are stored."""
+    delete_taught_tags(connection, taught_tags.c.content_id.in_(found))
+    return insert_taught_tags(connection, model_id, found)
 
 
 def delete_taught_tags(connection: Connection, *conditions: ColumnElement[bool]) -> None:
@@ -137,18 +143,39 @@ def delete_taught_tags(connection: Connection, *conditions: ColumnElement[bool])
     record_contents(connection, deleted)
 
 
-def insert_taught_tags(
-    connection: Connection, model_id: int, tags: Mapping[int, Sequence[TaughtTag]]
-) -> None:
-    """Insert taught tags of contents, by content id."""
+def insert_taught_tags(connection: Connection, model_id: int, found: TaughtTags) -> TaughtTags:
+    """Insert taught tags of contents, by content id. The tags of the model are stored already. Returns the taught tags as they are stored."""
+    settled = hold_back(connection, found)
     rows = [
         (content_id, tag.landmark_id, tag.score, tag.accepted, model_id, tag.pack)
-        for content_id in sorted(tags)
-        for tag in tags[content_id]
+        for content_id in sorted(settled)
+        for tag in settled[content_id]
     ]
     names = ("content_id", "landmark_id", "score", "accepted", "model_id", "pack")
     insert_page(connection, taught_tags, names, rows)
-    record_contents(connection, [content_id for content_id in tags if tags[content_id]])
+    record_contents(connection, [content_id for content_id in settled if settled[content_id]])
+    return settled
+
+
+def hold_back(connection: Connection, found: TaughtTags) -> TaughtTags:
+    """Make suggestions of the accepted tags of images for which the model is nearly certain of another landmark.
+
+    If that changes, the next update of positions decides again (see positions.tag_odds).
+    """
+    accepted = [content_id for content_id, of_image in found.items() if any(tag.accepted for tag in of_image)]
+    if not accepted:
+        return found
+    is_certain = among(tags.c.content_id, accepted), tags.c.accepted == true(), prevails_over_taught()
+    certain: dict[int, set[int]] = {}
+    for row in connection.execute(select(tags.c.content_id, tags.c.landmark_id).where(*is_certain)):
+        certain.setdefault(row.content_id, set()).add(row.landmark_id)
+    return dict(found) | {
+        content_id: [
+            replace(tag, accepted=tag.accepted and {tag.landmark_id} == landmark_ids)
+            for tag in found[content_id]
+        ]
+        for content_id, landmark_ids in certain.items()
+    }
 
 
 def is_suggestion() -> ColumnElement[bool]:
@@ -192,7 +219,7 @@ class _BatchComparison:
         taught: TaughtCache,
         embeddings: Mapping[int, Embeddings | None],
     ) -> None:
-        self.tags: dict[int, Sequence[TaughtTag]] = dict.fromkeys(embeddings, ())
+        self.tags: TaughtTags = dict.fromkeys(embeddings, ())
         self._model_id = model_id
         self._rows: list[dict[str, Any]] = []
         values = {content_id: each for content_id, each in embeddings.items() if each is not None}
@@ -205,7 +232,8 @@ class _BatchComparison:
         by_id = sorted(zip(values, stored, strict=True))
         self._rows = [{"content_id": content_id, "data": data} | of_model for content_id, data in by_id]
         # Compared as they are stored, so that a later comparison gives the same scores.
-        self.tags |= zip(values, landmarks.tags(restore(stored, stacked.shape[1])), strict=True)
+        tags = landmarks.tags(restore(stored, stacked.shape[1]))
+        self.tags = dict(self.tags) | dict(zip(values, tags, strict=True))
 
     def on_stored(self, connection: Connection, _landmark_ids: Collection[int]) -> None:
         """Replace the embeddings and taught tags of the images."""
@@ -214,7 +242,7 @@ class _BatchComparison:
         connection.execute(delete(embeddings).where(embeddings.c.content_id.in_(self.tags)))
         if self._rows:
             connection.execute(insert(embeddings), self._rows)
-        replace_taught_tags(connection, self._model_id, self.tags)
+        self.tags = replace_taught_tags(connection, self._model_id, self.tags)
 
 
 def compare_all(database: Database, model_id: int, on_progress: Progress = lambda _count: None) -> int:
@@ -260,7 +288,7 @@ def stored_pages(
 
 def compare_images(
     connection: Connection, model_id: int, content_ids: Collection[int], taught: TaughtCache
-) -> dict[int, list[TaughtTag]]:
+) -> TaughtTags:
     """Compare some images with all current classifiers, and replace their taught tags. Returns those by content id.
 
     Images without an embedding of the model are left out.
@@ -268,8 +296,7 @@ def compare_images(
     landmarks = taught.current(connection)
     lock_contents(connection, content_ids)
     rows = connection.execute(_stored(model_id, embeddings.c.content_id.in_(content_ids))).all()
-    found = _tags(rows, landmarks)
-    replace_taught_tags(connection, model_id, found)
+    found = replace_taught_tags(connection, model_id, _tags(rows, landmarks))
     connection.execute(
         update(embeddings).where(embeddings.c.content_id.in_(found)).values(taught_version=landmarks.version)
     )

@@ -1,19 +1,26 @@
 """What a landmark is learned from: photos that a person names as examples, and verdicts on images with an embedding of the model."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from blake3 import blake3
-from sqlalchemy import Connection, Select, and_, exists, false, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, exists, false, func, or_, select, true
 
 from tagger.database.connection import Database
 from tagger.database.statements import among
-from tagger.database.tables import PRESENT, embeddings, model_labels, photos, tags, verdicts
+from tagger.database.tables import PRESENT, embeddings, model_labels, photos, tags, taught_tags, verdicts
 from tagger.errors import PhotoNotFound
-from tagger.library.catalog.contents import has_verdict_on, is_accepted_by_score
+from tagger.library.catalog.contents import (
+    has_verdict_on,
+    is_accepted_by_score,
+    is_tagged_by_model,
+    is_undecided,
+    is_undisputed,
+    prevails_over_taught,
+)
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths, list_roots
@@ -58,7 +65,7 @@ def find_examples(
 
 @dataclass(frozen=True)
 class NamedOtherwise:
-    """A landmark by slug and name, and the number of examples of another one that the model gives it. These tags are doubtful then."""
+    """A landmark by slug and name, and the number of photos of another one that have a tag of it."""
 
     landmark: str
     name: str
@@ -76,7 +83,55 @@ def named_otherwise(
     with database.read() as connection:
         for row in connection.execute(query.where(~has_verdict_on(tags))):
             found[row.landmark_id] += photos_of[row.content_id]
-        landmarks = {each.id: each for each in all_landmarks(connection)} if found else {}
+        return _named(connection, found)
+
+
+def doubtful_otherwise(connection: Connection, landmark_id: int) -> list[NamedOtherwise]:
+    """The other landmarks whose tags are doubtful because a photo has a tag of this one, which a person confirmed or which was taught."""
+    is_confirmed = verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == "confirmed"
+    is_taught = taught_tags.c.landmark_id == landmark_id, taught_tags.c.accepted == true()
+    images = [
+        *connection.scalars(select(verdicts.c.content_id).where(*is_confirmed)),
+        *connection.scalars(select(taught_tags.c.content_id).where(*is_taught, is_undecided(taught_tags))),
+    ]
+    found = Counter[int]()
+    for table, only in ((tags, true()), (taught_tags, ~is_tagged_by_model())):
+        is_doubtful = ~has_verdict_on(table), ~is_undisputed(table), only
+        found.update(_photos_of_others(connection, table, landmark_id, images, *is_doubtful))
+    return _named(connection, found)
+
+
+def kept_otherwise(connection: Connection, landmark_id: int) -> list[NamedOtherwise]:
+    """The other landmarks of which the model is nearly certain, on photos for which this one is therefore only suggested."""
+    is_enough = taught_tags.c.landmark_id == landmark_id, is_accepted_by_score(taught_tags)
+    is_suggested = ~taught_tags.c.accepted, taught_tags.c.doubtful.is_(None), is_undecided(taught_tags)
+    images = connection.scalars(select(taught_tags.c.content_id).where(*is_enough, *is_suggested)).all()
+    found = _photos_of_others(connection, tags, landmark_id, images, prevails_over_taught())
+    return _named(connection, found)
+
+
+def _photos_of_others(
+    connection: Connection,
+    table: Table,
+    landmark_id: int,
+    images: Iterable[int],
+    *conditions: ColumnElement[bool],
+) -> dict[int, int]:
+    """The number of photos of these images by landmark, where an accepted row of `tags` or `taught_tags` names another one than this."""
+    of_present = and_(photos.c.content_id == table.c.content_id, photos.c.gone_since.is_(None))
+    is_other = table.c.landmark_id != landmark_id, table.c.accepted == true()
+    rows = connection.execute(
+        select(table.c.landmark_id, func.count().label("photos"))
+        .join(photos, of_present)
+        .where(among(table.c.content_id, images), *is_other, *conditions)
+        .group_by(table.c.landmark_id)
+    )
+    return {row.landmark_id: row.photos for row in rows}
+
+
+def _named(connection: Connection, found: Mapping[int, int]) -> list[NamedOtherwise]:
+    """Landmarks by id with their number of photos, those of most photos first."""
+    landmarks = {each.id: each for each in all_landmarks(connection)} if found else {}
     named = [
         NamedOtherwise(landmarks[key].slug, landmarks[key].display_name, number)
         for key, number in found.items()

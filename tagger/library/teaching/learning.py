@@ -44,7 +44,14 @@ from tagger.library.teaching.comparison import (
     delete_taught_tags,
     next_version,
 )
-from tagger.library.teaching.examples import Evidence, NamedOtherwise, find_evidence, load_embeddings
+from tagger.library.teaching.examples import (
+    Evidence,
+    NamedOtherwise,
+    doubtful_otherwise,
+    find_evidence,
+    kept_otherwise,
+    load_embeddings,
+)
 from tagger.model.artifact import Embedding, read_background
 from tagger.system.documents import document_of
 
@@ -235,7 +242,8 @@ class TaughtState:
 
     `examples` and `rejected` are the images that its classifier was learned from; both are 0 if there is none. `tagged` counts photos, and
     `suggested` images, without a verdict that the model itself does not tag. `precision` is the part of the tagged ones that is probably right, by their
-    scores; None without any. `is_label`: the model knows the landmark itself.
+    scores; None without any. `is_label`: the model knows the landmark itself. `doubtful`: the other landmarks whose tags are doubtful
+    because of it; `kept`: those of which the model is nearly certain, so that the landmark is only suggested.
     """
 
     examples: int
@@ -244,6 +252,8 @@ class TaughtState:
     suggested: int
     precision: float | None
     is_label: bool
+    doubtful: Sequence[NamedOtherwise] = ()
+    kept: Sequence[NamedOtherwise] = ()
 
 
 @dataclass(frozen=True)
@@ -251,6 +261,7 @@ class TaughtDocument:
     """A landmark after it was taught: from how many `examples`, how many photos were `compared`, and what was found.
 
     `precision`: the part of the tagged photos that is probably right. `named_otherwise`: what the model gives examples of this request.
+    `doubtful` and `kept`: see `TaughtState`. `undo`: the command that takes all of it back.
     """
 
     landmark: str
@@ -262,6 +273,9 @@ class TaughtDocument:
     precision: float | None
     named_otherwise: Sequence[NamedOtherwise]
     seconds: float
+    doubtful: Sequence[NamedOtherwise]
+    kept: Sequence[NamedOtherwise]
+    undo: str
 
 
 def taught_document(
@@ -279,7 +293,15 @@ def taught_document(
         named_otherwise=named_otherwise,
         compared=compared,
         seconds=round(seconds, 3),
+        undo=undo_command(landmark, state),
     )
+
+
+def undo_command(landmark: Landmark, state: TaughtState) -> str:
+    """The command that takes back what was taught. A landmark of the model stays, so its examples are withdrawn."""
+    if state.is_label:
+        return f"tagger confirm --withdraw {landmark.slug} PHOTO…"
+    return f"tagger landmark remove {landmark.slug} --with-verdicts"
 
 
 def update_taught(
@@ -310,6 +332,9 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
         ).one_or_none()
         is_label = landmark.id in landmark_ids_of_labels(connection, model.id)
         counts = {bool(row.accepted): row for row in _counts(connection, landmark)}
+        doubtful, kept = (
+            tuple(find(connection, landmark.id)) for find in (doubtful_otherwise, kept_otherwise)
+        )
     tagged, suggested = counts.get(True), counts.get(False)
     return TaughtState(
         examples=learned.examples if learned else 0,
@@ -318,6 +343,8 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
         suggested=suggested.images if suggested else 0,
         precision=float(tagged.score) if tagged else None,
         is_label=is_label,
+        doubtful=doubtful,
+        kept=kept,
     )
 
 

@@ -29,9 +29,10 @@ from tagger.library.query.sorted_scan import NO_MONTH
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares import share_name
+from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import taught_state
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
-from tagger.system.text_format import N_, gettext
+from tagger.system.text_format import N_, gettext, number_text
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists
 from tagger.web.http.error_texts import page_text
@@ -45,7 +46,10 @@ FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"), ("JSON", ""), ("NDJSON", ".
 
 
 def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
-    """What is learned of the landmark now: from how many `examples`, how many others are `tagged`, and how many are `to_review`."""
+    """What is learned of the landmark now: from how many `examples`, how many others are `tagged`, and how many are `to_review`.
+
+    `doubtful` and `kept`: the other landmarks of its photos (see `TaughtState`).
+    """
     to_review = count_to_review(state.database, landmark.id)
     more = "+" if to_review >= COUNT_LIMIT else ""
     learning: dict[str, object] = {
@@ -58,7 +62,13 @@ def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
     if model.manifest.embedding is not None:
         taught = taught_state(state.database, model, landmark)
         learning |= {"examples": taught.examples, "tagged": taught.tagged}
+        learning |= {"doubtful": _names_text(taught.doubtful), "kept": _names_text(taught.kept)}
     return learning
+
+
+def _names_text(named: Sequence[NamedOtherwise]) -> str:
+    """`Taj Mahal (3), Colosseum (1)`: landmarks with their numbers of photos."""
+    return ", ".join(f"{each.name} ({number_text(each.photos)})" for each in named)
 
 
 _SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
