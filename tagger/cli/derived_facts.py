@@ -69,12 +69,14 @@ def examples_text(state: TaughtState) -> str:
     return f"{count_of(state.examples, 'photo')}{rejected}"
 
 
-def found_text(state: TaughtState) -> str:
+def found_text(state: TaughtState, tagged: str = "tagged") -> str:
     """The numbers of photos that were found, and how many of the tags are probably right."""
     right = ""
     if state.precision is not None:  # never 100 %: nobody can be that sure
         right = f", of which about {min(state.precision, 0.99):.0%} should be right"
-    return f"{count_of(state.tagged, 'more photo')} tagged{right}; {count_of(state.suggested, 'suggestion')}"
+    return (
+        f"{count_of(state.tagged, 'more photo')} {tagged}{right}; {count_of(state.suggested, 'suggestion')}"
+    )
 
 
 def update_derived_facts(session: Session, landmark: Landmark | None = None) -> None:

@@ -107,6 +107,7 @@ class Database:
         self._write_lock = threading.RLock()
         self._file = _file_identity(engine)
         self._process = os.getpid()
+        self._rehearsal: Connection | None = None
 
     def __reduce__(self) -> NoReturn:
         raise self._bound()
@@ -139,6 +140,9 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A connection for reading, which no writer blocks. On PostgreSQL, each statement sees a newer state."""
         self._require_process()
+        if self._rehearsal is not None:
+            yield self._rehearsal
+            return
         with self._engine.connect().execution_options(tagger_language=self._language) as connection:
             yield connection
 
@@ -158,6 +162,9 @@ class Database:
         With `dry_run`, it always rolls back: the caller makes its changes and reads what they would lead to.
         """
         self._require_process()
+        if self._rehearsal is not None:
+            yield self._rehearsal
+            return
         options = {
             "tagger_begin": "IMMEDIATE",
             "tagger_actor": self.actor,
@@ -172,6 +179,14 @@ class Database:
             yield connection
             if dry_run:
                 transaction.rollback()
+
+    @contextmanager
+    def rehearsal(self) -> Iterator["Database"]:
+        """The same database, whose transactions are all part of one that rolls back at the end. Other writers wait until then."""
+        with self.write(dry_run=True) as connection:
+            view = self.acting_as(self.actor)
+            view._rehearsal = connection  # noqa: SLF001 - of the same class
+            yield view
 
     def close(self) -> None:
         self._engine.dispose()

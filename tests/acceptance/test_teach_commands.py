@@ -9,6 +9,7 @@ from support.artifacts import colour_of, tiny_artifact
 from support.command_line import CommandRunner, run_command
 from support.teaching import draw_place, teachable_artifact
 
+from tagger.cli.commands.teach import FOUND
 from tagger.cli.main import main
 
 CHURCH, BRIDGE = 0, 1
@@ -96,27 +97,40 @@ def test_json_has_the_documented_keys_and_all_photos_after_not_are_rejected(
     assert {(each["landmark"], each["by"]) for each in verdicts} == {("our-church", "Ada")}
 
 
-def test_examples_that_the_model_names_otherwise_are_told(
+def test_what_a_badly_taught_place_takes_is_told_before_and_after_and_can_be_undone(
     tagger: CommandRunner, library: Library, tmp_path: Path
 ) -> None:
-    red = [tmp_path / f"red-{size}.jpg" for size in (80, 82, 84)]
+    red = [tmp_path / f"red-{size}.jpg" for size in (80, 82, 84, 86, 88)]
     for path in red:
         Image.new("RGB", (int(path.stem[-2:]), 60), colour_of(0)).save(path, quality=95)
     assert tagger("tag", *red).code == 0
-    options = ("teach", "Our church", *red, library.church(0)[0])
-    planned = tagger(*options, "--dry-run")
-    assert planned.err == "the model had named 3 of them Eiffel Tower; these tags would be doubtful\n"
-    assert "the model had named 3 of them Eiffel Tower; these tags are doubtful now\n" in tagger(*options).err
-    (tag, taught) = (
-        next(tag for tag in tagger("show", red[0], "--json").json["tags"] if tag["landmark"] == slug)
-        for slug in ("eiffel-tower", "our-church")
-    )
-    assert (tag["accepted"], tag["doubtful"]) == (False, "confirmed-other")
-    assert (taught["accepted"], taught["doubtful"]) == (True, None)
-    assert "doubtful: Our church is confirmed" in tagger("show", red[0]).text
+    before = tagger("query", "--json").text
+    options = ("teach", "Our church", *red[:3], *library.church(0, 1, 2))
+    planned, plan = tagger(*options, "--dry-run"), tagger(*options, "--dry-run", "--json").json
+    assert tagger("query", "--json").text == before
+    output = tagger(*options)
+    learned, *effect = output.text.splitlines()[1:]
+    assert "5 more photos tagged" in learned
+    assert effect == [
+        "doubtful now: Eiffel Tower on 3 photos",
+        "kept, because the model is nearly certain: Eiffel Tower on 2 photos; Our church is only suggested there",
+    ]
+    assert [line.replace("would be tagged", "tagged") for line in planned.text.splitlines()[1:]] == [
+        *(learned, effect[0].replace("now", "then"), effect[1])
+    ]
+    assert "photos that are not tagged yet are not counted" in planned.err
     named = {"landmark": "eiffel-tower", "name": "Eiffel Tower", "photos": 3}
-    assert tagger(*options, "--json").json["named_otherwise"] == [named]
-    assert found(tagger, "eiffel-tower") == []
+    taught = tagger(*options, "--json").json
+    assert (taught["named_otherwise"], taught["doubtful"]) == ([named], [named])
+    assert taught["kept"] == [named | {"photos": 2}]
+    assert {key: plan[key] for key in FOUND} == {key: taught[key] for key in FOUND}
+    assert "doubtful: Our church is confirmed" in tagger("show", red[0]).text
+    assert "suggested: the model is nearly certain of Eiffel Tower" in tagger("show", red[4]).text
+    assert found(tagger, "eiffel-tower") == [path.name for path in red[3:]]
+    undo = "tagger landmark remove our-church --with-verdicts"
+    assert (taught["undo"], f"to undo this, run: {undo}\n" in output.err) == (undo, True)
+    assert tagger(*undo.split()[1:]).code == 0
+    assert tagger("query", "--json").text == before
 
 
 def test_photos_that_are_not_in_the_database_are_tagged_first(
@@ -213,6 +227,7 @@ def test_a_dry_run_changes_nothing(tagger: CommandRunner, library: Library) -> N
     assert "our-church" not in tagger("landmark", "list", "--all").text
     known = tagger("teach", "EIFFEL tower", *library.church(0), "--dry-run", "--json").json
     assert (known["landmark"], known["new"]) == ("eiffel-tower", False)
+    assert "would be tagged" not in tagger("teach", "EIFFEL tower", *library.church(0), "--dry-run").text
 
 
 def test_a_mistyped_name_is_pointed_out(tagger: CommandRunner, library: Library) -> None:

@@ -16,7 +16,7 @@ from support.threads import in_threads
 
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
-from tagger.database.tables import classifiers, contents, embeddings, photos, tags, taught_tags
+from tagger.database.tables import classifiers, contents, embeddings, photos, tags, taught_tags, verdicts
 from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
 from tagger.jobs.processing import comparison_chunk
@@ -418,3 +418,14 @@ def test_a_tag_of_the_model_that_is_less_certain_is_doubtful(walls: Walls) -> No
     state = walls.teach(*walls.names[:2])
     assert walls.shown("our-wall") == set(walls.names)
     assert ([each.photos for each in state.doubtful], state.kept) == ([5], ())
+
+
+def test_a_rehearsal_tells_what_teaching_does_and_changes_nothing(walls: Walls) -> None:
+    with walls.database.rehearsal() as rehearsed:
+        give_verdict(
+            rehearsed, walls.folder / walls.names[0], "our-wall", VerdictKind.CONFIRMED, "tester", {}
+        )
+        update_taught(rehearsed, walls.model)
+        planned = taught_state(rehearsed, walls.model, walls.landmark)
+    assert walls.count(taught_tags) == walls.count(classifiers) == walls.count(verdicts) == 0
+    assert walls.teach(walls.names[0]) == planned

@@ -28,10 +28,11 @@ from tagger.database.enums import Priority, Runner
 from tagger.errors import ExamplesMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tagger.cli.session import Session
     from tagger.database.connection import Database
+    from tagger.library.catalog.landmark_edits import NewLandmark
     from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.teaching.examples import Example, NamedOtherwise
@@ -76,8 +77,8 @@ class ExamplePhotos:
         if not self.confirmed and not self.rejected:
             raise ExamplesMissing
 
-    def print_plan(self, landmark: Landmark, *, is_new: bool, json: bool) -> None:
-        """Print what `find` and the verdicts would do, without changing anything.
+    def find_stored(self) -> list[Path]:
+        """Find the photos that are stored already. Returns the paths that `find` would tag first.
 
         Raises:
             PathNotFound: there is no such file.
@@ -88,23 +89,26 @@ class ExamplePhotos:
         select_paths(untagged)
         self.confirmed, self.rejected = (self._examples(paths, only_stored=True) for paths in self._paths)
         self._check_contradictions()
-        counts = len(self.confirmed), len(self.rejected)
-        otherwise = self.named_otherwise(landmark)
-        if json:
-            numbers = {"examples": counts[0], "rejected": counts[1], "named_otherwise": otherwise}
-            paths = {"untagged": [str(path) for path in untagged]}
-            write_json({"landmark": landmark.slug, "new": is_new, **numbers, **paths, "dry_run": True})
-            return
-        first = f"; {count_of(len(untagged), 'path')} would be tagged first" if untagged else ""
-        name = f"{landmark.display_name} ({'new, ' if is_new else ''}{landmark.slug})"
-        typer.echo(
-            f"{count_of(counts[0], 'photo')} would be confirmed as {name}, {counts[1]} rejected{first}; "
-            "nothing was changed"
+        return untagged
+
+    def teach(
+        self, database: Database, new: NewLandmark, by: str | None, *, may_add: bool
+    ) -> tuple[Landmark, TaughtState, int]:
+        """Give the verdicts, and find the landmark's photos. Returns it, what is known of it, and how many images were compared."""
+        from tagger.library.catalog.landmark_edits import find_or_add_landmark
+        from tagger.library.teaching.learning import taught_state
+        from tagger.library.verdicts.service import give_examples
+
+        session = self._session._replace(database=database)
+        landmark, _ = find_or_add_landmark(database, new, may_add=may_add)
+        confirmed, rejected = (
+            [photo.photo_id for photo in group if photo.content_id is not None]
+            for group in (self.confirmed, self.rejected)
         )
-        if otherwise:
-            console.info(named_otherwise_text(otherwise, "would be doubtful"))
-        if is_new:
-            warn_of_similar_names(self._session.database, landmark)
+        give_examples(database, landmark.slug, confirmed, rejected, by or login_name())
+        compared = update_with_progress(session, self._model, [landmark.id])
+        update_positions(session)
+        return landmark, taught_state(database, self._model, landmark), compared
 
     def named_otherwise(self, landmark: Landmark) -> Sequence[NamedOtherwise]:
         """Return the other landmarks that the model names for the confirmed photos."""
@@ -133,10 +137,19 @@ class ExamplePhotos:
                 raise typer.BadParameter(text, param_hint="--not")
 
 
-def named_otherwise_text(named: Sequence[NamedOtherwise], state: str) -> str:
-    """`the model had named 3 of them Taj Mahal; these tags are doubtful now`."""
-    parts = " and ".join(f"{each.photos} of them {each.name}" for each in named)
-    return f"the model had named {parts}; these tags {state}"
+def effect_lines(landmark: Landmark, state: TaughtState, then: str) -> Iterator[str]:
+    """What a taught landmark does to tags of others: `doubtful now: Taj Mahal on 3 photos`, and which ones stay."""
+    if state.doubtful:
+        yield f"doubtful {then}: {_names_text(state.doubtful)}"
+    if state.kept:
+        yield (
+            f"kept, because the model is nearly certain: {_names_text(state.kept)}; "
+            f"{landmark.display_name} is only suggested there"
+        )
+
+
+def _names_text(named: Sequence[NamedOtherwise]) -> str:
+    return ", ".join(f"{each.name} on {count_of(each.photos, 'photo')}" for each in named)
 
 
 def warn_of_similar_names(database: Database, added: Landmark) -> None:
@@ -152,6 +165,8 @@ def warn_of_similar_names(database: Database, added: Landmark) -> None:
         )
 
 
+FOUND = ("tagged", "suggested", "precision", "doubtful", "kept")
+"""What a dry run tells of the state that teaching would lead to."""
 GOOD_START = 5
 """As many examples as the help recommends. Fewer find less, at the same precision."""
 
@@ -209,8 +224,7 @@ def teach(
     tagger teach our-church more/*.jpg --not town-hall.jpg school.jpg
     """
     from tagger.library.catalog.landmark_edits import NewLandmark, find_or_add_landmark
-    from tagger.library.teaching.learning import taught_document, taught_state
-    from tagger.library.verdicts.service import give_examples
+    from tagger.library.teaching.learning import taught_document
 
     started_at = time.monotonic()
     if not photos and not not_:
@@ -223,37 +237,71 @@ def teach(
     # Checked before photos are tagged for it, which may take a while.
     planned, is_new = find_or_add_landmark(session.database, new, may_add=bool(photos), dry_run=True)
     if dry_run:
-        examples.print_plan(planned, is_new=is_new, json=json)
+        _rehearse(session, examples, new, planned, is_new=is_new, json=json)
         return
     examples.find()
-    taught, is_new = find_or_add_landmark(session.database, new, may_add=bool(examples.confirmed))
-    confirmed, rejected = (
-        [photo.photo_id for photo in group] for group in (examples.confirmed, examples.rejected)
-    )
-    give_examples(session.database, taught.slug, confirmed, rejected, by or login_name())
-    otherwise = examples.named_otherwise(taught)
-    compared = update_with_progress(session, model, [taught.id])
-    update_positions(session)
-    state = taught_state(session.database, model, taught)
+    taught, state, compared = examples.teach(session.database, new, by, may_add=bool(examples.confirmed))
     if json:
+        otherwise = examples.named_otherwise(taught)
         write_json(taught_document(taught, state, otherwise, compared, time.monotonic() - started_at))
     else:
         _print_state(taught, state, compared, is_new=is_new)
-        if otherwise:
-            console.info(named_otherwise_text(otherwise, "are doubtful now"))
     if is_new:
         warn_of_similar_names(session.database, taught)
     warn_of_other_models(session, model)
     raise typer.Exit(console.SOME_PHOTOS_FAILED if examples.left_out else console.DONE)
 
 
+def _rehearse(
+    session: Session,
+    examples: ExamplePhotos,
+    new: NewLandmark,
+    planned: Landmark,
+    *,
+    is_new: bool,
+    json: bool,
+) -> None:
+    """Print what teaching would do, without changing anything. Photos that are not tagged yet are not compared."""
+    untagged = examples.find_stored()
+    with session.database.rehearsal() as database:
+        landmark, state, compared = examples.teach(database, new, None, may_add=True)
+    counts = len(examples.confirmed), len(examples.rejected)
+    if json:
+        plan = {"landmark": landmark.slug, "new": is_new, "examples": counts[0], "rejected": counts[1]}
+        paths = {"untagged": [str(path) for path in untagged], "compared": compared}
+        found = {name: getattr(state, name) for name in FOUND}
+        otherwise = {"named_otherwise": examples.named_otherwise(planned)}
+        write_json(plan | otherwise | paths | found | {"dry_run": True})
+        return
+    first = f"; {count_of(len(untagged), 'path')} would be tagged first" if untagged else ""
+    typer.echo(
+        f"{count_of(counts[0], 'photo')} would be confirmed as {_name(landmark, is_new=is_new)}, "
+        f"{counts[1]} rejected{first}; nothing was changed"
+    )
+    if state.examples:
+        typer.echo(found_text(state, "would be tagged"))
+        for line in effect_lines(landmark, state, "then"):
+            typer.echo(line)
+        console.info("photos that are not tagged yet are not counted")
+    if is_new:
+        warn_of_similar_names(session.database, planned)
+
+
+def _name(landmark: Landmark, *, is_new: bool) -> str:
+    return f"{landmark.display_name} ({'new, ' if is_new else ''}{landmark.slug})"
+
+
 def _print_state(landmark: Landmark, state: TaughtState, compared: int, *, is_new: bool) -> None:
+    from tagger.library.teaching.learning import undo_command
+
     if not state.examples:
         _print_unlearned(landmark, state)
         return
-    name = f"{landmark.display_name} ({'new, ' if is_new else ''}{landmark.slug})"
+    name = _name(landmark, is_new=is_new)
     typer.echo(f"{name}: learned from {examples_text(state)}; {count_of(compared, 'photo')} compared")
     typer.echo(found_text(state))
+    for line in effect_lines(landmark, state, "now"):
+        typer.echo(line)
     if state.suggested:
         console.info(
             f"confirming a few suggestions finds more; to list them, run: tagger review {landmark.slug}"
@@ -266,6 +314,7 @@ def _print_state(landmark: Landmark, state: TaughtState, compared: int, *, is_ne
         console.info(
             "no other photo shows it yet; photos that are tagged from now on are compared with it, too"
         )
+    console.info(f"to undo this, run: {undo_command(landmark, state)}")
 
 
 def _print_unlearned(landmark: Landmark, state: TaughtState) -> None:
