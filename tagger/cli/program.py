@@ -24,7 +24,14 @@ from tagger.cli.help import (
 from tagger.cli.output import console
 from tagger.composition import COMMANDS as EXTENSION_COMMANDS
 from tagger.composition import extensions, load
-from tagger.errors import DISK_FULL_ERRNOS, DatabasePermissionMissing, DiskFull, SystemRefused, TaggerError
+from tagger.errors import (
+    DISK_FULL_ERRNOS,
+    DatabasePermissionMissing,
+    DiskFull,
+    PathNotFound,
+    SystemRefused,
+    TaggerError,
+)
 
 COMMANDS_PACKAGE = "tagger.cli.commands"
 MORE = "More"
@@ -218,6 +225,8 @@ def run() -> None:
         console.fail(error)
     except OSError as error:
         console.drop_unwritable_results()
+        if isinstance(error, FileNotFoundError) and error.filename:
+            console.fail(PathNotFound(path=error.filename))
         what = error.filename or "a file or standard output"
         if error.errno in DISK_FULL_ERRNOS:
             console.fail(DiskFull(what=what, reason=error.strerror))

@@ -112,12 +112,14 @@ def write(
     """
     from tagger.jobs.enqueue.metadata_jobs import record_write_job, write_job
     from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
+    from tagger.library.query.photo_conditions import require_folders
 
     options = WriteOptions(to, gps, gps_estimated, max_error_km, description, embed_objects)
     metadata = options.written("--to")
     runner, job_priority = _parse_runner(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
     query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)
     settings, database = session = open_session(settle_jobs=True)
+    require_folders(database, query.under, settings.roots)
     if dry_run:
         _preview_write(session, query, metadata, json=json)
         return

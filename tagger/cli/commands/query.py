@@ -205,11 +205,13 @@ def similar(
     tagger similar church/1.jpg church/2.jpg --under ~/Pictures/2019 --format paths
     """
     from tagger.cli.output.photos import write_similar_photos
+    from tagger.library.query.photo_conditions import require_folders
     from tagger.library.teaching.similarity import find_similar
     from tagger.photos.paths import parse_path
 
     output_format = parse_format(format_, json=json)
     session = open_session()
+    require_folders(session.database, under or (), session.settings.roots)
     model = model_in_use(session)
     embeddings, content_ids, has_failed = _given_embeddings(session, model, map(parse_path, photos))
     found = find_similar(

@@ -71,12 +71,14 @@ def add(
 
     tagger people share add --selection holiday/IMG_0042.jpg --selection holiday/IMG_0043.jpg --name "For Ada"
     """
+    from tagger.library.query.photo_conditions import require_folders
     from tagger.library.query.timeline import timeline_sections
     from tagger.library.shares import NewShare, add_share, share_documents, share_name
 
     query = query_options.parse(**vars(outcome_options))
     expires_at = None if expires == "never" else parse_time(expires, "--expires", direction=1)
     session = open_session()
+    require_folders(session.database, query.under, session.settings.roots)
     photos = _photos(session, query, selection or ())
     title = share_name(session.database, photos) if name is None else name
     new = NewShare(photos, title, expires_at, with_positions)

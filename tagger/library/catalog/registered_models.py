@@ -25,6 +25,7 @@ from tagger.library.catalog import registration
 from tagger.library.catalog.registration import register
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
 from tagger.model.backends.protocol import BackendChoice, SelectionKey
+from tagger.photos.source import check_exists
 from tagger.settings import is_model_path
 from tagger.system.documents import document_of
 
@@ -184,8 +185,10 @@ def check_model_file(file: Path) -> RegisteredModel:
     """Check the digest, the manifest and all that torch would read, without running anything from it.
 
     Raises:
+        PathNotFound: there is no such file.
         ModelRefused: it cannot be read, is damaged, has no valid manifest, or does what no classifier needs.
     """
+    check_exists(file)
     model = unregistered_model(file)
     check_program(file)
     return model
