@@ -10,7 +10,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
+
+from tagger.cli.output.console import EndingGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,7 +78,7 @@ class Command(TyperCommand):
             )
 
 
-class Group(TyperGroup):
+class Group(EndingGroup):
     """A group of commands, which are listed by name and summary."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

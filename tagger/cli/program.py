@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from tagger.cli.help import (
     HELP_ALL,
@@ -141,7 +141,7 @@ CLASSES = {"teach": "teach.TeachCommand"}
 commands = LazyCommands(COMMANDS, CLASSES)
 
 
-class Program(TyperGroup):
+class Program(console.EndingGroup):
     """Lists commands by their summaries in the panels of COMMANDS, and imports only the one that runs."""
 
     def __init__(self, **attributes: Any) -> None:

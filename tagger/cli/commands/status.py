@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from datetime import datetime
@@ -112,7 +111,7 @@ def _document(session: Session, services: _Services) -> StatusDocument:
 
 
 def _watch(session: Session) -> None:
-    """Show the overview until Ctrl-C, or until the reader of the pipe exits."""
+    """Show the overview until Ctrl-C."""
     from rich.console import Console
 
     screen = Console()
@@ -123,8 +122,6 @@ def _watch(session: Session) -> None:
             _print(_overviews(session))
     except KeyboardInterrupt:
         return
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _overviews(session: Session) -> Iterator[list[str]]:
