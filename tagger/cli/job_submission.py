@@ -26,11 +26,12 @@ from tagger.database.enums import METADATA_KINDS, JobState, Priority, Runner
 from tagger.system.interruption import set_advice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tagger.database.connection import Database
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.scan import ScanReport, Selection
+    from tagger.photos.folder_walk import FolderProblem
     from tagger.settings import Settings
 
 
@@ -62,10 +63,15 @@ def create_tag_job(
 
 def print_left_out(report: ScanReport) -> None:
     """Print what a scan could not read, and what it left out."""
-    for problem in report.problems:
-        console.warning(f"{printable(str(problem.path))}: {problem.text}")
+    print_problems(report.problems)
     for text in other_files_lines(report.other_files):
         console.info(text)
+
+
+def print_problems(problems: Iterable[FolderProblem]) -> None:
+    """Print what a scan could not list."""
+    for problem in problems:
+        console.warning(f"{printable(str(problem.path))}: {problem.text}")
 
 
 def wake_workers(session: Session, job: int, *, start_redis: bool) -> None:
@@ -115,6 +121,8 @@ def _print_submission(session: Session, job: int, *, json: bool) -> None:
     problem = None if progress.is_over else idle_workers_text(list_workers(database))
     if problem is not None:
         console.info(problem)
+    if progress.skipped_folders:
+        raise typer.Exit(console.SOME_PHOTOS_FAILED)
 
 
 def print_plan(
@@ -203,8 +211,8 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
         return console.NOT_DONE
     if progress.refused or progress.failed:
         console.info(f"to list the photos that failed or were refused, run: tagger job failures {job}")
-    unwritten = progress.refused - document.get("refused_with_sidecar", 0)
-    return console.SOME_PHOTOS_FAILED if progress.failed or unwritten else console.DONE
+    has_problem = progress.failed or progress.refused or progress.skipped_folders
+    return console.SOME_PHOTOS_FAILED if has_problem else console.DONE
 
 
 def select_runner(session: Session, *, local: bool | None) -> Runner:

@@ -111,6 +111,9 @@ def renew_job_lease(database: Database, job_id: int) -> None:
 WRITE = "write"
 """The job option with the metadata options of the job that writes its tags (see jobs.enqueue.job_options)."""
 
+SKIPPED_FOLDERS = "skipped_folders"
+"""The job option with the number of folders that its scan could not read, if there are any."""
+
 CLAIMABLE = (JobState.SCANNING, JobState.QUEUED, JobState.RUNNING)
 OPEN_STATES = (*CLAIMABLE, JobState.WAITING, JobState.PAUSED)
 
@@ -172,10 +175,24 @@ def insert_job(connection: Connection, new: NewJob, schedule: str | None = None)
     return job_id
 
 
-def finish_scan(database: Database, job_id: int, note: str | None = None, *, other_files: int = 0) -> None:
-    """Queue a job whose items are all recorded, or finish it if no chunk is open. `other_files`: what the scan left out."""
+def finish_scan(
+    database: Database,
+    job_id: int,
+    note: str | None = None,
+    *,
+    other_files: int = 0,
+    skipped_folders: int = 0,
+) -> None:
+    """Queue a job whose items are all recorded, or finish it if no chunk is open.
+
+    `other_files`: what the scan left out. `skipped_folders`: how many folders it could not read.
+    """
     started = jobs.c.started_at.is_not(None)
     with database.write() as connection:
+        if skipped_folders:
+            options = connection.scalar(select(jobs.c.options).where(jobs.c.id == job_id)) or {}
+            skipped = {"options": options | {SKIPPED_FOLDERS: skipped_folders}}
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(skipped))
         connection.execute(
             update(jobs)
             .where(jobs.c.id == job_id, jobs.c.state == JobState.SCANNING)

@@ -15,7 +15,7 @@ from tagger.database.enums import CLASSIFICATION_KINDS, METADATA_KINDS, JobKind,
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, job_items, jobs, models
 from tagger.errors import JobNotFound
-from tagger.ledger.jobs import CLAIMABLE, OPEN_STATES, WRITE
+from tagger.ledger.jobs import CLAIMABLE, OPEN_STATES, SKIPPED_FOLDERS, WRITE
 from tagger.system.documents import document_of
 
 
@@ -107,6 +107,8 @@ class JobProgress:
     """How many of its first items are no longer stored (see job_control): their photos cannot be listed."""
     other_files: int
     """Files that its scan left out because of their extension."""
+    skipped_folders: int
+    """Folders that its scan could not read. Photos in them may be missing."""
     author: str | None
     """Who started it, as in the audit log, or `schedule` and its name; None: it is not known."""
 
@@ -216,6 +218,7 @@ def _progress(row: Row[Any]) -> JobProgress:
         job=row.id,
         parent=row.parent_id,
         state=JobState(row.state),
+        skipped_folders=row.options.get(SKIPPED_FOLDERS, 0),
         queued=queued,
         running=running,
         photos_per_second=round(rate, 2),

@@ -45,6 +45,8 @@ class FolderProblem:
 
     path: Path
     text: str
+    is_folder: bool = False
+    """Whether it is a folder, of which nothing was listed."""
 
 
 def find_photos(
@@ -202,7 +204,7 @@ class _Walk:
                     kind = _Kind.FOLDER if is_folder else _Kind.LINK if entry.is_symlink() else _Kind.FILE
                     entries.append((path_text(name)[0] + "/" * is_folder, name, kind))
         except OSError as error:
-            problem = FolderProblem(Path(path), os_error_text("The folder", error))
+            problem = FolderProblem(Path(path), os_error_text("The folder", error), is_folder=True)
         entries.sort()
         return entries, problem
 

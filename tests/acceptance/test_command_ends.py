@@ -1,10 +1,13 @@
 """How commands end: exit codes, and what stderr says, when a pipe is closed, a file is missing or the usage is wrong."""
 
 import os
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
-from support.commands import BIN, Terminal, draw
+from rig.servers import RedisServer
+from support.commands import BIN, Terminal, draw, stop
 
 
 def run_with_closed_pipe(terminal: Terminal, program: str, *arguments: str) -> tuple[int, str]:
@@ -99,3 +102,63 @@ def test_wrong_usage_is_an_error_like_others(terminal: Terminal) -> None:
     for command in ("query --limit x", "query --bogus", "tagg", "job show", "job show x"):
         lines = terminal.run(*command.split(), code=2).stderr.splitlines()
         assert [line.split()[0] for line in lines if line.lower().startswith("error")] == ["error:"], command
+
+
+def make_unreadable_folder(folder: Path) -> None:
+    """Make a folder in `folder` whose path is too long to be listed, also by root, whom permissions do not stop."""
+    folder.mkdir(exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=descriptor)
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+
+
+@pytest.fixture
+def photos(terminal: Terminal) -> Path:
+    """A folder with a photo, and a folder in it that cannot be read."""
+    make_unreadable_folder(terminal.folder / "photos")
+    draw(terminal.folder / "photos" / "a.jpg", 0)
+    return terminal.folder / "photos"
+
+
+UNREAD = "1 folder could not be read"
+
+
+@pytest.mark.parametrize(
+    "command", ["tag photos", "backfill all --scan photos", "backfill untagged --scan photos --local"]
+)
+def test_a_folder_that_cannot_be_read_is_no_success(terminal: Terminal, photos: Path, command: str) -> None:
+    done = terminal.run(*command.split(), code=3)
+    assert "The folder cannot be read" in done.stderr
+    assert UNREAD in done.stderr
+    assert terminal.json(*command.split(), code=3)["skipped_folders"] == 1
+    assert UNREAD in terminal.run("job", "show", "1").stdout
+    assert terminal.json("status")["jobs"][0]["skipped_folders"] == 1
+    shutil.rmtree(photos / ("d" * 250))
+    assert terminal.json(*command.split())["skipped_folders"] == 0
+
+
+def test_workers_cannot_hide_a_folder_that_cannot_be_read(
+    terminal: Terminal, photos: Path, redis_server: RedisServer
+) -> None:
+    terminal.environment["TAGGER_REDIS_URL"] = redis_server.url
+    assert terminal.json("enqueue", str(photos), code=3)["skipped_folders"] == 1
+    with terminal.processing_jobs():
+        assert UNREAD in terminal.run("enqueue", str(photos), "--wait", code=3).stderr
+
+
+@pytest.mark.slow
+def test_up_ends_as_its_job_does(terminal: Terminal, photos: Path) -> None:
+    assert UNREAD in terminal.run("up", "--once", str(photos), code=3).stderr
+
+
+def test_watching_mentions_a_folder_that_cannot_be_read_once(terminal: Terminal, photos: Path) -> None:
+    watching = terminal.start("watch", str(photos))
+    terminal.wait_until(lambda: terminal.log.exists() and "1 tagged" in terminal.log.read_text())
+    draw(photos / "b.jpg", 1)
+    terminal.wait_until(lambda: terminal.log.read_text().count("1 tagged") == 2)
+    assert stop(watching) == 130
+    assert terminal.log.read_text().count(f"1 folder in {photos} could not be read") == 1

@@ -221,6 +221,7 @@ def test_summary_says_how_many_photos_are_signed_and_why_they_are_refused(
     jpeg = photo.read_bytes()
     photo.write_bytes(jpeg[:2] + CREDENTIALS + jpeg[2:])
     output = tagger_with_redis("tag", photos, "--write", "embed")
+    assert output.code == 3
     refusals = (
         "refused: 1 format, 1 signed; the tags of 2 of them are in sidecars",
         "1 photo with content credentials (C2PA): a write would break the signature",

@@ -15,10 +15,11 @@ import typer
 
 from tagger.cli.commands.tag import tag_here
 from tagger.cli.help import argument, flag, option
-from tagger.cli.job_submission import create_tag_job, wake_workers
+from tagger.cli.job_submission import create_tag_job, print_problems, wake_workers
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions, with_option_groups
 from tagger.cli.options import BatchSize, DeviceName, NoWait
 from tagger.cli.output import console
+from tagger.cli.output.formats import printable
 from tagger.cli.output.job_text import count_of, gone_text
 from tagger.cli.session import open_session
 from tagger.database.enums import Priority, Runner
@@ -57,6 +58,7 @@ class WatchedSource:
         self.poll_at = 0.0
         self.is_first = True
         self.problem = ""
+        self.unread: frozenset[FolderProblem] = frozenset()
 
 
 SCAN_EVERY_MIN = 60
@@ -191,6 +193,7 @@ class Watcher:
         changes = scan_watched(
             database, selection, listing, self._inference(), settings.roots, settle_s=settle_s
         )
+        _report_problems(source, changes.problems)
         if changes.gone:
             console.info(gone_text(changes.gone))
         worked = 0.0 if source.is_first else time.process_time() - began  # the first one also loads modules
@@ -219,6 +222,18 @@ class Watcher:
             console.warning(problem)
         source.problem = problem
         source.scan_at = time.monotonic() + RETRY_S
+
+
+def _report_problems(source: WatchedSource, problems: Sequence[FolderProblem]) -> None:
+    """Print what could not be listed, and how many folders that are, once for as long as it stays so."""
+    if new := [problem for problem in problems if problem not in source.unread]:
+        print_problems(new)
+        skipped = sum(problem.is_folder for problem in problems)
+        if skipped:
+            console.warning(
+                f"{count_of(skipped, 'folder')} in {printable(str(source.folder))} could not be read"
+            )
+    source.unread = frozenset(problems)
 
 
 FoldersAndPrefixes = Annotated[

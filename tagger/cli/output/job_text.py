@@ -77,6 +77,8 @@ def job_summary(progress: JobProgress) -> str:
     rate = f", {progress.photos_per_second:.1f} photos/s" if progress.photos_per_second else ""
     action = {"write": ", metadata written", "undo": ", metadata undone"}.get(progress.kind, "")
     photos = count_of(progress.total, "photo")
+    skipped = count_of(progress.skipped_folders, "folder")
+    action += f", {skipped} could not be read" if progress.skipped_folders else ""
     return f"job {progress.job} {progress.state}{action}: {photos}: {', '.join(parts)}{rate}"
 
 

@@ -64,7 +64,10 @@ jobs = Table(
     Column("id", Id, primary_key=True, doc="job number in commands"),
     Column("kind", Text, nullable=False, doc=listed(JobKind)),
     Column(
-        "options", JSON, nullable=False, doc="options of its kind, such as paths, filters and metadata fields"
+        "options",
+        JSON,
+        nullable=False,
+        doc="options of its kind, such as paths, filters and metadata fields; and how many folders its scan skipped",
     ),
     Column(
         "model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that classifies the photos"

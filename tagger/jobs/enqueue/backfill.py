@@ -161,7 +161,9 @@ def fill_backfill(
         with database.read() as connection:
             source, conditions = _photo_conditions(connection, backfill, model_id, root_paths)
         fill_job(database, job_id, conditions, source, on_progress)
-    finish_scan(database, job_id, other_files=report.other_files.count)
+    finish_scan(
+        database, job_id, other_files=report.other_files.count, skipped_folders=report.skipped_folders
+    )
     return report
 
 

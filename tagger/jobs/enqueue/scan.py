@@ -118,6 +118,11 @@ class ScanReport:
     other_files: OtherFiles = field(default_factory=OtherFiles)
     problems: list[FolderProblem] = field(default_factory=list)
 
+    @property
+    def skipped_folders(self) -> int:
+        """The number of folders that could not be read."""
+        return sum(problem.is_folder for problem in self.problems)
+
     def note(self) -> str | None:
         """A line about what the scan could not read; None if there is nothing to report."""
         first = self.problems[:NOTED_PROBLEMS]

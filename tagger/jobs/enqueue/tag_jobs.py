@@ -94,7 +94,13 @@ def fill_tag_job(
     inference = InferenceOptions(new.model_id, new.top_k, new.threshold, new.reprocess)
     with job_heartbeat(database, job_id):
         report = Scan(database, job_id, inference, root_paths).run(selection, on_progress)
-    finish_scan(database, job_id, report.note(), other_files=report.other_files.count)
+    finish_scan(
+        database,
+        job_id,
+        report.note(),
+        other_files=report.other_files.count,
+        skipped_folders=report.skipped_folders,
+    )
     return report
 
 

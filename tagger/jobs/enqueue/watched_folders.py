@@ -36,10 +36,11 @@ MOST_UNSEEN = 20_000
 
 @dataclass(frozen=True)
 class WatchedChanges:
-    """The photos of a folder that need a job, or the folder if they are many; and the number of photos that are gone."""
+    """The photos of a folder that need a job, or the folder if they are many; the number of photos that are gone; what could not be listed."""
 
     unseen: Selection
     gone: int
+    problems: Sequence[FolderProblem] = ()
 
 
 def scan_watched(
@@ -63,7 +64,8 @@ def scan_watched(
     (folder,) = selection.folders
     unseen: list[Path] = []
     gone = 0
-    for page in listed_pages(without_problems(listing, ScanReport()), folder):
+    report = ScanReport()
+    for page in listed_pages(without_problems(listing, report), folder):
         root = _root(database, folder, root_paths)
         gone += mark_unlisted(database, root, folder, page)  # first: a RAW file may have lost its JPEG
         if len(unseen) <= MOST_UNSEEN:
@@ -72,7 +74,7 @@ def scan_watched(
             settled = [photo for photo in page.photos if abs(now_ns - photo.mtime_ns) >= settle_ns]
             unseen += unseen_photos(database, folder, settled, inference, root_paths)
     is_many = len(unseen) > MOST_UNSEEN
-    return WatchedChanges(selection if is_many else Selection((), tuple(unseen)), gone)
+    return WatchedChanges(selection if is_many else Selection((), tuple(unseen)), gone, report.problems)
 
 
 def unseen_photos(
