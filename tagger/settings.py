@@ -32,9 +32,10 @@ from pydantic import (
 
 from tagger.composition import BACKENDS, Event, extension_names
 from tagger.errors import SettingsInvalid
-from tagger.system.addresses import BUCKET_SCHEMES, is_loopback
+from tagger.system.addresses import BUCKET_SCHEMES, check_redis_url, is_loopback
 from tagger.system.names import LANGUAGE_PATTERN
 from tagger.system.permissions import writable_by_all
+from tagger.system.text_format import invalid_text
 
 MAX_RECEIVERS = 16
 """Each has a thread in every worker."""
@@ -141,8 +142,13 @@ _BACKENDS = ("auto", "torchscript", "openvino", "openvino-int8")
 
 def _backend(name: str) -> str:
     if name not in _BACKENDS and name not in extension_names(BACKENDS):
-        raise ValueError(f"should be one of {', '.join(_BACKENDS)}, and no installed package adds another")
+        raise ValueError(f"it must be one of {', '.join(_BACKENDS)}, and no installed package adds another")
     return name
+
+
+def _redis_url(url: str) -> str:
+    check_redis_url(url)
+    return url
 
 
 def _issuer(url: str) -> str:
@@ -175,7 +181,7 @@ class Settings(BaseModel):
     """Folder of the SQLite database, the embedded Redis and the logs. Default: the platform's data folder."""
     database_url: str | None = Field(None, repr=False)
     """URL of the database, like `postgresql://tagger@db.example/tagger`. Default: an SQLite file in the data folder."""
-    redis_url: str | None = Field(None, repr=False)
+    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(None, repr=False)
     """URL of Redis, like `redis://localhost:6379/0`. Default: an embedded Redis, started on demand."""
     model: str | None = None
     """Registered model, or a model file (with a slash, or ending in .pt), which is a program. Default: the model in use, else that of the package."""
@@ -317,7 +323,7 @@ def _reason(error: ValidationError) -> str:
     # A URL may contain a password.
     is_secret = name == "webhooks" or name.endswith(("_url", "_issuer", "_token", "_secret"))
     value = "" if is_secret else f" is {first['input']!r}"
-    message = first["msg"].removeprefix("Input ").removeprefix("Value error, ").lower()
+    message = invalid_text(first["msg"])
     if first["type"] in ("list_type", "dict_type") and not path:
         message += f"; as a variable, write it as JSON, like {JSON_EXAMPLES[name]}"
     # The part of the setting that names a receiver of webhooks. What is no name may be an address with a password.
@@ -333,9 +339,9 @@ _NONE_IS_A_CHOICE = {"web_write", "web_user_role"}
 def environment_values(settings: Iterable[str]) -> dict[str, Any]:
     """The values of these settings in the environment, where case does not matter; `none` is no value, and `null` in JSON has no effect.
 
-    Other variables are ignored; `tagger doctor` lists them.
+    White space around a value is removed, and an empty variable counts as unset. Other variables are ignored; `tagger doctor` lists them.
     """
-    variables = {name.lower(): text for name, text in os.environ.items()}
+    variables = {name.lower(): text.strip() for name, text in os.environ.items() if text.strip()}
     texts = {name: variables[_PREFIX + name] for name in settings if _PREFIX + name in variables}
     values = {name: _parse_variable(name, text) for name, text in texts.items()}
     return {name: value for name, value in values.items() if value is not None or texts[name] == "none"}
@@ -364,8 +370,12 @@ def file_values(file: Path) -> dict[str, Any]:
     import tomllib
 
     with file.open("rb") as opened:
-        values = {name.lower(): value for name, value in tomllib.load(opened).items()}
+        values = {name.lower(): _stripped(value) for name, value in tomllib.load(opened).items()}
     return {name: _absolute_value(name, value, folder) for name, value in values.items()}
+
+
+def _stripped(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
 
 
 def _absolute_value(name: str, value: Any, folder: Path) -> Any:
@@ -401,7 +411,7 @@ def config_file() -> Path:
     Raises:
         SettingsInvalid: TAGGER_CONFIG names a file that does not exist.
     """
-    named = os.environ.get("TAGGER_CONFIG")
+    named = os.environ.get("TAGGER_CONFIG", "").strip()
     if not named:
         file = platformdirs.user_config_path("tagger", appauthor=False) / CONFIG_NAME
         _mention_ignored(Path.cwd() / CONFIG_NAME, file)

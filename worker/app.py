@@ -1,24 +1,27 @@
 """The app for `celery -A worker.app worker`, the only module that reads settings on import."""
 
 import logging
+import sys
 from contextlib import closing
 from typing import Any
 
 from celery import signals
 
 from tagger.database.connection import open_configured
+from tagger.errors import TaggerError
 from tagger.model.devices import quiet_threads
 from tagger.settings import load_settings
-from tagger.system.addresses import check_redis_url
 from worker.broker import find_broker
 from worker.logs import set_up_logging
 from worker.producer import make_app
 
 quiet_threads()
-settings = load_settings()
-with closing(open_configured(settings)) as database:
-    broker = find_broker(settings, database.ledger_id, start=True)
-check_redis_url(broker.url)
+try:
+    settings = load_settings()
+    with closing(open_configured(settings)) as database:
+        broker = find_broker(settings, database.ledger_id, start=True)
+except TaggerError as error:
+    sys.exit(f"error: {error}")  # `celery` would print a traceback
 app = make_app(broker.url, broker.keys)
 
 

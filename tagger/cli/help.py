@@ -1,18 +1,21 @@
 """The help of commands: plain text in panels, without types, at most 80 columns wide. `--help-all` adds the panel Advanced.
 
-The words of a command line are prepared for it: `help COMMAND` and --help-all are no options of the parser.
+The words of a command line are prepared for it: `help COMMAND` and --help-all are no options of the parser. Wrong usage is reported here, too.
 """
 
 from __future__ import annotations
 
 import inspect
+import io
 import re
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
-from tagger.cli.output.console import EndingGroup
+from tagger.system.interruption import drop_unwritable_results, has_closed_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,6 +28,7 @@ DEFAULT = "_"
 """The name of the command that a `DefaultCommandGroup` is itself."""
 _LONGEST_TERM = 27
 HELP_ALL = "--help-all"
+_UsageError: Any = typer.BadParameter.__base__  # Typer has no public name for it
 _VERBOSITY = {"-q", "--quiet", "-v", "-vv", "--verbose"}
 
 
@@ -76,6 +80,44 @@ class Command(TyperCommand):
                 ((name, each) for name, each in group.commands.items() if name != DEFAULT),
                 formatter,
             )
+
+
+class EndingGroup(TyperGroup):
+    """A group whose commands end with 0 when the reader of their results has gone, as after `| head`: Typer's end with 1.
+
+    Wrong usage is reported as other errors are, after `error: `.
+    """
+
+    def make_context(self, *values: Any, **options: Any) -> Any:
+        """Parse the options of the group."""
+        with _ends():
+            return super().make_context(*values, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        with _ends():
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+
+
+@contextmanager
+def _ends() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        if not has_closed_reader(sys.stdout.fileno()):
+            raise
+        drop_unwritable_results()
+        raise typer.Exit(0) from None
+    except _UsageError as error:
+        from tagger.system.text_format import invalid_text  # the help needs it not
+
+        text = io.StringIO()
+        error.message = invalid_text(error.message)
+        error.show(text)
+        typer.echo(re.sub("^Error: ", "error: ", text.getvalue(), flags=re.MULTILINE), err=True, nl=False)
+        raise typer.Exit(error.exit_code) from None
 
 
 class Group(EndingGroup):

@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 from tagger.cli.help import (
     HELP_ALL,
     Command,
+    EndingGroup,
     flag,
     prepare_arguments,
     use_help_classes,
@@ -32,6 +33,7 @@ from tagger.errors import (
     SystemRefused,
     TaggerError,
 )
+from tagger.system.interruption import drop_unwritable_results
 
 COMMANDS_PACKAGE = "tagger.cli.commands"
 MORE = "More"
@@ -141,7 +143,7 @@ CLASSES = {"teach": "teach.TeachCommand"}
 commands = LazyCommands(COMMANDS, CLASSES)
 
 
-class Program(console.EndingGroup):
+class Program(EndingGroup):
     """Lists commands by their summaries in the panels of COMMANDS, and imports only the one that runs."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -224,7 +226,7 @@ def run() -> None:
     except TaggerError as error:
         console.fail(error)
     except OSError as error:
-        console.drop_unwritable_results()
+        drop_unwritable_results()
         if isinstance(error, FileNotFoundError) and error.filename:
             console.fail(PathNotFound(path=error.filename))
         what = error.filename or "a file or standard output"

@@ -31,6 +31,21 @@ def open_closed_streams() -> None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - it stays open, as other streams
 
 
+def drop_unwritable_results() -> None:
+    """Drop what stdout does not take: the interpreter would try again at its end, and print a second error."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def has_closed_reader(descriptor: int) -> bool:
+    """Whether a stream is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
 EXIT_CODE = 130
 END_S = 2.0
 """How long a program may take to end after the first signal."""

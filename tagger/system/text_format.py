@@ -20,8 +20,24 @@ from tagger.system.names import without_accents
 if TYPE_CHECKING:
     from babel import Locale
 
+_VALIDATION = (
+    (r"^Value error, ", ""),
+    (r"^Input should be a valid integer.*", "it must be a whole number"),
+    (r"^Input should be a valid number.*", "it must be a number"),
+    (r"^Input should be ", "it must be "),
+    (r"^String should ", "it must "),
+    (r"^Field required", "it is required"),
+)
+"""What a library says of an invalid value, and how this program says it."""
 _THIN = "\u202f"  # narrow no-break space
 _UNITS = ((2**30, "GB", "gigabyte"), (2**20, "MB", "megabyte"), (2**10, "kB", "kilobyte"))
+
+
+def invalid_text(message: str) -> str:
+    """Why a value is invalid, in plain words, from the message of the library that validates it."""
+    for pattern, plain in _VALIDATION:
+        message = re.sub(pattern, plain, message)
+    return message
 
 
 @dataclass(frozen=True)

@@ -162,3 +162,23 @@ def test_watching_mentions_a_folder_that_cannot_be_read_once(terminal: Terminal,
     terminal.wait_until(lambda: terminal.log.read_text().count("1 tagged") == 2)
     assert stop(watching) == 130
     assert terminal.log.read_text().count(f"1 folder in {photos} could not be read") == 1
+
+
+@pytest.mark.parametrize(
+    "command", ["tagger status", "tagger worker", "tagger beat", "celery -A worker.app worker"]
+)
+def test_an_invalid_setting_is_one_sentence(terminal: Terminal, command: str) -> None:
+    program, *arguments = command.split()
+    done = subprocess.run(
+        [BIN / program, *arguments],
+        env=terminal.environment | {"TAGGER_REDIS_URL": "localhost:6379"},
+        cwd=terminal.folder,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert done.stderr.startswith(
+        "error: Invalid setting: redis_url (TAGGER_REDIS_URL): it is not an address like"
+    )

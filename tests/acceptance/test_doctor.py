@@ -143,7 +143,6 @@ def test_mistakes_in_the_environment_are_reported(
     for name, value, code, check, told in (
         ("TAGGER_COLOUR", "blue", 0, "environment", "TAGGER_COLOUR"),
         ("TAGGER_REDISURL", "redis://x", 1, "environment", "did you mean TAGGER_REDIS_URL?"),
-        ("TAGGER_MODEL", "", 1, "environment", "unset TAGGER_MODEL"),
         ("TAGGER_TOP_K", "many", 1, "settings", "TAGGER_TOP_K"),
         ("TAGGER_DATA_FOLDER", str(tmp_path / "file"), 1, "data folder", "is not a folder"),
         ("TAGGER_THREADS", "256", 0, "device", "note"),

@@ -116,13 +116,21 @@ def test_a_variable_precedes_the_file_and_dictionaries_have_the_names_of_both(
     ("variable", "text", "reason"),
     [
         ("TAGGER_TOP_K", "none", r"^Invalid setting: top_k \(TAGGER_TOP_K\) is None"),
-        ("TAGGER_TOP_K", "", r"^Invalid setting: top_k \(TAGGER_TOP_K\) is ''"),
+        (
+            "TAGGER_TOP_K",
+            "x",
+            r"^Invalid setting: top_k \(TAGGER_TOP_K\) is 'x': it must be a whole number\.",
+        ),
+        ("TAGGER_TOP_K", "0", r"is '0': it must be greater than or equal to 1\."),
+        ("TAGGER_THRESHOLD", "half", r"is 'half': it must be a number\."),
+        ("TAGGER_DEVICE", "gpu", r"is 'gpu': it must be 'auto', 'cuda', 'mps' or 'cpu'\."),
         ("TAGGER_LANGUAGE", "German", r"language \(TAGGER_LANGUAGE\)"),
-        ("TAGGER_LANGUAGE", "", r"language \(TAGGER_LANGUAGE\)"),
+        ("TAGGER_REDIS_URL", "geheim", r"redis_url \(TAGGER_REDIS_URL\): it is not an address like redis://"),
+        ("TAGGER_REDIS_URL", "redis://host:99999999/0", "it is not an address like redis://"),
         (
             "TAGGER_BACKEND",
             "nonsense",
-            r"'nonsense': should be one of auto, torchscript, openvino, openvino-int8",
+            r"'nonsense': it must be one of auto, torchscript, openvino, openvino-int8",
         ),
     ],
 )
@@ -130,8 +138,38 @@ def test_an_invalid_variable_is_refused_by_name(
     variable: str, text: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, text)
-    with pytest.raises(SettingsInvalid, match=reason):
+    with pytest.raises(SettingsInvalid, match=reason) as refused:
         load_settings()
+    assert "geheim" not in str(refused.value)
+
+
+SETTINGS = [f"TAGGER_{name.upper()}" for name in Settings.model_fields]
+
+
+@pytest.mark.parametrize("variable", [*SETTINGS, "TAGGER_CONFIG"])
+def test_an_empty_variable_is_unset(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    usual = load_settings()
+    for empty in ("", " \t"):
+        monkeypatch.setenv(variable, empty)
+        assert load_settings() == usual
+
+
+def test_white_space_around_a_value_is_no_part_of_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "mine.toml").write_text('model = " landmarks "\n')
+    for variable, text in (
+        ("CONFIG", " mine.toml "),
+        ("REDIS_URL", " redis://host/0\n"),
+        ("DEVICE", " cpu "),
+        ("DATA_FOLDER", " /data "),
+        ("THRESHOLD", " none "),
+        ("TOP_K", " 3 "),
+    ):
+        monkeypatch.setenv(f"TAGGER_{variable}", text)
+    settings = load_settings()
+    assert (settings.redis_url, settings.device, settings.top_k) == ("redis://host/0", "cpu", 3)
+    assert (settings.data_folder, settings.threshold, settings.model) == (Path("/data"), None, "landmarks")
 
 
 JSON_SETTINGS = [

@@ -39,8 +39,6 @@ def check_redis(settings: Settings, database: Database | None) -> Iterator[Findi
             yield _check_messages(client, broker, database)
     except (redis.RedisError, OSError) as error:
         yield _unavailable(broker, error)
-    except ValueError:  # invalid URL; the error may contain part of a password
-        yield wrong("redis", "TAGGER_REDIS_URL is not a URL", "export TAGGER_REDIS_URL=redis://HOST:6379/0")
 
 
 def check_redis_access(url: str) -> Finding:

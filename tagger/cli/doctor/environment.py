@@ -56,13 +56,10 @@ def check_settings() -> tuple[Settings | None, list[Finding]]:
 
 
 def check_environment(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Find variables that are not settings, which are ignored silently, and empty values, which are invalid."""
+    """Find variables that are not settings, which are ignored silently."""
     names = [*(PREFIX + name.upper() for name in Settings.model_fields), *OUTSIDE_SETTINGS]
     variables = sorted(name for name in environment if name.upper().startswith(PREFIX))
     unknown = [name for name in variables if name.upper() not in names]
-    empty = [name for name in variables if name not in unknown and not environment[name].strip()]
-    for name in empty:
-        yield wrong("environment", f"{name} is set but empty", f"unset {name}")
     for name in unknown:
         found = f"there is no setting {name}, so it has no effect"
         if close := get_close_matches(name.upper(), names, n=1, cutoff=0.75):
@@ -70,7 +67,7 @@ def check_environment(environment: Mapping[str, str]) -> Iterator[Finding]:
             yield wrong("environment", f"{found}; did you mean {close[0]}?", remedy)
         else:
             yield note("environment", found, f"unset {name}")
-    if not unknown and not empty:
+    if not unknown:
         yield ok("environment", ", ".join(variables) or f"no {PREFIX}… variable is set")
 
 

@@ -3,18 +3,13 @@
 Results go to stdout, messages to stderr.
 """
 
-import io
-import os
-import re
-import select
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 import typer
-from typer.core import TyperGroup
 
 from tagger.cli.output.formats import printable_lines, write_json, write_table
 from tagger.errors import TaggerError
@@ -23,60 +18,8 @@ DONE = 0
 NOT_DONE = 1
 SOME_PHOTOS_FAILED = 3
 
-_UsageError: Any = typer.BadParameter.__base__  # Typer has no public name for it
-
 verbosity = 0
 """-q sets -1, which hides messages other than warnings, errors and the results of jobs; -vv sets 2, which shows tracebacks."""
-
-
-def drop_unwritable_results() -> None:
-    """Drop what stdout does not take: the interpreter would try again at its end, and print a second error."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class EndingGroup(TyperGroup):
-    """A group whose commands end with DONE when the reader of their results has gone, as after `| head`: Typer's end with 1.
-
-    Wrong usage is reported as other errors are, after `error: `.
-    """
-
-    def make_context(self, *values: Any, **options: Any) -> Any:
-        """Parse the options of the group."""
-        with _ends():
-            return super().make_context(*values, **options)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run a command."""
-        with _ends():
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
-
-
-@contextmanager
-def _ends() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        if not _has_closed_reader(sys.stdout.fileno()):
-            raise
-        drop_unwritable_results()
-        raise typer.Exit(DONE) from None
-    except _UsageError as error:
-        text = io.StringIO()
-        error.show(text)
-        typer.echo(re.sub("^Error: ", "error: ", text.getvalue(), flags=re.MULTILINE), err=True, nl=False)
-        raise typer.Exit(error.exit_code) from None
-
-
-def _has_closed_reader(descriptor: int) -> bool:
-    """Whether a stream is a pipe that nobody reads any more."""
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def write_result(document: object, text: str, *, json: bool) -> None:
