@@ -318,7 +318,7 @@ class ItemProcessFailed(TaggerError):
 
 
 class LeaseLost(TaggerError):
-    """The lease on chunk {chunk} of job {job} has passed to another worker. Later results of this worker were not stored."""
+    """Another process goes on with photos of job {job}, or the job was paused or cancelled. Later results of this process were not stored."""
 
 
 class ScanInterrupted(Conflict):

@@ -112,7 +112,7 @@ class Engine:
             adopted = select_adopted_jobs(self.database)
             wake_workers(self._app, self.database, None if adopted else 1)
         except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:
-            log.info("The sweeper wakes workers for the next chunks: %s", error, extra={"job": job})
+            log.info("Redis is asked again in a few seconds to wake workers: %s", error, extra={"job": job})
 
     def run_schedules(self) -> None:
         """Record the tick, pause the runs whose time is over, and run the schedules that are due.

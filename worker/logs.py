@@ -39,11 +39,13 @@ class _Lines(logging.Formatter):
 
 
 class TextLines(_Lines):
-    """`2026-01-31 12:00:00 WARNING message (job 7, chunk 2)`."""
+    """`2026-01-31 12:00:00 WARNING message (job 7, photo 2)`."""
 
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created).astimezone()
-        fields = ", ".join(f"{name} {value}" for name, value in self.fields(record).items())
+        fields = ", ".join(
+            f"{name} {value}" for name, value in self.fields(record).items() if name != "chunk"
+        )
         line = f"{when:%Y-%m-%d %H:%M:%S} {record.levelname} {record.getMessage()}"
         line += f" ({fields})" if fields else ""
         line = printable_path(line)  # a name of a photo could look like another line, or command the terminal

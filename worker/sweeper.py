@@ -73,6 +73,8 @@ class Sweeper:
         self.waiting = 0
         """Messages in this worker's queues at the last sweep; 0 while Redis accepts none."""
         self._redis_refuses = False
+        self._problem = ""
+        """Why the last sweep failed; empty if it did not."""
         self._missing_roots: list[str] = []
         """Roots that this worker does not find and that jobs wait for, at the last sweep."""
         self._began_at = self._heartbeat_at = time.monotonic()
@@ -106,15 +108,27 @@ class Sweeper:
             try:
                 self.sweep()
             except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:
-                log.warning(
-                    "A sweep failed: %s", outage_text(error) if isinstance(error, DatabaseError) else error
+                self._report(
+                    outage_text(error)
+                    if isinstance(error, DatabaseError)
+                    else f"Redis does not answer: {error}"
                 )
                 self.waiting = 0
             except Exception:
                 # The thread goes on: a worker needs its sweeper.
-                log.exception("A sweep failed unexpectedly")
+                log.exception("The check of jobs and workers failed unexpectedly")
+            else:
+                self._report("")
             if self._closed.wait(SWEEP_S):
                 return
+
+    def _report(self, problem: str) -> None:
+        """Log a problem once, not at every sweep, and its end."""
+        if problem and problem != self._problem:
+            log.warning("%s; trying again every %g s", problem, SWEEP_S)
+        elif self._problem and not problem:
+            log.warning("The database and Redis answer again")
+        self._problem = problem
 
     def sweep(self) -> None:
         """Sweep once."""
@@ -175,7 +189,7 @@ class Sweeper:
         released = release_expired(self._database)
         if released:
             LEASES_RETURNED.inc(released)
-            log.warning("Released %d chunks whose lease had expired", released)
+            log.warning("The photos of %d claims that workers did not keep go to other workers", released)
 
     def _resume_suspended(self) -> None:
         suspended = roots_of_suspended_jobs(self._database)

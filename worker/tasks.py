@@ -33,19 +33,19 @@ def tag_chunk(body: dict[str, Any]) -> None:
     except DatabaseAway as reason:
         raise Reject(requeue=True) from reason
     except DatabaseError as error:
-        log.error("No chunk was claimed: the database does not answer: %s", error)  # noqa: TRY400
+        log.error("No photos were claimed: the database does not answer: %s", error)  # noqa: TRY400
         return
     if claim is not None:
         _process(engine, claim)
 
 
 def _process(engine: Engine, claim: Claim) -> None:
-    job, chunk = claim.name.job_id, claim.name.chunk
+    job, first, last = claim.name.job_id, claim.first + 1, claim.last + 1
     try:
         engine.process(claim)
     except DatabaseError as error:
         # The lease expires, and a sweeper releases the chunk.
-        log.error("Job %d, chunk %d: the database does not answer: %s", job, chunk, error)  # noqa: TRY400
+        log.error("Job %d, photos %d to %d: the database does not answer: %s", job, first, last, error)  # noqa: TRY400
     except ReadsTimedOut as error:
         log.critical("%s This worker exits, to be restarted.", error)
         _record_error(job, error)
@@ -53,14 +53,15 @@ def _process(engine: Engine, claim: Claim) -> None:
         exit_within_limit(os.EX_TEMPFAIL)
     except TaggerError as error:
         # The chunk was released, for another worker or a later wake-up.
-        log.error("Job %d, chunk %d: %s", job, chunk, error)  # noqa: TRY400 - the message is complete
+        log.error("Job %d, photos %d to %d: %s", job, first, last, error)  # noqa: TRY400 - the message is complete
         _record_error(job, error)
         if isinstance(error, ModelFailed) and engine.device != "cpu":
             log.critical("The device may need a new process to recover; this worker exits")
             state.should_stop = os.EX_TEMPFAIL
     except Exception:
         # Not left to Celery, which would log the error's text, which may contain a path.
-        log.exception("A chunk failed unexpectedly; it is retried", extra={"job": job, "chunk": chunk})
+        fields = {"job": job, "chunk": claim.name.chunk}
+        log.exception("Photos %d to %d failed unexpectedly; they are retried", first, last, extra=fields)
 
 
 @shared_task(name=TICK_NAME, acks_late=True)

@@ -211,7 +211,7 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
 
 
 def redact(url: URL) -> str:
-    """The address without password and query."""
+    """The address without driver, password and query."""
     if url.get_backend_name() == "sqlite":
         return f"sqlite:///{url.database}"
-    return url.set(query={}).render_as_string(hide_password=True)
+    return url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)

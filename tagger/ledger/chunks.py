@@ -155,7 +155,7 @@ def renew_lease(connection: Connection, claim: Claim) -> None:
         LeaseLost: another worker took the chunk.
     """
     if not _renew(connection, claim):
-        raise LeaseLost(job=claim.name.job_id, chunk=claim.name.chunk)
+        raise LeaseLost(job=claim.name.job_id)
 
 
 def _renew(connection: Connection, claim: Claim) -> bool:
@@ -182,7 +182,7 @@ def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[Item
     query = select(chunks, jobs.c.state).join(jobs, jobs.c.id == chunks.c.job_id).where(*_holds(claim))
     chunk = connection.execute(query.with_for_update(of=chunks)).one_or_none()
     if chunk is None:
-        raise LeaseLost(job=claim.name.job_id, chunk=claim.name.chunk)
+        raise LeaseLost(job=claim.name.job_id)
     new = _open_items(connection, claim, outcomes)
     counts = Counter({outcome.value: getattr(chunk, outcome.value) for outcome in Outcome})
     counts.update(item.outcome.value for item in new)

@@ -14,8 +14,8 @@ from tagger.ledger.dispatch import WORKER_TIMEOUT_S
 from tagger.system.documents import document_of
 from tagger.system.text_format import N_
 
-SILENT_WORKER_S = 3600.0
-"""How long a silent worker without chunks is reported."""
+SILENT_WORKER_S = 600.0
+"""How long a silent worker without chunks is reported. Others have taken over its work long before."""
 STARTING = N_("it is starting")
 REDIS_REFUSES = N_("Redis accepts no messages")
 ROOTS_MISSING = N_("unavailable on its machine: {names}")

@@ -72,7 +72,8 @@ def redact_url(url: str) -> str:
     for pattern in (_REDIS, _REDIS_SOCKET, _POSTGRESQL, _SQLITE):
         if match := pattern.fullmatch(url):
             parts = {"server": "", **match.groupdict(default="")}
-            return f"{parts['scheme']}://{parts['server']}{parts['path']}"
+            scheme = parts["scheme"].removesuffix("+psycopg")  # the driver is ours, not the user's
+            return f"{scheme}://{parts['server']}{parts['path']}"
     return HIDDEN
 
 

@@ -23,7 +23,8 @@ def test_commands_say_that_no_worker_starts_work_now(terminal: Terminal) -> None
     assert "no worker starts work now (tagger-7@rack" in enqueued.stderr
     assert reason in enqueued.stderr
     assert [each["waits_for"] for each in terminal.json("status")["workers"]] == [reason]
-    assert f"(cpu, 0 chunks, waits: {reason})" in terminal.run("status").stdout
+    assert f"(cpu, idle, waits: {reason})" in terminal.run("status").stdout
     checks = terminal.json("doctor")["checks"]
-    (found,) = [each["found"] for each in checks if each["name"] == "workers"]
-    assert found.startswith("1 chunk of photos wait: no worker starts work now (tagger-7@rack")
+    ((found, remedy),) = [(each["found"], each["remedy"]) for each in checks if each["name"] == "workers"]
+    assert remedy == "let Redis accept messages: see `redis` above"
+    assert found.startswith("photos wait: no worker starts work now (tagger-7@rack")

@@ -67,7 +67,7 @@ def test_db_upgrade_tells_what_it_did(tagger: CommandRunner, tmp_path: Path) -> 
     planned = tagger("db", "upgrade", "--dry-run", "--json").json
     assert planned == {"before": None, "after": SCHEMA_REVISION, "dry_run": True}
     assert not (tmp_path / "data").exists()
-    assert "from nothing to" in tagger("db", "upgrade").text
+    assert tagger("db", "upgrade").text == f"the database was created (schema {SCHEMA_REVISION})\n"
     assert "up to date" in tagger("db", "upgrade").text
 
 

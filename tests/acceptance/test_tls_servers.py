@@ -84,7 +84,7 @@ def test_passwords_are_changed_while_a_job_runs(
         tls_redis.start()
         try:
             tls_postgres.change_password("tagger", "NEW")
-            terminal.wait_until(lambda: "A sweep failed" in terminal.log.read_text())
+            terminal.wait_until(lambda: "; trying again every" in terminal.log.read_text())
             assert worker.poll() is None
             slow.unlink()
             terminal.environment |= new

@@ -78,7 +78,7 @@ def test_a_machine_that_is_cut_off_for_longer_than_a_lease_stores_nothing_late(
         for proxy in network:
             proxy.recover()
         scenario.terminal.wait_until(lambda: silence_s(scenario, far) < BACK_S)
-        scenario.terminal.wait_until(lambda: "was taken over" in scenario.log)
+        scenario.terminal.wait_until(lambda: "another process goes on with them" in scenario.log)
         assert scenario.rows() == rows
         assert stop(near) == 0
         again = scenario.enqueue("--again")
@@ -96,7 +96,7 @@ def test_a_machine_without_the_database_leaves_chunks_to_others(
             with scenario.terminal.frozen([far]):
                 network.cut()
                 job = scenario.enqueue()  # Redis gives its first message to the machine that waits for one
-            scenario.terminal.wait_until(lambda: "A sweep failed" in scenario.log)
+            scenario.terminal.wait_until(lambda: "; trying again every" in scenario.log)
             with machine(scenario, {}):
                 scenario.assert_complete(job)
             assert is_alive(far)

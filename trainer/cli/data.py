@@ -64,6 +64,7 @@ def inspect_(
         "photos": inspection.document["photos"],
         "labels": len(inspection.document["labels"]),
         **{title.lower(): len(lines) for title, _, lines in findings(inspection)},
+        **({"landmarks.csv": "none"} if inspection.document["landmarks"] is None else {}),
         "report": str(report / REPORT),
         "sheet": " ".join(map(str, sheets)),
     }

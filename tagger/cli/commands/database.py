@@ -49,7 +49,10 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
     url = load_settings().effective_database_url
     before = read_revision(url) if dry_run else upgrade_database(url)
     verb = "would be" if dry_run else "was"
-    text = f"the schema {verb} upgraded from {before or 'nothing'} to {SCHEMA_REVISION}"
+    change = (
+        f"upgraded from {before} to {SCHEMA_REVISION}" if before else f"created (schema {SCHEMA_REVISION})"
+    )
+    text = f"the database {verb} {change}"
     if before == SCHEMA_REVISION:
         text = f"the database is up to date (schema {before})"
     document = {"before": before or None, "after": SCHEMA_REVISION, "dry_run": dry_run}

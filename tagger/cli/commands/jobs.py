@@ -28,12 +28,12 @@ from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import count_of, job_lines, job_report, job_summary, print_next_steps
 from tagger.cli.session import Session, load_settings, open_for_reading, open_session
-from tagger.database.enums import METADATA_KINDS, Priority
+from tagger.database.enums import METADATA_KINDS, JobKind, Priority
 from tagger.errors import TaggerError
 from tagger.system.interruption import set_advice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tagger.database.connection import Database
     from tagger.ledger.progress import JobProgress
@@ -111,7 +111,7 @@ def failures(
     """
     from tagger.cli.output.photos import write_failures
     from tagger.jobs.enqueue.documents import failure_documents
-    from tagger.ledger.failures import EDITED, FailureFilter, failing_photos, unwritten_photos
+    from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
     from tagger.ledger.progress import find_job
 
     output_format = parse_format(format_, json=json, print0=print0)
@@ -127,9 +127,22 @@ def failures(
     documents = failure_documents(database, photos, settings.roots)
     count = write_failures(documents, output_format, end=b"\0" if print0 else b"\n")
     if is_write_job:
-        console.info(f"{count_of(count, 'photo')} {'edited' if kind == [EDITED] else 'not written'}")
+        _print_unwritten(database, job or 0, count, kind)
     else:
         console.info(count_of(count, "failed photo") if count else "no failed photos")
+
+
+def _print_unwritten(database: Database, job: int, count: int, kinds: Sequence[str] | None) -> None:
+    """Print what was listed of a job that writes metadata or undoes writes, and how to list photos that others have edited."""
+    from tagger.ledger.failures import EDITED, unwritten_photos
+    from tagger.ledger.progress import find_job
+
+    undone = "undone" if find_job(database, job).kind == JobKind.UNDO else "written"
+    console.info(f"{count_of(count, 'photo')} {'edited' if kinds == [EDITED] else f'not {undone}'}")
+    edited = 0 if kinds else sum(1 for _ in unwritten_photos(database, job, (EDITED,)))
+    if edited:
+        text = f"edited: {count_of(edited, 'photo')}, which another program has changed since the write"
+        console.info(f"{text}; to list them, run: tagger job failures {job} --kind edited")
 
 
 @job_app.command("retry")

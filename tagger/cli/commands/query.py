@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,11 +29,12 @@ from tagger.cli.session import Session, open_for_reading, open_session
 from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tagger.database.connection import Database
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.query.options import PhotoQuery
+    from tagger.library.query.tagged_photos import TaggedPhoto
     from tagger.library.query.trip_summaries import TripSummary
     from tagger.library.teaching.classifiers import Embeddings
 
@@ -75,9 +78,25 @@ def query(
     require_folders(database, photo_query.under, settings.roots)
     if text:
         photo_query = _with_text(session, photo_query, " ".join(text))
-    photos = find_tagged(database, photo_query, settings.roots)
-    if not write_photos(photos, output_format, end=b"\0" if print0 else b"\n"):
+    with_tags = collections.Counter[bool]()
+    photos = _counted(find_tagged(database, photo_query, settings.roots), with_tags)
+    count = write_photos(photos, output_format, end=b"\0" if print0 else b"\n")
+    if not count:
         console.info("no photo matches")
+    elif sys.stdout.isatty():
+        from tagger.cli.output.job_text import count_of
+
+        by_position = photo_query.country or photo_query.near or photo_query.box
+        untagged = with_tags[False] if by_position else 0
+        others = f", {untagged} of them by position alone" if untagged else ""
+        console.info(f"{count_of(count, 'photo')}{others}")
+
+
+def _counted(photos: Iterable[TaggedPhoto], with_tags: collections.Counter[bool]) -> Iterator[TaggedPhoto]:
+    """The same photos. Counts those that have tags, and those that have none."""
+    for photo in photos:
+        with_tags[bool(photo.tags)] += 1
+        yield photo
 
 
 def _with_text(session: Session, photo_query: PhotoQuery, text: str) -> PhotoQuery:

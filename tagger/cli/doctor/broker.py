@@ -109,6 +109,6 @@ def _check_messages(client: redis.Redis, broker: Broker, database: Database | No
     shown = f"queued: {shown}; unacknowledged: {count_taken(client, broker.keys)}"
     waiting = {} if database is None else waiting_chunks(database)
     if unannounced := [priority for priority, count in waiting.items() if count and not depths[priority]]:
-        found = f"none for the {' and '.join(unannounced)} chunks that wait; {shown}"
+        found = f"none for the {' and '.join(unannounced)} jobs that wait; {shown}"
         return note("messages", found, "tagger worker (it sends them within seconds)")
     return ok("messages", shown)

@@ -22,6 +22,7 @@ from tagger.ledger.dispatch import waiting_chunks
 from tagger.ledger.failures import FailureFilter
 from tagger.ledger.progress import list_recent_jobs
 from tagger.ledger.workers import (
+    REDIS_REFUSES,
     find_last_tick,
     list_workers,
     silent_workers,
@@ -64,23 +65,28 @@ def check_jobs(database: Database) -> Iterator[Finding]:
 
 
 def _check_workers(database: Database, workers: Sequence[WorkerStatus]) -> Finding:
-    waiting = sum(waiting_chunks(database).values())
     idle = idle_workers_text(workers)
-    if waiting and idle is not None:
+    if idle is not None and any(waiting_chunks(database).values()):
         make_finding = note if workers else wrong
-        return make_finding(
-            "workers", f"{count_of(waiting, 'chunk')} of photos wait: {idle}", "tagger worker"
-        )
+        return make_finding("workers", f"photos wait: {idle}", _idle_remedy(workers))
     if workers:
         return ok("workers", ", ".join(map(worker_text, workers)))
     return ok("workers", "no worker is running, and no job needs one")
+
+
+def _idle_remedy(workers: Sequence[WorkerStatus]) -> str:
+    if not workers:
+        return "tagger worker"
+    if any(worker.waits_for == REDIS_REFUSES for worker in workers):
+        return "let Redis accept messages: see `redis` above"
+    return "remove what they wait for, or start a worker on another machine"
 
 
 def _check_silent_worker(worker: Any, *, has_worker: bool) -> Finding:
     """A worker that stops removes its row; one that was killed or hangs leaves it."""
     found = f"{worker.name} has been silent for {duration_text(worker.silent_s)}: it was killed or hangs"
     if worker.claimed and not has_worker:
-        claims = f"{found}, with {count_of(worker.claimed, 'claimed chunk')}"
+        claims = f"{found}, while it processed photos"
         return wrong(
             "workers", f"{claims}, and no other worker is running to take them over", "tagger worker"
         )
@@ -116,7 +122,7 @@ def _check_attempts(database: Database) -> Iterator[Finding]:
         remedy = "read the end of the workers' logs; a photo that crashes workers will fail as crashed"
         yield note("attempts", found, remedy)
     if not chunks:
-        yield ok("attempts", "no chunk has failed repeatedly")
+        yield ok("attempts", "no photos were started in vain repeatedly")
 
 
 def _check_schedules(database: Database) -> Iterator[Finding]:

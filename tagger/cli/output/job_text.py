@@ -139,10 +139,10 @@ def service_lines(
 
 
 def worker_text(worker: WorkerStatus) -> str:
-    """`tagger-1@rack (cpu, 2 chunks, 51.0 photos/s)`, with why it starts no work now."""
+    """`tagger-1@rack (cpu, busy, 51.0 photos/s)`, with why it starts no work now."""
     rate = f", {worker.photos_per_second:.1f} photos/s" if worker.photos_per_second else ""
     waits = f", waits: {worker.waits_for}" if worker.waits_for else ""
-    return f"{worker.name} ({worker.device}, {count_of(worker.chunks, 'chunk')}{rate}{waits})"
+    return f"{worker.name} ({worker.device}, {'busy' if worker.chunks else 'idle'}{rate}{waits})"
 
 
 def idle_workers_text(workers: Sequence[WorkerStatus]) -> str | None:

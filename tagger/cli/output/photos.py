@@ -61,7 +61,8 @@ def write_photos(photos: Iterable[TaggedPhoto], output_format: Format, *, end: b
         case Format.GEOJSON:
             write_parts(photo_feature_parts(counter))
         case Format.TABLE:
-            rows = (row for photo in counter for row in _photo_rows(photo))
+            path_of = _relative_path if sys.stdout.isatty() else str
+            rows = (row for photo in counter for row in _photo_rows(photo, path_of(photo.path)))
             write_table(("Photo", "Landmark", "Score", "State", "Country"), rows)
     return counter.count
 
@@ -82,12 +83,18 @@ def write_similar_photos(photos: Sequence[TaggedPhoto], output_format: Format) -
     return len(photos)
 
 
-def _photo_rows(photo: TaggedPhoto) -> Iterator[list[object]]:
+def _relative_path(path: str) -> str:
+    """The path, relative to the working directory if it is in it: long ones do not fit a terminal."""
+    folder = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each row costs more than the row
+    return path.removeprefix(folder)
+
+
+def _photo_rows(photo: TaggedPhoto, path: str) -> Iterator[list[object]]:
     if not photo.tags:
-        yield [photo.path, None, None, photo.outcome or "not classified", None]
+        yield [path, None, None, photo.outcome or "not classified", None]
     for tag in photo.tags:
         score = None if tag.score is None else Score(tag.score)
-        yield [photo.path, tag.name, score, _tag_state(tag), tag.country]
+        yield [path, tag.name, score, _tag_state(tag), tag.country]
 
 
 def _tag_state(tag: Tag) -> str:

@@ -227,17 +227,16 @@ class ClaimedChunk:
         return self._slice_ends_at is not None and time.monotonic() >= self._slice_ends_at
 
     @property
-    def numbers(self) -> tuple[int, int]:
-        """The job's and the chunk's number, for log lines."""
-        return self.claim.name.job_id, self.claim.name.chunk
+    def title(self) -> str:
+        """What log lines call it: `job 7, photos 257 to 512`."""
+        return f"job {self.claim.name.job_id}, photos {self.claim.first + 1} to {self.claim.last + 1}"
 
     def check_lease(self) -> None:
         """Raises:
         LeaseLost: another worker took over the chunk.
         """
         if self.lease_lost.is_set():
-            job, chunk = self.numbers
-            raise LeaseLost(job=job, chunk=chunk)
+            raise LeaseLost(job=self.claim.name.job_id)
 
     def report(self, stored: StoredBatch) -> None:
         """Count stored photos, begin the time slice with the first ones, and call `on_stored`."""
@@ -252,7 +251,7 @@ class ClaimedChunk:
         PHOTOS.labels(outcome.outcome).inc()
         if outcome.outcome is Outcome.FAILED:
             FAILURES.labels(outcome.reason).inc()
-            job, chunk = self.numbers
+            job, chunk = self.claim.name.job_id, self.claim.name.chunk
             fields = {"job": job, "chunk": chunk, "photo": item.photo_id, "kind": outcome.reason}
             log.info("a photo failed", extra=fields)
 
@@ -288,7 +287,7 @@ class ClaimedChunk:
         """Put the job into the waiting state until the root is available again."""
         problem = self.with_retry(lambda: self._bucket_problem(root, mount))
         name = str(root.folder) if problem else root.name
-        log.warning("job %d waits for %s: %s", self.numbers[0], name, problem or "it is unavailable")
+        log.warning("job %d waits for %s: %s", self.claim.name.job_id, name, problem or "it is unavailable")
         self.with_retry(lambda: suspend_for_root(self.database, self.claim.name.job_id, name, problem))
 
     def _bucket_problem(self, root: Root, mount: Mount) -> str | None:

@@ -230,7 +230,7 @@ class ChunkClassifier:
         if self._settle_deadline is None:
             self._settle_deadline = time.monotonic() + SETTLE_PERIODS * settle_s
             count = self._results.settling
-            log.info("job %d chunk %d waits for %d photos that changed just now", *self._chunk.numbers, count)
+            log.info("%s: waits for %d photos that changed just now", self._chunk.title, count)
         self._chunk.stop.wait(min(SETTLE_PAUSE_S, settle_s))
         self._results.retries_settling = time.monotonic() < self._settle_deadline
 
@@ -275,7 +275,7 @@ class ChunkClassifier:
 
     def _classify_in_isolation(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
         """Read each photo in a sandbox and store its result before the next: the chunk may have killed workers."""
-        log.warning("job %d chunk %d is processed one photo at a time", *self._chunk.numbers)
+        log.warning("%s: processed one at a time", self._chunk.title)
         with (
             Sandbox(self._loaded.limits, must_stop=self._must_stop_waiting) as sandbox,
             ItemProcess(self._chunk) as process,
@@ -290,7 +290,7 @@ class ChunkClassifier:
                     self._results.add(item, Failed(failed.failure))
                     self._results.store()
                 except PhotoLeftOpen:
-                    log.warning("job %d chunk %d: a photo stays open", *self._chunk.numbers)
+                    log.warning("%s: one stays open", self._chunk.title)
 
     def _classify_alone(
         self, item: OpenItem, roots: Mapping[int, Root], sandbox: Sandbox, process: ItemProcess
@@ -331,7 +331,7 @@ class ChunkClassifier:
                 deadline = deadline or time.monotonic() + STOP_TIMEOUT_S
                 if time.monotonic() > deadline:
                     unread = len(self._results.pending)
-                    log.warning("job %d chunk %d: %d reads do not end", *self._chunk.numbers, unread)
+                    log.warning("%s: %d reads do not end", self._chunk.title, unread)
                     return
             self._results.receive(wait=True)
 

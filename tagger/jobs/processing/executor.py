@@ -192,7 +192,7 @@ class ChunkExecutor:
         if end in {ChunkEnd.DONE, ChunkEnd.LOST}:
             self.with_retry(lambda: finish_job(self._database, claim.name.job_id))
         if end is ChunkEnd.LOST:
-            log.warning("job %d chunk %d was taken over, paused or cancelled", *chunk.numbers)
+            log.info("%s: another process goes on with them, or the job was paused or cancelled", chunk.title)
         return end
 
     def with_retry(self, work: Callable[[], T], give_up: threading.Event | None = None) -> T:
@@ -239,8 +239,7 @@ class ChunkExecutor:
             chunk.with_retry(lambda: release_chunk(self._database, chunk.claim))
         except SQLAlchemyError:
             log.warning(
-                "job %d chunk %d could not be released; it is processed again when its lease expires",
-                *chunk.numbers,
+                "%s: they could not be released, and are processed again in less than a minute", chunk.title
             )
 
 

@@ -142,7 +142,7 @@ class MetadataChunkWriter:
 
     def _run_in_isolation(self) -> ChunkEnd:
         """Process each item in a child process: the chunk may have killed workers."""
-        log.warning("job %d chunk %d is processed one photo at a time", *self._chunk.numbers)
+        log.warning("%s: processed one at a time", self._chunk.title)
         with ItemProcess(self._chunk) as process:
             while items := self._open_items():
                 if self._waits_for_root(items, self._chunk.roots()):
@@ -157,7 +157,7 @@ class MetadataChunkWriter:
                         failure = failed.failure
                         self._store([PhotoResult(item, Outcome.FAILED, failure.text, failure.kind)])
                     except PhotoLeftOpen:
-                        log.warning("job %d chunk %d: a photo stays open", *self._chunk.numbers)
+                        log.warning("%s: one stays open", self._chunk.title)
         return ChunkEnd.DONE
 
     def _write(self, remaining: Callable[[], list[OpenItem]]) -> ChunkEnd:
