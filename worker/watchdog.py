@@ -48,7 +48,7 @@ class Watchdog:
     def problem(self) -> str | None:
         """What makes no progress, if anything."""
         if self._sweeper.silent_s > self._stall_s:
-            return f"the sweeper has not run for {self._stall_s:.0f} s"
+            return f"jobs and workers were not checked for {self._stall_s:.0f} s"
         if self._activity.is_busy:
             self._idle_since = None
             stuck = self._activity.progress_age_s > self._stall_s

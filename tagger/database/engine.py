@@ -5,11 +5,13 @@ fails at once if another process writes in between, so writers begin IMMEDIATE.
 """
 
 import math
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -151,10 +153,14 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     )
 
     @event.listens_for(engine, "do_connect")
-    def _create_file(*_: Any) -> None:
+    def _prepare_file(_dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
+        file = Path(str(url.database)).absolute()
+        if file.exists() and not os.access(file.parent, os.W_OK, effective_ids=True):
+            arguments[0], parameters["uri"] = _read_only_address(file), True
+            return
         # SQLite would create it for everybody to read. Its -wal and -shm files get the permissions of this one.
         with suppress(OSError):  # SQLite reports it
-            create_private_file(Path(str(url.database)))
+            create_private_file(file)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
@@ -170,6 +176,15 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
             connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def _read_only_address(file: Path) -> str:
+    """The address of a file in a folder that this user may not write to.
+
+    SQLite keeps two more files there while a file is open. Without them, nobody has it open, or the disk is read-only.
+    """
+    is_open = file.with_name(f"{file.name}-wal").exists()
+    return f"file:{quote(str(file))}?mode=ro{'' if is_open else '&immutable=1'}"
 
 
 def add_missing_functions(connection: sqlite3.Connection) -> None:

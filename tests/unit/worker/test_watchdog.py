@@ -74,4 +74,4 @@ def test_a_hanging_sweeper_is_a_problem(clock: Clock) -> None:
     watchdog = Watchdog(ActivityMonitor(), sweeper, stall_s=60)
     assert watchdog.problem() is None
     sweeper.silent_s = 61
-    assert watchdog.problem() == "the sweeper has not run for 60 s"
+    assert watchdog.problem() == "jobs and workers were not checked for 60 s"

@@ -1,0 +1,98 @@
+"""Messages of commands, logs and errors: no words for internals, no names of classes and libraries."""
+
+import ast
+import builtins
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import trainer.errors
+from tagger import errors
+from tagger.errors import TaggerError
+
+ROOT = Path(__file__).parents[2]
+FORMATS = ROOT / "tagger" / "metadata" / "formats"
+"""The parts of PNG and WebP files are called chunks."""
+FILES = [
+    file
+    for package in ("tagger", "trainer", "worker")
+    for file in sorted((ROOT / package).rglob("*.py"))
+    if not file.is_relative_to(FORMATS)
+]
+INTERNAL = re.compile(
+    r"\b(chunks?|sweeps?|sweeper|pydantic|psycopg|sqlalchemy|kombu|traceback)\b", re.IGNORECASE
+)
+CLASSES = {
+    name
+    for module in (errors, trainer.errors, builtins)
+    for name, each in inspect.getmembers(module, inspect.isclass)
+    if issubclass(each, BaseException)
+}
+LOGGED = {"debug", "info", "warning", "error", "critical", "exception"}
+FUNCTIONS = LOGGED | {
+    "fail",
+    "echo",
+    "result",
+    "BadParameter",
+    "PhotoFailed",
+    "ok",
+    "note",
+    "wrong",
+    "write_result",
+}
+"""Functions whose arguments are messages, besides the errors of the program."""
+NO_TEXT = {"extra", "param_hint"}
+
+
+def internal_words(text: str) -> set[str]:
+    return {*INTERNAL.findall(text), *(CLASSES & set(re.findall(r"\w+", text)))}
+
+
+def message_parts(tree: ast.AST) -> Iterator[ast.Constant]:
+    """The literals in the arguments of calls that make messages, and in constants whose names say that they are texts."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in FUNCTIONS | CLASSES:
+                parts = [*node.args, *(each.value for each in node.keywords if each.arg not in NO_TEXT)]
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if re.search(
+                "TEXT|HINT|ADVICE|FOUND|REMEDY|REASON|PROBLEM|CLAIM", name.upper()
+            ):
+                parts = [value]
+            case ast.Return(value=ast.JoinedStr() as value):
+                parts = [value]
+            case _:
+                continue
+        for part in parts:
+            yield from _literals(part)
+
+
+def _literals(node: ast.AST) -> Iterator[ast.Constant]:
+    """The literals of an expression, without those in the calls and placeholders of it."""
+    match node:
+        case ast.Constant(value=str()):
+            yield node
+        case ast.JoinedStr() | ast.BinOp() | ast.IfExp() | ast.BoolOp() | ast.Tuple() | ast.List():
+            for child in ast.iter_child_nodes(node):
+                yield from _literals(child)
+
+
+def test_no_message_names_internals() -> None:
+    found = {
+        f"{file.relative_to(ROOT)}:{part.lineno}: {part.value}"
+        for file in FILES
+        for part in message_parts(ast.parse(file.read_text()))
+        if " " in str(part.value) and internal_words(str(part.value))
+    }
+    assert found == set()
+
+
+def all_errors(root: type[TaggerError] = TaggerError) -> Iterator[type[TaggerError]]:
+    for each in root.__subclasses__():
+        yield each
+        yield from all_errors(each)
+
+
+def test_no_error_names_internals() -> None:
+    found = {each.__name__: words for each in all_errors() if (words := internal_words(each.__doc__ or ""))}
+    assert found == {}
