@@ -123,16 +123,16 @@ def backfill(
         )
     print_left_out(report)
     if discard_empty_job(database, job):
-        _print_nothing(json=json)
-        return
+        _print_nothing(report.skipped_folders, json=json)
+        raise typer.Exit(console.SOME_PHOTOS_FAILED if report.skipped_folders else console.DONE)
     finish_job(session, job, runner, wait=wait, json=json)
 
 
-def _print_nothing(*, json: bool) -> None:
+def _print_nothing(skipped_folders: int, *, json: bool) -> None:
     from tagger.jobs.enqueue.backfill import NOTHING_TO_DO
 
     if json:
-        write_json({"job": None, "total": 0, "note": NOTHING_TO_DO})
+        write_json({"job": None, "total": 0, "skipped_folders": skipped_folders, "note": NOTHING_TO_DO})
     console.result(NOTHING_TO_DO)
 
 
