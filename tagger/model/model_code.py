@@ -94,7 +94,7 @@ class _FileChecker:
     def _refuse(self, node: ast.AST, what: str | None = None) -> ProgramRefused:
         what = what or ast.unparse(node)
         return ProgramRefused(
-            f"its code in {self._path} uses {what[:100]}, which no exported classifier needs"
+            f"its code in {self._path} uses {what[:100]}, and exported classifiers never do"
         )
 
     def _check_class(self, node: ast.ClassDef) -> None:

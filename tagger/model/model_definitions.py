@@ -163,4 +163,4 @@ def _declared_members(node: ast.ClassDef) -> dict[str, object]:
 
 def _require(condition: object, path: str, what: str) -> None:
     if not condition:
-        raise ProgramRefused(f"its code in {path} uses {what}, which no exported classifier needs")
+        raise ProgramRefused(f"its code in {path} uses {what}, and exported classifiers never do")

@@ -3,11 +3,18 @@
 import os
 import shutil
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from rig.servers import RedisServer
+from support.camera_photos import draw_shot
+from support.command_line import run_command
 from support.commands import BIN, Terminal, draw, stop
+from support.internal_words import internal_words
+from support.screens import Screen
+
+from tagger.cli.main import main
 
 
 def run_with_closed_pipe(terminal: Terminal, program: str, *arguments: str) -> tuple[int, str]:
@@ -182,3 +189,60 @@ def test_an_invalid_setting_is_one_sentence(terminal: Terminal, command: str) ->
     assert done.stderr.startswith(
         "error: Invalid setting: redis_url (TAGGER_REDIS_URL): it is not an address like"
     )
+
+
+FAILING = [
+    "query --year 20x1",
+    "query --min-score high",
+    "query --country Atlantis",
+    "query --landmark atlantis",
+    "query --near here",
+    "tag photos --top-k 0",
+    "tag photos --model photos/a.jpg",
+    "tag photos --device abacus",
+    "tag photos --write embed --gps-estimated --max-error-km x",
+    "enqueue photos --priority high",
+    "backfill everything",
+    "schedule add nightly --cron never untagged",
+    "job show 99",
+    "job retry 99",
+    "show photos/b.jpg",
+    "confirm atlantis photos/a.jpg",
+    "teach Barn photos/text.txt",
+    "model add photos/text.txt",
+    "model use atlantis",
+    "pack add photos/text.txt",
+    "db import photos/text.txt",
+    "review import photos/text.txt",
+    "metadata show photos",
+    "people user remove ada",
+    "landmark edit atlantis --country X",
+    "serve --host 192.0.2.1",
+]
+
+
+@pytest.mark.parametrize("command", FAILING)
+def test_a_command_that_fails_says_so_in_plain_words(terminal: Terminal, command: str) -> None:
+    draw(terminal.folder / "photos" / "a.jpg", 0)
+    (terminal.folder / "photos" / "text.txt").write_text("text")
+    done = run_command(main, *command.split(), environment=terminal.environment, folder=terminal.folder)
+    assert done.code in {1, 2, 3}
+    assert (done.err.count("error: "), internal_words(done.err)) == (1, set()), done.err
+
+
+def test_a_database_that_does_not_answer_is_shown_as_it_was_written(terminal: Terminal) -> None:
+    terminal.environment["TAGGER_DATABASE_URL"] = "postgresql://127.0.0.1:1/tagger"
+    for command in ("status", "query", "worker"):
+        message = terminal.run_process(command, code=1).stderr
+        assert "postgresql://127.0.0.1:1/tagger" in message
+        assert internal_words(message) == set()
+
+
+def test_a_search_on_a_terminal_ends_with_the_number_of_photos(terminal: Terminal) -> None:
+    draw_shot(terminal.folder / "photos" / "tower.jpg", 0, gps=(48.8584, 2.2945), label=0)
+    draw_shot(terminal.folder / "photos" / "street.jpg", 1, gps=(48.8585, 2.2946))
+    terminal.run("tag", "photos")
+    with closing(Screen(terminal, "query", "--near", "48.858,2.294", "--radius-km", "1")) as screen:
+        screen.read_until(b"2 photos, 1 of them by position alone")
+        assert b"\nphotos/tower.jpg " in screen.written
+    assert terminal.run("query").stderr == ""

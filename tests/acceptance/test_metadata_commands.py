@@ -183,7 +183,12 @@ def test_undo_names_the_photos_whose_sidecars_other_programs_have_edited(
     assert tagger_with_redis("job", "show", "3", "--json").json["edited"] == [str(photos / "moving.gif")]
     (listed,) = tagger_with_redis("job", "failures", "3", "--kind", "edited", "--json").json
     assert (listed["kind"], listed["path"]) == ("edited", str(photos / "moving.gif"))
-    assert tagger_with_redis("job", "failures", "3").text == ""
+    others = tagger_with_redis("job", "failures", "3")
+    assert others.text == ""
+    assert "0 photos not undone" in others.err
+    assert (
+        "edited: 1 photo, which another program has changed since the write; to list them, run:" in others.err
+    )
 
 
 def test_what_makes_no_sense_is_wrong_usage(tagger_with_redis: CommandRunner, photos: Path) -> None:

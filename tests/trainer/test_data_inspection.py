@@ -112,6 +112,7 @@ def test_label_folders_may_lie_in_the_folder_itself(data: CommandRunner, tmp_pat
     assert report["splits"] == []
     assert {each["label"]: each["photos"] for each in report["labels"]} == {"Tòa Xanh": 20, "B|ridge": 5}
     assert (report["imbalance"], report["few"], report["landmarks"]) == (4.0, {"B|ridge": 5}, None)
+    assert "landmarks.csv\tnone\n" in data("inspect", tmp_path / "set", "--out", tmp_path / "report").text
 
 
 def test_a_gazetteer_that_cannot_be_used_is_a_finding(data: CommandRunner, tmp_path: Path) -> None:

@@ -1,14 +1,12 @@
 """Messages of commands, logs and errors: no words for internals, no names of classes and libraries."""
 
 import ast
-import builtins
-import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import trainer.errors
-from tagger import errors
+from support.internal_words import CLASSES, internal_words
+
 from tagger.errors import TaggerError
 
 ROOT = Path(__file__).parents[2]
@@ -20,15 +18,6 @@ FILES = [
     for file in sorted((ROOT / package).rglob("*.py"))
     if not file.is_relative_to(FORMATS)
 ]
-INTERNAL = re.compile(
-    r"\b(chunks?|sweeps?|sweeper|pydantic|psycopg|sqlalchemy|kombu|traceback)\b", re.IGNORECASE
-)
-CLASSES = {
-    name
-    for module in (errors, trainer.errors, builtins)
-    for name, each in inspect.getmembers(module, inspect.isclass)
-    if issubclass(each, BaseException)
-}
 LOGGED = {"debug", "info", "warning", "error", "critical", "exception"}
 FUNCTIONS = LOGGED | {
     "fail",
@@ -43,10 +32,6 @@ FUNCTIONS = LOGGED | {
 }
 """Functions whose arguments are messages, besides the errors of the program."""
 NO_TEXT = {"extra", "param_hint"}
-
-
-def internal_words(text: str) -> set[str]:
-    return {*INTERNAL.findall(text), *(CLASSES & set(re.findall(r"\w+", text)))}
 
 
 def message_parts(tree: ast.AST) -> Iterator[ast.Constant]:

@@ -68,7 +68,7 @@ def add(
 ) -> None:
     """Register a model file by its digest. It does not become the model in use, and none of its code runs.
 
-    A file with code that no exported classifier needs, such as access to files, is refused.
+    A file with code that exported classifiers never have, such as access to files, is refused.
 
     The file stays where it is. Registering the same file again changes nothing.
 
