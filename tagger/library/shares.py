@@ -13,12 +13,25 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Select, case, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from tagger.database.audit_log import AuditAction, actor_of, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import among
-from tagger.database.tables import photos, share_photos, shares
+from tagger.database.tables import access_tokens, photos, share_photos, shares
 from tagger.errors import PhotoIdNotFound, QueryOptionInvalid, ShareInvalid, ShareNotFound
 from tagger.library.catalog.landmarks import all_landmarks, find_landmark, landmarks_in_country
 from tagger.library.catalog.roots import RootPaths
@@ -191,7 +204,7 @@ def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple
     token = secrets.token_urlsafe(32)
     with database.write() as connection:
         share = _insert_share(connection, replace(new, name=name), token_digest(token), root_paths)
-        ended_at = func.coalesce(shares.c.revoked_at, shares.c.expires_at)
+        ended_at = func.coalesce(shares.c.revoked_at, _expires_at())
         connection.execute(delete(shares).where(ended_at < datetime.now(UTC) - timedelta(days=KEPT_DAYS)))
         record_action(
             connection,
@@ -284,9 +297,29 @@ def _add_photos(connection: Connection, share_id: int, photo_ids: Sequence[int])
 def _select() -> Select[Any]:
     of_share = share_photos.c.share_id == shares.c.id
     count = select(func.count()).select_from(share_photos).where(of_share).correlate(shares).scalar_subquery()
-    columns = [column for column in shares.c if column.name not in {"digest", "options"}]
+    columns = [column for column in shares.c if column.name not in {"digest", "options", "expires_at"}]
     selected = case((shares.c.options.is_(None), count))
-    return select(*columns, shares.c.options.label("document"), selected.label("photos"))
+    return select(
+        *columns,
+        shares.c.options.label("document"),
+        selected.label("photos"),
+        _expires_at().label("expires_at"),
+    )
+
+
+def _expires_at() -> ColumnElement[datetime | None]:
+    """When a share ends by itself: at the latest with the named token that made it."""
+    of_token = (
+        select(access_tokens.c.expires_at)
+        .where(
+            literal("web ").concat(access_tokens.c.name) == shares.c.author,
+            access_tokens.c.created_at <= shares.c.created_at,  # not another token that got the name later
+        )
+        .correlate(shares)
+        .scalar_subquery()
+    )
+    is_earlier = or_(shares.c.expires_at.is_(None), of_token < shares.c.expires_at)
+    return case((and_(of_token.is_not(None), is_earlier), of_token), else_=shares.c.expires_at)
 
 
 def _share(connection: Connection, share_id: int) -> Share:

@@ -19,9 +19,17 @@ from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Role
+from tagger.database.statements import insert_missing
 from tagger.database.tables import access_tokens, page_sessions, users
-from tagger.people.passwords import count_attempt, forget_attempts, is_right
-from tagger.people.tokens import SETTINGS_TOKEN, USE_RECORDED_S, Grant, find_token, token_digest
+from tagger.people.passwords import count_attempt, forget_attempts, hash_password, is_right
+from tagger.people.tokens import (
+    SETTINGS_TOKEN,
+    USE_RECORDED_S,
+    Grant,
+    find_token,
+    revoke_shares_of,
+    token_digest,
+)
 from tagger.people.users import (
     User,
     UserNameTaken,
@@ -108,6 +116,24 @@ def token_grant(database: Database, secret: str, settings_token: str) -> Grant |
     if token is None:
         return None
     return Grant(token.name, _role(token.read_only), token.id, last_used_at=token.last_used_at)
+
+
+def adopt_settings_token(database: Database, secret: str, *, keep_shares: bool = False) -> Sequence[int]:
+    """Revoke the shares that were made with another token of the settings, if it has changed; returns their ids.
+
+    Its sessions need no change: they end with it, see `_digest`.
+    """
+    is_settings_token = access_tokens.c.name == SETTINGS_TOKEN
+    values = {"digest": hash_password(secret), "read_only": False, "created_at": datetime.now(UTC)}
+    with database.write() as connection:
+        insert_missing(connection, access_tokens, [{"name": SETTINGS_TOKEN, **values}])
+        stored = connection.scalar(select(access_tokens.c.digest).where(is_settings_token).with_for_update())
+        if is_right(secret, stored):
+            return []
+        connection.execute(update(access_tokens).where(is_settings_token).values(values))
+        revoked = [] if keep_shares else revoke_shares_of(connection, SETTINGS_TOKEN)
+        record_action(connection, AuditAction.TOKEN_REVOKE, SETTINGS_TOKEN, shares=revoked)
+    return revoked
 
 
 def start_session(

@@ -1,6 +1,7 @@
 """Named access tokens, and the grants of requests: who sends them, and what that role may do.
 
-The database stores only the SHA-256 of a token, which is safe for random texts of 256 bits.
+The database stores only the SHA-256 of a token, which is safe for random texts of 256 bits. `TAGGER_WEB_TOKEN` is no such text: a row of
+its name has its argon2id hash, by which a change of it is noticed (see sessions).
 """
 
 import hashlib
@@ -11,17 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Role
-from tagger.database.tables import access_tokens, page_sessions, users
+from tagger.database.tables import access_tokens, page_sessions, shares, users
 from tagger.errors import TaggerError
 from tagger.system.documents import document_of
 
 SETTINGS_TOKEN = "TAGGER_WEB_TOKEN"  # noqa: S105 - a name
-"""The name of the token in the settings, which is not in the database."""
+"""The name of the token in the settings."""
 
 _PREFIX = "tagger_"
 """Programs that search files for secrets recognise a token by it."""
@@ -92,6 +93,9 @@ class AccessToken:
         return self.expires_at is not None and self.expires_at <= now
 
 
+_NAMED = select(access_tokens).where(access_tokens.c.name != SETTINGS_TOKEN)
+
+
 def add_token(
     database: Database, name: str, *, read_only: bool = False, expires_at: datetime | None = None
 ) -> tuple[AccessToken, str]:
@@ -125,27 +129,48 @@ def add_token(
 def list_tokens(database: Database) -> Sequence[AccessToken]:
     """All tokens by name, also expired ones."""
     with database.read() as connection:
-        rows = connection.execute(select(access_tokens).order_by(access_tokens.c.name))
+        rows = connection.execute(_NAMED.order_by(access_tokens.c.name))
         return [document_of(AccessToken, row) for row in rows]
 
 
-def revoke_token(database: Database, name: str) -> int:
-    """Delete a token, which ends its sessions, and return their number.
+@dataclass(frozen=True)
+class EndedAccess:
+    """The number of sessions that were ended, and the ids of shares that were revoked."""
+
+    sessions: int
+    shares: Sequence[int] = ()
+
+
+def revoke_token(database: Database, name: str, *, keep_shares: bool = False) -> EndedAccess:
+    """Delete a token, which ends its sessions and revokes its shares.
 
     Raises:
         TokenNotFound: there is no such token.
     """
     with database.write() as connection:
-        query = select(access_tokens).where(access_tokens.c.name == name).with_for_update()
-        row = connection.execute(query).one_or_none()
+        row = connection.execute(_NAMED.where(access_tokens.c.name == name).with_for_update()).one_or_none()
         if row is None:
-            names = connection.scalars(select(access_tokens.c.name).order_by(access_tokens.c.name)).all()
+            names = [each.name for each in connection.execute(_NAMED.order_by(access_tokens.c.name))]
             raise TokenNotFound(name=name, names=", ".join(names) or "none")
         of_token = page_sessions.c.token_id == row.id
-        count = connection.execute(delete(page_sessions).where(of_token)).rowcount
+        sessions = connection.execute(delete(page_sessions).where(of_token)).rowcount
+        ended = EndedAccess(sessions, [] if keep_shares else revoke_shares_of(connection, name))
         connection.execute(delete(access_tokens).where(access_tokens.c.id == row.id))
-        record_action(connection, AuditAction.TOKEN_REVOKE, name, sessions=count)
-    return count
+        record_action(
+            connection, AuditAction.TOKEN_REVOKE, name, sessions=sessions, shares=list(ended.shares)
+        )
+    return ended
+
+
+def revoke_shares_of(connection: Connection, name: str) -> list[int]:
+    """Revoke the active shares that this person or token made on the page; returns their ids."""
+    now = datetime.now(UTC)
+    is_active = shares.c.revoked_at.is_(None), or_(shares.c.expires_at.is_(None), shares.c.expires_at > now)
+    query = update(shares).where(shares.c.author == f"web {name}", *is_active).values(revoked_at=now)
+    revoked = connection.execute(query.returning(shares.c.id, shares.c.name)).all()
+    for share in revoked:
+        record_action(connection, AuditAction.SHARE_REVOKE, share.name, share=share.id)
+    return sorted(share.id for share in revoked)
 
 
 def find_token(database: Database, secret: str) -> AccessToken | None:

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 
 from tagger.database.audit_log import AuditAction, act_as, actor_of, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Role
-from tagger.database.tables import access_tokens, page_sessions, shares, users
+from tagger.database.tables import access_tokens, page_sessions, users
 from tagger.errors import TaggerError
 from tagger.people.passwords import check_password, forget_attempts, hash_password
-from tagger.people.tokens import SETTINGS_TOKEN
+from tagger.people.tokens import SETTINGS_TOKEN, EndedAccess, revoke_shares_of
 from tagger.system.documents import document_of
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
@@ -143,14 +143,6 @@ def list_users(database: Database) -> Sequence[User]:
         return [user_of(row) for row in connection.execute(select(users).order_by(users.c.name))]
 
 
-@dataclass(frozen=True)
-class EndedAccess:
-    """The number of sessions that were ended, and the ids of shares that were revoked."""
-
-    sessions: int
-    shares: Sequence[int] = ()
-
-
 def remove_user(database: Database, name: str, *, keep_shares: bool = False) -> EndedAccess:
     """Remove a person, which ends their sessions and revokes their shares. Records of what they did keep their name.
 
@@ -160,7 +152,7 @@ def remove_user(database: Database, name: str, *, keep_shares: bool = False) -> 
     with database.write() as connection:
         row = lock_user(connection, name)
         ended = EndedAccess(
-            end_sessions(connection, row.id), [] if keep_shares else _revoke_shares(connection, row)
+            end_sessions(connection, row.id), [] if keep_shares else revoke_shares_of(connection, row.name)
         )
         connection.execute(delete(users).where(users.c.id == row.id))
         forget_attempts(connection, row.name)
@@ -208,7 +200,7 @@ def change_role(
     connection.execute(update(users).where(users.c.id == row.id).values(role=role))
     may_share = keep_shares or role is not Role.VIEWER
     ended = EndedAccess(
-        end_sessions(connection, row.id), [] if may_share else _revoke_shares(connection, row)
+        end_sessions(connection, row.id), [] if may_share else revoke_shares_of(connection, row.name)
     )
     record_action(
         connection,
@@ -220,17 +212,6 @@ def change_role(
         shares=list(ended.shares),
     )
     return ended
-
-
-def _revoke_shares(connection: Connection, row: Row[tuple[object, ...]]) -> list[int]:
-    """Revoke the active shares that a person made on the page; returns their ids."""
-    now = datetime.now(UTC)
-    is_active = shares.c.revoked_at.is_(None), or_(shares.c.expires_at.is_(None), shares.c.expires_at > now)
-    query = update(shares).where(shares.c.author == f"web {row.name}", *is_active).values(revoked_at=now)
-    revoked = connection.execute(query.returning(shares.c.id, shares.c.name)).all()
-    for share in revoked:
-        record_action(connection, AuditAction.SHARE_REVOKE, share.name, share=share.id)
-    return sorted(share.id for share in revoked)
 
 
 def end_sessions(connection: Connection, user_id: int, kept_session: int | None = None) -> int:

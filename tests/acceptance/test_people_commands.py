@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from support.command_line import CommandRunner
 from support.page_server import LOCAL_URL, TOKEN
 from support.stored_photos import StoredPhotos
 
+from tagger.database.actor import Actor
 from tagger.database.connection import Database
+from tagger.library.query.options import PhotoQuery
+from tagger.library.shares import NewShare, add_share
 from tagger.settings import load_settings
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
@@ -118,7 +122,11 @@ def test_a_token_is_printed_once_listed_and_revoked(tagger: CommandRunner) -> No
     tagger("people", "token", "add", "phone")
     refused = tagger("people", "token", "revoke", "fone")
     assert (refused.code, "There is no token fone" in refused.err) == (1, True)
-    assert tagger("people", "token", "revoke", "phone", "--json").json == {"name": "phone", "sessions": 0}
+    assert tagger("people", "token", "revoke", "phone", "--json").json == {
+        "name": "phone",
+        "sessions": 0,
+        "shares_revoked": [],
+    }
 
 
 def test_the_audit_log_is_listed_page_by_page(tagger: CommandRunner) -> None:
@@ -137,6 +145,29 @@ def test_the_audit_log_is_listed_page_by_page(tagger: CommandRunner) -> None:
     assert len(tagger("people", "audit", "--by", who, "--json").json["entries"]) == 4
     assert tagger("people", "audit", "--by", who.removeprefix("cli ")).err == "no entry matches\n"
     assert "tagger_" not in json.dumps(first)
+
+
+@pytest.fixture
+def share_of(library: StoredPhotos) -> Callable[[str], int]:
+    def share(token_name: str) -> int:
+        database = library.database.acting_as(Actor(f"web {token_name}"))
+        return add_share(database, NewShare(PhotoQuery(landmark=EIFFEL), "Ours", None), {})[0].id
+
+    return share
+
+
+def test_a_revoked_token_says_which_shares_end_with_it(
+    tagger: CommandRunner, share_of: Callable[[str], int]
+) -> None:
+    for name in ("phone", "tablet"):
+        tagger("people", "token", "add", name)
+        share_of(name)
+    revoked = tagger("people", "token", "revoke", "phone")
+    assert revoked.err == "phone is revoked, 0 sessions ended, 1 share revoked: 1\n"
+    kept = tagger("people", "token", "revoke", "tablet", "--keep-shares")
+    assert kept.err == "tablet is revoked, 0 sessions ended\n"
+    listed = tagger("people", "share", "list", "--json").json
+    assert [(share["id"], share["state"]) for share in listed] == [(2, "active"), (1, "revoked")]
 
 
 @pytest.fixture

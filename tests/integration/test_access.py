@@ -103,7 +103,7 @@ def test_an_expired_token_ends_its_sessions_too(database: Database) -> None:
 def test_revoking_a_token_ends_its_sessions_and_no_others(database: Database) -> None:
     _, secret = add_token(database, "phone")
     of_token, of_settings = signed_in(database, secret), signed_in(database)
-    assert revoke_token(database, "phone") == 1
+    assert revoke_token(database, "phone").sessions == 1
     assert session_grant(database, of_token, TOKEN) is None
     assert token_grant(database, secret, TOKEN) is None
     assert session_grant(database, of_settings, TOKEN) is not None

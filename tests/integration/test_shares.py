@@ -12,7 +12,7 @@ from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.enums import Role
-from tagger.database.tables import landmarks, photos, share_photos, shares
+from tagger.database.tables import access_tokens, landmarks, photos, share_photos, shares
 from tagger.errors import LandmarkNotFound, PhotoIdNotFound, ShareInvalid
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import remove_landmark
@@ -35,6 +35,8 @@ from tagger.library.shares import (
 )
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import VerdictKind
+from tagger.people.sessions import adopt_settings_token
+from tagger.people.tokens import SETTINGS_TOKEN, add_token, list_tokens, revoke_token
 from tagger.people.users import add_user, remove_user, set_role
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
@@ -86,6 +88,66 @@ def test_the_shares_of_a_person_end_with_the_right_to_share(library: StoredPhoto
     removals = [entry for entry in entries if entry.action == "user-remove"]
     assert [entry.details["shares"] for entry in removals] == [[], [made["ada"]]]
     assert {e.details["share"] for e in entries if e.action == "share-revoke"} == {made["ada"], made["bob"]}
+
+
+def shared_by(database: Database, name: str) -> tuple[int, str]:
+    """A share that this person or token makes on the page: its id and the token of its link."""
+    share, token = shared(database.acting_as(Actor(f"web {name}")), PhotoQuery(landmark=EIFFEL))
+    return share.id, token
+
+
+def state_of(database: Database, link: str) -> ShareState:
+    share = find_share(database, link)
+    assert share is not None
+    assert share in list_shares(database)
+    return share.state
+
+
+@pytest.mark.postgresql
+def test_revoking_a_token_revokes_its_shares(library: StoredPhotos) -> None:
+    database = library.database
+    for name in ("phone", "tablet", "phone.2"):
+        add_token(database, name)
+    share, link = shared_by(database, "phone")
+    others = [shared_by(database, "phone.2")[1], shared_by(database, "tablet")[1]]
+    assert revoke_token(database, "phone").shares == [share]
+    assert state_of(database, link) is ShareState.REVOKED
+    assert revoke_token(database, "tablet", keep_shares=True).shares == []
+    assert [state_of(database, other) for other in others] == [ShareState.ACTIVE] * 2
+    (revoked,) = [e for e in list_entries(database, AuditFilter(), 20) if e.action == "share-revoke"]
+    assert revoked.details["share"] == share
+
+
+@pytest.mark.postgresql
+def test_shares_end_with_the_token_that_made_them(library: StoredPhotos) -> None:
+    database = library.database
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    add_token(database, "guest", expires_at=soon)
+    _, link = shared_by(database, "guest")
+    assert [each.expires_at for each in list_shares(database)] == [soon]
+    with database.write() as connection:
+        connection.execute(update(access_tokens).values(expires_at=datetime.now(UTC) - TOMORROW))
+    assert state_of(database, link) is ShareState.EXPIRED
+    revoke_token(database, "guest", keep_shares=True)
+    add_token(database, "guest", expires_at=soon)
+    assert state_of(database, link) is ShareState.ACTIVE
+    assert [each.expires_at != soon for each in list_shares(database)] == [True]
+
+
+@pytest.mark.postgresql
+def test_another_token_of_the_settings_revokes_the_shares_of_the_former_one(library: StoredPhotos) -> None:
+    database = library.database
+    share, link = shared_by(database, SETTINGS_TOKEN)
+    for _ in range(2):  # that of a first start is not known to be another one
+        assert adopt_settings_token(database, "the first token of ours") == []
+    assert adopt_settings_token(database, "the second token of ours", keep_shares=True) == []
+    assert state_of(database, link) is ShareState.ACTIVE
+    assert adopt_settings_token(database, "the third token of ours") == [share]
+    assert state_of(database, link) is ShareState.REVOKED
+    assert list_tokens(database) == []
+    with database.read() as connection:
+        stored = str(connection.execute(select(access_tokens)).all())
+    assert "token of ours" not in stored
 
 
 @pytest.mark.postgresql

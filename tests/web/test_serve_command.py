@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx2 as httpx
@@ -14,6 +15,12 @@ from support.commands import Process, Terminal
 
 from tagger.cli.commands.serve import access_policy, listen
 from tagger.cli.main import main
+from tagger.database.actor import Actor
+from tagger.database.connection import open_database
+from tagger.library.query.options import PhotoQuery
+from tagger.library.shares import NewShare, add_share
+from tagger.people.sessions import adopt_settings_token
+from tagger.people.tokens import SETTINGS_TOKEN
 from tagger.settings import Settings
 
 ENDS_S = 20
@@ -86,6 +93,17 @@ def test_a_token_is_printed_unless_the_settings_have_one(terminal: Terminal, has
         assert httpx.get(address).status_code == 401
         (token,) = printed or [TOKEN]
         assert httpx.get(address, headers={"authorization": f"Bearer {token}"}).status_code == 200
+
+
+def test_a_start_with_another_token_says_which_shares_end(terminal: Terminal) -> None:
+    terminal.data.mkdir(0o700)
+    with closing(open_database(f"sqlite:///{terminal.data}/tagger.sqlite")) as database:
+        adopt_settings_token(database, "another token of ours")
+        new = NewShare(PhotoQuery(year=(2020,)), "Ours", None)
+        add_share(database.acting_as(Actor(f"web {SETTINGS_TOKEN}")), new, {})
+    terminal.environment["TAGGER_WEB_TOKEN"] = TOKEN
+    with serving(terminal) as (_process, output):
+        assert "TAGGER_WEB_TOKEN has changed, 1 share revoked: 1" in output
 
 
 @pytest.mark.parametrize("token", ["short", "with spaces in between", "späte-umlaute-im-wort"])

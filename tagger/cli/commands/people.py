@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tagger.cli.commands.share import share_app
-from tagger.cli.commands.user import user_app
+from tagger.cli.commands.user import KeepShares, report_ended, user_app
 from tagger.cli.help import argument, flag, option
 from tagger.cli.options import Json, parse_time
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json, write_table
-from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 from tagger.composition import ROOMS, load
 
@@ -97,18 +96,15 @@ def list_(json: Json = False) -> None:
 
 
 @token_app.command("revoke")
-def revoke(name: Name, json: Json = False) -> None:
-    """Revoke a token. Browsers that signed in with it are signed out at once.
+def revoke(name: Name, keep_shares: KeepShares = False, json: Json = False) -> None:
+    """Revoke a token and its shares. Browsers that signed in with it are signed out at once.
 
     Example: tagger people token revoke phone
     """
     from tagger.people.tokens import revoke_token
 
-    sessions = revoke_token(open_session().database, name)
-    if json:
-        write_json({"name": name, "sessions": sessions})
-    else:
-        console.info(f"{name} is revoked, {count_of(sessions, 'session')} ended")
+    ended = revoke_token(open_session().database, name, keep_shares=keep_shares)
+    report_ended(name, "is revoked", ended, json=json)
 
 
 def _document(token: AccessToken) -> dict[str, Any]:

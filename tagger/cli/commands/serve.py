@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.help import ADVANCED, option
+from tagger.cli.help import ADVANCED, flag, option
 from tagger.cli.output import console
 from tagger.cli.session import load_settings, open_session
 from tagger.composition import extra_missing
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+    from tagger.database.connection import Database
     from tagger.settings import Settings
     from tagger.web.http.auth import AccessPolicy
 
@@ -46,6 +47,10 @@ def serve(
     port: Annotated[
         int, option("--port", "N", "Port to listen at. 0 selects a free port.", min=0, max=65535)
     ] = PORT,
+    keep_shares: Annotated[
+        bool,
+        flag("--keep-shares", "Leave the links that were shared with another TAGGER_WEB_TOKEN as they are."),
+    ] = False,
     fd: Annotated[
         int | None, typer.Option("--fd", metavar="N", rich_help_panel=ADVANCED, hidden=True)
     ] = None,
@@ -74,6 +79,7 @@ def serve(
         app = create_app(
             settings, database, policy, has_own_worker=fd is not None
         )  # only `tagger up` has --fd
+        _end_former_token(database, settings, keep_shares=keep_shares)
         _print_address(policy, settings, by_name=by_name)
         handle_own_signals()
         with suppress(KeyboardInterrupt):
@@ -163,6 +169,16 @@ def access_policy(
         settings.web_user_header,
         None if settings.web_user_role == "none" else Role(settings.web_user_role or Role.VIEWER),
     )
+
+
+def _end_former_token(database: Database, settings: Settings, *, keep_shares: bool) -> None:
+    from tagger.cli.commands.user import revoked_shares
+    from tagger.people.sessions import adopt_settings_token
+
+    if settings.web_token is not None:
+        shares = adopt_settings_token(database, settings.web_token, keep_shares=keep_shares)
+        if shares:
+            console.info(f"TAGGER_WEB_TOKEN has changed, {revoked_shares(shares)}")
 
 
 def _print_address(policy: AccessPolicy, settings: Settings, *, by_name: bool) -> None:

@@ -20,6 +20,7 @@ from tagger.errors import ProviderNotSet
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tagger.people.tokens import EndedAccess
     from tagger.people.users import User
     from tagger.settings import Settings
 
@@ -33,7 +34,9 @@ RoleOfUser = Annotated[
     Role, option("--role", "ROLE", f"{', '.join(f'{role} {role.rights}' for role in Role)}.")
 ]
 Generate = Annotated[bool, flag("--generate", "Generate a password and print it, once, on standard output.")]
-KeepShares = Annotated[bool, flag("--keep-shares", "Leave the links that the person shared as they are.")]
+KeepShares = Annotated[
+    bool, flag("--keep-shares", "Leave the links that the person or token shared as they are.")
+]
 
 
 @user_app.command("add")
@@ -122,7 +125,7 @@ def remove(name: Name, keep_shares: KeepShares = False, json: Json = False) -> N
     from tagger.people.users import remove_user
 
     ended = remove_user(open_session().database, name, keep_shares=keep_shares)
-    _report(name, "is removed", ended.sessions, ended.shares, json=json)
+    report_ended(name, "is removed", ended, json=json)
 
 
 @user_app.command("password")
@@ -157,7 +160,7 @@ def role(
     from tagger.people.users import set_role
 
     ended = set_role(open_session().database, name, role, keep_shares=keep_shares)
-    _report(name, f"is {role} now", ended.sessions, ended.shares, json=json)
+    report_ended(name, f"is {role} now", ended, json=json)
 
 
 @user_app.command("link")
@@ -173,11 +176,12 @@ def link(
     Example: tagger people user link ada 248289761001
     """
     from tagger.people.identities import link_user
+    from tagger.people.tokens import EndedAccess
 
     settings = load_settings()
     issuer = _issuer(settings)
     sessions = link_user(open_session(settings).database, name, issuer, subject)
-    _report(name, f"signs in with {issuer} now", sessions, json=json)
+    report_ended(name, f"signs in with {issuer} now", EndedAccess(sessions), json=json)
 
 
 @user_app.command("unlink")
@@ -187,9 +191,10 @@ def unlink(name: Name, json: Json = False) -> None:
     Example: tagger people user unlink ada
     """
     from tagger.people.identities import unlink_user
+    from tagger.people.tokens import EndedAccess
 
     sessions = unlink_user(open_session().database, name)
-    _report(name, "signs in at no provider any more", sessions, json=json)
+    report_ended(name, "signs in at no provider any more", EndedAccess(sessions), json=json)
 
 
 def _issuer(settings: Settings) -> str:
@@ -215,12 +220,18 @@ def _write(name: str, generated: str | None, values: dict[str, Any], *, json: bo
         typer.echo(generated)
 
 
-def _report(name: str, what: str, sessions: int, shares: Sequence[int] = (), *, json: bool) -> None:
+def report_ended(name: str, what: str, ended: EndedAccess, *, json: bool) -> None:
+    """Write which access of a person or token has ended."""
     if json:
-        write_json({"name": name, "sessions": sessions, "shares_revoked": shares})
-        return
-    revoked = f", {count_of(len(shares), 'share')} revoked: {', '.join(map(str, shares))}" if shares else ""
-    console.info(f"{name} {what}, {count_of(sessions, 'session')} ended{revoked}")
+        write_json({"name": name, "sessions": ended.sessions, "shares_revoked": ended.shares})
+    else:
+        revoked = f", {revoked_shares(ended.shares)}" if ended.shares else ""
+        console.info(f"{name} {what}, {count_of(ended.sessions, 'session')} ended{revoked}")
+
+
+def revoked_shares(shares: Sequence[int]) -> str:
+    """Like `2 shares revoked: 3, 4`."""
+    return f"{count_of(len(shares), 'share')} revoked: {', '.join(map(str, shares))}"
 
 
 def _document(user: User) -> dict[str, Any]:
