@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-import tagger
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.pipeline.results import timeout_text
 from tagger.pipeline.running_child import ChildDied, ChildTimedOut, InvalidReply, ParentStopping, RunningChild
@@ -41,7 +40,7 @@ def minimal_environment() -> dict[str, str]:
     passed_on = {name: value for name in _PASSED_ON if (value := os.environ.get(name)) is not None}
     # This program's own folder first: it is not always in a path, as in an installation for development.
     folders = [
-        str(Path(tagger.__file__).parents[1]),
+        str(Path(__file__).parents[2]),
         *(path for path in sys.path if Path(path).is_absolute()),
     ]
     return passed_on | {

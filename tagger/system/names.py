@@ -1,10 +1,14 @@
-"""Names of landmarks: language tags, the choice of a name by language, and slugs."""
+"""Names of landmarks: what they may be, language tags, the choice of a name by language, and slugs."""
 
 import re
 import unicodedata
 from collections.abc import Mapping
+from typing import Any
 
 from blake3 import blake3
+
+from tagger.errors import LandmarkInvalid
+from tagger.system.text_format import INVISIBLE, N_, gettext
 
 LANGUAGE_PATTERN = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
 """A language tag, like `de` or `zh-Hant` (BCP 47)."""
@@ -36,19 +40,6 @@ _UNDECOMPOSED = str.maketrans(
 """Latin letters that Unicode does not decompose into one of a to z and an accent."""
 
 
-INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
-"""Marks of direction and breaking, which come with copied texts: a name with them looks like one without.
-
-The joiners of emoji and of Persian and Indian scripts are not among them.
-"""
-
-
-def without_accents(text: str) -> str:
-    """The text in letters without accents, and without invisible marks."""
-    decomposed = unicodedata.normalize("NFKD", INVISIBLE.sub("", text))
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-
-
 def slug_of_name(name: str) -> str | None:
     """The slug of a name: `Cimetière du Père-Lachaise` → `cimetiere-du-pere-lachaise`. None for a name of another script."""
     plain = unicodedata.normalize("NFKD", name.lower().translate(_UNDECOMPOSED))
@@ -62,3 +53,111 @@ def slug_of_name(name: str) -> str | None:
 def digest_slug(prefix: str, text: str) -> str:
     """A slug for a text of another script, always the same for the same text: `landmark-1f0c9a3e`."""
     return f"{prefix}-{blake3(text.encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
+MAX_TEXT = 200
+"""Characters of a name, country, region or city."""
+MAX_SLUG = 100
+MAX_ALIASES = 100
+MAX_MERGED_ALIASES = 1000
+"""A landmark keeps the names of those that were merged into it."""
+MAX_NAMES = 500
+"""Names in languages."""
+MAX_LANGUAGE = 35
+"""Characters of a language tag, as BCP 47 recommends."""
+_CONTROLS = {"Cc", "Zl", "Zp"}
+
+
+FIELDS = (N_("name"), N_("alias"), N_("country"), N_("region"), N_("city"))
+"""Texts of a landmark, as errors name them."""
+
+
+def invalid_text(field: str, reason: str, **values: object) -> LandmarkInvalid:
+    """The error of a text: pages show it in the reader's language."""
+    return LandmarkInvalid(reason=f"{gettext(field)}: {gettext(reason, **values)}")
+
+
+def clean_text(text: str, field: str) -> str:
+    """The text in Unicode's composed form, without marks that nobody sees and with single spaces. It may be empty.
+
+    Raises:
+        LandmarkInvalid: it has a line break or another control character, is not Unicode, or is too long.
+    """
+    if any(unicodedata.category(character) in _CONTROLS for character in text):
+        raise invalid_text(field, N_("it has a line break or another control character"))
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise invalid_text(field, N_("it is not UTF-8")) from error
+    if len(text) > MAX_TEXT:
+        raise invalid_text(
+            field, N_("it has %(count)s characters, more than %(limit)s"), count=len(text), limit=MAX_TEXT
+        )
+    return " ".join(unicodedata.normalize("NFC", INVISIBLE.sub("", text)).split())
+
+
+def clean_name(text: str, field: str = "name") -> str:
+    """A text with at least one letter, digit or symbol.
+
+    Raises:
+        LandmarkInvalid: as `clean_text`, or it has none.
+    """
+    name = clean_text(text, field)
+    if not any(unicodedata.category(character)[0] in "LNS" for character in name):
+        raise invalid_text(field, N_("it has no letter, digit or symbol"))
+    return name
+
+
+def optional_text(value: str | None, column: str) -> str | None:
+    """The clean text; None for an empty one.
+
+    Raises:
+        LandmarkInvalid: the text is invalid.
+    """
+    return None if value is None else clean_text(value, column) or None
+
+
+def check_slug(slug: str) -> str:
+    """Raises:
+    LandmarkInvalid: the text is no slug; the message proposes one.
+    """
+    if not re.fullmatch(SLUG_PATTERN, slug) or len(slug) > MAX_SLUG:
+        proposal = (slug_of_name(slug) or "old-town-hall")[:MAX_SLUG].strip("-")
+        reason = f"slug: it must be lower-case letters from a to z, digits and single hyphens, at most {MAX_SLUG}, like {proposal}"
+        raise LandmarkInvalid(reason=reason)
+    return slug
+
+
+def check_language(language: str) -> str:
+    """Raises:
+    LandmarkInvalid: it is no language tag.
+    """
+    if len(language) > MAX_LANGUAGE or not re.fullmatch(LANGUAGE_PATTERN, language):
+        raise LandmarkInvalid(reason=f"language: {language[:40]!r} is no language tag, like de or zh-Hant")
+    return language
+
+
+def clean_facts(facts: Mapping[str, Any], *, max_aliases: int = MAX_ALIASES) -> dict[str, Any]:
+    """The texts of a landmark that a file describes, as if a person had typed them.
+
+    Raises:
+        LandmarkInvalid: one of them is invalid, or there are too many.
+    """
+    names, aliases = facts["names"], facts["aliases"]
+    if len(names) > MAX_NAMES:
+        raise LandmarkInvalid(reason=f"name: there are {len(names)} languages, more than {MAX_NAMES}")
+    check_alias_count(len(aliases), max_aliases)
+    return {
+        "name": clean_name(facts["name"]),
+        "names": {check_language(language): clean_name(name) for language, name in names.items()},
+        "aliases": [clean_name(alias, "alias") for alias in aliases],
+        **{column: optional_text(facts[column], column) for column in ("country", "region", "city")},
+    }
+
+
+def check_alias_count(count: int, limit: int) -> None:
+    """Raises:
+    LandmarkInvalid: a landmark cannot have so many.
+    """
+    if count > limit:
+        raise LandmarkInvalid(reason=f"alias: there are {count}, more than {limit}")

@@ -5,6 +5,7 @@ where the catalogues come from.
 """
 
 import re
+import unicodedata
 from calendar import month_name
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,6 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from gettext import NullTranslations
 from typing import TYPE_CHECKING
-
-from tagger.system.names import without_accents
 
 if TYPE_CHECKING:
     from babel import Locale
@@ -287,3 +286,16 @@ def _territories() -> dict[str, str]:
 
 def _folded(name: str) -> str:
     return " ".join(re.findall(r"\w+", without_accents(name).casefold()))
+
+
+INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+"""Marks of direction and breaking, which come with copied texts: a name with them looks like one without.
+
+The joiners of emoji and of Persian and Indian scripts are not among them.
+"""
+
+
+def without_accents(text: str) -> str:
+    """The text in letters without accents, and without invisible marks."""
+    decomposed = unicodedata.normalize("NFKD", INVISIBLE.sub("", text))
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))

@@ -34,16 +34,16 @@ from sqlalchemy.types import TypeEngine
 
 from tagger.database.enums import JobKind, Outcome
 from tagger.database.tables import UtcDateTime
-from tagger.errors import FailureKind, ScheduleInvalid
+from tagger.errors import FailureKind, LandmarkInvalid, ScheduleInvalid
 from tagger.jobs.enqueue.schedules import backfill_from_schedule, check_time_of_day, explain_cron, next_due
 from tagger.jobs.enqueue.tag_jobs import check_job_options
 from tagger.library.teaching.classifiers import BOUNDS_BYTES, restore
 from tagger.library.teaching.pack_file import PackManifest
 from tagger.metadata.splices import unpacked_inverse
-from tagger.model.artifact import Extent, Manifest
+from tagger.model.artifact import Extent, Language, Manifest
 from tagger.photos.formats import PhotoOrigin
 from tagger.photos.paths import is_object_address, path_from_json, path_from_text, path_text, path_to_json
-from tagger.system.names import SLUG_PATTERN
+from tagger.system.names import MAX_MERGED_ALIASES, SLUG_PATTERN, clean_facts
 from tagger.transfer.exporter import exported_columns
 
 Row = Mapping[str, Any]
@@ -234,7 +234,7 @@ COLUMN_TYPES: Mapping[str, Any] = {
     # Documents and bytes.
     "models.manifest": _manifest(Manifest),
     "packs.manifest": _manifest(PackManifest),
-    "names": dict[str, Name],
+    "names": dict[Language, Name],
     "aliases": list[Name],
     "edited": list[
         Literal["name", "names", "aliases", "country", "region", "city", "latitude", "longitude", "extent"]
@@ -302,6 +302,18 @@ def _exact_path(text: str, raw: bytes) -> str:
     return _storable(path)
 
 
+def _check_landmark(row: Row) -> None:
+    try:
+        clean_facts(row, max_aliases=MAX_MERGED_ALIASES)
+    except LandmarkInvalid as error:
+        raise ValueError(error.values["reason"]) from error
+
+
+def _check_pack(row: Row) -> None:
+    for landmark in PackManifest.model_validate(row["manifest"], strict=False).landmarks:
+        _check_landmark(vars(landmark))
+
+
 def _check_tag(row: Row) -> None:
     if row["accepted"] and row["doubtful"] is not None:
         raise ValueError("it is both accepted and doubtful")
@@ -358,6 +370,8 @@ def _check_schedule(row: Row) -> None:
 RULES: Mapping[str, Callable[[dict[str, Any]], None]] = {
     "roots": _check_root,
     "photos": _check_photo,
+    "landmarks": _check_landmark,
+    "packs": _check_pack,
     "tags": _check_tag,
     "taught_tags": _check_tag,
     "track_parts": _check_track_part,

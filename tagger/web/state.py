@@ -22,6 +22,7 @@ from tagger.library.positions.update import update_positions
 from tagger.library.query.facets import count_facets
 from tagger.library.query.timeline import timeline_sections
 from tagger.library.teaching.learning import update_taught
+from tagger.library.teaching.pack_file import PackChecker
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
 from tagger.web.cached_value import QueryCounts
@@ -137,6 +138,7 @@ class AppState:
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)
         self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
+        self.pack_checker = PackChecker()
         self.section_counts = QueryCounts(lambda query: timeline_sections(database, query, settings.roots))
         self.facet_counts = QueryCounts(lambda query: count_facets(database, query, settings.roots))
         self.accepted_counts = QueryCounts(
@@ -165,6 +167,7 @@ class AppState:
         self.thumbnails.close()
         self.models.close()
         self.upload_sandbox.close()
+        self.pack_checker.close()
 
 
 def app_state(request: Request) -> AppState:

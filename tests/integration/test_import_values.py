@@ -66,6 +66,12 @@ INVALID: list[tuple[str, dict[str, Any], str]] = [
     ("tags", {"position_odds": 2.0}, "position_odds, distance_m are neither"),
     ("roots", {"location": "photos"}, "location is not an absolute path"),
     ("landmarks", {"slug": "Eiffel Tower"}, "slug"),
+    ("landmarks", {"name": "a\x1b[2J"}, "name: it has a line break or another control character"),
+    ("landmarks", {"names": {"de": "a\nb"}}, "name: it has a line break or another control character"),
+    ("landmarks", {"names": {"no language": "a"}}, "names.no language"),
+    ("landmarks", {"aliases": ["a" * 201]}, "alias: it has 201 characters, more than 200"),
+    ("landmarks", {"aliases": ["a"] * 1001}, "alias: there are 1001, more than 1000"),
+    ("landmarks", {"city": "a\u2028b"}, "city: it has a line break or another control character"),
     ("models", {"manifest": {}}, "manifest: name: Field required"),
     ("jobs", {"options": {"paths": 7}}, "its paths are not a list"),
     (
@@ -146,6 +152,7 @@ def test_gzip_that_grows_too_much_is_refused(
     ("change", "problem"),
     [
         ("UPDATE photos SET path = '../x' WHERE id = 1", "photos, id 1: path does not stay inside its root"),
+        ("UPDATE landmarks SET name = 'a' || char(10) WHERE id = 1", "landmarks, id 1: name: it has a line"),
         ("UPDATE models SET manifest = '{}'", "models, id 1: manifest: name: Field required"),
         ("UPDATE jobs SET options = '{\"paths\": 7}' WHERE id = 2", "jobs, id 2: its paths are not a list"),
         ("UPDATE schedules SET cron = 'never'", "schedules, id 1: "),

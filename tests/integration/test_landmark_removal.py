@@ -26,6 +26,7 @@ from tagger.errors import (
 )
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
+from tagger.library.catalog import landmark_removal
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
 from tagger.library.catalog.landmark_removal import (
     MergedLandmark,
@@ -158,6 +159,14 @@ def test_of_opposite_verdicts_the_newest_stays_and_the_other_is_in_the_audit_log
 
 
 @pytest.mark.postgresql
+def test_a_merge_that_would_give_too_many_aliases_is_refused(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landmark_removal, "MAX_MERGED_ALIASES", 1)
+    with pytest.raises(LandmarkInvalid, match="more than 1"):
+        library.merge("old tower", "Eiffel Tower")
+
+
 def test_a_model_s_landmark_is_merged_into_an_own_one_and_found_by_the_model_as_that(
     library: Library, tmp_path: Path
 ) -> None:

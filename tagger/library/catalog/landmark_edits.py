@@ -5,8 +5,6 @@ What a model's manifest says is recorded by registration.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict, get_args
@@ -27,67 +25,21 @@ from tagger.errors import (
 from tagger.library.catalog.contents import record_landmark
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark, normalize_name
 from tagger.model.artifact import Extent
-from tagger.system.names import INVISIBLE, LANGUAGE_PATTERN, SLUG_PATTERN, digest_slug, slug_of_name
-from tagger.system.text_format import N_, gettext
+from tagger.system.names import (
+    MAX_ALIASES,
+    MAX_SLUG,
+    check_alias_count,
+    check_language,
+    check_slug,
+    clean_name,
+    digest_slug,
+    invalid_text,
+    optional_text,
+    slug_of_name,
+)
+from tagger.system.text_format import N_
 
-MAX_TEXT = 200
-"""Characters of a name, country, region or city."""
-MAX_SLUG = 100
-MAX_ALIASES = 100
 EXTENTS: tuple[str, ...] = get_args(Extent)
-
-_CONTROLS = {"Cc", "Zl", "Zp"}
-
-
-FIELDS = (N_("name"), N_("alias"), N_("country"), N_("region"), N_("city"))
-"""Texts of a landmark, as errors name them."""
-
-
-def _invalid(field: str, reason: str, **values: object) -> LandmarkInvalid:
-    """Return the error of a text: pages show it in the reader's language."""
-    return LandmarkInvalid(reason=f"{gettext(field)}: {gettext(reason, **values)}")
-
-
-def clean_text(text: str, field: str) -> str:
-    """The text in Unicode's composed form, without marks that nobody sees and with single spaces. It may be empty.
-
-    Raises:
-        LandmarkInvalid: it has a line break or another control character, is not Unicode, or is too long.
-    """
-    if any(unicodedata.category(character) in _CONTROLS for character in text):
-        raise _invalid(field, N_("it has a line break or another control character"))
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise _invalid(field, N_("it is not UTF-8")) from error
-    if len(text) > MAX_TEXT:
-        raise _invalid(
-            field, N_("it has %(count)s characters, more than %(limit)s"), count=len(text), limit=MAX_TEXT
-        )
-    return " ".join(unicodedata.normalize("NFC", INVISIBLE.sub("", text)).split())
-
-
-def clean_name(text: str, field: str = "name") -> str:
-    """A text with at least one letter, digit or symbol.
-
-    Raises:
-        LandmarkInvalid: as `clean_text`, or it has none.
-    """
-    name = clean_text(text, field)
-    if not any(unicodedata.category(character)[0] in "LNS" for character in name):
-        raise _invalid(field, N_("it has no letter, digit or symbol"))
-    return name
-
-
-def check_slug(slug: str) -> str:
-    """Raises:
-    LandmarkInvalid: the text is no slug; the message proposes one.
-    """
-    if not re.fullmatch(SLUG_PATTERN, slug) or len(slug) > MAX_SLUG:
-        proposal = (slug_of_name(slug) or "old-town-hall")[:MAX_SLUG].strip("-")
-        reason = f"slug: it must be lower-case letters from a to z, digits and single hyphens, at most {MAX_SLUG}, like {proposal}"
-        raise LandmarkInvalid(reason=reason)
-    return slug
 
 
 def derive_slug(name: str) -> str:
@@ -120,15 +72,6 @@ def check_extent(extent: str) -> str:
     if extent not in EXTENTS:
         raise LandmarkInvalid(reason=f"extent: use one of {', '.join(EXTENTS)}")
     return extent
-
-
-def check_language(language: str) -> str:
-    """Raises:
-    LandmarkInvalid: it is no language tag.
-    """
-    if not re.fullmatch(LANGUAGE_PATTERN, language):
-        raise LandmarkInvalid(reason=f"language: {language[:40]!r} is no language tag, like de or zh-Hant")
-    return language
 
 
 LONGEST_NUMBERED = 90
@@ -286,10 +229,10 @@ def _changed_name(text: str, landmark: Landmark, every: Sequence[Landmark]) -> s
         is_elsewhere = other.country and landmark.country and not is_name(other.country, [landmark.country])
         if is_name(name, [other.name]) and not is_elsewhere:
             reason = N_("%(name)s is the name of %(slug)s already; choose another, or merge the two")
-            raise _invalid("name", reason, name=name, slug=other.slug)
+            raise invalid_text("name", reason, name=name, slug=other.slug)
         if name.casefold() in other.all_slugs:
             reason = N_("%(name)s is a slug of %(slug)s, so it would not find this landmark")
-            raise _invalid("name", reason, name=name, slug=other.slug)
+            raise invalid_text("name", reason, name=name, slug=other.slug)
     return name
 
 
@@ -318,8 +261,7 @@ def _changed_aliases(
         aliases = left
     added = clean_aliases(changes.get("add_aliases", ()), name, every, own=landmark)
     aliases = list(dict.fromkeys([*aliases, *added]))
-    if len(aliases) > max(MAX_ALIASES, len(landmark.aliases)):
-        raise LandmarkInvalid(reason=f"alias: there are {len(aliases)}, more than {MAX_ALIASES}")
+    check_alias_count(len(aliases), max(MAX_ALIASES, len(landmark.aliases)))
     return aliases
 
 
@@ -333,8 +275,7 @@ def clean_aliases(
             would never find this one.
     """
     cleaned = list(dict.fromkeys(clean_name(alias, "alias") for alias in aliases))
-    if len(cleaned) > MAX_ALIASES:
-        raise LandmarkInvalid(reason=f"alias: there are {len(cleaned)}, more than {MAX_ALIASES}")
+    check_alias_count(len(cleaned), MAX_ALIASES)
     for alias in cleaned:
         require_findable(alias, "alias", every, own)
     return [alias for alias in cleaned if alias != name]
@@ -348,21 +289,12 @@ def require_findable(name: str, field: str, every: Sequence[Landmark], own: Land
         is_other = own is None or landmark.id != own.id
         if is_other and (name.casefold() in landmark.all_slugs or is_name(name, [landmark.name])):
             reason = N_("%(name)s names %(slug)s already, so it would not find this landmark")
-            raise _invalid(field, reason, name=name, slug=landmark.slug)
+            raise invalid_text(field, reason, name=name, slug=landmark.slug)
 
 
 def is_name(name: str, names: Sequence[str]) -> bool:
     """Whether the name equals one of `names` once both are normalized."""
     return normalize_name(name) in map(normalize_name, names)
-
-
-def optional_text(value: str | None, column: str) -> str | None:
-    """The clean text; None for an empty one.
-
-    Raises:
-        LandmarkInvalid: the text is invalid.
-    """
-    return None if value is None else clean_text(value, column) or None
 
 
 def position_columns(position: tuple[float, float] | None) -> dict[str, float | None]:

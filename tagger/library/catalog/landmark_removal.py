@@ -37,6 +37,7 @@ from tagger.errors import (
 )
 from tagger.library.catalog.contents import has_verdict, is_tagged, record_landmark
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
+from tagger.system.names import MAX_MERGED_ALIASES, check_alias_count
 from tagger.system.text_format import gettext
 
 PAGE = 500
@@ -281,13 +282,15 @@ def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
     """The columns of `target` with the names and slugs of `merged`, and with its facts where `target` has none."""
     names = dict.fromkeys([*target.aliases, *merged.all_names])
     known = {target.name, *target.names.values()}
+    aliases = [name for name in names if name not in known]
+    check_alias_count(len(aliases), max(MAX_MERGED_ALIASES, len(target.aliases)))
     gaps = [column for column in ("country", "region", "city", "extent") if getattr(target, column) is None]
     if target.latitude is None or target.longitude is None:
         gaps += ["latitude", "longitude"]
     filled = {column: getattr(merged, column) for column in gaps if column not in target.edited}
     edited = {*target.edited, *(column for column in filled if column in merged.edited)}
     return {
-        "aliases": [name for name in names if name not in known],
+        "aliases": aliases,
         "merged_slugs": [*target.merged_slugs, *merged.all_slugs],
         "edited": sorted(edited),
         **filled,

@@ -18,8 +18,8 @@ from tagger.database.connection import display_language
 from tagger.database.tables import landmarks, model_labels, photos, tags, taught_tags, verdicts
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
 from tagger.library.catalog.contents import is_tagged_by_model, is_undecided
-from tagger.system.names import name_in_language, without_accents
-from tagger.system.text_format import gettext
+from tagger.system.names import name_in_language
+from tagger.system.text_format import gettext, without_accents
 
 REACHES_KM: Mapping[str, tuple[float, float, float, float]] = {
     "point": (1.0, 3.0, 100.0, 400.0),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from tagger.system.names import without_accents
+from tagger.system.text_format import without_accents
 
 _FIRST_YEAR, _LAST_YEAR = 1800, 2199
 

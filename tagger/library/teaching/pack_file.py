@@ -8,11 +8,13 @@ People sign packs with `ssh-keygen -Y sign`, and this program lets `ssh-keygen` 
 """
 
 import json
+import math
 import re
 import subprocess
 import tempfile
+import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,13 +23,15 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from blake3 import blake3
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
-from tagger.errors import PackRefused, PathNotFound
+from tagger.errors import LandmarkInvalid, PackRefused, PathNotFound, PhotoFailed
 from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, Values
 from tagger.model.artifact import LandmarkFacts
-from tagger.system.names import SLUG_PATTERN, slug_of_name
+from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
+from tagger.pipeline.child_process import ChildProcess, minimal_environment
+from tagger.pipeline.confinement import confine, is_due, limit_cpu, limit_memory
+from tagger.system.names import SLUG_PATTERN, check_slug, clean_facts, slug_of_name
 from tagger.system.text_format import N_, gettext
 
 NAMESPACE = "tagger-pack"
@@ -123,7 +127,16 @@ LEAST_PRECISION = 0.8
 MOST_NAMED = 5
 DIRECTIONS, MANIFEST = "directions", "pack"
 SIGNATURE_SUFFIX = ".sig"
-_HEADER_SIZE_BYTES = 8
+MAX_HEADER_BYTES = 8 * 2**20
+"""The descriptions of so many landmarks have four megabytes."""
+_LENGTH_BYTES = 8
+_HEADER = re.compile(
+    rb"""\{"__metadata__":\{"pack":("(?:[^"\\]|\\.)*+")\},"directions":"""
+    rb"""\{"dtype":"F32","shape":\[(\d{1,5}),(\d{1,5})\],"data_offsets":\[0,(\d{1,9})\]\}\} *"""
+)
+"""The header that safetensors writes for one array. Headers with other keys may have a million of them, so they are not read."""
+MAX_ERRORS = 100
+"""Of a description with more of them, none is named: listing a million takes longer than everything else."""
 GET_AGAIN = "get the file again from where you have it"
 
 
@@ -269,32 +282,7 @@ def parse_pack(file: Path, data: bytes, signature: bytes | None, signers: Path |
             another file.
     """
     refused = partial(_refusal, file)
-    if len(data) > MAX_BYTES:
-        raise refused("it is larger than any pack")
-    try:
-        tensors = load(data)
-        header = json.loads(
-            data[_HEADER_SIZE_BYTES : _HEADER_SIZE_BYTES + int.from_bytes(data[:8], "little")]
-        )
-        text = header["__metadata__"][MANIFEST]
-    except (SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
-        raise refused("it is damaged, or no pack") from error
-    try:
-        manifest = PackManifest.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])[:100]
-        if where == "format":
-            raise refused("it is of a later version", "update this program") from error
-        raise refused(
-            f"{where or 'its description'}: {first['msg'].removeprefix('Value error, ')}"
-        ) from error
-    directions = tensors.get(DIRECTIONS)
-    shape = len(manifest.landmarks), manifest.embedding.dimension
-    if directions is None or len(tensors) > 1 or directions.dtype != np.float32 or directions.shape != shape:
-        raise refused("its numbers are not those of its landmarks")
-    if not np.isfinite(directions).all() or np.abs(directions).max() > MAX_EXPECTED:
-        raise refused("it has numbers that are not finite, or too large")
+    manifest, directions = _contents(data, refused)
     try:
         signed = UNSIGNED if signature is None else check_signature(data, signature, signers)
     except SignatureInvalid as error:
@@ -305,6 +293,51 @@ def parse_pack(file: Path, data: bytes, signature: bytes | None, signers: Path |
     return Pack(file, manifest, directions, blake3(data).hexdigest(), signed)
 
 
+def _contents(data: bytes, refused: Callable[..., PackRefused]) -> tuple[PackManifest, Values]:
+    """The description and the directions, without a copy of either."""
+    if len(data) > MAX_BYTES:
+        raise refused("it is larger than any pack")
+    start = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
+    header = _HEADER.fullmatch(data, _LENGTH_BYTES, start) if start <= MAX_HEADER_BYTES else None
+    if header is None or int(header[4]) != len(data) - start:
+        raise refused("it is damaged, or no pack")
+    manifest = _manifest(header[1], refused)
+    shape = len(manifest.landmarks), manifest.embedding.dimension
+    if shape != (int(header[2]), int(header[3])) or 4 * math.prod(shape) != int(header[4]):
+        raise refused("its numbers are not those of its landmarks")
+    directions = np.frombuffer(data, "<f4", math.prod(shape), start).reshape(shape)
+    if not np.isfinite(directions).all() or np.abs(directions).max() > MAX_EXPECTED:
+        raise refused("it has numbers that are not finite, or too large")
+    return manifest, directions
+
+
+def _manifest(encoded: bytes, refused: Callable[..., PackRefused]) -> PackManifest:
+    """The description, from the text of JSON that it is in the header."""
+    try:
+        manifest = PackManifest.model_validate_json(json.loads(encoded))
+    except ValidationError as error:
+        raise _invalid(error, refused) from error
+    except ValueError as error:
+        raise refused("it is damaged, or no pack") from error
+    for landmark in manifest.landmarks:
+        try:
+            check_slug(landmark.slug)
+            clean_facts(vars(landmark))
+        except LandmarkInvalid as error:
+            raise refused(f"{landmark.slug[:100]}: {error.values['reason']}") from error
+    return manifest
+
+
+def _invalid(error: ValidationError, refused: Callable[..., PackRefused]) -> PackRefused:
+    if error.error_count() > MAX_ERRORS:
+        return refused("its description is not one of a pack")
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])[:100]
+    if where == "format":
+        return refused("it is of a later version", "update this program")
+    return refused(f"{where or 'its description'}: {first['msg'].removeprefix('Value error, ')}")
+
+
 def _read(file: Path, max_bytes: int) -> bytes:
     """At most one byte more than `max_bytes`, which is checked later."""
     try:
@@ -312,3 +345,53 @@ def _read(file: Path, max_bytes: int) -> bytes:
             return opened.read(max_bytes + 1)
     except FileNotFoundError as error:
         raise PathNotFound(path=file) from error
+
+
+CHECK_S = 30.0
+"""The time that a pack of the largest size takes at most, on a slow machine."""
+CHECK_BYTES = 512 * 2**20
+IDLE_S = 60
+
+
+class PackChecker:
+    """Reads packs of strangers in a confined child process first, one at a time: one that takes too much has only the child."""
+
+    def __init__(self, timeout_s: float = CHECK_S) -> None:
+        self._child = ChildProcess(__name__, {}, timeout_s, environment=minimal_environment)
+
+    def parse(self, file: Path, data: bytes, signature: bytes | None, signers: Path | None) -> Pack:
+        """As `parse_pack`.
+
+        Raises:
+            PackRefused: as `parse_pack`, or reading it takes too much time or memory.
+        """
+        try:
+            refused = self._child.run(lambda child: child.call({}, data))["refused"]
+        except PhotoFailed as error:
+            raise _refusal(file, "reading it takes too much time or memory") from error
+        if refused is not None:
+            raise _refusal(file, str(refused["reason"]), str(refused["remedy"]))
+        return parse_pack(file, data, signature, signers)
+
+    def close(self) -> None:
+        """End the child."""
+        self._child.close()
+
+
+def _make_answer(_config: object, _parent: ParentPipe) -> Answer:
+    limit_memory(CHECK_BYTES)
+    confine()
+
+    def answer(_request: object, data: bytes) -> Reply:
+        limit_cpu(CHECK_S)
+        try:
+            _contents(data, partial(_refusal, Path()))
+        except PackRefused as error:
+            return {"refused": {name: error.values[name] for name in ("reason", "remedy")}}, b""
+        return {"refused": None}, b""
+
+    return answer
+
+
+if __name__ == "__main__":
+    reply_to_parent(_make_answer, idle_s=IDLE_S, is_due=lambda: is_due(time.process_time()))

@@ -15,9 +15,8 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import among, lock_tables
 from tagger.database.tables import classifiers, landmarks, models, packs, taught_tags
-from tagger.errors import LandmarkInvalid, PackEmpty, PackExists, PackNotFound
+from tagger.errors import PackEmpty, PackExists, PackNotFound
 from tagger.library.catalog.contents import is_undecided
-from tagger.library.catalog.landmark_edits import check_slug, clean_name, optional_text
 from tagger.library.catalog.landmark_removal import remove_unused_landmarks
 from tagger.library.catalog.landmarks import (
     REACHES_KM,
@@ -48,6 +47,7 @@ from tagger.library.teaching.pack_file import (
 from tagger.model.artifact import LandmarkFacts
 from tagger.system.documents import document_of
 from tagger.system.geo import distance_km
+from tagger.system.names import MAX_ALIASES, clean_facts
 from tagger.system.text_format import gettext
 
 
@@ -96,7 +96,7 @@ def create_pack(
         landmarks=tuple(
             PackedLandmark(
                 **{field: getattr(each, field) for field in facts if field != "aliases"},
-                aliases=tuple(each.aliases),
+                aliases=tuple(each.aliases[:MAX_ALIASES]),
                 examples=directions[each.id].examples,
                 expected=max(directions[each.id].expected, 0.0),
                 precision=taught_state(database, model, each).precision,
@@ -126,7 +126,7 @@ def plan_pack(database: Database, model: RegisteredModel, pack: Pack) -> list[Pa
     """What adding the pack would do with its landmarks, in their order.
 
     Raises:
-        PackRefused: the pack is for another model, or has a name that no landmark has.
+        PackRefused: the pack is for another model.
         PackExists: one with its name was added.
     """
     with database.read() as connection:
@@ -140,11 +140,6 @@ def _plan(connection: Connection, model: RegisteredModel, pack: Pack) -> list[Pa
         raise pack.refusal(reason, "put its model in use with `tagger model use`, or get a pack for yours")
     if connection.scalar(select(packs.c.name).where(packs.c.name == pack.manifest.name)) is not None:
         raise PackExists(name=pack.manifest.name)
-    for packed in pack.manifest.landmarks:
-        try:
-            _row(packed, packed.slug)
-        except LandmarkInvalid as error:
-            raise pack.refusal(f"{packed.slug}: {error.values['reason']}") from error
     return _Joiner(all_landmarks(connection)).plan(pack.manifest.landmarks)
 
 
@@ -280,19 +275,10 @@ def store_pack(database: Database, model: RegisteredModel, pack: Pack) -> list[P
 
 
 def _row(packed: PackedLandmark, slug: str) -> dict[str, Any]:
-    """A new landmark. Models may still correct its facts.
-
-    Raises:
-        LandmarkInvalid: a text cannot be that of a landmark.
-    """
+    """A new landmark. Models may still correct its facts."""
     return {
-        "slug": check_slug(slug),
-        "name": clean_name(packed.name),
-        "names": {language: clean_name(name) for language, name in packed.names.items()},
-        "aliases": [clean_name(alias, "alias") for alias in packed.aliases],
-        **{
-            column: optional_text(getattr(packed, column), column) for column in ("country", "region", "city")
-        },
+        "slug": slug,
+        **clean_facts(vars(packed)),
         **packed.model_dump(include={"latitude", "longitude", "extent"}),
     }
 

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from tagger.database.enums import Priority
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.library.teaching import pack_file
-from tagger.library.teaching.pack_file import SIGNATURE_SUFFIX, Pack, parse_pack
+from tagger.library.teaching.pack_file import SIGNATURE_SUFFIX, Pack
 from tagger.library.teaching.packs import (
     AddedPack,
     AddedPackDocument,
@@ -125,7 +125,7 @@ async def read_uploaded_pack(request: Request, state: AppState) -> Pack:
 
     Raises:
         HTTPException: as `UploadReader.read`.
-        PackRefused: as `parse_pack`.
+        PackRefused: as `PackChecker.parse`.
     """
     async with state.uploads.read(request, max_pack_bytes(state), most=2) as files:
         signatures = [each.data for each in files if each.name.endswith(SIGNATURE_SUFFIX)]
@@ -135,7 +135,9 @@ async def read_uploaded_pack(request: Request, state: AppState) -> Pack:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         signature = signatures[0] if signatures else None
         file = Path(others[0].name)
-        return await run_in_threadpool(parse_pack, file, others[0].data, signature, signers_file())
+        return await run_in_threadpool(
+            state.pack_checker.parse, file, others[0].data, signature, signers_file()
+        )
 
 
 def max_pack_bytes(state: AppState) -> int:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import time
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from tagger.library.teaching.classifiers import (
     fit_direction,
 )
 from tagger.library.teaching.pack_file import (
+    PackChecker,
     PackedLandmark,
     PackEmbedding,
     PackManifest,
@@ -106,6 +109,14 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"landmarks.0.expected": math.inf}, "expected"),
     ({"landmarks.0.precision": 1.5}, "precision"),
     ({"landmarks.0.names": {"no language": "x"}}, "names"),
+    ({"landmarks.0.names": {"a" * 3 + "-ab" * 20: "x"}}, "church: language"),
+    ({"landmarks.0.names": {f"ab-{n:03}": "x" for n in range(501)}}, "church: name: there are 501 languages"),
+    ({"landmarks.0.name": "a\x1b[2J"}, "church: name: it has a line break"),
+    ({"landmarks.0.aliases": ["x"] * 101}, "church: alias: there are 101, more than 100"),
+    ({"landmarks.0.aliases": ["x" * 201]}, "church: alias: it has 201 characters"),
+    ({"landmarks.0.city": "a\nb"}, "church: city: it has a line break"),
+    ({"landmarks.0.slug": "a" * 101}, "slug: it must be"),
+    ({f"more-{n}": 1 for n in range(200)}, "its description is not one of a pack"),
     ({"embedding.dimension": DIMENSION + 1}, "not those of its landmarks"),
     ({"embedding.dimension": 10**12}, "embedding.dimension"),
 ]
@@ -183,6 +194,34 @@ def test_a_file_that_is_too_large_is_not_read_to_its_end(file: Path, monkeypatch
     file.write_bytes(encode_pack(manifest(), directions()))
     with pytest.raises(PackRefused, match="larger than any pack"):
         read_pack(file)
+
+
+def test_a_million_empty_arrays_are_refused_before_they_are_read(file: Path) -> None:
+    array = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    for count in (20_000, 100_000):  # a long header, and one that is too long
+        header = json.dumps({f"t{number}": array for number in range(count)}).encode()
+        file.write_bytes(len(header).to_bytes(8, "little") + header)
+        started_s = time.process_time()
+        with pytest.raises(PackRefused, match="damaged, or no pack"):
+            read_pack(file)
+        assert time.process_time() - started_s < 0.2
+
+
+def test_a_pack_of_a_stranger_is_checked_in_a_process_of_its_own(tmp_path: Path) -> None:
+    sound, forged = encode_pack(manifest(), directions()), described(changed({"landmarks.0.latitude": 91}))
+    with closing(PackChecker()) as checker:
+        pack = checker.parse(tmp_path / "a.pack", sound, None, None)
+        assert pack.manifest == manifest()
+        with pytest.raises(PackRefused, match=r"a\.pack cannot be used: landmarks\.0\.latitude"):
+            checker.parse(tmp_path / "a.pack", forged, None, None)
+
+
+def test_a_pack_that_takes_too_long_to_check_is_refused(tmp_path: Path) -> None:
+    sound = encode_pack(manifest(), directions())
+    with closing(PackChecker(timeout_s=0)) as checker:
+        checker.parse(tmp_path / "a.pack", sound, None, None)  # the start of the process does not count
+        with pytest.raises(PackRefused, match="takes too much time or memory"):
+            checker.parse(tmp_path / "a.pack", sound, None, None)
 
 
 @st.composite
