@@ -1,9 +1,10 @@
 """Names that typed text matches, also with typing errors. Case, accents and punctuation do not matter."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from tagger.library.catalog.landmarks import normalize_name
@@ -11,6 +12,7 @@ from tagger.library.catalog.landmarks import normalize_name
 T = TypeVar("T")
 _NOT_OF_WORDS = re.compile(r"[\W_]+")
 _WITHIN_WORDS = re.compile(r"['\u2019.]")
+_WORDS_KEPT = 64
 _LEAST_INSIDE = 3
 """The fewest letters that are looked for inside words: fewer occur in too many names."""
 
@@ -52,6 +54,16 @@ class NameIndex(Generic[T]):
             for thing, names in named
             for text in dict.fromkeys(filter(None, map(folded, names)))
         ]
+        self._with_text: dict[str, list[T]] = {}
+        self._with_word: dict[str, list[int]] = {}
+        self._letters: dict[str, int] = {}
+        for number, name in enumerate(self._names):
+            self._with_text.setdefault(name.text, []).append(name.thing)
+            for word, letters in dict(name.words).items():
+                self._with_word.setdefault(word, []).append(number)
+                self._letters[word] = letters
+        # The parts of a text are tried in many combinations, in which each word occurs again.
+        self._names_with = lru_cache(maxsize=_WORDS_KEPT)(self._find_names_with)
 
     def find(self, text: str) -> list[tuple[Match, T]]:
         """The things with a name that contains the text, the best first; each once."""
@@ -63,24 +75,52 @@ class NameIndex(Generic[T]):
 
     def named(self, text: str) -> list[T]:
         """The things with exactly this name, in order of preference; each once."""
-        whole = folded(text)
-        return list({id(name.thing): name.thing for name in self._names if name.text == whole}.values())
+        return list({id(thing): thing for thing in self._with_text.get(folded(text), ())}.values())
 
     def find_words(self, text: str) -> list[tuple[int, int, T]]:
         """The things with all words of the text in a name: the number of typing errors, that of further words in the name, and the thing.
 
         A start of the last word counts as one error. The fewest errors and further words come first; each thing once.
         """
-        words = [(word, _letters(word)) for word in folded(text).split()]
-        found: dict[int, tuple[int, int, T]] = {}
-        for name in self._names if words else ():
-            errors = _errors(name.words, words)
+        words = folded(text).split()
+        if not words:
+            return []
+        *others, last = words
+        found = self._names_with(last, starts=len(last) >= _LEAST_START - bool(others))
+        for word in others:
+            errors_of = self._names_with(word, starts=False)
+            found = {
+                number: errors + errors_of[number] for number, errors in found.items() if number in errors_of
+            }
+        best: dict[int, tuple[int, int, T]] = {}
+        for number, errors in sorted(found.items()):
+            name = self._names[number]
+            match = errors, max(len(name.words) - len(words), 0), name.thing
+            best[id(name.thing)] = min(best.get(id(name.thing), match), match, key=lambda each: each[:2])
+        return sorted(best.values(), key=lambda each: each[:2])
+
+    def _find_names_with(self, word: str, *, starts: bool) -> Mapping[int, int]:
+        """The numbers of the names with a word, and its typing errors there. `starts`: also as the start of a word, as one error."""
+        found: dict[int, int] = {}
+        for other, errors in self._similar_words(word, starts=starts):
+            for number in self._with_word[other]:
+                found[number] = min(found.get(number, errors), errors)
+        return found
+
+    def _similar_words(self, word: str, *, starts: bool) -> Iterator[tuple[str, int]]:
+        most, letters = _most_errors(word), _letters(word)
+        if not most and not starts:
+            if word in self._with_word:
+                yield word, 0
+            return
+        for other, other_letters in self._letters.items():
+            # What was typed has few letters that the name does not have: this is fast, and decides nearly always.
+            is_near = (letters & ~other_letters).bit_count() <= most
+            errors = _errors_of_word(word, other) if is_near else None
+            if errors is None and starts and other.startswith(word):
+                errors = 1
             if errors is not None:
-                match = errors, max(len(name.words) - len(words), 0), name.thing
-                found[id(name.thing)] = min(
-                    found.get(id(name.thing), match), match, key=lambda each: each[:2]
-                )
-        return sorted(found.values(), key=lambda each: each[:2])
+                yield other, errors
 
     def find_similar(self, text: str) -> list[tuple[Match, T]]:
         """The things of which a name resembles the text; each once."""
@@ -132,27 +172,6 @@ def _match(name: str, text: str, words: Sequence[str]) -> Match | None:
     return None
 
 
-def _errors(words: Sequence[tuple[str, int]], typed: Sequence[tuple[str, int]]) -> int | None:
-    """The typing errors of all words together; None: one is no word of the name."""
-    total = 0
-    for number, (word, letters) in enumerate(typed, 1):
-        fewest = min(
-            (
-                errors
-                for other, other_letters in words
-                if (letters & ~other_letters).bit_count() <= _most_errors(word)
-                and (errors := _errors_of_word(word, other)) is not None
-            ),
-            default=None,
-        )
-        if fewest is None and number == len(typed) and len(word) >= _LEAST_START - (number > 1):
-            fewest = 1 if any(other.startswith(word) for other, _ in words) else None
-        if fewest is None:
-            return None
-        total += fewest
-    return total
-
-
 _LEAST_START = 4
 """The fewest letters that match as the start of a word; one fewer after other words."""
 
@@ -176,7 +195,6 @@ def _most_errors(word: str) -> int:
 def _has_similar(words: Iterable[tuple[str, int]], typed: tuple[str, int]) -> bool:
     word, letters = typed
     errors = _most_errors(word)
-    # What was typed has few letters that the name does not have: this is fast, and decides nearly always.
     return any(
         (letters & ~other_letters).bit_count() <= errors and is_similar_start(word, other, errors)
         for other, other_letters in words

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ from tagger.library.search.dates import Dates, parse_dates
 from tagger.library.search.matching import Match, folded
 from tagger.library.search.names import Kind, Meaning, Names
 from tagger.photos.paths import parse_path
-from tagger.system.text_format import gettext
+from tagger.system.text_format import N_, gettext
 
+MAX_WORDS = 24
+"""The words of a text that are read."""
 _MOST_WORDS = 12
 """The most words of a part."""
 _EDGES = ",;:.!?\"'()“”„«»"
@@ -57,13 +60,14 @@ class Part:
 class UnderstoodText:
     """What a text means: its parts in order, and the query of those that are understood, with its options as an address has them.
 
-    `contradicting`: parts that are left out since no photo can match them and those before.
+    `contradicting`: parts that are left out since no photo can match them and those before. `unread`: the words after the first MAX_WORDS.
     """
 
     parts: tuple[Part, ...]
     contradicting: tuple[Part, ...]
     options: Options
     query: PhotoQuery
+    unread: str
 
     @property
     def not_understood(self) -> list[str]:
@@ -81,6 +85,9 @@ class UnderstoodText:
         reasons += [
             gettext("“%(text)s”, which contradicts the rest", text=part.text) for part in self.contradicting
         ]
+        if self.unread:
+            text = N_("“%(text)s”, since a search has at most %(count)s words")
+            reasons.append(gettext(text, text=self.unread, count=MAX_WORDS))
         return gettext("Left out: %(reasons)s.", reasons="; ".join(reasons)) if reasons else ""
 
     @property
@@ -114,7 +121,8 @@ class UnderstoodText:
 
 def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today: date) -> UnderstoodText:
     """Understand a text. Of the lists, no more are read than it needs."""
-    parts = divide(text, lists, files, today)
+    words = _words(text)
+    parts = divide(words[:MAX_WORDS], lists, files, today)
     fitting, contradicting = list[Part](), list[Part]()
     for part in parts:
         try:
@@ -124,7 +132,8 @@ def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today:
         else:
             fitting.append(part)
     options = _options_of(fitting)
-    return UnderstoodText(tuple(parts), tuple(contradicting), options, query_of(options))
+    unread = " ".join(words[MAX_WORDS:])
+    return UnderstoodText(tuple(parts), tuple(contradicting), options, query_of(options), unread)
 
 
 def query_of(options: Options) -> PhotoQuery:
@@ -136,17 +145,23 @@ def query_of(options: Options) -> PhotoQuery:
     return parse_query(**{name: _value(name, value) for name, value in options.items()})
 
 
-def divide(text: str, lists: Iterable[Iterable[Names]], files: Files, today: date) -> list[Part]:
-    """The parts of a text, without words that say nothing."""
-    words = [word for word in (word.strip(_EDGES) for word in text.split()) if folded(word)]
+def _words(text: str) -> list[str]:
+    return [word for word in (word.strip(_EDGES) for word in text.split()) if folded(word)]
+
+
+def divide(words: Sequence[str], lists: Iterable[Iterable[Names]], files: Files, today: date) -> list[Part]:
+    """The parts of a text of these words, without words that say nothing."""
     names = list[Names]()
     parts = [Part(word, ()) for word in words]
+
+    # Kept, since each list of names is tried with the same phrases.
+    dates, named_files = cache(partial(_dates, today=today)), cache(partial(_files, files=files))
 
     def exact(phrase: str) -> Sequence[Meaning]:
         if _is_filler(phrase) and len(words) > 1:
             return ()
         named = [each for index in names for each in index.named(phrase)]
-        return _dates(phrase, today) or _of_one_kind(named) or _files(phrase, files)
+        return dates(phrase) or _of_one_kind(named) or named_files(phrase)
 
     for more in lists:
         names += more

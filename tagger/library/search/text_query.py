@@ -25,7 +25,7 @@ from tagger.library.search.names import (
     region_names,
     trip_names,
 )
-from tagger.library.search.parts import Files, UnderstoodText, suggest, understand
+from tagger.library.search.parts import MAX_WORDS, Files, UnderstoodText, suggest, understand
 
 _MOST_SUGGESTIONS = 3
 
@@ -52,6 +52,9 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
         close = f" Did you mean {', '.join([*similar][:_MOST_SUGGESTIONS])}?" if similar else ""
         reason = f"it is no date, and nothing in the library has this name.{close}"
         raise SearchTextInvalid(text=unknown, reason=reason)
+    if understood.unread:
+        reason = f"a search has at most {MAX_WORDS} words. Leave these out."
+        raise SearchTextInvalid(text=understood.unread, reason=reason)
     for part in understood.contradicting:
         raise SearchTextInvalid(
             text=part.text, reason="no photo can match this and the rest. Leave out one of them."

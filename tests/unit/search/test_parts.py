@@ -1,5 +1,6 @@
 """Typed text as parts and their query, and what the start of a text may mean."""
 
+import time
 from collections.abc import Sequence
 from datetime import date
 
@@ -24,7 +25,7 @@ from tagger.library.search.names import (
     outcome_names,
     region_names,
 )
-from tagger.library.search.parts import MOST, UnderstoodText, suggest, understand
+from tagger.library.search.parts import MAX_WORDS, MOST, UnderstoodText, suggest, understand
 
 TODAY = date(2024, 1, 5)
 
@@ -132,6 +133,26 @@ def test_what_is_left_out_is_said() -> None:
     assert contradiction.note == "Left out: “June 2019”, which contradicts the rest."
     assert contradiction.words == "Paris, May 2019"
     assert understood("unknown eiffel tower").options == {"unknown": "1"}
+
+
+def test_only_the_first_words_of_a_long_text_are_read() -> None:
+    found = understood("2019 " * (MAX_WORDS - 1) + "paris eiffel tower")
+    assert found.words == "Paris, 2019"
+    assert found.note == "Left out: “eiffel tower”, since a search has at most 24 words."
+
+
+def test_a_text_of_many_short_words_is_divided_at_once() -> None:
+    words = [first + second for first in "abcdefgh" for second in "ijklmnop"]
+    folders = [
+        FolderCount(f"{word} {number}", f"{word}{number}", "/photos", 1, 1)
+        for word in words
+        for number in range(50)
+    ]
+    lists = (*LISTS, (folder_names(folders),))
+    started_s = time.process_time()
+    found = understand(" ".join(words), lists, files, TODAY)
+    assert time.process_time() - started_s < 1
+    assert len(found.unread.split()) == len(words) - MAX_WORDS
 
 
 def test_lists_are_read_until_every_word_is_understood() -> None:
