@@ -6,6 +6,7 @@ fails at once if another process writes in between, so writers begin IMMEDIATE.
 
 import math
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -219,10 +220,20 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
             raise DatabasePermissionMissing(reason=reason_of(error)) from error
         if is_disk_full(error):
             raise DiskFull(what=redact(engine.url), reason=reason_of(error)) from error
-        raise DatabaseUnavailable(url=redact(engine.url), reason=reason_of(error)) from error
+        reason = reason_of(error)
+        shown = _without_values(reason, engine.url)
+        cause = error if shown == reason else None
+        raise DatabaseUnavailable(url=redact(engine.url), reason=shown) from cause
     except TaggerError:
         engine.dispose()
         raise
+
+
+def _without_values(reason: str, url: URL) -> str:
+    """The driver's message without quoted values of the address's options: one may be a part of a password that was not encoded."""
+    for value in map(str, url.query.values()):
+        reason = re.sub(rf"""(["']){re.escape(value)}\1""", r"\1…\1", reason)
+    return reason
 
 
 def redact(url: URL) -> str:

@@ -36,6 +36,7 @@ from tagger.errors import ModelRefused
 from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive
 from tagger.model.model_definitions import ProgramRefused
 from tagger.photos.decoding import Fit, Resize
+from tagger.photos.files import open_regular
 from tagger.system.names import LANGUAGE_PATTERN, SLUG_PATTERN
 
 if TYPE_CHECKING:
@@ -216,9 +217,7 @@ def file_digest(path: Path) -> str:
     try:
         _check_file(path)
         hasher = blake3()
-        with path.open(
-            "rb", buffering=0
-        ) as file:  # a mapped file that is truncated meanwhile ends the process
+        with open_regular(path) as file:  # a mapped file that is truncated meanwhile ends the process
             while piece := file.read(PIECE_BYTES):
                 hasher.update(piece)
     except OSError as error:
@@ -370,7 +369,8 @@ def read_registered(path: Path, expected_digest: str) -> bytes:
 def _read_bytes(path: Path) -> bytes:
     try:
         _check_file(path)
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
     except OSError as error:
         raise ModelRefused(path=path, reason=_os_reason(error)) from error
 

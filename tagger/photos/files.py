@@ -1,6 +1,7 @@
 """Reads whole files within limits. A file that cannot be read fails alone."""
 
 import errno
+import io
 import os
 import stat
 import time
@@ -100,14 +101,31 @@ _SETTLING_TEXT = (
 )
 
 
+def open_at_once(name: str, flags: int) -> int:
+    """Open a file for `open`. Without O_NONBLOCK, opening a pipe would wait for a writer."""
+    return os.open(name, flags | os.O_NONBLOCK)
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a file to read its bytes.
+
+    Raises:
+        OSError: it cannot be opened, or is a pipe or a device, which could be read for ever.
+    """
+    file = open(path, "rb", opener=open_at_once)  # noqa: SIM115 - the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is a pipe or a device, and not a file", str(path))
+    return file
+
+
 def _read_once(path: Path, max_bytes: int, settle_s: float, root: Path | None) -> PhotoBytes | None:
     """Read the file; None if it changed or was replaced meanwhile."""
 
-    def open_at_once(_path: str, _flags: int) -> int:
-        # Without O_NONBLOCK, opening a pipe would wait for a writer.
-        return os.open(path, os.O_RDONLY | os.O_NONBLOCK) if root is None else open_photo(path, root)
+    def open_inside(name: str, flags: int) -> int:
+        return open_at_once(name, flags) if root is None else open_photo(path, root)
 
-    with open(path, "rb", buffering=0, opener=open_at_once) as file:
+    with open(path, "rb", buffering=0, opener=open_inside) as file:
         descriptor = file.fileno()
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):

@@ -19,6 +19,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 from tagger.composition import install_command, is_installed
 from tagger.errors import BucketExtraMissing, BucketUnavailable
+from tagger.photos.files import open_regular
 from tagger.photos.paths import ObjectPath
 
 if TYPE_CHECKING:
@@ -195,7 +196,8 @@ def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]
     }
     if bundle := variables.get("AWS_CA_BUNDLE"):
         try:
-            options["client_options"]["root_certificate"] = Path(bundle).read_bytes()
+            with open_regular(Path(bundle)) as file:
+                options["client_options"]["root_certificate"] = file.read()
         except OSError as error:
             reason = f"the file {bundle}, which AWS_CA_BUNDLE names, cannot be read: {error.strerror}"
             raise BucketUnavailable(folder=f"{scheme}://{bucket}", reason=reason) from error

@@ -22,7 +22,8 @@ _REDIS_SOCKET = re.compile(r"(?P<scheme>redis\+socket)://(?P<path>/[^?]*)(?:\?.*
 _REDIS_OPTION = re.compile(
     "client_name|db|health_check_interval|max_connections|password|protocol|retry_on_timeout|timeout|username|virtual_host"
     "|socket_(connect_timeout|keepalive|read_size|timeout)"
-    "|ssl_(ca_certs|ca_data|ca_path|cert_reqs|certfile|check_hostname|ciphers|keyfile|min_version|password)"
+    "|ssl_(ca_certs|ca_data|ca_path|certfile|check_hostname|ciphers|keyfile|min_version|password)"
+    "|ssl_cert_reqs=(CERT_)?(required|optional|none|REQUIRED|OPTIONAL|NONE)"  # errors of kombu name other values
 )
 # The parameters of libpq 18.
 _POSTGRESQL_OPTION = re.compile(
@@ -64,7 +65,8 @@ def _has_only_options(url: str, known: re.Pattern[str]) -> bool:
         query = urlsplit(url).query
     except ValueError:  # not an address in brackets
         return False
-    return all(known.fullmatch(name) for name, _ in parse_qsl(query, keep_blank_values=True))
+    options = parse_qsl(query, keep_blank_values=True)
+    return all(known.fullmatch(name) or known.fullmatch(f"{name}={value}") for name, value in options)
 
 
 def redact_url(url: str) -> str:

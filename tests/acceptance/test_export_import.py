@@ -1,6 +1,10 @@
 """`tagger db export` and `import`: a database moves while workers work, and its open jobs continue there when resumed."""
 
 import gzip
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +81,28 @@ def test_a_packed_file_that_was_cut_off_is_refused(
     (tmp_path / "no end.gz").write_bytes(gzip.compress(gzip.decompress(content)[:-5]))
     assert tagger("db", "import", "no end.gz").code == 1
     assert tagger("db", "import", "all.gz").code == 0
+
+
+@pytest.mark.parametrize(
+    "command", ["pack show", "pack add", "locate --gpx", "model add", "review import", "db import"]
+)
+def test_a_pipe_with_a_name_is_refused_at_once(tagger: CommandRunner, tmp_path: Path, command: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    refused = tagger(*command.split(), "pipe")
+    assert refused.code == 1
+    assert re.search("it is a pipe|not a regular file", refused.err)
+
+
+def test_streams_of_the_shell_are_read(
+    tagger: CommandRunner, known: StoredPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tagger("db", "export", "all.gz").code == 0
+    assert tagger("review", "export", "verdicts.json").code == 0
+    elsewhere(tmp_path, monkeypatch)
+    for command, name in (("db import", "all.gz"), ("review import", "verdicts.json")):
+        for streamed in (f"<(cat {name})", f"- < {name}", f"/dev/stdin < {name}"):
+            line = f"{sys.executable} -m tagger {command} --dry-run {streamed}"
+            done = subprocess.run(
+                ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, (line, done.stderr)

@@ -148,13 +148,35 @@ def test_valid_addresses_of_redis_are_shown_without_secrets(url: str, shown: str
     assert redact_url(url) == (shown or url)
 
 
-@pytest.mark.parametrize("options", ["password=ZQ&XJKV", "ssl_verify=ZQXJKV", "ZQXJKV", "db=0&&ZQXJKV=1"])
+@pytest.mark.parametrize(
+    "options", ["password=ZQ&XJKV", "ssl_verify=ZQXJKV", "ssl_cert_reqs=ZQXJKV", "ZQXJKV", "db=0&&ZQXJKV=1"]
+)
 def test_an_option_that_redis_does_not_know_is_refused_without_its_name(options: str) -> None:
     url = f"rediss://127.0.0.1:1/0?{options}"
     with pytest.raises(AddressInvalid, match="that Redis clients do not know"):
         check_redis_url(url)
     for action in (check_broker, check_accepts_messages, queue_depths):
         assert_hidden("ZQXJKV", shown_by(action, Broker(url, KEYS, embedded=False)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sslmode",
+        "target_session_attrs",
+        "channel_binding",
+        "connect_timeout",
+        "service",
+        "keepalives",
+        "hostaddr",
+        "ssl_min_protocol_version",
+        "load_balance_hosts",
+        "port",
+    ],
+)
+def test_an_error_of_postgresql_s_client_does_not_show_the_values_of_options(name: str) -> None:
+    url = f"postgresql://user@127.0.0.1:1/x?application_name=y&{name}=ZQXJKV"
+    assert_hidden("ZQXJKV", shown_by(open_database, url))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -162,6 +163,42 @@ def test_broken_headers_are_refused(port: int) -> None:
         answer = exchange(port, request(port, "POST", "/api/predict", "Content-Type: image/png", *lines))
         assert status(answer) in {400, 413, 422, 431, 501}, lines
         assert b"Traceback" not in answer
+
+
+READ_HEADERS = (
+    "Accept", "Accept-Language", "Authorization", "Cookie", "HX-Current-URL", "HX-Request", "If-Modified-Since", "If-None-Match",
+    "Origin", "Range", "Referer", "Sec-Fetch-Dest", "Sec-Fetch-Site", "User-Agent", "X-Forwarded-For", "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+)  # fmt: skip
+ODD_VALUES = (
+    "http://[x",
+    "//[::1",
+    "http://a:99999/",
+    "[",
+    "\xff",
+    '="',
+    "a;q=nan",
+    "1e999",
+    "%",
+    "bytes=9-1",
+)
+
+
+def test_odd_headers_do_not_fail(web_settings: Settings, web_database: Database) -> None:
+    settings = web_settings.model_copy(update={"web_trusted_proxies": [ip_network("127.0.0.1")]})
+    form = ("Content-Type: application/x-www-form-urlencoded", "Content-Length: 11")
+    failed = []
+    with served(settings, web_database) as port:
+        for name in READ_HEADERS:
+            for value in ODD_VALUES:
+                # A form is accepted from an origin of the page.
+                origin = () if name == "Origin" else (f"Origin: http://127.0.0.1:{port}",)
+                post = request(
+                    port, "POST", "/language", *origin, *form, f"{name}: {value}", body=b"language=de"
+                )
+                page = request(port, "GET", "/photos", f"{name}: {value}")
+                failed += [(name, value) for each in (post, page) if status(exchange(port, each)) >= 500]
+    assert failed == []
 
 
 def test_request_hidden_in_a_body_is_not_answered(port: int) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
+import shutil
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 from tagger.cli.help import flag
 from tagger.errors import FileExists
+from tagger.photos.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +29,8 @@ GZIP_BUFFER_BYTES = 1 << 17
 GZIP_FREE_BYTES = 1 << 28
 MOST_GROWTH = 200
 """An export grows about 20 times when it is decompressed. Beyond GZIP_FREE_BYTES, a file that grows more is refused."""
+_OPENED_BY_SHELL = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/\d+")
+"""`/dev/fd/63` is what bash and zsh give a command for `<(…)`."""
 _GZIP_MAGIC = b"\x1f\x8b"
 
 Force = Annotated[bool, flag("--force", "Replace an existing file.")]
@@ -78,22 +83,30 @@ def _compressed(file: BinaryIO, path: Path) -> Iterator[IO[bytes]]:
 @contextmanager
 def open_stream(path: Path) -> Iterator[IO[bytes]]:
     """Open a file, or stdin for `-`, to read it once. gzip is decompressed."""
-    if path == STREAM:
-        yield _decompressed(cast("io.BufferedReader", sys.stdin.buffer))
-        return
-    with path.open("rb") as file:
+    with _opened(path) as file:
         yield _decompressed(file)
 
 
 @contextmanager
 def open_seekable(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, or a temporary copy of stdin for `-`, to read it several times. gzip is decompressed."""
-    with tempfile.TemporaryFile() if path == STREAM else path.open("rb") as file:
-        if path == STREAM:
-            for part in iter(lambda: sys.stdin.buffer.read(1 << 20), b""):
-                file.write(part)
-            file.seek(0)
-        yield _decompressed(cast("io.BufferedReader", file))
+    """Open a file, or a temporary copy of a stream, to read it several times. gzip is decompressed."""
+    with _opened(path) as file, tempfile.TemporaryFile() as copy:
+        if path != STREAM and file.seekable():
+            yield _decompressed(file)
+            return
+        shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        yield _decompressed(cast("io.BufferedReader", copy))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file, stdin for `-`, or what the shell has opened for the command. Any other pipe could be waited for without end."""
+    if path == STREAM:
+        yield cast("io.BufferedReader", sys.stdin.buffer)
+        return
+    with path.open("rb") if _OPENED_BY_SHELL.fullmatch(str(path)) else open_regular(path) as file:
+        yield file
 
 
 def _decompressed(file: io.BufferedReader) -> IO[bytes]:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tagger.errors import GpxRefused, PathNotFound, SystemRefused
+from tagger.photos.files import open_at_once
 
 Points = npt.NDArray[np.float64]
 """(N, 3): seconds since 1970, latitude and longitude in degrees."""
@@ -126,10 +127,6 @@ class _GpxInvalid(ValueError):
 
 
 def _open(path: Path) -> BinaryIO:
-    def open_at_once(name: str, flags: int) -> int:
-        # Without O_NONBLOCK, opening a pipe would wait for a writer.
-        return os.open(name, flags | os.O_NONBLOCK)
-
     try:
         return open(path, "rb", opener=open_at_once)
     except (FileNotFoundError, NotADirectoryError) as error:

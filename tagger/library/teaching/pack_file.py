@@ -28,6 +28,7 @@ from safetensors.numpy import save
 from tagger.errors import LandmarkInvalid, PackRefused, PathNotFound, PhotoFailed
 from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, Values
 from tagger.model.artifact import LandmarkFacts
+from tagger.photos.files import open_regular
 from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
 from tagger.pipeline.confinement import confine, is_due, limit_cpu, limit_memory
@@ -341,7 +342,7 @@ def _invalid(error: ValidationError, refused: Callable[..., PackRefused]) -> Pac
 def _read(file: Path, max_bytes: int) -> bytes:
     """At most one byte more than `max_bytes`, which is checked later."""
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             return opened.read(max_bytes + 1)
     except FileNotFoundError as error:
         raise PathNotFound(path=file) from error

@@ -105,11 +105,19 @@ router = APIRouter(include_in_schema=False)
 YEAR_S = 365 * 24 * 3600
 
 
+def _page_of(referer: str) -> str:
+    """The address on this server of the page that sent a form; of an invalid one, the start page."""
+    try:
+        page = urlsplit(referer)
+    except ValueError:  # brackets without an address of IPv6
+        return "/"
+    return local_address(f"{page.path}?{page.query}" if page.query else page.path)
+
+
 @router.post("/language")
 def choose_language(request: Request, language: Annotated[str, Form(max_length=20)] = "") -> RedirectResponse:
     """Show the pages in this language, or in the browser's if it is empty. Redirects to the page with the form."""
-    page = urlsplit(request.headers.get("referer", "/"))
-    response = RedirectResponse(local_address(f"{page.path}?{page.query}" if page.query else page.path), 303)
+    response = RedirectResponse(_page_of(request.headers.get("referer", "/")), 303)
     if language in languages():
         response.set_cookie(
             COOKIE, language, YEAR_S, httponly=True, samesite="lax", secure=is_by_https(request)
