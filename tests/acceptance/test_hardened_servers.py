@@ -1,7 +1,9 @@
 """The limited users of docs/how-to/harden.md: workers do with them (see test_enqueue_and_work), and nothing else is allowed."""
 
+import os
 import re
 import ssl
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,6 +13,7 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 import psycopg
 import pytest
 import trustme
+import yaml
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 from rig.servers import KEYS, PostgresServer, RedisServer
@@ -23,23 +26,88 @@ from tagger.database.schema import upgrade_database
 from tagger.transfer.exporter import export_database
 from worker.producer import make_app
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "harden.md").read_text()
+SOURCES = Path(__file__).parents[2]
+PAGE = (SOURCES / "docs" / "how-to" / "harden.md").read_text()
+CONTAINERS = (SOURCES / "docs" / "how-to" / "run-in-containers.md").read_text()
+ROLES = SOURCES / "deploy" / "postgres-roles.sql"
+HIDE = yaml.safe_load((SOURCES / "deploy" / "compose.yaml").read_text())["services"]["hide"]["command"]
+"""What the Compose file does after each upgrade."""
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    """A server with the roles and the database of the page, and the schema of its owner."""
+def owner_of(server: PostgresServer) -> str:
+    return server.url.replace("//postgres@/postgres", "//tagger_owner@/tagger")
+
+
+@pytest.fixture(scope="module", params=["page", "compose"])
+def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """A server with the roles and the database of the page, or of the Compose file, and the schema of its owner."""
     with PostgresServer() as server:
-        as_superuser, as_owner, after_upgrade = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
-        owner_url = server.url.replace("//postgres@/postgres", "//tagger_owner@/tagger")
-        for url, script in ((server.url, as_superuser), (owner_url, as_owner)):
-            with closing(psycopg.connect(url, autocommit=True)) as connection:
-                for statement in script.split(";\n"):
-                    connection.execute(statement.encode())
-        upgrade_database(owner_url)
-        with closing(psycopg.connect(owner_url, autocommit=True)) as connection:
+        if request.param == "page":
+            as_superuser, as_owner, after_upgrade = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+            for url, script in ((server.url, as_superuser), (owner_of(server), as_owner)):
+                with closing(psycopg.connect(url, autocommit=True)) as connection:
+                    for statement in script.split(";\n"):
+                        connection.execute(statement.encode())
+        else:
+            create_roles_of_compose(server)
+            after_upgrade = HIDE[-1].removeprefix("--command=")
+        upgrade_database(owner_of(server))
+        with closing(psycopg.connect(owner_of(server), autocommit=True)) as connection:
             connection.execute(after_upgrade.encode())
         yield server
+
+
+def create_roles_of_compose(server: PostgresServer) -> None:
+    """Run the script as the image of PostgreSQL does with a new volume."""
+    passwords = {f"DB_{name}PASSWORD": f"{name}it's" for name in ("OWNER_", "", "READER_")}
+    psql = (server.programs / "psql", "-v", "ON_ERROR_STOP=1", "--no-psqlrc", server.url, "-f", ROLES)
+    subprocess.run(psql, check=True, capture_output=True, env=os.environ | passwords)
+
+
+def test_the_script_of_compose_gives_the_roles_of_the_page_passwords_and_the_superuser_none() -> None:
+    statements = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+    script = re.sub(r":'(\w+)'", lambda found: f"'{found[1].upper()}'", ROLES.read_text())
+    for statement in "".join(statements[:2]).splitlines():
+        assert statement in script
+    assert HIDE[-1] == f"--command={statements[2].strip().removesuffix(';')}"
+    with PostgresServer() as server:
+        create_roles_of_compose(server)
+        with closing(psycopg.connect(server.url)) as connection:
+            rows = connection.execute(
+                "SELECT rolname, rolsuper, rolpassword LIKE 'SCRAM%' FROM pg_authid WHERE rolcanlogin"
+            ).fetchall()
+    assert sorted(rows) == [
+        ("postgres", True, None),
+        ("tagger", False, True),
+        ("tagger_owner", False, True),
+        ("tagger_reader", False, True),
+    ]
+
+
+def test_a_database_of_a_superuser_is_moved_to_the_roles_of_compose(tmp_path: Path) -> None:
+    dump, restore = (
+        re.findall(rf"postgres ({program} [^`<>]*)", CONTAINERS)[0].split()
+        for program in ("pg_dump --username tagger --format=custom --no-privileges", "pg_restore")
+    )
+    with PostgresServer() as old, (tmp_path / "tagger.dump").open("w+b") as file:
+        with closing(psycopg.connect(old.url, autocommit=True)) as connection:
+            connection.execute("CREATE ROLE tagger LOGIN SUPERUSER")
+            connection.execute("CREATE DATABASE tagger OWNER tagger")
+        upgrade_database(old.url.replace("//postgres@/postgres", "//tagger@/tagger"))
+        subprocess.run([old.programs / dump[0], f"--host={old.folder}", *dump[1:]], check=True, stdout=file)
+        file.seek(0)
+        with PostgresServer() as new:
+            create_roles_of_compose(new)
+            subprocess.run(
+                [new.programs / restore[0], f"--host={new.folder}", "--exit-on-error", *restore[1:]],
+                check=True,
+                stdin=file,
+            )
+            for role in ("tagger", "tagger_reader"):
+                with closing(
+                    psycopg.connect(owner_of(new).replace("_owner@", "@" if role == "tagger" else "_reader@"))
+                ) as connection:
+                    assert connection.execute("SELECT count(*) FROM photos").fetchone() == (0,)
 
 
 def test_the_user_of_redis_may_do_nothing_else(limited_redis: RedisServer) -> None:

@@ -51,7 +51,7 @@ def test_own_services_are_hardened_and_read_photos_only(name: str) -> None:
 
 def test_servers_are_reached_by_nobody_else() -> None:
     assert COMPOSE["networks"]["private"]["internal"] is True
-    for name in ("postgres", "redis"):
+    for name in ("postgres", "redis", "hide"):
         assert SERVICES[name]["networks"] == ["private"]
         assert "ports" not in SERVICES[name]
     assert all(port.startswith("127.0.0.1:") for port in SERVICES["web"]["ports"])
@@ -66,7 +66,12 @@ def test_variables_that_must_be_set_are_in_the_example() -> None:
 
 
 def test_settings_exist_and_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = {"DB_PASSWORD": "a" * 20, "REDIS_PASSWORD": "b" * 20, "WEB_TOKEN": "c" * 20}
+    values = {
+        "DB_OWNER_PASSWORD": "d" * 20,
+        "DB_PASSWORD": "a" * 20,
+        "REDIS_PASSWORD": "b" * 20,
+        "WEB_TOKEN": "c" * 20,
+    }
     settings = {name: value for service in OWN for name, value in SERVICES[service]["environment"].items()}
     assert {name.removeprefix("TAGGER_").lower() for name in settings} <= set(Settings.model_fields)
     for name, value in settings.items():
