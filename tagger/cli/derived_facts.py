@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tagger.cli.output import console
@@ -94,6 +95,16 @@ def update_derived_facts(session: Session, landmark: Landmark | None = None) -> 
     except TaggerError as error:
         console.warning(f"the taught landmarks were not updated: {error} Then run: tagger backfill taught")
     update_positions(session)
+
+
+@contextmanager
+def completing(session: Session, *done: type[TaggerError]) -> Iterator[None]:
+    """Complete what the same command has begun before it was killed, if one of these errors says that there is nothing left to do."""
+    try:
+        yield
+    except done:
+        update_derived_facts(session)
+        raise
 
 
 def update_positions(session: Session) -> None:

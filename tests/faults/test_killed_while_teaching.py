@@ -1,21 +1,26 @@
-"""`tagger teach` is killed before a commit: the database is consistent, and the same command again gives what it would have given."""
+"""A command that changes what is taught is killed before a commit: the database is consistent, and the same command completes it."""
 
 import shutil
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rig.ledger_invariants import library_violations
-from sqlalchemy import select
+from rig.postgres_databases import PostgresDatabases
+from sqlalchemy import Table, select
+from support.command_line import run_command
 from support.commands import Terminal
 from support.teaching import draw_place, teachable_artifact
 
+from tagger.cli.main import main
 from tagger.database.tables import (
     classifiers,
     contents,
     landmarks,
+    packs,
     photos,
     positions,
     tags,
@@ -24,59 +29,83 @@ from tagger.database.tables import (
 )
 
 CHURCH, BRIDGE = 0, 1
+NOISE = 0.2
+"""Photos of the church that count as different ones."""
+AT = ("--at", "51.05,13.74")
 FACTS = {
-    landmarks: ("slug", "name"),
+    landmarks: ("slug", "name", "aliases"),
     verdicts: ("content_id", "landmark_id", "verdict", "given_by"),
-    classifiers: ("landmark_id", "model_id", "examples", "rejected", "evidence", "data", "applied"),
-    taught_tags: ("content_id", "landmark_id", "score", "accepted", "doubtful"),
+    packs: ("name", "digest", "added_landmarks"),
+    classifiers: ("landmark_id", "model_id", "pack", "examples", "rejected", "data", "applied"),
+    taught_tags: ("content_id", "landmark_id", "pack", "score", "accepted", "doubtful"),
     tags: ("content_id", "landmark_id", "score", "rank", "accepted", "doubtful"),
     positions: ("photo_id", "latitude", "longitude", "source"),
-    photos: ("id", "path", "content_id", "failure_kind"),
-    contents: ("id", "digest", "outcome"),
+    photos: ("path", "content_id", "failure_kind"),
+    contents: ("digest", "outcome"),
 }
-"""What the command leads to, without times, and without numbers that each attempt raises."""
+"""What a command leads to, without times, numbers that each attempt raises, and digests of ids."""
+KEYS = {"landmark_id": landmarks.c.slug, "content_id": contents.c.digest, "photo_id": photos.c.path}
+"""What stands for the ids of rows, which an attempt that is killed can use up."""
 
 
 class Library:
-    """Tagged photos of a church and a bridge, two of the church that are not tagged yet, and the command that teaches it."""
+    """Tagged photos of a church and a bridge, and two of the church that are not tagged yet. `url`: None for SQLite."""
 
-    def __init__(self, folder: Path) -> None:
-        self.terminal = Terminal(folder, {"TAGGER_MODEL": str(folder / "teachable.pt")})
+    def __init__(self, folder: Path, databases: PostgresDatabases | None, url: str | None) -> None:
+        settings = {"TAGGER_MODEL": str(folder / "teachable.pt")}
+        self.terminal = Terminal(folder, settings | ({} if url is None else {"TAGGER_DATABASE_URL": url}))
+        self._databases, self._url = databases, url
+        self._copies = ExitStack()
         teachable_artifact(folder / "teachable.pt")
-        church = [
-            draw_place(folder / "photos" / f"church-{seed}.jpg", CHURCH, seed=seed) for seed in range(6)
+        photo = folder / "photos"
+        self.church = [
+            draw_place(photo / f"church-{seed}.jpg", CHURCH, seed=seed, noise=NOISE) for seed in range(6)
         ]
-        bridges = [
-            draw_place(folder / "photos" / f"bridge-{seed}.jpg", BRIDGE, seed=seed) for seed in range(3)
+        self.bridges = [draw_place(photo / f"bridge-{seed}.jpg", BRIDGE, seed=seed) for seed in range(3)]
+        self.new = [
+            draw_place(folder / "new" / f"church-{seed}.jpg", CHURCH, seed=10 + seed) for seed in range(2)
         ]
-        new = [draw_place(folder / "new" / f"church-{seed}.jpg", CHURCH, seed=10 + seed) for seed in range(2)]
         self.terminal.run("tag", "photos")
-        self.command = (
-            *("teach", "Our church", *church[:2], *new, "--not", *bridges[:2], "--at", "51.05,13.74"),
-        )
-        self._tagged = folder / "tagged"
-        shutil.copytree(self.terminal.data, self._tagged)
+        self._before = folder / "before"
+
+    def keep(self) -> None:
+        """Keep the state for `start_again`."""
+        self.terminal.data.mkdir(exist_ok=True)  # with PostgreSQL, nothing may be in it
+        shutil.copytree(self.terminal.data, self._before)
 
     def start_again(self) -> None:
-        """Bring the state before the command back."""
+        """Bring the state that was kept back."""
         shutil.rmtree(self.terminal.data)
-        shutil.copytree(self._tagged, self.terminal.data)
+        shutil.copytree(self._before, self.terminal.data)
+        if self._databases is not None and self._url is not None:
+            self._copies.close()
+            self.terminal.environment["TAGGER_DATABASE_URL"] = self._copies.enter_context(
+                self._databases.copy(self._url)
+            )
 
-    def is_killed(self, commit: int) -> bool:
+    def close(self) -> None:
+        self._copies.close()
+
+    def is_killed(self, command: tuple[str | Path, ...], commit: int) -> bool:
         """Run the command, and kill it before this commit. False if it made fewer."""
         self.terminal.inject(kill_at_commit=str(commit))
-        code = self.terminal.start(*self.command).wait(timeout=120)
+        code = self.terminal.start(*command).wait(timeout=120)
         assert code in {0, -signal.SIGKILL}, self.terminal.log.read_text()[-2000:]
         return code != 0
 
-    def facts(self) -> dict[str, list[Any]]:
+    def facts(self) -> dict[str, list[str]]:
         with self.terminal.database() as database, database.read() as connection:
-            return {
-                table.name: connection.execute(
-                    select(*(table.c[name] for name in names)).order_by(*table.primary_key.columns)
-                ).all()
-                for table, names in FACTS.items()
+            keys = {
+                name: {row[0]: row[1] for row in connection.execute(select(key.table.c.id, key))}
+                for name, key in KEYS.items()
             }
+
+            def rows(table: Table, names: tuple[str, ...]) -> Iterator[str]:
+                for row in connection.execute(select(*(table.c[name] for name in names))):
+                    values = zip(names, row, strict=True)
+                    yield repr([keys[name][value] if name in keys else value for name, value in values])
+
+            return {table.name: sorted(rows(table, names)) for table, names in FACTS.items()}
 
     def assert_consistent(self) -> None:
         self.terminal.run("db", "check")
@@ -84,21 +113,61 @@ class Library:
             assert library_violations(database) == []
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def library(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Library]:
+    databases = url = None
+    if request.param == "postgresql":
+        databases, url = (request.getfixturevalue(name) for name in ("postgres_databases", "postgres_url"))
+    library = Library(tmp_path / "terminal", databases, url)
+    yield library
+    library.close()
+
+
+def teach(library: Library) -> tuple[str | Path, ...]:
+    return ("teach", "Our church", *library.church[:2], *library.new, "--not", *library.bridges[:2], *AT)
+
+
+def merge(library: Library) -> tuple[str | Path, ...]:
+    library.terminal.run("teach", "Our church", *library.church[:2], *AT)
+    library.terminal.run("teach", "Chapel", *library.church[2:4])
+    return ("landmark", "merge", "chapel", "--into", "our-church")
+
+
+def add_pack(library: Library) -> tuple[str | Path, ...]:
+    library.terminal.run("teach", "Our church", *library.church[:2], *AT)
+    library.terminal.run("pack", "create", "church.pack")
+    library.terminal.run("landmark", "remove", "our-church", "--with-verdicts")
+    return ("pack", "add", "church.pack", "--yes")
+
+
+def remove_pack(library: Library) -> tuple[str | Path, ...]:
+    library.terminal.run(*add_pack(library))
+    library.terminal.run("teach", "Our church", library.church[5])
+    return ("pack", "remove", "church")
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_teaching_that_was_killed_before_any_commit_is_completed_by_the_same_command(
-    tmp_path: Path,
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("prepare", "commits"), [(teach, 20), (merge, 3), (add_pack, 3), (remove_pack, 3)])
+def test_a_command_that_was_killed_before_any_commit_is_completed_by_the_same_command(
+    library: Library, prepare: Callable[[Library], tuple[str | Path, ...]], commits: int
 ) -> None:
-    library = Library(tmp_path / "terminal")
-    output = library.terminal.run(*library.command)
+    command = prepare(library)
+    library.keep()
+    library.start_again()
+    library.terminal.run(*command)
     undisturbed = library.facts()
-    assert "learned from 4 photos and 2 rejected ones" in output.stdout
     for commit in count(1):
         library.start_again()
-        if not library.is_killed(commit):
-            assert commit > 20, "the command commits less often than expected; does the test still see it?"
+        if not library.is_killed(command, commit):
+            assert commit > commits, (
+                "the command commits less often than expected; does the test still see it?"
+            )
             break
         library.assert_consistent()
-        library.terminal.run(*library.command)
+        again = run_command(
+            main, *command, environment=library.terminal.environment, folder=library.terminal.folder
+        )
+        assert again.code in {0, 1}, again.err  # 1: nothing was left to do but what follows from it
         assert library.facts() == undisturbed, f"killed before commit {commit}"
         library.assert_consistent()

@@ -14,6 +14,7 @@ from support.exports import exported
 from support.shipped import ARTIFACT
 from support.teaching import DIMENSION, draw_place, teachable_artifact
 
+from tagger.cli.doctor.models import check_teaching
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import (
     classifiers,
@@ -42,11 +43,13 @@ from tagger.library.teaching.packs import (
     list_packs,
     plan_pack,
     remove_pack,
+    store_pack,
 )
 from tagger.library.verdicts.service import give_verdict, withdraw_verdict
 from tagger.library.verdicts.store import VerdictKind
 from tagger.model.artifact import read_manifest
 from tagger.model.predictions import NEARLY_CERTAIN
+from tagger.settings import Settings
 from tagger.transfer.importer import import_database
 from tagger.transfer.integrity import check_database
 
@@ -301,6 +304,58 @@ def test_a_pack_is_refused_for_another_model_and_where_one_has_its_name(
             PackRefused, match=r"is made for the model teachable .* Nothing was changed; put its model in use"
         ):
             add_pack(database, other.model, pack)
+
+
+def teaching_notes(library: Library) -> list[str]:
+    """What `tagger doctor` says of teaching, without positions, which these tests do not update."""
+    settings = Settings(model=str(library.model.file))
+    notes = [each.found for each in check_teaching(settings, library.database)]
+    return [each for each in notes if "positions" not in each]
+
+
+@pytest.mark.postgresql
+def test_adding_a_pack_that_was_interrupted_is_completed_by_adding_it_again(
+    library: Library, pack: Pack, tmp_path: Path
+) -> None:
+    plans = store_pack(library.database, library.model, pack)
+    assert teaching_notes(library) == ["not all photos are compared with the pack places"]
+    other = tmp_path / "other.pack"
+    other.write_bytes(
+        encode_pack(
+            pack.manifest.model_copy(update={"about": "Another."}),
+            [Direction(row, 0.0, 5, 1.0) for row in pack.directions],
+        )
+    )
+    with pytest.raises(PackExists):
+        add_pack(library.database, library.model, read_pack(other))
+    assert plan_pack(library.database, library.model, pack) == plans
+    assert add(library, pack).tagged == 2 * PHOTOS
+    assert teaching_notes(library) == []
+    with pytest.raises(PackExists):
+        add_pack(library.database, library.model, pack)
+
+
+@pytest.mark.postgresql
+def test_removing_a_pack_that_was_interrupted_is_completed_by_removing_it_again(
+    library: Library, pack: Pack
+) -> None:
+    def interrupt(_count: int) -> None:
+        raise KeyboardInterrupt
+
+    add(library, pack)
+    library.give(CHURCH, 0, CONFIRMED)
+    update_taught(library.database, library.model)
+    with pytest.raises(KeyboardInterrupt):
+        remove_pack(library.database, "places", interrupt)
+    library.check()
+    assert teaching_notes(library) == [
+        "the pack places has no landmark any more",
+        "not all photos are compared with what was taught of: our-church",
+    ]
+    assert remove_pack(library.database, "places").name == "places"
+    library.check()
+    assert library.landmark("old-bridge") is None
+    assert (list_packs(library.database), teaching_notes(library)) == ([], [])
 
 
 def test_a_single_photo_is_shared_only_if_that_is_wanted(library: Library) -> None:

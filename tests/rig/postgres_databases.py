@@ -41,6 +41,12 @@ class PostgresDatabases:
             self._execute("UPDATE ledgers SET ledger_id = gen_random_uuid()", database=name)
             yield self._url(name)
 
+    @contextmanager
+    def copy(self, url: str) -> Iterator[str]:
+        """The URL of a copy of one of these databases, to which nobody is connected."""
+        with self._created(str(make_url(url).database)) as name:
+            yield self._url(name)
+
     @cached_property
     def _template(self) -> str:
         """A migrated database: copying it takes a tenth of the time of migrating another."""

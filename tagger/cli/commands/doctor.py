@@ -115,6 +115,7 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
                 CheckGroup(name, partial(check, database, settings))
                 for name, check in parts("checks").items()
             ),
+            _group("teaching", "models:check_teaching", settings, database),
             _group("roots", "jobs:check_roots", database, settings.roots),
             _group("failing photos", "jobs:check_failures", database),
             _group("interrupted writes", "jobs:check_interrupted_writes", database, settings.roots),

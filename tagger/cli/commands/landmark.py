@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from tagger.cli.derived_facts import update_derived_facts, update_positions
+from tagger.cli.derived_facts import completing, update_derived_facts, update_positions
 from tagger.cli.help import argument, flag, option
 from tagger.cli.options import Country, DryRun, FormatName, Json, parse_at, parse_format
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, printable
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
+from tagger.errors import LandmarkInvalid
 
 if TYPE_CHECKING:
     from tagger.library.catalog.landmark_edits import LandmarkChanges
@@ -197,7 +198,8 @@ def merge(
     from tagger.library.query.documents import merged_landmark_document
 
     session = open_session()
-    with session.database.write(dry_run=dry_run) as connection:
+    done = () if dry_run else (LandmarkInvalid,)
+    with completing(session, *done), session.database.write(dry_run=dry_run) as connection:
         result = merge_landmark(connection, landmark, into)
     moved = f"{count_of(result.verdicts, 'verdict')} and {count_of(result.tags, 'tag')}"
     text = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.derived_facts import model_in_use, update_positions, warn_of_other_models
+from tagger.cli.derived_facts import completing, model_in_use, update_positions, warn_of_other_models
 from tagger.cli.help import argument, flag, option
 from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
@@ -18,6 +18,7 @@ from tagger.cli.output.files import Force, open_output
 from tagger.cli.output.formats import Score, printable, write_json, write_table
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
+from tagger.errors import PackExists, PackNotFound
 
 if TYPE_CHECKING:
     from tagger.library.teaching.pack_file import PackManifest, Signature
@@ -102,7 +103,9 @@ def add(
     pack = read_pack(file, signers_file())
     session = open_session(settle_jobs=True)
     database, model = session.database, model_in_use(session)
-    plans = plan_pack(database, model, pack)
+    done = () if dry_run else (PackExists,)
+    with completing(session, *done):
+        plans = plan_pack(database, model, pack)
     if not json:
         _print_manifest(pack.manifest, pack.signature)
         for plan in plans:
@@ -202,7 +205,7 @@ def remove(name: PackName, dry_run: DryRun = False, json: Json = False) -> None:
     if dry_run:
         removed = find_pack(session.database, name)
     else:
-        with ProgressLine("comparing photos") as line:
+        with completing(session, PackNotFound), ProgressLine("comparing photos") as line:
             removed = remove_pack(session.database, name, line.show)
         update_positions(session)
     would = "would be removed" if dry_run else "removed"

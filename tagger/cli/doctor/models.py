@@ -11,6 +11,8 @@ from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import backend_options
 from tagger.library.catalog.registered_models import find_selection, preview_model, verify_model
+from tagger.library.positions.update import is_up_to_date
+from tagger.library.teaching.packs import find_unfinished
 from tagger.model.backends.protocol import SelectionKey
 from tagger.model.devices import available_kinds, choose_device, core_count, describe_device
 from tagger.model.model import load_model
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.settings import Settings
 
+NAMED = 5
+COMPARE = "tagger backfill taught, unless a page or a job does it now"
 SELECT_MODEL = "tagger model list, then: tagger model use NAME"
 
 
@@ -49,6 +53,24 @@ def check_models(settings: Settings, database: Database | None) -> Iterator[Find
         yield wrong("model", str(error), SELECT_MODEL)
     else:
         yield _check_scores(model, settings, database)
+
+
+def check_teaching(settings: Settings, database: Database) -> Iterator[Finding]:
+    """Name what a command that was killed has left, unless a page or a job is about to complete it."""
+    try:
+        model = preview_model(database, settings.model)
+    except TaggerError:  # the check of the model says it
+        return
+    unfinished = find_unfinished(database, model.digest)
+    for name in unfinished.added:
+        yield note("teaching", f"not all photos are compared with the pack {name}", COMPARE)
+    for name in unfinished.removed:
+        yield note("teaching", f"the pack {name} has no landmark any more", f"tagger pack remove {name}")
+    if slugs := unfinished.landmarks:
+        names = ", ".join(slugs[:NAMED]) + (", …" if len(slugs) > NAMED else "")
+        yield note("teaching", f"not all photos are compared with what was taught of: {names}", COMPARE)
+    if not is_up_to_date(database):
+        yield note("teaching", "positions of photos are not up to date", "tagger locate")
 
 
 def _check_scores(model: RegisteredModel, settings: Settings, database: Database | None) -> Finding:

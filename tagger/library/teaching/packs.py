@@ -4,12 +4,12 @@ A pack's directions become classifiers beside those that verdicts teach, calibra
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, true
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, true
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -35,7 +35,7 @@ from tagger.library.teaching.comparison import (
     delete_taught_tags,
     next_version,
 )
-from tagger.library.teaching.learning import Learner, embedding_of, taught_state
+from tagger.library.teaching.learning import Learner, changed_landmarks, embedding_of, taught_state
 from tagger.library.teaching.pack_file import (
     Pack,
     PackedLandmark,
@@ -123,11 +123,11 @@ class PackLandmarkPlan:
 
 
 def plan_pack(database: Database, model: RegisteredModel, pack: Pack) -> list[PackLandmarkPlan]:
-    """What adding the pack would do with its landmarks, in their order.
+    """What adding the pack does with its landmarks, in their order.
 
     Raises:
         PackRefused: the pack is for another model.
-        PackExists: one with its name was added.
+        PackExists: one with its name was added, unless it is this one and its comparison was interrupted.
     """
     with database.read() as connection:
         return _plan(connection, model, pack)
@@ -138,9 +138,24 @@ def _plan(connection: Connection, model: RegisteredModel, pack: Pack) -> list[Pa
     if made_for.digest != model.digest or made_for.dimension != embedding_of(model).dimension:
         reason = f"it is made for the model {made_for.model} ({made_for.digest[:12]}), and {model.name} ({model.digest[:12]}) is in use"
         raise pack.refusal(reason, "put its model in use with `tagger model use`, or get a pack for yours")
-    if connection.scalar(select(packs.c.name).where(packs.c.name == pack.manifest.name)) is not None:
-        raise PackExists(name=pack.manifest.name)
-    return _Joiner(all_landmarks(connection)).plan(pack.manifest.landmarks)
+    own = _landmarks_of_interrupted(connection, pack)
+    every = [each for each in all_landmarks(connection) if each.slug not in own]
+    return _Joiner(every).plan(pack.manifest.landmarks)
+
+
+def _landmarks_of_interrupted(connection: Connection, pack: Pack) -> Collection[str]:
+    """The slugs of the landmarks that came with this pack before adding it was interrupted.
+
+    Raises:
+        PackExists: a pack with its name was added.
+    """
+    row = connection.execute(select(packs).where(packs.c.name == pack.manifest.name)).one_or_none()
+    if row is None:
+        return ()
+    unapplied = select(classifiers.c.pack).where(classifiers.c.pack == row.name, ~classifiers.c.applied)
+    if row.digest != pack.digest or connection.execute(unapplied.limit(1)).first() is None:
+        raise PackExists(name=row.name)
+    return list(row.added_landmarks)
 
 
 class _Joiner:
@@ -210,6 +225,8 @@ def add_pack(
 ) -> tuple[list[PackLandmarkPlan], int]:
     """Add a pack, and compare all stored embeddings with it. Returns what became of its landmarks, and how many images were compared.
 
+    If that was interrupted, it is completed.
+
     Raises:
         PackRefused, PackExists: as `store_pack`.
     """
@@ -233,6 +250,8 @@ def store_pack(database: Database, model: RegisteredModel, pack: Pack) -> list[P
     with database.write() as connection:
         lock_tables(connection, models, landmarks)  # first, as in a merge of landmarks
         plans = _plan(connection, model, pack)
+        if connection.scalar(select(packs.c.name).where(packs.c.name == pack.manifest.name)) is not None:
+            return plans  # the comparison was interrupted
         added = [_row(plan.packed, plan.slug) for plan in plans if plan.landmark is None]
         if added:
             connection.execute(insert(landmarks), added)
@@ -341,7 +360,7 @@ def _added(connection: Connection, row: Row[Any]) -> AddedPack:
 def remove_pack(database: Database, name: str, on_progress: Progress = lambda _count: None) -> AddedPack:
     """Remove a pack with its tags, and the landmarks that came with it and that nothing else names. Verdicts stay.
 
-    Returns the pack as it was.
+    Its name goes last: if the removal is interrupted, it is completed by the next one. Returns the pack as it was.
 
     Raises:
         PackNotFound: no pack with that name was added.
@@ -356,11 +375,45 @@ def remove_pack(database: Database, name: str, on_progress: Progress = lambda _c
         connection.execute(delete(classifiers).where(of_pack))
         delete_taught_tags(connection, among(taught_tags.c.landmark_id, ids), taught_tags.c.pack == name)
         compare_again(connection, row.model_id, version, ids)
-        connection.execute(delete(packs).where(packs.c.name == name))
-        remove_unused_landmarks(connection, set(row.added_landmarks))
-        record_action(connection, AuditAction.PACK_REMOVE, name, digest=row.digest)
     compare_all(database, row.model_id, on_progress)
+    with database.write() as connection:
+        lock_tables(connection, models)
+        if connection.execute(delete(packs).where(packs.c.name == name)).rowcount:
+            remove_unused_landmarks(connection, set(row.added_landmarks))
+            record_action(connection, AuditAction.PACK_REMOVE, name, digest=row.digest)
     return pack
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What interrupted commands have left, or is in progress.
+
+    `added`, `removed`: packs that not all photos were compared with, and those without a landmark. `landmarks`: those taught here that were
+    not learned from all verdicts, or that not all photos were compared with.
+    """
+
+    added: Sequence[str]
+    removed: Sequence[str]
+    landmarks: Sequence[str]
+
+
+def find_unfinished(database: Database, model_digest: str) -> Unfinished:
+    """What is unfinished of a model, which may not be registered."""
+    has_classifiers = exists().where(classifiers.c.pack == packs.c.name)
+    with database.read() as connection:
+        model_id = connection.scalar(select(models.c.id).where(models.c.digest == model_digest)) or 0
+        of_model = classifiers.c.model_id == model_id, ~classifiers.c.applied
+        removed = select(packs.c.name).where(packs.c.model_id == model_id, ~has_classifiers)
+        rows = connection.execute(
+            select(classifiers.c.pack, classifiers.c.landmark_id).where(*of_model)
+        ).all()
+        ids = changed_landmarks(connection, model_id) | {row.landmark_id for row in rows if not row.pack}
+        slugs = select(landmarks.c.slug).where(among(landmarks.c.id, ids)).order_by(landmarks.c.slug)
+        return Unfinished(
+            sorted({row.pack for row in rows if row.pack}),
+            connection.scalars(removed.order_by(packs.c.name)).all(),
+            connection.scalars(slugs).all(),
+        )
 
 
 @dataclass(frozen=True)
