@@ -357,7 +357,8 @@ def test_no_address_fails_unexpectedly(
             if answer.status_code >= 500 or not is_as_described(client, address, method, answer):
                 failed.add((method, address, name, value[:40], answer.status_code))
     assert sorted(failed) == []
-    assert not caplog.records
+    # The first prediction says that it chooses the fastest way to run the model.
+    assert not [record for record in caplog.records if record.name != "tagger.model.model"]
 
 
 def is_as_described(client: TestClient, address: str, method: str, answer: Response) -> bool:

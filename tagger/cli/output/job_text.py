@@ -229,14 +229,13 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
     """The landmarks on the photos that a job classified, most frequent first."""
     from tagger.library.query.counts import landmark_counts
 
-    found = landmark_counts(database, job=progress.job) if progress.tagged or progress.unknown else []
+    found = landmark_counts(database, job=progress.job)
     lines = [f"{each.photos:6}  {printable(each.name)}" for each in found[:LANDMARKS_SHOWN]]
     if len(found) > LANDMARKS_SHOWN:
         lines.append(
             f"        and {len(found) - LANDMARKS_SHOWN} more; to list all, run: tagger landmark list"
         )
-    documents = [{"landmark": each.landmark, "name": each.name, "photos": each.photos} for each in found]
-    return {"landmarks": documents}, lines
+    return {"landmarks": found}, lines
 
 
 def _edited_photos(database: Database, job: int) -> list[str]:

@@ -29,6 +29,7 @@ from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, find_job, job_options, list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.library.catalog.registered_models import model_by_id, verify_model
+from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.settings import Settings
 from tagger.system.text_format import N_, gettext, reader_language
 from tagger.web.api.folders import FolderEntry, FolderListing, allowed_folders, list_subfolders, path_of_key
@@ -80,6 +81,13 @@ def read_status(settings: Settings, database: Database, limit: int) -> OverviewD
 router = api_router("jobs")
 
 JobNumber = Annotated[int, Path(ge=1, lt=2**63, description="A job's number.")]
+
+
+@dataclass(frozen=True)
+class JobDetails(JobProgress):
+    """A job with the landmarks on the photos that it classified, most frequent first."""
+
+    landmarks: Sequence[LandmarkCount]
 
 
 @dataclass(frozen=True)
@@ -151,9 +159,10 @@ def folders(
 
 
 @router.get("/jobs/{job}")
-def job(state: State, job: JobNumber) -> JobProgress:
-    """Return a job and its progress."""
-    return find_job(state.database, job)
+def job(state: State, job: JobNumber) -> JobDetails:
+    """Return a job, its progress and what it found."""
+    progress = find_job(state.database, job)
+    return JobDetails(**vars(progress), landmarks=landmark_counts(state.database, job=job))
 
 
 @router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
