@@ -343,7 +343,7 @@ def test_lost_messages_are_reported(
     # What is wrong is that there is no worker.
     assert checked(tagger_with_redis, code=1)["messages"]["state"] == "ok"
     redis_server.flush()
-    assert "none for the bulk chunks" in checked(tagger_with_redis, code=1)["messages"]["found"]
+    assert "none for the bulk jobs" in checked(tagger_with_redis, code=1)["messages"]["found"]
 
 
 def test_jobs_without_a_worker_and_long_waiting_jobs_are_reported(

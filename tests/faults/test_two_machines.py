@@ -32,7 +32,7 @@ def machine(scenario: FaultScenario, settings: Mapping[str, str]) -> Iterator[Pr
     own = Terminal(base.folder, base.environment | settings)
     own.injected = dict(base.injected)
     before = len(base.active_workers())
-    process = own.start("worker")
+    process = own.start("worker", "-v")
     try:
         base.wait_until(lambda: len(base.active_workers()) > before, timeout_s=WORKER_START_S)
         yield process
