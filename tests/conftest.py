@@ -19,7 +19,7 @@ from rig.servers import RedisServer, postgres_server
 from support.compiled_statements import share_compiled_statements
 from support.distribution import pytest_xdist_make_scheduler
 from support.embedding_spaces import share_embedding_spaces
-from support.empty_databases import create_sqlite_database
+from support.empty_databases import create_sqlite_database, leave_commits_unflushed
 from support.examples import register_profiles
 from support.injection import injecting_environment, injecting_path
 from support.interrupts import accept_interrupts
@@ -45,6 +45,7 @@ os.environ["TAGGER_BACKEND"] = "torchscript"
 # Test processes share the cores: torch must not spin while it waits.
 quiet_threads()
 
+leave_commits_unflushed()
 share_compiled_statements()
 share_embedding_spaces()
 

@@ -140,6 +140,16 @@ def _postgresql_engine(url: URL) -> Engine:
     return engine
 
 
+SQLITE_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "fullfsync=ON",
+    "foreign_keys=ON",
+    "temp_store=MEMORY",
+)
+"""Commits are flushed to disk: the record that undoes a write must not be lost in a power cut that the written photo survives."""
+
+
 def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     if url.database in {None, "", ":memory:"}:
         raise SettingsInvalid(reason="database_url: an SQLite database has to be a file, like sqlite:///FILE")
@@ -166,7 +176,7 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver's own BEGIN is deferred; _on_begin replaces it
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+        for pragma in SQLITE_PRAGMAS:
             connection.execute(f"PRAGMA {pragma}").close()
         add_missing_functions(connection)
 

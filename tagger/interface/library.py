@@ -49,7 +49,7 @@ from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.teaching.examples import find_examples, paths_to_tag
 from tagger.library.teaching.learning import TaughtState, embedding_of, taught_state, update_taught
-from tagger.library.teaching.pack_file import Pack, PackManifest, name_of_pack, read_pack
+from tagger.library.teaching.pack_file import Pack, PackManifest, name_of_pack, read_pack, write_pack
 from tagger.library.teaching.packs import (
     AddedPack,
     add_pack,
@@ -306,7 +306,7 @@ class Library:
         names = [landmarks] if isinstance(landmarks, str) else list(landmarks)
         words = {"author": author, "licence": licence, "about": about}
         created = create_pack(self._database, model, name, names, words, with_single=single)
-        path.write_bytes(created.data)
+        write_pack(path, created.data)
         return created.manifest
 
     def read_pack(self, file: str | Path) -> Pack:

@@ -37,6 +37,7 @@ from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive
 from tagger.model.model_definitions import ProgramRefused
 from tagger.photos.decoding import Fit, Resize
 from tagger.photos.files import open_regular
+from tagger.photos.folders import replace_file
 from tagger.system.names import LANGUAGE_PATTERN, SLUG_PATTERN
 
 if TYPE_CHECKING:
@@ -306,7 +307,7 @@ def save_artifact(
         if background is not None:
             folder = source.namelist()[0].partition("/")[0]
             target.writestr(zipfile.ZipInfo(f"{folder}/extra/{BACKGROUND_NAME}"), background.to_bytes())
-    partial.replace(path)
+    replace_file(path, by=partial)
 
 
 def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:

@@ -8,6 +8,7 @@ An unavailable share may hang instead of failing, so it is checked in a thread.
 """
 
 import errno
+import fcntl
 import os
 import stat
 import threading
@@ -153,9 +154,13 @@ class OpenFolder:
             yield from entries
 
     def flush(self) -> None:
-        """Flush changed names to disk."""
-        with self._listing() as descriptor:
-            os.fsync(descriptor)
+        """Flush changed names to disk. Not every file system can flush a folder, and not every folder is readable."""
+        with suppress(PermissionError), self._listing() as descriptor:
+            try:
+                os.fsync(descriptor)
+            except OSError as error:
+                if error.errno not in _FLUSH_UNSUPPORTED:
+                    raise
 
     @contextmanager
     def _listing(self) -> Iterator[int]:
@@ -192,6 +197,31 @@ def open_folder(folder: Path, root: Path | None = None) -> OpenFolder:
     return OpenFolder(folder, descriptor)
 
 
+def replace_file(path: Path, by: Path) -> None:
+    """Flush the file `by` to disk, and rename it to `path` in its folder: a power cut leaves the old file or the new one.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    with open_folder(path.parent) as folder:
+        descriptor = folder.open(by.name, os.O_RDONLY)
+        try:
+            flush_to_disk(descriptor)
+        finally:
+            os.close(descriptor)
+        folder.replace(path.name, by=by.name)
+        folder.flush()
+
+
+def flush_to_disk(descriptor: int) -> None:
+    """Flush a file to disk."""
+    # On macOS, fsync leaves the data in the disk's own cache.
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    os.fsync(descriptor)
+
+
 def open_photo(path: Path, root: Path) -> int:
     """Open a photo in a root for reading. Pipes are opened without waiting for a writer.
 
@@ -211,6 +241,7 @@ def open_photo(path: Path, root: Path) -> int:
         return _open_linked(folder, path, root)
 
 
+_FLUSH_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", 0)
 """With O_PATH, the right to list the folder is not needed, just as for a folder within a path."""
 _READ = os.O_RDONLY | os.O_NONBLOCK

@@ -208,7 +208,7 @@ def pack(
 
     Landmarks with fewer than six different photos are left out. The figures are for photos that were held out.
     """
-    from tagger.library.teaching.pack_file import name_of_pack
+    from tagger.library.teaching.pack_file import name_of_pack, write_pack
     from trainer.export.pack import make_pack
 
     if not (name := name_of_pack(out)):
@@ -216,7 +216,7 @@ def pack(
     log.info("loading the model %s", model)
     words = {"author": author or "", "licence": licence or "", "about": about or ""}
     made = make_pack(photos, others, model, device, name, words)
-    out.write_bytes(made.data)
+    write_pack(out, made.data)
     document = {
         "path": str(out.absolute()),
         "size_bytes": len(made.data),

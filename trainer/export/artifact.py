@@ -31,6 +31,7 @@ from tagger.model.backends.protocol import EIGHT_BITS
 from tagger.model.backends.selection import BackendSelector
 from tagger.model.devices import Device, available_kinds, choose_device, cpu_emulates_bfloat16
 from tagger.model.model import Model, load_model
+from tagger.photos.folders import replace_file
 from trainer.backbones.backbone import HALF_PRECISION_LAYERS
 from trainer.data.pixels import decode_batches, readers_of
 from trainer.errors import ExportDisagrees, ExportImpossible, RunUnfinished, RunUnusable, writing_to
@@ -111,7 +112,7 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
             different = full.photos - full.same_top1
             raise ExportDisagrees(count=different, total=full.photos, path=out, versions=versions)
         with writing_to(out):
-            unchecked.replace(out)
+            replace_file(out, by=unchecked)
     finally:
         unchecked.unlink(missing_ok=True)
     return ExportResult(out, file_digest(out), out.stat().st_size, manifest, agreement)

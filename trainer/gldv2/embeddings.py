@@ -16,6 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from tagger.photos.folders import replace_file
 from trainer.data.pixels import PhotoReader
 from trainer.embeddings import EmbeddingModel
 from trainer.errors import writing_to
@@ -95,7 +96,7 @@ class EmbeddingFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             tensors: dict[str, npt.NDArray[Any]] = {"ids": ids, "embeddings": photos.embeddings}
             save_file(tensors, partial_file, self._origin | {"md5": checksum})
-            partial_file.replace(file)
+            replace_file(file, by=partial_file)
 
     def _file(self, archive: Path) -> Path:
         return self.path / f"{archive.stem}{SUFFIX}"

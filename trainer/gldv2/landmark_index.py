@@ -20,6 +20,7 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 
 from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, fit_direction
+from tagger.photos.folders import replace_file
 from trainer.errors import writing_to
 from trainer.gldv2.embeddings import read_embeddings
 from trainer.gldv2.published_files import PhotoLabels
@@ -160,7 +161,7 @@ def write_index(
     partial = file.with_suffix(".partial")
     with writing_to(file):
         save_file(tensors, partial, {"model": model_digest, "names": json.dumps(listed)})
-        partial.replace(file)
+        replace_file(file, by=partial)
     return len(landmark_ids)
 
 

@@ -18,6 +18,7 @@ from tagger.library.teaching.pack_file import (
     PackManifest,
     encode_pack,
     name_of_pack,
+    write_pack,
 )
 from tagger.system.names import slug_of_name
 from trainer.embeddings import EmbeddingModel
@@ -73,7 +74,7 @@ def index_landmarks(
     if pack_file:
         pack = _encode_pack(name_of_pack(pack_file), model.facts, packed, names)
         with writing_to(pack_file):
-            pack_file.write_bytes(pack)
+            write_pack(pack_file, pack)
     document = asdict(train_progress) | {
         "photos": sum(len(read_embeddings(file).ids) for file in files),
         "landmarks": landmarks,

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tagger.model.devices import Device
+from tagger.photos.folders import replace_file
 from trainer.data.preparation import TrainingData
 from trainer.errors import CheckpointUnusable, writing_to
 from trainer.learning.batches import TrainingSet
@@ -137,7 +138,7 @@ def save_checkpoint(path: Path, state: TrainingState[Network], settings: dict[st
         save_file(
             {name: values.detach().cpu().contiguous() for name, values in tensors.items()}, partial, metadata
         )
-        partial.replace(path)
+        replace_file(path, by=partial)
 
 
 def resume_checkpoint(path: Path, state: TrainingState[Network], settings: dict[str, object]) -> None:

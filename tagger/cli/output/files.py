@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 from tagger.cli.help import flag
 from tagger.errors import FileExists
 from tagger.photos.files import open_regular
+from tagger.photos.folders import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,13 +55,13 @@ def open_output(path: Path, *, force: bool, private: bool = False) -> Iterator[I
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         mode = 0o600 if private else 0o666
-        with open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            with _compressed(file, path) as inner:
-                yield inner
-            file.flush()
-            os.fsync(file.fileno())
+        with (
+            open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file,
+            _compressed(file, path) as inner,
+        ):
+            yield inner
         _check_absent(path, force=force)
-        part.replace(path)
+        replace_file(path, by=part)
     finally:
         part.unlink(missing_ok=True)
 

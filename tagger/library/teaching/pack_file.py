@@ -33,6 +33,7 @@ from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_paren
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
 from tagger.pipeline.confinement import confine, is_due, limit_cpu, limit_memory
 from tagger.system.names import SLUG_PATTERN, check_slug, clean_facts, slug_of_name
+from tagger.photos.folders import replace_file
 from tagger.system.text_format import N_, gettext
 
 NAMESPACE = "tagger-pack"
@@ -337,6 +338,20 @@ def _invalid(error: ValidationError, refused: Callable[..., PackRefused]) -> Pac
     if where == "format":
         return refused("it is of a later version", "update this program")
     return refused(f"{where or 'its description'}: {first['msg'].removeprefix('Value error, ')}")
+
+
+def write_pack(file: Path, data: bytes) -> None:
+    """Write the bytes of a pack to a file, which then is the old one or the whole new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    partial_file = file.with_name(f".{file.name}.partial")
+    try:
+        partial_file.write_bytes(data)
+        replace_file(file, by=partial_file)
+    finally:
+        partial_file.unlink(missing_ok=True)
 
 
 def _read(file: Path, max_bytes: int) -> bytes:

@@ -28,10 +28,9 @@ from tagger.metadata.files.temporary_files import (
     TemporaryFile,
     check_written,
     create_locked,
-    flush_to_disk,
     write_whole,
 )
-from tagger.photos.folders import OpenFolder, open_folder
+from tagger.photos.folders import flush_to_disk, open_folder
 
 
 def prepare(original: Original, data: bytes | None, *, photo: Path | None = None) -> "PreparedFile":
@@ -91,7 +90,7 @@ class PreparedFile:
                 with open_unchanged(self.folder, self.path.name, self.original_status):
                     pass
                 self._rename()
-                _flush_folder(self.folder)
+                self.folder.flush()
                 self._verify()
         finally:
             self.discard()
@@ -149,19 +148,6 @@ def _write_new_file(prepared: PreparedFile, data: bytes, source: int | None, pho
     check_written(prepared.temporary, data)
     if original_status is not None:
         _check_attributes(original_status, target, with_times=with_times)
-
-
-_FLUSH_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-
-
-def _flush_folder(folder: OpenFolder) -> None:
-    """Flush the rename to disk. Not every file system can flush a folder, and not every folder is readable."""
-    with suppress(PermissionError):
-        try:
-            folder.flush()
-        except OSError as error:
-            if error.errno not in _FLUSH_UNSUPPORTED:
-                raise
 
 
 def _copy_attributes(source: int, original: os.stat_result, target: int, *, with_times: bool) -> None:

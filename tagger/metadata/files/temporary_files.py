@@ -68,14 +68,6 @@ def write_whole(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def flush_to_disk(descriptor: int) -> None:
-    # On macOS, fsync leaves the data in the disk's own cache.
-    if hasattr(fcntl, "F_FULLFSYNC"):
-        with suppress(OSError):
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-    os.fsync(descriptor)
-
-
 def check_written(temporary: TemporaryFile, data: bytes) -> None:
     """Read the file back, bypassing the page cache where the system allows this, and compare it.
 

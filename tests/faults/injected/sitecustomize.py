@@ -13,11 +13,13 @@ puts it there for the processes it starts. Environment variables select the faul
     INJECT_WITHOUT_LAYERS=NAMES   the system has no `seccomp` or no `landlock`
     INJECT_KILL_AT=MOMENT         SIGKILL at a moment (see MOMENTS), once:
     INJECT_ONCE=FILE              … created by the first kill; while it exists, nothing is killed
+    INJECT_KILL_PARENT_AT=MOMENT  SIGKILL of the process that started this one; with INJECT_KILL_AT, before this one
     INJECT_KILL_AT_COMMIT=NUMBER  SIGKILL before the database commits its NUMBERth transaction of this process
     INJECT_FAULT_AT=MOMENT        SIGSEGV at a moment, each time
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer,
     INJECT_SLOW_WHILE=FILE        … while the file exists
     INJECT_TICK_S=SECONDS         beat sends a tick this often
+    INJECT_RECORD_FLUSHES=FILE    flushes, renames and commits are appended to the file (see flushes)
     INJECT_VALUES=MODULE.NAME=JSON…  constants of the product in this process, such as the duration of a lease
 """
 
@@ -36,13 +38,16 @@ from pathlib import Path
 from typing import Any
 
 import attacks
+import flushes
 
 AN_HOUR_S = 3600.0
 
 MOMENTS = {
     "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),
     "before the acknowledgement": ("worker.engine", "Engine", "process", "after"),
+    "before a batch is committed": ("tagger.jobs.processing.storage", "LandmarkEvents", "on_stored", "after"),
     "after a file was replaced": ("tagger.photos.folders", "OpenFolder", "replace", "after"),
+    "after a file was removed": ("tagger.photos.folders", "OpenFolder", "unlink", "after"),
 }
 
 
@@ -142,11 +147,11 @@ def around(
     original = getattr(owner_class, name)
 
     @wraps(original)
-    def wrapped(self: Any, argument: Any, **options: Any) -> Any:
-        if isinstance(argument, list) and not any(image.any() for image in argument):
-            return original(self, argument)
+    def wrapped(self: Any, *arguments: Any, **options: Any) -> Any:
+        if isinstance(arguments[0], list) and not any(image.any() for image in arguments[0]):
+            return original(self, *arguments)
         before()
-        result = original(self, argument, **options)
+        result = original(self, *arguments, **options)
         after()
         return result
 
@@ -164,12 +169,17 @@ def kill_at_commit(number: int) -> None:
     sqlalchemy.event.listen(sqlalchemy.Engine, "commit", on_commit)
 
 
-def kill_once(once: Path) -> None:
+def kill_parent() -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+
+
+def do_once(once: Path, *acts: Callable[[], None]) -> None:
     try:
         once.touch(exist_ok=False)
     except FileExistsError:
         return
-    kill()
+    for act in acts:
+        act()
 
 
 def slow_pass(seconds: float, flag: Path | None) -> None:
@@ -226,8 +236,12 @@ def main() -> None:
         flag = Path(faults["SLOW_WHILE"]) if "SLOW_WHILE" in faults else None
         slow = partial(slow_pass, float(faults["SLOW_PASS_S"]), flag)
         around("tagger.model.model", "Model", "outputs", before=slow)
-    if "KILL_AT" in faults:
-        at(faults["KILL_AT"], partial(kill_once, Path(faults["ONCE"])))
+    kills = {"KILL_PARENT_AT": kill_parent, "KILL_AT": kill}
+    for moment in {faults[name] for name in kills if name in faults}:
+        acts = [act for name, act in kills.items() if faults.get(name) == moment]
+        at(moment, partial(do_once, Path(faults["ONCE"]), *acts))
+    if "RECORD_FLUSHES" in faults:
+        flushes.record(Path(faults["RECORD_FLUSHES"]))
     if "KILL_AT_COMMIT" in faults:
         kill_at_commit(int(faults["KILL_AT_COMMIT"]))
     if "FAULT_AT" in faults:
