@@ -19,13 +19,15 @@ PHOTOS = 240
 PLACES = 4
 """Number of folders."""
 JUST_REPLACED = "after a file was replaced"
+JUST_UNDONE = {"embed": JUST_REPLACED, "sidecar": "after a file was removed"}
 
 
 class Library:
-    """Tagged photos, their original bytes, and a terminal."""
+    """Tagged photos, their original bytes, and a terminal. Their tags are written `to` the photos or sidecars."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, to: str) -> None:
         self.terminal = terminal
+        self.to = to
         self.folder = terminal.folder / "photos"
         for seed in range(PHOTOS):
             draw(
@@ -39,7 +41,9 @@ class Library:
         return {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
 
     def written(self) -> int:
-        """The number of photos whose size differs from the original's."""
+        """The number of sidecars, or of photos whose size differs from the original's."""
+        if self.to == "sidecar":
+            return sum(1 for _ in self.folder.rglob("*.xmp"))
         return sum(path.stat().st_size != len(data) for path, data in self.originals.items())
 
     def is_killed(self, process: Process, *, written: range | None = None, within_s: float = 60) -> None:
@@ -63,10 +67,13 @@ class Library:
         """Check that each file is the original or a recorded write, and nothing in between."""
         with self.terminal.database() as database, database.read() as connection:
             digests = set(connection.scalars(select(metadata_writes.c.written_digest)))
-        for path, original in self.originals.items():
-            data = path.read_bytes()
-            if data != original:
-                assert "XMP:dc:subject" in photo_fields(data), path
+        files = self.files()
+        assert files.keys() >= self.originals.keys()
+        for path in files.keys() - set(self.leftovers()):
+            data = files[path]
+            if data != self.originals.get(path):
+                assert path.suffix == (".xmp" if self.to == "sidecar" else ".jpg")
+                assert "XMP:dc:subject" in photo_fields(data) or path.suffix == ".xmp", path
                 assert digest_file(data) in digests, path
 
     def assert_complete(self, job: int) -> None:
@@ -86,7 +93,8 @@ class Library:
         assert self.leftovers() == []
 
     def leftovers(self) -> list[Path]:
-        return [path for path in self.files() if path not in self.originals]
+        """The temporary files of writers that were killed."""
+        return list(self.folder.rglob(".tagger-*.part"))
 
     def interrupted_writes(self) -> str:
         """What `tagger doctor` finds of them. It changes no file."""
@@ -107,9 +115,17 @@ class Library:
 
 
 @pytest.fixture
-def library(tmp_path: Path, redis_server: RedisServer, durations: FaultDurations) -> Library:
-    terminal = Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
-    library = Library(terminal)
+def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+    return Terminal(tmp_path / "terminal", {"TAGGER_REDIS_URL": redis_server.url})
+
+
+@pytest.fixture
+def library(terminal: Terminal, durations: FaultDurations, request: pytest.FixtureRequest) -> Library:
+    """On SQLite, with sidecars, unless the test says otherwise."""
+    database, to = getattr(request, "param", ("sqlite", "sidecar"))
+    if database == "postgresql":
+        terminal.environment["TAGGER_DATABASE_URL"] = request.getfixturevalue("postgres_url")
+    library = Library(terminal, to)
     if durations.values:
         terminal.inject(values=durations.values)
     return library
@@ -127,7 +143,7 @@ def test_doctor_counts_and_the_next_undo_or_write_removes_the_temporary_files_of
 ) -> None:
     library.terminal.inject(kill_on_open="photo-080")
     library.is_killed(library.terminal.start("metadata", "write", "--to", "sidecar"))
-    left = [path for path in library.leftovers() if path.suffix == ".part"]
+    left = library.leftovers()
     assert left
     library.terminal.injected.clear()
     assert f"{len(left)} hidden file" in library.interrupted_writes()
@@ -136,13 +152,23 @@ def test_doctor_counts_and_the_next_undo_or_write_removes_the_temporary_files_of
     assert library.interrupted_writes() == "left no hidden files"
 
 
+@pytest.mark.parametrize(
+    "library",
+    [
+        pytest.param(("sqlite", "embed"), id="sqlite, embed"),
+        pytest.param(("postgresql", "sidecar"), id="postgresql, sidecar"),
+        pytest.param(("sqlite", "sidecar"), id="sqlite, sidecar", marks=pytest.mark.slow),
+        pytest.param(("postgresql", "embed"), id="postgresql, embed", marks=pytest.mark.slow),
+    ],
+    indirect=True,
+)
 @pytest.mark.parametrize("steps", [(20,), pytest.param((1, 10, 30), marks=pytest.mark.slow)])
 def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_all_back(
     library: Library, steps: Sequence[int]
 ) -> None:
     """Killed again after so many more photos each."""
     terminal = library.terminal
-    words = ("metadata", "write", "--to", "embed")
+    words = ("metadata", "write", "--to", library.to)
     terminal.inject(kill_on_open="photo-017")  # being read
     library.is_killed(terminal.start(*words))
     library.is_killed_once(*words, at=JUST_REPLACED)
@@ -161,7 +187,7 @@ def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_al
     assert f"{PHOTOS} photos: " in ended.stderr
     assert library.written() == PHOTOS
     library.assert_complete(library.latest_job())
-    library.is_killed_once("metadata", "undo", "--all", at=JUST_REPLACED)
+    library.is_killed_once("metadata", "undo", "--all", at=JUST_UNDONE[library.to])
     library.is_killed(terminal.start("metadata", "undo", "--all"), written=range(1, library.written() - 10))
     terminal.run("metadata", "undo", "--all")
     library.is_brought_back()
