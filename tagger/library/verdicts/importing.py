@@ -20,7 +20,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents
 from tagger.errors import VerdictsInvalid
-from tagger.library.catalog.contents import hold_contents
+from tagger.library.catalog.contents import hold_contents, lock_contents
 from tagger.library.catalog.landmarks import landmark_ids_by_slug
 from tagger.library.verdicts.store import (
     NOT_A_LANDMARK,
@@ -201,6 +201,8 @@ def import_verdicts(
     audit_entry: int | None = None
     for page in pages(entries):
         with database.write() as connection:
+            known = hold_contents(connection, {entry.digest for entry in page})
+            lock_contents(connection, known.values())
             hold_landmarks(connection)
             new, away = _count_page(connection, page, report, add=True)
             write_verdicts(connection, new, newer_only=True)

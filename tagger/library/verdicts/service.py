@@ -200,9 +200,9 @@ class _CurrentVerdicts:
 def _current_verdicts(
     connection: Connection, photo_ids: Sequence[int], landmark_name: str
 ) -> _CurrentVerdicts:
+    content_ids = images_of(connection, photo_ids)
     hold_landmarks(connection)
     landmark = find_landmark(connection, landmark_name)
-    content_ids = images_of(connection, photo_ids)
     stored = stored_verdicts(connection, {(content_id, landmark.id) for content_id in content_ids.values()})
     kinds = {
         photo_id: stored.get((content_id, landmark.id), (None, None))[0]

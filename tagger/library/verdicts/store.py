@@ -15,8 +15,8 @@ from sqlalchemy import Connection, delete, select, text, tuple_
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import pages, upsert
-from tagger.database.tables import contents, dismissals, photos, verdicts
-from tagger.library.catalog.contents import delete_dismissals, hold_contents, record_contents
+from tagger.database.tables import dismissals, photos, verdicts
+from tagger.library.catalog.contents import delete_dismissals, lock_contents, record_contents
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.details import find_photo_id
 
@@ -50,7 +50,7 @@ class NewVerdict:
 def hold_landmarks(connection: Connection) -> None:
     """Keep landmarks until the transaction ends: merges and removals wait for it, and it waits for one that has begun.
 
-    The lock is the one that writing a verdict takes anyway, taken before landmarks are looked up.
+    The lock is the one that writing a verdict takes anyway, taken before landmarks are looked up. Lock images before that: merges do so.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("LOCK TABLE verdicts IN ROW EXCLUSIVE MODE"))
@@ -94,14 +94,10 @@ def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_o
 
 
 def delete_verdicts(connection: Connection, keys: Sequence[tuple[int, int]], kind: VerdictKind) -> int:
-    """Delete these verdicts, on images of photos, if they are of `kind`; returns how many."""
-    content_ids = sorted({content_id for content_id, _ in keys})
-    if connection.dialect.name == "postgresql":
-        rows = select(contents.c.id).where(contents.c.id.in_(content_ids)).order_by(contents.c.id)
-        connection.execute(rows.with_for_update())
+    """Delete these verdicts, on images that `images_of` has locked, if they are of `kind`; returns how many."""
     key = tuple_(verdicts.c.content_id, verdicts.c.landmark_id)
     deleted = connection.execute(delete(verdicts).where(key.in_(keys), verdicts.c.verdict == kind)).rowcount
-    record_contents(connection, content_ids)
+    record_contents(connection, (content_id for content_id, _ in keys))
     return deleted
 
 
@@ -215,13 +211,14 @@ def photo_ids_at(database: Database, paths: Iterable[Path], root_paths: RootPath
 
 
 def images_of(connection: Connection, photo_ids: Sequence[int]) -> Mapping[int, int]:
-    """The content ids of the photos that have one, in the order of the photos; the contents stay until the transaction ends."""
-    query = (
-        select(photos.c.id, photos.c.content_id, contents.c.digest)
-        .join(contents, contents.c.id == photos.c.content_id)
-        .where(photos.c.id.in_(photo_ids))
-        .order_by(photos.c.id)
+    """The content ids of the photos that have one, in the order of the photos.
+
+    Until the transaction ends, the contents stay, and others who decide about them wait.
+    """
+    query = select(photos.c.id, photos.c.content_id).where(
+        photos.c.id.in_(photo_ids), photos.c.content_id.is_not(None)
     )
-    rows = connection.execute(query).all()
-    held = hold_contents(connection, {row.digest for row in rows})
-    return {row.id: row.content_id for row in rows if row.digest in held}
+    locked = {row.content_id for row in connection.execute(query)}
+    lock_contents(connection, locked)
+    rows = connection.execute(query.order_by(photos.c.id))  # some may have gone meanwhile
+    return {row.id: row.content_id for row in rows if row.content_id in locked}

@@ -1,0 +1,192 @@
+"""People who decide about the same photo or landmark at the same moment: nothing is lost, contradicts itself or fails with an error of the database."""
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+from support.colour_folders import EIFFEL, GATE
+from support.stored_photos import StoredPhotos
+from support.threads import in_threads
+
+from tagger.database.connection import Database
+from tagger.database.tables import dismissals, favourites, verdicts
+from tagger.errors import TaggerError
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
+from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
+from tagger.library.catalog.landmarks import find_landmark
+from tagger.library.favourites import star_photos
+from tagger.library.verdicts.service import give_verdict, withdraw_verdict
+from tagger.library.verdicts.store import VerdictKind, dismiss_photos, restore_photos
+from tagger.transfer.integrity import check_database
+
+pytestmark = pytest.mark.postgresql
+
+CONFIRMED, REJECTED = VerdictKind.CONFIRMED, VerdictKind.REJECTED
+OWN = ("Old Tower", "Old Bridge", "Old Gate")
+ROUNDS = 15
+Call = Callable[[], object]
+
+
+class Library(StoredPhotos):
+    """Photos, landmarks of the tiny model, and what people do with them."""
+
+    def add(self, name: str) -> None:
+        with self.database.write() as connection:
+            add_landmark(connection, NewLandmark(name))
+
+    def merge(self, name: str, into: str) -> None:
+        with self.database.write() as connection:
+            merge_landmark(connection, name, into)
+
+    def remove(self, name: str) -> None:
+        with self.database.write() as connection:
+            remove_landmark(connection, name, with_verdicts=True)
+
+    def name_in(self, landmark: str, language: str, name: str) -> None:
+        with self.database.write() as connection:
+            edit_landmark(connection, landmark, {"names": {language: name}})
+
+    def give(self, photo: int, landmark: str, kind: VerdictKind = CONFIRMED) -> None:
+        give_verdict(self.database, photo, landmark, kind, "ada", {})
+
+    def withdraw(self, photo: int, landmark: str, kind: VerdictKind = CONFIRMED) -> None:
+        withdraw_verdict(self.database, photo, landmark, kind, {})
+
+    def dismiss(self, photo: int) -> None:
+        dismiss_photos(self.database, [photo], "bob")
+
+    def restore(self, photo: int) -> None:
+        restore_photos(self.database, [photo])
+
+    def star(self, photo: int, *, starred: bool = True) -> None:
+        star_photos(self.database, [photo], "bob", starred=starred)
+
+    def contradictions(self) -> list[int]:
+        """The images that are put away as not a landmark, although one is confirmed on them."""
+        both = select(dismissals.c.content_id).join(
+            verdicts, verdicts.c.content_id == dismissals.c.content_id
+        )
+        with self.database.read() as connection:
+            return list(connection.scalars(both.where(verdicts.c.verdict == "confirmed")))
+
+    def assert_consistent(self) -> None:
+        assert self.contradictions() == []
+        assert list(check_database(self.database)) == []
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> Library:
+    library = Library.with_tiny_model(database, tmp_path)
+    for number in range(1, 4):
+        library.photo(f"{number}.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest=f"1-{number:064x}")
+    return library
+
+
+def test_a_photo_is_not_confirmed_and_put_away_at_the_same_moment(library: Library) -> None:
+    for _ in range(ROUNDS):
+        in_threads([partial(library.give, 1, EIFFEL), partial(library.dismiss, 1)])
+        library.assert_consistent()
+        library.withdraw(1, EIFFEL)
+        library.restore(1)
+
+
+def test_of_two_opposite_merges_one_is_done(library: Library) -> None:
+    for number in range(ROUNDS):
+        one, other = f"One {number}", f"Other {number}"
+        library.add(one)
+        library.add(other)
+        library.give(1, one)
+        library.give(2, other)
+        failed: list[TaggerError] = []
+
+        def merge(name: str, into: str, failed: list[TaggerError] = failed) -> None:
+            try:
+                library.merge(name, into)
+            except TaggerError as error:
+                failed.append(error)
+
+        in_threads([partial(merge, one, other), partial(merge, other, one)])
+        assert len(failed) == 1
+        with library.database.read() as connection:
+            united = find_landmark(connection, one)
+            assert united == find_landmark(connection, other)
+            of_it = select(func.count()).where(verdicts.c.landmark_id == united.id)
+            assert connection.scalar(of_it) == 2
+    library.assert_consistent()
+
+
+def test_a_verdict_is_kept_when_its_landmark_is_merged_at_the_same_moment(library: Library) -> None:
+    for number in range(ROUNDS):
+        library.add(f"One {number}")
+        library.add(f"Other {number}")
+        in_threads(
+            [
+                partial(library.give, 1, f"One {number}"),
+                partial(library.give, 2, f"One {number}", REJECTED),
+                partial(library.merge, f"One {number}", f"Other {number}"),
+            ]
+        )
+        with library.database.read() as connection:
+            united = find_landmark(connection, f"One {number}")
+            kinds = select(verdicts.c.verdict).where(verdicts.c.landmark_id == united.id)
+            assert sorted(connection.scalars(kinds)) == ["confirmed", "rejected"]
+    library.assert_consistent()
+
+
+def test_names_that_are_given_at_the_same_moment_are_all_kept(library: Library) -> None:
+    languages = ("de", "fr", "es", "it")
+    in_threads([partial(library.name_in, EIFFEL, each, f"Tower in {each}") for each in languages])
+    with library.database.read() as connection:
+        names = find_landmark(connection, EIFFEL).names
+    assert {each: names[each] for each in languages} == {each: f"Tower in {each}" for each in languages}
+    library.assert_consistent()
+
+
+def test_stars_that_are_given_and_taken_at_the_same_moment_end_in_one_state(library: Library) -> None:
+    for _ in range(ROUNDS):
+        in_threads([partial(library.star, 1, starred=starred) for starred in (True, False, True)])
+        with library.database.read() as connection:
+            assert connection.scalar(select(func.count()).select_from(favourites)) in {0, 1}
+    library.assert_consistent()
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_whatever_people_do_at_the_same_moment_leaves_a_consistent_library(
+    library: Library, seed: int
+) -> None:
+    for name in OWN:
+        library.add(name)
+    in_threads([partial(_act, library, _actions(library, random.Random(f"{seed} {n}"))) for n in range(4)])
+    library.assert_consistent()
+
+
+def _actions(library: Library, rng: random.Random) -> Sequence[Call]:
+    def action() -> Call:
+        photo, landmark, other = rng.randint(1, 3), rng.choice([*OWN, EIFFEL]), rng.choice(OWN)
+        kind = rng.choice([CONFIRMED, REJECTED])
+        return rng.choice(
+            [
+                partial(library.give, photo, landmark, kind),
+                partial(library.withdraw, photo, landmark, kind),
+                partial(library.dismiss, photo),
+                partial(library.restore, photo),
+                partial(library.star, photo, starred=rng.random() < 0.5),
+                partial(library.name_in, landmark, "de", f"Name {rng.randint(1, 5)}"),
+                partial(library.merge, other, landmark),
+                partial(library.remove, other),
+                partial(library.add, other),
+            ]
+        )
+
+    return [action() for _ in range(40)]
+
+
+def _act(library: Library, actions: Sequence[Call]) -> None:
+    """Take the actions. They may be impossible, such as a merge of a landmark that is gone, and then say so."""
+    for action in actions:
+        with suppress(TaggerError):
+            action()
