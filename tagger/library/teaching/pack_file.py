@@ -29,11 +29,11 @@ from tagger.errors import LandmarkInvalid, PackRefused, PathNotFound, PhotoFaile
 from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, Values
 from tagger.model.artifact import LandmarkFacts
 from tagger.photos.files import open_regular
+from tagger.photos.folders import replace_file
 from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
 from tagger.pipeline.confinement import confine, is_due, limit_cpu, limit_memory
 from tagger.system.names import SLUG_PATTERN, check_slug, clean_facts, slug_of_name
-from tagger.photos.folders import replace_file
 from tagger.system.text_format import N_, gettext
 
 NAMESPACE = "tagger-pack"
