@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -344,6 +345,57 @@ def test_a_huge_answer_is_read_in_part(receiver: WebhookReceiver, database: Data
     assert message is not None
     answer = deliver(target(receiver), message)
     assert (answer.status, len(answer.text)) == (200, delivery.MAX_ANSWER_BYTES)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param((OK, b"x" * 2**20), id="endless header"),
+        pytest.param((OK, b"x: y\r\n" * 5000), id="endless headers"),
+        pytest.param((b"HTTP/1.1 100 Continue\r\n\r\n" * 100,), id="endless beginnings"),
+        pytest.param((b"x" * 2**20,), id="no HTTP, endless"),
+        pytest.param((b"\0" * 100,), id="NUL"),
+        pytest.param((b"HTTP/1.1 9999999999 OK\r\n\r\n", b""), id="status"),
+        pytest.param((b"HTTP/1.1 -200 OK\r\n\r\n", b""), id="negative status"),
+        pytest.param((OK + b"content-length: -5\r\n\r\n", b"x" * 2**20), id="negative length"),
+        pytest.param((OK + b"content-length: 99999999999999999999\r\n\r\n", b"x" * 2**20), id="huge length"),
+        pytest.param((OK + b"content-length: five\r\n\r\n", b"x" * 2**20), id="no length"),
+        pytest.param(
+            (OK + b"content-length: 1\r\ncontent-length: 9\r\n\r\n", b"x" * 2**20), id="two lengths"
+        ),
+        pytest.param((OK + b"transfer-encoding: chunked\r\n\r\n", b"1\r\nx\r\n"), id="endless small chunks"),
+        pytest.param(
+            (OK + b"transfer-encoding: chunked\r\n\r\nffffffffffffffffffff\r\n", b"x" * 2**20),
+            id="huge chunk",
+        ),
+        pytest.param((OK + b"transfer-encoding: chunked\r\n\r\n-5\r\n", b"x" * 2**20), id="negative chunk"),
+        pytest.param((OK + b"transfer-encoding: chunked\r\n\r\n", b"f" * 2**20), id="endless chunk size"),
+        pytest.param(
+            (b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\n\r\n", b"x" * 2**20),
+            id="private address",
+        ),
+        pytest.param(
+            (b"HTTP/1.1 302 Found\r\nlocation: file:///etc/passwd\r\n\r\n", b"x" * 2**20), id="file"
+        ),
+    ],
+)
+def test_a_hostile_answer_costs_little_time_and_memory(
+    raw: tuple[bytes, ...], receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "TIMEOUT_S", 1.0)
+    receiver.behaviour = Behaviour(raw=raw)
+    record(database, 1)
+    tracemalloc.start()
+    began = time.monotonic()
+    send_due(database, target(receiver))
+    assert time.monotonic() - began < 4
+    assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
+    tracemalloc.stop()
+    assert len(receiver.received) == 1
+    assert all(str(message.problem).isprintable() for message in undelivered_messages(database))
 
 
 def test_a_receiver_needs_a_valid_certificate(

@@ -6,9 +6,11 @@ import hmac
 import json
 import ssl
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, repeat
 from typing import Any, Self
 
 from support.http_servers import Quiet, running
@@ -21,7 +23,7 @@ OTHER_SECRET = f"whsec_{base64.b64encode(bytes(range(32, 64))).decode()}"
 class Behaviour:
     """How the receiver answers. `hangs`: not before this is set; `drips`: a byte of a header now and then, until it is set.
 
-    `loses_answer`: the connection is cut after the request was handled.
+    `loses_answer`: the connection is cut after the request was handled. `raw`: these bytes instead, the last ones for ever, unless they are empty.
     """
 
     status: int = 200
@@ -30,6 +32,7 @@ class Behaviour:
     hangs: threading.Event | None = None
     drips: threading.Event | None = None
     loses_answer: bool = False
+    raw: Sequence[bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,11 @@ class WebhookReceiver:
                 handler.wfile.write(b"x")
             return
         if behaviour.loses_answer:
+            return
+        if behaviour.raw is not None:
+            *first, last = behaviour.raw
+            for part in chain(first, repeat(last) if last else ()):
+                handler.wfile.write(part)
             return
         handler.send_response(behaviour.status)
         for name, value in behaviour.headers.items():
