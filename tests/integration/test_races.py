@@ -7,17 +7,19 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from support.colour_folders import EIFFEL, GATE
 from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.tables import dismissals, favourites, verdicts
-from tagger.errors import TaggerError
+from tagger.database.tables import contents, dismissals, favourites, photos, verdicts
+from tagger.errors import PhotoIdNotFound, PhotoNotClassified, TaggerError
+from tagger.library.catalog.contents import has_verdict
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
 from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
 from tagger.library.catalog.landmarks import find_landmark
+from tagger.library.catalog.roots import forget_path
 from tagger.library.favourites import star_photos
 from tagger.library.verdicts.service import give_verdict, withdraw_verdict
 from tagger.library.verdicts.store import VerdictKind, dismiss_photos, restore_photos
@@ -64,6 +66,9 @@ class Library(StoredPhotos):
 
     def star(self, photo: int, *, starred: bool = True) -> None:
         star_photos(self.database, [photo], "bob", starred=starred)
+
+    def forget(self, path: str) -> None:
+        forget_path(self.database, Path(path), {})
 
     def contradictions(self) -> list[int]:
         """The images that are put away as not a landmark, although one is confirmed on them."""
@@ -152,6 +157,33 @@ def test_stars_that_are_given_and_taken_at_the_same_moment_end_in_one_state(libr
         with library.database.read() as connection:
             assert connection.scalar(select(func.count()).select_from(favourites)) in {0, 1}
     library.assert_consistent()
+
+
+@pytest.mark.parametrize("decision", ["withdrawn verdict", "taken star", "given star"])
+def test_an_image_stays_with_a_photo_or_a_decision_when_its_photo_is_forgotten_at_the_same_moment(
+    library: Library, decision: str
+) -> None:
+    for number in range(10, 10 + ROUNDS):
+        path = library.photo(f"{number}.jpg", digest=f"1-{number:064x}")
+        photo = library.newest_id()
+        if decision == "withdrawn verdict":
+            library.give(photo, EIFFEL)
+        elif decision == "taken star":
+            library.star(photo)
+        in_threads([partial(_decide, library, decision, photo), partial(library.forget, path)])
+        with library.database.read() as connection:
+            has_photo = exists().where(photos.c.content_id == contents.c.id)
+            abandoned = select(contents.c.digest).where(~has_photo, ~has_verdict())
+            assert connection.scalars(abandoned).all() == []
+    library.assert_consistent()
+
+
+def _decide(library: Library, decision: str, photo: int) -> None:
+    with suppress(PhotoIdNotFound, PhotoNotClassified):
+        if decision == "withdrawn verdict":
+            library.withdraw(photo, EIFFEL)
+        else:
+            library.star(photo, starred=decision == "given star")
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
