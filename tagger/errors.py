@@ -410,7 +410,7 @@ class BucketUnavailable(RootUnavailable):
 
 
 class BucketExtraMissing(BucketUnavailable):
-    """{folder} is in a bucket, which needs the extra cloud, and that is not installed. Run: {command}"""
+    """{folder} is not available: {reason}"""
 
 
 class FailureKind(StrEnum):

@@ -1,10 +1,14 @@
-"""What a model returns for one image."""
+"""What a model returns for one image. Imports no numpy: queries use the thresholds."""
+
+from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 TAUGHT_THRESHOLD = 0.9
 """A photo with at least this score gets the tag of a taught landmark."""
@@ -46,14 +50,12 @@ class ImageOutput:
     def is_finite(self) -> bool:
         """Whether both have a finite length, which embeddings are compared by."""
         return all(
-            math.isfinite(np.vdot(values, values))
-            for values in (self.scores, self.embedding)
-            if values is not None
+            math.isfinite(values @ values) for values in (self.scores, self.embedding) if values is not None
         )
 
     def top_k(self, k: int, threshold: float) -> tuple[Prediction, ...]:
         """Return the `k` best predictions, best first; equal scores are in label order."""
-        best = np.argsort(-self.scores, kind="stable")[:k]
+        best = (-self.scores).argsort(kind="stable")[:k]
         scores = self.scores[best].clip(0, 1).tolist()
         least = math.inf if self.is_damaged else threshold
         return tuple(

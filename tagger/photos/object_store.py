@@ -68,7 +68,8 @@ def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
             certificates cannot be read.
     """
     if not is_installed("obstore"):
-        raise BucketExtraMissing(folder=path, command=install_command("cloud"))
+        reason = f"buckets need the extra cloud, which is not installed. Run: {install_command('cloud')}"
+        raise BucketExtraMissing(folder=path, reason=reason)
     variables = _variables()
     if problem := _endpoint_problem(path, _endpoint(variables)):
         raise BucketUnavailable(folder=path, reason=problem)
