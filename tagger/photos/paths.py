@@ -103,8 +103,11 @@ def path_text(path: str | Path) -> tuple[str, bytes]:
 
 
 def path_from_text(text: str, raw: bytes) -> str:
-    """The path from which `path_text` made these."""
-    return os.fsdecode(raw) if raw else text
+    """The path from which `path_text` made these.
+
+    The system refuses a null character, which only a row has that another program wrote: no file has the replacement's name.
+    """
+    return (os.fsdecode(raw) if raw else text).replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def path_to_json(path: str | Path) -> str | dict[str, str]:
