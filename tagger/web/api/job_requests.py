@@ -14,6 +14,7 @@ from tagger.database.enums import Priority, Target
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
+from tagger.jobs.enqueue.schedules import list_schedules
 from tagger.jobs.enqueue.tag_jobs import has_photos_outside
 from tagger.ledger.progress import count_open_jobs
 from tagger.library.query.options import PhotoQuery
@@ -70,13 +71,19 @@ def check_mode(settings: Settings, mode: WriteMode) -> None:
         raise WriteNotAllowed(mode)
 
 
-def check_backfill(settings: Settings, database: Database, backfill: Backfill) -> None:
-    """Check a backfill that may have been created elsewhere.
+def check_schedule(settings: Settings, database: Database, name: str) -> None:
+    """Check the runs of a schedule, which may have been added elsewhere. There need not be one of that name.
 
     Raises:
-        FolderRefused: `TAGGER_WEB_FOLDERS` is set, and the backfill includes other folders.
+        FolderRefused: `TAGGER_WEB_FOLDERS` is set, and they include other folders.
         WriteNotAllowed: as in `check_write`.
     """
+    for schedule in list_schedules(database):
+        if schedule.name == name:
+            _check_backfill(settings, database, schedule.backfill)
+
+
+def _check_backfill(settings: Settings, database: Database, backfill: Backfill) -> None:
     check_write(settings, backfill.write)
     allowed = allowed_folders(settings, database)
     if not allowed.is_set:

@@ -27,12 +27,11 @@ from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import fill_undo_job, fill_write_job, undo_job, write_job
 from tagger.jobs.enqueue.scan import Selection
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, ScheduleRun, list_runs, run_now
-from tagger.jobs.enqueue.schedules import list_schedules
 from tagger.jobs.enqueue.tag_jobs import fill_tag_job, tag_job
 from tagger.ledger.jobs import NewJob, cancel_job, create_job
 from tagger.settings import Settings
 from tagger.system.text_format import gettext
-from tagger.web.api.job_requests import check_backfill, check_open_jobs
+from tagger.web.api.job_requests import check_open_jobs, check_schedule
 
 log = logging.getLogger(__name__)
 
@@ -121,9 +120,7 @@ class JobStarter:
             HTTPException: the page may not run it, too many scans are running, or too many jobs are open.
         """
         with self._scan_slot():
-            for schedule in list_schedules(self._database):
-                if schedule.name == name:
-                    check_backfill(self._settings, self._database, schedule.backfill)
+            check_schedule(self._settings, self._database, name)
             with self._database.read() as connection:
                 started_at = current_time(connection)
             future = self._start_thread(partial(self._run_schedule, name))

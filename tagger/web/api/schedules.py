@@ -11,7 +11,7 @@ from tagger.jobs.enqueue import schedules as service
 from tagger.jobs.enqueue.backfill import validate_backfill
 from tagger.jobs.enqueue.documents import ScheduleDocument, schedule_document
 from tagger.jobs.enqueue.schedule_runs import ScheduleRun, list_runs
-from tagger.web.api.job_requests import BackfillRequest
+from tagger.web.api.job_requests import BackfillRequest, check_schedule
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.routes import api_router
 from tagger.web.http.query_params import ONE_LINE
@@ -108,6 +108,16 @@ def remove(state: State, name: Name) -> None:
 
 
 def _set_paused(state: AppState, name: str, *, paused: bool) -> ScheduleDocument:
-    service.pause_schedule(state.database, name, paused=paused)
+    pause_or_resume(state, name, paused=paused)
     schedules = service.list_schedules(state.database)
     return next(schedule_document(schedule) for schedule in schedules if schedule.name == name)
+
+
+def pause_or_resume(state: AppState, name: str, *, paused: bool) -> None:
+    """Raises:
+    ScheduleNotFound: there is no such schedule.
+    HTTPException: the page may not run it, so it may not resume it.
+    """
+    if not paused:
+        check_schedule(state.settings, state.database, name)
+    service.pause_schedule(state.database, name, paused=paused)

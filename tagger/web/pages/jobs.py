@@ -19,7 +19,6 @@ from tagger.jobs.enqueue.schedules import (
     Schedule,
     explain_cron,
     list_schedules,
-    pause_schedule,
     remove_schedule,
 )
 from tagger.jobs.processing.metadata_preview import preview_photos
@@ -41,6 +40,7 @@ from tagger.web.api.jobs import (
     start_retry,
     waiting_reason,
 )
+from tagger.web.api.schedules import pause_or_resume
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.recorded_texts import FAILURES, REFUSALS, note_text
@@ -192,7 +192,7 @@ def change_schedule(
                 )
             return RedirectResponse(f"/jobs/{run.job}", HTTPStatus.SEE_OTHER)
         case _:
-            pause_schedule(state.database, name, paused=action == "pause")
+            pause_or_resume(state, name, paused=action == "pause")
     return RedirectResponse("/jobs#schedules", HTTPStatus.SEE_OTHER)
 
 

@@ -14,11 +14,15 @@ from support.commands import draw_many
 
 from tagger.database import statements
 from tagger.database.connection import Database
+from tagger.database.enums import Priority, Target
 from tagger.database.statements import db_now
 from tagger.database.tables import ledgers
 from tagger.jobs.enqueue import schedule_runs
-from tagger.jobs.enqueue.backfill import fill_backfill
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, fill_backfill
+from tagger.jobs.enqueue.job_options import MetadataOptions
+from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.workers import record_tick
+from tagger.library.query.options import PhotoQuery
 from tagger.web.api.folders import folder_key
 
 
@@ -108,6 +112,29 @@ def test_a_run_that_cannot_start_shows_the_reason(client: TestClient, folder: Pa
     assert run["note"] == response.json()["error"]
     assert client.post("/api/schedules/never/run-now").status_code == 404
     assert client.get("/api/status").json()["jobs"][0]["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("kind", ["other folder", "every folder", "writes"])
+def test_a_schedule_of_the_command_line_that_the_page_may_not_add_is_not_run_or_resumed_there(
+    client: TestClient, web_database: Database, folder: Path, library_folder: Path, kind: str
+) -> None:
+    backfill = {
+        "other folder": Backfill(BackfillScope.ALL, PhotoQuery(under=(folder,)), scan=(library_folder,)),
+        "every folder": Backfill(BackfillScope.ALL, PhotoQuery()),
+        "writes": Backfill(
+            BackfillScope.ALL,
+            PhotoQuery(under=(folder,)),
+            write=MetadataOptions(Target.EMBED),
+        ),
+    }[kind]
+    add_schedule(web_database, "nightly", "0 3 * * *", backfill, Priority.BULK)
+    assert client.post("/api/schedules/nightly/pause").json()["paused"]
+    for action, form in (("run-now", "run"), ("resume", "resume")):
+        refused = client.post(f"/api/schedules/nightly/{action}")
+        assert (refused.status_code, str(library_folder) in refused.text) == (403, False)
+        assert client.post(f"/jobs/schedules/{form}", data={"name": "nightly"}).status_code == 403
+    assert client.get("/api/schedules").json()[0]["paused"]
+    assert client.get("/api/status").json()["jobs"] == []
 
 
 def test_the_page_shows_the_last_tick_and_warns_when_it_is_late(
