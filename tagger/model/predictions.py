@@ -49,8 +49,12 @@ class ImageOutput:
     @property
     def is_finite(self) -> bool:
         """Whether both have a finite length, which embeddings are compared by."""
+        import numpy as np
+
         return all(
-            math.isfinite(values @ values) for values in (self.scores, self.embedding) if values is not None
+            math.isfinite(np.vdot(values, values))
+            for values in (self.scores, self.embedding)
+            if values is not None
         )
 
     def top_k(self, k: int, threshold: float) -> tuple[Prediction, ...]:

@@ -66,7 +66,7 @@ def test_tags_go_into_the_photos_and_what_cannot_be_embedded_gets_a_sidecar(
 ) -> None:
     before = state(photos)
     output = tagger_with_redis("tag", photos, "--write", "embed", "--gps", "--description")
-    assert output.code == 0  # whatever was refused has its sidecar
+    assert output.code == 3  # one was refused, although its tags are in a sidecar
     assert "written: Eiffel Tower → the photo itself" in output.text
     assert "moving.gif: refused: Metadata is embedded in JPEG, PNG, WebP and TIFF files only" in output.text
     assert "The tags were written to a sidecar: Brandenburg Gate → moving.gif.xmp" in output.text

@@ -42,6 +42,8 @@ class RawContent:
     xmp: bytes = b""
     make: str = "Maker"
     maker_note: bytes = b""
+    has_gps: bool = True
+    """Whether a DNG says that it was taken at the Eiffel Tower, as other RAW files do."""
 
 
 class TiffFile:
@@ -111,10 +113,8 @@ class TiffFile:
             274: self.short(raw.orientation),
             306: self.text(TAKEN),
         }
-        main |= {
-            0x8769: self.long(self.directory(self.exif(raw.maker_note))),
-            0x8825: self.long(self.directory(self.gps())),
-        }
+        main |= {0x8769: self.long(self.directory(self.exif(raw.maker_note)))}
+        main |= {0x8825: self.long(self.directory(self.gps()))} if raw.has_gps else {}
         return main | ({700: (1, len(raw.xmp), raw.xmp)} if raw.xmp else {})
 
     def exif(self, maker_note: bytes = b"") -> dict[int, Value]:

@@ -21,7 +21,8 @@ class PairFolder(WrittenFolder):
     def draw_raw(self, name: str, label: int = 0, *, shade: int = 0) -> Path:
         preview = io.BytesIO()
         Image.new("RGB", (480, 320), colour_of(label)).save(preview, "JPEG", quality=90)
-        raw = RawContent(preview.getvalue(), preview.getvalue(), preview.getvalue(), bytes([shade]) * 4096)
+        previews = (preview.getvalue(),) * 3
+        raw = RawContent(*previews, bytes([shade]) * 4096, has_gps=False)
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(raw_file("dng", raw))

@@ -183,7 +183,7 @@ def test_an_error_of_postgresql_s_client_does_not_show_the_values_of_options(nam
     ("url", "shown"),
     [
         ("postgresql:///tagger?host=/run/postgresql", "postgresql:///tagger"),
-        ("postgresql+psycopg://tagger@db.example:5432/tagger", "postgresql+psycopg://db.example:5432/tagger"),
+        ("postgresql+psycopg://tagger@db.example:5432/tagger", "postgresql://db.example:5432/tagger"),
         ("postgres://u:a/b:c#d@db/x", "postgres://db/x"),
         ("postgresql://u:p%40@[2001:db8::1]/x?sslmode=require", "postgresql://[2001:db8::1]/x"),
     ],
