@@ -4,7 +4,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import redis
 from celery import Celery
@@ -158,14 +158,15 @@ def shown_as_starting(database: Database, name: str, device: str) -> Iterator[No
     thread = threading.Thread(target=send_heartbeats, name="start", daemon=True)
     thread.start()
     try:
-        yield
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
     except BaseException:
-        is_over.set()
-        thread.join()
-        remove_worker(database, name)
+        with suppress(DatabaseError):  # then it is listed until its heartbeat is too old
+            remove_worker(database, name)
         raise
-    is_over.set()
-    thread.join()
 
 
 _engine: Engine | None = None
