@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import (
     Connection,
+    Row,
     bindparam,
     delete,
     exists,
@@ -188,9 +189,7 @@ def _weigh_gps(connection: Connection, claim: Claim, stored: Sequence[StoredOutc
     of_items = photos.c.id.in_([each.item.photo_id for each in stored]) & photos.c.content_id.in_(images)
     columns = photos.c.id, contents.c.outcome, is_taught(contents.c.id).label("is_taught")
     query = select(*columns).join(contents, contents.c.id == photos.c.content_id).where(of_items)
-    outcomes = {
-        row.id: Outcome.TAGGED if row.is_taught else Outcome(row.outcome) for row in connection.execute(query)
-    }
+    outcomes = {row.id: _stored_outcome(row) for row in connection.execute(query)}
     weighed = [_with_outcome(each, outcomes.get(each.item.photo_id)) for each in stored]
     changed = (new.outcome for old, new in zip(stored, weighed, strict=True) if new is not old)
     replace_outcomes(connection, claim, list(changed))
@@ -224,7 +223,12 @@ def _earlier_outcomes(connection: Connection, ids: Mapping[str, int], claim: Cla
         contents.c.id.in_(ids.values()), *_IS_CLASSIFIED
     )
     rows = connection.execute(query, _options(claim)) if ids else ()
-    return {row.id: Outcome.TAGGED if row.is_taught else Outcome(row.outcome) for row in rows}
+    return {row.id: _stored_outcome(row) for row in rows}
+
+
+def _stored_outcome(row: Row[Any]) -> Outcome:
+    """The outcome of the photos of a content, from its columns `outcome` and `is_taught`."""
+    return Outcome.TAGGED if row.is_taught else Outcome(row.outcome)
 
 
 def _outcome(
