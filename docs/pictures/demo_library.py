@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, insert, select, update
 from support.commands import Terminal
 
 from tagger.database.connection import Database
-from tagger.database.enums import Priority, Runner
+from tagger.database.enums import Priority, Runner, VerdictKind
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, contents, jobs, verdicts, workers
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
@@ -30,7 +30,6 @@ from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.verdicts.service import give_verdict_to_photos
-from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import Settings
 from tagger.web.api.job_starter import JobStarter
 

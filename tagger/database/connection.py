@@ -1,24 +1,27 @@
 """The open database and its two kinds of transaction: `read` and `write`."""
 
+import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, NoReturn
 
 from sqlalchemy import Connection, Engine, select
 
-from tagger.composition import EVENT_RECEIVERS, RECEIVERS, EventReceiver, Receivers, extensions, parts
+from tagger.composition import EVENT_RECEIVERS, RECEIVERS, EventReceiver, Receivers, extensions, load, parts
 from tagger.database.actor import Actor, command_line_actor
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
-from tagger.database.schema import require_current_schema
+from tagger.database.schema import require_current_schema, upgrade_schema
 from tagger.database.tables import ledgers
-from tagger.errors import DatabaseRemoved, ProcessBound
+from tagger.errors import DatabaseRemoved, ProcessBound, SchemaOutdated
 from tagger.system.text_format import reader_language
 
 if TYPE_CHECKING:
     from tagger.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def open_database(
@@ -40,19 +43,55 @@ def open_database(
         SchemaOutdated: the schema of a server is older; the operator runs `tagger db upgrade`.
         SchemaNewer: a newer version of this program created it.
     """
+    database = _open(url, actor, language=language, raw_pairs=raw_pairs, receivers=receivers)
+    if database.settled_to is not None:
+        if not database.is_sqlite:
+            raise SchemaOutdated(url=database.redacted_url)
+        log.warning("upgrading the database: the tags of all images are brought up to date once")
+        load(SETTLEMENT)(database)
+    return database
+
+
+SETTLEMENT = "tagger.library.catalog.settlement:settle_after_upgrade"
+"""Called with a database, and with what receives the progress: computes what the present version derives from the rows of earlier ones."""
+
+
+def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> str:
+    """Upgrade the database at `url`. Returns the previous revision of its schema ("" for an empty database).
+
+    If it is interrupted, the next one continues. `on_progress` is called with the number of images done, and of all.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer or cannot be opened.
+        SchemaNewer, SchemaUnreleased: another version of this program created it.
+        UpgradeBlocked: another transaction does not end.
+    """
+    before = upgrade_schema(url)
+    with closing(_open(url)) as database:
+        if database.settled_to is not None:
+            load(SETTLEMENT)(database, on_progress)
+    return before
+
+
+def _open(
+    url: str,
+    actor: Actor | None = None,
+    *,
+    language: str | None = None,
+    raw_pairs: bool = True,
+    receivers: Receivers = tuple,
+) -> "Database":
     engine = create_database_engine(url)
     with unavailable_on_error(engine):
         require_current_schema(engine)
         with engine.connect() as connection:
-            ledger_id = connection.scalar(select(ledgers.c.ledger_id))
-    return Database(
-        engine,
-        str(ledger_id),
-        actor or command_line_actor(),
-        language,
-        raw_pairs=raw_pairs,
-        receivers=receivers,
+            ledger = connection.execute(select(ledgers.c.ledger_id, ledgers.c.settled_to)).one()
+    actor = actor or command_line_actor()
+    database = Database(
+        engine, str(ledger.ledger_id), actor, language, raw_pairs=raw_pairs, receivers=receivers
     )
+    database.settled_to = ledger.settled_to
+    return database
 
 
 def open_configured(settings: "Settings", actor: Actor | None = None) -> "Database":
@@ -101,6 +140,8 @@ class Database:
         self.raw_pairs = raw_pairs
         """Whether scans take a RAW file and its JPEG as one photo."""
         self.ledger_id = ledger_id
+        self.settled_to: int | None = None
+        """What the ledger said when it was opened."""
         self.actor = actor
         """Who makes the changes: each transaction for writing carries it to the audit log."""
         # SQLite's own wait for the lock sleeps and is unfair: one of four busy threads waited 5 s for 20 ms of work.

@@ -83,12 +83,30 @@ class PositionSource(StrEnum):
     NEIGHBOUR = "neighbour"
 
 
-class Doubt(StrEnum):
-    """Why a tag is not accepted although its score is enough: another landmark of the image, where the camera was, or the image."""
+class VerdictKind(StrEnum):
+    """Whether the landmark is in the image (confirmed) or not (rejected)."""
+
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+
+
+class TagState(StrEnum):
+    """Whether a landmark counts as a tag of an image: library.acceptance defines the states. Those that a model only predicts have none."""
+
+    ACCEPTED = "accepted"
+    DOUBTFUL = "doubtful"
+    SUGGESTED = "suggested"
+    REJECTED = "rejected"
+    CONFIRMED = "confirmed"
+
+
+class TagReason(StrEnum):
+    """What decides about a landmark beside its score: another landmark of the image, where the camera was, or the image."""
 
     CONFIRMED_OTHER = "confirmed-other"
     TAUGHT_OTHER = "taught-other"
     SCORED_OTHER = "scored-other"
+    CERTAIN_OTHER = "certain-other"
     POSITION = "position"
     SPEED = "speed"
     DAMAGED = "damaged"

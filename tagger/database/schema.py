@@ -16,7 +16,7 @@ from tagger.database.tables import ledgers, metadata
 from tagger.database.views import view_statements
 from tagger.errors import SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
 
-SCHEMA_REVISION = "1001"
+SCHEMA_REVISION = "1002"
 """The newest migration. A test keeps it equal to Alembic's head."""
 LAST_UNRELEASED_REVISION = "0033"
 """The last schema before 1.0, which `tagger db import` still reads. The schemas before it are 0001 to 0032."""
@@ -36,7 +36,7 @@ _KEEP_LOCK = text("""
 _LOCK_NOT_AVAILABLE, _DEADLOCK = "55P03", "40P01"
 
 
-def upgrade_database(url: str) -> str:
+def upgrade_schema(url: str) -> str:
     """Upgrade the schema at `url`. Returns its previous revision ("" for an empty database).
 
     Raises:

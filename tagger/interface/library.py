@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 from tagger.composition import parts
 from tagger.database.actor import login_name
 from tagger.database.connection import open_configured
-from tagger.database.enums import JobState, Priority, Runner, Target
+from tagger.database.enums import JobState, Priority, Runner, Target, VerdictKind
 from tagger.errors import ArgumentInvalid, ExamplesMissing, PhotoNotFound
 from tagger.interface.jobs import Job, Progress, Throttled, job_of
 from tagger.interface.photos import (
@@ -59,7 +59,6 @@ from tagger.library.teaching.packs import (
     remove_pack,
 )
 from tagger.library.verdicts.service import give_examples, give_verdict
-from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import signers_file
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a model returns for one image. Imports no numpy: queries use the thresholds."""
+"""What a model returns for one image."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+
 TAUGHT_THRESHOLD = 0.9
 """A photo with at least this score gets the tag of a taught landmark."""
-NEARLY_CERTAIN = 0.97
-"""From this score on, a tag of the model is right more often than one of a taught landmark, whose precision is 0.97.
-
-A calibrated score says how often it is right. Of the shipped model's accepted tags on test photos, 93.2 % with a lower score are
-right, and 99.7 % from this one on.
-"""
 
 
 @dataclass(frozen=True)
@@ -25,8 +20,8 @@ class Prediction:
     """One landmark and its score.
 
     `position` is the index of the label in the model's manifest. `rank` counts from 1. `accepted`: the score reaches
-    the threshold, and the image is not damaged. Verdicts, the user's own teaching and the camera's GPS may overrule it later: see the
-    view `effective_tags` of the database, and positions.tag_odds.
+    the threshold, and the image is not damaged. Verdicts, the user's own teaching and the camera's GPS may overrule it later: see
+    library.acceptance.
     """
 
     position: int

@@ -43,6 +43,7 @@ from tagger.ledger.jobs import OPEN_STATES, UNFILLED, WRITE, cancel_job
 from tagger.library.catalog import registration
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.registered_models import UNNAMED
+from tagger.library.catalog.settlement import settle_all
 from tagger.model.artifact import Manifest, read_manifest
 from tagger.photos.paths import path_from_text
 from tagger.transfer.export_reader import ExportReader
@@ -138,6 +139,7 @@ def import_database(
             with reader.refuse_on_error():
                 _insert(connection, table, rows)
         connection.execute(update(ledgers).values(ledger_id=database.ledger_id))
+        settle_all(connection)
         inactive = deactivate(connection)
         for problem in _problems(connection):
             raise reader.refuse_content(problem)

@@ -43,7 +43,7 @@ from tagger.database.tables import (
     photos,
     taught_tags,
 )
-from tagger.library.catalog.contents import is_tagged
+from tagger.library.catalog.settlement import unsettled
 from tagger.library.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.model.artifact import Manifest
 from tagger.transfer.exporter import exported_columns, exported_tables
@@ -113,6 +113,9 @@ def _value_problems(connection: Connection, table: Table) -> Iterator[str]:
 def cross_problems(connection: Connection) -> Iterator[str]:
     """Yield a line per problem with what rows say about each other."""
     yield from found_problems(connection, *job_problems(), *_taught_problems(), *_content_problems())
+    for content_id in islice(unsettled(connection), PROBLEMS_SHOWN):
+        digest = connection.scalar(select(contents.c.digest).where(contents.c.id == content_id))
+        yield f"image {digest}: its effective tags or its outcome do not follow from its tags and verdicts"
     yield from _model_problems(connection)
     yield from _slug_problems(connection)
 
@@ -192,10 +195,6 @@ def _content_problems() -> Iterator[Problem]:
         .order_by(photos.c.id)
     )
     yield "photo {}: it is joined with a file that cannot stand for it, or has an image of its own", joined
-    # An image's outcome is `tagged` exactly if it has an accepted tag.
-    says_tagged = func.coalesce(contents.c.outcome, "") == Outcome.TAGGED
-    wrong = select(contents.c.digest).where(says_tagged != is_tagged()).order_by(contents.c.id)
-    yield "image {}: its outcome does not match its tags", wrong
     # Otherwise, a file would neither be listed as waiting nor as classified.
     is_classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
     unread = select(photos.c.id).where(photos.c.classified_mtime_ns.is_not(None), ~is_classified)

@@ -17,7 +17,7 @@ from support.tls_servers import (
     redis_program,
 )
 
-from tagger.database.schema import upgrade_database
+from tagger.database.connection import upgrade_database
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tagger.database.audit_log import (
     record_action,
 )
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import Priority
+from tagger.database.enums import Priority, VerdictKind
 from tagger.database.tables import audit_log
 from tagger.errors import ScheduleNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
@@ -36,7 +36,6 @@ from tagger.library.verdicts.service import (
     withdraw_verdict,
     withdraw_verdict_from_photos,
 )
-from tagger.library.verdicts.store import VerdictKind
 from tagger.people.tokens import add_token, revoke_token
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database

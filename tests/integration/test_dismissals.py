@@ -13,6 +13,7 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
+from tagger.database.enums import VerdictKind
 from tagger.database.tables import dismissals
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.catalog.roots import forget_path
@@ -24,7 +25,7 @@ from tagger.library.teaching.suggestions import count_to_review
 from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import VerdictKind, dismiss_photos, restore_photos
+from tagger.library.verdicts.store import dismiss_photos, restore_photos
 from tagger.transfer.integrity import check_database
 
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)

@@ -21,9 +21,8 @@ from support.exports import with_checksum
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.database import row_counts
-from tagger.database.connection import Database, open_database
-from tagger.database.enums import Runner
-from tagger.database.schema import upgrade_database
+from tagger.database.connection import Database, open_database, upgrade_database
+from tagger.database.enums import Runner, VerdictKind
 from tagger.database.tables import (
     cameras,
     chunks,
@@ -54,7 +53,7 @@ from tagger.library.teaching.learning import update_taught
 from tagger.library.teaching.pack_file import read_pack
 from tagger.library.teaching.packs import add_pack, create_pack
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import VerdictKind, dismiss_photos
+from tagger.library.verdicts.store import dismiss_photos
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.photos.paths import path_to_json
 from tagger.transfer import export_reader

@@ -15,12 +15,12 @@ from support.exports import exported, with_row
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.database.connection import open_database
+from tagger.database.enums import VerdictKind
 from tagger.errors import ImportRefused
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.teaching.classifiers import BOUNDS_BYTES
 from tagger.library.teaching.learning import update_taught
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import VerdictKind
 from tagger.transfer.importer import import_database
 from tagger.transfer.integrity import check_database
 

@@ -15,7 +15,7 @@ from support.threads import in_threads
 
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
-from tagger.database.enums import Priority
+from tagger.database.enums import Priority, VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, verdicts
 from tagger.errors import (
     LandmarkHasVerdicts,
@@ -40,7 +40,6 @@ from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts.importing import import_verdicts, read_entries
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import VerdictKind
 from tagger.model.artifact import Label
 from tagger.transfer.integrity import check_database
 

@@ -7,10 +7,11 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.database.connection import Database
+from tagger.database.enums import VerdictKind
 from tagger.library.teaching import similarity
 from tagger.library.teaching.similarity import find_look_alikes, photos_of_groups
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import VerdictKind, dismiss_photos
+from tagger.library.verdicts.store import dismiss_photos
 
 
 @pytest.fixture

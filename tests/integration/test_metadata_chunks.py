@@ -10,13 +10,12 @@ from PIL import Image
 from support.colour_folders import EIFFEL, GATE
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
-from tagger.database.enums import Target
+from tagger.database.enums import Target, VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing import metadata_chunk as writing_chunk
 from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_unlogged
 from tagger.library.catalog.roots import forget_path
 from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts.store import VerdictKind
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import photo_fields, xmp_fields
 

@@ -21,7 +21,7 @@ from sqlalchemy.schema import SchemaItem
 from support.waiting import wait_until
 
 from tagger.database import schema
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import Database, open_database, upgrade_database
 from tagger.database.diagnostics import SchemaStatus, schema_status
 from tagger.database.engine import create_database_engine
 from tagger.database.schema import (
@@ -30,7 +30,7 @@ from tagger.database.schema import (
     read_revision,
     schema_revision,
     upgrade,
-    upgrade_database,
+    upgrade_schema,
 )
 from tagger.database.tables import ledgers, metadata, verdicts, views
 from tagger.errors import SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
@@ -94,11 +94,16 @@ def upgrade() -> None:
     monkeypatch.setattr(schema, "migrations_folder", lambda: folder)
 
 
+NEXT_REVISION = str(int(SCHEMA_REVISION) + 1)
 LATER_MIGRATIONS = (
-    ("1002", SCHEMA_REVISION, "create_index_concurrently('ix_photos_later', 'photos', ['size_bytes'])"),
     (
-        "1003",
-        "1002",
+        NEXT_REVISION,
+        SCHEMA_REVISION,
+        "create_index_concurrently('ix_photos_later', 'photos', ['size_bytes'])",
+    ),
+    (
+        str(int(NEXT_REVISION) + 1),
+        NEXT_REVISION,
         "[op.add_column(table, sa.Column('later', sa.Text())) for table in ('photos', 'jobs')]",
     ),
 )
@@ -108,7 +113,7 @@ LATEST = LATER_MIGRATIONS[-1][0]
 @pytest.mark.usefixtures("later_migrations")
 def test_a_worker_and_a_migration_that_wait_for_each_other_go_on(empty_postgres_url: str) -> None:
     engine = create_database_engine(empty_postgres_url)
-    upgrade(engine, "1002")
+    upgrade(engine, NEXT_REVISION)
     with ThreadPoolExecutor(1) as pool, engine.connect() as worker:
         worker.execute(text("SET deadlock_timeout = '1h'"))  # so that the server ends the migration
         worker.execute(text("SELECT state FROM jobs"))
@@ -130,12 +135,12 @@ def test_an_upgrade_that_waits_for_a_dump_lets_others_go_on_and_gives_up(
     monkeypatch.setattr(schema, "LOCK_PAUSE_S", 0.0)
     monkeypatch.setattr(schema, "LOCK_TRIES", 3)
     engine = create_database_engine(empty_postgres_url)
-    upgrade(engine, "1002")
+    upgrade(engine, NEXT_REVISION)
     with engine.connect() as dump:
         dump.execute(text("LOCK TABLE jobs IN ACCESS SHARE MODE"))
         with pytest.raises(UpgradeBlocked, match="another transaction uses its tables"):
-            upgrade_database(empty_postgres_url)
-        assert schema_revision(engine) == "1002"
+            upgrade_schema(empty_postgres_url)
+        assert schema_revision(engine) == NEXT_REVISION
         with engine.connect() as worker:
             worker.execute(text("SET statement_timeout = '10s'"))
             assert worker.scalar(text("SELECT count(*) FROM jobs")) == 0
@@ -150,7 +155,7 @@ def _index_in_creation(engine: Engine) -> Iterator[tuple[Future[None], Connectio
     upgrade(engine, SCHEMA_REVISION)
     with ThreadPoolExecutor(1) as pool, engine.connect() as slow:
         slow.execute(text("UPDATE photos SET size_bytes = 1"))
-        migration = pool.submit(upgrade, engine, "1002")
+        migration = pool.submit(upgrade, engine, NEXT_REVISION)
         _wait_for_index(engine)
         yield migration, slow
 
@@ -191,7 +196,7 @@ def test_an_upgrade_that_waits_for_another_one_does_not_keep_its_index_waiting(
         slow.execute(text("UPDATE photos SET size_bytes = 1"))
         first = pool.submit(upgrade, engine)
         _wait_for_index(engine)
-        second = pool.submit(upgrade_database, empty_postgres_url)
+        second = pool.submit(upgrade_schema, empty_postgres_url)
         time.sleep(0.3)  # so that it waits
         slow.commit()
         first.result(60)
@@ -208,7 +213,7 @@ def test_the_default_isolation_level_does_not_keep_an_index_waiting(empty_postgr
         for setting in ("default_transaction_isolation = 'repeatable read'", "statement_timeout = '20s'"):
             operator.execute(text(f"ALTER DATABASE {database} SET {setting}"))
     engine.dispose()
-    assert upgrade_database(empty_postgres_url) == ""
+    assert upgrade_schema(empty_postgres_url) == ""
     assert (schema_revision(engine), _index_states(engine)) == (LATEST, [True])
     engine.dispose()
 
@@ -302,7 +307,7 @@ def test_a_database_of_before_the_release_is_refused_with_what_to_do(
 @pytest.mark.slow
 def test_concurrent_processes_can_open_a_new_database(empty_database_url: str) -> None:
     program = (
-        "import sys; from tagger.database.connection import open_database; from tagger.database.schema import upgrade_database; "
+        "import sys; from tagger.database.connection import open_database, upgrade_database; "
         "upgrade_database(sys.argv[1]); print(open_database(sys.argv[1]).ledger_id)"
     )
     if empty_database_url.startswith("sqlite"):

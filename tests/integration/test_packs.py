@@ -16,9 +16,11 @@ from support.teaching import DIMENSION, draw_place, teachable_artifact
 
 from tagger.cli.doctor.models import check_teaching
 from tagger.database.connection import Database, open_database
+from tagger.database.enums import VerdictKind
 from tagger.database.tables import (
     classifiers,
     contents,
+    effective_tags,
     landmarks,
     packs,
     photos,
@@ -27,6 +29,7 @@ from tagger.database.tables import (
     verdicts,
 )
 from tagger.errors import PackEmpty, PackExists, PackNotFound, PackRefused
+from tagger.library.acceptance import NEARLY_CERTAIN
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
 from tagger.library.catalog.landmark_removal import merge_landmark
 from tagger.library.catalog.landmarks import all_landmarks
@@ -46,9 +49,7 @@ from tagger.library.teaching.packs import (
     store_pack,
 )
 from tagger.library.verdicts.service import give_verdict, withdraw_verdict
-from tagger.library.verdicts.store import VerdictKind
 from tagger.model.artifact import read_manifest
-from tagger.model.predictions import NEARLY_CERTAIN
 from tagger.settings import Settings
 from tagger.transfer.importer import import_database
 from tagger.transfer.integrity import check_database
@@ -100,12 +101,12 @@ class Library(TaggedFolder):
         return create_pack(self.database, self.model, name, names, words, with_single=single)
 
     def tagged(self, slug: str) -> set[str]:
-        """Names of the photos with an accepted taught tag of the landmark."""
+        """Names of the photos with a tag of the landmark."""
         query = (
             select(photos.c.path)
-            .join(taught_tags, taught_tags.c.content_id == photos.c.content_id)
-            .join(landmarks, landmarks.c.id == taught_tags.c.landmark_id)
-            .where(landmarks.c.slug == slug, taught_tags.c.accepted)
+            .join(effective_tags, effective_tags.c.content_id == photos.c.content_id)
+            .join(landmarks, landmarks.c.id == effective_tags.c.landmark_id)
+            .where(landmarks.c.slug == slug, effective_tags.c.accepted)
         )
         with self.database.read() as connection:
             return set(connection.scalars(query))
@@ -221,7 +222,7 @@ def test_removing_a_pack_takes_its_tags_and_landmarks_back_and_verdicts_stay(
     library.give(CHURCH, 0, CONFIRMED)
     library.give(CHURCH, 1, REJECTED)
     update_taught(library.database, library.model)
-    assert library.tagged("our-church") >= library.all_of(CHURCH)
+    assert library.tagged("our-church") >= library.all_of(CHURCH) - {"place-00/01.jpg"}
     removed = remove_pack(library.database, "places")
     library.check()
     assert removed.tagged == PHOTOS  # of the bridge; the church was taught here meanwhile

@@ -13,6 +13,7 @@ from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
 from tagger.database.connection import Database
+from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, dismissals, favourites, photos, verdicts
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified, TaggerError
 from tagger.library.catalog.contents import has_verdict
@@ -22,7 +23,7 @@ from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.catalog.roots import forget_path
 from tagger.library.favourites import star_photos
 from tagger.library.verdicts.service import give_verdict, withdraw_verdict
-from tagger.library.verdicts.store import VerdictKind, dismiss_photos, restore_photos
+from tagger.library.verdicts.store import dismiss_photos, restore_photos
 from tagger.transfer.integrity import check_database
 
 pytestmark = pytest.mark.postgresql

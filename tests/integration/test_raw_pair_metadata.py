@@ -8,9 +8,9 @@ from support.raw_pairs import PairFolder
 from support.written_folder import EMBED, SIDECAR
 
 from tagger.database.connection import Database
+from tagger.database.enums import VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing.metadata_preview import preview_photos
-from tagger.library.verdicts.store import VerdictKind
 
 OWN_SIDECAR = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>"""

@@ -12,6 +12,7 @@ from support.query_plans import query_plans
 from support.raw_pairs import PairFolder
 
 from tagger.database.connection import Database, open_database
+from tagger.database.enums import VerdictKind
 from tagger.database.row_counts import database_stats
 from tagger.database.tables import photos
 from tagger.jobs.enqueue.job_options import InferenceOptions
@@ -24,7 +25,6 @@ from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts.store import VerdictKind
 from tagger.photos.source import open_source
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database

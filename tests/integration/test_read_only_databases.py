@@ -9,8 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from support.privileges import without_root_privileges
 
-from tagger.database.connection import open_database
-from tagger.database.schema import upgrade_database
+from tagger.database.connection import open_database, upgrade_database
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from support.stored_photos import StoredPhotos
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
-from tagger.database.enums import Role
+from tagger.database.enums import Role, VerdictKind
 from tagger.database.tables import access_tokens, landmarks, photos, share_photos, shares
 from tagger.errors import LandmarkNotFound, PhotoIdNotFound, ShareInvalid
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
@@ -34,7 +34,6 @@ from tagger.library.shares import (
     revoke_share,
 )
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import VerdictKind
 from tagger.people.sessions import adopt_settings_token
 from tagger.people.tokens import SETTINGS_TOKEN, add_token, list_tokens, revoke_token
 from tagger.people.users import add_user, remove_user, set_role

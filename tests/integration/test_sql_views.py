@@ -9,13 +9,13 @@ from sqlalchemy import select, text
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database, open_database
+from tagger.database.enums import VerdictKind
 from tagger.database.row_counts import database_stats
 from tagger.database.tables import photo_tags, photos_view
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import VerdictKind
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "sql.md"

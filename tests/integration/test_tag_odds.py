@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, true, update
 from support.counted_rows import assert_exact
 from support.position_library import PositionLibrary
 
@@ -18,7 +18,6 @@ from tagger.database.tables import (
     landmarks,
     photos,
     tags,
-    taught_tags,
     track_parts,
     tracks,
 )
@@ -27,6 +26,7 @@ from tagger.library.catalog.landmark_edits import edit_landmark
 from tagger.library.positions.locating import EstimateSettings, PositionCounts, locate
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details_by_id
+from tagger.library.teaching.comparison import delete_taught_tags
 from tagger.library.teaching.suggestions import find_suggestions
 from tagger.transfer.integrity import cross_problems
 
@@ -227,17 +227,13 @@ def test_a_photo_that_is_classified_again_is_weighed_again(library: Library) -> 
 def test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion(library: Library) -> None:
     far = library.shot(0, gps=TOKYO)
     near = library.shot(300, gps=PARIS)
-    with library.database.write() as connection:
-        ids = {row.id: row.content_id for row in connection.execute(select(photos.c.id, photos.c.content_id))}
-        for photo, score in ((far, 0.95), (near, 0.7)):
-            values = {"content_id": ids[photo], "landmark_id": library.landmark_ids["eiffel-tower"]}
-            row = {**values, "score": score, "accepted": score > 0.9, "model_id": library.model.id}
-            connection.execute(insert(taught_tags).values(row))
+    for photo, score in ((far, 0.95), (near, 0.7)):
+        library.taught(photo, "eiffel-tower", score, accepted=score > 0.9)
     library.update()
     assert (library.accepted(far), library.accepted(near)) == (False, True)
     assert list(find_suggestions(library.database, None, {})) == []
     with library.database.write() as connection:
-        connection.execute(delete(taught_tags))
+        delete_taught_tags(connection, true())
 
 
 @pytest.mark.postgresql
@@ -264,7 +260,7 @@ def test_a_taught_landmark_near_the_photo_is_accepted_only_if_a_nearly_certain_o
     library.change(photo, latitude=gps[0], longitude=gps[1])
     assert found() == {accepted}
     with library.database.write() as connection:
-        connection.execute(delete(taught_tags))
+        delete_taught_tags(connection, true())
 
 
 @pytest.mark.postgresql

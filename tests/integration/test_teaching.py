@@ -15,12 +15,13 @@ from support.teaching import DIMENSION, draw_place, teachable_artifact
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.enums import Priority, Runner
+from tagger.database.enums import Priority, Runner, TagReason, TagState, VerdictKind
 from tagger.database.tables import classifiers, contents, embeddings, photos, tags, taught_tags, verdicts
 from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
 from tagger.jobs.processing import comparison_chunk
 from tagger.ledger.progress import JobProgress
+from tagger.library.acceptance import NEARLY_CERTAIN
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import (
     MergedLandmark,
@@ -30,6 +31,7 @@ from tagger.library.catalog.landmark_removal import (
 )
 from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.catalog.registered_models import add_model
+from tagger.library.catalog.settlement import settle
 from tagger.library.positions.update import update_positions
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
@@ -39,8 +41,7 @@ from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import TaughtState, learn_landmarks, taught_state, update_taught
 from tagger.library.teaching.suggestions import find_suggestions
 from tagger.library.verdicts.service import give_verdict, withdraw_verdict
-from tagger.library.verdicts.store import VerdictKind
-from tagger.model.predictions import NEARLY_CERTAIN, TAUGHT_THRESHOLD
+from tagger.model.predictions import TAUGHT_THRESHOLD
 
 CHURCH, BRIDGE = 0, 1
 PHOTOS = 8
@@ -315,6 +316,7 @@ def test_suggestions_of_a_landmark_of_the_model_have_the_taught_score(library: L
         tagged = next(photo for photo in suggested if photo.id in in_top_k)
         of_model = (tags.c.content_id == in_top_k[tagged.id]) & (tags.c.landmark_id == tower.id)
         connection.execute(update(tags).where(of_model).values(accepted=True))
+        settle(connection, [in_top_k[tagged.id]])
     assert list(find_suggestions(library.database, tower.id, {})) == [
         photo for photo in suggested if photo != tagged
     ]
@@ -377,8 +379,11 @@ def test_a_nearly_certain_tag_of_a_new_photo_stays(walls: Walls) -> None:
     walls.draw("new.jpg", shade=20)
     assert walls.tag()["new.jpg"] == "tagged"
     assert "new.jpg" in walls.shown(EIFFEL) - walls.shown("our-wall")
-    (added,) = (each.added for stored in walls.stored for each in stored if each.added)
-    assert [tag.accepted for tag in added] == [False]
+    (stored,) = (each for batch in walls.stored[-1:] for each in batch if each.item.path == "new.jpg")
+    assert [(tag.state, tag.reason) for tag in stored.tags] == [
+        (TagState.ACCEPTED, None),
+        (TagState.SUGGESTED, TagReason.CERTAIN_OTHER),
+    ]
 
 
 def test_a_new_photo_is_tagged_with_a_taught_place_where_its_gps_refuses_a_nearly_certain_tag(

@@ -13,6 +13,7 @@ from support.teaching import draw_place, teachable_artifact
 from support.waiting import wait_until
 
 from tagger.database.connection import Database, open_database
+from tagger.database.enums import VerdictKind
 from tagger.database.tables import classifiers
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
@@ -20,7 +21,6 @@ from tagger.library.catalog.landmarks import Landmark
 from tagger.library.teaching.comparison import TaughtCache
 from tagger.library.teaching.learning import learn_landmarks
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import VerdictKind
 
 
 class Library(TaggedFolder):

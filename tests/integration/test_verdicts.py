@@ -13,6 +13,7 @@ from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 
 from tagger.database.connection import Database
+from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photos, verdicts
 from tagger.errors import LandmarkNotFound, PhotoNotClassified, PhotoNotFound, VerdictsInvalid
 from tagger.library.catalog.registered_models import add_model
@@ -28,7 +29,6 @@ from tagger.library.verdicts.service import (
     give_verdict,
     withdraw_verdict,
 )
-from tagger.library.verdicts.store import VerdictKind
 
 VERSAILLES = "chateau-de-versailles"
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -96,7 +96,7 @@ def test_rejected_tag_stays_away_after_another_model_accepts_it(
     folder.give(VerdictKind.REJECTED, "a.jpg", "Eiffel Tower")
     tiny_artifact(tmp_path / "other.pt", name="other", labels=[LABELS[0], LABELS[1]], threshold=0.4)
     other = add_model(folder.database, tmp_path / "other.pt")
-    assert folder.tag(model=other, reprocess=True, threshold=0.1) == {"a.jpg": "tagged"}
+    assert folder.tag(model=other, reprocess=True, threshold=0.1) == {"a.jpg": "unknown"}
     assert folder.content("a.jpg").model_id == other.id
     assert EIFFEL not in folder.accepted("a.jpg")
     assert folder.photo_names(landmark=EIFFEL) == []
@@ -249,7 +249,7 @@ def test_verdict_on_an_unknown_image_applies_once_the_photo_is_added(folder: Ver
         assert (done.added, done.unknown_images) == (1, 1)
         assert done.unknown_paths == [str(folder.folder / "a.jpg")]
         assert folder.count(contents) == (0 if dry_run else 1)
-    assert folder.tag() == {"a.jpg": "tagged"}
+    assert folder.tag() == {"a.jpg": "unknown"}
     assert folder.photo_names(landmark=EIFFEL) == []
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, make_url, select, text
 
-from tagger.database.connection import Database, open_database
-from tagger.database.schema import upgrade_database
+from tagger.database.connection import Database, open_database, upgrade_database
 from tagger.database.tables import landmarks, models, roots
 from tagger.library.catalog.registered_models import resolve_model
 
@@ -64,6 +63,16 @@ _FILL = {
         {{numbers}} SELECT n, 1 + {_FAME} % :landmarks, CASE WHEN n % 2000 = 0 THEN 'rejected' ELSE 'confirmed' END,
             'ada', {{classified_at}}
         FROM numbers WHERE n % 1000 = 0""",
+    # What the rule says of these rows: nothing else speaks against an accepted tag.
+    "effective_tags": """
+        INSERT INTO effective_tags (content_id, landmark_id, state, score, source, rank, model_id)
+        SELECT t.content_id, t.landmark_id, COALESCE(v.verdict, 'accepted'), t.score, 'model', t.rank, t.model_id
+        FROM tags AS t LEFT JOIN verdicts AS v ON v.content_id = t.content_id AND v.landmark_id = t.landmark_id
+        WHERE t.accepted = {true} OR v.verdict IS NOT NULL""",
+    "outcomes": """
+        UPDATE contents SET outcome = CASE WHEN EXISTS (
+            SELECT 1 FROM effective_tags AS e WHERE e.content_id = contents.id AND e.accepted = {true}
+        ) THEN 'tagged' ELSE 'unknown' END WHERE id IN (SELECT content_id FROM verdicts)""",
     # Photos of a landmark are where it is, others around it.
     "positions": f"""
         INSERT INTO positions (photo_id, latitude, longitude, error_m, source, evidence, country, region, city)

@@ -22,8 +22,7 @@ from support.injection import injecting_path
 from support.job_runs import process_job, processing_jobs
 
 from tagger.cli.main import main
-from tagger.database.connection import Database, open_database
-from tagger.database.schema import upgrade_database
+from tagger.database.connection import Database, open_database, upgrade_database
 from tagger.database.tables import chunks
 from tagger.ledger.progress import JobProgress, find_job, list_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers

@@ -23,6 +23,7 @@ from tagger.database.tables import (
 from tagger.library.catalog.cameras import camera_of, ensure_cameras
 from tagger.library.catalog.registered_models import RegisteredModel, add_model
 from tagger.library.catalog.roots import RootPaths
+from tagger.library.catalog.settlement import settle
 from tagger.library.query.find import find_surrounding
 from tagger.library.query.options import PhotoQuery
 from tagger.metadata.camera import CameraFacts
@@ -90,6 +91,8 @@ class StoredPhotos:
                     connection, digest or f"digest of {text}", predictions, model
                 )
             connection.execute(insert(photos).values(row))
+            if classified:
+                settle(connection, [row["content_id"]])
         return str(self.root / os.fsdecode(path))
 
     def camera(self, make: str | None = None, model: str | None = None, serial: str | None = None) -> int:
@@ -103,19 +106,22 @@ class StoredPhotos:
         with self.database.write() as connection:
             content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
             connection.execute(insert(dismissals).values(content_id=content_id, given_at=CLASSIFIED_AT))
+            settle(connection, [content_id or 0])
 
     def verdict(self, digest: str, slug: str, verdict: str) -> None:
         """Insert a person's verdict on the image with this digest."""
         with self.database.write() as connection:
+            content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
             connection.execute(
                 insert(verdicts).values(
-                    content_id=connection.scalar(select(contents.c.id).where(contents.c.digest == digest)),
+                    content_id=content_id,
                     landmark_id=self.landmark_ids[slug],
                     verdict=verdict,
                     given_by="ada",
                     given_at=CLASSIFIED_AT,
                 )
             )
+            settle(connection, [content_id or 0])
 
     def landmark(self, slug: str, name: str) -> None:
         """Insert a landmark that no model knows."""
@@ -142,6 +148,7 @@ class StoredPhotos:
                     model_id=self.model.id,
                 )
             )
+            settle(connection, [content_id or 0])
 
     def position(
         self,

@@ -9,7 +9,7 @@ from sqlalchemy import Row, func, select, update
 from support.colour_folders import TaggedFolder
 from support.scenes import tree
 
-from tagger.database.enums import JobKind, Runner, Target
+from tagger.database.enums import JobKind, Runner, Target, VerdictKind
 from tagger.database.tables import chunks, job_items, metadata_writes, photos
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import (
@@ -25,7 +25,6 @@ from tagger.ledger.jobs import NewJob
 from tagger.ledger.progress import JobProgress
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import VerdictKind
 
 EMBED, SIDECAR = MetadataOptions(Target.EMBED), MetadataOptions(Target.SIDECAR)
 

@@ -8,8 +8,8 @@ from starlette.testclient import TestClient
 from support.job_runs import process_job
 from support.library_photos import EIFFEL, VERSAILLES, LibraryPhotos, picture
 
+from tagger.database.enums import VerdictKind
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import Settings
 
 RATED = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">

@@ -19,6 +19,7 @@ from support.teaching import draw_place, teachable_artifact
 from support.waiting import wait_until
 
 from tagger.database.connection import Database, open_database
+from tagger.database.enums import VerdictKind
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.teaching.learning import update_taught
 from tagger.library.teaching.packs import (
@@ -28,7 +29,6 @@ from tagger.library.teaching.packs import (
     create_pack,
 )
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import VerdictKind
 from tagger.web.api.packs import NewPackDocument
 
 CHURCH, PHOTOS, NOISE = 0, 6, 0.2

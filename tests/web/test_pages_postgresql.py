@@ -15,12 +15,11 @@ from support.page_server import client_of_page, settings_in
 
 from tagger.cli.main import main
 from tagger.database.connection import Database, open_database
-from tagger.database.enums import Priority
+from tagger.database.enums import Priority, VerdictKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.library.positions.update import update_positions
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import VerdictKind
 from tagger.settings import Settings
 from tagger.web import cached_value
 from tagger.web.pages import overview

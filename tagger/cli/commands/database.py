@@ -44,10 +44,15 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
 
     Example: tagger db upgrade
     """
-    from tagger.database.schema import SCHEMA_REVISION, read_revision, upgrade_database
+    from tagger.database.connection import upgrade_database
+    from tagger.database.schema import SCHEMA_REVISION, read_revision
 
     url = load_settings().effective_database_url
-    before = read_revision(url) if dry_run else upgrade_database(url)
+    if dry_run:
+        before = read_revision(url)
+    else:
+        with console.ProgressLine("upgrading") as progress:
+            before = upgrade_database(url, progress.show)
     verb = "would be" if dry_run else "was"
     change = (
         f"upgraded from {before} to {SCHEMA_REVISION}" if before else f"created (schema {SCHEMA_REVISION})"

@@ -22,10 +22,11 @@ from tagger.database.actor import login_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tagger.database.enums import VerdictKind
     from tagger.library.verdicts.importing import ImportedVerdicts
     from tagger.library.verdicts.listing import ListedVerdict
     from tagger.library.verdicts.service import VerdictResult, VerdictResultDocument
-    from tagger.library.verdicts.store import DismissedPhotos, VerdictKind
+    from tagger.library.verdicts.store import DismissedPhotos
 
 PHOTOS_HELP = "Photos. The files may be deleted already."
 LandmarkArgument = Annotated[str, argument("LANDMARK", "A landmark, by slug or name. Case does not matter.")]
@@ -57,7 +58,7 @@ def confirm(
 
     tagger query --landmark eiffel-tower --under Paris -0 | xargs -0 tagger confirm eiffel-tower
     """
-    from tagger.library.verdicts.store import VerdictKind
+    from tagger.database.enums import VerdictKind
 
     _give(VerdictKind.CONFIRMED, landmark, photos, by, withdraw=withdraw, dry_run=dry_run, json=json)
 
@@ -81,7 +82,7 @@ def reject(
 
     tagger query --unknown --under Screenshots -0 | xargs -0 tagger reject --any
     """
-    from tagger.library.verdicts.store import VerdictKind
+    from tagger.database.enums import VerdictKind
 
     if any_:
         paths = [Path(landmark), *(photos or [])]
@@ -241,9 +242,10 @@ def list_(
 
     Example: tagger review list --verdict rejected --under ~/Pictures/Berlin
     """
+    from tagger.database.enums import VerdictKind
     from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
     from tagger.library.verdicts.service import VERDICT_COLUMNS
-    from tagger.library.verdicts.store import NOT_A_LANDMARK, VerdictKind
+    from tagger.library.verdicts.store import NOT_A_LANDMARK
 
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON}:

@@ -19,12 +19,13 @@ from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable
 from tagger.cli.session import open_session
 from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS, JobKind, Outcome
+from tagger.database.enums import METADATA_KINDS, JobKind, Outcome, TagReason, TagState
 from tagger.errors import PhotoFailed
-from tagger.jobs.processing.claimed_chunk import AddedTag, StoredBatch, StoredOutcome
+from tagger.jobs.processing.claimed_chunk import StoredBatch, StoredOutcome
 from tagger.jobs.processing.model_cache import open_local_model
 from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.progress import find_job, job_model_id
+from tagger.library.acceptance import EffectiveTag
 from tagger.library.catalog.landmarks import Landmark, all_landmarks
 from tagger.library.catalog.registered_models import model_by_id, model_to_try
 from tagger.library.catalog.registration import landmarks_of_labels
@@ -98,14 +99,14 @@ class StoredPrinter:
         root = self._root(stored.item.root_id)
         name = path_from_text(stored.item.path, stored.item.path_bytes)
         path = os.path.join(str(root.folder), name) if root else name  # noqa: PTH118 - a Path for each line costs more than the line
-        added = [self._added_text(tag) for tag in stored.added if tag.accepted]
-        return photo_line(path, stored.result, stored.outcome, self._names, added, written=self._written)
+        tags = [(tag, self._landmark_name(tag.landmark_id)) for tag in stored.tags]
+        return photo_line(path, stored.result, stored.outcome, self._names, tags, written=self._written)
 
-    def _added_text(self, tag: AddedTag) -> str:
-        if tag.landmark_id not in self._landmark_names:
+    def _landmark_name(self, landmark_id: int) -> str:
+        if landmark_id not in self._landmark_names:
             with self._database.read() as connection:
                 self._landmark_names = {each.id: each.display_name for each in all_landmarks(connection)}
-        return f"{self._landmark_names[tag.landmark_id]} {tag.score:.0%} ({tag.source})"
+        return self._landmark_names[landmark_id]
 
     def _root(self, root_id: int) -> Root | None:
         """None if the root was merged into a root above it, which changes the paths of its photos."""
@@ -120,21 +121,23 @@ def photo_line(
     result: Result | MetadataOutcome,
     outcome: ItemOutcome,
     names: Sequence[str],
-    added: Sequence[str] = (),
+    tags: Sequence[tuple[EffectiveTag, str]] = (),
     *,
     written: str = "written",
 ) -> str:
-    """`names` are the names of the landmarks by the position of their label, `added` the accepted tags of hooks in words.
+    """`names` are the names of the landmarks by the position of their label, `tags` the effective tags of the photo with theirs.
 
     `written` says what the job did with metadata that changed.
     """
     if isinstance(result, MetadataOutcome):
         done = written if outcome.outcome is Outcome.WRITTEN else outcome.outcome
         return printable(f"{path}: {done}: {result.text}")
-    return printable(f"{path}: {_outcome_text(result, outcome, names, added)}")
+    return printable(f"{path}: {_outcome_text(result, outcome, names, tags)}")
 
 
-def _outcome_text(result: Result, outcome: ItemOutcome, names: Sequence[str], added: Sequence[str]) -> str:
+def _outcome_text(
+    result: Result, outcome: ItemOutcome, names: Sequence[str], tags: Sequence[tuple[EffectiveTag, str]]
+) -> str:
     match outcome.outcome:
         case Outcome.FAILED:
             return f"failed ({outcome.reason}): {outcome.text}"
@@ -143,16 +146,26 @@ def _outcome_text(result: Result, outcome: ItemOutcome, names: Sequence[str], ad
         case _ if not isinstance(result, Classified):
             return f"{outcome.outcome}: a copy of a photo that is classified already"
         case Outcome.TAGGED:
-            accepted = [*(_score_text(p, names) for p in result.predictions if p.accepted), *added]
-            return ", ".join(accepted) or f"{_score_text(result.predictions[0], names)} (with its GPS)"
+            ordered = sorted(tags, key=lambda each: (each[0].rank is None, -each[0].score))
+            return ", ".join(_tag_text(tag, name) for tag, name in ordered if tag.is_accepted)
         case _:
             best = result.predictions[0]
             facts = ["a part of the image is missing"] if result.is_damaged else []
-            if best.accepted:
+            refused = {tag.rank: tag for tag, _ in tags}.get(best.rank)
+            if refused is not None and refused.reason in (TagReason.POSITION, TagReason.SPEED):
                 facts.append(f"doubtful: {_score_text(best, names)}, too far from where the photo was taken")
+            elif refused is not None and refused.state is TagState.REJECTED:
+                facts.append(f"rejected: {_score_text(best, names)}")
             elif best.score >= LEAST_TELLING_SCORE:
                 facts.append(f"best prediction: {_score_text(best, names)}")
             return f"unknown ({'; '.join(facts)})" if facts else "unknown"
+
+
+def _tag_text(tag: EffectiveTag, name: str) -> str:
+    """`Eiffel Tower 93% (taught)`."""
+    words = "with its GPS" if tag.reason else {"taught": "taught", "verdict": "confirmed"}.get(tag.source)
+    score = f" {tag.score:.0%}" if tag.candidate else ""
+    return f"{name}{score}{f' ({words})' if words else ''}"
 
 
 def _score_text(prediction: Prediction, names: Sequence[str]) -> str:

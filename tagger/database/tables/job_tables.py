@@ -54,6 +54,12 @@ ledgers = Table(
         server_default="1",
         doc="whether positions of photos count when tags are accepted",
     ),
+    Column(
+        "settled_to",
+        Id,
+        doc="while an upgrade brings `effective_tags` up to date: the last image that is; null: all are",
+        info={"exported": False},
+    ),
     info={
         "doc": "A single row with the database's identity. Messages carry its id, so that workers of other databases refuse them."
     },

@@ -81,7 +81,11 @@ contents = Table(
         server_default="0",
         doc="whether a part of the image is missing",
     ),
-    Column("outcome", Text, doc="`tagged` or `unknown`: whether one of its `tags` is accepted"),
+    Column(
+        "outcome",
+        Text,
+        doc="`tagged` or `unknown`: whether one of its `effective_tags` is accepted; null: never classified",
+    ),
     Column("classified_at", UtcDateTime, doc="when it was classified last"),
     Index(None, "model_id"),
     Index(None, "outcome", "id"),

@@ -1,4 +1,4 @@
-"""The tables of landmarks and models, and of what images show: tags of models, embeddings and taught tags, verdicts, and the view of all of them."""
+"""The tables of landmarks and models, and of what images show: tags of models, embeddings and taught tags, verdicts, and what counts of all that."""
 
 from sqlalchemy import (
     JSON,
@@ -6,6 +6,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ColumnElement,
+    Computed,
     DateTime,
     Float,
     ForeignKey,
@@ -23,7 +24,7 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.enums import PositionSource
+from tagger.database.enums import PositionSource, TagReason, TagState
 from tagger.database.tables.column_types import (
     Id,
     UtcDateTime,
@@ -31,9 +32,10 @@ from tagger.database.tables.column_types import (
     counter,
     listed,
     metadata,
+    one_of,
     views,
 )
-from tagger.database.tables.photo_tables import contents, photos
+from tagger.database.tables.photo_tables import photos
 
 models = Table(
     "models",
@@ -114,9 +116,10 @@ _STORED_DOUBTFUL = (
     "why a tag is not accepted although its score is enough: `position` (the photo was taken elsewhere), `speed` (its camera cannot "
     "have been there), `damaged` (a part of the image is missing)"
 )
-_DOUBTFUL = (
-    "as in `tags` and `taught_tags`, or what another landmark of the image is: `confirmed-other` (confirmed), `taught-other` (taught), "
-    "`scored-other` (has a higher score, and one of the two is of a pack)"
+_REASON = (
+    "why a landmark is doubtful: `position`, `speed` or `damaged` as in `tags`, or what another landmark of the image is: `confirmed-other` (confirmed), "
+    "`taught-other` (taught), `scored-other` (has a higher score, and one of the two is of a pack); why one is only suggested: `certain-other` (a "
+    "model is nearly certain of another one); why one is accepted with a low score: `position`"
 )
 _DISTANCE = "from that position to the landmark, in metres, if `position_odds` is set"
 
@@ -331,37 +334,83 @@ favourites = Table(
 
 effective_tags = Table(
     "effective_tags",
-    views,
-    Column("content_id", Id, ForeignKey(contents.c.id), nullable=False, doc="the image"),
-    Column("landmark_id", Id, ForeignKey(landmarks.c.id), nullable=False, doc="the landmark"),
-    Column("rank", Integer, doc="1 for the highest score; null: not among the best predictions"),
-    Column("score", Float, doc="score of the tag; null: only confirmed"),
+    metadata,
+    Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
     Column(
-        "model_id",
-        Id,
-        ForeignKey(models.c.id),
-        doc="the model of the tag or embedding; null like `score`",
+        "landmark_id", Id, ForeignKey("landmarks.id", ondelete="CASCADE"), nullable=False, doc="the landmark"
     ),
     Column(
-        "source",
+        "state",
         Text,
+        one_of("state", TagState),
         nullable=False,
-        doc="`model`, `taught` or `verdict` (only confirmed)",
+        doc="`accepted`; `doubtful`: its score is enough, and `reason` speaks against it; `suggested`: teaching finds it probable; "
+        "`rejected` or `confirmed`: a person decided",
     ),
-    Column("verdict", Text, doc="`confirmed` or `rejected`; null: no verdict"),
+    Column("reason", Text, one_of("reason", TagReason), doc=_REASON),
+    Column("score", Float, doc="score of the tag; null: only confirmed"),
+    Column("source", Text, nullable=False, doc="`model`, `taught` or `verdict` (only confirmed)"),
+    Column("rank", Integer, doc="1 for the highest score; null: not among the best predictions"),
+    Column(
+        "model_id", Id, ForeignKey("models.id"), doc="the model of the tag or embedding; null like `score`"
+    ),
+    Column("pack", Text, doc="name of the pack that a `taught` tag comes from; null: from verdicts here"),
+    Column("position_odds", Float, doc=_AS_IN_TAGS),
+    Column("distance_m", Float, doc=_AS_IN_TAGS),
     Column(
         "accepted",
         Boolean,
+        Computed("state IN ('accepted', 'confirmed')", persisted=True),
         nullable=False,
-        doc="true if confirmed, false if rejected, dismissed or doubtful, else as in `tags` and `taught_tags`",
+        doc="whether it is a tag: it is `accepted` or `confirmed`",
     ),
-    Column("pack", Text, doc="name of the pack that a `taught` tag comes from; null: from verdicts here"),
-    Column("doubtful", Text, doc=_DOUBTFUL),
-    Column("position_odds", Float, doc=_AS_IN_TAGS),
-    Column("distance_m", Float, doc=_AS_IN_TAGS),
+    Column(
+        "verdict",
+        Text,
+        Computed("CASE WHEN state IN ('confirmed', 'rejected') THEN state END", persisted=True),
+        doc="`confirmed` or `rejected`; null: no verdict",
+    ),
+    Column(
+        "doubtful",
+        Text,
+        Computed("CASE WHEN state = 'doubtful' THEN reason END", persisted=True),
+        doc="the `reason`, if it is `doubtful`",
+    ),
+    PrimaryKeyConstraint("content_id", "landmark_id"),
+    sqlite_with_rowid=False,
     info={
-        "doc": "A landmark of an image. This view applies verdicts and dismissals to tags and taught tags: a rejected tag is never accepted, a confirmed one always."
+        "doc": "A landmark of an image with what counts: predictions, teaching, positions and verdicts together. Landmarks that a model only predicts "
+        "are in `tags` alone. Replaced when one of these changes.",
+        "exported": False,
     },
+)
+_IS_TAG = effective_tags.c.accepted == true()
+add_partial_index(
+    "ix_effective_tags_accepted_landmark",
+    effective_tags.c.landmark_id,
+    effective_tags.c.content_id,
+    where=_IS_TAG,
+)
+add_partial_index(
+    "ix_effective_tags_accepted_score",
+    effective_tags.c.score,
+    effective_tags.c.content_id,
+    effective_tags.c.landmark_id,
+    where=_IS_TAG,
+)
+add_partial_index(
+    "ix_effective_tags_suggested",
+    effective_tags.c.landmark_id,
+    effective_tags.c.score,
+    effective_tags.c.content_id,
+    where=effective_tags.c.state == literal_column(f"'{TagState.SUGGESTED}'"),
+)
+add_partial_index(
+    "ix_effective_tags_landmark_reason",
+    effective_tags.c.reason,
+    effective_tags.c.landmark_id,
+    effective_tags.c.content_id,
+    where=effective_tags.c.reason.is_not(None),
 )
 
 _PATH = "absolute path or address of the photo, where it was scanned"

@@ -24,7 +24,7 @@ from tagger.library.catalog.roots import RootPaths
 from tagger.library.positions.update import update_positions
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_conditions import is_confirmed_or_taught, is_in_months, path_ranges, taken_in
+from tagger.library.query.photo_conditions import has_tag, is_in_months, path_ranges, taken_in
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.settings import Settings
 
@@ -341,7 +341,7 @@ def select_parent_photos(database: Database, job_id: int) -> None:
     )
     with job_heartbeat(database, job_id):
         update_positions(database)
-        is_tagged = or_(contents.c.outcome == Outcome.TAGGED, is_confirmed_or_taught(photos.c.content_id))
+        is_tagged = has_tag()
         has_values = or_(is_tagged, _was_written_or_estimated(_max_error(job.options)))
         fill_job(
             database,

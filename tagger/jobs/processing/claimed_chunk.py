@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
@@ -20,6 +20,7 @@ from tagger.database.tables import contents, job_items, photos
 from tagger.errors import LeaseLost
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.ledger.jobs import suspend_for_root
+from tagger.library.acceptance import EffectiveTag
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.catalog.roots import Root, list_roots, unavailable_error, unavailable_roots
 from tagger.photos.files import PhotoVersion
@@ -70,27 +71,14 @@ class ItemResult:
     result: Result
 
 
-class AddedTag(Protocol):
-    """A tag that a hook adds to those of the model. `source`: where it comes from, in one word."""
-
-    @property
-    def landmark_id(self) -> int: ...
-    @property
-    def score(self) -> float: ...
-    @property
-    def accepted(self) -> bool: ...
-    @property
-    def source(self) -> str: ...
-
-
 @dataclass(frozen=True)
 class StoredOutcome:
-    """A photo whose outcome was just stored, the result it follows from, and the tags that hooks added to those of the model."""
+    """A photo whose outcome was just stored, the result it follows from, and the effective tags of its image."""
 
     item: OpenItem
     outcome: ItemOutcome
     result: Result | MetadataOutcome
-    added: Sequence[AddedTag] = ()
+    tags: Sequence[EffectiveTag] = ()
 
 
 def open_items(database: Database, claim: Claim) -> list[OpenItem]:

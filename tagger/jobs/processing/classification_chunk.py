@@ -124,7 +124,7 @@ class ChunkResults:
             with stage_timer("store"):
                 loaded = self._loaded
                 stored = chunk.with_retry(
-                    lambda: store_results(chunk.database, chunk.claim, results, loaded.store_hooks)
+                    lambda: store_results(chunk.database, chunk.claim, results, loaded.taught)
                 )
             chunk.report(stored)
 

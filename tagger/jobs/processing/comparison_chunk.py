@@ -5,13 +5,11 @@ The job is a backfill of what was taught. Knows nothing of how chunks are claime
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
-
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
-from tagger.database.tables import contents
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, OpenItem, StoredOutcome, open_items
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
+from tagger.library.catalog.settlement import outcome_of
 from tagger.library.teaching.comparison import TaughtCache, compare_images, mark_applied
 from tagger.pipeline.results import MetadataOutcome
 
@@ -51,16 +49,13 @@ def _store(
     database: Database, claim: Claim, items: Sequence[OpenItem], taught: TaughtCache
 ) -> list[ItemOutcome]:
     content_ids = {item.content_id for item in items if item.content_id is not None}
-    is_tagged = (contents.c.id.in_(content_ids), contents.c.outcome == Outcome.TAGGED)
     outcomes = []
     with database.write() as connection:
-        found = compare_images(connection, claim.model_id, content_ids, taught)
-        tagged = set(connection.scalars(select(contents.c.id).where(*is_tagged)))
+        settled = compare_images(connection, claim.model_id, content_ids, taught)
         for item in items:
-            if item.content_id is None or item.content_id not in found:
+            if item.content_id is None or item.content_id not in settled:
                 outcomes.append(ItemOutcome(item.position, Outcome.SKIPPED, NO_EMBEDDING))
-                continue
-            has_tag = item.content_id in tagged or any(tag.accepted for tag in found[item.content_id])
-            outcomes.append(ItemOutcome(item.position, Outcome.TAGGED if has_tag else Outcome.UNKNOWN))
+            else:
+                outcomes.append(ItemOutcome(item.position, outcome_of(settled[item.content_id])))
         store_outcomes(connection, claim, outcomes)
     return outcomes

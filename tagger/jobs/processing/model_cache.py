@@ -23,13 +23,13 @@ from PIL.TiffImagePlugin import SAVE_INFO
 
 from tagger.database.connection import Database
 from tagger.errors import ArgumentInvalid, EmbeddingsMissing, PhotoFailed, ProcessBound
-from tagger.jobs.processing.storage import StoreHook, store_hooks
 from tagger.library.catalog.registered_models import (
     RegisteredModel,
     StoredSelections,
     model_by_id,
     verify_model,
 )
+from tagger.library.teaching.comparison import TaughtCache
 from tagger.model.backends.protocol import BackendOptions
 from tagger.model.devices import Device, choose_device, core_count, passes_at_once
 from tagger.model.model import Model, load_fastest_model, load_model
@@ -58,7 +58,7 @@ class LoadedModel:
     sandbox: Sandbox
     """Decodes all photos if the settings say so, else those RAW photos that must be developed."""
     limits: Limits
-    store_hooks: Sequence[StoreHook]
+    taught: TaughtCache
 
     def close(self) -> None:
         """End the threads of the pipeline, and the processes of the sandbox."""
@@ -115,7 +115,7 @@ class ModelCache:
             pipeline,
             sandbox,
             limits,
-            store_hooks(model_id),
+            TaughtCache(model_id),
         )
 
 

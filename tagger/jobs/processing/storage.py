@@ -1,44 +1,30 @@
-"""Stores the results of a chunk, and what else happens in that transaction: hooks of rooms (see composition), and the event of a landmark's first photo.
+"""Stores the results of a chunk: tags, embeddings, taught tags and outcomes, and the event of a landmark's first photo, in one transaction.
 
 A photo is a file; its content is the image, shared by all copies. Jobs and items are in ledger, searching is in query.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Row,
-    bindparam,
-    delete,
-    exists,
-    select,
-    true,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, select, true, update
 
-from tagger.composition import Event, has_receivers, parts, record_event
+from tagger.composition import Event, has_receivers, record_event
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFIED_OUTCOMES, Doubt, Outcome
+from tagger.database.enums import CLASSIFIED_OUTCOMES, Outcome, TagReason
 from tagger.database.statements import insert_page
-from tagger.database.tables import (
-    contents,
-    landmarks,
-    photos,
-    tags,
-    taught_tags,
-    verdicts,
-)
-from tagger.jobs.processing.claimed_chunk import AddedTag, ItemResult, StoredOutcome
+from tagger.database.tables import contents, effective_tags, landmarks, tags
+from tagger.jobs.processing.claimed_chunk import ItemResult, StoredOutcome
 from tagger.jobs.processing.stored_photos import classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
-from tagger.library.catalog.contents import hold_contents, is_taught
+from tagger.library.acceptance import EffectiveTag
+from tagger.library.catalog.contents import hold_contents
 from tagger.library.catalog.registration import landmark_ids_of_labels
-from tagger.library.positions.tag_odds import update_tags
-from tagger.model.backends.protocol import Embeddings as Embedding
+from tagger.library.catalog.settlement import outcome_of, settle
+from tagger.library.positions.tag_odds import weigh_positions
+from tagger.library.teaching.comparison import BatchComparison, TaughtCache
 from tagger.pipeline.results import (
     AlreadyClassified,
     Classified,
@@ -47,74 +33,35 @@ from tagger.pipeline.results import (
     Unchanged,
 )
 
-Embeddings = Mapping[int, Embedding | None]
-"""The contents that a batch classified, by id, with their embeddings; None: the model gives none."""
 
-
-class StoreStep(Protocol):
-    """What a hook does in one transaction."""
-
-    @property
-    def tags(self) -> Mapping[int, Sequence[AddedTag]]:
-        """The tags that the hook adds, by content id. An accepted one makes the outcome of its photos `tagged`.
-
-        After `on_stored`, those beside which a tag of the model prevails are not accepted any more.
-        """
-        ...
-
-    def on_stored(self, connection: Connection, landmark_ids: Collection[int]) -> None:
-        """The batch is stored; `landmark_ids` are the landmarks that the model has given it."""
-        ...
-
-
-StoreHook = Callable[[Connection, int, Embeddings], StoreStep]
-"""Takes part in the transactions that store the batches of one model, in several threads. It is called with the number of the job, and
-with the contents of a batch, which are locked and not changed yet."""
-
-
-def store_hooks(model_id: int) -> Sequence[StoreHook]:
-    """The hooks for a model, in the order in which they act."""
-    hooks: list[StoreHook] = [hook(model_id) for hook in parts("store_hook").values()]
-    # Last, because it may wait for another transaction that finds the same landmark.
-    return [*hooks, LandmarkEvents]
-
-
-class LandmarkEvents:
+class _LandmarkEvents:
     """Records which landmarks have their first photo."""
 
-    tags: Mapping[int, Sequence[AddedTag]] = {}
-
-    def __init__(self, connection: Connection, job_id: int, embeddings: Embeddings) -> None:
+    def __init__(self, connection: Connection, job_id: int, content_ids: Collection[int]) -> None:
         self._job_id = job_id
-        self._content_ids = embeddings.keys()
+        self._content_ids = content_ids
         self._before: set[int] | None = None
-        """The accepted landmarks before the tags are replaced. None: nobody receives such events."""
+        """The landmarks of these contents before they change. None: nobody receives such events."""
         if has_receivers(connection, Event.LANDMARK_FOUND):
-            query = select(tags.c.landmark_id).where(
-                tags.c.content_id.in_(self._content_ids), tags.c.accepted == true()
-            )
-            self._before = set(connection.scalars(query.distinct()))
+            self._before = set(connection.scalars(_landmarks(effective_tags.c.content_id.in_(content_ids))))
 
-    def on_stored(self, connection: Connection, landmark_ids: Collection[int]) -> None:
-        """Record those of the landmarks that had no photo before this transaction."""
+    def record(self, connection: Connection, settled: Mapping[int, Sequence[EffectiveTag]]) -> None:
+        """Record those landmarks that had no photo before this transaction."""
         if self._before is None:
             return
-        for landmark_id in sorted(set(landmark_ids) - self._before):
-            if not _has_others(connection, landmark_id, self._content_ids):
-                _record(connection, landmark_id, self._job_id)
+        found = {tag.landmark_id for tags in settled.values() for tag in tags if tag.is_accepted}
+        is_other = effective_tags.c.content_id.not_in(self._content_ids)
+        for landmark_id in sorted(found - self._before):
+            others = _landmarks(effective_tags.c.landmark_id == landmark_id, is_other)
+            if connection.execute(others.limit(1)).first() is None:
+                _record_first(connection, landmark_id, self._job_id)
 
 
-def _has_others(connection: Connection, landmark_id: int, content_ids: Collection[int]) -> bool:
-    """Whether contents other than these show the landmark, or a person said that one does."""
-    by_model = exists().where(
-        tags.c.landmark_id == landmark_id, tags.c.accepted == true(), tags.c.content_id.not_in(content_ids)
-    )
-    taught = exists().where(taught_tags.c.landmark_id == landmark_id, taught_tags.c.accepted == true())
-    by_person = exists().where(verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == "confirmed")
-    return bool(connection.scalar(select(by_model | taught | by_person)))
+def _landmarks(*conditions: ColumnElement[bool]) -> Select[tuple[int]]:
+    return select(effective_tags.c.landmark_id).where(effective_tags.c.accepted == true(), *conditions)
 
 
-def _record(connection: Connection, landmark_id: int, job_id: int) -> None:
+def _record_first(connection: Connection, landmark_id: int, job_id: int) -> None:
     landmark = connection.execute(
         select(landmarks.c.slug, landmarks.c.name).where(landmarks.c.id == landmark_id)
     ).one()
@@ -138,15 +85,12 @@ def is_classified(database: Database, claim: Claim, digest: str) -> bool:
 
 
 def store_results(
-    database: Database,
-    claim: Claim,
-    results: Sequence[ItemResult],
-    hooks: Sequence[StoreHook] = (),
+    database: Database, claim: Claim, results: Sequence[ItemResult], taught: TaughtCache
 ) -> list[StoredOutcome]:
     """Store contents, tags, photos, outcomes and counts in one transaction, under the claim's token.
 
-    `hooks`: those of the claim's model, which take part in the transaction. Returns what was stored. An image that was already classified when it was read, but is not any more, stays open and is
-    classified again.
+    `taught`: what is taught for the claim's model. Returns what was stored. An image that was already classified when it was read, but is not
+    any more, stays open and is classified again.
 
     Raises:
         LeaseLost: the chunk was taken over; nothing was stored.
@@ -155,52 +99,52 @@ def store_results(
         ids = _content_ids(connection, results)
         classified = classified_contents(results, ids)
         embeddings = {content_id: result.embedding for content_id, result in classified.items()}
-        steps = [hook(connection, claim.name.job_id, embeddings) for hook in hooks]
+        comparison = BatchComparison(connection, taught, embeddings)
+        events = _LandmarkEvents(connection, claim.name.job_id, classified)
         earlier = _earlier_outcomes(connection, ids, claim)
-        outcomes = [
-            (each, outcome)
+        outcomes = {
+            each.item.position: outcome
             for each in results
-            if (outcome := _outcome(each, ids, earlier, steps)) is not None
-        ]
-        store_outcomes(connection, claim, [outcome for _, outcome in outcomes])
+            if (outcome := _outcome(each, ids, earlier)) is not None
+        }
+        store_outcomes(connection, claim, list(outcomes.values()))
         lock_photos(connection, results, ids)
-        landmark_ids = _store_contents(connection, claim, classified)
+        _store_contents(connection, claim, classified)
         store_photos(connection, claim.name.job_id, results, ids)
-        for step in steps:
-            step.on_stored(connection, landmark_ids)
+        comparison.store(connection)
+        weigh_positions(connection, _located(results))
+        # The photos are recorded already.
+        settled = settle(connection, classified, record=False)
+        events.record(connection, settled)
         stored = [
-            StoredOutcome(each.item, outcome, each.result, _added(each.result, ids, steps))
-            for each, outcome in outcomes
+            _settled(each, outcomes[each.item.position], settled.get(_content_id(each.result, ids)))
+            for each in results
+            if each.item.position in outcomes
         ]
-        return _weigh_gps(connection, claim, stored)
+        changed = (each.outcome for each in stored if each.outcome != outcomes[each.item.position])
+        replace_outcomes(connection, claim, list(changed))
+        return stored
 
 
-def _weigh_gps(connection: Connection, claim: Claim, stored: Sequence[StoredOutcome]) -> list[StoredOutcome]:
-    """Let the GPS of classified photos decide about their tags; returns the outcomes as they are then."""
-    located = {
+def _located(results: Sequence[ItemResult]) -> set[int]:
+    """The ids of classified photos with GPS."""
+    return {
         each.item.photo_id
-        for each in stored
+        for each in results
         if isinstance(each.result, Classified) and each.result.facts.latitude is not None
     }
-    if not located:
-        return list(stored)
-    update_tags(connection, located)
-    images = select(photos.c.content_id).where(photos.c.id.in_(located))
-    of_items = photos.c.id.in_([each.item.photo_id for each in stored]) & photos.c.content_id.in_(images)
-    columns = photos.c.id, contents.c.outcome, is_taught(contents.c.id).label("is_taught")
-    query = select(*columns).join(contents, contents.c.id == photos.c.content_id).where(of_items)
-    outcomes = {row.id: _stored_outcome(row) for row in connection.execute(query)}
-    weighed = [_with_outcome(each, outcomes.get(each.item.photo_id)) for each in stored]
-    changed = (new.outcome for old, new in zip(stored, weighed, strict=True) if new is not old)
-    replace_outcomes(connection, claim, list(changed))
-    return weighed
 
 
-def _with_outcome(stored: StoredOutcome, outcome: Outcome | None) -> StoredOutcome:
-    """The same object if the outcome is the same, or that of an item that was not classified."""
-    if outcome in (None, stored.outcome.outcome) or stored.outcome.outcome not in CLASSIFIED_OUTCOMES:
-        return stored
-    return replace(stored, outcome=replace(stored.outcome, outcome=outcome))
+def _content_id(result: Result, ids: Mapping[str, int]) -> int:
+    """The content of a photo that was classified, now or before; 0: it was not."""
+    return ids[result.digest] if isinstance(result, Classified | AlreadyClassified) else 0
+
+
+def _settled(each: ItemResult, outcome: ItemOutcome, tags: Sequence[EffectiveTag] | None) -> StoredOutcome:
+    """The outcome of an item, which the effective tags of its image decide if that was classified now."""
+    if tags is not None and outcome.outcome in CLASSIFIED_OUTCOMES:
+        outcome = replace(outcome, outcome=outcome_of(tags))
+    return StoredOutcome(each.item, outcome, each.result, tags or ())
 
 
 def _options(claim: Claim) -> dict[str, Any]:
@@ -219,25 +163,13 @@ def _content_ids(connection: Connection, results: Iterable[ItemResult]) -> dict[
 
 def _earlier_outcomes(connection: Connection, ids: Mapping[str, int], claim: Claim) -> dict[int, Outcome]:
     """The outcomes of contents that the claim's model has classified before, with the same top-k and threshold."""
-    query = select(contents.c.id, contents.c.outcome, is_taught(contents.c.id).label("is_taught")).where(
-        contents.c.id.in_(ids.values()), *_IS_CLASSIFIED
-    )
+    query = select(contents.c.id, contents.c.outcome).where(contents.c.id.in_(ids.values()), *_IS_CLASSIFIED)
     rows = connection.execute(query, _options(claim)) if ids else ()
-    return {row.id: _stored_outcome(row) for row in rows}
+    return {row.id: Outcome(row.outcome) for row in rows}
 
 
-def _stored_outcome(row: Row[Any]) -> Outcome:
-    """The outcome of the photos of a content, from its columns `outcome` and `is_taught`."""
-    return Outcome.TAGGED if row.is_taught else Outcome(row.outcome)
-
-
-def _outcome(
-    each: ItemResult,
-    ids: Mapping[str, int],
-    earlier: Mapping[int, Outcome],
-    steps: Sequence[StoreStep],
-) -> ItemOutcome | None:
-    """None if the item stays open."""
+def _outcome(each: ItemResult, ids: Mapping[str, int], earlier: Mapping[int, Outcome]) -> ItemOutcome | None:
+    """None if the item stays open. That of a photo that was classified is the model's, and may change when its image is settled."""
     position, result = each.item.position, each.result
     match result:
         case Failed():
@@ -245,8 +177,7 @@ def _outcome(
         case Unchanged():
             return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
         case Classified():
-            is_added = any(tag.accepted for tag in _added(result, ids, steps))
-            return ItemOutcome(position, Outcome.TAGGED if is_added else _model_outcome(result))
+            return ItemOutcome(position, _model_outcome(result))
         case AlreadyClassified():
             content_id = ids.get(result.digest)
             if content_id is None or content_id not in earlier:
@@ -254,13 +185,6 @@ def _outcome(
             if content_id == each.item.content_id:
                 return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
             return ItemOutcome(position, earlier[content_id])
-
-
-def _added(result: Result, ids: Mapping[str, int], steps: Sequence[StoreStep]) -> Sequence[AddedTag]:
-    """The tags that hooks add to a photo that was classified."""
-    if not isinstance(result, Classified):
-        return ()
-    return [tag for step in steps for tag in step.tags.get(ids[result.digest], ())]
 
 
 def _model_outcome(result: Classified) -> Outcome:
@@ -291,10 +215,10 @@ def _store_contents(
     connection: Connection,
     claim: Claim,
     classified: Mapping[int, Classified],
-) -> set[int]:
-    """Update the classified contents and replace all their tags. Returns the accepted landmarks."""
+) -> None:
+    """Update the classified contents and replace all their tags."""
     if not classified:
-        return set()
+        return
     _update_contents(connection, claim, classified)
     connection.execute(delete(tags).where(tags.c.content_id.in_(classified)))
     # Read after the first change of tags, for which merges of landmarks wait from now on.
@@ -306,7 +230,7 @@ def _store_contents(
             landmark_ids[prediction.position],
             prediction.score,
             prediction.accepted,
-            Doubt.DAMAGED if result.is_damaged and prediction.score >= claim.threshold else None,
+            TagReason.DAMAGED if result.is_damaged and prediction.score >= claim.threshold else None,
             claim.model_id,
         )
         for content_id, result in classified.items()
@@ -314,4 +238,3 @@ def _store_contents(
     ]
     names = ("content_id", "rank", "landmark_id", "score", "accepted", "doubtful", "model_id")
     insert_page(connection, tags, names, tag_rows)
-    return {int(row[2]) for row in tag_rows if row[4]}

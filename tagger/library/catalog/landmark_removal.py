@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, union, update
 
 from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.enums import Outcome
 from tagger.database.statements import among, lock_tables
 from tagger.database.tables import (
     classifiers,
@@ -35,8 +34,9 @@ from tagger.errors import (
     LandmarkOfModel,
     LandmarksDistinct,
 )
-from tagger.library.catalog.contents import has_verdict, is_tagged, record_landmark
+from tagger.library.catalog.contents import has_verdict, lock_contents, record_landmark
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
+from tagger.library.catalog.settlement import settle
 from tagger.system.names import MAX_MERGED_ALIASES, check_alias_count
 from tagger.system.text_format import gettext
 
@@ -96,9 +96,12 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
         raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both))
     taught = _retire_classifiers(connection, merged)
     _move_classifiers_of_packs(connection, merged, target)
+    images = _images_of(connection, merged) | _images_of(connection, target)
+    lock_contents(connection, images)
     _lock_uses(connection)
     for each in (merged, target):
         record_landmark(connection, each.id)
+    images |= _images_of(connection, merged) | _images_of(connection, target)
     replaced = list(_opposite_verdicts(connection, merged, target))
     counts = {
         "verdicts": _move_verdicts(connection, merged, target),
@@ -108,6 +111,7 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
     connection.execute(update(model_labels).where(is_label).values(landmark_id=target.id))
     connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
     connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(_united(target, merged)))
+    settle(connection, images)
     details: Mapping[str, Any] = counts
     for page in replaced or [[]]:  # an entry of the audit log for each page
         into_target = {"into": target.slug, **details, "replaced": page or None}
@@ -148,10 +152,12 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
         )
     schedule_names = _schedules_of(connection, landmark)
     record_landmark(connection, landmark.id)
-    _delete_tags(connection, landmark)
+    images = _images_of(connection, landmark)
+    connection.execute(delete(tags).where(tags.c.landmark_id == landmark.id))
     _delete_verdicts(connection, landmark)
     _revoke_shares(connection, landmark)
     connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
+    settle(connection, images)
     record_action(connection, AuditAction.LANDMARK_REMOVE, landmark.slug, name=landmark.name, **counts)
     return RemovedLandmark(
         landmark, counts.get("confirmed", 0), counts.get("rejected", 0), taught, schedule_names
@@ -212,6 +218,15 @@ def _move_classifiers_of_packs(connection: Connection, merged: Landmark, target:
     version = select(models.c.taught_version).where(models.c.id == classifiers.c.model_id).scalar_subquery()
     values = {"landmark_id": target.id, "applied": False, "version": version}
     connection.execute(update(classifiers).where(*moved).values(values))
+
+
+def _images_of(connection: Connection, landmark: Landmark) -> set[int]:
+    """The ids of images with a tag, a taught tag or a verdict of the landmark."""
+    queries = (
+        select(table.c.content_id).where(table.c.landmark_id == landmark.id)
+        for table in (tags, taught_tags, verdicts)
+    )
+    return set(connection.scalars(union(*queries)))
 
 
 def _lock_uses(connection: Connection) -> None:
@@ -310,15 +325,6 @@ def _delete_verdicts(connection: Connection, landmark: Landmark) -> None:
         .with_for_update(skip_locked=True)
     )
     connection.execute(delete(contents).where(contents.c.id.in_(orphans)))
-
-
-def _delete_tags(connection: Connection, landmark: Landmark) -> None:
-    """Delete the tags of a landmark that a model once knew, before the labels of the model were replaced."""
-    of_landmark = tags.c.landmark_id == landmark.id
-    content_ids = connection.scalars(select(tags.c.content_id).where(of_landmark)).all()
-    connection.execute(delete(tags).where(of_landmark))
-    is_untagged = among(contents.c.id, content_ids), contents.c.outcome == Outcome.TAGGED, ~is_tagged()
-    connection.execute(update(contents).where(*is_untagged).values(outcome=Outcome.UNKNOWN))
 
 
 def _revoke_shares(connection: Connection, landmark: Landmark) -> None:

@@ -7,17 +7,16 @@ of every script; SQLite folds ASCII only. Knows nothing of what models say (see 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select, true
+from sqlalchemy import ColumnElement, Connection, func, select, true
 
 from tagger.database.connection import display_language
-from tagger.database.tables import landmarks, model_labels, photos, tags, taught_tags, verdicts
+from tagger.database.tables import effective_tags, landmarks, model_labels, photos
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
-from tagger.library.catalog.contents import is_tagged_by_model, is_undecided
 from tagger.system.names import name_in_language
 from tagger.system.text_format import gettext, without_accents
 
@@ -40,26 +39,14 @@ def farthest_km(extent: str | None) -> float:
 
 
 def photos_by_landmark(connection: Connection, *conditions: ColumnElement[bool]) -> Counter[int]:
-    """Numbers of photos with these conditions by landmark id. With the view of effective tags, the database would read all of the view."""
-    total: Counter[int] = Counter()
-    for table, are_shown in _shown_landmark_rows():
-        numbers = (
-            select(table.c.landmark_id, func.count())
-            .select_from(table.join(photos, photos.c.content_id == table.c.content_id))
-            .where(*are_shown, *conditions)
-            .group_by(table.c.landmark_id)
-        )
-        for landmark_id, number in connection.execute(numbers):
-            total[landmark_id] += number
-    return total
-
-
-def _shown_landmark_rows() -> Iterator[tuple[Table, tuple[ColumnElement[bool], ...]]]:
-    """The tables that say which landmarks an image shows, with the conditions for their rows. No two rows say the same."""
-    # The conditions exclude each other, so that a tag that is accepted for several reasons counts once.
-    yield tags, (tags.c.accepted == true(), is_undecided(tags))
-    yield taught_tags, (taught_tags.c.accepted == true(), is_undecided(taught_tags), ~is_tagged_by_model())
-    yield verdicts, (verdicts.c.verdict == "confirmed",)
+    """Numbers of photos with these conditions that have a landmark as a tag, by landmark id."""
+    numbers = (
+        select(effective_tags.c.landmark_id, func.count().label("photos"))
+        .select_from(effective_tags.join(photos, photos.c.content_id == effective_tags.c.content_id))
+        .where(effective_tags.c.accepted == true(), *conditions)
+        .group_by(effective_tags.c.landmark_id)
+    )
+    return Counter({row.landmark_id: row.photos for row in connection.execute(numbers)})
 
 
 SUGGESTIONS = 5

@@ -36,8 +36,9 @@ from tagger.database.tables import (
     positions,
     verdicts,
 )
-from tagger.library.catalog.contents import carry_dismissal, delete_dismissals, record_contents, record_photos
+from tagger.library.catalog.contents import carry_dismissal, delete_dismissals, record_photos
 from tagger.library.catalog.roots import Root
+from tagger.library.catalog.settlement import settle
 from tagger.photos.photo_names import primary_files, stem_of
 
 _INHERITED = (
@@ -188,7 +189,7 @@ def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> 
     connection.execute(delete(verdicts).where(verdicts.c.content_id == to_image_id, replaced))
     if carried:
         connection.execute(insert(verdicts), [row | {"content_id": to_image_id} for row in carried])
-    record_contents(connection, [to_image_id])
+    settle(connection, [to_image_id])
 
 
 def _move_writes(connection: Connection, photo_id: int, to_photo_id: int, image_id: int) -> None:

@@ -13,7 +13,7 @@ from tagger.errors import CameraAmbiguous, CameraNotFound
 from tagger.library.catalog.contents import record_camera, record_matching_photos
 from tagger.library.positions.clocks import CameraClock, estimate_clocks
 from tagger.library.positions.companions import Companions, find_companions
-from tagger.library.positions.tag_odds import count_turned
+from tagger.library.positions.tag_odds import count_overruled_by_gps
 from tagger.library.positions.update import Progress, update_positions, update_positions_in
 
 
@@ -71,10 +71,14 @@ def locate(
         found = estimate_clocks(connection), find_companions(connection)
         if dry_run:
             moved = update_positions_in(connection, on_progress)
-            return PositionCounts(*_count(connection, photo_ids), moved, *found, *count_turned(connection))
+            return PositionCounts(
+                *_count(connection, photo_ids), moved, *found, *count_overruled_by_gps(connection)
+            )
     moved = update_positions(database, on_progress)
     with database.read() as connection:
-        return PositionCounts(*_count(connection, photo_ids), moved, *found, *count_turned(connection))
+        return PositionCounts(
+            *_count(connection, photo_ids), moved, *found, *count_overruled_by_gps(connection)
+        )
 
 
 def _apply(connection: Connection, settings: EstimateSettings) -> None:

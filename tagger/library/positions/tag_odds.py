@@ -1,51 +1,51 @@
-"""Which tags are accepted once the positions of their photos count: the odds that a position gives for or against a tag.
+"""The odds that the position of a photo gives for or against its landmarks, stored with the tags that they turn.
 
 By Bayes' rule, the odds of a tag are those of its score times P(distance | right) / P(distance | wrong), where the distance is from
 where the camera stood to the landmark. What was measured for it, and what is assumed: docs/explanation/positions.md. Only measured
 positions count: one that follows from a landmark, or from other photos, is no evidence for a tag. Where the photo has none, its
-camera's GPS before and after it counts, if nobody reaches the landmark in that time (see measured_positions). `accepted` of a tag
-holds the result, and so does the outcome of its image. A tag has `position_odds` only if its position reverses what its score alone
-decides, so `accepted` and `position_odds` together tell what that was.
+camera's GPS before and after it counts, if nobody reaches the landmark in that time (see measured_positions).
 
-A taught tag is accepted only where the model is not nearly certain of another landmark. What changes that, a verdict or a position,
-leads to an update, which decides again.
+A row of `tags` or `taught_tags` has `position_odds` only if its position reverses what its score alone decides, which `accepted` says.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sqlalchemy import (
-    CompoundSelect,
+    ColumnElement,
     Connection,
     Row,
     Select,
     Table,
     bindparam,
-    case,
     false,
     func,
     literal,
     or_,
     select,
     true,
-    union,
     union_all,
     update,
 )
 
-from tagger.database.enums import CLASSIFIED_OUTCOMES, Doubt, Outcome
+from tagger.database.enums import CLASSIFIED_OUTCOMES, TagReason, TagState
 from tagger.database.statements import among
-from tagger.database.tables import contents, job_items, landmarks, ledgers, photos, tags, taught_tags
-from tagger.library.catalog.contents import (
-    is_accepted_by_score,
-    is_tagged,
-    lock_contents,
-    prevails_over_taught,
-    record_matching_photos,
+from tagger.database.tables import (
+    contents,
+    effective_tags,
+    job_items,
+    landmarks,
+    ledgers,
+    photos,
+    tags,
+    taught_tags,
 )
+from tagger.library.acceptance import LEAST_SCORE, PositionOdds, is_accepted
+from tagger.library.catalog.contents import lock_contents, record_matching_photos
 from tagger.library.catalog.landmarks import REACHES_KM, UNKNOWN_EXTENT
+from tagger.library.catalog.settlement import score_is_enough, settle
 from tagger.library.positions.estimation import Floats, distances_m
 from tagger.library.positions.measured_positions import (
     MeasuredPosition,
@@ -60,10 +60,6 @@ MOST = 5.0
 """The odds near a landmark. Photos that a model mistakes for it show a neighbour of it more often than a distant place."""
 LEAST = 0.002
 """The odds on the other side of the world: one camera in 500 says a position that is grossly wrong."""
-SURE_SCORE = 0.99
-"""A higher score counts as this: no score is known to be right more often."""
-LEAST_SCORE = 0.5
-"""A tag with a lower score is never accepted because of its position."""
 
 
 def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str | None]) -> Floats:
@@ -84,35 +80,10 @@ def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str |
     return odds
 
 
-def weighed(score: float, odds: float) -> float:
-    """The probability of a tag, from its calibrated score and the odds of its position."""
-    capped = min(score, SURE_SCORE)
-    return capped * odds / (capped * odds + 1.0 - capped)
-
-
-def is_accepted(score: float, odds: float, threshold: float, *, by_score: bool) -> bool:
-    """Whether a tag is accepted. `by_score`: whether its score alone accepts it.
-
-    Odds above 1 never reject a tag, and odds below 1 never accept one.
-    """
-    if by_score:
-        return odds >= 1.0 or weighed(score, odds) >= threshold
-    return odds > 1.0 and score >= LEAST_SCORE and weighed(score, odds) >= threshold
-
-
 def _odds_at(distance_km: Floats, extent: str) -> Floats:
     odds = np.array([MOST, 1.0, 1.0, LEAST])
     known = np.log(REACHES_KM[extent])
     return np.asarray(np.exp(np.interp(np.log(np.maximum(distance_km, 1e-6)), known, np.log(odds))))
-
-
-@dataclass(frozen=True)
-class _Odds:
-    """The odds of a tag, and the distance of the photo that they follow from. `doubt`: the reason to store if odds below 1 reject the tag."""
-
-    odds: float
-    distance_m: float
-    doubt: Doubt = Doubt.POSITION
 
 
 @dataclass(frozen=True)
@@ -124,11 +95,11 @@ class _Change:
     landmark_id: int
     score: float
     accepted: bool
-    odds: _Odds | None
+    odds: PositionOdds | None
 
 
-def update_tags(connection: Connection, photo_ids: Collection[int]) -> None:
-    """Bring up to date which tags of these photos are accepted. Positions of copies that are not among them are estimated again.
+def weigh_positions(connection: Connection, photo_ids: Collection[int]) -> None:
+    """Bring up to date what the positions of these photos say about their tags. Positions of copies that are not among them are estimated again.
 
     Called before the landmarks of these photos become anchors.
     """
@@ -139,9 +110,7 @@ def update_tags(connection: Connection, photo_ids: Collection[int]) -> None:
     lock_contents(connection, content_ids)
     for table in (tags, taught_tags):
         _store(connection, table, [change for change in changes if change.table is table])
-    outcome = case((is_tagged(), Outcome.TAGGED.value), else_=Outcome.UNKNOWN.value)
-    of_contents = among(contents.c.id, content_ids), contents.c.outcome.is_not(None)
-    connection.execute(update(contents).where(*of_contents).values(outcome=outcome))
+    settle(connection, content_ids, record=False)
     copies = set(connection.scalars(select(photos.c.id).where(among(photos.c.content_id, content_ids))))
     record_matching_photos(connection, among(photos.c.id, copies - set(photo_ids)))
 
@@ -153,34 +122,34 @@ def record_changes(connection: Connection, photo_ids: Collection[int]) -> None:
         record_matching_photos(connection, among(photos.c.content_id, content_ids))
 
 
-def count_turned(connection: Connection) -> tuple[int, int]:
-    """The numbers of images with a tag that is not accepted, and with one that is, because of the position of a photo."""
+def count_overruled_by_gps(connection: Connection) -> tuple[int, int]:
+    """The numbers of images with a landmark that is doubtful, and with one that is accepted, because of the position of a photo."""
     doubtful, raised = (
-        connection.scalar(select(func.count()).select_from(_turned_images(accepted=accepted).subquery())) or 0
-        for accepted in (False, True)
+        connection.scalar(
+            select(func.count(effective_tags.c.content_id.distinct())).where(*_is_overruled(state))
+        )
+        or 0
+        for state in (TagState.DOUBTFUL, TagState.ACCEPTED)
     )
     return doubtful, raised
 
 
 def count_doubtful_photos(connection: Connection, job: int) -> int:
-    """The number of photos of a job with a tag that is not accepted because of the position of a photo."""
+    """The number of photos of a job with a landmark that is doubtful because of the position of a photo."""
+    overruled = select(effective_tags.c.content_id).where(*_is_overruled(TagState.DOUBTFUL))
     of_job = (
         select(func.count())
         .select_from(job_items.join(photos, photos.c.id == job_items.c.photo_id))
         .where(job_items.c.job_id == job, job_items.c.outcome.in_(CLASSIFIED_OUTCOMES))
-        .where(photos.c.content_id.in_(_turned_images(accepted=False)))
+        .where(photos.c.content_id.in_(overruled))
     )
     return connection.scalar(of_job) or 0
 
 
-def _turned_images(*, accepted: bool) -> CompoundSelect[tuple[int]]:
-    """The ids of images with a tag that is accepted, or not, because of the position of a photo."""
-    return union(
-        *(
-            select(table.c.content_id).where(table.c.position_odds.is_not(None), table.c.accepted == accepted)
-            for table in (tags, taught_tags)
-        )
-    )
+def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
+    """The conditions on `effective_tags` that a landmark has its state because of the position of a photo."""
+    by_position = effective_tags.c.reason.in_((TagReason.POSITION, TagReason.SPEED))
+    return by_position, effective_tags.c.state == state
 
 
 def _changes(connection: Connection, photo_ids: Collection[int]) -> list[_Change]:
@@ -195,13 +164,12 @@ def _changes(connection: Connection, photo_ids: Collection[int]) -> list[_Change
     others = content_ids - located if settings.position_odds else ()
     between = list(passages(connection, others, settings.max_gap_s))
     passed = {passage.content_id for passage in between}
-    turned, taught = _turned(connection, content_ids), _taught(connection, content_ids)
-    rows = _tags(connection, located | passed | turned | taught)
+    rows = _tags(connection, located | passed | _turned(connection, content_ids))
     odds = _odds(connection, rows, measured, settings.max_gap_s) | _odds_of_passages(rows, between)
-    decided = [_decided(row, odds.get((row.content_id, row.landmark_id))) for row in rows]
+    decided = ((row, _decided(row, odds.get((row.content_id, row.landmark_id)))) for row in rows)
     return [
         should
-        for row, should in zip(rows, _hold_back(rows, decided), strict=True)
+        for row, should in decided
         if (bool(row.accepted), _stored_odds(row)) != (should.accepted, should.odds)
     ]
 
@@ -217,13 +185,7 @@ def _turned(connection: Connection, content_ids: Collection[int]) -> set[int]:
     return set(connection.scalars(union_all(*queries)))
 
 
-def _taught(connection: Connection, content_ids: Collection[int]) -> set[int]:
-    """The ids of those images with a taught tag whose score is enough."""
-    query = select(taught_tags.c.content_id).where(among(taught_tags.c.content_id, content_ids))
-    return set(connection.scalars(query.where(is_accepted_by_score(taught_tags))))
-
-
-def _decided(row: Row[Any], odds: _Odds | None) -> _Change:
+def _decided(row: Row[Any], odds: PositionOdds | None) -> _Change:
     """What the score of a tag and its odds decide."""
     should = by_score = bool(row.by_score)
     if odds is not None:
@@ -233,26 +195,14 @@ def _decided(row: Row[Any], odds: _Odds | None) -> _Change:
     return _Change(table, row.content_id, row.landmark_id, row.score, should, new)
 
 
-def _hold_back(rows: Sequence[Row[Any]], decided: Sequence[_Change]) -> Iterator[_Change]:
-    """The decisions, without accepted taught tags where the model is nearly certain of another landmark."""
-    certain: dict[int, set[int]] = {}
-    for row, each in zip(rows, decided, strict=True):
-        if row.prevails and each.accepted:
-            certain.setdefault(each.content_id, set()).add(each.landmark_id)
-    for each in decided:
-        is_alone = certain.get(each.content_id, {each.landmark_id}) == {each.landmark_id}
-        is_held = each.table is taught_tags and each.accepted and not is_alone
-        yield replace(each, accepted=False, odds=None) if is_held else each
-
-
-def _stored_odds(row: Row[Any]) -> _Odds | None:
+def _stored_odds(row: Row[Any]) -> PositionOdds | None:
     if row.position_odds is None:
         return None
-    return _Odds(row.position_odds, row.distance_m, Doubt(row.doubtful or Doubt.POSITION))
+    return PositionOdds(row.position_odds, row.distance_m, TagReason(row.doubtful or TagReason.POSITION))
 
 
 def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]]:
-    """The tags of these images that a position can turn, or has turned, with the near-certain ones of the model."""
+    """The tags of these images that a position can turn, or has turned."""
     rows: list[Row[Any]] = []
     for table, threshold in ((tags, contents.c.threshold), (taught_tags, literal(TAUGHT_THRESHOLD))):
         query: Select[Any] = (
@@ -264,10 +214,9 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
                 table.c.doubtful,
                 table.c.position_odds,
                 table.c.distance_m,
-                is_accepted_by_score(table).label("by_score"),
+                score_is_enough(table).label("by_score"),
                 threshold.label("threshold"),
                 literal(table is taught_tags).label("is_taught"),
-                (prevails_over_taught() if table is tags else false()).label("prevails"),
                 landmarks.c.latitude,
                 landmarks.c.longitude,
                 landmarks.c.extent,
@@ -293,7 +242,7 @@ def _odds(
     rows: Sequence[Row[Any]],
     measured: Sequence[MeasuredPosition],
     max_gap_s: float,
-) -> dict[tuple[int, int], _Odds]:
+) -> dict[tuple[int, int], PositionOdds]:
     """The odds by content and landmark id: the best of the photos of an image, none without a measured position."""
     found = list(_photo_odds([row for row in rows if row.latitude is not None], measured))
     far = {position for _, position, odds in found if odds.odds < 1}
@@ -303,7 +252,9 @@ def _odds(
     return {(row.content_id, row.landmark_id): odds for row, odds in right}
 
 
-def _odds_of_passages(rows: Sequence[Row[Any]], between: Sequence[Passage]) -> dict[tuple[int, int], _Odds]:
+def _odds_of_passages(
+    rows: Sequence[Row[Any]], between: Sequence[Passage]
+) -> dict[tuple[int, int], PositionOdds]:
     """LEAST by content and landmark id, where no photo of the image can have been taken within sight of the landmark."""
     passages_of: dict[int, list[Passage]] = {}
     for passage in between:
@@ -314,13 +265,15 @@ def _odds_of_passages(rows: Sequence[Row[Any]], between: Sequence[Passage]) -> d
         place = row.latitude, row.longitude
         if own and not any(passage.reaches(*place, row.extent) for passage in own):
             distance_m = min(passage.distance_m(*place) for passage in own)
-            found[row.content_id, row.landmark_id] = _Odds(LEAST, float(round(distance_m)), Doubt.SPEED)
+            found[row.content_id, row.landmark_id] = PositionOdds(
+                LEAST, float(round(distance_m)), TagReason.SPEED
+            )
     return found
 
 
 def _photo_odds(
     rows: Sequence[Row[Any]], measured: Sequence[MeasuredPosition]
-) -> Iterator[tuple[Row[Any], MeasuredPosition, _Odds]]:
+) -> Iterator[tuple[Row[Any], MeasuredPosition, PositionOdds]]:
     """Each tag with each measured position of its image."""
     positions: dict[int, list[MeasuredPosition]] = {}
     for position in measured:
@@ -338,7 +291,7 @@ def _photo_odds(
     odds = position_odds(distance_m / 1000, error_m / 1000, [row.extent for row, _ in pairs])
     for (row, position), value, metres in zip(pairs, odds.tolist(), distance_m.tolist(), strict=True):
         # Rounded, so that the same evidence gives the same row.
-        yield row, position, _Odds(float(f"{value:.4g}"), float(round(metres)))
+        yield row, position, PositionOdds(float(f"{value:.4g}"), float(round(metres)))
 
 
 def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> None:
@@ -361,7 +314,7 @@ def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> 
                 "landmark": change.landmark_id,
                 "same_score": change.score,
                 "new_accepted": change.accepted,
-                "new_doubtful": change.odds.doubt if change.odds and not change.accepted else None,
+                "new_doubtful": change.odds.reason if change.odds and not change.accepted else None,
                 "new_position_odds": change.odds and change.odds.odds,
                 "new_distance_m": change.odds and change.odds.distance_m,
             }

@@ -200,7 +200,7 @@ def _update(connection: Connection, ids: Sequence[int]) -> int:
     fixes: dict[int, Fix | None] = {}
     changed = {change.photo_id for change in changes}
     near: set[int] = set()
-    tag_odds.update_tags(connection, changed)
+    tag_odds.weigh_positions(connection, changed)
     for conditions, moments in _windows(changes, _groups(connection), reach):
         lines = [read_shots(connection, condition) for condition in conditions]
         estimates = estimate_fixes(lines, max_gap_s) if moments else {}

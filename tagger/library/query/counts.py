@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import Connection, Select, Table, func, select, true
+from sqlalchemy import ColumnElement, Connection, Select, func, select, true
 
 from tagger.database.connection import Database
+from tagger.database.enums import TagState
 from tagger.database.statements import folder_of
 from tagger.database.tables import (
     PRESENT,
@@ -17,9 +18,6 @@ from tagger.database.tables import (
     landmarks,
     photos,
     positions,
-    tags,
-    taught_tags,
-    verdicts,
 )
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, landmarks_in_country, photos_by_landmark
 from tagger.library.catalog.roots import RootPaths, list_roots
@@ -168,7 +166,7 @@ def city_counts(database: Database) -> list[CityCount]:
 COVER_CANDIDATES = 200
 """A cover is the best of this many photos, so that its cost does not grow with the library."""
 _TOP_CANDIDATES = 8
-"""The best candidates: some may be gone, or a person may have rejected the landmark on them."""
+"""The best candidates: the files of some may be gone."""
 
 
 @dataclass(frozen=True)
@@ -184,60 +182,38 @@ def find_covers(database: Database) -> dict[str, Cover]:
     covers = {}
     with database.read() as connection:
         for row in connection.execute(select(landmarks.c.id, landmarks.c.slug)).all():
-            queries = (_best(tags, row.id), _best(taught_tags, row.id), _confirmed(row.id))
-            if found := _first_existing(connection, row.id, *queries):
+            if found := _first_existing(connection, _best(row.id)):
                 covers[row.slug] = found[0]
     return covers
 
 
 def find_examples(connection: Connection, landmark_id: int) -> list[Cover]:
     """Return some photos of a landmark: those that people confirmed, then those with the best scores."""
-    confirmed = _confirmed(landmark_id)
-    return _first_existing(
-        connection, landmark_id, confirmed, _best(tags, landmark_id), _best(taught_tags, landmark_id)
-    )
+    is_confirmed = effective_tags.c.state == TagState.CONFIRMED
+    return _first_existing(connection, _best(landmark_id, is_confirmed), _best(landmark_id))
 
 
-def _first_existing(connection: Connection, landmark_id: int, *queries: Select[Any]) -> list[Cover]:
-    """The photos of the contents that the queries find, in their order."""
-    content_ids = [content_id for query in queries for content_id in connection.scalars(query)]
-    covers = _existing_covers(connection, content_ids, landmark_id)
-    return [covers[content_id] for content_id in dict.fromkeys(content_ids) if content_id in covers]
-
-
-def _confirmed(landmark_id: int) -> Select[tuple[int]]:
-    """The first contents on which the landmark is confirmed."""
-    return (
-        select(verdicts.c.content_id)
-        .where(verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == "confirmed")
-        .order_by(verdicts.c.content_id)
-        .limit(_TOP_CANDIDATES)
-    )
-
-
-def _best(table: Table, landmark_id: int) -> Select[tuple[int]]:
-    """The contents with the best scores among the first accepted tags of this table."""
+def _best(landmark_id: int, *conditions: ColumnElement[bool]) -> Select[tuple[int]]:
+    """The contents with the best scores among the first ones with a landmark as a tag."""
     candidates = (
-        select(table.c.content_id, table.c.score)
-        .where(table.c.landmark_id == landmark_id, table.c.accepted == true())
-        .order_by(table.c.content_id)
+        select(effective_tags.c.content_id, effective_tags.c.score)
+        .where(effective_tags.c.landmark_id == landmark_id, effective_tags.c.accepted == true(), *conditions)
+        .order_by(effective_tags.c.content_id)
         .limit(COVER_CANDIDATES)
         .subquery()
     )
-    return select(candidates.c.content_id).order_by(candidates.c.score.desc()).limit(_TOP_CANDIDATES)
+    by_score = func.coalesce(candidates.c.score, 0.0).desc(), candidates.c.content_id
+    return select(candidates.c.content_id).order_by(*by_score).limit(_TOP_CANDIDATES)
 
 
-def _existing_covers(connection: Connection, content_ids: list[int], landmark_id: int) -> dict[int, Cover]:
-    """Of these contents, return those with a photo that is not gone and on which the landmark is accepted after verdicts."""
-    accepted = select(effective_tags.c.content_id).where(
-        effective_tags.c.content_id.in_(content_ids),
-        effective_tags.c.landmark_id == landmark_id,
-        effective_tags.c.accepted == true(),
-    )
+def _first_existing(connection: Connection, *queries: Select[tuple[int]]) -> list[Cover]:
+    """The photos of the contents that the queries find, in their order, whose files exist."""
+    content_ids = [content_id for query in queries for content_id in connection.scalars(query)]
     rows = connection.execute(
         select(photos.c.id, photos.c.content_id, contents.c.digest)
         .join(contents, contents.c.id == photos.c.content_id)
-        .where(photos.c.content_id.in_(accepted), photos.c.gone_since.is_(None))
+        .where(photos.c.content_id.in_(content_ids), photos.c.gone_since.is_(None))
         .order_by(photos.c.id.desc())
     )
-    return {row.content_id: Cover(row.id, row.digest) for row in rows}
+    covers = {row.content_id: Cover(row.id, row.digest) for row in rows}
+    return [covers[content_id] for content_id in dict.fromkeys(content_ids) if content_id in covers]

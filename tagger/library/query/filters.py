@@ -35,7 +35,6 @@ from tagger.library.query.photo_conditions import (
     is_first_copy,
     is_in_months,
     is_of_job,
-    is_rejected_once,
     is_shared,
     off_index,
     path_ranges,
@@ -99,12 +98,10 @@ class ResolvedQuery:
         query = self.query
         if not self.needs_accepted_tag:
             yield self._has_outcome()
-        if query.unknown:
-            yield ~has_tag()
-        elif query.untagged or query.failed:
+        if query.untagged or query.failed:
             # Most of these have no image: PostgreSQL would otherwise read all tags.
             yield or_(photos.c.content_id.is_(None), ~has_tag())
-        elif self.needs_accepted_tag or self._has_tag_options:
+        elif (self.needs_accepted_tag or self._has_tag_options) and not query.unknown:
             yield has_tag(self.landmark_ids or None, min_score=query.min_score, any_rank=query.any_rank)
 
     def _photo_conditions(self) -> Iterator[Condition]:
@@ -220,8 +217,7 @@ class ResolvedQuery:
         if self.query.dismissed or self.query.favourite or self.query.any_outcome:
             return true()
         if self.query.unknown:
-            outcome = off_index(contents.c.outcome)
-            return and_(outcome.is_not(None), or_(outcome == Outcome.UNKNOWN, is_rejected_once()))
+            return off_index(contents.c.outcome) == Outcome.UNKNOWN
         selects_each = any(each is not None for each in (self.trip, self.query.job, self.query.share))
         is_unclassified_too = selects_each or self.has_verdict
         if is_unclassified_too and self._selects_untagged and not self.query.any_rank:

@@ -29,10 +29,10 @@ from tagger.database.tables import (
     UNTAGGED,
     contents,
     dismissals,
+    effective_tags,
     favourites,
     photos,
     tags,
-    taught_tags,
     verdicts,
 )
 from tagger.library.query.areas import Area
@@ -103,10 +103,11 @@ def index_filters(resolved: ResolvedQuery) -> Iterator[IndexFilter]:
         # With a landmark or an area, the filter by that leaves fewer photos.
         yield _by_outcome(resolved)
     if query.min_score is not None and not query.any_rank and not resolved.landmark_ids:
-        scored = tags.c.accepted == true(), tags.c.score >= query.min_score
-        yield _contents((select(tags.c.content_id).where(*scored), _taught(), _CONFIRMED))
+        scored = _TAGGED.where(effective_tags.c.score >= query.min_score)
+        yield _contents((scored, _CONFIRMED))
 
 
+_TAGGED = select(effective_tags.c.content_id).where(effective_tags.c.accepted == true())
 _CONFIRMED = select(verdicts.c.content_id).where(verdicts.c.verdict == "confirmed")
 _REJECTED = select(verdicts.c.content_id).where(verdicts.c.verdict == "rejected")
 
@@ -135,12 +136,10 @@ def _has_content(sources: Sequence[Select[Any]]) -> Condition:
 
 
 def _of_landmarks(query: PhotoQuery, landmark_ids: Sequence[int]) -> Sequence[Select[Any]]:
-    """The images with an accepted tag of the landmarks, or (with `any_rank`) with any; and those for which one is confirmed."""
-    sources = [_CONFIRMED.where(among(verdicts.c.landmark_id, landmark_ids))]
-    for table in (tags, taught_tags):
-        of_landmarks = select(table.c.content_id).where(among(table.c.landmark_id, landmark_ids))
-        sources.append(of_landmarks if query.any_rank else of_landmarks.where(table.c.accepted == true()))
-    return sources
+    """The images with a tag of the landmarks, or (with `any_rank`) with any prediction of them."""
+    tables = (effective_tags, tags) if query.any_rank else (effective_tags,)
+    sources = [select(table.c.content_id).where(among(table.c.landmark_id, landmark_ids)) for table in tables]
+    return sources if query.any_rank else [sources[0].where(effective_tags.c.accepted == true())]
 
 
 def _in_area(resolved: ResolvedQuery, area: Area) -> IndexFilter:
@@ -186,15 +185,13 @@ def _by_outcome(resolved: ResolvedQuery) -> IndexFilter:
         return _photos((without_content, with_content), (without_content, unclassified))
     if query.failed:
         return _photos((_in_folders(resolved, FAILING),))
-    if query.dismissed:
-        return _contents((select(dismissals.c.content_id),))
-    if query.favourite:
-        return _contents((select(favourites.c.content_id),))
+    if query.dismissed or query.favourite:
+        return _contents((select((dismissals if query.dismissed else favourites).c.content_id),))
     if query.unknown:
-        return _contents((_with_outcome(Outcome.UNKNOWN), _REJECTED))
-    any_rank = not resolved.needs_accepted_tag
-    outcomes = (Outcome.TAGGED, Outcome.UNKNOWN) if any_rank else (Outcome.TAGGED,)
-    return _contents((*map(_with_outcome, outcomes), _taught(any_rank=any_rank), _CONFIRMED))
+        return _contents((_with_outcome(Outcome.UNKNOWN),))
+    if resolved.needs_accepted_tag:
+        return _contents((_TAGGED,))
+    return _contents((*map(_with_outcome, (Outcome.TAGGED, Outcome.UNKNOWN)), _CONFIRMED))
 
 
 def _in_folders(resolved: ResolvedQuery, condition: Condition) -> Select[Any]:
@@ -207,9 +204,3 @@ def _with_outcome(outcome: Outcome | None) -> Select[Any]:
     """Images by outcome; None: those that no model has classified."""
     has_outcome = contents.c.outcome.is_(None) if outcome is None else contents.c.outcome == outcome
     return select(contents.c.id).where(has_outcome)
-
-
-def _taught(*, any_rank: bool = False) -> Select[Any]:
-    """Images with a taught tag, accepted or (with `any_rank`) not."""
-    found = select(taught_tags.c.content_id)
-    return found if any_rank else found.where(taught_tags.c.accepted == true())

@@ -1,7 +1,6 @@
 """Conditions in SQL on a photo: its path, tags, position and verdicts, and what it belongs to; and columns that no index is read for.
 
-Paths are selected below folders, by name, or by how the file's name begins. Conditions on effective tags serve sorted and counted results: rejected
-tags never count, confirmed ones always, as in `ResolvedQuery.select_tags`.
+Paths are selected below folders, by name, or by how the file's name begins.
 """
 
 import os
@@ -16,11 +15,9 @@ from sqlalchemy import (
     CompoundSelect,
     Connection,
     FromClause,
-    Select,
     Table,
     and_,
     exists,
-    false,
     func,
     or_,
     select,
@@ -33,11 +30,11 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFIED_OUTCOMES
-from tagger.database.statements import among, greatest, month_of, name_of
-from tagger.database.tables import job_items, photos, positions, share_photos, tags, taught_tags, verdicts
+from tagger.database.enums import CLASSIFIED_OUTCOMES, TagState
+from tagger.database.statements import among, month_of, name_of
+from tagger.database.tables import effective_tags, job_items, photos, positions, share_photos, tags, verdicts
 from tagger.errors import PathNotFound
-from tagger.library.catalog.contents import has_verdict_on, is_dismissed, is_taught, is_undisputed
+from tagger.library.catalog.contents import is_dismissed, is_only_predicted
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.option_values import year_limits
 from tagger.library.query.options import PositionOption, VerdictOption
@@ -76,17 +73,6 @@ def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
 def is_in_months(taken_at: ColumnElement[datetime], months: Iterable[int]) -> Condition:
     """Whether the time is in one of these months of any year, from 1 to 12."""
     return func.substr(month_of(taken_at), 6, 2).in_([f"{month:02}" for month in months])
-
-
-def is_confirmed_or_taught(content_id: ColumnElement[int]) -> Condition:
-    """Whether the image has an accepted tag beside those of its model: a confirmed landmark, or a taught one."""
-    confirmed = exists().where(verdicts.c.content_id == content_id, verdicts.c.verdict == "confirmed")
-    return or_(confirmed, is_taught(content_id))
-
-
-def is_rejected_once() -> Condition:
-    """Whether a landmark was rejected on the photo, so that it may have lost all that its model accepted."""
-    return exists().where(verdicts.c.content_id == photos.c.content_id, verdicts.c.verdict == "rejected")
 
 
 def is_of_job(job: int) -> Condition:
@@ -138,7 +124,7 @@ def has_verdict_of(option: VerdictOption) -> Condition:
 def has_tag(
     landmark_ids: Collection[int] | None = None, *, min_score: float | None = None, any_rank: bool = False
 ) -> Condition:
-    """Whether a tag of the photo matches: of one of the landmarks, with at least the score or confirmed, accepted unless `any_rank`."""
+    """Whether a tag of the photo matches: of one of the landmarks, with at least the score or confirmed; with `any_rank`, any landmark that nobody rejected."""
 
     def of_photo(table: Table) -> Iterator[Condition]:
         yield table.c.content_id == photos.c.content_id
@@ -146,14 +132,27 @@ def has_tag(
             yield _is_of(table, landmark_ids)
 
     matching = (
-        exists().where(*of_photo(table), *_matches(table, min_score, any_rank=any_rank))
-        for table in (tags, taught_tags)
+        exists().where(*of_photo(each), *conditions)
+        for each, conditions in _tables(min_score, any_rank=any_rank)
     )
-    return or_(*matching, exists().where(*of_photo(verdicts), verdicts.c.verdict == "confirmed"))
+    return or_(*matching)
+
+
+def _tables(min_score: float | None, *, any_rank: bool) -> Iterator[tuple[Table, tuple[Condition, ...]]]:
+    """The tables of tags that can match, with the conditions for their rows."""
+    states = effective_tags.c.state
+    counts = states != TagState.REJECTED if any_rank else effective_tags.c.accepted == true()
+    if min_score is None:
+        yield effective_tags, (counts,)
+    else:
+        is_enough = or_(effective_tags.c.score >= min_score, states == TagState.CONFIRMED)
+        yield effective_tags, (counts, is_enough)
+    if any_rank:
+        yield tags, (is_only_predicted(), *([] if min_score is None else [tags.c.score >= min_score]))
 
 
 def _is_of(table: Table, landmark_ids: Collection[int]) -> Condition:
-    """Whether the landmark of a tag or verdict of a photo is one of these: as many as a query names, or thousands in an area."""
+    """Whether the landmark of a tag of a photo is one of these: as many as a query names, or thousands in an area."""
     if len(landmark_ids) == 1:
         return table.c.landmark_id.in_(landmark_ids)
     # With the sum, no index serves: a photo has few tags, so these are read, not those of each landmark.
@@ -164,55 +163,22 @@ def shown_landmarks(
     rows: FromClause, columns: Sequence[ColumnElement[Any]] = (), *, min_score: float | None, any_rank: bool
 ) -> CompoundSelect[Any]:
     """Each `unit` of rows with a `content_id`, and these columns, with the ids of the landmarks of all its tags that match, as `has_tag`."""
-
-    def of_table(table: Table, *conditions: Condition) -> Select[Any]:
-        joined = select(rows.c.unit, table.c.landmark_id, *columns)
-        return joined.join_from(rows, table, table.c.content_id == rows.c.content_id).where(*conditions)
-
-    matching = (
-        of_table(table, *_matches(table, min_score, any_rank=any_rank)) for table in (tags, taught_tags)
+    return union(
+        *(
+            select(rows.c.unit, table.c.landmark_id, *columns)
+            .join_from(rows, table, table.c.content_id == rows.c.content_id)
+            .where(*conditions)
+            for table, conditions in _tables(min_score, any_rank=any_rank)
+        )
     )
-    return union(*matching, of_table(verdicts, verdicts.c.verdict == "confirmed"))
 
 
 def best_accepted_score(landmark_ids: Sequence[int]) -> ColumnElement[float]:
-    """The best score of the photo's accepted tags, of these landmarks if there are any; 0 without one."""
-
-    def best(table: Table) -> ColumnElement[float]:
-        of_photo = [table.c.content_id == photos.c.content_id, _gives_score(table)]
-        if landmark_ids:
-            of_photo.append(_is_of(table, landmark_ids))
-        score = select(func.max(table.c.score)).where(*of_photo, is_accepted(table))
-        return func.coalesce(score.scalar_subquery(), 0.0)
-
-    return greatest(best(tags), best(taught_tags))
-
-
-def is_accepted(table: Table) -> Condition:
-    """Whether a row of `tags` or `taught_tags` is an accepted tag after verdicts."""
-    return or_(has_verdict_on(table, "confirmed"), and_(*_matches(table, None, any_rank=False)))
-
-
-def _matches(table: Table, min_score: float | None, *, any_rank: bool) -> Iterator[Condition]:
-    yield ~has_verdict_on(table, "rejected")
-    if min_score is not None:
-        yield table.c.score >= min_score
-        yield _gives_score(table)
-    if not any_rank:
-        yield table.c.accepted == true()
-        yield ~is_dismissed(table.c.content_id)
-        yield is_undisputed(table)
-
-
-def _gives_score(table: Table) -> Condition:
-    """Whether the score of a row is that of the effective tag: the taught one's if that alone is accepted, otherwise the model's."""
-    other = (taught_tags if table is tags else tags).alias()
-    same = exists().where(
-        other.c.content_id == table.c.content_id, other.c.landmark_id == table.c.landmark_id
-    )
-    if table is tags:
-        return or_(tags.c.accepted == true(), ~same.where(other.c.accepted == true()))
-    return ~same.where(or_(other.c.accepted == true(), taught_tags.c.accepted == false()))
+    """The best score of the photo's tags, of these landmarks if there are any; 0 without one."""
+    of_photo = [effective_tags.c.content_id == photos.c.content_id, effective_tags.c.accepted == true()]
+    if landmark_ids:
+        of_photo.append(_is_of(effective_tags, landmark_ids))
+    return func.coalesce(select(func.max(effective_tags.c.score)).where(*of_photo).scalar_subquery(), 0.0)
 
 
 def is_first_copy(among: Iterable[Condition]) -> Condition:

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, exists, func, select, tuple_
 
-from tagger.database.tables import FAILING, UNTAGGED, is_candidate, photos, tags
+from tagger.database.enums import TagState
+from tagger.database.tables import FAILING, UNTAGGED, effective_tags, is_candidate, photos, tags
 from tagger.errors import QueryOptionInvalid
-from tagger.library.catalog.contents import has_verdict_on
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.options import PhotoQuery
@@ -215,9 +215,12 @@ def _scans_by_candidate(among: Condition, *, is_small: bool) -> Iterator[SortedS
     """
     # Under its own name: conditions of the query are about other tags of the photo.
     tag = tags.alias("candidate")
-    candidate = and_(
-        is_candidate(tag), tag.c.content_id == photos.c.content_id, ~has_verdict_on(tag, "rejected")
+    is_rejected = exists().where(
+        effective_tags.c.content_id == tag.c.content_id,
+        effective_tags.c.landmark_id == tag.c.landmark_id,
+        effective_tags.c.state == TagState.REJECTED,
     )
+    candidate = and_(is_candidate(tag), tag.c.content_id == photos.c.content_id, ~is_rejected)
     has_candidate = exists().where(candidate)
     types = (float, int, int)
     if is_small:

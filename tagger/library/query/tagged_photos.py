@@ -10,18 +10,39 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Row,
+    Select,
+    exists,
+    false,
+    func,
+    literal,
+    null,
+    select,
+    union_all,
+)
 
 from tagger.database.connection import Database
-from tagger.database.enums import Doubt, Outcome, PositionSource
+from tagger.database.enums import Outcome, PositionSource, TagReason
 from tagger.database.statements import pages
-from tagger.database.tables import contents, effective_tags, ledgers, model_labels, models, photos, positions
+from tagger.database.tables import (
+    contents,
+    effective_tags,
+    ledgers,
+    model_labels,
+    models,
+    photos,
+    positions,
+    tags,
+)
 from tagger.errors import PhotoIdNotFound
-from tagger.library.catalog.contents import is_dismissed, is_favourite
+from tagger.library.catalog.contents import is_dismissed, is_favourite, is_only_predicted
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, farthest_km
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
-from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.photos.formats import PhotoOrigin
 from tagger.photos.paths import printable_path
 from tagger.system.documents import document_of
@@ -57,9 +78,9 @@ def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
 
 
 _OTHERS = {
-    Doubt.CONFIRMED_OTHER: (N_("%(names)s is confirmed"), N_("%(names)s are confirmed")),
-    Doubt.TAUGHT_OTHER: (N_("%(names)s is taught"), N_("%(names)s are taught")),
-    Doubt.SCORED_OTHER: (N_("%(names)s has a higher score"), N_("%(names)s have a higher score")),
+    TagReason.CONFIRMED_OTHER: (N_("%(names)s is confirmed"), N_("%(names)s are confirmed")),
+    TagReason.TAUGHT_OTHER: (N_("%(names)s is taught"), N_("%(names)s are taught")),
+    TagReason.SCORED_OTHER: (N_("%(names)s has a higher score"), N_("%(names)s have a higher score")),
 }
 """Why another landmark of the image, or several others, make a tag doubtful."""
 DAMAGED = N_("a part of the image is missing")
@@ -72,30 +93,25 @@ _FROM_COPY = N_("%(distance)s from the position of a copy")
 
 
 def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> str | None:
-    """The reason of an effective tag, for a photo whose position has this source, with these accepted landmarks; None: its score, or a verdict."""
-    if tag.doubtful in _OTHERS:
-        names = sorted(accepted)
-        one, several = _OTHERS[tag.doubtful]
-        return _doubtful(gettext(one if len(names) == 1 else several, names=list_text(names)))
-    if tag.doubtful == Doubt.DAMAGED:
-        return _doubtful(gettext(DAMAGED))
-    if _is_held_back(tag) and (names := sorted(accepted)):
-        return gettext("suggested: the model is nearly certain of %(names)s", names=list_text(names))
-    if tag.position_odds is None or tag.verdict is not None:
+    """The reason of a tag in words, for a photo whose position has this source, with these accepted landmarks; None: its score, or a verdict."""
+    if tag.reason is None:
         return None
+    names = sorted(accepted)
+    if tag.reason in _OTHERS:
+        one, several = _OTHERS[tag.reason]
+        return _doubtful(gettext(one if len(names) == 1 else several, names=list_text(names)))
+    if tag.reason == TagReason.DAMAGED:
+        return _doubtful(gettext(DAMAGED))
+    if tag.reason == TagReason.CERTAIN_OTHER:
+        text = gettext("suggested: the model is nearly certain of %(names)s", names=list_text(names))
+        return text if names else None
     reason = _where_taken(tag, source, tag.distance_m)
     return gettext("accepted: %(reason)s", reason=reason) if tag.accepted else _doubtful(reason)
 
 
-def _is_held_back(tag: Row[Any]) -> bool:
-    """Whether the tag of a taught landmark is only suggested although its score is enough."""
-    is_open = not tag.accepted and tag.verdict is None and tag.doubtful is None and tag.position_odds is None
-    return bool(is_open and tag.source == "taught" and tag.score >= TAUGHT_THRESHOLD)
-
-
 def _where_taken(tag: Row[Any], source: str | None, metres: float) -> str:
     """How far from the landmark of a tag its photo was taken, whose position has this source."""
-    text = _TOO_FAST if tag.doubtful == Doubt.SPEED else _FROM_POSITION.get(source, _FROM_COPY)
+    text = _TOO_FAST if tag.reason == TagReason.SPEED else _FROM_POSITION.get(source, _FROM_COPY)
     return gettext(text, distance=distance_text(metres))
 
 
@@ -156,7 +172,7 @@ class Tag:
     model: str | None
     source: str
     pack: str | None
-    doubtful: Doubt | None
+    doubtful: TagReason | None
     position_odds: float | None
     distance_m: float | None
     reason: str | None
@@ -301,12 +317,26 @@ def select_photos() -> Select[Any]:
     )
 
 
+_PREDICTED = ("content_id", "landmark_id", "rank", "score", "model_id", "position_odds", "distance_m")
+_TAG_COLUMNS = ("state", "reason", "source", "pack", "accepted", "verdict", "doubtful")
+
+
+def _tag_query(content_ids: Sequence[int]) -> CompoundSelect[Any]:
+    """The effective tags of images, and the predictions that have no state."""
+    effective = select(*(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)))
+    without_state = (null(), null(), literal("model"), null(), false(), null(), null())
+    predicted = select(*(tags.c[name] for name in _PREDICTED), *without_state).where(is_only_predicted())
+    return union_all(
+        effective.where(effective_tags.c.content_id.in_(content_ids)),
+        predicted.where(tags.c.content_id.in_(content_ids)),
+    )
+
+
 def tag_rows(connection: Connection, content_ids: Collection[int]) -> Mapping[int, Sequence[Row[Any]]]:
-    """The effective tags by content id, best first, including rejected ones and those that are not accepted."""
+    """The effective tags and all other predictions by content id, best first."""
     grouped: dict[int, list[Row[Any]]] = {}
     for page in pages(content_ids):
-        query = select(effective_tags).where(effective_tags.c.content_id.in_(page))
-        for row in connection.execute(query):
+        for row in connection.execute(_tag_query(page)):
             grouped.setdefault(row.content_id, []).append(row)
     for rows in grouped.values():
         rows.sort(key=best_first)
@@ -419,7 +449,7 @@ class NameCache:
             model=self._models.get(row.model_id),
             source=row.source,
             pack=row.pack,
-            doubtful=None if row.doubtful is None else Doubt(row.doubtful),
+            doubtful=None if row.doubtful is None else TagReason(row.doubtful),
             position_odds=row.position_odds,
             distance_m=row.distance_m,
             reason=tag_reason(row, position_source, accepted),

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import CTE, Connection, Integer, Select, exists, func, literal, select, union_all
+from sqlalchemy import CTE, Connection, Integer, Select, exists, func, literal, select, true, union_all
 
 from tagger.database.connection import Database
 from tagger.database.enums import PositionSource
-from tagger.database.tables import contents, photos, positions, tags
+from tagger.database.tables import contents, effective_tags, photos, positions
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.query.counts import Cover
-from tagger.library.query.photo_conditions import is_accepted, shown_landmarks
+from tagger.library.query.photo_conditions import shown_landmarks
 from tagger.library.trips.grouping import (
     Trip,
     VisitedPlace,
@@ -244,11 +244,12 @@ def _landmark_numbers(connection: Connection, rows: CTE) -> dict[int, list[TripL
 
 def _best_photos(rows: CTE) -> Select[Any]:
     """The photos with an accepted landmark, the best score of each trip at place 1."""
-    place = func.row_number().over(partition_by=rows.c.trip, order_by=(tags.c.score.desc(), rows.c.unit))
+    score = func.coalesce(effective_tags.c.score, 0.0)
+    place = func.row_number().over(partition_by=rows.c.trip, order_by=(score.desc(), rows.c.unit))
     return (
         select(rows.c.trip, rows.c.unit, rows.c.content_id, place.label("place"))
-        .join_from(rows, tags, tags.c.content_id == rows.c.content_id)
-        .where(is_accepted(tags))
+        .join_from(rows, effective_tags, effective_tags.c.content_id == rows.c.content_id)
+        .where(effective_tags.c.accepted == true())
     )
 
 

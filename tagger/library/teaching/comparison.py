@@ -1,7 +1,7 @@
 """The classifiers of taught landmarks in SQL, and the tags that they give to stored embeddings, without reading a photo.
 
 A model counts the changes of its classifiers: `models.taught_version`. Whoever stores embeddings compares them with the
-classifiers of the current version, in the same transaction (`ComparisonHook`). A lock on the version's row keeps the version from
+classifiers of the current version, in the same transaction (`BatchComparison`). A lock on the version's row keeps the version from
 changing until that transaction ends, so no embedding is ever missed: it is either compared when it is stored, or stored before a new
 classifier is applied to all.
 
@@ -10,8 +10,8 @@ classifier stays marked as not applied, and images that were not compared since 
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sqlalchemy import (
@@ -25,14 +25,15 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    true,
     update,
 )
 
 from tagger.database.connection import Database
 from tagger.database.statements import among, insert_page
-from tagger.database.tables import classifiers, embeddings, models, tags, taught_tags
-from tagger.library.catalog.contents import lock_contents, prevails_over_taught, record_contents
+from tagger.database.tables import classifiers, embeddings, models, taught_tags
+from tagger.library.acceptance import EffectiveTag
+from tagger.library.catalog.contents import lock_contents
+from tagger.library.catalog.settlement import settle
 from tagger.library.query.photo_conditions import off_index
 from tagger.library.teaching.classifiers import SUGGESTED_SCORE, Classifier, Embeddings, quantize, restore
 from tagger.model.predictions import TAUGHT_THRESHOLD
@@ -40,20 +41,20 @@ from tagger.model.predictions import TAUGHT_THRESHOLD
 
 @dataclass(frozen=True)
 class TaughtTag:
-    """A taught landmark that an image probably shows. `accepted`: a tag; otherwise a suggestion. `pack`: empty if taught here.
-
-    Its score decides that, and then `hold_back` when it is stored.
-    """
+    """A taught landmark that an image probably shows. `pack`: empty if taught here."""
 
     landmark_id: int
     score: float
-    accepted: bool
     pack: str = ""
-    source: ClassVar[str] = "taught"
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the score reaches the threshold; otherwise, it is a suggestion."""
+        return self.score >= TAUGHT_THRESHOLD
 
     @property
     def _rank(self) -> tuple[bool, float]:
-        return self.accepted and not self.pack, self.score
+        return self.is_enough and not self.pack, self.score
 
 
 TaughtTags = Mapping[int, Sequence[TaughtTag]]
@@ -81,7 +82,7 @@ class TaughtLandmarks:
         for row, column in np.argwhere(scores >= SUGGESTED_SCORE).tolist():
             landmark_id, pack = self.sources[column]
             score = float(scores[row, column])
-            tag = TaughtTag(landmark_id, score, score >= TAUGHT_THRESHOLD, pack)
+            tag = TaughtTag(landmark_id, score, pack)
             of_image = tags.setdefault(row, {})
             other = of_image.get(landmark_id)
             if other is None or tag._rank > other._rank:  # noqa: SLF001 - of the same class
@@ -93,14 +94,14 @@ class TaughtCache:
     """The taught landmarks of one model, read again only when their version has changed. Thread-safe."""
 
     def __init__(self, model_id: int) -> None:
-        self._model_id = model_id
+        self.model_id = model_id
         self._taught: TaughtLandmarks | None = None
 
     def current(self, connection: Connection) -> TaughtLandmarks:
         """The current version, which does not change before the transaction ends."""
-        version = lock_version(connection, self._model_id)
+        version = lock_version(connection, self.model_id)
         if (taught := self._taught) is None or taught.version != version:
-            self._taught = taught = load_classifiers(connection, self._model_id, version)
+            self._taught = taught = load_classifiers(connection, self.model_id, version)
         return taught
 
 
@@ -131,56 +132,24 @@ def next_version(connection: Connection, model_id: int) -> int:
     return int(connection.execute(counted.returning(models.c.taught_version)).scalar_one())
 
 
-def replace_taught_tags(connection: Connection, model_id: int, found: TaughtTags) -> TaughtTags:
-    """Replace all taught tags of contents, by content id. Returns them as they are stored."""
-    delete_taught_tags(connection, taught_tags.c.content_id.in_(found))
-    return insert_taught_tags(connection, model_id, found)
-
-
 def delete_taught_tags(connection: Connection, *conditions: ColumnElement[bool]) -> None:
-    """Delete the taught tags with these conditions."""
-    deleted = connection.scalars(delete(taught_tags).where(*conditions).returning(taught_tags.c.content_id))
-    record_contents(connection, deleted)
+    """Delete the taught tags with these conditions, and settle their images."""
+    deleted = delete(taught_tags).where(*conditions).returning(taught_tags.c.content_id)
+    settle(connection, set(connection.scalars(deleted)))
 
 
-def insert_taught_tags(connection: Connection, model_id: int, found: TaughtTags) -> TaughtTags:
-    """Insert taught tags of contents, by content id. The tags of the model are stored already. Returns the taught tags as they are stored."""
-    settled = hold_back(connection, found)
+def _write_taught_tags(
+    connection: Connection, model_id: int, found: TaughtTags, *conditions: ColumnElement[bool]
+) -> None:
+    """Replace the taught tags of contents, by content id: of their stored ones, those with these conditions. Settle the contents afterwards."""
+    connection.execute(delete(taught_tags).where(among(taught_tags.c.content_id, found), *conditions))
     rows = [
-        (content_id, tag.landmark_id, tag.score, tag.accepted, model_id, tag.pack)
-        for content_id in sorted(settled)
-        for tag in settled[content_id]
+        (content_id, tag.landmark_id, tag.score, tag.is_enough, model_id, tag.pack)
+        for content_id in sorted(found)
+        for tag in found[content_id]
     ]
     names = ("content_id", "landmark_id", "score", "accepted", "model_id", "pack")
     insert_page(connection, taught_tags, names, rows)
-    record_contents(connection, [content_id for content_id in settled if settled[content_id]])
-    return settled
-
-
-def hold_back(connection: Connection, found: TaughtTags) -> TaughtTags:
-    """Make suggestions of the accepted tags of images for which the model is nearly certain of another landmark.
-
-    If that changes, the next update of positions decides again (see positions.tag_odds).
-    """
-    accepted = [content_id for content_id, of_image in found.items() if any(tag.accepted for tag in of_image)]
-    if not accepted:
-        return found
-    is_certain = among(tags.c.content_id, accepted), tags.c.accepted == true(), prevails_over_taught()
-    certain: dict[int, set[int]] = {}
-    for row in connection.execute(select(tags.c.content_id, tags.c.landmark_id).where(*is_certain)):
-        certain.setdefault(row.content_id, set()).add(row.landmark_id)
-    return dict(found) | {
-        content_id: [
-            replace(tag, accepted=tag.accepted and {tag.landmark_id} == landmark_ids)
-            for tag in found[content_id]
-        ]
-        for content_id, landmark_ids in certain.items()
-    }
-
-
-def is_suggestion() -> ColumnElement[bool]:
-    """The condition on `taught_tags` that a row is offered to confirm or reject: its photo was not taken far from the landmark."""
-    return and_(~taught_tags.c.accepted, taught_tags.c.doubtful.is_(None))
 
 
 def lock_version(connection: Connection, model_id: int) -> int:
@@ -196,31 +165,17 @@ Progress = Callable[[int], None]
 """Called with the number of images compared so far; may end the comparison by an exception."""
 
 
-class ComparisonHook:
-    """The `StoreHook` of teaching: compares the images of a batch, and stores their embeddings and taught tags."""
+class BatchComparison:
+    """The images of a batch that one model has classified, compared with what is taught. Those without embedding have no taught tags.
 
-    def __init__(self, model_id: int) -> None:
-        self._model_id = model_id
-        self._taught = TaughtCache(model_id)
-
-    def __call__(
-        self, connection: Connection, _job_id: int, embeddings: Mapping[int, Embeddings | None]
-    ) -> "_BatchComparison":
-        return _BatchComparison(connection, self._model_id, self._taught, embeddings)
-
-
-class _BatchComparison:
-    """The images of one batch, compared with the current taught landmarks. Images without embedding have no taught tags."""
+    The contents are locked and not changed yet. The taught landmarks do not change before the transaction ends.
+    """
 
     def __init__(
-        self,
-        connection: Connection,
-        model_id: int,
-        taught: TaughtCache,
-        embeddings: Mapping[int, Embeddings | None],
+        self, connection: Connection, taught: TaughtCache, embeddings: Mapping[int, Embeddings | None]
     ) -> None:
-        self.tags: TaughtTags = dict.fromkeys(embeddings, ())
-        self._model_id = model_id
+        self._model_id = taught.model_id
+        self._found: TaughtTags = dict.fromkeys(embeddings, ())
         self._rows: list[dict[str, Any]] = []
         values = {content_id: each for content_id, each in embeddings.items() if each is not None}
         if not values:
@@ -228,21 +183,21 @@ class _BatchComparison:
         stacked = np.stack(list(values.values()))
         landmarks = taught.current(connection)
         stored = quantize(stacked)
-        of_model = {"model_id": model_id, "taught_version": landmarks.version}
+        of_model = {"model_id": taught.model_id, "taught_version": landmarks.version}
         by_id = sorted(zip(values, stored, strict=True))
         self._rows = [{"content_id": content_id, "data": data} | of_model for content_id, data in by_id]
         # Compared as they are stored, so that a later comparison gives the same scores.
         tags = landmarks.tags(restore(stored, stacked.shape[1]))
-        self.tags = dict(self.tags) | dict(zip(values, tags, strict=True))
+        self._found = dict(self._found) | dict(zip(values, tags, strict=True))
 
-    def on_stored(self, connection: Connection, _landmark_ids: Collection[int]) -> None:
-        """Replace the embeddings and taught tags of the images."""
-        if not self.tags:
+    def store(self, connection: Connection) -> None:
+        """Replace the embeddings and taught tags of the images. Settle them afterwards."""
+        if not self._found:
             return
-        connection.execute(delete(embeddings).where(embeddings.c.content_id.in_(self.tags)))
+        connection.execute(delete(embeddings).where(embeddings.c.content_id.in_(self._found)))
         if self._rows:
             connection.execute(insert(embeddings), self._rows)
-        self.tags = replace_taught_tags(connection, self._model_id, self.tags)
+        _write_taught_tags(connection, self._model_id, self._found)
 
 
 def compare_all(database: Database, model_id: int, on_progress: Progress = lambda _count: None) -> int:
@@ -288,19 +243,20 @@ def stored_pages(
 
 def compare_images(
     connection: Connection, model_id: int, content_ids: Collection[int], taught: TaughtCache
-) -> TaughtTags:
-    """Compare some images with all current classifiers, and replace their taught tags. Returns those by content id.
+) -> Mapping[int, Sequence[EffectiveTag]]:
+    """Compare some images with all current classifiers, and replace their taught tags. Returns the effective tags by content id.
 
     Images without an embedding of the model are left out.
     """
     landmarks = taught.current(connection)
     lock_contents(connection, content_ids)
     rows = connection.execute(_stored(model_id, embeddings.c.content_id.in_(content_ids))).all()
-    found = replace_taught_tags(connection, model_id, _tags(rows, landmarks))
+    found = _tags(rows, landmarks)
+    _write_taught_tags(connection, model_id, found)
     connection.execute(
         update(embeddings).where(embeddings.c.content_id.in_(found)).values(taught_version=landmarks.version)
     )
-    return found
+    return settle(connection, found)
 
 
 def outdated(model_id: int) -> ColumnElement[bool]:
@@ -384,11 +340,9 @@ def _replace_page(
         same = {key for key, version in versions.items() if current.get(key) == version}
         of_changed = among(embeddings.c.content_id, changed), off_index(embeddings.c.model_id) == model_id
         kept = set(connection.scalars(select(embeddings.c.content_id).where(*of_changed)))
-        delete_taught_tags(
-            connection, among(taught_tags.c.content_id, kept), among(taught_tags.c.landmark_id, same)
-        )
         tags_of_same = {
             content_id: [tag for tag in found.get(content_id, ()) if tag.landmark_id in same]
             for content_id in kept
         }
-        insert_taught_tags(connection, model_id, tags_of_same)
+        _write_taught_tags(connection, model_id, tags_of_same, among(taught_tags.c.landmark_id, same))
+        settle(connection, kept)

@@ -7,23 +7,29 @@ from itertools import chain
 from pathlib import Path
 
 from blake3 import blake3
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, exists, false, func, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    and_,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    true,
+)
 
 from tagger.database.connection import Database
+from tagger.database.enums import TagReason
 from tagger.database.statements import among
-from tagger.database.tables import PRESENT, embeddings, model_labels, photos, tags, taught_tags, verdicts
+from tagger.database.tables import PRESENT, effective_tags, embeddings, model_labels, photos, tags, verdicts
 from tagger.errors import PhotoNotFound
-from tagger.library.catalog.contents import (
-    has_verdict_on,
-    is_accepted_by_score,
-    is_tagged_by_model,
-    is_undecided,
-    is_undisputed,
-    prevails_over_taught,
-)
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths, list_roots
+from tagger.library.catalog.settlement import score_is_enough
 from tagger.library.query.details import photo_id_in
 from tagger.library.query.photo_conditions import path_ranges
 from tagger.library.query.tagged_photos import DAMAGED, NameCache, select_photos
@@ -79,54 +85,46 @@ def named_otherwise(
     photos_of = Counter(each.content_id for each in examples if each.content_id is not None)
     found = Counter[int]()
     is_other = among(tags.c.content_id, photos_of), tags.c.landmark_id != landmark_id
-    query = select(tags.c.content_id, tags.c.landmark_id).where(*is_other, tags.c.accepted == true())
+    decided = exists().where(
+        verdicts.c.content_id == tags.c.content_id, verdicts.c.landmark_id == tags.c.landmark_id
+    )
+    query = select(tags.c.content_id, tags.c.landmark_id).where(
+        *is_other, tags.c.accepted == true(), ~decided
+    )
     with database.read() as connection:
-        for row in connection.execute(query.where(~has_verdict_on(tags))):
+        for row in connection.execute(query):
             found[row.landmark_id] += photos_of[row.content_id]
         return _named(connection, found)
 
 
 def doubtful_otherwise(connection: Connection, landmark_id: int) -> list[NamedOtherwise]:
-    """The other landmarks whose tags are doubtful because a photo has a tag of this one, which a person confirmed or which was taught."""
-    is_confirmed = verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == "confirmed"
-    is_taught = taught_tags.c.landmark_id == landmark_id, taught_tags.c.accepted == true()
-    images = [
-        *connection.scalars(select(verdicts.c.content_id).where(*is_confirmed)),
-        *connection.scalars(select(taught_tags.c.content_id).where(*is_taught, is_undecided(taught_tags))),
-    ]
-    found = Counter[int]()
-    for table, only in ((tags, true()), (taught_tags, ~is_tagged_by_model())):
-        is_doubtful = ~has_verdict_on(table), ~is_undisputed(table), only
-        found.update(_photos_of_others(connection, table, landmark_id, images, *is_doubtful))
-    return _named(connection, found)
+    """The other landmarks that are doubtful because a photo has a tag of this one, which a person confirmed or which was taught."""
+    own = effective_tags.alias()
+    of_others = TagReason.CONFIRMED_OTHER, TagReason.TAUGHT_OTHER, TagReason.SCORED_OTHER
+    is_doubtful = own.c.accepted == true(), effective_tags.c.reason.in_(of_others)
+    return _photos_of_others(connection, own, landmark_id, *is_doubtful)
 
 
 def kept_otherwise(connection: Connection, landmark_id: int) -> list[NamedOtherwise]:
     """The other landmarks of which the model is nearly certain, on photos for which this one is therefore only suggested."""
-    is_enough = taught_tags.c.landmark_id == landmark_id, is_accepted_by_score(taught_tags)
-    is_suggested = ~taught_tags.c.accepted, taught_tags.c.doubtful.is_(None), is_undecided(taught_tags)
-    images = connection.scalars(select(taught_tags.c.content_id).where(*is_enough, *is_suggested)).all()
-    found = _photos_of_others(connection, tags, landmark_id, images, prevails_over_taught())
-    return _named(connection, found)
+    own = effective_tags.alias()
+    is_kept = own.c.reason == TagReason.CERTAIN_OTHER, effective_tags.c.accepted == true()
+    return _photos_of_others(connection, own, landmark_id, *is_kept)
 
 
 def _photos_of_others(
-    connection: Connection,
-    table: Table,
-    landmark_id: int,
-    images: Iterable[int],
-    *conditions: ColumnElement[bool],
-) -> dict[int, int]:
-    """The number of photos of these images by landmark, where an accepted row of `tags` or `taught_tags` names another one than this."""
-    of_present = and_(photos.c.content_id == table.c.content_id, photos.c.gone_since.is_(None))
-    is_other = table.c.landmark_id != landmark_id, table.c.accepted == true()
+    connection: Connection, own: FromClause, landmark_id: int, *conditions: ColumnElement[bool]
+) -> list[NamedOtherwise]:
+    """The other landmarks with their number of photos, by these conditions on their effective tags and the `own` ones of this one."""
+    other = effective_tags
     rows = connection.execute(
-        select(table.c.landmark_id, func.count().label("photos"))
-        .join(photos, of_present)
-        .where(among(table.c.content_id, images), *is_other, *conditions)
-        .group_by(table.c.landmark_id)
+        select(other.c.landmark_id, func.count().label("photos"))
+        .join(own, and_(own.c.content_id == other.c.content_id, other.c.landmark_id != landmark_id))
+        .join(photos, and_(photos.c.content_id == other.c.content_id, photos.c.gone_since.is_(None)))
+        .where(own.c.landmark_id == landmark_id, *conditions)
+        .group_by(other.c.landmark_id)
     )
-    return {row.landmark_id: row.photos for row in rows}
+    return _named(connection, {row.landmark_id: row.photos for row in rows})
 
 
 def _named(connection: Connection, found: Mapping[int, int]) -> list[NamedOtherwise]:
@@ -256,7 +254,7 @@ def _taught(model_id: int) -> Select[tuple[int]]:
     is_tagged = exists().where(
         tags.c.content_id == verdicts.c.content_id,
         tags.c.landmark_id == verdicts.c.landmark_id,
-        is_accepted_by_score(tags),
+        score_is_enough(tags),
     )
     return (
         select(verdicts.c.landmark_id)

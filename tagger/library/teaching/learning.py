@@ -17,14 +17,11 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, select
 
 from tagger.database.connection import Database
+from tagger.database.enums import TagState
 from tagger.database.statements import among
-from tagger.database.tables import classifiers, contents, embeddings, photos, taught_tags
+from tagger.database.tables import classifiers, contents, effective_tags, embeddings, photos, taught_tags
 from tagger.errors import EmbeddingsMissing, ModelRefused
-from tagger.library.catalog.contents import (
-    has_photo,
-    is_tagged_by_model,
-    is_undecided,
-)
+from tagger.library.catalog.contents import has_photo
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.registration import landmark_ids_of_labels
@@ -331,11 +328,11 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
             )
         ).one_or_none()
         is_label = landmark.id in landmark_ids_of_labels(connection, model.id)
-        counts = {bool(row.accepted): row for row in _counts(connection, landmark)}
+        counts = {row.state: row for row in _counts(connection, landmark)}
         doubtful, kept = (
             tuple(find(connection, landmark.id)) for find in (doubtful_otherwise, kept_otherwise)
         )
-    tagged, suggested = counts.get(True), counts.get(False)
+    tagged, suggested = counts.get(TagState.ACCEPTED), counts.get(TagState.SUGGESTED)
     return TaughtState(
         examples=learned.examples if learned else 0,
         rejected=learned.rejected if learned else 0,
@@ -357,21 +354,20 @@ def images_without_embedding(database: Database, model: RegisteredModel) -> int:
 
 
 def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
-    """Number of photos without a verdict or a tag of the model, and of images, and their mean score, by whether the taught tag is accepted."""
-    of_present = and_(photos.c.content_id == taught_tags.c.content_id, photos.c.gone_since.is_(None))
+    """Number of photos, and of images, and their mean score, by the state of the landmark, where teaching finds it and nobody decided."""
+    of_present = and_(photos.c.content_id == effective_tags.c.content_id, photos.c.gone_since.is_(None))
     return connection.execute(
         select(
-            taught_tags.c.accepted,
+            effective_tags.c.state,
             func.count().label("photos"),
-            func.count(taught_tags.c.content_id.distinct()).label("images"),
-            func.avg(taught_tags.c.score).label("score"),
+            func.count(effective_tags.c.content_id.distinct()).label("images"),
+            func.avg(effective_tags.c.score).label("score"),
         )
         .join(photos, of_present)
         .where(
-            taught_tags.c.landmark_id == landmark.id,
-            taught_tags.c.doubtful.is_(None),
-            is_undecided(taught_tags),
-            ~is_tagged_by_model(),
+            effective_tags.c.landmark_id == landmark.id,
+            effective_tags.c.source == "taught",
+            effective_tags.c.state.in_((TagState.ACCEPTED, TagState.SUGGESTED)),
         )
-        .group_by(taught_tags.c.accepted)
+        .group_by(effective_tags.c.state)
     ).all()

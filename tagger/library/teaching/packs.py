@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, insert, select, true
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
+from tagger.database.enums import TagState
 from tagger.database.statements import among, lock_tables
-from tagger.database.tables import classifiers, landmarks, models, packs, taught_tags
+from tagger.database.tables import classifiers, effective_tags, landmarks, models, packs, taught_tags
 from tagger.errors import PackEmpty, PackExists, PackNotFound
-from tagger.library.catalog.contents import is_undecided
 from tagger.library.catalog.landmark_removal import remove_unused_landmarks
 from tagger.library.catalog.landmarks import (
     REACHES_KM,
@@ -339,21 +339,20 @@ def _row_of(connection: Connection, name: str) -> Row[Any]:
 
 def _added(connection: Connection, row: Row[Any]) -> AddedPack:
     of_pack = select(classifiers.c.landmark_id).where(classifiers.c.pack == row.name)
-    count = select(func.count()).where(
-        taught_tags.c.landmark_id.in_(of_pack),
-        taught_tags.c.pack == row.name,
-        taught_tags.c.doubtful.is_(None),
-        is_undecided(taught_tags),
+    numbers = (
+        select(effective_tags.c.state, func.count().label("images"))
+        .where(effective_tags.c.landmark_id.in_(of_pack), effective_tags.c.pack == row.name)
+        .group_by(effective_tags.c.state)
     )
-    tagged = connection.scalar(count.where(taught_tags.c.accepted == true())) or 0
+    counts: dict[str, int] = {row.state: row.images for row in connection.execute(numbers)}
     slugs = select(landmarks.c.slug).where(landmarks.c.id.in_(of_pack)).order_by(landmarks.c.slug)
     return document_of(
         AddedPack,
         row,
         manifest=PackManifest.model_validate_json(json.dumps(row.manifest)),
         slugs=connection.scalars(slugs).all(),
-        tagged=tagged,
-        suggested=(connection.scalar(count) or 0) - tagged,
+        tagged=counts.get(TagState.ACCEPTED, 0),
+        suggested=counts.get(TagState.SUGGESTED, 0),
     )
 
 

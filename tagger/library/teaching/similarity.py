@@ -21,7 +21,7 @@ from tagger.database.tables import contents, embeddings, photos
 from tagger.library.catalog.contents import has_photo, is_dismissed
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.photo_conditions import is_confirmed_or_taught, off_index, path_ranges
+from tagger.library.query.photo_conditions import off_index, path_ranges
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, accepted_tags, first_photos, tag_rows
 from tagger.library.teaching.classifiers import Embeddings, restore
 from tagger.library.teaching.comparison import Progress, stored_pages
@@ -206,12 +206,11 @@ def _unknown_photos(
 
 def _unknown_embeddings(database: Database, model_id: int, most: int) -> tuple[list[int], list[bytes]]:
     """Content ids and stored embeddings of the unknown images that were added last."""
-    is_named = is_confirmed_or_taught(contents.c.id)
     query = (
         select(embeddings.c.content_id, embeddings.c.data)
         .join(contents, contents.c.id == embeddings.c.content_id)
         .where(contents.c.outcome == Outcome.UNKNOWN, off_index(embeddings.c.model_id) == model_id)
-        .where(has_photo(contents.c.id), ~is_named, ~is_dismissed(contents.c.id))
+        .where(has_photo(contents.c.id), ~is_dismissed(contents.c.id))
         .order_by(contents.c.id.desc())
         .limit(PAGE)
     )

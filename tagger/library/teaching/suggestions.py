@@ -17,8 +17,7 @@ from sqlalchemy import (
     and_,
     exists,
     func,
-    literal,
-    null,
+    literal_column,
     or_,
     select,
     true,
@@ -26,18 +25,12 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.tables import landmarks, tags, taught_tags
+from tagger.database.enums import TagState
+from tagger.database.tables import effective_tags, landmarks
 from tagger.errors import CursorInvalid
-from tagger.library.catalog.contents import (
-    has_photo,
-    has_verdict_on,
-    is_dismissed,
-    is_tagged_by_model,
-    is_undecided,
-)
+from tagger.library.catalog.contents import has_photo
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
-from tagger.library.teaching.comparison import is_suggestion
 from tagger.model.predictions import TAUGHT_THRESHOLD
 
 PAGE = 250
@@ -115,7 +108,7 @@ def suggestion_page(
         for each in landmark_ids:
             after = start if start is not None and start.landmark_id == each else None
             while rows := connection.execute(_suggested(each, after).limit(limit - len(found))).all():
-                found += _page(connection, names, [row.content_id for row in rows], each)
+                found += (photo for _, photo in _photos_of(connection, names, rows, each))
                 after = ReviewPosition(True, each, rows[-1].score, rows[-1].content_id)
                 if len(found) == limit:
                     return found, after
@@ -126,14 +119,14 @@ def count_suggestions(
     connection: Connection, landmark_id: int | None, start: ReviewPosition | None, limit: int
 ) -> int:
     """The number of suggestions after a position, in the order of `suggestion_page`, counted up to `limit`."""
-    query = select(taught_tags.c.content_id).where(_is_open(), has_photo(taught_tags.c.content_id))
+    query = select(effective_tags.c.content_id).where(_IS_SUGGESTED, has_photo(effective_tags.c.content_id))
     if landmark_id is not None:
-        query = query.where(taught_tags.c.landmark_id == landmark_id)
+        query = query.where(effective_tags.c.landmark_id == landmark_id)
     if start is not None:
         first = select(landmarks.c.slug).where(landmarks.c.id == start.landmark_id).scalar_subquery()
-        later = taught_tags.c.landmark_id.in_(select(landmarks.c.id).where(landmarks.c.slug > first))
+        later = effective_tags.c.landmark_id.in_(select(landmarks.c.id).where(landmarks.c.slug > first))
         query = query.where(
-            or_(later, and_(taught_tags.c.landmark_id == start.landmark_id, _is_after(start)))
+            or_(later, and_(effective_tags.c.landmark_id == start.landmark_id, _is_after(start)))
         )
     return connection.scalar(select(func.count()).select_from(query.limit(limit).subquery())) or 0
 
@@ -163,7 +156,8 @@ def next_to_review(
     if after is None or not after.is_suggestion:
         with database.read() as connection:
             query = _open_tags(landmark_id, after).limit(1)
-            for tag, photo in _tagged_photos(connection, root_paths, connection.execute(query).all()):
+            names = NameCache(connection, root_paths)
+            for tag, photo in _photos_of(connection, names, connection.execute(query).all()):
                 return ReviewEntry(photo, ReviewPosition(False, tag.landmark_id, tag.score, tag.content_id))
         after = None
     found, end = suggestion_page(database, landmark_id, root_paths, after, 1)
@@ -176,7 +170,8 @@ def first_to_review(
     """The photos of the first entries, each with the landmark to confirm or reject as its only tag."""
     with database.read() as connection:
         tagged = connection.execute(_open_tags(landmark_id, None).limit(limit)).all()
-        found = [photo for _, photo in _tagged_photos(connection, root_paths, tagged)]
+        names = NameCache(connection, root_paths)
+        found = [photo for _, photo in _photos_of(connection, names, tagged)]
     if len(found) == limit:
         return found
     return [*found, *suggestion_page(database, landmark_id, root_paths, None, limit - len(found))[0]]
@@ -206,7 +201,7 @@ def _from_landmark(connection: Connection, landmark_ids: Sequence[int], first: i
 
 def _landmarks(connection: Connection) -> Sequence[int]:
     """The ids of landmarks with suggestions, in the order of their slugs."""
-    has_suggestion = exists().where(taught_tags.c.landmark_id == landmarks.c.id, is_suggestion())
+    has_suggestion = exists().where(effective_tags.c.landmark_id == landmarks.c.id, _IS_SUGGESTED)
     query = select(landmarks.c.id).where(has_suggestion).order_by(landmarks.c.slug)
     return connection.scalars(query).all()
 
@@ -216,80 +211,55 @@ def _suggested(landmark_id: int, after: ReviewPosition | None = None) -> Select[
 
     No other order was found whose verdicts teach more (see docs/explanation/teaching.md).
     """
-    query: Select[Any] = select(taught_tags.c.content_id, taught_tags.c.score).where(
-        taught_tags.c.landmark_id == landmark_id, _is_open()
+    query: Select[Any] = select(effective_tags.c.content_id, effective_tags.c.score).where(
+        effective_tags.c.landmark_id == landmark_id, _IS_SUGGESTED
     )
     if after is not None:
         query = query.where(_is_after(after))
-    return query.order_by(taught_tags.c.score.desc(), taught_tags.c.content_id)
+    return query.order_by(effective_tags.c.score.desc(), effective_tags.c.content_id)
 
 
-def _is_open() -> ColumnElement[bool]:
-    """The condition on `taught_tags` that it is a suggestion without a verdict or a tag."""
-    is_open = ~or_(has_verdict_on(taught_tags), is_dismissed(taught_tags.c.content_id))
-    return and_(is_suggestion(), is_open, ~is_tagged_by_model())
+# As in the partial index: with a parameter, SQLite would not use it.
+_IS_SUGGESTED = effective_tags.c.state == literal_column(f"'{TagState.SUGGESTED}'")
 
 
 def _is_after(position: ReviewPosition) -> ColumnElement[bool]:
-    """The condition on `taught_tags` that it comes after this suggestion among those of its landmark."""
-    is_same = and_(taught_tags.c.score == position.score, taught_tags.c.content_id > position.content_id)
-    return or_(taught_tags.c.score < position.score, is_same)
+    """The condition that a suggestion comes after this one among those of its landmark."""
+    score, content_id = effective_tags.c.score, effective_tags.c.content_id
+    return or_(score < position.score, and_(score == position.score, content_id > position.content_id))
 
 
-def _page(
-    connection: Connection, names: NameCache, content_ids: Sequence[int], landmark_id: int
-) -> Iterator[TaggedPhoto]:
-    rows = first_photos(connection, content_ids)
-    tags_of, suggested = tag_rows(connection, content_ids), _tags(connection, content_ids, landmark_id)
-    for content_id in content_ids:
-        if content_id in rows and content_id in suggested:
-            photo_tags = tags_of.get(content_id, ())
-            yield names.photo(connection, rows[content_id], photo_tags, [suggested[content_id]])
-
-
-def _tags(connection: Connection, content_ids: Sequence[int], landmark_id: int) -> dict[int, Row[Any]]:
-    """The suggestions by content id, as effective tags. That of a landmark of the model has the model's score instead."""
-    query = select(
-        taught_tags.c.content_id,
-        taught_tags.c.landmark_id,
-        null().label("rank"),
-        taught_tags.c.score,
-        taught_tags.c.model_id,
-        literal("taught").label("source"),
-        null().label("verdict"),
-        taught_tags.c.accepted,
-        taught_tags.c.pack,
-        null().label("doubtful"),
-        taught_tags.c.position_odds,
-        taught_tags.c.distance_m,
-    ).where(taught_tags.c.content_id.in_(content_ids), taught_tags.c.landmark_id == landmark_id)
-    return {row.content_id: row for row in connection.execute(query)}
-
-
-def _tagged_photos(
-    connection: Connection, root_paths: RootPaths, found: Sequence[Row[Any]]
+def _photos_of(
+    connection: Connection, names: NameCache, found: Sequence[Row[Any]], landmark_id: int | None = None
 ) -> Iterator[tuple[Row[Any], TaggedPhoto]]:
-    """Rows of `_open_tags`, each with its photo: the first one of copies."""
-    content_ids = {tag.content_id for tag in found}
-    rows = first_photos(connection, content_ids)
-    tags_of, names = tag_rows(connection, content_ids), NameCache(connection, root_paths)
-    for tag in found:
-        photo_tags: Sequence[Any] = tags_of[tag.content_id]
-        selected = [each for each in photo_tags if each.landmark_id == tag.landmark_id]
-        yield tag, names.photo(connection, rows[tag.content_id], photo_tags, selected)
+    """These rows, each with the first photo of its image, and with its landmark, or this one, as the only tag of that."""
+    content_ids = {row.content_id for row in found}
+    rows, tags_of = first_photos(connection, content_ids), tag_rows(connection, content_ids)
+    for each in found:
+        photo_tags = tags_of.get(each.content_id, ())
+        landmark = each.landmark_id if landmark_id is None else landmark_id
+        selected = [tag for tag in photo_tags if tag.landmark_id == landmark]
+        if each.content_id in rows and selected:
+            yield each, names.photo(connection, rows[each.content_id], photo_tags, selected)
 
 
 def _open_tags(landmark_id: int | None, after: ReviewPosition | None) -> Select[Any]:
     """A query for accepted tags of the model that are not sure and have no verdict, the highest scores first."""
-    key = tags.c.score, tags.c.content_id, tags.c.landmark_id
+    key = effective_tags.c.score, effective_tags.c.content_id, effective_tags.c.landmark_id
     query: Select[Any] = (
         select(*key)
-        .where(tags.c.accepted == true(), tags.c.score < SURE_SCORE, tags.c.position_odds.is_(None))
-        .where(is_undecided(tags), has_photo(tags.c.content_id))
+        .where(
+            effective_tags.c.accepted == true(),
+            effective_tags.c.score < SURE_SCORE,
+            effective_tags.c.state == TagState.ACCEPTED,
+            effective_tags.c.source == "model",
+            effective_tags.c.reason.is_(None),
+            has_photo(effective_tags.c.content_id),
+        )
         .order_by(*(column.desc() for column in key))
     )
     if landmark_id is not None:
-        query = query.where(tags.c.landmark_id == landmark_id)
+        query = query.where(effective_tags.c.landmark_id == landmark_id)
     if after is not None:
         query = query.where(tuple_(*key) < tuple_(after.score, after.content_id, after.landmark_id))
     return query

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from tagger.database.audit_log import AuditAction, record_action, update_details
 from tagger.database.connection import Database
+from tagger.database.enums import VerdictKind
 from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents
 from tagger.errors import VerdictsInvalid
@@ -26,7 +27,6 @@ from tagger.library.verdicts.store import (
     NOT_A_LANDMARK,
     NewDismissal,
     NewVerdict,
-    VerdictKind,
     confirmed_contents,
     hold_landmarks,
     stored_dismissals,

@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, Table, exists, false, select, tuple_
 
 from tagger.database.connection import Database
+from tagger.database.enums import VerdictKind
 from tagger.database.statements import among
 from tagger.database.tables import contents, dismissals, photos, verdicts
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery, matching_landmarks
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import NameCache, select_photos
-from tagger.library.verdicts.store import NOT_A_LANDMARK, VerdictKind
+from tagger.library.verdicts.store import NOT_A_LANDMARK
 
 PAGE = 250
 Key = tuple[int, ...]

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
+from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, photos
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified
 from tagger.library.catalog.landmarks import Landmark, find_landmark
@@ -21,7 +22,6 @@ from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.details import find_photo_id
 from tagger.library.verdicts.store import (
     NewVerdict,
-    VerdictKind,
     delete_verdicts,
     hold_landmarks,
     images_of,

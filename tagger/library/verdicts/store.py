@@ -7,26 +7,19 @@ confirmed landmark says the opposite, so it deletes the dismissal, and an image 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, select, text, tuple_
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
+from tagger.database.enums import VerdictKind
 from tagger.database.statements import pages, upsert
 from tagger.database.tables import dismissals, photos, verdicts
-from tagger.library.catalog.contents import delete_dismissals, lock_contents, record_contents
+from tagger.library.catalog.contents import delete_dismissals, lock_contents
 from tagger.library.catalog.roots import RootPaths
+from tagger.library.catalog.settlement import settle
 from tagger.library.query.details import find_photo_id
-
-
-class VerdictKind(StrEnum):
-    """Whether the landmark is in the image (confirmed) or not (rejected)."""
-
-    CONFIRMED = "confirmed"
-    REJECTED = "rejected"
-
 
 NOT_A_LANDMARK = "not-a-landmark"
 """The verdict on an image as a whole, a dismissal. It is no kind: it is about no landmark."""
@@ -90,14 +83,14 @@ def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_o
     connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values, where=older), rows)
     confirmed = {verdict.content_id for verdict in latest.values() if verdict.kind is VerdictKind.CONFIRMED}
     delete_dismissals(connection, sorted(confirmed))
-    record_contents(connection, [content_id for content_id, _ in latest])
+    settle(connection, [content_id for content_id, _ in latest])
 
 
 def delete_verdicts(connection: Connection, keys: Sequence[tuple[int, int]], kind: VerdictKind) -> int:
     """Delete these verdicts, on images that `images_of` has locked, if they are of `kind`; returns how many."""
     key = tuple_(verdicts.c.content_id, verdicts.c.landmark_id)
     deleted = connection.execute(delete(verdicts).where(key.in_(keys), verdicts.c.verdict == kind)).rowcount
-    record_contents(connection, (content_id for content_id, _ in keys))
+    settle(connection, [content_id for content_id, _ in keys])
     return deleted
 
 
@@ -141,7 +134,7 @@ def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> Non
         ),
         rows,
     )
-    record_contents(connection, written)
+    settle(connection, written)
 
 
 @dataclass
@@ -179,7 +172,7 @@ def restore_photos(database: Database, photo_ids: Sequence[int], *, dry_run: boo
             changed = sorted(_compare_page(connection, page, result, away=False))
             if changed and not dry_run:
                 count = delete_dismissals(connection, changed)
-                record_contents(connection, changed)
+                settle(connection, changed)
                 record_action(connection, AuditAction.VERDICTS_WITHDRAW, verdict=NOT_A_LANDMARK, count=count)
     return result
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from tagger.database.connection import Database, open_database
+from tagger.database.enums import VerdictKind
 from tagger.database.statements import pages
 from tagger.database.tables import contents, model_labels, models, photos, verdicts
 from tagger.library.catalog.landmarks import Landmark, all_landmarks
 from tagger.library.catalog.roots import Root, RootPaths, list_roots, unavailable_roots
 from tagger.library.query.tagged_photos import tag_rows
-from tagger.library.verdicts.store import VerdictKind
 from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
 

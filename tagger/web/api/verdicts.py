@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import Depends, Query
 from pydantic import Field
 
+from tagger.database.enums import VerdictKind
 from tagger.errors import CursorInvalid
 from tagger.library.favourites import StarredPhotos, star_photos
 from tagger.library.query.tagged_photos import stored_photo
@@ -25,7 +26,7 @@ from tagger.library.verdicts.service import (
     withdraw_verdict,
     withdraw_verdict_from_photos,
 )
-from tagger.library.verdicts.store import DismissedPhotos, VerdictKind, dismiss_photos, restore_photos
+from tagger.library.verdicts.store import DismissedPhotos, dismiss_photos, restore_photos
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.auth import ANYBODY

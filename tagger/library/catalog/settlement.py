@@ -1,0 +1,276 @@
+"""Stores what the rule says of images: reads the causes, and replaces the rows of `effective_tags` that differ (see library.acceptance).
+
+Whoever changes a cause (predictions, taught tags, odds of positions, verdicts, dismissals, damage) calls `settle` for the images
+concerned in the same transaction.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Row,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+    union_all,
+    update,
+)
+
+from tagger.database.connection import Database
+from tagger.database.enums import Outcome, TagReason, VerdictKind
+from tagger.database.statements import among, insert_page
+from tagger.database.tables import contents, dismissals, effective_tags, ledgers, tags, taught_tags, verdicts
+from tagger.library.acceptance import Candidate, EffectiveTag, PositionOdds, decide
+from tagger.library.catalog.contents import lock_contents, record_contents
+from tagger.model.predictions import TAUGHT_THRESHOLD
+
+PAGE = 5000
+"""Images whose causes are in memory at the same time."""
+
+_NAMES = tuple(column.name for column in effective_tags.columns if column.computed is None)
+
+_Row = tuple[Any, ...]
+"""The values of `_NAMES`."""
+_Key = tuple[int, int]
+
+
+def settle(
+    connection: Connection, content_ids: Collection[int], *, record: bool = True
+) -> dict[int, Sequence[EffectiveTag]]:
+    """Bring the effective tags and the outcomes of these images up to date; returns the tags by content id.
+
+    Images whose tags change are recorded for the next update of positions; not without `record`, if they are recorded anyway.
+    """
+    settled: dict[int, Sequence[EffectiveTag]] = {}
+    ids = sorted(set(content_ids))
+    for start in range(0, len(ids), PAGE):
+        page = ids[start : start + PAGE]
+        lock_contents(connection, page)
+        causes = read_causes(connection, page)
+        found = {content_id: each.effective_tags() for content_id, each in causes.items()}
+        changed = _replace(connection, page, found)
+        if record:
+            record_contents(connection, changed)
+        _store_outcomes(connection, causes, found)
+        settled |= found
+    return settled
+
+
+def settle_all(connection: Connection) -> None:
+    """Settle every image: after an import."""
+    for page in _pages_of_all(connection):
+        settle(connection, page)
+
+
+def settle_after_upgrade(
+    database: Database, on_progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> None:
+    """Settle the images of an earlier version, a page in each transaction: the next call continues one that was interrupted.
+
+    Positions follow from the tags of that version: those of images whose tags its rule did not decide are estimated again.
+    """
+    with database.read() as connection:
+        total = connection.scalar(select(func.count()).select_from(contents)) or 0
+    done = 0
+    while True:
+        with database.write() as connection:
+            last = connection.execute(select(ledgers.c.settled_to)).scalar_one()
+            page = _page_after(connection, last) if last is not None else []
+            settled = settle(connection, page, record=False)
+            record_contents(connection, [key for key, tags in settled.items() if any(map(_is_new, tags))])
+            connection.execute(update(ledgers).values(settled_to=page[-1] if page else None))
+        if not page:
+            return
+        done = min(done + len(page), total)
+        on_progress(done, total)
+
+
+def _is_new(tag: EffectiveTag) -> bool:
+    """Whether 1.0 may have decided otherwise about a tag: it knew no suggestion because of a nearly certain landmark."""
+    return tag.reason is TagReason.CERTAIN_OTHER
+
+
+def unsettled(connection: Connection) -> Iterator[int]:
+    """The ids of images whose effective tags or outcome are not what the rule says."""
+    for page in _pages_of_all(connection):
+        causes = read_causes(connection, page)
+        stored: dict[int, set[_Row]] = {content_id: set() for content_id in page}
+        for (content_id, _), row in stored_rows(connection, page).items():
+            stored[content_id].add(row)
+        for content_id, each in causes.items():
+            found = each.effective_tags()
+            rows = {effective_row(content_id, tag) for tag in found}
+            if rows != stored[content_id] or each.outcome not in (None, outcome_of(found)):
+                yield content_id
+
+
+def _pages_of_all(connection: Connection) -> Iterator[Sequence[int]]:
+    page = _page_after(connection, 0)
+    while page:
+        yield page
+        page = _page_after(connection, page[-1])
+
+
+def _page_after(connection: Connection, last: int) -> Sequence[int]:
+    query = select(contents.c.id).where(contents.c.id > last).order_by(contents.c.id).limit(PAGE)
+    return connection.scalars(query).all()
+
+
+def outcome_of(found: Sequence[EffectiveTag]) -> Outcome:
+    """The outcome of the photos of a classified image with these effective tags."""
+    return Outcome.TAGGED if any(tag.is_accepted for tag in found) else Outcome.UNKNOWN
+
+
+@dataclass
+class Causes:
+    """All that the rule needs of an image. `outcome`: the stored one; None: no model has classified it."""
+
+    outcome: Outcome | None
+    is_damaged: bool
+    is_dismissed: bool
+    candidates: list[Candidate] = field(default_factory=list)
+    verdicts: dict[int, VerdictKind] = field(default_factory=dict)
+
+    def effective_tags(self) -> Sequence[EffectiveTag]:
+        """What the rule says of the landmarks of the image."""
+        return decide(
+            self.candidates, self.verdicts, is_dismissed=self.is_dismissed, is_damaged=self.is_damaged
+        )
+
+
+def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping[int, Causes]:
+    """The causes of images by content id, in order."""
+    query = (
+        select(
+            contents.c.id,
+            contents.c.outcome,
+            contents.c.damaged,
+            dismissals.c.content_id.label("dismissed"),
+        )
+        .outerjoin(dismissals, dismissals.c.content_id == contents.c.id)
+        .where(among(contents.c.id, content_ids))
+        .order_by(contents.c.id)
+    )
+    causes = {
+        row.id: Causes(row.outcome and Outcome(row.outcome), bool(row.damaged), row.dismissed is not None)
+        for row in connection.execute(query)
+    }
+    for row in connection.execute(_candidates(content_ids)):
+        causes[row.content_id].candidates.append(_candidate(row))
+    columns = verdicts.c.content_id, verdicts.c.landmark_id, verdicts.c.verdict
+    for content_id, landmark_id, verdict in connection.execute(
+        select(*columns).where(among(verdicts.c.content_id, content_ids))
+    ):
+        causes[content_id].verdicts[landmark_id] = VerdictKind(verdict)
+    return causes
+
+
+def score_is_enough(table: Table) -> ColumnElement[bool]:
+    """Whether the score of a row of `tags` or `taught_tags` reaches the threshold, whatever else speaks for or against it."""
+    if table is taught_tags:
+        return taught_tags.c.score >= TAUGHT_THRESHOLD
+    # `accepted` says what the position decides, too (see positions.tag_odds).
+    return or_(tags.c.doubtful.is_not(None), and_(tags.c.accepted == true(), tags.c.position_odds.is_(None)))
+
+
+def _candidates(content_ids: Collection[int]) -> CompoundSelect[Any]:
+    """The predictions and taught tags of images."""
+
+    def rows(table: Table, *columns: ColumnElement[Any]) -> Select[Any]:
+        names = ("content_id", "landmark_id", "score", "model_id", "doubtful", "position_odds", "distance_m")
+        every = *(table.c[name] for name in names), score_is_enough(table).label("is_enough"), *columns
+        return (
+            select(*every)
+            .join(contents, contents.c.id == table.c.content_id)
+            .where(among(table.c.content_id, content_ids))
+        )
+
+    return union_all(
+        rows(tags, tags.c.rank, contents.c.threshold, literal("").label("pack")),
+        rows(taught_tags, null(), literal(TAUGHT_THRESHOLD), taught_tags.c.pack),
+    )
+
+
+def _candidate(row: Row[Any]) -> Candidate:
+    odds = None
+    if row.position_odds is not None:
+        odds = PositionOdds(row.position_odds, row.distance_m, TagReason(row.doubtful or TagReason.POSITION))
+    is_enough = bool(row.is_enough)
+    return Candidate(
+        row.landmark_id, row.score, is_enough, row.threshold, row.model_id, row.rank, row.pack, odds
+    )
+
+
+def effective_row(content_id: int, tag: EffectiveTag) -> _Row:
+    """The row that says this of an image."""
+    best = tag.candidate
+    odds = best and best.odds
+    return (
+        content_id,
+        tag.landmark_id,
+        str(tag.state),
+        tag.reason and str(tag.reason),
+        best and best.score,
+        tag.source,
+        tag.rank,
+        best and best.model_id,
+        (best and best.pack) or None,
+        odds and odds.odds,
+        odds and odds.distance_m,
+    )
+
+
+def stored_rows(connection: Connection, content_ids: Collection[int]) -> dict[_Key, _Row]:
+    """The stored rows of images, by content and landmark id."""
+    query = select(*(effective_tags.c[name] for name in _NAMES))
+    rows = connection.execute(query.where(among(effective_tags.c.content_id, content_ids)))
+    return {(row.content_id, row.landmark_id): tuple(row) for row in rows}
+
+
+def _replace(
+    connection: Connection, content_ids: Collection[int], found: Mapping[int, Sequence[EffectiveTag]]
+) -> set[int]:
+    """Make these the rows of the images; returns the images with rows that differ."""
+    stored = stored_rows(connection, content_ids)
+    rows = {
+        (content_id, tag.landmark_id): effective_row(content_id, tag)
+        for content_id, each in found.items()
+        for tag in each
+    }
+    old = sorted(key for key, row in stored.items() if rows.get(key) != row)
+    new = sorted(key for key, row in rows.items() if stored.get(key) != row)
+    if old:
+        columns = effective_tags.c.content_id, effective_tags.c.landmark_id
+        is_row = (column == bindparam(f"old_{column.name}") for column in columns)
+        keys = [
+            {"old_content_id": content_id, "old_landmark_id": landmark_id} for content_id, landmark_id in old
+        ]
+        connection.execute(delete(effective_tags).where(*is_row), keys)
+    insert_page(connection, effective_tags, _NAMES, (rows[key] for key in new))
+    return {content_id for content_id, _ in (*old, *new)}
+
+
+def _store_outcomes(
+    connection: Connection, causes: Mapping[int, Causes], found: Mapping[int, Sequence[EffectiveTag]]
+) -> None:
+    """Store the outcomes of the images that a model has classified, where they differ."""
+    changed: dict[Outcome, list[int]] = {Outcome.TAGGED: [], Outcome.UNKNOWN: []}
+    for content_id, each in causes.items():
+        outcome = outcome_of(found[content_id])
+        if each.outcome not in (None, outcome):
+            changed[outcome].append(content_id)
+    for outcome, ids in changed.items():
+        if ids:
+            connection.execute(update(contents).where(among(contents.c.id, ids)).values(outcome=outcome))
