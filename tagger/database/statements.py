@@ -72,14 +72,6 @@ class rounded_down(_Expression[int]):  # noqa: N801
     postgresql = "floor({0})::integer"
 
 
-class greatest(_Expression[float]):  # noqa: N801
-    """The largest of numbers that are not null."""
-
-    type = Float()
-    sqlite = "max({0})"
-    postgresql = "greatest({0})"
-
-
 class year_of(_Expression[str]):  # noqa: N801
     """The year of a time, as text."""
 
@@ -132,6 +124,22 @@ class name_of(_Expression[str]):  # noqa: N801
 
     type = Text()
     sqlite = postgresql = "lower(substr({0}, length(rtrim({0}, replace({0}, '/', ''))) + 1))"
+
+
+class unindexed(FunctionElement[Any]):  # noqa: N801
+    """The same column, hidden from SQLite's planner: a filter must not make SQLite read another index than that of an order."""
+
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        super().__init__(column)
+        self.type = column.type
+
+
+@compiles(unindexed)
+def _compile_unindexed(element: unindexed, compiler: SQLCompiler, **options: Any) -> str:
+    sign = "+" if compiler.dialect.name == "sqlite" else ""
+    return sign + compiler.process(next(iter(element.clauses)), **options)
 
 
 def current_time(connection: Connection) -> datetime:

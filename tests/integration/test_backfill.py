@@ -16,6 +16,7 @@ from tagger.errors import LandmarkNotFound, PathNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
 from tagger.ledger import job_control
 from tagger.library.catalog.registered_models import add_model, use_model
+from tagger.library.catalog.settlement import settle
 from tagger.library.query.details import photo_details
 from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.options import PhotoQuery
@@ -120,6 +121,7 @@ def test_conditions_leave_out_no_photo_without_tags(
         row = {"content_id": content_id, "given_by": "ada", "given_at": datetime.now(UTC)}
         for slug, verdict in ((GATE, "rejected"), (VERSAILLES, "confirmed")):
             connection.execute(insert(verdicts).values(row | {"landmark_id": ids[slug], "verdict": verdict}))
+        settle(connection, [content_id])
     conditions: tuple[tuple[dict[str, Any], set[str]], ...] = (
         ({"year": (2018, 2019)}, every),
         ({"camera": ("canon eos",), "position": "none"}, every - {"in/new.jpg"}),

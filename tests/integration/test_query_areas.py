@@ -14,6 +14,7 @@ from support.stored_photos import StoredPhotos, neighbours_of
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
+from tagger.library.query import filters
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.facets import count_facets
 from tagger.library.query.find import find_tagged, find_tagged_page
@@ -210,7 +211,10 @@ def test_counts_ids_and_facets_of_a_circle_are_exact(library: StoredPhotos) -> N
 
 
 @pytest.mark.postgresql
-def test_areas_cameras_and_verdicts_are_read_along_an_index(library: StoredPhotos) -> None:
+def test_areas_cameras_and_verdicts_are_read_along_an_index(
+    library: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filters, "FEW", 0)
     library.photo("a.jpg", camera_id=library.camera("Google", "Pixel 8"))
     library.position("a.jpg", 48.86, 2.29, "France")
     library.verdict("digest of a.jpg", EIFFEL, "confirmed")

@@ -13,7 +13,7 @@ from support.stored_photos import StoredPhotos, neighbours_of
 
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
-from tagger.library.query import find, sorted_scan
+from tagger.library.query import find
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.find import (
     ScanPosition,
@@ -23,7 +23,6 @@ from tagger.library.query.find import (
     find_tagged,
     find_tagged_page,
 )
-from tagger.library.query.index_filters import index_filters
 from tagger.library.query.option_values import Near
 from tagger.library.query.options import PhotoQuery
 
@@ -131,8 +130,10 @@ def test_each_filter_with_an_index_finds_all_photos_of_an_area(
         found = set()
         with library.database.read() as connection:
             resolved = ResolvedQuery.resolve(connection, query, {})
-        for each in index_filters(resolved):
-            monkeypatch.setattr(sorted_scan, "narrowest_filter", lambda *_, each=each: (each, True))
+        for each in resolved.filters:
+            if not each.is_indexed:
+                continue
+            monkeypatch.setattr(ResolvedQuery, "narrowest", lambda *_, each=each: (each, True))
             found.add(tuple(sorted(photo.id for photo in find_tagged(library.database, query))))
         assert len(found) == 1, name
         assert found != {()}, name

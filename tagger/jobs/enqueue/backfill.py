@@ -28,7 +28,6 @@ from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan, job_heart
 from tagger.library.catalog.registered_models import model_by_id
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
-from tagger.library.query.index_filters import index_filters, narrowest_filter
 from tagger.library.query.options import PhotoQuery, options_used_by, query_of_options, stored_options
 from tagger.library.teaching.comparison import outdated
 from tagger.library.teaching.learning import changed_landmarks, embedding_of, learn_landmarks
@@ -216,10 +215,9 @@ def _photo_conditions(
 ) -> tuple[FromClause, list[ColumnElement[bool]]]:
     resolved = ResolvedQuery.resolve(connection, replace(backfill.query, any_outcome=True), root_paths)
     conditions = [*_scope_conditions(backfill.scope, model_id), *resolved.option_conditions()]
-    if any(index_filters(resolved)):
-        # All photos of the query meet this condition, too. If an index finds few for it, not all photos are read in order of their ids.
-        narrowest, is_small = narrowest_filter(connection, resolved, MOST_NARROWED)
-        conditions += [narrowest.condition] if is_small else []
+    # If an index finds few photos for the query, not all photos are read in order of their ids.
+    narrowest, is_small = resolved.narrowest(connection, MOST_NARROWED)
+    conditions += [narrowest.among] if narrowest is not None and is_small else []
     # Databases leave out the joins of which no condition needs a column.
     source = photos.outerjoin(contents, contents.c.id == photos.c.content_id).outerjoin(
         positions, positions.c.photo_id == photos.c.id

@@ -11,12 +11,12 @@ from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Float, Select, and_, func, or_, select, true
 
-from tagger.database.statements import distinct_values
+from tagger.database.statements import distinct_values, unindexed
 from tagger.database.tables import positions
 from tagger.library.catalog.landmarks import Landmark, landmarks_in_country, landmarks_within, normalize_name
 from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_conditions import Condition, off_index
+from tagger.library.query.photo_conditions import Condition
 from tagger.system.geo import EARTH_RADIUS_KM
 from tagger.system.text_format import gettext, number_text
 
@@ -59,7 +59,7 @@ class Box:
     @property
     def condition(self) -> Condition:
         """Whether a position is inside, for scans of other indexes."""
-        return off_index(positions.c.latitude).between(self.south, self.north) & self.has_longitude
+        return unindexed(positions.c.latitude).between(self.south, self.north) & self.has_longitude
 
     @property
     def photo_ids(self) -> Select[Any]:
@@ -70,7 +70,7 @@ class Box:
     @property
     def has_longitude(self) -> Condition:
         """Whether a position between the parallels is inside."""
-        column = off_index(positions.c.longitude)
+        column = unindexed(positions.c.longitude)
         in_ranges = (
             or_(*(column.between(west, east) for west, east in self.ranges)) if self.ranges else true()
         )
@@ -176,7 +176,7 @@ def _area_of_countries(connection: Connection, countries: Sequence[str]) -> Area
     country = positions.c.country
     return Area(
         _ids(chain.from_iterable(found)),
-        has_position=off_index(country).in_(names),
+        has_position=unindexed(country).in_(names),
         landmarks_count=or_(country.is_(None), country.not_in(names)),
         counts_located=True,
         photo_ids=tuple(select(positions.c.photo_id).where(country == name) for name in names),

@@ -32,7 +32,6 @@ from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.areas import Area
 from tagger.library.query.filters import AddedOption, ResolvedQuery
-from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.options import PhotoQuery, PositionOption, VerdictOption, refuse_contradictions
 from tagger.library.query.photo_conditions import Condition, shown_landmarks
 from tagger.library.query.tagged_photos import select_photos
@@ -272,9 +271,9 @@ class _FacetCounts:
     def _matches(self, query: PhotoQuery, added: AddedOption | None = None) -> _Matches:
         """The photos of a query, to which an option of this kind will be added."""
         resolved = self._resolved(query, added)
-        narrowest, exact = narrowest_filter(self.connection, resolved, self.most_read)
+        narrowest, exact = resolved.narrowest(self.connection, self.most_read)
         newest = func.coalesce(select(func.max(photos.c.id)).scalar_subquery(), 0) - self.most_read
-        among = narrowest.condition if exact else photos.c.id > newest
+        among = narrowest.among if narrowest is not None and exact else photos.c.id > newest
         is_once = query.distinct and not resolved.copies_may_differ
         unit = func.coalesce(photos.c.content_id, -photos.c.id) if is_once else photos.c.id
         columns = ("id", "content_id", "camera_id", "root_id", "path", "path_bytes", "taken_at")

@@ -1,23 +1,48 @@
-"""A query with its names resolved to ids, as SQL conditions and as a selection of tags.
+"""A query with its names resolved to ids, as filters: what each option asks of a photo, and which rows of indexes find it; and as a selection of tags.
 
 Knows nothing of how photos are read (see sorted_scan and find).
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from sqlalchemy import Connection, Row, and_, exists, false, or_, select, true
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Row,
+    Select,
+    and_,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    union,
+    union_all,
+)
 
 from tagger.database.enums import Outcome
+from tagger.database.statements import among, unindexed
 from tagger.database.tables import (
     FAILING,
     PRESENT,
     UNTAGGED,
     contents,
+    dismissals,
+    effective_tags,
+    favourites,
+    job_items,
     jobs,
     models,
     photos,
+    share_photos,
+    tags,
+    verdicts,
 )
 from tagger.errors import JobNotFound, ModelNotFound, TripNotFound
 from tagger.library.catalog.cameras import find_cameras
@@ -34,15 +59,70 @@ from tagger.library.query.photo_conditions import (
     has_verdict_of,
     is_first_copy,
     is_in_months,
-    is_of_job,
-    is_shared,
-    off_index,
     path_ranges,
     taken_in,
 )
 
 if TYPE_CHECKING:
     from tagger.library.trips.grouping import Trip
+
+Rows = Select[Any] | CompoundSelect[Any]
+FEW = 2000
+"""A filter that leaves no more photos is taken at once: to count what others leave would take longer than to sort these."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What an option asks of a photo. `condition`: whether a photo meets it, whichever index is read.
+
+    The others say where indexes find all that meet it, and perhaps more: `files` are ranges of an index of `photos`, `ids` and `contents`
+    queries for the ids of photos and of images. All are empty if no index serves.
+    """
+
+    condition: Condition
+    files: Sequence[Condition] = ()
+    ids: Sequence[Select[Any]] = ()
+    contents: Sequence[Select[Any]] = ()
+
+    @property
+    def is_indexed(self) -> bool:
+        return bool(self.files or self.ids or self.contents)
+
+    @property
+    def among(self) -> Condition:
+        """Whether a photo is one of those that the indexes find."""
+        if self.files:
+            return or_(false(), *self.files)
+        has_content = photos.c.content_id.in_(union(*self.contents)) if self.contents else false()
+        if not self.ids:
+            return has_content
+        # Without the union, SQLite would rather read the index of an order than look up these ids.
+        of_contents = [select(photos.c.id).where(has_content)] if self.contents else []
+        return photos.c.id.in_(select(union_all(*self.ids, *of_contents).subquery().c[0]))
+
+    def size(self, connection: Connection, limit: int) -> int:
+        """The number of rows that the indexes have, counted up to `limit`."""
+        of_files: list[Rows] = [select(photos.c.id).where(each) for each in self.files]
+        # One statement for all images: most queries have few rows or none, and a statement costs more than these.
+        of_contents = [union_all(*self.contents)] if self.contents else []
+        size = 0
+        for rows in (*of_files, *self.ids, *of_contents):
+            counted = select(func.count()).select_from(rows.limit(limit - size).subquery())
+            size += connection.scalar(counted) or 0
+            if size >= limit:
+                break
+        return size
+
+
+_TAGGED = select(effective_tags.c.content_id).where(effective_tags.c.accepted == true())
+_CONFIRMED = select(verdicts.c.content_id).where(verdicts.c.verdict == "confirmed")
+_REJECTED = select(verdicts.c.content_id).where(verdicts.c.verdict == "rejected")
+
+
+def _with_outcome(outcome: Outcome | None) -> Select[Any]:
+    """Images by outcome; None: those that no model has classified."""
+    has_outcome = contents.c.outcome.is_(None) if outcome is None else contents.c.outcome == outcome
+    return select(contents.c.id).where(has_outcome)
 
 
 AddedOption = Literal["landmark", "place"]
@@ -92,66 +172,171 @@ class ResolvedQuery:
 
     def option_conditions(self) -> tuple[Condition, ...]:
         """The conditions of the options alone, which photos whose files are gone can meet, too."""
-        return (*self._tag_conditions(), *self._photo_conditions())
+        conditions = tuple(each.condition for each in self.filters)
+        if self.query.distinct and not self.copies_may_differ:
+            return (*conditions, is_first_copy(self.file_conditions()))
+        return conditions
 
-    def _tag_conditions(self) -> Iterator[Condition]:
+    def file_conditions(self) -> list[Condition]:
+        """The conditions for folders, cameras and dates."""
+        return [each.condition for each in self._of_files()]
+
+    def narrowest(self, connection: Connection, limit: int) -> tuple[Filter | None, bool]:
+        """The filter whose indexes leave the fewest photos, and whether these are fewer than `limit`. They are counted up to it.
+
+        None if no index serves.
+        """
+        fewest, least = None, limit
+        for each in self.filters:
+            if each.is_indexed:
+                size = each.size(connection, least)
+                if size < least or fewest is None:
+                    fewest, least = each, size
+                if least <= FEW:
+                    break
+        return fewest, fewest is not None and least < limit
+
+    @cached_property
+    def filters(self) -> Sequence[Filter]:
+        """The filters of all options."""
+        parts = (
+            self._of_sets(),
+            self._of_areas(),
+            self._of_files(),
+            self._of_contents(),
+            self._of_tags(),
+            self._of_outcome(),
+        )
+        return list(chain.from_iterable(parts))
+
+    def _of_sets(self) -> Iterator[Filter]:
+        """By what a photo belongs to: a trip, a job, a share."""
+        if self.trip is not None:
+            from tagger.library.trips.grouping import is_of_trip
+
+            yield Filter(is_of_trip(self.trip), [photos.c.taken_at.between(self.trip.first, self.trip.last)])
+        if self.query.job is not None:
+            of_job = select(job_items.c.photo_id).where(job_items.c.job_id == self.query.job)
+            yield Filter(photos.c.id.in_(of_job), ids=[of_job])
+        if self.query.share is not None:
+            shared = select(share_photos.c.photo_id).where(share_photos.c.share_id == self.query.share)
+            yield Filter(photos.c.id.in_(shared), ids=[shared])
+
+    def _of_tags(self) -> Iterator[Filter]:
         query = self.query
-        if not self.needs_accepted_tag:
-            yield self._has_outcome()
         if query.untagged or query.failed:
             # Most of these have no image: PostgreSQL would otherwise read all tags.
-            yield or_(photos.c.content_id.is_(None), ~has_tag())
-        elif (self.needs_accepted_tag or self._has_tag_options) and not query.unknown:
-            yield has_tag(self.landmark_ids or None, min_score=query.min_score, any_rank=query.any_rank)
+            yield Filter(or_(photos.c.content_id.is_(None), ~has_tag()))
+        elif not query.unknown and (self.needs_accepted_tag or self._has_tag_options):
+            matches = has_tag(self.landmark_ids or None, min_score=query.min_score, any_rank=query.any_rank)
+            yield Filter(matches, contents=self._images_with_tags())
 
-    def _photo_conditions(self) -> Iterator[Condition]:
+    def _images_with_tags(self) -> Sequence[Select[Any]]:
+        query = self.query
+        if self.landmark_ids:
+            return _of_landmarks(self.landmark_ids, any_rank=query.any_rank)
+        if query.min_score is not None and not query.any_rank:
+            return [_TAGGED.where(effective_tags.c.score >= query.min_score), _CONFIRMED]
+        return [_TAGGED] if self.needs_accepted_tag and not self._is_narrow else []
+
+    def _of_areas(self) -> Iterator[Filter]:
+        """By positions, and by landmarks where those do not count."""
         query = self.query
         for area in self.areas:
             ids = self._chosen(area.landmarks)
             shows_one = has_tag(ids, min_score=query.min_score, any_rank=query.any_rank)
-            yield or_(area.has_position, and_(area.landmarks_count, shows_one))
-        yield from self._membership_conditions()
-        if query.dismissed:
-            yield is_dismissed(photos.c.content_id)
-        elif query.unknown:
-            yield ~is_dismissed(photos.c.content_id)
-        if query.favourite:
-            yield is_favourite(photos.c.content_id)
-        yield from self.file_conditions()
-        if self.model_id is not None:
-            yield off_index(contents.c.model_id) == self.model_id
-        if query.distinct and not self.copies_may_differ:
-            yield is_first_copy(self.file_conditions())
+            inside = or_(area.has_position, and_(area.landmarks_count, shows_one))
+            shown = _of_landmarks(ids, any_rank=query.any_rank) if ids and self._can_show(area) else []
+            is_empty = not area.photo_ids and not shown
+            yield Filter(inside, [false()] if is_empty else (), area.photo_ids, shown)
 
-    def _membership_conditions(self) -> Iterator[Condition]:
-        if self.query.position is not None:
-            yield has_position_of(self.query.position)
-        if self.query.verdict is not None:
-            yield has_verdict_of(self.query.verdict)
-        if self.trip is not None:
-            from tagger.library.trips.grouping import is_of_trip
-
-            yield is_of_trip(self.trip)
-        if self.query.job is not None:
-            yield is_of_job(self.query.job)
-        if self.query.share is not None:
-            yield is_shared(self.query.share)
-
-    def file_conditions(self) -> Iterator[Condition]:
-        """The conditions for folders, cameras and dates."""
+    def _of_files(self) -> Iterator[Filter]:
+        """By what is stored with the files: folders, cameras and dates."""
         query = self.query
         if query.under:
-            yield or_(false(), *(range_.filter for range_ in self.ranges))
+            is_below = or_(false(), *(range_.filter for range_ in self.ranges))
+            yield Filter(is_below, [range_.condition for range_ in self.ranges] or [false()])
         if self.camera_ids:
-            yield off_index(photos.c.camera_id).in_(self.camera_ids)
+            by_camera = [photos.c.camera_id == each for each in self.camera_ids]
+            yield Filter(unindexed(photos.c.camera_id).in_(self.camera_ids), by_camera)
+        taken_at = unindexed(photos.c.taken_at)
         if query.year:
-            yield or_(*(taken_in(off_index(photos.c.taken_at), year) for year in query.year))
-        if query.calendar_month:
-            yield is_in_months(off_index(photos.c.taken_at), query.calendar_month)
-        if query.taken_after is not None:
-            yield off_index(photos.c.taken_at) >= query.taken_after
-        if query.taken_before is not None:
-            yield off_index(photos.c.taken_at) < query.taken_before
+            years = sorted(set(query.year))
+            in_years = or_(*(taken_in(taken_at, year) for year in years))
+            yield Filter(in_years, [taken_in(photos.c.taken_at, year) for year in years])
+        if query.taken_after is not None or query.taken_before is not None or query.calendar_month:
+            # The first condition keeps photos without a date out.
+            first, end = query.taken_after or datetime.min, query.taken_before  # noqa: DTZ901 - local time
+            during = [
+                each >= first if end is None else and_(each >= first, each < end)
+                for each in (taken_at, photos.c.taken_at)
+            ]
+            months = is_in_months(taken_at, query.calendar_month) if query.calendar_month else true()
+            yield Filter(and_(during[0], months), [during[1]])
+
+    def _of_contents(self) -> Iterator[Filter]:
+        """By the model of an image, its verdicts, and where a photo's position comes from."""
+        query = self.query
+        if self.model_id is not None:
+            of_model = select(contents.c.id).where(contents.c.model_id == self.model_id)
+            yield Filter(unindexed(contents.c.model_id) == self.model_id, contents=[of_model])
+        if query.position is not None:
+            yield Filter(has_position_of(query.position))
+        if query.verdict is not None:
+            # Rejected ones are fewer than confirmed ones.
+            kinds = {"confirmed": _CONFIRMED, "rejected": _REJECTED, "corrected": _REJECTED}
+            images = kinds.get(query.verdict, select(verdicts.c.content_id))
+            yield Filter(has_verdict_of(query.verdict), contents=[images] if self.has_verdict else [])
+
+    def _of_outcome(self) -> Iterator[Filter]:
+        query = self.query
+        if query.untagged or query.failed:
+            yield self._waiting_or_failing()
+        if query.dismissed:
+            yield Filter(is_dismissed(photos.c.content_id), contents=[select(dismissals.c.content_id)])
+        if query.favourite:
+            yield Filter(is_favourite(photos.c.content_id), contents=[select(favourites.c.content_id)])
+        if query.unknown:
+            is_unknown = unindexed(contents.c.outcome) == Outcome.UNKNOWN
+            is_open = and_(is_unknown, ~is_dismissed(photos.c.content_id))
+            yield Filter(is_open, contents=[_with_outcome(Outcome.UNKNOWN)])
+        if query.any_rank or (self._selects_untagged and not self.needs_accepted_tag):
+            yield from self._classified()
+
+    def _waiting_or_failing(self) -> Filter:
+        waits = self.query.untagged
+        waits_or_fails = UNTAGGED if waits else and_(PRESENT, FAILING)
+        # The first part follows from the second; PostgreSQL expects no photo of the second alone, and would read all.
+        is_unread = or_(photos.c.content_id.is_(None), unindexed(contents.c.outcome).is_(None))
+        folders = [or_(false(), *(each.filter for each in self.ranges))] if self.query.under else []
+        without_image = and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING
+        ids = select(photos.c.id).where(without_image, *folders)
+        return Filter(
+            and_(waits_or_fails, is_unread), ids=[ids], contents=[_with_outcome(None)] if waits else []
+        )
+
+    def _classified(self) -> Iterator[Filter]:
+        """Photos that a model has classified, with a tag or not; with a set or a verdict, others too."""
+        query = self.query
+        if (
+            query.unknown
+            or query.untagged
+            or query.failed
+            or query.dismissed
+            or query.favourite
+            or query.any_outcome
+        ):
+            return
+        has_set = any(each is not None for each in (self.trip, query.job, query.share))
+        is_unclassified_too = (has_set or self.has_verdict) and self._selects_untagged and not query.any_rank
+        condition = true() if is_unclassified_too else unindexed(contents.c.outcome).is_not(None)
+        outcomes = [*map(_with_outcome, (Outcome.TAGGED, Outcome.UNKNOWN)), _CONFIRMED]
+        yield Filter(condition, contents=[] if self._is_narrow else outcomes)
+
+    @property
+    def _is_narrow(self) -> bool:
+        """Whether another filter leaves fewer photos than one by outcome."""
+        return bool(self.landmark_ids or self.areas or self.has_verdict)
 
     def select_tags(self, photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
         """The tags to return of all tags of a photo that meets the conditions."""
@@ -192,37 +377,18 @@ class ResolvedQuery:
     def _has_tag_options(self) -> bool:
         return self.added == "landmark" or bool(self.landmark_ids) or self.query.min_score is not None
 
-    def landmarks_of(self, area: Area) -> tuple[int, ...]:
-        """The landmarks in the area whose photos can match although their positions are elsewhere, or not known."""
+    def _can_show(self, area: Area) -> bool:
+        """Whether photos of the area's landmarks can match although their positions are elsewhere, or not known."""
         query = self.query
         is_without_tags = query.unknown or query.untagged or query.failed or query.dismissed
         needs_position = query.position not in (None, "none")
-        if (is_without_tags and not query.any_rank) or (needs_position and not area.counts_located):
-            return ()
-        return self._chosen(area.landmarks)
+        return not ((is_without_tags and not query.any_rank) or (needs_position and not area.counts_located))
 
     def _chosen(self, landmarks: Collection[int]) -> tuple[int, ...]:
         """Those of the landmarks that the query names, in order; if it names none, all."""
         return tuple(
             sorted(set(landmarks).intersection(self.landmark_ids) if self.landmark_ids else landmarks)
         )
-
-    def _has_outcome(self) -> Condition:
-        if self.query.untagged or self.query.failed:
-            waits_or_fails = UNTAGGED if self.query.untagged else and_(PRESENT, FAILING)
-            # The first part follows from the second; PostgreSQL expects no photo of the second alone, and would read all.
-            return and_(
-                waits_or_fails, or_(photos.c.content_id.is_(None), off_index(contents.c.outcome).is_(None))
-            )
-        if self.query.dismissed or self.query.favourite or self.query.any_outcome:
-            return true()
-        if self.query.unknown:
-            return off_index(contents.c.outcome) == Outcome.UNKNOWN
-        selects_each = any(each is not None for each in (self.trip, self.query.job, self.query.share))
-        is_unclassified_too = selects_each or self.has_verdict
-        if is_unclassified_too and self._selects_untagged and not self.query.any_rank:
-            return true()
-        return off_index(contents.c.outcome).is_not(None)
 
     def _matches(self, tag: Row[Any]) -> bool:
         if not tag.accepted:
@@ -231,6 +397,15 @@ class ResolvedQuery:
             return False
         min_score = self.query.min_score
         return min_score is None or tag.verdict == "confirmed" or tag.score >= min_score
+
+
+def _of_landmarks(landmark_ids: Collection[int], *, any_rank: bool) -> list[Select[Any]]:
+    """The images with a tag of the landmarks, or (with `any_rank`) with any prediction of them."""
+    of_landmarks = [
+        select(table.c.content_id).where(among(table.c.landmark_id, landmark_ids))
+        for table in ((effective_tags, tags) if any_rank else (effective_tags,))
+    ]
+    return of_landmarks if any_rank else [of_landmarks[0].where(effective_tags.c.accepted == true())]
 
 
 def matching_landmarks(connection: Connection, query: PhotoQuery) -> frozenset[int] | None:

@@ -24,15 +24,12 @@ from sqlalchemy import (
     true,
     union,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFIED_OUTCOMES, TagState
-from tagger.database.statements import among, month_of, name_of
-from tagger.database.tables import effective_tags, job_items, photos, positions, share_photos, tags, verdicts
+from tagger.database.statements import among, month_of, name_of, unindexed
+from tagger.database.tables import effective_tags, job_items, photos, positions, tags, verdicts
 from tagger.errors import PathNotFound
 from tagger.library.catalog.contents import is_dismissed, is_only_predicted
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
@@ -42,26 +39,6 @@ from tagger.photos.paths import ObjectPath, parse_path, path_text
 from tagger.photos.photo_names import is_raw_name
 
 Condition = ColumnElement[bool]
-
-
-class off_index(FunctionElement[Any]):  # noqa: N801 - reads as a SQL function where it is used
-    """The same column, hidden from SQLite's planner: a filter must not make SQLite scan another index."""
-
-    inherit_cache = True
-
-    def __init__(self, column: ColumnElement[Any]) -> None:
-        super().__init__(column)
-        self.type = column.type
-
-
-@compiles(off_index)
-def _compile_unchanged(element: off_index, compiler: SQLCompiler, **options: Any) -> str:
-    return compiler.process(next(iter(element.clauses)), **options)
-
-
-@compiles(off_index, "sqlite")
-def _compile_with_plus(element: off_index, compiler: SQLCompiler, **options: Any) -> str:
-    return "+" + compiler.process(next(iter(element.clauses)), **options)
 
 
 def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
@@ -75,21 +52,10 @@ def is_in_months(taken_at: ColumnElement[datetime], months: Iterable[int]) -> Co
     return func.substr(month_of(taken_at), 6, 2).in_([f"{month:02}" for month in months])
 
 
-def is_of_job(job: int) -> Condition:
-    """Whether the photo is one of the job."""
-    return photos.c.id.in_(select(job_items.c.photo_id).where(job_items.c.job_id == job))
-
-
 def is_classified_by(job: int) -> Condition:
     """Whether the job classified the photo."""
     of_job = job_items.c.job_id == job, job_items.c.outcome.in_(CLASSIFIED_OUTCOMES)
     return photos.c.id.in_(select(job_items.c.photo_id).where(*of_job))
-
-
-def is_shared(share_id: int) -> Condition:
-    """Whether the photo was selected for the share."""
-    selected = select(share_photos.c.photo_id).where(share_photos.c.share_id == share_id)
-    return photos.c.id.in_(selected)
 
 
 def has_position_of(option: PositionOption) -> Condition:
@@ -253,7 +219,7 @@ class PathRange:
     @property
     def filter(self) -> Condition:
         """The condition for other scans."""
-        return self._inside(off_index(photos.c.root_id))
+        return self._inside(unindexed(photos.c.root_id))
 
     def contains(self, other: "PathRange") -> bool:
         """Whether this range includes `other`, which does not start before this one."""

@@ -8,15 +8,27 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, and_, exists, func, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Subquery,
+    and_,
+    exists,
+    func,
+    select,
+    true,
+    tuple_,
+)
 
 from tagger.database.enums import TagState
+from tagger.database.statements import unindexed
 from tagger.database.tables import FAILING, UNTAGGED, effective_tags, is_candidate, photos, tags
 from tagger.errors import QueryOptionInvalid
 from tagger.library.query.filters import ResolvedQuery
-from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_conditions import Condition, best_accepted_score, off_index
+from tagger.library.query.photo_conditions import Condition, best_accepted_score
 from tagger.library.query.tagged_photos import select_photos
 
 MOST_CANDIDATES = 10_000
@@ -143,7 +155,7 @@ class SortedScan:
 
     def _ordered_ids(self, request: PageRequest, limit: int | None = None) -> Subquery:
         """The ids and keys of photos, in order. The offset keeps PostgreSQL from checking all of them before it sorts them."""
-        keys = tuple(off_index(key) for key in self.keys)
+        keys = tuple(unindexed(key) for key in self.keys)
         among = () if self.among is None else (self.among,)
         # With the sum, PostgreSQL does not know that ids are in order: it would merge them with all photos.
         ids = select((photos.c.id + 0).label("id"), *self._labelled_keys()).where(*among, *self.conditions)
@@ -163,10 +175,11 @@ def sorted_scans(
     query = resolved.query
     is_by_score = query.sort == "score" and not query.unknown  # no index has this order
     limit = MOST_COUNTED if is_by_score else FEWEST_TO_WALK
-    narrowest, is_small = narrowest_filter(connection, resolved, limit)
+    narrowest, is_small = resolved.narrowest(connection, limit)
+    found = true() if narrowest is None else narrowest.among
     if query.sort == "score" and query.unknown:
-        return tuple(_scans_by_candidate(narrowest.condition, is_small=is_small))
-    among = narrowest.condition if is_by_score or is_small else None
+        return tuple(_scans_by_candidate(found, is_small=is_small))
+    among = found if is_by_score or is_small else None
     return tuple(_scans_in_order(query, resolved.landmark_ids, among, month))
 
 
@@ -195,7 +208,7 @@ def _scans_in_order(
         yield SortedScan(*by_date, query.sort == "newest", during, among)
     if month == NO_MONTH or (month is None and not is_dated):
         # Photos that wait have no date yet, so their own index is to be read instead of that of dates.
-        taken_at = off_index(photos.c.taken_at) if _waiting(query) else photos.c.taken_at
+        taken_at = unindexed(photos.c.taken_at) if _waiting(query) else photos.c.taken_at
         undated = (taken_at.is_(None), *_waiting(query))
         yield SortedScan((photos.c.id,), (int,), conditions=undated, among=among)
 

@@ -12,7 +12,6 @@ from tagger.database.tables import contents, photos
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.find import ScanPosition, Search
-from tagger.library.query.index_filters import narrowest_filter
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import select_photos
 
@@ -61,14 +60,14 @@ def timeline_sections(
     month: ColumnElement[Any] = month_of(photos.c.taken_at) if by_date else literal(None)
     with database.snapshot() as connection:
         resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
-        narrowest, is_small = narrowest_filter(connection, resolved, FEWEST_TO_READ_ALL)
+        narrowest, is_small = resolved.narrowest(connection, FEWEST_TO_READ_ALL)
         counted = (
             select_photos()
             .with_only_columns(month, func.count(), func.avg(_ASPECT), maintain_column_froms=True)
             .where(*resolved.conditions())
         )
-        if is_small:
-            counted = counted.where(narrowest.condition)
+        if narrowest is not None and is_small:
+            counted = counted.where(narrowest.among)
         rows = connection.execute(counted.group_by(month) if by_date else counted)
         sections = [Section(month, number, float(aspect)) for month, number, aspect in rows if number]
     dated = [each for each in sections if each.month is not None]

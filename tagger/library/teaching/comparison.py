@@ -29,12 +29,11 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.statements import among, insert_page
+from tagger.database.statements import among, insert_page, unindexed
 from tagger.database.tables import classifiers, embeddings, models, taught_tags
 from tagger.library.acceptance import EffectiveTag
 from tagger.library.catalog.contents import lock_contents
 from tagger.library.catalog.settlement import settle
-from tagger.library.query.photo_conditions import off_index
 from tagger.library.teaching.classifiers import SUGGESTED_SCORE, Classifier, Embeddings, quantize, restore
 from tagger.model.predictions import TAUGHT_THRESHOLD
 
@@ -292,7 +291,7 @@ def _stored(model_id: int, *conditions: ColumnElement[bool]) -> Select[Any]:
     return (
         select(embeddings.c.content_id, embeddings.c.data)
         # Otherwise, SQLite reads all images of the model along another index, and sorts them for each page.
-        .where(off_index(embeddings.c.model_id) == model_id, *conditions)
+        .where(unindexed(embeddings.c.model_id) == model_id, *conditions)
         .order_by(embeddings.c.content_id)
     )
 
@@ -338,7 +337,7 @@ def _replace_page(
         lock_contents(connection, changed)
         current = _versions(connection, model_id)
         same = {key for key, version in versions.items() if current.get(key) == version}
-        of_changed = among(embeddings.c.content_id, changed), off_index(embeddings.c.model_id) == model_id
+        of_changed = among(embeddings.c.content_id, changed), unindexed(embeddings.c.model_id) == model_id
         kept = set(connection.scalars(select(embeddings.c.content_id).where(*of_changed)))
         tags_of_same = {
             content_id: [tag for tag in found.get(content_id, ()) if tag.landmark_id in same]

@@ -18,14 +18,13 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, ins
 
 from tagger.database.connection import Database
 from tagger.database.enums import TagState
-from tagger.database.statements import among
+from tagger.database.statements import among, unindexed
 from tagger.database.tables import classifiers, contents, effective_tags, embeddings, photos, taught_tags
 from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.library.catalog.contents import has_photo
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.registration import landmark_ids_of_labels
-from tagger.library.query.photo_conditions import off_index
 from tagger.library.teaching.classifiers import (
     Classifier,
     Direction,
@@ -228,7 +227,7 @@ def _library_sample(connection: Connection, model_id: int) -> list[int]:
         draws = np.random.default_rng(0).choice(last, LIBRARY_SAMPLE, replace=False) + 1
         wanted = sorted(map(int, draws))
     # Otherwise, SQLite reads all images of the model along another index.
-    drawn = among(embeddings.c.content_id, wanted), off_index(embeddings.c.model_id) == model_id
+    drawn = among(embeddings.c.content_id, wanted), unindexed(embeddings.c.model_id) == model_id
     query = select(embeddings.c.content_id).where(*drawn).order_by(embeddings.c.content_id)
     return list(connection.scalars(query))
 

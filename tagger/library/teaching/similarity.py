@@ -17,11 +17,12 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, sele
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
+from tagger.database.statements import unindexed
 from tagger.database.tables import contents, embeddings, photos
 from tagger.library.catalog.contents import has_photo, is_dismissed
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.photo_conditions import off_index, path_ranges
+from tagger.library.query.photo_conditions import path_ranges
 from tagger.library.query.tagged_photos import NameCache, TaggedPhoto, accepted_tags, first_photos, tag_rows
 from tagger.library.teaching.classifiers import Embeddings, restore
 from tagger.library.teaching.comparison import Progress, stored_pages
@@ -209,7 +210,7 @@ def _unknown_embeddings(database: Database, model_id: int, most: int) -> tuple[l
     query = (
         select(embeddings.c.content_id, embeddings.c.data)
         .join(contents, contents.c.id == embeddings.c.content_id)
-        .where(contents.c.outcome == Outcome.UNKNOWN, off_index(embeddings.c.model_id) == model_id)
+        .where(contents.c.outcome == Outcome.UNKNOWN, unindexed(embeddings.c.model_id) == model_id)
         .where(has_photo(contents.c.id), ~is_dismissed(contents.c.id))
         .order_by(contents.c.id.desc())
         .limit(PAGE)
