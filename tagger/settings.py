@@ -30,8 +30,8 @@ from pydantic import (
     field_validator,
 )
 
-from tagger.composition import BACKENDS, Event, extension_names
 from tagger.errors import SettingsInvalid
+from tagger.extensions import BACKENDS, Event, extension_names
 from tagger.system.addresses import BUCKET_SCHEMES, check_redis_url, is_loopback
 from tagger.system.names import LANGUAGE_PATTERN
 from tagger.system.permissions import writable_by_all

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import redis
 
-from tagger.composition import install_command
 from tagger.errors import EmbeddedRedisFull, EmbeddedRedisMissing, RedisUnavailable
+from tagger.extensions import install_command
 from tagger.system.permissions import create_private_file, make_private_folder
 from worker.embedded_socket import (
     SOCKET_NAME,

@@ -10,7 +10,6 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
-from tagger.composition import parts
 from tagger.database.actor import Actor
 from tagger.database.connection import Database, open_configured
 from tagger.database.enums import Priority
@@ -27,6 +26,7 @@ from tagger.library.catalog.registered_models import resolve_model
 from tagger.model.devices import choose_device
 from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
+from tagger.webhooks import SenderThreads
 from worker.broker import RedisMonitor
 from worker.producer import app_broker, wake_workers
 from worker.queue_order import database_away
@@ -65,13 +65,12 @@ class Engine:
         self.redis = RedisMonitor(self.broker)
         self._sweeper = Sweeper(app, self.redis, self.database, settings, name, self.device)
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
-        self._services = [service(self.database, settings) for service in parts("service").values()]
+        self._senders = SenderThreads(self.database, settings)
         self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s)
 
     def start(self) -> None:
         """Start the sweeper, which makes this worker visible to others, the watchdog and the other threads."""
-        for service in self._services:
-            service.start()
+        self._senders.start()
         self._sweeper.start()
         self._watchdog.start()
 
@@ -134,8 +133,7 @@ class Engine:
     def close(self) -> None:
         """Store the current batch, release the rest, end the threads."""
         self._watchdog.close()
-        for service in self._services:
-            service.close()
+        self._senders.close()
         self.executor.close()
         self._sweeper.close()
         self.database.close()

@@ -16,9 +16,9 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
-from tagger.composition import parts
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
+from tagger.database.events import remove_old_messages
 from tagger.database.retry import DatabaseError, outage_text
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.ledger.dispatch import (
@@ -139,8 +139,7 @@ class Sweeper:
         self._resume_suspended()
         select_adopted_jobs(self._database)
         self._wake_workers()
-        for sweep in parts("sweep").values():
-            sweep(self._database)
+        remove_old_messages(self._database)
         self._while_idle(LOCATE_S, self._positions.update)
         if (days := self._settings.keep_jobs_days) is not None:
             before = datetime.now(UTC) - timedelta(days=days)

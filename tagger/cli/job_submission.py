@@ -21,7 +21,6 @@ from tagger.cli.output.job_text import (
     print_next_steps,
 )
 from tagger.cli.session import Session, open_session
-from tagger.composition import parts
 from tagger.database.enums import METADATA_KINDS, JobState, Priority, Runner
 from tagger.system.interruption import set_advice
 
@@ -233,6 +232,7 @@ def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     """Run a local job and the metadata job that is chained to it, and print the results; returns the exit code."""
     from tagger.cli.derived_facts import update_derived_facts
     from tagger.ledger.progress import find_job
+    from tagger.webhooks import send_after_job
 
     settings, database = session
     run_local_job(database, settings, job, lines=not json)
@@ -240,8 +240,7 @@ def finish_in_process(session: Session, job: int, *, json: bool) -> int:
         update_derived_facts(session)  # some photos may be examples that had no embedding of the model before
     code = _print_local_end(database, job, json=json)
     code = _run_chained_write(database, settings, job, lines=not json) or code
-    for end in parts("local_job_end").values():
-        end(database, settings)
+    send_after_job(database, settings)
     return code
 
 

@@ -23,8 +23,6 @@ from tagger.cli.help import (
     write_panels,
 )
 from tagger.cli.output import console
-from tagger.composition import COMMANDS as EXTENSION_COMMANDS
-from tagger.composition import extensions, load
 from tagger.errors import (
     DISK_FULL_ERRNOS,
     DatabasePermissionMissing,
@@ -33,6 +31,8 @@ from tagger.errors import (
     SystemRefused,
     TaggerError,
 )
+from tagger.extensions import COMMANDS as EXTENSION_COMMANDS
+from tagger.extensions import extensions, load
 from tagger.system.interruption import drop_unwritable_results
 
 COMMANDS_PACKAGE = "tagger.cli.commands"

@@ -3,16 +3,17 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from sqlalchemy import Connection, Engine, select
 
-from tagger.composition import EVENT_RECEIVERS, RECEIVERS, EventReceiver, Receivers, extensions, load, parts
 from tagger.database.actor import Actor, command_line_actor
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
+from tagger.database.events import RECEIVERS, Receivers, event_receivers
 from tagger.database.schema import require_current_schema, upgrade_schema
 from tagger.database.tables import ledgers
 from tagger.errors import DatabaseRemoved, ProcessBound, SchemaOutdated
@@ -48,12 +49,13 @@ def open_database(
         if not database.is_sqlite:
             raise SchemaOutdated(url=database.redacted_url)
         log.warning("upgrading the database: the tags of all images are brought up to date once")
-        load(SETTLEMENT)(database)
+        _settle(database)
     return database
 
 
-SETTLEMENT = "tagger.library.catalog.settlement:settle_after_upgrade"
-"""Called with a database, and with what receives the progress: computes what the present version derives from the rows of earlier ones."""
+def _settle(database: "Database", *on_progress: Callable[[int, int], None]) -> None:
+    """Compute what the present version derives from the rows of an earlier one. The library is above this package, so it is named as text."""
+    import_module("tagger.library.catalog.settlement").settle_after_upgrade(database, *on_progress)
 
 
 def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> str:
@@ -69,7 +71,7 @@ def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda 
     before = upgrade_schema(url)
     with closing(_open(url)) as database:
         if database.settled_to is not None:
-            load(SETTLEMENT)(database, on_progress)
+            _settle(database, on_progress)
     return before
 
 
@@ -107,12 +109,6 @@ def open_configured(settings: "Settings", actor: Actor | None = None) -> "Databa
         raw_pairs=settings.raw_pairs,
         receivers=cache(lambda: event_receivers(settings)),
     )
-
-
-def event_receivers(settings: "Settings") -> Sequence[EventReceiver]:
-    """The receivers of events: those of rooms (see composition), and those that installed packages add."""
-    receivers = (*parts("event_receiver").values(), *extensions(EVENT_RECEIVERS).values())
-    return [receiver(settings) for receiver in receivers]
 
 
 def display_language(connection: Connection) -> str | None:

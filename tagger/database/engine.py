@@ -18,7 +18,6 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from tagger.composition import extra_missing
 from tagger.database.retry import is_disk_full, is_permission_missing, reason_of
 from tagger.errors import (
     DISK_FULL_ERRNOS,
@@ -28,6 +27,7 @@ from tagger.errors import (
     SettingsInvalid,
     TaggerError,
 )
+from tagger.extensions import extra_missing
 from tagger.system.addresses import AddressInvalid, check_postgresql_url
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 

@@ -8,7 +8,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
-from tagger.composition import parts
 from tagger.database.actor import login_name
 from tagger.database.connection import open_configured
 from tagger.database.enums import JobState, Priority, Runner, Target, VerdictKind
@@ -60,6 +59,7 @@ from tagger.library.teaching.packs import (
 )
 from tagger.library.verdicts.service import give_examples, give_verdict
 from tagger.settings import signers_file
+from tagger.webhooks import send_after_job
 
 if TYPE_CHECKING:
     from enum import StrEnum
@@ -407,8 +407,7 @@ class Library:
         elif (chained := find_job(self._database, number).write_job) is not None:
             select_parent_photos(self._database, chained)
             self._run_one(chained, None)
-        for end in parts("local_job_end").values():
-            end(self._database, self._settings)
+        send_after_job(self._database, self._settings)
         job.refresh()
         return job
 

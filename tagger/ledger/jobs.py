@@ -29,7 +29,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.composition import Event, has_receivers, record_event
 from tagger.database.audit_log import AuditAction, actor_of, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import (
@@ -40,9 +39,11 @@ from tagger.database.enums import (
     Priority,
     Runner,
 )
+from tagger.database.events import has_receivers, record_event
 from tagger.database.retry import reason_of
 from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
+from tagger.extensions import Event
 from tagger.system.text_format import N_
 
 log = logging.getLogger(__name__)

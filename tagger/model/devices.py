@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tagger.composition import install_command, is_installed
 from tagger.errors import SettingsInvalid
+from tagger.extensions import install_command, is_installed
 from tagger.system.cgroups import cpu_limit
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select
 
-from tagger.composition import extra_missing
 from tagger.database.connection import Database
 from tagger.database.tables import page_sessions, sign_in_attempts, users
 from tagger.errors import PicklableError, TaggerError
+from tagger.extensions import extra_missing
 from tagger.people.tokens import token_digest
 from tagger.system.text_format import gettext
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
-from tagger.composition import install_command, is_installed
 from tagger.errors import BucketExtraMissing, BucketUnavailable
+from tagger.extensions import install_command, is_installed
 from tagger.photos.files import open_regular
 from tagger.photos.paths import ObjectPath
 

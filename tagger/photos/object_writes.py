@@ -132,7 +132,7 @@ def _settled(
     *,
     is_done: Callable[[StoredObject | None], bool],
 ) -> None:
-    """Send a request that changes an object, until its effect is known. One that failed may have been carried out."""
+    """Send a request that changes an object, until its effect is known. One that failed may have taken effect."""
     for _attempt in attempts():
         try:
             request()

@@ -27,7 +27,6 @@ from support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider
 from tagger.cli.doctor import findings
 from tagger.cli.doctor.environment import check_extras, check_folders, check_space, sandbox_finding
 from tagger.cli.doctor.findings import CheckGroup, State, ok
-from tagger.composition import install_command
 from tagger.database import diagnostics
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import file_system_of
@@ -35,6 +34,7 @@ from tagger.database.enums import Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, jobs, ledgers, workers
 from tagger.errors import SettingsInvalid
+from tagger.extensions import install_command
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import record_heartbeat, record_tick

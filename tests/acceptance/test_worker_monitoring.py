@@ -21,8 +21,8 @@ from worker.logs import FIELDS
 
 Samples = dict[tuple[str, ...], float]
 INTERVALS = (
-    "tagger.webhooks.delivery.COUNT_S=0 tagger.webhooks.delivery.CHECK_S=0.2 worker.sweeper.SWEEP_S=1 "
-    "tagger.webhooks.messages.PAUSES_S=[3600]"
+    "tagger.webhooks.COUNT_S=0 tagger.webhooks.CHECK_S=0.2 worker.sweeper.SWEEP_S=1 "
+    "tagger.database.events.PAUSES_S=[3600]"
 )
 """An event is attempted once, and again by request: one that is retried during an attempt is sent twice."""
 PENDING, GIVEN_UP = (("tagger_webhook_events", "default", state) for state in ("pending", "given_up"))

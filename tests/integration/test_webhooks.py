@@ -20,26 +20,27 @@ from support.query_plans import query_plans
 from support.waiting import wait_until
 from support.webhook_receiver import OTHER_SECRET, SECRET, Behaviour, WebhookReceiver, is_signed
 
-from tagger.composition import Event, record_event
+from tagger import webhooks
 from tagger.database.connection import Database, open_configured
 from tagger.database.enums import Outcome
-from tagger.database.statements import db_now
-from tagger.database.tables import webhook_messages
-from tagger.ledger.job_control import cancel
-from tagger.settings import Settings
-from tagger.system.http_exchange import NoAnswer
-from tagger.webhooks import delivery
-from tagger.webhooks.delivery import Receiver, deliver, send_due, send_due_to_all
-from tagger.webhooks.messages import (
+from tagger.database.events import (
     PAUSES_S,
     MessageCounts,
     claim_due,
     count_messages,
+    record_event,
     remove_old_messages,
     retry_messages,
     store_delivery,
     undelivered_messages,
 )
+from tagger.database.statements import db_now
+from tagger.database.tables import webhook_messages
+from tagger.extensions import Event
+from tagger.ledger.job_control import cancel
+from tagger.settings import Settings
+from tagger.system.http_exchange import NoAnswer
+from tagger.webhooks import Receiver, deliver, send_due, send_due_to_all
 from worker.sweeper import Sweeper
 
 
@@ -170,7 +171,7 @@ def test_an_event_that_nobody_receives_is_not_recorded(database_url: str) -> Non
 
 
 def test_a_receiver_that_hangs_delays_no_other(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "TIMEOUT_S", 120.0)
+    monkeypatch.setattr(webhooks, "TIMEOUT_S", 120.0)
     with (
         WebhookReceiver() as away,
         WebhookReceiver() as fine,
@@ -262,7 +263,7 @@ def test_a_redirect_is_not_followed(database: Database, receiver: WebhookReceive
 def test_a_receiver_that_never_ends_its_answer_is_left(
     way: str, receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(webhooks, "TIMEOUT_S", 0.5)
     receiver.behaviour = Behaviour(**{way: threading.Event()})
     record(database, 1, 2)
     send_due(database, target(receiver))
@@ -275,7 +276,7 @@ def test_a_receiver_that_never_ends_its_answer_is_left(
 def test_a_message_whose_answer_is_lost_is_delivered_again_with_its_id(
     way: str, receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(webhooks, "TIMEOUT_S", 0.5)
     record(database, 1)
     ended = threading.Event()
     receiver.behaviour = Behaviour(loses_answer=way == "cut", hangs=ended if way == "silent" else None)
@@ -293,14 +294,14 @@ def test_a_message_whose_answer_is_lost_is_delivered_again_with_its_id(
 def test_a_worker_that_waits_for_a_receiver_stops_at_once_and_its_message_is_sent_again(
     receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "CHECK_S", 0.01)
-    monkeypatch.setattr(delivery, "TIMEOUT_S", 120.0)
-    monkeypatch.setattr(delivery, "STOP_S", 0.1)
-    monkeypatch.setattr(delivery, "receivers_of", lambda _settings: [target(receiver)])
+    monkeypatch.setattr(webhooks, "CHECK_S", 0.01)
+    monkeypatch.setattr(webhooks, "TIMEOUT_S", 120.0)
+    monkeypatch.setattr(webhooks, "STOP_S", 0.1)
+    monkeypatch.setattr(webhooks, "receivers_of", lambda _settings: [target(receiver)])
     record(database, 1)
     hanging = threading.Event()
     receiver.behaviour = Behaviour(hangs=hanging)
-    senders = delivery.SenderThreads(database, Settings())
+    senders = webhooks.SenderThreads(database, Settings())
     senders.start()
     wait_until(lambda: len(receiver.received) == 1)
     began = time.monotonic()
@@ -319,7 +320,7 @@ def test_a_worker_that_waits_for_a_receiver_stops_at_once_and_its_message_is_sen
 def test_a_resolver_that_hangs_takes_no_more_time_than_an_attempt(
     receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(webhooks, "TIMEOUT_S", 0.5)
     record(database, 1)
     answers = threading.Event()
     resolve = socket.getaddrinfo
@@ -344,7 +345,7 @@ def test_a_huge_answer_is_read_in_part(receiver: WebhookReceiver, database: Data
     message = claim_due(database, "default")
     assert message is not None
     answer = deliver(target(receiver), message)
-    assert (answer.status, len(answer.text)) == (200, delivery.MAX_ANSWER_BYTES)
+    assert (answer.status, len(answer.text)) == (200, webhooks.MAX_ANSWER_BYTES)
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -385,7 +386,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 def test_a_hostile_answer_costs_little_time_and_memory(
     raw: tuple[bytes, ...], receiver: WebhookReceiver, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(webhooks, "TIMEOUT_S", 1.0)
     receiver.behaviour = Behaviour(raw=raw)
     record(database, 1)
     tracemalloc.start()

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tagger.composition import install_command
+from tagger.extensions import install_command
 
 WITHOUT_TORCH = (
     "cli",

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.cli.output.job_text import other_files_lines
-from tagger.composition import install_command
 from tagger.errors import FailureKind, PathNotFound, PhotoFailed
+from tagger.extensions import install_command
 from tagger.photos import files, photo_names
 from tagger.photos.files import read_photo
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos

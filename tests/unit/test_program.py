@@ -14,7 +14,6 @@ import pytest
 from tagger.cli import commands as package
 from tagger.cli.help import DEFAULT
 from tagger.cli.program import COMMANDS, commands, run
-from tagger.composition import ROOMS, load
 
 PROJECT = Path(__file__).parents[2]
 
@@ -89,7 +88,7 @@ def test_help_all_adds_the_options_that_few_need(
 
 def test_every_module_of_commands_is_in_the_table() -> None:
     named = {place.partition(".")[0] for places in COMMANDS.values() for place in places}
-    assert named | {"user", "share"} == {module.name for module in pkgutil.iter_modules(package.__path__)}
+    assert named | {"user", "share", "webhook"} == {module.name for module in pkgutil.iter_modules(package.__path__)}
 
 
 @pytest.mark.parametrize(
@@ -130,13 +129,6 @@ def test_a_quick_command_imports_no_other_and_help_none(
     assert imported == ([prefix + module] if module else []), done.stderr
     assert {"numpy", "PIL", "torch", "celery", "lxml"}.isdisjoint(modules)
     assert len([name for name in modules if name.partition(".")[0] == "tagger"]) <= most
-
-
-def test_every_place_of_a_room_exists() -> None:
-    for room in ROOMS:
-        values = [value for value in vars(room).values() if isinstance(value, str) and ":" in value]
-        for place in (*values, *room.people_commands.values()):
-            assert callable(load(place)), place
 
 
 def test_commands_that_messages_name_exist() -> None:

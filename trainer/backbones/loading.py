@@ -13,7 +13,7 @@ from blake3 import blake3
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from tagger.composition import extra_missing
+from tagger.extensions import extra_missing
 from trainer.backbones import torchvision_networks
 from trainer.backbones.backbone import (
     Backbone,

@@ -11,8 +11,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from tagger.cli.help import HELP_ALL, prepare_arguments, use_help_classes
-from tagger.composition import extra_missing
 from tagger.errors import TaggerError
+from tagger.extensions import extra_missing
 from tagger.model.devices import quiet_threads
 from tagger.photos.paths import printable_path
 from trainer.cli.data import data_app

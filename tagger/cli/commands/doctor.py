@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qs, unquote
 
@@ -15,8 +14,8 @@ from tagger.cli.options import Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
-from tagger.composition import load, parts
 from tagger.errors import TaggerError
+from tagger.extensions import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,10 +110,7 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     if database is not None:
         yield from _findings(
             _group("workers", "jobs:check_jobs", database),
-            *(
-                CheckGroup(name, partial(check, database, settings))
-                for name, check in parts("checks").items()
-            ),
+            _group("webhooks", "jobs:check_webhooks", database, settings),
             _group("teaching", "models:check_teaching", settings, database),
             _group("roots", "jobs:check_roots", database, settings.roots),
             _group("failing photos", "jobs:check_failures", database),

@@ -11,12 +11,12 @@ import typer
 
 from tagger.cli.commands.share import share_app
 from tagger.cli.commands.user import KeepShares, report_ended, user_app
+from tagger.cli.commands.webhook import webhook_app
 from tagger.cli.help import argument, flag, option
 from tagger.cli.options import Json, parse_time
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json, write_table
 from tagger.cli.session import open_for_reading, open_session
-from tagger.composition import ROOMS, load
 
 if TYPE_CHECKING:
     from tagger.database.audit_log import AuditAction, AuditEntry
@@ -191,6 +191,4 @@ people_app.add_typer(user_app, name="user")
 people_app.add_typer(token_app, name="token")
 people_app.add_typer(share_app, name="share")
 people_app.command("audit")(audit)
-for _room in ROOMS:
-    for _name, _place in _room.people_commands.items():
-        people_app.add_typer(load(_place), name=_name)
+people_app.add_typer(webhook_app, name="webhook")

@@ -15,9 +15,9 @@ import typer
 from tagger.cli.help import ADVANCED, flag, option
 from tagger.cli.output import console
 from tagger.cli.session import load_settings, open_session
-from tagger.composition import extra_missing
 from tagger.database.enums import Role
 from tagger.errors import AddressInUse, AddressRefused
+from tagger.extensions import extra_missing
 from tagger.system.interruption import handle_own_signals
 
 if TYPE_CHECKING:

@@ -13,9 +13,14 @@ from tagger.cli.help import flag
 from tagger.cli.options import Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.job_text import START_BEAT, overview_lines, service_lines, tick_text
+from tagger.cli.output.job_text import (
+    START_BEAT,
+    overview_lines,
+    service_lines,
+    tick_text,
+    webhook_lines,
+)
 from tagger.cli.session import Session, open_for_reading
-from tagger.composition import parts
 from tagger.database.enums import Priority
 
 if TYPE_CHECKING:
@@ -82,12 +87,11 @@ def _services(session: Session) -> _Services:
 
 
 def _overview(session: Session, services: _Services, jobs_shown: int) -> list[str]:
+    from tagger.database.events import count_messages
     from tagger.ledger.progress import list_recent_jobs
 
-    lines = [*overview_lines(*list_recent_jobs(session.database, jobs_shown)), *service_lines(*services)]
-    for room_lines in parts("status_lines").values():
-        lines += room_lines(session.database)
-    return lines
+    jobs = overview_lines(*list_recent_jobs(session.database, jobs_shown))
+    return [*jobs, *service_lines(*services), *webhook_lines(count_messages(session.database))]
 
 
 def _queue_depths(session: Session) -> tuple[dict[str, int | None], TaggerError | None]:

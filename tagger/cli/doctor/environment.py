@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import note, ok, wrong
-from tagger.composition import (
+from tagger.database.engine import sqlite_file
+from tagger.errors import PhotoFailed, SettingsInvalid
+from tagger.extensions import (
     BACKENDS,
     COMMANDS,
     EVENT_RECEIVERS,
@@ -19,8 +21,6 @@ from tagger.composition import (
     install_command,
     is_installed,
 )
-from tagger.database.engine import sqlite_file
-from tagger.errors import PhotoFailed, SettingsInvalid
 from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
 from tagger.system.permissions import (
     foreign_owner,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from tagger.composition import parts
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
+from tagger.database.events import count_messages
 from tagger.database.statements import current_time
 from tagger.jobs.enqueue.backfill import backfill_options
 from tagger.jobs.enqueue.schedules import Schedule
@@ -42,7 +42,7 @@ class StatusDocument:
 
     A worker's `waits_for` says why it starts no work now, in words; null if it would start some.
     A queue's depth is null if Redis does not respond. `waiting_photos` wait for a worker, and the oldest
-    job of them was made `oldest_waiting_s` ago; null if none waits. `webhooks` is null where the program has none.
+    job of them was made `oldest_waiting_s` ago; null if none waits.
     """
 
     jobs: Sequence[JobProgress]
@@ -52,7 +52,7 @@ class StatusDocument:
     waiting_photos: int
     oldest_waiting_s: float | None
     last_tick: LastTick | None
-    webhooks: WebhooksDocument | None
+    webhooks: WebhooksDocument
 
 
 def status_document(
@@ -62,13 +62,22 @@ def status_document(
     queues: Mapping[str, int | None],
     last_tick: LastTick | None,
 ) -> StatusDocument:
-    """The state of these jobs, and what optional rooms (see composition) add to it."""
+    """The state of these jobs, and of what works on them."""
     with database.read() as connection:
         waiting = waiting_photos(jobs, current_time(connection))
-    rooms = {name: document(database) for name, document in parts("status_document").items()}
     return StatusDocument(
-        jobs, workers, by_device(workers), queues, *waiting, last_tick, rooms.get("webhooks")
+        jobs, workers, by_device(workers), queues, *waiting, last_tick, webhooks_document(database)
     )
+
+
+def webhooks_document(database: Database) -> WebhooksDocument:
+    """How many events are not delivered to receivers, together and to each that has not accepted all."""
+    counts = count_messages(database)
+    receivers = {name: document_of(UndeliveredEvents, each) for name, each in counts.items()}
+    pending, given_up = (
+        sum(getattr(each, state) for each in counts.values()) for state in ("pending", "given_up")
+    )
+    return WebhooksDocument(pending, given_up, receivers)
 
 
 def waiting_photos(jobs: Sequence[JobProgress], now: datetime) -> tuple[int, float | None]:

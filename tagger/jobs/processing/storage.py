@@ -10,11 +10,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, select, true, update
 
-from tagger.composition import Event, has_receivers, record_event
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFIED_OUTCOMES, Outcome, TagReason
+from tagger.database.events import has_receivers, record_event
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, effective_tags, landmarks, tags
+from tagger.extensions import Event
 from tagger.jobs.processing.claimed_chunk import ItemResult, StoredOutcome
 from tagger.jobs.processing.stored_photos import classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes

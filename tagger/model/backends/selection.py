@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from tagger.composition import BACKENDS, extensions, extra_missing, is_installed
 from tagger.errors import SettingsInvalid, TaggerError
+from tagger.extensions import BACKENDS, extensions, extra_missing, is_installed
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
     BackendName,

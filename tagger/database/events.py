@@ -1,24 +1,56 @@
-"""Events that webhooks report, and their messages: recorded, claimed for an attempt, delivered, tried again, given up, removed.
+"""Events of jobs and landmarks, recorded in the transaction in which they happen: by the receivers that extensions add, and as messages of webhooks.
 
-Each message is for one receiver, so that a receiver that is away does not delay the others.
-All pauses are by the database's clock, so that several senders agree. A claim is a pause that is longer than an attempt: if its
-sender dies, another one sends the message again. So a receiver may get a message twice, and knows it by its id.
+A message is for one receiver of webhooks, so that a receiver that is away does not delay the others. It is recorded, claimed for an
+attempt, delivered, tried again, given up and removed. All pauses are by the database's clock, so that several senders agree. A claim
+is a pause that is longer than an attempt: if its sender dies, another one sends the message again. So a receiver may get a message
+twice, and knows it by its id.
 """
 
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, select, update
 
-from tagger.composition import Event
-from tagger.database.connection import Database
 from tagger.database.statements import db_now, insert_missing
 from tagger.database.tables import webhook_messages
-from tagger.settings import Settings
+from tagger.extensions import EVENT_RECEIVERS, Event, EventReceiver, extensions
 from tagger.system.documents import document_of
+
+if TYPE_CHECKING:
+    from tagger.database.connection import Database
+    from tagger.settings import Settings
+
+RECEIVERS = "tagger_receivers"
+"""The option of a connection with the receivers of events."""
+Receivers = Callable[[], Sequence[EventReceiver]]
+"""Returns the receivers; called only when something happens that can be an event."""
+
+
+def has_receivers(connection: Connection, event: Event) -> bool:
+    """Whether anybody receives this event."""
+    return any(receiver.wants(event) for receiver in _receivers(connection))
+
+
+def record_event(connection: Connection, event: Event, subject: object, data: Mapping[str, Any]) -> None:
+    """Give an event to all that receive it."""
+    for receiver in _receivers(connection):
+        if receiver.wants(event):
+            receiver.record(connection, event, subject, data)
+
+
+def event_receivers(settings: "Settings") -> Sequence[EventReceiver]:
+    """The receivers of a process: the messages of webhooks, and those that extensions add."""
+    added = extensions(EVENT_RECEIVERS).values()
+    return [MessageRecorder(settings), *(receiver(settings) for receiver in added)]
+
+
+def _receivers(connection: Connection) -> Sequence[EventReceiver]:
+    receivers: Receivers = connection.get_execution_options().get(RECEIVERS, tuple)
+    return receivers()
+
 
 FAILURE_SHARE = 0.1
 """Share of failed photos above which a finished job is reported as `job.failures`, too."""
@@ -27,7 +59,7 @@ FAILURE_SHARE = 0.1
 class MessageRecorder:
     """The `EventReceiver` of webhooks: stores a message for each receiver of the settings that gets the event."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: "Settings") -> None:
         # Transactions that record the same event wait for each other in this order.
         receivers = sorted(settings.webhooks.items())
         self._receivers = {
@@ -116,7 +148,7 @@ class MessageCounts:
     problem: str | None = None
 
 
-def claim_due(database: Database, receiver: str) -> Message | None:
+def claim_due(database: "Database", receiver: str) -> Message | None:
     """Claim the message to this receiver that is due longest; None if none is."""
     is_due = and_(_IS_PENDING, webhook_messages.c.next_attempt_at <= db_now(), ~_is_old())
     due = and_(webhook_messages.c.receiver == receiver, is_due)
@@ -143,20 +175,20 @@ def claim_due(database: Database, receiver: str) -> Message | None:
     return Message(row.message_id, row.event, row.created_at, row.data, row.attempts)
 
 
-def store_delivery(database: Database, message: Message) -> None:
+def store_delivery(database: "Database", message: Message) -> None:
     """Record that the receiver accepted the message."""
     values = {"next_attempt_at": None, "delivered_at": datetime.now(UTC), "problem": None}
     _update(database, message, values)
 
 
-def store_failure(database: Database, message: Message, problem: str, *, final: bool = False) -> None:
+def store_failure(database: "Database", message: Message, problem: str, *, final: bool = False) -> None:
     """Record a failed attempt. The message is tried again after a pause, unless it was the last attempt, or is `final`."""
     is_last = final or message.attempts > len(PAUSES_S)
     pause = None if is_last else db_now() + PAUSES_S[message.attempts - 1]
     _update(database, message, {"next_attempt_at": pause, "problem": problem})
 
 
-def _update(database: Database, message: Message, values: dict[str, Any]) -> None:
+def _update(database: "Database", message: Message, values: dict[str, Any]) -> None:
     """Store the result of an attempt, unless another sender has claimed the message since."""
     is_claimed = and_(
         webhook_messages.c.message_id == message.id,
@@ -167,7 +199,7 @@ def _update(database: Database, message: Message, values: dict[str, Any]) -> Non
         connection.execute(update(webhook_messages).where(is_claimed).values(values))
 
 
-def retry_messages(database: Database, receivers: Collection[str]) -> int:
+def retry_messages(database: "Database", receivers: Collection[str]) -> int:
     """Make all undelivered messages to these receivers due now, with all attempts ahead. Returns how many these are."""
     with database.write() as connection:
         return connection.execute(
@@ -177,7 +209,7 @@ def retry_messages(database: Database, receivers: Collection[str]) -> int:
         ).rowcount
 
 
-def undelivered_messages(database: Database) -> Iterator[StoredMessage]:
+def undelivered_messages(database: "Database") -> Iterator[StoredMessage]:
     """The messages that are not delivered, oldest first."""
     query = (
         select(webhook_messages)
@@ -190,7 +222,7 @@ def undelivered_messages(database: Database) -> Iterator[StoredMessage]:
             yield document_of(StoredMessage, row, id=row.message_id, **times)
 
 
-def count_messages(database: Database) -> dict[str, MessageCounts]:
+def count_messages(database: "Database") -> dict[str, MessageCounts]:
     """How many messages are not delivered, by receiver, in order of their names. Receivers that have got all are left out."""
     message = webhook_messages.c
     columns = (
@@ -211,7 +243,7 @@ def count_messages(database: Database) -> dict[str, MessageCounts]:
     return {row.receiver: MessageCounts(row.pending, row.given_up, row.problem) for row in rows}
 
 
-def remove_old_messages(database: Database) -> None:
+def remove_old_messages(database: "Database") -> None:
     """Remove some of the messages that are KEPT_DAYS old. One that still waits had no receiver in the settings for so long."""
     old = select(webhook_messages.c.id).where(_is_old()).limit(MAX_REMOVED)
     with database.read() as connection:

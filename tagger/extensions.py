@@ -1,10 +1,6 @@
-"""What the program is composed of: what the rooms add to those below, what installed packages add, and events that both receive.
+"""What can be added to the program: the extras of this package, and extensions, which installed packages name as entry points.
 
-A room below never names a room above. It asks here, at one of its moments, for what others do then: the fields of `Room` are these
-moments. Everything is named as `module:attribute` and imported at its moment, so that a command imports only what it uses.
-
-An event of jobs and landmarks is recorded in the transaction in which it happens. Its facts name jobs, photos and landmarks by number
-and name, never by path: these can be private.
+No module names an extension. What an extension can add are the entry points below: commands, receivers of events, and backends.
 """
 
 from __future__ import annotations
@@ -15,8 +11,7 @@ import re
 import shlex
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
@@ -36,62 +31,12 @@ NAME = "landmark-tagger"
 """The name of this package where packages are installed."""
 
 
-@dataclass(frozen=True)
-class Room:
-    """What one room adds, as places of functions and classes, which have the arguments that are named here."""
-
-    name: str
-    event_receiver: str | None = None
-    """`(settings)`: an `EventReceiver`."""
-    store_hook: str | None = None
-    """`(model_id)`: a `StoreHook` of tagger.jobs.processing, one for each model of a process."""
-    sweep: str | None = None
-    """`(database)`: called by each sweep of a worker. It takes little time, and may run in several workers at once."""
-    service: str | None = None
-    """`(database, settings)`: has `start` and `close`, which a worker calls at its start and end."""
-    local_job_end: str | None = None
-    """`(database, settings)`: called after a job of a command, which may be the only process."""
-    checks: str | None = None
-    """`(database, settings)`: yields the findings of `tagger doctor`."""
-    status_document: str | None = None
-    """`(database)`: what the JSON of the status has under the room's name."""
-    status_lines: str | None = None
-    """`(database)`: lines of `tagger status`."""
-    people_commands: Mapping[str, str] = field(default_factory=dict)
-    """Groups of `tagger people` by name: each is a Typer."""
-
-
-TEACHING = "tagger.library.teaching.comparison"
-WEBHOOKS = "tagger.webhooks"
-
-ROOMS = (
-    Room("teaching", store_hook=f"{TEACHING}:ComparisonHook"),
-    Room(
-        "webhooks",
-        event_receiver=f"{WEBHOOKS}.messages:MessageRecorder",
-        sweep=f"{WEBHOOKS}.messages:remove_old_messages",
-        service=f"{WEBHOOKS}.delivery:SenderThreads",
-        local_job_end=f"{WEBHOOKS}.delivery:send_after_job",
-        checks=f"{WEBHOOKS}.command:check_webhooks",
-        status_document=f"{WEBHOOKS}.command:status_document",
-        status_lines=f"{WEBHOOKS}.command:status_lines",
-        people_commands={"webhook": f"{WEBHOOKS}.command:webhook_app"},
-    ),
-)
-"""The rooms, in the order in which they act. The folder of webhooks can be removed with its entry; teaching is imported elsewhere too."""
-
 EVENT_RECEIVERS = "tagger.event_receivers"
-"""Entry points that are called like `Room.event_receiver`."""
+"""Entry points that are called with the settings, and return an `EventReceiver`."""
 COMMANDS = "tagger.commands"
 """Entry points that are functions for Typer, or a Typer of several."""
 BACKENDS = "tagger.backends"
 """Entry points that are called with module, device, size and number of passes, and return a `Backend` of tagger.model."""
-
-
-def parts(moment: str) -> dict[str, Any]:
-    """What the rooms do at a moment, a field of `Room`: the functions and classes by name of the room."""
-    places = {room.name: getattr(room, moment) for room in ROOMS}
-    return {name: load(place) for name, place in places.items() if place is not None}
 
 
 def load(place: str) -> Any:
@@ -174,10 +119,6 @@ def extensions(group: str) -> Mapping[str, Any]:
     return loaded
 
 
-RECEIVERS = "tagger_receivers"
-"""The option of a connection with the receivers of events."""
-
-
 class Event(StrEnum):
     """Types of events. Webhooks add `job.failures` to `job.finished` if more photos failed than the settings expect."""
 
@@ -187,7 +128,10 @@ class Event(StrEnum):
 
 
 class EventReceiver(Protocol):
-    """Receives events of one process. Threads share it."""
+    """Receives events of one process. Threads share it.
+
+    The facts of an event name jobs, photos and landmarks by number and name, never by path: these can be private.
+    """
 
     def wants(self, event: Event) -> bool:
         """Whether it does anything about this event."""
@@ -199,24 +143,3 @@ class EventReceiver(Protocol):
         `subject`: what the event is about, the number of a job or the slug of a landmark.
         """
         ...
-
-
-Receivers = Callable[[], Sequence[EventReceiver]]
-"""Returns the receivers; called only when something happens that can be an event."""
-
-
-def has_receivers(connection: Connection, event: Event) -> bool:
-    """Whether anybody receives this event."""
-    return any(receiver.wants(event) for receiver in _receivers(connection))
-
-
-def record_event(connection: Connection, event: Event, subject: object, data: Mapping[str, Any]) -> None:
-    """Give an event to all that receive it."""
-    for receiver in _receivers(connection):
-        if receiver.wants(event):
-            receiver.record(connection, event, subject, data)
-
-
-def _receivers(connection: Connection) -> Sequence[EventReceiver]:
-    receivers: Receivers = connection.get_execution_options().get(RECEIVERS, tuple)
-    return receivers()

@@ -1,4 +1,4 @@
-"""Delivers the messages that are due, each as a signed request, within limits.
+"""Webhooks: deliver the messages of events that are due, each as a signed request, within limits.
 
 The signature is that of Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA256 over id, time and body. Redirects are not
 followed: only the server that the operator named gets the message. Any number of senders may run: each attempt is claimed first. A
@@ -17,13 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from tagger.composition import Event
 from tagger.database.connection import Database
-from tagger.database.retry import DatabaseError
-from tagger.settings import Settings
-from tagger.system.http_exchange import NoAnswer, exchange
-from tagger.system.metrics import WEBHOOK_ATTEMPTS, WEBHOOK_EVENTS
-from tagger.webhooks.messages import (
+from tagger.database.events import (
     Message,
     MessageCounts,
     claim_due,
@@ -32,6 +27,11 @@ from tagger.webhooks.messages import (
     store_delivery,
     store_failure,
 )
+from tagger.database.retry import DatabaseError
+from tagger.extensions import Event
+from tagger.settings import Settings
+from tagger.system.http_exchange import NoAnswer, exchange
+from tagger.system.metrics import WEBHOOK_ATTEMPTS, WEBHOOK_EVENTS
 
 TIMEOUT_S = 15.0
 """For a whole attempt, however slowly the receiver answers."""

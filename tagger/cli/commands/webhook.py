@@ -1,31 +1,23 @@
-"""What people and monitoring see of webhooks: `tagger people webhook …`, checks of `tagger doctor`, and the status."""
+"""`tagger people webhook …`: try the receivers of webhooks, list what is not delivered, and send it again."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
-from tagger.cli.doctor.findings import note, ok
 from tagger.cli.help import argument
 from tagger.cli.options import Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
-from tagger.system.addresses import is_loopback
-from tagger.system.documents import document_of
-from tagger.webhooks.messages import KEPT_DAYS, MessageCounts, count_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from tagger.cli.doctor.findings import Finding
-    from tagger.database.connection import Database
-    from tagger.jobs.enqueue.documents import WebhooksDocument
     from tagger.settings import Settings
-    from tagger.webhooks.delivery import Receiver
+    from tagger.webhooks import Receiver
 
 webhook_app = typer.Typer(
     help="Try the receivers of TAGGER_WEBHOOKS, and list and retry what they have not accepted.",
@@ -62,7 +54,7 @@ def list_(json: Json = False) -> None:
 
     Example: tagger people webhook list
     """
-    from tagger.webhooks.messages import undelivered_messages
+    from tagger.database.events import undelivered_messages
 
     messages = list(undelivered_messages(open_session().database))
     rows = (
@@ -91,7 +83,7 @@ def retry(receiver: Name = None, json: Json = False) -> None:
 
     Example: tagger people webhook retry
     """
-    from tagger.webhooks.messages import retry_messages
+    from tagger.database.events import retry_messages
 
     settings = load_settings()
     names = [each.name for each in _receivers(settings, receiver)]
@@ -105,7 +97,7 @@ def retry(receiver: Name = None, json: Json = False) -> None:
 def _receivers(settings: Settings, name: str | None) -> Sequence[Receiver]:
     """The receiver of this name, or all."""
     from tagger.errors import ReceiverNotFound, WebhookNotSet
-    from tagger.webhooks.delivery import receivers_of
+    from tagger.webhooks import receivers_of
 
     receivers = receivers_of(settings)
     if not receivers:
@@ -120,9 +112,9 @@ def _try(receiver: Receiver) -> dict[str, Any]:
     """Send an event of type test; returns the answer, or why there is none."""
     from datetime import UTC, datetime
 
+    from tagger.database.events import Message, new_message_id
     from tagger.system.http_exchange import NoAnswer
-    from tagger.webhooks.delivery import TEST, deliver
-    from tagger.webhooks.messages import Message, new_message_id
+    from tagger.webhooks import TEST, deliver
 
     document = {"receiver": receiver.name, "address": receiver.address}
     try:
@@ -131,52 +123,3 @@ def _try(receiver: Receiver) -> dict[str, Any]:
         return document | {"accepted": False, "status": None, "text": None, "problem": str(error)}
     problem = None if answer.is_accepted else answer.problem
     return document | {"accepted": problem is None, **vars(answer), "problem": problem}
-
-
-def status_document(database: Database) -> WebhooksDocument:
-    """How many events are not delivered to receivers, together and to each that has not accepted all."""
-    from tagger.jobs.enqueue.documents import UndeliveredEvents, WebhooksDocument
-
-    counts = count_messages(database)
-    pending, given_up = (
-        sum(getattr(each, state) for each in counts.values()) for state in ("pending", "given_up")
-    )
-    receivers = {name: document_of(UndeliveredEvents, each) for name, each in counts.items()}
-    return WebhooksDocument(pending, given_up, receivers)
-
-
-def status_lines(database: Database) -> list[str]:
-    """How many events each receiver has not accepted; no line for one that has all."""
-    return [
-        f"webhooks: {count_of(each.pending, 'event')} pending for {name}"
-        + (f", {each.given_up} given up; list them with: tagger people webhook list" if each.given_up else "")
-        for name, each in count_messages(database).items()
-    ]
-
-
-def check_webhooks(database: Database, settings: Settings) -> Iterator[Finding]:
-    """No finding where nobody receives webhooks and none is left."""
-    counts = count_messages(database)
-    for name, receiver in settings.webhooks.items():
-        yield _check_deliveries(name, counts.pop(name, MessageCounts()))
-        address = urlsplit(receiver.url)
-        if address.scheme == "http" and not is_loopback(str(address.hostname)):
-            yield note(f"webhook {name}", "events are sent unencrypted", "use https in its URL")
-    for name, left in counts.items():
-        events = count_of(left.pending + left.given_up, "event")
-        yield note(
-            f"webhook {name}",
-            f"{events} not delivered, and the settings here name no such receiver",
-            f"name it in TAGGER_WEBHOOKS, or wait: events are removed after {KEPT_DAYS} days",
-        )
-
-
-def _check_deliveries(name: str, counts: MessageCounts) -> Finding:
-    reason = f": {counts.problem}" if counts.problem else ""
-    if counts.given_up:
-        remedy = f"tagger people webhook test {name}; when it succeeds, tagger people webhook retry {name}"
-        return note(f"webhook {name}", f"{count_of(counts.given_up, 'event')} given up{reason}", remedy)
-    if counts.pending:
-        found = f"{count_of(counts.pending, 'event')} not delivered yet{reason}"
-        return note(f"webhook {name}", found, "tagger people webhook list")
-    return ok(f"webhook {name}", "all events are delivered")
