@@ -12,7 +12,7 @@ from kombu.exceptions import KombuError, OperationalError
 
 from tagger.database.actor import Actor
 from tagger.database.connection import Database, open_configured
-from tagger.database.enums import Priority
+from tagger.database.enums import Note, NoteCode, Priority
 from tagger.database.retry import DatabaseError
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
@@ -21,7 +21,7 @@ from tagger.jobs.processing.claimed_chunk import SLICE_S, ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim
 from tagger.ledger.dispatch import ChunkClaimer
-from tagger.ledger.workers import STARTING, record_heartbeat, record_tick, remove_worker
+from tagger.ledger.workers import record_heartbeat, record_tick, remove_worker
 from tagger.library.catalog.registered_models import resolve_model
 from tagger.model.devices import choose_device
 from tagger.settings import Settings
@@ -147,7 +147,7 @@ def shown_as_starting(database: Database, name: str, device: str) -> Iterator[No
     def send_heartbeats() -> None:
         while True:
             try:
-                record_heartbeat(database, name, device, STARTING)
+                record_heartbeat(database, name, device, Note(NoteCode.STARTING))
             except DatabaseError as error:
                 log.info("The database has no heartbeat of this start: %s", error)
             if is_over.wait(SWEEP_S):

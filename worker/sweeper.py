@@ -17,7 +17,7 @@ from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
 from tagger.database.connection import Database
-from tagger.database.enums import Priority
+from tagger.database.enums import Note, NoteCode, Priority
 from tagger.database.events import remove_old_messages
 from tagger.database.retry import DatabaseError, outage_text
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
@@ -29,7 +29,7 @@ from tagger.ledger.dispatch import (
 from tagger.ledger.job_control import recover_stale_jobs, remove_old_items
 from tagger.ledger.jobs import LEASE_S, RENEW_S
 from tagger.ledger.progress import is_any_claimable
-from tagger.ledger.workers import REDIS_REFUSES, ROOTS_MISSING, record_heartbeat, remove_worker
+from tagger.ledger.workers import record_heartbeat, remove_worker
 from tagger.library.catalog.roots import list_roots, unavailable_roots
 from tagger.library.positions.update import SmallUpdates
 from tagger.settings import Settings
@@ -159,12 +159,12 @@ class Sweeper:
             raise
         database_away.clear()
 
-    def waits_for(self) -> str | None:
-        """Why this worker starts no work now, in words; None if it would."""
+    def waits_for(self) -> Note | None:
+        """Why this worker starts no work now; None if it would."""
         if self._redis_refuses:
-            return REDIS_REFUSES
+            return Note(NoteCode.REDIS_REFUSES)
         if self._missing_roots and not is_any_claimable(self._database):
-            return ROOTS_MISSING.format(names=", ".join(self._missing_roots))
+            return Note(NoteCode.ROOTS_MISSING, {"names": ", ".join(self._missing_roots)})
         return None
 
     def _photos_per_second(self) -> float | None:

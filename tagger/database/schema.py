@@ -16,7 +16,7 @@ from tagger.database.tables import ledgers, metadata
 from tagger.database.views import view_statements
 from tagger.errors import SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
 
-SCHEMA_REVISION = "1002"
+SCHEMA_REVISION = "1003"
 """The newest migration. A test keeps it equal to Alembic's head."""
 LAST_UNRELEASED_REVISION = "0033"
 """The last schema before 1.0, which `tagger db import` still reads. The schemas before it are 0001 to 0032."""

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, exists, func, literal, select, update
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Priority, Runner
+from tagger.database.enums import JobState, Priority, Runner, note_columns
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, job_items, jobs, photos, workers
 from tagger.ledger.chunks import IS_FREE, Claim, claim_first_chunk
@@ -158,5 +158,5 @@ def resume_suspended_jobs(database: Database, job_ids: Iterable[int]) -> None:
             connection.execute(
                 update(jobs)
                 .where(jobs.c.id == job_id, jobs.c.state == JobState.WAITING)
-                .values(state=JobState.QUEUED, note=None)
+                .values(state=JobState.QUEUED, **note_columns(None))
             )

@@ -17,7 +17,15 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, fun
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Runner
+from tagger.database.enums import (
+    JobKind,
+    JobState,
+    Note,
+    NoteCode,
+    Runner,
+    has_code,
+    note_columns,
+)
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
 from tagger.database.tables import job_items, jobs
 from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable
@@ -31,12 +39,8 @@ from tagger.ledger.jobs import (
     leave_unfilled,
     lock_open_chunks,
 )
-from tagger.system.text_format import N_
 
 CANCEL_NOTE = "by request"
-SCAN_INTERRUPTED = N_("its scan was interrupted; run the same command again to add the rest")
-PAUSED_AT = "paused at"
-"""What the note of a pause begins with, which ends with the pause."""
 LOCK_S = 30.0
 """How long a change waits for another process that has locked the job or its chunks, as on SQLite."""
 
@@ -53,8 +57,8 @@ def pause(database: Database, job_id: int) -> None:
         pause_job(connection, job_id)
 
 
-def pause_job(connection: Connection, job_id: int, note: str | None = None) -> None:
-    """Pause the job in a transaction of `change_job`. `note` begins with PAUSED_AT; a note that the job has is kept.
+def pause_job(connection: Connection, job_id: int, note: Note | None = None) -> None:
+    """Pause the job in a transaction of `change_job`. A note that the job has is kept.
 
     Raises:
         JobNotFound, JobFinished, JobNotPausable: as for `pause`.
@@ -62,9 +66,10 @@ def pause_job(connection: Connection, job_id: int, note: str | None = None) -> N
     job = _lock_open_job(connection, job_id, "pause")
     if job.runner == Runner.LOCAL:
         raise JobNotPausable(job=job_id)
+    values: dict[str, object] = {"state": JobState.PAUSED}
     # A suspended job finds out again, once it is resumed, whether its root is available.
-    former_note = None if job.state == JobState.WAITING else job.note
-    values = {"state": JobState.PAUSED, "note": former_note or note}
+    if job.note is None or job.state == JobState.WAITING:
+        values |= note_columns(note)
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
     record_action(connection, AuditAction.JOB_PAUSE, job_id)
 
@@ -82,8 +87,10 @@ def resume(database: Database, job_id: int) -> bool:
     with change_job(database, job_id) as connection:
         job = _lock_open_job(connection, job_id, "resume")
         paused = (jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
-        note = None if job.note is not None and job.note.startswith(PAUSED_AT) else job.note
-        connection.execute(update(jobs).where(*paused).values(state=_state_before_pause(job), note=note))
+        values: dict[str, object] = {"state": _state_before_pause(job)}
+        if has_code(job.note, job.note_message, NoteCode.PAUSED_UNTIL_NEXT_RUN):
+            values |= note_columns(None)
+        connection.execute(update(jobs).where(*paused).values(values))
         finish_if_done(connection, job_id)
         record_action(connection, AuditAction.JOB_RESUME, job_id)
     return True
@@ -217,7 +224,8 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
         leave_unfilled(connection, job_id)
     else:
         state = JobState.PAUSED if job.state == JobState.PAUSED else JobState.QUEUED
-        values = {"state": state, "note": SCAN_INTERRUPTED, "owner": None, "owner_lease_until": None}
+        values: dict[str, object] = {"state": state, "owner": None, "owner_lease_until": None}
+        values |= note_columns(Note(NoteCode.SCAN_INTERRUPTED))
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
         finish_if_done(connection, job_id)
 

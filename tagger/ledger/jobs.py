@@ -35,16 +35,18 @@ from tagger.database.enums import (
     METADATA_KINDS,
     JobKind,
     JobState,
+    Note,
+    NoteCode,
     Outcome,
     Priority,
     Runner,
+    note_columns,
 )
 from tagger.database.events import has_receivers, record_event
 from tagger.database.retry import reason_of
 from tagger.database.statements import current_time, db_now
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.extensions import Event
-from tagger.system.text_format import N_
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +56,6 @@ RENEW_S = 12.0
 """Time between renewals: a lease survives three failed ones."""
 RETRY_S = 2.0
 """Time until the next renewal after a failed one: when the database is back, leases may have expired."""
-
-FOLDER_UNAVAILABLE = N_("waiting for the folder “{name}”, which is unavailable (not mounted?)")
-"""The note of a job that waits for a folder."""
 
 UNFILLED = ""
 """The owner of a job without items. Any process may claim it and add them."""
@@ -199,8 +198,8 @@ def finish_scan(
             .where(jobs.c.id == job_id, jobs.c.state == JobState.SCANNING)
             .values(
                 state=case((started, JobState.RUNNING), else_=JobState.QUEUED),
-                note=note,
                 other_files=other_files,
+                **note_columns(note),
             )
         )
         connection.execute(
@@ -323,13 +322,14 @@ def claim_unfilled_job(database: Database) -> int | None:
 
 def suspend_for_root(database: Database, job_id: int, root_name: str, problem: str | None = None) -> None:
     """Let the job wait until the root is available. `problem`: why a bucket is not."""
-    note = f"waiting for {root_name}: {problem}" if problem else FOLDER_UNAVAILABLE.format(name=root_name)
-    _update_claimable(database, job_id, {"state": JobState.WAITING, "note": note})
+    unavailable = Note(NoteCode.FOLDER_UNAVAILABLE, {"name": root_name})
+    note = f"waiting for {root_name}: {problem}" if problem else unavailable
+    _update_claimable(database, job_id, {"state": JobState.WAITING} | note_columns(note))
 
 
 def record_error(database: Database, job_id: int, error: str) -> None:
     """Show an error in the job's note. The chunk is retried."""
-    _update_claimable(database, job_id, {"note": error})
+    _update_claimable(database, job_id, note_columns(error))
 
 
 def _update_claimable(database: Database, job_id: int, values: Mapping[str, object]) -> None:
@@ -357,10 +357,10 @@ def cancel_job(connection: Connection, job_id: int, note: str) -> None:
         .where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
         .values(
             state=JobState.CANCELLED,
-            note=note,
             finished_at=current_time(connection),
             owner=None,
             owner_lease_until=None,
+            **note_columns(note),
         )
     )
     if cancelled.rowcount:

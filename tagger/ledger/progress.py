@@ -3,7 +3,7 @@
 Counts are sums over a job's chunks: cheap to read, and never out of step with them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -85,6 +85,8 @@ class JobProgress:
     priority: str
     model: str
     note: str | None
+    note_message: Mapping[str, Any] | None
+    """The code and the values of the note; None if it has none."""
     total: int
     queued: int
     running: int

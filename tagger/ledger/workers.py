@@ -1,6 +1,6 @@
 """Workers and beat as others see them, by the database's clock: heartbeats, chunks in progress, ticks, and chunks that fail repeatedly."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -8,23 +8,19 @@ from typing import Any
 from sqlalchemy import Row, delete, func, select, update
 
 from tagger.database.connection import Database
+from tagger.database.enums import Note, NoteCode, has_code, note_columns
 from tagger.database.statements import current_time, db_now, insert_missing
 from tagger.database.tables import chunks, ledgers, schedules, workers
 from tagger.ledger.dispatch import WORKER_TIMEOUT_S
 from tagger.system.documents import document_of
-from tagger.system.text_format import N_
 
 SILENT_WORKER_S = 600.0
 """How long a silent worker without chunks is reported. Others have taken over its work long before."""
-STARTING = N_("it is starting")
-REDIS_REFUSES = N_("Redis accepts no messages")
-ROOTS_MISSING = N_("unavailable on its machine: {names}")
-"""Why a worker starts no work."""
 
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """An active worker, how many chunks it processes, why it starts no work now, in words, and its rate in the last half minute.
+    """An active worker, how many chunks it processes, why it starts no work now, in words and as a message, and its rate in the last half minute.
 
     The rate is None before it is known.
     """
@@ -35,11 +31,12 @@ class WorkerStatus:
     seen_seconds_ago: float
     chunks: int
     waits_for: str | None = None
+    waits_for_message: Mapping[str, Any] | None = None
     photos_per_second: float | None = None
 
     @property
     def is_starting(self) -> bool:
-        return self.waits_for == STARTING
+        return has_code(self.waits_for, self.waits_for_message, NoteCode.STARTING)
 
 
 @dataclass(frozen=True)
@@ -55,16 +52,15 @@ def record_heartbeat(
     database: Database,
     name: str,
     device: str,
-    waits_for: str | None = None,
+    waits_for: Note | None = None,
     photos_per_second: float | None = None,
 ) -> None:
     """Record that the worker is alive, why it starts no work now, and its rate. Its first heartbeat adds it."""
     state = {
         "device": device,
         "heartbeat_at": db_now(),
-        "waits_for": waits_for,
         "photos_per_second": photos_per_second,
-    }
+    } | note_columns(waits_for, "waits_for")
     with database.write() as connection:
         started_at = current_time(connection)
         row = {"name": name, "device": device, "started_at": started_at, "heartbeat_at": 0.0}

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Runner
+from tagger.database.enums import JobKind, JobState, Runner, note_columns
 from tagger.database.statements import insert_page
 from tagger.database.tables import (
     jobs,
@@ -258,7 +258,7 @@ def _pause_jobs(connection: Connection) -> list[PausedJob]:
         .where(is_open)
         .values(
             state=JobState.PAUSED,
-            note=PAUSED_NOTE,
+            **note_columns(PAUSED_NOTE),
             owner=case((from_parent, literal(UNFILLED)), else_=None),
             owner_lease_until=None,
         )

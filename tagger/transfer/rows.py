@@ -32,7 +32,7 @@ from pydantic import (
 from sqlalchemy import JSON, Boolean, Column, DateTime, Integer, LargeBinary, Table, Text
 from sqlalchemy.types import TypeEngine
 
-from tagger.database.enums import JobKind, Outcome
+from tagger.database.enums import JobKind, Note, NoteCode, Outcome
 from tagger.database.tables import UtcDateTime
 from tagger.errors import FailureKind, LandmarkInvalid, ScheduleInvalid
 from tagger.jobs.enqueue.schedules import backfill_from_schedule, check_time_of_day, explain_cron, next_due
@@ -121,6 +121,15 @@ def _manifest(kind: type[BaseModel]) -> Any:
         return document
 
     return Annotated[Document, AfterValidator(check)]
+
+
+def _note_message(message: dict[str, Any]) -> dict[str, Any]:
+    """A message that gives a text."""
+    try:
+        str(Note(NoteCode(message["code"]), message["values"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError("not the message of a note") from error
+    return message
 
 
 def _bytes(value: object) -> object:
@@ -245,6 +254,7 @@ COLUMN_TYPES: Mapping[str, Any] = {
     "embeddings.data": Annotated[Bytes, AfterValidator(_embedding)],
     "track_parts.data": Annotated[Bytes, AfterValidator(_track_points)],
     "undo": Annotated[Bytes, AfterValidator(_undoable)],
+    "note_message": Annotated[Document, AfterValidator(_note_message)],
 }
 """The types of columns whose type in SQL allows more than the program stores, by `table.column` or by `column` of all other tables."""
 

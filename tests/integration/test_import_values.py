@@ -74,6 +74,8 @@ INVALID: list[tuple[str, dict[str, Any], str]] = [
     ("landmarks", {"city": "a\u2028b"}, "city: it has a line break or another control character"),
     ("models", {"manifest": {}}, "manifest: name: Field required"),
     ("jobs", {"options": {"paths": 7}}, "its paths are not a list"),
+    ("jobs", {"note_message": {"code": "bored", "values": {}}}, "not the message of a note"),
+    ("jobs", {"note_message": {"code": "roots-missing", "values": {}}}, "not the message of a note"),
     (
         "jobs",
         {"options": {"write": {"to": "embed", "gps": False, "description": False, "language": "a b"}}},

@@ -12,18 +12,22 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Constraint, Engine, TextClause, insert, inspect, text
+from sqlalchemy import Connection, Constraint, Engine, TextClause, insert, inspect, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.schema import SchemaItem
+from support.ledgers import LedgerBuilder
 from support.waiting import wait_until
 
 from tagger.database import schema
 from tagger.database.connection import Database, open_database, upgrade_database
 from tagger.database.diagnostics import SchemaStatus, schema_status
 from tagger.database.engine import create_database_engine
+from tagger.database.enums import Note, NoteCode
 from tagger.database.schema import (
     SCHEMA_REVISION,
     migrations_folder,
@@ -32,8 +36,10 @@ from tagger.database.schema import (
     upgrade,
     upgrade_schema,
 )
-from tagger.database.tables import ledgers, metadata, verdicts, views
+from tagger.database.tables import jobs, ledgers, metadata, verdicts, views
 from tagger.errors import SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
+from tagger.ledger.job_control import pause, resume
+from tagger.ledger.progress import find_job
 
 # Neither SQLAlchemy nor Alembic reads such an index of SQLite.
 pytestmark = [
@@ -252,6 +258,37 @@ def test_views_have_the_columns_of_their_table_objects(engine: Engine) -> None:
 
 def test_the_schema_revision_is_the_newest_migration() -> None:
     assert ScriptDirectory(str(migrations_folder())).get_current_head() == SCHEMA_REVISION
+
+
+def test_a_job_that_1_0_paused_is_resumed_without_the_note_of_its_pause(
+    database: Database, database_url: str
+) -> None:
+    ledger = LedgerBuilder(database)
+    at_night, by_hand = (
+        "paused at 06:00 (Europe/Paris); the next run of the schedule nightly continues it",
+        "disk error",
+    )
+    job_ids = [ledger.job(1), ledger.job(1)]
+    for job_id, note in zip(job_ids, (at_night, by_hand), strict=True):
+        pause(database, job_id)
+        with database.write() as connection:
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(note=note))
+    engine = create_database_engine(database_url)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrations_folder()))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "1001")
+        assert "note_message" not in {column["name"] for column in inspect(connection).get_columns("jobs")}
+    upgrade(engine)
+    engine.dispose()
+    first, second = (find_job(database, job_id) for job_id in job_ids)
+    assert (first.note, second.note, second.note_message) == (at_night, by_hand, None)
+    assert first.note_message is not None
+    assert str(Note(NoteCode(first.note_message["code"]), first.note_message["values"])) == at_night
+    for job_id in job_ids:
+        assert resume(database, job_id)
+    assert [find_job(database, job_id).note for job_id in job_ids] == [None, by_hand]
 
 
 def test_invalid_values_are_refused(database: Database) -> None:

@@ -22,7 +22,9 @@ def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> Jo
         ),
         0,
     )
-    about = dict.fromkeys(("parent", "note", "write_job", "author", "started_at", "finished_at"))
+    about = dict.fromkeys(
+        ("parent", "note", "note_message", "write_job", "author", "started_at", "finished_at")
+    )
     kind = {"kind": "tag", "runner": "workers", "priority": "bulk", "model": "m", "total": 37}
     rates = {"photos_per_second": 0.0, "eta_seconds": None, "created_at": datetime.now(UTC)}
     return JobProgress(job=number, state=state, **(numbers | about | kind | rates | values))  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from support.browser import open_page
 from support.library_photos import EIFFEL, LibraryPhotos, picture
 
 from docs.update_languages import extracted, forms
-from tagger.jobs.enqueue.schedules import PAUSED_UNTIL_NEXT_RUN
+from tagger.database.enums import Note, NoteCode, note_columns
 from tagger.system.text_format import (
     country_name,
     dates_text,
@@ -29,7 +29,7 @@ from tagger.system.text_format import (
     weekday_text,
 )
 from tagger.web.http import languages
-from tagger.web.http.recorded_texts import note_text
+from tagger.web.http.error_texts import note_text
 from tagger.web.http.templates import STATIC, TEMPLATES, environment
 
 PACKAGE = Path(languages.__file__).parents[1]
@@ -289,11 +289,15 @@ def test_errors_are_in_the_language_of_the_page(client: TestClient, library: Lib
 
 
 def test_notes_of_jobs_and_workers_are_in_the_language() -> None:
-    note = PAUSED_UNTIL_NEXT_RUN.format(end="06:00", zone="Europe/Paris", name="nightly")
-    assert note_text(note) == note
+    values = {"end": "06:00", "zone": "Europe/Paris", "name": "nightly"}
+    note, message = note_columns(Note(NoteCode.PAUSED_UNTIL_NEXT_RUN, values)).values()
+    assert note_text(note, message) == note  # type: ignore[arg-type]
     with in_language(languages.load_language("de")):
-        assert note_text(note).endswith("der nächste Lauf des Zeitplans nightly setzt ihn fort")
-        assert note_text("disk error") == "disk error"
+        translated = note_text(note, message)  # type: ignore[arg-type]
+        assert translated.endswith("der nächste Lauf des Zeitplans nightly setzt ihn fort")
+        assert note_text("disk error", None) == "disk error"
+        assert note_text("disk error", message) == "disk error", "an older worker replaced the text alone"  # type: ignore[arg-type]
+        assert note_text("it sleeps", {"code": "asleep", "values": {}}) == "it sleeps", "of a newer version"
 
 
 def test_landmarks_and_countries_have_their_names_in_the_language(

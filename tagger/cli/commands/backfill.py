@@ -129,11 +129,12 @@ def backfill(
 
 
 def _print_nothing(skipped_folders: int, *, json: bool) -> None:
-    from tagger.jobs.enqueue.backfill import NOTHING_TO_DO
+    from tagger.database.enums import NoteCode
 
+    note = NoteCode.NOTHING_TO_DO.text
     if json:
-        write_json({"job": None, "total": 0, "skipped_folders": skipped_folders, "note": NOTHING_TO_DO})
-    console.result(NOTHING_TO_DO)
+        write_json({"job": None, "total": 0, "skipped_folders": skipped_folders, "note": note})
+    console.result(note)
 
 
 def describe_backfill(selection: Backfill) -> str:

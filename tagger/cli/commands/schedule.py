@@ -154,12 +154,12 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
 
     Example: tagger schedule run-now nightly --wait
     """
+    from tagger.database.enums import NoteCode, has_code
     from tagger.jobs.enqueue import schedule_runs
-    from tagger.jobs.enqueue.backfill import NOTHING_TO_DO
 
     settings, database = session = open_session(settle_jobs=True)
     run = schedule_runs.run_now(database, settings, name)
-    if run.note == NOTHING_TO_DO:
+    if has_code(run.note, run.note_message, NoteCode.NOTHING_TO_DO):
         if json:
             write_json(run)
         console.info(f"{name}: {run.note}")

@@ -15,7 +15,7 @@ from tagger.cli.output.job_text import (
     tick_text,
     worker_text,
 )
-from tagger.database.enums import JobState, Runner
+from tagger.database.enums import JobState, NoteCode, Runner, has_code
 from tagger.database.events import KEPT_DAYS, MessageCounts, count_messages
 from tagger.database.statements import current_time
 from tagger.jobs.enqueue.tag_jobs import count_failures
@@ -24,7 +24,6 @@ from tagger.ledger.dispatch import waiting_chunks
 from tagger.ledger.failures import FailureFilter
 from tagger.ledger.progress import list_recent_jobs
 from tagger.ledger.workers import (
-    REDIS_REFUSES,
     find_last_tick,
     list_workers,
     silent_workers,
@@ -81,7 +80,8 @@ def _check_workers(database: Database, workers: Sequence[WorkerStatus]) -> Findi
 def _idle_remedy(workers: Sequence[WorkerStatus]) -> str:
     if not workers:
         return "tagger worker"
-    if any(worker.waits_for == REDIS_REFUSES for worker in workers):
+    refused = (has_code(each.waits_for, each.waits_for_message, NoteCode.REDIS_REFUSES) for each in workers)
+    if any(refused):
         return "let Redis accept messages: see `redis` above"
     return "remove what they wait for, or start a worker on another machine"
 

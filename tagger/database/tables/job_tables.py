@@ -91,6 +91,12 @@ jobs = Table(
     Column("state", Text, one_of("state", JobState), nullable=False, doc=listed(JobState)),
     Column("note", Text, doc="why the job waits or ended early, in words"),
     Column(
+        "note_message",
+        JSON(none_as_null=True),
+        info={"imported_default": None},
+        doc="code and values of the note, by which pages translate it; null: it is any other text",
+    ),
+    Column(
         "parent_id",
         Id,
         ForeignKey("jobs.id"),
@@ -269,6 +275,7 @@ workers = Table(
     Column("started_at", UtcDateTime, nullable=False, doc="when the worker started"),
     Column("heartbeat_at", Float, nullable=False, doc="last sign of life"),
     Column("waits_for", Text, doc="why it waits, in words; null: it does not"),
+    Column("waits_for_message", JSON(none_as_null=True), doc="code and values of `waits_for`"),
     Column("photos_per_second", Float, doc="photos stored per second, in the last half minute"),
     info={"exported": False, "doc": "A worker that has not been shut down."},
 )
@@ -332,6 +339,12 @@ schedule_runs = Table(
         "job_id", Id, ForeignKey("jobs.id", ondelete="SET NULL"), doc="the job; null: the run was not started"
     ),
     Column("note", Text, doc="why the run was not started or failed"),
+    Column(
+        "note_message",
+        JSON(none_as_null=True),
+        info={"imported_default": None},
+        doc="code and values of the note; null: it is any other text",
+    ),
     Column("paused_at", UtcDateTime, doc="when `until` paused its job; null: it did not"),
     PrimaryKeyConstraint("schedule_id", "due_at"),
     info={"doc": "A run of a schedule. The primary key lets only one process start a due run."},

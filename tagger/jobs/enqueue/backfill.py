@@ -33,7 +33,6 @@ from tagger.library.teaching.comparison import outdated
 from tagger.library.teaching.learning import changed_landmarks, embedding_of, learn_landmarks
 from tagger.photos.paths import path_from_json, path_to_json
 from tagger.settings import Settings
-from tagger.system.text_format import N_
 
 
 class BackfillScope(StrEnum):
@@ -65,7 +64,6 @@ class Backfill:
     write: MetadataOptions | None = None
 
 
-NOTHING_TO_DO = N_("nothing to do")
 """What a backfill that found no photo has done."""
 MOST_NARROWED = 100_000
 """The most photos that an index may find if it is to be read for each page of a job."""

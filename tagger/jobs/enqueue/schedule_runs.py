@@ -7,7 +7,7 @@ time was over (see schedules).
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,12 +15,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
 
 from tagger.database.connection import Database
-from tagger.database.enums import Priority
+from tagger.database.enums import Note, NoteCode, Priority, note_columns
 from tagger.database.statements import current_time, insert_missing
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import ScheduleNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import (
-    NOTHING_TO_DO,
     Backfill,
     backfill_job,
     discard_empty_job,
@@ -39,17 +38,12 @@ from tagger.jobs.enqueue.schedules import (
 from tagger.ledger.jobs import OPEN_STATES, NewJob, cancel_job, insert_job
 from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
-from tagger.system.text_format import N_
 
 log = logging.getLogger(__name__)
 
 
 class ScheduleFolderIsLink(TaggerError):
     """A folder of the schedule {name} is now a link to another folder. Remove the schedule, and add it again with the right folder."""
-
-
-RUN_UNFINISHED = N_("job {job} of an earlier run has not finished")
-"""The note of a run that started no job."""
 
 
 class RunInterrupted(Exception):
@@ -65,6 +59,7 @@ class ScheduleRun:
     job: int | None
     state: str | None
     note: str | None
+    note_message: Mapping[str, Any] | None = None
 
 
 def list_runs(database: Database, name: str, limit: int) -> list[ScheduleRun]:
@@ -82,7 +77,7 @@ def list_runs(database: Database, name: str, limit: int) -> list[ScheduleRun]:
             .limit(limit)
         )
         return [
-            ScheduleRun(row.due_at, row.started_at, row.job_id, row.state, row.note)
+            ScheduleRun(row.due_at, row.started_at, row.job_id, row.state, row.note, row.note_message)
             for row in connection.execute(query)
         ]
 
@@ -154,7 +149,8 @@ def _run(
             _refuse_links(row.name, backfill, selection)
         fill_backfill(database, backfill, run.job, new.model_id, selection, settings.roots, on_progress)
         if discard_empty_job(database, run.job):
-            return replace(run, job=None, note=_set_note(database, row.id, due, NOTHING_TO_DO))
+            nothing = _set_note(database, row.id, due, Note(NoteCode.NOTHING_TO_DO))
+            return replace(run, job=None, **nothing)
     except RunInterrupted:
         _undo_run(database, row.id, due, run.job)
         raise
@@ -185,11 +181,11 @@ def _insert_run(database: Database, row: Row[Any], due: datetime, new: NewJob) -
             return None
         open_job = _open_job(connection, row.id)
         if open_job is not None:
-            job, note = None, RUN_UNFINISHED.format(job=open_job.id)
+            job, columns = None, note_columns(Note(NoteCode.RUN_UNFINISHED, {"job": str(open_job.id)}))
             if open_job.was_paused:
-                job, note = open_job.id, f"continues job {open_job.id}"
-            insert_missing(connection, schedule_runs, [run | {"job_id": job, "note": note}])
-            return ScheduleRun(due, now, job, None, note)
+                job, columns = open_job.id, note_columns(f"continues job {open_job.id}")
+            insert_missing(connection, schedule_runs, [run | {"job_id": job} | columns])
+            return ScheduleRun(due, now, job, None, **columns)
         job_id = insert_job(connection, new, row.name)
         insert_missing(connection, schedule_runs, [run | {"job_id": job_id}])
         return ScheduleRun(due, now, job_id, None, None)
@@ -215,10 +211,12 @@ def _refuse_links(name: str, backfill: Backfill, selection: Selection) -> None:
         raise ScheduleFolderIsLink(name=name)
 
 
-def _set_note(database: Database, schedule_id: int, due: datetime, note: str) -> str:
+def _set_note(database: Database, schedule_id: int, due: datetime, note: Note | str) -> dict[str, Any]:
+    """Returns the columns with the note."""
+    columns = note_columns(note)
     with database.write() as connection:
-        connection.execute(update(schedule_runs).where(*_is_run(schedule_id, due)).values(note=note))
-    return note
+        connection.execute(update(schedule_runs).where(*_is_run(schedule_id, due)).values(columns))
+    return columns
 
 
 def _undo_run(database: Database, schedule_id: int, due: datetime, job_id: int) -> None:

@@ -17,14 +17,13 @@ from sqlalchemy import Connection, Row, Select, and_, delete, insert, or_, selec
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Priority
+from tagger.database.enums import JobKind, JobState, Note, NoteCode, Priority
 from tagger.database.statements import current_time
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import JobFinished, ScheduleExists, ScheduleInvalid, ScheduleNotFound
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options, backfill_options
 from tagger.ledger.job_control import change_job, pause_job, resume
 from tagger.ledger.jobs import OPEN_STATES, WRITE
-from tagger.system.text_format import N_
 
 
 def next_due(cron: str, zone: str, after: datetime) -> datetime:
@@ -151,13 +150,10 @@ def _open_jobs() -> Select[Any]:
     )
 
 
-PAUSED_UNTIL_NEXT_RUN = N_("paused at {end} ({zone}); the next run of the schedule {name} continues it")
-"""The note of a job that reached the end of its time. It begins with PAUSED_AT."""
-
-
 def _pause(database: Database, row: Row[Any]) -> bool:
     """Pause one job, unless it has ended meanwhile."""
-    note = PAUSED_UNTIL_NEXT_RUN.format(end=row.until, zone=row.time_zone, name=row.name)
+    values = {"end": row.until, "zone": row.time_zone, "name": row.name}
+    note = Note(NoteCode.PAUSED_UNTIL_NEXT_RUN, values)
     run = (schedule_runs.c.schedule_id == row.schedule_id, schedule_runs.c.due_at == row.due_at)
     try:
         with change_job(database, row.id) as connection:

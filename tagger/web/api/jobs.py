@@ -48,8 +48,8 @@ from tagger.web.api.job_requests import (
 )
 from tagger.web.api.job_starter import JobStarter, Starter
 from tagger.web.api.routes import api_router
+from tagger.web.http.error_texts import note_text
 from tagger.web.http.query_params import ONE_LINE
-from tagger.web.http.recorded_texts import note_text
 from tagger.web.state import AppState, State
 
 JOBS_SHOWN = 20
@@ -332,13 +332,10 @@ def waiting_reason(state: AppState, now: OverviewDocument) -> str | None:
     if (now.workers and not now.has_redis) or (state.has_own_worker and waits_for_redis):
         return gettext(REDIS_AWAY)
     if now.workers:
-        waits = dict.fromkeys(worker.waits_for for worker in now.workers)
-        if None in waits:
+        waits = dict.fromkeys(note_text(worker.waits_for, worker.waits_for_message) for worker in now.workers)
+        if "" in waits:
             return None
-        return gettext(
-            "No worker starts work now: %(reasons)s.",
-            reasons="; ".join(note_text(str(each)) for each in waits),
-        )
+        return gettext("No worker starts work now: %(reasons)s.", reasons="; ".join(waits))
     if state.has_own_worker:
         return gettext(
             "The worker is starting, which takes up to a minute. Jobs are recorded and wait for it."

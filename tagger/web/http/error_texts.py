@@ -1,10 +1,13 @@
-"""What pages say of errors: what can be done there, in place of the commands that the texts of the errors name."""
+"""What pages say of errors, in place of the commands that the texts of the errors name, and of what the database has: failures, refusals and notes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from tagger import errors
-from tagger.errors import TaggerError
+from tagger.database.enums import stored_note
+from tagger.errors import FailureKind, TaggerError
 from tagger.jobs.enqueue.schedule_runs import ScheduleFolderIsLink
+from tagger.metadata.errors import RefusalKind
 from tagger.people import identities, passwords, users
 from tagger.people.oidc import provider
 from tagger.system.text_format import N_, gettext, reader_language
@@ -140,3 +143,44 @@ def page_text(error: TaggerError) -> str:
         found = (TRANSLATED_TEXTS[kind] for kind in type(error).__mro__ if kind in TRANSLATED_TEXTS)
         template = next(found, None)
     return str(error) if template is None else gettext(template).format(**error.values)
+
+
+FAILURES: Mapping[str, str] = {
+    FailureKind.GONE: N_("file is gone"),
+    FailureKind.UNREADABLE: N_("not readable"),
+    FailureKind.SETTLING: N_("being written"),
+    FailureKind.EMPTY: N_("empty file"),
+    FailureKind.TOO_LARGE: N_("file too large"),
+    FailureKind.NOT_AN_IMAGE: N_("not an image"),
+    FailureKind.UNSUPPORTED: N_("not supported"),
+    FailureKind.TRUNCATED: N_("cut off"),
+    FailureKind.CORRUPT: N_("damaged"),
+    FailureKind.TOO_MANY_PIXELS: N_("too many pixels"),
+    FailureKind.TIMED_OUT: N_("took too long"),
+    FailureKind.CRASHED: N_("cannot be decoded"),
+    FailureKind.INTERNAL: N_("internal error"),
+}
+REFUSALS: Mapping[str, str] = {
+    **FAILURES,
+    FailureKind.TOO_LARGE: N_("no room"),
+    "disk-full": N_("disk full"),
+    RefusalKind.BUCKET: N_("in a bucket"),
+    RefusalKind.FORMAT: N_("format not writable"),
+    RefusalKind.STRUCTURE: N_("invalid structure"),
+    RefusalKind.OFFSETS: N_("fixed offsets"),
+    RefusalKind.SIGNED: N_("signed (C2PA)"),
+    RefusalKind.XMP: N_("unsupported XMP"),
+    RefusalKind.LINK: N_("a link"),
+    RefusalKind.CHANGED: N_("changed meanwhile"),
+    RefusalKind.BUSY: N_("in use"),
+    RefusalKind.CHECK: N_("check failed"),
+    RefusalKind.SIDECAR: N_("sidecar of two photos"),
+    RefusalKind.READ_ONLY: N_("read-only"),
+}
+"""Kinds of failures and refusals in few words; templates/failure.html has what they mean."""
+
+
+def note_text(note: str | None, message: Mapping[str, Any] | None) -> str:
+    """Return a note, by its message in the reader's language; a note without one, such as an error, is English."""
+    stored = stored_note(note, message)
+    return (note or "") if stored is None else gettext(stored.code.text).format(**stored.values)

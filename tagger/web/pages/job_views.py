@@ -23,7 +23,7 @@ from tagger.ledger.failures import (
     pending_failures,
 )
 from tagger.ledger.progress import JobProgress
-from tagger.ledger.workers import LastTick
+from tagger.ledger.workers import LastTick, WorkerStatus
 from tagger.library.query.filter_words import conditions_text
 from tagger.photos.paths import printable_path
 from tagger.system.text_format import (
@@ -39,7 +39,7 @@ from tagger.system.text_format import (
     share,
 )
 from tagger.web.api.jobs import OverviewDocument, failures_page
-from tagger.web.http.recorded_texts import FAILURES, note_text
+from tagger.web.http.error_texts import FAILURES, note_text
 
 MAX_FOLDERS = 2
 KIND_TEXTS = {
@@ -157,7 +157,7 @@ def live_document(status: OverviewDocument) -> dict[str, Any]:
     # What changes all the time, like the seconds since the last heartbeat or tick, is left out.
     workers = [
         {name: value for name, value in vars(worker).items() if name != "seen_seconds_ago"}
-        | {"shown": worker_text(worker.chunks, worker.waits_for, worker.photos_per_second)}
+        | {"shown": worker_text(worker)}
         for worker in status.workers
     ]
     tick = None if status.last_tick is None else {"shown": last_tick_text(status.last_tick)}
@@ -170,11 +170,12 @@ def photo_count(count: int) -> str:
     return ngettext("%(count)s photo", "%(count)s photos", count)
 
 
-def worker_text(chunks: int, waits_for: str | None, photos_per_second: float | None) -> str:
+def worker_text(worker: WorkerStatus) -> str:
     """Return what a worker does, how fast, and why it starts no work now."""
-    progress = gettext("working") if chunks else ""
-    rate = rate_text(photos_per_second) if chunks and photos_per_second else ""
-    waits = gettext("waits: %(reason)s", reason=note_text(waits_for)) if waits_for else ""
+    progress = gettext("working") if worker.chunks else ""
+    rate = rate_text(worker.photos_per_second) if worker.chunks and worker.photos_per_second else ""
+    reason = note_text(worker.waits_for, worker.waits_for_message)
+    waits = gettext("waits: %(reason)s", reason=reason) if reason else ""
     return ", ".join(filter(None, (progress, rate, waits))) or gettext("idle")
 
 
@@ -256,7 +257,7 @@ def _live_fields(job: JobProgress) -> LiveFields:
         if is_moving and job.eta_seconds
         else "",
         counts=", ".join(_count_texts(job)),
-        note=note_text(job.note or ""),
+        note=note_text(job.note, job.note_message),
     )
 
 

@@ -41,9 +41,8 @@ from tagger.web.api.jobs import (
     waiting_reason,
 )
 from tagger.web.api.schedules import pause_or_resume
-from tagger.web.http.error_texts import page_text
+from tagger.web.http.error_texts import FAILURES, REFUSALS, note_text, page_text
 from tagger.web.http.query_params import ONE_LINE
-from tagger.web.http.recorded_texts import FAILURES, REFUSALS, note_text
 from tagger.web.http.templates import render
 from tagger.web.pages.job_forms import may_allow_folder
 from tagger.web.pages.job_views import (
@@ -184,12 +183,9 @@ def change_schedule(
         case "run":
             run = starter.run_now(name)
             if run.job is None:
-                return render_jobs(
-                    request,
-                    state,
-                    gettext("%(name)s did not run: %(reason)s.", name=name, reason=note_text(run.note or "")),
-                    HTTPStatus.CONFLICT,
-                )
+                reason = note_text(run.note, run.note_message)
+                problem = gettext("%(name)s did not run: %(reason)s.", name=name, reason=reason)
+                return render_jobs(request, state, problem, HTTPStatus.CONFLICT)
             return RedirectResponse(f"/jobs/{run.job}", HTTPStatus.SEE_OTHER)
         case _:
             pause_or_resume(state, name, paused=action == "pause")

@@ -21,14 +21,15 @@ from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.job_control import remove_old_items
 from tagger.ledger.progress import JobProgress
+from tagger.ledger.workers import WorkerStatus
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.options import PhotoQuery
 from tagger.metadata.errors import RefusalKind
 from tagger.system.text_format import rounded_duration
 from tagger.web.api.folders import folder_key
 from tagger.web.api.job_requests import WriteMode
-from tagger.web.http.recorded_texts import FAILURES as FAILURE_TEXTS
-from tagger.web.http.recorded_texts import REFUSALS
+from tagger.web.http.error_texts import FAILURES as FAILURE_TEXTS
+from tagger.web.http.error_texts import REFUSALS
 from tagger.web.http.templates import environment
 from tagger.web.pages.job_views import job_view, worker_text
 from tagger.web.pages.jobs import FAILURES_PER_PAGE
@@ -323,17 +324,32 @@ def test_every_kind_of_failure_and_refusal_has_a_text() -> None:
 
 
 def test_a_worker_shows_that_it_works_its_rate_and_why_it_waits() -> None:
-    assert worker_text(0, None, 12.5) == "idle"
-    assert worker_text(1, None, None) == "working"
-    assert worker_text(2, None, 12.5) == "working, 12.5 photos/s"
-    assert worker_text(1, "on battery", 0.0) == "working, waits: on battery"
+    started_at = datetime.now(UTC)
+
+    def text(chunks: int, waits_for: str | None, photos_per_second: float | None) -> str:
+        message = None
+        return worker_text(
+            WorkerStatus("w", "cpu", started_at, 1.0, chunks, waits_for, message, photos_per_second)
+        )
+
+    assert text(0, None, 12.5) == "idle"
+    assert text(1, None, None) == "working"
+    assert text(2, None, 12.5) == "working, 12.5 photos/s"
+    assert text(1, "on battery", 0.0) == "working, waits: on battery"
 
 
 def test_a_paused_job_shows_no_rate() -> None:
     now = datetime.now(UTC)
     numbers: dict[str, Any] = {field.name: 0 for field in fields(JobProgress)}
     numbers |= {"kind": "tag", "state": JobState.RUNNING, "runner": "workers", "priority": "bulk"}
-    numbers |= {"model": "tiny", "note": None, "total": 9, "queued": 9, "photos_per_second": 8.0}
+    numbers |= {
+        "model": "tiny",
+        "note": None,
+        "note_message": None,
+        "total": 9,
+        "queued": 9,
+        "photos_per_second": 8.0,
+    }
     numbers |= {"eta_seconds": 60, "created_at": now, "started_at": now, "finished_at": None}
     running = JobProgress(**numbers)
     assert job_view(running, {}).live.rate == "8.0 photos/s"
