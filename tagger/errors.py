@@ -88,7 +88,7 @@ class ReceiverNotFound(TaggerError):
 
 
 class ProviderNotSet(TaggerError):
-    """People sign in at no provider. Set TAGGER_WEB_OIDC_ISSUER, TAGGER_WEB_OIDC_CLIENT_ID, TAGGER_WEB_OIDC_CLIENT_SECRET and TAGGER_WEB_URL."""
+    """Single sign-on is not configured. Set TAGGER_WEB_OIDC_ISSUER, TAGGER_WEB_OIDC_CLIENT_ID, TAGGER_WEB_OIDC_CLIENT_SECRET and TAGGER_WEB_URL."""
 
 
 class ModelRefused(Unavailable):

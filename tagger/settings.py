@@ -238,7 +238,7 @@ class Settings(BaseModel):
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_endpoint)] | None = None
-    """Address of the web page, like `https://photos.example`, with which links in webhooks and of shares start. Default: links in webhooks and the API have no host; `tagger people share add` uses `http://127.0.0.1:8080`, and the page its own address."""
+    """Public address of the web page, like `https://photos.example`. Without it, links in webhooks and the API are relative, `tagger people share add` prints those of `http://127.0.0.1:8080`, and the page shows its own address."""
     web_oidc_issuer: Annotated[str, AfterValidator(_issuer)] | None = None
     """OpenID Connect provider at which people sign in to the page, like `https://sso.example/realms/home`, as it calls itself in its configuration. Default: people sign in to the page."""
     web_oidc_client_id: Annotated[str, Field(min_length=1)] | None = Field(None, validate_default=True)

@@ -51,15 +51,15 @@ CLOSE_S = 5.0
 class CachedValue(Generic[T]):
     """The result of `query`, refreshed in a thread when it is older than `ttl_s`.
 
-    Of the values that share `turn`, one is refreshed at a time: together, their queries would delay those of requests.
+    Of the values that share `refresh_lock`, one is refreshed at a time: together, their queries would delay those of requests.
     """
 
-    def __init__(self, query: Callable[[], T], ttl_s: float, turn: "Lock | None" = None) -> None:
+    def __init__(self, query: Callable[[], T], ttl_s: float, refresh_lock: "Lock | None" = None) -> None:
         self._query = query
         self._ttl_s = ttl_s
-        self._turn = turn or Lock()
+        self._refresh_lock = refresh_lock or Lock()
         self._waits = False
-        """Whether it is the turn of another value."""
+        """Whether another refresh holds the lock."""
         self._waited_s = 0.0
         """How long a request has waited for this refresh without a result."""
         self._closed = False
@@ -78,7 +78,7 @@ class CachedValue(Generic[T]):
 
         `first_wait_s` replaces `wait_s` as long as there is no value.
 
-        If there is a value, the call does not wait for a query that took longer than `wait_s` the last time, or that waits for its turn.
+        A stale value is returned at once if refreshing took longer than `wait_s` the last time, or another refresh runs.
         The time that a request has waited without a result is subtracted for the next ones: in a large library, each page would wait.
         """
         if first_wait_s is not None and not self.has_value:
@@ -87,7 +87,7 @@ class CachedValue(Generic[T]):
             if time.monotonic() < self._stale_at_s:
                 return self._value
             if self._thread is None or not self._thread.is_alive():
-                self._waits = not self._turn.acquire(blocking=False)
+                self._waits = not self._refresh_lock.acquire(blocking=False)
                 self._waited_s = 0.0
                 self._thread = threading.Thread(target=self._refresh, name="overview", daemon=True)
                 self._thread.start()
@@ -109,13 +109,13 @@ class CachedValue(Generic[T]):
     def _refresh(self) -> None:
         had_to_wait = self._waits
         if had_to_wait:
-            self._turn.acquire()
+            self._refresh_lock.acquire()
             self._waits = False
         try:
             if not (had_to_wait and self._closed):
                 self._run_query()
         finally:
-            self._turn.release()
+            self._refresh_lock.release()
 
     def _run_query(self) -> None:
         start_s = time.monotonic()
@@ -195,7 +195,7 @@ class SearchLists:
     """The lists of one database, with an index of the names in each. Created once per server.
 
     `landmarks` and `trips` return these lists. Their arguments are those of `CachedValue.get`; they return None while the lists are made
-    for the first time. `turn`: see `CachedValue`.
+    for the first time. `refresh_lock`: see `CachedValue`.
     """
 
     def __init__(
@@ -204,15 +204,15 @@ class SearchLists:
         root_paths: RootPaths,
         landmarks: LandmarkCounts,
         trips: Trips,
-        turn: Lock,
+        refresh_lock: Lock,
     ) -> None:
         self._database = database
         self._files = named_files(database, root_paths)
         self._landmarks = landmarks
         self._trips = trips
-        self._cities = CachedValue(lambda: city_counts(database), TTL_S, turn)
-        self._cameras = CachedValue(self._read_cameras, TTL_S, turn)
-        self._folders = CachedValue(lambda: folder_counts(database, root_paths), TTL_S, turn)
+        self._cities = CachedValue(lambda: city_counts(database), TTL_S, refresh_lock)
+        self._cameras = CachedValue(self._read_cameras, TTL_S, refresh_lock)
+        self._folders = CachedValue(lambda: folder_counts(database, root_paths), TTL_S, refresh_lock)
         self._outcomes = outcome_names()
         self._indexes: dict[str, tuple[tuple[object, ...], Names]] = {}
 

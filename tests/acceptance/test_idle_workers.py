@@ -6,6 +6,7 @@ import pytest
 from rig.servers import RedisServer
 from support.commands import Terminal, draw
 
+from tagger.database.enums import Note, NoteCode
 from tagger.ledger.workers import record_heartbeat
 
 
@@ -16,9 +17,9 @@ def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
 
 def test_commands_say_that_no_worker_starts_work_now(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
-    reason = "Redis accepts no messages"
+    reason = NoteCode.REDIS_REFUSES.text
     with terminal.database() as database:
-        record_heartbeat(database, "tagger-7@rack", "cpu", reason)
+        record_heartbeat(database, "tagger-7@rack", "cpu", Note(NoteCode.REDIS_REFUSES))
     enqueued = terminal.run("enqueue", "photos")
     assert "no worker starts work now (tagger-7@rack" in enqueued.stderr
     assert reason in enqueued.stderr

@@ -57,7 +57,7 @@ def query(
 ) -> None:
     """Search photos by landmark, position, folder and date, and print their accepted tags.
 
-    A photo must match the text and all options; of a repeated option, any of its values. Rejected tags are never found; confirmed tags always are accepted. --near, --country
+    A photo must match the text and all options; of a repeated option, any of its values. Rejected tags are never returned, confirmed tags always. --near, --country
     and --position also find photos without tags.
 
     For example:

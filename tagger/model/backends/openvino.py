@@ -128,7 +128,7 @@ def read_shipped_graph(artifact: Path, digest: str) -> openvino.Model | None:
 
 
 def read_conversion(folder: Path) -> openvino.Model | None:
-    """The conversion in `folder`, or None if there is no sound one that no other user can change."""
+    """The conversion in `folder`, if it is undamaged and no other user can change it; otherwise None."""
     try:
         expected = (folder / DIGESTS).read_text().split()
         for path in (folder.parent, folder, *folder.iterdir()):

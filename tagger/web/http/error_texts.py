@@ -18,7 +18,7 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
         "No landmark or photo is in the country {name}.{close} Choose a country in the filter, or in the library."
     ),
     errors.EmbeddingsMissing: N_(
-        "The model {name} cannot compare photos, so it cannot learn places or find similar photos. Another model can; who runs the server chooses it."
+        "The model {name} cannot compare photos, so it cannot learn places or find similar photos. Ask the administrator of the server to select another model."
     ),
     errors.ExamplesMissing: N_("None of the photos can be an example. Choose photos that are classified."),
     errors.JobFinished: N_("Job {job} is over already."),
@@ -63,11 +63,11 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.CursorInvalid: N_("This page of the list is not there any more. Open the first page again."),
     errors.DatabaseConnectionLost: N_("The connection to the database is lost. Try again."),
     errors.DatabaseUnavailable: N_(
-        "The database does not answer. Try again; if it stays so, tell who runs the server."
+        "The database does not answer. Try again; if it stays so, tell the administrator of the server."
     ),
     errors.DiskFull: N_("The disk of the server is full. What is stored is safe."),
     errors.LandmarkAmbiguous: N_("Several landmarks have the name {name}: {slugs}. Use one of these."),
-    errors.ModelNotSelected: N_("No model is in use. Who runs the server chooses one."),
+    errors.ModelNotSelected: N_("No model is in use. Ask the administrator of the server to select one."),
     errors.PathNotFound: N_(
         "There is no file or folder at {path}. Check the name, and that its disk is connected."
     ),
@@ -76,8 +76,10 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
         "There is no trip {trip}. A trip gets a new name where more photos change its first day."
     ),
 }
-NO_MODEL = N_("The model cannot be used. Tell who runs the server.")
-SCHEMA_DIFFERS = N_("The database does not fit this version of the program. Tell who runs the server.")
+NO_MODEL = N_("The model cannot be used. Tell the administrator of the server.")
+SCHEMA_DIFFERS = N_(
+    "The database does not fit this version of the program. Tell the administrator of the server."
+)
 TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     errors.BucketUnavailable: N_("{folder} is not available. Try again later."),
     errors.ModelChanged: NO_MODEL,

@@ -42,23 +42,27 @@ class UnclassifiedPhotos:
 
 
 class LibraryOverview:
-    """Counts, covers and position cells of one database. Created once per server. `turn`: see `CachedValue`."""
+    """Counts, covers and position cells of one database. Created once per server. `refresh_lock`: see `CachedValue`."""
 
-    def __init__(self, database: Database, find_look_alikes: Callable[[], LookAlikes], turn: Lock) -> None:
+    def __init__(
+        self, database: Database, find_look_alikes: Callable[[], LookAlikes], refresh_lock: Lock
+    ) -> None:
         self._look_alikes = CachedValue(
             find_look_alikes, LOOK_ALIKES_TTL_S
         )  # takes minutes, and reads little
-        self._counts = CachedValue(lambda: landmark_counts(database, include_empty=True), COUNTS_TTL_S, turn)
-        self._covers = CachedValue(lambda: find_covers(database), COUNTS_TTL_S, turn)
-        self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S, turn)
-        self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S, turn)
-        self._unclassified = CachedValue(lambda: _count_unclassified(database), COUNTS_TTL_S, turn)
+        self._counts = CachedValue(
+            lambda: landmark_counts(database, include_empty=True), COUNTS_TTL_S, refresh_lock
+        )
+        self._covers = CachedValue(lambda: find_covers(database), COUNTS_TTL_S, refresh_lock)
+        self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S, refresh_lock)
+        self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S, refresh_lock)
+        self._unclassified = CachedValue(lambda: _count_unclassified(database), COUNTS_TTL_S, refresh_lock)
         self._names = {
-            tag: CachedValue(partial(_names_in, database, tag), COUNTS_TTL_S, turn)
+            tag: CachedValue(partial(_names_in, database, tag), COUNTS_TTL_S, refresh_lock)
             for tag in languages()
             if tag != ENGLISH
         }
-        self._to_review = CachedValue(lambda: count_to_review(database), COUNTS_TTL_S, turn)
+        self._to_review = CachedValue(lambda: count_to_review(database), COUNTS_TTL_S, refresh_lock)
 
     def counts(self, wait_s: float = WAIT_S, first_wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
         """Return all landmarks with photo counts, most photos first; None while they are counted for the first time."""
