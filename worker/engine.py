@@ -28,7 +28,7 @@ from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
 from tagger.webhooks import SenderThreads
 from worker.broker import RedisMonitor
-from worker.producer import app_broker, wake_workers
+from worker.producer import app_broker, send_wake_ups
 from worker.queue_order import database_away
 from worker.sweeper import SWEEP_S, Sweeper
 from worker.watchdog import STALL_S, Watchdog
@@ -100,16 +100,16 @@ class Engine:
             self._claimer.defer(job)
             raise
         finally:
-            self._wake_workers(job)
+            self._send_wake_ups(job)
         fields = {"job": job, "chunk": chunk}
         log.info("photos %d to %d: %s", claim.first + 1, claim.last + 1, end.value, extra=fields)
         return end
 
-    def _wake_workers(self, job: int) -> None:
+    def _send_wake_ups(self, job: int) -> None:
         """Wake a worker for the next chunk, and all for those of new metadata jobs, without waiting for a sweep."""
         try:
             adopted = select_adopted_jobs(self.database)
-            wake_workers(self._app, self.database, None if adopted else 1)
+            send_wake_ups(self._app, self.database, None if adopted else 1)
         except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:
             log.info("Redis is asked again in a few seconds to wake workers: %s", error, extra={"job": job})
 

@@ -15,15 +15,20 @@ from tagger.database.connection import Database
 from tagger.errors import RedisRefused, RedisUnavailable
 from tagger.ledger.dispatch import waiting_chunks
 from tagger.settings import Settings
-from worker.broker import Broker, check_accepts_messages, is_stopped
+from worker.broker import Broker, check_accepts_messages, find_broker, is_stopped
 from worker.celery_config import CELERY_SETTINGS, ledger_settings
 from worker.messages import TASK_NAME, WakeUp
 from worker.redis_keys import RedisKeys
 from worker.redis_transport import use_for_redis
 
 
-def try_wake(database: Database, broker: Broker) -> str | None:
-    """Wake workers if chunks wait. Returns why that failed, None if it did not."""
+def wake_workers(database: Database, settings: Settings, *, start_redis: bool = False) -> str | None:
+    """Wake workers if chunks wait. Returns why that failed, None if it did not. `start_redis` starts the embedded Redis.
+
+    Raises:
+        RedisUnavailable, PermissionsUnsafe: as `find_broker`.
+    """
+    broker = find_broker(settings, database.ledger_id, start=start_redis)
     if not any(waiting_chunks(database).values()):
         return None
     try:
@@ -34,7 +39,7 @@ def try_wake(database: Database, broker: Broker) -> str | None:
         return str(error)
     app = make_app(broker.url, broker.keys)
     try:
-        wake_workers(app, database)
+        send_wake_ups(app, database)
     except Exception as error:  # noqa: BLE001 - Celery and kombu raise what the transport raises; the ledger has the job
         return f"Redis at {broker.redacted_url} did not accept the messages: {str(error).rstrip('.')}."
     finally:
@@ -42,7 +47,7 @@ def try_wake(database: Database, broker: Broker) -> str | None:
     return None
 
 
-def wake_workers(app: Celery, database: Database, most: int | None = None) -> None:
+def send_wake_ups(app: Celery, database: Database, most: int | None = None) -> None:
     """Send wake-ups, at most `most` to a queue, so that each queue holds one for each chunk that workers could claim now.
 
     Processes that do so at once may send too many, which then find no chunk. With `most` 1, a worker replaces the wake-up that it took.

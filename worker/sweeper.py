@@ -35,7 +35,7 @@ from tagger.library.positions.update import SmallUpdates
 from tagger.settings import Settings
 from tagger.system.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from worker.broker import RedisMonitor, queue_depths
-from worker.producer import wake_workers
+from worker.producer import send_wake_ups
 from worker.queue_order import database_away
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class Sweeper:
             self._release_expired()
         self._resume_suspended()
         select_adopted_jobs(self._database)
-        self._wake_workers()
+        self._send_wake_ups()
         remove_old_messages(self._database)
         self._while_idle(LOCATE_S, self._positions.update)
         if (days := self._settings.keep_jobs_days) is not None:
@@ -211,7 +211,7 @@ class Sweeper:
             if is_any_claimable(self._database) or not step():
                 return
 
-    def _wake_workers(self) -> None:
+    def _send_wake_ups(self) -> None:
         """Wake workers for chunks that wait, also where Redis has lost wake-ups, unless it refuses messages."""
         accepts_messages = self._redis.accepts_messages()
         self._redis_refuses = not accepts_messages
@@ -224,4 +224,4 @@ class Sweeper:
         own_depths = [depth or 0 for name, depth in depths.items() if queues[Priority(name)] in own_queues]
         self.waiting = sum(own_depths) if accepts_messages else 0
         if accepts_messages:
-            wake_workers(self._app, self._database)
+            send_wake_ups(self._app, self._database)

@@ -19,7 +19,7 @@ from tagger.database.tables import chunks, contents, jobs, verdicts, workers
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule
-from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
+from tagger.jobs.enqueue.submission import Tagging, submit
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger import job_control
 from tagger.ledger.chunks import Claim, claim_next_chunk, renew_leases
@@ -106,9 +106,7 @@ def _start_redis(data_folder: Path, ledger_id: str) -> None:
 
 def _tag(database: Database, settings: Settings, pictures: Path) -> int:
     """Tag all photos as workers do, in this process; return the job."""
-    selection = select_paths([pictures])
-    new = tag_job(database, settings, selection, runner=Runner.WORKERS, priority=Priority.BULK)
-    job, _report = record_tag_job(database, new, selection, settings.roots)
+    job, _ = submit(database, settings, Tagging(select_paths([pictures])), Runner.WORKERS)
     executor = ChunkExecutor(database, settings)
     try:
         for chunk in range(_count_chunks(database, job)):
@@ -141,7 +139,7 @@ def _start_jobs(database: Database, settings: Settings, pictures: Path) -> list[
     folders = sorted(folder for folder in pictures.iterdir() if folder.is_dir()) or [pictures]
 
     def start(folder: Path, priority: Priority = Priority.BULK) -> int:
-        return starter.tag(select_paths([folder]), priority, again=True, write=None)
+        return starter.start(Tagging(select_paths([folder]), reprocess=True), priority)
 
     job_control.cancel(database, start(folders[-1]))
     suspend_for_root(database, start(folders[-1]), "Old disk")

@@ -28,30 +28,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tagger.database.connection import Database
-    from tagger.jobs.enqueue.job_options import MetadataOptions
-    from tagger.jobs.enqueue.scan import ScanReport, Selection
+    from tagger.jobs.enqueue.scan import ScanReport
+    from tagger.jobs.enqueue.submission import JobRequest, Tagging
     from tagger.photos.folder_walk import FolderProblem
     from tagger.settings import Settings
 
 
-def create_tag_job(
-    session: Session,
-    selection: Selection,
-    runner: Runner,
-    priority: Priority,
-    *,
-    reprocess: bool = False,
-    write: MetadataOptions | None = None,
-) -> int:
-    """Record a tagging job and scan its folders; returns its number. Prints what could not be scanned."""
-    from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
+def submit_job(
+    session: Session, request: JobRequest, runner: Runner, priority: Priority, text: str
+) -> tuple[int, ScanReport]:
+    """Record a job with its photos, while a line begins with `text`. Returns its number and the report of its scan."""
+    from tagger.jobs.enqueue.submission import submit
 
     settings, database = session
-    new = tag_job(
-        database, settings, selection, runner=runner, priority=priority, reprocess=reprocess, write=write
-    )
-    with ProgressLine("scanning folders") as line:
-        job, report = record_tag_job(database, new, selection, settings.roots, line.show)
+    with ProgressLine(text) as line:
+        return submit(database, settings, request, runner, priority, line.show)
+
+
+def submit_tagging(session: Session, request: Tagging, runner: Runner, priority: Priority) -> int:
+    """Record a tagging job and scan its folders; returns its number. Prints what could not be scanned."""
+    job, report = submit_job(session, request, runner, priority, "scanning folders")
     print_left_out(report)
     if report.gone:
         console.info(gone_text(report.gone))
@@ -73,13 +69,12 @@ def print_problems(problems: Iterable[FolderProblem]) -> None:
         console.warning(f"{printable(str(problem.path))}: {problem.text}")
 
 
-def wake_workers(session: Session, job: int, *, start_redis: bool) -> None:
+def send_job(session: Session, job: int, *, start_redis: bool) -> None:
     """Wake workers for a recorded job; print a warning if that is impossible now."""
-    from worker.broker import find_broker
-    from worker.producer import try_wake
+    from worker.producer import wake_workers
 
     settings, database = session
-    problem = try_wake(database, find_broker(settings, database.ledger_id, start=start_redis))
+    problem = wake_workers(database, settings, start_redis=start_redis)
     if problem:
         console.warning(f"{problem} Job {job} is recorded; workers process it when Redis is available.")
 
@@ -91,7 +86,7 @@ def finish_job(session: Session, job: int, runner: Runner, *, wait: bool, json: 
     """
     if runner is Runner.LOCAL:
         raise typer.Exit(finish_in_process(session, job, json=json))
-    wake_workers(session, job, start_redis=wait)
+    send_job(session, job, start_redis=wait)
     if not json:
         typer.echo(f"job {job}" if sys.stdout.isatty() else job)
     if not wait:
@@ -124,25 +119,22 @@ def _print_submission(session: Session, job: int, *, json: bool) -> None:
         raise typer.Exit(console.SOME_PHOTOS_FAILED)
 
 
-def print_plan(
-    settings: Settings, selection: Selection, *, reprocess: bool, write: MetadataOptions | None
-) -> None:
+def print_plan(settings: Settings, request: Tagging) -> None:
     """Print how many photos a tagging job would classify, without recording it."""
-    from tagger.jobs.enqueue.job_options import inference_options
-    from tagger.jobs.enqueue.scan import preview_scan, require_available_roots
+    from tagger.jobs.enqueue.scan import preview_scan
 
     database = open_session(settings, settle_jobs=True).database
-    require_available_roots(database, selection, settings.roots)
-    options = inference_options(database, settings, reprocess=reprocess)
-    total, classified, other_files = preview_scan(database, selection, options, settings.roots)
+    request.check(database, settings.roots)
+    new = request.new_job(database, settings)
+    total, classified, other_files = preview_scan(database, request.selection, new, settings.roots)
     skipped = f", {classified} skipped as classified already" if classified else ""
     typer.echo(f"{count_of(total - classified, 'photo')} would be classified{skipped}; nothing was recorded")
     for text in other_files_lines(other_files):
         console.info(text)
-    if write is not None:
+    if request.write is not None:
         console.info(
             "then their tags would be written to metadata. To see each change for photos that are tagged already, "
-            f"run: tagger metadata write --to {write.to} --dry-run"
+            f"run: tagger metadata write --to {request.write.to} --dry-run"
         )
 
 

@@ -23,16 +23,11 @@ from tagger.interface.photos import (
     paths_of,
     query_of,
 )
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, record_backfill
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.metadata_jobs import (
-    record_undo_job,
-    select_parent_photos,
-    undo_job,
-    written_photo_conditions,
-)
-from tagger.jobs.enqueue.scan import Selection, select_paths
-from tagger.jobs.enqueue.tag_jobs import record_tag_job, tag_job
+from tagger.jobs.enqueue.metadata_jobs import Undo, select_parent_photos
+from tagger.jobs.enqueue.scan import select_paths
+from tagger.jobs.enqueue.submission import JobRequest, Tagging, submit
 from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.jobs.processing.model_cache import PhotoModel
 from tagger.ledger.job_control import recover_stale_jobs
@@ -112,9 +107,8 @@ class Library:
             ModelNotFound, ModelNotSelected: there is no model to tag with.
             ArgumentInvalid: `write` is none of the choices.
         """
-        selection = _selection(paths, include, exclude)
-        job = self._record(selection, Runner.LOCAL, Priority.INTERACTIVE, again=again, write=write)
-        return self._run(job, on_progress)
+        request = _tagging(paths, include, exclude, again=again, write=write)
+        return self._submit(request, Runner.LOCAL, Priority.INTERACTIVE, on_progress)
 
     def enqueue(
         self,
@@ -131,10 +125,8 @@ class Library:
         Raises:
             PathNotFound, RootUnavailable, BucketUnavailable, ModelNotFound, ModelNotSelected, ArgumentInvalid: as `tag`.
         """
-        selection = _selection(paths, include, exclude)
-        urgency = _choice(Priority, "priority", priority)
-        job = self._record(selection, Runner.WORKERS, urgency, again=again, write=write)
-        return self._send(job)
+        request = _tagging(paths, include, exclude, again=again, write=write)
+        return self._submit(request, Runner.WORKERS, _choice(Priority, "priority", priority))
 
     def backfill(
         self,
@@ -155,10 +147,8 @@ class Library:
         scope = _choice(BackfillScope, "what", what)
         query = query_of(BackfillFilter, conditions)
         runner = Runner.WORKERS if list_workers(self._database) else Runner.LOCAL
-        backfill = Backfill(scope, query, write=_metadata_options(write))
-        new = backfill_job(self._database, self._settings, backfill, Priority.BULK, runner)
-        number, _ = record_backfill(self._database, backfill, new, self._settings.roots)
-        return self._run(number, on_progress) if runner is Runner.LOCAL else self._send(number)
+        request = Backfill(scope, query, write=_metadata_options(write))
+        return self._submit(request, runner, Priority.BULK, on_progress)
 
     def undo(
         self,
@@ -179,15 +169,13 @@ class Library:
         paths = paths_of(photos)
         if not paths and job is None:
             raise ArgumentInvalid(argument="photos", reason="name photos, folders, or a job")
-        if job is not None:
-            find_job(self._database, job)
+        request = Undo(job, paths)
+        request.check(self._database, self._settings.roots)
         for path in paths:
             if not is_stored(self._database, path, self._settings.roots):
                 raise PhotoNotFound(path=str(path))
         remove_interrupted_files(self._database, self._settings.roots)
-        conditions = written_photo_conditions(self._database, job, paths, self._settings.roots)
-        new = undo_job(self._database, self._settings, job, Runner.LOCAL, Priority.INTERACTIVE)
-        return self._run(record_undo_job(self._database, new, conditions), on_progress)
+        return self._submit(request, Runner.LOCAL, Priority.INTERACTIVE, on_progress)
 
     def photos(self, **conditions: Unpack[PhotoFilter]) -> Photos:
         """Return the photos that meet all conditions: by default, those with an accepted tag, with these tags.
@@ -261,8 +249,7 @@ class Library:
         embedding_of(model)
         groups = paths_of(photos), paths_of(rejected)
         if untagged := paths_to_tag(self._database, model, chain(*groups), self._settings.roots):
-            selection = select_paths(untagged)
-            self._run(self._record(selection, Runner.LOCAL, Priority.INTERACTIVE, again=False, write=None))
+            self._submit(Tagging(select_paths(untagged)), Runner.LOCAL, Priority.INTERACTIVE)
         examples, counter_examples = (self._examples(model, paths) for paths in groups)
         if not examples and not counter_examples:
             raise ExamplesMissing
@@ -367,34 +354,19 @@ class Library:
         names = [(landmark.slug, landmark.display_name) for landmark in landmarks]
         return PhotoModel(registered, names, self._settings)
 
-    def _record(
-        self,
-        selection: Selection,
-        runner: Runner,
-        priority: Priority,
-        *,
-        again: bool,
-        write: Literal["sidecar", "embed"] | None,
-    ) -> int:
+    def _submit(
+        self, request: JobRequest, runner: Runner, priority: Priority, on_progress: Progress | None = None
+    ) -> Job:
+        """Record a job; run it in this process, or wake the workers for it."""
         recover_stale_jobs(self._database)
-        new = tag_job(
-            self._database,
-            self._settings,
-            selection,
-            runner=runner,
-            priority=priority,
-            reprocess=again,
-            write=_metadata_options(write),
-        )
-        return record_tag_job(self._database, new, selection, self._settings.roots)[0]
-
-    def _send(self, number: int) -> Job:
-        from worker.broker import find_broker
-        from worker.producer import try_wake
+        number, _ = submit(self._database, self._settings, request, runner, priority)
+        if runner is Runner.LOCAL:
+            return self._run(number, on_progress)
+        from worker.producer import wake_workers
 
         job = self.job(number)
         # If Redis is away, that is no error: workers find the job in the database.
-        try_wake(self._database, find_broker(self._settings, self._database.ledger_id, start=False))
+        wake_workers(self._database, self._settings)
         return job
 
     def _run(self, number: int, on_progress: Progress | None = None) -> Job:
@@ -436,12 +408,17 @@ class Library:
         update_positions(self._database)
 
 
-def _selection(
-    paths: str | Path | Iterable[str | Path], include: Sequence[str], exclude: Sequence[str]
-) -> Selection:
-    """The photos to tag. One pattern may be a text, which would otherwise be a sequence of letters."""
+def _tagging(
+    paths: str | Path | Iterable[str | Path],
+    include: Sequence[str],
+    exclude: Sequence[str],
+    *,
+    again: bool,
+    write: Literal["sidecar", "embed"] | None,
+) -> Tagging:
+    """The photos to tag, and how. One pattern may be a text, which would otherwise be a sequence of letters."""
     included, excluded = ((each,) if isinstance(each, str) else each for each in (include, exclude))
-    return select_paths(paths_of(paths), included, excluded)
+    return Tagging(select_paths(paths_of(paths), included, excluded), again, _metadata_options(write))
 
 
 def _metadata_options(write: Literal["sidecar", "embed"] | None) -> MetadataOptions | None:

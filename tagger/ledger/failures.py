@@ -69,6 +69,15 @@ def failure_conditions(failures: FailureFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
+def count_failures(database: Database, failures: FailureFilter) -> dict[str, int]:
+    """The number of matching photos that fail now, by kind, the most frequent first."""
+    count = func.count().label("photo_count")
+    query = select(photos.c.failure_kind, count).where(*failure_conditions(failures))
+    query = query.group_by(photos.c.failure_kind).order_by(count.desc(), photos.c.failure_kind)
+    with database.read() as connection:
+        return {row.failure_kind: row.photo_count for row in connection.execute(query)}
+
+
 def failing_photos(
     database: Database,
     failures: FailureFilter | None = None,

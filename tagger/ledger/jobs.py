@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -119,16 +119,22 @@ OPEN_STATES = (*CLAIMABLE, JobState.WAITING, JobState.PAUSED)
 
 
 @dataclass(frozen=True)
-class NewJob:
-    """A job to create. Its model and inference options never change afterwards."""
+class InferenceOptions:
+    """A job skips photos that were classified with the same options, unless `reprocess`."""
 
     model_id: int
     top_k: int
     threshold: float
-    runner: Runner
+    reprocess: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class NewJob(InferenceOptions):
+    """A job to create. Its model and inference options never change afterwards."""
+
+    runner: Runner = Runner.WORKERS
     priority: Priority = Priority.BULK
     kind: JobKind = JobKind.TAG
-    reprocess: bool = False
     options: Mapping[str, object] | None = None
     parent_id: int | None = None
     """The job whose failed photos this one retries, or whose tags it writes."""

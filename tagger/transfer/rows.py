@@ -36,7 +36,7 @@ from tagger.database.enums import JobKind, Note, NoteCode, Outcome
 from tagger.database.tables import UtcDateTime
 from tagger.errors import FailureKind, LandmarkInvalid, ScheduleInvalid
 from tagger.jobs.enqueue.schedules import backfill_from_schedule, check_time_of_day, explain_cron, next_due
-from tagger.jobs.enqueue.tag_jobs import check_job_options
+from tagger.jobs.enqueue.submission import check_job_options
 from tagger.library.teaching.classifiers import BOUNDS_BYTES, restore
 from tagger.library.teaching.pack_file import PackManifest
 from tagger.metadata.splices import unpacked_inverse

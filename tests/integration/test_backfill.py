@@ -10,10 +10,11 @@ from support.artifacts import tiny_artifact
 from support.colour_folders import GATE, TaggedFolder
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Outcome, Priority, Runner
-from tagger.database.tables import cameras, job_items, landmarks, photos, positions, verdicts
+from tagger.database.enums import JobState, Outcome, Runner
+from tagger.database.tables import cameras, jobs, landmarks, photos, positions, verdicts
 from tagger.errors import LandmarkNotFound, PathNotFound
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
+from tagger.jobs.enqueue.submission import submit
 from tagger.ledger import job_control
 from tagger.library.catalog.registered_models import add_model, use_model
 from tagger.library.catalog.settlement import settle
@@ -27,9 +28,9 @@ VERSAILLES = "chateau-de-versailles"
 
 def job_photos(folder: TaggedFolder, settings: Settings, backfill: Backfill) -> set[str]:
     """The photos of a backfill's job. Checks that `count_photos` has the same number."""
-    new = backfill_job(folder.database, settings, backfill, Priority.BULK)
+    new = backfill.new_job(folder.database, settings)
     counted = count_photos(folder.database, backfill, new.model_id, {})
-    job, _ = record_backfill(folder.database, backfill, new, {})
+    job, _ = submit(folder.database, settings, backfill, Runner.WORKERS)
     names = set(folder.outcomes(job))
     if not backfill.scan:
         assert counted == len(names)
@@ -63,7 +64,7 @@ def test_new_model_in_use_makes_photos_outdated_and_jobs_keep_their_model(
     folder.tag()
     in_use = Settings(data_folder=folder.folder.parent / "data")
     use_model(database, folder.model.name)
-    begun = backfill_job(database, in_use, Backfill(BackfillScope.ALL), Priority.BULK)
+    begun = Backfill(BackfillScope.ALL).new_job(database, in_use)
     tiny_artifact(folder.folder.parent / "next.pt", seed=1, name="next")
     following = add_model(database, folder.folder.parent / "next.pt")
     assert job_photos(folder, in_use, Backfill(BackfillScope.OUTDATED)) == set()
@@ -83,8 +84,7 @@ def test_backfill_with_scan_finds_new_changed_moved_and_gone_photos(
     (folder.folder / "goes.jpg").unlink()
     folder.draw("new.jpg", 1)
     backfill = Backfill(BackfillScope.UNTAGGED, scan=(folder.folder,))
-    new = backfill_job(folder.database, settings, backfill, Priority.BULK)
-    job, report = record_backfill(folder.database, backfill, new, {})
+    job, report = submit(folder.database, settings, backfill, Runner.WORKERS)
     assert (report.found, report.new, report.changed, report.gone) == (4, 2, 1, 2)
     assert set(folder.outcomes(job)) == {"changes.jpg", "moved.jpg", "new.jpg"}
 
@@ -161,22 +161,23 @@ def test_a_photos_job_is_the_last_that_processed_it(folder: TaggedFolder) -> Non
 
 
 def test_invalid_backfill_makes_no_job(folder: TaggedFolder, settings: Settings) -> None:
-    new = backfill_job(folder.database, settings, Backfill(BackfillScope.ALL), Priority.BULK)
+    of_nowhere = Backfill(BackfillScope.ALL, PhotoQuery(landmark=("atlantis",)))
     with pytest.raises(LandmarkNotFound):
-        record_backfill(
-            folder.database, Backfill(BackfillScope.ALL, PhotoQuery(landmark=("atlantis",))), new, {}
-        )
+        submit(folder.database, settings, of_nowhere, Runner.WORKERS)
     with pytest.raises(PathNotFound):
-        record_backfill(folder.database, Backfill(BackfillScope.ALL, scan=(folder.folder / "no",)), new, {})
-    assert folder.count(job_items) == 0
+        submit(
+            folder.database,
+            settings,
+            Backfill(BackfillScope.ALL, scan=(folder.folder / "no",)),
+            Runner.WORKERS,
+        )
+    assert folder.count(jobs) == 0
 
 
 @pytest.mark.postgresql
 def test_backfill_without_photos_finishes_at_once(folder: TaggedFolder, settings: Settings) -> None:
     backfill = Backfill(BackfillScope.FAILED)
-    job, _ = record_backfill(
-        folder.database, backfill, backfill_job(folder.database, settings, backfill, Priority.BULK), {}
-    )
+    job, _ = submit(folder.database, settings, backfill, Runner.WORKERS)
     assert (folder.progress(job).state, folder.progress(job).total) == (JobState.FINISHED, 0)
 
 

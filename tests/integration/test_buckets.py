@@ -10,9 +10,8 @@ from tagger.database.connection import Database
 from tagger.database.tables import photos, roots
 from tagger.errors import BucketUnavailable
 from tagger.jobs.enqueue import scan
-from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Scan, ScanReport, require_available_roots, select_paths
-from tagger.ledger.jobs import finish_scan
+from tagger.ledger.jobs import NewJob, finish_scan
 from tagger.photos import object_store, signed_requests
 from tagger.photos.paths import parse_path, printable_path
 
@@ -28,8 +27,8 @@ class Prefixes:
         job = self.ledger.scanning()
         selection = select_paths([parse_path(f"{self.bucket.address}/{prefix}")], **patterns)
         require_available_roots(self.ledger.database, selection, {})
-        options = InferenceOptions(self.ledger.model_id, 5, 0.5, reprocess=False)
-        report = Scan(self.ledger.database, job, options, {}).run(selection)
+        new = NewJob(self.ledger.model_id, 5, 0.5)
+        report = Scan(self.ledger.database, job, new, {}).run(selection)
         finish_scan(self.ledger.database, job)
         assert self.ledger.progress(job).total == report.found
         return report

@@ -12,12 +12,12 @@ from support.threads import in_threads
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Priority, Runner
+from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.errors import LeaseLost
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
-from tagger.jobs.enqueue.tag_jobs import record_retry, retry_job
+from tagger.jobs.enqueue.submission import Retry
 from tagger.jobs.processing import metadata_chunk as writing_chunk
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
@@ -87,8 +87,7 @@ def test_retry_keeps_the_metadata_options(folder: WrittenFolder) -> None:
     path.write_bytes(b"no picture yet")
     job = folder.tag_and_write(SIDECAR, runner=Runner.WORKERS)
     path.write_bytes(original)
-    new = retry_job(folder.database, folder.settings, job, Priority.BULK)
-    retry = record_retry(folder.database, new, FailureFilter(job))
+    retry = folder.submit(Retry(FailureFilter(job)), Runner.WORKERS)
     folder.work(retry)
     assert folder.outcomes(retry) == {"a.jpg": "tagged"}
     chained = folder.progress(retry).write_job

@@ -15,9 +15,9 @@ from tagger.database.connection import Database, open_database
 from tagger.database.enums import VerdictKind
 from tagger.database.row_counts import database_stats
 from tagger.database.tables import photos
-from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Selection, preview_scan, select_paths
 from tagger.jobs.enqueue.watched_folders import scan_watched
+from tagger.ledger.jobs import InferenceOptions
 from tagger.library.catalog.raw_pairs import pair_files
 from tagger.library.catalog.roots import forget_path, list_roots
 from tagger.library.favourites import star_photos

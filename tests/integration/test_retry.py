@@ -9,15 +9,15 @@ from support.ledgers import LedgerBuilder
 from support.query_plans import query_plans
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Priority, Runner
+from tagger.database.enums import JobKind, JobState, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos, roots
 from tagger.errors import FailureKind, JobNotFound, ScanInterrupted
-from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry, retry_job
+from tagger.jobs.enqueue.scan import ProgressCallback, Scan
+from tagger.jobs.enqueue.submission import Retry, record_photos, submit
 from tagger.ledger import items
-from tagger.ledger.failures import FailureFilter, failing_photos
-from tagger.ledger.jobs import NewJob, cancel_job
+from tagger.ledger.failures import FailureFilter, count_failures, failing_photos
+from tagger.ledger.jobs import NewJob, cancel_job, create_job
 from tagger.ledger.progress import find_job
-from tagger.settings import Settings
 
 
 class FailureLedger(LedgerBuilder):
@@ -32,8 +32,12 @@ class FailureLedger(LedgerBuilder):
             connection.execute(update(photos).where(photos.c.id.in_(ids)).values(values))
         return ids
 
-    def new(self) -> NewJob:
-        return NewJob(model_id=self.model_id, top_k=3, threshold=0.4, runner=Runner.WORKERS, kind="retry")
+    def retry(self, failures: FailureFilter, on_progress: ProgressCallback = lambda _count: None) -> int:
+        """Record a retry with its photos. The ledger's model has no file, so that it is not looked up."""
+        new = NewJob(self.model_id, 3, 0.4, kind=JobKind.RETRY)
+        job = create_job(self.database, new)
+        record_photos(Retry(failures), Scan(self.database, job, new, {}, on_progress))
+        return job
 
     def another_root(self, name: str) -> int:
         values = {"name": name, "location": f"/{name}", "location_bytes": b""}
@@ -54,7 +58,7 @@ def ledger(database: Database) -> FailureLedger:
 def test_retry_has_the_photos_that_fail_now(ledger: FailureLedger) -> None:
     ledger.photos(20)
     failing = ledger.failing(5)
-    job = record_retry(ledger.database, ledger.new(), FailureFilter())
+    job = ledger.retry(FailureFilter())
     assert ledger.items(job) == failing
     progress = ledger.progress(job)
     assert (progress.kind, progress.state, progress.total, progress.parent) == (
@@ -74,17 +78,20 @@ def test_job_and_kinds_narrow_a_retry(ledger: FailureLedger) -> None:
     assert count_failures(ledger.database, FailureFilter()) == {"unreadable": 4, "gone": 3, "corrupt": 2}
     assert count_failures(ledger.database, both) == {"gone": 3}
     assert [photo.kind for photo in failing_photos(ledger.database, both)] == ["gone"] * 3
-    assert ledger.items(record_retry(ledger.database, ledger.new(), both)) == gone
+    assert ledger.items(ledger.retry(both)) == gone
     of_kind = FailureFilter(kinds=(FailureKind.UNREADABLE,))
-    assert ledger.items(record_retry(ledger.database, ledger.new(), of_kind)) == unread
+    assert ledger.items(ledger.retry(of_kind)) == unread
 
 
-def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(ledger: FailureLedger) -> None:
-    job = ledger.job(0, photo_ids=ledger.failing(1))
-    new = retry_job(ledger.database, Settings(), job, Priority.INTERACTIVE)
-    retry = record_retry(ledger.database, new, FailureFilter(job))
+def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(database: Database, tmp_path: Path) -> None:
+    folder = TaggedFolder(database, tmp_path)
+    (folder.folder / "a.jpg").write_bytes(b"no picture")
+    job = folder.record(top_k=2, threshold=0.9)
+    folder.run(job)
+    request = Retry(FailureFilter(job))
+    retry, _ = submit(database, folder.settings, request, Runner.WORKERS, Priority.INTERACTIVE)
     options = (jobs.c.model_id, jobs.c.top_k, jobs.c.threshold)
-    with ledger.database.read() as connection:
+    with database.read() as connection:
         first, second = connection.execute(select(*options).order_by(jobs.c.id)).all()
         row = connection.execute(select(jobs).where(jobs.c.id == retry)).one()
     assert first == second
@@ -103,7 +110,7 @@ def test_retry_is_recorded_in_pages_and_chunks_have_one_root(
     others = [ledger.another_root(name) for name in ("a", "b")]
     expected = [photo for n in range(40) for photo in ledger.failing(3, root_id=[None, *others][n % 3])]
     progress_counts: list[int] = []
-    job = record_retry(ledger.database, ledger.new(), FailureFilter(), progress_counts.append)
+    job = ledger.retry(FailureFilter(), progress_counts.append)
     assert progress_counts == [50, 100, 120]
     assert sorted(ledger.items(job)) == expected
     assert ledger.progress(job).queued == 120
@@ -130,7 +137,7 @@ def test_retry_cancelled_while_recorded_adds_no_more_photos(
             cancel_job(connection, 1, "by request")
 
     with pytest.raises(ScanInterrupted, match="Job 1"):
-        record_retry(ledger.database, ledger.new(), FailureFilter(), cancel)
+        ledger.retry(FailureFilter(), cancel)
     progress = ledger.progress(1)
     assert (progress.state, progress.cancelled) == (JobState.CANCELLED, 10)
 
@@ -155,8 +162,7 @@ def test_failed_photos_are_read_again_and_lose_their_failure(database: Database,
     folder.run(first)
     assert [photo.attempts for photo in folder.failing()] == [1, 1]
     (folder.folder / "a.jpg").write_bytes(sound)
-    new = NewJob(model_id=folder.model.id, top_k=3, threshold=0.5, runner=Runner.LOCAL, kind="retry")
-    retry = record_retry(database, new, FailureFilter(first))
+    retry, _ = submit(database, folder.settings, Retry(FailureFilter(first)), Runner.LOCAL)
     progress = folder.run(retry)
     assert (progress.total, progress.tagged, progress.failed) == (2, 1, 1)
     assert folder.tags_of("a.jpg")[0] == ("eiffel-tower", 1, True)

@@ -16,9 +16,8 @@ from tagger.database.connection import Database, open_database
 from tagger.database.tables import job_items, photos, roots
 from tagger.errors import PathNotFound, RootUnavailable, ScanInterrupted
 from tagger.jobs.enqueue import scan
-from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Scan, ScanReport, Selection, require_available_roots, select_paths
-from tagger.ledger.jobs import cancel_job, finish_scan
+from tagger.ledger.jobs import NewJob, cancel_job, finish_scan
 from tagger.photos.paths import path_from_text
 
 
@@ -50,8 +49,8 @@ class Folder:
         on_found: Callable[[int], None] = lambda _count: None,
         database: Database | None = None,
     ) -> ScanReport:
-        options = InferenceOptions(self.ledger.model_id, 5, 0.5, reprocess=False)
-        return Scan(database or self.ledger.database, job, options, {}).run(selection, on_found)
+        new = NewJob(self.ledger.model_id, 5, 0.5)
+        return Scan(database or self.ledger.database, job, new, {}, on_found).run(selection)
 
     def counts(self, *paths: Path, **patterns: tuple[str, ...]) -> tuple[int, int, int, int]:
         report = self.scan(*paths, **patterns)

@@ -15,10 +15,10 @@ from tagger.database.enums import Priority, Runner, Target
 from tagger.database.tables import jobs
 from tagger.errors import RootUnavailable
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_from_options, backfill_options
-from tagger.jobs.enqueue.job_options import MetadataOptions
+from tagger.jobs.enqueue.job_options import MetadataOptions, tag_job_paths
 from tagger.jobs.enqueue.scan import Selection, select_paths
-from tagger.jobs.enqueue.tag_jobs import MOST_PATHS, record_tag_job, tag_job, tag_job_paths
-from tagger.ledger.jobs import NewJob
+from tagger.jobs.enqueue.submission import MOST_PATHS, Tagging, submit
+from tagger.ledger.progress import list_jobs
 from tagger.library.query.options import PhotoQuery, options_used_by, parse_query
 from tagger.settings import Settings
 
@@ -30,10 +30,6 @@ NOT_UTF8 = pytest.mark.skipif(
 @pytest.fixture
 def settings(folder: TaggedFolder) -> Settings:
     return Settings(data_folder=folder.folder.parent / "data", model=str(folder.model.file), top_k=2)
-
-
-def local_job(folder: TaggedFolder, settings: Settings, selection: Selection) -> NewJob:
-    return tag_job(folder.database, settings, selection, runner=Runner.LOCAL, priority=Priority.BULK)
 
 
 def stored_options(database: Database, job: int) -> dict[str, object]:
@@ -48,22 +44,21 @@ def test_tag_job_has_the_options_of_the_settings_and_the_photos_of_its_paths(
     folder: TaggedFolder, settings: Settings
 ) -> None:
     inside, single = folder.draw("2024/a.jpg"), folder.draw("b.jpg", 1)
-    selection = select_paths([inside.parent, single])
     write = MetadataOptions(Target.SIDECAR)
-    new = tag_job(
-        folder.database,
-        settings,
-        selection,
-        runner=Runner.WORKERS,
-        priority=Priority.INTERACTIVE,
-        reprocess=True,
-        write=write,
+    request = Tagging(select_paths([inside.parent, single]), reprocess=True, write=write)
+    job, report = submit(folder.database, settings, request, Runner.WORKERS, Priority.INTERACTIVE)
+    with folder.database.read() as connection:
+        row = connection.execute(select(jobs).where(jobs.c.id == job)).one()
+    assert (row.model_id, row.top_k, row.reprocess, row.runner, row.priority) == (
+        folder.model.id,
+        2,
+        True,
+        "workers",
+        "interactive",
     )
-    assert (new.model_id, new.top_k, new.reprocess) == (folder.model.id, 2, True)
-    assert new.options == {"paths": [str(inside.parent), str(single)], **write.to_job_options()}
-    job, report = record_tag_job(folder.database, new, selection, {})
-    assert (report.found, folder.progress(job).total) == (2, 2)
-    assert folder.progress(job).note is None
+    assert row.options == {"paths": [str(inside.parent), str(single)], **write.to_job_options()}
+    progress = folder.progress(job)
+    assert (report.found, progress.total, progress.note) == (2, 2, None)
 
 
 @NOT_UTF8
@@ -73,8 +68,7 @@ def test_tag_job_stores_a_path_that_is_not_utf8_as_plain_json(
     odd = folder.folder / os.fsdecode(b"caf\xe9")
     odd.mkdir()
     (folder.draw("a.jpg")).rename(odd / "a.jpg")
-    selection = select_paths([odd])
-    job, _ = record_tag_job(folder.database, local_job(folder, settings, selection), selection, {})
+    job, _ = submit(folder.database, settings, Tagging(select_paths([odd])), Runner.LOCAL)
     options = stored_options(folder.database, job)
     json.dumps(options, ensure_ascii=False).encode()  # raises if a name is not UTF-8
     assert options == {"paths": [{"text": str(folder.folder) + "/caf\\xe9", "bytes": os.fsencode(odd).hex()}]}
@@ -130,13 +124,12 @@ def test_options_that_no_backfill_stores_are_refused(options: dict[str, Any]) ->
 
 def test_tag_job_records_only_its_first_paths(folder: TaggedFolder, settings: Settings) -> None:
     selection = Selection((), tuple(folder.folder / f"{number}.jpg" for number in range(MOST_PATHS + 1)))
-    options = local_job(folder, settings, selection).options or {}
+    options = Tagging(selection).new_job(folder.database, settings).options or {}
     assert tag_job_paths(options) == list(selection.files[:MOST_PATHS])
 
 
 def test_tag_job_notes_that_there_are_no_photos(folder: TaggedFolder, settings: Settings) -> None:
-    selection = select_paths([folder.folder])
-    job, _ = record_tag_job(folder.database, local_job(folder, settings, selection), selection, {})
+    job, _ = submit(folder.database, settings, Tagging(select_paths([folder.folder])), Runner.LOCAL)
     assert folder.progress(job).note == "no photos were found there"
 
 
@@ -145,4 +138,5 @@ def test_tag_job_of_an_unmounted_folder_is_refused(folder: TaggedFolder, setting
     folder.record()
     (folder.folder / "a.jpg").unlink()
     with pytest.raises(RootUnavailable):
-        local_job(folder, settings, select_paths([folder.folder]))
+        submit(folder.database, settings, Tagging(select_paths([folder.folder])), Runner.LOCAL)
+    assert len(list_jobs(folder.database)) == 1

@@ -2,7 +2,6 @@
 
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from support.teaching import DIMENSION, draw_place, teachable_artifact
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.enums import Priority, Runner, TagReason, TagState, VerdictKind
+from tagger.database.enums import Runner, TagReason, TagState, VerdictKind
 from tagger.database.tables import classifiers, contents, embeddings, photos, tags, taught_tags, verdicts
 from tagger.errors import EmbeddingsMissing
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job, count_photos, record_backfill
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
+from tagger.jobs.enqueue.submission import submit
 from tagger.jobs.processing import comparison_chunk
 from tagger.ledger.progress import JobProgress
 from tagger.library.acceptance import NEARLY_CERTAIN
@@ -103,10 +103,8 @@ class Library(TaggedFolder):
 
 def run_backfill(folder: TaggedFolder) -> JobProgress:
     """Run the backfill `taught` in this process."""
-    request = Backfill(BackfillScope.TAUGHT)
     settings = folder.settings.model_copy(update={"model": folder.model.name})
-    new = backfill_job(folder.database, settings, request, Priority.BULK)
-    job, _report = record_backfill(folder.database, request, replace(new, runner=Runner.LOCAL), {})
+    job, _ = submit(folder.database, settings, Backfill(BackfillScope.TAUGHT), Runner.LOCAL)
     return folder.run(job)
 
 

@@ -11,10 +11,9 @@ from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import FailureKind, RootUnavailable
 from tagger.jobs.enqueue import watched_folders
-from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Scan, Selection, select_paths
 from tagger.jobs.enqueue.watched_folders import WatchedChanges, scan_watched
-from tagger.ledger.jobs import cancel_job, finish_scan
+from tagger.ledger.jobs import NewJob, cancel_job, finish_scan
 from tagger.library.catalog.roots import list_roots
 from tagger.photos.source import open_source
 
@@ -26,7 +25,7 @@ class Library:
         self.database = database
         self.folder = folder
         self.ledger = LedgerBuilder(database)
-        self.options = InferenceOptions(self.ledger.model_id, 5, 0.5, reprocess=False)
+        self.options = NewJob(self.ledger.model_id, 5, 0.5)
 
     def write(self, *names: str) -> None:
         for name in names:

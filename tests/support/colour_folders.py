@@ -11,7 +11,6 @@ from support.artifacts import colour_of, tiny_artifact
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import contents, job_items, landmarks, photos, tags
-from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.scan import Scan, ScanReport, select_paths
 from tagger.jobs.processing.claimed_chunk import StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor, run_job
@@ -80,9 +79,7 @@ class TaggedFolder:
         model_id = (model or self.model).id
         new = NewJob(model_id, top_k, threshold, runner, reprocess=reprocess, options=options)
         job = create_job(self.database, new)
-        scan = Scan(
-            self.database, job, InferenceOptions(model_id, top_k, threshold, reprocess), self.settings.roots
-        )
+        scan = Scan(self.database, job, new, self.settings.roots)
         self.report = scan.run(select_paths(paths or [self.folder], include))
         finish_scan(self.database, job)
         return job

@@ -1,7 +1,6 @@
 """A folder whose photos are tagged, written and restored in this process."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +8,14 @@ from sqlalchemy import Row, func, select, update
 from support.colour_folders import TaggedFolder
 from support.scenes import tree
 
-from tagger.database.enums import JobKind, Runner, Target, VerdictKind
+from tagger.database.enums import Runner, Target, VerdictKind
 from tagger.database.tables import chunks, job_items, metadata_writes, photos
-from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
-from tagger.jobs.enqueue.metadata_jobs import (
-    record_undo_job,
-    record_write_job,
-    select_parent_photos,
-    written_photo_conditions,
-)
+from tagger.jobs.enqueue.job_options import MetadataOptions
+from tagger.jobs.enqueue.metadata_jobs import Undo, Write, select_parent_photos
+from tagger.jobs.enqueue.submission import JobRequest, submit
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.dispatch import release_expired
-from tagger.ledger.jobs import NewJob
 from tagger.ledger.progress import JobProgress
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts.service import give_verdict
@@ -83,41 +77,27 @@ class WrittenFolder(TaggedFolder):
 
     def write(self, options: MetadataOptions = EMBED, query: PhotoQuery | None = None) -> dict[str, str]:
         """Run a job; return the outcome of each photo by its path below the folder."""
-        job = record_write_job(
-            self.database, self._new(JobKind.WRITE, options), query or PhotoQuery(), self.settings.roots
-        )
+        job = self.submit(Write(options, query or PhotoQuery()))
         self.run(job)
         return self.outcomes(job)
 
     def create_write_job_for_workers(self, options: MetadataOptions = EMBED) -> int:
         """Create a job for workers that writes all tags, with its photos selected. Returns its id."""
-        new = self._new(JobKind.WRITE, options, Runner.WORKERS)
-        return record_write_job(self.database, new, PhotoQuery(), self.settings.roots)
+        return self.submit(Write(options), Runner.WORKERS)
 
     def create_undo_job_for_workers(self) -> int:
         """Create a job for workers that undoes all writes, with its photos selected. Returns its id."""
-        conditions = written_photo_conditions(self.database, None, (), self.settings.roots)
-        return record_undo_job(self.database, self._new(JobKind.UNDO, None, Runner.WORKERS), conditions)
+        return self.submit(Undo(), Runner.WORKERS)
 
     def undo(self, *paths: Path, job: int | None = None) -> dict[str, str]:
         """Run a job; return the outcome of each photo by its path below the folder."""
-        conditions = written_photo_conditions(self.database, job, paths, self.settings.roots)
-        new = self._new(JobKind.UNDO, None)
-        undo_job = record_undo_job(
-            self.database, replace(new, options={UNDO_JOB: job}) if job is not None else new, conditions
-        )
+        undo_job = self.submit(Undo(job, paths))
         self.run(undo_job)
         return self.outcomes(undo_job)
 
-    def _new(self, kind: JobKind, options: MetadataOptions | None, runner: Runner = Runner.LOCAL) -> NewJob:
-        return NewJob(
-            model_id=self.model.id,
-            top_k=3,
-            threshold=0.5,
-            runner=runner,
-            kind=kind,
-            options=options.to_job_options() if options else {},
-        )
+    def submit(self, request: JobRequest, runner: Runner = Runner.LOCAL) -> int:
+        """Record a job of the folder's model with its photos. Returns its id."""
+        return submit(self.database, self.page_settings, request, runner)[0]
 
     def files(self) -> dict[str, bytes]:
         """The content of every file below the folder, also hidden ones."""

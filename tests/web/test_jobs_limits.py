@@ -15,7 +15,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.enums import Outcome, Priority, Target
 from tagger.database.tables import job_items, photos, schedules
 from tagger.errors import FailureKind, SettingsInvalid
-from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_job
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.schedule_runs import list_runs, run_due_schedules
 from tagger.jobs.enqueue.schedules import add_schedule, list_schedules
@@ -60,8 +60,7 @@ def allowed(tmp_path: Path) -> Path:
 
 def failed_job(database: Database, settings: Settings, write: MetadataOptions | None = None) -> int:
     """Create a job over all photos, all of which fail, as from the command line; return its number."""
-    new = backfill_job(database, settings, Backfill(BackfillScope.ALL, write=write), Priority.BULK)
-    job = create_job(database, new)
+    job = create_job(database, Backfill(BackfillScope.ALL, write=write).new_job(database, settings))
     fill_job(database, job, [photos.c.id > 0])
     finish_scan(database, job)
     with database.write() as connection:
@@ -235,7 +234,7 @@ def test_no_job_is_started_while_too_many_are_open(
     client_where: ClientWhere, web_database: Database, web_settings: Settings
 ) -> None:
     job = failed_job(web_database, web_settings)
-    new = backfill_job(web_database, web_settings, Backfill(BackfillScope.ALL), Priority.BULK)
+    new = Backfill(BackfillScope.ALL).new_job(web_database, web_settings)
     opened = [create_job(web_database, new) for _ in range(MAX_OPEN_JOBS - 1)]
     add_schedule(web_database, "nightly", "0 3 * * *", Backfill(BackfillScope.ALL), Priority.BULK, "UTC")
     client = client_where()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.help import argument, option
-from tagger.cli.job_submission import finish_job, print_left_out, select_runner
+from tagger.cli.job_submission import finish_job, print_left_out, select_runner, submit_job
 from tagger.cli.option_groups import BackfillOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     DryRun,
@@ -21,7 +21,6 @@ from tagger.cli.options import (
     Wait,
 )
 from tagger.cli.output import console
-from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
@@ -104,19 +103,17 @@ def backfill(
 
     tagger backfill outdated --country france --year 2019 --dry-run
     """
-    from tagger.jobs.enqueue.backfill import backfill_job, count_photos, discard_empty_job, record_backfill
+    from tagger.jobs.enqueue.backfill import count_photos, discard_empty_job
 
     selection = parse_backfill(what, backfill_options, scan, write_options.metadata())
     session = open_session(load_settings(top_k=top_k, threshold=threshold, model=model), settle_jobs=True)
     settings, database = session
     if dry_run:
-        new = backfill_job(database, settings, selection, priority)
+        new = selection.new_job(database, settings)
         _print_plan(count_photos(database, selection, new.model_id, settings.roots), selection, json=json)
         return
     runner = select_runner(session, local=local)
-    new = backfill_job(database, settings, selection, priority, runner)
-    with ProgressLine("selecting photos") as line:
-        job, report = record_backfill(database, selection, new, settings.roots, line.show)
+    job, report = submit_job(session, selection, runner, priority, "selecting photos")
     if selection.scan:
         console.info(
             f"scanned {count_of(report.found, 'photo')}: {report.new} new, {report.changed} changed, {report.gone} gone"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tagger.cli.help import argument, flag
-from tagger.cli.job_submission import finish_job, follow, select_runner, wake_workers
+from tagger.cli.job_submission import finish_job, follow, select_runner, send_job, submit_job
 from tagger.cli.options import (
     DryRun,
     FailureKinds,
@@ -24,7 +23,6 @@ from tagger.cli.options import (
     parse_refusal_kinds,
 )
 from tagger.cli.output import console
-from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import count_of, job_lines, job_report, job_summary, print_next_steps
 from tagger.cli.session import Session, load_settings, open_for_reading, open_session
@@ -161,27 +159,19 @@ def retry(
 
     Example: tagger job retry --kind unreadable --kind timed-out --wait
     """
-    from tagger.errors import JobNotRetriable
-    from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry, retry_job
-    from tagger.ledger.failures import FailureFilter
-    from tagger.ledger.progress import find_job
-    from tagger.library.catalog.registered_models import model_by_id, verify_model
+    from tagger.jobs.enqueue.submission import Retry
+    from tagger.ledger.failures import FailureFilter, count_failures
 
-    failures = FailureFilter(job, parse_failure_kinds(kind))
-    session = open_session(settle_jobs=True)
-    settings, database = session
-    if job is not None and find_job(database, job).kind in METADATA_KINDS:
-        raise JobNotRetriable(job=job)
-    counts = count_failures(database, failures)
+    request = Retry(FailureFilter(job, parse_failure_kinds(kind)))
+    settings, database = session = open_session(settle_jobs=True)
+    request.check(database, settings.roots)
+    counts = count_failures(database, request.failures)
     if dry_run or not counts:
         _print_counts(counts, dry_run=dry_run, json=json)
         return
-    new = retry_job(database, settings, job, priority)
-    verify_model(model_by_id(database, new.model_id))
-    new = replace(new, runner=select_runner(session, local=local))
-    with ProgressLine("failed photos") as line:
-        number = record_retry(database, new, failures, line.show)
-    finish_job(session, number, new.runner, wait=wait, json=json)
+    runner = select_runner(session, local=local)
+    number, _ = submit_job(session, request, runner, priority, "failed photos")
+    finish_job(session, number, runner, wait=wait, json=json)
 
 
 def _print_counts(counts: dict[str, int], *, dry_run: bool, json: bool) -> None:
@@ -218,7 +208,7 @@ def resume(jobs: JobNumbers, json: Json = False) -> None:
 
     def resume_and_send(database: Database, job: int) -> None:
         if resume_job(database, job):
-            wake_workers(Session(load_settings(), database), job, start_redis=False)
+            send_job(Session(load_settings(), database), job, start_redis=False)
         else:
             console.info(f"job {job} was not paused")
 

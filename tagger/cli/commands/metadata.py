@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tagger.cli.help import argument, flag, option
-from tagger.cli.job_submission import finish_job
+from tagger.cli.job_submission import finish_job, submit_job
 from tagger.cli.option_groups import QueryOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     Description,
@@ -24,7 +24,6 @@ from tagger.cli.options import (
     Wait,
 )
 from tagger.cli.output import console
-from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.metadata import print_differences
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
 
     from tagger.database.connection import Database
     from tagger.jobs.enqueue.job_options import MetadataOptions
+    from tagger.jobs.enqueue.metadata_jobs import Write
     from tagger.jobs.processing.metadata_preview import MetadataPreview
-    from tagger.library.query.options import PhotoQuery
 
 metadata_app = typer.Typer(
     help="Write tags to the metadata of photos, so that other programs see them. Only these commands and --write change metadata.",
@@ -110,7 +109,7 @@ def write(
 
     tagger metadata write ~/Pictures/Paris --to embed --gps-estimated
     """
-    from tagger.jobs.enqueue.metadata_jobs import record_write_job, write_job
+    from tagger.jobs.enqueue.metadata_jobs import Write
     from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
     from tagger.library.query.photo_conditions import require_folders
 
@@ -120,24 +119,22 @@ def write(
     query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)
     settings, database = session = open_session(settle_jobs=True)
     require_folders(database, query.under, settings.roots)
+    request = Write(metadata, query)
     if dry_run:
-        _preview_write(session, query, metadata, json=json)
+        _preview_write(session, request, json=json)
         return
     remove_interrupted_files(database, settings.roots)
-    new = write_job(database, settings, metadata, runner, job_priority)
-    with ProgressLine("photos") as line:
-        job = record_write_job(database, new, query, settings.roots, line.show)
+    job, _ = submit_job(session, request, runner, job_priority, "photos")
     finish_job(session, job, runner, wait=wait, json=json)
 
 
-def _preview_write(session: Session, query: PhotoQuery, metadata: MetadataOptions, *, json: bool) -> None:
-    from tagger.jobs.enqueue.metadata_jobs import selected_photo_pages
+def _preview_write(session: Session, request: Write, *, json: bool) -> None:
     from tagger.library.positions.update import is_up_to_date
 
     settings, database = session
-    pages = selected_photo_pages(database, query, settings.roots, metadata.max_error_m)
-    print_differences(_previews(session, pages, metadata), json=json)
-    if metadata.max_error_m is not None and not is_up_to_date(database):
+    pages = request.photo_id_pages(database, settings.roots)
+    print_differences(_previews(session, pages, request.options), json=json)
+    if request.options.max_error_m is not None and not is_up_to_date(database):
         console.warning("positions are not up to date; run: tagger locate")
 
 
@@ -164,12 +161,7 @@ def undo(
 
     tagger metadata undo --job 7
     """
-    from tagger.jobs.enqueue.metadata_jobs import (
-        photo_id_pages,
-        record_undo_job,
-        undo_job,
-        written_photo_conditions,
-    )
+    from tagger.jobs.enqueue.metadata_jobs import Undo
     from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
     from tagger.jobs.processing.metadata_preview import preview_unlogged_undo
     from tagger.photos.paths import parse_path
@@ -182,18 +174,19 @@ def undo(
     settings, database = session = open_session(settle_jobs=True)
     files = tuple(map(parse_path, paths or ()))
     _check_targets(session, files, job)
-    logged = written_photo_conditions(database, job, files, settings.roots)
+    request = Undo(job, files)
+    logged = request.photo_id_pages(database, settings.roots)
     # Files without a record in this database, such as copies, are undone by the record inside the file.
     unlogged = preview_unlogged_undo(database, settings, files if job is None else ())
     if dry_run:
-        previews = chain(unlogged, _previews(session, photo_id_pages(database, logged), undo_job=job))
+        previews = chain(unlogged, _previews(session, logged, undo_job=job))
         print_differences(previews, json=json)
         return
     remove_interrupted_files(database, settings.roots)
     count = _undo_unlogged(database, unlogged, json=json)
-    if next(photo_id_pages(database, logged), None) is not None:
-        new = undo_job(database, settings, job, runner, job_priority)
-        finish_job(session, record_undo_job(database, new, logged), runner, wait=wait, json=json)
+    if next(logged, None) is not None:
+        number, _ = submit_job(session, request, runner, job_priority, "photos")
+        finish_job(session, number, runner, wait=wait, json=json)
         return
     if json:
         write_json({"job": None, "total": count})

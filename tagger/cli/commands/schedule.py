@@ -64,14 +64,13 @@ def add(
 
     tagger schedule add nightly --cron "0 22 * * *" --until 06:00 outdated
     """
-    from tagger.jobs.enqueue.backfill import validate_backfill
     from tagger.jobs.enqueue.documents import schedule_document
     from tagger.jobs.enqueue.schedules import add_schedule, explain_cron
     from tagger.ledger.workers import find_last_tick
 
     backfill = parse_backfill(what, backfill_options, scan, write_options.metadata())
     settings, database = open_session(settle_jobs=True)
-    validate_backfill(database, backfill, settings.roots)
+    backfill.check(database, settings.roots)
     schedule = add_schedule(database, name, cron, backfill, priority, zone, until=until)
     if json:
         write_json(schedule_document(schedule))

@@ -157,13 +157,14 @@ def _supervise(
     `watched`: the arguments of `tagger watch`, which starts when the job is finished; None: it does not run.
     """
     from tagger.cli.commands.serve import address_of
-    from tagger.cli.job_submission import create_tag_job, wake_workers
+    from tagger.cli.job_submission import send_job, submit_tagging
     from tagger.cli.supervisor import Supervisor
+    from tagger.jobs.enqueue.submission import Tagging
 
     job = None
     if selection:
-        job = create_tag_job(session, selection, Runner.WORKERS, Priority.BULK, write=metadata)
-        wake_workers(session, job, start_redis=True)
+        job = submit_tagging(session, Tagging(selection, write=metadata), Runner.WORKERS, Priority.BULK)
+        send_job(session, job, start_redis=True)
     handle_own_signals()
     # Stop when the terminal is closed, unless the command was started with nohup.
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:

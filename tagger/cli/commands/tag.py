@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.help import argument
-from tagger.cli.job_submission import (
-    create_tag_job,
-    finish_in_process,
-    finish_job,
-    print_plan,
-)
+from tagger.cli.job_submission import finish_in_process, finish_job, print_plan, submit_tagging
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions, with_option_groups
 from tagger.cli.options import (
     Again,
@@ -39,8 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tagger.cli.session import Session
-    from tagger.jobs.enqueue.job_options import MetadataOptions
-    from tagger.jobs.enqueue.scan import Selection
+    from tagger.jobs.enqueue.submission import Tagging
 
 
 @with_option_groups
@@ -60,31 +54,24 @@ def tag(
 
     Example: tagger tag ~/Pictures, then: tagger landmark list
     """
+    from tagger.jobs.enqueue.submission import Tagging
+
     metadata = write_options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)
-    selection = options.selection(paths, settings)
+    request = Tagging(options.selection(paths, settings), again, metadata)
     if dry_run:
-        print_plan(settings, selection, reprocess=again, write=metadata)
+        print_plan(settings, request)
         return
     session = open_session(settings, settle_jobs=True)
-    job, code = tag_here(session, selection, metadata, again=again, json=json)
+    job, code = tag_here(session, request, json=json)
     if not json:
         print_next_steps(session.database, job)
     raise typer.Exit(code)
 
 
-def tag_here(
-    session: Session,
-    selection: Selection,
-    metadata: MetadataOptions | None,
-    *,
-    again: bool = False,
-    json: bool = False,
-) -> tuple[int, int]:
+def tag_here(session: Session, request: Tagging, *, json: bool = False) -> tuple[int, int]:
     """Tag photos in this process; returns the number of the job, and the exit code."""
-    job = create_tag_job(
-        session, selection, Runner.LOCAL, Priority.INTERACTIVE, reprocess=again, write=metadata
-    )
+    job = submit_tagging(session, request, Runner.LOCAL, Priority.INTERACTIVE)
     return job, finish_in_process(session, job, json=json)
 
 
@@ -145,14 +132,16 @@ def enqueue(
 
     Example: tagger enqueue ~/Pictures --wait (while tagger worker runs in another terminal)
     """
+    from tagger.jobs.enqueue.submission import Tagging
+
     metadata = write_options.metadata()
     settings = options.settings()
-    selection = options.selection(paths, settings)
+    request = Tagging(options.selection(paths, settings), again, metadata)
     if dry_run:
-        print_plan(settings, selection, reprocess=again, write=metadata)
+        print_plan(settings, request)
         return
     session = open_session(settings, settle_jobs=True)
-    job = create_tag_job(session, selection, Runner.WORKERS, priority, reprocess=again, write=metadata)
+    job = submit_tagging(session, request, Runner.WORKERS, priority)
     finish_job(session, job, Runner.WORKERS, wait=wait, json=json)
 
 

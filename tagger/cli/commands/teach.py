@@ -17,7 +17,7 @@ from tagger.cli.derived_facts import (
     warn_of_other_models,
 )
 from tagger.cli.help import Command, argument, option
-from tagger.cli.job_submission import create_tag_job, run_local_job
+from tagger.cli.job_submission import run_local_job, submit_tagging
 from tagger.cli.options import Author, DryRun, Json, parse_at
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
@@ -60,10 +60,12 @@ class ExamplePhotos:
             ExamplesMissing: none of the photos can be an example.
         """
         from tagger.jobs.enqueue.scan import select_paths
+        from tagger.jobs.enqueue.submission import Tagging
 
         session = self._session
         if untagged := self._paths_to_tag():
-            job = create_tag_job(session, select_paths(untagged), Runner.LOCAL, Priority.INTERACTIVE)
+            request = Tagging(select_paths(untagged))
+            job = submit_tagging(session, request, Runner.LOCAL, Priority.INTERACTIVE)
             run_local_job(session.database, session.settings, job, lines=False)
         found = [self._examples(paths) for paths in self._paths]
         self.left_out = [each for examples in found for each in examples if each.content_id is None]

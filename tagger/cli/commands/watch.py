@@ -15,7 +15,7 @@ import typer
 
 from tagger.cli.commands.tag import tag_here
 from tagger.cli.help import argument, flag, option
-from tagger.cli.job_submission import create_tag_job, print_problems, wake_workers
+from tagger.cli.job_submission import print_problems, send_job, submit_tagging
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions, with_option_groups
 from tagger.cli.options import BatchSize, DeviceName, NoWait
 from tagger.cli.output import console
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from tagger.cli.session import Session
-    from tagger.jobs.enqueue.job_options import InferenceOptions
     from tagger.jobs.enqueue.scan import Selection
+    from tagger.ledger.jobs import InferenceOptions
     from tagger.photos.folder_walk import FolderProblem, FoundPhoto
     from tagger.photos.objects import BucketTail
 
@@ -262,6 +262,7 @@ def watch(
     Example: tagger watch ~/Pictures s3://holidays/incoming
     """
     from tagger.jobs.enqueue.scan import select_paths
+    from tagger.jobs.enqueue.submission import Tagging
 
     metadata = write_options.metadata()
     settings = options.settings(device=device, batch_size=batch_size)
@@ -273,11 +274,12 @@ def watch(
         raise typer.BadParameter(text, param_hint="FOLDER")
 
     def tag_photos(photos: Selection) -> int:
+        request = Tagging(photos, write=metadata)
         if enqueue:
-            job = create_tag_job(session, photos, Runner.WORKERS, Priority.BULK, write=metadata)
-            wake_workers(session, job, start_redis=True)
+            job = submit_tagging(session, request, Runner.WORKERS, Priority.BULK)
+            send_job(session, job, start_redis=True)
             return job
-        return tag_here(session, photos, metadata)[0]
+        return tag_here(session, request)[0]
 
     announce_stop("start the same command again: it finds what is not tagged yet")
     watcher = Watcher(session, selection, tag_photos, scan_every_s=60.0 * scan_every, poll_every_s=poll_every)

@@ -18,10 +18,9 @@ from tagger.cli.output.job_text import (
 from tagger.database.enums import JobState, NoteCode, Runner, has_code
 from tagger.database.events import KEPT_DAYS, MessageCounts, count_messages
 from tagger.database.statements import current_time
-from tagger.jobs.enqueue.tag_jobs import count_failures
 from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.ledger.dispatch import waiting_chunks
-from tagger.ledger.failures import FailureFilter
+from tagger.ledger.failures import FailureFilter, count_failures
 from tagger.ledger.progress import list_recent_jobs
 from tagger.ledger.workers import (
     find_last_tick,

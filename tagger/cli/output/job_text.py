@@ -205,7 +205,7 @@ def _print_doubtful_tags(database: Database, job: int) -> None:
 
 
 def _print_tag_commands(database: Database, job: int) -> None:
-    from tagger.jobs.enqueue.tag_jobs import tag_job_paths
+    from tagger.jobs.enqueue.job_options import tag_job_paths
     from tagger.ledger.progress import has_write_option, job_options
 
     named = tag_job_paths(job_options(database, [job])[job])

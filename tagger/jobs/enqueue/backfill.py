@@ -12,19 +12,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, delete, exists, func, select
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Priority, Runner
+from tagger.database.enums import JobKind, JobState
 from tagger.database.tables import PRESENT, UNTAGGED, contents, embeddings, job_items, jobs, photos, positions
 from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
-from tagger.jobs.enqueue.scan import (
-    ProgressCallback,
-    Scan,
-    ScanReport,
-    Selection,
-    require_available_roots,
-    select_paths,
-)
-from tagger.ledger.items import fill_job
-from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan, job_heartbeat
+from tagger.jobs.enqueue.scan import Scan, require_available_roots, select_paths
+from tagger.ledger.jobs import WRITE, NewJob
 from tagger.library.catalog.registered_models import model_by_id
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
@@ -52,7 +44,7 @@ class BackfillScope(StrEnum):
 
 @dataclass(frozen=True)
 class Backfill:
-    """A request for a backfill, of photos that match the query.
+    """Process photos of the database that match the query (see submission).
 
     `query` has only options that all commands share; photos without tags match it, too, unless an option is about tags. `scan`: folders to
     scan first. `write`: the metadata to write once all photos are classified; None: nothing is written.
@@ -62,6 +54,41 @@ class Backfill:
     query: PhotoQuery = field(default_factory=PhotoQuery)
     scan: tuple[Path, ...] = ()
     write: MetadataOptions | None = None
+
+    def check(self, database: Database, root_paths: RootPaths) -> None:
+        """Raises:
+        PathNotFound, RootUnavailable: a folder to scan does not exist, or its disk is not mounted.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, TripNotFound, CameraNotFound: as `count_photos`.
+        """
+        require_available_roots(database, select_paths(self.scan), root_paths)
+        with database.read() as connection:
+            ResolvedQuery.resolve(connection, self.query, root_paths)
+
+    def new_job(self, database: Database, settings: Settings) -> NewJob:
+        """Raises:
+        EmbeddingsMissing: it compares embeddings, and the model gives none.
+        ModelNotFound, ModelNotSelected: there is no model.
+        """
+        inference = inference_options(database, settings, reprocess=self.scope is BackfillScope.ALL)
+        options = {"what": self.scope, **backfill_options(self)}
+        if self.scope is not BackfillScope.TAUGHT:
+            return NewJob(**vars(inference), kind=JobKind.BACKFILL, options=options)
+        embedding_of(model_by_id(database, inference.model_id))
+        return NewJob(**vars(inference), kind=JobKind.COMPARE, options=options)
+
+    def add_photos(self, scan: Scan) -> None:
+        """Scan folders, then add the photos that match.
+
+        Raises:
+            ModelFileNotFound, ModelRefused: landmarks cannot be learned, because the model's file cannot be read.
+        """
+        scan.run(select_paths(self.scan))
+        model_id = scan.new.model_id
+        if self.scope is BackfillScope.TAUGHT:
+            learn_landmarks(scan.database, model_by_id(scan.database, model_id))
+        with scan.database.read() as connection:
+            source, conditions = _photo_conditions(connection, self, model_id, scan.root_paths)
+        scan.select(conditions, source)
 
 
 """What a backfill that found no photo has done."""
@@ -78,90 +105,6 @@ def count_photos(database: Database, backfill: Backfill, model_id: int, root_pat
     with database.read() as connection:
         source, conditions = _photo_conditions(connection, backfill, model_id, root_paths)
         return connection.scalar(select(func.count()).select_from(source).where(*conditions)) or 0
-
-
-def backfill_job(
-    database: Database,
-    settings: Settings,
-    backfill: Backfill,
-    priority: Priority,
-    runner: Runner = Runner.WORKERS,
-) -> NewJob:
-    """The job of a backfill, with the model and options of new jobs.
-
-    Raises:
-        EmbeddingsMissing: it compares embeddings, and the model gives none.
-        ModelNotFound, ModelNotSelected: there is no model.
-    """
-    inference = inference_options(database, settings, reprocess=backfill.scope is BackfillScope.ALL)
-    options = {"what": backfill.scope, **backfill_options(backfill)}
-    kind = JobKind.BACKFILL
-    if backfill.scope is BackfillScope.TAUGHT:
-        embedding_of(model_by_id(database, inference.model_id))
-        kind = JobKind.COMPARE
-    return NewJob(**vars(inference), kind=kind, runner=runner, priority=priority, options=options)
-
-
-def record_backfill(
-    database: Database,
-    backfill: Backfill,
-    new: NewJob,
-    root_paths: RootPaths,
-    on_progress: ProgressCallback = lambda _count: None,
-) -> tuple[int, ScanReport]:
-    """Record the job and its photos; returns the job's number and the report of the scan.
-
-    Raises:
-        PathNotFound, RootUnavailable: a folder to scan does not exist, or its disk is not mounted.
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, TripNotFound, CameraNotFound: as `count_photos`.
-        ScanInterrupted: the job was cancelled during the scan.
-    """
-    selection = validate_backfill(database, backfill, root_paths)
-    job_id = create_job(database, new)
-    report = fill_backfill(database, backfill, job_id, new.model_id, selection, root_paths, on_progress)
-    return job_id, report
-
-
-def validate_backfill(database: Database, backfill: Backfill, root_paths: RootPaths) -> Selection:
-    """Check the backfill before its job is recorded; returns the folders to scan.
-
-    Raises:
-        PathNotFound, RootUnavailable, LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, TripNotFound, CameraNotFound: as
-            `record_backfill`.
-    """
-    selection = select_paths(backfill.scan)
-    require_available_roots(database, selection, root_paths)
-    with database.read() as connection:
-        ResolvedQuery.resolve(connection, backfill.query, root_paths)
-    return selection
-
-
-def fill_backfill(
-    database: Database,
-    backfill: Backfill,
-    job_id: int,
-    model_id: int,
-    selection: Selection,
-    root_paths: RootPaths,
-    on_progress: ProgressCallback = lambda _count: None,
-) -> ScanReport:
-    """Scan folders, add the matching photos to the recorded job, and queue it.
-
-    Raises:
-        RootUnavailable, ScanInterrupted: as `record_backfill`.
-        ModelFileNotFound, ModelRefused: landmarks cannot be learned, because the model's file cannot be read.
-    """
-    with job_heartbeat(database, job_id):
-        report = Scan(database, job_id, None, root_paths).run(selection, on_progress)
-        if backfill.scope is BackfillScope.TAUGHT:
-            learn_landmarks(database, model_by_id(database, model_id))
-        with database.read() as connection:
-            source, conditions = _photo_conditions(connection, backfill, model_id, root_paths)
-        fill_job(database, job_id, conditions, source, on_progress)
-    finish_scan(
-        database, job_id, other_files=report.other_files.count, skipped_folders=report.skipped_folders
-    )
-    return report
 
 
 def discard_empty_job(database: Database, job_id: int) -> bool:

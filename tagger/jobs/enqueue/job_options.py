@@ -2,28 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
 
 from tagger.database.connection import Database
 from tagger.database.enums import Target
-from tagger.ledger.jobs import WRITE
+from tagger.ledger.jobs import WRITE, InferenceOptions
 from tagger.library.catalog.registered_models import resolve_model
 from tagger.metadata.gps import LARGEST_ERROR_M
+from tagger.photos.paths import path_from_json
 from tagger.settings import Settings
 from tagger.system.names import LANGUAGE_PATTERN
 from tagger.system.text_format import N_
-
-
-@dataclass(frozen=True)
-class InferenceOptions:
-    """A job skips photos that were classified with the same options, unless `reprocess`."""
-
-    model_id: int
-    top_k: int
-    threshold: float
-    reprocess: bool
 
 
 def inference_options(database: Database, settings: Settings, *, reprocess: bool = False) -> InferenceOptions:
@@ -34,13 +26,28 @@ def inference_options(database: Database, settings: Settings, *, reprocess: bool
     """
     model = resolve_model(database, settings.model)
     threshold = model.manifest.threshold if settings.threshold is None else settings.threshold
-    return InferenceOptions(model.id, settings.top_k, threshold, reprocess)
+    return InferenceOptions(model.id, settings.top_k, threshold, reprocess=reprocess)
 
 
 MAX_ERROR_M = 5000
 """The default of the largest error of estimated positions: few programs show an error, so they have to be in the right town."""
+PATHS = "paths"
+"""The job option that lists the folders and files of a job."""
 UNDO_JOB = "undo_job"
 """The key, in the options of an undo job, of the one job whose writes are undone."""
+
+
+def tag_job_paths(options: Mapping[str, Any]) -> list[Path]:
+    """The recorded folders and files of a job, from its options; empty for jobs of other kinds.
+
+    Raises:
+        ValueError: they are not a list of paths.
+    """
+    paths = options.get(PATHS, [])
+    if not isinstance(paths, list):
+        raise ValueError("its paths are not a list")  # noqa: TRY004 - as for other invalid values
+    return [path_from_json(path) for path in paths]
+
 
 KEYWORDS, PLACE, POSITION, DESCRIPTION = N_("keywords"), N_("place"), N_("position"), N_("description")
 """The kinds of values that are written."""

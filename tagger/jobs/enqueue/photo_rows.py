@@ -12,7 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import among, insert_page
 from tagger.database.tables import NO_FAILURE, contents, photos
 from tagger.errors import FailureKind
-from tagger.jobs.enqueue.job_options import InferenceOptions
+from tagger.ledger.jobs import InferenceOptions
 from tagger.library.catalog.raw_pairs import separate_files
 from tagger.library.catalog.roots import Root, unavailable_error, unavailable_mount
 from tagger.photos.files import PhotoVersion

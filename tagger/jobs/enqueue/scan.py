@@ -1,6 +1,6 @@
-"""Scans: photos in folders become rows and items of a job, and photos that no longer exist are marked as gone.
+"""Scans: photos become items of a job. Those in folders become rows first, and photos that no longer exist are marked as gone.
 
-A command or a web request names the folders and files. Folders and tables are read in the same order of paths and merged page by page,
+A request names the folders and files, or selects stored photos (see submission). Folders and tables are read in the same order of paths and merged page by page,
 so memory stays flat. Knows nothing of pixels.
 """
 
@@ -11,12 +11,12 @@ from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, exists, select
 
 from tagger.database.connection import Database
-from tagger.database.tables import photos
+from tagger.database.enums import JobKind
+from tagger.database.tables import job_items, photos
 from tagger.errors import PathNotFound
-from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.photo_rows import (
     PathKey,
     can_skip,
@@ -29,7 +29,8 @@ from tagger.jobs.enqueue.photo_rows import (
     store_gone,
     update_photos,
 )
-from tagger.ledger.items import NewItem, append_items, lock_scan
+from tagger.ledger.items import NewItem, append_items, fill_job, lock_scan
+from tagger.ledger.jobs import InferenceOptions, NewJob
 from tagger.library.catalog.raw_pairs import pair_files, separate_files
 from tagger.library.catalog.roots import (
     Root,
@@ -134,26 +135,55 @@ class ScanReport:
 
 
 class Scan:
-    """The scan of one job. Without `inference` it records photos without adding them to the job."""
+    """Adds the photos of one job, whose heartbeat the caller keeps. `on_progress` receives the number of photos found so far.
+
+    Its methods raise ScanInterrupted if the job is cancelled meanwhile.
+    """
 
     def __init__(
-        self, database: Database, job_id: int, inference: InferenceOptions | None, root_paths: RootPaths
+        self,
+        database: Database,
+        job_id: int,
+        new: NewJob,
+        root_paths: RootPaths,
+        on_progress: ProgressCallback = lambda _count: None,
     ) -> None:
-        self._database = database
-        self._job_id = job_id
-        self._inference = inference
-        self._root_paths = root_paths
+        self.database = database
+        self.job_id = job_id
+        self.new = new
+        self.root_paths = root_paths
+        self.on_progress = on_progress
         self.report = ScanReport()
+        self._appended = 0
 
-    def run(self, selection: Selection, on_progress: ProgressCallback = lambda _count: None) -> ScanReport:
-        """Scan the folders and files of the selection. The caller keeps the job's heartbeat.
+    def select(self, conditions: Sequence[ColumnElement[bool]], source: FromClause = photos) -> None:
+        """Add the stored photos that meet the conditions, as `fill_job`."""
+        fill_job(self.database, self.job_id, conditions, source, self.on_progress)
+
+    def append(self, photo_ids: Sequence[int]) -> None:
+        """Add those of the photos that exist and are not in the job yet, ordered by root."""
+        is_item = exists().where(job_items.c.job_id == self.job_id, job_items.c.photo_id == photos.c.id)
+        query = (
+            select(photos.c.id)
+            .where(photos.c.id.in_(photo_ids), ~is_item)
+            .order_by(photos.c.root_id, photos.c.id)
+            .with_for_update(read=True, key_share=True, of=photos)
+        )
+        with self.database.write() as connection:
+            lock_scan(connection, self.job_id)
+            added = [NewItem(photo_id, skipped=False) for photo_id in connection.scalars(query)]
+            append_items(connection, self.job_id, added)
+        self._appended += len(added)
+        self.on_progress(self._appended)
+
+    def run(self, selection: Selection) -> ScanReport:
+        """Record the photos in the folders and files of the selection; a tagging job gets them.
 
         Raises:
             RootUnavailable: the disk of a folder was unmounted during the scan.
-            ScanInterrupted: the job was cancelled during the scan.
         """
         for folder in selection.folders:
-            self._scan_source(open_source(str(folder)), selection, on_progress)
+            self._scan_source(open_source(str(folder)), selection)
         found = without_problems(
             find_named(sorted(selection.files, key=lambda file: _parent(str(file)))), self.report
         )
@@ -161,10 +191,9 @@ class Scan:
             groups = StemGroups[FoundPhoto](_path_of).of(photos_in_parent)
             while page := list(islice(groups, PAGE)):
                 self._record(parse_path(parent), list(chain.from_iterable(page)))
-                on_progress(self.report.found)
         return self.report
 
-    def _scan_source(self, source: PhotoSource, selection: Selection, on_progress: ProgressCallback) -> None:
+    def _scan_source(self, source: PhotoSource, selection: Selection) -> None:
         folder = parse_path(source.location)
         entries = source.photos(
             include=selection.include, exclude=selection.exclude, other_files=self.report.other_files
@@ -172,19 +201,18 @@ class Scan:
         groups = StemGroups[FoundPhoto](_path_of)
         for page in listed_pages(without_problems(entries, self.report), folder):
             # First: a RAW file whose JPEG is gone is a photo of its own.
-            with self._database.read() as connection:
-                root = find_root(connection, folder, self._root_paths)
+            with self.database.read() as connection:
+                root = find_root(connection, folder, self.root_paths)
             if root is not None:
-                self.report.gone += mark_unlisted(self._database, root, folder, page)
+                self.report.gone += mark_unlisted(self.database, root, folder, page)
             rest = groups.rest() if page.last is None else ()
             self._record(folder, list(chain.from_iterable(chain(groups.add(page.photos), rest))))
-            on_progress(self.report.found)
 
     def _record(self, folder: Path, page: Sequence[FoundPhoto]) -> None:
         """Store the files found in a folder, all of a stem at once, and add their photos to the job."""
-        with self._database.write() as connection:
-            lock_scan(connection, self._job_id)
-            root = lock_root(connection, folder, self._root_paths)
+        with self.database.write() as connection:
+            lock_scan(connection, self.job_id)
+            root = lock_root(connection, folder, self.root_paths)
             store_endpoint(connection, root)
             found = dict(zip(_keys(root.folder, page), page, strict=True))
             rows = photo_rows(connection, root, found)
@@ -196,16 +224,17 @@ class Scan:
             primary_ids = self._pair(connection, root, rows)
             files = {rows[key].id: photo for key, photo in found.items()}
             photo_ids = dict.fromkeys(primary_ids.get(file_id, file_id) for file_id in files)
-            if self._inference is not None:
-                items = _items(connection, photo_ids, rows.values(), files, self._inference)
-                append_items(connection, self._job_id, items)
+            if self.new.kind is JobKind.TAG:
+                items = _items(connection, photo_ids, rows.values(), files, self.new)
+                append_items(connection, self.job_id, items)
         self.report.found += len(photo_ids)
         self.report.new += sum(rows[key].id in photo_ids for key in new)
         self.report.changed += sum(rows[key].id in photo_ids for key in changed)
+        self.on_progress(self.report.found)
 
     def _pair(self, connection: Connection, root: Root, rows: Mapping[PathKey, Any]) -> Mapping[int, int]:
         """Join RAW files with their JPEGs, also with stored ones that were not found now. Returns the primary of each file that has one."""
-        if self._database.raw_pairs:
+        if self.database.raw_pairs:
             return pair_files(connection, root, rows.values())
         separate_files(connection, [row.id for row in rows.values() if row.primary_id is not None])
         return {}

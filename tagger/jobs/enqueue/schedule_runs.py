@@ -19,14 +19,8 @@ from tagger.database.enums import Note, NoteCode, Priority, note_columns
 from tagger.database.statements import current_time, insert_missing
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import ScheduleNotFound, TaggerError
-from tagger.jobs.enqueue.backfill import (
-    Backfill,
-    backfill_job,
-    discard_empty_job,
-    fill_backfill,
-    validate_backfill,
-)
-from tagger.jobs.enqueue.scan import ProgressCallback, Selection
+from tagger.jobs.enqueue.backfill import Backfill, discard_empty_job
+from tagger.jobs.enqueue.scan import ProgressCallback, Scan, select_paths
 from tagger.jobs.enqueue.schedules import (
     backfill_from_schedule,
     follows_links,
@@ -35,6 +29,7 @@ from tagger.jobs.enqueue.schedules import (
     resume_paused_runs,
     schedule_row,
 )
+from tagger.jobs.enqueue.submission import record_photos
 from tagger.ledger.jobs import OPEN_STATES, NewJob, cancel_job, insert_job
 from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
@@ -118,7 +113,7 @@ def run_now(
     Raises:
         RunInterrupted: `on_progress` raised it.
         ScheduleNotFound: there is no such schedule.
-        TaggerError: as `record_backfill`.
+        TaggerError: as `submit`.
     """
     with database.read() as connection:
         row, now = schedule_row(connection, name), current_time(connection)
@@ -139,15 +134,15 @@ def _run(
     """Start one run; None as for `_insert_run`. `author`: None if somebody asked for it."""
     resume_paused_runs(database, row.id)
     backfill = backfill_from_schedule(row.selection, row.options)
-    new = replace(backfill_job(database, settings, backfill, Priority(row.priority)), author=author)
+    new = replace(backfill.new_job(database, settings), priority=Priority(row.priority), author=author)
     run = _insert_run(database, row, due, new)
     if run is None or run.job is None or run.note is not None:
         return run
     try:
-        selection = validate_backfill(database, backfill, settings.roots)
+        backfill.check(database, settings.roots)
         if not follows_links(row.options):
-            _refuse_links(row.name, backfill, selection)
-        fill_backfill(database, backfill, run.job, new.model_id, selection, settings.roots, on_progress)
+            _refuse_links(row.name, backfill)
+        record_photos(backfill, Scan(database, run.job, new, settings.roots, on_progress))
         if discard_empty_job(database, run.job):
             nothing = _set_note(database, row.id, due, Note(NoteCode.NOTHING_TO_DO))
             return replace(run, job=None, **nothing)
@@ -204,7 +199,8 @@ def _open_job(connection: Connection, schedule_id: int) -> Row[Any] | None:
     return connection.execute(query).one_or_none()
 
 
-def _refuse_links(name: str, backfill: Backfill, selection: Selection) -> None:
+def _refuse_links(name: str, backfill: Backfill) -> None:
+    selection = select_paths(backfill.scan)
     resolved_elsewhere = selection.files or set(selection.folders) - set(backfill.scan)
     under = (folder for folder in backfill.query.under if not isinstance(folder, ObjectPath))
     if resolved_elsewhere or any(os.path.realpath(folder) != os.fspath(folder) for folder in under):

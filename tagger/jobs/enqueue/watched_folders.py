@@ -10,7 +10,6 @@ from sqlalchemy import Row
 
 from tagger.database.connection import Database
 from tagger.errors import FailureKind
-from tagger.jobs.enqueue.job_options import InferenceOptions
 from tagger.jobs.enqueue.photo_rows import can_skip, is_changed
 from tagger.jobs.enqueue.scan import (
     ScanReport,
@@ -21,6 +20,7 @@ from tagger.jobs.enqueue.scan import (
     without_problems,
 )
 from tagger.ledger.items import photos_in_open_jobs
+from tagger.ledger.jobs import InferenceOptions
 from tagger.library.catalog.roots import (
     Root,
     RootPaths,

@@ -15,7 +15,7 @@ from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 from tagger.jobs.enqueue.schedules import list_schedules
-from tagger.jobs.enqueue.tag_jobs import has_photos_outside
+from tagger.jobs.enqueue.submission import has_photos_outside
 from tagger.ledger.progress import count_open_jobs
 from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings

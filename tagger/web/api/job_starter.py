@@ -5,7 +5,7 @@ If the server stops during a scan, the job keeps the photos found so far, as wit
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from copy import copy
@@ -22,13 +22,11 @@ from tagger.database.enums import Priority, Runner
 from tagger.database.retry import DatabaseError
 from tagger.database.statements import current_time
 from tagger.errors import ScanInterrupted, TaggerError
-from tagger.jobs.enqueue.backfill import Backfill, backfill_job, fill_backfill, validate_backfill
-from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.metadata_jobs import fill_undo_job, fill_write_job, undo_job, write_job
-from tagger.jobs.enqueue.scan import Selection
+from tagger.jobs.enqueue.scan import Scan
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, ScheduleRun, list_runs, run_now
-from tagger.jobs.enqueue.tag_jobs import fill_tag_job, tag_job
-from tagger.ledger.jobs import NewJob, cancel_job, create_job
+from tagger.jobs.enqueue.submission import JobRequest, prepare_job, record_photos
+from tagger.ledger import job_control
+from tagger.ledger.jobs import cancel_job, create_job
 from tagger.settings import Settings
 from tagger.system.text_format import gettext
 from tagger.web.api.job_requests import check_open_jobs, check_schedule
@@ -60,57 +58,20 @@ class JobStarter:
         view._database = self._database.acting_as(actor)  # noqa: SLF001 - of the same class
         return view
 
-    def tag(
-        self, selection: Selection, priority: Priority, *, again: bool, write: MetadataOptions | None
-    ) -> int:
-        """Start a job over folders and return its number. With `write`, the tags are then written into metadata.
+    def start(self, request: JobRequest, priority: Priority) -> int:
+        """Record a job for workers and return its number. Its photos are added in a thread.
 
         Raises:
-            RootUnavailable: a folder's disk is not mounted.
+            TaggerError: the request is not possible.
             HTTPException: too many scans are running, or too many jobs are open.
         """
-        new = tag_job(
-            self._database,
-            self._settings,
-            selection,
-            runner=Runner.WORKERS,
-            priority=priority,
-            reprocess=again,
-            write=write,
-        )
-        roots, check = self._settings.roots, self._check_stopping
-        return self._start_job(
-            new, lambda job: fill_tag_job(self._database, job, new, selection, roots, check)
-        )
-
-    def backfill(self, backfill: Backfill, priority: Priority) -> int:
-        """Start a backfill and return its job's number.
-
-        Raises:
-            TaggerError: the backfill is not possible.
-            HTTPException: too many scans are running, or too many jobs are open.
-        """
-        roots, check = self._settings.roots, self._check_stopping
-        selection = validate_backfill(self._database, backfill, roots)
-        new = backfill_job(self._database, self._settings, backfill, priority)
-        return self._start_job(
-            new,
-            lambda job: fill_backfill(self._database, backfill, job, new.model_id, selection, roots, check),
-        )
-
-    def write(self, options: MetadataOptions, photo_ids: Sequence[int]) -> int:
-        """Start a job that writes the metadata of these photos, and return its number. Raises as `undo`."""
-        new = write_job(self._database, self._settings, options, Runner.WORKERS, Priority.INTERACTIVE)
-        return self._start_job(new, lambda job: fill_write_job(self._database, job, photo_ids))
-
-    def undo(self, conditions: Sequence[Any], undone: int | None = None) -> int:
-        """Start an undo of what all jobs, or the job `undone`, wrote to the photos that meet the conditions; return its number.
-
-        Raises:
-            HTTPException: too many scans are running, or too many jobs are open.
-        """
-        new = undo_job(self._database, self._settings, undone, Runner.WORKERS, Priority.INTERACTIVE)
-        return self._start_job(new, lambda job: fill_undo_job(self._database, job, conditions))
+        new = prepare_job(self._database, self._settings, request, Runner.WORKERS, priority)
+        with self._scan_slot():
+            job = create_job(self._database, new)
+            scan = Scan(self._database, job, new, self._settings.roots, self._check_stopping)
+            future = self._start_thread(partial(self._record_photos, request, scan))
+        wait([future], RESPONSE_WAIT_S)
+        return job
 
     def run_now(self, name: str) -> ScheduleRun:
         """Start a run of a schedule, in addition to its due times.
@@ -133,24 +94,18 @@ class JobStarter:
             wait([future], POLL_S)
         return future.result()
 
-    def wake_workers(self) -> str | None:
-        """Wake workers for recorded jobs; returns the problem if that fails."""
-        from worker.broker import find_broker
-        from worker.producer import try_wake
+    def resume(self, job: int) -> str | None:
+        """Resume a paused job. Returns why workers could not be woken for it; None if they were, or if it was not paused.
 
-        return try_wake(self._database, find_broker(self._settings, self._database.ledger_id, start=False))
+        Raises:
+            JobNotFound, JobFinished, JobLocked: it cannot be resumed.
+        """
+        return self._wake_workers() if job_control.resume(self._database, job) else None
 
     def close(self) -> None:
         """Interrupt the scans, since the server stops."""
         self._stopping.set()
         wait(tuple(self._running), STOP_TIMEOUT_S)
-
-    def _start_job(self, new: NewJob, fill: Callable[[int], object]) -> int:
-        with self._scan_slot():
-            job = create_job(self._database, new)
-            future = self._start_thread(partial(self._fill, job, fill))
-        wait([future], RESPONSE_WAIT_S)
-        return job
 
     @contextmanager
     def _scan_slot(self) -> Iterator[None]:
@@ -199,9 +154,10 @@ class JobStarter:
             self._send(run.job)
         return run
 
-    def _fill(self, job: int, fill: Callable[[int], object]) -> None:
+    def _record_photos(self, request: JobRequest, scan: Scan) -> None:
+        job = scan.job_id
         try:
-            fill(job)
+            record_photos(request, scan)
             self._send(job)
         except (RunInterrupted, ScanInterrupted):
             log.info("the scan of job %d was interrupted", job)
@@ -212,9 +168,14 @@ class JobStarter:
             self._cancel(job, "the scan failed; see the server's log")
 
     def _send(self, job: int) -> None:
-        problem = self.wake_workers()
+        problem = self._wake_workers()
         if problem:
             log.warning("job %d is recorded and will be sent later: %s", job, problem)
+
+    def _wake_workers(self) -> str | None:
+        from worker.producer import wake_workers
+
+        return wake_workers(self._database, self._settings)
 
     def _cancel(self, job: int, note: str) -> None:
         try:

@@ -4,23 +4,24 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Path, Query
 
 from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS
-from tagger.errors import FailureKind, JobNotRetriable
-from tagger.jobs.enqueue.backfill import backfill_job, count_photos
+from tagger.database.enums import METADATA_KINDS, Priority
+from tagger.errors import FailureKind
+from tagger.jobs.enqueue.backfill import count_photos
 from tagger.jobs.enqueue.documents import StatusDocument, failure_documents, status_document
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.metadata_jobs import JobWrites, count_job_writes, written_photo_conditions
-from tagger.jobs.enqueue.tag_jobs import count_failures, record_retry, retry_job
+from tagger.jobs.enqueue.metadata_jobs import JobWrites, Undo, count_job_writes
+from tagger.jobs.enqueue.submission import Retry, Tagging
 from tagger.ledger import job_control
 from tagger.ledger.failures import (
     FailingPhoto,
     FailureDocument,
     FailureFilter,
+    count_failures,
     failing_photos,
     failure_conditions,
     unwritten_photos,
@@ -28,7 +29,6 @@ from tagger.ledger.failures import (
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, find_job, job_options, list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers
-from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.settings import Settings
 from tagger.system.text_format import N_, gettext, reader_language
@@ -41,7 +41,6 @@ from tagger.web.api.job_requests import (
     UndoRequest,
     WriteMode,
     check_mode,
-    check_open_jobs,
     check_photos,
     check_write,
     folder_paths,
@@ -169,8 +168,8 @@ def job(state: State, job: JobNumber) -> JobDetails:
 def enqueue(state: State, starter: Starter, body: TaggingRequest) -> Job:
     """Start a job over folders. The job is recorded before the response; the scan may continue after it."""
     selection = allowed_folders(state.settings, state.database).selection(folder_paths(body.paths))
-    write = body.metadata_options(state.settings)
-    return _started_document(state, starter.tag(selection, body.priority, again=body.again, write=write))
+    request = Tagging(selection, body.again, body.metadata_options(state.settings))
+    return _started_document(state, starter.start(request, body.priority))
 
 
 @router.post("/backfills", status_code=HTTPStatus.ACCEPTED)
@@ -178,10 +177,10 @@ def backfill(state: State, starter: Starter, body: BackfillRequest) -> Job | Cou
     """Start a job over photos that are already in the database."""
     backfill = body.backfill(state)
     if body.dry_run:
-        new = backfill_job(state.database, state.settings, backfill, body.priority)
+        new = backfill.new_job(state.database, state.settings)
         count = count_photos(state.database, backfill, new.model_id, state.settings.roots)
         return CountedBackfill(None, count, backfill.scope, dry_run=True)
-    return _started_document(state, starter.backfill(backfill, body.priority))
+    return _started_document(state, starter.start(backfill, body.priority))
 
 
 @router.post("/jobs/{job}/pause")
@@ -194,7 +193,7 @@ def pause(state: State, job: JobNumber) -> JobProgress:
 @router.post("/jobs/{job}/resume")
 def resume(state: State, starter: Starter, job: JobNumber) -> Job:
     """Resume a paused job."""
-    problem = starter.wake_workers() if job_control.resume(state.database, job) else None
+    problem = starter.resume(job)
     return Job(**vars(find_job(state.database, job)), problem=problem)
 
 
@@ -223,19 +222,14 @@ def start_retry(state: AppState, starter: JobStarter, job: int, body: RetryReque
         JobNotFound, JobNotRetriable: the job cannot be retried.
         HTTPException: the page may not do what the retry would, or too many jobs are open.
     """
-    if find_job(state.database, job).kind in METADATA_KINDS:
-        raise JobNotRetriable(job=job)
-    failing = FailureFilter(job, tuple(body.kind))
-    if not count_failures(state.database, failing):
+    failures = FailureFilter(job, tuple(body.kind))
+    request = Retry(failures)
+    request.check(state.database, state.settings.roots)
+    if not count_failures(state.database, failures):
         return None
-    check_photos(state.settings, state.database, failure_conditions(failing))
-    new = retry_job(state.database, state.settings, job, body.priority)
-    check_write(state.settings, MetadataOptions.from_job_options(new.options or {}))
-    check_open_jobs(state.database)
-    verify_model(model_by_id(state.database, new.model_id))
-    number = record_retry(state.database, new, failing)
-    starter.wake_workers()
-    return number
+    check_photos(state.settings, state.database, failure_conditions(failures))
+    check_write(state.settings, _metadata_options(state, job))
+    return starter.start(request, body.priority)
 
 
 @router.post("/jobs/{job}/undo")
@@ -244,28 +238,32 @@ def undo(
 ) -> Job | PlannedUndo:
     """Undo what a job wrote to metadata, in a new job; `job` is null if nothing is left to undo."""
     body = body or UndoRequest()
-    planned, written = plan_undo(state, job, dry_run=body.dry_run)
+    planned = plan_undo(state, job, dry_run=body.dry_run)
     if body.dry_run or not planned.photos:
         return planned
-    return _started_document(state, starter.undo(written, job))
+    return _started_document(state, starter.start(Undo(job), Priority.INTERACTIVE))
 
 
-def plan_undo(state: AppState, job: int, *, dry_run: bool = True) -> tuple[PlannedUndo, Sequence[Any]]:
-    """Return what an undo of a job would undo, and the conditions that its photos meet.
+def plan_undo(state: AppState, job: int, *, dry_run: bool = True) -> PlannedUndo:
+    """Return what an undo of a job would undo.
 
     Raises:
         JobNotFound: there is no such job.
         HTTPException: the page may not undo it.
     """
-    options = MetadataOptions.from_job_options(
-        job_options(state.database, [find_job(state.database, job).job])[job]
-    )
+    request = Undo(job)
+    request.check(state.database, state.settings.roots)
+    options = _metadata_options(state, job)
     writes = count_job_writes(state.database, job)
     check_mode(state.settings, WriteMode.EMBED if writes.embedded else WriteMode.SIDECAR)
-    written = written_photo_conditions(state.database, job, (), state.settings.roots)
-    check_photos(state.settings, state.database, written)
+    check_photos(state.settings, state.database, request.conditions(state.database, state.settings.roots))
     fields = options.fields if options else ()
-    return PlannedUndo(**vars(writes), job=None, fields=fields, dry_run=dry_run), written
+    return PlannedUndo(**vars(writes), job=None, fields=fields, dry_run=dry_run)
+
+
+def _metadata_options(state: AppState, job: int) -> MetadataOptions | None:
+    """Return what an existing job writes to metadata."""
+    return MetadataOptions.from_job_options(job_options(state.database, [job])[job])
 
 
 @router.get("/jobs/{job}/failures")

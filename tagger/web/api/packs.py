@@ -160,7 +160,7 @@ def add_uploaded_pack(
     if as_job:
         plans = store_pack(database, model, uploaded)
         try:
-            job = starter.backfill(Backfill(BackfillScope.TAUGHT), Priority.INTERACTIVE)
+            job = starter.start(Backfill(BackfillScope.TAUGHT), Priority.INTERACTIVE)
         except Exception:
             remove_pack(database, name)
             raise

@@ -8,7 +8,6 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from tagger.jobs.enqueue import schedules as service
-from tagger.jobs.enqueue.backfill import validate_backfill
 from tagger.jobs.enqueue.documents import ScheduleDocument, schedule_document
 from tagger.jobs.enqueue.schedule_runs import ScheduleRun, list_runs
 from tagger.web.api.job_requests import BackfillRequest, check_schedule
@@ -64,7 +63,7 @@ def add_schedule(state: AppState, body: ScheduleRequest) -> service.Schedule:
     TaggerError, HTTPException: the schedule is not possible; the text says why.
     """
     backfill = body.backfill(state)
-    validate_backfill(state.database, backfill, state.settings.roots)
+    backfill.check(state.database, state.settings.roots)
     return service.add_schedule(
         state.database,
         body.name,

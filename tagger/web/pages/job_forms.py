@@ -13,6 +13,7 @@ from tagger.errors import PathNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import BackfillScope
 from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.schedules import local_zone
+from tagger.jobs.enqueue.submission import Tagging
 from tagger.system.addresses import is_loopback
 from tagger.system.text_format import N_, gettext
 from tagger.web.api.folders import (
@@ -94,7 +95,7 @@ def start_folder(
             folder = form.address.strip() or path_of_key(form.folder)
             selection = allowed_folders(state.settings, state.database).selection([folder])
         write = BackfillRequest(what=BackfillScope.ALL, write=form.write).metadata_options(state.settings)
-        job = starter.tag(selection, form.priority, again=form.again, write=write)
+        job = starter.start(Tagging(selection, form.again, write), form.priority)
     except TaggerError as error:
         chosen = form.model_dump()
         return _render(request, state, "", page_text(error), HTTPStatus.CONFLICT, chosen=chosen)

@@ -15,11 +15,11 @@ from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options
-from tagger.jobs.enqueue.job_options import UNDO_JOB
-from tagger.jobs.enqueue.tag_jobs import count_failures, tag_job_paths
+from tagger.jobs.enqueue.job_options import UNDO_JOB, tag_job_paths
 from tagger.ledger.failures import (
     FailingPhoto,
     FailureFilter,
+    count_failures,
     pending_failures,
 )
 from tagger.ledger.progress import JobProgress

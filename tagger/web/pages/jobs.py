@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from tagger.database.enums import Priority
 from tagger.errors import FailureKind, TaggerError
-from tagger.jobs.enqueue.metadata_jobs import has_job_writes, photo_id_pages
+from tagger.jobs.enqueue.metadata_jobs import Undo, has_job_writes
 from tagger.jobs.enqueue.schedules import (
     Schedule,
     explain_cron,
@@ -153,10 +154,11 @@ def undo(
     is_confirmed: Annotated[bool, Form()] = False,
 ) -> Response:
     """Show what an undo of the job would undo; once that is confirmed, start it."""
-    planned, written = plan_undo(state, job)
+    planned = plan_undo(state, job)
     if is_confirmed and planned.photos:
-        return RedirectResponse(f"/jobs/{starter.undo(written, job)}", HTTPStatus.SEE_OTHER)
-    first = next(photo_id_pages(state.database, written), ())[:PREVIEWS]
+        number = starter.start(Undo(job), Priority.INTERACTIVE)
+        return RedirectResponse(f"/jobs/{number}", HTTPStatus.SEE_OTHER)
+    first = next(Undo(job).photo_id_pages(state.database, state.settings.roots), ())[:PREVIEWS]
     return render(
         request,
         "job_undo.html",
@@ -218,8 +220,7 @@ def control(
             case "cancel":
                 job_control.cancel(state.database, job)
             case "resume":
-                if job_control.resume(state.database, job):
-                    starter.wake_workers()
+                starter.resume(job)
     except TaggerError as error:
         find_job(state.database, job)
         return render_jobs(request, state, page_text(error), HTTPStatus.CONFLICT)

@@ -8,19 +8,21 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import chain
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from tagger.database.enums import Target
+from tagger.database.enums import Priority, Target
 from tagger.jobs.enqueue.job_options import DESCRIPTION, KEYWORDS, PLACE, POSITION, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import (
+    Undo,
+    Write,
     of_photos,
     options_of_last_sidecar,
     was_embedded,
-    written_photos,
 )
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
 from tagger.library.query.documents import json_list_parts, photo_csv_parts
@@ -68,10 +70,11 @@ def change_metadata(
 ) -> Response:
     """Show what would be written or undone; once that is confirmed, start the job."""
     photo_ids = sorted(set(form.photo))
-    check_photos(state.settings, state.database, of_photos(photo_ids))
+    check_photos(state.settings, state.database, [of_photos(photo_ids)])
     options: MetadataOptions | None = None
     if form.action == "undo":
-        photo_ids = written_photos(state.database, photo_ids, state.settings.roots)
+        written = Undo(photo_ids=photo_ids).photo_id_pages(state.database, state.settings.roots)
+        photo_ids = list(chain.from_iterable(written))
         is_embedded = was_embedded(state.database, photo_ids)
         check_mode(state.settings, WriteMode.EMBED if is_embedded else WriteMode.SIDECAR)
     else:
@@ -79,7 +82,8 @@ def change_metadata(
         options = MetadataOptions(target, form.gps, form.description, state.settings.language)
         check_write(state.settings, options)
     if form.is_confirmed and photo_ids:
-        job = starter.undo(of_photos(photo_ids)) if options is None else starter.write(options, photo_ids)
+        chosen = Undo(photo_ids=photo_ids) if options is None else Write(options, photo_ids=photo_ids)
+        job = starter.start(chosen, Priority.INTERACTIVE)
         return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
     previews = list(preview_photos(state.database, state.settings, photo_ids[:PREVIEWS], options))
     return render(

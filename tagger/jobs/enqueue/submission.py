@@ -1,0 +1,224 @@
+"""Submission: a request becomes a job in the database, with its photos. All jobs are made here.
+
+A request is a frozen dataclass that says what is to be done with which photos: `Tagging` and `Retry` here, `Backfill`, and `Write` and
+`Undo` of metadata. Commands and Python call `submit`. The page and schedules call its steps: the page adds the photos in a thread, and
+schedules record a job in one transaction with their run. Workers find the job in the database; to wake them, see worker.producer.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, false, not_, or_, select
+
+from tagger.database.connection import Database
+from tagger.database.enums import METADATA_KINDS, JobKind, Priority, Runner, Target
+from tagger.database.tables import jobs, photos
+from tagger.errors import BucketUnwritable, JobNotRetriable
+from tagger.jobs.enqueue.backfill import backfill_from_options
+from tagger.jobs.enqueue.job_options import (
+    PATHS,
+    UNDO_JOB,
+    MetadataOptions,
+    inference_options,
+    tag_job_paths,
+)
+from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport, Selection, require_available_roots
+from tagger.ledger.failures import FailureFilter, failure_conditions
+from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan, job_heartbeat
+from tagger.ledger.progress import find_job
+from tagger.library.catalog.registered_models import model_by_id, verify_model
+from tagger.library.catalog.roots import RootPaths
+from tagger.library.query.photo_conditions import path_ranges
+from tagger.photos.paths import ObjectPath, path_to_json
+from tagger.settings import Settings
+
+MOST_PATHS = 100
+"""A job records at most this many of its paths; it still tags the photos of all of them."""
+
+
+class JobRequest(Protocol):
+    """What a job is to do, and with which photos."""
+
+    def check(self, database: Database, root_paths: RootPaths) -> None:
+        """Check the request before anything is recorded.
+
+        Raises:
+            TaggerError: no job can do it.
+        """
+
+    def new_job(self, database: Database, settings: Settings) -> NewJob:
+        """The row of its job, with the model and the options of the settings.
+
+        Raises:
+            TaggerError: there is no model for it.
+        """
+
+    def add_photos(self, scan: Scan) -> None:
+        """Add the photos to the recorded job.
+
+        Raises:
+            ScanInterrupted: the job was cancelled meanwhile.
+            TaggerError: the photos cannot be found any more.
+        """
+
+
+def submit(
+    database: Database,
+    settings: Settings,
+    request: JobRequest,
+    runner: Runner,
+    priority: Priority = Priority.BULK,
+    on_progress: ProgressCallback = lambda _count: None,
+) -> tuple[int, ScanReport]:
+    """Record a job with its photos, and queue it. Returns its number and the report of the scan.
+
+    `on_progress` receives the number of photos found so far.
+
+    Raises:
+        TaggerError: as the methods of the request. The job is recorded before its photos, and others cancel it if this process ends.
+    """
+    new = prepare_job(database, settings, request, runner, priority)
+    job = create_job(database, new)
+    return job, record_photos(request, Scan(database, job, new, settings.roots, on_progress))
+
+
+def prepare_job(
+    database: Database, settings: Settings, request: JobRequest, runner: Runner, priority: Priority
+) -> NewJob:
+    """Check a request; returns its job, which is not recorded yet.
+
+    Raises:
+        TaggerError: the request is not possible.
+    """
+    request.check(database, settings.roots)
+    return replace(request.new_job(database, settings), runner=runner, priority=priority)
+
+
+def record_photos(request: JobRequest, scan: Scan) -> ScanReport:
+    """Add the photos of a recorded job, and queue it.
+
+    Raises:
+        TaggerError: as `JobRequest.add_photos`.
+    """
+    with job_heartbeat(scan.database, scan.job_id):
+        request.add_photos(scan)
+    report = scan.report
+    finish_scan(
+        scan.database,
+        scan.job_id,
+        report.note() if scan.new.kind is JobKind.TAG else None,
+        other_files=report.other_files.count,
+        skipped_folders=report.skipped_folders,
+    )
+    return report
+
+
+@dataclass(frozen=True)
+class Tagging:
+    """Classify the photos in folders and files.
+
+    `reprocess`: also those that the model classified before. `write`: then write the tags to the photos' metadata.
+    """
+
+    selection: Selection
+    reprocess: bool = False
+    write: MetadataOptions | None = None
+
+    def check(self, database: Database, root_paths: RootPaths) -> None:
+        """Raises:
+        BucketUnwritable: tags would be written into photos in a bucket without `embed_objects`.
+        RootUnavailable: the disk of a folder is not mounted.
+        """
+        objects = [path for path in self._paths if isinstance(path, ObjectPath)]
+        write = self.write
+        if objects and write is not None and write.to is Target.EMBED and not write.embed_objects:
+            raise BucketUnwritable(path=objects[0])
+        require_available_roots(database, self.selection, root_paths)
+
+    def new_job(self, database: Database, settings: Settings) -> NewJob:
+        inference = inference_options(database, settings, reprocess=self.reprocess)
+        paths = [path_to_json(path) for path in self._paths[:MOST_PATHS]]
+        options = {PATHS: paths, **(self.write.to_job_options() if self.write else {})}
+        return NewJob(**vars(inference), kind=JobKind.TAG, options=options)
+
+    def add_photos(self, scan: Scan) -> None:
+        scan.run(self.selection)
+
+    @property
+    def _paths(self) -> tuple[Any, ...]:
+        return (*self.selection.folders, *self.selection.files)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Classify photos that fail now, those of one job with its model and its metadata options.
+
+    A photo that failed once and was tagged since is not retried. Workers read the photos again because they fail, so the job does not
+    set `reprocess`.
+    """
+
+    failures: FailureFilter
+
+    def check(self, database: Database, root_paths: RootPaths) -> None:  # noqa: ARG002
+        """Raises:
+        JobNotFound, JobNotRetriable: there is no such job, or it classifies no photos.
+        """
+        job = self.failures.job_id
+        if job is not None and find_job(database, job).kind in METADATA_KINDS:
+            raise JobNotRetriable(job=job)
+
+    def new_job(self, database: Database, settings: Settings) -> NewJob:
+        if self.failures.job_id is None:
+            return NewJob(**vars(inference_options(database, settings)), kind=JobKind.RETRY)
+        with database.read() as connection:
+            job = connection.execute(select(jobs).where(jobs.c.id == self.failures.job_id)).one()
+        verify_model(model_by_id(database, job.model_id))
+        options = {name: value for name, value in job.options.items() if name == WRITE}
+        inference = (job.model_id, job.top_k, job.threshold)
+        return NewJob(*inference, kind=JobKind.RETRY, options=options, parent_id=job.id)
+
+    def add_photos(self, scan: Scan) -> None:
+        scan.select(failure_conditions(self.failures))
+
+
+_STORED_OPTIONS = {
+    JobKind.TAG: {PATHS, WRITE},
+    JobKind.RETRY: {WRITE},
+    JobKind.WRITE: {WRITE},
+    JobKind.UNDO: {UNDO_JOB},
+}
+
+
+def check_job_options(kind: JobKind, options: Mapping[str, Any]) -> None:
+    """Check that a job of this kind may store these options.
+
+    Raises:
+        ValueError: it stores no such options.
+    """
+    if kind in {JobKind.BACKFILL, JobKind.COMPARE}:
+        others = {name: value for name, value in options.items() if name != "what"}
+        backfill_from_options(options.get("what", ""), others)
+        return
+    if unknown := options.keys() - _STORED_OPTIONS[kind]:
+        raise ValueError(f"a job of the kind {kind} has no option {min(unknown)!r}")
+    tag_job_paths(options)
+    if MetadataOptions.from_job_options(options) is None and kind is JobKind.WRITE:
+        raise ValueError("it has no metadata options")  # and would undo writes
+    undo_job = options.get(UNDO_JOB)
+    if undo_job is not None and (type(undo_job) is not int or not 1 <= undo_job < 2**63):
+        raise ValueError(f"{UNDO_JOB} is not the number of a job")
+
+
+def has_photos_outside(
+    database: Database,
+    conditions: Sequence[ColumnElement[bool]],
+    folders: Iterable[Path],
+    root_paths: RootPaths,
+) -> bool:
+    """Whether one of the photos that meet the conditions is outside all of these folders."""
+    with database.read() as connection:
+        inside = [range_.condition for range_ in path_ranges(connection, tuple(folders), root_paths)]
+        outside = select(photos.c.id).where(*conditions, not_(or_(false(), *inside)))
+        return connection.scalar(outside.limit(1)) is not None
