@@ -11,8 +11,7 @@ from support.colour_folders import GATE, TaggedFolder
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Runner
-from tagger.database.tables import cameras, jobs, landmarks, photos, positions, verdicts
-from tagger.errors import LandmarkNotFound, PathNotFound
+from tagger.database.tables import cameras, landmarks, photos, positions, verdicts
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.enqueue.submission import submit
 from tagger.ledger import job_control
@@ -158,20 +157,6 @@ def test_a_photos_job_is_the_last_that_processed_it(folder: TaggedFolder) -> Non
     job = photo_details(folder.database, folder.folder / "a.jpg").job
     assert job is not None
     assert (job.job, job.outcome) == (1, Outcome.TAGGED)
-
-
-def test_invalid_backfill_makes_no_job(folder: TaggedFolder, settings: Settings) -> None:
-    of_nowhere = Backfill(BackfillScope.ALL, PhotoQuery(landmark=("atlantis",)))
-    with pytest.raises(LandmarkNotFound):
-        submit(folder.database, settings, of_nowhere, Runner.WORKERS)
-    with pytest.raises(PathNotFound):
-        submit(
-            folder.database,
-            settings,
-            Backfill(BackfillScope.ALL, scan=(folder.folder / "no",)),
-            Runner.WORKERS,
-        )
-    assert folder.count(jobs) == 0
 
 
 @pytest.mark.postgresql

@@ -11,13 +11,12 @@ from support.query_plans import query_plans
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos, roots
-from tagger.errors import FailureKind, JobNotFound, ScanInterrupted
+from tagger.errors import FailureKind, ScanInterrupted
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan
 from tagger.jobs.enqueue.submission import Retry, record_photos, submit
 from tagger.ledger import items
 from tagger.ledger.failures import FailureFilter, count_failures, failing_photos
 from tagger.ledger.jobs import NewJob, cancel_job, create_job
-from tagger.ledger.progress import find_job
 
 
 class FailureLedger(LedgerBuilder):
@@ -55,20 +54,6 @@ def ledger(database: Database) -> FailureLedger:
     return FailureLedger(database)
 
 
-def test_retry_has_the_photos_that_fail_now(ledger: FailureLedger) -> None:
-    ledger.photos(20)
-    failing = ledger.failing(5)
-    job = ledger.retry(FailureFilter())
-    assert ledger.items(job) == failing
-    progress = ledger.progress(job)
-    assert (progress.kind, progress.state, progress.total, progress.parent) == (
-        "retry",
-        JobState.QUEUED,
-        5,
-        None,
-    )
-
-
 def test_job_and_kinds_narrow_a_retry(ledger: FailureLedger) -> None:
     gone, corrupt = ledger.failing(3), ledger.failing(2, FailureKind.CORRUPT)
     unread = ledger.failing(4, FailureKind.UNREADABLE)
@@ -81,6 +66,15 @@ def test_job_and_kinds_narrow_a_retry(ledger: FailureLedger) -> None:
     assert ledger.items(ledger.retry(both)) == gone
     of_kind = FailureFilter(kinds=(FailureKind.UNREADABLE,))
     assert ledger.items(ledger.retry(of_kind)) == unread
+    retry = ledger.retry(FailureFilter())
+    assert ledger.items(retry) == [*gone, *corrupt, *unread]
+    progress = ledger.progress(retry)
+    assert (progress.kind, progress.state, progress.total, progress.parent) == (
+        "retry",
+        JobState.QUEUED,
+        9,
+        None,
+    )
 
 
 def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(database: Database, tmp_path: Path) -> None:
@@ -96,11 +90,6 @@ def test_retry_of_a_job_keeps_its_model_top_k_and_threshold(database: Database, 
         row = connection.execute(select(jobs).where(jobs.c.id == retry)).one()
     assert first == second
     assert (row.parent_id, row.kind, row.priority, row.reprocess) == (job, "retry", "interactive", False)
-
-
-def test_unknown_job_is_refused(ledger: FailureLedger) -> None:
-    with pytest.raises(JobNotFound, match="no job 7"):
-        find_job(ledger.database, 7)
 
 
 def test_retry_is_recorded_in_pages_and_chunks_have_one_root(
@@ -149,22 +138,3 @@ def test_pages_use_the_index_of_failures(ledger: FailureLedger) -> None:
         with query_plans(ledger.database, "FROM photos") as plans:
             list(failing_photos(ledger.database, failing))
         assert ["ix_photos_failing" in plan for plan in plans] == [True], plans
-
-
-def test_failed_photos_are_read_again_and_lose_their_failure(database: Database, tmp_path: Path) -> None:
-    folder = TaggedFolder(database, tmp_path)
-    for name in ("a.jpg", "b.jpg", "fine.jpg"):
-        folder.draw(name, 0, shade=len(name))
-    sound = (folder.folder / "a.jpg").read_bytes()
-    for name in ("a.jpg", "b.jpg"):
-        (folder.folder / name).write_bytes(b"\xff\xd8\xff broken")
-    first = folder.record()
-    folder.run(first)
-    assert [photo.attempts for photo in folder.failing()] == [1, 1]
-    (folder.folder / "a.jpg").write_bytes(sound)
-    retry, _ = submit(database, folder.settings, Retry(FailureFilter(first)), Runner.LOCAL)
-    progress = folder.run(retry)
-    assert (progress.total, progress.tagged, progress.failed) == (2, 1, 1)
-    assert folder.tags_of("a.jpg")[0] == ("eiffel-tower", 1, True)
-    (failure,) = folder.failing()
-    assert (failure.path, failure.attempts, failure.job) == ("b.jpg", 2, retry)

@@ -1,25 +1,39 @@
-"""Tagging jobs as commands and the web page record them: their options, their photos, their notes."""
+"""Requests become jobs: their options, their photos, their notes; what is not possible becomes none."""
 
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 from support.colour_folders import TaggedFolder
+from support.written_folder import EMBED, WrittenFolder
 
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner, Target
 from tagger.database.tables import jobs
-from tagger.errors import RootUnavailable
+from tagger.errors import (
+    BucketUnwritable,
+    EmbeddingsMissing,
+    JobNotFound,
+    JobNotRetriable,
+    LandmarkNotFound,
+    PathNotFound,
+    RootUnavailable,
+    TaggerError,
+)
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_from_options, backfill_options
 from tagger.jobs.enqueue.job_options import MetadataOptions, tag_job_paths
+from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.enqueue.scan import Selection, select_paths
-from tagger.jobs.enqueue.submission import MOST_PATHS, Tagging, submit
+from tagger.jobs.enqueue.submission import MOST_PATHS, JobRequest, Retry, Tagging, submit
+from tagger.ledger.failures import FailureFilter
 from tagger.ledger.progress import list_jobs
 from tagger.library.query.options import PhotoQuery, options_used_by, parse_query
+from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
 
 NOT_UTF8 = pytest.mark.skipif(
@@ -133,10 +147,31 @@ def test_tag_job_notes_that_there_are_no_photos(folder: TaggedFolder, settings: 
     assert folder.progress(job).note == "no photos were found there"
 
 
-def test_tag_job_of_an_unmounted_folder_is_refused(folder: TaggedFolder, settings: Settings) -> None:
-    folder.draw("a.jpg")
-    folder.record()
-    (folder.folder / "a.jpg").unlink()
-    with pytest.raises(RootUnavailable):
-        submit(folder.database, settings, Tagging(select_paths([folder.folder])), Runner.LOCAL)
-    assert len(list_jobs(folder.database)) == 1
+@pytest.mark.parametrize(
+    ("request_of", "error"),
+    [
+        (lambda folder: Tagging(select_paths([folder])), RootUnavailable),
+        (lambda folder: Tagging(Selection((ObjectPath("s3://b/p"),), ()), write=EMBED), BucketUnwritable),
+        (lambda folder: Backfill(BackfillScope.ALL, scan=(folder / "no",)), PathNotFound),
+        (lambda folder: Backfill(BackfillScope.ALL, scan=(folder,)), RootUnavailable),
+        (lambda folder: Backfill(BackfillScope.ALL, PhotoQuery(landmark=("atlantis",))), LandmarkNotFound),
+        (lambda folder: Backfill(BackfillScope.TAUGHT), EmbeddingsMissing),
+        (lambda folder: Write(EMBED, PhotoQuery(landmark=("atlantis",))), LandmarkNotFound),
+        (lambda folder: Undo(99), JobNotFound),
+        (lambda folder: Retry(FailureFilter(99)), JobNotFound),
+        (lambda folder: Retry(FailureFilter(2)), JobNotRetriable),
+    ],
+)  # fmt: skip
+def test_a_request_that_is_not_possible_records_no_job(
+    folder: WrittenFolder,
+    settings: Settings,
+    request_of: Callable[[Path], JobRequest],
+    error: type[TaggerError],
+) -> None:
+    photo = folder.draw("a.jpg")
+    folder.tag()
+    folder.write()
+    photo.unlink()  # the folder is empty, as if its disk was not mounted
+    with pytest.raises(error):
+        submit(folder.database, settings, request_of(folder.folder), Runner.WORKERS)
+    assert [job.job for job in list_jobs(folder.database)] == [2, 1]
