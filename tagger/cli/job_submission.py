@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -223,15 +224,17 @@ def select_runner(session: Session, *, local: bool | None) -> Runner:
 def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     """Run a local job and the metadata job that is chained to it, and print the results; returns the exit code."""
     from tagger.cli.derived_facts import update_derived_facts
-    from tagger.ledger.progress import find_job
+    from tagger.jobs.enqueue.metadata_jobs import run_local_jobs
     from tagger.webhooks import send_after_job
 
     settings, database = session
-    run_local_job(database, settings, job, lines=not json)
-    if find_job(database, job).kind not in METADATA_KINDS:
-        update_derived_facts(session)  # some photos may be examples that had no embedding of the model before
-    code = _print_local_end(database, job, json=json)
-    code = _run_chained_write(database, settings, job, lines=not json) or code
+    run = partial(run_local_job, database, settings, lines=not json)
+    code = console.DONE
+    for progress in run_local_jobs(database, settings, job, run, "run the same command again"):
+        if progress.kind not in METADATA_KINDS:
+            # Some photos may be examples that had no embedding of the model before.
+            update_derived_facts(session)
+        code = print_end(database, progress.job, json=json and progress.job == job) or code
     send_after_job(database, settings)
     return code
 
@@ -249,28 +252,3 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
 
     with StoredPrinter(database, settings, job, lines=lines) as printer:
         run_job(database, settings, job, printer.show)
-
-
-def _print_local_end(database: Database, job: int, *, json: bool) -> int:
-    """Print the result of a local job; returns the exit code. A job that waits for a folder is cancelled."""
-    from tagger.ledger.jobs import cancel_job
-    from tagger.ledger.progress import find_job
-
-    progress = find_job(database, job)
-    if progress.state is JobState.WAITING:
-        with database.write() as connection:
-            cancel_job(connection, job, f"{progress.note}; run the same command again when it is available")
-    return print_end(database, job, json=json)
-
-
-def _run_chained_write(database: Database, settings: Settings, job: int, *, lines: bool) -> int:
-    """Run the metadata job that is chained to `job`, if there is one; returns the exit code."""
-    from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
-    from tagger.ledger.progress import find_job
-
-    chained = find_job(database, job).write_job
-    if chained is None:
-        return console.DONE
-    select_parent_photos(database, chained)
-    run_local_job(database, settings, chained, lines=lines)
-    return _print_local_end(database, chained, json=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
 from tagger.database.actor import login_name
 from tagger.database.connection import open_configured
-from tagger.database.enums import JobState, Priority, Runner, Target, VerdictKind
+from tagger.database.enums import METADATA_KINDS, Priority, Runner, Target, VerdictKind
 from tagger.errors import ArgumentInvalid, ExamplesMissing, PhotoNotFound
 from tagger.interface.jobs import Job, Progress, Throttled, job_of
 from tagger.interface.photos import (
@@ -25,14 +25,13 @@ from tagger.interface.photos import (
 )
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.metadata_jobs import Undo, select_parent_photos
+from tagger.jobs.enqueue.metadata_jobs import Undo, run_local_jobs
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.submission import JobRequest, Tagging, submit
 from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.jobs.processing.model_cache import PhotoModel
 from tagger.ledger.job_control import recover_stale_jobs
-from tagger.ledger.jobs import cancel_job
-from tagger.ledger.progress import find_job, list_jobs
+from tagger.ledger.progress import list_jobs
 from tagger.ledger.workers import list_workers
 from tagger.library.catalog.landmark_edits import NewLandmark, check_position, find_or_add_landmark
 from tagger.library.catalog.registered_models import model_to_try, preview_model, resolve_model
@@ -360,35 +359,26 @@ class Library:
         """Record a job; run it in this process, or wake the workers for it."""
         recover_stale_jobs(self._database)
         number, _ = submit(self._database, self._settings, request, runner, priority)
-        if runner is Runner.LOCAL:
-            return self._run(number, on_progress)
-        from worker.producer import wake_workers
-
         job = self.job(number)
-        # If Redis is away, that is no error: workers find the job in the database.
-        wake_workers(self._database, self._settings)
-        return job
+        if runner is Runner.WORKERS:
+            from worker.producer import wake_workers
 
-    def _run(self, number: int, on_progress: Progress | None = None) -> Job:
-        """Run a job in this process, then what follows from it."""
-        job = self._run_one(number, on_progress)
-        self._update_derived_facts()
-        if job.state == JobState.WAITING:
-            with self._database.write() as connection:
-                cancel_job(connection, number, f"{job.note}; tag again when it is available")
-        elif (chained := find_job(self._database, number).write_job) is not None:
-            select_parent_photos(self._database, chained)
-            self._run_one(chained, None)
+            # If Redis is away, that is no error: workers find the job in the database.
+            wake_workers(self._database, self._settings)
+            return job
+
+        def run(number: int) -> None:
+            from tagger.jobs.processing.executor import run_job
+
+            each = self.job(number)
+            if not each.is_over:
+                progress = Throttled(job, on_progress if number == job.number else None)
+                run_job(self._database, self._settings, number, progress)
+
+        for each in run_local_jobs(self._database, self._settings, number, run, "tag again"):
+            if each.kind not in METADATA_KINDS:
+                self._update_derived_facts()
         send_after_job(self._database, self._settings)
-        job.refresh()
-        return job
-
-    def _run_one(self, number: int, on_progress: Progress | None) -> Job:
-        from tagger.jobs.processing.executor import run_job
-
-        job = self.job(number)
-        if not job.is_over:
-            run_job(self._database, self._settings, number, Throttled(job, on_progress))
         job.refresh()
         return job
 

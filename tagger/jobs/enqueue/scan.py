@@ -11,11 +11,11 @@ from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, exists, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Row
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind
-from tagger.database.tables import job_items, photos
+from tagger.database.tables import photos
 from tagger.errors import PathNotFound
 from tagger.jobs.enqueue.photo_rows import (
     PathKey,
@@ -154,27 +154,14 @@ class Scan:
         self.root_paths = root_paths
         self.on_progress = on_progress
         self.report = ScanReport()
-        self._appended = 0
+        self._selected = 0
 
     def select(self, conditions: Sequence[ColumnElement[bool]], source: FromClause = photos) -> None:
-        """Add the stored photos that meet the conditions, as `fill_job`."""
-        fill_job(self.database, self.job_id, conditions, source, self.on_progress)
-
-    def append(self, photo_ids: Sequence[int]) -> None:
-        """Add those of the photos that exist and are not in the job yet, ordered by root."""
-        is_item = exists().where(job_items.c.job_id == self.job_id, job_items.c.photo_id == photos.c.id)
-        query = (
-            select(photos.c.id)
-            .where(photos.c.id.in_(photo_ids), ~is_item)
-            .order_by(photos.c.root_id, photos.c.id)
-            .with_for_update(read=True, key_share=True, of=photos)
+        """Add the stored photos that meet the conditions, in addition to earlier ones, as `fill_job`."""
+        before = self._selected
+        self._selected += fill_job(
+            self.database, self.job_id, conditions, source, lambda count: self.on_progress(before + count)
         )
-        with self.database.write() as connection:
-            lock_scan(connection, self.job_id)
-            added = [NewItem(photo_id, skipped=False) for photo_id in connection.scalars(query)]
-            append_items(connection, self.job_id, added)
-        self._appended += len(added)
-        self.on_progress(self._appended)
 
     def run(self, selection: Selection) -> ScanReport:
         """Record the photos in the folders and files of the selection; a tagging job gets them.
