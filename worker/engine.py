@@ -13,7 +13,7 @@ from kombu.exceptions import KombuError, OperationalError
 from tagger.database.actor import Actor
 from tagger.database.connection import Database, open_configured
 from tagger.database.enums import Note, NoteCode, Priority
-from tagger.database.retry import DatabaseError
+from tagger.database.retry import DatabaseError, with_retry
 from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
 from tagger.jobs.enqueue.schedules import pause_ended_runs
@@ -58,8 +58,9 @@ class Engine:
             self.executor = ChunkExecutor(self.database, settings, SLICE_S)
             # Loaded before the first message: a model that cannot run stops the worker at its start.
             # The database may be locked just now, by a worker that starts as well.
-            self.executor.with_retry(
-                lambda: self.executor.models.get(resolve_model(self.database, settings.model).id)
+            with_retry(
+                lambda: self.executor.models.get(resolve_model(self.database, settings.model).id),
+                self.executor.stop,
             )
         self.broker = app_broker(app, settings)
         self.redis = RedisMonitor(self.broker)
@@ -81,7 +82,7 @@ class Engine:
             DatabaseAway: this process does not reach the database; another one may.
         """
         try:
-            return self.executor.with_retry(lambda: self._claim(priority), give_up=database_away)
+            return with_retry(lambda: self._claim(priority), self.executor.stop, database_away)
         except DatabaseError as error:
             if database_away.is_set():
                 raise DatabaseAway from error

@@ -225,7 +225,6 @@ def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     """Run a local job and the metadata job that is chained to it, and print the results; returns the exit code."""
     from tagger.cli.derived_facts import update_derived_facts
     from tagger.jobs.enqueue.metadata_jobs import run_local_jobs
-    from tagger.webhooks import send_after_job
 
     settings, database = session
     run = partial(run_local_job, database, settings, lines=not json)
@@ -235,7 +234,6 @@ def finish_in_process(session: Session, job: int, *, json: bool) -> int:
             # Some photos may be examples that had no embedding of the model before.
             update_derived_facts(session)
         code = print_end(database, progress.job, json=json and progress.job == job) or code
-    send_after_job(database, settings)
     return code
 
 

@@ -53,7 +53,6 @@ from tagger.library.teaching.packs import (
 )
 from tagger.library.verdicts.service import give_examples, give_verdict
 from tagger.settings import signers_file
-from tagger.webhooks import send_after_job
 
 if TYPE_CHECKING:
     from enum import StrEnum
@@ -378,7 +377,6 @@ class Library:
         for each in run_local_jobs(self._database, self._settings, number, run, "tag again"):
             if each.kind not in METADATA_KINDS:
                 self._update_derived_facts()
-        send_after_job(self._database, self._settings)
         job.refresh()
         return job
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, and_, case, exists, false, func, or_, select
 
-from tagger.composition import parts
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Outcome, PositionSource, Target
 from tagger.database.tables import contents, job_items, jobs, metadata_writes, photos, positions
@@ -28,6 +27,7 @@ from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import has_tag, path_ranges
 from tagger.settings import Settings
+from tagger.webhooks import send_after_job
 
 PAGE = 1000
 
@@ -260,8 +260,7 @@ def run_local_jobs(
         next_id = progress.write_job
         if next_id is not None:
             select_parent_photos(database, next_id)
-    for end in parts("local_job_end").values():
-        end(database, settings)
+    send_after_job(database, settings)
 
 
 def select_adopted_jobs(database: Database) -> list[int]:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -137,7 +136,6 @@ class SharedExclusiveLock:
 
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class ChunkExecutor:
@@ -190,17 +188,10 @@ class ChunkExecutor:
             end = self._process_or_release(chunk, is_acquired=is_acquired)
         # A lost chunk may be done: if the reply to its last commit was lost, storing again finds it closed.
         if end in {ChunkEnd.DONE, ChunkEnd.LOST}:
-            self.with_retry(lambda: finish_job(self._database, claim.name.job_id))
+            with_retry(lambda: finish_job(self._database, claim.name.job_id), self.stop)
         if end is ChunkEnd.LOST:
             log.info("%s: another process goes on with them, or the job was paused or cancelled", chunk.title)
         return end
-
-    def with_retry(self, work: Callable[[], T], give_up: threading.Event | None = None) -> T:
-        """Run database work that belongs to no claimed chunk; retry while the database is unavailable or locked.
-
-        `give_up` ends the retries.
-        """
-        return with_retry(work, self.stop, give_up)
 
     def close(self) -> None:
         """Stop, end the lease renewal and close the models."""
@@ -293,6 +284,8 @@ def _run_chunks(
     database: Database, executor: ChunkExecutor, job_id: int, on_stored: Callable[[StoredBatch], None]
 ) -> None:
     while not executor.stop.is_set():
-        claim = executor.with_retry(lambda: claim_next_chunk(database, job_id, Runner.LOCAL, process_name()))
+        claim = with_retry(
+            lambda: claim_next_chunk(database, job_id, Runner.LOCAL, process_name()), executor.stop
+        )
         if claim is None or executor.execute(claim, on_stored) is ChunkEnd.WAITING:
             return

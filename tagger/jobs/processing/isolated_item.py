@@ -1,8 +1,7 @@
 """The child's side of `ItemProcess`: processes single items of a chunk that the parent has claimed. Run as a module."""
 
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,8 +17,6 @@ from tagger.ledger.chunks import ChunkName, Claim
 from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
 from tagger.settings import Settings
 
-T = TypeVar("T")
-
 _MODEL_SETTINGS = {
     "device": "cpu",
     "backend": "torchscript",
@@ -28,13 +25,6 @@ _MODEL_SETTINGS = {
     "sandbox": "always",
 }
 """The reference backend, which needs no device memory beside the parent's. The photo is suspicious: it is decoded elsewhere."""
-
-
-class _Chunk(ClaimedChunk):
-    """The parent waits for a database that is away: here, this would look like a photo that hangs."""
-
-    def with_retry(self, work: Callable[[], T]) -> T:
-        return work()
 
 
 def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
@@ -46,7 +36,7 @@ def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
 
     def answer(request: dict[str, Any], _data: bytes) -> Reply:
         stored: list[StoredOutcome] = []
-        chunk = _Chunk(
+        chunk = ClaimedChunk(
             database,
             settings,
             claim,
@@ -54,6 +44,7 @@ def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
             lease_lost=threading.Event(),
             on_progress=lambda: None,
             on_stored=stored.extend,
+            retries=False,  # the parent waits for a database that is away: here, this would look like a photo that hangs
         )
         error = None
         try:
