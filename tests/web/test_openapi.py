@@ -15,8 +15,8 @@ from support.page_server import photo
 from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import Database
-from tagger.jobs.enqueue.documents import ScheduleDocument
 from tagger.jobs.enqueue.schedule_runs import ScheduleRun
+from tagger.jobs.enqueue.schedules import ScheduleDocument
 from tagger.library.query.details import PhotoDetailsDocument
 from tagger.library.query.documents import (
     EditedLandmarkDocument,

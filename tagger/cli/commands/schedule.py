@@ -64,7 +64,6 @@ def add(
 
     tagger schedule add nightly --cron "0 22 * * *" --until 06:00 outdated
     """
-    from tagger.jobs.enqueue.documents import schedule_document
     from tagger.jobs.enqueue.schedules import add_schedule, explain_cron
     from tagger.ledger.workers import find_last_tick
 
@@ -73,7 +72,7 @@ def add(
     backfill.check(database, settings.roots)
     schedule = add_schedule(database, name, cron, backfill, priority, zone, until=until)
     if json:
-        write_json(schedule_document(schedule))
+        write_json(schedule)
     console.info(
         f"{name}: {describe_backfill(backfill)}. {explain_cron(cron, until)} ({schedule.zone}), "
         f"next {local_time(schedule.next_due)}"
@@ -93,7 +92,6 @@ def list_(json: Json = False) -> None:
 
     Example: tagger schedule list
     """
-    from tagger.jobs.enqueue.documents import schedule_document
     from tagger.jobs.enqueue.schedules import list_schedules
 
     schedules = list_schedules(open_for_reading(settle_jobs=True).database)
@@ -109,7 +107,7 @@ def list_(json: Json = False) -> None:
         for schedule in schedules
     )
     console.write_list(
-        [schedule_document(schedule) for schedule in schedules],
+        schedules,
         ("Name", "Cron", "Zone", "Until", "Next", "What"),
         rows,
         'there is no schedule; add one with: tagger schedule add NAME --cron "0 3 * * *" untagged',

@@ -1,16 +1,13 @@
-"""The state of jobs and schedules as JSON, the same from the command line and the API."""
+"""The state of jobs as JSON, the same from the command line and the API."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.events import count_messages
 from tagger.database.statements import current_time
-from tagger.jobs.enqueue.backfill import backfill_options
-from tagger.jobs.enqueue.schedules import Schedule
 from tagger.ledger.failures import FailingPhoto, FailureDocument
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.progress import JobProgress
@@ -89,27 +86,6 @@ def waiting_photos(jobs: Sequence[JobProgress], now: datetime) -> tuple[int, flo
     oldest = min((job.created_at for job in waiting), default=None)
     seconds = None if oldest is None else max(0.0, round((now - oldest).total_seconds(), 1))
     return sum(job.queued for job in waiting), seconds
-
-
-@dataclass(frozen=True)
-class ScheduleDocument:
-    """A scheduled backfill; `options` are the options that were set."""
-
-    name: str
-    cron: str
-    zone: str
-    what: str
-    options: dict[str, Any]
-    priority: str
-    paused: bool
-    next_due: datetime
-    until: str | None
-
-
-def schedule_document(schedule: Schedule) -> ScheduleDocument:
-    """A schedule, with its next due time."""
-    backfill = schedule.backfill
-    return document_of(ScheduleDocument, schedule, what=backfill.scope, options=backfill_options(backfill))
 
 
 def failure_documents(

@@ -24,6 +24,7 @@ from tagger.errors import JobFinished, ScheduleExists, ScheduleInvalid, Schedule
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options, backfill_options
 from tagger.ledger.job_control import change_job, pause_job, resume
 from tagger.ledger.jobs import OPEN_STATES, WRITE
+from tagger.system.documents import document_of
 
 
 def next_due(cron: str, zone: str, after: datetime) -> datetime:
@@ -169,18 +170,27 @@ _FOLLOWS_LINKS = "follows_links"
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """`cron` is in the time zone `zone`. A time that is skipped when clocks go forward is due right afterwards."""
+class ScheduleDocument:
+    """A scheduled backfill; `options` are the options that were set.
+
+    `cron` is in the time zone `zone`. A time that is skipped when clocks go forward is due right afterwards. `until` is the time of
+    day, in `zone`, at which a run is paused until the next one.
+    """
 
     name: str
     cron: str
     zone: str
-    backfill: Backfill
-    priority: Priority
+    what: str
+    options: dict[str, Any]
+    priority: str
     paused: bool
     next_due: datetime
     until: str | None
-    """The time of day, in `zone`, at which a run is paused until the next one."""
+
+    @property
+    def backfill(self) -> Backfill:
+        """The request of each run."""
+        return backfill_from_options(self.what, self.options)
 
 
 def add_schedule(
@@ -193,7 +203,7 @@ def add_schedule(
     *,
     until: str | None = None,
     follows_links: bool = True,
-) -> Schedule:
+) -> ScheduleDocument:
     """Store a schedule. The default time zone is that of this machine.
 
     Without `follows_links`, the folders of the backfill are resolved, and a run is refused once one of them is a link.
@@ -229,7 +239,7 @@ def add_schedule(
     return _schedule(row)
 
 
-def list_schedules(database: Database) -> list[Schedule]:
+def list_schedules(database: Database) -> list[ScheduleDocument]:
     """All schedules, by name."""
     with database.read() as connection:
         return [_schedule(row) for row in connection.execute(select(schedules).order_by(schedules.c.name))]
@@ -283,8 +293,7 @@ def backfill_from_schedule(selection: str, options: Mapping[str, Any]) -> Backfi
     """
     if not isinstance(options.get(_FOLLOWS_LINKS, True), bool):
         raise ValueError(f"{_FOLLOWS_LINKS} is neither true nor false")  # noqa: TRY004
-    others = {name: value for name, value in options.items() if name != _FOLLOWS_LINKS}
-    return backfill_from_options(selection, others)
+    return backfill_from_options(selection, _without_follows_links(options))
 
 
 def follows_links(options: Mapping[str, Any]) -> bool:
@@ -292,14 +301,10 @@ def follows_links(options: Mapping[str, Any]) -> bool:
     return bool(options.get(_FOLLOWS_LINKS, True))
 
 
-def _schedule(row: Row[Any]) -> Schedule:
-    return Schedule(
-        name=row.name,
-        cron=row.cron,
-        zone=row.time_zone,
-        backfill=backfill_from_schedule(row.selection, row.options),
-        priority=Priority(row.priority),
-        paused=row.paused,
-        next_due=row.next_due,
-        until=row.until,
-    )
+def _schedule(row: Row[Any]) -> ScheduleDocument:
+    options = _without_follows_links(row.options)
+    return document_of(ScheduleDocument, row, zone=row.time_zone, what=row.selection, options=options)
+
+
+def _without_follows_links(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != _FOLLOWS_LINKS}

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from tagger.jobs.enqueue import schedules as service
-from tagger.jobs.enqueue.documents import ScheduleDocument, schedule_document
 from tagger.jobs.enqueue.schedule_runs import ScheduleRun, list_runs
+from tagger.jobs.enqueue.schedules import ScheduleDocument
 from tagger.web.api.job_requests import BackfillRequest, check_schedule
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.routes import api_router
@@ -49,16 +49,16 @@ class ScheduleRequest(BackfillRequest):
 @router.get("")
 def schedules(state: State) -> list[ScheduleDocument]:
     """List all schedules by name."""
-    return [schedule_document(schedule) for schedule in service.list_schedules(state.database)]
+    return service.list_schedules(state.database)
 
 
 @router.post("", status_code=HTTPStatus.CREATED)
 def add(state: State, body: ScheduleRequest) -> ScheduleDocument:
     """Add a schedule. Each of its runs uses the model that is in use at that time."""
-    return schedule_document(add_schedule(state, body))
+    return add_schedule(state, body)
 
 
-def add_schedule(state: AppState, body: ScheduleRequest) -> service.Schedule:
+def add_schedule(state: AppState, body: ScheduleRequest) -> ScheduleDocument:
     """Raises:
     TaggerError, HTTPException: the schedule is not possible; the text says why.
     """
@@ -108,8 +108,7 @@ def remove(state: State, name: Name) -> None:
 
 def _set_paused(state: AppState, name: str, *, paused: bool) -> ScheduleDocument:
     pause_or_resume(state, name, paused=paused)
-    schedules = service.list_schedules(state.database)
-    return next(schedule_document(schedule) for schedule in schedules if schedule.name == name)
+    return next(each for each in service.list_schedules(state.database) if each.name == name)
 
 
 def pause_or_resume(state: AppState, name: str, *, paused: bool) -> None:

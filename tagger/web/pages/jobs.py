@@ -17,7 +17,7 @@ from tagger.database.enums import Priority
 from tagger.errors import FailureKind, TaggerError
 from tagger.jobs.enqueue.metadata_jobs import Undo, has_job_writes
 from tagger.jobs.enqueue.schedules import (
-    Schedule,
+    ScheduleDocument,
     explain_cron,
     list_schedules,
     remove_schedule,
@@ -242,7 +242,7 @@ def _job_views(state: AppState, jobs: Sequence[JobProgress]) -> list[JobView]:
     return [job_view(job, shown[job.job]) for job in jobs]
 
 
-def _schedule_texts(state: AppState, schedule: Schedule) -> dict[str, object]:
+def _schedule_texts(state: AppState, schedule: ScheduleDocument) -> dict[str, object]:
     """What the page says of a schedule: `what` it tags, `when`, and when it is `due` next."""
     backfill = schedule.backfill
     names = tuple(landmark_name(state.database, each) for each in backfill.query.landmark)
@@ -254,7 +254,7 @@ def _schedule_texts(state: AppState, schedule: Schedule) -> dict[str, object]:
     }
 
 
-def _cron_text(schedule: Schedule) -> str:
+def _cron_text(schedule: ScheduleDocument) -> str:
     """When the schedule runs; daily and weekly ones in the reader's language, others explained in English, in other languages as they are written."""
     minute, hour, *dates, weekdays = schedule.cron.split()
     if not (dates == ["*"] * 2 and minute.isdecimal() and hour.isdecimal() and WEEKDAYS.fullmatch(weekdays)):
