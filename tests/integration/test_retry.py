@@ -13,7 +13,7 @@ from tagger.database.enums import JobKind, JobState, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos, roots
 from tagger.errors import FailureKind, ScanInterrupted
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan
-from tagger.jobs.enqueue.submission import Retry, record_photos, submit
+from tagger.jobs.enqueue.submission import Retry, queue_job, submit
 from tagger.ledger import items
 from tagger.ledger.failures import FailureFilter, count_failures, failing_photos
 from tagger.ledger.jobs import NewJob, cancel_job, create_job
@@ -35,7 +35,7 @@ class FailureLedger(LedgerBuilder):
         """Record a retry with its photos. The ledger's model has no file, so that it is not looked up."""
         new = NewJob(self.model_id, 3, 0.4, kind=JobKind.RETRY)
         job = create_job(self.database, new)
-        record_photos(Retry(failures), Scan(self.database, job, new, {}, on_progress))
+        queue_job(Retry(failures), Scan(self.database, job, new, {}, on_progress))
         return job
 
     def another_root(self, name: str) -> int:

@@ -3,7 +3,7 @@
 Photos are selected by query, or by earlier writes. Jobs that other jobs chain get the photos of their parents.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -113,15 +113,20 @@ class Undo:
         """The conditions for the photos."""
         conditions = [photos.c.gone_since.is_(None), _was_written(self.job)]
         if self.paths:
-            with database.read() as connection:
-                ranges = path_ranges(connection, self.paths, root_paths)
-            conditions.append(or_(false(), *(range_.condition for range_ in ranges)))
+            conditions.append(is_under(database, self.paths, root_paths))
         return conditions if self.photo_ids is None else [*conditions, of_photos(self.photo_ids)]
 
 
 def of_photos(photo_ids: Sequence[int]) -> ColumnElement[bool]:
     """The condition for these photos."""
     return photos.c.id.in_(photo_ids)
+
+
+def is_under(database: Database, paths: Iterable[Path], root_paths: RootPaths) -> ColumnElement[bool]:
+    """The condition for the photos at or under these paths."""
+    with database.read() as connection:
+        ranges = path_ranges(connection, paths, root_paths)
+    return or_(false(), *(range_.condition for range_ in ranges))
 
 
 def photo_id_pages(database: Database, conditions: Sequence[ColumnElement[bool]]) -> Iterator[Sequence[int]]:

@@ -7,7 +7,7 @@ time was over (see schedules).
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
 
 from tagger.database.connection import Database
-from tagger.database.enums import Note, NoteCode, Priority, note_columns
+from tagger.database.enums import JobState, Note, NoteCode, Priority, note_columns
 from tagger.database.statements import current_time, insert_missing
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import ScheduleNotFound, TaggerError
@@ -29,7 +29,7 @@ from tagger.jobs.enqueue.schedules import (
     resume_paused_runs,
     schedule_row,
 )
-from tagger.jobs.enqueue.submission import record_photos
+from tagger.jobs.enqueue.submission import queue_job
 from tagger.ledger.jobs import OPEN_STATES, NewJob, cancel_job, insert_job
 from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
@@ -107,8 +107,9 @@ def run_now(
     settings: Settings,
     name: str,
     on_progress: ProgressCallback = lambda _count: None,
+    on_recorded: Callable[[ScheduleRun], None] = lambda _run: None,
 ) -> ScheduleRun:
-    """Start a run at once, whether or not it is due.
+    """Start a run at once, whether or not it is due. `on_recorded` receives it before its photos are looked for.
 
     Raises:
         RunInterrupted: `on_progress` raised it.
@@ -117,7 +118,7 @@ def run_now(
     """
     with database.read() as connection:
         row, now = schedule_row(connection, name), current_time(connection)
-    run = _run(database, settings, row, now, on_progress)
+    run = _run(database, settings, row, now, on_progress, on_recorded=on_recorded)
     if run is None:
         raise ScheduleNotFound(name=name, names="it has just been removed")
     return run
@@ -130,6 +131,7 @@ def _run(
     due: datetime,
     on_progress: ProgressCallback,
     author: str | None = None,
+    on_recorded: Callable[[ScheduleRun], None] = lambda _run: None,
 ) -> ScheduleRun | None:
     """Start one run; None as for `_insert_run`. `author`: None if somebody asked for it."""
     resume_paused_runs(database, row.id)
@@ -138,11 +140,12 @@ def _run(
     run = _insert_run(database, row, due, new)
     if run is None or run.job is None or run.note is not None:
         return run
+    on_recorded(replace(run, state=JobState.SCANNING))
     try:
         backfill.check(database, settings.roots)
         if not follows_links(row.options):
             _refuse_links(row.name, backfill)
-        record_photos(backfill, Scan(database, run.job, new, settings.roots, on_progress))
+        queue_job(backfill, Scan(database, run.job, new, settings.roots, on_progress))
         if discard_empty_job(database, run.job):
             nothing = _set_note(database, row.id, due, Note(NoteCode.NOTHING_TO_DO))
             return replace(run, job=None, **nothing)

@@ -5,16 +5,15 @@ A request is a frozen dataclass that says what is to be done with which photos: 
 schedules record a job in one transaction with their run. Workers find the job in the database; to wake them, see worker.producer.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, false, not_, or_, select
+from sqlalchemy import select
 
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority, Runner, Target
-from tagger.database.tables import jobs, photos
+from tagger.database.tables import jobs
 from tagger.errors import BucketUnwritable, JobNotRetriable
 from tagger.jobs.enqueue.backfill import backfill_from_options
 from tagger.jobs.enqueue.job_options import (
@@ -30,7 +29,6 @@ from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan, job_heart
 from tagger.ledger.progress import find_job
 from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.photo_conditions import path_ranges
 from tagger.photos.paths import ObjectPath, path_to_json
 from tagger.settings import Settings
 
@@ -81,7 +79,7 @@ def submit(
     """
     new = prepare_job(database, settings, request, runner, priority)
     job = create_job(database, new)
-    return job, record_photos(request, Scan(database, job, new, settings.roots, on_progress))
+    return job, queue_job(request, Scan(database, job, new, settings.roots, on_progress))
 
 
 def prepare_job(
@@ -96,7 +94,7 @@ def prepare_job(
     return replace(request.new_job(database, settings), runner=runner, priority=priority)
 
 
-def record_photos(request: JobRequest, scan: Scan) -> ScanReport:
+def queue_job(request: JobRequest, scan: Scan) -> ScanReport:
     """Add the photos of a recorded job, and queue it.
 
     Raises:
@@ -209,16 +207,3 @@ def check_job_options(kind: JobKind, options: Mapping[str, Any]) -> None:
     undo_job = options.get(UNDO_JOB)
     if undo_job is not None and (type(undo_job) is not int or not 1 <= undo_job < 2**63):
         raise ValueError(f"{UNDO_JOB} is not the number of a job")
-
-
-def has_photos_outside(
-    database: Database,
-    conditions: Sequence[ColumnElement[bool]],
-    folders: Iterable[Path],
-    root_paths: RootPaths,
-) -> bool:
-    """Whether one of the photos that meet the conditions is outside all of these folders."""
-    with database.read() as connection:
-        inside = [range_.condition for range_ in path_ranges(connection, tuple(folders), root_paths)]
-        outside = select(photos.c.id).where(*conditions, not_(or_(false(), *inside)))
-        return connection.scalar(outside.limit(1)) is not None

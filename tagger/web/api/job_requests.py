@@ -14,8 +14,8 @@ from tagger.database.enums import Priority, Target
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
+from tagger.jobs.enqueue.metadata_jobs import is_under, photo_id_pages
 from tagger.jobs.enqueue.schedules import list_schedules
-from tagger.jobs.enqueue.submission import has_photos_outside
 from tagger.ledger.progress import count_open_jobs
 from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings
@@ -101,8 +101,10 @@ def check_photos(settings: Settings, database: Database, conditions: Sequence[An
         FolderRefused: `TAGGER_WEB_FOLDERS` is set, and one of the photos is outside.
     """
     allowed = allowed_folders(settings, database)
-    if allowed.is_set and has_photos_outside(database, conditions, allowed.folders, settings.roots):
-        raise FolderRefused
+    if allowed.is_set:
+        outside = (*conditions, ~is_under(database, allowed.folders, settings.roots))
+        if next(photo_id_pages(database, outside), None) is not None:
+            raise FolderRefused
 
 
 def check_open_jobs(database: Database) -> None:
@@ -130,7 +132,9 @@ class FolderKey(RequestModel):
 Folder = Annotated[str, Field(min_length=1, max_length=4096)] | FolderKey
 
 
-class _WriteRequest(RequestModel):
+class WriteRequest(RequestModel):
+    """Whether a job then writes the tags into metadata, and its priority."""
+
     priority: Priority = Priority.BULK
     write: WriteMode = Field(
         WriteMode.NONE,
@@ -166,14 +170,14 @@ class _WriteRequest(RequestModel):
         return None
 
 
-class TaggingRequest(_WriteRequest):
+class TaggingRequest(WriteRequest):
     """A job over folders, as `tagger enqueue`."""
 
     paths: list[Folder] = Field(min_length=1, max_length=100, description="Folders inside the allowed ones.")
     again: bool = Field(default=False, description="Also photos that this model has already classified.")
 
 
-class BackfillRequest(_WriteRequest):
+class BackfillRequest(WriteRequest):
     """A job over photos in the database, as `tagger backfill`."""
 
     what: BackfillScope

@@ -6,7 +6,7 @@ If the server stops during a scan, the job keeps the photos found so far, as wit
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from copy import copy
 from functools import partial
@@ -20,11 +20,10 @@ from tagger.database.actor import Actor
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
 from tagger.database.retry import DatabaseError
-from tagger.database.statements import current_time
 from tagger.errors import ScanInterrupted, TaggerError
 from tagger.jobs.enqueue.scan import Scan
-from tagger.jobs.enqueue.schedule_runs import RunInterrupted, ScheduleRun, list_runs, run_now
-from tagger.jobs.enqueue.submission import JobRequest, prepare_job, record_photos
+from tagger.jobs.enqueue.schedule_runs import RunInterrupted, ScheduleRun, run_now
+from tagger.jobs.enqueue.submission import JobRequest, prepare_job, queue_job
 from tagger.ledger import job_control
 from tagger.ledger.jobs import cancel_job, create_job
 from tagger.settings import Settings
@@ -38,7 +37,6 @@ T = TypeVar("T")
 MAX_SCANS = 4
 RESPONSE_WAIT_S = 1.0
 """How long a request waits for its scan: with a small folder, the response has the number of photos."""
-POLL_S = 0.05
 STOP_TIMEOUT_S = 5.0
 
 
@@ -69,7 +67,7 @@ class JobStarter:
         with self._scan_slot():
             job = create_job(self._database, new)
             scan = Scan(self._database, job, new, self._settings.roots, self._check_stopping)
-            future = self._start_thread(partial(self._record_photos, request, scan))
+            future = self._start_thread(partial(self._queue_job, request, scan))
         wait([future], RESPONSE_WAIT_S)
         return job
 
@@ -82,17 +80,11 @@ class JobStarter:
         """
         with self._scan_slot():
             check_schedule(self._settings, self._database, name)
-            with self._database.read() as connection:
-                started_at = current_time(connection)
-            future = self._start_thread(partial(self._run_schedule, name))
+            recorded: Future[ScheduleRun] = Future()
+            future = self._start_thread(partial(self._run_schedule, name, recorded.set_result))
         wait([future], RESPONSE_WAIT_S)
-        while not future.done():
-            # A run and its job are recorded before the scan.
-            runs = [run for run in list_runs(self._database, name, 1) if run.due_at >= started_at]
-            if runs:
-                return runs[0]
-            wait([future], POLL_S)
-        return future.result()
+        wait([future, recorded], return_when=FIRST_COMPLETED)
+        return (future if future.done() else recorded).result()
 
     def resume(self, job: int) -> str | None:
         """Resume a paused job. Returns why workers could not be woken for it; None if they were, or if it was not paused.
@@ -139,9 +131,9 @@ class JobStarter:
         threading.Thread(target=run, name="scan", daemon=True).start()
         return future
 
-    def _run_schedule(self, name: str) -> ScheduleRun:
+    def _run_schedule(self, name: str, on_recorded: Callable[[ScheduleRun], None]) -> ScheduleRun:
         try:
-            run = run_now(self._database, self._settings, name, self._check_stopping)
+            run = run_now(self._database, self._settings, name, self._check_stopping, on_recorded)
         except RunInterrupted:
             text = gettext("The server is stopping. The run is left to `tagger beat`.")
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text) from None
@@ -154,10 +146,10 @@ class JobStarter:
             self._send(run.job)
         return run
 
-    def _record_photos(self, request: JobRequest, scan: Scan) -> None:
+    def _queue_job(self, request: JobRequest, scan: Scan) -> None:
         job = scan.job_id
         try:
-            record_photos(request, scan)
+            queue_job(request, scan)
             self._send(job)
         except (RunInterrupted, ScanInterrupted):
             log.info("the scan of job %d was interrupted", job)

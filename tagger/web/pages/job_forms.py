@@ -8,7 +8,6 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import Field
 
-from tagger.database.enums import Priority
 from tagger.errors import PathNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import BackfillScope
 from tagger.jobs.enqueue.scan import Selection, select_paths
@@ -23,7 +22,7 @@ from tagger.web.api.folders import (
     list_subfolders,
     path_of_key,
 )
-from tagger.web.api.job_requests import BackfillRequest, FolderKey, Key, WriteMode, write_modes
+from tagger.web.api.job_requests import FolderKey, Key, WriteMode, WriteRequest, write_modes
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.schedules import ScheduleRequest, add_schedule
 from tagger.web.http.auth import AccessPolicy
@@ -43,7 +42,7 @@ WRITE_TEXTS = {
 }
 
 
-class FolderForm(RequestModel):
+class FolderForm(WriteRequest):
     """A job over one folder, or over an address in a bucket. `path`: the first folder, which the page may read only with `consent`."""
 
     folder: Key = ""
@@ -51,8 +50,6 @@ class FolderForm(RequestModel):
     path: Key = ""
     consent: bool = False
     again: bool = False
-    write: WriteMode = WriteMode.NONE
-    priority: Priority = Priority.BULK
 
 
 class NightlyForm(RequestModel):
@@ -94,8 +91,8 @@ def start_folder(
         else:
             folder = form.address.strip() or path_of_key(form.folder)
             selection = allowed_folders(state.settings, state.database).selection([folder])
-        write = BackfillRequest(what=BackfillScope.ALL, write=form.write).metadata_options(state.settings)
-        job = starter.start(Tagging(selection, form.again, write), form.priority)
+        tagging = Tagging(selection, form.again, form.metadata_options(state.settings))
+        job = starter.start(tagging, form.priority)
     except TaggerError as error:
         chosen = form.model_dump()
         return _render(request, state, "", page_text(error), HTTPStatus.CONFLICT, chosen=chosen)

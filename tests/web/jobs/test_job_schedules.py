@@ -21,7 +21,7 @@ from tagger.jobs.enqueue import schedule_runs
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.schedules import add_schedule
-from tagger.jobs.enqueue.submission import record_photos
+from tagger.jobs.enqueue.submission import queue_job
 from tagger.ledger.workers import record_tick
 from tagger.library.query.options import PhotoQuery
 from tagger.web.api.folders import folder_key
@@ -68,9 +68,9 @@ def test_a_run_does_not_wait_for_its_scan(
 
     def slow(*arguments: Any) -> Any:
         assert may_go_on.wait(60)
-        return record_photos(*arguments)
+        return queue_job(*arguments)
 
-    monkeypatch.setattr(schedule_runs, "record_photos", slow)
+    monkeypatch.setattr(schedule_runs, "queue_job", slow)
     run = client.post("/api/schedules/nightly/run-now").json()
     assert client.get(f"/api/jobs/{run['job']}").json()["state"] == "scanning"
     pressed = client.post("/jobs/schedules/run", data={"name": "nightly"})
@@ -92,9 +92,9 @@ def test_a_run_whose_server_stops_is_left_to_beat(
 
     def ended(*arguments: Any) -> Any:
         state.stopping.set()
-        return record_photos(*arguments)
+        return queue_job(*arguments)
 
-    monkeypatch.setattr(schedule_runs, "record_photos", ended)
+    monkeypatch.setattr(schedule_runs, "queue_job", ended)
     response = client.post("/api/schedules/nightly/run-now")
     assert response.status_code == 503
     assert "left to `tagger beat`" in response.json()["error"]
