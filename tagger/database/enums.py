@@ -94,13 +94,24 @@ class VerdictKind(StrEnum):
 
 
 class TagState(StrEnum):
-    """Whether a landmark counts as a tag of an image: library.acceptance defines the states. Those that a model only predicts have none."""
+    """Whether a landmark counts as a tag of an image, by the rule of library.acceptance. One that a model only predicts has no state."""
 
     ACCEPTED = "accepted"
     DOUBTFUL = "doubtful"
     SUGGESTED = "suggested"
     REJECTED = "rejected"
     CONFIRMED = "confirmed"
+
+    @property
+    def meaning(self) -> str:
+        """The definition, which the glossary and the tables quote."""
+        return {
+            TagState.ACCEPTED: "its score is enough, and nothing else speaks against it",
+            TagState.DOUBTFUL: "its score is enough, but another landmark, the photo's position or a damaged image speaks against it",
+            TagState.SUGGESTED: "teaching finds it probable, not more",
+            TagState.REJECTED: "a person says that the image does not show it",
+            TagState.CONFIRMED: "a person says that the image shows it",
+        }[self]
 
 
 class TagReason(StrEnum):

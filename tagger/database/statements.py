@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from sqlalchemy import (
     ARRAY,
+    BindParameter,
     ColumnElement,
     Connection,
     Dialect,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Select,
     Table,
     TypeDecorator,
+    bindparam,
     func,
     literal,
     select,
@@ -191,8 +193,11 @@ class among(FunctionElement[bool]):  # noqa: N801 - reads as a SQL function wher
     type = Boolean()
     inherit_cache = True
 
-    def __init__(self, column: ColumnElement[_Value], values: Iterable[_Value]) -> None:
-        super().__init__(column, array(values, Text() if isinstance(column.type, Text) else BigInteger()))
+    def __init__(
+        self, column: ColumnElement[_Value], values: "Iterable[_Value] | BindParameter[Sequence[_Value]]"
+    ) -> None:
+        item = Text() if isinstance(column.type, Text) else BigInteger()
+        super().__init__(column, values if isinstance(values, BindParameter) else array(values, item))
 
     def self_group(self, against: OperatorType | None = None) -> "among":
         """Stay as it is in AND and OR. On SQLite, SQLAlchemy would compare it with 1 there, and no index serves such a condition."""
@@ -215,6 +220,11 @@ def _postgresql_among(element: among, compiler: SQLCompiler, **options: Any) -> 
 def array(values: Iterable[_Value], item: TypeEngine[_Value]) -> ColumnElement[Sequence[_Value]]:
     """An array of PostgreSQL as one parameter; of JSON on SQLite."""
     return literal(list(values), _Array(item))
+
+
+def ids_parameter(name: str) -> BindParameter[Sequence[int]]:
+    """The ids of `among` in a statement that is built once."""
+    return bindparam(name, type_=_Array(BigInteger()))
 
 
 class _Array(TypeDecorator[list[Any]]):

@@ -40,7 +40,7 @@ DatabaseFile = Annotated[
 def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
     """Upgrade the database schema to this version of tagger, or create it in an empty database.
 
-    Every command upgrades an SQLite file by itself; only this command upgrades a database server. Back up a server first. Workers may run meanwhile; restart them with the new version afterwards.
+    Every command upgrades an SQLite file by itself; only this command upgrades a database server. Back up a server first. The changelog says whether workers may run meanwhile; restart them with the new version afterwards.
 
     Example: tagger db upgrade
     """

@@ -344,8 +344,7 @@ effective_tags = Table(
         Text,
         one_of("state", TagState),
         nullable=False,
-        doc="`accepted`; `doubtful`: its score is enough, and `reason` speaks against it; `suggested`: teaching finds it probable; "
-        "`rejected` or `confirmed`: a person decided",
+        doc="; ".join(f"`{state}`: {state.meaning}" for state in TagState),
     ),
     Column("reason", Text, one_of("reason", TagReason), doc=_REASON),
     Column("score", Float, doc="score of the tag; null: only confirmed"),

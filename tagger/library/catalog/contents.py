@@ -41,7 +41,9 @@ def hold_contents(connection: Connection, digests: Collection[str]) -> dict[str,
 
 
 def lock_contents(connection: Connection, content_ids: Collection[int]) -> None:
-    """Lock these images: others that change them wait, such as workers that classify them again."""
+    """Lock these images: others that change them wait, such as workers that classify them again. SQLite has one writer anyway."""
+    if connection.dialect.name == "sqlite":
+        return
     query = select(contents.c.id).where(among(contents.c.id, content_ids)).order_by(contents.c.id)
     connection.execute(query.with_for_update(key_share=True))
 

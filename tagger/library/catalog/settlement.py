@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    CompoundSelect,
     Connection,
     Row,
     Select,
@@ -30,7 +29,7 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, TagReason, VerdictKind
-from tagger.database.statements import among, insert_page
+from tagger.database.statements import among, ids_parameter, insert_page
 from tagger.database.tables import contents, dismissals, effective_tags, ledgers, tags, taught_tags, verdicts
 from tagger.library.acceptance import Candidate, EffectiveTag, PositionOdds, decide
 from tagger.library.catalog.contents import lock_contents, record_contents
@@ -152,27 +151,14 @@ class Causes:
 
 def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping[int, Causes]:
     """The causes of images by content id, in order."""
-    query = (
-        select(
-            contents.c.id,
-            contents.c.outcome,
-            contents.c.damaged,
-            dismissals.c.content_id.label("dismissed"),
-        )
-        .outerjoin(dismissals, dismissals.c.content_id == contents.c.id)
-        .where(among(contents.c.id, content_ids))
-        .order_by(contents.c.id)
-    )
+    ids = {"ids": list(content_ids)}
     causes = {
-        row.id: Causes(row.outcome and Outcome(row.outcome), bool(row.damaged), row.dismissed is not None)
-        for row in connection.execute(query)
+        content_id: Causes(outcome and Outcome(outcome), bool(is_damaged), dismissed is not None)
+        for content_id, outcome, is_damaged, dismissed in connection.execute(_IMAGES, ids)
     }
-    for row in connection.execute(_candidates(content_ids)):
+    for row in connection.execute(_CANDIDATES, ids):
         causes[row.content_id].candidates.append(_candidate(row))
-    columns = verdicts.c.content_id, verdicts.c.landmark_id, verdicts.c.verdict
-    for content_id, landmark_id, verdict in connection.execute(
-        select(*columns).where(among(verdicts.c.content_id, content_ids))
-    ):
+    for content_id, landmark_id, verdict in connection.execute(_VERDICTS, ids):
         causes[content_id].verdicts[landmark_id] = VerdictKind(verdict)
     return causes
 
@@ -185,22 +171,34 @@ def score_is_enough(table: Table) -> ColumnElement[bool]:
     return or_(tags.c.doubtful.is_not(None), and_(tags.c.accepted == true(), tags.c.position_odds.is_(None)))
 
 
-def _candidates(content_ids: Collection[int]) -> CompoundSelect[Any]:
-    """The predictions and taught tags of images."""
+def _of_images(column: ColumnElement[int]) -> ColumnElement[bool]:
+    return among(column, ids_parameter("ids"))
 
-    def rows(table: Table, *columns: ColumnElement[Any]) -> Select[Any]:
-        names = ("content_id", "landmark_id", "score", "model_id", "doubtful", "position_odds", "distance_m")
-        every = *(table.c[name] for name in names), score_is_enough(table).label("is_enough"), *columns
-        return (
-            select(*every)
-            .join(contents, contents.c.id == table.c.content_id)
-            .where(among(table.c.content_id, content_ids))
-        )
 
-    return union_all(
-        rows(tags, tags.c.rank, contents.c.threshold, literal("").label("pack")),
-        rows(taught_tags, null(), literal(TAUGHT_THRESHOLD), taught_tags.c.pack),
-    )
+# Built once: they run for each batch of photos, and to build them takes longer than to run them.
+_IMAGES = (
+    select(contents.c.id, contents.c.outcome, contents.c.damaged, dismissals.c.content_id)
+    .outerjoin(dismissals, dismissals.c.content_id == contents.c.id)
+    .where(_of_images(contents.c.id))
+    .order_by(contents.c.id)
+)
+_VERDICTS = select(verdicts.c.content_id, verdicts.c.landmark_id, verdicts.c.verdict).where(
+    _of_images(verdicts.c.content_id)
+)
+_STORED = select(*(effective_tags.c[name] for name in _NAMES)).where(_of_images(effective_tags.c.content_id))
+
+
+def _select_candidates(table: Table, *columns: ColumnElement[Any]) -> Select[Any]:
+    names = ("content_id", "landmark_id", "score", "model_id", "doubtful", "position_odds", "distance_m")
+    is_enough = score_is_enough(table).label("is_enough")
+    query = select(*(table.c[name] for name in names), is_enough, *columns)
+    return query.join(contents, contents.c.id == table.c.content_id).where(_of_images(table.c.content_id))
+
+
+_CANDIDATES = union_all(
+    _select_candidates(tags, tags.c.rank, contents.c.threshold, literal("").label("pack")),
+    _select_candidates(taught_tags, null(), literal(TAUGHT_THRESHOLD), taught_tags.c.pack),
+)
 
 
 def _candidate(row: Row[Any]) -> Candidate:
@@ -234,9 +232,8 @@ def effective_row(content_id: int, tag: EffectiveTag) -> _Row:
 
 def stored_rows(connection: Connection, content_ids: Collection[int]) -> dict[_Key, _Row]:
     """The stored rows of images, by content and landmark id."""
-    query = select(*(effective_tags.c[name] for name in _NAMES))
-    rows = connection.execute(query.where(among(effective_tags.c.content_id, content_ids)))
-    return {(row.content_id, row.landmark_id): tuple(row) for row in rows}
+    rows = connection.execute(_STORED, {"ids": list(content_ids)})
+    return {(row[0], row[1]): tuple(row) for row in rows}
 
 
 def _replace(

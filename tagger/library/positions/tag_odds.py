@@ -154,9 +154,9 @@ def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
 
 def _changes(connection: Connection, photo_ids: Collection[int]) -> list[_Change]:
     """The tags of these photos that are not as they should be."""
-    settings = connection.execute(select(ledgers.c.position_odds, ledgers.c.max_gap_s)).one()
     if not photo_ids:
         return []
+    settings = connection.execute(select(ledgers.c.position_odds, ledgers.c.max_gap_s)).one()
     of_photos = among(photos.c.id, photo_ids) & photos.c.content_id.is_not(None)
     content_ids = set(connection.scalars(select(photos.c.content_id).where(of_photos)))
     measured = measured_positions(connection, content_ids) if settings.position_odds else []
