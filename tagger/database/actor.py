@@ -13,12 +13,14 @@ class Actor:
     """`name`: where the change comes from (`cli`, `web`, `worker`, `schedule`), and the user, token or machine, like `cli ada@laptop`.
     `address`: the address of the page's client.
 
-    `is_person`: a person who signed in to the page by name. Their verdicts carry that name.
+    `is_person`: a person who signed in to the page by name. Their verdicts carry that name. `access_id`: the id of that person, or of
+    a named token.
     """
 
     name: str
     address: str | None = None
     is_person: bool = False
+    access_id: int | None = None
 
 
 def author_text(author: str | None) -> str:

@@ -30,6 +30,7 @@ from sqlalchemy import (
 
 from tagger.database.audit_log import AuditAction, actor_of, record_action
 from tagger.database.connection import Database
+from tagger.database.enums import Role
 from tagger.database.statements import among
 from tagger.database.tables import access_tokens, photos, share_photos, shares
 from tagger.errors import PhotoIdNotFound, QueryOptionInvalid, ShareInvalid, ShareNotFound
@@ -42,7 +43,7 @@ from tagger.library.query.tagged_photos import select_photos
 from tagger.library.query.trip_summaries import TripSummary, summaries_of_trips, trip_summary
 from tagger.library.trips import TripMoment
 from tagger.library.trips.grouping import find_trip
-from tagger.people.tokens import token_digest
+from tagger.people.tokens import require_access, token_digest
 from tagger.photos.paths import path_from_json
 from tagger.system.documents import document_of
 
@@ -193,6 +194,7 @@ def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple
 
     Raises:
         ShareInvalid: the name is empty or too long, it expires in the past, has no photos or too many, or those of a job.
+        AccessEnded: its author may not share any more.
         PhotoIdNotFound: there is no photo with one of the numbers.
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
     """
@@ -203,6 +205,7 @@ def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple
         raise ShareInvalid(reason="expires: this time is in the past")
     token = secrets.token_urlsafe(32)
     with database.write() as connection:
+        require_access(connection, Role.EDITOR, Role.ADMIN)
         share = _insert_share(connection, replace(new, name=name), token_digest(token), root_paths)
         ended_at = func.coalesce(shares.c.revoked_at, _expires_at())
         connection.execute(delete(shares).where(ended_at < datetime.now(UTC) - timedelta(days=KEPT_DAYS)))

@@ -29,6 +29,7 @@ from tagger.people.tokens import (
     find_token,
     revoke_shares_of,
     token_digest,
+    token_role,
 )
 from tagger.people.users import (
     User,
@@ -115,7 +116,7 @@ def token_grant(database: Database, secret: str, settings_token: str) -> Grant |
     token = find_token(database, secret)
     if token is None:
         return None
-    return Grant(token.name, _role(token.read_only), token.id, last_used_at=token.last_used_at)
+    return Grant(token.name, token_role(token.read_only), token.id, last_used_at=token.last_used_at)
 
 
 def adopt_settings_token(database: Database, secret: str, *, keep_shares: bool = False) -> Sequence[int]:
@@ -211,7 +212,7 @@ def session_grant(database: Database, session: str, settings_token: str) -> Gran
         return None
     if row.name is None:
         return Grant(SETTINGS_TOKEN, Role.ADMIN, session_id=row.id, last_used_at=row.last_used_at)
-    role = _role(row.read_only) if row.user_id is None else Role(row.role)
+    role = token_role(row.read_only) if row.user_id is None else Role(row.role)
     return Grant(row.name, role, row.token_id, row.user_id, row.id, row.last_used_at)
 
 
@@ -245,10 +246,6 @@ def record_use(database: Database, grant: Grant) -> None:
             if row_id is not None:
                 is_old = or_(table.c.last_used_at.is_(None), table.c.last_used_at < long_ago)
                 connection.execute(update(table).where(table.c.id == row_id, is_old).values(last_used_at=now))
-
-
-def _role(read_only: bool) -> Role:
-    return Role.VIEWER if read_only else Role.EDITOR
 
 
 def _lock_token(connection: Connection, token_id: int) -> datetime | None:

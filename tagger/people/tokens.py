@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.audit_log import AuditAction, actor_of, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, shares, users
@@ -76,6 +76,10 @@ class TokenNameTaken(TaggerError):
 
 class TokenNotFound(TaggerError):
     """There is no token {name}. The tokens are: {names}."""
+
+
+class AccessEnded(TaggerError):
+    """Your access has ended since this was sent, and nothing was changed. Sign in again."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,22 @@ def revoke_token(database: Database, name: str, *, keep_shares: bool = False) ->
     return ended
 
 
+def require_access(connection: Connection, *roles: Role) -> None:
+    """Lock the token or person who makes the changes on the page, so that nobody takes their access away before the commit.
+
+    Raises:
+        AccessEnded: it was taken away since the request came, or the person has none of the roles any more.
+    """
+    actor = actor_of(connection)
+    if actor.access_id is None:
+        return
+    table = users if actor.is_person else access_tokens
+    query = select(table).where(table.c.id == actor.access_id).with_for_update()
+    row = connection.execute(query).one_or_none()
+    if row is None or (row.role if actor.is_person else token_role(row.read_only)) not in roles:
+        raise AccessEnded
+
+
 def revoke_shares_of(connection: Connection, name: str) -> list[int]:
     """Revoke the active shares that this person or token made on the page; returns their ids."""
     now = datetime.now(UTC)
@@ -171,6 +191,10 @@ def revoke_shares_of(connection: Connection, name: str) -> list[int]:
     for share in revoked:
         record_action(connection, AuditAction.SHARE_REVOKE, share.name, share=share.id)
     return sorted(share.id for share in revoked)
+
+
+def token_role(read_only: bool) -> Role:
+    return Role.VIEWER if read_only else Role.EDITOR
 
 
 def find_token(database: Database, secret: str) -> AccessToken | None:

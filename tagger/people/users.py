@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, update
 
 from tagger.database.audit_log import AuditAction, act_as, actor_of, record_action
 from tagger.database.connection import Database
@@ -13,7 +13,7 @@ from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, users
 from tagger.errors import TaggerError
 from tagger.people.passwords import check_password, forget_attempts, hash_password
-from tagger.people.tokens import SETTINGS_TOKEN, EndedAccess, revoke_shares_of
+from tagger.people.tokens import SETTINGS_TOKEN, EndedAccess, require_access, revoke_shares_of
 from tagger.system.documents import document_of
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
@@ -66,12 +66,14 @@ def add_user(
         UserNameInvalid, UserExists, UserNameTaken: the name cannot be used.
         PasswordRefused: the password is too weak.
         SubjectInvalid, SubjectTaken: the subject cannot be linked.
+        AccessEnded: who adds the person is no admin any more.
     """
     if not is_valid_name(normalize_name(name)):
         raise UserNameInvalid(name=repr(name))
     name = normalize_name(name)
     password_hash = None if password is None else _checked_hash(password, name)
     with database.write() as connection:
+        require_access(connection, Role.ADMIN)
         if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
             raise UserExists(name=name)
         if issuer is not None and subject is not None:
@@ -241,13 +243,20 @@ def _checked_hash(password: str, name: str) -> str:
 
 
 def lock_user(connection: Connection, name: str) -> Row[tuple[object, ...]]:
-    """Lock the row of a person until the end of the transaction.
+    """Lock the row of a person until the end of the transaction, and that of the admin who changes it.
 
     Raises:
         UserNotFound: there is no such person.
+        AccessEnded: another person changes it, who is no admin any more.
     """
-    query = select(users).where(users.c.name == normalize_name(name)).with_for_update()
-    row = connection.execute(query).one_or_none()
+    actor = actor_of(connection)
+    own_id = actor.access_id if actor.is_person else None
+    is_locked = or_(users.c.name == normalize_name(name), users.c.id == own_id)
+    # In one order: two admins may change each other at the same moment.
+    rows = connection.execute(select(users).where(is_locked).order_by(users.c.id).with_for_update()).all()
+    row = next((each for each in rows if each.name == normalize_name(name)), None)
+    if row is None or row.id != own_id:
+        require_access(connection, Role.ADMIN)
     if row is None:
         names = connection.scalars(select(users.c.name).order_by(users.c.name)).all()
         raise UserNotFound(name=name, names=", ".join(names) or "none")

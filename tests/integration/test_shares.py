@@ -1,5 +1,7 @@
 """Shares on both databases: which photos they have, as tags and verdicts change, and when they end."""
 
+import threading
+from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 from support.stored_photos import StoredPhotos
+from support.threads import in_threads
 
 from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditFilter, list_entries
@@ -35,7 +38,7 @@ from tagger.library.shares import (
 )
 from tagger.library.verdicts.service import give_verdict
 from tagger.people.sessions import adopt_settings_token
-from tagger.people.tokens import SETTINGS_TOKEN, add_token, list_tokens, revoke_token
+from tagger.people.tokens import SETTINGS_TOKEN, AccessEnded, add_token, list_tokens, revoke_token
 from tagger.people.users import add_user, remove_user, set_role
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
@@ -115,6 +118,35 @@ def test_revoking_a_token_revokes_its_shares(library: StoredPhotos) -> None:
     assert [state_of(database, other) for other in others] == [ShareState.ACTIVE] * 2
     (revoked,) = [e for e in list_entries(database, AuditFilter(), 20) if e.action == "share-revoke"]
     assert revoked.details["share"] == share
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("end", ["revoked token", "removed person", "person made a viewer"])
+def test_no_share_is_made_while_and_after_access_is_taken_away(library: StoredPhotos, end: str) -> None:
+    database = library.database
+    is_person = end != "revoked token"
+    made_by = add_user(database, "ada", Role.EDITOR, None) if is_person else add_token(database, "ada")[0]
+    acting = database.acting_as(Actor("web ada", is_person=is_person, access_id=made_by.id))
+    begun = threading.Barrier(4)
+
+    def share() -> None:
+        shared(acting, PhotoQuery(landmark=EIFFEL))
+        begun.wait(30)
+        with suppress(AccessEnded):
+            while True:
+                shared(acting, PhotoQuery(landmark=EIFFEL))
+
+    def take_away() -> None:
+        begun.wait(30)
+        if end == "revoked token":
+            revoke_token(database, "ada")
+        elif end == "removed person":
+            remove_user(database, "ada")
+        else:
+            set_role(database, "ada", Role.VIEWER)
+
+    in_threads([share, share, share, take_away])
+    assert {each.state for each in list_shares(database)} == {ShareState.REVOKED}
 
 
 @pytest.mark.postgresql

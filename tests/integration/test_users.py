@@ -1,7 +1,9 @@
 """People and their passwords: who may sign in, when sessions end, and how many wrong passwords there may be."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import argon2
 import pytest
@@ -9,11 +11,13 @@ from sqlalchemy import func, select, update
 from support.page_server import TOKEN
 from support.threads import in_threads
 
+from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import page_sessions, sign_in_attempts, users
 from tagger.people import passwords
+from tagger.people.identities import link_user
 from tagger.people.passwords import (
     MAX_LENGTH,
     AttemptLimit,
@@ -30,8 +34,9 @@ from tagger.people.sessions import (
     sign_in_user,
     start_session,
 )
-from tagger.people.tokens import Grant, TokenNameTaken, add_token
+from tagger.people.tokens import AccessEnded, Grant, TokenNameTaken, add_token
 from tagger.people.users import (
+    User,
     UserExists,
     UserNameInvalid,
     UserNameTaken,
@@ -124,6 +129,49 @@ def test_names_are_unique_also_among_tokens(database: Database) -> None:
     ):
         with pytest.raises(UserNotFound, match="ada"):
             change(database, "eve")
+
+
+@pytest.mark.postgresql
+def test_who_is_no_admin_any_more_changes_nobody(database: Database) -> None:
+    ada, bob = (add_user(database, name, Role.ADMIN, PASSWORD) for name in ("ada", "bob"))
+    acting_ada, acting_bob = (
+        database.acting_as(Actor(f"web {each.name}", is_person=True, access_id=each.id))
+        for each in (ada, bob)
+    )
+    add_user(acting_ada, "eve", Role.VIEWER, PASSWORD)
+    set_role(acting_bob, "ada", Role.EDITOR)
+    for change in (
+        lambda: add_user(acting_ada, "mallory", Role.ADMIN, PASSWORD),
+        lambda: set_role(acting_ada, "eve", Role.ADMIN),
+        lambda: set_password(acting_ada, "bob", PASSWORD + "x"),
+        lambda: link_user(acting_ada, "eve", "https://sso.example", "1"),
+        lambda: remove_user(acting_ada, "bob"),
+        lambda: remove_user(acting_ada, "nobody"),
+    ):
+        with pytest.raises(AccessEnded):
+            change()
+    set_password(acting_ada, "ada", PASSWORD + "x")
+    assert [(each.name, each.role) for each in list_users(database)] == [
+        ("ada", Role.EDITOR),
+        ("bob", Role.ADMIN),
+        ("eve", Role.VIEWER),
+    ]
+
+
+@pytest.mark.postgresql
+def test_of_two_admins_who_demote_each_other_one_stays(database: Database) -> None:
+    for number in range(10):
+        names = f"ada{number}", f"bob{number}"
+        admins = [add_user(database, name, Role.ADMIN, None) for name in names]
+
+        def demote(admin: User, other: str) -> None:
+            acting = database.acting_as(Actor(f"web {admin.name}", is_person=True, access_id=admin.id))
+            with suppress(AccessEnded):
+                set_role(acting, other, Role.VIEWER)
+
+        in_threads([partial(demote, admins[0], names[1]), partial(demote, admins[1], names[0])])
+        roles = [each.role for each in list_users(database) if each.name in names]
+        assert sorted(roles) == [Role.ADMIN, Role.VIEWER]
 
 
 def test_changes_of_a_person_end_their_sessions_and_no_others(database: Database) -> None:

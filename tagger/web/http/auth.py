@@ -380,4 +380,6 @@ def actor_of(grant: Grant | None, client: Client) -> Actor:
     """Return who makes the changes of a request; without a grant, anybody on this machine."""
     if grant is None:
         return Actor(ANYBODY, client.address or None)
-    return Actor(f"web {grant.name}", client.address or None, is_person=grant.user_id is not None)
+    is_person = grant.user_id is not None
+    access_id = grant.user_id if is_person else grant.token_id
+    return Actor(f"web {grant.name}", client.address or None, is_person=is_person, access_id=access_id)

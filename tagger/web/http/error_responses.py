@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tagger import errors
 from tagger.database.retry import DatabaseError, outage
 from tagger.errors import TaggerError
+from tagger.people.tokens import AccessEnded
 from tagger.system.text_format import N_, gettext, reader_language
 from tagger.web.http.attempt_limiter import is_for_visitors
 from tagger.web.http.error_texts import page_text
@@ -27,6 +28,7 @@ STATUS_OF_ERROR = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    AccessEnded: HTTPStatus.UNAUTHORIZED,
 }
 """The status of an error; all others are 400."""
 
