@@ -150,7 +150,7 @@ def clean_facts(facts: Mapping[str, Any], *, max_aliases: int = MAX_ALIASES) -> 
     return {
         "name": clean_name(facts["name"]),
         "names": {check_language(language): clean_name(name) for language, name in names.items()},
-        "aliases": [clean_name(alias, "alias") for alias in aliases],
+        "aliases": tuple(clean_name(alias, "alias") for alias in aliases),
         **{column: optional_text(facts[column], column) for column in ("country", "region", "city")},
     }
 

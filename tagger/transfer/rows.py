@@ -312,9 +312,9 @@ def _exact_path(text: str, raw: bytes) -> str:
     return _storable(path)
 
 
-def _check_landmark(row: Row) -> None:
+def _check_landmark(row: dict[str, Any]) -> None:
     try:
-        clean_facts(row, max_aliases=MAX_MERGED_ALIASES)
+        row.update(clean_facts(row, max_aliases=MAX_MERGED_ALIASES))
     except LandmarkInvalid as error:
         raise ValueError(error.values["reason"]) from error
 

@@ -102,6 +102,16 @@ def test_a_row_with_an_invalid_value_is_refused_with_its_line(export: bytes, emp
         assert re.search(rf"line \d+ is not a row of {table}: .*{re.escape(reason)}", message), message
 
 
+def test_names_are_imported_as_if_a_person_had_typed_them(export: bytes, empty: Database) -> None:
+    content = with_row(export, "landmarks", lambda row: row.update(name="Our\u202e  church", city="\u200b"))
+    import_database(empty, io.BytesIO(content), "the file")
+    with empty.read() as connection:
+        assert connection.execute(text("SELECT name, city FROM landmarks WHERE id = 1")).one() == (
+            "Our church",
+            None,
+        )
+
+
 def test_an_undo_that_grows_too_much_is_refused(export: bytes, empty: Database) -> None:
     bomb = base64.b64encode(b"\x01" + zlib.compress(bytes(80 * 2**20), 9)).decode()
     message = refusal(empty, with_row(export, "metadata_writes", lambda row: row.update(undo=bomb)))

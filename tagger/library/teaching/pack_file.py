@@ -34,7 +34,7 @@ from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_paren
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
 from tagger.pipeline.confinement import confine, is_due, limit_cpu, limit_memory
 from tagger.system.names import SLUG_PATTERN, check_slug, clean_facts, slug_of_name
-from tagger.system.text_format import N_, gettext
+from tagger.system.text_format import INVISIBLE, N_, gettext
 
 NAMESPACE = "tagger-pack"
 """A signature that was made for anything else is none of a pack."""
@@ -145,7 +145,7 @@ GET_AGAIN = "get the file again from where you have it"
 def _plain(text: str) -> str:
     if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
         raise ValueError("a text has a line break or another control character")
-    return text
+    return INVISIBLE.sub("", text)
 
 
 Text = Annotated[str, Field(max_length=2000), AfterValidator(_plain)]
@@ -321,13 +321,14 @@ def _manifest(encoded: bytes, refused: Callable[..., PackRefused]) -> PackManife
         raise _invalid(error, refused) from error
     except ValueError as error:
         raise refused("it is damaged, or no pack") from error
+    cleaned = []
     for landmark in manifest.landmarks:
         try:
             check_slug(landmark.slug)
-            clean_facts(vars(landmark))
+            cleaned.append(landmark.model_copy(update=clean_facts(vars(landmark))))
         except LandmarkInvalid as error:
             raise refused(f"{landmark.slug[:100]}: {error.values['reason']}") from error
-    return manifest
+    return manifest.model_copy(update={"landmarks": tuple(cleaned)})
 
 
 def _invalid(error: ValidationError, refused: Callable[..., PackRefused]) -> PackRefused:

@@ -47,7 +47,7 @@ from tagger.library.teaching.pack_file import (
 from tagger.model.artifact import LandmarkFacts
 from tagger.system.documents import document_of
 from tagger.system.geo import distance_km
-from tagger.system.names import MAX_ALIASES, clean_facts
+from tagger.system.names import MAX_ALIASES
 from tagger.system.text_format import gettext
 
 
@@ -295,11 +295,7 @@ def store_pack(database: Database, model: RegisteredModel, pack: Pack) -> list[P
 
 def _row(packed: PackedLandmark, slug: str) -> dict[str, Any]:
     """A new landmark. Models may still correct its facts."""
-    return {
-        "slug": slug,
-        **clean_facts(vars(packed)),
-        **packed.model_dump(include={"latitude", "longitude", "extent"}),
-    }
+    return packed.model_dump(include={*LandmarkFacts.model_fields}) | {"slug": slug}
 
 
 @dataclass(frozen=True)

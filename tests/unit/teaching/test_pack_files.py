@@ -147,6 +147,13 @@ def test_a_description_that_no_pack_has_is_refused(changes: dict[str, Any], reas
     assert str(refused.value).startswith(f"The pack {file} cannot be used: ")
 
 
+def test_texts_are_read_without_marks_that_nobody_sees(file: Path) -> None:
+    text = changed({"landmarks.0.name": "Our\u202e  church", "author": "\u2066Ada"})
+    file.write_bytes(save({"directions": values()}, metadata={"pack": text}))
+    pack = read_pack(file).manifest
+    assert (pack.landmarks[0].name, pack.author) == ("Our church", "Ada")
+
+
 @pytest.mark.parametrize(
     "tensors",
     [
