@@ -63,6 +63,10 @@ class BucketUnwritable(Conflict):
     """{path} is in a bucket, where photos are not changed. Use sidecar instead of embed, or add --embed-objects if the bucket has versioning."""
 
 
+class TextNotUtf8(TaggerError):
+    """{text!a} is not UTF-8, as names and other texts are. Only paths may have other bytes."""
+
+
 class SystemRefused(TaggerError):
     """The operating system refuses access to {what!r}: {reason}. Check the name and your permissions."""
 

@@ -30,6 +30,7 @@ from tagger.errors import (
     PathNotFound,
     SystemRefused,
     TaggerError,
+    TextNotUtf8,
 )
 from tagger.extensions import COMMANDS as EXTENSION_COMMANDS
 from tagger.extensions import extensions, load
@@ -234,15 +235,22 @@ def run() -> None:
             console.fail(DiskFull(what=what, reason=error.strerror))
         console.fail(SystemRefused(what=what, reason=error.strerror or str(error)))
     except Exception as error:
-        from tagger.database.retry import DatabaseError, is_permission_missing, outage, reason_of
-
-        if not isinstance(error, DatabaseError):
-            raise
-        if is_permission_missing(error):
-            console.fail(DatabasePermissionMissing(reason=reason_of(error)))
-        console.fail(outage(error, reason_of(error)))
+        _fail_of_database(error)
+        raise
     finally:
         if "tagger.cli.session" in sys.modules:  # the help opens nothing, and has not imported what could
             from tagger.cli.session import close_sessions
 
             close_sessions()
+
+
+def _fail_of_database(error: Exception) -> None:
+    """End the command if the database or its driver has raised the error."""
+    from tagger.database.retry import DatabaseError, is_permission_missing, outage, reason_of
+
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        console.fail(TextNotUtf8(text=error.object))
+    if isinstance(error, DatabaseError):
+        if is_permission_missing(error):
+            console.fail(DatabasePermissionMissing(reason=reason_of(error)))
+        console.fail(outage(error, reason_of(error)))

@@ -8,7 +8,7 @@ from typing import Any
 from blake3 import blake3
 
 from tagger.errors import LandmarkInvalid
-from tagger.system.text_format import INVISIBLE, N_, gettext
+from tagger.system.text_format import INVISIBLE, N_, gettext, has_controls
 
 LANGUAGE_PATTERN = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
 """A language tag, like `de` or `zh-Hant` (BCP 47)."""
@@ -65,7 +65,6 @@ MAX_NAMES = 500
 """Names in languages."""
 MAX_LANGUAGE = 35
 """Characters of a language tag, as BCP 47 recommends."""
-_CONTROLS = {"Cc", "Zl", "Zp"}
 
 
 FIELDS = (N_("name"), N_("alias"), N_("country"), N_("region"), N_("city"))
@@ -83,7 +82,7 @@ def clean_text(text: str, field: str) -> str:
     Raises:
         LandmarkInvalid: it has a line break or another control character, is not Unicode, or is too long.
     """
-    if any(unicodedata.category(character) in _CONTROLS for character in text):
+    if has_controls(text):
         raise invalid_text(field, N_("it has a line break or another control character"))
     try:
         text.encode()

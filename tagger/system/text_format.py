@@ -288,6 +288,11 @@ def _folded(name: str) -> str:
     return " ".join(re.findall(r"\w+", without_accents(name).casefold()))
 
 
+def has_controls(text: str) -> bool:
+    """Whether the text has a line break or another control character."""
+    return any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text)
+
+
 INVISIBLE = re.compile("[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 """Marks of direction and breaking, which come with copied texts: a name with them looks like one without.
 

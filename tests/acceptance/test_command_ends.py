@@ -105,6 +105,17 @@ def test_a_missing_file_is_named(terminal: Terminal, command: str) -> None:
     assert (len(others) <= 1, done.stdout) == (True, "")
 
 
+@pytest.mark.postgresql
+@pytest.mark.parametrize("words", ["query --landmark", "schedule pause", "landmark remove", "pack show"])
+def test_a_name_that_is_not_utf_8_is_refused(terminal: Terminal, database_url: str, words: str) -> None:
+    terminal.environment["TAGGER_DATABASE_URL"] = database_url
+    done = terminal.run(*words.split(), b"\xffa", code=1)
+    expected = (
+        r"error: '\udcffa' is not UTF-8, as names and other texts are. Only paths may have other bytes."
+    )
+    assert done.stderr.splitlines() == [expected]
+
+
 def test_wrong_usage_is_an_error_like_others(terminal: Terminal) -> None:
     for command in ("query --limit x", "query --bogus", "tagg", "job show", "job show x"):
         lines = terminal.run(*command.split(), code=2).stderr.splitlines()

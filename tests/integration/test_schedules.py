@@ -78,6 +78,13 @@ def test_latest_due_time_may_be_the_current_minute() -> None:
     assert before == at_three - timedelta(days=1)
 
 
+@pytest.mark.parametrize("name", ["", " ", "\u200b", "a\x1b[2J", "a\nb", "a\u2028b", "a" * 201])
+def test_a_name_that_is_not_one_line_is_refused(database: Database, name: str) -> None:
+    with pytest.raises(ScheduleInvalid, match="name: it needs 1 to 200 characters in one line"):
+        add_schedule(database, name, "0 3 * * *", Backfill(BackfillScope.ALL), Priority.BULK)
+    assert list_schedules(database) == []
+
+
 def test_a_run_is_returned_with_the_time_that_is_stored(database: Database, settings: Settings) -> None:
     add(database)
     with clock_ahead(timedelta(hours=1)):

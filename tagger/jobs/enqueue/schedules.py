@@ -25,6 +25,7 @@ from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options, backfi
 from tagger.ledger.job_control import change_job, pause_job, resume
 from tagger.ledger.jobs import OPEN_STATES, WRITE
 from tagger.system.documents import document_of
+from tagger.system.text_format import INVISIBLE, has_controls
 
 
 def next_due(cron: str, zone: str, after: datetime) -> datetime:
@@ -193,6 +194,9 @@ class ScheduleDocument:
         return backfill_from_options(self.what, self.options)
 
 
+LONGEST_NAME = 200
+
+
 def add_schedule(
     database: Database,
     name: str,
@@ -209,9 +213,12 @@ def add_schedule(
     Without `follows_links`, the folders of the backfill are resolved, and a run is refused once one of them is a link.
 
     Raises:
-        ScheduleInvalid: the cron expression, the time zone or `until` is invalid.
+        ScheduleInvalid: the name, the cron expression, the time zone or `until` is invalid.
         ScheduleExists: there is a schedule of that name.
     """
+    visible = INVISIBLE.sub("", name).strip()
+    if not visible or len(name) > LONGEST_NAME or has_controls(name):
+        raise ScheduleInvalid(reason=f"name: it needs 1 to {LONGEST_NAME} characters in one line")
     check_time_of_day(until)
     zone = zone or local_zone()
     options = backfill_options(backfill)

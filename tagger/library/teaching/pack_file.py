@@ -13,7 +13,6 @@ import re
 import subprocess
 import tempfile
 import time
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +33,7 @@ from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_paren
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
 from tagger.pipeline.confinement import confine, is_due, limit_cpu, limit_memory
 from tagger.system.names import SLUG_PATTERN, check_slug, clean_facts, slug_of_name
-from tagger.system.text_format import INVISIBLE, N_, gettext
+from tagger.system.text_format import INVISIBLE, N_, gettext, has_controls
 
 NAMESPACE = "tagger-pack"
 """A signature that was made for anything else is none of a pack."""
@@ -143,7 +142,7 @@ GET_AGAIN = "get the file again from where you have it"
 
 
 def _plain(text: str) -> str:
-    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
+    if has_controls(text):
         raise ValueError("a text has a line break or another control character")
     return INVISIBLE.sub("", text)
 

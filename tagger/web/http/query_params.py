@@ -4,7 +4,6 @@ The names of options are those of `tagger query`; empty fields are ignored.
 """
 
 import inspect
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from tagger.library.query.options import (
     parse_query,
 )
 from tagger.photos.paths import is_object_address, parse_path
+from tagger.system.text_format import has_controls
 
 
 class RequestModel(BaseModel):
@@ -36,7 +36,7 @@ class RequestModel(BaseModel):
 
 
 def _check_one_line(text: str) -> str:
-    if any(unicodedata.category(character) == "Cc" for character in text):
+    if has_controls(text):
         raise PydanticCustomError("control_character", "should hold no line break or other control character")
     return text
 
