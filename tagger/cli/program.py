@@ -245,8 +245,8 @@ def run() -> None:
 
 
 def _fail_of_database(error: Exception) -> None:
-    """End the command if the database or its driver has raised the error."""
-    from tagger.database.retry import DatabaseError, is_permission_missing, outage, reason_of
+    """End the command if the database or its driver has raised the error; say it if a row may be the cause."""
+    from tagger.database.retry import DAMAGED_ROWS, DatabaseError, is_permission_missing, outage, reason_of
 
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         console.fail(TextNotUtf8(text=error.object))
@@ -254,3 +254,5 @@ def _fail_of_database(error: Exception) -> None:
         if is_permission_missing(error):
             console.fail(DatabasePermissionMissing(reason=reason_of(error)))
         console.fail(outage(error, reason_of(error)))
+    elif "tagger.cli.session" in sys.modules:
+        console.warning(DAMAGED_ROWS)

@@ -20,6 +20,9 @@ from tagger.errors import DatabaseConnectionLost, DiskFull
 DatabaseError = SQLAlchemyError
 """Any error of SQLAlchemy or the driver. `is_transient` tells whether waiting can help."""
 
+DAMAGED_ROWS = "if another program wrote to the database, `tagger db check` names the rows that it damaged"
+"""Said with an unexpected error: values that this program never stores have no error of their own."""
+
 _INSUFFICIENT_PRIVILEGE, _DISK_FULL = "42501", "53100"
 """PostgreSQL's codes."""
 _SQLITE_DISK_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from tagger.database.connection import Database
-from tagger.database.retry import DatabaseError
+from tagger.database.retry import DAMAGED_ROWS
 from tagger.library.catalog.cameras import names_of_camera_models
 from tagger.library.catalog.landmarks import all_landmarks, normalize_name
 from tagger.library.catalog.roots import RootPaths
@@ -121,8 +121,9 @@ class CachedValue(Generic[T]):
         start_s = time.monotonic()
         try:
             self._value = self._query()
-        except DatabaseError:
-            log.exception("cannot refresh the library overview; trying again later")
+        except Exception:
+            # Also values that this program never stores: the thread would end without waiting for the next time.
+            log.exception("cannot refresh the library overview; trying again later; %s", DAMAGED_ROWS)
         now_s = time.monotonic()
         self._query_s = now_s - start_s
         self._stale_at_s = now_s + max(self._ttl_s, COST_FACTOR * self._query_s)

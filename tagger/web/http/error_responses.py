@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger import errors
-from tagger.database.retry import DatabaseError, outage
+from tagger.database.retry import DAMAGED_ROWS, DatabaseError, outage
 from tagger.errors import TaggerError
 from tagger.people.tokens import AccessEnded
 from tagger.system.text_format import N_, gettext, reader_language
@@ -93,7 +93,7 @@ class UnexpectedErrors:
         except ClientDisconnect:
             return
         except Exception:
-            log.exception("unexpected error in %s %s", scope["method"], _route_path(scope))
+            log.exception("unexpected error in %s %s; %s", scope["method"], _route_path(scope), DAMAGED_ROWS)
             if is_started:
                 raise  # the response is half sent: only a closed connection shows that it is broken
             text = gettext("An error in this program; its log has the details. Please report it.")
