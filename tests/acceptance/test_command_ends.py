@@ -170,7 +170,9 @@ def test_workers_cannot_hide_a_folder_that_cannot_be_read(
 
 @pytest.mark.slow
 def test_up_ends_as_its_job_does(terminal: Terminal, photos: Path) -> None:
-    assert UNREAD in terminal.run("up", "--once", str(photos), code=3).stderr
+    ended = terminal.run("up", "--once", str(photos), code=3)
+    terminal.end_embedded_redis()
+    assert UNREAD in ended.stderr
 
 
 def test_watching_mentions_a_folder_that_cannot_be_read_once(terminal: Terminal, photos: Path) -> None:
