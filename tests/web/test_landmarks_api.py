@@ -56,6 +56,13 @@ IMPOSSIBLE: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("PATCH", f"/api/landmarks/{EIFFEL}", {"names": {"x y": "z"}}, 400, "language"),
     ("DELETE", f"/api/landmarks/{EIFFEL}", {}, 409, "label of the model"),
     ("POST", f"/api/landmarks/{EIFFEL}/merge", {"into": GATE}, 409, "tells them apart"),
+    (
+        "POST",
+        f"/api/landmarks/{EIFFEL}/merge",
+        {"into": "a\0b"},
+        422,
+        "no line break or other control character",
+    ),
 ]
 
 

@@ -39,7 +39,7 @@ from tagger.library.query.option_values import parse_position
 from tagger.model.artifact import Extent
 from tagger.system.text_format import country_name, reader_language
 from tagger.web.api.routes import api_router
-from tagger.web.http.query_params import RequestModel
+from tagger.web.http.query_params import ONE_LINE, RequestModel
 from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
 from tagger.web.state import State
 
@@ -113,7 +113,7 @@ class LandmarkChangesRequest(_Facts):
 class MergeRequest(RequestModel):
     """The landmark that remains, by slug or name."""
 
-    into: Text
+    into: Annotated[Text, ONE_LINE]
     dry_run: DryRun = False
 
 
