@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.enums import Outcome, PositionSource, TagReason
+from tagger.database.enums import Outcome, PositionSource, TagReason, TagState
 from tagger.database.statements import pages
 from tagger.database.tables import (
     contents,
@@ -156,7 +156,8 @@ class Tag:
     `source` is `model`, `taught` (a landmark that people taught, or the author of `pack`) or `verdict`. A tag that is not among the model's best has
     no rank; one from a verdict alone has no score, label or model either. `doubtful`: why it is not accepted although its score is
     enough, in one word. If the photo's position turned what the score says, `position_odds` is by how much it made the landmark
-    likelier, and `distance_m` how far the photo was taken from it. `reason` says all that in words.
+    likelier, and `distance_m` how far the photo was taken from it. `reason` says all that in words. `state`: accepted, doubtful, suggested,
+    rejected or confirmed; None: it is only predicted.
     """
 
     landmark: str
@@ -176,6 +177,7 @@ class Tag:
     position_odds: float | None
     distance_m: float | None
     reason: str | None
+    state: TagState | None
 
 
 @dataclass(frozen=True)
@@ -453,6 +455,7 @@ class NameCache:
             position_odds=row.position_odds,
             distance_m=row.distance_m,
             reason=tag_reason(row, position_source, accepted),
+            state=None if row.state is None else TagState(row.state),
         )
 
     def _labels(self, connection: Connection, model_id: int | None) -> Mapping[int, str]:
