@@ -149,7 +149,7 @@ def test_the_check_object_of_a_process_that_died_is_deleted_once_it_is_old(
     assert left in photos.objects()  # its process may still check
     monkeypatch.setattr(objects, "_supported", {})
     monkeypatch.setattr(objects, "_OLD_S", -60.0)
-    photos.write(None)
+    photos.undo()
     assert photos.objects().keys() == {".tagger-check-of-another-program", "a.jpg", "b.jpg"}
 
 

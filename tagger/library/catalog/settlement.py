@@ -68,9 +68,9 @@ def settle(
 
 
 def settle_all(connection: Connection) -> None:
-    """Settle every image: after an import."""
+    """Settle every image after an import, which has the positions that follow from it."""
     for page in _pages_of_all(connection):
-        settle(connection, page)
+        settle(connection, page, record=False)
 
 
 def settle_after_upgrade(
