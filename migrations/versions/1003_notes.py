@@ -23,6 +23,11 @@ def upgrade() -> None:
     add_note_messages()
 
 
+def downgrade() -> None:
+    for table, column in NOTES:
+        op.drop_column(table, f"{column}_message")
+
+
 def add_note_messages() -> None:
     """Add the columns. The notes of paused jobs get their messages, by which the end of the pause knows them; others stay texts."""
     for table, column in NOTES:

@@ -409,8 +409,9 @@ def test_every_exported_column_has_a_type_that_knows_whether_it_may_be_null() ->
             assert (type(None) in get_args(column_type(column))) == column.nullable, column
 
 
-def test_all_tables_are_exported_except_workers_access_and_the_audit_log() -> None:
+def test_all_tables_are_exported_except_those_of_one_place_and_what_follows_from_others() -> None:
     local = {
+        "effective_tags",
         "workers",
         "backend_selections",
         "access_tokens",

@@ -278,7 +278,7 @@ def test_a_job_that_1_0_paused_is_resumed_without_the_note_of_its_pause(
         config = Config()
         config.set_main_option("script_location", str(migrations_folder()))
         config.attributes["connection"] = connection
-        command.downgrade(config, "1001")
+        command.downgrade(config, "1002")
         assert "note_message" not in {column["name"] for column in inspect(connection).get_columns("jobs")}
     upgrade(engine)
     engine.dispose()
