@@ -12,7 +12,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _STATES = "state IN ('accepted', 'doubtful', 'suggested', 'rejected', 'confirmed')"
 _REASONS = "reason IN ('confirmed-other', 'taught-other', 'scored-other', 'certain-other', 'position', 'speed', 'damaged')"
 _INDEXES = {
-    "ix_effective_tags_accepted_landmark": (["landmark_id", "content_id"], "accepted = {true}"),
+    "ix_effective_tags_accepted_landmark": (["landmark_id", "score", "content_id"], "accepted = {true}"),
     "ix_effective_tags_accepted_score": (["score", "content_id", "landmark_id"], "accepted = {true}"),
     "ix_effective_tags_suggested": (["landmark_id", "score", "content_id"], "state = 'suggested'"),
     "ix_effective_tags_landmark_reason": (["reason", "landmark_id", "content_id"], "reason IS NOT NULL"),

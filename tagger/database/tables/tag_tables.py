@@ -387,6 +387,7 @@ _IS_TAG = effective_tags.c.accepted == true()
 add_partial_index(
     "ix_effective_tags_accepted_landmark",
     effective_tags.c.landmark_id,
+    effective_tags.c.score,
     effective_tags.c.content_id,
     where=_IS_TAG,
 )

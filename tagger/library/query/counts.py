@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Self
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select, true
+from sqlalchemy import Connection, Select, func, select, true
 
 from tagger.database.connection import Database
-from tagger.database.enums import TagState
+from tagger.database.enums import VerdictKind
 from tagger.database.statements import folder_of
 from tagger.database.tables import (
     PRESENT,
@@ -18,6 +18,7 @@ from tagger.database.tables import (
     landmarks,
     photos,
     positions,
+    verdicts,
 )
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, landmarks_in_country, photos_by_landmark
 from tagger.library.catalog.roots import RootPaths, list_roots
@@ -163,10 +164,8 @@ def city_counts(database: Database) -> list[CityCount]:
     return sorted(found, key=lambda count: (-count.photos, count.city, count.country, count.region or ""))
 
 
-COVER_CANDIDATES = 200
-"""A cover is the best of this many photos, so that its cost does not grow with the library."""
-_TOP_CANDIDATES = 8
-"""The best candidates: the files of some may be gone."""
+_CANDIDATES = 8
+"""The best photos of a landmark: the files of some may be gone."""
 
 
 @dataclass(frozen=True)
@@ -182,28 +181,30 @@ def find_covers(database: Database) -> dict[str, Cover]:
     covers = {}
     with database.read() as connection:
         for row in connection.execute(select(landmarks.c.id, landmarks.c.slug)).all():
-            if found := _first_existing(connection, _best(row.id)):
+            if found := _first_existing(connection, _best(row.id), _confirmed(row.id)):
                 covers[row.slug] = found[0]
     return covers
 
 
 def find_examples(connection: Connection, landmark_id: int) -> list[Cover]:
     """Return some photos of a landmark: those that people confirmed, then those with the best scores."""
-    is_confirmed = effective_tags.c.state == TagState.CONFIRMED
-    return _first_existing(connection, _best(landmark_id, is_confirmed), _best(landmark_id))
+    return _first_existing(connection, _confirmed(landmark_id), _best(landmark_id))
 
 
-def _best(landmark_id: int, *conditions: ColumnElement[bool]) -> Select[tuple[int]]:
-    """The contents with the best scores among the first ones with a landmark as a tag."""
-    candidates = (
-        select(effective_tags.c.content_id, effective_tags.c.score)
-        .where(effective_tags.c.landmark_id == landmark_id, effective_tags.c.accepted == true(), *conditions)
-        .order_by(effective_tags.c.content_id)
-        .limit(COVER_CANDIDATES)
-        .subquery()
+def _confirmed(landmark_id: int) -> Select[tuple[int]]:
+    """The first contents on which the landmark is confirmed."""
+    is_confirmed = verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == VerdictKind.CONFIRMED
+    return (
+        select(verdicts.c.content_id).where(*is_confirmed).order_by(verdicts.c.content_id).limit(_CANDIDATES)
     )
-    by_score = func.coalesce(candidates.c.score, 0.0).desc(), candidates.c.content_id
-    return select(candidates.c.content_id).order_by(*by_score).limit(_TOP_CANDIDATES)
+
+
+def _best(landmark_id: int) -> Select[tuple[int]]:
+    """The contents with the best scores that have the landmark as a tag."""
+    scored = effective_tags.c.accepted == true(), effective_tags.c.score.is_not(None)
+    order = effective_tags.c.score.desc(), effective_tags.c.content_id.desc()
+    query = select(effective_tags.c.content_id).where(effective_tags.c.landmark_id == landmark_id, *scored)
+    return query.order_by(*order).limit(_CANDIDATES)
 
 
 def _first_existing(connection: Connection, *queries: Select[tuple[int]]) -> list[Cover]:
