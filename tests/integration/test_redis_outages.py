@@ -25,7 +25,7 @@ from tagger.settings import Settings
 from worker import broker, consumer
 from worker import sweeper as sweeper_module
 from worker.broker import Broker, RedisMonitor, check_accepts_messages, check_broker
-from worker.producer import make_app, wake_workers
+from worker.producer import make_app
 from worker.redis_keys import RedisKeys
 from worker.sweeper import Sweeper
 
@@ -214,9 +214,9 @@ def test_a_worker_whose_sweep_waits_for_a_frozen_redis_leaves_the_list_when_it_s
     def wake_while_frozen(*arguments: object) -> None:
         redis_server.pause()
         is_frozen.set()
-        wake_workers(*arguments)
+        send_wake_ups(*arguments)
 
-    monkeypatch.setattr(sweeper_module, "wake_workers", wake_while_frozen)
+    monkeypatch.setattr(sweeper_module, "send_wake_ups", wake_while_frozen)
     sweeper.start()
     assert is_frozen.wait(30)
     sweeper.close()
