@@ -25,7 +25,7 @@ from tagger.settings import Settings
 from worker import broker, consumer
 from worker import sweeper as sweeper_module
 from worker.broker import Broker, RedisMonitor, check_accepts_messages, check_broker
-from worker.producer import make_app
+from worker.producer import make_app, send_wake_ups
 from worker.redis_keys import RedisKeys
 from worker.sweeper import Sweeper
 

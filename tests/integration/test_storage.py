@@ -13,6 +13,7 @@ from tagger.database.tables import contents, photos
 from tagger.jobs.processing.claimed_chunk import ItemResult, open_items
 from tagger.jobs.processing.storage import store_results
 from tagger.ledger.chunks import Claim
+from tagger.library.teaching.comparison import TaughtCache
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import AlreadyClassified
@@ -39,7 +40,7 @@ def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out
             results = [ItemResult(item, result) for item in open_items(database, claimed)]
             barrier.wait()
             # Not the last item, as finishing a chunk locks the job first.
-            store_results(database, claimed, results[:-1])
+            store_results(database, claimed, results[:-1], TaughtCache(claimed.model_id))
 
         one, other = ledger.claim(job, 0), ledger.claim(job, 1)
         in_threads([partial(store, one), partial(store, other)])

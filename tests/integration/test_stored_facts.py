@@ -17,6 +17,7 @@ from tagger.errors import FailureKind, PhotoFailure
 from tagger.jobs.processing.claimed_chunk import ItemResult, open_items
 from tagger.jobs.processing.storage import store_results
 from tagger.library.catalog.roots import ensure_root
+from tagger.library.teaching.comparison import TaughtCache
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.formats import PhotoOrigin
@@ -53,7 +54,7 @@ class Library:
         claim = self.ledger.claim(self.ledger.job(0, photo_ids=photo_ids))
         items = open_items(self.database, claim)
         pairs = [ItemResult(item, result) for item, result in zip(items, results, strict=True)]
-        store_results(self.database, claim, pairs)
+        store_results(self.database, claim, pairs, TaughtCache(claim.model_id))
 
     def rows(self) -> list[Row[object]]:
         """The photos with their cameras."""
@@ -222,7 +223,7 @@ def test_chunks_with_the_same_new_cameras_are_stored_at_once(library: Library) -
         ]
         barrier.wait()
         # Not the last item, as finishing a chunk locks the job first.
-        store_results(library.database, claim, results[:-1])
+        store_results(library.database, claim, results[:-1], TaughtCache(claim.model_id))
 
     in_threads([lambda: store(0), lambda: store(1)])
     assert len({row.camera_id for row in library.rows() if row.camera_id is not None}) == 32
