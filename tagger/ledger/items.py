@@ -1,7 +1,6 @@
 """Items: the photos of a job, in chunks. A scan appends them; retries and backfills select them in SQL."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, FromClause, func, insert, literal, select, update
 
@@ -24,15 +23,10 @@ PAGE = 20_000
 Condition = ColumnElement[bool]
 
 
-class NewItem(NamedTuple):
-    """A photo of a job. `skipped`: the job's model has classified it already."""
+def append_items(connection: Connection, job_id: int, items: Mapping[int, bool]) -> None:
+    """Add photos to a job, in chunks. Call it in the transaction that records them.
 
-    photo_id: int
-    skipped: bool
-
-
-def append_items(connection: Connection, job_id: int, items: Sequence[NewItem]) -> None:
-    """Add items to a job, in chunks. Call it in the transaction that records their photos.
+    `items`: for each photo's id, whether it is skipped, since the job's model has classified it already.
 
     Raises:
         ScanInterrupted: the job was cancelled, or another process took it over.
@@ -42,11 +36,11 @@ def append_items(connection: Connection, job_id: int, items: Sequence[NewItem]) 
     position = lock_scan(connection, job_id)
     skipped = (Outcome.SKIPPED.value, CLASSIFIED_BEFORE)
     rows = [
-        (job_id, position + i, item.photo_id, *(skipped if item.skipped else (None, None)))
-        for i, item in enumerate(items)
+        (job_id, position + i, photo_id, *(skipped if is_skipped else (None, None)))
+        for i, (photo_id, is_skipped) in enumerate(items.items())
     ]
     insert_page(connection, job_items, ("job_id", "position", "photo_id", "outcome", "reason"), rows)
-    append_chunks(connection, job_id, position, [item.skipped for item in items])
+    append_chunks(connection, job_id, position, list(items.values()))
 
 
 def lock_scan(connection: Connection, job_id: int) -> int:

@@ -8,7 +8,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, models, photos, roots
 from tagger.ledger.chunks import Claim, ItemOutcome, claim_next_chunk, store_outcomes
-from tagger.ledger.items import NewItem, append_items
+from tagger.ledger.items import append_items
 from tagger.ledger.jobs import NewJob, create_job, finish_job, finish_scan
 from tagger.ledger.progress import JobProgress, find_job
 
@@ -47,7 +47,7 @@ class LedgerBuilder:
 
     def append(self, job: int, photo_ids: list[int], skipped: frozenset[int] = frozenset()) -> None:
         with self.database.write() as connection:
-            items = [NewItem(photo, position in skipped) for position, photo in enumerate(photo_ids)]
+            items = {photo: position in skipped for position, photo in enumerate(photo_ids)}
             append_items(connection, job, items)
 
     def job(

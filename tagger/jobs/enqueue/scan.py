@@ -29,7 +29,7 @@ from tagger.jobs.enqueue.photo_rows import (
     store_gone,
     update_photos,
 )
-from tagger.ledger.items import NewItem, append_items, fill_job, lock_scan
+from tagger.ledger.items import append_items, fill_job, lock_scan
 from tagger.ledger.jobs import InferenceOptions, NewJob
 from tagger.library.catalog.raw_pairs import pair_files, separate_files
 from tagger.library.catalog.roots import (
@@ -233,15 +233,15 @@ def _items(
     found_rows: Iterable[Any],
     files: Mapping[int, FoundPhoto],
     inference: InferenceOptions,
-) -> list[NewItem]:
-    """The items of photos. Stored JPEGs of RAW files count as found, though patterns hide them, or only the RAW file was named."""
+) -> dict[int, bool]:
+    """The items of photos, as `append_items` takes them. Stored JPEGs of RAW files count as found, though patterns hide them, or only the RAW file was named."""
     rows = {row.id: row for row in found_rows}
     rows |= rows_by_id(connection, [photo_id for photo_id in photo_ids if photo_id not in rows])
-    items = []
+    items = {}
     for photo_id in photo_ids:
         row = rows[photo_id]
         version = files.get(photo_id) or PhotoVersion(row.size_bytes, row.mtime_ns)
-        items.append(NewItem(photo_id, skipped=can_skip(row, version, inference)))
+        items[photo_id] = can_skip(row, version, inference)
     return items
 
 
