@@ -7,13 +7,11 @@ photos are read (see reader_pool).
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from itertools import chain, islice
 
 from tagger.errors import ReadsTimedOut
-from tagger.metadata.camera import CameraFacts
 from tagger.photos.decoding import DecodedImage
-from tagger.photos.files import PhotoVersion
 from tagger.pipeline.requests import OpenPhoto, Request, ResultSink
 
 LINGER_S = 0.05
@@ -25,38 +23,6 @@ GIVE_UP_CHECK_S = 0.2
 READ_BYTES = 256 * 2**20
 """The most bytes of photos that are being read and decoded, not counting one photo for each core. It is what a GPU needs at 1,000 photos
 of 5 MB a second from a store that answers after 50 ms."""
-
-
-@dataclass(eq=False)
-class ActiveRead:
-    """A request that a reader is working on. Either the reader settles it or, after a timeout, the watch thread."""
-
-    request: Request
-    thread: threading.Thread = field(default_factory=threading.current_thread)
-    started_at: float = field(default_factory=time.monotonic)
-    is_settled: bool = False
-    is_abandoned: bool = False
-    size_bytes: int = 0
-    """The size of the photo: at first as the last scan found it, then as it was read."""
-    digest: str | None = None
-    """The digest of the image that it decodes for all waiters."""
-
-
-@dataclass(frozen=True)
-class Waiter:
-    """A request whose bytes were read and that waits for the result of its image."""
-
-    request: Request
-    version: PhotoVersion
-    facts: CameraFacts
-
-
-@dataclass(frozen=True)
-class DecodedPhoto:
-    """An image that waits for its batch."""
-
-    digest: str
-    image: DecodedImage
 
 
 class PipelineBuffers:
@@ -77,13 +43,15 @@ class PipelineBuffers:
         self._capacity = capacity
         self._batch_size = 1
         self._processors = readers
-        self._processed: set[ActiveRead] = set()
+        self._processed: set[Request] = set()
         self._awaiting_processing = 0
         self.readers = readers
         self.requests: deque[Request] = deque()
-        self.reads: set[ActiveRead] = set()
-        self.photos: deque[DecodedPhoto] = deque()
-        self.waiters: dict[str, list[Waiter]] = {}
+        self.reads: dict[Request, threading.Thread] = {}
+        """The requests that readers are working on, with the readers' threads."""
+        self.images: dict[str, DecodedImage] = {}
+        """The images that wait for a batch, by their digests."""
+        self.waiters: dict[str, list[Request]] = {}
         """The requests that wait for an image, by its digest."""
         self.failure: ReadsTimedOut | None = None
         """Why no photo can be read any more."""
@@ -117,24 +85,24 @@ class PipelineBuffers:
             self._notify_batches()
         return withdrawn
 
-    def next_read(self, timeout_s: float) -> ActiveRead | None:
+    def next_read(self, timeout_s: float) -> Request | None:
         """Wait for a request and for room for its photo; None after the timeout and once closed."""
         with self.lock:
             self._readable.wait_for(lambda: self.closed or (self.requests and self.has_room()), timeout_s)
             if self.closed or not (self.requests and self.has_room()):
                 return None
             request = self.requests.popleft()
-            read = ActiveRead(request, size_bytes=request.size_bytes)
-            self.reads.add(read)
+            request.started_at = time.monotonic()
+            self.reads[request] = threading.current_thread()
             if (
                 len(self.requests) <= self._capacity // 2
             ):  # a thread that submits many then wakes up once for many
                 self._submittable.notify_all()
             if self._has_extra_reads:  # the end of one large photo makes room for several small ones
                 self._readable.notify()
-            return read
+            return request
 
-    def start_processing(self, read: ActiveRead) -> None:
+    def start_processing(self, read: Request) -> None:
         """Wait until fewer photos are processed than there are cores. Processing ends when the read is settled."""
         with self.lock:
             self._awaiting_processing += 1
@@ -143,32 +111,31 @@ class PipelineBuffers:
             if not read.is_settled:
                 self._processed.add(read)
 
-    def add_waiter(self, read: ActiveRead, photo: OpenPhoto) -> bool:
-        """Let the read's request wait for its image. Returns whether this read has to decode it: it is the first copy."""
+    def add_waiter(self, read: Request, photo: OpenPhoto) -> bool:
+        """Let a request wait for its image. Returns whether this read has to decode it: it is the first copy."""
         with self.lock:
             if read.is_settled:
                 return False
+            read.digest, read.version, read.facts = photo.digest, photo.version, photo.facts
             waiters = self.waiters.setdefault(photo.digest, [])
-            waiters.append(Waiter(read.request, photo.version, photo.facts))
+            waiters.append(read)
             if len(waiters) > 1:
                 self.settle(read)
-                return False
-            read.digest = photo.digest
-            return True
+            return len(waiters) == 1
 
-    def settle(self, read: ActiveRead, photo: DecodedPhoto | None = None) -> bool:
-        """End a read and add its photo to the next batch. Returns False if it was settled before."""
+    def settle(self, read: Request, image: DecodedImage | None = None) -> bool:
+        """End a read and add its image to the next batch. Returns False if it was settled before."""
         with self.lock:
             is_first, read.is_settled = not read.is_settled, True
             if is_first:
                 has_extra_reads = self._has_extra_reads
-                self.reads.discard(read)
+                self.reads.pop(read, None)
                 if read in self._processed:
                     self._processed.discard(read)
                     self._processable.notify()
-                if photo is not None:
-                    self.photos.append(photo)
-                if photo is None or has_extra_reads:
+                if image is not None and read.digest is not None:
+                    self.images[read.digest] = image
+                if image is None or has_extra_reads:
                     self._readable.notify()  # the room reserved for its photo, or for its bytes, is free
                 self._notify_batches()
             return is_first
@@ -176,23 +143,23 @@ class PipelineBuffers:
     def wait_for_photos(self, timeout_s: float) -> bool:
         """Wait until a photo is ready for the model or the buffers are closed. Returns False after the timeout."""
         with self.lock:
-            return bool(self._batchable.wait_for(lambda: self.closed or self.photos, timeout_s))
+            return bool(self._batchable.wait_for(lambda: self.closed or self.images, timeout_s))
 
-    def next_batch(self, batch_size: int) -> list[DecodedPhoto]:
-        """Wait for photos and return at most `batch_size`; fewer if no more arrive in time, none once closed."""
-        batch: list[DecodedPhoto] = []
+    def next_batch(self, batch_size: int) -> Mapping[str, DecodedImage]:
+        """Wait for images and return at most `batch_size`, by digest; fewer if no more arrive in time, none once closed."""
+        batch: dict[str, DecodedImage] = {}
         with self.lock:
             self._batch_size = batch_size
             while not (batch or self.closed):  # another thread may have taken the photos
-                self._batchable.wait_for(lambda: self.closed or self.photos)
+                self._batchable.wait_for(lambda: self.closed or self.images)
                 self._batchable.wait_for(lambda: self._is_full() or self._is_idle(), timeout=READ_WAIT_S)
                 if not (self._is_full() or self.closed):
                     self._batchable.wait_for(self._is_full, timeout=LINGER_S)
-                batch = [self.photos.popleft() for _ in range(min(batch_size, len(self.photos)))]
+                batch = {digest: self.images.pop(digest) for digest in [*islice(self.images, batch_size)]}
             self._readable.notify(len(batch))
         return batch
 
-    def take_waiters(self, digest: str) -> list[Waiter]:
+    def take_waiters(self, digest: str) -> list[Request]:
         """Remove and return the requests that wait for an image."""
         with self.lock:
             return self.waiters.pop(digest, [])
@@ -206,9 +173,8 @@ class PipelineBuffers:
     def fail_all(self, error: Exception) -> None:
         """Tell every sink that its missing results will not come."""
         with self.lock:
-            waiting = [waiter.request for waiters in self.waiters.values() for waiter in waiters]
-            reading = [read.request for read in self.reads]
-            sinks = {request.sink for request in [*self.requests, *reading, *waiting]}
+            requests = chain(self.requests, self.reads, *self.waiters.values())
+            sinks = {request.sink for request in requests}
             self.requests.clear()
             self.waiters.clear()
             self._notify_all()
@@ -218,12 +184,12 @@ class PipelineBuffers:
     @property
     def needs_reader(self) -> bool:
         """Whether one more reader would help: the model waits, no photo waits to be processed, and one more may be read."""
-        is_starved = self.requests and len(self.photos) < self._batch_size
+        is_starved = self.requests and len(self.images) < self._batch_size
         return bool(is_starved and not self._awaiting_processing and self.has_room())
 
     def has_room(self) -> bool:
         """Whether one more photo may be read."""
-        if len(self.photos) + len(self.reads) >= self._capacity + self.readers:
+        if len(self.images) + len(self.reads) >= self._capacity + self.readers:
             return False
         if len(self.reads) < self._processors or not self.requests:
             return True
@@ -235,7 +201,7 @@ class PipelineBuffers:
         return len(self.reads) > self._processors
 
     def _is_full(self) -> bool:
-        return len(self.photos) >= self._batch_size
+        return len(self.images) >= self._batch_size
 
     def _is_idle(self) -> bool:
         return self.closed or not (self.requests or self.reads)
@@ -244,7 +210,7 @@ class PipelineBuffers:
         """Wake a model thread if it can proceed: at the first photo, at a full batch, and when no more photos come."""
         if self._is_idle():
             self._batchable.notify_all()
-        elif self.photos and (len(self.photos) == 1 or self._is_full()):
+        elif self.images and (len(self.images) == 1 or self._is_full()):
             self._batchable.notify()
 
     def _notify_all(self) -> None:

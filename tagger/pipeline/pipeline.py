@@ -7,7 +7,7 @@ blocks while the buffers are full. Knows nothing of jobs or SQL; results go to t
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +15,8 @@ import numpy as np
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.model.model import Model, OutOfDeviceMemory
 from tagger.model.predictions import ImageOutput
-from tagger.photos.decoding import Pixels
-from tagger.pipeline.buffers import DecodedPhoto, PipelineBuffers, Waiter
+from tagger.photos.decoding import DecodedImage, Pixels
+from tagger.pipeline.buffers import PipelineBuffers
 from tagger.pipeline.reader_pool import ReaderPool
 from tagger.pipeline.requests import (
     Limits,
@@ -26,7 +26,7 @@ from tagger.pipeline.requests import (
     ResultSink,
     open_bytes,
 )
-from tagger.pipeline.results import Classified, Failed, Result
+from tagger.pipeline.results import Classified, Result
 from tagger.pipeline.sandbox import Sandbox
 from tagger.system.metrics import BATCH_FILL, stage_timer
 
@@ -91,7 +91,7 @@ class Pipeline:
             BATCH_FILL.observe(len(batch) / self._model.batch_size)
             self._classify(batch)
 
-    def _next_batch(self) -> list[DecodedPhoto]:
+    def _next_batch(self) -> Mapping[str, DecodedImage]:
         if not self._buffers.wait_for_photos(IDLE_S):
             try:
                 self._model.free_memory()
@@ -100,9 +100,9 @@ class Pipeline:
                 log.exception("the engine could not release memory")
         return self._buffers.next_batch(self._model.batch_size)
 
-    def _classify(self, batch: Sequence[DecodedPhoto]) -> None:
+    def _classify(self, batch: Mapping[str, DecodedImage]) -> None:
         try:
-            outputs = self._predict([photo.image.pixels for photo in batch])
+            outputs = self._predict([image.pixels for image in batch.values()])
         except Exception as error:
             log.exception("the model failed on a batch of %d", len(batch))
             self._classify_one_by_one(batch, error)
@@ -113,22 +113,22 @@ class Pipeline:
         with stage_timer("model"):
             return self._model.predict(images)
 
-    def _classify_one_by_one(self, batch: Sequence[DecodedPhoto], error: Exception) -> None:
+    def _classify_one_by_one(self, batch: Mapping[str, DecodedImage], error: Exception) -> None:
         """Find the photos on which the model fails. If it fails on all of them or on a blank image, the model is at fault."""
         size = self._model.manifest.input.resize.size
         blank = self._predict_or_error(np.zeros((size, size, 3), dtype=np.uint8))
-        outcomes = [self._predict_or_error(photo.image.pixels) for photo in batch]
+        outcomes = [self._predict_or_error(image.pixels) for image in batch.values()]
         is_out_of_memory = any(isinstance(outcome, OutOfDeviceMemory) for outcome in outcomes)
         all_fail = len(batch) > 1 and all(isinstance(outcome, Exception) for outcome in outcomes)
         if is_out_of_memory or isinstance(blank, Exception) or all_fail:
             self._fail_sinks(batch, error)
             return
-        for photo, outcome in zip(batch, outcomes, strict=True):
+        for (digest, image), outcome in zip(batch.items(), outcomes, strict=True):
             if isinstance(outcome, Exception):
                 text = f"the model fails on this photo: {_last_line(outcome)}"
-                self._fail(photo, PhotoFailure(FailureKind.INTERNAL, text))
+                self._fail(digest, PhotoFailure(FailureKind.INTERNAL, text))
             else:
-                self._deliver([photo], [outcome])
+                self._deliver({digest: image}, [outcome])
 
     def _predict_or_error(self, pixels: Pixels) -> ImageOutput | Exception:
         try:
@@ -136,23 +136,22 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - the caller decides whether the photo or the model is at fault
             return error
 
-    def _deliver(self, batch: Sequence[DecodedPhoto], outputs: Sequence[ImageOutput]) -> None:
+    def _deliver(self, batch: Mapping[str, DecodedImage], outputs: Sequence[ImageOutput]) -> None:
         results: dict[ResultSink, list[RequestResult]] = {}
-        for photo, output in zip(batch, outputs, strict=True):
-            for waiter in self._buffers.take_waiters(photo.digest):
-                result = _result(photo, waiter, output)
-                results.setdefault(waiter.request.sink, []).append((waiter.request, result))
+        for (digest, image), output in zip(batch.items(), outputs, strict=True):
+            for request in self._buffers.take_waiters(digest):
+                result = _result(digest, request, image, output)
+                results.setdefault(request.sink, []).append((request, result))
         for sink, sink_results in results.items():
             sink.deliver(sink_results)
 
-    def _fail(self, photo: DecodedPhoto, failure: PhotoFailure) -> None:
-        for waiter in self._buffers.take_waiters(photo.digest):
-            result = Failed(failure, photo.digest, waiter.version, waiter.facts)
-            waiter.request.sink.deliver([(waiter.request, result)])
+    def _fail(self, digest: str, failure: PhotoFailure) -> None:
+        for request in self._buffers.take_waiters(digest):
+            request.sink.deliver([(request, request.failed(failure))])
 
-    def _fail_sinks(self, batch: Sequence[DecodedPhoto], error: Exception) -> None:
-        waiters = [waiter for photo in batch for waiter in self._buffers.take_waiters(photo.digest)]
-        for sink in {waiter.request.sink for waiter in waiters}:
+    def _fail_sinks(self, digests: Iterable[str], error: Exception) -> None:
+        requests = [request for digest in digests for request in self._buffers.take_waiters(digest)]
+        for sink in {request.sink for request in requests}:
             sink.fail(error)
 
 
@@ -165,16 +164,15 @@ def photo_opener(model: Model, limits: Limits, sandbox: Sandbox | None, *, only_
     return lambda photo: open_bytes(photo, resize, limits, develop)
 
 
-def _result(photo: DecodedPhoto, waiter: Waiter, output: ImageOutput) -> Result:
+def _result(digest: str, request: Request, image: DecodedImage, output: ImageOutput) -> Result:
     if not output.is_finite:
-        return Failed(_NOT_FINITE, photo.digest, waiter.version, waiter.facts)
-    sink = waiter.request.sink
-    image = photo.image
+        return request.failed(_NOT_FINITE)
+    sink = request.sink
     output = replace(output, is_damaged=True) if image.is_damaged else output
     return Classified(
-        photo.digest,
-        waiter.version,
-        waiter.facts,
+        digest,
+        request.version,
+        request.facts,
         image.width,
         image.height,
         output.top_k(sink.top_k, sink.threshold),

@@ -22,8 +22,8 @@ from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsTimedOut
 from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import PhotoSource
-from tagger.pipeline.buffers import ActiveRead, DecodedPhoto, PipelineBuffers
-from tagger.pipeline.requests import Limits, Opener, OpenPhoto, read_photo_bytes
+from tagger.pipeline.buffers import PipelineBuffers
+from tagger.pipeline.requests import Limits, Opener, OpenPhoto, Request, read_photo_bytes
 from tagger.pipeline.results import (
     AlreadyClassified,
     Failed,
@@ -117,91 +117,86 @@ class ReaderPool:
 
     def _read_photos(self) -> None:
         while True:
-            read = self._buffers.next_read(IDLE_S)
-            if read is None:
+            request = self._buffers.next_read(IDLE_S)
+            if request is None:
                 if self._buffers.closed or self._ends_reader():
                     return
                 continue
             try:
-                self._read(read)
+                self._read(request)
             except PhotoFailed as failed:
-                self._deliver(read, Failed(failed.failure))
+                self._deliver(request, Failed(failed.failure))
             except Exception as error:
                 if self._buffers.closed:  # closing ends child processes
                     return
                 log.exception("unexpected error while reading a photo")
-                self._deliver(read, Failed(internal_failure(error)))
-            if read.is_abandoned:
+                self._deliver(request, Failed(internal_failure(error)))
+            if request.is_abandoned:
                 self._count_recovered()
                 return
-            if not self._serves_more(read.request.source) and self._ends_reader():
+            if not self._serves_more(request.source) and self._ends_reader():
                 return
 
-    def _read(self, read: ActiveRead) -> None:
-        request = read.request
+    def _read(self, request: Request) -> None:
         started_at = time.monotonic()
         if request.classified is not None and request.source.version(request.path) == request.classified:
-            self._deliver(read, Unchanged())
+            self._deliver(request, Unchanged())
             return
-        open_photo = self._fetch(read)
+        open_photo = self._fetch(request)
         self._note_read(request.source, time.monotonic() - started_at)
-        with self._clock_stopped(read):
-            self._buffers.start_processing(read)
+        with self._clock_stopped(request):
+            self._buffers.start_processing(request)
         photo = open_photo()
-        with self._clock_stopped(read):
+        with self._clock_stopped(request):
             is_classified = request.sink.is_classified(photo.digest)
         if is_classified:
-            self._deliver(read, AlreadyClassified(photo.digest, photo.version, photo.facts))
-        elif self._buffers.add_waiter(read, photo):
-            self._decode(read, photo)
+            self._deliver(request, AlreadyClassified(photo.digest, photo.version, photo.facts))
+        elif self._buffers.add_waiter(request, photo):
+            self._decode(request, photo)
 
-    def _fetch(self, read: ActiveRead) -> Callable[[], OpenPhoto]:
+    def _fetch(self, request: Request) -> Callable[[], OpenPhoto]:
         """Read the photo's bytes; returns what opens them."""
-        request = read.request
         if request.reader is not None:
             return partial(request.reader, request.source, request.path)
         photo = self._read_bytes(request.source, request.path)
-        read.size_bytes = len(photo.data)
+        request.size_bytes = len(photo.data)
         return partial(self._open_photo, photo)
 
     @contextmanager
-    def _clock_stopped(self, read: ActiveRead) -> Iterator[None]:
+    def _clock_stopped(self, request: Request) -> Iterator[None]:
         """Do not count the time of database queries towards the read's timeout."""
-        read.started_at = math.inf
+        request.started_at = math.inf
         try:
             yield
         finally:
-            read.started_at = time.monotonic()
+            request.started_at = time.monotonic()
 
-    def _decode(self, read: ActiveRead, photo: OpenPhoto) -> None:
+    def _decode(self, request: Request, photo: OpenPhoto) -> None:
         try:
             image = photo.decode()
         except PhotoFailed as failed:
-            self._fail(read, failed.failure)
+            self._fail(request, failed.failure)
         except Exception as error:
             if self._buffers.closed:  # closing ends child processes
                 return
             log.exception("unexpected error while decoding a photo")
-            self._fail(read, internal_failure(error))
+            self._fail(request, internal_failure(error))
         else:
-            self._buffers.settle(read, DecodedPhoto(photo.digest, image))
+            self._buffers.settle(request, image)
 
-    def _deliver(self, read: ActiveRead, result: Result) -> None:
-        if self._buffers.settle(read):
-            read.request.sink.deliver([(read.request, result)])
+    def _deliver(self, request: Request, result: Result) -> None:
+        if self._buffers.settle(request):
+            request.sink.deliver([(request, result)])
 
-    def _fail(self, read: ActiveRead, failure: PhotoFailure) -> None:
+    def _fail(self, request: Request, failure: PhotoFailure) -> None:
         """Fail a request and all others that wait for its image."""
         with self._lock:
-            if not self._buffers.settle(read):
+            if not self._buffers.settle(request):
                 return
-            digest = read.digest
-            waiters = self._buffers.take_waiters(digest) if digest is not None else []
+            digest = request.digest
+            waiters = [request] if digest is None else self._buffers.take_waiters(digest)
         for waiter in waiters:
-            failed = Failed(failure, digest, waiter.version, waiter.facts)
-            waiter.request.sink.deliver([(waiter.request, failed)])
-        if digest is None:
-            read.request.sink.deliver([(read.request, Failed(failure))])
+            waiter.sink.deliver([(waiter, waiter.failed(failure))])
 
     def _start(self, target: Callable[[], None]) -> None:
         # Daemon threads: one that hangs in the kernel must not keep the process alive.
@@ -251,28 +246,28 @@ class ReaderPool:
             checked_at = time.monotonic()
             self._closing.wait(pause_s)
 
-    def _hanging_reads(self, suspended_s: float) -> list[ActiveRead]:
+    def _hanging_reads(self, suspended_s: float) -> list[Request]:
         """Reads beyond the timeout, not counting time in which the process was suspended, or they waited for memory or a child."""
         now = time.monotonic()
         with self._lock:
-            for read in self._buffers.reads:
-                ident = read.thread.ident
+            for read, thread in self._buffers.reads.items():
+                ident = thread.ident
                 is_timed_elsewhere = ident in MEMORY_BUDGET.waiting or ident in self._timed_threads
                 read.started_at = now if is_timed_elsewhere else read.started_at + suspended_s
-            local = [read for read in self._buffers.reads if read.request.reader is None]
+            local = [read for read in self._buffers.reads if read.reader is None]
             return [read for read in local if now - read.started_at > self._limits.timeout_s]
 
-    def _abandon(self, read: ActiveRead) -> None:
+    def _abandon(self, request: Request) -> None:
         """Fail the request of a hanging read and replace its thread."""
         with self._lock:
-            if read.is_settled:
+            if request.is_settled:
                 return
-            read.is_abandoned = True
-            self._threads.remove(read.thread)  # closing does not wait for it
+            request.is_abandoned = True
+            self._threads.remove(self._buffers.reads[request])  # closing does not wait for it
             self._hung += 1
             READS_HUNG.inc()
             log.warning("a read hangs and was abandoned; %d threads hang now", self._hung)
-            self._fail(read, PhotoFailure(FailureKind.TIMED_OUT, timeout_text(self._limits.timeout_s)))
+            self._fail(request, PhotoFailure(FailureKind.TIMED_OUT, timeout_text(self._limits.timeout_s)))
             if self._hung > MOST_HUNG:
                 failure = ReadsTimedOut(count=self._hung, timeout_s=self._limits.timeout_s)
                 self._buffers.failure = failure

@@ -3,10 +3,12 @@
 Knows nothing of threads, batches or SQL.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tagger.errors import PhotoFailure
 from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo
@@ -14,7 +16,7 @@ from tagger.photos.decoding.raw_development import NoPreview
 from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.photo_names import is_developer_installed
 from tagger.photos.source import PhotoSource
-from tagger.pipeline.results import Result
+from tagger.pipeline.results import Failed, Result
 from tagger.system.metrics import stage_timer
 
 READ_TIMEOUT_S = 120.0
@@ -74,13 +76,16 @@ class ResultSink(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Request:
-    """A photo to classify.
+    """A photo to classify, and how far the pipeline is with it.
 
     `classified`: the version that was classified before with the same options; the photo is not read if it still has it.
     `reader`: opens the photo in place of the pipeline's own reader.
-    `size_bytes`: what the photo had when it was found, for the memory that reading it takes.
+    `size_bytes`: the size of the photo, for the memory that reading it takes: at first as it was found, then as it was read.
+
+    Either the reader settles a read or, after a timeout, the watch thread. `digest`, `version` and `facts` are set together, once the
+    photo has been read and waits for the result of its image.
     """
 
     source: PhotoSource
@@ -89,6 +94,18 @@ class Request:
     classified: PhotoVersion | None = None
     reader: Reader | None = None
     size_bytes: int = 0
+    started_at: float = field(default=math.inf, init=False)
+    is_settled: bool = field(default=False, init=False)
+    is_abandoned: bool = field(default=False, init=False)
+    digest: str | None = field(default=None, init=False)
+    version: PhotoVersion = field(init=False, repr=False)
+    facts: CameraFacts = field(init=False, repr=False)
+
+    def failed(self, failure: PhotoFailure) -> Failed:
+        """The failure of this photo as its result."""
+        return (
+            Failed(failure) if self.digest is None else Failed(failure, self.digest, self.version, self.facts)
+        )
 
 
 RequestResult = tuple[Request, Result]

@@ -6,9 +6,8 @@ import pytest
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo
-from tagger.pipeline.buffers import ActiveRead
 from tagger.pipeline.pipeline import Pipeline
-from tagger.pipeline.requests import Limits, OpenPhoto, Reader, open_bytes, read_photo_bytes
+from tagger.pipeline.requests import Limits, OpenPhoto, Reader, Request, open_bytes, read_photo_bytes
 
 RESIZE = Resize(short_side=128, size=112)
 MAX_PIXELS = 50_000_000
@@ -33,8 +32,8 @@ def local_reader(resize: Resize, limits: Limits) -> Reader:
 def read_with(pipeline: Pipeline, reader: Reader) -> None:
     """Replace how a pipeline reads photos."""
 
-    def fetch(read: ActiveRead) -> Callable[[], OpenPhoto]:
-        photo = reader(read.request.source, read.request.path)
+    def fetch(request: Request) -> Callable[[], OpenPhoto]:
+        photo = reader(request.source, request.path)
         return lambda: photo
 
     pipeline._readers._fetch = fetch  # type: ignore[method-assign]

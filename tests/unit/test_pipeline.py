@@ -155,14 +155,14 @@ def test_every_stage_is_bounded(pipeline: Pipeline, model: BrightModel, tmp_path
 
     feeder = threading.Thread(target=submit_all)
     feeder.start()
-    wait_until(lambda: len(pipeline._buffers.photos) >= 2 * model.batch_size and not pipeline._buffers.reads)
+    wait_until(lambda: len(pipeline._buffers.images) >= 2 * model.batch_size and not pipeline._buffers.reads)
     wait_until(lambda: len(pipeline._buffers.requests) == 2 * model.batch_size)
     buffers = len(submitted)
     # A busy machine reads slowly, which starts extra readers.
     readers = 2 + FolderSource(tmp_path).extra_reads
     # Waiting requests, ready photos, the batch in the model, and one photo per reader but the one of that batch.
     assert buffers <= 2 * model.batch_size + (2 * model.batch_size + readers) + model.batch_size + readers - 1
-    assert len(pipeline._buffers.photos) <= 2 * model.batch_size + readers
+    assert len(pipeline._buffers.images) <= 2 * model.batch_size + readers
     model.gate.set()
     feeder.join(WAIT_S)
     sink.take(120)
@@ -182,7 +182,7 @@ def test_chunks_share_batches(pipeline: Pipeline, model: BrightModel, tmp_path: 
     assert model.was_called.wait(WAIT_S)
     for path, sink in zip(paths[:8], sinks * 2, strict=True):
         pipeline.submit(file_request(path, sink))
-    wait_until(lambda: len(pipeline._buffers.photos) == 8)
+    wait_until(lambda: len(pipeline._buffers.images) == 8)
     model.gate.set()
     for sink, count in zip(sinks, (3, 2, 2, 2), strict=True):
         for result in sink.take(count).values():
@@ -642,7 +642,7 @@ def test_withdrawing_unblocks_a_waiting_submit(
     buffered = pipeline._buffers
     pipeline.submit(file_request(first, other))
     wait_until(
-        lambda: not (buffered.requests or buffered.reads or buffered.photos)
+        lambda: not (buffered.requests or buffered.reads or buffered.images)
     )  # the model has its first batch, of one
     for path in paths[:10]:
         pipeline.submit(file_request(path, other))
