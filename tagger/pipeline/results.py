@@ -76,11 +76,4 @@ class Failed:
     facts: CameraFacts | None = None
 
 
-@dataclass(frozen=True)
-class MetadataOutcome:
-    """A photo of a metadata job, which is not classified. `text` describes what was done."""
-
-    text: str
-
-
 Result = Classified | AlreadyClassified | Unchanged | Failed

@@ -17,7 +17,7 @@ Document = TypeVar("Document", bound="DataclassInstance")
 
 def document_of(kind: type[Document], source: object, /, **values: Any) -> Document:
     """A document of this kind: its fields come from `values`, and all others from the attributes of `source`, such as a row, by name."""
-    missing = (field.name for field in fields(kind) if field.name not in values)
+    missing = (field.name for field in fields(kind) if field.init and field.name not in values)
     return kind(**{name: getattr(source, name) for name in missing}, **values)
 
 

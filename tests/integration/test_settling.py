@@ -18,7 +18,7 @@ from tagger.database.enums import JobState, Runner
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.processing import classification_chunk
-from tagger.jobs.processing.claimed_chunk import ChunkEnd, StoredOutcome
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, Item
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.progress import JobProgress
@@ -42,7 +42,7 @@ def test_photo_that_is_being_copied_is_tagged_once_it_is_complete(
     target = folder.folder / "slow.jpg"
     executor = ChunkExecutor(folder.database, folder.settings.model_copy(update={"settle_s": 1.5}))
     executor.models.get(folder.model.id)  # loading would take as long as the copy
-    stored: list[StoredOutcome] = []
+    stored: list[Item] = []
     with closing(executor), _slow_copy(photo, target):
         claim = claim_next_chunk(folder.database, folder.record(), Runner.LOCAL, "worker")
         assert claim is not None

@@ -10,7 +10,7 @@ from support.threads import in_threads
 
 from tagger.database.connection import Database
 from tagger.database.tables import contents, photos
-from tagger.jobs.processing.claimed_chunk import ItemResult, open_items
+from tagger.jobs.processing.claimed_chunk import open_items
 from tagger.jobs.processing.storage import store_results
 from tagger.ledger.chunks import Claim
 from tagger.library.teaching.comparison import TaughtCache
@@ -37,10 +37,12 @@ def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out
 
         def store(claimed: Claim, barrier: threading.Barrier = barrier) -> None:
             result = AlreadyClassified("1-c", PhotoVersion(1, 1), CameraFacts())
-            results = [ItemResult(item, result) for item in open_items(database, claimed)]
+            items = open_items(database, claimed)
+            for item in items:
+                item.result = result
             barrier.wait()
             # Not the last item, as finishing a chunk locks the job first.
-            store_results(database, claimed, results[:-1], TaughtCache(claimed.model_id))
+            store_results(database, claimed, items[:-1], TaughtCache(claimed.model_id))
 
         one, other = ledger.claim(job, 0), ledger.claim(job, 1)
         in_threads([partial(store, one), partial(store, other)])

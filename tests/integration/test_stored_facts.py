@@ -14,7 +14,7 @@ from support.threads import in_threads
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, photos, position_changes
 from tagger.errors import FailureKind, PhotoFailure
-from tagger.jobs.processing.claimed_chunk import ItemResult, open_items
+from tagger.jobs.processing.claimed_chunk import open_items
 from tagger.jobs.processing.storage import store_results
 from tagger.library.catalog.roots import ensure_root
 from tagger.library.teaching.comparison import TaughtCache
@@ -53,8 +53,9 @@ class Library:
     def store(self, photo_ids: list[int], results: Sequence[Result]) -> None:
         claim = self.ledger.claim(self.ledger.job(0, photo_ids=photo_ids))
         items = open_items(self.database, claim)
-        pairs = [ItemResult(item, result) for item, result in zip(items, results, strict=True)]
-        store_results(self.database, claim, pairs, TaughtCache(claim.model_id))
+        for item, result in zip(items, results, strict=True):
+            item.result = result
+        store_results(self.database, claim, items, TaughtCache(claim.model_id))
 
     def rows(self) -> list[Row[object]]:
         """The photos with their cameras."""
@@ -217,13 +218,11 @@ def test_chunks_with_the_same_new_cameras_are_stored_at_once(library: Library) -
         claim = library.ledger.claim(job, number)
         items = open_items(library.database, claim)
         facts = models if number else models[::-1]
-        results = [
-            ItemResult(item, classified(f"1-{item.photo_id}", each))
-            for item, each in zip(items, facts, strict=True)
-        ]
+        for item, each in zip(items, facts, strict=True):
+            item.result = classified(f"1-{item.photo_id}", each)
         barrier.wait()
         # Not the last item, as finishing a chunk locks the job first.
-        store_results(library.database, claim, results[:-1], TaughtCache(claim.model_id))
+        store_results(library.database, claim, items[:-1], TaughtCache(claim.model_id))
 
     in_threads([lambda: store(0), lambda: store(1)])
     assert len({row.camera_id for row in library.rows() if row.camera_id is not None}) == 32

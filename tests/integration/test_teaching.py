@@ -377,7 +377,7 @@ def test_a_nearly_certain_tag_of_a_new_photo_stays(walls: Walls) -> None:
     walls.draw("new.jpg", shade=20)
     assert walls.tag()["new.jpg"] == "tagged"
     assert "new.jpg" in walls.shown(EIFFEL) - walls.shown("our-wall")
-    (stored,) = (each for batch in walls.stored[-1:] for each in batch if each.item.path == "new.jpg")
+    (stored,) = (each for batch in walls.stored[-1:] for each in batch if each.path == "new.jpg")
     assert [(tag.state, tag.reason) for tag in stored.tags] == [
         (TagState.ACCEPTED, None),
         (TagState.SUGGESTED, TagReason.CERTAIN_OTHER),

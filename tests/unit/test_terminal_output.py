@@ -21,7 +21,7 @@ from tagger.ledger.chunks import ItemOutcome
 from tagger.metadata.camera import CameraFacts
 from tagger.model.predictions import Prediction
 from tagger.photos.files import PhotoVersion
-from tagger.pipeline.results import Classified, MetadataOutcome
+from tagger.pipeline.results import Classified
 from tagger.system.interruption import open_closed_streams
 from tagger.system.text_format import day_text, moment_text
 
@@ -93,7 +93,7 @@ def test_control_characters_of_names_do_not_reach_a_terminal(
 
 def test_the_name_of_a_sidecar_file_cannot_change_the_terminal() -> None:
     outcome = ItemOutcome(1, Outcome.WRITTEN)
-    line = photo_line(f"/{ESCAPES}.jpg", MetadataOutcome(f"Louvre → {ESCAPES}.jpg.xmp"), outcome, [])
+    line = photo_line(f"/{ESCAPES}.jpg", f"Louvre → {ESCAPES}.jpg.xmp", outcome, [])
     assert line == "/red\\x1b[31m.jpg: written: Louvre → red\\x1b[31m.jpg.xmp"
 
 

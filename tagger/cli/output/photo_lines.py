@@ -21,7 +21,7 @@ from tagger.cli.session import open_session
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Outcome, TagReason, TagState
 from tagger.errors import PhotoFailed
-from tagger.jobs.processing.claimed_chunk import StoredBatch, StoredOutcome
+from tagger.jobs.processing.claimed_chunk import Item, StoredBatch
 from tagger.jobs.processing.model_cache import open_local_model
 from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.progress import find_job, job_model_id
@@ -32,8 +32,8 @@ from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import Root, list_roots
 from tagger.library.query.documents import FailedPredictionDocument, prediction_document
 from tagger.model.predictions import Prediction
-from tagger.photos.paths import absolute_path, path_from_text
-from tagger.pipeline.results import Classified, MetadataOutcome, Result
+from tagger.photos.paths import absolute_path
+from tagger.pipeline.results import Classified, Result
 from tagger.settings import Settings
 from tagger.system.documents import json_default
 
@@ -95,12 +95,11 @@ class StoredPrinter:
             self._lines = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    def _line(self, stored: StoredOutcome) -> str:
-        root = self._root(stored.item.root_id)
-        name = path_from_text(stored.item.path, stored.item.path_bytes)
-        path = os.path.join(str(root.folder), name) if root else name  # noqa: PTH118 - a Path for each line costs more than the line
-        tags = [(tag, self._landmark_name(tag.landmark_id)) for tag in stored.tags]
-        return photo_line(path, stored.result, stored.outcome, self._names, tags, written=self._written)
+    def _line(self, item: Item) -> str:
+        root = self._root(item.root_id)
+        path = os.path.join(str(root.folder), item.file) if root else item.file  # noqa: PTH118 - a Path for each line costs more than the line
+        tags = [(tag, self._landmark_name(tag.landmark_id)) for tag in item.tags]
+        return photo_line(path, item.result, item.outcome, self._names, tags, written=self._written)
 
     def _landmark_name(self, landmark_id: int) -> str:
         if landmark_id not in self._landmark_names:
@@ -118,7 +117,7 @@ class StoredPrinter:
 
 def photo_line(
     path: str,
-    result: Result | MetadataOutcome,
+    result: Result | str,
     outcome: ItemOutcome,
     names: Sequence[str],
     tags: Sequence[tuple[EffectiveTag, str]] = (),
@@ -129,9 +128,9 @@ def photo_line(
 
     `written` says what the job did with metadata that changed.
     """
-    if isinstance(result, MetadataOutcome):
+    if isinstance(result, str):
         done = written if outcome.outcome is Outcome.WRITTEN else outcome.outcome
-        return printable(f"{path}: {done}: {result.text}")
+        return printable(f"{path}: {done}: {result}")
     return printable(f"{path}: {_outcome_text(result, outcome, names, tags)}")
 
 

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ from tagger.library.catalog.roots import Root, list_roots, unavailable_error, un
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folders import Mount
 from tagger.photos.paths import path_from_text
-from tagger.pipeline.results import MetadataOutcome, Result
+from tagger.pipeline.results import Result
 from tagger.settings import Settings
 from tagger.system.documents import document_of
 from tagger.system.metrics import FAILURES, PHOTOS
@@ -37,13 +37,14 @@ JOINED = "one photo with the JPEG of the same name"
 """The reason of a skipped item: a RAW file that was a photo of its own when the job was recorded."""
 
 
-@dataclass(frozen=True)
-class OpenItem:
-    """A photo of a claimed chunk that has no outcome yet.
+@dataclass(eq=False)
+class Item:
+    """A photo of a claimed chunk, open at first, and what comes of it.
 
     `classified`: the version that the claim's model classified before with the same top-k and threshold, if any.
     `deaths`: how often a worker died while it classified this photo alone. `raw_files`: the RAW files of the photo, as the columns
-    `path` and `path_bytes`.
+    `path` and `path_bytes`. `result` is set once the photo is processed: in a job of metadata, it is a text. `outcome`, and `tags`, the
+    effective tags of its image, are set once they are stored.
     """
 
     position: int
@@ -56,6 +57,9 @@ class OpenItem:
     deaths: int
     size_bytes: int
     raw_files: tuple[tuple[str, bytes], ...] = ()
+    result: Result | str = field(init=False, repr=False)
+    outcome: ItemOutcome = field(init=False, repr=False)
+    tags: Sequence[EffectiveTag] = field(default=(), init=False)
 
     @property
     def file(self) -> str:
@@ -63,25 +67,7 @@ class OpenItem:
         return path_from_text(self.path, self.path_bytes)
 
 
-@dataclass(frozen=True)
-class ItemResult:
-    """An item and the pipeline's result for its photo."""
-
-    item: OpenItem
-    result: Result
-
-
-@dataclass(frozen=True)
-class StoredOutcome:
-    """A photo whose outcome was just stored, the result it follows from, and the effective tags of its image."""
-
-    item: OpenItem
-    outcome: ItemOutcome
-    result: Result | MetadataOutcome
-    tags: Sequence[EffectiveTag] = ()
-
-
-def open_items(database: Database, claim: Claim) -> list[OpenItem]:
+def open_items(database: Database, claim: Claim) -> list[Item]:
     """Return the claimed chunk's items without an outcome, in order. Items of forgotten photos are skipped and stored as such."""
     query = (
         select(
@@ -139,14 +125,14 @@ def raw_files_of(
     return files
 
 
-def _open_item(row: Any, claim: Claim, raw_files: tuple[tuple[str, bytes], ...]) -> OpenItem:
+def _open_item(row: Any, claim: Claim, raw_files: tuple[tuple[str, bytes], ...]) -> Item:
     is_same = (row.model_id, row.top_k, row.threshold) == (claim.model_id, claim.top_k, claim.threshold)
     has_result = row.failure_kind is None and row.classified_mtime_ns is not None
     classified = None
     if is_same and has_result and not claim.reprocess:
         classified = PhotoVersion(row.classified_size_bytes, row.classified_mtime_ns)
     values = {"photo_id": row.id, "classified": classified, "deaths": row.attempts, "raw_files": raw_files}
-    return document_of(OpenItem, row, **values)
+    return document_of(Item, row, **values)
 
 
 log = logging.getLogger(__name__)
@@ -171,7 +157,7 @@ class ChunkEnd(Enum):
     WAITING = "waiting"
 
 
-StoredBatch = Sequence[StoredOutcome]
+StoredBatch = Sequence[Item]
 """The photos of one transaction."""
 
 
@@ -233,10 +219,10 @@ class ClaimedChunk:
         if stored and self._slice_ends_at is None and self._slice_s is not None:
             self._slice_ends_at = time.monotonic() + self._slice_s
         for photo in stored:
-            self.count(photo.item, photo.outcome)
+            self.count(photo, photo.outcome)
         self._on_stored(stored)
 
-    def count(self, item: OpenItem, outcome: ItemOutcome) -> None:
+    def count(self, item: Item, outcome: ItemOutcome) -> None:
         """Count a photo in the metrics, and log it if it failed."""
         PHOTOS.labels(outcome.outcome).inc()
         if outcome.outcome is Outcome.FAILED:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.retry import is_transient
 from tagger.errors import FailureKind, ModelFailed, PhotoFailed, ReadsTimedOut
-from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, ItemResult, OpenItem, open_items
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, Item, open_items
 from tagger.jobs.processing.isolation import ItemProcess, PhotoLeftOpen, needs_isolation, until_decided
 from tagger.jobs.processing.model_cache import LoadedModel
 from tagger.jobs.processing.storage import is_classified, store_results
@@ -48,7 +48,7 @@ class ChunkResults:
     def __init__(self, chunk: ClaimedChunk, loaded: LoadedModel) -> None:
         self.top_k = chunk.claim.top_k
         self.threshold = chunk.claim.threshold
-        self.pending: dict[Request, OpenItem] = {}
+        self.pending: dict[Request, Item] = {}
         """Submitted photos without a result."""
         self.is_root_unavailable = False
         """Whether photos could not be read because their root is no longer mounted."""
@@ -58,7 +58,7 @@ class ChunkResults:
         self._chunk = chunk
         self._loaded = loaded
         self._deliveries: queue.SimpleQueue[Sequence[RequestResult] | Exception] = queue.SimpleQueue()
-        self._batch: list[ItemResult] = []
+        self._batch: list[Item] = []
         self._stored_at = time.monotonic()
 
     def is_classified(self, digest: str) -> bool:
@@ -100,12 +100,13 @@ class ChunkResults:
             self._store_if_due()
             wait = False
 
-    def add(self, item: OpenItem, result: Result) -> None:
+    def add(self, item: Item, result: Result) -> None:
         """Add a result to the batch, unless the photo is to be read again."""
         if self.retries_settling and _failure_kind(result) is FailureKind.SETTLING:
             self.settling += 1
         else:
-            self._batch.append(ItemResult(item, result))
+            item.result = result
+            self._batch.append(item)
 
     def store_delivered(self) -> None:
         """Store what was delivered before the pipeline failed."""
@@ -116,15 +117,15 @@ class ChunkResults:
         self.store()
 
     def store(self) -> None:
-        results, self._batch = self._of_available_roots(self._batch), []
+        items, self._batch = self._of_available_roots(self._batch), []
         self._stored_at = time.monotonic()
         chunk = self._chunk
         chunk.check_lease()
-        if results:
+        if items:
             with stage_timer("store"):
                 loaded = self._loaded
                 stored = chunk.with_retry(
-                    lambda: store_results(chunk.database, chunk.claim, results, loaded.taught)
+                    lambda: store_results(chunk.database, chunk.claim, items, loaded.taught)
                 )
             chunk.report(stored)
 
@@ -141,27 +142,23 @@ class ChunkResults:
         ):  # the process may be ended before the last result
             self.store()
 
-    def _of_available_roots(self, results: list[ItemResult]) -> list[ItemResult]:
+    def _of_available_roots(self, items: list[Item]) -> list[Item]:
         """Drop failures caused by an unmounted root: those items stay open, and the job waits for the root."""
-        suspect_ids = {result.item.root_id for result in results if _is_unreachable(result)}
+        suspect_ids = {item.root_id for item in items if _is_unreachable(item)}
         if not suspect_ids:
-            return results
+            return items
         roots = self._chunk.roots()
         unavailable = self._chunk.unavailable_roots(suspect_ids, roots)
         self.is_root_unavailable = bool(unavailable)
         available_ids = roots.keys() - {root.id for root in unavailable}
-        return [
-            result
-            for result in results
-            if result.item.root_id in available_ids or not _is_unreachable(result)
-        ]
+        return [item for item in items if item.root_id in available_ids or not _is_unreachable(item)]
 
 
-def _is_unreachable(each: ItemResult) -> bool:
-    return _failure_kind(each.result) in _UNREACHABLE_KINDS
+def _is_unreachable(item: Item) -> bool:
+    return _failure_kind(item.result) in _UNREACHABLE_KINDS
 
 
-def _failure_kind(result: Result) -> FailureKind | None:
+def _failure_kind(result: Result | str) -> FailureKind | None:
     return result.failure.kind if isinstance(result, Failed) else None
 
 
@@ -250,7 +247,7 @@ class ChunkClassifier:
             self._classify([item for item in items if item.root_id in roots], roots)
 
     def _classify(
-        self, items: Sequence[OpenItem], roots: Mapping[int, Root], reader: Reader | None = None
+        self, items: Sequence[Item], roots: Mapping[int, Root], reader: Reader | None = None
     ) -> None:
         """Submit photos and store the results until all are stored or the chunk has to stop."""
         try:
@@ -273,7 +270,7 @@ class ChunkClassifier:
             self._withdraw()
             self._results.pending.clear()
 
-    def _classify_in_isolation(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
+    def _classify_in_isolation(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
         """Read each photo in a sandbox and store its result before the next: the chunk may have killed workers."""
         log.warning("%s: processed one at a time", self._chunk.title)
         with (
@@ -293,7 +290,7 @@ class ChunkClassifier:
                     log.warning("%s: one stays open", self._chunk.title)
 
     def _classify_alone(
-        self, item: OpenItem, roots: Mapping[int, Root], sandbox: Sandbox, process: ItemProcess
+        self, item: Item, roots: Mapping[int, Root], sandbox: Sandbox, process: ItemProcess
     ) -> None:
         """Read the photo in the sandbox and classify it here, or all of it in a child if workers died of that.
 
@@ -313,7 +310,7 @@ class ChunkClassifier:
             self._classify([item], roots, reader)
 
     @contextmanager
-    def _death_count(self, item: OpenItem) -> Iterator[None]:
+    def _death_count(self, item: Item) -> Iterator[None]:
         """Count a death before and subtract it after: the count stays only if this process dies."""
         chunk = self._chunk
         chunk.with_retry(lambda: count_crashes(chunk.database, chunk.claim, item.position, +1))

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
-from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, OpenItem, StoredOutcome, open_items
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, Item, open_items
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.library.catalog.settlement import outcome_of
 from tagger.library.teaching.comparison import TaughtCache, compare_images, mark_applied
-from tagger.pipeline.results import MetadataOutcome
 
 NO_EMBEDDING = "its image has no embedding of the job's model"
 """The reason of a skipped item."""
@@ -40,14 +39,13 @@ def compare_chunk(chunk: ClaimedChunk) -> ChunkEnd:
             mark_applied(connection, chunk.claim.model_id)
 
     chunk.with_retry(mark)
-    results = zip(items, outcomes, strict=True)
-    chunk.report([StoredOutcome(item, outcome, MetadataOutcome("")) for item, outcome in results])
+    for item, outcome in zip(items, outcomes, strict=True):
+        item.result, item.outcome = "", outcome
+    chunk.report(items)
     return ChunkEnd.DONE
 
 
-def _store(
-    database: Database, claim: Claim, items: Sequence[OpenItem], taught: TaughtCache
-) -> list[ItemOutcome]:
+def _store(database: Database, claim: Claim, items: Sequence[Item], taught: TaughtCache) -> list[ItemOutcome]:
     content_ids = {item.content_id for item in items if item.content_id is not None}
     outcomes = []
     with database.write() as connection:

@@ -9,7 +9,7 @@ from tagger.database.connection import open_configured
 from tagger.database.enums import METADATA_KINDS, JobKind
 from tagger.database.retry import is_transient
 from tagger.errors import LeaseLost, TaggerError
-from tagger.jobs.processing.claimed_chunk import ClaimedChunk, StoredOutcome
+from tagger.jobs.processing.claimed_chunk import ClaimedChunk, Item
 from tagger.jobs.processing.classification_chunk import ChunkClassifier
 from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
@@ -35,7 +35,7 @@ def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
     models = ModelCache(database, settings.model_copy(update=_MODEL_SETTINGS))
 
     def answer(request: dict[str, Any], _data: bytes) -> Reply:
-        stored: list[StoredOutcome] = []
+        stored: list[Item] = []
         chunk = ClaimedChunk(
             database,
             settings,

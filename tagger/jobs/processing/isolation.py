@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from tagger.database.enums import Outcome
 from tagger.errors import FailureKind, ItemProcessFailed, PhotoFailed
-from tagger.jobs.processing.claimed_chunk import ClaimedChunk, OpenItem
+from tagger.jobs.processing.claimed_chunk import ClaimedChunk, Item
 from tagger.ledger.chunks import Claim, ItemOutcome
 from tagger.pipeline.child_process import ChildKilled, ChildProcess
 from tagger.pipeline.running_child import ParentStopping
@@ -91,7 +91,7 @@ class ItemProcess:
     def __exit__(self, *_exc: object) -> None:
         self._child.close()
 
-    def process(self, item: OpenItem) -> None:
+    def process(self, item: Item) -> None:
         """Have the child process an item and store its outcome.
 
         Raises:
@@ -108,7 +108,7 @@ class ItemProcess:
             # The root or the database is away, or the lease was lost: this process notices soon.
             self._chunk.stop.wait(PAUSE_S)
 
-    def _call(self, item: OpenItem) -> dict[str, Any]:
+    def _call(self, item: Item) -> dict[str, Any]:
         try:
             return self._try(item)
         except PhotoFailed as failed:
@@ -118,7 +118,7 @@ class ItemProcess:
         self._chunk.roots()
         return self._try(item)
 
-    def _try(self, item: OpenItem) -> dict[str, Any]:
+    def _try(self, item: Item) -> dict[str, Any]:
         request = {"position": item.position}
         return until_decided(lambda: self._child.run(lambda child: child.call(request)), self._child.survives)
 

@@ -22,7 +22,7 @@ from tagger.database.enums import METADATA_KINDS, JobState, Outcome
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.errors import FailureKind, LeaseLost, PhotoFailed
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
-from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, OpenItem, StoredOutcome, open_items
+from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, Item, open_items
 from tagger.jobs.processing.isolation import ItemProcess, PhotoLeftOpen, needs_isolation
 from tagger.jobs.processing.metadata_preview import PhotoTags, load_photo_tags
 from tagger.jobs.processing.undo_log import (
@@ -42,7 +42,6 @@ from tagger.metadata.files.temporary_files import remove_leftovers
 from tagger.metadata.objects import remove_old_checks
 from tagger.metadata.photo_writer import PreparedPhoto, describe_result, plan_and_prepare
 from tagger.photos.paths import ObjectPath
-from tagger.pipeline.results import MetadataOutcome
 
 JOBS = 20
 """How many interrupted jobs are considered, the latest first."""
@@ -160,7 +159,7 @@ class MetadataChunkWriter:
                         log.warning("%s: one stays open", self._chunk.title)
         return ChunkEnd.DONE
 
-    def _write(self, remaining: Callable[[], list[OpenItem]]) -> ChunkEnd:
+    def _write(self, remaining: Callable[[], list[Item]]) -> ChunkEnd:
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writer")
         try:
             while items := remaining():
@@ -186,17 +185,17 @@ class MetadataChunkWriter:
             self._discard_prepared()
         return ChunkEnd.DONE
 
-    def _open_items(self) -> list[OpenItem]:
+    def _open_items(self) -> list[Item]:
         return self._chunk.with_retry(lambda: open_items(self._chunk.database, self._claim))
 
-    def _waits_for_root(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> bool:
+    def _waits_for_root(self, items: Sequence[Item], roots: Mapping[int, Root]) -> bool:
         """Whether the root of an item is not mounted; the job waits for it then."""
         unavailable = self._chunk.unavailable_roots({item.root_id for item in items}, roots)
         if unavailable:
             self._chunk.wait_for_root(*next(iter(unavailable.items())))
         return bool(unavailable)
 
-    def _remove_leftovers(self, items: Sequence[OpenItem], roots: Mapping[int, Root]) -> None:
+    def _remove_leftovers(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
         """Remove temporary files of processes that died; those of running processes are locked. Objects in buckets have none.
 
         An undo always removes them, so that nothing of ours remains.
@@ -207,7 +206,7 @@ class MetadataChunkWriter:
                     _remove_left(root, folder)
 
     def _process_batch(
-        self, items: Sequence[OpenItem], roots: Mapping[int, Root], pool: ThreadPoolExecutor
+        self, items: Sequence[Item], roots: Mapping[int, Root], pool: ThreadPoolExecutor
     ) -> None:
         tags = self._chunk.with_retry(
             lambda: load_photo_tags(self._chunk.database, [item.photo_id for item in items])
@@ -235,12 +234,10 @@ class MetadataChunkWriter:
                 return
             photo.discard()
 
-    def _prepare_unless_stopped(
-        self, item: OpenItem, root: Root, tags: PhotoTags | None
-    ) -> PhotoResult | None:
+    def _prepare_unless_stopped(self, item: Item, root: Root, tags: PhotoTags | None) -> PhotoResult | None:
         return None if self._chunk.stop.is_set() else self._prepare(item, root, tags)
 
-    def _prepare(self, item: OpenItem, root: Root, tags: PhotoTags | None) -> PhotoResult | None:
+    def _prepare(self, item: Item, root: Root, tags: PhotoTags | None) -> PhotoResult | None:
         """Prepare a photo's files; None if the photo is busy and should be tried again."""
         if tags is None:
             text = "no model has classified it yet"
@@ -276,12 +273,12 @@ class MetadataChunkWriter:
         reason = refusal.kind if refusal else None
         return PhotoResult(item, photo.outcome, "", reason, photo, tags.complete_digests)
 
-    def _find_undo_record(self, item: OpenItem, written_digest: str) -> UndoRecord | None:
+    def _find_undo_record(self, item: Item, written_digest: str) -> UndoRecord | None:
         return self._chunk.with_retry(
             lambda: find_undo_record(self._chunk.database, item.photo_id, written_digest)
         )
 
-    def _may_retry(self, item: OpenItem) -> bool:
+    def _may_retry(self, item: Item) -> bool:
         tries = self._tries.get(item.position, 0) + 1
         self._tries[item.position] = tries
         return tries < BUSY_TRIES
@@ -333,17 +330,14 @@ class MetadataChunkWriter:
 
     def _store(self, results: Sequence[PhotoResult]) -> None:
         """Store the outcomes and update the undo log, in one transaction under the claim's token."""
-        outcomes = [result.item_outcome() for result in results]
+        for result in results:
+            result.item.result, result.item.outcome = result.text, result.item_outcome()
+        items = [result.item for result in results]
 
         def store() -> None:
             with self._chunk.database.write() as connection:
-                store_outcomes(connection, self._claim, outcomes)
+                store_outcomes(connection, self._claim, [item.outcome for item in items])
                 record_results(connection, self._claim.name.job_id, results)
 
         self._chunk.with_retry(store)
-        self._chunk.report(
-            [
-                StoredOutcome(result.item, outcome, MetadataOutcome(result.text))
-                for result, outcome in zip(results, outcomes, strict=True)
-            ]
-        )
+        self._chunk.report(items)

@@ -16,7 +16,7 @@ from tagger.database.events import has_receivers, record_event
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, effective_tags, landmarks, tags
 from tagger.extensions import Event
-from tagger.jobs.processing.claimed_chunk import ItemResult, StoredOutcome
+from tagger.jobs.processing.claimed_chunk import Item
 from tagger.jobs.processing.stored_photos import classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
@@ -85,77 +85,71 @@ def is_classified(database: Database, claim: Claim, digest: str) -> bool:
         return connection.scalar(_FIND_CLASSIFIED, _options(claim) | {"digest": digest}) is not None
 
 
-def store_results(
-    database: Database, claim: Claim, results: Sequence[ItemResult], taught: TaughtCache
-) -> list[StoredOutcome]:
-    """Store contents, tags, photos, outcomes and counts in one transaction, under the claim's token.
+def store_results(database: Database, claim: Claim, items: Sequence[Item], taught: TaughtCache) -> list[Item]:
+    """Store contents, tags, photos, outcomes and counts of items with a result in one transaction, under the claim's token.
 
-    `taught`: what is taught for the claim's model. Returns what was stored. An image that was already classified when it was read, but is not
+    `taught`: what is taught for the claim's model. Returns the items that were stored. An image that was already classified when it was read, but is not
     any more, stays open and is classified again.
 
     Raises:
         LeaseLost: the chunk was taken over; nothing was stored.
     """
     with database.write() as connection:
-        ids = _content_ids(connection, results)
-        classified = classified_contents(results, ids)
+        ids = _content_ids(connection, items)
+        classified = classified_contents(items, ids)
         embeddings = {content_id: result.embedding for content_id, result in classified.items()}
         comparison = BatchComparison(connection, taught, embeddings)
         events = _LandmarkEvents(connection, claim.name.job_id, classified)
         earlier = _earlier_outcomes(connection, ids, claim)
         outcomes = {
-            each.item.position: outcome
-            for each in results
-            if (outcome := _outcome(each, ids, earlier)) is not None
+            item.position: outcome for item in items if (outcome := _outcome(item, ids, earlier)) is not None
         }
         store_outcomes(connection, claim, list(outcomes.values()))
-        lock_photos(connection, results, ids)
+        lock_photos(connection, items, ids)
         _store_contents(connection, claim, classified)
-        store_photos(connection, claim.name.job_id, results, ids)
+        store_photos(connection, claim.name.job_id, items, ids)
         comparison.store(connection)
-        weigh_positions(connection, _located(results))
+        weigh_positions(connection, _located(items))
         # The photos are recorded already.
         settled = settle(connection, classified, record=False)
         events.record(connection, settled)
-        stored = [
-            _settled(each, outcomes[each.item.position], settled.get(_content_id(each.result, ids)))
-            for each in results
-            if each.item.position in outcomes
-        ]
-        changed = (each.outcome for each in stored if each.outcome != outcomes[each.item.position])
+        stored = [item for item in items if item.position in outcomes]
+        for item in stored:
+            _settle_item(item, outcomes[item.position], settled.get(_content_id(item.result, ids)))
+        changed = (item.outcome for item in stored if item.outcome != outcomes[item.position])
         replace_outcomes(connection, claim, list(changed))
         return stored
 
 
-def _located(results: Sequence[ItemResult]) -> set[int]:
+def _located(items: Sequence[Item]) -> set[int]:
     """The ids of classified photos with GPS."""
     return {
-        each.item.photo_id
-        for each in results
-        if isinstance(each.result, Classified) and each.result.facts.latitude is not None
+        item.photo_id
+        for item in items
+        if isinstance(item.result, Classified) and item.result.facts.latitude is not None
     }
 
 
-def _content_id(result: Result, ids: Mapping[str, int]) -> int:
+def _content_id(result: Result | str, ids: Mapping[str, int]) -> int:
     """The content of a photo that was classified, now or before; 0: it was not."""
     return ids[result.digest] if isinstance(result, Classified | AlreadyClassified) else 0
 
 
-def _settled(each: ItemResult, outcome: ItemOutcome, tags: Sequence[EffectiveTag] | None) -> StoredOutcome:
-    """The outcome of an item, which the effective tags of its image decide if that was classified now."""
+def _settle_item(item: Item, outcome: ItemOutcome, tags: Sequence[EffectiveTag] | None) -> None:
+    """Set the outcome of an item, which the effective tags of its image decide if that was classified now."""
     if tags is not None and outcome.outcome in CLASSIFIED_OUTCOMES:
         outcome = replace(outcome, outcome=outcome_of(tags))
-    return StoredOutcome(each.item, outcome, each.result, tags or ())
+    item.outcome, item.tags = outcome, tags or ()
 
 
 def _options(claim: Claim) -> dict[str, Any]:
     return {"model_id": claim.model_id, "top_k": claim.top_k, "threshold": claim.threshold}
 
 
-def _content_ids(connection: Connection, results: Iterable[ItemResult]) -> dict[str, int]:
+def _content_ids(connection: Connection, items: Iterable[Item]) -> dict[str, int]:
     """The content ids of the results by digest; missing contents are inserted."""
     # Sorted, so that workers that store copies of the same images lock rows in the same order.
-    values = [each.result for each in results]
+    values = [item.result for item in items]
     new = sorted({v.digest for v in values if isinstance(v, Classified | Failed) and v.digest is not None})
     insert_page(connection, contents, ("digest",), ((digest,) for digest in new), skip_existing=True)
     digests = {*new, *(v.digest for v in values if isinstance(v, AlreadyClassified))}
@@ -169,9 +163,9 @@ def _earlier_outcomes(connection: Connection, ids: Mapping[str, int], claim: Cla
     return {row.id: Outcome(row.outcome) for row in rows}
 
 
-def _outcome(each: ItemResult, ids: Mapping[str, int], earlier: Mapping[int, Outcome]) -> ItemOutcome | None:
+def _outcome(item: Item, ids: Mapping[str, int], earlier: Mapping[int, Outcome]) -> ItemOutcome | None:
     """None if the item stays open. That of a photo that was classified is the model's, and may change when its image is settled."""
-    position, result = each.item.position, each.result
+    position, result = item.position, item.result
     match result:
         case Failed():
             return ItemOutcome(position, Outcome.FAILED, result.failure.kind, result.failure.text)
@@ -179,13 +173,12 @@ def _outcome(each: ItemResult, ids: Mapping[str, int], earlier: Mapping[int, Out
             return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
         case Classified():
             return ItemOutcome(position, _model_outcome(result))
-        case AlreadyClassified():
-            content_id = ids.get(result.digest)
-            if content_id is None or content_id not in earlier:
-                return None
-            if content_id == each.item.content_id:
+        case AlreadyClassified() if (content_id := ids.get(result.digest, 0)) in earlier:
+            if content_id == item.content_id:
                 return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
             return ItemOutcome(position, earlier[content_id])
+        case _:
+            return None
 
 
 def _model_outcome(result: Classified) -> Outcome:

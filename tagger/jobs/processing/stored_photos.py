@@ -8,11 +8,11 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from tagger.database.tables import NO_FAILURE, photos
 from tagger.errors import FailureKind
-from tagger.jobs.processing.claimed_chunk import ItemResult
+from tagger.jobs.processing.claimed_chunk import Item
 from tagger.library.catalog.cameras import camera_of, ensure_cameras, fact_columns
 from tagger.library.catalog.contents import record_contents, record_photos
 from tagger.library.catalog.raw_pairs import carry_over
-from tagger.pipeline.results import AlreadyClassified, Classified, Failed, Unchanged
+from tagger.pipeline.results import AlreadyClassified, Classified, Failed
 
 _FILE_FAILURES = (
     FailureKind.GONE,
@@ -25,53 +25,51 @@ _HAS_CONTENT_FAILURE = and_(photos.c.failure_kind.is_not(None), photos.c.failure
 """A readable copy disproves failures of the content, but not those of a file that is gone or unreadable."""
 
 
-def lock_photos(connection: Connection, results: Sequence[ItemResult], ids: Mapping[str, int]) -> None:
+def lock_photos(connection: Connection, items: Sequence[Item], ids: Mapping[str, int]) -> None:
     """Lock all photos that are about to change in one order: other chunks may change the same copies."""
     if connection.dialect.name == "postgresql":
-        own = photos.c.id.in_([each.item.photo_id for each in results])
-        copies = and_(photos.c.content_id.in_(_readable_ids(results, ids)), _HAS_CONTENT_FAILURE)
+        own = photos.c.id.in_([item.photo_id for item in items])
+        copies = and_(photos.c.content_id.in_(_readable_ids(items, ids)), _HAS_CONTENT_FAILURE)
         query = select(photos.c.id).where(or_(own, copies)).order_by(photos.c.id)
         connection.execute(query.with_for_update(key_share=True))
 
 
-def classified_contents(results: Sequence[ItemResult], ids: Mapping[str, int]) -> dict[int, Classified]:
+def classified_contents(items: Sequence[Item], ids: Mapping[str, int]) -> dict[int, Classified]:
     """The results of photos that were classified, by content id."""
-    return {ids[each.result.digest]: each.result for each in results if isinstance(each.result, Classified)}
+    return {ids[item.result.digest]: item.result for item in items if isinstance(item.result, Classified)}
 
 
-def store_photos(
-    connection: Connection, job_id: int, results: Sequence[ItemResult], ids: Mapping[str, int]
-) -> None:
+def store_photos(connection: Connection, job_id: int, items: Sequence[Item], ids: Mapping[str, int]) -> None:
     """Store what the results say of their photos. `ids` are the contents by digest, which are stored already."""
-    facts = _facts(connection, results, ids)
+    facts = _facts(connection, items, ids)
     _carry_over(connection, facts)
-    _record_changes(connection, results, ids, facts)
-    _store_classified(connection, results, ids, facts)
-    _store_failures(connection, job_id, results, ids, facts)
+    _record_changes(connection, items, ids, facts)
+    _store_classified(connection, items, ids, facts)
+    _store_failures(connection, job_id, items, ids, facts)
 
 
-def _readable_ids(results: Sequence[ItemResult], ids: Mapping[str, int]) -> list[int]:
+def _readable_ids(items: Sequence[Item], ids: Mapping[str, int]) -> list[int]:
     """The ids of contents that were decoded, now or before."""
     digests = {
-        each.result.digest for each in results if isinstance(each.result, Classified | AlreadyClassified)
+        item.result.digest for item in items if isinstance(item.result, Classified | AlreadyClassified)
     }
     return sorted(ids[digest] for digest in digests if digest in ids)
 
 
 def _facts(
-    connection: Connection, results: Sequence[ItemResult], ids: Mapping[str, int]
+    connection: Connection, items: Sequence[Item], ids: Mapping[str, int]
 ) -> dict[int, dict[str, Any]]:
     """The columns of photos that were read, by photo id: their content, and what their EXIF says."""
     found = {
-        each.item.photo_id: (
-            each.result.digest,
-            each.result.facts,
-            camera_of(each.result.facts, each.item.root_id, each.item.path),
+        item.photo_id: (
+            item.result.digest,
+            item.result.facts,
+            camera_of(item.result.facts, item.root_id, item.path),
         )
-        for each in results
-        if not isinstance(each.result, Unchanged)
-        and each.result.digest is not None
-        and each.result.facts is not None
+        for item in items
+        if isinstance(item.result, Classified | AlreadyClassified | Failed)
+        and item.result.digest is not None
+        and item.result.facts is not None
     }
     camera_ids = ensure_cameras(connection, {camera for _, _, camera in found.values()})
     return {
@@ -93,12 +91,12 @@ def _carry_over(connection: Connection, facts: Mapping[int, Mapping[str, Any]]) 
 
 def _record_changes(
     connection: Connection,
-    results: Sequence[ItemResult],
+    items: Sequence[Item],
     ids: Mapping[str, int],
     facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
     """Record changed evidence of positions: new tags, for all copies of an image, and new facts of photos."""
-    classified = classified_contents(results, ids)
+    classified = classified_contents(items, ids)
     record_contents(connection, classified)
     if not facts:
         return
@@ -115,19 +113,19 @@ def _record_changes(
 
 def _store_classified(
     connection: Connection,
-    results: Sequence[ItemResult],
+    items: Sequence[Item],
     ids: Mapping[str, int],
     facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
     """Link photos to their contents and clear failures of the contents, in all copies."""
     rows: list[dict[str, Any]] = []
-    for each in sorted(results, key=lambda each: each.item.photo_id):
-        result = each.result
+    for item in sorted(items, key=lambda item: item.photo_id):
+        result = item.result
         if isinstance(result, Classified | AlreadyClassified) and result.digest in ids:
             size_bytes, mtime_ns = result.version.size_bytes, result.version.mtime_ns
             version = {"size_bytes": size_bytes, "mtime_ns": mtime_ns}
             classified = {"classified_size_bytes": size_bytes, "classified_mtime_ns": mtime_ns}
-            photo = {"photo": each.item.photo_id, **facts[each.item.photo_id]}
+            photo = {"photo": item.photo_id, **facts[item.photo_id]}
             rows.append(photo | version | classified)
     # A RAW file that was joined with its JPEG since it was claimed has no image of its own.
     is_photo = (photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
@@ -136,14 +134,14 @@ def _store_classified(
         # All but the id of the photo.
         columns: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "photo"}
         connection.execute(stored.values(columns), rows)
-    copies = photos.c.content_id.in_(_readable_ids(results, ids))
+    copies = photos.c.content_id.in_(_readable_ids(items, ids))
     connection.execute(update(photos).where(copies, _HAS_CONTENT_FAILURE).values(NO_FAILURE))
 
 
 def _store_failures(
     connection: Connection,
     job_id: int,
-    results: Sequence[ItemResult],
+    items: Sequence[Item],
     ids: Mapping[str, int],
     facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
@@ -152,10 +150,10 @@ def _store_failures(
     What the EXIF of a photo says is stored even if its image cannot be decoded.
     """
     statement = update(photos).where(photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
-    for each in results:
-        if not isinstance(each.result, Failed):
+    for item in items:
+        if not isinstance(item.result, Failed):
             continue
-        failure = each.result.failure
+        failure = item.result.failure
         values: dict[str, Any] = {
             "failure_kind": failure.kind,
             "failure_text": failure.text,
@@ -164,11 +162,11 @@ def _store_failures(
         }
         if failure.kind is FailureKind.GONE:
             values["gone_since"] = datetime.now(UTC)
-        if each.result.digest is not None:
+        if item.result.digest is not None:
             values |= {
-                "content_id": ids[each.result.digest],
+                "content_id": ids[item.result.digest],
                 "classified_size_bytes": None,
                 "classified_mtime_ns": None,
-                **facts.get(each.item.photo_id, {}),
+                **facts.get(item.photo_id, {}),
             }
-        connection.execute(statement.values(values), {"photo": each.item.photo_id})
+        connection.execute(statement.values(values), {"photo": item.photo_id})

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Target
 from tagger.database.tables import contents, metadata_writes, photos
-from tagger.jobs.processing.claimed_chunk import OpenItem
+from tagger.jobs.processing.claimed_chunk import Item
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
 from tagger.ledger.failures import EDITED
 from tagger.metadata.bases import UndoRecord, digest_file
@@ -196,7 +196,7 @@ class PhotoResult:
     `complete_digests` are the digests of written files whose rows are complete already.
     """
 
-    item: OpenItem
+    item: Item
     outcome: Outcome
     text: str
     reason: str | None = None
