@@ -7,20 +7,21 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 from support.colour_folders import TaggedFolder
 from support.teaching import draw_place, teachable_artifact
 from support.waiting import wait_until
 
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import VerdictKind
-from tagger.database.tables import classifiers
+from tagger.database.tables import classifiers, taught_tags
+from tagger.library.catalog.contents import lock_contents
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.teaching.comparison import TaughtCache
-from tagger.library.teaching.learning import learn_landmarks
-from tagger.library.verdicts.service import give_verdict
+from tagger.library.teaching.learning import learn_landmarks, update_taught
+from tagger.library.verdicts.service import give_verdict, withdraw_verdict
 
 
 class Library(TaggedFolder):
@@ -48,11 +49,11 @@ class Library(TaggedFolder):
         with self.database.write() as connection:
             TaughtCache(self.model.id).current(connection)
             learner.start()
-            wait_until(self._waiting)
+            wait_until(self.waiting)
             yield
         learner.join()
 
-    def _waiting(self) -> int:
+    def waiting(self) -> int:
         with self.database.read() as connection:
             return connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")) or 0
 
@@ -93,3 +94,17 @@ def test_a_landmark_that_goes_meanwhile_is_not_learned(library: Library, action:
     changer.join()
     learn_landmarks(library.database, library.model)
     assert library.learned() == ([(bridge.id, 2)] if action == "merge" else [])
+
+
+def test_what_is_taught_is_forgotten_while_positions_are_weighed(library: Library) -> None:
+    update_taught(library.database, library.model)
+    for photo in library.photos[:2]:
+        withdraw_verdict(library.database, photo, library.church.slug, VerdictKind.CONFIRMED, {})
+    learner = threading.Thread(target=learn_landmarks, args=(library.database, library.model))
+    with library.database.write() as connection:
+        lock_contents(connection, connection.scalars(select(taught_tags.c.content_id)).all())
+        learner.start()
+        wait_until(library.waiting)
+        assert connection.execute(update(taught_tags).values(accepted=True)).rowcount == 4
+    learner.join()
+    assert library.count(taught_tags) == 0

@@ -96,12 +96,9 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
         raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both))
     taught = _retire_classifiers(connection, merged)
     _move_classifiers_of_packs(connection, merged, target)
-    images = _images_of(connection, merged) | _images_of(connection, target)
-    lock_contents(connection, images)
-    _lock_uses(connection)
+    images = _lock_images(connection, merged, target)
     for each in (merged, target):
         record_landmark(connection, each.id)
-    images |= _images_of(connection, merged) | _images_of(connection, target)
     replaced = list(_opposite_verdicts(connection, merged, target))
     counts = {
         "verdicts": _move_verdicts(connection, merged, target),
@@ -141,7 +138,7 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
     if known_by:
         raise LandmarkOfModel(slug=landmark.slug, models=", ".join(sorted(known_by)))
     taught = _retire_classifiers(connection, landmark)
-    _lock_uses(connection)
+    images = _lock_images(connection, landmark)
     kinds = select(verdicts.c.verdict, func.count()).where(verdicts.c.landmark_id == landmark.id)
     rows = connection.execute(kinds.group_by(verdicts.c.verdict))
     counts: dict[str, int] = {row[0]: row[1] for row in rows}
@@ -152,7 +149,6 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
         )
     schedule_names = _schedules_of(connection, landmark)
     record_landmark(connection, landmark.id)
-    images = _images_of(connection, landmark)
     connection.execute(delete(tags).where(tags.c.landmark_id == landmark.id))
     _delete_verdicts(connection, landmark)
     _revoke_shares(connection, landmark)
@@ -220,17 +216,32 @@ def _move_classifiers_of_packs(connection: Connection, merged: Landmark, target:
     connection.execute(update(classifiers).where(*moved).values(values))
 
 
-def _images_of(connection: Connection, landmark: Landmark) -> set[int]:
-    """The ids of images with a tag, a taught tag or a verdict of the landmark."""
+def _lock_images(connection: Connection, *changing: Landmark) -> set[int]:
+    """Lock the images of these landmarks, and make writers of tags and verdicts wait. Returns the ids of the images."""
+    while True:
+        images = _images_of(connection, changing)
+        # Those writers lock an image first, too. An image that got a landmark meanwhile must not be waited for: all locks are
+        # taken again.
+        with connection.begin_nested() as locks:
+            lock_contents(connection, images)
+            _lock_uses(connection)
+            if _images_of(connection, changing) <= images:
+                return images
+            locks.rollback()
+
+
+def _images_of(connection: Connection, of: Sequence[Landmark]) -> set[int]:
+    """The ids of images with a tag, a taught tag or a verdict of these landmarks."""
+    ids = [landmark.id for landmark in of]
     queries = (
-        select(table.c.content_id).where(table.c.landmark_id == landmark.id)
+        select(table.c.content_id).where(table.c.landmark_id.in_(ids))
         for table in (tags, taught_tags, verdicts)
     )
     return set(connection.scalars(union(*queries)))
 
 
 def _lock_uses(connection: Connection) -> None:
-    """Make writers of tags and verdicts wait. They lock contents first, so do not wait for contents after this call."""
+    """Make writers of tags and verdicts wait."""
     lock_tables(connection, tags, verdicts)
 
 

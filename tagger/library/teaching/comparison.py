@@ -132,9 +132,11 @@ def next_version(connection: Connection, model_id: int) -> int:
 
 
 def delete_taught_tags(connection: Connection, *conditions: ColumnElement[bool]) -> None:
-    """Delete the taught tags with these conditions, and settle their images."""
-    deleted = delete(taught_tags).where(*conditions).returning(taught_tags.c.content_id)
-    settle(connection, set(connection.scalars(deleted)))
+    """Delete the taught tags with these conditions, and settle their images. Count a new version before: nobody adds such tags then."""
+    images = set(connection.scalars(select(taught_tags.c.content_id).where(*conditions)))
+    lock_contents(connection, images)  # first, as whoever weighs positions
+    connection.execute(delete(taught_tags).where(*conditions))
+    settle(connection, images)
 
 
 def _write_taught_tags(
