@@ -1,0 +1,303 @@
+"""The rule: which of the landmarks that models, teaching and people name are tags of an image, and why others are not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagger.database.enums import TagReason, TagState, VerdictKind
+from tagger.library.acceptance import (
+    LEAST_SCORE,
+    NEARLY_CERTAIN,
+    Candidate,
+    EffectiveTag,
+    PositionOdds,
+    decide,
+    is_accepted,
+)
+
+TOWER, GATE, PALACE = 1, 2, 3
+CONFIRMED, REJECTED = VerdictKind.CONFIRMED, VerdictKind.REJECTED
+FAR, NEAR = PositionOdds(0.002, 9_718_000.0), PositionOdds(5.0, 160.0)
+TOO_FAST = PositionOdds(0.002, 9_718_000.0, TagReason.SPEED)
+THRESHOLD = 0.5
+
+
+def predicted(landmark: int, score: float, odds: PositionOdds | None = None, *, rank: int = 1) -> Candidate:
+    """By a model whose threshold is 0.5."""
+    return Candidate(landmark, score, score >= THRESHOLD, THRESHOLD, model_id=1, rank=rank, odds=odds)
+
+
+def taught(landmark: int, score: float, odds: PositionOdds | None = None, *, pack: str = "") -> Candidate:
+    """Taught here, or by a pack."""
+    return Candidate(landmark, score, score >= 0.9, 0.9, model_id=1, pack=pack, odds=odds)
+
+
+def states(
+    *candidates: Candidate, verdicts: Mapping[int, VerdictKind] | None = None, **image: bool
+) -> dict[int, tuple[str, str | None]]:
+    """State and reason of each landmark."""
+    return {tag.landmark_id: (tag.state, tag.reason) for tag in decide(candidates, verdicts or {}, **image)}
+
+
+ACCEPTED, IS_CONFIRMED, IS_REJECTED = ("accepted", None), ("confirmed", None), ("rejected", None)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "state"),
+    [
+        (predicted(TOWER, 0.5), ACCEPTED),
+        (predicted(TOWER, 0.49), None),
+        (predicted(TOWER, 0.97, FAR), ("doubtful", "position")),
+        (predicted(TOWER, 0.97, TOO_FAST), ("doubtful", "speed")),
+        (predicted(TOWER, 0.49, NEAR), None),
+        (taught(TOWER, 0.9), ACCEPTED),
+        (taught(TOWER, 0.95, pack="a"), ACCEPTED),
+        (taught(TOWER, 0.89), ("suggested", None)),
+        (taught(TOWER, 0.7, NEAR), ("accepted", "position")),
+        (taught(TOWER, 0.95, FAR), ("doubtful", "position")),
+    ],
+)
+def test_a_landmark_alone_is_decided_by_its_score_and_the_position(
+    candidate: Candidate, state: tuple[str, str | None] | None
+) -> None:
+    assert states(candidate) == ({} if state is None else {TOWER: state})
+
+
+def test_a_lower_score_is_enough_near_a_landmark_of_a_model_with_a_high_threshold() -> None:
+    near = replace(predicted(TOWER, 0.6, NEAR), is_enough=False, threshold=0.8)
+    assert states(near) == {TOWER: ("accepted", "position")}
+
+
+@pytest.mark.parametrize(
+    ("winner", "loser", "reason"),
+    [
+        (taught(TOWER, 0.91), predicted(GATE, 0.96), "taught-other"),
+        (taught(TOWER, 0.91), taught(GATE, 0.99, pack="a"), "taught-other"),
+        (predicted(TOWER, 0.96), taught(GATE, 0.95, pack="a"), "scored-other"),
+        (taught(TOWER, 0.95, pack="a"), predicted(GATE, 0.93), "scored-other"),
+        (taught(TOWER, 0.95, pack="a"), taught(GATE, 0.92, pack="b"), "scored-other"),
+        (predicted(TOWER, 0.95), taught(GATE, 0.95, pack="a"), "scored-other"),
+    ],
+)
+def test_of_two_landmarks_of_different_origins_one_is_accepted(
+    winner: Candidate, loser: Candidate, reason: str
+) -> None:
+    assert states(winner, loser) == {TOWER: ACCEPTED, GATE: ("doubtful", reason)}
+
+
+def test_a_landmark_is_accepted_if_one_of_its_candidates_is() -> None:
+    found = states(predicted(TOWER, 0.93), taught(TOWER, 0.97, pack="a"), taught(GATE, 0.95, pack="b"))
+    assert found == {TOWER: ACCEPTED, GATE: ("doubtful", "scored-other")}
+
+
+def test_a_rejected_landmark_contradicts_no_other() -> None:
+    found = states(predicted(TOWER, 0.6), taught(GATE, 0.95), verdicts={GATE: REJECTED})
+    assert found == {TOWER: ACCEPTED, GATE: IS_REJECTED}
+
+
+def test_a_rejection_of_what_nothing_speaks_for_is_no_tag() -> None:
+    assert states(predicted(TOWER, 0.6), verdicts={GATE: REJECTED}) == {TOWER: ACCEPTED}
+
+
+def test_a_confirmation_needs_no_candidate() -> None:
+    (tag,) = decide([], {GATE: CONFIRMED})
+    assert (tag.state, tag.score, tag.source, tag.rank) == (TagState.CONFIRMED, 0.0, "verdict", None)
+
+
+def test_beside_a_confirmed_landmark_others_are_doubtful_and_suggestions_stay() -> None:
+    found = states(predicted(TOWER, 0.98), taught(PALACE, 0.7), predicted(4, 0.1), verdicts={GATE: CONFIRMED})
+    assert found == {
+        TOWER: ("doubtful", "confirmed-other"),
+        PALACE: ("suggested", None),
+        GATE: IS_CONFIRMED,
+    }
+
+
+@pytest.mark.parametrize(
+    ("certain", "verdicts", "expected"),
+    [
+        (predicted(TOWER, NEARLY_CERTAIN), {}, {TOWER: ACCEPTED, GATE: ("suggested", "certain-other")}),
+        (predicted(TOWER, 0.969), {}, {TOWER: ("doubtful", "taught-other"), GATE: ACCEPTED}),
+        (predicted(TOWER, 0.99, FAR), {}, {TOWER: ("doubtful", "position"), GATE: ACCEPTED}),
+        (predicted(TOWER, 0.99), {TOWER: REJECTED}, {TOWER: IS_REJECTED, GATE: ACCEPTED}),
+        (
+            predicted(TOWER, 0.99),
+            {TOWER: CONFIRMED},
+            {TOWER: IS_CONFIRMED, GATE: ("suggested", "certain-other")},
+        ),
+        (
+            predicted(TOWER, 0.99),
+            {PALACE: CONFIRMED},
+            {
+                TOWER: ("doubtful", "confirmed-other"),
+                GATE: ("doubtful", "confirmed-other"),
+                PALACE: IS_CONFIRMED,
+            },
+        ),
+    ],
+)
+def test_what_is_taught_is_only_suggested_where_a_model_is_nearly_certain_of_another_landmark(
+    certain: Candidate, verdicts: dict[int, VerdictKind], expected: dict[int, tuple[str, str | None]]
+) -> None:
+    assert states(certain, taught(GATE, 0.99), verdicts=verdicts) == expected
+
+
+def test_what_is_taught_counts_where_a_model_is_nearly_certain_of_the_same_landmark() -> None:
+    (tag,) = decide([predicted(TOWER, 0.98), taught(TOWER, 0.99)], {})
+    assert (tag.state, tag.score, tag.source, tag.rank) == (TagState.ACCEPTED, 0.98, "model", 1)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "score", "source"),
+    [
+        ((predicted(TOWER, 0.3, rank=2), taught(TOWER, 0.95)), 0.95, "taught"),
+        ((predicted(TOWER, 0.3, rank=2), taught(TOWER, 0.7)), 0.7, "taught"),
+        ((predicted(TOWER, 0.6, rank=2), taught(TOWER, 0.95)), 0.6, "model"),
+        ((predicted(TOWER, 0.6, FAR, rank=2), taught(TOWER, 0.7)), 0.6, "model"),
+    ],
+)
+def test_a_landmark_is_shown_with_the_score_that_decides_and_always_with_its_rank(
+    candidates: tuple[Candidate, ...], score: float, source: str
+) -> None:
+    (tag,) = decide(candidates, {})
+    assert (tag.score, tag.source, tag.rank) == (score, source, 2)
+
+
+def test_a_damaged_image_has_doubtful_landmarks_and_suggestions() -> None:
+    candidates = predicted(TOWER, 0.99, FAR), predicted(4, 0.1), taught(GATE, 0.7), taught(PALACE, 0.7, NEAR)
+    suggested = ("suggested", None)
+    expected = {TOWER: ("doubtful", "damaged"), GATE: suggested, PALACE: ("suggested", "certain-other")}
+    assert states(*candidates, is_damaged=True) == expected
+
+
+def test_a_dismissed_image_has_only_verdicts() -> None:
+    candidates = predicted(TOWER, 0.99), taught(GATE, 0.7), predicted(PALACE, 0.6)
+    assert states(*candidates, verdicts={PALACE: REJECTED}, is_dismissed=True) == {PALACE: IS_REJECTED}
+
+
+@pytest.mark.parametrize(
+    ("score", "odds", "by_score", "accepted"),
+    [
+        (0.6, 1.0, True, True),
+        (0.6, 0.9, True, True),
+        (0.6, 0.1, True, False),
+        (0.4, 5.0, True, True),
+        (LEAST_SCORE, 5.0, False, True),
+        (0.49, 5.0, False, False),
+        (0.9, 1.0, False, False),
+        (0.9, 0.1, False, False),
+    ],
+)
+def test_a_position_turns_what_the_score_says(
+    score: float, odds: float, by_score: bool, accepted: bool
+) -> None:
+    assert is_accepted(score, odds, 0.5, by_score=by_score) is accepted
+
+
+LANDMARKS = range(1, 5)
+
+
+@dataclass
+class Image:
+    """What is known of an image. A landmark has at most one candidate of the model and one of teaching, as in the tables."""
+
+    candidates: list[Candidate]
+    verdicts: dict[int, VerdictKind] = field(default_factory=dict)
+    is_dismissed: bool = False
+    is_damaged: bool = False
+
+    def tags(self) -> list[EffectiveTag]:
+        return decide(
+            self.candidates, self.verdicts, is_dismissed=self.is_dismissed, is_damaged=self.is_damaged
+        )
+
+    def accepted(self) -> set[int]:
+        return {tag.landmark_id for tag in self.tags() if tag.is_accepted}
+
+
+@st.composite
+def images(draw: st.DrawFn, *, intact: bool = False) -> Image:
+    """Any image; with `intact`, one that is neither dismissed nor damaged and has no verdict."""
+    scores = st.sampled_from((0.05, 0.5, 0.89, 0.9, 0.95, NEARLY_CERTAIN, 0.99))
+    candidates = []
+    for landmark in LANDMARKS:
+        # Both candidates of a landmark have the same position; it is stored with those that it turns.
+        odds = draw(st.sampled_from((None, FAR, NEAR, TOO_FAST)))
+        if draw(st.booleans()):
+            candidates.append(predicted(landmark, draw(scores), draw(st.sampled_from((None, odds)))))
+        if draw(st.booleans()):
+            pack = draw(st.sampled_from(("", "a", "b")))
+            candidates.append(taught(landmark, draw(scores), draw(st.sampled_from((None, odds))), pack=pack))
+    if intact:
+        return Image(candidates)
+    verdicts = draw(st.dictionaries(st.sampled_from(LANDMARKS), st.sampled_from(VerdictKind)))
+    return Image(candidates, verdicts, draw(st.booleans()), draw(st.booleans()))
+
+
+@given(images())
+def test_a_verdict_is_final(image: Image) -> None:
+    found = {tag.landmark_id: tag.state for tag in image.tags()}
+    for landmark, verdict in image.verdicts.items():
+        is_named = any(each.landmark_id == landmark for each in image.candidates)
+        expected = TagState(verdict) if is_named or verdict is CONFIRMED else None
+        assert found.get(landmark) is expected
+
+
+@given(images())
+def test_beside_a_confirmed_landmark_and_on_a_dismissed_or_damaged_image_models_alone_say_nothing(
+    image: Image,
+) -> None:
+    confirmed = {landmark for landmark, verdict in image.verdicts.items() if verdict is CONFIRMED}
+    if confirmed or image.is_dismissed or image.is_damaged:
+        assert image.accepted() == confirmed
+
+
+@given(images(), st.randoms())
+def test_the_order_of_candidates_makes_no_difference(image: Image, rng: Random) -> None:
+    shuffled = rng.sample(image.candidates, len(image.candidates))
+    assert replace(image, candidates=shuffled).tags() == image.tags()
+
+
+@given(images())
+def test_only_landmarks_with_a_candidate_or_a_verdict_are_named_each_once_in_order(image: Image) -> None:
+    named = [tag.landmark_id for tag in image.tags()]
+    assert named == sorted(set(named))
+    assert {*named} <= {each.landmark_id for each in image.candidates} | image.verdicts.keys()
+
+
+@given(images())
+def test_a_reason_says_why_a_landmark_is_not_accepted_or_that_its_position_raised_it(image: Image) -> None:
+    for tag in image.tags():
+        if tag.state is TagState.DOUBTFUL:
+            assert tag.reason is not None
+        if tag.is_accepted:
+            assert tag.reason in (None, TagReason.POSITION)
+
+
+@given(images(intact=True))
+def test_an_intact_image_has_a_tag_if_anything_is_accepted_alone(image: Image) -> None:
+    assert bool(image.accepted()) == any(each.is_alone_accepted for each in image.candidates)
+
+
+@given(images(intact=True), st.sampled_from(("model", "", "a")))
+def test_candidates_of_one_origin_never_compete(image: Image, origin: str) -> None:
+    own = [each for each in image.candidates if (each.pack if each.rank is None else "model") == origin]
+    assert Image(own).accepted() == {each.landmark_id for each in own if each.is_alone_accepted}
+
+
+@given(images(), st.sampled_from(LANDMARKS))
+def test_what_is_taught_here_never_makes_another_landmark_accepted(image: Image, landmark: int) -> None:
+    candidates = [each for each in image.candidates if each.rank is not None or each.landmark_id != landmark]
+    before = replace(image, candidates=candidates)
+    after = replace(image, candidates=[*candidates, taught(landmark, 1.0)])
+    assert after.accepted() - {landmark} <= before.accepted()
+
+
+@given(images(intact=True), st.sampled_from(LANDMARKS))
+def test_rejecting_a_landmark_takes_no_other_one_away(image: Image, landmark: int) -> None:
+    after = replace(image, verdicts={landmark: REJECTED})
+    assert image.accepted() - {landmark} <= after.accepted()
