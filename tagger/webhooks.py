@@ -59,7 +59,7 @@ class Receiver:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReceiverResponse:
     """What the receiver answered: the status, and the beginning of its text."""
 
     status: int
@@ -85,7 +85,7 @@ def receivers_of(settings: Settings) -> list[Receiver]:
     ]
 
 
-def deliver(receiver: Receiver, message: Message) -> Answer:
+def deliver(receiver: Receiver, message: Message) -> ReceiverResponse:
     """Send the message once.
 
     Raises:
@@ -98,7 +98,7 @@ def deliver(receiver: Receiver, message: Message) -> Answer:
     answer = exchange(
         "POST", receiver.url, headers=headers, body=body, timeout_s=TIMEOUT_S, max_bytes=MAX_ANSWER_BYTES
     )
-    return Answer(answer.status, answer.body.decode(errors="replace"))
+    return ReceiverResponse(answer.status, answer.body.decode(errors="replace"))
 
 
 def signature_headers(secret: str, message_id: str, body: bytes, at: int) -> dict[str, str]:

@@ -31,7 +31,7 @@ REPORT_S = 60.0
 
 
 @dataclass(frozen=True)
-class Broker:
+class RedisEndpoint:
     """A Redis server, and the keys of a ledger in it. `embedded`: this program starts it."""
 
     url: str = field(repr=False)
@@ -57,7 +57,7 @@ class Broker:
         )
 
 
-def find_broker(settings: Settings, ledger_id: str, *, start: bool) -> Broker:
+def find_broker(settings: Settings, ledger_id: str, *, start: bool) -> RedisEndpoint:
     """The configured Redis, or the embedded one of the ledger, which `start` starts.
 
     Raises:
@@ -66,12 +66,12 @@ def find_broker(settings: Settings, ledger_id: str, *, start: bool) -> Broker:
     """
     keys = RedisKeys(ledger_id)
     if settings.redis_url is not None:
-        return Broker(settings.redis_url, keys, embedded=False)
+        return RedisEndpoint(settings.redis_url, keys, embedded=False)
     find = start_embedded if start else embedded_url
-    return Broker(find(settings.data_folder, ledger_id), keys, embedded=True)
+    return RedisEndpoint(find(settings.data_folder, ledger_id), keys, embedded=True)
 
 
-def check_broker(broker: Broker) -> None:
+def check_broker(broker: RedisEndpoint) -> None:
     """Check that Redis answers.
 
     Raises:
@@ -84,7 +84,7 @@ def check_broker(broker: Broker) -> None:
         raise unavailable_error(broker, error) from error
 
 
-def check_accepts_messages(broker: Broker) -> None:
+def check_accepts_messages(broker: RedisEndpoint) -> None:
     """Check that Redis answers and accepts messages.
 
     Raises:
@@ -100,7 +100,7 @@ def check_accepts_messages(broker: Broker) -> None:
         raise unavailable_error(broker, error) from error
 
 
-def unavailable_error(broker: Broker, error: Exception) -> RedisUnavailable:
+def unavailable_error(broker: RedisEndpoint, error: Exception) -> RedisUnavailable:
     """The error for users, from one of the client."""
     if reason := refusal(error):
         return RedisMisconfigured(url=broker.redacted_url, reason=reason)
@@ -118,7 +118,7 @@ def refusal(error: Exception) -> str | None:
     return text if is_refusal else None
 
 
-def queue_depths(broker: Broker) -> tuple[dict[str, int | None], RedisUnavailable | None]:
+def queue_depths(broker: RedisEndpoint) -> tuple[dict[str, int | None], RedisUnavailable | None]:
     """The number of messages per priority, None if it is unknown, and the reason for that.
 
     There is no reason if the embedded Redis has not been started.
@@ -133,7 +133,7 @@ def queue_depths(broker: Broker) -> tuple[dict[str, int | None], RedisUnavailabl
         return unknown, unavailable_error(broker, error)
 
 
-def is_stopped(broker: Broker, error: BaseException | None) -> bool:
+def is_stopped(broker: RedisEndpoint, error: BaseException | None) -> bool:
     """Whether an error means that the embedded Redis does not run: it starts when it is needed. One that runs and is silent is frozen."""
     return broker.embedded and not isinstance(error, redis.TimeoutError)
 
@@ -151,7 +151,7 @@ def count_taken(client: redis.Redis, keys: RedisKeys) -> int:
 class RedisMonitor:
     """Watches whether Redis accepts messages. All threads of a process share it: each outage and its end are logged once."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: RedisEndpoint) -> None:
         self.broker = broker
         self._lock = threading.Lock()
         self._reported_at: float | None = None

@@ -14,7 +14,7 @@ from tagger.database.actor import Actor
 from tagger.database.connection import Database, open_configured
 from tagger.database.enums import Note, NoteCode, Priority
 from tagger.database.retry import DatabaseError, with_retry
-from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
+from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
 from tagger.jobs.enqueue.schedules import pause_ended_runs
 from tagger.jobs.processing.claimed_chunk import SLICE_S, ChunkEnd
@@ -29,14 +29,14 @@ from tagger.system.metrics import DEVICE_MEMORY
 from tagger.webhooks import SenderThreads
 from worker.broker import RedisMonitor
 from worker.producer import app_broker, send_wake_ups
-from worker.queue_order import database_away
+from worker.queue_order import database_unreachable
 from worker.sweeper import SWEEP_S, Sweeper
 from worker.watchdog import STALL_S, Watchdog
 
 log = logging.getLogger(__name__)
 
 
-class DatabaseAway(Exception):
+class DatabaseUnreachable(Exception):
     """A chunk was not claimed, because this process does not reach the database."""
 
 
@@ -79,13 +79,13 @@ class Engine:
         """Claim the next chunk of this priority. None if no active job has a free one.
 
         Raises:
-            DatabaseAway: this process does not reach the database; another one may.
+            DatabaseUnreachable: this process does not reach the database; another one may.
         """
         try:
-            return with_retry(lambda: self._claim(priority), self.executor.stop, database_away)
+            return with_retry(lambda: self._claim(priority), self.executor.stop, database_unreachable)
         except DatabaseError as error:
-            if database_away.is_set():
-                raise DatabaseAway from error
+            if database_unreachable.is_set():
+                raise DatabaseUnreachable from error
             raise
 
     def _claim(self, priority: Priority) -> Claim | None:
@@ -109,8 +109,8 @@ class Engine:
     def _send_wake_ups(self, job: int) -> None:
         """Wake a worker for the next chunk, and all for those of new metadata jobs, without waiting for a sweep."""
         try:
-            adopted = select_adopted_jobs(self.database)
-            send_wake_ups(self._app, self.database, None if adopted else 1)
+            filled = fill_chained_jobs(self.database)
+            send_wake_ups(self._app, self.database, None if filled else 1)
         except (DatabaseError, redis.RedisError, KombuError, OperationalError, OSError) as error:
             log.info("Redis is asked again in a few seconds to wake workers: %s", error, extra={"job": job})
 

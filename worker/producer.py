@@ -15,7 +15,7 @@ from tagger.database.connection import Database
 from tagger.errors import RedisRefused, RedisUnavailable
 from tagger.ledger.dispatch import waiting_chunks
 from tagger.settings import Settings
-from worker.broker import Broker, check_accepts_messages, find_broker, is_stopped
+from worker.broker import RedisEndpoint, check_accepts_messages, find_broker, is_stopped
 from worker.celery_config import CELERY_SETTINGS, ledger_settings
 from worker.messages import TASK_NAME, WakeUp
 from worker.redis_keys import RedisKeys
@@ -85,10 +85,10 @@ def make_app(broker_url: str, keys: RedisKeys) -> Celery:
     return app
 
 
-def app_broker(app: Celery, settings: Settings) -> Broker:
+def app_broker(app: Celery, settings: Settings) -> RedisEndpoint:
     """The broker of an app that `make_app` made."""
     keys = app.conf.broker_transport_options["ledger_keys"]
-    return Broker(str(app.conf.broker_url), keys, embedded=settings.redis_url is None)
+    return RedisEndpoint(str(app.conf.broker_url), keys, embedded=settings.redis_url is None)
 
 
 def _with_checked_certificate(url: str) -> str:

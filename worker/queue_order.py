@@ -11,7 +11,7 @@ from tagger.database.enums import Priority
 IN_A_ROW = 3
 """Interactive messages that a worker takes before it reads the bulk queue first."""
 
-database_away = threading.Event()
+database_unreachable = threading.Event()
 """While it is set, this process reads no queue of chunks. The sweeper sets it when this process does not reach the database, because it
 would take chunks that others can process."""
 
@@ -29,7 +29,7 @@ class InteractiveFirst:
 
     def consume(self, limit: int) -> list[str]:
         """The queues, in the order in which to read them now."""
-        if database_away.is_set():
+        if database_unreachable.is_set():
             return [queue for queue in self._queues if not queue.endswith(tuple(Priority))]
         if self._in_a_row < IN_A_ROW:
             return self._queues[:limit]

@@ -20,7 +20,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Note, NoteCode, Priority
 from tagger.database.events import remove_old_messages
 from tagger.database.retry import DatabaseError, outage_text
-from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
+from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.ledger.dispatch import (
     release_expired,
     resume_suspended_jobs,
@@ -36,7 +36,7 @@ from tagger.settings import Settings
 from tagger.system.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from worker.broker import RedisMonitor, queue_depths
 from worker.producer import send_wake_ups
-from worker.queue_order import database_away
+from worker.queue_order import database_unreachable
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Sweeper:
         self._closed.set()
         if self._thread.ident is not None:  # the worker may stop before it started
             self._thread.join(STOP_S)
-        database_away.clear()
+        database_unreachable.clear()
         try:
             remove_worker(self._database, self._worker_name)
         except DatabaseError:
@@ -137,7 +137,7 @@ class Sweeper:
             recover_stale_jobs(self._database)
             self._release_expired()
         self._resume_suspended()
-        select_adopted_jobs(self._database)
+        fill_chained_jobs(self._database)
         self._send_wake_ups()
         remove_old_messages(self._database)
         self._while_idle(LOCATE_S, self._positions.update)
@@ -155,9 +155,9 @@ class Sweeper:
                 self._photos_per_second(),
             )
         except DatabaseError:
-            database_away.set()
+            database_unreachable.set()
             raise
-        database_away.clear()
+        database_unreachable.clear()
 
     def waits_for(self) -> Note | None:
         """Why this worker starts no work now; None if it would."""

@@ -13,10 +13,10 @@ from tagger.database.retry import DatabaseError, outage_text
 from tagger.errors import ModelFailed, ReadsTimedOut, TaggerError
 from tagger.ledger.chunks import Claim
 from tagger.ledger.jobs import record_error
-from worker.engine import DatabaseAway, Engine, current_engine
+from worker.engine import DatabaseUnreachable, Engine, current_engine
 from worker.lifecycle import exit_within_limit
 from worker.messages import INVALID_MESSAGES, TASK_NAME, TICK_NAME, WakeUp
-from worker.queue_order import database_away
+from worker.queue_order import database_unreachable
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +26,11 @@ def tag_chunk(body: dict[str, Any]) -> None:
     """Claim the next chunk of the wake-up's priority, if there is one, and process its photos."""
     engine = current_engine()
     wake_up = _parse(body)
-    if database_away.is_set():
+    if database_unreachable.is_set():
         raise Reject(requeue=True)  # it was on its way when the worker began to wait
     try:
         claim = engine.claim(wake_up.priority)
-    except DatabaseAway as reason:
+    except DatabaseUnreachable as reason:
         raise Reject(requeue=True) from reason
     except DatabaseError as error:
         log.error("No photos were claimed: the database does not answer: %s", error)  # noqa: TRY400

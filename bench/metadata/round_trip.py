@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tagger.database.enums import Target
 from tagger.errors import PhotoFailed
-from tagger.metadata.bases import UndoRecord
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import WriteRequest, plan_photo, prepare_photo
+from tagger.metadata.restored_files import UndoRecord
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import decode_whole

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tagger.database.enums import METADATA_KINDS
 from tagger.errors import JobUnfinished
-from tagger.jobs.enqueue.documents import failure_documents
+from tagger.jobs.enqueue.job_json import failure_documents
 from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
 from tagger.ledger.jobs import cancel_job
 from tagger.ledger.progress import find_job

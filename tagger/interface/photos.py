@@ -15,7 +15,6 @@ from typing import Any, TypedDict
 from tagger.database.connection import Database
 from tagger.errors import ArgumentInvalid, QueryOptionInvalid
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.documents import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_COLUMNS, photo_rows
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import (
     PhotoQuery,
@@ -24,6 +23,7 @@ from tagger.library.query.options import (
     VerdictOption,
     parse_query,
 )
+from tagger.library.query.photo_json import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_COLUMNS, photo_rows
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.search.text_query import text_query
 from tagger.photos.paths import absolute_path, named_path, printable_path

@@ -41,7 +41,7 @@ from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.options import PhotoQuery, query_of_options, stored_options
 from tagger.library.query.tagged_photos import select_photos
 from tagger.library.query.trip_summaries import TripSummary, summaries_of_trips, trip_summary
-from tagger.library.trips import TripMoment
+from tagger.library.trips import TripReference
 from tagger.library.trips.grouping import find_trip
 from tagger.people.tokens import require_access, token_digest
 from tagger.photos.paths import path_from_json
@@ -78,7 +78,7 @@ def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
     except ValueError as error:
         raise QueryOptionInvalid(option="share", reason=str(error)) from error
     moment = document.get(TRIP_MOMENT)
-    trip_moment = moment and TripMoment(moment[0], datetime.fromisoformat(moment[1]))
+    trip_moment = moment and TripReference(moment[0], datetime.fromisoformat(moment[1]))
     return replace(query, by_slug=bool(query.landmark), trip_moment=trip_moment)
 
 

@@ -1,6 +1,6 @@
 """Plans of file changes: the new bytes of a photo or sidecar, computed and verified before anything is written.
 
-New values are always added to the base of a file (see bases): repeating a write changes nothing, and undo is a write with nothing to
+New values are always added to the base of a file (see restored_files): repeating a write changes nothing, and undo is a write with nothing to
 add. A photo's own file gets XMP, and EXIF and IPTC where it is safe to change them. An existing sidecar is merged with our values, a new
 one repeats the photo's own XMP.
 """
@@ -11,7 +11,18 @@ from pathlib import Path
 
 from tagger.database.enums import Target
 from tagger.metadata import exif, iptc, xmp
-from tagger.metadata.bases import (
+from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
+from tagger.metadata.files.originals import Original
+from tagger.metadata.files.sidecar_names import SIDECAR_MAX_BYTES
+from tagger.metadata.formats.block_io import (
+    can_embed,
+    extended_xmp,
+    is_jpeg,
+    read_blocks,
+    read_only_blocks,
+    replace_blocks,
+)
+from tagger.metadata.restored_files import (
     FindUndoRecord,
     UndoRecord,
     base_of_photo,
@@ -24,19 +35,8 @@ from tagger.metadata.bases import (
     verify_insertion,
     without_occupied_fields,
 )
-from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.files.originals import Original
-from tagger.metadata.files.sidecar_names import SIDECAR_MAX_BYTES
-from tagger.metadata.formats.block_io import (
-    can_embed,
-    extended_xmp,
-    is_jpeg,
-    read_blocks,
-    read_only_blocks,
-    replace_blocks,
-)
 from tagger.metadata.splices import Blocks, Splice, apply_splices, inverse_of
-from tagger.metadata.tag_fields import Position, TagFields
+from tagger.metadata.tag_fields import PositionEstimate, TagFields
 from tagger.metadata.writable_files import read_for_writing
 from tagger.photos.containers import digest_photo
 
@@ -54,7 +54,7 @@ class FilePlan:
     original: Original
     data: bytes | None
     undo_record: UndoRecord | None
-    position: Position | None = None
+    position: PositionEstimate | None = None
     notes: tuple[str, ...] = ()
     template: bytes | None = None
     restores_original: bool = False

@@ -45,7 +45,7 @@ class NamedLandmark:
 
 
 @dataclass(frozen=True)
-class Position:
+class PositionEstimate:
     """An estimate of the camera's position in degrees, with an error of `error_m` metres.
 
     `source` names what it was estimated from: a landmark, a track or photos nearby in time. None: it is that of a tagged landmark.
@@ -73,7 +73,7 @@ class TagFields:
     landmarks: tuple[NamedLandmark, ...] = ()
     keywords: tuple[str, ...] = ()
     paths: tuple[tuple[str, ...], ...] = ()
-    position: Position | None = None
+    position: PositionEstimate | None = None
     description: str | None = None
 
     def __bool__(self) -> bool:
@@ -89,7 +89,7 @@ def make_tag_fields(
     landmarks: Sequence[NamedLandmark],
     *,
     gps: bool = False,
-    estimate: Position | None = None,
+    estimate: PositionEstimate | None = None,
     description: bool = False,
 ) -> TagFields:
     """Derive the values from a photo's accepted tags, best first.
@@ -114,7 +114,7 @@ def _description(landmark: NamedLandmark) -> str:
     return ", ".join(part for part in (landmark.name, landmark.city, landmark.country) if part)
 
 
-def _position(landmarks: Sequence[NamedLandmark]) -> Position | None:
+def _position(landmarks: Sequence[NamedLandmark]) -> PositionEstimate | None:
     """The best landmark's position, if it is a single point and no other tag contradicts it."""
     coordinates = [
         (landmark.latitude, landmark.longitude)
@@ -127,4 +127,4 @@ def _position(landmarks: Sequence[NamedLandmark]) -> Position | None:
     position = (best.latitude, best.longitude)
     if any(distance_km(*position, *other) > MAX_DISTANCE_KM for other in coordinates):
         return None
-    return Position(*position, POSITION_ERROR_M)
+    return PositionEstimate(*position, POSITION_ERROR_M)

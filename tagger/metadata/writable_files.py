@@ -1,17 +1,17 @@
-"""A photo's own file and its sidecars, in folders (see files) and in buckets (see objects)."""
+"""A photo's own file and its sidecars, in folders (see files) and in buckets (see bucket_files)."""
 
 from pathlib import Path
 from typing import TypeAlias
 
-from tagger.metadata.files import originals, replacement, sidecar_names, temporary_files
-from tagger.metadata.files.originals import Original
-from tagger.metadata.objects import (
+from tagger.metadata.bucket_files import (
     ObjectOriginal,
     PreparedObject,
     object_sidecar_paths,
     prepare_object,
     read_object_for_writing,
 )
+from tagger.metadata.files import originals, replacement, sidecar_names, temporary_files
+from tagger.metadata.files.originals import Original
 from tagger.photos.paths import ObjectPath
 
 Prepared: TypeAlias = replacement.PreparedFile | PreparedObject

@@ -16,7 +16,7 @@ TAUGHT_THRESHOLD = 0.9
 
 
 @dataclass(frozen=True)
-class Prediction:
+class RankedLabel:
     """One landmark and its score.
 
     `position` is the index of the label in the model's manifest. `rank` counts from 1. `accepted`: the score reaches
@@ -52,12 +52,12 @@ class ImageOutput:
             if values is not None
         )
 
-    def top_k(self, k: int, threshold: float) -> tuple[Prediction, ...]:
+    def top_k(self, k: int, threshold: float) -> tuple[RankedLabel, ...]:
         """Return the `k` best predictions, best first; equal scores are in label order."""
         best = (-self.scores).argsort(kind="stable")[:k]
         scores = self.scores[best].clip(0, 1).tolist()
         least = math.inf if self.is_damaged else threshold
         return tuple(
-            Prediction(position, rank, score, score >= least)
+            RankedLabel(position, rank, score, score >= least)
             for rank, (position, score) in enumerate(zip(best.tolist(), scores, strict=True), start=1)
         )

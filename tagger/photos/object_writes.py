@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tagger.errors import FailureKind, PhotoFailed
+from tagger.photos.buckets import object_version
 from tagger.photos.files import PhotoVersion
 from tagger.photos.object_store import (
     attempts,
@@ -21,7 +22,6 @@ from tagger.photos.object_store import (
     repeated,
     store_errors,
 )
-from tagger.photos.objects import object_version
 from tagger.photos.paths import ObjectPath
 from tagger.photos.signed_requests import send_signed
 

@@ -44,14 +44,16 @@ _MOMENTARY = (429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True)
-class Answer:
+class BucketResponse:
     """The answer of a server. The names of its headers are in lower case."""
 
     headers: Mapping[str, str]
     body: bytes
 
 
-def send_signed(path: ObjectPath, method: "HTTP_METHOD", headers: Mapping[str, str] | None = None) -> Answer:
+def send_signed(
+    path: ObjectPath, method: "HTTP_METHOD", headers: Mapping[str, str] | None = None
+) -> BucketResponse:
     """Send a request about an object.
 
     Raises:
@@ -60,7 +62,7 @@ def send_signed(path: ObjectPath, method: "HTTP_METHOD", headers: Mapping[str, s
     return _send(signed_address(path, method), method, headers or {})
 
 
-def ask_bucket(path: ObjectPath, query: str) -> Answer:
+def ask_bucket(path: ObjectPath, query: str) -> BucketResponse:
     """Ask for a setting of the object's bucket, like `versioning`.
 
     Raises:
@@ -82,21 +84,21 @@ def is_momentary(error: Exception) -> bool:
     return isinstance(error, _Refused) and error.status in _MOMENTARY
 
 
-def _send(address: str, method: str, headers: Mapping[str, str]) -> Answer:
+def _send(address: str, method: str, headers: Mapping[str, str]) -> BucketResponse:
     timeout_s = STALL_TIMEOUT.total_seconds()
     return repeated(lambda: _answer(address, method, headers, _MOST_BYTES, timeout_s), is_momentary)
 
 
 def _answer(
     address: str, method: str, headers: Mapping[str, str], most_bytes: int, timeout_s: float
-) -> Answer:
+) -> BucketResponse:
     context = _tls_context(os.environ.get("AWS_CA_BUNDLE") or None)
     opener = build_opener(_NoRedirects, HTTPSHandler(context=context))
     request = Request(address, method=method, headers={"User-Agent": "landmark-tagger", **headers})  # noqa: S310 - the endpoint is the operator's
     try:
         with opener.open(request, timeout=timeout_s) as answer:
             lower = {name.lower(): value for name, value in answer.headers.items()}
-            return Answer(lower, answer.read(most_bytes))
+            return BucketResponse(lower, answer.read(most_bytes))
     except HTTPError as error:
         raise _Refused(error.code, _body(error)) from None
     except (HTTPException, OSError) as error:

@@ -1,4 +1,4 @@
-"""Sources of photos: what the scan lists and the pipeline reads. Folders, and prefixes of buckets (see objects)."""
+"""Sources of photos: what the scan lists and the pipeline reads. Folders, and prefixes of buckets (see buckets)."""
 
 import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from tagger.errors import ObjectNotFound, PathNotFound
+from tagger.photos.buckets import ObjectSource, find_object, is_object
 from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_photo
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos
 from tagger.photos.folders import Mount, check_mount
-from tagger.photos.objects import ObjectSource, find_object, is_object
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.photo_names import OtherFiles
 

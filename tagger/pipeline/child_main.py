@@ -15,7 +15,7 @@ from tagger.pipeline.results import internal_failure
 
 Reply = tuple[Mapping[str, object], bytes]
 """A document, and raw bytes that follow it."""
-Answer = Callable[[Any, bytes], Reply]
+ReplyFunction = Callable[[Any, bytes], Reply]
 """Answers a request: its document, and the raw bytes that followed it."""
 
 _OUT_OF_MEMORY = PhotoFailure(
@@ -53,7 +53,7 @@ class ParentPipe:
 
 
 def reply_to_parent(
-    make_answer: Callable[[Any, ParentPipe], Answer],
+    make_answer: Callable[[Any, ParentPipe], ReplyFunction],
     *,
     idle_s: int = 0,
     is_due: Callable[[], bool] = lambda: False,
@@ -85,7 +85,7 @@ def reply_to_parent(
             pipe.send(*_answer_or_failure(answer, *request))
 
 
-def _answer_or_failure(answer: Answer, request: object, data: bytes) -> Reply:
+def _answer_or_failure(answer: ReplyFunction, request: object, data: bytes) -> Reply:
     try:
         return answer(request, data)
     except PhotoFailed as failed:

@@ -14,14 +14,14 @@ from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.decoding.formats import load_readers
 from tagger.photos.decoding.memory import MEMORY_BUDGET, trim_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER
-from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
+from tagger.pipeline.child_main import ParentPipe, Reply, ReplyFunction, reply_to_parent
 from tagger.pipeline.confinement import confine, is_due, limit_cpu, limit_memory
 
 IDLE_S = 300
 """A child without photos ends after this time, and its memory is free."""
 
 
-def _make_answer(config: dict[str, Any], parent: ParentPipe) -> Answer:
+def _make_answer(config: dict[str, Any], parent: ParentPipe) -> ReplyFunction:
     load_readers()
     RAW_DEVELOPER.load()
     trim_memory()

@@ -45,7 +45,7 @@ REGION_SUFFIXES = (" Province", " Povince", " Governorate")
 """Left out, because the names of the same country have them or not."""
 SAME_PLACE_DEGREES = 0.05
 
-Place = dict[str, Any]
+CityRow = dict[str, Any]
 
 
 def main(packages: Path, out: Path) -> None:
@@ -70,11 +70,11 @@ def main(packages: Path, out: Path) -> None:
     _write(out, cities, _along_borders(cities, others), countries)
 
 
-def _read_places(file: Path) -> list[Place]:
+def _read_places(file: Path) -> list[CityRow]:
     return sorted(json.loads(file.read_text()).values(), key=lambda place: int(place["geonameid"]))
 
 
-def _without_suburbs(cities: Iterable[Place]) -> list[Place]:
+def _without_suburbs(cities: Iterable[CityRow]) -> list[CityRow]:
     """The cities whose centre is nearest to their own disc: no position is nearest to any other, see tagger.library.positions.cities."""
     by_country = defaultdict(list)
     for city in cities:
@@ -87,7 +87,7 @@ def _without_suburbs(cities: Iterable[Place]) -> list[Place]:
     return kept
 
 
-def _name_regions(cities: Sequence[Place], named: Iterable[Place]) -> None:
+def _name_regions(cities: Sequence[CityRow], named: Iterable[CityRow]) -> None:
     """Set `region` of cities: that of the named place of the same country and name there, or of the nearest such city of the region."""
     by_name = defaultdict(list)
     for place in named:
@@ -108,7 +108,7 @@ def _name_regions(cities: Sequence[Place], named: Iterable[Place]) -> None:
         )
 
 
-def _is_near(place: Place, other: Place) -> bool:
+def _is_near(place: CityRow, other: CityRow) -> bool:
     return all(abs(place[axis] - other[axis]) < SAME_PLACE_DEGREES for axis in ("latitude", "longitude"))
 
 
@@ -118,7 +118,7 @@ def _region_name(name: str) -> str:
     return CORRECTIONS.get(name, name)
 
 
-def _along_borders(cities: Sequence[Place], others: Sequence[Place]) -> list[Place]:
+def _along_borders(cities: Sequence[CityRow], others: Sequence[CityRow]) -> list[CityRow]:
     """The other places without which some place would be in another country than its own, or in none: Hart's condensed set.
 
     P. Hart, "The condensed nearest neighbor rule", IEEE Transactions on Information Theory, 1968.
@@ -137,12 +137,14 @@ def _along_borders(cities: Sequence[Place], others: Sequence[Place]) -> list[Pla
         is_kept |= missing
 
 
-def _vectors(places: Sequence[Place]) -> npt.NDArray[np.float64]:
+def _vectors(places: Sequence[CityRow]) -> npt.NDArray[np.float64]:
     degrees = np.array([(place["latitude"], place["longitude"]) for place in places])
     return unit_vectors(degrees[:, 0], degrees[:, 1])
 
 
-def _write(out: Path, cities: Sequence[Place], borders: Sequence[Place], countries: dict[str, str]) -> None:
+def _write(
+    out: Path, cities: Sequence[CityRow], borders: Sequence[CityRow], countries: dict[str, str]
+) -> None:
     places = [*cities, *borders]
     codes, country_indices = np.unique([place["countrycode"] for place in places], return_inverse=True)
     regions, region_indices = np.unique([city["region"] for city in cities], return_inverse=True)

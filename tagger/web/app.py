@@ -53,9 +53,9 @@ def create_app(
     limits = limits or ClientLimits()
     state = AppState(settings, database, limits, has_own_worker=has_own_worker)
     job_starter = JobStarter(settings, database, state.stopping)
-    turn = Lock()
-    overview = LibraryOverview(database, lambda: look_alikes_of(state), turn)
-    search_lists = SearchLists(database, settings.roots, overview.counts, overview.trips, turn)
+    refresh_lock = Lock()
+    overview = LibraryOverview(database, lambda: look_alikes_of(state), refresh_lock)
+    search_lists = SearchLists(database, settings.roots, overview.counts, overview.trips, refresh_lock)
 
     authenticator = (
         None if policy.token is None else Authenticator(database, policy.token, policy.new_user_role)

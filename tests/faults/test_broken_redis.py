@@ -11,7 +11,7 @@ from support.commands import Terminal, draw_many, stop
 from support.fault_durations import FaultDurations
 from support.fault_scenario import FaultScenario
 
-from worker.broker import Broker
+from worker.broker import RedisEndpoint
 from worker.embedded_redis import start_embedded
 from worker.redis_keys import RedisKeys
 
@@ -90,7 +90,9 @@ def test_a_worker_waits_for_an_embedded_redis_that_is_frozen_at_its_start(
     draw_many(terminal.folder / "few", 10)
     job = int(terminal.run("enqueue", "few").stdout)
     with terminal.database() as database:
-        broker = Broker(start_embedded(terminal.data, database.ledger_id), RedisKeys(""), embedded=True)
+        broker = RedisEndpoint(
+            start_embedded(terminal.data, database.ledger_id), RedisKeys(""), embedded=True
+        )
     with broker.client() as client:
         server = psutil.Process(client.info()["process_id"])
     try:

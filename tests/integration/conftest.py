@@ -12,7 +12,7 @@ from support.stored_photos import StoredPhotos
 from support.written_folder import WrittenFolder
 
 from tagger.database.connection import Database
-from tagger.metadata import objects
+from tagger.metadata import bucket_files
 from tagger.photos import object_store
 from tagger.settings import Settings
 
@@ -56,16 +56,16 @@ def photos(
 
     monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
     for checked in ("_supported", "_checked", "_check_objects"):
-        monkeypatch.setattr(objects, checked, {})
+        monkeypatch.setattr(bucket_files, checked, {})
     return WrittenBucket(database, tmp_path, bucket)
 
 
 @pytest.fixture
 def monitor(redis_server: RedisServer, database: Database) -> "RedisMonitor":
-    from worker.broker import Broker, RedisMonitor
+    from worker.broker import RedisEndpoint, RedisMonitor
     from worker.redis_keys import RedisKeys
 
-    return RedisMonitor(Broker(redis_server.url, RedisKeys(database.ledger_id), embedded=False))
+    return RedisMonitor(RedisEndpoint(redis_server.url, RedisKeys(database.ledger_id), embedded=False))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tagger.database.enums import JobState
 from tagger.database.tables import roots
 from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
 from tagger.jobs.processing.executor import run_job
-from tagger.photos import object_store, objects
+from tagger.photos import buckets, object_store
 from tagger.photos.files import PhotoVersion
 from tagger.photos.object_store import AWS, current_endpoint, note_endpoint, open_store
 from tagger.photos.object_writes import StoredObject, delete_object, put_object
@@ -124,7 +124,7 @@ def test_an_object_that_may_not_be_read_fails_alone(photos: WrittenBucket, bucke
 
 def test_a_bucket_that_truncates_answers_is_said_to_answer(bucket: Bucket) -> None:
     bucket.put("a.jpg", b"x" * 1000)
-    source = objects.ObjectSource(parse_path(bucket.address), patient=False)
+    source = buckets.ObjectSource(parse_path(bucket.address), patient=False)
     bucket.proxy.inject(Fault("/a.jpg", cut_after=10, times=10**9))
     with pytest.raises(PhotoFailed, match="sends less of an answer than it announced") as failed:
         source.read("a.jpg", max_bytes=10**6)
@@ -209,7 +209,7 @@ def test_missing_credentials_are_the_reason(bucket: Bucket, monkeypatch: pytest.
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
-    problem = objects.ObjectSource(parse_path(bucket.address)).mount().problem
+    problem = buckets.ObjectSource(parse_path(bucket.address)).mount().problem
     assert problem is not None
     assert problem.startswith("there are no credentials for it")
 
@@ -228,7 +228,7 @@ def test_a_wrong_endpoint_is_the_reason(
 ) -> None:
     server = bucket.proxy.url.removeprefix("http://")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint.format(server=server))
-    found = objects.ObjectSource(parse_path(bucket.address)).mount().problem
+    found = buckets.ObjectSource(parse_path(bucket.address)).mount().problem
     assert found is not None
     assert found.startswith(problem.format(server=server))
 
@@ -237,7 +237,7 @@ def test_a_missing_file_of_certificates_is_the_reason(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", "/none.pem")
-    problem = objects.ObjectSource(parse_path(bucket.address)).mount().problem
+    problem = buckets.ObjectSource(parse_path(bucket.address)).mount().problem
     assert (
         problem == "the file /none.pem, which AWS_CA_BUNDLE names, cannot be read: No such file or directory"
     )

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 from support.buckets import Bucket
 
+from tagger.photos.buckets import OVERLAP_S, BucketTail
 from tagger.photos.folder_walk import FoundPhoto
-from tagger.photos.objects import OVERLAP_S, BucketTail
 from tagger.photos.paths import ObjectPath, parse_path
 
 

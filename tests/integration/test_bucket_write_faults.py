@@ -16,9 +16,9 @@ from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_unlogged
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.library.catalog.roots import forget_path
-from tagger.metadata import objects
+from tagger.metadata import bucket_files
+from tagger.metadata.bucket_files import object_sidecar_paths
 from tagger.metadata.errors import RefusalKind
-from tagger.metadata.objects import object_sidecar_paths
 from tagger.photos import signed_requests
 from tagger.photos.paths import parse_path
 
@@ -143,12 +143,12 @@ def test_the_check_object_of_a_process_that_died_is_deleted_once_it_is_old(
     photos.draw("b.jpg", 1)
     photos.tag_bucket()
     left = f".tagger-check-{'0' * 32}"
-    bucket.put(left, objects._TEXT)
+    bucket.put(left, bucket_files._TEXT)
     bucket.put(".tagger-check-of-another-program", b"x")
     photos.write(SIDECAR)
     assert left in photos.objects()  # its process may still check
-    monkeypatch.setattr(objects, "_supported", {})
-    monkeypatch.setattr(objects, "_OLD_S", -60.0)
+    monkeypatch.setattr(bucket_files, "_supported", {})
+    monkeypatch.setattr(bucket_files, "_OLD_S", -60.0)
     photos.undo()
     assert photos.objects().keys() == {".tagger-check-of-another-program", "a.jpg", "b.jpg"}
 
@@ -156,11 +156,11 @@ def test_the_check_object_of_a_process_that_died_is_deleted_once_it_is_old(
 def test_the_check_object_of_a_killed_job_is_found_beside_its_photos(
     photos: WrittenBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "_OLD_S", -60.0)
+    monkeypatch.setattr(bucket_files, "_OLD_S", -60.0)
     photos.draw("trip/a.jpg", 0)
     photos.tag_bucket()
     left = f"trip/.tagger-check-{'0' * 32}"
-    bucket.put(left, objects._TEXT)
+    bucket.put(left, bucket_files._TEXT)
     assert remove_interrupted_files(photos.database, {}) == 0
     job = photos.create_write_job_for_workers(SIDECAR)
     assert claim_next_chunk(photos.database, job, Runner.WORKERS, "killed")

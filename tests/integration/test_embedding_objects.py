@@ -8,7 +8,7 @@ from support.written_folder import EMBED, SIDECAR
 
 from tagger.database.enums import Target
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.metadata import objects
+from tagger.metadata import bucket_files
 from tagger.metadata.errors import RefusalKind
 from tagger.metadata.photo_writer import photo_fields
 
@@ -127,7 +127,7 @@ def test_undo_leaves_photos_alone_once_versioning_is_off(photos: WrittenBucket, 
     photos.write(EMBED_OBJECTS)
     written = photos.objects()
     set_versioning(bucket, "Suspended")
-    objects._checked.clear()
+    bucket_files._checked.clear()
     assert photos.undo() == {"a.jpg": "refused"}
     assert photos.objects() == written
     set_versioning(bucket, "Enabled")

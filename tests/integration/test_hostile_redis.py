@@ -14,7 +14,7 @@ from rig.invalid_messages import TYPED, chunk_message
 from rig.servers import KEYS, RedisServer
 
 from tagger.database.enums import Priority
-from worker.broker import Broker, check_accepts_messages
+from worker.broker import RedisEndpoint, check_accepts_messages
 from worker.messages import INVALID_MESSAGES, InvalidMessages
 from worker.producer import make_app
 from worker.redis_transport import MAX_MESSAGE_BYTES
@@ -155,4 +155,4 @@ def test_an_account_without_the_permission_for_types_can_send(
 ) -> None:
     client.execute_command("ACL", "SETUSER", "sender", "on", ">secret", "~*", "+lpushx")
     url = redis_server.url.replace("redis://", "redis://sender:secret@")
-    check_accepts_messages(Broker(url, KEYS, embedded=False))
+    check_accepts_messages(RedisEndpoint(url, KEYS, embedded=False))

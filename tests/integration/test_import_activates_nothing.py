@@ -13,7 +13,7 @@ from support.exports import EMBEDDED, LOCAL, SCANNING, exported, fill_library, w
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import job_items, jobs, models, schedules
 from tagger.errors import ModelFileNotFound
-from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
+from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.ledger.dispatch import waiting_chunks
 from tagger.ledger.job_control import recover_stale_jobs, resume
 from tagger.library.catalog.registered_models import (
@@ -78,7 +78,7 @@ def test_naming_the_file_replaces_what_the_export_says_about_the_model(
 def test_schedules_and_jobs_do_not_run(export: bytes, moved: Database) -> None:
     report = imported(moved, export)
     recover_stale_jobs(moved)
-    assert select_adopted_jobs(moved) == []
+    assert fill_chained_jobs(moved) == []
     assert not any(waiting_chunks(moved).values())
     with moved.read() as connection:
         assert connection.scalars(select(schedules.c.paused)).all() == [True]

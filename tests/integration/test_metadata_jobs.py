@@ -16,7 +16,7 @@ from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.errors import LeaseLost
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
+from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.enqueue.submission import Retry
 from tagger.jobs.processing import metadata_chunk as writing_chunk
 from tagger.jobs.processing.claimed_chunk import ChunkEnd
@@ -91,7 +91,7 @@ def test_retry_keeps_the_metadata_options(folder: WrittenFolder) -> None:
     folder.work(retry)
     assert folder.outcomes(retry) == {"a.jpg": "tagged"}
     chained = folder.progress(retry).write_job
-    assert chained in select_adopted_jobs(folder.database)
+    assert chained in fill_chained_jobs(folder.database)
     assert chained is not None
     folder.work(chained)
     assert folder.outcomes(chained) == {"a.jpg": "written"}
@@ -157,7 +157,7 @@ def test_chained_jobs_are_adopted_once(folder: WrittenFolder) -> None:
     waiting = jobs_of(folder, JobKind.WRITE)
     assert len(waiting) == 4
     chosen: list[int] = []
-    in_threads([lambda: chosen.extend(select_adopted_jobs(folder.database)) for _ in range(6)])
+    in_threads([lambda: chosen.extend(fill_chained_jobs(folder.database)) for _ in range(6)])
     assert sorted(chosen) == waiting
     for job in waiting:
         assert len(items_of(folder, job)) == len(set(items_of(folder, job))) == 6
@@ -182,15 +182,15 @@ def test_selection_continues_after_a_crash(folder: WrittenFolder, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(items, "_add_page", interrupt_third_page)
         with pytest.raises(KeyboardInterrupt):
-            select_adopted_jobs(folder.database)
+            fill_chained_jobs(folder.database)
     assert len(items_of(folder, job)) == 4
-    assert select_adopted_jobs(folder.database) == []  # another process may still be selecting its photos
+    assert fill_chained_jobs(folder.database) == []  # another process may still be selecting its photos
     with folder.database.write() as connection:
         connection.execute(
             update(jobs).where(jobs.c.id == job).values(owner="elsewhere/1", owner_lease_until=0.0)
         )
     recover_stale_jobs(folder.database)
-    assert select_adopted_jobs(folder.database) == [job]
+    assert fill_chained_jobs(folder.database) == [job]
     assert len(items_of(folder, job)) == len(set(items_of(folder, job))) == 7
     assert folder.work(job) == [ChunkEnd.DONE] * 4
     assert (folder.progress(job).written, folder.progress(job).state) == (7, JobState.FINISHED)

@@ -24,7 +24,7 @@ from tagger.ledger.workers import list_workers
 from tagger.settings import Settings
 from worker import broker, consumer
 from worker import sweeper as sweeper_module
-from worker.broker import Broker, RedisMonitor, check_accepts_messages, check_broker
+from worker.broker import RedisEndpoint, RedisMonitor, check_accepts_messages, check_broker
 from worker.producer import make_app, send_wake_ups
 from worker.redis_keys import RedisKeys
 from worker.sweeper import Sweeper
@@ -96,7 +96,7 @@ def test_a_server_that_refuses_the_address_answers(
     closed_redis: RedisServer, user: str, database: int, reason: str
 ) -> None:
     url = f"redis://{user}127.0.0.1:{closed_redis.port}/{database}"
-    refused = Broker(url, KEYS, embedded=False)
+    refused = RedisEndpoint(url, KEYS, embedded=False)
     for check in [check_accepts_messages] + [check_broker] * (not user.startswith("limited")):
         with pytest.raises(RedisMisconfigured, match="Correct TAGGER_REDIS_URL") as error:
             check(refused)
@@ -115,7 +115,7 @@ def test_another_server_than_redis_is_named() -> None:
                 client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
         threading.Thread(target=answer, daemon=True).start()
-        other = Broker(f"redis://127.0.0.1:{server.getsockname()[1]}/0", KEYS, embedded=False)
+        other = RedisEndpoint(f"redis://127.0.0.1:{server.getsockname()[1]}/0", KEYS, embedded=False)
         with pytest.raises(RedisMisconfigured, match="another program than Redis answers there"):
             check_broker(other)
 

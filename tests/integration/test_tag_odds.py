@@ -21,7 +21,7 @@ from tagger.database.tables import (
     track_parts,
     tracks,
 )
-from tagger.library.catalog.contents import record_contents, record_photos
+from tagger.library.catalog.contents import queue_position_updates, record_photos
 from tagger.library.catalog.landmark_edits import edit_landmark
 from tagger.library.positions.locating import EstimateSettings, PositionCounts, locate
 from tagger.library.query.counts import landmark_counts
@@ -218,7 +218,7 @@ def test_a_photo_that_is_classified_again_is_weighed_again(library: Library) -> 
         new = {"accepted": True, "position_odds": None, "distance_m": None}
         connection.execute(update(tags).values(new))
         connection.execute(update(contents).values(outcome="tagged"))
-        record_contents(connection, connection.scalars(select(contents.c.id)))
+        queue_position_updates(connection, connection.scalars(select(contents.c.id)))
     library.update()
     assert not library.accepted(photo)
     assert library.state() == before

@@ -9,7 +9,7 @@ from support.ledgers import LedgerBuilder
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Runner
 from tagger.database.tables import jobs
-from tagger.jobs.enqueue.documents import waiting_photos
+from tagger.jobs.enqueue.job_json import waiting_photos
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import pause
 from tagger.ledger.progress import list_jobs

@@ -12,7 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Runner, Target
 from tagger.database.tables import photos, positions
 from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
-from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
+from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.library.catalog.roots import forget_path
 from tagger.library.positions.update import update_positions
 from tagger.library.query.options import PhotoQuery
@@ -169,7 +169,7 @@ def test_a_job_of_workers_writes_what_its_photos_make_known(folder: WrittenFolde
     draw_shot(folder.folder / "new" / "near.jpg", 8900, gps=PARIS)
     draw_shot(folder.folder / "new" / "late.jpg", 8901)
     folder.tag_and_write(SIDECAR, runner=Runner.WORKERS)
-    (chained,) = select_adopted_jobs(folder.database)
+    (chained,) = fill_chained_jobs(folder.database)
     folder.work(chained)
     assert folder.outcomes(chained) == {
         "between.jpg": "written",

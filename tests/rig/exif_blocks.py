@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from hypothesis import strategies as st
 
 from tagger.metadata.exif import ExifRewriteError, add, insertion_difference, remove
-from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields
+from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields
 
 Values = Mapping[int, tuple[int, int, bytes]]
 """Type, count, and the bytes in the block's byte order, by tag."""
@@ -16,7 +16,7 @@ KEYWORDS = TagFields((TOWER,), keywords=("Eiffel Tower", "Paris"))
 ALL = TagFields(
     (TOWER,),
     keywords=("Eiffel Tower", "Paris", "Île-de-France"),
-    position=Position(48.85837, 2.294481, 500),
+    position=PositionEstimate(48.85837, 2.294481, 500),
     description="Eiffel Tower, Île-de-France",
 )
 THUMBNAIL = b"\xff\xd8\xff\xe0\x00\x10JFIF\0" + bytes(9) + b"\xff\xdb\x00\x04ab\xff\xd9"

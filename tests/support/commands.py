@@ -27,7 +27,7 @@ from tagger.database.tables import chunks
 from tagger.ledger.progress import JobProgress, find_job, list_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers
 from tagger.settings import load_settings
-from worker.broker import Broker
+from worker.broker import RedisEndpoint
 from worker.embedded_socket import embedded_url
 from worker.redis_keys import RedisKeys
 
@@ -216,7 +216,7 @@ class Terminal:
 
 def end_embedded_redis(data_folder: Path, ledger_id: str) -> None:
     """End the server of a database, if it runs."""
-    broker = Broker(embedded_url(data_folder, ledger_id), RedisKeys(ledger_id), embedded=True)
+    broker = RedisEndpoint(embedded_url(data_folder, ledger_id), RedisKeys(ledger_id), embedded=True)
     with suppress(redis.RedisError), broker.client() as client:
         client.shutdown(nosave=True)
 

@@ -14,7 +14,7 @@ from rig.servers import KEYS
 
 from tagger.database.enums import Priority
 from tagger.settings import Settings
-from worker.broker import Broker
+from worker.broker import RedisEndpoint
 from worker.engine import make_engine, stop_engine
 from worker.tasks import tag_chunk
 
@@ -42,7 +42,7 @@ class _Queue:
 
 
 @dataclass(frozen=True)
-class _QueueBroker(Broker):
+class _QueueBroker(RedisEndpoint):
     """A broker whose client accepts messages and counts those in memory, all as bulk."""
 
     messages: queue.Queue[Any]

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import chunks, jobs
-from tagger.jobs.enqueue.metadata_jobs import select_adopted_jobs
+from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import ChunkName, claim_next_chunk
 from tagger.ledger.workers import record_heartbeat
@@ -20,7 +20,7 @@ WORKER = "worker"
 
 def process_job(database: Database, settings: Settings, job: int) -> None:
     """Process all chunks of the job, as a worker does when it gets their messages."""
-    select_adopted_jobs(database)
+    fill_chained_jobs(database)
     with closing(ChunkExecutor(database, settings)) as executor:
         for name in _unfinished_chunks(database):
             if name.job_id == job:
@@ -46,7 +46,7 @@ def _process_until(stopping: threading.Event, database: Database, settings: Sett
     with closing(ChunkExecutor(database, settings)) as executor:
         while not stopping.wait(0.05):
             record_heartbeat(database, WORKER, "cpu")
-            select_adopted_jobs(database)
+            fill_chained_jobs(database)
             for name in _unfinished_chunks(database):
                 if claim := claim_next_chunk(database, name.job_id, Runner.WORKERS, WORKER):
                     executor.execute(claim)

@@ -5,20 +5,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from tagger.library.trips.homes import Place, Visit
+from tagger.library.trips.homes import Locality, Visit
 
 
 @dataclass(frozen=True, order=True)
 class City:
     """A city, with the position of its photos in degrees."""
 
-    place: Place
+    place: Locality
     latitude: float
     longitude: float
 
 
 def _city(country: str, region: str, name: str, latitude: float, longitude: float) -> City:
-    return City(Place(country, region, name), latitude, longitude)
+    return City(Locality(country, region, name), latitude, longitude)
 
 
 HAMBURG = _city("Germany", "Hamburg", "Hamburg", 53.55, 9.99)
@@ -30,7 +30,7 @@ AVIGNON = _city("France", "Provence-Alpes-Côte d'Azur", "Avignon", 43.95, 4.81)
 NICE = _city("France", "Provence-Alpes-Côte d'Azur", "Nice", 43.7, 7.27)
 ROME = _city("Italy", "Lazio", "Rome", 41.9, 12.5)
 TOKYO = _city("Japan", "Tokyo", "Tokyo", 35.68, 139.69)
-AT_SEA = City(Place(), -64.8, -62.9)
+AT_SEA = City(Locality(), -64.8, -62.9)
 CITIES = (HAMBURG, LUENEBURG, BERLIN, PARIS, ARLES, AVIGNON, NICE, ROME, TOKYO, AT_SEA)
 
 

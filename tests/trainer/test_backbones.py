@@ -16,7 +16,7 @@ from trainer.backbones.backbone import Backbone, SamePadded
 from trainer.backbones.loading import build_network, find_source, load_backbone
 from trainer.backbones.torchvision_networks import build
 from trainer.errors import BackboneUnknown, SizeUnsuitable, WeightsUnavailable, WeightsUnsuitable
-from trainer.learning.classifier import Classifier, Encoder
+from trainer.learning.classifier import Encoder, LandmarkClassifier
 from trainer.learning.scoring import FeatureSpace, Neighbours, ScoreRule, Scoring
 
 IMAGENET = (123.675, 116.28, 103.53)
@@ -186,7 +186,7 @@ def test_without_a_network_the_way_out_is_a_file(tmp_path: Path, monkeypatch: py
         load_backbone("resnet18", None, 64)
 
 
-def _classifier(name: str) -> Classifier:
+def _classifier(name: str) -> LandmarkClassifier:
     """A classifier of three labels on this network with random weights."""
     features = FAMILIES[name]
     backbone = Backbone(name, "timm" if name.startswith("timm/") else "torchvision", "random", features)
@@ -199,7 +199,7 @@ def _classifier(name: str) -> Classifier:
     )
     rule = ScoreRule(temperature=1.0, width=0.1, reach=5.0, slope=0.5, midpoint=0.0)
     encoder = Encoder(backbone, build_network(backbone))
-    return Classifier(encoder, nn.Linear(features, 4), Scoring(Neighbours(space), 3, rule))
+    return LandmarkClassifier(encoder, nn.Linear(features, 4), Scoring(Neighbours(space), 3, rule))
 
 
 def _images(count: int, size: int) -> Tensor:

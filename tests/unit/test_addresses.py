@@ -18,7 +18,7 @@ from tagger.database.engine import sqlite_file
 from tagger.errors import SettingsInvalid, TaggerError
 from tagger.settings import Settings, load_settings
 from tagger.system.addresses import HIDDEN, AddressInvalid, check_postgresql_url, check_redis_url, redact_url
-from worker.broker import Broker, check_accepts_messages, check_broker, find_broker, queue_depths
+from worker.broker import RedisEndpoint, check_accepts_messages, check_broker, find_broker, queue_depths
 
 LETTERS = "ZQXJKVWYzqxjkvwy"
 """Rare in messages, so that a piece of a password is not in them by chance."""
@@ -87,7 +87,7 @@ def test_no_part_of_the_password_of_redis_is_shown(scheme: str, password: str) -
     for url in manglings(scheme, password):
         if scheme == "redis+socket" and ":///" in url:
             continue  # a path
-        broker = Broker(url, KEYS, embedded=False)
+        broker = RedisEndpoint(url, KEYS, embedded=False)
         shown = [shown_by(action, broker) for action in (check_broker, check_accepts_messages, queue_depths)]
         shown += [repr(broker), broker.redacted_url, shown_by(find_broker_of, url)]
         for text in shown:
@@ -156,7 +156,7 @@ def test_an_option_that_redis_does_not_know_is_refused_without_its_name(options:
     with pytest.raises(AddressInvalid, match="that Redis clients do not know"):
         check_redis_url(url)
     for action in (check_broker, check_accepts_messages, queue_depths):
-        assert_hidden("ZQXJKV", shown_by(action, Broker(url, KEYS, embedded=False)))
+        assert_hidden("ZQXJKV", shown_by(action, RedisEndpoint(url, KEYS, embedded=False)))
 
 
 @pytest.mark.parametrize(

@@ -54,17 +54,17 @@ def test_who_has_too_many_waiting_is_told_to_come_back_and_others_are_let_in() -
 
         async def ask(request: Asking) -> None:
             try:
-                async with limiter.turn(request, "ada"):  # type: ignore[arg-type]
+                async with limiter.slot(request, "ada"):  # type: ignore[arg-type]
                     pass
             except HTTPException as error:
                 statuses.append(error.status_code)
 
-        async with anyio.create_task_group() as group, limiter.turn(Asking(), "ada"):  # type: ignore[arg-type]
+        async with anyio.create_task_group() as group, limiter.slot(Asking(), "ada"):  # type: ignore[arg-type]
             group.start_soon(ask, waiting)
             await anyio.wait_all_tasks_blocked()
             await ask(Asking())
             assert statuses == [503]
-            async with limiter.turn(Asking(), "bob"):  # type: ignore[arg-type]
+            async with limiter.slot(Asking(), "bob"):  # type: ignore[arg-type]
                 waiting.has_gone = True
             while len(statuses) < 2:  # noqa: ASYNC110 - the clock of the limiter decides
                 await anyio.sleep(0.01)

@@ -18,7 +18,7 @@ from tagger.database.connection import Database
 from tagger.jobs.enqueue.schedule_runs import ScheduleRun
 from tagger.jobs.enqueue.schedules import ScheduleDocument
 from tagger.library.query.details import PhotoDetailsDocument
-from tagger.library.query.documents import (
+from tagger.library.query.photo_json import (
     EditedLandmarkDocument,
     LandmarkDocument,
     MergedLandmarkDocument,

@@ -36,7 +36,7 @@ from trainer.backbones.backbone import HALF_PRECISION_LAYERS
 from trainer.data.pixels import decode_batches, readers_of
 from trainer.errors import ExportDisagrees, ExportImpossible, RunUnfinished, RunUnusable, writing_to
 from trainer.export.run import LOG, RECORD, FinishedRun, RunRecord, load_run
-from trainer.learning.classifier import EMBEDDING_LAYER, Classifier
+from trainer.learning.classifier import EMBEDDING_LAYER, LandmarkClassifier
 from trainer.progress import photo_progress
 
 BATCH_SIZE = 8
@@ -153,7 +153,7 @@ def _manifest(record: RunRecord, name: str) -> Manifest:
 
 
 def write_program(
-    classifier: Classifier, manifest: Manifest, path: Path, background: BackgroundStatistics
+    classifier: LandmarkClassifier, manifest: Manifest, path: Path, background: BackgroundStatistics
 ) -> None:
     """Compile the model to a program that needs none of this code, currently TorchScript, and write it with its manifest.
 

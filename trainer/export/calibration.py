@@ -22,7 +22,7 @@ from trainer.evaluation.metrics import (
 )
 from trainer.export.ranges import SAMPLE, convolution_ranges
 from trainer.export.run import CURVES, FinishedRun, RunRecord, program_versions, save_run
-from trainer.learning.classifier import Classifier, Encoder, embedding_of
+from trainer.learning.classifier import Encoder, LandmarkClassifier, embedding_of
 from trainer.learning.head import FEATURE_BATCH_SIZE, features_from_cache, features_from_files
 from trainer.learning.loop import Epoch
 from trainer.learning.scoring import Neighbours, ScoreRule, Scoring, feature_space, fit_score_rule
@@ -128,14 +128,14 @@ def _sample(data: TrainingData, size: int) -> Iterator[Tensor]:
 @torch.no_grad()
 def _calibrate(
     data: TrainingData, encoder: Encoder, head: nn.Linear, training_features: Tensor, features: Tensor
-) -> tuple[Classifier, ScoreRule]:
+) -> tuple[LandmarkClassifier, ScoreRule]:
     """Build the classifier, and fit its score rule on the validation photos, whose `features` are float32 (N, F)."""
     labels = len(data.labels)
     training_targets = torch.from_numpy(data.targets[data.training])
     neighbours = Neighbours(feature_space(embedding_of(training_features), training_targets, labels))
     targets = torch.from_numpy(data.targets[data.validation])
     rule = fit_score_rule(head(features), embedding_of(features), neighbours, targets, labels)
-    return Classifier(encoder, head, Scoring(neighbours, labels, rule)).eval(), rule
+    return LandmarkClassifier(encoder, head, Scoring(neighbours, labels, rule)).eval(), rule
 
 
 def measure(

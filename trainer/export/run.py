@@ -18,7 +18,7 @@ from tagger.model.artifact import BackgroundStatistics, InputRule, Label, Range
 from trainer.backbones.backbone import Backbone
 from trainer.backbones.loading import build_network
 from trainer.errors import RunUnusable, writing_to
-from trainer.learning.classifier import Classifier, Encoder
+from trainer.learning.classifier import Encoder, LandmarkClassifier
 from trainer.learning.loop import Epoch
 from trainer.learning.scoring import FeatureSpace, Neighbours, ScoreRule, Scoring
 from trainer.report.assessment import Assessment, photos_of_landmarks
@@ -57,7 +57,7 @@ class FinishedRun:
     """A finished run: its record, its model in evaluation mode and full precision, and the background statistics."""
 
     record: RunRecord
-    classifier: Classifier
+    classifier: LandmarkClassifier
     background: BackgroundStatistics
 
 
@@ -124,14 +124,14 @@ def assess_run(record: RunRecord) -> Assessment:
     )
 
 
-def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> Classifier:
+def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> LandmarkClassifier:
     """Build the model that `record` describes, with these weights."""
     encoder = Encoder(record.backbone, build_network(record.backbone))
     names = (field.name for field in fields(FeatureSpace))
     space = FeatureSpace(**{name: tensors[f"scoring.neighbours.{name}"] for name in names})
     head = nn.Linear(record.backbone.features, len(tensors["head.bias"]))
     scoring = Scoring(Neighbours(space), len(record.labels), record.score_rule)
-    classifier = Classifier(encoder, head, scoring).eval()
+    classifier = LandmarkClassifier(encoder, head, scoring).eval()
     classifier.load_state_dict(tensors)
     return classifier
 

@@ -60,7 +60,7 @@ class TrainingNetwork(nn.Module):
         return logits
 
 
-class Classifier(nn.Module):
+class LandmarkClassifier(nn.Module):
     """Encoder, linear head and score rule. Head outputs after the labels are background classes and are not returned."""
 
     least_contrast: Final[float]

@@ -41,7 +41,6 @@ job_app = typer.Typer(
 )
 
 JobNumbers = Annotated[list[int], argument("JOB", "Job numbers.")]
-Job = Annotated[int, argument("JOB", "Job number.")]
 
 
 @job_app.command("list")
@@ -64,7 +63,7 @@ def list_(json: Json = False) -> None:
 
 @job_app.command("show")
 def show(
-    job: Job,
+    job: Annotated[int, argument("JOB", "Job number.")],
     watch: Annotated[bool, flag("--watch", "Follow the job until it ends.")] = False,
     json: Json = False,
 ) -> None:
@@ -108,7 +107,7 @@ def failures(
     tagger job failures --kind gone --format paths
     """
     from tagger.cli.output.photos import write_failures
-    from tagger.jobs.enqueue.documents import failure_documents
+    from tagger.jobs.enqueue.job_json import failure_documents
     from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
     from tagger.ledger.progress import find_job
 

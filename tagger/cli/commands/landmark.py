@@ -23,7 +23,7 @@ landmark_app = typer.Typer(
     no_args_is_help=True,
 )
 
-Place = Annotated[str | None, option("--country", "NAME", "Country of the landmark.")]
+LandmarkCountry = Annotated[str | None, option("--country", "NAME", "Country of the landmark.")]
 Region = Annotated[str | None, option("--region", "NAME", "Region or state of the landmark.")]
 City = Annotated[str | None, option("--city", "NAME", "City of the landmark.")]
 At = Annotated[str | None, option("--at", "LAT,LON", "Position of the landmark, in degrees.")]
@@ -78,7 +78,7 @@ def add(
             show_default="from the name",
         ),
     ] = None,
-    country: Place = None,
+    country: LandmarkCountry = None,
     region: Region = None,
     city: City = None,
     at: At = None,
@@ -96,7 +96,7 @@ def add(
     tagger confirm frauenkirche holiday/IMG_0042.jpg
     """
     from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
-    from tagger.library.query.documents import landmark_document
+    from tagger.library.query.photo_json import landmark_document
 
     new = NewLandmark(
         name,
@@ -121,7 +121,7 @@ def edit(
         str | None,
         option("--name", "NAME", "New name. For a name in another language, use `tagger landmark name`."),
     ] = None,
-    country: Place = None,
+    country: LandmarkCountry = None,
     region: Region = None,
     city: City = None,
     at: At = None,
@@ -195,7 +195,7 @@ def merge(
     Example: tagger landmark merge koelner-dom --into cologne-cathedral
     """
     from tagger.library.catalog.landmark_removal import merge_landmark
-    from tagger.library.query.documents import merged_landmark_document
+    from tagger.library.query.photo_json import merged_landmark_document
 
     session = open_session()
     done = () if dry_run else (LandmarkInvalid,)
@@ -226,7 +226,7 @@ def remove(
     Example: tagger landmark remove frauenkirche --dry-run
     """
     from tagger.library.catalog.landmark_removal import remove_landmark
-    from tagger.library.query.documents import removed_landmark_document
+    from tagger.library.query.photo_json import removed_landmark_document
 
     session = open_session()
     with session.database.write(dry_run=dry_run) as connection:
@@ -243,7 +243,7 @@ def remove(
 
 def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool) -> None:
     from tagger.library.catalog.landmark_edits import edit_landmark
-    from tagger.library.query.documents import edited_landmark_document
+    from tagger.library.query.photo_json import edited_landmark_document
 
     session = open_session()
     with session.database.write(dry_run=dry_run) as connection:

@@ -35,7 +35,7 @@ def list_models(json: Json = False) -> None:
     Example: tagger model list
     """
     from tagger.library.catalog import registered_models
-    from tagger.library.query.documents import model_document
+    from tagger.library.query.photo_json import model_document
 
     models = registered_models.list_models(open_for_reading().database)
     rows = (
@@ -134,7 +134,7 @@ def show(
     """
     from tagger.library.catalog import registered_models
     from tagger.library.catalog.registration import landmarks_of_labels
-    from tagger.library.query.documents import model_document
+    from tagger.library.query.photo_json import model_document
 
     settings, database = open_for_reading()
     if name is None:
@@ -181,7 +181,7 @@ def verify(file: ModelFile, json: Json = False) -> None:
 
 
 def _print_result(model: RegisteredModel, text: str, *, json: bool) -> None:
-    from tagger.library.query.documents import model_document
+    from tagger.library.query.photo_json import model_document
 
     console.write_result(model_document(model), printable(text), json=json)
 

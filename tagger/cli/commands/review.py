@@ -273,7 +273,7 @@ def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
 
     Example: tagger review export verdicts.json
     """
-    from tagger.library.query.documents import json_list_parts
+    from tagger.library.query.photo_json import json_list_parts
     from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
 
     settings, database = open_for_reading()

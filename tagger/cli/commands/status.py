@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tagger.errors import TaggerError
-    from tagger.jobs.enqueue.documents import StatusDocument
+    from tagger.jobs.enqueue.job_json import StatusDocument
     from tagger.ledger.workers import LastTick, WorkerStatus
 
 JOBS_SHOWN = 20
@@ -107,7 +107,7 @@ def _queue_depths(session: Session) -> tuple[dict[str, int | None], TaggerError 
 
 
 def _document(session: Session, services: _Services) -> StatusDocument:
-    from tagger.jobs.enqueue.documents import status_document
+    from tagger.jobs.enqueue.job_json import status_document
     from tagger.ledger.progress import list_jobs
 
     database, (workers, queues, _, last_tick) = session.database, services

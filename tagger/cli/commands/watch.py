@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.jobs.enqueue.scan import Selection
     from tagger.ledger.jobs import InferenceOptions
+    from tagger.photos.buckets import BucketTail
     from tagger.photos.folder_walk import FolderProblem, FoundPhoto
-    from tagger.photos.objects import BucketTail
 
 SCAN_EVERY_S = 2.0
 """The shortest time from one scan of a folder to the next one."""
@@ -120,7 +120,7 @@ class Watcher:
         scan_every_s: float,
         poll_every_s: float,
     ) -> None:
-        from tagger.photos.objects import BucketTail
+        from tagger.photos.buckets import BucketTail
         from tagger.photos.paths import ObjectPath
 
         self._session = session

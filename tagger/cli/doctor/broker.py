@@ -10,7 +10,7 @@ import redis
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.ledger.dispatch import waiting_chunks
 from tagger.system.addresses import is_remote
-from worker.broker import Broker, count_queued, count_taken, find_broker, is_stopped, refusal
+from worker.broker import RedisEndpoint, count_queued, count_taken, find_broker, is_stopped, refusal
 from worker.embedded_redis import server_program
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def check_redis_access(url: str) -> Finding:
     return ok("redis access", "with a password and TLS")
 
 
-def _unavailable(broker: Broker, error: Exception) -> Finding:
+def _unavailable(broker: RedisEndpoint, error: Exception) -> Finding:
     if not broker.embedded and (reason := refusal(error)):
         found = f"Redis at {broker.redacted_url} cannot be used: {reason}"
         return wrong("redis", found, "correct TAGGER_REDIS_URL, or the user's rights in Redis")
@@ -90,7 +90,7 @@ def _check_persistence(facts: dict[str, Any]) -> Finding:
     return note("redis persistence", found, "config set appendonly yes (and in redis.conf)")
 
 
-def _check_room(client: redis.Redis, broker: Broker, facts: dict[str, Any]) -> Finding:
+def _check_room(client: redis.Redis, broker: RedisEndpoint, facts: dict[str, Any]) -> Finding:
     used, limit = (int(facts.get(name, 0)) / 2**20 for name in ("used_memory", "maxmemory"))
     room = f"{used:.1f} MB in use, {f'of {limit:.1f} MB' if limit else 'no limit'}"
     try:
@@ -103,7 +103,7 @@ def _check_room(client: redis.Redis, broker: Broker, facts: dict[str, Any]) -> F
     return ok("redis memory", f"it accepts messages; {room}")
 
 
-def _check_messages(client: redis.Redis, broker: Broker, database: Database | None) -> Finding:
+def _check_messages(client: redis.Redis, broker: RedisEndpoint, database: Database | None) -> Finding:
     depths = count_queued(client, broker.keys)
     shown = ", ".join(f"{name} {depth}" for name, depth in depths.items())
     shown = f"queued: {shown}; unacknowledged: {count_taken(client, broker.keys)}"

@@ -250,7 +250,7 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
 
 def _edited_photos(database: Database, job: int) -> list[str]:
     """The photos with a file or sidecar that another program has changed since the write."""
-    from tagger.jobs.enqueue.documents import failure_documents
+    from tagger.jobs.enqueue.job_json import failure_documents
     from tagger.ledger.failures import EDITED, unwritten_photos
 
     photos = unwritten_photos(database, job, (EDITED,))

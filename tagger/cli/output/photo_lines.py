@@ -30,8 +30,8 @@ from tagger.library.catalog.landmarks import Landmark, all_landmarks
 from tagger.library.catalog.registered_models import model_by_id, model_to_try
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import Root, list_roots
-from tagger.library.query.documents import FailedPredictionDocument, prediction_document
-from tagger.model.predictions import Prediction
+from tagger.library.query.photo_json import FailedPredictionDocument, prediction_document
+from tagger.model.predictions import RankedLabel
 from tagger.photos.paths import absolute_path
 from tagger.pipeline.results import Classified, Result
 from tagger.settings import Settings
@@ -167,7 +167,7 @@ def _tag_text(tag: EffectiveTag, name: str) -> str:
     return f"{name}{score}{f' ({words})' if words else ''}"
 
 
-def _score_text(prediction: Prediction, names: Sequence[str]) -> str:
+def _score_text(prediction: RankedLabel, names: Sequence[str]) -> str:
     return f"{names[prediction.position]} {prediction.score:.0%}"
 
 
@@ -213,7 +213,7 @@ def _absolute(file: str) -> str:
 
 def _print(
     file: str,
-    predictions: Sequence[Prediction],
+    predictions: Sequence[RankedLabel],
     landmarks: Sequence[Landmark],
     unaccepted_text: str,
     *,

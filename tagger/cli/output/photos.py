@@ -18,7 +18,7 @@ from tagger.cli.output.formats import (
     write_parts,
     write_table,
 )
-from tagger.library.query.documents import (
+from tagger.library.query.photo_json import (
     LANDMARK_COLUMNS,
     SIMILAR_PHOTO_COLUMNS,
     json_line_parts,

@@ -268,7 +268,7 @@ def run_local_jobs(
     send_after_job(database, settings)
 
 
-def select_adopted_jobs(database: Database) -> list[int]:
+def fill_chained_jobs(database: Database) -> list[int]:
     """Select the photos of chained jobs that no process is filling; return these jobs' ids."""
     job_ids = []
     while (job_id := claim_unfilled_job(database)) is not None:

@@ -43,9 +43,9 @@ from tagger.library.catalog.roots import (
     unavailable_error,
     unavailable_mount,
 )
+from tagger.photos.buckets import is_object
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
-from tagger.photos.objects import is_object
 from tagger.photos.paths import ObjectPath, parse_path, path_text, printable_path
 from tagger.photos.photo_names import OtherFiles, StemGroups, primary_files
 from tagger.photos.source import PhotoSource, find_named, open_source

@@ -14,7 +14,7 @@ from tagger.jobs.processing.classification_chunk import ChunkClassifier
 from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.ledger.chunks import ChunkName, Claim
-from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
+from tagger.pipeline.child_main import ParentPipe, Reply, ReplyFunction, reply_to_parent
 from tagger.settings import Settings
 
 _MODEL_SETTINGS = {
@@ -27,7 +27,7 @@ _MODEL_SETTINGS = {
 """The reference backend, which needs no device memory beside the parent's. The photo is suspicious: it is decoded elsewhere."""
 
 
-def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> Answer:
+def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> ReplyFunction:
     settings = Settings(**config["settings"])
     values = config["claim"]
     claim = Claim(**values | {"name": ChunkName(**values["name"]), "kind": JobKind(values["kind"])})

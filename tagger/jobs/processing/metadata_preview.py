@@ -30,7 +30,6 @@ from tagger.jobs.processing.undo_log import delete_orphaned, find_undo_record
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.query.details import find_photo_id
 from tagger.library.query.tagged_photos import best_first
-from tagger.metadata.bases import FindUndoRecord, digest_file
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.files.sidecar_names import is_sidecar_name
 from tagger.metadata.photo_writer import (
@@ -46,9 +45,10 @@ from tagger.metadata.photo_writer import (
     xmp_packet,
 )
 from tagger.metadata.plans import FilePlan, plan_sidecar
-from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields, make_tag_fields
+from tagger.metadata.restored_files import FindUndoRecord, digest_file
+from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields, make_tag_fields
 from tagger.metadata.xmp import has_our_fields
-from tagger.photos.objects import is_object
+from tagger.photos.buckets import is_object
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.source import read_named
 from tagger.settings import Settings
@@ -64,7 +64,7 @@ class PhotoTags:
 
     image_digest: str
     landmarks: tuple[NamedLandmark, ...]
-    estimate: Position | None
+    estimate: PositionEstimate | None
     writes: Sequence[Row[Any]]
 
     @property
@@ -129,12 +129,12 @@ def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[i
     }
 
 
-def _estimates(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, Position]:
+def _estimates(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, PositionEstimate]:
     query = select(positions).where(
         positions.c.photo_id.in_(photo_ids), positions.c.source != PositionSource.CAMERA
     )
     return {
-        row.photo_id: Position(row.latitude, row.longitude, row.error_m, row.source)
+        row.photo_id: PositionEstimate(row.latitude, row.longitude, row.error_m, row.source)
         for row in connection.execute(query)
     }
 

@@ -21,7 +21,7 @@ from tagger.jobs.processing.stored_photos import classified_contents, lock_photo
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.library.acceptance import EffectiveTag
-from tagger.library.catalog.contents import hold_contents
+from tagger.library.catalog.contents import lock_contents_shared
 from tagger.library.catalog.registration import landmark_ids_of_labels
 from tagger.library.catalog.settlement import outcome_of, settle
 from tagger.library.positions.tag_odds import weigh_positions
@@ -153,7 +153,7 @@ def _content_ids(connection: Connection, items: Iterable[Item]) -> dict[str, int
     new = sorted({v.digest for v in values if isinstance(v, Classified | Failed) and v.digest is not None})
     insert_page(connection, contents, ("digest",), ((digest,) for digest in new), skip_existing=True)
     digests = {*new, *(v.digest for v in values if isinstance(v, AlreadyClassified))}
-    return hold_contents(connection, digests)
+    return lock_contents_shared(connection, digests)
 
 
 def _earlier_outcomes(connection: Connection, ids: Mapping[str, int], claim: Claim) -> dict[int, Outcome]:

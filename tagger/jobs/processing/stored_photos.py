@@ -10,7 +10,7 @@ from tagger.database.tables import NO_FAILURE, photos
 from tagger.errors import FailureKind
 from tagger.jobs.processing.claimed_chunk import Item
 from tagger.library.catalog.cameras import camera_of, ensure_cameras, fact_columns
-from tagger.library.catalog.contents import record_contents, record_photos
+from tagger.library.catalog.contents import queue_position_updates, record_photos
 from tagger.library.catalog.raw_pairs import carry_over
 from tagger.pipeline.results import AlreadyClassified, Classified, Failed
 
@@ -97,7 +97,7 @@ def _record_changes(
 ) -> None:
     """Record changed evidence of positions: new tags, for all copies of an image, and new facts of photos."""
     classified = classified_contents(items, ids)
-    record_contents(connection, classified)
+    queue_position_updates(connection, classified)
     if not facts:
         return
     columns = next(iter(facts.values())).keys()

@@ -33,9 +33,9 @@ from tagger.database.tables import contents, metadata_writes, photos
 from tagger.jobs.processing.claimed_chunk import Item
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
 from tagger.ledger.failures import EDITED
-from tagger.metadata.bases import UndoRecord, digest_file
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest
 from tagger.metadata.plans import FilePlan
+from tagger.metadata.restored_files import UndoRecord, digest_file
 from tagger.photos.paths import path_text
 from tagger.photos.source import open_source
 

@@ -33,7 +33,7 @@ from tagger.database.tables import (
 )
 
 
-def hold_contents(connection: Connection, digests: Collection[str]) -> dict[str, int]:
+def lock_contents_shared(connection: Connection, digests: Collection[str]) -> dict[str, int]:
     """Ids of the stored images, by digest. Their rows cannot be deleted until the transaction ends."""
     query = select(contents.c.digest, contents.c.id).where(contents.c.digest.in_(digests))
     query = query.order_by(contents.c.id).with_for_update(read=True, key_share=True)
@@ -60,7 +60,7 @@ def record_photos(connection: Connection, photo_ids: Iterable[int]) -> None:
     record_matching_photos(connection, among(photos.c.content_id, images) & ~is_changed)
 
 
-def record_contents(connection: Connection, content_ids: Iterable[int]) -> None:
+def queue_position_updates(connection: Connection, content_ids: Iterable[int]) -> None:
     """Record that tags, taught tags or verdicts of these images have changed, or that facts of a photo were read for the first time."""
     rows = [{"content_id": content_id} for content_id in sorted(set(content_ids))]
     if rows:

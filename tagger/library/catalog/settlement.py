@@ -32,7 +32,7 @@ from tagger.database.enums import Outcome, TagReason, VerdictKind
 from tagger.database.statements import among, ids_parameter, insert_page
 from tagger.database.tables import contents, dismissals, effective_tags, ledgers, tags, taught_tags, verdicts
 from tagger.library.acceptance import Candidate, EffectiveTag, PositionOdds, decide
-from tagger.library.catalog.contents import lock_contents, record_contents
+from tagger.library.catalog.contents import lock_contents, queue_position_updates
 from tagger.model.predictions import TAUGHT_THRESHOLD
 
 PAGE = 5000
@@ -61,7 +61,7 @@ def settle(
         found = {content_id: each.effective_tags() for content_id, each in causes.items()}
         changed = _replace(connection, page, found)
         if record:
-            record_contents(connection, changed)
+            queue_position_updates(connection, changed)
         _store_outcomes(connection, causes, found)
         settled |= found
     return settled
@@ -88,7 +88,9 @@ def settle_after_upgrade(
             last = connection.execute(select(ledgers.c.settled_to)).scalar_one()
             page = _page_after(connection, last) if last is not None else []
             settled = settle(connection, page, record=False)
-            record_contents(connection, [key for key, tags in settled.items() if any(map(_is_new, tags))])
+            queue_position_updates(
+                connection, [key for key, tags in settled.items() if any(map(_is_new, tags))]
+            )
             connection.execute(update(ledgers).values(settled_to=page[-1] if page else None))
         if not page:
             return

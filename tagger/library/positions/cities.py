@@ -155,17 +155,17 @@ def _cities_in_country(table: _Table, positions: Floats, countries: npt.NDArray[
     return cities
 
 
-Place = tuple[str | None, str | None, str | None]
+PlaceNames = tuple[str | None, str | None, str | None]
 """Country, region and city."""
 
 
-def places_of(positions: Iterable[tuple[float, float]]) -> list[Place]:
+def places_of(positions: Iterable[tuple[float, float]]) -> list[PlaceNames]:
     """The country, region and city of latitudes and longitudes in degrees. Each cell of a hundredth of a degree is looked up once: many photos are of one place.
 
     A city is no nearer than some hundred metres anyway.
     """
     cells = [(round(latitude, 2), round(longitude, 2)) for latitude, longitude in positions]
-    nowhere: Place = (None, None, None)
+    nowhere: PlaceNames = (None, None, None)
     places = dict.fromkeys(cells, nowhere)
     cities = nearest_cities(*np.array(list(places), np.float64).reshape(-1, 2).T)
     for cell, city in zip(places, cities, strict=True):

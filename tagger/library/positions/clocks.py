@@ -40,7 +40,7 @@ class Sighting:
 
 
 @dataclass(frozen=True)
-class Passage:
+class GpsFix:
     """A photo with GPS, and its time in UTC: it may have been taken beside a landmark, whatever it shows."""
 
     at: float
@@ -50,19 +50,17 @@ class Passage:
     error_m: float
 
 
-def passed_landmarks(
-    passages: Sequence[Passage], points: Mapping[int, tuple[float, float]]
-) -> list[Sighting]:
+def passed_landmarks(fixes: Sequence[GpsFix], points: Mapping[int, tuple[float, float]]) -> list[Sighting]:
     """The landmarks that photos were taken beside, each once per VISIT_S. `points`: their positions in degrees, by id."""
-    rows = [(each.latitude, each.longitude, each.error_m) for each in passages]
+    rows = [(each.latitude, each.longitude, each.error_m) for each in fixes]
     latitude, longitude, error_m = np.array(rows, np.float64).reshape(-1, 3).T[:, :, None]
     to_latitude, to_longitude = np.array([*points.values()], np.float64).reshape(-1, 2).T
     distance_m = distances_m(latitude, longitude, to_latitude, to_longitude)
     landmark_ids = list(points)
     found = {}
-    for passage, point in np.argwhere(distance_m <= error_m + LANDMARK_ERROR_M["point"]).tolist():
-        at, landmark_id = passages[passage].at, landmark_ids[point]
-        found[at // VISIT_S, landmark_id] = Sighting(landmark_id, at, passages[passage].zone_s)
+    for fix, point in np.argwhere(distance_m <= error_m + LANDMARK_ERROR_M["point"]).tolist():
+        at, landmark_id = fixes[fix].at, landmark_ids[point]
+        found[at // VISIT_S, landmark_id] = Sighting(landmark_id, at, fixes[fix].zone_s)
     return list(found.values())
 
 
@@ -156,10 +154,10 @@ def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> 
         if each.zone_s is not None
     ]
     points = _points(connection, {each.landmark_id for each in own})
-    return seen + passed_landmarks(_passages(connection, *conditions), points)
+    return seen + passed_landmarks(_gps_fixes(connection, *conditions), points)
 
 
-def _passages(connection: Connection, *conditions: ColumnElement[bool]) -> list[Passage]:
+def _gps_fixes(connection: Connection, *conditions: ColumnElement[bool]) -> list[GpsFix]:
     """The newest photos with GPS, and with these conditions."""
     query: Select[Any] = (
         select(
@@ -174,7 +172,7 @@ def _passages(connection: Connection, *conditions: ColumnElement[bool]) -> list[
         .limit(MOST_PHOTOS)
     )
     return [
-        Passage(
+        GpsFix(
             clock_seconds(row.taken_at) - row.utc_offset_s,
             row.utc_offset_s,
             row.latitude,

@@ -46,7 +46,7 @@ _AGREES, _CONTRADICTS = 1, -1
 
 
 @dataclass(frozen=True)
-class Meetings:
+class CoLocations:
     """On how many occasions anchors of two cameras agree, and contradict each other. `elsewhere`: not at their usual place."""
 
     agreeing: int
@@ -66,7 +66,7 @@ class Meetings:
         return self.agreeing < LEAST_AGREEMENT * self.occasions
 
 
-def count_meetings(first: Sequence, second: Sequence) -> Meetings:
+def count_co_locations(first: Sequence, second: Sequence) -> CoLocations:
     """Compare the anchors of two cameras, which are in order of UTC."""
     first, second = (_select(anchors, anchors.error_m <= MAX_ERROR_M) for anchors in (first, second))
     at, says = _votes(first, second)
@@ -79,7 +79,7 @@ def count_meetings(first: Sequence, second: Sequence) -> Meetings:
     latitude, longitude = latitude[example], longitude[example]
     distance_m = distances_m(latitude[:, None], longitude[:, None], latitude, longitude)
     usual = int((distance_m <= USUAL_PLACE_M).sum(axis=0).max(initial=0))
-    return Meetings(len(example), len(example) - usual, int((votes < 0).sum()))
+    return CoLocations(len(example), len(example) - usual, int((votes < 0).sum()))
 
 
 def _votes(first: Sequence, second: Sequence) -> tuple[Floats, Indices]:
@@ -105,11 +105,11 @@ def _compare(own: Sequence, other: Sequence) -> Indices:
     return np.asarray(np.select([agrees, contradicts], [_AGREES, _CONTRADICTS], 0), np.int64)
 
 
-def group_companions(meetings: Mapping[tuple[int, int], Meetings]) -> dict[int, frozenset[int]]:
+def group_companions(co_locations: Mapping[tuple[int, int], CoLocations]) -> dict[int, frozenset[int]]:
     """The group of each camera that has companions. No two cameras of a group are apart."""
     group_of: dict[int, frozenset[int]] = {}
-    apart = {frozenset(pair) for pair, counts in meetings.items() if counts.are_apart}
-    companions = [(pair, counts) for pair, counts in meetings.items() if counts.are_companions]
+    apart = {frozenset(pair) for pair, counts in co_locations.items() if counts.are_apart}
+    companions = [(pair, counts) for pair, counts in co_locations.items() if counts.are_companions]
     for (first, second), _ in sorted(companions, key=lambda pair: (-pair[1].agreeing, pair[0])):
         groups = [group_of.get(camera, frozenset([camera])) for camera in (first, second)]
         if not any(frozenset((one, other)) in apart for one in groups[0] for other in groups[1]):
@@ -194,28 +194,28 @@ class Companions:
 def find_companions(connection: Connection) -> list[Companions]:
     """Decide again which cameras are used together, and store it. Returns all pairs."""
     stored = {row.id: row for row in connection.execute(select(cameras))}
-    counts = _count_all_meetings(connection)
+    counts = _count_all_co_locations(connection)
     groups = group_companions(counts)
     group_of = {camera_id: row.companions_id for camera_id, row in stored.items()}
     _store(connection, group_of, {camera_id: min(group) for camera_id, group in groups.items()})
     return [
-        Companions((stored[first].name, stored[second].name), meetings.agreeing, meetings.occasions)
-        for (first, second), meetings in sorted(counts.items())
-        if meetings.are_companions and second in groups.get(first, ())
+        Companions((stored[first].name, stored[second].name), co_locations.agreeing, co_locations.occasions)
+        for (first, second), co_locations in sorted(counts.items())
+        if co_locations.are_companions and second in groups.get(first, ())
     ]
 
 
-def _count_all_meetings(connection: Connection) -> dict[tuple[int, int], Meetings]:
-    """The meetings of pairs of ids, ascending. Each pair is counted from either camera's newest photos, and the larger count is used."""
-    counts: dict[tuple[int, int], Meetings] = {}
+def _count_all_co_locations(connection: Connection) -> dict[tuple[int, int], CoLocations]:
+    """The co-locations of pairs of ids, ascending. Each pair is counted from either camera's newest photos, and the larger count is used."""
+    counts: dict[tuple[int, int], CoLocations] = {}
     ids = connection.scalars(select(cameras.c.id).where(_has_clock()).order_by(cameras.c.id)).all()
     for camera_id in ids if len(ids) > 1 else ():
         own = _own_anchors(connection, camera_id)
         for other_id, others in _other_anchors(connection, camera_id, own):
-            meetings = count_meetings(own, others)
+            co_locations = count_co_locations(own, others)
             pair = min(camera_id, other_id), max(camera_id, other_id)
-            if pair not in counts or meetings.occasions > counts[pair].occasions:
-                counts[pair] = meetings
+            if pair not in counts or co_locations.occasions > counts[pair].occasions:
+                counts[pair] = co_locations
     return counts
 
 

@@ -224,7 +224,7 @@ class Whereabouts(Moment):
 
 
 @dataclass(frozen=True)
-class Passage:
+class GpsInterval:
     """A photo without GPS, the last photo with GPS before it and the first one after it by its camera: at least one of the two."""
 
     content_id: int
@@ -254,7 +254,7 @@ class Passage:
         return [each for each in (self.before, self.after) if each is not None]
 
 
-def passages(connection: Connection, content_ids: Collection[int], max_gap_s: float) -> Iterator[Passage]:
+def passages(connection: Connection, content_ids: Collection[int], max_gap_s: float) -> Iterator[GpsInterval]:
     """The passages of photos of these images. Photos without a time or camera, screenshots and edited pictures have none."""
     of_images = among(photos.c.content_id, content_ids)
     is_without_gps = photos.c.latitude.is_(None), photos.c.origin.is_(None)
@@ -264,7 +264,7 @@ def passages(connection: Connection, content_ids: Collection[int], max_gap_s: fl
 
 def _passages_of(
     connection: Connection, camera_id: int, run: Sequence[Row[Any]], max_gap_s: float
-) -> Iterator[Passage]:
+) -> Iterator[GpsInterval]:
     """The passages of photos of a camera. What is around them is read once; each is judged only by the photos within REACH."""
     around = photos.c.taken_at.between(run[0].taken_at - REACH, run[-1].taken_at + REACH)
     is_of_run = among(photos.c.id, [row.id for row in run])
@@ -278,7 +278,7 @@ def _passages_of(
             yield from _passage(near, by_id[photo.id], max_gap_s)
 
 
-def _passage(near: Sequence[Row[Any]], photo: Row[Any], max_gap_s: float) -> Iterator[Passage]:
+def _passage(near: Sequence[Row[Any]], photo: Row[Any], max_gap_s: float) -> Iterator[GpsInterval]:
     """The passage of a photo between those with GPS, if it has one."""
     wrong = contradicted_shots(near, max_gap_s)
     rows = sorted([*near, photo], key=lambda row: (row.taken_at, row.id))
@@ -287,7 +287,7 @@ def _passage(near: Sequence[Row[Any]], photo: Row[Any], max_gap_s: float) -> Ite
     taken = line[place]
     before, after = map(_whereabouts, (line[max(place - 1, 0) : place], line[place + 1 : place + 2]))
     if taken.at is not None and (before or after):
-        yield Passage(photo.content_id, Moment(taken.at, taken.is_utc), before, after)
+        yield GpsInterval(photo.content_id, Moment(taken.at, taken.is_utc), before, after)
 
 
 def _whereabouts(shots: Sequence[Shot]) -> Whereabouts | None:

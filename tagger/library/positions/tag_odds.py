@@ -48,8 +48,8 @@ from tagger.library.catalog.landmarks import REACHES_KM, UNKNOWN_EXTENT
 from tagger.library.catalog.settlement import score_is_enough, settle
 from tagger.library.positions.estimation import Floats, distances_m
 from tagger.library.positions.measured_positions import (
+    GpsInterval,
     MeasuredPosition,
-    Passage,
     contradicted_photos,
     measured_positions,
     passages,
@@ -253,10 +253,10 @@ def _odds(
 
 
 def _odds_of_passages(
-    rows: Sequence[Row[Any]], between: Sequence[Passage]
+    rows: Sequence[Row[Any]], between: Sequence[GpsInterval]
 ) -> dict[tuple[int, int], PositionOdds]:
     """LEAST by content and landmark id, where no photo of the image can have been taken within sight of the landmark."""
-    passages_of: dict[int, list[Passage]] = {}
+    passages_of: dict[int, list[GpsInterval]] = {}
     for passage in between:
         passages_of.setdefault(passage.content_id, []).append(passage)
     found = {}

@@ -186,7 +186,7 @@ def find_covers(database: Database) -> dict[str, Cover]:
     return covers
 
 
-def find_examples(connection: Connection, landmark_id: int) -> list[Cover]:
+def example_covers(connection: Connection, landmark_id: int) -> list[Cover]:
     """Return some photos of a landmark: those that people confirmed, then those with the best scores."""
     return _first_existing(connection, _confirmed(landmark_id), _best(landmark_id))
 

@@ -43,7 +43,7 @@ class ScanPosition:
 
 
 @dataclass(frozen=True)
-class PhotoPage:
+class FoundPage:
     """Photos of a result, and the position of the next page; None at the end. A page before the end may be short, even empty."""
 
     photos: tuple[TaggedPhoto, ...]
@@ -60,7 +60,7 @@ def find_tagged(
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
     """
-    search = Search.start(database, query, root_paths)
+    search = QueryReader.start(database, query, root_paths)
     pages = search.pages(search.begin, min(query.limit or PAGE, PAGE))
     return islice((photo for page in pages for photo, _ in page.photos), query.limit)
 
@@ -74,7 +74,7 @@ def find_tagged_page(
     *,
     month: str | None = None,
     skip: int = 0,
-) -> PhotoPage:
+) -> FoundPage:
     """At most `limit` photos of the result of `find_tagged`, from `skip` photos after the end of the previous page.
 
     Whatever is added to the database between two pages, a photo that is there all the time is on exactly one of them. `month` limits a
@@ -85,12 +85,12 @@ def find_tagged_page(
         QueryOptionInvalid: `month` is not one.
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
     """
-    search = Search.start(database, query, root_paths, after, month=month)
+    search = QueryReader.start(database, query, root_paths, after, month=month)
     begin: ScanPosition | None = search.begin
     if skip:
         with database.read() as connection:
             _, begin = search.ids(connection, search.begin, 1, skip - 1)
-    return PhotoPage((), None) if begin is None else search.find_page(begin, limit)
+    return FoundPage((), None) if begin is None else search.find_page(begin, limit)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class PositionedPhotos:
 
 
 @dataclass(frozen=True)
-class Search:
+class QueryReader:
     """A query ready to read: its ids, the scans that together return its photos in order, and the position at which it begins."""
 
     database: Database
@@ -120,7 +120,7 @@ class Search:
         begin: ScanPosition | None = None,
         *,
         month: str | None = None,
-    ) -> "Search":
+    ) -> "QueryReader":
         """Resolve the query. `month` limits a result in order of time."""
         with database.read() as connection:
             resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
@@ -128,7 +128,7 @@ class Search:
             scans = sorted_scans(connection, resolved, month)
         return cls(database, resolved, names, scans, begin or ScanPosition(0, None))
 
-    def find_page(self, begin: ScanPosition, limit: int) -> PhotoPage:
+    def find_page(self, begin: ScanPosition, limit: int) -> FoundPage:
         """At most `limit` photos after `begin`."""
         found: list[tuple[TaggedPhoto, ScanPosition]] = []
         end: ScanPosition | None = begin
@@ -138,7 +138,7 @@ class Search:
             if len(found) > limit:
                 end = found[limit - 1][1]
                 break
-        return PhotoPage(tuple(photo for photo, _ in found[:limit]), end)
+        return FoundPage(tuple(photo for photo, _ in found[:limit]), end)
 
     def ids(
         self, connection: Connection, begin: ScanPosition, limit: int, skip: int = 0
@@ -263,7 +263,7 @@ def find_surrounding(
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
     """
-    search = Search.start(database, query, root_paths)
+    search = QueryReader.start(database, query, root_paths)
     with database.read() as connection:
         position = _position(connection, photo_id, search)
     if position is None:
@@ -274,7 +274,7 @@ def find_surrounding(
     )
 
 
-def _position(connection: Connection, photo_id: int, search: Search) -> ScanPosition | None:
+def _position(connection: Connection, photo_id: int, search: QueryReader) -> ScanPosition | None:
     """The scan that returns the photo, and its key there."""
     for number, scan in enumerate(search.scans):
         if (row := scan.row(connection, photo_id)) is not None:

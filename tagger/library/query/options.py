@@ -21,7 +21,7 @@ from tagger.library.query.option_values import (
     parse_near,
     year_limits,
 )
-from tagger.library.trips import TripMoment
+from tagger.library.trips import TripReference
 from tagger.photos.paths import absolute_path, path_from_json, path_to_json
 from tagger.system.text_format import N_
 
@@ -297,7 +297,7 @@ class PhotoQuery:
     ] = False
     share: int | None = None
     by_slug: bool = False
-    trip_moment: TripMoment | None = None
+    trip_moment: TripReference | None = None
     any_outcome: bool = False
     sort: Annotated[
         SortOption | None,

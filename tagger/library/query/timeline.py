@@ -11,7 +11,7 @@ from tagger.database.statements import month_of
 from tagger.database.tables import contents, photos
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
-from tagger.library.query.find import ScanPosition, Search
+from tagger.library.query.find import QueryReader, ScanPosition
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import select_photos
 
@@ -82,7 +82,7 @@ def find_section_ids(
 
     Raises as `find_tagged_page`.
     """
-    search = Search.start(database, query, root_paths, start.after, month=start.month)
+    search = QueryReader.start(database, query, root_paths, start.after, month=start.month)
     with database.read() as connection:
         return search.ids(connection, search.begin, limit, start.skip)
 

@@ -29,7 +29,7 @@ from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, Value
 from tagger.model.artifact import LandmarkFacts
 from tagger.photos.files import open_regular
 from tagger.photos.folders import replace_file
-from tagger.pipeline.child_main import Answer, ParentPipe, Reply, reply_to_parent
+from tagger.pipeline.child_main import ParentPipe, Reply, ReplyFunction, reply_to_parent
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
 from tagger.pipeline.confinement import confine, is_due, limit_cpu, limit_memory
 from tagger.system.names import SLUG_PATTERN, check_slug, clean_facts, slug_of_name
@@ -394,7 +394,7 @@ class PackChecker:
         self._child.close()
 
 
-def _make_answer(_config: object, _parent: ParentPipe) -> Answer:
+def _make_answer(_config: object, _parent: ParentPipe) -> ReplyFunction:
     limit_memory(CHECK_BYTES)
     confine()
 

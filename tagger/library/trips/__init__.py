@@ -5,7 +5,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True)
-class TripMoment:
+class TripReference:
     """A camera and a time inside a trip. It tells the trip from another one that has its id later."""
 
     camera_id: int

@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, Connection, and_, or_
 
 from tagger.database.tables import photos
 from tagger.errors import TripNotFound
-from tagger.library.trips import TripMoment
-from tagger.library.trips.homes import Homes, Place, Visit, read_visits
+from tagger.library.trips import TripReference
+from tagger.library.trips.homes import Homes, Locality, Visit, read_visits
 from tagger.system.geo import distance_km
 from tagger.system.names import slug_of_name
 from tagger.system.text_format import country_name, dates_text, gettext, list_text
@@ -45,7 +45,7 @@ class VisitedPlace:
 
 def visited_places(visits: Iterable[Visit]) -> tuple[VisitedPlace, ...]:
     """The places of visits, most photos first."""
-    visits_of: dict[Place, list[Visit]] = defaultdict(list)
+    visits_of: dict[Locality, list[Visit]] = defaultdict(list)
     for visit in visits:
         visits_of[visit.place].append(visit)
 
@@ -55,7 +55,7 @@ def visited_places(visits: Iterable[Visit]) -> tuple[VisitedPlace, ...]:
     return tuple(sorted(map(_visited_place, visits_of, visits_of.values()), key=order))
 
 
-def _visited_place(place: Place, visits: Sequence[Visit]) -> VisitedPlace:
+def _visited_place(place: Locality, visits: Sequence[Visit]) -> VisitedPlace:
     photos = sum(visit.photos for visit in visits)
     # Around the first one, as a place may lie on both sides of the 180th meridian.
     origin = visits[0].longitude
@@ -143,12 +143,12 @@ class Trip:
         return max(span.last for span in self.spans)
 
     @property
-    def moment(self) -> TripMoment:
+    def moment(self) -> TripReference:
         """The middle of its longest span, which remains part of it as photos are added or removed at its ends."""
         span = max(self.spans, key=lambda each: (each.last - each.first, each))
-        return TripMoment(span.camera_id, span.first + (span.last - span.first) / 2)
+        return TripReference(span.camera_id, span.first + (span.last - span.first) / 2)
 
-    def contains(self, moment: TripMoment) -> bool:
+    def contains(self, moment: TripReference) -> bool:
         """Whether the camera was on the trip at that time."""
         return any(
             span.camera_id == moment.camera_id and span.first <= moment.taken_at <= span.last
@@ -186,7 +186,7 @@ _MOMENT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Segment:
+class TripSegment:
     """Visits of one camera, by number. `absence` numbers its times away from home: segments of the same one have no home between them."""
 
     camera_id: int
@@ -203,16 +203,16 @@ class Segment:
         return max(visit.last for visit in self.visits)
 
 
-def camera_segments(visits: Sequence[Visit], homes: Homes) -> list[Segment]:
+def camera_segments(visits: Sequence[Visit], homes: Homes) -> list[TripSegment]:
     """The segments of one camera, in order of time; they do not overlap. `visits` are in order of their first photos."""
     home_times = _home_times(visits, homes)
-    segments: list[Segment] = []
+    segments: list[TripSegment] = []
     part: list[Visit] = []
     absence, last = 0, datetime.min  # noqa: DTZ901 - cameras' times have no zone
 
     def end_part() -> None:
         for each in _split_at_jumps(part):
-            segments.append(Segment(each[0].camera_id, len(segments), absence, each))
+            segments.append(TripSegment(each[0].camera_id, len(segments), absence, each))
         part.clear()
 
     for visit in visits:
@@ -243,7 +243,7 @@ def _with_true_dates(visits: Sequence[Visit]) -> Iterator[Visit]:
             yield visit
 
 
-def _together(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+def _together(segments: Sequence[TripSegment]) -> Iterator[list[TripSegment]]:
     """The segments in groups: those of cameras that were in one place on the same day, or around one midnight."""
     group_of = list(range(len(segments)))
 
@@ -263,24 +263,24 @@ def _together(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
                 is_other_camera = other.camera_id != visit.camera_id
                 if is_other_camera and group(number) != group(other_number) and are_near(visit, other):
                     group_of[group(number)] = group(other_number)
-    groups: dict[int, list[Segment]] = defaultdict(list)
+    groups: dict[int, list[TripSegment]] = defaultdict(list)
     for number, segment in enumerate(segments):
         groups[group(number)].append(segment)
     yield from groups.values()
 
 
-def _is_trip(group: Sequence[Segment]) -> bool:
+def _is_trip(group: Sequence[TripSegment]) -> bool:
     days = {visit.day for segment in group for visit in segment.visits}
     photos = sum(visit.photos for segment in group for visit in segment.visits)
     return photos >= (LEAST_PHOTOS if len(days) > 1 else LEAST_PHOTOS_OF_A_DAY)
 
 
-def _trip(group: Sequence[Segment]) -> Trip:
+def _trip(group: Sequence[TripSegment]) -> Trip:
     places = visited_places(visit for segment in group for visit in segment.visits)
     return Trip("", place_name(places), tuple(_spans(group)), places)
 
 
-def _spans(group: Sequence[Segment]) -> Iterator[Span]:
+def _spans(group: Sequence[TripSegment]) -> Iterator[Span]:
     """The times of the cameras. A gap in the photos of one that only others fill is part of its time."""
     ordered = sorted(group, key=lambda segment: (segment.camera_id, segment.number))
     spans: list[Span] = []

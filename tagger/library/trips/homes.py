@@ -31,7 +31,7 @@ _STRIP_DEGREES = 10
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Locality:
     """The city of a visit; at sea, all three are empty. Some small countries have no regions."""
 
     country: str = ""
@@ -49,7 +49,7 @@ class Visit:
 
     camera_id: int
     day: date
-    place: Place
+    place: Locality
     latitude: float
     longitude: float
     photos: int
@@ -71,7 +71,7 @@ def read_visits(connection: Connection, begin: datetime = _FIRST, end: datetime 
                     Visit,
                     row,
                     day=row.first.date(),
-                    place=Place(row.country or "", row.region or "", row.city or ""),
+                    place=Locality(row.country or "", row.region or "", row.city or ""),
                     is_measured=bool(row.is_measured),
                     is_dated=is_clock_time(row.first, row.utc_offset_s),
                 )
@@ -123,7 +123,7 @@ _CANDIDATES = 10
 _SPOTS_PER_DEGREE = 8
 """Visits within some 14 km are of one spot."""
 
-Position = tuple[float, float]
+Coordinates = tuple[float, float]
 _Spot = tuple[int, int]
 
 
@@ -159,7 +159,7 @@ def _quarter(day: date) -> int:
     return day.year * 4 + (day.month - 1) // 3
 
 
-def _position(spot: _Spot) -> Position:
+def _position(spot: _Spot) -> Coordinates:
     return spot[0] / _SPOTS_PER_DEGREE, spot[1] / _SPOTS_PER_DEGREE
 
 
@@ -172,13 +172,13 @@ def _spots_around(times_of: Mapping[int, Mapping[_Spot, _Times]], quarter: int) 
     return around
 
 
-def _homes(spots: Mapping[_Spot, _Times]) -> Iterator[Position]:
+def _homes(spots: Mapping[_Spot, _Times]) -> Iterator[Coordinates]:
     """The homes, the area with most weeks first. Areas do not overlap."""
     candidates = sorted(spots, key=lambda spot: (-len(spots[spot].weeks), spot))[:_CANDIDATES]
     areas = [(_area_times(_position(spot), spots), _position(spot)) for spot in candidates]
     lived_in = [(len(times.weeks), centre) for times, centre in areas if len(times.months) >= LEAST_MONTHS]
     most_weeks = max((weeks for weeks, _ in lived_in), default=0)
-    homes: list[Position] = []
+    homes: list[Coordinates] = []
     for weeks, centre in sorted(lived_in, key=lambda area: (-area[0], area[1])):
         is_apart = all(distance_km(*centre, *home) > HOME_RADIUS_KM for home in homes)
         if weeks >= _SHARE_OF_WEEKS * most_weeks and is_apart:
@@ -186,7 +186,7 @@ def _homes(spots: Mapping[_Spot, _Times]) -> Iterator[Position]:
             yield centre
 
 
-def _area_times(centre: Position, spots: Mapping[_Spot, _Times]) -> _Times:
+def _area_times(centre: Coordinates, spots: Mapping[_Spot, _Times]) -> _Times:
     """When the area was photographed. It is half as large as a home: visits near its edge belong to the home."""
     area = [
         times for spot, times in spots.items() if distance_km(*centre, *_position(spot)) <= HOME_RADIUS_KM / 2

@@ -21,7 +21,7 @@ from tagger.database.enums import VerdictKind
 from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents
 from tagger.errors import VerdictsInvalid
-from tagger.library.catalog.contents import hold_contents, lock_contents
+from tagger.library.catalog.contents import lock_contents, lock_contents_shared
 from tagger.library.catalog.landmarks import landmark_ids_by_slug
 from tagger.library.verdicts.store import (
     NOT_A_LANDMARK,
@@ -201,7 +201,7 @@ def import_verdicts(
     audit_entry: int | None = None
     for page in pages(entries):
         with database.write() as connection:
-            known = hold_contents(connection, {entry.digest for entry in page})
+            known = lock_contents_shared(connection, {entry.digest for entry in page})
             lock_contents(connection, known.values())
             hold_landmarks(connection)
             new, away = _count_page(connection, page, report, add=True)
@@ -255,7 +255,7 @@ def _content_ids(
 ) -> dict[str, int]:
     """Ids of the images of a page, by digest; unknown images are counted, and get rows with `add`."""
     digests = {entry.digest for entry in page}
-    content_ids = hold_contents(connection, digests)
+    content_ids = lock_contents_shared(connection, digests)
     missing = digests - content_ids.keys()
     unknown = [entry.path or entry.digest for entry in page if entry.digest in missing]
     report.unknown_images += len(unknown)
@@ -263,4 +263,4 @@ def _content_ids(
     if not (add and missing):
         return content_ids
     insert_missing(connection, contents, [{"digest": digest} for digest in sorted(missing)])
-    return hold_contents(connection, digests)
+    return lock_contents_shared(connection, digests)

@@ -30,7 +30,7 @@ from tagger.metadata.exif.block import (
     rewrite_obstacle,
 )
 from tagger.metadata.gps import exif_position
-from tagger.metadata.tag_fields import Position, TagFields
+from tagger.metadata.tag_fields import PositionEstimate, TagFields
 from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, open_tiff
 
 Tags: TypeAlias = Mapping[TagKey, TagValue]
@@ -120,7 +120,7 @@ def _new_description(tags: Tags, description: str | None) -> list[AddedValue]:
     return [(DESCRIPTION, description)]
 
 
-def _new_position(tags: Tags, position: Position | None) -> list[AddedValue]:
+def _new_position(tags: Tags, position: PositionEstimate | None) -> list[AddedValue]:
     """Add a position only if the block has none of its tags: an existing datum, method or error would misdescribe ours."""
     if position is None or not _is_on_earth(position) or any((GPS, tag) in tags for tag in _OUR_GPS_TAGS):
         return []
@@ -145,7 +145,7 @@ def _is_blank(value: TagValue) -> bool:
     return not value.value.strip(b" \0")
 
 
-def _is_on_earth(position: Position) -> bool:
+def _is_on_earth(position: PositionEstimate) -> bool:
     return abs(position.latitude) <= 90 and abs(position.longitude) <= 180 and 0 <= position.error_m <= 4e7
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from lxml.etree import _Element as Element
 
-from tagger.metadata.tag_fields import POINT, NamedLandmark, Position, TagFields
+from tagger.metadata.tag_fields import POINT, NamedLandmark, PositionEstimate, TagFields
 from tagger.metadata.xmp import namespaces, value_text
 from tagger.metadata.xmp.fields import (
     add_text,
@@ -179,7 +179,7 @@ class _PacketInsertion:
             _add_location_fields(item, landmark, name, urn)
             self._added.append((namespaces.LOCATION_SHOWN, urn))
 
-    def _add_position(self, position: Position | None) -> None:
+    def _add_position(self, position: PositionEstimate | None) -> None:
         if position is None or not value_text.is_on_earth(position.latitude, position.longitude):
             return
         # An existing datum or method, even without a position, would misdescribe ours.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from tagger.photos.raw.layout import RawLayout, Span
+from tagger.photos.raw.layout import ByteRange, RawLayout
 from tagger.photos.tiff import (
     StoredValue,
     TiffBlock,
@@ -92,10 +92,10 @@ def _children(data: bytes, box: _Box) -> Iterator[_Box]:
     return _boxes(data, box.start, box.end)
 
 
-def _jpeg_in(data: bytes, box: _Box) -> Iterator[Span]:
+def _jpeg_in(data: bytes, box: _Box) -> Iterator[ByteRange]:
     start = data.find(_JPEG_START, box.start, min(box.start + _JPEG_HEAD_BYTES, box.end))
     if start >= 0:
-        yield Span(start, box.stated_end - start)
+        yield ByteRange(start, box.stated_end - start)
 
 
 def _sample_table(data: bytes, track: _Box) -> dict[bytes, _Box]:
@@ -112,7 +112,7 @@ def _is_hevc(data: bytes, description: _Box | None) -> bool:
     return b"HEVC" in data[description.start : min(description.start + _CODING_BYTES, description.end)]
 
 
-def _samples(data: bytes, table: Mapping[bytes, _Box]) -> tuple[Span, ...]:
+def _samples(data: bytes, table: Mapping[bytes, _Box]) -> tuple[ByteRange, ...]:
     """The images of a track; none if its tables contradict each other."""
     sizes = _sizes(data, table.get(b"stsz"))
     chunks = _numbers(data, table.get(b"co64"), "Q") or _numbers(data, table.get(b"stco"), "I")
@@ -120,7 +120,7 @@ def _samples(data: bytes, table: Mapping[bytes, _Box]) -> tuple[Span, ...]:
         chunks = tuple(accumulate(sizes[:-1], initial=chunks[0]))
     if len(chunks) != len(sizes):
         return ()
-    return tuple(Span(start, size) for start, size in zip(chunks, sizes, strict=True))
+    return tuple(ByteRange(start, size) for start, size in zip(chunks, sizes, strict=True))
 
 
 def _sizes(data: bytes, box: _Box | None) -> tuple[int, ...]:

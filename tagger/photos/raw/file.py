@@ -13,9 +13,9 @@ from tagger.photos.raw.layout import (
     CANON_BRAND,
     FUJIFILM_SIGNATURE,
     MINOLTA_SIGNATURE,
+    ByteRange,
     Preview,
     RawLayout,
-    Span,
     find_previews,
     lies_in,
 )
@@ -72,7 +72,7 @@ def _layout(data: bytes) -> RawLayout:
 
 
 def _sensor_image(
-    data: bytes, images: Sequence[Sequence[Span]], previews: Sequence[Preview]
+    data: bytes, images: Sequence[Sequence[ByteRange]], previews: Sequence[Preview]
 ) -> tuple[memoryview, ...]:
     """The stored image with the most bytes that is no preview; empty if it is too small or a part of it lies outside the file."""
     previewed = {preview.span for preview in previews}
@@ -89,7 +89,7 @@ def _raf_layout(data: bytes) -> RawLayout:
     """Read the layout; empty if the header is cut off."""
     if len(data) < _SENSOR_AT + 8:
         return RawLayout()
-    jpeg, sensor = (Span(*struct.unpack_from(">II", data, at)) for at in (_JPEG_AT, _SENSOR_AT))
+    jpeg, sensor = (ByteRange(*struct.unpack_from(">II", data, at)) for at in (_JPEG_AT, _SENSOR_AT))
     exif = jpeg_exif(memoryview(data)[jpeg.start : jpeg.start + jpeg.size_bytes])
     return RawLayout((jpeg,), images=((sensor,),), exif=exif)
 
@@ -99,7 +99,7 @@ def _mrw_layout(data: bytes) -> RawLayout:
     if len(data) < 8:
         return RawLayout()
     end = 8 + int.from_bytes(data[4:8], "big")
-    sensor = Span(end, len(data) - end)
+    sensor = ByteRange(end, len(data) - end)
     at, exif = 8, None
     for _ in range(_BLOCK_LIMIT):
         if at + 8 > min(end, len(data)):

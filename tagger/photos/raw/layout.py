@@ -19,7 +19,7 @@ _HEAD_BYTES = 2**20
 
 
 @dataclass(frozen=True)
-class Span:
+class ByteRange:
     """A range of bytes of the file."""
 
     start: int
@@ -33,8 +33,8 @@ class RawLayout:
     is coded as HEVC.
     """
 
-    jpegs: tuple[Span, ...] = ()
-    images: tuple[tuple[Span, ...], ...] = ()
+    jpegs: tuple[ByteRange, ...] = ()
+    images: tuple[tuple[ByteRange, ...], ...] = ()
     exif: bytes | None = None
     has_capture_facts: bool = True
     xmp: bytes | None = None
@@ -45,7 +45,7 @@ class RawLayout:
 class Preview:
     """An embedded JPEG, not copied, with its place in the file and the size in pixels that its frame states."""
 
-    span: Span
+    span: ByteRange
     data: memoryview
     width: int
     height: int
@@ -55,19 +55,19 @@ class Preview:
         return self.width * self.height
 
 
-def find_previews(data: bytes, spans: Iterable[Span]) -> tuple[Preview, ...]:
+def find_previews(data: bytes, spans: Iterable[ByteRange]) -> tuple[Preview, ...]:
     """Return the previews, largest first."""
     whole = dict.fromkeys(span for span in spans if lies_in(data, span))
     previews = (_preview(data, span) for span in list(whole)[:_SPAN_LIMIT])
     return tuple(sorted(filter(None, previews), key=lambda preview: (-preview.pixels, -len(preview.data))))
 
 
-def lies_in(data: bytes, span: Span) -> bool:
+def lies_in(data: bytes, span: ByteRange) -> bool:
     """Whether the file has all bytes of a span, and there are any."""
     return span.start > 0 and span.size_bytes > 0 and span.start + span.size_bytes <= len(data)
 
 
-def _preview(data: bytes, span: Span) -> Preview | None:
+def _preview(data: bytes, span: ByteRange) -> Preview | None:
     view = memoryview(data)[span.start : span.start + span.size_bytes]
     if bytes(view[:3]) != b"\xff\xd8\xff":
         return None

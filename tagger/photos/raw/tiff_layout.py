@@ -11,8 +11,8 @@ from tagger.photos.raw.layout import (
     PANASONIC_SIGNATURE,
     PHOTOMETRIC,
     SUBFILE_TYPE,
+    ByteRange,
     RawLayout,
-    Span,
     directories_of,
     is_phase_one,
     is_sensor_image,
@@ -60,7 +60,7 @@ def tiff_layout(data: bytes) -> RawLayout:
     return RawLayout(jpegs, images, data, has_exif, bytes(xmp.raw) if xmp else None)
 
 
-def _jpegs(block: TiffBlock, directory: TiffDirectory) -> Iterator[Span]:
+def _jpegs(block: TiffBlock, directory: TiffDirectory) -> Iterator[ByteRange]:
     if is_sensor_image(block, directory) or _is_mask(block, directory):
         return
     yield from _span_in(block, directory, _JPEG_START, _JPEG_SIZE)
@@ -71,7 +71,7 @@ def _jpegs(block: TiffBlock, directory: TiffDirectory) -> Iterator[Span]:
 
 def _images(
     data: bytes, block: TiffBlock, directories: Iterable[TiffDirectory]
-) -> tuple[tuple[Span, ...], ...]:
+) -> tuple[tuple[ByteRange, ...], ...]:
     """The images that may be the sensor's. Canon and older files of Olympus do not say which it is."""
     if is_phase_one(data):
         return tuple(_phase_one_sensor(data))
@@ -80,7 +80,7 @@ def _images(
     return tuple(of_sensor or (strips for directory, strips in stored if not _is_reduced(block, directory)))
 
 
-def _strips(block: TiffBlock, directory: TiffDirectory) -> tuple[Span, ...]:
+def _strips(block: TiffBlock, directory: TiffDirectory) -> tuple[ByteRange, ...]:
     """The strips or tiles of a directory's image; none if their numbers contradict each other."""
     read = {
         tag: block.integers(directory.tags.get(tag)) for tag in (_STRIPS, _STRIP_SIZES, _TILES, _TILE_SIZES)
@@ -89,7 +89,7 @@ def _strips(block: TiffBlock, directory: TiffDirectory) -> tuple[Span, ...]:
     starts, sizes = (read[_TILES], read[_TILE_SIZES]) if read[_TILES] else (read[_STRIPS], read[_STRIP_SIZES])
     if len(starts) != len(sizes):
         return ()
-    return tuple(Span(start, size) for start, size in zip(starts, sizes, strict=True))
+    return tuple(ByteRange(start, size) for start, size in zip(starts, sizes, strict=True))
 
 
 def _is_reduced(block: TiffBlock, directory: TiffDirectory) -> bool:
@@ -104,19 +104,19 @@ def _is_mask(block: TiffBlock, directory: TiffDirectory) -> bool:
     )
 
 
-def _panasonic_jpegs(main: TiffDirectory) -> Iterator[Span]:
+def _panasonic_jpegs(main: TiffDirectory) -> Iterator[ByteRange]:
     for tag in _PANASONIC_JPEGS:
         if entry := main.tags.get(tag):
-            yield Span(entry.start, len(entry.raw))
+            yield ByteRange(entry.start, len(entry.raw))
 
 
-def _panasonic_sensor(block: TiffBlock, main: TiffDirectory) -> Iterator[tuple[Span, ...]]:
+def _panasonic_sensor(block: TiffBlock, main: TiffDirectory) -> Iterator[tuple[ByteRange, ...]]:
     """The sensor data, which extend to the end of the file."""
     for start in block.integers(main.tags.get(_PANASONIC_SENSOR_START))[:1]:
-        yield (Span(start, max(0, len(block.data) - start)),)
+        yield (ByteRange(start, max(0, len(block.data) - start)),)
 
 
-def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[Span]:
+def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[ByteRange]:
     """Yield the previews of a file's maker note."""
     exif = block.child(main.tags.get(EXIF_POINTER))
     note = exif.tags.get(_MAKER_NOTE) if exif else None
@@ -139,16 +139,16 @@ def _maker_note_previews(block: TiffBlock, main: TiffDirectory) -> Iterator[Span
 
 def _span_in(
     block: TiffBlock, directory: TiffDirectory | None, start_tag: int, size_tag: int, base: int = 0
-) -> Iterator[Span]:
+) -> Iterator[ByteRange]:
     """Yield the span that two tags state, if they do. Offsets count from `base`."""
     if directory is None:
         return
     starts, sizes = (block.integers(directory.tags.get(tag)) for tag in (start_tag, size_tag))
     if len(starts) == len(sizes) == 1:
-        yield Span(base + starts[0], sizes[0])
+        yield ByteRange(base + starts[0], sizes[0])
 
 
-def _nikon(block: TiffBlock, base: int) -> Iterator[Span]:
+def _nikon(block: TiffBlock, base: int) -> Iterator[ByteRange]:
     """The maker note contains a TIFF block."""
     inner = open_tiff(memoryview(block.data)[base:])
     main = inner.directory(inner.first) if inner else None
@@ -160,7 +160,7 @@ def _nikon(block: TiffBlock, base: int) -> Iterator[Span]:
 
 def _olympus(
     block: TiffBlock, note: TiffTag, order: bytes, *, entries_at: int, is_relative: bool
-) -> Iterator[Span]:
+) -> Iterator[ByteRange]:
     inner, base = _inner_block(block, note, order, entries_at, is_relative=is_relative)
     main = inner.directory(inner.first)
     if main is None:
@@ -176,7 +176,7 @@ def _olympus(
 
 def _pentax(
     block: TiffBlock, note: TiffTag, order: bytes, *, entries_at: int, is_relative: bool
-) -> Iterator[Span]:
+) -> Iterator[ByteRange]:
     inner, base = _inner_block(block, note, order, entries_at, is_relative=is_relative)
     yield from _span_in(inner, inner.directory(inner.first), _PENTAX_START, _PENTAX_SIZE, base)
 
@@ -192,7 +192,7 @@ def _inner_block(
     ), base
 
 
-def _phase_one_sensor(data: bytes) -> Iterator[tuple[Span, ...]]:
+def _phase_one_sensor(data: bytes) -> Iterator[tuple[ByteRange, ...]]:
     """Yield the sensor data."""
     order = _PHASE_ONE_ORDERS[data[_PHASE_ONE_START : _PHASE_ONE_START + 4]]
     entry = struct.Struct(order + "IIII")
@@ -206,4 +206,4 @@ def _phase_one_sensor(data: bytes) -> Iterator[tuple[Span, ...]]:
     for entry_at in range(at + 8, min(end, len(data) - entry.size + 1), entry.size):
         tag, _, size_bytes, start = entry.unpack_from(data, entry_at)
         if tag == _PHASE_ONE_SENSOR:
-            yield (Span(_PHASE_ONE_START + start, size_bytes),)
+            yield (ByteRange(_PHASE_ONE_START + start, size_bytes),)

@@ -12,7 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, Priority
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import count_photos
-from tagger.jobs.enqueue.documents import StatusDocument, failure_documents, status_document
+from tagger.jobs.enqueue.job_json import StatusDocument, failure_documents, status_document
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import JobWrites, Undo, count_job_writes
 from tagger.jobs.enqueue.submission import Retry, Tagging

@@ -21,7 +21,8 @@ from tagger.library.catalog.landmark_edits import (
 from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
 from tagger.library.positions.cities import City, find_cities, nearest_cities
 from tagger.library.query.counts import LandmarkCount, landmark_counts
-from tagger.library.query.documents import (
+from tagger.library.query.option_values import parse_position
+from tagger.library.query.photo_json import (
     LANDMARK_COLUMNS,
     EditedLandmarkDocument,
     LandmarkDocument,
@@ -35,7 +36,6 @@ from tagger.library.query.documents import (
     merged_landmark_document,
     removed_landmark_document,
 )
-from tagger.library.query.option_values import parse_position
 from tagger.model.artifact import Extent
 from tagger.system.text_format import country_name, reader_language
 from tagger.web.api.routes import api_router

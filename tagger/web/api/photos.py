@@ -15,12 +15,6 @@ from fastapi import Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
 from tagger.library.query.details import PhotoDetailsDocument, photo_details_by_id
-from tagger.library.query.documents import (
-    PositionCellDocument,
-    json_line_parts,
-    photo_csv_parts,
-    photo_feature_parts,
-)
 from tagger.library.query.facets import Facet
 from tagger.library.query.find import (
     ScanPosition,
@@ -32,6 +26,12 @@ from tagger.library.query.find import (
 )
 from tagger.library.query.option_values import parse_date
 from tagger.library.query.options import PhotoQuery
+from tagger.library.query.photo_json import (
+    PositionCellDocument,
+    json_line_parts,
+    photo_csv_parts,
+    photo_feature_parts,
+)
 from tagger.library.query.position_clusters import FINEST_DEGREES, merge_cells, position_cells
 from tagger.library.query.tagged_photos import PhotoDocument, TaggedPhoto, photo_document
 from tagger.library.query.timeline import Section, SectionStart, count_copies, find_section_ids

@@ -1,4 +1,4 @@
-"""Prediction of an uploaded photo, as `tagger predict`, of which nothing is stored; and registered models, as `tagger model list`.
+"""RankedLabel of an uploaded photo, as `tagger predict`, of which nothing is stored; and registered models, as `tagger model list`.
 
 Photos go through the same pipeline as jobs, so those that arrive together share forward passes. Registering a model requires
 access to the files of the server, so the API cannot.
@@ -22,14 +22,14 @@ from tagger.jobs.processing.model_cache import LoadedModel
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel, list_models
 from tagger.library.catalog.registration import landmarks_of_labels
-from tagger.library.query.documents import (
+from tagger.library.query.photo_json import (
     FailedPredictionDocument,
     ModelDocument,
     PredictionDocument,
     model_document,
     prediction_document,
 )
-from tagger.model.predictions import Prediction
+from tagger.model.predictions import RankedLabel
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import open_source
 from tagger.pipeline import requests as pipeline_requests
@@ -117,7 +117,7 @@ async def predict(
 class Classification:
     """A model's predictions for a photo. `landmarks`: of the model's labels. `duration_ms` does not include loading the model."""
 
-    predictions: tuple[Prediction, ...]
+    predictions: tuple[RankedLabel, ...]
     threshold: float
     model: RegisteredModel
     landmarks: Sequence[Landmark]

@@ -252,7 +252,7 @@ class RequestLimiter:
         return self._limiter(key).statistics().tasks_waiting
 
     @asynccontextmanager
-    async def turn(self, request: Request, key: str) -> AsyncIterator[None]:
+    async def slot(self, request: Request, key: str) -> AsyncIterator[None]:
         """Wait until fewer requests of the key, and of all, are being answered.
 
         Raises:
@@ -295,10 +295,10 @@ async def _while_connected(request: Request, limiter: CapacityLimiter) -> AsyncI
         limiter.release_on_behalf_of(borrower)
 
 
-async def _turn(request: Request) -> AsyncIterator[None]:
+async def _counting_slot(request: Request) -> AsyncIterator[None]:
     limiter: RequestLimiter = request.app.state.count_limiter
     actor, client = request.state.actor, request.state.client
-    async with limiter.turn(request, f"{actor.name} {client.network if actor.name == 'web' else ''}"):
+    async with limiter.slot(request, f"{actor.name} {client.network if actor.name == 'web' else ''}"):
         yield
 
 
@@ -312,5 +312,5 @@ def visitor_limiter() -> RequestLimiter:
     return RequestLimiter(TOO_MANY_VISITORS, of_one=OF_VISITORS, of_all=OF_VISITORS, waiting=WAITING_VISITORS)
 
 
-COUNTING = Depends(_turn, scope="function")
+COUNTING = Depends(_counting_slot, scope="function")
 """For the `dependencies` of a route that counts or groups photos."""

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.errors import CursorInvalid, EmbeddingsMissing, ExamplesMissing, ModelNotSelected, TaggerError
 from tagger.library.catalog.landmarks import Landmark, find_landmark
-from tagger.library.query.counts import find_examples
+from tagger.library.query.counts import example_covers
 from tagger.library.query.tagged_photos import TaggedPhoto, stored_photo
 from tagger.library.teaching.similarity import LookAlikes, find_look_alikes, photos_of_groups
 from tagger.library.teaching.suggestions import (
@@ -122,7 +122,7 @@ def _question(
     photo, position = entry.photo, entry.position
     with state.database.read() as connection:
         landmark = find_landmark(connection, photo.tags[0].landmark)
-        examples = [each for each in find_examples(connection, landmark.id) if each.digest != photo.digest]
+        examples = [each for each in example_covers(connection, landmark.id) if each.digest != photo.digest]
     left = 1 + count_to_review(state.database, only_id, position)
     kind = N_("Suggested: %(score)s") if position.is_suggestion else N_("Recognised, but not sure: %(score)s")
     return {

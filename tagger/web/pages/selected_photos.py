@@ -25,7 +25,7 @@ from tagger.jobs.enqueue.metadata_jobs import (
     was_embedded,
 )
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
-from tagger.library.query.documents import json_list_parts, photo_csv_parts
+from tagger.library.query.photo_json import json_list_parts, photo_csv_parts
 from tagger.library.query.tagged_photos import photo_document, photos_by_id
 from tagger.metadata.plans import FilePlan
 from tagger.system.text_format import N_, gettext, ngettext

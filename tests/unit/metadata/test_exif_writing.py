@@ -19,7 +19,7 @@ from rig.exif_blocks import (
 from support.examples import examples
 
 from tagger.metadata.exif import ExifRewriteError, add, has_position, insertion_difference, read, remove
-from tagger.metadata.tag_fields import Position, TagFields
+from tagger.metadata.tag_fields import PositionEstimate, TagFields
 from tagger.photos.tiff import open_tiff
 
 XP_KEYWORDS, DESCRIPTION = 0x9C9E, 0x010E
@@ -135,7 +135,7 @@ def test_existing_datum_prevents_our_position() -> None:
     "where", [(-33.8567844, 151.2152967), (0.0, -0.00000001), (-90.0, -180.0), (59.9999999, 179.9999999)]
 )
 def test_positions_are_exact_to_a_centimetre(where: tuple[float, float]) -> None:
-    change = add(None, TagFields((TOWER,), position=Position(*where, error_m=12.34)))
+    change = add(None, TagFields((TOWER,), position=PositionEstimate(*where, error_m=12.34)))
     tiff = open_tiff(change.block or b"")
     assert tiff is not None
     main = tiff.directory(tiff.first)
@@ -153,7 +153,7 @@ def test_positions_are_exact_to_a_centimetre(where: tuple[float, float]) -> None
 
 
 def test_an_estimate_names_its_source() -> None:
-    estimate = TagFields(position=Position(48.85837, 2.294481, 500, "track"))
+    estimate = TagFields(position=PositionEstimate(48.85837, 2.294481, 500, "track"))
     change = add(None, estimate)
     assert ("EXIF:GPSProcessingMethod", "landmark-tagger track") in change.added
     assert b"ASCII\0\0\0landmark-tagger track" in (change.block or b"")
@@ -165,12 +165,12 @@ def test_an_estimate_names_its_source() -> None:
     "where", [(91, 0, 1), (0, 181, 1), (float("nan"), 0, 1), (0, 0, float("inf")), (0, 0, -1)]
 )
 def test_invalid_positions_are_not_written(where: tuple[float, float, float]) -> None:
-    assert add(None, TagFields((TOWER,), position=Position(*where))).block is None
+    assert add(None, TagFields((TOWER,), position=PositionEstimate(*where))).block is None
 
 
 def test_position_changed_by_others_loses_only_our_method() -> None:
     change = add(None, ALL)
-    other = add(None, TagFields((TOWER,), position=Position(48.0, 2.0, 500)))
+    other = add(None, TagFields((TOWER,), position=PositionEstimate(48.0, 2.0, 500)))
     assert other.block is not None
     remaining = remove(other.block, change.added)
     assert has_position(remaining)

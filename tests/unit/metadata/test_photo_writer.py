@@ -23,8 +23,8 @@ from support.format_photos import IMAGE, encode_photo, frames
 from bench.metadata.round_trip import LANDMARKS
 from tagger.database.enums import Outcome, Target
 from tagger.metadata import xmp
-from tagger.metadata.bases import UndoRecord
 from tagger.metadata.photo_writer import WriteRequest, photo_fields, plan_photo, prepare_photo, xmp_packet
+from tagger.metadata.restored_files import UndoRecord
 from tagger.metadata.tag_fields import TagFields, make_tag_fields
 from tagger.photos.containers import digest_photo
 

@@ -11,12 +11,12 @@ from rig.containers import jpeg_segment
 from rig.exif_blocks import ascii_text, block, windows_text
 from support.format_photos import IMAGE, encode_photo
 
-from tagger.metadata.bases import FindUndoRecord, UndoRecord, digest_file
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import Fields, photo_fields, xmp_fields
 from tagger.metadata.plans import FilePlan, check_image, plan_embed, plan_sidecar
+from tagger.metadata.restored_files import FindUndoRecord, UndoRecord, digest_file
 from tagger.metadata.splices import Splice, inverse_of
-from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields, make_tag_fields
+from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields, make_tag_fields
 from tagger.photos.containers import digest_photo
 
 TOWER = NamedLandmark(
@@ -242,7 +242,7 @@ def test_existing_position_in_any_block_prevents_ours(tmp_path: Path, read: Read
     ids=["EXIF", "datum"],
 )
 def test_nothing_is_written_if_the_position_was_all_there_is(tmp_path: Path, photo: bytes) -> None:
-    estimate = TagFields(position=Position(48.8, 2.2, 700.0, "neighbour"))
+    estimate = TagFields(position=PositionEstimate(48.8, 2.2, 700.0, "neighbour"))
     path = photo_in(tmp_path, photo)
     assert not embed(path, estimate).changes
     sidecar = plan_sidecar(path.with_name("new.xmp"), estimate, no_undo_record, photo_data=photo)

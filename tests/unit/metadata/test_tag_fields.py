@@ -4,7 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from tagger.metadata.tag_fields import POSITION_ERROR_M, NamedLandmark, Position, TagFields, make_tag_fields
+from tagger.metadata.tag_fields import (
+    POSITION_ERROR_M,
+    NamedLandmark,
+    PositionEstimate,
+    TagFields,
+    make_tag_fields,
+)
 
 TOWER = NamedLandmark(
     "eiffel-tower",
@@ -22,7 +28,7 @@ ARCH = replace(TOWER, slug="arch", name="Arc de Triomphe", latitude=48.8738, lon
 WALL = NamedLandmark("great-wall", "Great Wall", country="China", latitude=40.4, longitude=116.6)
 
 
-def position_of(*landmarks: NamedLandmark) -> Position | None:
+def position_of(*landmarks: NamedLandmark) -> PositionEstimate | None:
     return make_tag_fields(landmarks, gps=True).position
 
 
@@ -59,12 +65,12 @@ def test_position_and_description_are_optional() -> None:
 
 
 def test_point_landmark_gives_the_position() -> None:
-    assert position_of(TOWER) == Position(48.8584, 2.2945, POSITION_ERROR_M)
+    assert position_of(TOWER) == PositionEstimate(48.8584, 2.2945, POSITION_ERROR_M)
     assert position_of(TOWER, ARCH) == position_of(TOWER)
 
 
 def test_an_estimate_counts_before_the_landmark() -> None:
-    estimate = Position(48.8, 2.2, 700.0, "neighbour")
+    estimate = PositionEstimate(48.8, 2.2, 700.0, "neighbour")
     assert make_tag_fields((TOWER,), gps=True, estimate=estimate).position == estimate
     only = make_tag_fields((), gps=True, estimate=estimate, description=True)
     assert only == TagFields(position=estimate)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tagger.metadata import xmp
-from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields
+from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields
 
 EIFFEL = NamedLandmark(
     "eiffel-tower", "Eiffel Tower", "France", "Île-de-France", "Paris", 48.8584, 2.2945, "point"
@@ -17,7 +17,7 @@ TOWER = TagFields(
     (EIFFEL,),
     ("Eiffel Tower", 'Tour "Eiffel" <&>'),
     (("Places", "France", "Paris", "Eiffel Tower"),),
-    Position(48.8584, 2.2945, 250),
+    PositionEstimate(48.8584, 2.2945, 250),
     "The tower, seen from afar",
 )
 FIELDS = {

@@ -4,7 +4,7 @@ import pytest
 
 from tagger.metadata import xmp
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields
+from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 DECLARED = " ".join(
@@ -32,7 +32,7 @@ TOWER = TagFields(
     (EIFFEL,),
     ("Eiffel Tower", "Paris", "France"),
     (("Places", "France", "Paris", "Eiffel Tower"),),
-    Position(48.8584, -2.2945, 249.2),
+    PositionEstimate(48.8584, -2.2945, 249.2),
     "Eiffel Tower, Paris",
 )
 
@@ -231,12 +231,17 @@ def test_position_is_added_only_without_existing_gps_fields(field: str) -> None:
     ("latitude", "written"), [(0.0, "0,0.0000N"), (-0.5, "0,30.0000S"), (59.99999999, "60,0.0000N")]
 )
 def test_minutes_are_rounded_into_degrees(latitude: float, written: str) -> None:
-    assert properties_after(None, TagFields(position=Position(latitude, 0, 1)))["exif:GPSLatitude"] == written
+    assert (
+        properties_after(None, TagFields(position=PositionEstimate(latitude, 0, 1)))["exif:GPSLatitude"]
+        == written
+    )
 
 
 def test_invalid_position_is_not_written() -> None:
     for latitude in (float("nan"), float("inf"), 91.0):
-        assert "exif:GPSLatitude" not in properties_after(None, TagFields(position=Position(latitude, 0, 1)))
+        assert "exif:GPSLatitude" not in properties_after(
+            None, TagFields(position=PositionEstimate(latitude, 0, 1))
+        )
 
 
 def test_description_is_never_replaced() -> None:

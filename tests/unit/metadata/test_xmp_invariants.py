@@ -12,7 +12,7 @@ from support.examples import examples
 
 from tagger.metadata import xmp
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.tag_fields import NamedLandmark, Position, TagFields
+from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields
 
 NAMESPACES = {
     "dc": "http://purl.org/dc/elements/1.1/",
@@ -177,7 +177,8 @@ ADDITIONS = st.builds(
     landmarks=st.lists(LANDMARK, max_size=3).map(tuple),
     keywords=st.lists(st.one_of(st.sampled_from(POOL), ANY_TEXT), max_size=4).map(tuple),
     paths=st.lists(st.lists(ANY_TEXT, max_size=3).map(tuple), max_size=2).map(tuple),
-    position=st.none() | st.builds(Position, st.floats(-90, 90), st.floats(-180, 180), st.floats(0, 1e6)),
+    position=st.none()
+    | st.builds(PositionEstimate, st.floats(-90, 90), st.floats(-180, 180), st.floats(0, 1e6)),
     description=st.none() | ANY_TEXT,
 )
 REPEATED = st.lists(st.one_of(st.sampled_from(POOL), ANY_TEXT), max_size=3)
@@ -186,7 +187,7 @@ TOWER = TagFields(
     (NamedLandmark("eiffel-tower", "Eiffel Tower", "France", None, "Paris", 48.8584, 2.2945, "point", 0.98),),
     ("Eiffel Tower",),
     (("Places", "France", "Paris", "Eiffel Tower"),),
-    Position(48.8584, 2.2945, 250),
+    PositionEstimate(48.8584, 2.2945, 250),
     "The tower",
 )
 many = examples(38)

@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from tagger.library.catalog.cameras import is_clock_time
-from tagger.library.positions.clocks import Passage, Sighting, estimate_clock, passed_landmarks
+from tagger.library.positions.clocks import GpsFix, Sighting, estimate_clock, passed_landmarks
 
 HOUR = 3600
 COLOSSEUM, PANTHEON, TREVI = 1, 2, 3
@@ -39,18 +39,18 @@ def test_a_second_visit_does_not_hide_the_clock() -> None:
 
 def test_photos_beside_a_landmark_tell_a_clock_whatever_they_show() -> None:
     points = {COLOSSEUM: (41.8902, 12.4922), PANTHEON: (41.8986, 12.4769)}
-    passages = [
-        Passage(36_000, 7200, 41.8910, 12.4925, 20.0),
-        Passage(36_030, 7200, 41.8910, 12.4925, 20.0),
-        Passage(43_000, 7200, 41.8945, 12.4850, 20.0),
-        Passage(50_000, 7200, 41.8990, 12.4770, 20.0),
+    fixes = [
+        GpsFix(36_000, 7200, 41.8910, 12.4925, 20.0),
+        GpsFix(36_030, 7200, 41.8910, 12.4925, 20.0),
+        GpsFix(43_000, 7200, 41.8945, 12.4850, 20.0),
+        GpsFix(50_000, 7200, 41.8990, 12.4770, 20.0),
     ]
-    passed = passed_landmarks(passages, points)
+    passed = passed_landmarks(fixes, points)
     assert {(each.landmark_id, each.zone_s) for each in passed} == {(COLOSSEUM, 7200), (PANTHEON, 7200)}
     assert len(passed) == 2
     camera = [Sighting(COLOSSEUM, 36_000 - 5 * HOUR), Sighting(PANTHEON, 50_100 - 5 * HOUR)]
     assert estimate_clock(camera, passed) in range(-5 * HOUR - 100, -5 * HOUR + 101)
-    assert passed_landmarks([], points) == passed_landmarks(passages, {}) == []
+    assert passed_landmarks([], points) == passed_landmarks(fixes, {}) == []
 
 
 @pytest.mark.parametrize(

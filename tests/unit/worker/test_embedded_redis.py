@@ -18,7 +18,7 @@ from tagger.cli.doctor.broker import check_redis
 from tagger.errors import EmbeddedRedisMissing, PermissionsUnsafe, RedisUnavailable
 from tagger.settings import Settings, load_settings
 from worker import embedded_redis
-from worker.broker import Broker, check_broker, find_broker, queue_depths
+from worker.broker import RedisEndpoint, check_broker, find_broker, queue_depths
 from worker.embedded_redis import UNUSED_COMMANDS, _start_error, start_embedded
 from worker.embedded_socket import embedded_url
 from worker.producer import make_app
@@ -83,7 +83,7 @@ def test_the_server_and_its_files_are_closed_to_other_users(
         url = start_embedded(data_folder, LEDGER)
     finally:
         os.umask(before)
-    with Broker(url, KEYS, embedded=True).client() as client:
+    with RedisEndpoint(url, KEYS, embedded=True).client() as client:
         facts = client.info()
         client.rpush("list", "x")
         for command in UNUSED_COMMANDS:
@@ -126,7 +126,7 @@ def test_a_server_that_ends_at_once_is_not_waited_for(
 
 @pytest.mark.parametrize("data_folder", ["short"], indirect=True)
 def test_a_server_ends_with_its_watcher_and_never_runs_beside_another(data_folder: Path) -> None:
-    with Broker(start_embedded(data_folder, LEDGER), KEYS, embedded=True).client() as client:
+    with RedisEndpoint(start_embedded(data_folder, LEDGER), KEYS, embedded=True).client() as client:
         server = Process(client.info()["process_id"])
     folder = data_folder / "redis" / LEDGER
     second = subprocess.run(
@@ -150,7 +150,7 @@ def test_a_frozen_server_is_neither_an_error_nor_started_again(
     monkeypatch.setattr("worker.broker.TIMEOUT_S", 0.5)
     monkeypatch.setattr("tagger.cli.doctor.broker.NO_LEDGER", LEDGER)
     url = start_embedded(data_folder, LEDGER)
-    broker = Broker(url, KEYS, embedded=True)
+    broker = RedisEndpoint(url, KEYS, embedded=True)
     with broker.client() as client:
         server = Process(client.info()["process_id"])
     server.suspend()
@@ -202,7 +202,7 @@ def test_the_server_of_another_user_is_not_used(tmp_path: Path) -> None:
         assert server.stdout.readline()
         try:
             with pytest.raises(RedisUnavailable, match="belongs to another user"):
-                check_broker(Broker(url, KEYS, embedded=True))
+                check_broker(RedisEndpoint(url, KEYS, embedded=True))
             with (
                 closing(make_app(url, KEYS)) as app,
                 app.connection_for_write() as connection,

@@ -7,7 +7,7 @@ from kombu.utils.scheduling import cycle_by_name
 from rig.servers import KEYS
 
 from worker.celery_config import TRANSPORT_OPTIONS
-from worker.queue_order import IN_A_ROW, InteractiveFirst, database_away
+from worker.queue_order import IN_A_ROW, InteractiveFirst, database_unreachable
 
 INTERACTIVE, BULK = KEYS.queues.values()
 
@@ -52,9 +52,9 @@ def test_a_late_bulk_message_is_read_next() -> None:
 
 @pytest.fixture
 def away() -> Iterator[None]:
-    database_away.set()
+    database_unreachable.set()
     yield
-    database_away.clear()
+    database_unreachable.clear()
 
 
 @pytest.mark.usefixtures("away")

@@ -26,6 +26,7 @@ from tagger.metadata.files.sidecar_names import (
     refuse_shared,
     shares_sidecar,
 )
+from tagger.photos.buckets import is_object, names_with_stem, objects_beginning
 from tagger.photos.files import PhotoVersion
 from tagger.photos.object_store import (
     can_sign,
@@ -45,7 +46,6 @@ from tagger.photos.object_writes import (
     put_object,
     read_object,
 )
-from tagger.photos.objects import is_object, names_with_stem, objects_beginning
 from tagger.photos.paths import ObjectPath
 from tagger.photos.signed_requests import ask_bucket, send_signed
 

@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.library.positions.companions import (
-    Meetings,
-    count_meetings,
+    CoLocations,
+    count_co_locations,
     estimate_together,
     group_companions,
 )
 from tagger.library.positions.estimation import Sequence, estimate
 
 HOUR_S = 3600.0
-COMPANIONS, STRANGERS, UNTOLD = Meetings(5, 4, 0), Meetings(4, 3, 1), Meetings(1, 1, 0)
+COMPANIONS, STRANGERS, UNTOLD = CoLocations(5, 4, 0), CoLocations(4, 3, 1), CoLocations(1, 1, 0)
 
 
 def anchors(*at: tuple[float, float], error_m: float = 20.0, trust: int = 3) -> Sequence:
@@ -33,36 +33,36 @@ def anchors(*at: tuple[float, float], error_m: float = 20.0, trust: int = 3) -> 
 def test_cameras_that_are_at_three_places_together_are_companions() -> None:
     first = anchors((0.5, 48.0), (20.5, 48.1), (40.5, 48.2))
     second = anchors((0.6, 48.001), (20.4, 48.1), (40.7, 48.2))
-    assert count_meetings(first, second) == Meetings(3, 2, 0)
-    assert count_meetings(second, first).are_companions
+    assert count_co_locations(first, second) == CoLocations(3, 2, 0)
+    assert count_co_locations(second, first).are_companions
 
 
 def test_cameras_that_meet_at_home_only_are_not_companions() -> None:
     home = anchors(*((24.0 * day + 0.5, 48.0) for day in range(30)))
-    found = count_meetings(home, home)
+    found = count_co_locations(home, home)
     assert (found.agreeing, found.elsewhere, found.are_companions) == (30, 0, False)
 
 
 def test_cameras_that_are_apart_at_times_are_not_companions() -> None:
     days = [(24.0 * day + 0.5, 48 + day / 10) for day in range(10)]
     away = [(hour, latitude + (0.5 if hour > 150 else 0)) for hour, latitude in days]
-    found = count_meetings(anchors(*days), anchors(*away))
+    found = count_co_locations(anchors(*days), anchors(*away))
     assert (found.agreeing, found.contradicting) == (7, 3)
     assert found.are_apart
 
 
 def test_inexact_anchors_and_those_of_other_times_tell_nothing() -> None:
     first = anchors((0, 48.0), (20, 48.1), (40, 48.2))
-    assert count_meetings(first, anchors((0, 48.0), (20, 48.1), (40, 48.2), error_m=5000)).occasions == 0
-    assert count_meetings(first, anchors((1, 48.0), (21, 48.1), (41, 49.2))).occasions == 0
-    assert count_meetings(first, anchors()).occasions == 0
+    assert count_co_locations(first, anchors((0, 48.0), (20, 48.1), (40, 48.2), error_m=5000)).occasions == 0
+    assert count_co_locations(first, anchors((1, 48.0), (21, 48.1), (41, 49.2))).occasions == 0
+    assert count_co_locations(first, anchors()).occasions == 0
 
 
 def test_one_wrong_landmark_of_ten_does_not_part_companions() -> None:
     days = [(24.0 * day, 48 + day / 10) for day in range(10)]
     wrong = [(hour, latitude + (10 if hour == 72 else 0)) for hour, latitude in days]
-    assert count_meetings(anchors(*days), anchors(*wrong)) == Meetings(9, 8, 1)
-    assert count_meetings(anchors(*days), anchors(*wrong)).are_companions
+    assert count_co_locations(anchors(*days), anchors(*wrong)) == CoLocations(9, 8, 1)
+    assert count_co_locations(anchors(*days), anchors(*wrong)).are_companions
 
 
 def test_companions_of_companions_form_one_group_unless_they_are_apart() -> None:
@@ -70,7 +70,7 @@ def test_companions_of_companions_form_one_group_unless_they_are_apart() -> None
     assert group_companions({(1, 2): COMPANIONS, (2, 3): COMPANIONS, (1, 3): UNTOLD}) == dict.fromkeys(
         (1, 2, 3), both
     )
-    apart = group_companions({(1, 2): COMPANIONS, (2, 3): Meetings(9, 8, 0), (1, 3): STRANGERS})
+    apart = group_companions({(1, 2): COMPANIONS, (2, 3): CoLocations(9, 8, 0), (1, 3): STRANGERS})
     assert apart == dict.fromkeys((2, 3), frozenset((2, 3)))
     assert group_companions({(1, 2): UNTOLD, (1, 3): STRANGERS}) == {}
 
