@@ -92,7 +92,7 @@ class StoredPhotos:
                 )
             connection.execute(insert(photos).values(row))
             if classified:
-                settle(connection, [row["content_id"]])
+                settle(connection, [row["content_id"]], record=False)
         return str(self.root / os.fsdecode(path))
 
     def camera(self, make: str | None = None, model: str | None = None, serial: str | None = None) -> int:
@@ -106,7 +106,7 @@ class StoredPhotos:
         with self.database.write() as connection:
             content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
             connection.execute(insert(dismissals).values(content_id=content_id, given_at=CLASSIFIED_AT))
-            settle(connection, [content_id or 0])
+            settle(connection, [content_id or 0], record=False)
 
     def verdict(self, digest: str, slug: str, verdict: str) -> None:
         """Insert a person's verdict on the image with this digest."""
@@ -121,7 +121,7 @@ class StoredPhotos:
                     given_at=CLASSIFIED_AT,
                 )
             )
-            settle(connection, [content_id or 0])
+            settle(connection, [content_id or 0], record=False)
 
     def landmark(self, slug: str, name: str) -> None:
         """Insert a landmark that no model knows."""
@@ -148,7 +148,7 @@ class StoredPhotos:
                     model_id=self.model.id,
                 )
             )
-            settle(connection, [content_id or 0])
+            settle(connection, [content_id or 0], record=False)
 
     def position(
         self,
