@@ -89,6 +89,11 @@ def test_of_two_landmarks_of_different_origins_one_is_accepted(
     assert states(winner, loser) == {TOWER: ACCEPTED, GATE: ("doubtful", reason)}
 
 
+def test_landmarks_of_two_packs_with_the_same_score_are_both_accepted() -> None:
+    found = states(taught(TOWER, 0.95, pack="a"), taught(GATE, 0.95, pack="b"))
+    assert found == {TOWER: ACCEPTED, GATE: ACCEPTED}
+
+
 def test_a_landmark_is_accepted_if_one_of_its_candidates_is() -> None:
     found = states(predicted(TOWER, 0.93), taught(TOWER, 0.97, pack="a"), taught(GATE, 0.95, pack="b"))
     assert found == {TOWER: ACCEPTED, GATE: ("doubtful", "scored-other")}
@@ -147,8 +152,8 @@ def test_what_is_taught_is_only_suggested_where_a_model_is_nearly_certain_of_ano
 
 
 def test_what_is_taught_counts_where_a_model_is_nearly_certain_of_the_same_landmark() -> None:
-    (tag,) = decide([predicted(TOWER, 0.98), taught(TOWER, 0.99)], {})
-    assert (tag.state, tag.score, tag.source, tag.rank) == (TagState.ACCEPTED, 0.98, "model", 1)
+    found = states(predicted(TOWER, 0.98), taught(TOWER, 0.99), predicted(GATE, 0.6, rank=2))
+    assert found == {TOWER: ACCEPTED, GATE: ("doubtful", "taught-other")}
 
 
 @pytest.mark.parametrize(
@@ -180,25 +185,26 @@ def test_a_dismissed_image_has_only_verdicts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("score", "odds", "by_score", "accepted"),
+    ("score", "odds", "threshold", "by_score", "accepted"),
     [
-        (0.6, 1.0, True, True),
-        (0.6, 0.9, True, True),
-        (0.6, 0.1, True, False),
-        (0.4, 5.0, True, True),
-        (LEAST_SCORE, 5.0, False, True),
-        (0.49, 5.0, False, False),
-        (0.9, 1.0, False, False),
-        (0.9, 0.1, False, False),
+        (0.6, 0.9, 0.5, True, True),
+        (0.6, 0.1, 0.5, True, False),
+        (0.4, 5.0, 0.5, True, True),
+        (0.999, 1.0, 0.995, True, True),
+        (1.0, 0.002, 0.5, True, False),
+        (LEAST_SCORE, 5.0, 0.5, False, True),
+        (0.49, 5.0, 0.5, False, False),
+        (0.9, 1.0, 0.5, False, False),
+        (0.9, 0.1, 0.5, False, False),
     ],
 )
-def test_a_position_turns_what_the_score_says(
-    score: float, odds: float, by_score: bool, accepted: bool
+def test_a_position_decides_with_the_score(
+    score: float, odds: float, threshold: float, by_score: bool, accepted: bool
 ) -> None:
-    assert is_accepted(score, odds, 0.5, by_score=by_score) is accepted
+    assert is_accepted(score, odds, threshold, by_score=by_score) is accepted
 
 
-LANDMARKS = range(1, 5)
+LANDMARKS = (1, 2, 3, 8)
 
 
 @dataclass
