@@ -20,7 +20,6 @@ from tagger.model.backends.protocol import (
 )
 from tagger.model.backends.selection import BackendSelector, reference_name
 from tagger.model.devices import Device, core_count
-from tagger.model.predictions import ImageOutput
 from tagger.photos.decoding.memory import trim_memory
 from tagger.system.metrics import BATCH_SIZE
 
@@ -56,8 +55,8 @@ class Model:
     def at_once(self) -> int:
         return self._backend.at_once
 
-    def predict(self, images: Sequence[Pixels]) -> list[ImageOutput]:
-        """Return the outputs for images, each uint8 (size, size, 3) RGB, in order.
+    def predict(self, images: Sequence[Pixels]) -> Outputs:
+        """Return the outputs for images, each uint8 (size, size, 3) RGB, in order, checked. Only models with embeddings return some.
 
         Raises:
             OutOfDeviceMemory: there is no memory for a single image.
@@ -67,9 +66,8 @@ class Model:
         scores = _checked("scores", scores, (len(images), len(self.manifest.labels)))
         rule = self.manifest.embedding
         if rule is None:
-            return [ImageOutput(row, None) for row in scores]
-        embeddings = _checked("embeddings", embeddings, (len(images), rule.dimension))
-        return [ImageOutput(row, embedding) for row, embedding in zip(scores, embeddings, strict=True)]
+            return Outputs(scores, None)
+        return Outputs(scores, _checked("embeddings", embeddings, (len(images), rule.dimension)))
 
     def outputs(self, images: Sequence[Pixels]) -> Outputs:
         """Return calibrated scores, whose rows sum to at most 1, and embeddings. `predict` is the checked form."""

@@ -16,7 +16,7 @@ TAUGHT_THRESHOLD = 0.9
 
 
 @dataclass(frozen=True)
-class RankedLabel:
+class LabelPrediction:
     """One landmark and its score.
 
     `position` is the index of the label in the model's manifest. `rank` counts from 1. `accepted`: the score reaches
@@ -30,34 +30,25 @@ class RankedLabel:
     accepted: bool
 
 
-@dataclass(frozen=True)
-class ImageOutput:
-    """A model's output for one image: `scores`, float32 (L,), one per label, and `embedding`, float32 (D,).
+def best_predictions(
+    scores: npt.NDArray[np.float32], count: int, threshold: float, *, is_damaged: bool
+) -> tuple[LabelPrediction, ...]:
+    """The `count` best predictions of an image, best first; equal scores are in label order. `scores`: float32 (L,), one per label.
 
-    `embedding` is None for models of format 1. `is_damaged`: a part of the image is missing, so that no prediction is accepted.
+    `is_damaged`: a part of the image is missing, so that no prediction is accepted.
     """
-
-    scores: npt.NDArray[np.float32]
-    embedding: npt.NDArray[np.float32] | None
-    is_damaged: bool = False
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether both have a finite length, which embeddings are compared by."""
-        import numpy as np
-
-        return all(
-            math.isfinite(np.vdot(values, values))
-            for values in (self.scores, self.embedding)
-            if values is not None
+    best = (-scores).argsort(kind="stable")[:count]
+    least = math.inf if is_damaged else threshold
+    return tuple(
+        LabelPrediction(position, rank, score, score >= least)
+        for rank, (position, score) in enumerate(
+            zip(best.tolist(), scores[best].clip(0, 1).tolist(), strict=True), start=1
         )
+    )
 
-    def top_k(self, k: int, threshold: float) -> tuple[RankedLabel, ...]:
-        """Return the `k` best predictions, best first; equal scores are in label order."""
-        best = (-self.scores).argsort(kind="stable")[:k]
-        scores = self.scores[best].clip(0, 1).tolist()
-        least = math.inf if self.is_damaged else threshold
-        return tuple(
-            RankedLabel(position, rank, score, score >= least)
-            for rank, (position, score) in enumerate(zip(best.tolist(), scores, strict=True), start=1)
-        )
+
+def has_finite_length(vector: npt.NDArray[np.float32]) -> bool:
+    """Whether scores or an embedding have a finite length, which embeddings are compared by."""
+    import numpy as np
+
+    return math.isfinite(np.vdot(vector, vector))

@@ -8,13 +8,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from tagger.errors import FailureKind, PhotoFailure
+from tagger.model.backends.protocol import Embeddings, Outputs, Scores
 from tagger.model.model import Model, OutOfDeviceMemory
-from tagger.model.predictions import ImageOutput
+from tagger.model.predictions import best_predictions, has_finite_length
 from tagger.photos.decoding import DecodedImage, Pixels
 from tagger.pipeline.buffers import PipelineBuffers
 from tagger.pipeline.reader_pool import ReaderPool
@@ -109,7 +109,7 @@ class Pipeline:
         else:
             self._deliver(batch, outputs)
 
-    def _predict(self, images: Sequence[Pixels]) -> list[ImageOutput]:
+    def _predict(self, images: Sequence[Pixels]) -> Outputs:
         with stage_timer("model"):
             return self._model.predict(images)
 
@@ -128,19 +128,19 @@ class Pipeline:
                 text = f"the model fails on this photo: {_last_line(outcome)}"
                 self._fail(digest, PhotoFailure(FailureKind.INTERNAL, text))
             else:
-                self._deliver({digest: image}, [outcome])
+                self._deliver({digest: image}, outcome)
 
-    def _predict_or_error(self, pixels: Pixels) -> ImageOutput | Exception:
+    def _predict_or_error(self, pixels: Pixels) -> Outputs | Exception:
         try:
-            return self._predict([pixels])[0]
+            return self._predict([pixels])
         except Exception as error:  # noqa: BLE001 - the caller decides whether the photo or the model is at fault
             return error
 
-    def _deliver(self, batch: Mapping[str, DecodedImage], outputs: Sequence[ImageOutput]) -> None:
+    def _deliver(self, batch: Mapping[str, DecodedImage], outputs: Outputs) -> None:
         results: dict[ResultSink, list[RequestResult]] = {}
-        for (digest, image), output in zip(batch.items(), outputs, strict=True):
+        for (digest, image), output in zip(batch.items(), outputs.rows(), strict=True):
             for request in self._buffers.take_waiters(digest):
-                result = _result(digest, request, image, output)
+                result = _result(digest, request, image, *output)
                 results.setdefault(request.sink, []).append((request, result))
         for sink, sink_results in results.items():
             sink.deliver(sink_results)
@@ -164,19 +164,20 @@ def photo_opener(model: Model, limits: Limits, sandbox: Sandbox | None, *, only_
     return lambda photo: open_bytes(photo, resize, limits, develop)
 
 
-def _result(digest: str, request: Request, image: DecodedImage, output: ImageOutput) -> Result:
-    if not output.is_finite:
+def _result(
+    digest: str, request: Request, image: DecodedImage, scores: Scores, embedding: Embeddings | None
+) -> Result:
+    if not all(has_finite_length(each) for each in (scores, embedding) if each is not None):
         return request.failed(_NOT_FINITE)
     sink = request.sink
-    output = replace(output, is_damaged=True) if image.is_damaged else output
     return Classified(
         digest,
         request.version,
         request.facts,
         image.width,
         image.height,
-        output.top_k(sink.top_k, sink.threshold),
-        None if image.is_damaged else output.embedding,
+        best_predictions(scores, sink.top_k, sink.threshold, is_damaged=image.is_damaged),
+        None if image.is_damaged else embedding,
         image.is_damaged,
         _colours(image.pixels),
     )

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.metadata.camera import CameraFacts
-from tagger.model.predictions import RankedLabel
+from tagger.model.predictions import LabelPrediction
 from tagger.photos.files import PhotoVersion
 
 
@@ -46,7 +46,7 @@ class Classified:
     facts: CameraFacts
     width: int
     height: int
-    predictions: tuple[RankedLabel, ...]
+    predictions: tuple[LabelPrediction, ...]
     embedding: npt.NDArray[np.float32] | None
     is_damaged: bool = False
     colours: bytes | None = None

@@ -19,7 +19,7 @@ from tagger.database.enums import Outcome
 from tagger.errors import PathNotFound
 from tagger.ledger.chunks import ItemOutcome
 from tagger.metadata.camera import CameraFacts
-from tagger.model.predictions import RankedLabel
+from tagger.model.predictions import LabelPrediction
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.results import Classified
 from tagger.system.interruption import open_closed_streams
@@ -100,7 +100,7 @@ def test_the_name_of_a_sidecar_file_cannot_change_the_terminal() -> None:
 def test_an_unknown_photo_names_only_a_telling_prediction() -> None:
     outcome = ItemOutcome(1, Outcome.UNKNOWN)
     for score, text in ((0.582, "unknown (best prediction: Louvre 58%)"), (0.009, "unknown")):
-        predictions = (RankedLabel(position=0, rank=1, score=score, accepted=False),)
+        predictions = (LabelPrediction(position=0, rank=1, score=score, accepted=False),)
         result = Classified("1-00", PhotoVersion(1, 1), CameraFacts(), 8, 8, predictions, None)
         assert photo_line("/a.jpg", result, outcome, ["Louvre"]) == f"/a.jpg: {text}"
 

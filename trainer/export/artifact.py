@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -231,8 +230,7 @@ def _tagger_programs(exported: Path, manifest: Manifest) -> dict[str, Program]:
 def _program_of(model: Model) -> Program:
 
     def program(images: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = model.predict(list(images.permute(0, 2, 3, 1).numpy()))
-        scores, embeddings = zip(*((output.scores, output.embedding) for output in outputs), strict=True)
-        return torch.from_numpy(np.stack(scores)), torch.from_numpy(np.stack(embeddings))
+        scores, embeddings = model.predict(list(images.permute(0, 2, 3, 1).numpy()))
+        return torch.from_numpy(scores), torch.from_numpy(embeddings)
 
     return program

@@ -308,11 +308,11 @@ def _computed_embeddings(
                 opened = local.open(str(photo))
                 with session.database.read() as connection:
                     content_id = content_with_embedding(connection, model.id, opened.digest)
-                embedding = local.output(opened).embedding if content_id is None else None
+                if content_id is None:
+                    computed.append(local.embeddings([opened.decode()]))
+                else:
+                    content_ids.append(content_id)
             except PhotoFailed as error:
                 has_failed = True
                 console.warning(f"{printable(str(photo))} is left out: {error.failure.text}")
-                continue
-            content_ids += [] if content_id is None else [content_id]
-            computed += [] if embedding is None else [embedding[None]]
     return computed, content_ids, has_failed

@@ -80,7 +80,7 @@ def _check_scores(model: RegisteredModel, settings: Settings, database: Database
         device = choose_device(settings.device, 1)
         loaded = load_model(model.file, model.digest, model.manifest, device, threads=settings.threads)
         size = model.manifest.input.size
-        scores = loaded.predict([np.zeros((size, size, 3), dtype=np.uint8)])[0].scores
+        scores = loaded.predict([np.zeros((size, size, 3), dtype=np.uint8)]).scores
     except (TaggerError, RuntimeError, ValueError) as error:
         found = f"{name} does not run here: {str(error).splitlines()[0]}"
         return wrong("model", found, f"tagger model verify {model.file}; or try TAGGER_DEVICE=cpu")

@@ -31,7 +31,7 @@ from tagger.library.catalog.registered_models import model_by_id, model_to_try
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import Root, list_roots
 from tagger.library.query.photo_json import FailedPredictionDocument, prediction_document
-from tagger.model.predictions import RankedLabel
+from tagger.model.predictions import LabelPrediction
 from tagger.photos.paths import absolute_path
 from tagger.pipeline.results import Classified, Result
 from tagger.settings import Settings
@@ -167,7 +167,7 @@ def _tag_text(tag: EffectiveTag, name: str) -> str:
     return f"{name}{score}{f' ({words})' if words else ''}"
 
 
-def _score_text(prediction: RankedLabel, names: Sequence[str]) -> str:
+def _score_text(prediction: LabelPrediction, names: Sequence[str]) -> str:
     return f"{names[prediction.position]} {prediction.score:.0%}"
 
 
@@ -183,7 +183,7 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
     with open_local_model(registered, settings) as model:
         for file in files:
             try:
-                output = model.output(model.open(file))
+                image = model.open(file).decode()
             except PhotoFailed as error:
                 failed += 1
                 failure = error.failure
@@ -192,15 +192,15 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
                 )
                 typer.echo(f"{printable(file)}: failed ({failure.kind}): {failure.text}", err=True)
                 continue
-            predictions = output.top_k(settings.top_k, threshold)
+            (predictions,) = model.predictions([image], settings.top_k, threshold)
             document = prediction_document(
-                _absolute(file), predictions, registered, landmarks, is_damaged=output.is_damaged
+                _absolute(file), predictions, registered, landmarks, is_damaged=image.is_damaged
             )
             documents.append(document)
             if not json:
                 too_low = f"no prediction reaches {threshold:.0%}: the photo probably shows no landmark of this model"
                 damaged = "a part of the image is missing, so no prediction is accepted"
-                unaccepted_text = damaged if output.is_damaged else too_low
+                unaccepted_text = damaged if image.is_damaged else too_low
                 _print(file, predictions, landmarks, unaccepted_text, with_heading=len(files) > 1)
     if json:
         typer.echo(json_module.dumps(documents, default=json_default))
@@ -213,7 +213,7 @@ def _absolute(file: str) -> str:
 
 def _print(
     file: str,
-    predictions: Sequence[RankedLabel],
+    predictions: Sequence[LabelPrediction],
     landmarks: Sequence[Landmark],
     unaccepted_text: str,
     *,

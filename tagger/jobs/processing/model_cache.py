@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast, overload
@@ -30,10 +30,10 @@ from tagger.library.catalog.registered_models import (
     verify_model,
 )
 from tagger.library.teaching.comparison import TaughtCache
-from tagger.model.backends.protocol import BackendOptions
+from tagger.model.backends.protocol import BackendOptions, Embeddings
 from tagger.model.devices import Device, choose_device, core_count, passes_at_once
 from tagger.model.model import Model, load_fastest_model, load_model
-from tagger.model.predictions import ImageOutput
+from tagger.model.predictions import LabelPrediction, best_predictions
 from tagger.photos.decoding.decode import DecodedImage, failing_alone
 from tagger.photos.files import PhotoBytes
 from tagger.photos.paths import named_path, parse_path
@@ -163,21 +163,26 @@ class LocalModel:
         """Open a photo that is in memory."""
         return self._opener(PhotoBytes(data, len(data), 0))
 
-    def output(self, photo: OpenPhoto) -> ImageOutput:
-        """Decode a photo, and run the model on it.
+    def predictions(
+        self, images: Sequence[DecodedImage], top_k: int, threshold: float
+    ) -> list[tuple[LabelPrediction, ...]]:
+        """Run the model on images together, and return the best predictions for each."""
+        scores = self._model.predict([image.pixels for image in images]).scores
+        return [
+            best_predictions(row, top_k, threshold, is_damaged=image.is_damaged)
+            for image, row in zip(images, scores, strict=True)
+        ]
+
+    def embeddings(self, images: Sequence[DecodedImage]) -> Embeddings:
+        """Run the model on images together, and return their embeddings.
 
         Raises:
-            PhotoFailed: it cannot be decoded.
+            EmbeddingsMissing: the model gives none.
         """
-        return self.outputs([photo.decode()])[0]
-
-    def outputs(self, images: Sequence[DecodedImage]) -> list[ImageOutput]:
-        """Run the model on images together."""
-        outputs = self._model.predict([image.pixels for image in images])
-        return [
-            replace(output, is_damaged=image.is_damaged)
-            for image, output in zip(images, outputs, strict=True)
-        ]
+        embeddings = self._model.predict([image.pixels for image in images]).embeddings
+        if embeddings is None:
+            raise EmbeddingsMissing(name=self._model.manifest.name)
+        return embeddings
 
     def _read(self, file: str) -> PhotoBytes:
         if file != "-":
@@ -254,11 +259,9 @@ class PhotoModel:
         if not isinstance(top_k, int | np.integer) or top_k < 1:
             raise ArgumentInvalid(argument="top_k", reason=f"{top_k!r} is not a whole number from 1")
         found = [
-            [
-                Prediction(*self._names[each.position], each.score, each.accepted)
-                for each in output.top_k(top_k, self._threshold)
-            ]
-            for output in self._outputs(images)
+            [Prediction(*self._names[each.position], each.score, each.accepted) for each in best]
+            for part in self._decoded_parts(images)
+            for best in self._model.predictions(part, top_k, self._threshold)
         ]
         return found[0] if _is_single(images) else found
 
@@ -273,17 +276,17 @@ class PhotoModel:
         embedding = self._registered.manifest.embedding
         if embedding is None:
             raise EmbeddingsMissing(name=self.name)
-        rows = [output.embedding for output in self._outputs(images)]
+        rows = [row for part in self._decoded_parts(images) for row in self._model.embeddings(part)]
         found = np.array(rows, np.float32).reshape(-1, embedding.dimension)
         return found[0] if _is_single(images) else found
 
-    def _outputs(self, images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageOutput]:
+    def _decoded_parts(self, images: ImageLike | Iterable[ImageLike]) -> Iterator[list[DecodedImage]]:
         if os.getpid() != self._process:  # threads of the model do not exist in a fork of the process
             raise self._bound()
         several = cast("Iterable[object]", [images] if _is_single(images) else images)
         rest = enumerate(several, 1)
         while part := list(islice(rest, IMAGES_AT_ONCE)):
-            yield from self._model.outputs([self._decoded(image, number) for number, image in part])
+            yield [self._decoded(image, number) for number, image in part]
 
     def _decoded(self, image: object, number: int) -> DecodedImage:
         name = str(image) if isinstance(image, str | Path) else f"image {number}"

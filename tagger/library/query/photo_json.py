@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.query.counts import LandmarkCount
     from tagger.library.query.tagged_photos import Position, Tag, TaggedPhoto
-    from tagger.model.predictions import RankedLabel
+    from tagger.model.predictions import LabelPrediction
 
 PHOTO_COLUMNS = (
     *("path", "outcome", "digest", "width", "height", "taken_at"),
@@ -81,7 +81,7 @@ class FailedPredictionDocument:
 
 def prediction_document(
     path: str,
-    predictions: Sequence[RankedLabel],
+    predictions: Sequence[LabelPrediction],
     registered: RegisteredModel,
     landmarks: Sequence[Landmark],
     *,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from tagger.errors import Unavailable
 from tagger.model.devices import engine_version, engine_versions, hardware_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tagger.model.devices import Device
@@ -34,6 +36,10 @@ class Outputs(NamedTuple):
 
     scores: Scores
     embeddings: Embeddings | None
+
+    def rows(self) -> Iterator[tuple[Scores, Embeddings | None]]:
+        """The scores (L,) and the embedding (D,) of each image."""
+        return zip(self.scores, repeat(None) if self.embeddings is None else self.embeddings, strict=False)
 
 
 class Backend(Protocol):

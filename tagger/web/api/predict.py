@@ -1,4 +1,4 @@
-"""RankedLabel of an uploaded photo, as `tagger predict`, of which nothing is stored; and registered models, as `tagger model list`.
+"""LabelPrediction of an uploaded photo, as `tagger predict`, of which nothing is stored; and registered models, as `tagger model list`.
 
 Photos go through the same pipeline as jobs, so those that arrive together share forward passes. Registering a model requires
 access to the files of the server, so the API cannot.
@@ -29,7 +29,7 @@ from tagger.library.query.photo_json import (
     model_document,
     prediction_document,
 )
-from tagger.model.predictions import RankedLabel
+from tagger.model.predictions import LabelPrediction
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import open_source
 from tagger.pipeline import requests as pipeline_requests
@@ -117,7 +117,7 @@ async def predict(
 class Classification:
     """A model's predictions for a photo. `landmarks`: of the model's labels. `duration_ms` does not include loading the model."""
 
-    predictions: tuple[RankedLabel, ...]
+    predictions: tuple[LabelPrediction, ...]
     threshold: float
     model: RegisteredModel
     landmarks: Sequence[Landmark]

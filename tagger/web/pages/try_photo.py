@@ -12,7 +12,7 @@ from tagger.errors import PhotoFailed, PhotoFailure
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.query.tagged_photos import DAMAGED, has_photos, is_guess
-from tagger.model.predictions import RankedLabel
+from tagger.model.predictions import LabelPrediction
 from tagger.system.text_format import country_name, gettext
 from tagger.web.api.photos import headline
 from tagger.web.api.predict import Classification, classify
@@ -93,7 +93,7 @@ def shown_prediction(classification: Classification, top_k: int) -> ShownPredict
     )
 
 
-def _bar(prediction: RankedLabel, landmark: Landmark) -> ScoreBar:
+def _bar(prediction: LabelPrediction, landmark: Landmark) -> ScoreBar:
     region = ", ".join(filter(None, (landmark.city, landmark.country and country_name(landmark.country))))
     position = None
     if landmark.latitude is not None and landmark.longitude is not None:
@@ -117,7 +117,7 @@ def _countries(landmarks: Iterable[Landmark]) -> list[tuple[str, list[str]]]:
     return [(name, sorted(in_country)) for name, in_country in by_name]
 
 
-def _sum(predictions: Sequence[RankedLabel]) -> float:
+def _sum(predictions: Sequence[LabelPrediction]) -> float:
     return sum(prediction.score for prediction in predictions)
 
 
