@@ -1,0 +1,366 @@
+"""After any history of what decides about tags, the stored tags are what the rule says of their causes, and every reader agrees."""
+
+import io
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from PIL import Image
+from sqlalchemy import make_url, select, true, update
+from support.artifacts import colour_of, tiny_artifact
+from support.camera_photos import NOON, gps_tags
+from support.colour_folders import EIFFEL, GATE, TaggedFolder
+from support.examples import examples
+from support.teaching import teachable_artifact
+
+from tagger.database.connection import Database, open_database
+from tagger.database.enums import VerdictKind
+from tagger.database.tables import contents, effective_tags, landmarks, photo_tags, photos
+from tagger.errors import TaggerError
+from tagger.jobs.processing.metadata_preview import load_photo_tags
+from tagger.library.catalog.contents import record_photos
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
+from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
+from tagger.library.catalog.registered_models import add_model
+from tagger.library.catalog.roots import forget_path
+from tagger.library.catalog.settlement import unsettled
+from tagger.library.positions.locating import EstimateSettings, locate
+from tagger.library.positions.update import update_positions
+from tagger.library.query.counts import find_covers, landmark_counts
+from tagger.library.query.details import photo_details_by_id
+from tagger.library.query.find import find_tagged
+from tagger.library.query.options import PhotoQuery
+from tagger.library.teaching.comparison import TaughtCache, compare_images
+from tagger.library.teaching.learning import update_taught
+from tagger.library.teaching.pack_file import read_pack
+from tagger.library.teaching.packs import add_pack, create_pack, remove_pack
+from tagger.library.verdicts.importing import import_verdicts, read_entries
+from tagger.library.verdicts.service import (
+    give_verdict,
+    give_verdict_to_photos,
+    withdraw_verdict,
+    withdraw_verdict_from_photos,
+)
+from tagger.library.verdicts.store import dismiss_photos, restore_photos
+from tagger.transfer.integrity import check_database
+
+CELLS = 8
+PARIS, TOKYO = (48.8584, 2.2945), (35.68, 139.77)
+CHAPEL, BRIDGE, PACKED = "chapel", "bridge", "our-church"
+LANDMARKS = (EIFFEL, GATE, CHAPEL, BRIDGE, PACKED)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """Of a place, in the colour of a label, the less of which there is the less certain the model is. `minutes`: after noon."""
+
+    place: int
+    label: int
+    part: float = 1.0
+    minutes: int = 0
+    gps: tuple[float, float] | None = None
+
+    def draw(self, path: Path, seed: int) -> None:
+        colour = np.array(colour_of(self.label)) / 255 * self.part + 0.5 * (1 - self.part)
+        pattern = np.random.default_rng(1000 + self.place).uniform(-0.3, 0.3, (CELLS, CELLS, 3))
+        pattern -= pattern.mean(axis=(0, 1))
+        noise = np.random.default_rng(seed).normal(0, 0.02, pattern.shape)
+        pixels = np.clip((colour + pattern + noise) * 255, 0, 255).astype(np.uint8)
+        exif = Image.Exif()
+        exif[0x110] = "EOS 5D"
+        exif.get_ifd(0x8769)[0x9003] = f"{NOON + timedelta(minutes=self.minutes):%Y:%m:%d %H:%M:%S}"
+        if self.gps is not None:
+            exif.get_ifd(0x8825).update(gps_tags(*self.gps))
+        whole = Image.fromarray(pixels.repeat(10, axis=0).repeat(10, axis=1))
+        whole.save(path, quality=95, exif=exif)
+
+
+PHOTOS = {
+    "certain.jpg": Photo(0, 0),
+    "certain-too.jpg": Photo(0, 0, minutes=300),
+    "likely.jpg": Photo(0, 0, 0.7, 20),
+    "near.jpg": Photo(1, 0, 0.6, 600, PARIS),
+    "far.jpg": Photo(1, 0, 0.7, 10, TOKYO),
+    "gate.jpg": Photo(1, 1, 0.85, 1000),
+    "unlikely.jpg": Photo(0, 1, 0.55, 1020),
+    "grey.jpg": Photo(1, 1, 0.0, 30, TOKYO),
+}
+photo_names = st.sampled_from(sorted(PHOTOS))
+several_photos = st.lists(photo_names, min_size=1, max_size=4, unique=True)
+slugs = st.sampled_from(LANDMARKS)
+kinds = st.sampled_from(VerdictKind)
+places = st.sampled_from((None, PARIS, TOKYO))
+thresholds = st.sampled_from((0.3, 0.5, 0.95))
+
+
+class Library(TaggedFolder):
+    """Tagged photos, two models, landmarks that a model knows or that were added here, and a pack of another one."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        folder.mkdir()
+        super().__init__(database, folder, partial(teachable_artifact, cells=CELLS))
+        for seed, (name, photo) in enumerate(PHOTOS.items()):
+            photo.draw(self.folder / name, seed)
+        shutil.copyfile(self.folder / "likely.jpg", self.folder / "copy of likely.jpg")
+        self.tag()
+        tiny_artifact(folder / "other.pt", name="other")
+        self.other = add_model(database, folder / "other.pt")
+        self.add("Our church", PARIS)
+        self.give("certain.jpg", PACKED, VerdictKind.CONFIRMED)
+        self.give("likely.jpg", PACKED, VerdictKind.CONFIRMED)
+        words = {"author": "Ada", "licence": "CC0", "about": "A church."}
+        created = create_pack(database, self.model, "church", [PACKED], words, with_single=True)
+        (folder / "church.pack").write_bytes(created.data)
+        self.pack = read_pack(folder / "church.pack")
+        self.remove(PACKED)
+        for name in ("Chapel", "Bridge"):
+            self.add(name, TOKYO)
+        self._drawn = folder / "drawn"
+        shutil.copytree(self.folder, self._drawn)
+
+    def start_again(self, database: Database) -> None:
+        """Go on in a copy of the database, with the photos as they were drawn."""
+        self.database = database
+        url = database._engine.url.render_as_string(hide_password=False)
+        self.settings = self.settings.model_copy(update={"database_url": url})
+        shutil.rmtree(self.folder)
+        shutil.copytree(self._drawn, self.folder)
+
+    def add(self, name: str, position: tuple[float, float] | None) -> None:
+        with self.database.write() as connection:
+            add_landmark(connection, NewLandmark(name, position=position, extent="point"))
+
+    def remove(self, slug: str) -> None:
+        with self.database.write() as connection:
+            remove_landmark(connection, slug, with_verdicts=True)
+
+    def give(self, name: str, slug: str, kind: VerdictKind) -> None:
+        give_verdict(self.database, self.folder / name, slug, kind, "ada", {})
+
+    def ids(self, names: Sequence[str]) -> list[int]:
+        query = select(photos.c.id).where(photos.c.path.in_(names)).order_by(photos.c.id)
+        with self.database.read() as connection:
+            return list(connection.scalars(query))
+
+    def assert_settled(self) -> None:
+        """The stored tags and outcomes are those of the rule, and every reader shows them."""
+        shown = (
+            select(photos.c.id, landmarks.c.slug, contents.c.outcome)
+            .join(effective_tags, effective_tags.c.content_id == photos.c.content_id)
+            .join(landmarks, landmarks.c.id == effective_tags.c.landmark_id)
+            .join(contents, contents.c.id == photos.c.content_id)
+            .where(effective_tags.c.accepted == true(), photos.c.gone_since.is_(None))
+        )
+        with self.database.snapshot() as connection:
+            assert list(unsettled(connection)) == []
+            rows = connection.execute(shown).all()
+            in_view = [*connection.execute(select(photo_tags.c.photo_id, photo_tags.c.landmark))]
+        accepted = {(row.id, row.slug) for row in rows}
+        assert len(accepted) == len(rows)
+        assert sorted(map(tuple, in_view)) == sorted(accepted)
+        # A verdict on an image that no model has classified gives it no outcome.
+        assert {row.outcome for row in rows} <= {"tagged", None}
+        counted = Counter(slug for _, slug in accepted)
+        assert {count.landmark: count.photos for count in landmark_counts(self.database)} == counted
+        assert find_covers(self.database).keys() == counted.keys()
+        found = list(find_tagged(self.database, PhotoQuery()))
+        assert {(photo.id, tag.landmark) for photo in found for tag in photo.tags} == accepted
+        for slug in counted:
+            by_landmark = find_tagged(self.database, PhotoQuery(landmark=(slug,)))
+            assert {photo.id for photo in by_landmark} == {
+                number for number, each in accepted if each == slug
+            }
+        ids = sorted({number for number, _ in accepted})
+        details = {number: photo_details_by_id(self.database, number).photo for number in ids}
+        assert {
+            (number, tag.landmark) for number in ids for tag in details[number].tags if tag.accepted
+        } == accepted
+        written = load_photo_tags(self.database, ids)
+        assert {(number, tag.slug) for number in ids for tag in written[number].landmarks} == accepted
+
+
+class History(RuleBasedStateMachine):
+    """What people and jobs do in one library, one after the other. What is impossible is refused, and changes nothing."""
+
+    def __init__(self, library: Library, copy: Callable[[], AbstractContextManager[Database]]) -> None:
+        super().__init__()
+        self.library = library
+        self._open = ExitStack()
+        library.start_again(self._open.enter_context(copy()))
+
+    def teardown(self) -> None:
+        problems = list(check_database(self.library.database))
+        self._open.close()
+        assert problems == []
+
+    @invariant()
+    def everything_is_settled(self) -> None:
+        self.library.assert_settled()
+
+    @rule(threshold=thresholds, top_k=st.integers(1, 3), by_other=st.booleans(), reprocess=st.booleans())
+    def classify(self, threshold: float, top_k: int, by_other: bool, reprocess: bool) -> None:
+        model = self.library.other if by_other else self.library.model
+        self.library.tag(threshold=threshold, top_k=top_k, model=model, reprocess=reprocess)
+
+    @rule(name=photo_names, other=photo_names, part=st.sampled_from((0.9, 1.0)), threshold=thresholds)
+    def copy_photo(self, name: str, other: str, part: float, threshold: float) -> None:
+        """Over another one, whole or cut off."""
+        data = (self.library.folder / name).read_bytes()
+        (self.library.folder / other).write_bytes(data[: int(len(data) * part)])
+        self.library.tag(threshold=threshold)
+
+    @rule(name=photo_names)
+    def delete_photo(self, name: str) -> None:
+        (self.library.folder / name).unlink(missing_ok=True)
+        self.library.record()
+
+    @rule(name=photo_names)
+    def forget_photo(self, name: str) -> None:
+        with suppress(TaggerError):
+            forget_path(self.library.database, self.library.folder / name, {})
+
+    @rule(name=photo_names, slug=slugs, kind=kinds)
+    def give_verdict(self, name: str, slug: str, kind: VerdictKind) -> None:
+        with suppress(TaggerError):
+            self.library.give(name, slug, kind)
+
+    @rule(name=photo_names, slug=slugs, kind=kinds)
+    def withdraw_verdict(self, name: str, slug: str, kind: VerdictKind) -> None:
+        with suppress(TaggerError):
+            withdraw_verdict(self.library.database, self.library.folder / name, slug, kind, {})
+
+    @rule(names=several_photos, slug=slugs, kind=kinds)
+    def give_verdict_to_several(self, names: list[str], slug: str, kind: VerdictKind) -> None:
+        with suppress(TaggerError):
+            give_verdict_to_photos(self.library.database, self.library.ids(names), slug, kind, "bob")
+
+    @rule(names=several_photos, slug=slugs, kind=kinds)
+    def withdraw_verdict_from_several(self, names: list[str], slug: str, kind: VerdictKind) -> None:
+        with suppress(TaggerError):
+            withdraw_verdict_from_photos(self.library.database, self.library.ids(names), slug, kind)
+
+    @rule(names=several_photos, is_away=st.booleans())
+    def dismiss_or_restore(self, names: list[str], is_away: bool) -> None:
+        if is_away:
+            dismiss_photos(self.library.database, self.library.ids(names), "ada")
+        else:
+            restore_photos(self.library.database, self.library.ids(names))
+
+    @rule(name=photo_names, slug=st.none() | slugs, kind=kinds, days=st.sampled_from((-1, 1)))
+    def import_verdict(self, name: str, slug: str | None, kind: VerdictKind, days: int) -> None:
+        """From before or after those that were given here; also on an image without a photo."""
+        at = datetime.now(UTC) + timedelta(days=days)
+        with self.library.database.read() as connection:
+            query = select(contents.c.digest).join(photos, photos.c.content_id == contents.c.id)
+            digest = connection.scalar(query.where(photos.c.path == name)) or f"1-{'0' * 64}"
+        verdict = "not-a-landmark" if slug is None else kind
+        entry = {
+            "digest": digest,
+            "landmark": slug,
+            "verdict": verdict,
+            "by": "bob",
+            "at": at.isoformat(),
+        }
+        import_verdicts(self.library.database, read_entries(io.BytesIO(json.dumps([entry]).encode()), "file"))
+
+    @rule(names=several_photos, slug=st.sampled_from((CHAPEL, BRIDGE)))
+    def teach(self, names: list[str], slug: str) -> None:
+        self.give_verdict_to_several(names, slug, VerdictKind.CONFIRMED)
+        self.update_taught()
+
+    @rule()
+    def update_taught(self) -> None:
+        update_taught(self.library.database, self.library.model)
+
+    @rule(names=several_photos)
+    def compare_some(self, names: list[str]) -> None:
+        library = self.library
+        query = select(photos.c.content_id).where(photos.c.path.in_(names), photos.c.content_id.is_not(None))
+        with library.database.write() as connection:
+            images = set(connection.scalars(query))
+            compare_images(connection, library.model.id, images, TaughtCache(library.model.id))
+
+    @rule()
+    def add_pack(self) -> None:
+        with suppress(TaggerError):
+            add_pack(self.library.database, self.library.model, self.library.pack)
+
+    @rule()
+    def remove_pack(self) -> None:
+        with suppress(TaggerError):
+            remove_pack(self.library.database, "church")
+
+    @rule(name=st.sampled_from(("Chapel", "Bridge", "Our church")), position=places)
+    def add_landmark(self, name: str, position: tuple[float, float] | None) -> None:
+        with suppress(TaggerError):
+            self.library.add(name, position)
+
+    @rule(slug=slugs)
+    def remove_landmark(self, slug: str) -> None:
+        with suppress(TaggerError):
+            self.library.remove(slug)
+
+    @rule(slug=slugs, into=slugs)
+    def merge_landmarks(self, slug: str, into: str) -> None:
+        with suppress(TaggerError), self.library.database.write() as connection:
+            merge_landmark(connection, slug, into)
+
+    @rule(slug=slugs, position=places)
+    def move_landmark(self, slug: str, position: tuple[float, float] | None) -> None:
+        with suppress(TaggerError), self.library.database.write() as connection:
+            edit_landmark(connection, slug, {"position": position})
+        self.update_positions()
+
+    @rule(names=several_photos, place=places)
+    def move_photos(self, names: list[str], place: tuple[float, float] | None) -> None:
+        latitude, longitude = place or (None, None)
+        with self.library.database.write() as connection:
+            record_photos(connection, self.library.ids(names))
+            of_photos = update(photos).where(photos.c.path.in_(names))
+            connection.execute(of_photos.values(latitude=latitude, longitude=longitude))
+        self.update_positions()
+
+    @rule()
+    def update_positions(self) -> None:
+        update_positions(self.library.database)
+
+    @rule(position_odds=st.booleans())
+    def locate(self, position_odds: bool) -> None:
+        changed = EstimateSettings(None, {}, position_odds)
+        locate(self.library.database, changed, None, lambda _done, _total: None, dry_run=False)
+
+
+@pytest.mark.hypothesis
+@pytest.mark.postgresql
+def test_tags_follow_the_rule_and_readers_agree_after_any_history(
+    database_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with closing(open_database(database_url)) as database:
+        library = Library(database, tmp_path / "library")
+
+    @contextmanager
+    def copy() -> Iterator[Database]:
+        with ExitStack() as stack:
+            if database_url.startswith("sqlite"):
+                file = tmp_path / "copy.sqlite"
+                shutil.copyfile(make_url(database_url).database or "", file)
+                url = f"sqlite:///{file}"
+            else:
+                copies = request.getfixturevalue("postgres_databases").copy(database_url)
+                url = stack.enter_context(copies)
+            yield stack.enter_context(closing(open_database(url)))
+
+    run_state_machine_as_test(
+        partial(History, library, copy), settings=settings(examples(6), stateful_step_count=15)
+    )
