@@ -33,6 +33,7 @@ TAG = {
     "model": "tiny",
     "source": "model",
     **dict.fromkeys(("pack", "doubtful", "position_odds", "distance_m", "reason")),
+    "state": "accepted",
 }
 PHOTO = {
     "id": 1,
@@ -111,7 +112,11 @@ def test_csv_has_a_row_per_tag(tagger: CommandRunner, known: StoredPhotos) -> No
         ("palace.jpg", VERSAILLES, "1", "true"),
     ]
     position_keys = ["latitude", "longitude", "error_m", "source", "country", "city"]
-    assert list(rows[0]) == [*list(PHOTO)[1:-3], *TAG, *(f"position_{key}" for key in position_keys)]
+    assert list(rows[0]) == [
+        *list(PHOTO)[1:-3],
+        *list(TAG)[:-1],
+        *(f"position_{key}" for key in position_keys),
+    ]
     assert {row["position_latitude"] for row in rows} == {""}
 
 

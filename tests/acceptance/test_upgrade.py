@@ -5,46 +5,29 @@ somebody taught is found in photos that are tagged now.
 """
 
 import json
-import tarfile
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from rig.released_library import DUMP
+from rig.released_library import LIBRARIES, unpack_library
 from support.commands import Terminal
 
 from tagger.ledger.dispatch import release_expired
 
-RELEASED = [
-    pytest.param(
-        file,
-        id=file.name.removesuffix(".tar.xz"),
-        marks=[pytest.mark.slow] if "postgresql" in file.name else [],
-    )
-    for file in sorted((Path(__file__).parents[1] / "released").glob("*.tar.xz"))
-]
 
-
-@pytest.fixture(params=RELEASED)
+@pytest.fixture(
+    params=[
+        pytest.param(
+            file,
+            id=file.name.removesuffix(".tar.xz"),
+            marks=[pytest.mark.slow] if "postgresql" in file.name else [],
+        )
+        for file in LIBRARIES
+    ]
+)
 def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Terminal:
-    """With the library of a release, in another folder than there."""
-    with tarfile.open(request.param) as archive:
-        archive.extractall(tmp_path, filter="data")
-    roots = {folder.name: str(folder) for folder in (tmp_path / "photos").iterdir()}
-    settings = {"TAGGER_ROOTS": json.dumps(roots)}
-    if (tmp_path / DUMP).exists():
-        settings["TAGGER_DATABASE_URL"] = request.getfixturevalue("empty_postgres_url")
-        _restore(tmp_path / DUMP, settings["TAGGER_DATABASE_URL"])
-    return Terminal(tmp_path, settings)
-
-
-def _restore(dump: Path, url: str) -> None:
-    # Lines of psql, which begin with a backslash, are no SQL.
-    script = "\n".join(line for line in dump.read_text().splitlines() if not line.startswith("\\"))
-    with closing(psycopg.connect(url.replace("+psycopg", ""), autocommit=True)) as connection:
-        connection.execute(script.encode())
+    """With the library of a release."""
+    return unpack_library(request.param, tmp_path, lambda: str(request.getfixturevalue("empty_postgres_url")))
 
 
 def test_a_library_of_a_release_is_continued(terminal: Terminal, tmp_path: Path) -> None:

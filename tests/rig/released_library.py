@@ -12,11 +12,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psycopg
 from support.command_line import environment_of
 from support.commands import Terminal, draw, draw_many
 from support.teaching import draw_place, teachable_artifact
@@ -34,6 +36,26 @@ CELLS = 8
 CHURCH = 1
 FOREIGN = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
 """A sidecar of another program, which an undo restores."""
+LIBRARIES = sorted((Path(__file__).parents[1] / "released").glob("*.tar.xz"))
+
+
+def unpack_library(file: Path, folder: Path, empty_postgres_url: Callable[[], str]) -> Terminal:
+    """One of LIBRARIES, in another folder than where it was made; one of PostgreSQL in this empty database."""
+    with tarfile.open(file) as archive:
+        archive.extractall(folder, filter="data")
+    roots = {root.name: str(root) for root in (folder / "photos").iterdir()}
+    settings = {"TAGGER_ROOTS": json.dumps(roots)}
+    if (folder / DUMP).exists():
+        settings["TAGGER_DATABASE_URL"] = empty_postgres_url()
+        _restore(folder / DUMP, settings["TAGGER_DATABASE_URL"])
+    return Terminal(folder, settings)
+
+
+def _restore(dump: Path, url: str) -> None:
+    # Lines of psql, which begin with a backslash, are no SQL.
+    script = "\n".join(line for line in dump.read_text().splitlines() if not line.startswith("\\"))
+    with closing(psycopg.connect(url.replace("+psycopg", ""), autocommit=True)) as connection:
+        connection.execute(script.encode())
 
 
 def write_libraries(folder: Path) -> None:

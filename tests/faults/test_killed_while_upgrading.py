@@ -1,0 +1,101 @@
+"""An upgrade from 1.0 is killed before a commit: no image is settled in part, and the next upgrade leads to what one alone leads to."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+
+import pytest
+from rig.released_library import LIBRARIES, unpack_library
+from sqlalchemy import Table, func, inspect, select
+from support.commands import Terminal
+
+from tagger.database.engine import create_database_engine
+from tagger.database.tables import contents, effective_tags, ledgers, position_changes
+from tagger.library.catalog.settlement import unsettled
+
+SMALL_PAGES = "tagger.library.catalog.settlement.PAGE=10"
+UPGRADE = ("db", "upgrade")
+FACTS: dict[Table, tuple[str, ...]] = {
+    contents: ("id", "outcome"),
+    effective_tags: tuple(effective_tags.columns.keys()),
+    position_changes: ("content_id", "photo_id"),
+}
+
+
+class Release:
+    """Libraries of 1.0, each a new copy."""
+
+    def __init__(self, unpack: Callable[[], Terminal]) -> None:
+        self._unpack = unpack
+
+    def undisturbed(self) -> dict[str, list[str]]:
+        self.terminal = self._unpack()
+        return self.upgrade()
+
+    def is_killed(self, commit: int) -> bool:
+        """Upgrade a new library, and kill the command before this commit. False if it made fewer."""
+        self.terminal = self._unpack()
+        self.terminal.inject(values=SMALL_PAGES, kill_at_commit=str(commit))
+        code = self.terminal.start(*UPGRADE).wait(timeout=120)
+        assert code in {0, -signal.SIGKILL}, self.terminal.log.read_text()[-2000:]
+        return code != 0
+
+    def settled_images(self) -> int | None:
+        """The number of images that a killed upgrade has settled, wholly; None: it has not begun."""
+        url = self.terminal.environment.get("TAGGER_DATABASE_URL")
+        engine = create_database_engine(url or f"sqlite:///{self.terminal.data}/tagger.sqlite")
+        with engine.connect() as connection:
+            if "settled_to" not in {each["name"] for each in inspect(connection).get_columns("ledgers")}:
+                return None
+            last = connection.scalar(select(ledgers.c.settled_to))
+            is_settled = contents.c.id <= last if last is not None else contents.c.id > 0
+            settled = set(connection.scalars(select(contents.c.id).where(is_settled)))
+            assert settled.isdisjoint(unsettled(connection))
+            others = select(func.count()).where(effective_tags.c.content_id.not_in(settled))
+            assert connection.scalar(others) == 0
+        engine.dispose()
+        return len(settled)
+
+    def upgrade(self) -> dict[str, list[str]]:
+        """Upgrade the library undisturbed. Returns what that led to."""
+        self.terminal.run(*UPGRADE)
+        self.terminal.run("db", "check")
+        with self.terminal.database() as database, database.read() as connection:
+            return {
+                table.name: sorted(map(repr, connection.execute(select(*(table.c[name] for name in names)))))
+                for table, names in FACTS.items()
+            }
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def release(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Release]:
+    file = next(file for file in LIBRARIES if file.name.startswith("1.0") and request.param in file.name)
+    numbers = count()
+    with ExitStack() as databases:
+
+        def empty_url() -> str:
+            return databases.enter_context(request.getfixturevalue("postgres_databases").empty())
+
+        yield Release(lambda: unpack_library(file, tmp_path / str(next(numbers)), empty_url))
+
+
+def test_an_upgrade_that_was_killed_is_continued(release: Release) -> None:
+    undisturbed = release.undisturbed()
+    assert release.is_killed(4)
+    assert release.settled_images() == 20
+    assert release.upgrade() == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_upgrade_that_was_killed_before_any_commit_is_continued(release: Release) -> None:
+    undisturbed = release.undisturbed()
+    settled: list[int | None] = []
+    for commit in count(1):
+        if not release.is_killed(commit):
+            break
+        settled.append(release.settled_images())
+        assert release.upgrade() == undisturbed, f"killed with {settled[-1]} images settled"
+    assert settled == [None, 0, 10, 20, 30, 39]
