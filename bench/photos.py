@@ -24,12 +24,6 @@ def photos_in(folder: Path) -> list[Path]:
     return files
 
 
-def files_in(folder: Path) -> list[Path]:
-    """Return all files below a folder, as absolute paths. A link counts as a file of its own, as it does for the tagger."""
-    entries = folder.resolve().rglob("*")
-    return sorted(file for file in entries if file.is_symlink() or not file.is_dir())
-
-
 def evenly_spread(files: Sequence[Path], count: int | None) -> Sequence[Path]:
     """Return `count` of the files, evenly spread; all of them if count is None or larger."""
     if count is None or count >= len(files):

@@ -28,7 +28,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.photos import files_in
 from bench.report import note, print_heading, print_table
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.camera import camera_facts, short_text
@@ -111,7 +110,7 @@ def load_samples(folders: Iterable[Path]) -> list[tuple[str, bytes]]:
     files = [
         (f"{path.parent.name}/{path.name}", path.read_bytes())
         for folder in folders
-        for path in files_in(folder)
+        for path in sorted(folder.resolve().rglob("*"))
         if path.is_file() and 0 < path.stat().st_size <= MAX_SAMPLE_BYTES
     ]
     return drawn * max(1, len(files) // len(drawn)) + files

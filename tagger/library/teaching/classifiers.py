@@ -60,7 +60,7 @@ UPPER_QUANTILE, UPPER_DEVIATION = 0.9, 1.2816
 """Strangers are measured between their median and this quantile, which is so many deviations above it in a normal distribution."""
 
 # Fitted to half of 102 landmarks on a network that knows none, and to half of 21 that were left out of a model; the other halves
-# tested them. `python -m bench.teach` measures what they lead to. Resemblance is in deviations of strangers.
+# tested them. Resemblance is in deviations of strangers.
 EXPECTED_OF_ONE = 5.1
 """How much a landmark's other photos resemble a single example."""
 PRIOR_EXAMPLES, PRIOR_RESEMBLANCE = 1.5, 9.9

@@ -8,12 +8,11 @@ import pytest
 from rig.containers import jpeg_segment
 from support.format_photos import IMAGE, encode_photo
 
-from bench.metadata.round_trip import LANDMARKS
 from tagger.database.enums import Outcome, Target
 from tagger.metadata import xmp
 from tagger.metadata.photo_writer import WriteRequest, plan_photo, prepare_photo, xmp_packet
 from tagger.metadata.restored_files import UndoRecord
-from tagger.metadata.tag_fields import TagFields, make_tag_fields
+from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.photos.containers import digest_photo
 
 VIDEO = (
@@ -22,7 +21,9 @@ VIDEO = (
 OFFSET = str(len(VIDEO))
 """Counted from the end of the file, as all forms do."""
 PHOTO = encode_photo("JPEG", IMAGE)
-TAGS = make_tag_fields(LANDMARKS[:1], gps=True)
+TAGS = make_tag_fields(
+    [NamedLandmark("tower", "Tower", latitude=48.86, longitude=2.29, extent="point")], gps=True
+)
 _HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 _PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:GCamera="http://ns.google.com/photos/1.0/camera/"

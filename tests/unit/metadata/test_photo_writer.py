@@ -4,7 +4,7 @@ import shutil
 import struct
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -20,16 +20,16 @@ from rig.exiftool import Fields, fixed_fields, is_installed, lost_fields, new_wa
 from support.examples import examples
 from support.format_photos import IMAGE, encode_photo, frames
 
-from bench.metadata.round_trip import LANDMARKS
 from tagger.database.enums import Outcome, Target
 from tagger.metadata import xmp
 from tagger.metadata.photo_writer import WriteRequest, photo_fields, plan_photo, prepare_photo, xmp_packet
 from tagger.metadata.restored_files import UndoRecord
-from tagger.metadata.tag_fields import TagFields, make_tag_fields
+from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields
 from tagger.photos.containers import digest_photo
 
-TOWER = LANDMARKS[0]
-ARCH = replace(LANDMARKS[1], slug="arch", score=None)
+_PLACE = ("France", "Île-de-France", "Paris")
+TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", *_PLACE, 48.8584, 2.2945, "point", 0.93, "m")
+ARCH = NamedLandmark("arch", "Arc de triomphe de l'Étoile", *_PLACE, 48.8738, 2.2950, "point", model="m")
 BOTH = make_tag_fields((TOWER, ARCH), gps=True, description=True)
 OTHERS = make_tag_fields((ARCH,))
 MAX_BYTES = 2**26

@@ -1,1 +1,0 @@
-"""Embeds tags into copies of photos, checks the files, and undoes the writes."""
