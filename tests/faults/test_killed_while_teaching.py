@@ -1,4 +1,4 @@
-"""A command that changes what is taught is killed before a commit: the database is consistent, and the same command completes it."""
+"""A command that changes tags is killed before a commit: the database is consistent, and the same command completes it."""
 
 import shutil
 import signal
@@ -19,6 +19,7 @@ from tagger.cli.main import main
 from tagger.database.tables import (
     classifiers,
     contents,
+    effective_tags,
     landmarks,
     packs,
     photos,
@@ -39,6 +40,7 @@ FACTS = {
     classifiers: ("landmark_id", "model_id", "pack", "examples", "rejected", "data", "applied"),
     taught_tags: ("content_id", "landmark_id", "pack", "score", "accepted", "doubtful"),
     tags: ("content_id", "landmark_id", "score", "rank", "accepted", "doubtful"),
+    effective_tags: ("content_id", "landmark_id", "state", "reason", "score", "source", "pack"),
     positions: ("photo_id", "latitude", "longitude", "source"),
     photos: ("path", "content_id", "failure_kind"),
     contents: ("digest", "outcome"),
@@ -146,9 +148,23 @@ def remove_pack(library: Library) -> tuple[str | Path, ...]:
     return ("pack", "remove", "church")
 
 
+def decide(library: Library) -> tuple[str | Path, ...]:
+    library.terminal.run("teach", "Our church", *library.church[:2], *AT)
+    return ("reject", "our-church", *library.church[2:])
+
+
+def tag_again(library: Library) -> tuple[str | Path, ...]:
+    library.terminal.run("teach", "Our church", *library.church[:2], *AT)
+    library.terminal.environment["TAGGER_BATCH_SIZE"] = "2"
+    return ("tag", "photos", "new", "--again")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("prepare", "commits"), [(teach, 20), (merge, 3), (add_pack, 3), (remove_pack, 3)])
+@pytest.mark.parametrize(
+    ("prepare", "commits"),
+    [(teach, 20), (merge, 3), (add_pack, 3), (remove_pack, 3), (decide, 1), (tag_again, 5)],
+)
 def test_a_command_that_was_killed_before_any_commit_is_completed_by_the_same_command(
     library: Library, prepare: Callable[[Library], tuple[str | Path, ...]], commits: int
 ) -> None:
