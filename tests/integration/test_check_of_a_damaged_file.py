@@ -5,8 +5,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.counted_rows import fill
 from support.empty_databases import create_sqlite_database
+from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import open_database
 from tagger.transfer.integrity import NOT_CHECKED, check_database
@@ -17,7 +17,7 @@ def test_a_damaged_page_is_named(tmp_path: Path, table: str) -> None:
     file = tmp_path / "tagger.sqlite"
     url = create_sqlite_database(file)
     with closing(open_database(url)) as database:
-        fill(database)
+        StoredPhotos.with_tiny_model(database, tmp_path).photo("a.jpg", ("eiffel-tower", 0.9, True))
     _damage(file, table)
     with closing(open_database(url)) as database:
         problems = list(check_database(database))

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import delete, insert, select, true, update
-from support.counted_rows import assert_exact
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
@@ -250,7 +249,6 @@ def test_a_taught_landmark_near_the_photo_is_accepted_only_if_a_nearly_certain_o
     slugs = {landmark_id: slug for slug, landmark_id in library.landmark_ids.items()}
 
     def found() -> set[str]:
-        assert_exact(library.database)
         return {slugs[tag.landmark_id] for tag in library.tags(photo) if tag.accepted}
 
     library.update()
