@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, Row, select
 
 from tagger.database.actor import Actor, command_line_actor
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
@@ -44,8 +44,16 @@ def open_database(
         SchemaOutdated: the schema of a server is older; the operator runs `tagger db upgrade`.
         SchemaNewer: a newer version of this program created it.
     """
-    database = _open(url, actor, language=language, raw_pairs=raw_pairs, receivers=receivers)
-    if database.settled_to is not None:
+    engine, ledger = _connect(url)
+    database = Database(
+        engine,
+        ledger.ledger_id,
+        actor or command_line_actor(),
+        language,
+        raw_pairs=raw_pairs,
+        receivers=receivers,
+    )
+    if ledger.settled_to is not None:
         if not database.is_sqlite:
             raise SchemaOutdated(url=database.redacted_url)
         log.warning("upgrading the database: the tags of all images are brought up to date once")
@@ -69,31 +77,20 @@ def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda 
         UpgradeBlocked: another transaction does not end.
     """
     before = upgrade_schema(url)
-    with closing(_open(url)) as database:
-        if database.settled_to is not None:
+    engine, ledger = _connect(url)
+    with closing(Database(engine, ledger.ledger_id, command_line_actor())) as database:
+        if ledger.settled_to is not None:
             _settle(database, on_progress)
     return before
 
 
-def _open(
-    url: str,
-    actor: Actor | None = None,
-    *,
-    language: str | None = None,
-    raw_pairs: bool = True,
-    receivers: Receivers = tuple,
-) -> "Database":
+def _connect(url: str) -> tuple[Engine, Row[Any, Any]]:
+    """The engine of a database with the schema of this version, and what its ledger says."""
     engine = create_database_engine(url)
     with unavailable_on_error(engine):
         require_current_schema(engine)
         with engine.connect() as connection:
-            ledger = connection.execute(select(ledgers.c.ledger_id, ledgers.c.settled_to)).one()
-    actor = actor or command_line_actor()
-    database = Database(
-        engine, str(ledger.ledger_id), actor, language, raw_pairs=raw_pairs, receivers=receivers
-    )
-    database.settled_to = ledger.settled_to
-    return database
+            return engine, connection.execute(select(ledgers.c.ledger_id, ledgers.c.settled_to)).one()
 
 
 def open_configured(settings: "Settings", actor: Actor | None = None) -> "Database":
@@ -136,8 +133,6 @@ class Database:
         self.raw_pairs = raw_pairs
         """Whether scans take a RAW file and its JPEG as one photo."""
         self.ledger_id = ledger_id
-        self.settled_to: int | None = None
-        """What the ledger said when it was opened."""
         self.actor = actor
         """Who makes the changes: each transaction for writing carries it to the audit log."""
         # SQLite's own wait for the lock sleeps and is unfair: one of four busy threads waited 5 s for 20 ms of work.
