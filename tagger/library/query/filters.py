@@ -300,8 +300,8 @@ class ResolvedQuery:
             is_unknown = unindexed(contents.c.outcome) == Outcome.UNKNOWN
             is_open = and_(is_unknown, ~is_dismissed(photos.c.content_id))
             yield Filter(is_open, contents=[_with_outcome(Outcome.UNKNOWN)])
-        if query.any_rank or (self._selects_untagged and not self.needs_accepted_tag):
-            yield from self._classified()
+        if not (self.needs_accepted_tag or self._selects_outcome):
+            yield self._classified()
 
     def _waiting_or_failing(self) -> Filter:
         waits = self.query.untagged
@@ -315,23 +315,14 @@ class ResolvedQuery:
             and_(waits_or_fails, is_unread), ids=[ids], contents=[_with_outcome(None)] if waits else []
         )
 
-    def _classified(self) -> Iterator[Filter]:
+    def _classified(self) -> Filter:
         """Photos that a model has classified, with a tag or not; with a set or a verdict, others too."""
         query = self.query
-        if (
-            query.unknown
-            or query.untagged
-            or query.failed
-            or query.dismissed
-            or query.favourite
-            or query.any_outcome
-        ):
-            return
         has_set = any(each is not None for each in (self.trip, query.job, query.share))
         is_unclassified_too = (has_set or self.has_verdict) and self._selects_untagged and not query.any_rank
         condition = true() if is_unclassified_too else unindexed(contents.c.outcome).is_not(None)
         outcomes = [*map(_with_outcome, (Outcome.TAGGED, Outcome.UNKNOWN)), _CONFIRMED]
-        yield Filter(condition, contents=[] if self._is_narrow else outcomes)
+        return Filter(condition, contents=[] if self._is_narrow else outcomes)
 
     @property
     def _is_narrow(self) -> bool:
@@ -355,9 +346,14 @@ class ResolvedQuery:
     @property
     def needs_accepted_tag(self) -> bool:
         """Whether photos without an accepted tag do not match."""
+        return not (self._selects_outcome or self.query.any_rank or self._selects_untagged)
+
+    @property
+    def _selects_outcome(self) -> bool:
+        """Whether the query asks for photos by what became of them, or by a person's mark, rather than for tags."""
         query = self.query
-        others = query.unknown or query.untagged or query.failed or query.dismissed or query.any_outcome
-        return not (others or query.favourite or query.any_rank or self._selects_untagged)
+        is_without_tag = query.unknown or query.untagged or query.failed or query.dismissed
+        return is_without_tag or query.favourite or query.any_outcome
 
     @property
     def _selects_untagged(self) -> bool:
