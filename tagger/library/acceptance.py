@@ -132,7 +132,8 @@ def decide(
         reason: TagReason | None = None
         if landmark_id in verdicts:
             # A rejection of what nothing speaks for is no tag.
-            state = TagState(verdicts[landmark_id]) if own or _is_confirmed(verdicts, landmark_id) else None
+            verdict = verdicts[landmark_id]
+            state = TagState(verdict) if own or verdict is VerdictKind.CONFIRMED else None
         elif is_dismissed:
             state = None
         elif accepted:
@@ -143,10 +144,6 @@ def decide(
             rank = min((each.rank for each in own if each.rank is not None), default=None)
             found.append(EffectiveTag(landmark_id, state, reason, _shown(own, accepted, state), rank))
     return found
-
-
-def _is_confirmed(verdicts: Mapping[int, VerdictKind], landmark_id: int) -> bool:
-    return verdicts.get(landmark_id) is VerdictKind.CONFIRMED
 
 
 def _counting(

@@ -6,6 +6,7 @@ concerned in the same transaction.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -41,8 +42,8 @@ PAGE = 5000
 _NAMES = tuple(column.name for column in effective_tags.columns if column.computed is None)
 
 _Row = tuple[Any, ...]
-"""The values of `_NAMES`."""
-_Key = tuple[int, int]
+"""The values of `_NAMES`: the ids of the content and the landmark, and the others."""
+_KEY = itemgetter(0, 1)
 
 
 def settle(
@@ -108,11 +109,11 @@ def unsettled(connection: Connection) -> Iterator[int]:
     for page in _pages_of_all(connection):
         causes = read_causes(connection, page)
         stored: dict[int, set[_Row]] = {content_id: set() for content_id in page}
-        for (content_id, _), row in stored_rows(connection, page).items():
-            stored[content_id].add(row)
+        for row in _stored_rows(connection, page):
+            stored[row[0]].add(row)
         for content_id, each in causes.items():
             found = each.effective_tags()
-            rows = {effective_row(content_id, tag) for tag in found}
+            rows = {_row(content_id, tag) for tag in found}
             if rows != stored[content_id] or each.outcome not in (None, outcome_of(found)):
                 yield content_id
 
@@ -204,16 +205,26 @@ _CANDIDATES = union_all(
 
 
 def _candidate(row: Row[Any]) -> Candidate:
-    odds = None
-    if row.position_odds is not None:
-        odds = PositionOdds(row.position_odds, row.distance_m, TagReason(row.doubtful or TagReason.POSITION))
-    is_enough = bool(row.is_enough)
     return Candidate(
-        row.landmark_id, row.score, is_enough, row.threshold, row.model_id, row.rank, row.pack, odds
+        row.landmark_id,
+        row.score,
+        bool(row.is_enough),
+        row.threshold,
+        row.model_id,
+        row.rank,
+        row.pack,
+        stored_odds(row),
     )
 
 
-def effective_row(content_id: int, tag: EffectiveTag) -> _Row:
+def stored_odds(row: Row[Any]) -> PositionOdds | None:
+    """The odds that a row of `tags` or `taught_tags` has; None: its position turns nothing."""
+    if row.position_odds is None:
+        return None
+    return PositionOdds(row.position_odds, row.distance_m, TagReason(row.doubtful or TagReason.POSITION))
+
+
+def _row(content_id: int, tag: EffectiveTag) -> _Row:
     """The row that says this of an image."""
     best = tag.candidate
     odds = best and best.odds
@@ -232,33 +243,25 @@ def effective_row(content_id: int, tag: EffectiveTag) -> _Row:
     )
 
 
-def stored_rows(connection: Connection, content_ids: Collection[int]) -> dict[_Key, _Row]:
-    """The stored rows of images, by content and landmark id."""
-    rows = connection.execute(_STORED, {"ids": list(content_ids)})
-    return {(row[0], row[1]): tuple(row) for row in rows}
+def _stored_rows(connection: Connection, content_ids: Collection[int]) -> set[_Row]:
+    """The stored rows of images."""
+    return {tuple(row) for row in connection.execute(_STORED, {"ids": list(content_ids)})}
 
 
 def _replace(
     connection: Connection, content_ids: Collection[int], found: Mapping[int, Sequence[EffectiveTag]]
 ) -> set[int]:
     """Make these the rows of the images; returns the images with rows that differ."""
-    stored = stored_rows(connection, content_ids)
-    rows = {
-        (content_id, tag.landmark_id): effective_row(content_id, tag)
-        for content_id, each in found.items()
-        for tag in each
-    }
-    old = sorted(key for key, row in stored.items() if rows.get(key) != row)
-    new = sorted(key for key, row in rows.items() if stored.get(key) != row)
+    stored = _stored_rows(connection, content_ids)
+    rows = {_row(content_id, tag) for content_id, each in found.items() for tag in each}
+    old, new = (sorted(some, key=_KEY) for some in (stored - rows, rows - stored))
     if old:
         columns = effective_tags.c.content_id, effective_tags.c.landmark_id
         is_row = (column == bindparam(f"old_{column.name}") for column in columns)
-        keys = [
-            {"old_content_id": content_id, "old_landmark_id": landmark_id} for content_id, landmark_id in old
-        ]
+        keys = [{"old_content_id": row[0], "old_landmark_id": row[1]} for row in old]
         connection.execute(delete(effective_tags).where(*is_row), keys)
-    insert_page(connection, effective_tags, _NAMES, (rows[key] for key in new))
-    return {content_id for content_id, _ in (*old, *new)}
+    insert_page(connection, effective_tags, _NAMES, new)
+    return {row[0] for row in (*old, *new)}
 
 
 def _store_outcomes(

@@ -45,7 +45,7 @@ from tagger.database.tables import (
 from tagger.library.acceptance import LEAST_SCORE, PositionOdds, is_accepted
 from tagger.library.catalog.contents import lock_contents, record_matching_photos
 from tagger.library.catalog.landmarks import REACHES_KM, UNKNOWN_EXTENT
-from tagger.library.catalog.settlement import score_is_enough, settle
+from tagger.library.catalog.settlement import score_is_enough, settle, stored_odds
 from tagger.library.positions.estimation import Floats, distances_m
 from tagger.library.positions.measured_positions import (
     GpsInterval,
@@ -170,7 +170,7 @@ def _changes(connection: Connection, photo_ids: Collection[int]) -> list[_Change
     return [
         should
         for row, should in decided
-        if (bool(row.accepted), _stored_odds(row)) != (should.accepted, should.odds)
+        if (bool(row.accepted), stored_odds(row)) != (should.accepted, should.odds)
     ]
 
 
@@ -193,12 +193,6 @@ def _decided(row: Row[Any], odds: PositionOdds | None) -> _Change:
     table = taught_tags if row.is_taught else tags
     new = odds if should != by_score else None
     return _Change(table, row.content_id, row.landmark_id, row.score, should, new)
-
-
-def _stored_odds(row: Row[Any]) -> PositionOdds | None:
-    if row.position_odds is None:
-        return None
-    return PositionOdds(row.position_odds, row.distance_m, TagReason(row.doubtful or TagReason.POSITION))
 
 
 def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]]:
