@@ -235,23 +235,6 @@ def test_show_tells_all_of_one_photo(tagger: CommandRunner, known: StoredPhotos)
     assert (output.code, "tagger tag" in output.err) == (1, True)
 
 
-def test_a_closed_pipe_does_not_crash_the_query(known: StoredPhotos) -> None:
-    for number in range(150):  # more than the system buffers
-        known.photo(f"many/{number}.jpg", (EIFFEL, 0.9, True))
-    program = "import sys; from tagger.cli.main import main; sys.argv = ['tagger', 'query', '--json']; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.read(10)
-    process.stdout.close()
-    errors = process.stderr.read()
-    process.stderr.close()
-    process.wait(timeout=30)
-    assert b"Traceback" not in errors
-
-
 def test_on_a_terminal_the_table_fits_and_obeys_no_color(
     known: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:

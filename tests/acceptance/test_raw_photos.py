@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from rig.containers import encode_image
-from rig.raw_files import LARGE, MIDDLE, RAW_KINDS, THUMBNAIL, RawContent, bare_dng, raw_file
+from rig.raw_files import LARGE, MIDDLE, RAW_KINDS, THUMBNAIL, RawContent, raw_file
 from support.artifacts import colour_of
 from support.commands import Terminal
 
@@ -48,21 +48,6 @@ def test_a_folder_of_raw_photos_is_tagged_by_the_largest_previews(terminal: Term
     assert {Path(photo["path"]).name for photo in found} == before.keys()
     assert {photo["taken_at"] for photo in found} == {"2024-06-01T12:30:00"}
     assert {path.name: path.read_bytes() for path in photos.iterdir()} == before
-
-
-def test_raw_photos_without_a_preview_are_developed(terminal: Terminal) -> None:
-    pytest.importorskip("rawpy", reason="the extra `raw` is not installed")
-    folder = terminal.folder / "photos"
-    folder.mkdir()
-    for number, colour in enumerate((TOWER, GATE)):
-        (folder / f"IMG_{number}.DNG").write_bytes(bare_dng(Image.new("RGB", (480, 320), colour)))
-    tagged = terminal.json("tag", "photos")
-    # The GPS of both is at the Eiffel Tower.
-    assert (tagged["tagged"], tagged["unknown"], tagged["failed"]) == (1, 1, 0)
-    assert "doubtful" in terminal.json("show", "photos/IMG_1.DNG")["tags"][0]["reason"]
-    (found,) = terminal.json("query", "--landmark", "eiffel-tower", "--near", "48.85,2.29")
-    assert Path(found["path"]).name == "IMG_0.DNG"
-    assert "Eiffel Tower" in terminal.run("predict", "photos/IMG_0.DNG").stdout
 
 
 @pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")

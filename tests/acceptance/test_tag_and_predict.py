@@ -6,7 +6,6 @@ import re
 import shlex
 import signal
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from support.camera_photos import draw_shot
@@ -100,45 +99,6 @@ def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal: Termi
     repeated = terminal.run("tag", "my photos").stderr
     assert "run: " not in repeated  # nothing new is tagged
     assert "skipped: this model has classified these photos already; to include them, add --again" in repeated
-
-
-def test_broken_files_fail_alone_with_a_kind_and_code_3(terminal: Terminal) -> None:
-    folder = terminal.folder / "photos"
-    draw(folder / "folder.jpg" / "inside.jpg", 1)
-    (folder / "empty.jpg").write_bytes(b"")
-    (folder / "text.jpg").write_text("this is no picture")
-    (folder / "link.jpg").symlink_to(folder / "nowhere.jpg")
-    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
-    (folder / "loop").symlink_to(folder)
-    draw(folder / "whole.jpg", 2, size=(900, 700))
-    (folder / "cut.jpg").write_bytes((folder / "whole.jpg").read_bytes()[:300])
-    done = terminal.run("tag", "photos", code=3)
-    assert "folder.jpg/inside.jpg: Brandenburg Gate" in done.stdout
-    failing = {Path(each["path"]).name: each for each in terminal.json("job", "failures")}
-    assert {name: each["kind"] for name, each in failing.items()} == {
-        "empty.jpg": "empty",
-        "text.jpg": "not-an-image",
-        "link.jpg": "gone",
-        "loop.jpg": "unreadable",
-        "cut.jpg": "truncated",
-    }
-    assert all(each["text"] and each["attempts"] == 1 and each["job"] == 1 for each in failing.values())
-    job = terminal.json("job", "show", "1")
-    assert (job["total"], job["tagged"], job["failed"]) == (7, 2, 5)
-
-
-def test_names_with_newlines_and_bytes_that_are_no_text_are_tagged_and_shown_harmless(
-    terminal: Terminal,
-) -> None:
-    folder = terminal.folder / "photos"
-    draw(folder / "two\nlines.jpg", 0)
-    draw(folder / "plain.jpg", 1).rename(folder / os.fsdecode(b"caf\xe9.jpg"))
-    done = terminal.run("tag", "photos")
-    assert len(done.stdout.splitlines()) == 2
-    assert "two\\nlines.jpg: Eiffel Tower" in done.stdout
-    found = {os.fsencode(Path(each["path"]).name) for each in terminal.json("query")}
-    assert found == {b"two\nlines.jpg", b"caf\xe9.jpg"}
-    assert terminal.json("tag", "photos")["skipped"] == 2
 
 
 def test_a_photo_with_a_time_no_database_holds_is_tagged_like_any_other(terminal: Terminal) -> None:

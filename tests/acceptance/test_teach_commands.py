@@ -329,16 +329,6 @@ def test_without_embeddings_nothing_is_taught_or_similar(
     assert "The model tiny gives no embeddings" in output.err
 
 
-def test_similar_photos_are_ranked(tagger: CommandRunner, library: Library) -> None:
-    tagger("confirm", "Eiffel Tower", *library.church(1))
-    listed = tagger("similar", *library.church(0), "--json").json
-    similarities = [photo["similarity"] for photo in listed]
-    assert similarities == sorted(similarities, reverse=True)
-    assert similarities[PHOTOS - 2] > 0.8 > 0.5 > similarities[PHOTOS - 1]
-    names = {Path(photo["path"]).name: [tag["name"] for tag in photo["tags"]] for photo in listed}
-    assert names["1.jpg"] == ["Eiffel Tower"]
-
-
 def test_similar_photos_are_written_in_every_format(tagger: CommandRunner, library: Library) -> None:
     options = ("similar", *library.church(0), "--limit", "2")
     for line in tagger(*options).text.splitlines():

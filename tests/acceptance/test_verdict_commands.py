@@ -92,22 +92,6 @@ def test_what_contradicts_itself_is_wrong_usage(tagger: CommandRunner, known: St
     assert tagger("review", "list", "--json").json == []
 
 
-@pytest.mark.parametrize(
-    ("words", "remedy"),
-    [
-        ([EIFFEL, "photos/none.jpg"], "Add photos with `tagger tag`"),
-        ([EIFFEL, "photos/new.jpg"], "Classify it with `tagger tag`"),
-        (["Eifel Tower", "photos/paris.jpg"], "Did you mean eiffel-tower?"),
-    ],
-)
-def test_photos_without_verdict_are_reported_with_the_remedy(
-    tagger: CommandRunner, known: StoredPhotos, words: list[str], remedy: str
-) -> None:
-    output = tagger("confirm", *words)
-    assert (output.code, output.out, output.err.count("\n")) == (1, b"", 1)
-    assert remedy in output.err
-
-
 def test_verdicts_are_listed_in_every_format(tagger: CommandRunner, known: StoredPhotos) -> None:
     assert "no verdict matches" in tagger("review", "list").err
     tagger("confirm", GATE, "photos/berlin/b.jpg", "--by", "Bob")
@@ -152,16 +136,6 @@ def test_verdicts_go_to_another_database(
     assert done.text == "2 added, 0 replaced by a newer verdict, 0 older than the verdict here, 0 unchanged\n"
     assert "on unknown photos kept until such a photo is added" in done.err
     assert [each["path"] for each in tagger("review", "list", "--json").json] == [None, None]
-
-
-def test_a_file_that_is_not_sound_changes_nothing(
-    tagger: CommandRunner, known: StoredPhotos, tmp_path: Path
-) -> None:
-    (tmp_path / "v.json").write_text("[\n {}]")
-    output = tagger("review", "import", "v.json")
-    assert (output.code, output.out, output.err.count("\n")) == (1, b"", 1)
-    assert "entry 1, line 2" in output.err
-    assert tagger("review", "import", "missing.json").code == 1
 
 
 def test_photos_are_put_away_and_brought_back(tagger: CommandRunner, known: StoredPhotos) -> None:

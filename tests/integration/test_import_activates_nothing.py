@@ -11,7 +11,7 @@ from support.empty_databases import create_sqlite_database
 from support.exports import EMBEDDED, LOCAL, SCANNING, exported, fill_library, with_row
 
 from tagger.database.connection import Database, open_database
-from tagger.database.tables import job_items, jobs, models, schedules
+from tagger.database.tables import job_items, jobs, schedules
 from tagger.errors import ModelFileNotFound
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.ledger.dispatch import waiting_chunks
@@ -107,10 +107,3 @@ def test_a_job_that_seems_stale_starts_no_metadata_job(export: bytes, moved: Dat
     recover_stale_jobs(moved)
     with moved.read() as connection:
         assert connection.scalars(select(jobs.c.kind).where(jobs.c.kind == "write")).all() == []
-
-
-def test_a_dry_run_reports_the_same_and_writes_nothing(export: bytes, moved: Database) -> None:
-    planned = imported(moved, export, dry_run=True)
-    with moved.read() as connection:
-        assert connection.scalars(select(models.c.id)).all() == []
-    assert imported(moved, export) == planned

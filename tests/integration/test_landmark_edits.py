@@ -23,7 +23,7 @@ from tagger.library.catalog.landmark_edits import (
     add_landmark,
     edit_landmark,
 )
-from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
+from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.query.counts import landmark_counts
 from tagger.model.artifact import Label
@@ -92,15 +92,6 @@ def test_spaces_of_any_kind_and_number_are_the_same_name(database: Database) -> 
         assert find(database, spelling) == added
         with pytest.raises(LandmarkExists, match="old-town-hall"):
             add(database, spelling)
-
-
-def test_a_dry_run_adds_nothing_and_says_the_same(database: Database) -> None:
-    before = len(list_entries(database, AuditFilter(), 100))
-    planned = add(database, "Frauenkirche", dry_run=True)
-    with database.read() as connection:
-        assert "frauenkirche" not in {landmark.slug for landmark in all_landmarks(connection)}
-    assert len(list_entries(database, AuditFilter(), 100)) == before
-    assert add(database, "Frauenkirche").slug == planned.slug
 
 
 @pytest.mark.parametrize("name", ["Eiffel Tower", "eiffel-TOWER", "Eiffel\u200f Tower"])

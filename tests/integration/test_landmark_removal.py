@@ -248,14 +248,6 @@ def test_what_a_person_set_stays_set_after_a_merge(library: Library, tmp_path: P
     assert (library.find(HILL).country, library.find(HILL).region) == ("Utopia", "Sierra")
 
 
-def test_a_dry_run_of_a_merge_changes_nothing(library: Library) -> None:
-    library.photo("a.jpg", digest=digest(1))
-    library.give(digest(1), TOWER, "confirmed")
-    assert library.merge(TOWER, EIFFEL, dry_run=True).verdicts == 1
-    assert library.verdicts() == [(digest(1), TOWER, "confirmed")]
-    assert library.find(TOWER).slug == TOWER
-
-
 def test_verdicts_exported_elsewhere_find_the_merged_landmark(library: Library) -> None:
     library.photo("a.jpg", digest=digest(1))
     library.merge(TOWER, EIFFEL)

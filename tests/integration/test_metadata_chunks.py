@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support.colour_folders import EIFFEL, GATE
-from support.written_folder import EMBED, SIDECAR, WrittenFolder
+from support.written_folder import SIDECAR, WrittenFolder
 
 from tagger.database.enums import Target, VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
@@ -60,21 +60,6 @@ def test_tags_are_written_without_other_changes(folder: WrittenFolder) -> None:
     assert keywords(folder.folder / "a.jpg") == [EIFFEL_NAME]
     assert keywords(folder.folder / "mine.jpg") == ["holiday", GATE_NAME]
     assert {each.file for each in folder.undo_rows if each.complete} == {Path(name).name for name in changed}
-
-
-def test_repeated_write_changes_no_byte(folder: WrittenFolder) -> None:
-    draw_with_keyword(folder, "a.jpg")
-    folder.draw("b.jpg", 1)
-    folder.tag()
-    folder.write(SIDECAR)
-    folder.write()
-    before = folder.files()
-    inodes = [(folder.folder / name).stat().st_ino for name in before]
-    for options in (EMBED, SIDECAR, EMBED):
-        assert set(folder.write(options).values()) == {"unchanged"}
-    assert folder.files() == before
-    assert [(folder.folder / name).stat().st_ino for name in before] == inodes
-    assert len(folder.undo_rows) == 4
 
 
 def test_scan_after_a_write_classifies_nothing(folder: WrittenFolder) -> None:

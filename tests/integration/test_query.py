@@ -210,25 +210,6 @@ def test_untagged_photos_are_neither_classified_nor_failed(library: StoredPhotos
     ]
 
 
-def test_rejected_tag_stays_away_and_confirmed_tag_stays(library: StoredPhotos) -> None:
-    library.photo("rejected.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest="r")
-    library.photo("confirmed.jpg", (GATE, 0.3, False), digest="c")
-    library.photo("verdict alone.jpg", (GATE, 0.3, False), digest="p")
-    library.verdict("r", EIFFEL, "rejected")
-    library.verdict("c", GATE, "confirmed")
-    library.verdict("p", VERSAILLES, "confirmed")
-    assert paths_of(library) == ["confirmed.jpg", "verdict alone.jpg"]
-    assert paths_of(library, landmark=EIFFEL) == []
-    assert paths_of(library, landmark=EIFFEL, any_rank=True) == []
-    assert paths_of(library, landmark=GATE) == ["confirmed.jpg"]
-    assert paths_of(library, country="France") == ["verdict alone.jpg"]
-    (photo,) = find_tagged(library.database, PhotoQuery(landmark=VERSAILLES))
-    (tag,) = photo.tags
-    assert photo.outcome == "tagged"
-    assert (tag.rank, tag.score, tag.model, tag.label) == (None, None, None, None)
-    assert (tag.accepted, tag.verdict) == (True, "confirmed")
-
-
 def test_photos_whose_file_is_gone_are_excluded(library: StoredPhotos) -> None:
     library.photo("here.jpg", (EIFFEL, 0.9, True))
     library.photo("gone.jpg", (EIFFEL, 0.9, True))

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 from support.artifacts import tiny_artifact
-from support.camera_photos import draw_shot
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import DIMENSION, draw_place, teachable_artifact
 from support.threads import in_threads
@@ -21,7 +20,6 @@ from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.enqueue.submission import submit
 from tagger.jobs.processing import comparison_chunk
 from tagger.ledger.progress import JobProgress
-from tagger.library.acceptance import NEARLY_CERTAIN
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import (
     MergedLandmark,
@@ -275,17 +273,6 @@ def test_a_model_without_embeddings_takes_them_and_what_was_taught_away(library:
         update_taught(library.database, plain)
 
 
-def test_verdicts_are_final(library: Library) -> None:
-    church = library.landmark("Our church")
-    library.teach(church, CHURCH, 0, 1, 2, 3)
-    library.reject(church, CHURCH, 7)
-    library.update(church)
-    found = {
-        Path(photo.path).name for photo in find_tagged(library.database, PhotoQuery(landmark=church.slug), {})
-    }
-    assert found == {f"{seed:02}.jpg" for seed in range(PHOTOS - 1)}
-
-
 def test_a_landmark_of_the_model_is_taught_once_the_model_has_missed_it(library: Library) -> None:
     with library.database.read() as connection:
         tower = find_landmark(connection, EIFFEL)
@@ -382,45 +369,6 @@ def test_a_nearly_certain_tag_of_a_new_photo_stays(walls: Walls) -> None:
         (TagState.ACCEPTED, None),
         (TagState.SUGGESTED, TagReason.CERTAIN_OTHER),
     ]
-
-
-def test_a_new_photo_is_tagged_with_a_taught_place_where_its_gps_refuses_a_nearly_certain_tag(
-    walls: Walls,
-) -> None:
-    walls.teach(*walls.names[:2])
-    draw_shot(walls.folder / "far.jpg", 0, label=0, gps=(35.68, 139.77))
-    assert walls.tag()["far.jpg"] == "tagged"
-    assert "far.jpg" in walls.shown("our-wall") - walls.shown(EIFFEL)
-
-
-def test_a_backfill_leaves_a_nearly_certain_tag(walls: Walls) -> None:
-    walls.give(walls.names[0], "our-wall", VerdictKind.CONFIRMED)
-    learn_landmarks(walls.database, walls.model)  # and is killed before it compares
-    run_backfill(walls)
-    assert walls.shown("our-wall") == {walls.names[0]}
-    assert walls.shown(EIFFEL) == set(walls.names[1:])
-
-
-@pytest.mark.postgresql
-def test_verdicts_decide_between_a_nearly_certain_tag_and_a_taught_place(walls: Walls) -> None:
-    first, second, rejected, confirmed, _ = walls.names
-    walls.teach(first, second)
-    walls.give(rejected, EIFFEL, VerdictKind.REJECTED)
-    assert walls.shown("our-wall") == {first, second, rejected}
-    withdraw_verdict(walls.database, walls.folder / rejected, EIFFEL, VerdictKind.REJECTED, {})
-    assert walls.shown("our-wall") == {first, second}
-    walls.give(confirmed, "our-wall", VerdictKind.CONFIRMED)
-    assert walls.shown("our-wall") == {first, second, confirmed}
-    withdraw_verdict(walls.database, walls.folder / confirmed, "our-wall", VerdictKind.CONFIRMED, {})
-    assert walls.shown("our-wall") == {first, second}
-
-
-def test_a_tag_of_the_model_that_is_less_certain_is_doubtful(walls: Walls) -> None:
-    with walls.database.write() as connection:
-        connection.execute(update(tags).where(tags.c.accepted).values(score=NEARLY_CERTAIN - 0.001))
-    state = walls.teach(*walls.names[:2])
-    assert walls.shown("our-wall") == set(walls.names)
-    assert ([each.photos for each in state.doubtful], state.kept) == ([5], ())
 
 
 def test_a_rehearsal_tells_what_teaching_does_and_changes_nothing(walls: Walls) -> None:

@@ -20,16 +20,6 @@ def stretched(data: bytes, side: int = 112) -> Pixels:
     return decode_photo(data, Resize(side, side, "stretch"), max_pixels=MAX_PIXELS).pixels
 
 
-def quarters(size: tuple[int, int]) -> Image.Image:
-    """An image of four quarters: red and green above, blue and white below."""
-    picture = Image.new("RGB", size, "white")
-    across, down = size[0] // 2, size[1] // 2
-    picture.paste("red", (0, 0, across, down))
-    picture.paste("lime", (across, 0, size[0], down))
-    picture.paste("blue", (0, down, across, size[1]))
-    return picture
-
-
 @pytest.mark.parametrize("size", [(300, 200), (200, 300), (112, 112), (40, 30), (1, 1), (3, 900)])
 def test_the_whole_photo_is_used(size: tuple[int, int]) -> None:
     picture = draw_photo(3, size) if min(size) > 20 else Image.new("RGB", size, "red")
@@ -38,19 +28,6 @@ def test_the_whole_photo_is_used(size: tuple[int, int]) -> None:
     expected = np.asarray(picture.resize((112, 112), Image.Resampling.BILINEAR), dtype=int)
     assert pixels.shape == (112, 112, 3)
     assert np.abs(pixels - expected).mean() < 2
-
-
-@pytest.mark.parametrize(("kind", "orientation"), [("JPEG", 6), ("JPEG", 5), ("PNG", 3)])
-def test_photo_is_upright_in_every_orientation(orientation: int, kind: str) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = encode_image(quarters((240, 96)), kind, exif=exif)
-    decoded = decode_photo(data, STRETCH, max_pixels=MAX_PIXELS)
-
-    assert (decoded.width, decoded.height) == ((96, 240) if orientation >= 5 else (240, 96))
-    whole = Image.fromarray(decode_whole(data, max_pixels=MAX_PIXELS))
-    expected = np.asarray(whole.resize((112, 112), Image.Resampling.BILINEAR), dtype=int)
-    assert np.abs(decoded.pixels - expected).mean() < 2
 
 
 @pytest.mark.parametrize("size", [(1600, 1200), (4000, 300), (300, 4000)])

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, LibraryPhotos, decoded, picture
 
@@ -41,18 +40,6 @@ def test_a_thumbnail_is_the_whole_photo_in_its_shape(client: TestClient, library
     for n, (shape, expected) in enumerate(shapes.items()):
         number = library.file(f"{n}.jpg", (EIFFEL, 0.9, True), data=picture(size=shape))
         assert decoded(client.get(f"/api/photos/{number}/thumbnail").content).size == expected
-
-
-def test_a_thumbnail_is_upright(client: TestClient, library: LibraryPhotos) -> None:
-    image = Image.new("RGB", (384, 256), (255, 255, 255))
-    image.paste((0, 0, 0), (0, 0, 384, 128))
-    image.getexif()[0x0112] = 3  # upside down
-    path = library.root / "source.jpg"
-    image.save(path, exif=image.getexif())
-    number = library.file("a.jpg", (EIFFEL, 0.9, True), data=path.read_bytes())
-    thumbnail = decoded(client.get(f"/api/photos/{number}/thumbnail").content).convert("L")
-    assert thumbnail.getpixel((128, 40)) > 200
-    assert thumbnail.getpixel((128, 220)) < 50
 
 
 def test_addresses_with_the_digest_are_immutable_and_others_revalidated(
