@@ -10,7 +10,7 @@ from support.artifacts import tiny_artifact
 from support.colour_folders import GATE, TaggedFolder
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Outcome, Runner
+from tagger.database.enums import Outcome, Runner
 from tagger.database.tables import cameras, landmarks, photos, positions, verdicts
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.enqueue.submission import submit
@@ -157,13 +157,6 @@ def test_a_photos_job_is_the_last_that_processed_it(folder: TaggedFolder) -> Non
     job = photo_details(folder.database, folder.folder / "a.jpg").job
     assert job is not None
     assert (job.job, job.outcome) == (1, Outcome.TAGGED)
-
-
-@pytest.mark.postgresql
-def test_backfill_without_photos_finishes_at_once(folder: TaggedFolder, settings: Settings) -> None:
-    backfill = Backfill(BackfillScope.FAILED)
-    job, _ = submit(folder.database, settings, backfill, Runner.WORKERS)
-    assert (folder.progress(job).state, folder.progress(job).total) == (JobState.FINISHED, 0)
 
 
 def test_changed_file_is_untagged_until_it_is_classified(folder: TaggedFolder, settings: Settings) -> None:

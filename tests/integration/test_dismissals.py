@@ -8,16 +8,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
-from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import dismissals
-from tagger.library.catalog.registered_models import add_model
 from tagger.library.catalog.roots import forget_path
-from tagger.library.query.counts import find_covers, landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
@@ -26,7 +23,6 @@ from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts,
 from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import dismiss_photos, restore_photos
-from tagger.transfer.integrity import check_database
 
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
@@ -87,26 +83,6 @@ def test_a_photo_that_is_put_away_is_not_unknown_with_its_copies(folder: Folder)
     assert folder.restore("copy.jpg", "cat.jpg") == {"changed": ["cat.jpg", "copy.jpg"]}
     assert folder.restore("dog.jpg") == {"unchanged": ["dog.jpg"]}
     assert folder.found(unknown=True, sort="newest") == ["cat.jpg", "copy.jpg", "dog.jpg"]
-
-
-def test_it_stays_away_when_another_model_accepts_a_landmark(folder: Folder, tmp_path: Path) -> None:
-    folder.draw("a.jpg", 0)
-    folder.draw("b.jpg", 0, shade=2)
-    folder.tag()
-    folder.dismiss("a.jpg")
-    tiny_artifact(tmp_path / "other.pt", name="other", labels=[LABELS[0], LABELS[1]], threshold=0.2)
-    folder.tag(model=add_model(folder.database, tmp_path / "other.pt"), reprocess=True, threshold=0.1)
-    assert folder.found() == folder.found(sort="newest") == ["b.jpg"]
-    (count,) = landmark_counts(folder.database)
-    assert (count.photos, folder.found(landmark=count.landmark)) == (1, ["b.jpg"])
-    assert find_covers(folder.database)[count.landmark].photo_id == folder.photo("b.jpg").id
-    assert folder.found(unknown=True) == []
-    details = photo_details(folder.database, folder.folder / "a.jpg")
-    assert details.dismissal is not None
-    assert details.dismissal.given_by == "ada"
-    assert details.photo.outcome == "unknown"
-    assert not any(tag.accepted for tag in details.photo.tags)
-    assert list(check_database(folder.database)) == []
 
 
 def test_it_leaves_the_review_queue(database: Database, tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ def database(database: Database, tmp_path: Path) -> Database:
     return database
 
 
-def add(database: Database, name: str, *, dry_run: bool = False, **facts: object) -> Landmark:
-    with database.write(dry_run=dry_run) as connection:
+def add(database: Database, name: str, **facts: object) -> Landmark:
+    with database.write() as connection:
         return add_landmark(connection, NewLandmark(name, **facts))  # type: ignore[arg-type]
 
 

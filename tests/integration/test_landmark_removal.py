@@ -84,8 +84,8 @@ class Library(StoredPhotos):
         with self.database.read() as connection:
             return {landmark.slug for landmark in all_landmarks(connection)}
 
-    def merge(self, name: str, into: str, *, dry_run: bool = False) -> MergedLandmark:
-        with self.database.write(dry_run=dry_run) as connection:
+    def merge(self, name: str, into: str) -> MergedLandmark:
+        with self.database.write() as connection:
             return merge_landmark(connection, name, into)
 
     def remove(self, name: str, *, dry_run: bool = False, with_verdicts: bool = False) -> RemovedLandmark:

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import exists, select
 from support.colour_folders import TaggedFolder
 from support.empty_databases import create_sqlite_database
 from support.exports import exported
@@ -19,17 +19,14 @@ from tagger.database.connection import Database, open_database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import (
     classifiers,
-    contents,
     effective_tags,
     landmarks,
     packs,
     photos,
-    tags,
     taught_tags,
     verdicts,
 )
 from tagger.errors import PackEmpty, PackExists, PackNotFound, PackRefused
-from tagger.library.acceptance import NEARLY_CERTAIN
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
 from tagger.library.catalog.landmark_removal import merge_landmark
 from tagger.library.catalog.landmarks import all_landmarks
@@ -177,22 +174,6 @@ def test_a_pack_finds_the_photos_of_another_library_and_new_ones(library: Librar
     assert library.tag()["new.jpg"] == "tagged"
     (tag,) = [each for each in photo_details(library.database, new).photo.tags if each.accepted]
     assert (tag.landmark, tag.source, tag.pack) == ("our-church", "taught", "places")
-
-
-def test_a_nearly_certain_tag_of_the_model_stays_beside_that_of_a_pack(library: Library, pack: Pack) -> None:
-    of_church = select(photos.c.content_id).where(photos.c.path.in_(library.all_of(CHURCH)))
-    is_best = tags.c.content_id.in_(of_church), tags.c.rank == 1
-    with library.database.write() as connection:
-        connection.execute(update(tags).where(*is_best).values(accepted=True, score=NEARLY_CERTAIN))
-        connection.execute(
-            update(contents).where(contents.c.id.in_(of_church.scalar_subquery())).values(outcome="tagged")
-        )
-    add(library, pack)
-    assert library.tagged("our-church") == set()
-    assert library.tagged("old-bridge") == library.all_of(BRIDGE)
-    query = select(func.count()).where(taught_tags.c.content_id.in_(of_church), taught_tags.c.score >= 0.99)
-    with library.database.read() as connection:
-        assert connection.scalar(query) == PHOTOS  # more than that of the model
 
 
 def test_a_pack_finds_what_the_same_examples_find_here(library: Library, tmp_path: Path) -> None:

@@ -222,18 +222,6 @@ def test_photos_whose_file_is_gone_are_excluded(library: StoredPhotos) -> None:
 
 
 @pytest.mark.postgresql
-def test_unusual_names_are_returned_byte_for_byte(library: StoredPhotos) -> None:
-    names = [b"caf\xe9/a.jpg", b"line\nbreak.jpg", "naïve 写真.jpg".encode(), b"tab\t.jpg"]
-    for name in names:
-        library.photo(name, (EIFFEL, 0.9, True))
-    raw_paths = [os.fsencode(photo.path) for photo in find_tagged(library.database, PhotoQuery())]
-    assert sorted(raw_paths) == sorted(os.fsencode(library.root) + b"/" + name for name in names)
-    assert paths_of(library, under=(library.root / os.fsdecode(b"caf\xe9"),)) == [
-        os.fsdecode(b"caf\xe9/a.jpg")
-    ]
-
-
-@pytest.mark.postgresql
 def test_pages_have_every_photo_once(library: StoredPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
     by_phone = library.camera(model="Pixel 8")
     numbers = range(25)
@@ -274,26 +262,6 @@ def test_reader_that_stops_early_holds_no_connection(library: StoredPhotos) -> N
     next(matches)
     library.photo("while reading.jpg", (EIFFEL, 0.9, True))
     assert len(list(matches)) == 2
-
-
-@pytest.mark.postgresql
-def test_landmark_counts_include_verdicts(library: StoredPhotos) -> None:
-    library.photo("one.jpg", (EIFFEL, 0.9, True), digest="same")
-    library.photo("two.jpg", digest="same")
-    library.photo("three.jpg", (EIFFEL, 0.9, True), digest="r")
-    library.photo("four.jpg", (GATE, 0.9, True), digest="c")
-    library.photo("five.jpg", (GATE, 0.1, False), digest="p")
-    library.verdict("r", EIFFEL, "rejected")
-    library.verdict("c", GATE, "confirmed")
-    library.verdict("p", VERSAILLES, "confirmed")
-    counts = {count.landmark: count.photos for count in landmark_counts(library.database)}
-    assert counts == {EIFFEL: 2, GATE: 1, VERSAILLES: 1}
-    french = [count.landmark for count in landmark_counts(library.database, "france")]
-    assert french == [EIFFEL, VERSAILLES]
-    classified_paths = {
-        count.landmark: count.photos for count in landmark_counts(library.database, include_empty=True)
-    }
-    assert classified_paths["nameless-hill"] == 0
 
 
 def test_details_have_everything_about_a_photo(library: StoredPhotos) -> None:

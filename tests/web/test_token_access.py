@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from ipaddress import ip_network
 from unittest.mock import patch
 
@@ -67,26 +68,23 @@ ClientAt = Callable[..., TestClient]
 
 @pytest.fixture
 def client_at(web_settings: Settings, web_database: Database) -> Iterator[ClientAt]:
-    """Creates clients with an address, of one server or (`new_server`) of another one over the same database."""
+    """Creates clients of one server, with an address. The server is created with the first one."""
+    policy = AccessPolicy("0.0.0.0", 8080, TOKEN, trusted_proxies=(ip_network("10.0.0.1"),))
     opened: list[TestClient] = []
-    apps: list[FastAPI] = []
 
-    def make(address: str = "203.0.113.7", *, new_server: bool = False, token: str = TOKEN) -> TestClient:
-        if new_server or not apps:
-            policy = AccessPolicy(
-                "0.0.0.0", 8080 + len(apps), token, trusted_proxies=(ip_network("10.0.0.1"),)
-            )
-            apps.append(create_app(web_settings, web_database, policy))
-        client = client_of_app(apps[-1], address)
-        opened.append(client)
-        return client
+    @cache
+    def server() -> FastAPI:
+        return create_app(web_settings, web_database, policy)
+
+    def make(address: str = "203.0.113.7") -> TestClient:
+        opened.append(client_of_app(server(), address))
+        return opened[-1]
 
     yield make
     for client in opened:
         client.close()
-    for app in apps:
-        for part in (app.state.job_starter, app.state.overview, app.state.app_state):
-            part.close()
+    for part in (server().state.job_starter, server().state.overview, server().state.app_state):
+        part.close()
 
 
 def sign_in(client: TestClient, token: str = TOKEN, **headers: str) -> httpx.Response:
@@ -381,20 +379,6 @@ def test_jobs_are_recorded_with_the_token(client_at: ClientAt, web_database: Dat
 
 
 # --- sessions
-
-
-def test_sessions_are_shared_by_all_servers_and_outlive_them(client_at: ClientAt) -> None:
-    first = client_at()
-    sign_in(first)
-    (name, value), *_ = first.cookies.items()
-    other = client_at(new_server=True)
-    other.cookies.set(name, value)
-    assert status(other) == 200
-    assert other.post("/sign-out", headers=ORIGIN).status_code == 303
-    other.cookies.set(name, value)
-    restarted = client_at(new_server=True)
-    restarted.cookies.set(name, value)
-    assert [status(each) for each in (first, other, restarted)] == [401, 401, 401]
 
 
 def test_a_revoked_token_ends_sessions_and_streams(client_at: ClientAt, web_database: Database) -> None:

@@ -107,14 +107,6 @@ ReadFields = Callable[..., Fields]
 # --- Photos.
 
 
-def test_plans_change_no_files(tmp_path: Path) -> None:
-    path = photo_in(tmp_path, jpeg())
-    plan = embed(path, ALL)
-    plan_sidecar(tmp_path / "photo.jpg.xmp", ALL, no_undo_record, photo_data=jpeg())
-    assert plan.changes
-    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("photo.jpg", jpeg())]
-
-
 def test_undo_record_restores_the_original_byte_for_byte(tmp_path: Path) -> None:
     path = photo_in(tmp_path, jpeg(exif=block({0x10F: ascii_text("Maker")}), packet=subject("mine")))
     written = embed(path, ALL)
