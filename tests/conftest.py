@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import pytest
 from rig.postgres_databases import PostgresDatabases
 from rig.servers import RedisServer, postgres_server
-from support.compiled_statements import share_compiled_statements
 from support.distribution import pytest_xdist_make_scheduler
 from support.embedding_spaces import share_embedding_spaces
 from support.empty_databases import create_sqlite_database, leave_commits_unflushed
@@ -46,7 +45,6 @@ os.environ["TAGGER_BACKEND"] = "torchscript"
 quiet_threads()
 
 leave_commits_unflushed()
-share_compiled_statements()
 share_embedding_spaces()
 
 # Imports and collected tests stay: searching them for garbage again and again takes a fifth of the time of collecting them.
