@@ -27,25 +27,6 @@ def test_squashed_cropped_and_half_photos_have_the_sizes_they_should() -> None:
     assert _opened(APPLY["jpeg40"](data)).size == (300, 200)
 
 
-def test_small_and_turned_photos_keep_their_proportions() -> None:
-    data = encode_image(draw_photo(6, (300, 200)), "PNG")
-
-    assert _opened(APPLY["small"](data)).size == (144, 96)
-    assert _opened(APPLY["small"](encode_image(draw_photo(6, (90, 60)), "PNG"))).size == (90, 60)
-    assert _opened(APPLY["tilted"](data)).size == (300, 200)
-    assert np.array_equal(np.asarray(_opened(APPLY["turned"](data))), np.rot90(np.asarray(_opened(data))))
-
-
-def test_light_and_colours_change_and_nothing_else() -> None:
-    picture = Image.new("RGB", (40, 30), (40, 80, 120))
-    data = encode_image(picture, "PNG")
-
-    assert _opened(APPLY["dark"](data)).getpixel((3, 3)) == (20, 40, 60)
-    assert _opened(APPLY["bright"](data)).getpixel((3, 3)) == (60, 120, 180)
-    grey = decode_photo(APPLY["grey"](data), Resize(16, 16), max_pixels=PIXELS).pixels
-    assert np.ptp(grey, axis=2).max() == 0
-
-
 @pytest.mark.parametrize("alteration", ALTERATIONS, ids=lambda alteration: alteration.name)
 def test_altered_photos_are_upright_and_go_through_the_one_preprocessing(
     alteration: Alteration, tmp_path: Path

@@ -19,12 +19,7 @@ from trainer.evaluation.robustness import ALTERATIONS
 from trainer.evaluation.scores import score_photos
 from trainer.report.files import evaluation_document, write_report, write_validation_report
 
-DRAWINGS = (
-    "confusion.png",
-    "reliability.png",
-    "mistakes.png",
-    "false-tags.png",
-)
+DRAWINGS = ("reliability.png", "mistakes.png", "false-tags.png")
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +139,7 @@ def test_validation_photos_get_drawings_and_ordinary_ones_are_mistakes_only_if_n
     scores = torch.tensor([[0.9, 0.1, 0], [0.8, 0.1, 0], [0.7, 0.1, 0.1], [0.1, 0.2, 0.1]])
     write_validation_report(tmp_path, labels, scores, torch.tensor([0, 1, 3, 3]), paths)
 
-    for name in ("confusion.png", "reliability.png", "mistakes.png"):
+    for name in ("reliability.png", "mistakes.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     write_validation_report(tmp_path, labels, scores[[0, 3]], torch.tensor([0, 3]), paths[:2])
     assert not (tmp_path / "mistakes.png").exists()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageEnhance
+from PIL import Image
 from torch import Tensor
 
 from tagger.model.model import Model
@@ -21,8 +21,6 @@ from trainer.evaluation.metrics import Estimate, bootstrap, estimate_share
 from trainer.evaluation.scores import score_photos
 
 CROP = 0.7
-SMALL_SIDE = 96
-"""Pixels of the shorter side."""
 JPEG_SIDE = 65_500
 """The most pixels per side of a JPEG."""
 
@@ -85,8 +83,8 @@ def _measure(
     )
 
 
-def _scale(image: Image.Image, factor: float) -> Image.Image:
-    width, height = (max(1, round(factor * side)) for side in image.size)
+def _halve(image: Image.Image) -> Image.Image:
+    width, height = (max(1, round(side / 2)) for side in image.size)
     return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
@@ -107,7 +105,7 @@ def _fit_into_jpeg(image: Image.Image) -> Image.Image:
 
 ALTERATIONS = (
     Alteration("square", "squashed to a square", _squash),
-    Alteration("half", "at half the size", lambda image: _scale(image, 0.5)),
+    Alteration("half", "at half the size", _halve),
     Alteration("cropped", "cropped to the middle 70 %", _crop),
     Alteration(
         "jpeg40",
@@ -115,15 +113,4 @@ ALTERATIONS = (
         _fit_into_jpeg,
         {"format": "JPEG", "quality": 40, "subsampling": "4:2:0"},
     ),
-    Alteration(
-        "small",
-        "with a shorter side of 96 pixels",
-        lambda image: _scale(image, min(1.0, SMALL_SIDE / min(image.size))),
-    ),
-    Alteration("tilted", "tilted by 5 degrees", lambda image: image.rotate(5.0, Image.Resampling.BILINEAR)),
-    # Like a photo that lost its orientation.
-    Alteration("turned", "turned by a quarter", lambda image: image.transpose(Image.Transpose.ROTATE_90)),
-    Alteration("grey", "without colours", lambda image: image.convert("L")),
-    Alteration("dark", "half as bright", lambda image: ImageEnhance.Brightness(image).enhance(0.5)),
-    Alteration("bright", "half as bright again", lambda image: ImageEnhance.Brightness(image).enhance(1.5)),
 )

@@ -1,4 +1,4 @@
-"""Drawings for reports: learning curves, confusion, reliability, and sheets of mistakes."""
+"""Drawings for reports: learning curves, reliability, and sheets of mistakes."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,6 @@ from trainer.evaluation.recognition import Mistake
 from trainer.learning.loop import Epoch
 
 BLUE, ORANGE, GREY = "#3366aa", "#dd7733", "#999999"
-MOST_NAMES = 120
-"""The most labels whose names are on the axes of a confusion matrix."""
 
 
 def draw_curves(epochs: Sequence[Epoch], path: Path) -> None:
@@ -39,22 +37,6 @@ def draw_curves(epochs: Sequence[Epoch], path: Path) -> None:
             axes.set(xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.3)
-
-
-def draw_confusion(confusion: Tensor, names: Sequence[str], path: Path) -> None:
-    """Draw which landmark (row) is predicted as which (column), as shares of each row."""
-    photos = confusion.sum(dim=1)
-    shares = confusion.double() / photos[:, None].clamp(min=1)
-    side = min(max(4.0, 0.2 * len(names) + 3), 27)
-    with figure_axes(path, width=side + 0.6, height=side) as (axes,):
-        image = axes.imshow(100 * shares.numpy(), cmap="Blues", vmin=0, vmax=100)
-        if len(names) <= MOST_NAMES:
-            row_names = [f"{name} ({count})" for name, count in zip(names, photos.tolist(), strict=True)]
-            axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8, parse_math=False)
-            axes.set_yticks(range(len(names)), row_names, fontsize=8, parse_math=False)
-        axes.set(xlabel="predicted", ylabel="shown (photos)", title="Confusion")
-        bar = axes.figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, shrink=0.5)
-        bar.set_label("% of the landmark's photos")
 
 
 def draw_reliability(scores: Tensor, correct: Tensor, path: Path) -> None:

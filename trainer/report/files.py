@@ -10,10 +10,7 @@ from torch import Tensor
 from tagger.model.artifact import Label
 from trainer.errors import writing_to
 from trainer.evaluation.evaluation import Evaluation
-from trainer.evaluation.metrics import (
-    Estimate,
-    confusion_counts,
-)
+from trainer.evaluation.metrics import Estimate
 from trainer.evaluation.recognition import (
     DistractorResult,
     LabelResult,
@@ -23,12 +20,8 @@ from trainer.evaluation.recognition import (
     confident_mistakes,
 )
 from trainer.evaluation.robustness import AlterationResult
-from trainer.report.drawings import (
-    draw_confusion,
-    draw_mistakes,
-    draw_reliability,
-)
-from trainer.report.markdown import CONFUSION, FALSE_TAGS, MISTAKES, RELIABILITY, markdown
+from trainer.report.drawings import draw_mistakes, draw_reliability
+from trainer.report.markdown import FALSE_TAGS, MISTAKES, RELIABILITY, markdown
 
 REPORT = "report.md"
 METRICS = "metrics.json"
@@ -45,11 +38,11 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
         OutputUnwritable: with the reason.
     """
     log.info("drawing the report")
-    recognition, labels = evaluation.recognition, evaluation.manifest.labels
+    recognition = evaluation.recognition
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        predictions = recognition.scores, recognition.predicted, recognition.targets
-        _draw(folder, labels, predictions, evaluation.mistakes)
+        draw_reliability(recognition.scores, recognition.correct, folder / RELIABILITY)
+        draw_mistakes(evaluation.mistakes, folder / MISTAKES)
         draw_mistakes(evaluation.false_tags, folder / FALSE_TAGS)
         document = json.dumps(evaluation_document(evaluation), indent=1, ensure_ascii=False)
         (folder / METRICS).write_text(document + "\n", "utf-8")
@@ -59,7 +52,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> None:
 def write_validation_report(
     folder: Path, labels: Sequence[Label], scores: Tensor, targets: Tensor, paths: Sequence[Path]
 ) -> None:
-    """Draw the confusion, reliability and most confident mistakes on validation photos into `folder`.
+    """Draw the reliability and the most confident mistakes on validation photos into `folder`.
 
     Args:
         folder: the existing run folder
@@ -76,24 +69,8 @@ def write_validation_report(
     names, shown = [label.name for label in labels], [paths[row] for row in rows.tolist()]
     mistakes = confident_mistakes(names, shown, scores[rows], targets[rows])
     with writing_to(folder):
-        _draw(folder, labels, (top, predicted, targets[landmarks]), mistakes)
-
-
-def _draw(
-    folder: Path,
-    labels: Sequence[Label],
-    predictions: tuple[Tensor, Tensor, Tensor],
-    mistakes: Sequence[Mistake],
-) -> None:
-    """Draw what a model says of photos of landmarks, and the photos of mistakes.
-
-    `predictions` are the highest score of each photo of a landmark, its label, and the right label: (N,) each.
-    """
-    top, predicted, targets = predictions
-    confusion = confusion_counts(predicted, targets, len(labels))
-    draw_confusion(confusion, [label.name for label in labels], folder / CONFUSION)
-    draw_reliability(top, predicted == targets, folder / RELIABILITY)
-    draw_mistakes(mistakes, folder / MISTAKES)
+        draw_reliability(top, predicted == targets[landmarks], folder / RELIABILITY)
+        draw_mistakes(mistakes, folder / MISTAKES)
 
 
 def evaluation_document(evaluation: Evaluation) -> dict[str, object]:

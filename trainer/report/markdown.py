@@ -6,8 +6,7 @@ from trainer.evaluation.evaluation import Evaluation
 from trainer.evaluation.metrics import Estimate
 from trainer.evaluation.recognition import DistractorResult, Rejection, SourceResult
 
-CONFUSION, RELIABILITY = "confusion.png", "reliability.png"
-MISTAKES, FALSE_TAGS = "mistakes.png", "false-tags.png"
+RELIABILITY, MISTAKES, FALSE_TAGS = "reliability.png", "mistakes.png", "false-tags.png"
 METHOD = """## Method
 
 Intervals cover the random choice of these photos, not their difference from your own photos. Each change to a model that is based on
@@ -26,7 +25,6 @@ def markdown(evaluation: Evaluation) -> str:
         _mistakes(evaluation),
         _landmarks(evaluation),
         _sources(evaluation.by_source),
-        f"## Confusion\n\nRows are the landmarks in the photos, columns the predictions.\n\n![Confusion]({CONFUSION})",
         METHOD,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
