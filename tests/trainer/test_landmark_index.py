@@ -13,16 +13,13 @@ from trainer.gldv2 import landmark_index
 from trainer.gldv2.landmark_index import LandmarkIndex, write_index
 from trainer.gldv2.recipe import challenge_gap
 
-DIMENSION, LANDMARKS = 96, 3000
+DIMENSION, LANDMARKS = 96, 2500
 
 
-@pytest.fixture(params=[landmark_index.COARSE_DIMENSIONS, 48], ids=["all-dimensions", "half-of-them"])
-def coarse_dimensions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landmark_index, "COARSE_DIMENSIONS", request.param)
-
-
-@pytest.mark.usefixtures("coarse_dimensions")
-def test_the_best_landmark_is_that_of_an_exact_comparison(tmp_path: Path) -> None:
+def test_the_best_landmark_is_that_of_a_comparison_in_full_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landmark_index, "BLOCK", 1000)
     random = np.random.default_rng(0)
     mixing = random.normal(0, 1, (DIMENSION, DIMENSION)) / np.sqrt(DIMENSION)
     background = (1 + random.normal(0, 1, (2000, DIMENSION)) @ mixing).astype(np.float32)

@@ -1,23 +1,21 @@
-"""An index that finds which of many landmarks an embedding shows: a file that a machine's processes map into memory and share.
+"""An index that finds which of many landmarks an embedding shows.
 
 Each landmark has a direction, learned from the embeddings of its photos as `tagger teach` learns one from its examples. That finds more
 than the mean or several prototypes of a landmark (see docs/explanation/teaching.md).
 
 A landmark's score is the resemblance of the photo to the landmark's direction, divided by what is expected of the landmark's own
-photos. Directions have 8 bits for each dimension. Comparing all of them exactly would cost more than the model's forward pass, so
-a product in fewer dimensions finds candidates, and only these are compared exactly.
+photos. Directions have 8 bits for each dimension.
 """
 
 import json
-import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, fit_direction
 from tagger.photos.folders import replace_file
@@ -28,9 +26,6 @@ from trainer.progress import photo_progress
 
 PHOTOS_AT_ONCE = 200_000
 """The embeddings in memory at a time: 0.5 GB for 1,280 dimensions."""
-COARSE_DIMENSIONS = 192
-CANDIDATES = 256
-"""Landmarks that are compared exactly."""
 BLOCK = 4096
 """Landmarks whose 8-bit values are unpacked at a time."""
 _LIMIT = 127
@@ -85,50 +80,30 @@ def _load(
 
 @dataclass(frozen=True)
 class LandmarkIndex:
-    """An opened index. All arrays are views of the file."""
+    """An opened index."""
 
     landmark_ids: npt.NDArray[np.int32]  # (L,)
     directions: npt.NDArray[np.int8]  # (L, D)
     scales: Values  # (L,), of the directions
-    coarse: Values  # (C, L)
-    basis: Values  # (D, C), from embeddings to the dimensions of `coarse`
     mean: Values  # (D,), of the background
 
     @classmethod
     def open(cls, file: Path) -> "LandmarkIndex":
-        """Map the file into memory."""
-        with file.open("rb") as opened:
-            content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        size = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + size])
-        header.pop("__metadata__", None)
-        types = {"I8": np.int8, "I32": np.int32, "F32": np.float32}
-        arrays = {
-            name: np.frombuffer(
-                content,
-                types[entry["dtype"]],
-                int(np.prod(entry["shape"])),
-                8 + size + entry["data_offsets"][0],
-            ).reshape(entry["shape"])
-            for name, entry in header.items()
-        }
-        return cls(**arrays)
+        """Read the file."""
+        tensors = load_file(file)
+        return cls(**{field.name: tensors[field.name] for field in fields(cls)})
 
     def best(self, embeddings: Values) -> tuple[npt.NDArray[np.int32], Values]:
         """The landmark with the highest score for each embedding (N, D), and its score: (N,) each."""
         centred: Values = embeddings - self.mean
-        products = (centred @ self.basis) @ self.coarse  # (N, L)
-        count = min(CANDIDATES, len(self.landmark_ids))
-        candidates = np.argpartition(products, -count, axis=1)[:, -count:]
-        scores = np.stack(
-            [
-                (self.directions[rows].astype(np.float32) @ photo) * self.scales[rows]
-                for rows, photo in zip(candidates, centred, strict=True)
-            ]
-        )
-        columns = scores.argmax(axis=1)[:, None]
-        rows = np.take_along_axis(candidates, columns, axis=1)[:, 0]
-        return self.landmark_ids[rows], np.take_along_axis(scores, columns, axis=1)[:, 0]
+        highest = np.full(len(centred), -np.inf, np.float32)
+        rows = np.zeros(len(centred), np.int64)
+        for first in range(0, len(self.landmark_ids), BLOCK):
+            part = slice(first, first + BLOCK)
+            scores = (centred @ self.directions[part].T.astype(np.float32)) * self.scales[part]  # (N, B)
+            rows = np.where(scores.max(axis=1) > highest, first + scores.argmax(axis=1), rows)
+            highest = np.maximum(highest, scores.max(axis=1))
+        return self.landmark_ids[rows], highest
 
 
 def write_index(
@@ -149,44 +124,15 @@ def write_index(
         landmark_ids.append(landmark_id)
         rows.append(np.rint(direction.weights / scale).astype(np.int8))
         scales.append(scale / (direction.expected or 1.0))
-    stacked, factors = np.stack(rows), np.array(scales, np.float32)
     tensors: dict[str, npt.NDArray[Any]] = {
         "landmark_ids": np.array(landmark_ids, np.int32),
-        "directions": stacked,
-        "scales": factors,
+        "directions": np.stack(rows),
+        "scales": np.array(scales, np.float32),
         "mean": space.mean.astype(np.float32),
     }
-    tensors |= _coarse(stacked, factors, space)
     listed = {str(landmark_id): names.get(landmark_id, "") for landmark_id in landmark_ids}
     partial = file.with_suffix(".partial")
     with writing_to(file):
         save_file(tensors, partial, {"model": model_digest, "names": json.dumps(listed)})
         replace_file(file, by=partial)
     return len(landmark_ids)
-
-
-def _coarse(
-    directions: npt.NDArray[np.int8], scales: Values, space: EmbeddingSpace
-) -> dict[str, npt.NDArray[Any]]:
-    """The whitened directions (strangers then have equal variance in all dimensions), reduced to the dimensions in which they differ most.
-
-    No dimensions are needed if all landmarks are compared exactly.
-    """
-    if len(directions) <= CANDIDATES:
-        empty = np.empty(0, np.float32)
-        return {"coarse": empty.reshape(0, len(directions)), "basis": empty.reshape(len(space.precision), 0)}
-    whiten = np.linalg.cholesky(np.linalg.inv(space.precision)).astype(np.float32)  # (D, D), of directions
-    products = np.zeros_like(whiten)
-    for block in _unpacked(directions, scales):
-        whitened = block @ whiten
-        products += whitened.T @ whitened
-    components = np.linalg.eigh(products).eigenvectors[:, -COARSE_DIMENSIONS:]
-    projection = whiten @ components
-    coarse = np.concatenate([block @ projection for block in _unpacked(directions, scales)])
-    return {"coarse": np.ascontiguousarray(coarse.T), "basis": np.linalg.solve(whiten.T, components)}
-
-
-def _unpacked(directions: npt.NDArray[np.int8], scales: Values) -> Iterator[Values]:
-    for first in range(0, len(directions), BLOCK):
-        part = slice(first, first + BLOCK)
-        yield directions[part] * scales[part, None]
