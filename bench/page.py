@@ -1,4 +1,4 @@
-"""Measures the web page of a large library: response times, CPU time and memory of its views.
+"""Measures the web page of a large library: response times and CPU time of its views.
 
     python -m bench.page [--photos 100000] [--rounds 5]
 
@@ -38,7 +38,7 @@ START_TIMEOUT_S = 120.0
 RESPONSE_TIMEOUT_S = 600.0
 POLL_S = 0.02
 COLUMNS = (
-    *("view", "cold ms", "complete ms", "warm ms", "minimum ms", "maximum ms", "CPU ms", "KiB", "peak MiB"),
+    *("view", "cold ms", "complete ms", "warm ms", "minimum ms", "maximum ms", "CPU ms"),
     f"minimum within {TARGET_MS:.0f} ms",
 )
 
@@ -59,12 +59,8 @@ def main() -> None:
             views = views_of(database, args.photos)
         timings = measure(url, views, args.rounds)
     print_table(COLUMNS, [each.row() for each in timings])
-    print(
-        f"Cold: the first response of a new server. Warm: medians of {args.rounds} rounds over all views.\n"
-    )
-    print(
-        "The minimum is compared with the target, because other load on the machine slows some rounds down.\n"
-    )
+    print(f"Cold: the first response of a new server. Warm: medians of {args.rounds} rounds over all views.")
+    print("The minimum is compared with the target, because other load on the machine slows some rounds.\n")
 
 
 @dataclass
@@ -75,16 +71,13 @@ class ViewTiming:
     path: str
     cold_s: float = 0.0
     complete_s: float = 0.0
-    size_bytes: int = 0
-    peak_mib: float = 0.0
     warm_ms: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
 
     def row(self) -> list[object]:
         warm = (median(self.warm_ms), min(self.warm_ms), max(self.warm_ms), median(self.cpu_ms))
         is_within = "yes" if min(self.warm_ms) <= TARGET_MS else "**no**"
-        size = (self.size_bytes / 1024, round(self.peak_mib))
-        return [self.view, self.cold_s * 1000, self.complete_s * 1000, *warm, *size, is_within]
+        return [self.view, self.cold_s * 1000, self.complete_s * 1000, *warm, is_within]
 
 
 def measure(url: str, views: dict[str, str], rounds: int) -> Sequence[ViewTiming]:
@@ -94,16 +87,15 @@ def measure(url: str, views: dict[str, str], rounds: int) -> Sequence[ViewTiming
         note(f"view {number} of {len(timings)}, cold: {timing.view}")
         with running_server(url) as server:
             start = time.perf_counter()
-            timing.size_bytes = len(server.get(timing.path))
+            server.get(timing.path)
             timing.cold_s = time.perf_counter() - start
             server.get_complete(timing.path)
             timing.complete_s = time.perf_counter() - start
-            timing.peak_mib = server.peak_mib()
     with running_server(url) as server:
         for timing in timings:
             server.get_complete(timing.path)
-        for number in range(rounds):
-            note(f"all views, warm: round {number + 1} of {rounds}")
+        note("all views, warm")
+        for _ in range(rounds):
             for timing in timings:
                 start, cpu_before_s = time.perf_counter(), server.cpu_s()
                 server.get(timing.path)
@@ -138,11 +130,6 @@ class Server:
         """Return the CPU time of the process, including ended threads, more precisely than /proc."""
         # The clock id that clock_getcpuclockid(3), which Python lacks, returns for a process.
         return time.clock_gettime((~self.process.pid << 3) | 2)
-
-    def peak_mib(self) -> float:
-        """Return the peak resident memory of the process."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
 @contextmanager

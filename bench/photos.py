@@ -24,25 +24,20 @@ def photos_in(folder: Path) -> list[Path]:
     return files
 
 
-def evenly_spread(files: Sequence[Path], count: int | None) -> Sequence[Path]:
-    """Return `count` of the files, evenly spread; all of them if count is None or larger."""
-    if count is None or count >= len(files):
-        return files
+def evenly_spread(files: Sequence[Path], count: int) -> Sequence[Path]:
+    """Return `count` of the files, evenly spread, or all of them."""
+    count = min(count, len(files))
     return [files[position * len(files) // count] for position in range(count)]
 
 
 def draw_photos(folder: Path, first: int, count: int, size: tuple[int, int]) -> None:
-    """Draw distinct photos into a new folder; `first` is the number of those drawn before."""
+    """Draw distinct photos, coloured squares with noise, into a new folder; `first` is the number of those drawn before."""
     folder.mkdir(parents=True)
-    for number in range(first, first + count):
-        draw_image(number, size).save(folder / f"{number:06}.jpg")
-
-
-def draw_image(seed: int, size: tuple[int, int]) -> Image.Image:
-    """Draw coloured squares with noise; every seed gives other pixels."""
     width, height = size
-    rng = np.random.default_rng(seed)
-    colours = rng.integers(0, 256, (-(-height // _SQUARE_PX), -(-width // _SQUARE_PX), 3))
-    squares = colours.repeat(_SQUARE_PX, axis=0).repeat(_SQUARE_PX, axis=1)[:height, :width]
-    noise = rng.normal(0, _NOISE, (height, width, 1))
-    return Image.fromarray(np.clip(squares + noise, 0, 255).astype(np.uint8))
+    for number in range(first, first + count):
+        rng = np.random.default_rng(number)
+        colours = rng.integers(0, 256, (-(-height // _SQUARE_PX), -(-width // _SQUARE_PX), 3))
+        squares = colours.repeat(_SQUARE_PX, axis=0).repeat(_SQUARE_PX, axis=1)[:height, :width]
+        noise = rng.normal(0, _NOISE, (height, width, 1))
+        pixels = np.clip(squares + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:06}.jpg")

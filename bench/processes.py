@@ -1,17 +1,12 @@
-"""Runs programs and measures their wall time, CPU time and peak memory, all their processes included (Linux).
-
-Processes in other sessions, such as the worker's embedded Redis, are not counted.
-Imports nothing heavy: a process starts with its parent's peak memory, so this one stays small.
-"""
+"""Runs programs and measures their wall time and CPU time, all their processes included (Linux)."""
 
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,24 +15,14 @@ import psutil
 TAGGER = (sys.executable, "-m", "tagger")
 SHIPPED = Path(__file__).parents[1] / "tagger" / "shipped" / "landmarks.pt"
 """The model that the package ships."""
-SAMPLE_INTERVAL_S = 1.0
-"""The kernel walks all pages to count shared memory once. More frequent samples would slow the measured program."""
-
-
-@dataclass(frozen=True)
-class Usage:
-    """`cpu_s` is user and system time of all threads; `peak_mib` the largest resident set."""
-
-    wall_s: float
-    cpu_s: float
-    peak_mib: float
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that has ended."""
+    """A process that has ended. `cpu_s` is user and system time of all threads, and of the children that it waited for."""
 
-    usage: Usage
+    wall_s: float
+    cpu_s: float
     code: int
     out: str
     err: str
@@ -53,14 +38,8 @@ class Finished:
         return self
 
 
-def run(
-    command: Sequence[str | Path], environment: Mapping[str, str], *, with_children: bool = False
-) -> Finished:
-    """Run a command to its end. Its output goes to files, so that no reader disturbs the measurement.
-
-    CPU time includes the children that it waited for. Peak memory is that of the largest process or, with children,
-    the sampled sum of all processes.
-    """
+def run(command: Sequence[str | Path], environment: Mapping[str, str]) -> Finished:
+    """Run a command to its end. Its output goes to files, so that no reader disturbs the measurement."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.monotonic()
         process = subprocess.Popen(
@@ -70,17 +49,14 @@ def run(
             stdout=out,
             stderr=err,
         )
-        with peak_memory(process.pid) if with_children else nullcontext() as sampled:
-            _, status, rusage = os.wait4(process.pid, 0)
-            wall_s = time.monotonic() - start
+        _, status, rusage = os.wait4(process.pid, 0)
+        wall_s = time.monotonic() - start
         process.returncode = os.waitstatus_to_exitcode(status)
-        peak_mib = sampled.value if sampled else rusage.ru_maxrss / 1024
-        usage = Usage(wall_s, rusage.ru_utime + rusage.ru_stime, peak_mib)
         texts = []
         for file in (out, err):
             file.seek(0)
             texts.append(file.read().decode(errors="surrogateescape"))
-    return Finished(usage, process.returncode, *texts)
+    return Finished(wall_s, rusage.ru_utime + rusage.ru_stime, process.returncode, *texts)
 
 
 def tagger_environment(data_folder: Path, **settings: str) -> dict[str, str]:
@@ -104,62 +80,11 @@ def plain_environment() -> dict[str, str]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time so far of a process and its descendants, including those that have ended."""
-    # cpu_times() includes the children that have ended and were waited for.
-    return _sum(pid, lambda process: sum(process.cpu_times()[:4]))
-
-
-def memory_mib(pid: int) -> float:
-    """Return the memory of a process and its descendants. Shared pages are divided among their users."""
-    return _sum(pid, lambda process: process.memory_full_info().pss) / 2**20
-
-
-@dataclass
-class Peak:
-    """The highest value that was measured so far."""
-
-    value: float = 0.0
-
-
-@contextmanager
-def peak_memory(*pids: int) -> Iterator[Peak]:
-    """Measure the programs' memory together, in MiB, inside a `with` block and once at its end."""
-    peak, ended = Peak(), threading.Event()
-
-    def sample() -> None:
-        is_last = False
-        while not is_last:
-            is_last = ended.wait(SAMPLE_INTERVAL_S)
-            peak.value = max(peak.value, sum(map(memory_mib, pids)))
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        ended.set()
-        thread.join()
-
-
-def _sum(pid: int, measure: Callable[[psutil.Process], float]) -> float:
-    total = 0.0
-    for process in _processes(pid):
-        with suppress(psutil.Error):  # it has ended since
-            total += measure(process)
+    """Return the CPU time so far of a worker and its descendants, including those that have ended, but not of its embedded Redis."""
+    total, session = 0.0, os.getsid(pid)
+    root = psutil.Process(pid)
+    for process in (root, *root.children(recursive=True)):
+        with suppress(psutil.Error, ProcessLookupError):  # it has ended since
+            if os.getsid(process.pid) == session:
+                total += sum(process.cpu_times()[:4])  # with the children that it waited for
     return total
-
-
-def _processes(pid: int) -> list[psutil.Process]:
-    """Return the process and its descendants in the same session; none if it has ended."""
-    try:
-        root = psutil.Process(pid)
-        session = os.getsid(pid)
-        return [root, *(child for child in root.children(recursive=True) if _session(child) == session)]
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        return []
-
-
-def _session(process: psutil.Process) -> int | None:
-    with suppress(ProcessLookupError):
-        return os.getsid(process.pid)
-    return None

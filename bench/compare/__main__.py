@@ -20,7 +20,7 @@ from bench.compare.programs import (
     find_program,
     reference_tags,
 )
-from bench.compare.report import INTRODUCTION, WARM_UP_PHOTOS, Results, progress_line, report_sections
+from bench.compare.report import INTRODUCTION, WARM_UP_PHOTOS, Results
 from bench.photos import draw_photos, evenly_spread, photos_in
 from bench.processes import SHIPPED
 from bench.report import note, print_heading
@@ -44,7 +44,7 @@ def main() -> None:
             photos = evenly_spread(photos_in(folder.resolve()), args.photos)
             workload = Workload(args.model, data_folder, warm_up, photos)
             results = compare(folder.resolve().name, workload, programs, args.rounds)
-            print(*report_sections(results), sep="\n", flush=True)
+            print(results.report(), flush=True)
 
 
 def compare(name: str, workload: Workload, programs: Sequence[Program], count: int) -> Results:
@@ -54,17 +54,12 @@ def compare(name: str, workload: Workload, programs: Sequence[Program], count: i
     rounds: dict[str, list[Measurement]] = {program.name: [] for program in programs}
     for number in range(count):
         note(f"{name}: round {number + 1} of {count}")
-        for program in _rotated(programs, number):
+        first = number % len(programs)  # none always follows the same one
+        for program in (*programs[first:], *programs[:first]):
             measurement = program.measure(workload)
             rounds[program.name].append(measurement)
-            note(progress_line(program.name, measurement))
+            note(f"{program.title}: {measurement.cpu_ms:.1f} CPU ms/photo, {measurement.rate:.1f} photos/s")
     return Results(name, workload.photos, rounds, reference)
-
-
-def _rotated(programs: Sequence[Program], number: int) -> list[Program]:
-    """Let each round start with another program, so that none always follows the same one."""
-    first = number % len(programs)
-    return [*programs[first:], *programs[:first]]
 
 
 def _arguments() -> argparse.Namespace:

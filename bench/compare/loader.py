@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import sqlite3
-import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -26,6 +25,7 @@ from torchvision import transforms
 
 from bench.compare import TOP_K
 from bench.photos import photos_in
+from tagger.model.artifact import without_deprecations
 from tagger.model.devices import cpu_emulates_bfloat16
 
 BATCH_SIZE = 32
@@ -106,15 +106,13 @@ def store(
 def load_network(path: Path) -> tuple[torch.jit.ScriptModule, dict[str, Any]]:
     """Load the network in float32, and its manifest."""
     extra = {"manifest.json": ""}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+    with without_deprecations():
         network = torch.jit.load(path, _extra_files=extra).float().eval()  # type: ignore[no-untyped-call]
     return network, json.loads(extra["manifest.json"])
 
 
 def _freeze(network: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+    with without_deprecations():
         if not cpu_emulates_bfloat16():
             network.to(torch.bfloat16)
         return torch.jit.freeze(network.to(memory_format=torch.channels_last))  # type: ignore[call-overload,no-any-return]

@@ -1,4 +1,4 @@
-"""Measures one program over photos: CPU time of all its processes, throughput, memory. Start-up is excluded.
+"""Measures one program over photos: CPU time of all its processes, and throughput. Start-up is excluded.
 
 A command runs twice, over the warm-up photos and over these and the others; the difference is the cost. Workers process the warm-up
 photos before the measurement begins.
@@ -16,8 +16,8 @@ from pathlib import Path
 from sqlalchemy import insert, select
 
 from bench.compare import TOP_K
-from bench.compare.workers import WorkerRun, run_peer, run_workers
-from bench.processes import TAGGER, Usage, plain_environment, run, tagger_environment
+from bench.compare.workers import run_peer, run_worker
+from bench.processes import TAGGER, Finished, plain_environment, run, tagger_environment
 from tagger.database.connection import open_database
 from tagger.database.tables import backend_selections
 from tagger.model.artifact import read_manifest
@@ -49,26 +49,23 @@ class Workload:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run of a program.
-
-    `cpu_ms` per photo and `rate` (photos/s) exclude start-up. `rate` is None if start-up took longer than the whole run,
-    which other load may cause. `start_s` is for commands only. `enqueue_cpu_s`, for workers only, is the CPU time of the
-    command that enqueued the photos and of Redis. `top_tags` has the slug of each photo's best tag.
-    """
+    """One run of a program, without start-up. `rate` is photos/s; `top_tags` has the slug of each photo's best tag."""
 
     cpu_ms: float
-    rate: float | None
-    peak_mib: float
+    rate: float
     top_tags: Mapping[str, str]
-    start_s: float | None = None
-    enqueue_cpu_s: float | None = None
+
+    @classmethod
+    def of(cls, top_tags: Mapping[str, str], cpu_s: float, wall_s: float) -> "Measurement":
+        count = len(top_tags)
+        return cls(max(1000 * cpu_s / count, MIN_COST), count / max(wall_s, MIN_COST), top_tags)
 
 
 def measure_tag(**settings: str) -> Callable[[Workload], Measurement]:
     """`tagger tag` with these settings."""
 
     def measure(workload: Workload) -> Measurement:
-        def run_tag(folder: Path, paths: Sequence[Path]) -> Usage:
+        def run_tag(folder: Path, paths: Sequence[Path]) -> Finished:
             shutil.copytree(workload.data_folder, folder, dirs_exist_ok=True)
             return _run_tag(workload.model, folder, paths, settings)
 
@@ -106,36 +103,20 @@ def measure_loader(*options: str) -> Callable[[Workload], Measurement]:
     )
 
 
-def measure_workers(count: int) -> Callable[[Workload], Measurement]:
-    """Celery workers of the tagger."""
-
-    def measure(workload: Workload) -> Measurement:
-        with _temporary_folder() as folder:
-            shutil.copytree(workload.data_folder, folder, dirs_exist_ok=True)
-            job = run_workers(folder, workload.model, workload.warm_up, workload.photos, count)
-            top_tags = read_top_tags(folder / DATABASE, TAGGER_QUERY, workload)
-        return _measurement_of(job, top_tags)
-
-    return measure
+def measure_worker(workload: Workload) -> Measurement:
+    """A Celery worker of the tagger."""
+    with _temporary_folder() as folder:
+        shutil.copytree(workload.data_folder, folder, dirs_exist_ok=True)
+        costs = run_worker(folder, workload.model, workload.warm_up, workload.photos)
+        return Measurement.of(read_top_tags(folder / DATABASE, TAGGER_QUERY, workload), *costs)
 
 
 def measure_celery(workload: Workload) -> Measurement:
     """The Celery app of `bench.compare.celery_app`."""
     with _temporary_folder() as folder:
         database = folder / DATABASE
-        job = run_peer(_peer_environment(), database, workload.model, workload.warm_up, workload.photos)
-        top_tags = read_top_tags(database, LOADER_QUERY, workload)
-    return _measurement_of(job, top_tags)
-
-
-def _measurement_of(job: WorkerRun, top_tags: Mapping[str, str]) -> Measurement:
-    return Measurement(
-        cpu_ms=max(1000 * job.cpu_s / job.photos, MIN_COST),
-        rate=job.photos / max(job.processing_s, MIN_COST),
-        peak_mib=job.peak_mib,
-        top_tags=top_tags,
-        enqueue_cpu_s=job.enqueue_cpu_s,
-    )
+        costs = run_peer(_peer_environment(), database, workload.model, workload.warm_up, workload.photos)
+        return Measurement.of(read_top_tags(database, LOADER_QUERY, workload), *costs)
 
 
 def read_top_tags(database: Path, query: str, workload: Workload) -> dict[str, str]:
@@ -160,15 +141,15 @@ def _temporary_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _run_tag(model: Path, folder: Path, paths: Sequence[Path], settings: Mapping[str, str]) -> Usage:
+def _run_tag(model: Path, folder: Path, paths: Sequence[Path], settings: Mapping[str, str]) -> Finished:
     environment = tagger_environment(folder, model=str(model), device="cpu", **settings)
-    return run([*TAGGER, "tag", *paths], environment, with_children=True).checked(0, 3).usage
+    return run([*TAGGER, "tag", *paths], environment).checked(0, 3)
 
 
-def _run_loader(model: Path, folder: Path, paths: Sequence[Path], options: Sequence[str]) -> Usage:
+def _run_loader(model: Path, folder: Path, paths: Sequence[Path], options: Sequence[str]) -> Finished:
     loader = [sys.executable, "-m", "bench.compare.loader", *options]
     command: list[str | Path] = [*loader, model, folder / DATABASE, *paths]
-    return run(command, _peer_environment(), with_children=True).checked().usage
+    return run(command, _peer_environment()).checked()
 
 
 def _peer_environment() -> dict[str, str]:
@@ -178,21 +159,14 @@ def _peer_environment() -> dict[str, str]:
 
 
 def _measure_command(
-    workload: Workload, run_command: Callable[[Path, Sequence[Path]], Usage], query: str
+    workload: Workload, run_command: Callable[[Path, Sequence[Path]], Finished], query: str
 ) -> Measurement:
     with _temporary_folder() as folder:
         start = run_command(folder, [workload.warm_up])
     with _temporary_folder() as folder:
         total = run_command(folder, [workload.warm_up, *workload.photos])
         top_tags = read_top_tags(folder / DATABASE, query, workload)
-    count = len(workload.photos)
-    return Measurement(
-        cpu_ms=max(1000 * (total.cpu_s - start.cpu_s) / count, MIN_COST),
-        rate=count / (total.wall_s - start.wall_s) if total.wall_s > start.wall_s else None,
-        peak_mib=total.peak_mib,
-        top_tags=top_tags,
-        start_s=start.wall_s,
-    )
+    return Measurement.of(top_tags, total.cpu_s - start.cpu_s, total.wall_s - start.wall_s)
 
 
 @dataclass(frozen=True)
@@ -204,15 +178,13 @@ class Program:
     measure: Callable[[Workload], Measurement]
 
 
-TAG, WORKER, WORKERS = "tag", "worker", "workers"
+TAG = "tag"
 TORCHSCRIPT = {"backend": "torchscript"}
 
 PROGRAMS = (
     Program(TAG, "`tagger tag`", measure_tag()),
-    Program("tag-sandbox", "`tagger tag`, sandbox for all photos", measure_tag(sandbox="always")),
     Program("tag-torchscript", "`tagger tag`, TorchScript", measure_tag(**TORCHSCRIPT)),
-    Program(WORKER, "`tagger worker`", measure_workers(1)),
-    Program(WORKERS, "`tagger worker`, two of them", measure_workers(2)),
+    Program("worker", "`tagger worker`", measure_worker),
     Program("celery", "Celery, one photo per task", measure_celery),
     Program("loader", "DataLoader", measure_loader()),
     Program("loader-tuned", "DataLoader, scaled, frozen", measure_loader("--tuned")),

@@ -40,13 +40,13 @@ def workload(tmp_path: Path) -> Workload:
     return Workload(tmp_path / "tiny.pt", tmp_path / "data", tmp_path / "warm-up", photos)
 
 
-@pytest.mark.parametrize("name", ["workers", "loader", "loader-tuned", "celery"])
+@pytest.mark.parametrize("name", ["worker", "loader", "loader-tuned", "celery"])
 def test_programs_store_all_photos_with_the_drawn_landmark(workload: Workload, name: str) -> None:
     measurement = find_program(name).measure(workload)
     for number, photo in enumerate(workload.photos):
         if number % (TAGS + 1) < TAGS:  # every fifth photo shows no landmark of the model
             assert measurement.top_tags[str(photo)] == LABELS[number % (TAGS + 1)].slug
-    assert measurement.peak_mib > 100
+    assert measurement.cpu_ms > 0 < measurement.rate
 
 
 def test_compare_prints_the_costs_of_programs(workload: Workload) -> None:
@@ -69,4 +69,4 @@ def test_faults_and_a_soak_lose_no_photo() -> None:
 def test_page_measures_views() -> None:
     done = _run("page", "--photos", "400", "--rounds", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^\| /places \|( [\d.]+ \|){8} ", done.stdout, re.MULTILINE)
+    assert re.search(r"^\| /places \|( [\d.]+ \|){6} ", done.stdout, re.MULTILINE)
