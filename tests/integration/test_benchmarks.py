@@ -44,14 +44,6 @@ def test_the_loader_classifies_with_models_of_both_formats(
     assert 0 < sum(scores) <= 1
 
 
-@pytest.mark.slow
-def test_queries_times_each_filter() -> None:
-    output = _run("queries", "--photos", "400", "--rounds", "1")
-    assert output.code == 0, output.err
-    cells = [line.split(" | ") for line in output.text.splitlines() if line.startswith("| --any-rank")]
-    assert [row[4] for row in cells] == ["100"]
-
-
 def test_a_program_that_stores_fewer_tags_is_not_compared(tmp_path: Path) -> None:
     tiny_artifact(tmp_path / "tiny.pt")
     with closing(sqlite3.connect(tmp_path / "tags.sqlite")) as connection, connection:
