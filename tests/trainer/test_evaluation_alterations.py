@@ -12,7 +12,7 @@ from rig.drawing import draw_photo
 from tagger.errors import PhotoFailed
 from tagger.photos.decoding import Resize, decode_photo
 from trainer.data.pixels import decode_batches, readers_of
-from trainer.evaluation.robustness import ALTERATIONS, Alteration
+from trainer.evaluation.scores import ALTERATIONS, Alteration
 
 APPLY = {alteration.name: alteration.apply for alteration in ALTERATIONS}
 PIXELS = 1_000_000

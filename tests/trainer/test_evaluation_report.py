@@ -15,8 +15,7 @@ from tagger.model.model import load_model
 from trainer.evaluation.evaluation import Evaluation, evaluate
 from trainer.evaluation.metrics import wilson_interval
 from trainer.evaluation.recognition import MOST_MISTAKES, confident_mistakes
-from trainer.evaluation.robustness import ALTERATIONS
-from trainer.evaluation.scores import score_photos
+from trainer.evaluation.scores import ALTERATIONS, score_photos
 from trainer.report.files import evaluation_document, write_report, write_validation_report
 
 DRAWINGS = ("reliability.png", "mistakes.png", "false-tags.png")

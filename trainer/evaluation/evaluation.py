@@ -29,11 +29,7 @@ from trainer.evaluation.recognition import (
     measure_rejection,
     measure_sources,
 )
-from trainer.evaluation.robustness import (
-    AlterationResult,
-    measure_alterations,
-)
-from trainer.evaluation.scores import score_photos
+from trainer.evaluation.scores import AlterationResult, measure_alterations, score_photos
 
 log = logging.getLogger("trainer")
 

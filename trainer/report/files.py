@@ -19,7 +19,7 @@ from trainer.evaluation.recognition import (
     SourceResult,
     confident_mistakes,
 )
-from trainer.evaluation.robustness import AlterationResult
+from trainer.evaluation.scores import AlterationResult
 from trainer.report.drawings import draw_mistakes, draw_reliability
 from trainer.report.markdown import FALSE_TAGS, MISTAKES, RELIABILITY, markdown
 
