@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from tagger.cli.derived_facts import update_derived_facts
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json
@@ -23,6 +24,11 @@ from tagger.cli.output.job_text import (
 )
 from tagger.cli.session import Session, open_session
 from tagger.database.enums import METADATA_KINDS, JobState, Priority, Runner
+from tagger.database.retry import DatabaseError, is_transient, outage_text
+from tagger.jobs.enqueue.scan import preview_scan
+from tagger.ledger.progress import find_job, has_write_option
+from tagger.ledger.workers import list_workers
+from tagger.model.devices import quiet_threads
 from tagger.system.interruption import set_advice
 
 if TYPE_CHECKING:
@@ -101,8 +107,6 @@ def finish_job(session: Session, job: int, runner: Runner, *, wait: bool, json: 
 
 
 def _print_submission(session: Session, job: int, *, json: bool) -> None:
-    from tagger.ledger.progress import find_job, has_write_option
-    from tagger.ledger.workers import list_workers
 
     database = session.database
     progress = find_job(database, job)
@@ -122,8 +126,6 @@ def _print_submission(session: Session, job: int, *, json: bool) -> None:
 
 def print_plan(settings: Settings, request: Tagging) -> None:
     """Print how many photos a tagging job would classify, without recording it."""
-    from tagger.jobs.enqueue.scan import preview_scan
-
     database = open_session(settings, settle_jobs=True).database
     request.check(database, settings.roots)
     new = request.new_job(database, settings)
@@ -148,8 +150,6 @@ def follow(
     database: Database, job: int, *, json: bool = False, on_poll: Callable[[], None] = lambda: None
 ) -> int:
     """Show the progress of a job, then of the job chained to it; returns the exit code. While no worker starts work, it says why."""
-    from tagger.ledger.progress import find_job
-
     code = _follow_one(database, job, json=json, on_poll=on_poll)
     chained = None if code == console.NOT_DONE else find_job(database, job).write_job
     if chained is None:
@@ -158,9 +158,6 @@ def follow(
 
 
 def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[], None]) -> int:
-    from tagger.database.retry import DatabaseError, is_transient, outage_text
-    from tagger.ledger.progress import find_job
-    from tagger.ledger.workers import list_workers
 
     ready_at = time.monotonic()
     reported: str | None = None
@@ -191,8 +188,6 @@ def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[
 
 def print_end(database: Database, job: int, *, json: bool) -> int:
     """Print the result of a job that has ended; returns the exit code."""
-    from tagger.ledger.progress import find_job
-
     progress = find_job(database, job)
     document, lines = job_report(database, progress)
     if json:
@@ -209,8 +204,6 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
 
 def select_runner(session: Session, *, local: bool | None) -> Runner:
     """Who runs a new job: by default, the workers, but this process on SQLite where no worker runs."""
-    from tagger.ledger.workers import list_workers
-
     database = session.database
     if local is None:
         local = database.is_sqlite and not list_workers(database)
@@ -223,7 +216,6 @@ def select_runner(session: Session, *, local: bool | None) -> Runner:
 
 def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     """Run a local job and the metadata job that is chained to it, and print the results; returns the exit code."""
-    from tagger.cli.derived_facts import update_derived_facts
     from tagger.jobs.enqueue.metadata_jobs import run_local_jobs
 
     settings, database = session
@@ -240,8 +232,6 @@ def finish_in_process(session: Session, job: int, *, json: bool) -> int:
 def run_local_job(database: Database, settings: Settings, job: int, *, lines: bool) -> None:
     """Run a local job, if it has something to do; `lines` prints a line for each photo."""
     from tagger.cli.output.photo_lines import StoredPrinter
-    from tagger.ledger.progress import find_job
-    from tagger.model.devices import quiet_threads
 
     if find_job(database, job).is_over:
         return

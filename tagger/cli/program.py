@@ -1,7 +1,6 @@
 """The commands of `tagger`, and how each command ends.
 
-A command is imported and built when it is used, and imports what it needs when it runs: importing all of them takes longer than
-`tagger query` itself.
+A command is imported and built when it is used: importing all of them takes longer than `tagger query` itself.
 """
 
 import sys

@@ -9,8 +9,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from tagger.library.teaching.pack_file import name_of_pack
+from tagger.settings import load_settings
 from tagger.system.interruption import set_advice
 from trainer.cli.options import SOME_FAILED, DeviceName, Json, print_results
+from trainer.data.combination import plan_combination, write_combination
+from trainer.data.corrections import collect_corrections, write_corrections
+from trainer.data.folders import find_labelled_photos
+from trainer.data.inspection import inspect_folder
+from trainer.data.output_folder import require_free_folder, require_outside
+from trainer.data.split import plan_split, split_document, write_split
+from trainer.data.udacity import URL, fetch_udacity
 
 data_app = typer.Typer(
     help="Prepare training data: download, inspect, split and combine photos, or export them from verdicts.",
@@ -46,9 +55,7 @@ def inspect_(
 
     Example: trainer data inspect landmarks
     """
-    from trainer.data.inspection import inspect_folder
     from trainer.data.inspection_report import REPORT, findings, write_inspection
-    from trainer.data.output_folder import require_outside
 
     name = f"{folder.resolve().name or 'photos'}-inspection"
     # The working directory may be in the photo folder, which is never written to.
@@ -95,9 +102,6 @@ def split(
 
     Example: trainer data split photos --out landmarks --val 0.2 --test 0.2
     """
-    from trainer.data.output_folder import require_free_folder
-    from trainer.data.split import plan_split, split_document, write_split
-
     if val + test > 0.95:
         raise typer.BadParameter("with --val, too few photos remain for training", param_hint="--test")
     require_free_folder(out, folder)
@@ -167,9 +171,6 @@ def combine(
 
     Example: trainer data combine landmarks more-photos --landmarks landmarks/landmarks.csv --out combined
     """
-    from trainer.data.combination import plan_combination, write_combination
-    from trainer.data.output_folder import require_free_folder
-
     for folder in folders:
         require_free_folder(out, folder)
     combination = plan_combination(folders, landmarks, exclude, sources, seed=seed)
@@ -199,9 +200,6 @@ def download(
 
     Example: trainer data download udacity --out landmarks
     """
-    from trainer.data.folders import find_labelled_photos
-    from trainer.data.udacity import URL, fetch_udacity
-
     fetched = fetch_udacity(out, url or URL)
     if not fetched:
         log.info("the folder is already complete; nothing was downloaded")
@@ -252,7 +250,6 @@ def gldv2(
 
     Example: trainer data gldv2 gldv2 --model places.pt --out gldv2-places
     """
-    from tagger.library.teaching.pack_file import name_of_pack
     from trainer.gldv2.recipe import index_landmarks
 
     if pack and not name_of_pack(pack):
@@ -284,10 +281,6 @@ def from_verdicts(
 
     Example: trainer data from-verdicts --with landmarks --out landmarks-2
     """
-    from tagger.settings import load_settings
-    from trainer.data.corrections import collect_corrections, write_corrections
-    from trainer.data.output_folder import require_free_folder
-
     require_free_folder(out, earlier)
     corrections = collect_corrections(load_settings(), earlier)
     for reason, count in sorted(corrections.skipped.items()):

@@ -24,7 +24,9 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
-from tagger.database.enums import Priority
+from tagger.database.enums import NoteCode, Priority
+from tagger.library.query.filter_words import conditions_text
+from tagger.photos.paths import absolute_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +61,6 @@ def parse_backfill(
         typer.BadParameter: an option is invalid, or contradicts another one.
     """
     from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
-    from tagger.photos.paths import absolute_path
 
     if what not in set(BackfillScope):
         raise typer.BadParameter(f"use one of {', '.join(BackfillScope)}", param_hint="WHAT")
@@ -126,7 +127,6 @@ def backfill(
 
 
 def _print_nothing(skipped_folders: int, *, json: bool) -> None:
-    from tagger.database.enums import NoteCode
 
     note = NoteCode.NOTHING_TO_DO.text
     if json:
@@ -136,8 +136,6 @@ def _print_nothing(skipped_folders: int, *, json: bool) -> None:
 
 def describe_backfill(selection: Backfill) -> str:
     """`untagged, in /photos, after a scan of /photos`."""
-    from tagger.library.query.filter_words import conditions_text
-
     parts = [str(selection.scope)]
     parts += filter(None, [printable(conditions_text(selection.query))])
     parts += [f"after a scan of {printable(str(folder))}" for folder in selection.scan]

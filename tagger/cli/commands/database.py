@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,11 @@ from tagger.cli.output.files import STREAM, Force, display_name, open_output, op
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_for_reading, open_session
+from tagger.database.connection import upgrade_database
+from tagger.database.row_counts import database_stats
+from tagger.database.schema import SCHEMA_REVISION, read_revision
+from tagger.ledger.job_control import count_old_items, remove_old_items
+from tagger.transfer.exporter import export_database, row_counts_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,9 +50,6 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
 
     Example: tagger db upgrade
     """
-    from tagger.database.connection import upgrade_database
-    from tagger.database.schema import SCHEMA_REVISION, read_revision
-
     url = load_settings().effective_database_url
     if dry_run:
         before = read_revision(url)
@@ -88,8 +91,6 @@ def stats(json: Json = False) -> None:
 
     Example: tagger db stats
     """
-    from tagger.database.row_counts import database_stats
-
     counts = vars(database_stats(open_for_reading().database))
     width = max(map(len, counts)) + 2
     lines = (f"{name.replace('_', ' ') + ':':<{width}}{count}" for name, count in counts.items())
@@ -111,8 +112,6 @@ def prune(
 
     Example: tagger db prune --older-than 90d --dry-run
     """
-    from tagger.ledger.job_control import count_old_items, remove_old_items
-
     before = parse_time(older_than, "--older-than", direction=-1)
     assert before is not None  # noqa: S101 - the option is required
     database = open_session(settle_jobs=True).database
@@ -139,10 +138,6 @@ def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False
 
     tagger db export - | ssh server tagger db import -
     """
-    from importlib.metadata import version
-
-    from tagger.transfer.exporter import export_database, row_counts_text
-
     if file == STREAM and (json or sys.stdout.isatty()):
         raise typer.BadParameter("name a file", param_hint="--json" if json else "FILE")
     database = open_for_reading().database
@@ -181,7 +176,6 @@ def import_(
 
 
 def _print_import(report: ImportReport, *, dry_run: bool) -> None:
-    from tagger.transfer.exporter import row_counts_text
 
     verb = "would be imported" if dry_run else "imported"
     typer.echo(f"{report.total} rows {verb}: {row_counts_text(report.rows)}")

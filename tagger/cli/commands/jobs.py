@@ -25,9 +25,16 @@ from tagger.cli.options import (
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import count_of, job_lines, job_report, job_summary, print_next_steps
+from tagger.cli.output.photos import write_failures
 from tagger.cli.session import Session, load_settings, open_for_reading, open_session
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority
 from tagger.errors import TaggerError
+from tagger.jobs.enqueue.job_json import failure_documents
+from tagger.ledger.failures import EDITED, FailureFilter, count_failures, failing_photos, unwritten_photos
+from tagger.ledger.job_control import cancel as cancel_job
+from tagger.ledger.job_control import pause as pause_job
+from tagger.ledger.job_control import resume as resume_job
+from tagger.ledger.progress import find_job, list_jobs
 from tagger.system.interruption import set_advice
 
 if TYPE_CHECKING:
@@ -49,8 +56,6 @@ def list_(json: Json = False) -> None:
 
     Example: tagger job list
     """
-    from tagger.ledger.progress import list_jobs
-
     jobs = list_jobs(open_for_reading(settle_jobs=True).database)
     if json:
         write_json(jobs)
@@ -71,8 +76,6 @@ def show(
 
     Example: tagger job show 7 --watch
     """
-    from tagger.ledger.progress import find_job
-
     database = open_for_reading(settle_jobs=True).database
     progress = find_job(database, job)
     if watch and not progress.is_over:
@@ -106,11 +109,6 @@ def failures(
 
     tagger job failures --kind gone --format paths
     """
-    from tagger.cli.output.photos import write_failures
-    from tagger.jobs.enqueue.job_json import failure_documents
-    from tagger.ledger.failures import FailureFilter, failing_photos, unwritten_photos
-    from tagger.ledger.progress import find_job
-
     output_format = parse_format(format_, json=json, print0=print0)
     if output_format is Format.GEOJSON:
         raise typer.BadParameter("failures have no position; use another format", param_hint="--format")
@@ -131,9 +129,6 @@ def failures(
 
 def _print_unwritten(database: Database, job: int, count: int, kinds: Sequence[str] | None) -> None:
     """Print what was listed of a job that writes metadata or undoes writes, and how to list photos that others have edited."""
-    from tagger.ledger.failures import EDITED, unwritten_photos
-    from tagger.ledger.progress import find_job
-
     undone = "undone" if find_job(database, job).kind == JobKind.UNDO else "written"
     console.info(f"{count_of(count, 'photo')} {'edited' if kinds == [EDITED] else f'not {undone}'}")
     edited = 0 if kinds else sum(1 for _ in unwritten_photos(database, job, (EDITED,)))
@@ -159,7 +154,6 @@ def retry(
     Example: tagger job retry --kind unreadable --kind timed-out --wait
     """
     from tagger.jobs.enqueue.submission import Retry
-    from tagger.ledger.failures import FailureFilter, count_failures
 
     request = Retry(FailureFilter(job, parse_failure_kinds(kind)))
     settings, database = session = open_session(settle_jobs=True)
@@ -192,8 +186,6 @@ def pause(jobs: JobNumbers, json: Json = False) -> None:
 
     Example: tagger job pause 7, then: tagger job resume 7
     """
-    from tagger.ledger.job_control import pause as pause_job
-
     _control(jobs, pause_job, json=json)
 
 
@@ -203,7 +195,6 @@ def resume(jobs: JobNumbers, json: Json = False) -> None:
 
     Example: tagger job resume 7
     """
-    from tagger.ledger.job_control import resume as resume_job
 
     def resume_and_send(database: Database, job: int) -> None:
         if resume_job(database, job):
@@ -222,15 +213,11 @@ def cancel(jobs: JobNumbers, json: Json = False) -> None:
 
     Example: tagger job cancel 7 8
     """
-    from tagger.ledger.job_control import cancel as cancel_job
-
     _control(jobs, cancel_job, json=json)
 
 
 def _control(jobs: list[int], action: Callable[[Database, int], None], *, json: bool) -> None:
     """Apply `action` to every job; an error of one job does not stop the others."""
-    from tagger.ledger.progress import find_job
-
     database = open_session(settle_jobs=True).database
     documents: list[JobProgress] = []
     errors: list[dict[str, object]] = []

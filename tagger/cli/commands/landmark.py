@@ -12,8 +12,17 @@ from tagger.cli.options import Country, DryRun, FormatName, Json, parse_at, pars
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, printable
 from tagger.cli.output.job_text import count_of
+from tagger.cli.output.photos import write_landmarks
 from tagger.cli.session import open_for_reading, open_session
 from tagger.errors import LandmarkInvalid
+from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
+from tagger.library.query.counts import landmark_counts
+from tagger.library.query.photo_json import (
+    edited_landmark_document,
+    landmark_document,
+    merged_landmark_document,
+    removed_landmark_document,
+)
 
 if TYPE_CHECKING:
     from tagger.library.catalog.landmark_edits import LandmarkChanges
@@ -53,9 +62,6 @@ def list_(
 
     tagger landmark list --country france --json
     """
-    from tagger.cli.output.photos import write_landmarks
-    from tagger.library.query.counts import landmark_counts
-
     output_format = parse_format(format_, json=json)
     if output_format is Format.PATHS:
         raise typer.BadParameter("landmarks have no paths; use another format", param_hint="--format")
@@ -96,7 +102,6 @@ def add(
     tagger confirm frauenkirche holiday/IMG_0042.jpg
     """
     from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
-    from tagger.library.query.photo_json import landmark_document
 
     new = NewLandmark(
         name,
@@ -194,9 +199,6 @@ def merge(
 
     Example: tagger landmark merge koelner-dom --into cologne-cathedral
     """
-    from tagger.library.catalog.landmark_removal import merge_landmark
-    from tagger.library.query.photo_json import merged_landmark_document
-
     session = open_session()
     done = () if dry_run else (LandmarkInvalid,)
     with completing(session, *done), session.database.write(dry_run=dry_run) as connection:
@@ -225,9 +227,6 @@ def remove(
 
     Example: tagger landmark remove frauenkirche --dry-run
     """
-    from tagger.library.catalog.landmark_removal import remove_landmark
-    from tagger.library.query.photo_json import removed_landmark_document
-
     session = open_session()
     with session.database.write(dry_run=dry_run) as connection:
         # A dry run shows the number of verdicts, and need not be told to delete them.
@@ -243,7 +242,6 @@ def remove(
 
 def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool) -> None:
     from tagger.library.catalog.landmark_edits import edit_landmark
-    from tagger.library.query.photo_json import edited_landmark_document
 
     session = open_session()
     with session.database.write(dry_run=dry_run) as connection:

@@ -20,6 +20,10 @@ from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 from tagger.database.enums import PositionSource
+from tagger.library.positions import locating
+from tagger.library.positions.clocks import unknown_clocks
+from tagger.library.positions.tracks import add_track, list_tracks, remove_track
+from tagger.library.query.find import find_tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,9 +90,6 @@ def locate(
 
     tagger locate --gpx hike.gpx --clock-offset "Canon EOS 5D=+02:00"
     """
-    from tagger.library.positions import locating
-    from tagger.library.query.find import find_tagged
-
     offsets = dict(map(_parse_clock_offset, clock_offset or []))
     max_gap_s = None if max_gap is None else _parse_gap(max_gap)
     settings = locating.EstimateSettings(max_gap_s, offsets, position_odds)
@@ -109,7 +110,6 @@ def locate(
 
 
 def _add_tracks(session: Session, files: Iterable[Path], *, dry_run: bool) -> None:
-    from tagger.library.positions.tracks import add_track
 
     for file in files:
         if dry_run:
@@ -159,7 +159,6 @@ def _clock_text(clock: CameraClock) -> str:
 
 
 def _print_unknown_clocks(session: Session) -> None:
-    from tagger.library.positions.clocks import unknown_clocks
 
     clocks = unknown_clocks(session.database)
     for clock in clocks[:MOST_HINTS]:
@@ -221,8 +220,6 @@ def list_tracks_(json: Json = False) -> None:
 
     Example: tagger locate tracks
     """
-    from tagger.library.positions.tracks import list_tracks
-
     tracks = list_tracks(open_for_reading().database)
     rows = (
         [track.id, track.name, track.points, local_time(track.first_at), local_time(track.last_at)]
@@ -243,8 +240,6 @@ def forget_track(name: TrackName, json: Json = False) -> None:
 
     Example: tagger locate forget-track 2019-05-03.gpx
     """
-    from tagger.library.positions.tracks import remove_track
-
     session = open_session()
     track = remove_track(session.database, name)
     update_positions(session)

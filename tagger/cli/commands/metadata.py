@@ -25,9 +25,18 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
-from tagger.cli.output.metadata import print_differences
+from tagger.cli.output.metadata import metadata_state, print_differences, print_state
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
 from tagger.database.enums import Priority, Runner
+from tagger.jobs.enqueue.metadata_jobs import Undo, Write
+from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
+from tagger.jobs.processing.metadata_preview import preview_photos, preview_unlogged_undo, undo_unlogged
+from tagger.ledger.progress import find_job
+from tagger.library.catalog.roots import is_stored
+from tagger.library.positions.update import is_up_to_date
+from tagger.library.query.photo_conditions import require_folders
+from tagger.photos.paths import parse_path
+from tagger.photos.source import check_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -67,8 +76,6 @@ def show(
 
     Example: tagger metadata show holiday/IMG_0042.jpg
     """
-    from tagger.cli.output.metadata import metadata_state, print_state
-
     settings = load_settings()
     prepare_paths([file], settings)
     state = metadata_state(file, settings.max_bytes)
@@ -109,10 +116,6 @@ def write(
 
     tagger metadata write ~/Pictures/Paris --to embed --gps-estimated
     """
-    from tagger.jobs.enqueue.metadata_jobs import Write
-    from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
-    from tagger.library.query.photo_conditions import require_folders
-
     options = WriteOptions(to, gps, gps_estimated, max_error_km, description, embed_objects)
     metadata = options.written("--to")
     runner, job_priority = _parse_runner(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
@@ -129,7 +132,6 @@ def write(
 
 
 def _preview_write(session: Session, request: Write, *, json: bool) -> None:
-    from tagger.library.positions.update import is_up_to_date
 
     settings, database = session
     pages = request.photo_id_pages(database, settings.roots)
@@ -161,11 +163,6 @@ def undo(
 
     tagger metadata undo --job 7
     """
-    from tagger.jobs.enqueue.metadata_jobs import Undo
-    from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
-    from tagger.jobs.processing.metadata_preview import preview_unlogged_undo
-    from tagger.photos.paths import parse_path
-
     if not paths and job is None and not everything:
         raise typer.BadParameter("name photos or folders, or use --job JOB or --all", param_hint="PATH")
     if everything and (paths or job is not None):
@@ -204,9 +201,6 @@ def _parse_runner(priority: Priority, *, enqueue: bool, wait: bool, dry_run: boo
 
 
 def _check_targets(session: Session, paths: Iterable[Path], job: int | None) -> None:
-    from tagger.ledger.progress import find_job
-    from tagger.library.catalog.roots import is_stored
-    from tagger.photos.source import check_exists
 
     if job is not None:
         find_job(session.database, job)
@@ -216,7 +210,6 @@ def _check_targets(session: Session, paths: Iterable[Path], job: int | None) -> 
 
 
 def _undo_unlogged(database: Database, previews: Iterable[MetadataPreview], *, json: bool) -> int:
-    from tagger.jobs.processing.metadata_preview import undo_unlogged
 
     count = 0
     for preview in previews:
@@ -232,7 +225,5 @@ def _previews(
     undo_job: int | None = None,
 ) -> Iterator[MetadataPreview]:
     """Preview a write, or without `metadata` an undo."""
-    from tagger.jobs.processing.metadata_preview import preview_photos
-
     for page in pages:
         yield from preview_photos(session.database, session.settings, page, metadata, undo_job)

@@ -19,6 +19,20 @@ from tagger.cli.output.formats import Score, printable, write_json, write_table
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 from tagger.errors import PackExists, PackNotFound
+from tagger.library.teaching.pack_file import name_of_pack, read_pack
+from tagger.library.teaching.packs import (
+    add_pack,
+    added_pack_document,
+    create_pack,
+    find_pack,
+    list_packs,
+    pack_document,
+    pack_plan_document,
+    plan_pack,
+    remove_pack,
+    removed_pack_document,
+)
+from tagger.settings import signers_file
 
 if TYPE_CHECKING:
     from tagger.library.teaching.pack_file import PackManifest, Signature
@@ -55,9 +69,6 @@ def create(
 
     Example: tagger pack create castles.pack --author Ada --licence CC0
     """
-    from tagger.library.teaching.pack_file import name_of_pack
-    from tagger.library.teaching.packs import create_pack, pack_document
-
     if not (name := name_of_pack(file)):
         raise typer.BadParameter("name a file like castles.pack", param_hint="FILE")
     session = open_session()
@@ -95,10 +106,6 @@ def add(
 
     Example: tagger pack add castles.pack
     """
-    from tagger.library.teaching.pack_file import read_pack
-    from tagger.library.teaching.packs import add_pack, find_pack, pack_plan_document, plan_pack
-    from tagger.settings import signers_file
-
     started_at = time.monotonic()
     pack = read_pack(file, signers_file())
     session = open_session(settle_jobs=True)
@@ -146,8 +153,6 @@ def list_(json: Json = False) -> None:
 
     Example: tagger pack list
     """
-    from tagger.library.teaching.packs import added_pack_document, list_packs
-
     packs = list_packs(open_for_reading().database)
     rows = ([each.name, len(each.slugs), each.tagged, each.suggested, each.manifest.author] for each in packs)
     console.write_list(
@@ -168,10 +173,6 @@ def show(
 
     Example: tagger pack show castles.pack
     """
-    from tagger.library.teaching.pack_file import read_pack
-    from tagger.library.teaching.packs import added_pack_document, find_pack, pack_document
-    from tagger.settings import signers_file
-
     if Path(pack).exists():
         file = read_pack(Path(pack), signers_file())
         manifest, signature = file.manifest, file.signature
@@ -199,8 +200,6 @@ def remove(name: PackName, dry_run: DryRun = False, json: Json = False) -> None:
 
     Example: tagger pack remove castles
     """
-    from tagger.library.teaching.packs import find_pack, remove_pack, removed_pack_document
-
     session = open_session(settle_jobs=True)
     if dry_run:
         removed = find_pack(session.database, name)

@@ -17,6 +17,8 @@ from tagger.cli.options import Json, parse_time
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json, write_table
 from tagger.cli.session import open_for_reading, open_session
+from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
+from tagger.people.tokens import add_token, list_tokens, revoke_token
 
 if TYPE_CHECKING:
     from tagger.database.audit_log import AuditAction, AuditEntry
@@ -52,8 +54,6 @@ def add(
 
     Example: tagger people token add phone --read-only --expires 90d
     """
-    from tagger.people.tokens import add_token
-
     expires_at = parse_time(expires, "--expires", direction=1)
     if expires_at is not None and expires_at <= datetime.now(UTC):
         raise typer.BadParameter("this time is in the past", param_hint="--expires")
@@ -73,8 +73,6 @@ def list_(json: Json = False) -> None:
 
     Example: tagger people token list
     """
-    from tagger.people.tokens import list_tokens
-
     tokens = list_tokens(open_for_reading().database)
     rows = (
         [
@@ -101,8 +99,6 @@ def revoke(name: Name, keep_shares: KeepShares = False, json: Json = False) -> N
 
     Example: tagger people token revoke phone
     """
-    from tagger.people.tokens import revoke_token
-
     ended = revoke_token(open_session().database, name, keep_shares=keep_shares)
     report_ended(name, "is revoked", ended, json=json)
 
@@ -151,8 +147,6 @@ def audit(
 
     Example: tagger people audit --since 7d --action sign-in --action sign-in-refused
     """
-    from tagger.database.audit_log import AuditFilter, list_entries
-
     entry_filter = AuditFilter(_parse_actions(action), parse_time(since, "--since", direction=-1), by)
     entries = list_entries(open_for_reading().database, entry_filter, limit + 1, before)
     shown = entries[:limit]
@@ -179,7 +173,6 @@ def _row(entry: AuditEntry) -> list[object]:
 
 
 def _parse_actions(names: list[str] | None) -> tuple[AuditAction, ...]:
-    from tagger.database.audit_log import AuditAction
 
     for name in names or ():
         if name not in set(AuditAction):

@@ -16,8 +16,23 @@ from tagger.cli.output import console
 from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_seekable
 from tagger.cli.output.formats import Counter, Format, printable, write_documents, write_json
 from tagger.cli.output.job_text import count_of
+from tagger.cli.output.photos import write_photos
 from tagger.cli.session import open_for_reading, open_session
 from tagger.database.actor import login_name
+from tagger.database.enums import VerdictKind
+from tagger.library.catalog.landmarks import find_landmark
+from tagger.library.query.photo_json import json_list_parts
+from tagger.library.teaching.suggestions import find_suggestions
+from tagger.library.verdicts.importing import import_verdicts, read_entries
+from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
+from tagger.library.verdicts.service import (
+    VERDICT_COLUMNS,
+    give_verdict,
+    verdict_result_document,
+    withdraw_verdict,
+)
+from tagger.library.verdicts.store import NOT_A_LANDMARK, dismiss_photos, photo_ids_at, restore_photos
+from tagger.photos.paths import absolute_path, parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,8 +73,6 @@ def confirm(
 
     tagger query --landmark eiffel-tower --under Paris -0 | xargs -0 tagger confirm eiffel-tower
     """
-    from tagger.database.enums import VerdictKind
-
     _give(VerdictKind.CONFIRMED, landmark, photos, by, withdraw=withdraw, dry_run=dry_run, json=json)
 
 
@@ -82,8 +95,6 @@ def reject(
 
     tagger query --unknown --under Screenshots -0 | xargs -0 tagger reject --any
     """
-    from tagger.database.enums import VerdictKind
-
     if any_:
         paths = [Path(landmark), *(photos or [])]
         _dismiss(paths, by or login_name(), withdraw=withdraw, dry_run=dry_run, json=json)
@@ -104,9 +115,6 @@ def _give(
     json: bool,
 ) -> None:
     """Give or withdraw verdicts, and print them. With --json, one photo gives an object, several give a list."""
-    from tagger.library.verdicts.service import give_verdict, verdict_result_document, withdraw_verdict
-    from tagger.photos.paths import absolute_path, parse_path
-
     photos = list(map(parse_path, photos))
     settings, database = session = open_session()
 
@@ -150,9 +158,6 @@ def _result_line(
 
 def _dismiss(photos: Sequence[Path], by: str | None, *, withdraw: bool, dry_run: bool, json: bool) -> None:
     """Put photos away as not a landmark, or bring them back."""
-    from tagger.library.verdicts.store import dismiss_photos, photo_ids_at, restore_photos
-    from tagger.photos.paths import parse_path
-
     settings, database = session = open_session()
     numbers = photo_ids_at(database, map(parse_path, photos), settings.roots)
     if withdraw:
@@ -212,10 +217,6 @@ def review(
 
     tagger teach our-church right-1.jpg right-2.jpg --not wrong-1.jpg wrong-2.jpg
     """
-    from tagger.cli.output.photos import write_photos
-    from tagger.library.catalog.landmarks import find_landmark
-    from tagger.library.teaching.suggestions import find_suggestions
-
     output_format = parse_format(format_, json=json)
     settings, database = open_for_reading()
     landmark_id = None
@@ -242,11 +243,6 @@ def list_(
 
     Example: tagger review list --verdict rejected --under ~/Pictures/Berlin
     """
-    from tagger.database.enums import VerdictKind
-    from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
-    from tagger.library.verdicts.service import VERDICT_COLUMNS
-    from tagger.library.verdicts.store import NOT_A_LANDMARK
-
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON}:
         raise typer.BadParameter("use table, json, ndjson or csv", param_hint="--format")
@@ -273,9 +269,6 @@ def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
 
     Example: tagger review export verdicts.json
     """
-    from tagger.library.query.photo_json import json_list_parts
-    from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
-
     settings, database = open_for_reading()
     dismissals = list_dismissals(database, VerdictFilter(), settings.roots)
     verdicts = Counter(chain(list_verdicts(database, VerdictFilter(), settings.roots), dismissals))
@@ -293,8 +286,6 @@ def import_(file: VerdictsFile = STREAM, dry_run: DryRun = False, json: Json = F
 
     Example: tagger review import verdicts.json --dry-run
     """
-    from tagger.library.verdicts.importing import import_verdicts, read_entries
-
     session = open_session()
     database = session.database
     name = display_name(file)

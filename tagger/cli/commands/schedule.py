@@ -15,7 +15,17 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json
 from tagger.cli.output.job_text import START_BEAT, tick_text
 from tagger.cli.session import open_for_reading, open_session
-from tagger.database.enums import Priority, Runner
+from tagger.database.enums import NoteCode, Priority, Runner, has_code
+from tagger.jobs.enqueue import schedule_runs
+from tagger.jobs.enqueue.schedule_runs import list_runs
+from tagger.jobs.enqueue.schedules import (
+    add_schedule,
+    explain_cron,
+    list_schedules,
+    pause_schedule,
+    remove_schedule,
+)
+from tagger.ledger.workers import find_last_tick
 
 schedule_app = typer.Typer(
     help="Run backfills at set times. They need `tagger beat` and a worker, or `tagger up`.",
@@ -64,9 +74,6 @@ def add(
 
     tagger schedule add nightly --cron "0 22 * * *" --until 06:00 outdated
     """
-    from tagger.jobs.enqueue.schedules import add_schedule, explain_cron
-    from tagger.ledger.workers import find_last_tick
-
     backfill = parse_backfill(what, backfill_options, scan, write_options.metadata())
     settings, database = open_session(settle_jobs=True)
     backfill.check(database, settings.roots)
@@ -92,8 +99,6 @@ def list_(json: Json = False) -> None:
 
     Example: tagger schedule list
     """
-    from tagger.jobs.enqueue.schedules import list_schedules
-
     schedules = list_schedules(open_for_reading(settle_jobs=True).database)
     rows = (
         [
@@ -121,8 +126,6 @@ def remove(name: Name) -> None:
 
     Example: tagger schedule remove nightly
     """
-    from tagger.jobs.enqueue.schedules import remove_schedule
-
     remove_schedule(open_session(settle_jobs=True).database, name)
     console.info(f"{name} is removed")
 
@@ -151,9 +154,6 @@ def run_now(name: Name, wait: Wait = False, json: Json = False) -> None:
 
     Example: tagger schedule run-now nightly --wait
     """
-    from tagger.database.enums import NoteCode, has_code
-    from tagger.jobs.enqueue import schedule_runs
-
     settings, database = session = open_session(settle_jobs=True)
     run = schedule_runs.run_now(database, settings, name)
     if has_code(run.note, run.note_message, NoteCode.NOTHING_TO_DO):
@@ -177,15 +177,12 @@ def history(
 
     Example: tagger schedule history nightly
     """
-    from tagger.jobs.enqueue.schedule_runs import list_runs
-
     runs = list_runs(open_for_reading(settle_jobs=True).database, name, limit)
     rows = ([local_time(run.due_at), run.job or "-", run.state or "-", run.note or ""] for run in runs)
     console.write_list(runs, ("Due", "Job", "State", "Note"), rows, f"{name} has not run yet", json=json)
 
 
 def _set_paused(name: str, *, paused: bool) -> None:
-    from tagger.jobs.enqueue.schedules import pause_schedule
 
     pause_schedule(open_session(settle_jobs=True).database, name, paused=paused)
     console.info(f"{name} is paused" if paused else f"{name} is resumed")

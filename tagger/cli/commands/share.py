@@ -16,6 +16,13 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
+from tagger.database.actor import author_text
+from tagger.library.query.options import PhotoQuery
+from tagger.library.query.photo_conditions import require_folders
+from tagger.library.query.timeline import timeline_sections
+from tagger.library.shares import NewShare, add_share, list_shares, revoke_share, share_documents, share_name
+from tagger.library.verdicts.store import photo_ids_at
+from tagger.photos.paths import parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,10 +78,6 @@ def add(
 
     tagger people share add --selection holiday/IMG_0042.jpg --selection holiday/IMG_0043.jpg --name "For Ada"
     """
-    from tagger.library.query.photo_conditions import require_folders
-    from tagger.library.query.timeline import timeline_sections
-    from tagger.library.shares import NewShare, add_share, share_documents, share_name
-
     query = query_options.parse(**vars(outcome_options))
     expires_at = None if expires == "never" else parse_time(expires, "--expires", direction=1)
     session = open_session()
@@ -106,9 +109,6 @@ def list_(json: Json = False) -> None:
 
     Example: tagger people share list
     """
-    from tagger.database.actor import author_text
-    from tagger.library.shares import list_shares, share_documents
-
     database = open_for_reading().database
     shares = list_shares(database)
     documents = share_documents(database, shares)
@@ -142,8 +142,6 @@ def revoke(
 
     Example: tagger people share revoke 3
     """
-    from tagger.library.shares import revoke_share, share_documents
-
     database = open_session().database
     share = revoke_share(database, share_id)
     if json:
@@ -153,9 +151,6 @@ def revoke(
 
 
 def _photos(session: Session, query: PhotoQuery, selection: Sequence[Path]) -> PhotoQuery | list[int]:
-    from tagger.library.query.options import PhotoQuery
-    from tagger.library.verdicts.store import photo_ids_at
-    from tagger.photos.paths import parse_path
 
     has_query = query != PhotoQuery()
     if has_query == bool(selection):

@@ -22,6 +22,13 @@ from tagger.cli.output.job_text import (
 )
 from tagger.cli.session import Session, open_for_reading
 from tagger.database.enums import Priority
+from tagger.database.events import count_messages
+from tagger.database.retry import DatabaseError, outage_text
+from tagger.jobs.enqueue.job_json import status_document
+from tagger.ledger.progress import list_jobs, list_recent_jobs
+from tagger.ledger.workers import find_last_tick, list_workers
+from worker.broker import find_broker, queue_depths
+from worker.embedded_socket import has_socket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -80,15 +87,12 @@ class _Services(NamedTuple):
 
 
 def _services(session: Session) -> _Services:
-    from tagger.ledger.workers import find_last_tick, list_workers
 
     database = session.database
     return _Services(list_workers(database), *_queue_depths(session), find_last_tick(database))
 
 
 def _overview(session: Session, services: _Services, jobs_shown: int) -> list[str]:
-    from tagger.database.events import count_messages
-    from tagger.ledger.progress import list_recent_jobs
 
     jobs = overview_lines(*list_recent_jobs(session.database, jobs_shown))
     return [*jobs, *service_lines(*services), *webhook_lines(count_messages(session.database))]
@@ -96,19 +100,14 @@ def _overview(session: Session, services: _Services, jobs_shown: int) -> list[st
 
 def _queue_depths(session: Session) -> tuple[dict[str, int | None], TaggerError | None]:
     """The lengths of the queues. Where no Redis has been started, its client is not imported, which would take a while."""
-    from worker.embedded_socket import has_socket
-
     settings, ledger_id = session.settings, session.database.ledger_id
     if settings.redis_url is None and not has_socket(settings.data_folder, ledger_id):
         return dict.fromkeys(priority.value for priority in Priority), None
-    from worker.broker import find_broker, queue_depths
 
     return queue_depths(find_broker(settings, ledger_id, start=False))
 
 
 def _document(session: Session, services: _Services) -> StatusDocument:
-    from tagger.jobs.enqueue.job_json import status_document
-    from tagger.ledger.progress import list_jobs
 
     database, (workers, queues, _, last_tick) = session.database, services
     return status_document(database, list_jobs(database), workers, queues, last_tick)
@@ -130,8 +129,6 @@ def _watch(session: Session) -> None:
 
 def _overviews(session: Session) -> Iterator[list[str]]:
     """Yield an overview every second. While the database does not answer, repeat the last one with the problem."""
-    from tagger.database.retry import DatabaseError, outage_text
-
     lines: list[str] = []
     while True:
         try:

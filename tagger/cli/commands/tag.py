@@ -29,6 +29,10 @@ from tagger.cli.output.job_text import count_of, print_next_steps
 from tagger.cli.session import load_settings, open_session, prepare_paths
 from tagger.database.enums import Priority, Runner
 from tagger.errors import PathNotFound
+from tagger.library.catalog.roots import forget_path
+from tagger.model.devices import quiet_threads
+from tagger.photos.paths import parse_path
+from tagger.photos.source import check_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,8 +91,6 @@ def predict(
 
     Example: tagger predict holiday.jpg, or: curl … | tagger predict -
     """
-    from tagger.model.devices import quiet_threads
-
     settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device, batch_size=1)
     prepare_paths(files, settings)
     _check_files(file for file in files if file != "-")
@@ -105,9 +107,6 @@ def _check_files(files: Iterable[str]) -> None:
     Raises:
         typer.BadParameter: one does not exist.
     """
-    from tagger.photos.paths import parse_path
-    from tagger.photos.source import check_exists
-
     try:
         for file in files:
             check_exists(parse_path(file))
@@ -157,9 +156,6 @@ def forget(
 
     Example: tagger forget ~/Pictures/Screenshots
     """
-    from tagger.library.catalog.roots import forget_path
-    from tagger.photos.paths import parse_path
-
     settings, database = open_session(settle_jobs=True)
     paths = list(map(parse_path, paths))
     counts = {str(path): forget_path(database, path, settings.roots, dry_run=dry_run) for path in paths}

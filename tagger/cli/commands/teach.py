@@ -26,6 +26,9 @@ from tagger.cli.session import open_session
 from tagger.database.actor import login_name
 from tagger.database.enums import Priority, Runner
 from tagger.errors import ExamplesMissing
+from tagger.jobs.enqueue.scan import select_paths
+from tagger.library.catalog.landmarks import landmarks_spelled_like
+from tagger.library.verdicts.service import give_examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -59,7 +62,6 @@ class ExamplePhotos:
             PathNotFound: there is no such file.
             ExamplesMissing: none of the photos can be an example.
         """
-        from tagger.jobs.enqueue.scan import select_paths
         from tagger.jobs.enqueue.submission import Tagging
 
         session = self._session
@@ -85,8 +87,6 @@ class ExamplePhotos:
         Raises:
             PathNotFound: there is no such file.
         """
-        from tagger.jobs.enqueue.scan import select_paths
-
         untagged = self._paths_to_tag()
         select_paths(untagged)
         self.confirmed, self.rejected = (self._examples(paths, only_stored=True) for paths in self._paths)
@@ -99,7 +99,6 @@ class ExamplePhotos:
         """Give the verdicts, and find the landmark's photos. Returns it, what is known of it, and how many images were compared."""
         from tagger.library.catalog.landmark_edits import find_or_add_landmark
         from tagger.library.teaching.learning import taught_state
-        from tagger.library.verdicts.service import give_examples
 
         session = self._session._replace(database=database)
         landmark, _ = find_or_add_landmark(database, new, may_add=may_add)
@@ -156,8 +155,6 @@ def _names_text(named: Sequence[NamedOtherwise]) -> str:
 
 def warn_of_similar_names(database: Database, added: Landmark) -> None:
     """Warn of landmarks with names like that of a new one, which may be mistyped."""
-    from tagger.library.catalog.landmarks import landmarks_spelled_like
-
     with database.read() as connection:
         similar = landmarks_spelled_like(connection, added)
     for landmark in similar:

@@ -16,6 +16,10 @@ from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.enums import Role
 from tagger.errors import ProviderNotSet
+from tagger.people.identities import link_user, unlink_user
+from tagger.people.passwords import generate_password
+from tagger.people.tokens import EndedAccess
+from tagger.people.users import add_user, has_users, list_users, remove_user, set_password, set_role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,8 +70,6 @@ def add(
 
     Example: tagger people user add ada --role editor
     """
-    from tagger.people.users import add_user, has_users
-
     if generate and (no_password or subject):
         raise typer.BadParameter(
             "use one of --generate, --no-password and --subject", param_hint="--generate"
@@ -93,8 +95,6 @@ def list_(json: Json = False) -> None:
 
     Example: tagger people user list
     """
-    from tagger.people.users import list_users
-
     users = list_users(open_for_reading().database)
     rows = (
         [
@@ -122,8 +122,6 @@ def remove(name: Name, keep_shares: KeepShares = False, json: Json = False) -> N
 
     Example: tagger people user remove ada
     """
-    from tagger.people.users import remove_user
-
     ended = remove_user(open_session().database, name, keep_shares=keep_shares)
     report_ended(name, "is removed", ended, json=json)
 
@@ -136,8 +134,6 @@ def password(name: Name, generate: Generate = False, json: Json = False) -> None
 
     Example: tagger people user password ada
     """
-    from tagger.people.users import set_password
-
     database = open_session().database
     new = _new_password(generate=generate)
     sessions = set_password(database, name, new)
@@ -157,8 +153,6 @@ def role(
 
     Example: tagger people user role ada admin
     """
-    from tagger.people.users import set_role
-
     ended = set_role(open_session().database, name, role, keep_shares=keep_shares)
     report_ended(name, f"is {role} now", ended, json=json)
 
@@ -175,9 +169,6 @@ def link(
 
     Example: tagger people user link ada 248289761001
     """
-    from tagger.people.identities import link_user
-    from tagger.people.tokens import EndedAccess
-
     settings = load_settings()
     issuer = _issuer(settings)
     sessions = link_user(open_session(settings).database, name, issuer, subject)
@@ -190,9 +181,6 @@ def unlink(name: Name, json: Json = False) -> None:
 
     Example: tagger people user unlink ada
     """
-    from tagger.people.identities import unlink_user
-    from tagger.people.tokens import EndedAccess
-
     sessions = unlink_user(open_session().database, name)
     report_ended(name, "signs in at no provider any more", EndedAccess(sessions), json=json)
 
@@ -205,8 +193,6 @@ def _issuer(settings: Settings) -> str:
 
 def _new_password(*, generate: bool) -> str:
     if generate:
-        from tagger.people.passwords import generate_password
-
         return generate_password()
     if sys.stdin.isatty():
         return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))

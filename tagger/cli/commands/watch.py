@@ -23,6 +23,7 @@ from tagger.cli.output.formats import printable
 from tagger.cli.output.job_text import count_of, gone_text
 from tagger.cli.session import open_session
 from tagger.database.enums import Priority, Runner
+from tagger.database.retry import DatabaseError, is_transient, outage_text
 from tagger.errors import (
     BucketExtraMissing,
     BucketUnavailable,
@@ -31,6 +32,11 @@ from tagger.errors import (
     PathNotFound,
     TaggerError,
 )
+from tagger.jobs.enqueue.scan import require_available_roots, select_paths
+from tagger.jobs.enqueue.watched_folders import scan_watched, unseen_photos
+from tagger.photos.buckets import BucketTail
+from tagger.photos.paths import ObjectPath
+from tagger.photos.source import open_source
 from tagger.system.interruption import announce_stop
 
 if TYPE_CHECKING:
@@ -120,8 +126,6 @@ class Watcher:
         scan_every_s: float,
         poll_every_s: float,
     ) -> None:
-        from tagger.photos.buckets import BucketTail
-        from tagger.photos.paths import ObjectPath
 
         self._session = session
         self._selection = selection
@@ -149,7 +153,6 @@ class Watcher:
             self._try_step(source)
 
     def _try_step(self, source: WatchedSource) -> None:
-        from tagger.database.retry import DatabaseError, is_transient, outage_text
 
         try:
             self._step(source)
@@ -176,10 +179,6 @@ class Watcher:
 
     def _scan(self, source: WatchedSource, now: float) -> None:
         """Mark what is gone, and tag what is new or changed. Objects appear whole, and need not settle."""
-        from tagger.jobs.enqueue.scan import require_available_roots
-        from tagger.jobs.enqueue.watched_folders import scan_watched
-        from tagger.photos.source import open_source
-
         began = time.process_time()
         settings, database = self._session
         selection = replace(self._selection, folders=(source.folder,))
@@ -204,7 +203,6 @@ class Watcher:
             self._tag(changes.unseen)
 
     def _poll(self, source: WatchedSource, found: Sequence[FoundPhoto]) -> None:
-        from tagger.jobs.enqueue.watched_folders import unseen_photos
 
         settings, database = self._session
         unseen = unseen_photos(database, source.folder, found, self._inference(), settings.roots)
@@ -261,7 +259,6 @@ def watch(
 
     Example: tagger watch ~/Pictures s3://holidays/incoming
     """
-    from tagger.jobs.enqueue.scan import select_paths
     from tagger.jobs.enqueue.submission import Tagging
 
     metadata = write_options.metadata()
@@ -291,8 +288,6 @@ def watch(
 
 def _sources_text(selection: Selection) -> str:
     """`2 folders`, `1 folder and 1 bucket`."""
-    from tagger.photos.paths import ObjectPath
-
     buckets = sum(isinstance(folder, ObjectPath) for folder in selection.folders)
     counts = (("folder", len(selection.folders) - buckets), ("bucket", buckets))
     return " and ".join(count_of(count, noun) for noun, count in counts if count)

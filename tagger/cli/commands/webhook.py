@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,10 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
+from tagger.database.events import Message, new_message_id, retry_messages, undelivered_messages
+from tagger.errors import ReceiverNotFound, WebhookNotSet
+from tagger.system.http_exchange import NoAnswer
+from tagger.webhooks import TEST, deliver, receivers_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,8 +59,6 @@ def list_(json: Json = False) -> None:
 
     Example: tagger people webhook list
     """
-    from tagger.database.events import undelivered_messages
-
     messages = list(undelivered_messages(open_session().database))
     rows = (
         [
@@ -83,8 +86,6 @@ def retry(receiver: Name = None, json: Json = False) -> None:
 
     Example: tagger people webhook retry
     """
-    from tagger.database.events import retry_messages
-
     settings = load_settings()
     names = [each.name for each in _receivers(settings, receiver)]
     count = retry_messages(open_session(settings).database, names)
@@ -96,9 +97,6 @@ def retry(receiver: Name = None, json: Json = False) -> None:
 
 def _receivers(settings: Settings, name: str | None) -> Sequence[Receiver]:
     """The receiver of this name, or all."""
-    from tagger.errors import ReceiverNotFound, WebhookNotSet
-    from tagger.webhooks import receivers_of
-
     receivers = receivers_of(settings)
     if not receivers:
         raise WebhookNotSet
@@ -110,12 +108,6 @@ def _receivers(settings: Settings, name: str | None) -> Sequence[Receiver]:
 
 def _try(receiver: Receiver) -> dict[str, Any]:
     """Send an event of type test; returns the answer, or why there is none."""
-    from datetime import UTC, datetime
-
-    from tagger.database.events import Message, new_message_id
-    from tagger.system.http_exchange import NoAnswer
-    from tagger.webhooks import TEST, deliver
-
     document = {"receiver": receiver.name, "address": receiver.address}
     try:
         answer = deliver(receiver, Message(new_message_id(), TEST, datetime.now(UTC), {}))

@@ -11,7 +11,15 @@ import typer
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json_list, write_table
 from tagger.cli.output.job_text import count_of
-from tagger.metadata.photo_writer import TAGGER_RECORD
+from tagger.errors import PhotoFailed, SystemRefused
+from tagger.jobs.processing.metadata_preview import changed_fields
+from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata.files.sidecar_names import SIDECAR_MAX_BYTES, is_sidecar_name
+from tagger.metadata.photo_writer import TAGGER_RECORD, exif_refusal, photo_fields, xmp_fields, xmp_packet
+from tagger.metadata.writable_files import sidecar_paths
+from tagger.metadata.xmp import written_landmarks
+from tagger.photos.paths import ObjectPath, parse_path
+from tagger.photos.source import check_exists, read_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,7 +76,6 @@ def _print_preview(preview: MetadataPreview) -> None:
 
 
 def _print_file(plan: FilePlan) -> None:
-    from tagger.jobs.processing.metadata_preview import changed_fields
 
     state = " (removed)" if plan.data is None else ""
     if plan.original.data is None:
@@ -84,7 +91,6 @@ def _print_file(plan: FilePlan) -> None:
 
 
 def _document(preview: MetadataPreview) -> dict[str, Any]:
-    from tagger.jobs.processing.metadata_preview import changed_fields
 
     plan = preview.plan
     return {
@@ -133,14 +139,6 @@ def metadata_state(file: Path, max_bytes: int) -> MetadataState:
         BucketUnavailable: its bucket does not answer.
         SystemRefused: the photo cannot be read.
     """
-    from tagger.errors import PhotoFailed, SystemRefused
-    from tagger.metadata.errors import WriteFailed, WriteRefused
-    from tagger.metadata.files.sidecar_names import is_sidecar_name
-    from tagger.metadata.photo_writer import exif_refusal
-    from tagger.metadata.writable_files import sidecar_paths
-    from tagger.photos.paths import ObjectPath, parse_path
-    from tagger.photos.source import check_exists, read_named
-
     file = parse_path(file)
     if not isinstance(file, ObjectPath) and file.is_dir():
         raise typer.BadParameter("it is a folder; name one photo", param_hint="FILE")
@@ -181,9 +179,6 @@ def print_state(state: MetadataState) -> None:
 
 
 def _photo_state(path: Path, data: bytes) -> FileState:
-    from tagger.metadata.errors import WriteRefused
-    from tagger.metadata.photo_writer import photo_fields, xmp_packet
-    from tagger.metadata.xmp import written_landmarks
 
     try:
         return FileState(path, _shown(photo_fields(data)), written_landmarks(xmp_packet(data)))
@@ -192,12 +187,6 @@ def _photo_state(path: Path, data: bytes) -> FileState:
 
 
 def _sidecar_state(path: Path) -> FileState:
-    from tagger.errors import PhotoFailed
-    from tagger.metadata.errors import WriteRefused
-    from tagger.metadata.files.sidecar_names import SIDECAR_MAX_BYTES
-    from tagger.metadata.photo_writer import xmp_fields
-    from tagger.metadata.xmp import written_landmarks
-    from tagger.photos.source import read_named
 
     try:
         data = read_named(path, max_bytes=SIDECAR_MAX_BYTES).data
