@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
-from tagger.database.actor import Actor
-from tagger.database.connection import Database
+from tagger.database.connection import Actor, Database
 from tagger.database.tables import audit_log
 
 KEPT_DAYS = 400

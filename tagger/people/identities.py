@@ -9,9 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.exc import IntegrityError
 
-from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditAction, record_action
-from tagger.database.connection import Database
+from tagger.database.connection import Actor, Database
 from tagger.database.enums import Role
 from tagger.database.tables import users
 from tagger.errors import TaggerError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
-from tagger.pipeline.results import internal_failure
+from tagger.pipeline.requests import internal_failure
 
 Reply = tuple[Mapping[str, object], bytes]
 """A document, and raw bytes that follow it."""

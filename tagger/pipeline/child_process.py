@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.pipeline.results import timeout_text
+from tagger.pipeline.requests import timeout_text
 from tagger.pipeline.running_child import ChildDied, ChildTimedOut, InvalidReply, ParentStopping, RunningChild
 
 START_S = 30.0

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagger.system.cgroups import memory_limit
+from tagger.model.devices import memory_limit
 
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446
 """System calls; their numbers are the same on all machines."""

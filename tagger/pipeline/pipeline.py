@@ -19,14 +19,15 @@ from tagger.photos.decoding import DecodedImage, Pixels
 from tagger.pipeline.buffers import PipelineBuffers
 from tagger.pipeline.reader_pool import ReaderPool
 from tagger.pipeline.requests import (
+    Classified,
     Limits,
     Opener,
     Request,
     RequestResult,
+    Result,
     ResultSink,
     open_bytes,
 )
-from tagger.pipeline.results import Classified, Result
 from tagger.pipeline.sandbox import Sandbox
 from tagger.system.metrics import BATCH_FILL, stage_timer
 

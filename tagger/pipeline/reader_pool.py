@@ -23,13 +23,17 @@ from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.buffers import PipelineBuffers
-from tagger.pipeline.requests import Limits, Opener, OpenPhoto, Request, read_photo_bytes
-from tagger.pipeline.results import (
+from tagger.pipeline.requests import (
     AlreadyClassified,
     Failed,
+    Limits,
+    Opener,
+    OpenPhoto,
+    Request,
     Result,
     Unchanged,
     internal_failure,
+    read_photo_bytes,
     timeout_text,
 )
 from tagger.pipeline.running_child import STOP_CHECK_S, ParentStopping

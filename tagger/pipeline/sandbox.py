@@ -34,8 +34,7 @@ from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
 from tagger.pipeline.confinement import memory_beside_this_process
 from tagger.pipeline.reader_pool import read_in_time
-from tagger.pipeline.requests import Limits, OpenPhoto, Reader
-from tagger.pipeline.results import decoding_timeout_text
+from tagger.pipeline.requests import Limits, OpenPhoto, Reader, decoding_timeout_text
 from tagger.pipeline.running_child import InvalidReply, RunningChild
 from tagger.system.metrics import stage_timer
 

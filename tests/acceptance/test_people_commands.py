@@ -15,8 +15,7 @@ from support.command_line import CommandRunner
 from support.page_server import LOCAL_URL, TOKEN
 from support.stored_photos import StoredPhotos
 
-from tagger.database.actor import Actor
-from tagger.database.connection import Database
+from tagger.database.connection import Actor, Database
 from tagger.library.query.options import PhotoQuery
 from tagger.library.shares import NewShare, add_share
 from tagger.settings import load_settings

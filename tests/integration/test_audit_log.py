@@ -12,7 +12,6 @@ from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
 from tagger.database import audit_log as audit
-from tagger.database.actor import Actor, command_line_actor
 from tagger.database.audit_log import (
     KEPT_DAYS,
     AuditAction,
@@ -21,7 +20,7 @@ from tagger.database.audit_log import (
     list_entries,
     record_action,
 )
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import Actor, Database, command_line_actor, open_database
 from tagger.database.enums import Priority, VerdictKind
 from tagger.database.tables import audit_log
 from tagger.errors import ScheduleNotFound

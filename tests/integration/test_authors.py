@@ -8,8 +8,7 @@ from sqlalchemy import delete, update
 from support.colour_folders import TaggedFolder
 from support.ledgers import LedgerBuilder
 
-from tagger.database.actor import Actor, author_text, command_line_actor
-from tagger.database.connection import Database
+from tagger.database.connection import Actor, Database, author_text, command_line_actor
 from tagger.database.enums import Outcome, Priority, Runner
 from tagger.database.tables import audit_log, schedules
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope

@@ -48,12 +48,11 @@ from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.job_control import resume
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.registered_models import add_model, list_models
-from tagger.library.favourites import star_photos
 from tagger.library.teaching.learning import update_taught
 from tagger.library.teaching.pack_file import read_pack
 from tagger.library.teaching.packs import add_pack, create_pack
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import dismiss_photos
+from tagger.library.verdicts.store import dismiss_photos, star_photos
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.photos.paths import path_to_json
 from tagger.transfer import export_reader

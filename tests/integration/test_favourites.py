@@ -8,11 +8,11 @@ from support.colour_folders import EIFFEL, TaggedFolder
 
 from tagger.database.connection import Database
 from tagger.library.catalog.roots import forget_path
-from tagger.library.favourites import StarredPhotos, star_photos
 from tagger.library.query.facets import count_facets
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.search.text_query import text_query
+from tagger.library.verdicts.store import StarredPhotos, star_photos
 from tagger.transfer.integrity import check_database
 
 

@@ -21,9 +21,8 @@ from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edi
 from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.catalog.roots import forget_path
-from tagger.library.favourites import star_photos
 from tagger.library.verdicts.service import give_verdict, withdraw_verdict
-from tagger.library.verdicts.store import dismiss_photos, restore_photos
+from tagger.library.verdicts.store import dismiss_photos, restore_photos, star_photos
 from tagger.transfer.integrity import check_database
 
 pytestmark = pytest.mark.postgresql

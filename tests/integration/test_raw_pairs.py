@@ -20,11 +20,11 @@ from tagger.jobs.enqueue.watched_folders import scan_watched
 from tagger.ledger.jobs import InferenceOptions
 from tagger.library.catalog.raw_pairs import pair_files
 from tagger.library.catalog.roots import forget_path, list_roots
-from tagger.library.favourites import star_photos
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
+from tagger.library.verdicts.store import star_photos
 from tagger.photos.source import open_source
 from tagger.transfer.exporter import export_database
 from tagger.transfer.importer import import_database

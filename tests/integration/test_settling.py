@@ -23,7 +23,7 @@ from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.progress import JobProgress
 from tagger.photos.containers import digest_photo
-from tagger.pipeline.results import Classified
+from tagger.pipeline.requests import Classified
 
 PARTS = 5
 

@@ -11,9 +11,8 @@ from sqlalchemy import select, update
 from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
-from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditFilter, list_entries
-from tagger.database.connection import Database
+from tagger.database.connection import Actor, Database
 from tagger.database.enums import Role, VerdictKind
 from tagger.database.tables import access_tokens, landmarks, photos, share_photos, shares
 from tagger.errors import LandmarkNotFound, PhotoIdNotFound, ShareInvalid

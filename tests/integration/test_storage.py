@@ -16,7 +16,7 @@ from tagger.ledger.chunks import Claim
 from tagger.library.teaching.comparison import TaughtCache
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
-from tagger.pipeline.results import AlreadyClassified
+from tagger.pipeline.requests import AlreadyClassified
 
 pytestmark = pytest.mark.postgresql
 

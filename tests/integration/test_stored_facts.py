@@ -21,7 +21,7 @@ from tagger.library.teaching.comparison import TaughtCache
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.formats import PhotoOrigin
-from tagger.pipeline.results import AlreadyClassified, Classified, Failed, Result
+from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Result
 
 VERSION = PhotoVersion(1, 1)
 PHONE = CameraFacts(

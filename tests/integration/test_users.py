@@ -11,9 +11,8 @@ from sqlalchemy import func, select, update
 from support.page_server import TOKEN
 from support.threads import in_threads
 
-from tagger.database.actor import Actor
 from tagger.database.audit_log import AuditFilter, list_entries
-from tagger.database.connection import Database
+from tagger.database.connection import Actor, Database
 from tagger.database.enums import Role
 from tagger.database.tables import page_sessions, sign_in_attempts, users
 from tagger.people import passwords

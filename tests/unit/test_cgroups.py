@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from tagger.model import devices
-from tagger.model.devices import core_count
-from tagger.system.cgroups import cpu_limit, memory_limit
+from tagger.model.devices import core_count, cpu_limit, memory_limit
 
 
 def machine(root: Path, groups: str, files: dict[str, str]) -> Path:

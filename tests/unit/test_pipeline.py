@@ -29,14 +29,17 @@ from tagger.pipeline import buffers, reader_pool
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.reader_pool import MOST_HUNG
 from tagger.pipeline.requests import (
+    AlreadyClassified,
+    Classified,
+    Failed,
     Limits,
     OpenPhoto,
     Reader,
     Request,
     RequestResult,
     ResultSink,
+    Unchanged,
 )
-from tagger.pipeline.results import AlreadyClassified, Classified, Failed, Unchanged
 
 WAIT_S = 20.0
 """Longer than any test waits unless something hangs."""

@@ -21,7 +21,7 @@ from tagger.ledger.chunks import ItemOutcome
 from tagger.metadata.camera import CameraFacts
 from tagger.model.predictions import LabelPrediction
 from tagger.photos.files import PhotoVersion
-from tagger.pipeline.results import Classified
+from tagger.pipeline.requests import Classified
 from tagger.system.interruption import open_closed_streams
 from tagger.system.text_format import day_text, moment_text
 

@@ -15,8 +15,7 @@ from support.commands import Process, Terminal
 
 from tagger.cli.commands.serve import access_policy, listen
 from tagger.cli.main import main
-from tagger.database.actor import Actor
-from tagger.database.connection import open_database
+from tagger.database.connection import Actor, open_database
 from tagger.library.query.options import PhotoQuery
 from tagger.library.shares import NewShare, add_share
 from tagger.people.sessions import adopt_settings_token

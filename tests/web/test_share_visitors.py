@@ -25,13 +25,12 @@ from tagger.database.enums import VerdictKind
 from tagger.database.tables import cameras, shares
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import merge_landmark
-from tagger.library.favourites import star_photos
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import Section
 from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares import NewShare, Share, add_share, revoke_share
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import dismiss_photos
+from tagger.library.verdicts.store import dismiss_photos, star_photos
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.attempt_limiter import MAX_ATTEMPTS, RequestLimiter, is_for_visitors

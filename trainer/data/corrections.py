@@ -1,6 +1,6 @@
 """Verdicts as training data: confirmed photos under their labels, rejected ones as ordinary photos.
 
-Reads the database through `tagger.library.verdicts.training_export`. Photos are only read and copied.
+Reads the database through `tagger.library.verdicts.listing`. Photos are only read and copied.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tagger.library.verdicts.training_export import LabelledImage, TrainingExport, open_training_export
+from tagger.library.verdicts.listing import LabelledImage, TrainingExport, open_training_export
 from tagger.model.artifact import Label
 from tagger.photos.paths import path_text
 from tagger.settings import Settings

@@ -18,7 +18,7 @@ from tagger.cli.output.formats import Counter, Format, printable, write_document
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.photos import write_photos
 from tagger.cli.session import open_for_reading, open_session
-from tagger.database.actor import login_name
+from tagger.database.connection import login_name
 from tagger.database.enums import VerdictKind
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.photo_json import json_list_parts

@@ -23,7 +23,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_session
-from tagger.database.actor import login_name
+from tagger.database.connection import login_name
 from tagger.database.enums import Priority, Runner
 from tagger.errors import ExamplesMissing
 from tagger.jobs.enqueue.scan import select_paths

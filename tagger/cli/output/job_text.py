@@ -85,7 +85,7 @@ def job_summary(progress: JobProgress) -> str:
 
 def job_lines(progress: JobProgress) -> list[str]:
     """Everything about one job: its counts, model, runner, author, related jobs and note."""
-    from tagger.database.actor import author_text
+    from tagger.database.connection import author_text
 
     remainder = ""
     if not progress.is_over:

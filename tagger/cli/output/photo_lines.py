@@ -33,7 +33,7 @@ from tagger.library.catalog.roots import Root, list_roots
 from tagger.library.query.photo_json import FailedPredictionDocument, prediction_document
 from tagger.model.predictions import LabelPrediction
 from tagger.photos.paths import absolute_path
-from tagger.pipeline.results import Classified, Result
+from tagger.pipeline.requests import Classified, Result
 from tagger.settings import Settings
 from tagger.system.documents import json_default
 

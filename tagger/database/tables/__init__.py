@@ -44,7 +44,7 @@ from tagger.database.tables.tag_tables import (
     taught_tags as taught_tags,
     verdicts as verdicts,
 )
-from tagger.database.tables.derived_tables import (
+from tagger.database.tables.photo_tables import (
     position_changes as position_changes,
     positions as positions,
     track_parts as track_parts,

@@ -26,7 +26,7 @@ from tagger.library.catalog.roots import Root, list_roots, unavailable_error, un
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folders import Mount
 from tagger.photos.paths import path_from_text
-from tagger.pipeline.results import Result
+from tagger.pipeline.requests import Result
 from tagger.settings import Settings
 from tagger.system.documents import document_of
 from tagger.system.metrics import FAILURES, PHOTOS

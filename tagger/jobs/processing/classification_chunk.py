@@ -24,8 +24,7 @@ from tagger.library.catalog.roots import Root
 from tagger.photos.decoding import DecodedImage
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildKilled
-from tagger.pipeline.requests import Reader, Request, RequestResult
-from tagger.pipeline.results import Failed, Result
+from tagger.pipeline.requests import Failed, Reader, Request, RequestResult, Result
 from tagger.pipeline.sandbox import Sandbox
 from tagger.system.metrics import stage_timer
 

@@ -26,7 +26,7 @@ from tagger.library.catalog.registration import landmark_ids_of_labels
 from tagger.library.catalog.settlement import outcome_of, settle
 from tagger.library.positions.tag_odds import weigh_positions
 from tagger.library.teaching.comparison import BatchComparison, TaughtCache
-from tagger.pipeline.results import (
+from tagger.pipeline.requests import (
     AlreadyClassified,
     Classified,
     Failed,

@@ -12,7 +12,7 @@ from tagger.jobs.processing.claimed_chunk import Item
 from tagger.library.catalog.cameras import camera_of, ensure_cameras, fact_columns
 from tagger.library.catalog.contents import queue_position_updates, record_photos
 from tagger.library.catalog.raw_pairs import carry_over
-from tagger.pipeline.results import AlreadyClassified, Classified, Failed
+from tagger.pipeline.requests import AlreadyClassified, Classified, Failed
 
 _FILE_FAILURES = (
     FailureKind.GONE,

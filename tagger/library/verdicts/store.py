@@ -1,4 +1,4 @@
-"""Verdicts as rows, written page by page, and dismissals: photos that people put away as not a landmark, and bring back.
+"""What people say of images, written page by page: verdicts, dismissals (not a landmark at all) and favourites (a star).
 
 A dismissal is a verdict about an image as a whole: no prediction for it is accepted, and it is no unknown photo any more. A
 confirmed landmark says the opposite, so it deletes the dismissal, and an image with one is not put away.
@@ -14,8 +14,8 @@ from sqlalchemy import Connection, delete, select, text, tuple_
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
-from tagger.database.statements import pages, upsert
-from tagger.database.tables import dismissals, photos, verdicts
+from tagger.database.statements import insert_missing, pages, upsert
+from tagger.database.tables import dismissals, favourites, photos, verdicts
 from tagger.library.catalog.contents import delete_dismissals, lock_contents
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.catalog.settlement import settle
@@ -215,3 +215,31 @@ def images_of(connection: Connection, photo_ids: Sequence[int]) -> Mapping[int, 
     lock_contents(connection, locked)
     rows = connection.execute(query.order_by(photos.c.id))  # some may have gone meanwhile
     return {row.id: row.content_id for row in rows if row.content_id in locked}
+
+
+@dataclass(frozen=True)
+class StarredPhotos:
+    """The effect on several photos, by id. `left_out`: photos whose image has not been read yet."""
+
+    changed: list[int]
+    left_out: list[int]
+
+
+def star_photos(
+    database: Database, photo_ids: Sequence[int], by: str | None, *, starred: bool
+) -> StarredPhotos:
+    """Give photos and their copies a star, or take it away; page by page."""
+    result = StarredPhotos([], [])
+    for page in pages(photo_ids):
+        with database.write() as connection:
+            images = images_of(connection, page)
+            content_ids = sorted(set(images.values()))  # in one order: no deadlocks
+            if starred:
+                row = {"given_by": by, "given_at": datetime.now(UTC)}
+                rows = [{"content_id": content_id, **row} for content_id in content_ids]
+                insert_missing(connection, favourites, rows)
+            else:
+                connection.execute(delete(favourites).where(favourites.c.content_id.in_(content_ids)))
+            result.changed.extend(images)
+            result.left_out.extend(number for number in page if number not in images)
+    return result

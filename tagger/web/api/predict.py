@@ -33,8 +33,7 @@ from tagger.model.predictions import LabelPrediction
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import open_source
 from tagger.pipeline import requests as pipeline_requests
-from tagger.pipeline.requests import OpenPhoto, RequestResult
-from tagger.pipeline.results import Classified, Failed
+from tagger.pipeline.requests import Classified, Failed, OpenPhoto, RequestResult
 from tagger.system.text_format import gettext
 from tagger.web.api.routes import Problem, api_router, upload_body
 from tagger.web.http.responses import DocumentResponse

@@ -14,7 +14,6 @@ from pydantic import Field
 
 from tagger.database.enums import VerdictKind
 from tagger.errors import CursorInvalid
-from tagger.library.favourites import StarredPhotos, star_photos
 from tagger.library.query.tagged_photos import stored_photo
 from tagger.library.verdicts.listing import ListedVerdict, VerdictFilter, verdict_page
 from tagger.library.verdicts.service import (
@@ -26,7 +25,13 @@ from tagger.library.verdicts.service import (
     withdraw_verdict,
     withdraw_verdict_from_photos,
 )
-from tagger.library.verdicts.store import DismissedPhotos, dismiss_photos, restore_photos
+from tagger.library.verdicts.store import (
+    DismissedPhotos,
+    StarredPhotos,
+    dismiss_photos,
+    restore_photos,
+    star_photos,
+)
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.auth import ANYBODY

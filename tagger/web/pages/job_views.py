@@ -10,8 +10,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
-from tagger.database.actor import author_text
-from tagger.database.connection import Database
+from tagger.database.connection import Database, author_text
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options
