@@ -118,12 +118,3 @@ def test_tagging_writes_positions_at_once_and_errors_limit_them(both: CommandRun
     assert tree(folder) == before
     limited = both(*write, "--max-error-km", "0.1").text  # a landmark is known to 300 m
     assert "tower.jpg: written: Eiffel Tower → tower.jpg.xmp" in limited
-
-
-def test_tagging_says_that_a_landmark_is_too_far_away(both: CommandRunner, tmp_path: Path) -> None:
-    draw_shot(tmp_path / "photos/tower.jpg", 0, gps=(35.68, 139.77), label=0)
-    output = both("tag", str(tmp_path / "photos"))
-    assert "1 photo with a landmark that is too far from where the photo was taken: doubtful" in output.err
-    assert both("query", "--json").json == []
-    draw_shot(tmp_path / "others/tower.jpg", 0, gps=PARIS, label=0)
-    assert "too far" not in both("tag", str(tmp_path / "others")).err

@@ -153,19 +153,3 @@ def test_photos_are_put_away_and_brought_back(tagger: CommandRunner, known: Stor
     assert tagger(*back, "--dry-run", "--json").json == {**counts, "withdrawn": True, "dry_run": True}
     assert tagger(*back).text == "1 photo brought back\n"
     assert found(tagger, "--dismissed") == []
-
-
-def test_dismissals_are_listed_exported_and_imported(tagger: CommandRunner, known: StoredPhotos) -> None:
-    tagger("reject", EIFFEL, "photos/paris.jpg")
-    tagger("reject", "--any", "photos/fog.jpg", "--by", "Ada")
-    listed = tagger("review", "list", "--verdict", "not-a-landmark", "--json").json
-    assert [(Path(each["path"]).name, each["landmark"], each["by"]) for each in listed] == [
-        ("fog.jpg", None, "Ada")
-    ]
-    kinds = [each["verdict"] for each in tagger("review", "list", "--json").json]
-    assert kinds == ["not-a-landmark", "rejected"]  # newest first
-    tagger("review", "export", "verdicts.json")
-    tagger("reject", "--any", "--withdraw", "photos/fog.jpg")
-    report = tagger("review", "import", "verdicts.json", "--json").json
-    assert (report["added"], report["unchanged"]) == (1, 1)
-    assert found(tagger, "--dismissed") == ["fog.jpg"]

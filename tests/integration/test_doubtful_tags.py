@@ -4,16 +4,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from sqlalchemy import update
 from support.artifacts import colour_of
 from support.colour_folders import TaggedFolder
 from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
-from tagger.database.tables import contents, photos, tags
-from tagger.library.catalog.contents import record_photos
-from tagger.library.positions.update import update_positions
 from tagger.library.query.details import PhotoDetails, photo_details, photo_details_by_id
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
@@ -89,14 +85,6 @@ def test_a_doubtful_tag_names_the_landmarks_that_speak_against_it(
     assert library.tag(photo, EIFFEL).reason == reason
 
 
-def test_copies_follow_the_verdict_on_one_of_them(library: Library) -> None:
-    first = library.shot(0, (EIFFEL, 0.98, True), digest="same")
-    copy = library.shot(5, (EIFFEL, 0.98, True), digest="same")
-    library.give(first, GATE)
-    assert library.tag(copy, EIFFEL).doubtful == "confirmed-other"
-    assert [found.id for found in find_tagged(library.database, PhotoQuery(landmark=(EIFFEL,)))] == []
-
-
 def test_documents_say_why_a_tag_is_doubtful(library: Library) -> None:
     photo = library.shot(0, (EIFFEL, 0.98, True))
     library.give(photo, GATE)
@@ -138,26 +126,6 @@ def test_a_photo_that_is_decoded_in_part_gets_no_tag_by_itself(folder: Folder) -
     assert (best.landmark, best.accepted, best.doubtful) == (EIFFEL, False, "damaged")
     assert best.reason == "doubtful: a part of the image is missing"
     assert [Path(found.path).name for found in find_tagged(folder.database, PhotoQuery())] == ["whole.jpg"]
-
-
-def test_a_person_confirms_a_landmark_on_a_damaged_photo(folder: Folder) -> None:
-    path = folder.cut("cut.jpg", 0.5)
-    folder.tag(threshold=0.3)
-    give_verdict(folder.database, path, EIFFEL, VerdictKind.CONFIRMED, "ada", {})
-    best = folder.details("cut.jpg").photo.tags[0]
-    assert (best.accepted, best.doubtful, best.reason) == (True, None, None)
-
-
-def test_a_position_gives_a_damaged_photo_no_tag(folder: Folder) -> None:
-    folder.cut("cut.jpg", 0.5)
-    folder.tag(threshold=0.999)
-    with folder.database.write() as connection:
-        record_photos(connection, [1])
-        connection.execute(update(photos).values(latitude=48.8584, longitude=2.2945))
-        connection.execute(update(tags).values(score=0.99))
-        connection.execute(update(contents).values(threshold=0.995))
-    update_positions(folder.database)
-    assert not any(tag.accepted for tag in folder.details("cut.jpg").photo.tags)
 
 
 def test_a_damaged_photo_is_told_again_whole_once_it_was_copied_again(folder: Folder) -> None:

@@ -14,7 +14,6 @@ from support.written_folder import EMBED, SIDECAR, WrittenFolder
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos
-from tagger.errors import LeaseLost
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.enqueue.submission import Retry
@@ -240,46 +239,6 @@ def test_lost_lease_after_replacement_is_recovered_by_the_next_claim(
     final = folder.files()
     assert all(final[name] == data for name, data in after.items() if data != before.get(name))
     folder.undo()
-    assert (folder.files(), folder.undo_rows) == (before, [])
-
-
-@pytest.mark.postgresql
-def test_crash_before_replacement_is_recovered_by_the_next_claim(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = draw_photos(folder, 10)
-    folder.tag()
-    job = folder.create_write_job_for_workers()
-
-    def lose_lease() -> None:
-        raise LeaseLost(job=job, chunk=0)
-
-    with monkeypatch.context() as patch:
-        call_around_replacement(patch, 3, lose_lease, before=True)
-        assert folder.work(job) == [ChunkEnd.LOST]
-    assert folder.files().keys() == before.keys()
-    assert any(not row.complete for row in folder.undo_rows)
-    folder.lose_leases(job)
-    assert folder.work(job) == [ChunkEnd.DONE]
-    assert set(folder.outcomes(job).values()) == {"written"}
-    assert len(folder.undo_rows) == 10
-    folder.undo()
-    assert (folder.files(), folder.undo_rows) == (before, [])
-
-
-def test_interrupted_undo_is_completed_by_the_next_claim(
-    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = draw_photos(folder, 10)
-    folder.tag()
-    folder.write(SIDECAR)
-    folder.write()
-    job = folder.create_undo_job_for_workers()
-    with monkeypatch.context() as patch:
-        call_around_replacement(patch, 6, lambda: folder.lose_leases(job), before=False)
-        assert folder.work(job) == [ChunkEnd.LOST]
-    assert folder.work(job) == [ChunkEnd.DONE]
-    assert set(folder.outcomes(job).values()) == {"written"}
     assert (folder.files(), folder.undo_rows) == (before, [])
 
 

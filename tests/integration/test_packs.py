@@ -317,29 +317,6 @@ def test_adding_a_pack_that_was_interrupted_is_completed_by_adding_it_again(
         add_pack(library.database, library.model, pack)
 
 
-@pytest.mark.postgresql
-def test_removing_a_pack_that_was_interrupted_is_completed_by_removing_it_again(
-    library: Library, pack: Pack
-) -> None:
-    def interrupt(_count: int) -> None:
-        raise KeyboardInterrupt
-
-    add(library, pack)
-    library.give(CHURCH, 0, CONFIRMED)
-    update_taught(library.database, library.model)
-    with pytest.raises(KeyboardInterrupt):
-        remove_pack(library.database, "places", interrupt)
-    library.check()
-    assert teaching_notes(library) == [
-        "the pack places has no landmark any more",
-        "not all photos are compared with what was taught of: our-church",
-    ]
-    assert remove_pack(library.database, "places").name == "places"
-    library.check()
-    assert library.landmark("old-bridge") is None
-    assert (list_packs(library.database), teaching_notes(library)) == ([], [])
-
-
 def test_a_single_photo_is_shared_only_if_that_is_wanted(library: Library) -> None:
     with pytest.raises(PackEmpty, match="none is taught here"):
         library.pack()

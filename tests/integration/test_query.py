@@ -221,40 +221,6 @@ def test_photos_whose_file_is_gone_are_excluded(library: StoredPhotos) -> None:
     assert [(count.landmark, count.photos) for count in landmark_counts(library.database)] == [(EIFFEL, 1)]
 
 
-@pytest.mark.postgresql
-def test_pages_have_every_photo_once(library: StoredPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
-    by_phone = library.camera(model="Pixel 8")
-    numbers = range(25)
-    for number in numbers:
-        taken_at = datetime(2026, 1, 1 + number // 5) if number < 20 else None
-        facts = {"digest": f"t{number // 2}", "camera_id": by_phone, "taken_at": taken_at}
-        library.photo(f"t{number:02}.jpg", (EIFFEL, 0.9, True), **facts)
-        library.photo(f"u{number:02}.jpg", (EIFFEL, 0.2, False))
-        library.photo(f"n{number:02}.jpg", classified=False)
-    for image in range(0, 13, 2):
-        library.verdict(f"t{image}", EIFFEL, "confirmed")
-    monkeypatch.setattr(find, "PAGE", 4)
-    for options, expected in (
-        ({}, [f"t{number:02}.jpg" for number in numbers]),
-        ({"landmark": EIFFEL}, [f"t{number:02}.jpg" for number in numbers]),
-        ({"any_rank": True}, [f"{kind}{number:02}.jpg" for kind in "tu" for number in numbers]),
-        ({"under": (library.root,)}, [f"t{number:02}.jpg" for number in numbers]),
-        ({"taken_after": datetime(2020, 1, 1)}, [f"t{number:02}.jpg" for number in range(20)]),
-        ({"model": "tiny"}, [f"t{number:02}.jpg" for number in numbers]),
-        ({"unknown": True}, [f"u{number:02}.jpg" for number in numbers]),
-        ({"untagged": True}, [f"n{number:02}.jpg" for number in numbers]),
-        ({"camera": ("Pixel 8",)}, [f"t{number:02}.jpg" for number in numbers]),
-        ({"verdict": "confirmed"}, [f"t{number:02}.jpg" for number in numbers if not number // 2 % 2]),
-        (
-            {"verdict": "none", "camera": ("Pixel 8",)},
-            [f"t{number:02}.jpg" for number in numbers if number // 2 % 2],
-        ),
-    ):
-        assert paths_of(library, **options) == expected, options  # type: ignore[arg-type]
-        first = PhotoQuery(**options, limit=7)  # type: ignore[arg-type]
-        assert len(list(find_tagged(library.database, first))) == 7, options
-
-
 def test_reader_that_stops_early_holds_no_connection(library: StoredPhotos) -> None:
     for number in range(3):
         library.photo(f"{number}.jpg", (EIFFEL, 0.9, True))

@@ -14,13 +14,12 @@ from tagger.database.connection import Database
 from tagger.database.tables import (
     contents,
     effective_tags,
-    landmarks,
     photos,
     tags,
     track_parts,
     tracks,
 )
-from tagger.library.catalog.contents import queue_position_updates, record_photos
+from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.landmark_edits import edit_landmark
 from tagger.library.positions.locating import EstimateSettings, PositionCounts, locate
 from tagger.library.query.counts import landmark_counts
@@ -91,29 +90,6 @@ def test_a_landmark_on_the_other_side_of_the_world_is_not_accepted(library: Libr
     assert tag.reason == "doubtful: 9,718 km from the photo's position (GPS)"
     assert (tag.position_odds, tag.distance_m, tag.score) == (0.002, pytest.approx(9_718_000, abs=500), 0.97)
     assert library.update() == 0
-
-
-def test_near_a_landmark_a_lower_score_is_enough(library: Library) -> None:
-    near = library.shot(0, DOUBTFUL, gps=(48.857, 2.294))
-    away = library.shot(300, DOUBTFUL, gps=(48.7, 2.3))
-    weak = library.shot(600, ("eiffel-tower", 0.49, False), gps=PARIS)
-    library.update()
-    assert [library.accepted(photo) for photo in (near, away, weak)] == [True, False, False]
-    assert library.outcome(near) == "tagged"
-    assert [count.photos for count in landmark_counts(library.database)] == [1]
-    (tag,) = photo_details_by_id(library.database, near).photo.tags
-    assert tag.reason == "accepted: 160 m from the photo's position (GPS)"
-
-
-def test_a_verdict_counts_before_a_position(library: Library) -> None:
-    far = library.shot(0, EIFFEL, gps=TOKYO, digest="far")
-    near = library.shot(300, DOUBTFUL, gps=PARIS, digest="near")
-    library.update()
-    library.verdict("far", "eiffel-tower", "confirmed")
-    library.verdict("near", "eiffel-tower", "rejected")
-    library.update()
-    assert (library.accepted(far), library.accepted(near)) == (True, False)
-    assert photo_details_by_id(library.database, far).photo.tags[0].reason is None
 
 
 def test_a_refused_landmark_is_no_anchor(library: Library) -> None:
@@ -209,20 +185,6 @@ def test_a_landmark_that_moves_is_weighed_again(library: Library) -> None:
     assert library.accepted(photo)
 
 
-def test_a_photo_that_is_classified_again_is_weighed_again(library: Library) -> None:
-    photo = library.shot(0, EIFFEL, gps=TOKYO)
-    library.update()
-    before = library.state()
-    with library.database.write() as connection:
-        new = {"accepted": True, "position_odds": None, "distance_m": None}
-        connection.execute(update(tags).values(new))
-        connection.execute(update(contents).values(outcome="tagged"))
-        queue_position_updates(connection, connection.scalars(select(contents.c.id)))
-    library.update()
-    assert not library.accepted(photo)
-    assert library.state() == before
-
-
 def test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion(library: Library) -> None:
     far = library.shot(0, gps=TOKYO)
     near = library.shot(300, gps=PARIS)
@@ -231,32 +193,6 @@ def test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion(library: L
     library.update()
     assert (library.accepted(far), library.accepted(near)) == (False, True)
     assert list(find_suggestions(library.database, None, {})) == []
-    with library.database.write() as connection:
-        delete_taught_tags(connection, true())
-
-
-@pytest.mark.postgresql
-@pytest.mark.parametrize(("gps", "accepted"), [(PARIS, "eiffel-tower"), (TOKYO, "tower")])
-def test_a_taught_landmark_near_the_photo_is_accepted_only_if_a_nearly_certain_one_is_far_away(
-    library: Library, gps: tuple[float, float], accepted: str
-) -> None:
-    library.landmark("tower", "Tower")
-    photo = library.shot(0, EIFFEL, gps=gps)
-    library.taught(photo, "tower", 0.95, accepted=True)
-    with library.database.write() as connection:
-        values = {"latitude": gps[0], "longitude": gps[1], "extent": "point"}
-        connection.execute(update(landmarks).where(landmarks.c.slug == "tower").values(values))
-    slugs = {landmark_id: slug for slug, landmark_id in library.landmark_ids.items()}
-
-    def found() -> set[str]:
-        return {slugs[tag.landmark_id] for tag in library.tags(photo) if tag.accepted}
-
-    library.update()
-    assert found() == {accepted}
-    library.change(photo, latitude=None, longitude=None)
-    assert found() == {"eiffel-tower"}
-    library.change(photo, latitude=gps[0], longitude=gps[1])
-    assert found() == {accepted}
     with library.database.write() as connection:
         delete_taught_tags(connection, true())
 

@@ -4,7 +4,7 @@
 from datetime import datetime
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -15,12 +15,10 @@ from tagger.database.tables import contents
 from tagger.errors import QueryOptionInvalid
 from tagger.library.query import sorted_scan
 from tagger.library.query.find import (
-    decode_cursor,
-    encode_cursor,
     find_tagged,
     find_tagged_page,
 )
-from tagger.library.query.options import PhotoQuery, SortOption
+from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import (
     SectionStart,
     find_section_ids,
@@ -113,22 +111,6 @@ def test_photos_are_in_their_order(library: StoredPhotos) -> None:
             assert before == (photos[number - 1].id if number else None)
             assert after == (photos[number + 1].id if number + 1 < len(photos) else None)
         assert all_ids(library, query) == [photo.id for photo in photos]
-
-
-@pytest.mark.postgresql
-def test_pages_join_into_the_whole_result(library: StoredPhotos) -> None:
-    for sort in get_args(SortOption):
-        query = PhotoQuery(sort=sort)
-        expected = [photo.id for photo in find_tagged(library.database, query)]
-        found: list[int] = []
-        position = None
-        while True:
-            page = find_tagged_page(library.database, query, {}, position, 1)
-            found += [photo.id for photo in page.photos]
-            if page.next is None:
-                break
-            position = decode_cursor(encode_cursor(page.next, query), query)
-        assert found == expected, sort
 
 
 def test_sections_are_months_with_the_photos_from_any_place_in_them(library: StoredPhotos) -> None:

@@ -335,34 +335,6 @@ def test_filters_show_their_photos_at_once_and_back_undoes_each(browser: Browser
 
 
 @pytest.mark.slow
-def test_a_filtered_grid_selects_and_opens_its_photos(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/photos") as page:
-        tiles = page.locator("[data-grid] > .photo-tile")
-        page.get_by_role("link", name="Filter 1 set", exact=True).click()
-        page.get_by_label("Eiffel Tower").check()
-        expect(tiles).to_have_count(2)
-        expect(page.locator("[data-grid][data-drawn]")).to_have_count(1)
-        tiles.nth(1).locator("a").click()
-        expect(page.get_by_role("dialog")).to_contain_text("2 of 2")
-        page.go_back()
-        expect(page.get_by_role("dialog")).to_have_count(0)
-        expect(page).to_have_url(f"{address}/photos?landmark=eiffel-tower")
-        expect(tiles.nth(1).locator("a")).to_be_focused()
-        page.keyboard.press("Control+a")
-        expect(page.get_by_text("2 photos selected")).to_have_count(1)
-        page.keyboard.press("Escape")
-        page.get_by_role("link", name="Remove filter Eiffel Tower").click()
-        expect(tiles).to_have_count(5)
-        expect(page).to_have_url(f"{address}/photos?any_rank=1")
-        expect(page.get_by_role("checkbox", name="Eiffel Tower")).not_to_be_checked()
-        expect(page.get_by_role("heading", level=1)).to_have_text("Photos")
-        page.get_by_role("radio", name="With a landmark").check()
-        expect(page.get_by_role("heading", level=1)).to_have_text("Photos with a landmark")
-        page.get_by_role("link", name="Remove filter with a landmark").click()
-        expect(page).to_have_url(f"{address}/photos?any_rank=1")
-
-
-@pytest.mark.slow
 def test_a_grid_says_what_a_verdict_is_for_and_counts_copies_once(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos?landmark={EIFFEL}&landmark={GATE}") as page:
         page.locator("[data-grid][data-drawn]").wait_for()
@@ -384,30 +356,6 @@ def test_a_grid_says_what_a_verdict_is_for_and_counts_copies_once(browser: Brows
         page.get_by_label("Landmark, city or country").fill("Eiffel Tower")
         page.get_by_role("button", name="Eiffel Tower").first.click()
         expect(page.locator("#toasts")).to_contain_text("1 photo skipped: not processed yet")
-
-
-@pytest.mark.slow
-def test_folders_of_the_filter_open_without_being_chosen(
-    browser: Browser, web_settings: Settings, library: LibraryPhotos
-) -> None:
-    for n, name in enumerate(("x/y/a.jpg", "x/b.jpg", "z/c.jpg")):
-        library.file(name, (EIFFEL, 0.9, True), data=picture((50 * n, 120, 90)))
-    with serving(web_settings) as address, open_page(browser, f"{address}/photos") as page:
-        tiles = page.locator("[data-grid] > .photo-tile")
-        folders = page.get_by_role("group", name="Folder")
-        page.get_by_role("link", name="Filter 1 set", exact=True).click()
-        toggle = page.get_by_role("link", name="Folders in x")
-        toggle.press("Enter")
-        expect(folders.get_by_label("y")).to_be_visible()
-        expect(toggle).to_have_attribute("aria-expanded", "true")
-        expect(toggle).to_be_focused()
-        expect(page).to_have_url(f"{address}/photos")
-        folders.get_by_label("y").check()
-        expect(tiles).to_have_count(1)
-        folders.get_by_label("y").uncheck()
-        expect(tiles).to_have_count(3)
-        expect(folders.get_by_label("y")).to_be_visible()
-        assert axe_findings(page) == []
 
 
 @pytest.mark.slow

@@ -323,19 +323,6 @@ def test_escape_closes_the_dialog_and_a_new_place_gets_its_coordinates(
 
 
 @pytest.mark.slow
-def test_why_a_landmark_was_not_added_is_shown_in_the_dialog(browser: Browser, address: str) -> None:
-    page = browser.new_page(base_url=address)  # the browser logs failed requests as errors
-    open_details(page, "/photos/1")
-    page.keyboard.press("n")
-    page.get_by_label("Landmark, city or country").fill("!!!")
-    page.locator("[data-new]").click()
-    page.get_by_role("button", name="Add this place").click()
-    expect(page.locator("#naming [role=alert]")).to_contain_text("no letter")
-    assert axe_findings(page) == []
-    page.close()
-
-
-@pytest.mark.slow
 def test_naming_another_landmark_is_one_undo_step(browser: Browser, address: str) -> None:
     with open_page(browser, "about:blank", base=address) as page:
         open_details(page, "/photos/1")

@@ -72,15 +72,6 @@ def test_a_verdict_is_withdrawn_only_if_it_exists(client: TestClient, library: L
     assert verdicts_of(client, number) == {}
 
 
-def test_a_dry_run_changes_nothing(client: TestClient, library: LibraryPhotos) -> None:
-    number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    output = {"landmark": EIFFEL, "verdict": "rejected", "dry_run": True}
-    assert client.post(f"/api/photos/{number}/verdicts", json=output).json()["changed"]
-    many = {**output, "photos": [number]}
-    assert client.post("/api/verdicts", json=many).json()["tags"] == 1
-    assert verdicts_of(client, number) == {}
-
-
 def test_many_photos_get_a_verdict_and_report_the_previous_one(
     client: TestClient, library: LibraryPhotos
 ) -> None:
