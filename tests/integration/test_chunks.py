@@ -1,13 +1,11 @@
 """Claims of chunks: one at a time, results stored under its token only, expired ones released."""
 
-import threading
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
 from support.clocks import clock_ahead
 from support.ledgers import LedgerBuilder
-from support.threads import in_threads
 
 from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.statements import lock_timeout
@@ -29,33 +27,6 @@ from tagger.ledger.jobs import cancel_job, finish_job, suspend_for_root
 from tagger.ledger.progress import find_job
 
 pytestmark = pytest.mark.postgresql
-
-
-def test_one_of_many_concurrent_claims_succeeds(ledger: LedgerBuilder) -> None:
-    for _ in range(5):
-        job = ledger.job(5)
-        barrier = threading.Barrier(8)
-        claims: list[Claim] = []
-
-        def compete(
-            job: int = job, barrier: threading.Barrier = barrier, claims: list[Claim] = claims
-        ) -> None:
-            barrier.wait()
-            claim = claim_next_chunk(ledger.database, job, Runner.WORKERS, "w")
-            if claim is not None:
-                claims.append(claim)
-
-        in_threads([compete] * 8)
-        assert len(claims) == 1
-        assert claims[0].attempts == 1
-
-
-def test_chunks_of_an_inactive_job_cannot_be_claimed(ledger: LedgerBuilder) -> None:
-    job = ledger.job(5)
-    for state in (JobState.WAITING, JobState.PAUSED, JobState.CANCELLED):
-        with ledger.database.write() as connection:
-            connection.execute(update(jobs).where(jobs.c.id == job).values(state=state))
-        assert claim_next_chunk(ledger.database, job, Runner.WORKERS, "w") is None, state
 
 
 def test_a_worker_stores_nothing_after_its_expired_lease_was_claimed(ledger: LedgerBuilder) -> None:

@@ -16,7 +16,7 @@ from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.jobs.processing.isolation import SHARED_ATTEMPTS
 from tagger.ledger import job_control
 from tagger.ledger.chunks import claim_next_chunk
-from tagger.ledger.dispatch import release_expired, resume_suspended_jobs, waiting_chunks
+from tagger.ledger.dispatch import resume_suspended_jobs, waiting_chunks
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import finish_scan, suspend_for_root
 from tagger.ledger.progress import list_recent_jobs
@@ -110,20 +110,6 @@ def test_a_suspended_job_can_be_paused_resumed_and_suspended_again(ledger: Ledge
     job_control.resume(ledger.database, job)
     suspend_for_root(ledger.database, job, "share")
     assert ledger.progress(job).state is JobState.WAITING
-
-
-def test_the_chunk_of_a_dead_worker_is_processed_after_its_job_was_resumed(
-    ledger: LedgerBuilder,
-) -> None:
-    job = ledger.job(5)
-    ledger.claim(job)
-    job_control.pause(ledger.database, job)
-    ledger.expire(job)
-    release_expired(ledger.database)
-    assert ledger.progress(job).running == 0
-    job_control.resume(ledger.database, job)
-    ledger.store(ledger.claim(job), Outcome.TAGGED)
-    assert ledger.progress(job).state is JobState.FINISHED
 
 
 @pytest.mark.timeout(60)

@@ -57,23 +57,6 @@ def test_a_job_without_open_items_is_finished_at_once(ledger: LedgerBuilder) -> 
     assert (progress.state, progress.skipped) == (JobState.FINISHED, 40)
 
 
-def test_chunks_are_processed_during_the_scan_and_the_job_ends_after_it(
-    ledger: LedgerBuilder,
-) -> None:
-    job = ledger.scanning()
-    ledger.append(job, ledger.photos(10))
-    claim = ledger.claim(job)
-    ledger.store(claim, Outcome.TAGGED)
-    assert ledger.progress(job).state is JobState.SCANNING
-    ledger.append(job, ledger.photos(5))
-    finish_scan(ledger.database, job)
-    assert ledger.progress(job).state is JobState.RUNNING
-    claim = ledger.claim(job, 1)
-    ledger.store(claim, Outcome.UNKNOWN)
-    progress = ledger.progress(job)
-    assert (progress.state, progress.tagged, progress.unknown) == (JobState.FINISHED, 10, 5)
-
-
 def test_a_cancelled_job_keeps_its_outcomes_and_accepts_no_photos(ledger: LedgerBuilder) -> None:
     job = ledger.scanning()
     ledger.append(job, ledger.photos(40))

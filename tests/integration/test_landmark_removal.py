@@ -1,9 +1,7 @@
 """Merging and removing landmarks: what becomes of verdicts, tags, labels, schedules and metadata, on both databases."""
 
 import io
-import time
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,11 +9,10 @@ from sqlalchemy import insert, select
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.stored_photos import StoredPhotos
-from support.threads import in_threads
 
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
-from tagger.database.enums import Priority, VerdictKind
+from tagger.database.enums import Priority
 from tagger.database.tables import contents, effective_tags, landmarks, verdicts
 from tagger.errors import (
     LandmarkHasVerdicts,
@@ -39,7 +36,6 @@ from tagger.library.catalog.registered_models import RegisteredModel, add_model
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts.importing import import_verdicts, read_entries
-from tagger.library.verdicts.service import give_verdict
 from tagger.model.artifact import Label
 from tagger.transfer.integrity import check_database
 
@@ -322,22 +318,3 @@ def test_schedules_that_name_a_removed_landmark_are_named(library: Library) -> N
 
 
 # ---------- at the same time ----------
-
-
-@pytest.mark.postgresql
-def test_verdicts_that_are_given_during_a_merge_are_kept(library: Library) -> None:
-    for number in range(1, 31):
-        library.photo(f"{number}.jpg", digest=digest(number))
-
-    def give(first: int) -> None:
-        for photo_id in range(first, 31, 3):
-            give_verdict(library.database, photo_id, "Old Tower", VerdictKind.CONFIRMED, "ada", {})
-
-    def merge() -> None:
-        while len(library.verdicts()) < 5:
-            time.sleep(0.001)
-        library.merge(TOWER, EIFFEL)
-
-    in_threads([partial(give, 1), partial(give, 2), partial(give, 3), merge])
-    assert {slug for _, slug, _ in library.verdicts()} == {EIFFEL}
-    assert len(library.verdicts()) == 30

@@ -14,7 +14,7 @@ from support.threads import in_threads
 
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
-from tagger.database.tables import contents, dismissals, favourites, photos, verdicts
+from tagger.database.tables import contents, dismissals, photos, verdicts
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified, TaggerError
 from tagger.library.catalog.contents import has_verdict
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
@@ -148,14 +148,6 @@ def test_names_that_are_given_at_the_same_moment_are_all_kept(library: Library) 
     with library.database.read() as connection:
         names = find_landmark(connection, EIFFEL).names
     assert {each: names[each] for each in languages} == {each: f"Tower in {each}" for each in languages}
-    library.assert_consistent()
-
-
-def test_stars_that_are_given_and_taken_at_the_same_moment_end_in_one_state(library: Library) -> None:
-    for _ in range(ROUNDS):
-        in_threads([partial(library.star, 1, starred=starred) for starred in (True, False, True)])
-        with library.database.read() as connection:
-            assert connection.scalar(select(func.count()).select_from(favourites)) in {0, 1}
     library.assert_consistent()
 
 

@@ -377,20 +377,6 @@ def test_attempts_at_once_do_not_exceed_the_limit(
 
 
 @pytest.mark.postgresql
-def test_people_can_sign_in_at_once(database: Database) -> None:
-    for name in ("ada", "bob"):
-        add_user(database, name, Role.VIEWER, PASSWORD)
-
-    def use(name: str) -> None:
-        for _ in range(3):
-            record_use(database, grant_of(database, signed_in(database, name)))
-
-    in_threads([lambda: use("ada"), lambda: use("ada"), lambda: use("bob")])
-    assert count(database, page_sessions) == 9
-    assert count(database, sign_in_attempts) == 0
-
-
-@pytest.mark.postgresql
 def test_first_requests_at_once_add_a_person_once(database: Database) -> None:
     grants: list[Grant | None] = []
     in_threads([lambda: grants.append(proxied_grant(database, "ada", Role.VIEWER))] * 4)
