@@ -89,7 +89,7 @@ def deliver(receiver: Receiver, message: Message) -> ReceiverResponse:
     """Send the message once.
 
     Raises:
-        NoAnswer: the host's name was not resolved or there was no answer within TIMEOUT_S, or none that is HTTP.
+        NoAnswer: there was no answer within TIMEOUT_S, or none that is HTTP.
     """
     body = _body(receiver, message)
     headers = _headers(urlsplit(receiver.url)) | signature_headers(

@@ -1,6 +1,7 @@
 """One HTTP request to a server that the operator named, within limits of time and size.
 
-Redirects are not followed: only the server that the operator named gets the request.
+Redirects are not followed: only the server that the operator named gets the request. HTTP libraries limit the time of each read, not of
+the whole request, and neither that of the resolver. So the request runs in a thread, which is left alone when the time is over.
 """
 
 import http.client
@@ -8,13 +9,15 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
+
+_END_S = 1.0
+"""How long a request whose connection was shut down may take to return what it has."""
 
 
 @dataclass(frozen=True)
@@ -44,103 +47,68 @@ def exchange(
     Raises:
         NoAnswer: there was no answer in time, or none that is HTTP.
     """
-    until = time.monotonic() + timeout_s
+    connected: list[socket.socket] = []
+    answer: Future[HttpAnswer] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(_request(method, url, headers, body, timeout_s, max_bytes, connected))
+        except Exception as error:  # noqa: BLE001 - raised in the other thread
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="http request", daemon=True).start()
     try:
-        address = urlsplit(url)
-        target = f"{address.path or '/'}{f'?{address.query}' if address.query else ''}"
-        with _connected(address, until) as connection:
-            connection.request(method, target, body, _with_defaults(headers, address))
-            response = connection.getresponse()
-            if time.monotonic() >= until:  # the connection was shut down amid the headers
-                raise TimeoutError
-            beginning = response.read(max_bytes)
-            return HttpAnswer(response.status, beginning, time.monotonic() >= until)
+        return answer.result(timeout_s)
+    except TimeoutError as error:
+        for each in connected:
+            with suppress(OSError):  # it is closed already
+                # The plain socket's shutdown: that of SSLSocket drops the state that the other thread is using.
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
+        with suppress(Exception):
+            return answer.result(_END_S)
+        missing = "answer" if connected else "connection"
+        raise NoAnswer(f"no {missing} within {timeout_s:.0f} s") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        if time.monotonic() >= until or isinstance(error, TimeoutError):
-            raise NoAnswer(f"no answer within {timeout_s:.0f} s") from error
         raise NoAnswer(_reason(error)) from error
 
 
-def _with_defaults(headers: Mapping[str, str], address: SplitResult) -> dict[str, str]:
-    return {
-        "host": address.netloc.rpartition("@")[2],
-        "user-agent": f"landmark-tagger/{version('landmark-tagger')}",
-        "connection": "close",
-        **headers,
-    }
-
-
-@contextmanager
-def _connected(address: SplitResult, until: float) -> Iterator[http.client.HTTPConnection]:
-    """A connection that is shut down at `until`, so that a server that sends a byte now and then cannot extend the time."""
-    host, is_https = str(address.hostname), address.scheme == "https"
-    port = address.port or (443 if is_https else 80)
-    connected = _connect(host, port, until)
-    try:
+def _request(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    timeout_s: float,
+    max_bytes: int,
+    connected: list[socket.socket],
+) -> HttpAnswer:
+    """Send the request and wait; `connected` gets the socket, with which another thread ends that."""
+    until = time.monotonic() + timeout_s
+    address = urlsplit(url)
+    is_https = address.scheme == "https"
+    host, port = str(address.hostname), address.port or (443 if is_https else 80)
+    # A host can have several addresses, and the first ones may not answer.
+    plain = socket.create_connection((host, port), timeout_s / 3)
+    plain.settimeout(timeout_s)
+    with closing(plain), closing(http.client.HTTPConnection(host, port)) as connection:
+        connection.sock = plain
         if is_https:
-            context = ssl.create_default_context()
-            connected = context.wrap_socket(connected, server_hostname=host, do_handshake_on_connect=False)
-        timer = threading.Timer(until - time.monotonic(), _shut_down, [connected])
-        timer.daemon = True
-        timer.start()
-        try:
-            if isinstance(connected, ssl.SSLSocket):
-                connected.do_handshake()
-            connection = http.client.HTTPConnection(host, port)
-            connection.sock = connected
-            yield connection
-        finally:
-            timer.cancel()
-    finally:
-        connected.close()
-
-
-def _connect(host: str, port: int, until: float) -> socket.socket:
-    """Connect to one of the host's addresses. Each may take its share of the time that is left: some may not answer."""
-    addresses = _resolve(host, port, until)
-    problem: OSError = TimeoutError()
-    for n, (family, kind, protocol, _, address) in enumerate(addresses):
-        connected = socket.socket(family, kind, protocol)
-        connected.settimeout(_remaining_s(until) / (len(addresses) - n))
-        try:
-            connected.connect(address)
-        except OSError as error:
-            connected.close()
-            problem = error
-        else:
-            connected.settimeout(_remaining_s(until))
-            return connected
-    raise problem
-
-
-def _resolve(host: str, port: int, until: float) -> list[tuple[Any, ...]]:
-    """The host's addresses. The system's resolver has no time limit, so it runs in a thread, which is abandoned if it hangs."""
-    found: Future[list[tuple[Any, ...]]] = Future()
-
-    def resolve() -> None:
-        try:
-            found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except Exception as error:  # noqa: BLE001 - raised in the other thread
-            found.set_exception(error)
-
-    started_at = time.monotonic()
-    threading.Thread(target=resolve, name="resolver", daemon=True).start()
-    try:
-        return found.result(max(0.0, until - started_at))
-    except TimeoutError as error:
-        if found.done():  # the resolver's own error
-            raise
-        raise NoAnswer(f"its name was not resolved within {until - started_at:.0f} s") from error
-
-
-def _remaining_s(until: float) -> float:
-    return max(0.01, until - time.monotonic())  # 0 would not wait at all
-
-
-def _shut_down(connected: socket.socket) -> None:
-    with suppress(OSError):  # it is closed already
-        # The plain socket's shutdown: that of SSLSocket drops the state that the other thread is using.
-        socket.socket.shutdown(connected, socket.SHUT_RDWR)
+            connection.sock = ssl.create_default_context().wrap_socket(
+                plain, server_hostname=host, do_handshake_on_connect=False
+            )
+        connected.append(connection.sock)
+        if isinstance(connection.sock, ssl.SSLSocket):
+            connection.sock.do_handshake()
+        target = f"{address.path or '/'}{f'?{address.query}' if address.query else ''}"
+        general = {
+            "host": address.netloc.rpartition("@")[2],
+            "user-agent": f"landmark-tagger/{version('landmark-tagger')}",
+            "connection": "close",
+        }
+        connection.request(method, target, body, general | dict(headers))
+        with connection.getresponse() as response:
+            if time.monotonic() >= until:  # the connection was shut down amid the headers
+                raise TimeoutError
+            return HttpAnswer(response.status, response.read(max_bytes), time.monotonic() >= until)
 
 
 def _reason(error: Exception) -> str:
