@@ -295,7 +295,7 @@ def test_a_provider_of_the_network_cannot_name_a_service_of_this_machine(
     registration = Registration(issuer, "id", "secret", "https://page.example")
     with pytest.raises(ProviderMisconfigured, match="token_endpoint"):
         Provider(registration).configuration()
-    assert Provider(registration).configuration().token_endpoint == f"{issuer}/token_endpoint"
+    assert Provider(registration).configuration()["token_endpoint"] == f"{issuer}/token_endpoint"
 
 
 # --- the way there and back

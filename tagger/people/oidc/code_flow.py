@@ -87,20 +87,24 @@ def authorization_url(provider: Provider, request: AuthorizationRequest) -> str:
         ProviderUnavailable, ProviderMisconfigured: the provider does not say where.
     """
     configuration, registration = provider.configuration(), provider.registration
-    claim = registration.role_claim
+    claim, supported = registration.role_claim, configuration.get("scopes_supported")
     # If the provider has a scope of the claim's name, as many have for groups, it sends the claim only if that scope is requested.
-    scopes = (*_SCOPES, claim) if claim is not None and claim in configuration.scopes else _SCOPES
-    parameters = {
-        "response_type": "code",
-        "client_id": registration.client_id,
-        "redirect_uri": registration.redirect_url,
-        "scope": " ".join(dict.fromkeys(scopes)),
-        "state": request.state,
-        "nonce": request.nonce,
-        "code_challenge": _encoded(hashlib.sha256(request.code_verifier.encode()).digest()),
-        "code_challenge_method": "S256",
-    }
-    address = configuration.authorization_endpoint.partition("#")[0]
+    scopes = (*_SCOPES, claim) if claim and isinstance(supported, list) and claim in supported else _SCOPES
+    return _with_query(
+        configuration["authorization_endpoint"],
+        response_type="code",
+        client_id=registration.client_id,
+        redirect_uri=registration.redirect_url,
+        scope=" ".join(dict.fromkeys(scopes)),
+        state=request.state,
+        nonce=request.nonce,
+        code_challenge=_encoded(hashlib.sha256(request.code_verifier.encode()).digest()),
+        code_challenge_method="S256",
+    )
+
+
+def _with_query(address: str, **parameters: str) -> str:
+    address = address.partition("#")[0]
     return f"{address}{'&' if '?' in address else '?'}{urlencode(parameters)}"
 
 
@@ -128,7 +132,7 @@ def identify(provider: Provider, request: AuthorizationRequest, answer: Mapping[
     tokens = _tokens(provider, request, answer["code"])
     claims = _claims(provider, request, tokens)
     role = None if registration.role_claim is None else _role(claims, registration.role_claim)
-    id_token = None if provider.configuration().end_session_endpoint is None else tokens["id_token"]
+    id_token = tokens["id_token"] if "end_session_endpoint" in provider.configuration() else None
     return Identity(registration.issuer, claims["sub"], _names(claims), role, id_token)
 
 
@@ -195,16 +199,16 @@ def sign_out_url(provider: Provider, session: ProviderSession) -> str | None:
     registration = provider.registration
     if session.issuer != registration.issuer:
         return None
-    endpoint = provider.configuration().end_session_endpoint
+    endpoint = provider.configuration().get("end_session_endpoint")
     if endpoint is None:
         return None
-    parameters = {
-        "client_id": registration.client_id,
-        "post_logout_redirect_uri": registration.signed_out_url,
-        **({"id_token_hint": session.id_token} if session.id_token else {}),
-    }
-    address = endpoint.partition("#")[0]
-    return f"{address}{'&' if '?' in address else '?'}{urlencode(parameters)}"
+    hint = {"id_token_hint": session.id_token} if session.id_token else {}
+    return _with_query(
+        endpoint,
+        client_id=registration.client_id,
+        post_logout_redirect_uri=registration.signed_out_url,
+        **hint,
+    )
 
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")

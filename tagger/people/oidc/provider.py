@@ -9,6 +9,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -33,6 +34,8 @@ START_PATH = "/sign-in/oidc"
 CALLBACK_PATH = "/sign-in/oidc/callback"
 """The page to which the provider sends people back."""
 SIGNED_OUT_PATH = "/sign-in"
+_OPTIONAL = ("userinfo_endpoint", "end_session_endpoint")
+_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri", *_OPTIONAL)
 
 
 class ProviderUnavailable(SignInFailed):
@@ -113,108 +116,65 @@ def registration_of(settings: Settings) -> Registration | None:
     )
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """The provider's configuration document."""
-
-    authorization_endpoint: str
-    token_endpoint: str
-    keys_url: str
-    userinfo_endpoint: str | None
-    end_session_endpoint: str | None
-    scopes: frozenset[str]
-    by_form: bool
-    """Whether the provider accepts the client's secret only in a form, not as HTTP Basic authentication."""
-
-
 class Provider:
-    """The provider of a registration. Its methods send requests, each of at most TIMEOUT_S. Thread-safe."""
+    """The provider of a registration. Its methods send requests, each of at most TIMEOUT_S. Thread-safe.
+
+    Raises:
+        ProviderUnavailable, ProviderMisconfigured: by each method, if the provider does not answer as it should.
+    """
 
     def __init__(self, registration: Registration, clock: Callable[[], float] = time.monotonic) -> None:
         self.registration = registration
         self._configuration = _Kept(self._fetch_configuration, clock)
-        self._keys = _Kept(lambda: self._fetch(self.configuration().keys_url), clock)
+        self._keys = _Kept(lambda: self._fetch(self.configuration()["jwks_uri"]), clock)
 
-    def configuration(self) -> Configuration:
-        """Raises:
-        ProviderUnavailable, ProviderMisconfigured: the document cannot be fetched, or lacks an address.
-        """
+    def configuration(self) -> Mapping[str, Any]:
+        """The configuration document, with addresses that can be trusted, and without those that cannot and need not be used."""
         return self._configuration.value()
 
     def keys(self, *, renewed: bool = False) -> Mapping[str, Any]:
-        """The keys of its signatures, as a JSON Web Key Set. `renewed`: not older than RENEWAL_S.
-
-        Raises:
-            ProviderUnavailable, ProviderMisconfigured: the provider has none.
-        """
+        """The keys of its signatures, as a JSON Web Key Set. `renewed`: not older than RENEWAL_S."""
         return self._keys.value(RENEWAL_S if renewed else KEPT_S)
 
     def token_document(self, form: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-        """Send a form to the token endpoint as this client; return the status and the answer, which may be an error.
-
-        Raises:
-            ProviderUnavailable: the provider did not answer with a JSON object.
-        """
+        """Send a form to the token endpoint as this client; return the status and the answer, which may be an error."""
         configuration, registration = self.configuration(), self.registration
-        headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-        credentials = (registration.client_id, registration.client_secret)
-        if configuration.by_form:
-            form = {**form, **dict(zip(("client_id", "client_secret"), credentials, strict=True))}
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        client_id, secret = registration.client_id, registration.client_secret
+        methods = configuration.get("token_endpoint_auth_methods_supported")
+        if isinstance(methods, list) and "client_secret_basic" not in methods:
+            form = {**form, "client_id": client_id, "client_secret": secret}
         else:
-            encoded = ":".join(quote(part, safe="") for part in credentials).encode()
-            headers["authorization"] = f"Basic {b64encode(encoded).decode()}"
-        body = urlencode(form).encode()
-        answer = self._ask("POST", configuration.token_endpoint, headers, body)
+            credentials = f"{quote(client_id, safe='')}:{quote(secret, safe='')}"
+            headers["authorization"] = f"Basic {b64encode(credentials.encode()).decode()}"
+        answer = self._ask("POST", configuration["token_endpoint"], headers, urlencode(form).encode())
         return answer.status, self._document(answer)
 
     def userinfo(self, access_token: str) -> dict[str, Any]:
-        """The claims of the userinfo endpoint about the person of this access token; empty if the provider has no such endpoint.
+        """The claims of the userinfo endpoint about the person of this token; empty if the provider has no such endpoint."""
+        address = self.configuration().get("userinfo_endpoint")
+        return {} if address is None else self._fetch(address, authorization=f"Bearer {access_token}")
 
-        Raises:
-            ProviderUnavailable: it did not answer.
-        """
-        address = self.configuration().userinfo_endpoint
-        if address is None:
-            return {}
-        headers = {"authorization": f"Bearer {access_token}", "accept": "application/json"}
-        return self._fetch(address, headers)
-
-    def _fetch_configuration(self) -> Configuration:
+    def _fetch_configuration(self) -> dict[str, Any]:
         issuer = self.registration.issuer
         document = self._fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
         if document.get("issuer") != issuer:
             called = str(document.get("issuer"))[:200]
             self._misconfigured(f"it calls itself {called}, so that has to be TAGGER_WEB_OIDC_ISSUER")
-        methods = document.get("token_endpoint_auth_methods_supported")
-        scopes = document.get("scopes_supported")
-        userinfo = document.get("userinfo_endpoint")
-        return Configuration(
-            self._address(document, "authorization_endpoint"),
-            self._address(document, "token_endpoint"),
-            self._address(document, "jwks_uri"),
-            None if userinfo is None else self._address(document, "userinfo_endpoint"),
-            self._usable_address(document, "end_session_endpoint"),
-            frozenset(str(scope) for scope in scopes) if isinstance(scopes, list) else frozenset(),
-            isinstance(methods, list) and "client_secret_basic" not in methods,
-        )
+        unusable = [name for name in _ENDPOINTS if not self._is_usable(document.get(name))]
+        for name in unusable:
+            if name not in _OPTIONAL or (name == "userinfo_endpoint" and document.get(name) is not None):
+                self._misconfigured(f"its {name} is not an https address")
+        return {name: value for name, value in document.items() if name not in unusable}
 
-    def _address(self, document: Mapping[str, Any], name: str) -> str:
-        address = self._usable_address(document, name)
-        if address is None:
-            self._misconfigured(f"its {name} is not an https address")
-        return address
-
-    def _usable_address(self, document: Mapping[str, Any], name: str) -> str | None:
-        """An address of the document; None if it is missing or cannot be used."""
-        address = document.get(name)
+    def _is_usable(self, address: object) -> bool:
         if not isinstance(address, str) or not _is_trusted_address(address):
-            return None
+            return False
         # A provider in the network may name no address of this machine, whose service would get the client's secret.
-        is_elsewhere = address.startswith("http:") and not self.registration.issuer.startswith("http:")
-        return None if is_elsewhere else address
+        return not address.startswith("http:") or self.registration.issuer.startswith("http:")
 
-    def _fetch(self, url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-        answer = self._ask("GET", url, headers or {"accept": "application/json"})
+    def _fetch(self, url: str, **headers: str) -> dict[str, Any]:
+        answer = self._ask("GET", url, headers)
         if answer.status != 200:
             redirects = ", and redirects are not followed" if 300 <= answer.status < 400 else ""
             self._unavailable(f"{urlsplit(url).path} answers with {answer.status}{redirects}")
@@ -223,14 +183,10 @@ class Provider:
     def _ask(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> HttpAnswer:
+        headers = {"accept": "application/json", **headers}
         try:
             answer = exchange(
-                method,
-                url,
-                headers=headers,
-                body=body,
-                timeout_s=TIMEOUT_S,
-                max_bytes=MAX_ANSWER_BYTES + 1,
+                method, url, headers=headers, body=body, timeout_s=TIMEOUT_S, max_bytes=MAX_ANSWER_BYTES + 1
             )
         except NoAnswer as error:
             raise ProviderUnavailable(issuer=self.registration.issuer, reason=str(error)) from error
@@ -241,10 +197,9 @@ class Provider:
         return answer
 
     def _document(self, answer: HttpAnswer) -> dict[str, Any]:
-        try:
+        document = None
+        with suppress(ValueError, RecursionError):
             document = json.loads(answer.body)
-        except (ValueError, RecursionError):
-            document = None
         if not isinstance(document, dict):
             self._unavailable(f"its answer (status {answer.status}) is not a JSON object")
         return document
