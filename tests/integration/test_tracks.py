@@ -175,7 +175,7 @@ def test_a_track_is_removed_by_name_or_number(database: Database, tmp_path: Path
 
 def test_a_refused_file_changes_nothing(database: Database, tmp_path: Path) -> None:
     for name, text, reason in (
-        ("broken.gpx", gpx_text(walk(6000))[:-9], "line 6002"),
+        ("broken.gpx", gpx_text(walk(6000))[:140], "line 2, column"),
         (
             "times.gpx",
             "<gpx><trk><trkseg><trkpt lat='1' lon='1'/></trkseg></trk></gpx>",
@@ -188,6 +188,14 @@ def test_a_refused_file_changes_nothing(database: Database, tmp_path: Path) -> N
             add_track(database, tmp_path / name)
     with database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(tracks)) == 0
+
+
+def test_the_good_points_of_a_track_that_breaks_off_are_added(database: Database, tmp_path: Path) -> None:
+    file = tmp_path / "cut.gpx"
+    file.write_text(gpx_text(walk(6000))[:-200])
+    added = add_track(database, file)
+    assert (added.points, added.left_out) == (5997, {"unreadable": 1})
+    assert "line 5999, column" in str(added.fault)
 
 
 def test_damaged_points_are_found(database: Database, tmp_path: Path) -> None:

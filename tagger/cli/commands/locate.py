@@ -124,6 +124,10 @@ def _add_tracks(session: Session, files: Iterable[Path], *, dry_run: bool) -> No
             f"; left out: {left_out}" if left_out else ""
         )
         console.info(f"{text} {'added' if track.is_new else 'were added before'}")
+        if track.fault:
+            console.warning(
+                f"{track.name} breaks off at {track.fault}. Copy or export it again to add what is missing"
+            )
 
 
 def _parse_gap(text: str) -> int:

@@ -4,7 +4,9 @@ Only points of tracks (`trkpt`) say where somebody was, and when. Waypoints and 
 compared without their namespace, which many programs write wrong.
 
 The file may be hostile. expat builds no tree, so that memory stays flat; documents with a document type (the only way to define
-entities), with huge tokens, deep nesting or endless new names are refused.
+entities), with huge tokens, deep nesting or endless new names are refused. A file that breaks off, as that of a device whose battery was
+empty does, has good points up to there. (gpxpy keeps none of them, nor any of a file with one invalid number, and needs 16 bytes of
+memory for each of the file.)
 """
 
 import os
@@ -38,6 +40,7 @@ _PATH = ("gpx", "trk", "trkseg", "trkpt", "time", None)
 _POINT, _TIME = 4, 5
 """Elements of the path down to a point, and to its time."""
 
+_POINT_START = re.compile(rb"<(?:[\w.-]+:)?trkpt\b")
 _READ_BYTES = 1 << 17
 _TOKEN_BYTES = 1 << 20
 """The longest tag or comment; expat keeps it in memory. Text between tags has no limit."""
@@ -63,6 +66,10 @@ class PointCounts:
     """Not a number, outside the Earth, or exactly 0, 0: the receiver had no position."""
     outliers: int = 0
     duplicates: int = 0
+    unreadable: int = 0
+    """At and after the place where the XML is invalid."""
+    fault: str | None = None
+    """Where and why the file breaks off, if it does."""
 
     @property
     def used(self) -> int:
@@ -70,7 +77,7 @@ class PointCounts:
 
     @property
     def left_out(self) -> dict[str, int]:
-        counts = {name: count for name, count in vars(self).items() if name != "read"}
+        counts = {name: count for name, count in vars(self).items() if name not in {"read", "fault"}}
         return {name: count for name, count in counts.items() if count}
 
 
@@ -111,8 +118,10 @@ def read_blocks(file: IO[bytes], path: Path) -> Iterator[bytes]:
 def read_segments(file: IO[bytes], path: Path, counts: PointCounts) -> Iterator[SegmentPiece]:
     """Yield the valid points of a GPX file's tracks, in pieces of up to some thousands, and count all points.
 
+    If the XML is invalid at some place, the valid points before it are read, and those that begin after it are counted.
+
     Raises:
-        GpxRefused: it is not GPX, or its XML is invalid. What was read until there must not be used.
+        GpxRefused: it is not GPX, has no valid point before its XML is invalid, or is hostile. What was read must not be used.
         SystemRefused: it cannot be read.
     """
     try:
@@ -158,7 +167,8 @@ def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[Se
     names: dict[str, str] = {}
     parser = expat.ParserCreate(intern=names)
     segments = _SegmentReader(parser, counts)
-    size = 0
+    blocks = iter(blocks)
+    size, previous = 0, b""
     for data in chain(blocks, [b""]):
         is_end = not data
         size += len(data)
@@ -166,7 +176,15 @@ def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[Se
             parser.Parse(data, is_end)
         except expat.ExpatError as error:
             reason = expat.ErrorString(error.code)
-            raise _GpxInvalid(f"line {error.lineno}, column {error.offset + 1}: {reason}") from error
+            counts.fault = f"line {error.lineno}, column {error.offset + 1}: {reason}"
+            if not counts.used:
+                raise _GpxInvalid(counts.fault) from error
+            yield from segments.take_pieces()
+            window = previous + data  # a tag that is cut off can begin in the previous block
+            rest = window[len(window) - (size - parser.ErrorByteIndex) :]
+            counts.unreadable = segments.is_in_point + sum(map(_count_points, chain([rest], blocks)))
+            counts.read += counts.unreadable
+            return
         if not is_end and size - parser.CurrentByteIndex > _TOKEN_BYTES:
             raise _invalid(parser, f"a tag or comment has more than {_TOKEN_BYTES} bytes")
         if len(names) > _NAME_LIMIT:
@@ -174,6 +192,11 @@ def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[Se
                 parser, f"it has more than {_NAME_LIMIT} different names of elements and attributes"
             )
         yield from segments.take_pieces()
+        previous = data
+
+
+def _count_points(data: bytes) -> int:
+    return len(_POINT_START.findall(data))
 
 
 def _invalid(parser: expat.XMLParserType, reason: str) -> _GpxInvalid:
@@ -198,6 +221,10 @@ class _SegmentReader:
         parser.EndElementHandler = self._end
         parser.XmlDeclHandler = self._check_declaration
         parser.StartDoctypeDeclHandler = self._refuse_document_type
+
+    @property
+    def is_in_point(self) -> bool:
+        return self._matched >= _POINT
 
     def take_pieces(self) -> Iterator[SegmentPiece]:
         """Yield the points that were read since the last call."""

@@ -154,10 +154,13 @@ class Track:
 
 @dataclass(frozen=True)
 class AddedTrack(Track):
-    """`is_new`: False if the file had been added before. `left_out`: numbers of points that are not used, by reason."""
+    """`is_new`: False if the file had been added before. `left_out`: numbers of points that are not used, by reason. `fault`: where and
+    why the file breaks off, if it does.
+    """
 
     is_new: bool
     left_out: Mapping[str, int]
+    fault: str | None = None
 
 
 def add_track(database: Database, file: Path) -> AddedTrack:
@@ -184,7 +187,7 @@ def add_track(database: Database, file: Path) -> AddedTrack:
                 for number, (size, first, last) in enumerate(parts)
             )
             track, is_new = _store(connection, digest, file, counts, stored)
-    return AddedTrack(**vars(track), is_new=is_new, left_out=counts.left_out)
+    return AddedTrack(**vars(track), is_new=is_new, left_out=counts.left_out, fault=counts.fault)
 
 
 def list_tracks(database: Database) -> list[Track]:

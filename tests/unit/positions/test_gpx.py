@@ -138,9 +138,7 @@ def test_a_point_without_a_valid_time_and_position_is_counted(point: str, reason
         ("no XML at all", "line 1, column 1: syntax error"),
         (" ", "line 1, column 2: no element found"),
         ("<kml/>", "line 1: its first element is 'kml' and not 'gpx'"),
-        (gpx_text(walk(500))[:-20], "line 502, column"),
         (gpx_text(walk(2)).replace("</trkpt>\n", "</trk>\n"), "line 2, column 128: mismatched tag"),
-        (gpx_text(walk(2)).encode() + b"\xff", "line 5, column 1: not well-formed"),
         ('<!DOCTYPE gpx [<!ENTITY a "b">]><gpx>&a;</gpx>', "line 1: it has a document type"),
         ('<!DOCTYPE gpx SYSTEM "http://example.com/gpx.dtd"><gpx/>', "line 1: it has a document type"),
         ("<gpx>&a;</gpx>", "undefined entity"),
@@ -157,12 +155,43 @@ def test_what_is_no_gpx_is_refused_with_its_line(text: str | bytes, reason: str)
     assert reason in refusal(text)
 
 
-def test_a_file_that_is_broken_at_its_end_is_refused_as_a_whole() -> None:
-    message = refusal(gpx_text(walk(3_000)).replace("</gpx>", "</gpz>"))
-    assert message == (
-        "The track walk.gpx cannot be added: line 3002, column 18: mismatched tag. Nothing of it was stored; copy or export it "
-        "again, as GPX."
-    )
+_WALK = gpx_text(walk(3_000), walk(10, start_s=50_000))
+_POINT = point_text(*walk(3_000)[-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "used", "lost", "fault"),
+    [
+        pytest.param(_WALK.encode() + b"\xff", 3_010, 0, "line 3013, column 1: not well-formed", id="junk"),
+        pytest.param(
+            _WALK.replace("</gpx>", "</gpz>"),
+            3_010,
+            0,
+            "line 3012, column 18: mismatched tag",
+            id="mismatched end",
+        ),
+        pytest.param(
+            _WALK.partition(_POINT)[0], 2_999, 0, "line 3001, column 1: no element", id="cut between points"
+        ),
+        pytest.param(
+            _WALK.partition(_POINT)[0] + _POINT[:15], 2_999, 1, "line 3001, column 1: unclosed", id="in a tag"
+        ),
+        pytest.param(
+            _WALK.partition(_POINT)[0] + _POINT[:70], 2_999, 1, "line 3001, column 71", id="in a time"
+        ),
+        pytest.param(
+            _WALK.replace(_POINT, _POINT.replace("<ele>", "\0" * 512)), 2_999, 11, "line 3001", id="bad block"
+        ),
+        pytest.param(_WALK.replace(_POINT, "&" * 300_000 + _POINT), 2_999, 11, "line 3001", id="long junk"),
+        pytest.param(_WALK.replace(_POINT, _POINT + "</trk>"), 3_000, 10, "mismatched tag", id="structure"),
+    ],
+)
+def test_the_points_before_the_place_where_a_file_breaks_off_are_read(
+    text: str | bytes, used: int, lost: int, fault: str
+) -> None:
+    segments, counts = read(text)
+    assert (sum(map(len, segments)), counts.used, counts.unreadable) == (used, used, lost)
+    assert fault in str(counts.fault)
 
 
 def test_only_files_with_content_are_opened(tmp_path: Path) -> None:
