@@ -81,7 +81,9 @@ def test_where_not_one_can_be_compared_it_could_not_be_done(world: Path, tmp_pat
     )
 
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: None of the backbones could be compared.")
+    assert done.stderr.splitlines()[-1].startswith(
+        "error: Training failed: none of the backbones could be compared."
+    )
 
 
 def test_of_those_as_good_as_the_best_the_fastest_is_chosen() -> None:

@@ -17,7 +17,7 @@ from support.scenes import tree
 
 from trainer.data.gazetteer import labels_with_landmarks
 from trainer.data.udacity import download, fetch_udacity
-from trainer.errors import ArchiveRefused, DownloadFailed, NotEnoughSpace
+from trainer.errors import DownloadFailed, OutputUnwritable
 
 CONTENT = bytes(range(256)) * 3000
 
@@ -144,7 +144,7 @@ def test_the_archive_is_fetched_and_laid_out_once(data: CommandRunner, tmp_path:
 
 def test_an_invalid_archive_is_refused_and_downloaded_again(tmp_path: Path) -> None:
     with serving(course_archive()[:-300]) as server:
-        with pytest.raises(ArchiveRefused, match="the archive is damaged"):
+        with pytest.raises(DownloadFailed, match="the archive is damaged"):
             fetch_udacity(tmp_path / "set", server.url)
         assert list(tmp_path.iterdir()) == []
         server.content = course_archive()
@@ -153,7 +153,7 @@ def test_an_invalid_archive_is_refused_and_downloaded_again(tmp_path: Path) -> N
 
 def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
     other = course_archive(top="photos", train="learn")
-    with serving(other) as server, pytest.raises(ArchiveRefused, match="no train/LABEL/photo"):
+    with serving(other) as server, pytest.raises(DownloadFailed, match="no train/LABEL/photo"):
         fetch_udacity(tmp_path / "set", server.url)
     assert list(tmp_path.iterdir()) == []
 
@@ -170,6 +170,6 @@ def test_a_folder_with_something_in_it_is_left_alone(data: CommandRunner, tmp_pa
 def test_room_is_made_sure_of_before_anything_comes(tmp_path: Path) -> None:
     with serving(CONTENT) as server:
         server.content_length = 2**60
-        with pytest.raises(NotEnoughSpace, match="not enough disk space"):
+        with pytest.raises(OutputUnwritable, match="not enough disk space"):
             fetch_udacity(tmp_path / "set", server.url)
     assert list(tmp_path.iterdir()) == []

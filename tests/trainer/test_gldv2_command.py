@@ -167,4 +167,4 @@ def test_what_cannot_be_used_is_named_with_a_remedy(
         archive.unlink()
     assert "it has no whole archive" in refusal()
     (published / "train_label_to_category.csv").unlink()
-    assert "train_label_to_category.csv of Google Landmarks v2 cannot be used" in refusal()
+    assert "train_label_to_category.csv cannot be used" in refusal()

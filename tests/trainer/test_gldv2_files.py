@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.landmarks_dataset import photo_id, write_archive, write_checksum, write_lists
 
-from trainer.errors import PublishedFileInvalid
+from trainer.errors import DataFileInvalid
 from trainer.gldv2.published_files import (
     ArchiveDamaged,
     read_archive,
@@ -77,7 +77,7 @@ def test_the_solution_has_photos_of_several_landmarks_and_of_none(tmp_path: Path
 )
 def test_a_damaged_list_is_refused_with_the_reason(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "train_clean.csv").write_bytes(content)
-    with pytest.raises(PublishedFileInvalid, match=reason):
+    with pytest.raises(DataFileInvalid, match=reason):
         read_labels(tmp_path)
 
 

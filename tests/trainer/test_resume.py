@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from support.small_world import draw_small_world, require_same, scratch_options, train, transfer_options
 
-from trainer.errors import CheckpointUnusable, ValidationPhotosMissing
+from trainer.errors import CheckpointUnusable, TrainingFailed
 from trainer.export.run import RECORD, FinishedRun, load_run
 from trainer.learning.training import CHECKPOINT
 from trainer.recipes.options import RecipeOptions
@@ -114,7 +114,7 @@ def test_photos_that_are_gone_when_training_ends_can_be_put_back(world: Path, ou
     def move_photos(_epoch: int) -> None:
         (out / "data" / "train").rename(out / "elsewhere")
 
-    with pytest.raises(ValidationPhotosMissing, match=r"validation photos .* --resume"):
+    with pytest.raises(TrainingFailed, match=r"validation photos .* --resume"):
         train(options, move_photos)
     (out / "elsewhere").rename(out / "data" / "train")
     epochs: list[int] = []

@@ -198,7 +198,7 @@ def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: CommandRun
     (data / "train" / "One").mkdir(parents=True)
     assert_refused(train(data), "at least two labels")
     (data / "train" / "Two").mkdir()
-    assert_refused(train(data), "The label folder", "One", "has no readable photo")
+    assert_refused(train(data), "The photos in", "One", "none of them can be read")
     (tmp_path / "text.safetensors").write_text("hello")
     assert_refused(train(world / "landmarks", tmp_path / "text.safetensors"), "it is not a weights file")
     assert_refused(train(data, tmp_path / "gone.safetensors"), "gone.safetensors", "No such file")

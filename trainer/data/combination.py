@@ -85,7 +85,7 @@ def plan_combination(
         seed: of the photos that are chosen for testing
 
     Raises:
-        PathNotFound, DatasetEmpty, LandmarksFileInvalid, PhotoListInvalid: with what to change.
+        PathNotFound, DataUnusable, LandmarksFileInvalid, DataFileInvalid: with what to change.
     """
     by_label = read_gazetteer(landmarks)
     excluded = read_photo_list(exclusions, "reason") if exclusions else {}
@@ -155,7 +155,7 @@ def write_combination(combination: Combination, out: Path) -> None:
     """Copy the photos to OUT/{train,val,test}/LABEL and OUT/others/LANDMARK, with landmarks.csv and sources.csv; all or nothing.
 
     Raises:
-        FolderNotEmpty, NotEnoughSpace, OutputUnwritable: with what to do.
+        OutputUnwritable: with what to do.
     """
     require_free_folder(out)
     require_space(out, sum(copy.source.stat().st_size for copy in combination.copies))

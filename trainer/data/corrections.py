@@ -36,7 +36,7 @@ def collect_corrections(settings: Settings, earlier: Path | None = None) -> Corr
 
     Raises:
         NoVerdicts: there are no verdicts, or none whose photo can be read.
-        PathNotFound, DatasetEmpty, LandmarksFileInvalid: the earlier folder cannot be used.
+        PathNotFound, DataUnusable, LandmarksFileInvalid: the earlier folder cannot be used.
     """
     with open_training_export(settings) as export:
         corrections = Corrections(export, earlier)
@@ -58,7 +58,7 @@ def write_corrections(corrections: Corrections, out: Path, earlier: Path | None 
     """Copy the photos to OUT/train/LABEL and OUT/unknown, with a landmarks.csv, all of them or nothing.
 
     Raises:
-        OutputInsidePhotos, FolderNotEmpty, NotEnoughSpace, OutputUnwritable: with what to do.
+        OutputUnwritable: with what to do.
     """
     require_free_folder(out, earlier)
     require_space(out, sum(size_of(copy.source) for copy in corrections.copies))

@@ -23,7 +23,7 @@ from tagger.photos.photo_names import is_photo_name
 from tagger.photos.source import read_named
 from tagger.settings import Settings
 from trainer.data.duplicates import Sketch, sketch_of
-from trainer.errors import DataIncomplete, DatasetEmpty, LabelEmpty, PhotoListInvalid
+from trainer.errors import DataFileInvalid, DataUnusable
 from trainer.progress import photo_progress
 from trainer.threads import compute_ahead
 
@@ -118,22 +118,39 @@ def read_training_folder(folder: Path) -> TrainingFolder:
     """Find the labels and photos of `folder`, ordered by label and path.
 
     Raises:
-        PathNotFound, DataIncomplete, LabelEmpty: with what to change in the folder.
+        PathNotFound, DataUnusable: with what to change in the folder.
     """
     if not folder.is_dir():
         raise PathNotFound(path=folder)
     if not (folder / "train").is_dir():
-        raise DataIncomplete(path=folder, reason="it has no folder train/")
+        raise _incomplete(folder, "it has no folder train/")
     labels = tuple(entry.name for entry in label_folders(folder / "train"))
     if len(labels) < 2:
-        raise DataIncomplete(path=folder, reason=f"train/ has {len(labels)} label folders")
+        raise _incomplete(folder, f"train/ has {len(labels)} label folders")
     train = find_labelled_photos(folder / "train")
     nonempty = {photo.label for photo in train}
     for label in labels:
         if label not in nonempty:
-            raise LabelEmpty(path=folder / "train" / label)
+            raise label_without_photos(folder / "train" / label)
     val = tuple(photo for photo in find_labelled_photos(folder / "val") if photo.label in labels)
     return TrainingFolder(labels, train, val)
+
+
+def _incomplete(folder: Path, reason: str) -> DataUnusable:
+    remedy = f"Lay out photos as {folder}/train/LABEL/photo.jpg, with at least two labels"
+    return DataUnusable(path=folder, reason=reason, remedy=remedy)
+
+
+def label_without_photos(folder: Path) -> DataUnusable:
+    """The error for a label folder of which nothing can be read."""
+    remedy = "Add photos of the landmark, or remove the folder"
+    return DataUnusable(path=folder, reason="none of them can be read", remedy=remedy)
+
+
+def without_photos(folder: Path, reason: str) -> DataUnusable:
+    """The error for a dataset of which nothing can be read."""
+    remedy = f"Lay out photos as {folder}/LABEL/photo.jpg, or as {folder}/train/LABEL/photo.jpg"
+    return DataUnusable(path=folder, reason=reason, remedy=remedy)
 
 
 def label_folders(split: Path) -> list[Path]:
@@ -190,20 +207,21 @@ def read_photo_list(path: Path, column: str) -> dict[str, str]:
     """What a CSV file with the columns `photo` and `column` says of each photo, FOLDER/NAME, or of all in FOLDER/.
 
     Raises:
-        PathNotFound, PhotoListInvalid: the file is missing, or is not such a file.
+        PathNotFound, DataFileInvalid: the file is missing, or is not such a file.
     """
     if not path.is_file():
         raise PathNotFound(path=path)
+    remedy = f"It is a CSV file with the columns photo and {column}"
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         reason = f"it is not a CSV file in UTF-8 ({error})"
-        raise PhotoListInvalid(path=path, reason=reason, column=column) from error
+        raise DataFileInvalid(path=path, reason=reason, remedy=remedy) from error
     values = {row.get("photo") or "": row.get(column) or "" for row in rows}
     if not all("/" in photo and value for photo, value in values.items()):
         reason = f"each row needs a photo, FOLDER/NAME, and a {column}"
-        raise PhotoListInvalid(path=path, reason=reason, column=column)
+        raise DataFileInvalid(path=path, reason=reason, remedy=remedy)
     return values
 
 
@@ -211,7 +229,7 @@ def sources_of(paths: Iterable[Path], folder: Path) -> list[str]:
     """Where each photo comes from, as listed in `folder`'s sources.csv; empty if it does not say.
 
     Raises:
-        PhotoListInvalid: the list cannot be used.
+        DataFileInvalid: the list cannot be used.
     """
     listed = read_photo_list(folder / SOURCES, "source") if (folder / SOURCES).is_file() else {}
     return [listed.get(f"{path.parent.name}/{path.name}", "") for path in paths]
@@ -221,7 +239,7 @@ def read_dataset(folder: Path) -> Dataset:
     """List the photos of `folder` by label and path, and all other files. Opens no files.
 
     Raises:
-        PathNotFound, DatasetEmpty: there are no photos in label folders.
+        PathNotFound, DataUnusable: there are no photos in label folders.
     """
     if not folder.is_dir():
         raise PathNotFound(path=folder)
@@ -235,7 +253,7 @@ def read_dataset(folder: Path) -> Dataset:
         for path in photo_paths(label)
     )
     if not photos:
-        raise DatasetEmpty(path=folder, reason="none of its folders has photos")
+        raise without_photos(folder, "none of its folders has photos")
     labels = [label for _, top in tops for label in label_folders(top)]
     siblings = [entry for entry in label_folders(folder) if entry.name not in splits] if splits else []
     return Dataset(
@@ -274,7 +292,7 @@ def examine_dataset(folder: Path) -> ExaminedPhotos:
     """Read every photo in the label folders of `folder`.
 
     Raises:
-        PathNotFound, DatasetEmpty: there are no photos in label folders.
+        PathNotFound, DataUnusable: there are no photos in label folders.
     """
     dataset = read_dataset(folder)
     results = examine_photos([photo.path for photo in dataset.photos])

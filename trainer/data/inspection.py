@@ -37,7 +37,7 @@ def inspect_folder(folder: Path) -> Inspection:
     """Read every photo in the label folders of `folder`.
 
     Raises:
-        PathNotFound, DatasetEmpty: there are no photos in label folders.
+        PathNotFound, DataUnusable: there are no photos in label folders.
     """
     examined = examine_dataset(folder)
     dataset, photos, facts = examined.dataset, examined.photos, examined.facts

@@ -15,10 +15,7 @@ from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.source import open_source, read_named
 from trainer.data.folders import MAX_BYTES
 from trainer.errors import (
-    FolderNotEmpty,
-    NotEnoughSpace,
-    ObjectNotCopied,
-    OutputInsidePhotos,
+    DownloadFailed,
     OutputUnwritable,
     writing_to,
 )
@@ -42,36 +39,39 @@ def require_free_folder(out: Path, photos: Path | None = None) -> None:
     """Check that `out` is empty or missing, and outside the folder `photos`.
 
     Raises:
-        OutputInsidePhotos, FolderNotEmpty, OutputUnwritable: with what to do.
+        OutputUnwritable: with what to do.
     """
     if photos is not None:
         require_outside(out, photos)
     if os.path.lexists(out) and not out.is_dir():
         raise OutputUnwritable(path=out, reason="it is a file")
     if out.is_dir() and any(out.iterdir()):
-        raise FolderNotEmpty(path=out)
+        raise OutputUnwritable(path=out, reason="the folder is not empty")
 
 
 def require_outside(out: Path, photos: Path) -> None:
     """Check that `out` is outside the folder `photos`.
 
     Raises:
-        OutputInsidePhotos: it is inside.
+        OutputUnwritable: it is inside.
     """
     if out.resolve().is_relative_to(photos.resolve()):
-        raise OutputInsidePhotos(path=out, folder=photos)
+        raise OutputUnwritable(
+            path=out, reason=f"it is inside the photo folder {photos}, which is never written to"
+        )
 
 
 def require_space(out: Path, needed_bytes: int) -> None:
     """Check that the disk of `out` has enough free space.
 
     Raises:
-        NotEnoughSpace: with the needed and the free space.
+        OutputUnwritable: with the needed and the free space.
     """
     existing = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if free < needed_bytes * _MARGIN:
-        raise NotEnoughSpace(path=out, needed=_size_text(needed_bytes), free=_size_text(free))
+        reason = f"there is not enough disk space, {_size_text(needed_bytes)} needed, {_size_text(free)} free"
+        raise OutputUnwritable(path=out, reason=reason)
 
 
 def size_of(source: Path) -> int:
@@ -156,6 +156,9 @@ def _copy(source: Path, target: Path) -> None:
     try:
         data = read_named(source, max_bytes=MAX_BYTES).data
     except PhotoFailed as error:
-        raise ObjectNotCopied(photo=source, reason=error) from None
+        reason = str(error).rstrip(".")
+        raise DownloadFailed(
+            url=source, reason=reason, remedy="Nothing was written; run this again"
+        ) from None
     with writing_to(target.parent):
         target.write_bytes(data)

@@ -16,13 +16,14 @@ from trainer.data.folders import (
     LabelledPhoto,
     find_ordinary_photos,
     find_other_landmarks,
+    label_without_photos,
     read_training_folder,
     sources_of,
 )
 from trainer.data.gazetteer import labels_with_landmarks
 from trainer.data.pixels import CachedPhotos, cache_photos
 from trainer.data.split import assign_splits
-from trainer.errors import LabelEmpty, ValidationImpossible
+from trainer.errors import DataUnusable
 
 VALIDATION_SHARE = 0.15
 LARGEST_HELD_OUT = 1 / 3
@@ -146,7 +147,7 @@ def prepare(
         seed: the same seed and photos give the same split
 
     Raises:
-        PathNotFound, DataIncomplete, LabelEmpty, LandmarksFileInvalid, ValidationImpossible, OutputUnwritable: with what to change.
+        PathNotFound, DataUnusable, LandmarksFileInvalid, OutputUnwritable: with what to change.
     """
     folder = read_training_folder(data)
     labels = labels_with_landmarks(folder.labels, data)
@@ -166,9 +167,13 @@ def prepare(
     trained = set(targets[~is_validation].tolist())
     for position, label in enumerate(labels):
         if position not in trained:
-            raise LabelEmpty(path=data / "train" / label.label)
+            raise label_without_photos(data / "train" / label.label)
     if not (targets[is_validation] < len(labels)).any():
-        raise ValidationImpossible(path=data)
+        raise DataUnusable(
+            path=data,
+            reason="each label shows a single scene, so none of them can be held out for validation",
+            remedy=f"Add photos of other scenes, or put validation photos in {data}/val/LABEL/photo.jpg",
+        )
     return TrainingData(labels, cached, sources, targets, is_validation)
 
 

@@ -15,10 +15,10 @@ from blake3 import blake3
 
 from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates
-from trainer.data.folders import SPLITS, ExaminedPhotos, examine_dataset
+from trainer.data.folders import SPLITS, ExaminedPhotos, examine_dataset, without_photos
 from trainer.data.gazetteer import FILE_NAME
 from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder, require_free_folder, require_space
-from trainer.errors import DatasetEmpty, writing_to
+from trainer.errors import writing_to
 
 RECORD = "split.json"
 TRAIN = "train"
@@ -64,12 +64,12 @@ def plan_split(folder: Path, shares: Mapping[str, float], *, seed: int) -> Split
     """Assign each photo to a split; existing splits of the folder are pooled. Writes nothing.
 
     Raises:
-        PathNotFound, DatasetEmpty: there are no photos in label folders, or none is readable.
+        PathNotFound, DataUnusable: there are no photos in label folders, or none is readable.
     """
     examined = examine_dataset(folder)
     photos, facts = examined.photos, examined.facts
     if not photos:
-        raise DatasetEmpty(path=folder, reason="none of its photos can be read")
+        raise without_photos(folder, "none of its photos can be read")
     groups = group_near_duplicates([entry.sketch for entry in facts])
     labels, digests = [photo.label for photo in photos], [entry.digest for entry in facts]
     return Split(
@@ -174,7 +174,7 @@ def write_split(split: Split, out: Path) -> None:
     The same photos, shares and seed give the same bytes of split.json on any machine.
 
     Raises:
-        OutputInsidePhotos, FolderNotEmpty, NotEnoughSpace, OutputUnwritable: with what to do.
+        OutputUnwritable: with what to do.
     """
     require_free_folder(out, split.dataset.folder)
     require_space(out, sum(facts.size_bytes for facts in split.facts))

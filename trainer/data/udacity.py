@@ -22,7 +22,7 @@ from tagger.model.artifact import file_digest
 from tagger.photos.photo_names import is_photo_name
 from trainer.data.gazetteer import FILE_NAME
 from trainer.data.output_folder import new_folder, require_free_folder, require_space
-from trainer.errors import ArchiveRefused, DownloadFailed, writing_to
+from trainer.errors import DownloadFailed, writing_to
 from trainer.progress import byte_progress, photo_progress
 
 URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
@@ -36,8 +36,8 @@ _PHOTO = re.compile(r"(?:[\w. -]+/)?((?:train|test)/[\w(),'-][\w(),'. -]*/[\w(),
 """Matches the path of a photo, perhaps below one top folder. The group is its path below the new folder, and cannot lead out of that."""
 _PART_BYTES = 1 << 20
 _TIMEOUT_S = 30.0
-_AGAIN = "Run the same command again."
-_OTHER_URL = "Check the URL, or name another one with --url."
+_AGAIN = "Run the same command again"
+_OTHER_URL = "Check the URL, or name another one with --url"
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -58,7 +58,7 @@ def fetch_udacity(out: Path, url: str = URL) -> bool:
     """Download and unpack the archive to OUT/{train,test}/LABEL, with a landmarks.csv. Returns False if `out` is complete already.
 
     Raises:
-        DownloadFailed, ArchiveRefused, FolderNotEmpty, NotEnoughSpace, OutputUnwritable: with what to do.
+        DownloadFailed, OutputUnwritable: with what to do.
     """
     if (out / RECORD).is_file():
         return False
@@ -77,7 +77,10 @@ def fetch_udacity(out: Path, url: str = URL) -> bool:
                 (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     except ArchiveUnsound as error:
         archive.unlink()
-        raise ArchiveRefused(url=url, reason=error) from error
+        reason = f"{error}. The file was removed"
+        raise DownloadFailed(
+            url=url, reason=reason, remedy=f"{_AGAIN}, or name another copy with --url"
+        ) from error
     archive.unlink()
     return True
 
@@ -87,7 +90,7 @@ def download(url: str, file: Path) -> None:
 
     Raises:
         DownloadFailed: there is no such file, or the network or the server failed.
-        NotEnoughSpace, OutputUnwritable: with what to do.
+        OutputUnwritable: with what to do.
     """
     if urllib.parse.urlsplit(url).scheme not in {"http", "https"}:
         raise DownloadFailed(url=url, reason="it is not an http or https URL", remedy=_OTHER_URL)
@@ -133,7 +136,7 @@ def unpack_photos(archive: Path, folder: Path) -> None:
 
     Raises:
         ArchiveUnsound: it is damaged or too large.
-        NotEnoughSpace, OutputUnwritable: with what to do.
+        OutputUnwritable: with what to do.
     """
     try:
         with zipfile.ZipFile(archive) as file:

@@ -17,7 +17,7 @@ from trainer.data.folders import (
     label_folders,
     sources_of,
 )
-from trainer.errors import EvaluationImpossible
+from trainer.errors import DataUnusable
 from trainer.evaluation.metrics import Estimate, average_precisions, bootstrap
 from trainer.evaluation.recognition import (
     Mistake,
@@ -61,7 +61,7 @@ def evaluate(
     `distractors` is a folder of photos that show none of the landmarks. `altered`: also evaluate altered photos.
 
     Raises:
-        ModelRefused, PathNotFound, PhotoListInvalid, EvaluationImpossible: with what to change.
+        ModelRefused, PathNotFound, DataFileInvalid, DataUnusable: with what to change.
     """
     manifest, digest = read_manifest(artifact), file_digest(artifact)
     photos, skipped = _photos_of(data, manifest)
@@ -71,7 +71,7 @@ def evaluate(
     model = load_model(artifact, digest, manifest, reference)
     landmarks = score_photos([photo.path for photo in photos], model, "scoring test photos")
     if not landmarks.paths:
-        raise EvaluationImpossible(path=data, reason="none of its photos can be read")
+        raise _unusable(data, "none of its photos can be read")
     positions = {label.label: position for position, label in enumerate(manifest.labels)}
     targets = torch.tensor([positions[photos[row].label or ""] for row in landmarks.rows])
     others = score_photos(distractor_paths, model, "scoring distractors")
@@ -118,7 +118,10 @@ def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dic
         log.warning("the model has no label %s: its photos are skipped (%d)", label, count)
     if not photos:
         names = ", ".join(entry.name for entry in label_folders(folder)[:3]) or "none"
-        raise EvaluationImpossible(
-            path=data, reason=f"no label folder matches a label of the model (folders: {names})"
-        )
+        raise _unusable(data, f"no label folder matches a label of the model (folders: {names})")
     return photos, skipped
+
+
+def _unusable(data: Path, reason: str) -> DataUnusable:
+    remedy = f"Lay out photos as {data}/test/LABEL/photo.jpg or {data}/LABEL/photo.jpg, with the labels of the model"
+    return DataUnusable(path=data, reason=reason, remedy=remedy)

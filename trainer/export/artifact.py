@@ -33,7 +33,7 @@ from tagger.model.model import Model, load_model
 from tagger.photos.folders import replace_file
 from trainer.backbones.backbone import HALF_PRECISION_LAYERS
 from trainer.data.pixels import decode_batches, readers_of
-from trainer.errors import ExportDisagrees, ExportImpossible, RunUnfinished, RunUnusable, writing_to
+from trainer.errors import ExportImpossible, RunUnusable, writing_to
 from trainer.export.run import LOG, RECORD, FinishedRun, RunRecord, load_run
 from trainer.learning.classifier import EMBEDDING_LAYER, LandmarkClassifier
 from trainer.progress import photo_progress
@@ -89,7 +89,7 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
     """Export the run in `folder` to `out`, if both models have the same top-1 on every validation photo.
 
     Raises:
-        RunUnfinished, RunUnusable, ExportImpossible, ExportDisagrees, OutputUnwritable: with the reason.
+        RunUnusable, ExportImpossible, OutputUnwritable: with the reason.
     """
     _require_run(folder)
     run = load_run(folder)
@@ -109,7 +109,10 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
         if full.same_top1 < full.photos:
             versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
             different = full.photos - full.same_top1
-            raise ExportDisagrees(count=different, total=full.photos, path=out, versions=versions)
+            raise ExportImpossible(
+                reason=f"it and the training model predict different landmarks on {different} of {full.photos} validation photos, so {out} was not written",
+                remedy=f"Export again with the versions of torch and torchvision that trained the run: {versions}",
+            )
         with writing_to(out):
             replace_file(out, by=unchecked)
     finally:
@@ -125,7 +128,8 @@ def _require_run(folder: Path) -> None:
         raise RunUnusable(path=folder, reason="there is no such folder")
     if not (folder / RECORD).is_file():
         if (folder / LOG).is_file():
-            raise RunUnfinished(path=folder)
+            reason = "it is not finished; to finish it, repeat its `trainer train` command with --resume"
+            raise RunUnusable(path=folder, reason=reason)
         raise RunUnusable(path=folder, reason="the folder has no run")
 
 
@@ -167,12 +171,17 @@ def write_program(
         with without_deprecations():
             module = torch.jit.script(classifier.eval())
     except RuntimeError as error:
-        raise ExportImpossible(reason=str(error).strip().splitlines()[0]) from error
+        raise _unsupported(str(error).strip().splitlines()[0]) from error
     save_artifact(module, manifest, path, background=background)
     try:
         check_program(path)
     except ModelRefused as error:
-        raise ExportImpossible(reason=error.values["reason"]) from error
+        raise _unsupported(error.values["reason"]) from error
+
+
+def _unsupported(reason: object) -> ExportImpossible:
+    reason = f"TorchScript or the tagger does not support its network ({reason})"
+    return ExportImpossible(reason=reason, remedy="Train with another --backbone")
 
 
 def read_program(path: Path) -> Program:

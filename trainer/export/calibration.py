@@ -72,7 +72,7 @@ def complete_run(
         precision: the share of accepted labels that should be right, 0…1
 
     Raises:
-        ValidationPhotosMissing, OutputUnwritable: with what to do.
+        TrainingFailed, OutputUnwritable: with what to do.
     """
     epoch = model.history[-1].number
     log.info("keeping the model of epoch %d, the last; calibration can change its first predictions", epoch)

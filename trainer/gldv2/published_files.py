@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.data.folders import MAX_BYTES
-from trainer.errors import PublishedFileInvalid
+from trainer.errors import DataFileInvalid
 
 CLEAN_LIST, FULL_LIST = "train_clean.csv", "train.csv"
 CATEGORIES = "train_label_to_category.csv"
 USAGES = ("Public", "Private")
 """The two parts of the test photos. A row of the solution with any other usage does not count."""
 ID_LENGTH = 16
+DOWNLOAD_AGAIN = "It has to be one of Google Landmarks v2: download it again"
 Row = TypeVar("Row")
 PhotoIds = npt.NDArray[np.bytes_]  # S16 (N,)
 Solution = dict[str, frozenset[int]]
@@ -66,7 +67,7 @@ def read_labels(folder: Path) -> PhotoLabels:
     """Read the cleaned list of training photos, or the full one if `folder` has no cleaned one.
 
     Raises:
-        PublishedFileInvalid: neither is there, or it is damaged.
+        DataFileInvalid: neither is there, or it is damaged.
     """
     path = folder / CLEAN_LIST
     if path.is_file():
@@ -79,7 +80,9 @@ def read_labels(folder: Path) -> PhotoLabels:
         ids += photo_ids
         landmarks += [landmark_id] * len(photo_ids)
     if not ids or any(len(photo_id) != ID_LENGTH or not photo_id.isascii() for photo_id in ids):
-        raise PublishedFileInvalid(path=path, reason=f"its photo ids do not all have {ID_LENGTH} characters")
+        raise DataFileInvalid(
+            remedy=DOWNLOAD_AGAIN, path=path, reason=f"its photo ids do not all have {ID_LENGTH} characters"
+        )
     return _ordered(ids, landmarks)
 
 
@@ -99,7 +102,7 @@ def read_names(folder: Path) -> dict[int, str]:
     """Read the names of the landmarks, by landmark id: their categories in Wikimedia Commons.
 
     Raises:
-        PublishedFileInvalid: the file is missing or damaged.
+        DataFileInvalid: the file is missing or damaged.
     """
     return dict(
         _read_rows(
@@ -118,7 +121,7 @@ def read_solution(path: Path) -> dict[str, Solution]:
     """Read the landmarks of the test photos from `recognition_solution_v2.1.csv`, for each usage.
 
     Raises:
-        PublishedFileInvalid: the file is missing or damaged.
+        DataFileInvalid: the file is missing or damaged.
     """
     rows = list(
         _read_rows(path, lambda row: (row["Usage"], row["id"], frozenset(map(int, row["landmarks"].split()))))
@@ -134,13 +137,17 @@ def _read_rows(path: Path, parse: Callable[[dict[str, str]], Row]) -> Iterator[R
                 try:
                     yield parse(row)
                 except (KeyError, AttributeError, ValueError, OverflowError) as error:
-                    raise PublishedFileInvalid(
-                        path=path, reason=f"row {number} is damaged ({error})"
+                    raise DataFileInvalid(
+                        remedy=DOWNLOAD_AGAIN, path=path, reason=f"row {number} is damaged ({error})"
                     ) from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise PublishedFileInvalid(path=path, reason=f"it is not a CSV file in UTF-8 ({error})") from error
+        raise DataFileInvalid(
+            remedy=DOWNLOAD_AGAIN, path=path, reason=f"it is not a CSV file in UTF-8 ({error})"
+        ) from error
     except OSError as error:
-        raise PublishedFileInvalid(path=path, reason=error.strerror or str(error)) from error
+        raise DataFileInvalid(
+            remedy=DOWNLOAD_AGAIN, path=path, reason=error.strerror or str(error)
+        ) from error
 
 
 def find_archives(folder: Path) -> list[Path]:

@@ -22,12 +22,13 @@ from tagger.library.teaching.pack_file import (
 )
 from tagger.system.names import slug_of_name
 from trainer.embeddings import EmbeddingModel
-from trainer.errors import PublishedFileInvalid, writing_to
+from trainer.errors import DataFileInvalid, writing_to
 from trainer.evaluation.metrics import average_precisions
 from trainer.export.pack import LEAST_PHOTOS
 from trainer.gldv2.embeddings import EmbeddingFolder, embed_archives, read_embeddings
 from trainer.gldv2.landmark_index import LandmarkIndex, learn_directions, write_index
 from trainer.gldv2.published_files import (
+    DOWNLOAD_AGAIN,
     PhotoLabels,
     Solution,
     listed_photos,
@@ -56,7 +57,7 @@ def index_landmarks(
         device: runs the model
 
     Raises:
-        PublishedFileInvalid, ModelRefused, EmbeddingsMissing, OutputUnwritable: with what to do.
+        DataFileInvalid, ModelRefused, EmbeddingsMissing, OutputUnwritable: with what to do.
     """
     model = EmbeddingModel.load(model_file, device)
     space, digest = model.space, model.facts.digest
@@ -67,7 +68,7 @@ def index_landmarks(
     train_progress = embed_archives(folder / "train", model, train)
     files = train.files()
     if not files:
-        raise PublishedFileInvalid(path=folder / "train", reason="it has no whole archive")
+        raise DataFileInvalid(remedy=DOWNLOAD_AGAIN, path=folder / "train", reason="it has no whole archive")
     packed: dict[int, Direction] = {}
     learned = _keep_for_pack(learn_directions(files, labels, space), labels, packed)
     landmarks = write_index(out / INDEX, learned, names, space, digest)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from tagger.photos.decoding import Resize
 from trainer.data.pixels import CachedPhotos, decode_batches, readers_of
-from trainer.errors import ValidationPhotosMissing
+from trainer.errors import TrainingFailed
 from trainer.learning.classifier import Encoder, measure_logits
 from trainer.learning.loop import Epoch
 from trainer.progress import photo_progress
@@ -107,7 +107,7 @@ def features_from_files(encoder: Encoder, paths: Sequence[Path], resize: Resize,
     """Compute the features of photos decoded exactly as the tagger does, float32 (N, F).
 
     Raises:
-        ValidationPhotosMissing: some were readable when training started and no longer are.
+        TrainingFailed: some were readable when training started and no longer are.
     """
     features = []
     with _inference(device, encoder), photo_progress("computing features", len(paths)) as advance:
@@ -116,7 +116,10 @@ def features_from_files(encoder: Encoder, paths: Sequence[Path], resize: Resize,
             advance(len(batch.positions))
     missing = len(paths) - sum(len(part) for part in features)
     if missing:
-        raise ValidationPhotosMissing(count=missing)
+        raise TrainingFailed(
+            reason=f"{missing} of the validation photos were readable when training started and no longer are",
+            remedy="Restore them and run the same command again with --resume",
+        )
     return torch.cat(features)
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from tagger.model.backends.protocol import is_out_of_memory
 from tagger.model.devices import Device
-from trainer.errors import DeviceMemoryExhausted, TrainingDiverged
+from trainer.errors import TrainingFailed
 from trainer.learning.batches import Augmentation, MixOptions, TrainingSet, mix
 
 CHECK_EVERY = 10
@@ -132,7 +132,7 @@ def fit(
         on_epoch: called after each epoch, to save the state
 
     Raises:
-        TrainingDiverged, DeviceMemoryExhausted: with what to change. The last epoch's checkpoint is intact.
+        TrainingFailed: with what to change. The last epoch's checkpoint is intact.
     """
     state.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     state.average.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -145,12 +145,13 @@ def fit(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise DeviceMemoryExhausted(
-                device=device.kind, batch_size=plan.batch_size, smaller=max(2, plan.batch_size // 2)
+            raise TrainingFailed(
+                reason=f"the memory of the device ({device.kind}) is too small for batches of {plan.batch_size} photos",
+                remedy=f"Train with --batch-size {max(2, plan.batch_size // 2)}, or with a smaller --size",
             ) from error
         if not math.isfinite(validation.loss):
             # The gradients of the last step were not finite; the training loss does not show it.
-            raise TrainingDiverged(epoch=number, step=photos.steps)
+            raise _diverged(number, photos.steps)
         images = photos.steps * plan.batch_size
         rate = max(group["lr"] for group in state.optimiser.param_groups)
         epoch = Epoch(number, loss, validation, rate, seconds, images / seconds)
@@ -186,7 +187,7 @@ def _epoch(
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == photos.steps:
             mean = total.item() / (step + 1)
             if not math.isfinite(mean):
-                raise TrainingDiverged(epoch=number, step=step + 1)
+                raise _diverged(number, step + 1)
             on_step(min(CHECK_EVERY, step % CHECK_EVERY + 1) * plan.batch_size, mean)
     return total.item() / photos.steps
 
@@ -226,3 +227,10 @@ def _average(state: TrainingState[Network], decay: float, step: int) -> None:
             mean.lerp_(value, 1 - decay)
         else:
             mean.copy_(value)
+
+
+def _diverged(epoch: int, step: int) -> TrainingFailed:
+    return TrainingFailed(
+        reason=f"the loss is not a finite number in epoch {epoch}, at step {step}",
+        remedy="Continue from the last epoch with --resume. If training fails again, start over with half the --learning-rate",
+    )

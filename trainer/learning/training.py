@@ -53,7 +53,7 @@ def train_network(
     checkpoint, if there is one.
 
     Raises:
-        CheckpointUnusable, TrainingDiverged, DeviceMemoryExhausted, OutputUnwritable: with what to change.
+        CheckpointUnusable, TrainingFailed, OutputUnwritable: with what to change.
     """
     keep_freed_memory()
     photos = TrainingSet(

@@ -23,11 +23,10 @@ from trainer.backbones.loading import find_source
 from trainer.data.folders import find_ordinary_photos, photo_paths, read_training_folder
 from trainer.data.pixels import decode_batches, readers_of
 from trainer.errors import (
-    ComparisonEmpty,
-    ExportDisagrees,
     ExportImpossible,
     RunUnusable,
     SizeUnsuitable,
+    TrainingFailed,
     WeightsUnavailable,
     WeightsUnsuitable,
     writing_to,
@@ -46,7 +45,6 @@ FIGURES = "comparison.json"
 BATCH_SIZE = 32
 SEED = 0
 BACKBONE_ERRORS = (
-    ExportDisagrees,
     ExportImpossible,
     RunUnusable,
     SizeUnsuitable,
@@ -163,7 +161,7 @@ def compare_backbones(options: ComparisonOptions) -> Comparison:
 
     Raises:
         BackboneUnknown, ExtraMissing: before any work, as are errors in the photo folders.
-        ComparisonEmpty: every backbone failed.
+        TrainingFailed: every backbone failed.
         OutputUnwritable: with the reason.
     """
     for backbone in options.backbones:
@@ -176,7 +174,10 @@ def compare_backbones(options: ComparisonOptions) -> Comparison:
     results = {backbone: _try_trial(backbone, options) for backbone in options.backbones}
     trials = {name: result for name, result in results.items() if isinstance(result, Trial)}
     if not trials:
-        raise ComparisonEmpty(reason=next(iter(results.values())))
+        raise TrainingFailed(
+            reason="none of the backbones could be compared",
+            remedy=f"The first failure: {next(iter(results.values()))}",
+        )
     device = choose_device(options.device, None)
     photos = next(iter(trials.values())).validation_photos  # the same for all backbones
     speeds = measure_speeds({name: options.model_of(name) for name in trials}, photos, device)
