@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,10 +17,9 @@ from redis.retry import Retry
 from tagger.database.enums import Priority
 from tagger.errors import RedisMisconfigured, RedisRefused, RedisUnavailable
 from tagger.system.addresses import check_redis_url, redact_url
-from worker.embedded_redis import start_embedded
+from worker.embedded_redis import socket_client, start_embedded
 from worker.embedded_socket import embedded_url
 from worker.redis_keys import RedisKeys
-from worker.redis_sockets import socket_client
 
 if TYPE_CHECKING:
     from tagger.settings import Settings
@@ -183,3 +183,9 @@ class RedisMonitor:
             since, self._outage_since = self._outage_since, None
         if since is not None:
             log.warning("Redis accepts messages again, after %.0f s", time.monotonic() - since)
+
+
+@cache
+def shared_monitor(broker: RedisEndpoint) -> RedisMonitor:
+    """The monitor of this process."""
+    return RedisMonitor(broker)

@@ -25,7 +25,7 @@ TRANSPORT_OPTIONS: dict[str, object] = {
     # Queues express priority. kombu would read three more lists for each.
     "priority_steps": [0],
     # Interactive before bulk, except for every fourth message.
-    "queue_order_strategy": "worker.queue_order:InteractiveFirst",
+    "queue_order_strategy": "worker.celery_patches:InteractiveFirst",
 }
 
 CELERY_SETTINGS: dict[str, object] = {
@@ -39,7 +39,7 @@ CELERY_SETTINGS: dict[str, object] = {
     # A connection is tried without limit. Celery's default ends a worker after 47 minutes without Redis, and beat too.
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
-    "worker_consumer": "worker.consumer:Consumer",
+    "worker_consumer": "worker.celery_patches:Consumer",
     # With the threads pool, this option stops consuming after a reconnect.
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     # The default pool forks after CUDA was initialised; solo hangs after a flush of Redis.
@@ -56,7 +56,7 @@ CELERY_SETTINGS: dict[str, object] = {
     "beat_enable_remote_control": False,
     # Results are in SQL. Otherwise beat sends a task of Celery's own every night, to a queue that nobody reads.
     "result_expires": None,
-    "beat_scheduler": "worker.beat:BeatScheduler",
+    "beat_scheduler": "worker.celery_patches:BeatScheduler",
 }
 
 

@@ -26,9 +26,9 @@ from tagger.model.devices import choose_device
 from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
 from tagger.webhooks import SenderThreads
-from worker.broker import RedisMonitor
+from worker.broker import shared_monitor
+from worker.celery_patches import database_unreachable
 from worker.producer import app_broker, send_wake_ups
-from worker.queue_order import database_unreachable
 from worker.sweeper import SWEEP_S, Sweeper
 from worker.watchdog import STALL_S, Watchdog
 
@@ -62,7 +62,7 @@ class Engine:
                 self.executor.stop,
             )
         self.broker = app_broker(app, settings)
-        self.redis = RedisMonitor(self.broker)
+        self.redis = shared_monitor(self.broker)
         self._sweeper = Sweeper(app, self.redis, self.database, settings, name, self.device)
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
         self._senders = SenderThreads(self.database, settings)

@@ -66,7 +66,7 @@ def send_wake_ups(app: Celery, database: Database, most: int | None = None) -> N
 
 
 class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
-    """Imports modules as Python does. Celery's own loader puts the working directory first, where a stranger's files may be."""
+    """Imports modules as Python does. Fault: Celery's loader puts the working directory first, where a stranger's files may be."""
 
     def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> ModuleType:  # noqa: ARG002
         return importlib.import_module(module, package)
@@ -81,7 +81,6 @@ def make_app(broker_url: str, keys: RedisKeys) -> Celery:
     # The default exchange ("") routes a message to the queue named by its routing key, without bindings in Redis that a
     # flush would delete.
     app.conf.task_queues = [Queue(name, exchange="", routing_key=name) for name in keys.message_queues]  # type: ignore[no-untyped-call]
-    app.on_after_finalize.connect(_remove_builtin_tasks)
     return app
 
 
@@ -96,9 +95,3 @@ def _with_checked_certificate(url: str) -> str:
     if not url.startswith("rediss:") or "ssl_cert_reqs=" in url:
         return url
     return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
-
-
-def _remove_builtin_tasks(sender: Celery, **_: object) -> None:
-    """Keep only the tasks of worker.tasks. Celery's own could run other tasks, or delete results."""
-    for name in [name for name in sender.tasks if name.startswith("celery.")]:
-        sender.tasks.unregister(name)

@@ -13,12 +13,12 @@ class RedisKeys:
 
     @property
     def queues(self) -> dict[Priority, str]:
-        """One queue of chunks per priority. worker.queue_order decides which one a worker reads next."""
+        """One queue of chunks per priority. worker.celery_patches decides which one a worker reads next."""
         return {priority: self._key(priority) for priority in Priority}
 
     @property
     def ticks(self) -> str:
-        """A queue that every worker reads. It holds at most one tick per beat: see worker.beat."""
+        """A queue that every worker reads. It holds at most one tick per beat: see worker.celery_patches."""
         return self._key("ticks")
 
     @property

@@ -35,8 +35,8 @@ from tagger.library.positions.update import SmallUpdates
 from tagger.settings import Settings
 from tagger.system.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from worker.broker import RedisMonitor, queue_depths
+from worker.celery_patches import database_unreachable
 from worker.producer import send_wake_ups
-from worker.queue_order import database_unreachable
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from tagger.database.retry import DatabaseError, outage_text
 from tagger.errors import ModelFailed, ReadsTimedOut, TaggerError
 from tagger.ledger.chunks import Claim
 from tagger.ledger.jobs import record_error
+from worker.celery_patches import database_unreachable
 from worker.engine import DatabaseUnreachable, Engine, current_engine
 from worker.lifecycle import exit_within_limit
 from worker.messages import INVALID_MESSAGES, TASK_NAME, TICK_NAME, WakeUp
-from worker.queue_order import database_unreachable
 
 log = logging.getLogger(__name__)
 

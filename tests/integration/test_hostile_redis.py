@@ -15,9 +15,8 @@ from rig.servers import KEYS, RedisServer
 
 from tagger.database.enums import Priority
 from worker.broker import RedisEndpoint, check_accepts_messages
-from worker.messages import INVALID_MESSAGES, InvalidMessages
+from worker.messages import INVALID_MESSAGES, MAX_MESSAGE_BYTES, InvalidMessages
 from worker.producer import make_app
-from worker.redis_transport import MAX_MESSAGE_BYTES
 
 QUEUE = KEYS.queues[Priority.BULK]
 SIGNATURE = {"task": "tagger.tick", "args": [], "kwargs": {}, "options": {}, "immutable": True}
@@ -108,9 +107,17 @@ def test_documents_of_other_types_end_no_worker(
     assert len(reasons) == len(invalid)
 
 
-def test_only_the_tasks_of_this_program_are_registered(app: Celery) -> None:
-    app.loader.import_default_modules()
-    assert sorted(app.tasks) == ["tagger.tag_chunk", "tagger.tick"]
+def test_tasks_that_celery_brings_are_refused(
+    app: Celery, client: redis.Redis, redis_server: RedisServer, reasons: list[str]
+) -> None:
+    """They could run other tasks, or delete results."""
+    message = json.loads(chunk_message(client, redis_server.url, KEYS))
+    builtin = [name for name in app.tasks if name.startswith("celery.")]
+    client.lpush(
+        QUEUE, *(json.dumps(message | {"headers": message["headers"] | {"task": name}}) for name in builtin)
+    )
+    assert received_messages(app, 0) == []
+    assert reasons == ["its task is unknown"] * len(builtin)
 
 
 def test_a_large_message_is_not_parsed(app: Celery, client: redis.Redis, reasons: list[str]) -> None:

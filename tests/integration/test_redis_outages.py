@@ -22,7 +22,7 @@ from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import list_workers
 from tagger.settings import Settings
-from worker import broker, consumer
+from worker import broker, celery_patches
 from worker import sweeper as sweeper_module
 from worker.broker import RedisEndpoint, RedisMonitor, check_accepts_messages, check_broker
 from worker.producer import make_app, send_wake_ups
@@ -47,7 +47,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(broker, "time", clock)
-    monkeypatch.setattr(consumer, "time", clock)
+    monkeypatch.setattr(celery_patches, "time", clock)
     return clock
 
 
@@ -141,27 +141,25 @@ class FakeMonitor:
         return self.checks == 0
 
 
-def test_a_worker_waits_for_redis_without_a_limit(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_waits_for_redis_without_a_limit(clock: Clock) -> None:
     with closing(make_app("redis://127.0.0.1:1/0", KEYS)) as app:
         consumer_class = symbol_by_name(app.conf.worker_consumer)
         assert app.conf.broker_connection_max_retries is None
     hours_s = 5 * 3600
-    engine = SimpleNamespace(redis=FakeMonitor(hours_s))
-    monkeypatch.setattr(consumer, "current_engine", lambda: engine)
     connected: list[bool] = []
     connection = SimpleNamespace(connect=lambda: connected.append(True))
     began = clock.now
     waiting = consumer_class.__new__(consumer_class)
+    waiting.redis = FakeMonitor(hours_s)
     assert waiting.ensure_connected(connection) is connection
     assert connected == [True]
-    assert clock.now - began == pytest.approx(hours_s * consumer.RETRY_S, rel=0.01)
+    assert clock.now - began == pytest.approx(hours_s * celery_patches.RETRY_S, rel=0.01)
 
 
 def test_a_worker_that_waits_for_redis_can_be_stopped(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = SimpleNamespace(redis=FakeMonitor(1000))
-    monkeypatch.setattr(consumer, "current_engine", lambda: engine)
     monkeypatch.setattr(state, "should_stop", 0)
-    waiting = consumer.Consumer.__new__(consumer.Consumer)
+    waiting = celery_patches.Consumer.__new__(celery_patches.Consumer)
+    waiting.redis = FakeMonitor(1000)
     with pytest.raises(SystemExit):
         waiting.ensure_connected(None)
 

@@ -52,6 +52,16 @@ def test_a_message_whose_end_redis_did_not_hear_of_leaves_room_for_the_next(
         ]  # delivered again after the time-out
 
 
+def test_a_channel_that_was_closed_raises_a_connection_error_and_takes_late_ends(channel: Any) -> None:
+    message = channel.basic_get(QUEUE)
+    channel.do_restore = False  # otherwise, restoring it opens a connection that the end would use
+    connection = channel.connection.client
+    connection.close()
+    message.ack()
+    with pytest.raises(connection.connection_errors, match="is closed"):
+        channel.queue_declare(QUEUE)
+
+
 @pytest.mark.parametrize("kind", REFUSALS)
 def test_a_refusal_of_redis_counts_as_a_lost_connection(
     channel: Any, redis_server: RedisServer, kind: str

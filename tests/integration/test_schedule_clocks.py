@@ -22,8 +22,8 @@ from tagger.jobs.enqueue.schedule_runs import list_runs
 from tagger.jobs.enqueue.schedules import add_schedule, list_schedules, remove_schedule
 from tagger.ledger.workers import find_last_tick
 from tagger.settings import Settings
-from worker.beat import BeatScheduler
 from worker.celery_config import TICK_S
+from worker.celery_patches import BeatScheduler
 from worker.engine import make_engine, stop_engine
 from worker.producer import make_app
 

@@ -19,11 +19,10 @@ from tagger.errors import EmbeddedRedisMissing, PermissionsUnsafe, RedisUnavaila
 from tagger.settings import Settings, load_settings
 from worker import embedded_redis
 from worker.broker import RedisEndpoint, check_broker, find_broker, queue_depths
-from worker.embedded_redis import UNUSED_COMMANDS, _start_error, start_embedded
+from worker.embedded_redis import UNUSED_COMMANDS, _start_error, socket_client, start_embedded
 from worker.embedded_socket import embedded_url
 from worker.producer import make_app
 from worker.redis_keys import RedisKeys
-from worker.redis_sockets import socket_client
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 

@@ -7,7 +7,7 @@ from kombu.utils.scheduling import cycle_by_name
 from rig.servers import KEYS
 
 from worker.celery_config import TRANSPORT_OPTIONS
-from worker.queue_order import IN_A_ROW, InteractiveFirst, database_unreachable
+from worker.celery_patches import IN_A_ROW, InteractiveFirst, database_unreachable
 
 INTERACTIVE, BULK = KEYS.queues.values()
 

@@ -1,0 +1,143 @@
+"""What Celery's own classes get wrong for this program, whatever the broker is. The settings name these in their place.
+
+Each says the fault that appears without it, with Celery 5.7.
+"""
+
+import threading
+import time
+import warnings
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from celery.beat import Scheduler
+from celery.exceptions import CPendingDeprecationWarning
+from celery.worker import consumer
+from celery.worker.state import maybe_shutdown
+
+from tagger.database.enums import Priority
+from tagger.settings import load_settings
+from worker.broker import shared_monitor
+from worker.producer import app_broker
+
+RETRY_S = 1.0
+"""The pause between two attempts to connect."""
+IN_A_ROW = 3
+"""Interactive messages that a worker takes before it reads the bulk queue first."""
+
+database_unreachable = threading.Event()
+"""While it is set, this process reads no queue of chunks. The sweeper sets it when this process does not reach the database, because it
+would take chunks that others can process."""
+
+
+class InteractiveFirst:
+    """The order in which a worker reads its queues: interactive first, but every fourth message may be a bulk one. One per connection.
+
+    Fault: with each order of kombu, a steady stream of interactive jobs stops bulk jobs, or bulk jobs delay interactive ones.
+    """
+
+    def __init__(self) -> None:
+        self._queues: list[str] = []
+        self._in_a_row = 0
+
+    def update(self, queues: Iterable[str]) -> None:
+        """Set the queues, interactive first."""
+        self._queues = list(queues)
+
+    def consume(self, limit: int) -> list[str]:
+        """The queues, in the order in which to read them now."""
+        if database_unreachable.is_set():
+            return [queue for queue in self._queues if not queue.endswith(tuple(Priority))]
+        if self._in_a_row < IN_A_ROW:
+            return self._queues[:limit]
+        return sorted(self._queues, key=lambda queue: queue.endswith(Priority.INTERACTIVE))[:limit]
+
+    def rotate(self, queue: str) -> str:
+        """Record that a message came from this queue."""
+        interactive = queue.endswith(Priority.INTERACTIVE)
+        self._in_a_row = self._in_a_row + 1 if interactive else 0
+        return queue
+
+
+class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
+    """Waits while Redis is away or refuses messages. RedisMonitor logs outages, in place of Celery's messages.
+
+    Fault: a message that is taken from a Redis that is full is lost; a worker that starts while Redis is frozen ends, or does not stop.
+    """
+
+    def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
+        # Workers see each other in SQL. Through these channels, any client of Redis could talk to them.
+        without = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
+        super().__init__(*arguments, worker_options={**(worker_options or {}), **without}, **options)
+        self.redis = shared_monitor(app_broker(self.app, load_settings()))
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Wait until Redis accepts messages, then connect: a message taken from a Redis that is full would be lost."""
+        while not self.redis.accepts_messages():
+            _pause()
+        conn.connect()
+        self.first_connection_attempt = False
+        return conn
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Report the error; Celery connects again."""
+        self._report(exc)
+        _pause()
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Report the error and close the connection; Celery connects again."""
+        self._report(exc)
+        with warnings.catch_warnings():
+            # The warning is about a default that will change; celery_config sets it.
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            super().on_connection_error_after_connected(exc)
+        _pause()
+
+    def _report(self, error: Exception) -> None:
+        if self.redis.accepts_messages():  # otherwise it has logged why not
+            self.redis.report(f"The connection to Redis was lost: {error}")
+
+
+def _pause() -> None:
+    maybe_shutdown()
+    time.sleep(RETRY_S)
+    maybe_shutdown()
+
+
+class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
+    """Sends a tick unless one waits. It is in memory, since SQL records the runs.
+
+    Fault: without workers, thousands of ticks pile up in a day; beat stops for an hour if the clock is set back by an hour; it logs each
+    attempt to reach Redis; and the default scheduler writes a file to the current folder.
+    """
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._redis = shared_monitor(app_broker(app, load_settings()))
+
+    def setup_schedule(self) -> None:
+        """Compute when ticks are due from a monotonic clock: if the system's clock were set back by an hour, beat would stop for an hour."""
+        super().setup_schedule()
+        for entry in self.schedule.values():
+            entry.schedule.nowfun = _monotonic_time
+            entry.last_run_at = _monotonic_time()
+
+    def apply_entry(self, entry: Any, producer: Any = None) -> None:
+        """Send the tick of `entry`, unless Redis is away or refuses it. The next one follows soon."""
+        if self._redis.accepts_messages():
+            super().apply_entry(entry, producer)
+
+    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
+        """Send the tick of `entry`. Celery logs what the connection raises, and tries again at the next one."""
+        channel = (producer or self.producer).channel
+        if channel.queue_declare(self._redis.broker.keys.ticks).message_count:
+            return None
+        return super().apply_async(entry, producer=producer, advance=advance, **options)
+
+    def _ensure_connected(self) -> Any:
+        """The connection, which is made for the first tick that Redis accepts. Celery would wait here, and log each attempt."""
+        return self.connection
+
+
+def _monotonic_time() -> datetime:
+    return datetime.fromtimestamp(time.monotonic(), UTC)
