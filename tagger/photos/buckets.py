@@ -28,8 +28,9 @@ from tagger.photos.object_store import (
     repeated,
     store_errors,
 )
-from tagger.photos.paths import ObjectPath, printable_path
+from tagger.photos.paths import ObjectPath, parse_path, printable_path
 from tagger.photos.photo_names import OtherFiles
+from tagger.photos.program_folders import AFTER_MARKERS, BEFORE_MARKERS, is_marker, marked_reason
 from tagger.photos.signed_requests import (
     UnlistedKey,
     begins_with_slashes,
@@ -117,22 +118,23 @@ class ObjectSource:
         other_files: OtherFiles | None = None,
     ) -> Iterator[tuple[str, FoundPhoto | str | None]]:
         """The keys of all objects, each with its photo, or with the reason why it cannot be read."""
-        path_filter = PathFilter(include, exclude)
+        path_filter = PathFilter(str(self.prefix), self._has_entry, include, exclude)
+        folders = _OpenFolders(self.prefix, path_filter, after, other_files or OtherFiles())
         start = len(self.prefix.key) + 1 if self.prefix.key else 0
-        folder, is_entered = "", True
         for meta in _ordered(self.prefix, after):
             relative = meta["path"][start:]
             if problem := key_problem(relative):
                 is_photo = meta["size"] and path_filter.is_listed(relative.strip("/"))
                 yield meta["path"], problem if is_photo else None
                 continue
-            parent = relative.rpartition("/")[0]
-            if parent != folder:
-                folder, is_entered = parent, path_filter.reaches(parent)
-            is_listed = is_entered and path_filter.is_listed(relative)
-            if other_files is not None and is_entered and not is_listed and meta["size"]:
+            is_listed = folders.enter(relative) and path_filter.is_listed(relative) and folders.lists_photos()
+            if other_files is not None and folders.is_entered and not is_listed and meta["size"]:
                 path_filter.count_other(relative, other_files)  # empty objects stand for folders
             yield meta["path"], _found(self.prefix / relative, meta) if is_listed else None
+
+    def _has_entry(self, address: str) -> bool:
+        path = parse_path(address)
+        return isinstance(path, ObjectPath) and has_entry(path)
 
     def read(self, path: str, *, max_bytes: int, settle_s: float = 0.0) -> PhotoBytes:  # noqa: ARG002 - objects appear whole
         """Read one whole object: the bytes and their version come from one answer of the server.
@@ -189,6 +191,72 @@ class ObjectSource:
         if len(data) != version.size_bytes:
             raise OSError("the connection ended early")
         return PhotoBytes(data, version.size_bytes, version.mtime_ns)
+
+
+class _OpenFolders:
+    """The folders around the present key of an ordered listing, and which of them are closed to photos.
+
+    Markers like `.nomedia` come before most other names of their folder. If the listing began behind them, or if the folder has a name
+    that sorts before them, they are asked for, once there is a photo.
+    """
+
+    def __init__(
+        self, prefix: ObjectPath, path_filter: PathFilter, after: str, other_files: OtherFiles
+    ) -> None:
+        self._prefix = prefix
+        self._filter = path_filter
+        self._other_files = other_files
+        self._after = after
+        self._parent = ""
+        self._folders: list[str] = []
+        """The open folders, outermost first, to the first one that is closed."""
+        self._unasked: list[str] = []
+        """Those of them whose markers the listing may have passed."""
+        self.is_entered = True
+
+    def enter(self, relative: str) -> bool:
+        """Go to the folder of a key. Returns whether photos in it are listed."""
+        parent, _, name = relative.rpartition("/")
+        if parent != self._parent:
+            self._parent = parent
+            around = [parent[:at] for at, letter in enumerate(f"{parent}/") if letter == "/" and at]
+            if self._folders[-1:] != around[: len(self._folders)][-1:]:
+                self._folders = [folder for folder in self._folders if folder in around]
+                self._unasked = [folder for folder in self._unasked if folder in around]
+                self.is_entered = True
+            for folder in around[len(self._folders) :]:
+                if self.is_entered:
+                    self._open(folder, relative)
+        if is_marker(name) and parent and self.is_entered:
+            self._close(parent, marked_reason(parent, name))
+        return self.is_entered
+
+    def lists_photos(self) -> bool:
+        """Whether photos in the present folder are listed, also by markers that the listing has not shown.
+
+        Raises:
+            BucketUnavailable: the bucket cannot be listed.
+        """
+        while self.is_entered and self._unasked:
+            folder = self._unasked.pop()
+            for marker in _markers(self._prefix / folder):
+                self._close(folder, marked_reason(folder, marker))
+        return self.is_entered
+
+    def _open(self, folder: str, relative: str) -> None:
+        self._folders.append(folder)
+        self._close(folder, self._filter.closed_by(folder))
+        key = f"{self._prefix.key}/{folder}/".lstrip("/")
+        if self._after.startswith(key) or relative[len(folder) + 1 :] < BEFORE_MARKERS:
+            self._unasked.append(folder)
+
+    def _close(self, folder: str, reason: str | None) -> None:
+        if reason is None or not self.is_entered:
+            return
+        self.is_entered = False
+        del self._folders[self._folders.index(folder) + 1 :]
+        if reason:
+            self._other_files.folders[reason].add(f"{self._filter.location}/{folder}")
 
 
 class BucketTail:
@@ -280,6 +348,31 @@ def objects_beginning(folder: ObjectPath, start: str) -> Iterator[tuple[ObjectPa
             path = folder / meta["path"].rpartition("/")[2]
             if path.key == meta["path"]:
                 yield path, meta["last_modified"].timestamp()
+
+
+def _markers(folder: ObjectPath) -> Iterator[str]:
+    """The markers directly in a folder."""
+    start = len(folder.key) + 1
+    for page in _pages(folder, f"{folder.key}/{BEFORE_MARKERS}"):
+        for meta in page:
+            name = meta["path"][start:]
+            if name > AFTER_MARKERS:
+                return
+            if is_marker(name):
+                yield name
+
+
+def has_entry(path: ObjectPath) -> bool:
+    """Whether there is an object at this address, or one below it.
+
+    Raises:
+        BucketUnavailable: the bucket cannot be listed.
+    """
+    if next(_pages(path, patient=False), None) is not None:
+        return True
+    with suppress(ObjectNotFound):
+        return bool(find_object(path, patient=False))
+    return False
 
 
 def is_object(path: ObjectPath) -> bool:

@@ -19,6 +19,13 @@ from tagger.photos.photo_names import (
     is_photo_extension,
     is_photo_name,
 )
+from tagger.photos.program_folders import (
+    HasEntry,
+    find_program_folder,
+    is_conflict_copy,
+    is_marker,
+    marked_reason,
+)
 
 
 @dataclass(frozen=True)
@@ -58,17 +65,19 @@ def find_photos(
 ) -> Iterator[FoundPhoto | FolderProblem]:
     """Yield every photo under the folder `root`, each real file once, in ascending order of its relative path's text.
 
-    Hidden files and folders, and the folders where systems keep thumbnails and deleted files, are skipped. Links to folders
-    are not followed. Patterns may contain `*`, `?` and `[...]`, ignore case, and are matched against the relative path
+    Hidden files and folders, folders in which other programs keep copies (see program_folders), those that a file like
+    `.nomedia` keeps out, and conflict copies are skipped; `root` itself is not. Links to folders are not followed. Patterns may contain `*`, `?` and `[...]`, ignore case, and are matched against the relative path
     (where `*` matches slashes too) and against the name. `exclude` omits photos and whole folders; `include`, if not empty,
-    selects photos. `other_files` counts the files that only their extension leaves out.
+    selects photos. `other_files` counts the files that only their extension leaves out, and the folders and copies that are skipped.
 
     Raises:
         PathNotFound: `root` does not exist. Folders below it that cannot be read are yielded as problems.
     """
     if not root.exists():
         raise PathNotFound(path=root)
-    return _Walk(root, PathFilter(include, exclude), other_files).photos()
+    return _Walk(
+        root, PathFilter(str(root.absolute()), os.path.lexists, include, exclude), other_files
+    ).photos()
 
 
 def find_photo(path: Path) -> FoundPhoto:
@@ -86,48 +95,47 @@ def find_photo(path: Path) -> FoundPhoto:
         return _found(absolute, None)
 
 
-_SKIPPED_FOLDERS = {
-    "@eadir",
-    "$recycle.bin",
-    "#recycle",
-    "@recycle",
-    "#snapshot",
-    "lost+found",
-    "system volume information",
-}
-
-
 class PathFilter:
-    """Decides which paths a scan lists: photos that are not hidden and match the patterns of `find_photos`. Paths are relative to its
-    folder.
+    """Decides which paths a scan lists: photos that are not hidden, no copies, and match the patterns of `find_photos`. Paths are
+    relative to its folder, which is at `location`.
     """
 
-    def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
+    def __init__(
+        self, location: str, has_entry: HasEntry, include: Iterable[str] = (), exclude: Iterable[str] = ()
+    ) -> None:
+        self.location = location.rstrip("/")
+        self._has_entry = has_entry
         self._include = _pattern(include)
         self._exclude = _pattern(exclude)
 
-    def is_entered(self, relative: str) -> bool:
-        """Whether photos in this folder are listed."""
-        name = relative.rpartition("/")[2]
-        hidden = name.startswith(".") or name.lower() in _SKIPPED_FOLDERS
-        return not hidden and not _matches(self._exclude, relative)
+    def closed_by(self, relative: str) -> str | None:
+        """Why photos in this folder are not listed, to be read after `with`; empty if it is hidden or excluded; None if they are."""
+        if _matches(self._exclude, relative):
+            return ""
+        owner = find_program_folder(f"{self.location}/{relative}", self._has_entry)
+        if owner is not None and owner.content:
+            return owner.reason
+        return "" if relative.rpartition("/")[2].startswith(".") else None
 
     def reaches(self, folder: str) -> bool:
         """Whether this folder and all around it are entered."""
         parts = folder.split("/") if folder else []
-        return all(self.is_entered("/".join(parts[: end + 1])) for end in range(len(parts)))
+        return all(self.closed_by("/".join(parts[: end + 1])) is None for end in range(len(parts)))
 
     def is_listed(self, relative: str) -> bool:
         """Whether this file is listed as a photo, if its folders are entered."""
         name = relative.rpartition("/")[2]
-        return is_photo_name(name) and self._is_selected(name, relative)
+        return is_photo_name(name) and not is_conflict_copy(name) and self._is_selected(name, relative)
 
     def count_other(self, relative: str, other_files: OtherFiles) -> None:
-        """Count a file that is not listed, if only its extension is the reason and it is no sidecar."""
+        """Count a file that is not listed, if the reason is only its extension and it is no sidecar, or that it is a conflict copy."""
         name = relative.rpartition("/")[2]
         extension = extension_of(name)
-        is_other = extension != SIDECAR_EXTENSION and not is_photo_extension(extension)
-        if is_other and self._is_selected(name, relative):
+        if extension == SIDECAR_EXTENSION or not self._is_selected(name, relative):
+            return
+        if is_photo_extension(extension):
+            other_files.conflict_copies.add(f"{self.location}/{relative}")
+        else:
             other_files.add(extension)
 
     def _is_selected(self, name: str, relative: str) -> bool:
@@ -153,7 +161,7 @@ class _Walk:
         self.root = str(root)
         self.real_root = os.path.realpath(root)
         self._filter = path_filter
-        self._other_files = other_files
+        self._other_files = OtherFiles() if other_files is None else other_files
 
     def photos(self) -> Iterator[FoundPhoto | FolderProblem]:
         """Walk with a stack of listings instead of recursion, so that depth is not limited."""
@@ -189,24 +197,34 @@ class _Walk:
         Little is kept of each: a folder may have millions.
         """
         entries: list[_Entry] = []
-        problem = None
+        problem = marked = None
         try:
             with os.scandir(path) as listing:
                 for entry in listing:
                     name, relative = entry.name, folder + entry.name
-                    is_folder = entry.is_dir(follow_symlinks=False)
-                    if not (
-                        self._filter.is_entered(relative) if is_folder else self._filter.is_listed(relative)
-                    ):
-                        if self._other_files is not None and entry.is_file(follow_symlinks=False):
-                            self._filter.count_other(relative, self._other_files)
-                        continue
-                    kind = _Kind.FOLDER if is_folder else _Kind.LINK if entry.is_symlink() else _Kind.FILE
-                    entries.append((path_text(name)[0] + "/" * is_folder, name, kind))
+                    if entry.is_dir(follow_symlinks=False):
+                        if self._enters(relative):
+                            entries.append((path_text(name)[0] + "/", name, _Kind.FOLDER))
+                    elif self._filter.is_listed(relative):
+                        kind = _Kind.LINK if entry.is_symlink() else _Kind.FILE
+                        entries.append((path_text(name)[0], name, kind))
+                    elif entry.is_file(follow_symlinks=False):
+                        if is_marker(name):
+                            marked = marked or marked_reason(folder.rstrip("/"), name)
+                        self._filter.count_other(relative, self._other_files)
         except OSError as error:
             problem = FolderProblem(Path(path), os_error_text("The folder", error), is_folder=True)
+        if marked and folder:  # not in the folder that the user named
+            self._other_files.folders[marked].add(f"{self._filter.location}/{folder}".rstrip("/"))
+            return [], None
         entries.sort()
         return entries, problem
+
+    def _enters(self, relative: str) -> bool:
+        reason = self._filter.closed_by(relative)
+        if reason:
+            self._other_files.folders[reason].add(f"{self._filter.location}/{relative}")
+        return reason is None
 
     def _photo(self, path: str, *, is_link: bool) -> Iterator[FoundPhoto | FolderProblem]:
         if is_link:

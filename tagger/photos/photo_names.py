@@ -7,14 +7,18 @@ files have partners: two JPEGs, a JPEG and a HEIC, or two RAW files without eith
 
 import importlib.util
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Generic, TypeVar
 
+from tagger.photos.paths import printable_path
+from tagger.photos.program_folders import LeftOutPaths
+
 MOST_EXTENSIONS = 1000
 """How many extensions are counted: any text may follow the last dot of a name."""
 LONGEST_EXTENSION = 10
+NAMED_EXTENSIONS = 8
 
 
 RAW_EXTENSIONS = frozenset(
@@ -83,12 +87,15 @@ def is_developer_installed() -> bool:
 
 
 class OtherFiles:
-    """Counts the files that a listing leaves out, without sidecars."""
+    """Counts the files that a listing leaves out by extension, without sidecars, and the copies of photos that it leaves out."""
 
     def __init__(self) -> None:
         self.count = 0
         self.by_extension: Counter[str] = Counter()
         """Without rare and long extensions: its sum may be less than `count`."""
+        self.folders: defaultdict[str, LeftOutPaths] = defaultdict(LeftOutPaths)
+        """By reason (see program_folders)."""
+        self.conflict_copies = LeftOutPaths()
 
     def add(self, extension: str) -> None:
         """Count one more file; the extension begins with a dot, or is empty."""
@@ -96,6 +103,33 @@ class OtherFiles:
         known = self.by_extension
         if extension in known or (1 < len(extension) <= LONGEST_EXTENSION and len(known) < MOST_EXTENSIONS):
             known[extension] += 1
+
+    def extensions_text(self) -> str:
+        """The extensions, the most frequent first: ` (3 .mp4, .jp2)`; empty if none is counted."""
+        frequent = self.by_extension.most_common(NAMED_EXTENSIONS)
+        others = self.count - sum(number for _, number in frequent)
+        parts = [f"{number} {extension}" if number > 1 else extension for extension, number in frequent]
+        if len(frequent) == 1 and not others:
+            parts = [frequent[0][0]]
+        return f" ({', '.join((*parts, *([f'{others} others'] if others else ())))})" if parts else ""
+
+    def copies_lines(self) -> list[str]:
+        """A line for each reason for which folders were left out, and one for conflict copies."""
+        lines = [
+            f"left out: {_paths_text(paths, 'folder', 'folders')} with {reason}"
+            for reason, paths in sorted(self.folders.items())
+        ]
+        copies = self.conflict_copies
+        if copies.count:
+            lines.append(f"left out: {_paths_text(copies, 'conflict copy', 'conflict copies')}")
+        return lines
+
+
+def _paths_text(paths: LeftOutPaths, one: str, many: str) -> str:
+    """`2 folders (a, b)`"""
+    more = [f"{paths.count - len(paths.first)} more"] if paths.count > len(paths.first) else []
+    named = ", ".join((*map(printable_path, paths.first), *more))
+    return f"{paths.count} {one if paths.count == 1 else many} ({named})"
 
 
 def stem_of(path: str) -> str | None:

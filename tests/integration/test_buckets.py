@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import select
 from support.buckets import Bucket, Fault
 from support.ledgers import LedgerBuilder
+from support.program_libraries import LIBRARIES
 
 from tagger.cli.doctor.jobs import check_roots
 from tagger.database.connection import Database
@@ -13,7 +14,8 @@ from tagger.jobs.enqueue import scan
 from tagger.jobs.enqueue.scan import Scan, ScanReport, require_available_roots, select_paths
 from tagger.ledger.jobs import NewJob, finish_scan
 from tagger.photos import object_store, signed_requests
-from tagger.photos.paths import parse_path, printable_path
+from tagger.photos.buckets import ObjectSource
+from tagger.photos.paths import ObjectPath, parse_path, printable_path
 
 
 class Prefixes:
@@ -90,6 +92,25 @@ def test_hidden_objects_and_those_that_patterns_exclude_are_not_found(
     assert prefixes.counts(include=("a.*",)) == (1, 0, 0, 0)
     bucket.delete("e.PNG")
     assert prefixes.counts(include=("a.*",)) == (1, 0, 0, 1)
+
+
+def test_originals_of_a_library_are_photos_and_copies_are_not(bucket: Bucket) -> None:
+    paths = {
+        f"{name}/{path}": is_photo
+        for name, library in LIBRARIES.items()
+        for path, is_photo in library.items()
+    }
+    for path in paths:
+        bucket.put(path, b"x")
+    found = ObjectSource(ObjectPath(bucket.address)).objects()
+    assert {key for key, photo in found if photo} == {path for path, is_photo in paths.items() if is_photo}
+
+
+def test_a_marker_before_the_start_of_a_listing_keeps_new_photos_out(bucket: Bucket) -> None:
+    for name in ("a/.nomedia", "b/.nomedia", "b/c/d/1.jpg", "b/c/d/2.mp4", "e/1.jpg"):
+        bucket.put(name, b"x")
+    objects = ObjectSource(ObjectPath(bucket.address)).objects(after="b/c/d/1")
+    assert [key for key, photo in objects if photo] == ["e/1.jpg"]
 
 
 def test_objects_that_only_their_extension_leaves_out_are_counted(prefixes: Prefixes, bucket: Bucket) -> None:

@@ -48,14 +48,14 @@ def gone_text(number: int) -> str:
 
 
 def other_files_lines(other_files: OtherFiles) -> list[str]:
-    """How many files a scan left out, and how to read those that need an extra."""
+    """What a scan left out, and how to read files that need an extra."""
     from tagger.photos.photo_names import needed_extra
 
-    if not other_files.count:
-        return []
     extras = ((extension, needed_extra(extension)) for extension in sorted(other_files.by_extension))
+    by_extension = [other_files_text(other_files.count) + other_files.extensions_text()]
     return [
-        other_files_text(other_files.count),
+        *other_files.copies_lines(),
+        *(by_extension if other_files.count else ()),
         *(f"to read {name} files, run: {install_command(extra)}" for name, extra in extras if extra),
     ]
 

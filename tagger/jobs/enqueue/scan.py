@@ -125,12 +125,13 @@ class ScanReport:
         return sum(problem.is_folder for problem in self.problems)
 
     def note(self) -> str | None:
-        """A line about what the scan could not read; None if there is nothing to report."""
+        """A line about what the scan could not read, and which folders and copies it left out; None if there is nothing to report."""
         first = self.problems[:NOTED_PROBLEMS]
         more = len(self.problems) - len(first)
         lines = [f"{printable_path(problem.path)}: {problem.text}" for problem in first]
         lines += [f"and {more} more that could not be read"] if more else []
         lines += [] if self.found else ["no photos were found there"]
+        lines += self.other_files.copies_lines()
         return "; ".join(lines) or None
 
 

@@ -1,0 +1,198 @@
+"""Folders in which other programs keep copies of photos, and their libraries, in which nothing is written: one table of names, with the reason.
+
+A folder belongs to the program whose row it matches. Some names, like `thumbs`, mean something only beside or around certain others: a
+row can name such clues. Knows no patterns that users give (see folder_walk), and not how a clue is looked up.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+HasEntry = Callable[[str], bool]
+"""Whether there is a file or folder at a path."""
+
+PRIVACY_MARKERS = frozenset((".nomedia", ".noimage", ".nomemories", ".ppignore"))
+"""Files with which people keep a folder, and the folders in it, out of the programs that show photos."""
+IMMICH_MARKER, PHOTOPRISM_MARKER = ".immich", ".ppstorage"
+BEFORE_MARKERS, AFTER_MARKERS = ".i", ".q"
+"""All markers sort between these."""
+NAMED_PATHS = 3
+
+
+@dataclass(frozen=True)
+class ProgramFolder:
+    """A folder of another program. `content`: what copies it holds; empty if its photos are originals, which are listed and never written."""
+
+    program: str
+    content: str = ""
+
+    @property
+    def reason(self) -> str:
+        """What the folder holds, to be read after `with`."""
+        return f"{self.content} of {self.program}" if self.content else f"photos of {self.program}"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """`names`, and `inside`, the folder around it, are regular expressions of whole names in lower case. `clues` are paths relative to the folder, one of which must exist."""
+
+    names: str
+    folder: ProgramFolder
+    inside: str = ""
+    clues: tuple[str, ...] = ()
+
+
+def _row(
+    names: str, program: str, content: str = "", *, inside: str = "", clues: tuple[str, ...] = ()
+) -> _Row:
+    return _Row(names, ProgramFolder(program, content), inside, clues)
+
+
+_APPLE = r".+\.(photoslibrary|photolibrary|aplibrary|migratedphotolibrary|migratedaplibrary)|iphoto library"
+_IMMICH = (IMMICH_MARKER, "../encoded-video")
+_TABLE = (
+    # Libraries, whose originals are photos.
+    _row(_APPLE, "Apple Photos"),
+    _row(r"(?!(originals|masters)$).*", "Apple Photos", "derivatives", inside=_APPLE),
+    _row(r"photo booth library", "Photo Booth"),
+    _row(r"(?!pictures$).*", "Photo Booth", "copies", inside=r"photo booth library"),
+    _row(r".+\.cocatalog", "Capture One"),
+    _row(r"(?!originals$).*", "Capture One", "previews", inside=r".+\.cocatalog"),
+    _row(r"cache", "Capture One", "previews", inside=r"captureone"),
+    _row(r".+\.lrlibrary", "Lightroom"),
+    _row(r".+\.lrdata|.+\.lrcat-data", "Lightroom", "previews"),
+    _row(r"encoded-video", "Immich", "converted videos"),
+    _row(r"thumbs", "Immich", "thumbnails", clues=(*_IMMICH, "../upload", "../library", "../profile")),
+    _row(r"profile", "Immich", "profile pictures", clues=_IMMICH),
+    _row(r"backups", "Immich", "backups", clues=_IMMICH),
+    _row(r"upload|library", "Immich", clues=_IMMICH),
+    # Caches, thumbnails and previews.
+    _row(r"cache|sidecar", "PhotoPrism", "copies", inside=r"storage"),
+    _row(r"cache", "PhotoPrism", "thumbnails", clues=("../sidecar", f"../{PHOTOPRISM_MARKER}")),
+    _row(r"sidecar", "PhotoPrism", "converted photos", clues=("../cache", f"../{PHOTOPRISM_MARKER}")),
+    _row(r"\.photoprism", "PhotoPrism", "converted photos"),
+    _row(r"appdata_.+", "Nextcloud", "previews"),
+    _row(r"files_versions", "Nextcloud", "older versions"),
+    _row(r"files_trashbin", "Nextcloud", "deleted files"),
+    _row(
+        r"cache|uploads|thumbnails", "Nextcloud", "copies", clues=("../files_versions", "../files_trashbin")
+    ),
+    _row(r"@eadir|@img_bkp_cache", "Synology", "thumbnails"),
+    _row(r"\.@__thumb", "QNAP", "thumbnails"),
+    _row(r"mipmaps-.+\.d", "darktable", "thumbnails"),
+    _row(r"_data", "Piwigo", "thumbnails", clues=("../galleries", "../upload")),
+    _row(r"pwg_representative", "Piwigo", "thumbnails"),
+    _row(r"protected_media", "LibrePhotos", "thumbnails"),
+    _row(r"plex media server", "Plex", "thumbnails"),
+    _row(r"\.thumbnails|\.thumbs|\.xvpics|\.pics_thumbs", "photo viewers", "thumbnails"),
+    # Photos before they were edited: the edited ones are beside them.
+    _row(r"\.picasaoriginals", "Picasa", "unedited copies"),
+    _row(r"\[originals\]", "ACDSee", "unedited copies"),
+    # Snapshots, older versions and backups.
+    _row(r"#snapshot|@sharesnap", "Synology", "snapshots"),
+    _row(r"@synologydrive|@sharebin", "Synology", "older versions"),
+    _row(r"@recently-snapshot", "QNAP", "snapshots"),
+    _row(r"[.~]snapshots?", "the file server", "snapshots"),
+    _row(r"\.zfs", "ZFS", "snapshots"),
+    _row(r"timeshift-btrfs", "Timeshift", "snapshots"),
+    _row(r".+\.(backupdb|sparsebundle|backupbundle)", "Time Machine", "backups"),
+    _row(r"\.stversions", "Syncthing", "older versions"),
+    _row(r"\.sync", "Resilio Sync", "older versions"),
+    # Deleted files.
+    _row(r"\.trash|\.trash-.*|\.trashes|\.trashed", "the trash", "deleted files"),
+    _row(r"\$recycle\.bin|recycler", "Windows", "deleted files"),
+    _row(r"#recycle", "Synology", "deleted files"),
+    _row(r"@recycle", "QNAP", "deleted files"),
+    _row(r"\.recycle(\.bin)?|\.recyclebin", "the file server", "deleted files"),
+    _row(r"\.dropbox\.cache", "Dropbox", "deleted files"),
+    _row(r"\.dtrash", "digiKam", "deleted photos"),
+    _row(r"recently deleted", "iCloud", "deleted photos"),
+    _row(
+        r"trash|bin|papierkorb|corbeille|papelera|cestino|lixeira|prullenbak",
+        "Google Photos",
+        "deleted photos",
+        inside=r"google (photos|fotos|foto)",
+    ),
+    # Files of systems.
+    _row(r"lost\+found|found\.\d{3}", "a file system check", "fragments"),
+    _row(r"system volume information", "Windows", "system files"),
+    _row(r"\.tmp\.drive(download|upload)", "Google Drive", "unfinished transfers"),
+)
+_ROWS = tuple((re.compile(row.names), re.compile(row.inside), row) for row in _TABLE)
+_NAMES = re.compile("|".join(row.names for row in _TABLE if not row.inside))
+_OUTER_NAMES = re.compile("|".join(row.inside for row in _TABLE if row.inside))
+_MARKED = {
+    **{marker: marker for marker in PRIVACY_MARKERS},
+    IMMICH_MARKER: ProgramFolder("Immich", "copies").reason,
+}
+
+
+def find_program_folder(path: str, has_entry: HasEntry) -> ProgramFolder | None:
+    """The program to which the folder at `path`, with slashes, belongs by its name; None if it is a folder of the user's."""
+    outer, _, name = path.rpartition("/")
+    outer, name = outer.rpartition("/")[2].casefold(), name.casefold()
+    if not (_NAMES.fullmatch(name) or _OUTER_NAMES.fullmatch(outer)):
+        return None
+    for names, inside, row in _ROWS:
+        is_named = names.fullmatch(name) and (not row.inside or inside.fullmatch(outer))
+        if is_named and (not row.clues or any(has_entry(_joined(path, clue)) for clue in row.clues)):
+            return row.folder
+    return None
+
+
+def owning_folder(path: str, has_entry: HasEntry) -> tuple[str, ProgramFolder] | None:
+    """The outermost folder on the path of a file that belongs to another program, which nobody else should write to; None if there is none."""
+    ends = [at for at, letter in enumerate(path) if letter == "/" and at]
+    for folder in (path[:end] for end in ends):
+        if (owner := find_program_folder(folder, has_entry)) is not None:
+            return folder, owner
+    return None
+
+
+def is_marker(name: str) -> bool:
+    """Whether a file of this name may keep its folder out."""
+    return name.startswith(".") and name.lower() in _MARKED
+
+
+def marked_reason(folder: str, marker: str) -> str | None:
+    """Why a folder with this marker is left out, to be read after `with`. Immich's marker is also in the folders of its originals."""
+    if marker.lower() == IMMICH_MARKER and folder.rpartition("/")[2].casefold() in {"upload", "library"}:
+        return None
+    return _MARKED[marker.lower()]
+
+
+def _joined(path: str, clue: str) -> str:
+    return f"{path.rpartition('/')[0]}/{clue[3:]}" if clue.startswith("../") else f"{path}/{clue}"
+
+
+_COPY = r"(?:copy|copie|copia|cópia|kopie|version)"
+_CONFLICT = re.compile(
+    r"\.sync-conflict-\d{8}-\d{6}"  # Syncthing
+    r"|_conflict-\d{8}-\d{6}"  # ownCloud, Nextcloud
+    rf"|\([^()]*(?:{_COPY}[^()]*onfli|onfli[^()]*{_COPY})[^()]*\)"  # Dropbox, Nextcloud
+    r"|\((?:case|unicode encoding|white ?space|selective sync) conflict(?: \d+)?\)"  # Dropbox
+    r"|\(sfconflict [^()]*\)"  # Seafile
+    r"|\([^()]*\bconflict\b[^()]*\d{4}-?\d\d-?\d\d[^()]*\)"  # Unison
+    r"|_[a-z]{3}-\d\d-\d+-\d{4}_conflict\b"  # Synology Drive
+    r"|\[conflict(?:ed)?(?: \d+)?\]"  # pCloud, Google Drive
+    r"|\.conflict(?:\(\d+\)|\d+)?(?=\.[^.]+$)",  # Resilio Sync
+    re.IGNORECASE,
+)
+
+
+def is_conflict_copy(name: str) -> bool:
+    """Whether a program that synchronises folders made this file, because both sides had changed another one."""
+    return "onfli" in name and _CONFLICT.search(name) is not None
+
+
+@dataclass
+class LeftOutPaths:
+    """Folders, or conflict copies, that were left out for one reason."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, path: str) -> None:
+        self.count += 1
+        if len(self.first) < NAMED_PATHS:
+            self.first.append(path)
