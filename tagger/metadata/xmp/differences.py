@@ -38,9 +38,14 @@ def insertion_difference(before: bytes | None, after: bytes | None) -> str | Non
             f"{name} was {_shown(old.get(name))} and would be {_shown(remaining.get(name))}"
             for name in (*old, *remaining)
             if old.get(name) != remaining.get(name)
+            and not (name in kept_empty and remaining.get(name) == [] and _is_blank_text(old.get(name)))
         ),
         None,
     )
+
+
+def _is_blank_text(value: Value | None) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def conflicts_with_extended(extended: bytes | None) -> bool:

@@ -1,12 +1,27 @@
 """Finding, adding and removing the fields of a packet. Knows nothing of which fields are ours."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 from lxml import etree
 from lxml.etree import _Element as Element
 
-from tagger.metadata.xmp.namespaces import ABOUT, BAG, ITEM, NAMESPACES, NODE, PREFIXES, SEQ, tag
+from tagger.metadata.xmp.namespaces import (
+    ABOUT,
+    ALT,
+    BAG,
+    HIERARCHIES,
+    ITEM,
+    LISTS,
+    LOCATION_SHOWN,
+    NAMESPACES,
+    NODE,
+    PREFIXES,
+    SEQ,
+    TAGS_LIST,
+    tag,
+)
 from tagger.metadata.xmp.packet import is_blank, read_packet
 from tagger.metadata.xmp.properties import elements, tag_of
 
@@ -19,6 +34,8 @@ PHOTO_ONLY_FIELDS = (
     # Refers to a block that only the photo has.
     "xmpNote:HasExtendedXMP",
 )
+
+_LIST_FIELDS = dict.fromkeys((*LISTS, *(field for field, _ in HIERARCHIES), LOCATION_SHOWN))
 
 
 @dataclass(frozen=True)
@@ -137,6 +154,8 @@ def _find(rdf: Element, matches: Callable[[str], bool]) -> list[Occurrence]:
 def sidecar_template(packet: bytes | None) -> bytes | None:
     """The packet without dates, orientation and references to other blocks of the photo; None without a packet.
 
+    Lists that other programs have written in another form, like a single text or an Alt, become lists, which can be extended.
+
     Raises:
         WriteRefused: the packet cannot be read.
     """
@@ -146,4 +165,33 @@ def sidecar_template(packet: bytes | None) -> bytes | None:
     for occurrence in find_fields(parsed.rdf, *PHOTO_ONLY_FIELDS):
         occurrence.remove()
     remove_namespace(parsed.rdf, NAMESPACES["xmpNote"])
+    for field in _LIST_FIELDS:
+        found = find_fields(parsed.rdf, field)
+        if len(found) > 1 or any(list_container(occurrence) is None for occurrence in found):
+            _rewrite_as_list(found, field)
     return parsed.serialise(0)
+
+
+def _rewrite_as_list(occurrences: Sequence[Occurrence], field: str) -> None:
+    """Replace the occurrences of a field with one list of their items."""
+    items = [item for occurrence in occurrences for item in _item_copies(occurrence)]
+    node = occurrences[0].node
+    for occurrence in occurrences:
+        occurrence.remove()
+    if items:
+        new_container(node, field, SEQ if field == TAGS_LIST else BAG).extend(items)
+
+
+def _item_copies(occurrence: Occurrence) -> Iterator[Element]:
+    element = occurrence.element
+    if element is None:
+        item = etree.Element(ITEM)
+        item.text = occurrence.node.get(occurrence.tag)
+        yield item
+        return
+    children = elements(element)
+    is_list = len(children) == 1 and children[0].tag in (BAG, SEQ, ALT)
+    for value in elements(children[0]) if is_list else [element]:
+        item = deepcopy(value)
+        item.tag, item.tail = ITEM, None
+        yield item

@@ -12,6 +12,7 @@ from lxml.etree import _Element as Element
 from tagger.metadata.tag_fields import POINT, NamedLandmark, PositionEstimate, TagFields
 from tagger.metadata.xmp import namespaces, value_text
 from tagger.metadata.xmp.fields import (
+    Occurrence,
     add_text,
     append_item,
     find_fields,
@@ -141,7 +142,8 @@ class _PacketInsertion:
         return []
 
     def _texts(self, field: str) -> list[str]:
-        return [text for item in _items_of(self._items(field)) for text in texts(self._reader.value(item))]
+        items = _items_of(self._items(field))
+        return [text for item in items for text in texts(self._reader.value(item)) if text.strip()]
 
     def _add_texts(self, field: str, kind: str, values: Iterable[str]) -> None:
         new_values = list(dict.fromkeys(value for value in values if value))
@@ -217,6 +219,8 @@ class _PacketInsertion:
         if len(found) > 1:
             raise xmp_refused(f"holds {field} more than once")
         items = list_container(found[0])
+        if items is None and self._is_blank(found[0]):
+            return None
         if items is None:
             raise xmp_refused(f"has {field} in a form other than a list, which cannot be extended")
         if not elements(items) and field not in self._empty_fields:
@@ -224,7 +228,19 @@ class _PacketInsertion:
         return items
 
     def _ensure_container(self, items: Element | None, field: str, kind: str) -> Element:
-        return new_container(self.node, field, kind) if items is None else items
+        if items is not None:
+            return items
+        for blank in find_fields(self._rdf, field):
+            blank.remove()
+            self._empty_fields.append(field)
+        return new_container(self.node, field, kind)
+
+    def _is_blank(self, occurrence: Occurrence) -> bool:
+        """Whether a field has neither a value nor qualifiers: `<dc:subject/>`."""
+        if occurrence.element is None:
+            return not (occurrence.node.get(occurrence.tag) or "").strip()
+        value = self._reader.value(occurrence.element)
+        return isinstance(value, str) and not value.strip()
 
 
 def _items_of(items: Element | None) -> list[Element]:

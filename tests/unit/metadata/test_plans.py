@@ -432,3 +432,62 @@ def test_unreadable_iptc_stays_and_xmp_is_written(tmp_path: Path) -> None:
     assert read["IPTC:Keywords"] == ["holiday"]
     assert read["XMP:dc:subject"] == ["holiday", "Eiffel Tower"]
     assert any(note.startswith("IPTC is left unchanged") for note in plan.notes)
+
+
+# --- Keywords in other forms than a list.
+
+BLANK_SUBJECTS = {
+    "element": "<dc:subject/>",
+    "space": "<dc:subject> \n </dc:subject>",
+    "comment": "<dc:subject><!-- none --></dc:subject>",
+    "attribute": "<rdf:value/></rdf:Description><rdf:Description dc:subject=''>",
+    "list": "<dc:subject><rdf:Bag/></dc:subject>",
+}
+
+
+@pytest.mark.parametrize("inner", BLANK_SUBJECTS.values(), ids=BLANK_SUBJECTS)
+def test_an_empty_field_gets_the_keywords_and_is_empty_again_after_an_undo(
+    tmp_path: Path, inner: str
+) -> None:
+    path = photo_in(tmp_path, jpeg(packet=inner))
+    original = path.read_bytes()
+    written = embed(path, OTHERS)
+    assert photo_fields(written.data or b"")["XMP:dc:subject"] == ["Arc de Triomphe"]
+    path.write_bytes(written.data or b"")
+    assert embed(path, NONE, undo_records_of(written)).data == original
+    assert photo_fields(embed(path, NONE).data or b"").get("XMP:dc:subject", "") in ("", [])
+
+
+def test_an_empty_keyword_counts_as_none(tmp_path: Path) -> None:
+    fields = fields_after_embedding(tmp_path, jpeg(packet=subject(""), iptc=dataset(25, "holiday")))
+    assert fields["XMP:dc:subject"] == ["", "holiday", "Eiffel Tower"]
+
+
+OTHER_SUBJECTS = {
+    "alt": "<dc:subject><rdf:Alt><rdf:li>beach</rdf:li><rdf:li>dog</rdf:li></rdf:Alt></dc:subject>",
+    "text and attribute": "<dc:subject>beach</dc:subject></rdf:Description><rdf:Description dc:subject='dog'>",
+    "two lists": subject("beach") + subject("dog"),
+    "qualified": subject("beach", "dog").replace("<dc:subject>", "<dc:subject dc:source='me'>"),
+}
+
+
+@pytest.mark.parametrize("inner", OTHER_SUBJECTS.values(), ids=OTHER_SUBJECTS)
+def test_keywords_in_another_form_become_a_list_in_a_new_sidecar(tmp_path: Path, inner: str) -> None:
+    photo = jpeg(packet=inner + "<digiKam:TagsList>a</digiKam:TagsList>")
+    with pytest.raises(WriteRefused) as refused:
+        embed(photo_in(tmp_path, photo), OTHERS)
+    assert refused.value.kind is RefusalKind.XMP
+    fields = fields_of_sidecar(tmp_path, photo, OTHERS)
+    assert fields["XMP:dc:subject"] == ["beach", "dog", "Arc de Triomphe"]
+    assert fields["XMP:digiKam:TagsList"] == ["a", "Places/France/Paris/Arc de Triomphe"]
+
+
+def test_a_location_without_a_list_becomes_one_in_a_new_sidecar(tmp_path: Path) -> None:
+    location = (
+        "<Iptc4xmpExt:LocationShown xmlns:Iptc4xmpExt='http://iptc.org/std/Iptc4xmpExt/2008-02-29/' "
+        "rdf:parseType='Resource'><Iptc4xmpExt:City>Rome</Iptc4xmpExt:City></Iptc4xmpExt:LocationShown>"
+    )
+    first, second = fields_of_sidecar(tmp_path, jpeg(packet=location), OTHERS)[
+        "XMP:Iptc4xmpExt:LocationShown"
+    ]
+    assert (first, "Arc de Triomphe" in second) == ("City=Rome", True)
