@@ -42,6 +42,8 @@ class RefusalKind(StrEnum):
     """The sidecar may belong to another photo as well: `a.jpg.xmp` beside `a.jpg` and `a.jpg.cr3`."""
     READ_ONLY = "read-only"
     """The file or its folder is write-protected."""
+    LIBRARY = "library"
+    """The photo is in a folder of another program, which keeps its own records of the files in it."""
 
 
 class WriteRefused(PicklableError):

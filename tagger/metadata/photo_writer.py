@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tagger.database.enums import Outcome, Target
-from tagger.errors import FailureKind, PhotoFailed
+from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.bucket_files import NOT_REQUESTED, check_settings, check_versioning
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
@@ -24,7 +24,8 @@ from tagger.metadata.xmp import has_our_fields
 from tagger.photos.containers import digest_photo, exif_of
 from tagger.photos.files import read_photo
 from tagger.photos.paths import ObjectPath
-from tagger.photos.source import read_named
+from tagger.photos.program_folders import owning_folder
+from tagger.photos.source import has_entry, read_named
 
 Fields: TypeAlias = Mapping[str, str | list[str]]
 """Values by name, such as `XMP:dc:subject` or `EXIF:Model`. Structures are written as text."""
@@ -203,8 +204,10 @@ def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> Photo
         WriteRefused: neither the photo nor a sidecar can be written.
         WriteFailed: a file cannot be read.
     """
-    if not request.tag_fields and not request.written_targets and request.target is not None:
-        return PhotoPlan(request)
+    if request.target is not None:
+        if not request.tag_fields and not request.written_targets:
+            return PhotoPlan(request)
+        _refuse_library(request.path)
     request = _without_known_position(request, find_undo_record)
     refusal = None
     own_file: tuple[FilePlan, ...] = ()
@@ -216,7 +219,58 @@ def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> Photo
         refusal = refused
     may_create = request.target is Target.SIDECAR or refusal is not None
     sidecars = _plan_sidecars(request, find_undo_record, may_create=may_create)
-    return PhotoPlan(request, (*own_file, *sidecars, *_plan_raw_sidecars(request, find_undo_record)), refusal)
+    files = (*own_file, *sidecars, *_plan_raw_sidecars(request, find_undo_record))
+    return without_unreadable_sidecars(PhotoPlan(request, files, refusal))
+
+
+def _refuse_library(path: Path) -> None:
+    """Refuse a photo in a folder of another program. An undo is not refused: it restores the file that this program changed.
+
+    Raises:
+        WriteRefused: the photo is in such a folder.
+        WriteFailed: the bucket does not answer.
+    """
+    try:
+        found = owning_folder(str(path), has_entry)
+    except BucketUnavailable as error:
+        raise WriteFailed("unreadable", f"Its bucket cannot be listed: {error.values['reason']}.") from error
+    if found is not None:
+        folder, owner = found
+        name = folder.rpartition("/")[2]
+        raise WriteRefused(
+            RefusalKind.LIBRARY,
+            f"It is in {name!r}, a folder with {owner.reason}, which keeps its own records of its files. Nothing is written there; "
+            "export the photo from that program, and tag the exported file.",
+        )
+
+
+def without_unreadable_sidecars(plan: PhotoPlan) -> PhotoPlan:
+    """The plan of an undo, in which a sidecar that cannot be read any more, and so cannot be undone, is the refusal. Its record stays."""
+    if plan.request.target is not None:
+        return plan
+    unreadable = [file for file in plan.files if _is_unreadable_sidecar(file, plan.request)]
+    if not unreadable:
+        return plan
+    names = ", ".join(file.original.path.name for file in unreadable)
+    refused = WriteRefused(
+        RefusalKind.XMP,
+        f"{names} cannot be undone, because another program has cut or damaged it since. Restore it from a backup and undo again, or "
+        "delete it.",
+    )
+    files = tuple(file for file in plan.files if file not in unreadable)
+    return replace(plan, files=files, refusal=plan.refusal or refused)
+
+
+def _is_unreadable_sidecar(file: FilePlan, request: WriteRequest) -> bool:
+    data = file.original.data
+    if file.target is not Target.SIDECAR or file.changes or data is None:
+        return False
+    if Target.SIDECAR not in request.written_targets and not xmp.names_our_namespace(data):
+        return False
+    try:
+        return not xmp.properties(data)
+    except WriteRefused:
+        return True
 
 
 def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:

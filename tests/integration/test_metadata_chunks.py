@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -305,3 +306,86 @@ def test_undo_of_a_job_keeps_another_jobs_writes(folder: WrittenFolder) -> None:
     assert keywords(path) == [EIFFEL_NAME]
     assert folder.undo(job=embedding) == {"a.jpg": "written"}
     assert path.read_bytes() == original
+
+
+# --- Photos that others keep or change.
+
+
+def test_reported_keywords_in_other_forms_are_written_somewhere(
+    folder: WrittenFolder, test_data: Path
+) -> None:
+    empty, alt = (folder.folder / f"subject-{name}.jpg" for name in ("empty", "alt"))
+    for path in (empty, alt):
+        packet = re.search(rb"<x:xmpmeta.*?</x:xmpmeta>", (test_data / "reports" / path.name).read_bytes())
+        assert packet is not None
+        Image.open(folder.draw(path.name, 0, shade=len(path.name))).save(path, quality=90, xmp=packet[0])
+    before = folder.files()
+    folder.tag()
+    assert folder.write() == {"subject-empty.jpg": "written", "subject-alt.jpg": "refused"}
+    assert folder.reasons(folder.latest().job)["subject-alt.jpg"][1] == "xmp"
+    assert keywords(empty) == [EIFFEL_NAME]
+    assert keywords(folder.folder / "subject-alt.jpg.xmp") == ["beach", "dog", EIFFEL_NAME]
+    folder.undo()
+    assert folder.files() == before
+    assert set(folder.write(SIDECAR).values()) == {"written"}
+    assert folder.files().keys() - before.keys() == {"subject-empty.jpg.xmp", "subject-alt.jpg.xmp"}
+
+
+LIBRARY_PHOTOS = (
+    "P.photoslibrary/originals/A/a.jpg",
+    "P.photolibrary/Masters/a.jpg",
+    "immich/upload/u/ab/cd/a.jpg",
+    "immich/library/admin/2015/a.jpg",
+    "C.cocatalog/Originals/a.jpg",
+)
+
+
+def test_nothing_is_written_in_the_library_of_another_program(folder: WrittenFolder) -> None:
+    for number, name in enumerate(LIBRARY_PHOTOS):
+        folder.draw(name, 0, shade=number)
+    (folder.folder / "immich" / "encoded-video").mkdir()
+    folder.tag()
+    before = folder.files()
+    for options in (EMBED, SIDECAR):
+        assert folder.write(options) == dict.fromkeys(LIBRARY_PHOTOS, "refused")
+        reasons = folder.reasons(folder.latest().job)
+        assert {reason for _, reason, _ in reasons.values()} == {"library"}
+        assert "'P.photoslibrary', a folder with photos of Apple Photos" in (
+            reasons[LIBRARY_PHOTOS[0]][2] or ""
+        )
+    assert folder.files() == before
+
+
+def test_what_was_written_in_a_library_before_can_be_undone(
+    folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.draw("P.photoslibrary/originals/a.jpg", 0)
+    before = folder.files()
+    folder.tag()
+    with monkeypatch.context() as patched:
+        patched.setattr(photo_writer, "owning_folder", lambda *_: None)
+        folder.write()
+    assert folder.files() != before
+    folder.undo()
+    assert folder.files() == before
+
+
+@pytest.mark.parametrize("length", [0, 40, 400, -30])
+def test_undo_names_a_sidecar_that_was_cut_meanwhile(folder: WrittenFolder, length: int) -> None:
+    path = folder.draw("a.jpg", 0)
+    original = path.read_bytes()
+    folder.tag()
+    folder.write(SIDECAR)
+    folder.write(EMBED)
+    sidecar = folder.folder / "a.jpg.xmp"
+    whole = sidecar.read_bytes()
+    sidecar.write_bytes(whole[:length])
+    assert folder.undo() == {"a.jpg": "refused"}
+    _, reason, text = folder.reasons(folder.latest().job)["a.jpg"]
+    assert reason == "xmp"
+    assert "a.jpg.xmp cannot be undone" in (text or "")
+    assert "removed from the photo itself; the original is restored" in (text or "")
+    assert (path.read_bytes(), sidecar.read_bytes()) == (original, whole[:length])
+    sidecar.write_bytes(whole)  # from a backup
+    folder.undo()
+    assert not sidecar.exists()

@@ -41,6 +41,7 @@ from tagger.metadata.photo_writer import (
     photo_fields,
     plan_photo,
     prepare_photo,
+    without_unreadable_sidecars,
     xmp_fields,
     xmp_packet,
 )
@@ -283,7 +284,8 @@ def _plan_undo(path: Path, find_undo_record: FindUndoRecord, max_bytes: int) -> 
     """Plan the undo of a photo, or of a sidecar alone, whose photo may be gone."""
     if is_sidecar_name(path.name):
         request = _undo_request(path, path.parent, frozenset({Target.SIDECAR}), max_bytes)
-        return PhotoPlan(request, (plan_sidecar(path, request.tag_fields, find_undo_record),))
+        plan = PhotoPlan(request, (plan_sidecar(path, request.tag_fields, find_undo_record),))
+        return without_unreadable_sidecars(plan)
     targets = frozenset(Target) if _may_hold_our_values(path, max_bytes) else frozenset({Target.SIDECAR})
     return plan_photo(_undo_request(path, path.parent, targets, max_bytes), find_undo_record)
 

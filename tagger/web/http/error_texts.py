@@ -178,6 +178,7 @@ REFUSALS: Mapping[str, str] = {
     RefusalKind.CHECK: N_("check failed"),
     RefusalKind.SIDECAR: N_("sidecar of two photos"),
     RefusalKind.READ_ONLY: N_("read-only"),
+    RefusalKind.LIBRARY: N_("library of another program"),
 }
 """Kinds of failures and refusals in few words; templates/failure.html has what they mean."""
 
