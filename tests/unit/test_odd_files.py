@@ -205,13 +205,40 @@ def test_cut_off_heic_is_truncated() -> None:
     assert decode_failure(file.getvalue()[:-500])[0] is FailureKind.TRUNCATED
 
 
-@pytest.mark.parametrize("frame", [0xC3, 0xC5, 0xC7, 0xCB, 0xCF])
+@pytest.mark.parametrize("frame", [0xC3, 0xC5, 0xC7, 0xCB, 0xCF, 0xF7])
 def test_lossless_and_hierarchical_jpeg_are_not_read(frame: int) -> None:
     jpeg = encode_image(PICTURE, "JPEG")
     at = jpeg.index(b"\xff\xc0")
     kind, text = decode_failure(jpeg[: at + 1] + bytes([frame]) + jpeg[at + 2 :])
     assert kind is FailureKind.UNSUPPORTED
-    assert re.search("lossless|hierarchical", text)
+    assert re.search("lossless|hierarchical|JPEG-LS", text)
+
+
+@pytest.mark.parametrize("compression", [9, 32895, 34661, 34712, 34887, 50001, 50002, 52546, 60000])
+def test_tiff_in_a_coding_without_a_decoder_is_unsupported(compression: int) -> None:
+    kind, text = decode_failure(tiff_of(BYTES, tags={259: compression}))
+    assert (kind, "TIFF with " in text) == (FailureKind.UNSUPPORTED, True)
+
+
+def test_reported_tiff_with_webp_is_unsupported(test_data: Path) -> None:
+    kind, text = decode_failure((test_data / "reports" / "webp-in.tif").read_bytes())
+    assert (kind, "TIFF with WebP" in text) == (FailureKind.UNSUPPORTED, True)
+
+
+@pytest.mark.parametrize("compression", [5, 8, 34925, 50000])
+def test_damaged_tiff_in_a_coding_with_a_decoder_is_damaged(compression: int) -> None:
+    kind, _ = decode_failure(tiff_of(BYTES, tags={259: compression}))
+    assert kind is FailureKind.CORRUPT
+
+
+@pytest.mark.parametrize("coding", [b"vvc1", b"avc1", b"evc1", b"j2k1", b"jpeg", b"unci", b"xyz1"])
+def test_heic_and_avif_in_another_coding_are_unsupported(coding: bytes) -> None:
+    avif = encode_image(PICTURE, "AVIF").replace(b"av01", coding)
+    assert decode_failure(avif)[0] is FailureKind.UNSUPPORTED
+    heif = pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
+    file = io.BytesIO()
+    heif.from_pillow(PICTURE).save(file)
+    assert decode_failure(file.getvalue().replace(b"hvc1", coding))[0] is FailureKind.UNSUPPORTED
 
 
 @pytest.mark.parametrize(

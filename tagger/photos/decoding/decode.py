@@ -16,6 +16,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.containers import exif_of, orientation_in
+from tagger.photos.decoding.codings import unreadable_coding
 from tagger.photos.decoding.conversion import (
     SRGB_BYTES,
     Box,
@@ -30,7 +31,7 @@ from tagger.photos.decoding.formats import bare_file, check_pixels, open_header
 from tagger.photos.decoding.memory import MEMORY_BUDGET, decoder_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER, NoPreview, shown_file
 from tagger.photos.formats import PhotoFormat, detect_format
-from tagger.photos.jpeg import is_without_end, scans_and_coding
+from tagger.photos.jpeg import is_without_end
 from tagger.photos.tiff import ORIENTATION, open_tiff
 
 _UNSUPPORTED_PREFIXES = (
@@ -47,10 +48,6 @@ _TRUNCATION_WORDS = (
     "unexpected end of file",
     "buffer is not large enough",
 )
-_UNSUPPORTED_JPEG = {
-    **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless"),
-    **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical"),
-}
 _BOX_LIMIT = 10_000
 
 
@@ -80,16 +77,13 @@ def _failure_of(error: Exception, data: bytes) -> PhotoFailed:
     reason = _reason(error)
     if reason.lower().startswith(_UNSUPPORTED_PREFIXES):
         return _unsupported(reason)
+    if coding := unreadable_coding(data):
+        return _unsupported(coding)
     if is_truncation(error) or ends_early(data):
         return PhotoFailed(
             FailureKind.TRUNCATED,
             "The file ends before the image does. Copy it again from where it came from.",
         )
-    coding = (
-        _UNSUPPORTED_JPEG.get(scans_and_coding(data)[1]) if detect_format(data) is PhotoFormat.JPEG else None
-    )
-    if coding:
-        return _unsupported(f"{coding} JPEG")
     details = f" ({reason})" if reason else ""
     return PhotoFailed(
         FailureKind.CORRUPT, f"The image is damaged{details}. Restore it from a backup or save it again."
