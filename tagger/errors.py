@@ -283,6 +283,10 @@ class DatabaseConnectionLost(Unavailable):
     """The connection to the database is lost: {reason}. Stored results are safe; run the same command again when the database is back."""
 
 
+class DatabaseReadOnly(DatabaseConnectionLost):
+    """The database is read-only here, so only commands that read it work: {reason}. Run this as the user to whom the file belongs, with write permission for the file and its folder; of servers, set TAGGER_DATABASE_URL to the primary."""
+
+
 class DatabaseRemoved(TaggerError):
     """The database file {path} was deleted, moved or replaced while this command was using it. Put it back, or start the command again to use what is there now."""
 

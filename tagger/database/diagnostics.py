@@ -14,7 +14,7 @@ from urllib.parse import quote
 from sqlalchemy import text
 
 from tagger.database.connection import Database
-from tagger.database.engine import parse_database_url, sqlite_file
+from tagger.database.engine import parse_database_url, read_only_address, sqlite_file
 from tagger.database.retry import is_disk_full, reason_of
 from tagger.database.schema import SCHEMA_REVISION, is_unreleased, read_revision, supported_revisions
 from tagger.errors import DatabaseUnavailable, DiskFull
@@ -154,6 +154,8 @@ def file_system_of(path: Path, mounts: str) -> str | None:
 @contextmanager
 def _connected(file: Path, mode: str, timeout_s: float = 1.0) -> Iterator[sqlite3.Connection]:
     address = f"file:{quote(str(file.absolute()))}?mode={mode}"
+    if mode == "ro":
+        address = read_only_address(file.absolute()) or address
     connection = sqlite3.connect(
         address, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False
     )

@@ -18,10 +18,11 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from tagger.database.retry import is_disk_full, is_permission_missing, reason_of
+from tagger.database.retry import is_disk_full, is_permission_missing, is_read_only, reason_of
 from tagger.errors import (
     DISK_FULL_ERRNOS,
     DatabasePermissionMissing,
+    DatabaseReadOnly,
     DatabaseUnavailable,
     DiskFull,
     SettingsInvalid,
@@ -166,8 +167,8 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     @event.listens_for(engine, "do_connect")
     def _prepare_file(_dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
         file = Path(str(url.database)).absolute()
-        if file.exists() and not os.access(file.parent, os.W_OK, effective_ids=True):
-            arguments[0], parameters["uri"] = _read_only_address(file), True
+        if (address := read_only_address(file)) is not None:
+            arguments[0], parameters["uri"] = address, True
             return
         # SQLite would create it for everybody to read. Its -wal and -shm files get the permissions of this one.
         with suppress(OSError):  # SQLite reports it
@@ -176,8 +177,7 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver's own BEGIN is deferred; _on_begin replaces it
-        for pragma in SQLITE_PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}").close()
+        _set_pragmas(connection)
         add_missing_functions(connection)
 
     @event.listens_for(engine, "begin")
@@ -189,13 +189,28 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     return engine
 
 
-def _read_only_address(file: Path) -> str:
-    """The address of a file in a folder that this user may not write to.
+def _set_pragmas(connection: sqlite3.Connection) -> None:
+    for pragma in SQLITE_PRAGMAS:
+        try:
+            connection.execute(f"PRAGMA {pragma}").close()
+        except sqlite3.OperationalError as error:  # a read-only file in another journal mode
+            if not is_read_only(error):
+                raise
 
-    SQLite keeps two more files there while a file is open. Without them, nobody has it open, or the disk is read-only.
+
+def read_only_address(file: Path) -> str | None:
+    """The address of an SQLite file that this user cannot write; None if the user can, or if there is none.
+
+    SQLite keeps two more files in its folder while a file is open. Without them, nobody has it open, or the disk is read-only.
     """
-    is_open = file.with_name(f"{file.name}-wal").exists()
-    return f"file:{quote(str(file))}?mode=ro{'' if is_open else '&immutable=1'}"
+    if not file.exists():
+        return None
+    files = [file, *(each for end in ("-wal", "-shm") if (each := file.with_name(file.name + end)).exists())]
+    may_add = os.access(file.parent, os.W_OK, effective_ids=True)
+    if may_add and all(os.access(each, os.W_OK, effective_ids=True) for each in files):
+        return None
+    is_open = len(files) > 1
+    return f"file:{quote(str(file))}?mode=ro{'' if is_open or may_add else '&immutable=1'}"
 
 
 def add_missing_functions(connection: sqlite3.Connection) -> None:
@@ -228,6 +243,8 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
         engine.dispose()
         if is_permission_missing(error):
             raise DatabasePermissionMissing(reason=reason_of(error)) from error
+        if is_read_only(error):
+            raise DatabaseReadOnly(reason=reason_of(error)) from error
         if is_disk_full(error):
             raise DiskFull(what=redact(engine.url), reason=reason_of(error)) from error
         reason = reason_of(error)

@@ -15,7 +15,7 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from tagger.errors import DatabaseConnectionLost, DiskFull
+from tagger.errors import DatabaseConnectionLost, DatabaseReadOnly, DiskFull
 
 DatabaseError = SQLAlchemyError
 """Any error of SQLAlchemy or the driver. `is_transient` tells whether waiting can help."""
@@ -23,8 +23,8 @@ DatabaseError = SQLAlchemyError
 DAMAGED_ROWS = "if another program wrote to the database, `tagger db check` names the rows that it damaged"
 """Said with an unexpected error: values that this program never stores have no error of their own."""
 
-_INSUFFICIENT_PRIVILEGE, _DISK_FULL = "42501", "53100"
-"""PostgreSQL's codes."""
+_INSUFFICIENT_PRIVILEGE, _DISK_FULL, _READ_ONLY = "42501", "53100", "25006"
+"""PostgreSQL's codes. Its driver does not count the last, a write while the server is read-only, among operational errors."""
 _SQLITE_DISK_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 """SQLite's codes. The second is a lack of space for the `-shm` file, which readers create too; SQLite reports it as a disk I/O error."""
 
@@ -32,6 +32,14 @@ _SQLITE_DISK_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE
 def is_permission_missing(error: DatabaseError) -> bool:
     """Whether the server refused a statement because the role lacks a right."""
     return getattr(getattr(error, "orig", None), "sqlstate", None) == _INSUFFICIENT_PRIVILEGE
+
+
+def is_read_only(error: DatabaseError | sqlite3.Error) -> bool:
+    """Whether this user may not write to the file, or the server is read-only, as a standby is."""
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY
+    return getattr(cause, "sqlstate", None) == _READ_ONLY
 
 
 def is_disk_full(error: DatabaseError | sqlite3.Error) -> bool:
@@ -53,6 +61,8 @@ def reason_of(error: DatabaseError | sqlite3.Error) -> str:
 
 def outage(error: DatabaseError, reason: str) -> DatabaseConnectionLost | DiskFull:
     """The text about an error of an open database, for a command that ends because of it."""
+    if is_read_only(error):
+        return DatabaseReadOnly(reason=reason)
     if is_disk_full(error):
         return DiskFull(what="the database", reason=reason)
     return DatabaseConnectionLost(reason=reason)
@@ -62,6 +72,8 @@ def outage_text(error: DatabaseError) -> str:
     """The text about an error of an open database, as the beginning of a sentence, for work that is retried."""
     if is_disk_full(error):
         return "the disk of the database is full: free some space"
+    if is_read_only(error):
+        return f"the database is read-only ({reason_of(error)})"
     return f"the database does not answer ({reason_of(error)})"
 
 
@@ -78,17 +90,12 @@ PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 
 
-_READ_ONLY = "25006"
-"""PostgreSQL's code for a write while the server is read-only; its driver does not count it among operational errors."""
-
-
 def is_transient(error: SQLAlchemyError) -> bool:
     """True if waiting can help: the database is unavailable, locked or read-only, or the connection pool is exhausted."""
     if isinstance(error, DBAPIError):
         if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
             return False  # a table or column is missing, for example
-        is_read_only = getattr(error.orig, "sqlstate", None) == _READ_ONLY
-        return isinstance(error, OperationalError) or error.connection_invalidated or is_read_only
+        return isinstance(error, OperationalError) or error.connection_invalidated or is_read_only(error)
     return isinstance(error, PoolTimeout)
 
 

@@ -1,15 +1,22 @@
-"""An SQLite file in a folder of another user, who lets this one read it."""
+"""Databases that this user may only read: commands that read work, and the others say that it is read-only, not damaged."""
 
-from collections.abc import Iterator
+import codecs
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
-from support.privileges import without_root_privileges
+from support.privileges import NOBODY, without_root_privileges
 
+from tagger.cli.doctor.database import check_database_file
 from tagger.database.connection import open_database, upgrade_database
+from tagger.database.retry import DatabaseError, outage, outage_text
+from tagger.errors import DatabaseReadOnly
 
 
 @pytest.fixture
@@ -35,3 +42,74 @@ def test_a_database_in_a_folder_of_another_user_is_read_and_not_changed(file: Pa
         database.close()
     assert [each.name for each in file.parent.iterdir()] == [file.name]
     assert file.read_bytes() == before
+
+
+def journal_of_rollbacks(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def files_of_an_open_database(file: Path) -> None:
+    """Give the folder to this user, but not what SQLite keeps there while the owner has the file open."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE another (id)")
+        for end in ("-wal", "-shm"):
+            (file.parent / f"copy{end}").write_bytes(file.with_name(f"{file.name}{end}").read_bytes())
+    for end in ("-wal", "-shm"):
+        (file.parent / f"copy{end}").rename(file.with_name(f"{file.name}{end}"))
+
+
+def no_schema(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize("folder_mode", [0o555, 0o777])
+@pytest.mark.parametrize("change", [None, journal_of_rollbacks, files_of_an_open_database])
+def test_a_read_only_file_is_read_and_named_as_read_only(
+    file: Path, change: Callable[[Path], None] | None, folder_mode: int
+) -> None:
+    prepare(file, change, folder_mode)
+    codecs.lookup("unicode_escape")  # its module may be where only root can read
+    with without_root_privileges():
+        with closing(open_database(f"sqlite:///{file}")) as database:
+            with database.read() as connection:
+                assert connection.scalar(text("SELECT count(*) FROM photos")) == 0
+            with pytest.raises(OperationalError) as refused, database.write() as connection:
+                connection.execute(text("DELETE FROM photos"))
+        findings = {finding.name: finding for finding in check_database_file(file)}
+    assert isinstance(outage(refused.value, "why"), DatabaseReadOnly)
+    assert outage_text(refused.value).startswith("the database is read-only")
+    assert (findings["database file"].state, findings["database lock"].state) == ("ok", "wrong")
+    assert "cannot write" in findings["database lock"].found
+
+
+def test_a_read_only_file_that_needs_an_upgrade_is_named_as_read_only(file: Path) -> None:
+    prepare(file, no_schema, 0o555)
+    with (
+        without_root_privileges(),
+        pytest.raises(DatabaseReadOnly, match="as the user to whom the file belongs"),
+    ):
+        open_database(f"sqlite:///{file}")
+
+
+def prepare(file: Path, change: Callable[[Path], None] | None, folder_mode: int) -> None:
+    file.parent.chmod(0o755)
+    file.chmod(0o644)
+    if change is not None:
+        change(file)
+    file.chmod(0o444)
+    if folder_mode == 0o777 and not os.geteuid():
+        os.chown(file.parent, NOBODY, NOBODY)
+    file.parent.chmod(folder_mode & 0o755)
+
+
+def test_a_read_only_server_is_read_and_named_as_read_only(postgres_url: str) -> None:
+    with closing(open_database(postgres_url)) as database, database.write() as connection:
+        name = connection.scalar(text("SELECT current_database()"))
+        connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+    with closing(open_database(postgres_url)) as database:
+        with database.read() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM photos")) == 0
+        with pytest.raises(DatabaseError) as refused, database.write() as connection:
+            connection.execute(text("DELETE FROM photos"))
+    assert isinstance(outage(refused.value, "why"), DatabaseReadOnly)

@@ -20,7 +20,7 @@ from tagger.database.diagnostics import (
     quick_check,
     schema_status,
 )
-from tagger.database.engine import sqlite_file
+from tagger.database.engine import read_only_address, sqlite_file
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.errors import DiskFull, SchemaUnreleased, TaggerError
 from tagger.system.addresses import is_remote, redact_url
@@ -129,7 +129,10 @@ def check_database_file(file: Path) -> Iterator[Finding]:
         return
     part = "" if result else ", which ended early; tagger db check reads the whole file"
     yield ok("database file", f"no damage found by a quick check{part}")
-    if is_locked(file):
+    if read_only_address(file.absolute()) is not None:
+        found = "this user cannot write the file or its folder: commands that read work, others do not"
+        yield wrong("database lock", found, f"run as the user to whom it belongs: ls -l {file}")
+    elif is_locked(file):
         found = f"a process has held the write lock for more than {LOCK_S:.0f} s; others cannot store results"
         yield wrong("database lock", found, f"end the process that this shows: fuser -v {file}")
     else:
