@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support.colour_folders import EIFFEL, GATE
-from support.written_folder import SIDECAR, WrittenFolder
+from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
 from tagger.database.enums import Target, VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
