@@ -26,7 +26,7 @@ PASSWORD, OTHER = "correct horse battery", "another long password"
 VIEWER_MAY_POST = {
     "/", "/api/predict", "/language", "/sign-in", "/sign-out", "/account/password", "/account/sessions/end"
 }  # fmt: skip
-ADMIN_MODULES = {"tagger.web.pages.admin", "tagger.web.api.shares"}
+ADMIN_MODULES = {"tagger.web.pages.admin", "tagger.web.api.audit"}
 ClientOf = Callable[..., TestClient]
 pytestmark = pytest.mark.usefixtures("fast_hashes")
 

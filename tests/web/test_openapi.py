@@ -33,13 +33,14 @@ from tagger.library.verdicts.service import (
     VerdictResultDocument,
     WithdrawnVerdicts,
 )
+from tagger.web.api.audit import AuditPage
 from tagger.web.api.jobs import CountedBackfill, FailurePage, Job, NothingToRetry, OverviewDocument
 from tagger.web.api.landmarks import Place
 from tagger.web.api.photos import PhotoNeighbours, PhotoPage
 from tagger.web.api.predict import FailedUpload, UploadPrediction
 from tagger.web.api.routes import Problem
 from tagger.web.api.search import SearchResult
-from tagger.web.api.shares import AuditPage, NewShareDocument
+from tagger.web.api.shares import NewShareDocument
 from tagger.web.api.verdicts import PhotosVerdictDocument, VerdictPage
 
 STREAMS = ("csv", "ndjson", "geojson", "image", "preview", "thumbnail", "file", "events")

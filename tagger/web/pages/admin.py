@@ -16,7 +16,7 @@ from tagger.people.identities import link_user, unlink_user
 from tagger.people.passwords import generate_password
 from tagger.people.sessions import end_open_session, list_sessions
 from tagger.people.users import add_user, list_users, remove_user, set_password, set_role
-from tagger.web.api.shares import audit
+from tagger.web.api.audit import audit
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.sign_in import HASH_LIMITER, browser_name
