@@ -119,19 +119,20 @@ def _region_name(name: str) -> str:
 
 
 def _along_borders(cities: Sequence[CityRow], others: Sequence[CityRow]) -> list[CityRow]:
-    """The other places without which some place would be in another country than its own, or in none: Hart's condensed set.
+    """The other places without which some place would be in another country or time zone than its own, or in none: Hart's condensed set.
 
     P. Hart, "The condensed nearest neighbor rule", IEEE Transactions on Information Theory, 1968.
     """
     places = [*cities, *others]
     vectors = _vectors(places)
-    countries = np.unique([place["countrycode"] for place in places], return_inverse=True)[1]
+    names = [f"{place['countrycode']} {place['timezone']}" for place in places]
+    areas = np.unique(names, return_inverse=True)[1]
     is_kept = np.arange(len(places)) < len(cities)
     while True:
         kept = np.flatnonzero(is_kept)
         nearest = kept[nearest_discs(vectors, vectors[:, kept], np.zeros(len(kept)))]
         is_far = ground_km(vectors, vectors[:, nearest]) > MAX_DISTANCE_KM
-        missing = ((countries[nearest] != countries) | is_far) & ~is_kept
+        missing = ((areas[nearest] != areas) | is_far) & ~is_kept
         if not missing.any():
             return [places[index] for index in kept[len(cities) :]]
         is_kept |= missing
@@ -148,6 +149,7 @@ def _write(
     places = [*cities, *borders]
     codes, country_indices = np.unique([place["countrycode"] for place in places], return_inverse=True)
     regions, region_indices = np.unique([city["region"] for city in cities], return_inverse=True)
+    zones, zone_indices = np.unique([place["timezone"] for place in places], return_inverse=True)
     columns = {
         "names": _column([city["name"] for city in cities]),
         "regions": region_indices.astype("<u2"),
@@ -155,7 +157,9 @@ def _write(
         "latitudes": np.array([round(place["latitude"] * 10_000) for place in places], dtype="<i4"),
         "longitudes": np.array([round(place["longitude"] * 10_000) for place in places], dtype="<i4"),
         "countries": country_indices.astype("u1"),
+        "zones": zone_indices.astype("<u2"),
         "region_names": _column(regions.tolist()),
+        "zone_names": _column(zones.tolist()),
         "country_names": _column([CORRECTIONS.get(countries[code], countries[code]) for code in codes]),
     }
     # As numpy.savez_compressed does, but without the time of writing, and with a compression that is the same everywhere.

@@ -1,6 +1,6 @@
 """Positions in words: the country, region and city that people name for them, offline.
 
-The table tagger/shipped/cities.npz has the cities of GeoNames with at least 5,000 inhabitants, and smaller places along borders.
+The table tagger/shipped/cities.npz has the cities of GeoNames with at least 5,000 inhabitants, and smaller places along borders of countries and time zones.
 
 A position belongs to the country of the nearest place of any size. Its city is not simply the nearest place: at the Eiffel Tower,
 that is a quarter. A city fills a disc with its inhabitants, 3,000 per km², and the city of a position is the one of its country
@@ -19,7 +19,7 @@ from __future__ import annotations
 import importlib.resources
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources.abc import Traversable
 from itertools import islice
 from typing import Any
@@ -86,6 +86,20 @@ def find_cities(text: str, limit: int) -> list[City]:
     return list(islice(in_area, limit))
 
 
+def time_zone(latitude: float, longitude: float) -> str | None:
+    """The name of a position's time zone, like `Europe/Paris`: that of the nearest place; None if no place is within 300 km."""
+    return _zone_of_cell(round(latitude, 2), round(longitude, 2))
+
+
+@lru_cache(10_000)  # many photos are of one place, and a search takes a millisecond
+def _zone_of_cell(latitude: float, longitude: float) -> str | None:
+    table = _load()
+    position = unit_vectors(np.array([latitude]), np.array([longitude]))
+    place = nearest_discs(position, table.places, np.zeros(table.places.shape[1]))
+    is_near = ground_km(position, table.places[:, place])[0] <= MAX_DISTANCE_KM
+    return table.zones[table.place_zones[place[0]]] if is_near else None
+
+
 @cache
 def _folded_names() -> list[str]:
     return [normalize_name(name) for name in _load().names]
@@ -98,15 +112,17 @@ def disc_radii_km(populations: npt.NDArray[Any]) -> Floats:
 
 @dataclass(frozen=True)
 class _Table:
-    """The cities, by country, then the places along borders. Regions and countries are indices of their names."""
+    """The cities, by country, then the places along borders. Regions, countries and time zones are indices of their names."""
 
     names: list[str]  # of cities
     city_regions: list[int]
     radii_km: Floats
     places: Floats  # (3, number of cities and of places along borders)
     place_countries: npt.NDArray[np.uint8]
+    place_zones: npt.NDArray[np.uint16]
     regions: list[str]
     countries: list[str]
+    zones: list[str]
 
     def city(self, index: int) -> City:
         return City(
@@ -134,8 +150,10 @@ def _read(file: Traversable) -> _Table:
             radii_km=disc_radii_km(columns["populations"]),
             places=unit_vectors(latitudes, longitudes),
             place_countries=columns["countries"],
+            place_zones=columns["zones"],
             regions=_texts(columns["region_names"]),
             countries=_texts(columns["country_names"]),
+            zones=_texts(columns["zone_names"]),
         )
 
 

@@ -13,7 +13,14 @@ from support.examples import examples
 
 from tagger.errors import InstallationDamaged
 from tagger.library.positions import cities
-from tagger.library.positions.cities import City, chords_km, find_cities, nearest_cities, nearest_discs
+from tagger.library.positions.cities import (
+    City,
+    chords_km,
+    find_cities,
+    nearest_cities,
+    nearest_discs,
+    time_zone,
+)
 from tagger.library.positions.estimation import unit_vectors
 
 LANDMARKS = list(
@@ -186,3 +193,20 @@ def test_a_damaged_table_gives_no_other_cities(
     monkeypatch.setattr("importlib.resources.files", lambda _package: tmp_path)
     with pytest.raises(InstallationDamaged, match=f"{tmp_path}/shipped/cities.npz.*Install tagger again"):
         cities._load.__wrapped__()
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "zone"),
+    [
+        (48.8584, 2.2945, "Europe/Paris"),
+        (40.6892, -74.0445, "America/New_York"),
+        (36.0544, -112.1401, "America/Phoenix"),
+        (27.1751, 78.0421, "Asia/Kolkata"),
+        (-33.8568, 151.2153, "Australia/Sydney"),
+        (-31.9505, 115.8605, "Australia/Perth"),
+        (37.1901, -8.5376, "Europe/Lisbon"),
+        (0.0, -30.0, None),
+    ],
+)
+def test_the_time_zone_of_a_position(latitude: float, longitude: float, zone: str | None) -> None:
+    assert time_zone(latitude, longitude) == zone
