@@ -1,21 +1,24 @@
-"""Camera facts: what a photo's EXIF says about when, where and by which camera it was taken.
+"""Camera facts: what a photo's file says about when, where and by which camera it was taken. EXIF comes first, then XMP, then IPTC.
 
 Times are in the camera's local time, with how far that is ahead of UTC. These fields often hold invalid values, which are returned
 as None. Facts depend on the file alone, not on the time or place at which it is read. Knows nothing of writing.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tagger.metadata.formats.block_io import read_heif_blocks
-from tagger.metadata.gps import GPS_POINTER, GpsFix, read_gps
+from tagger.metadata import iptc
+from tagger.metadata.errors import WriteRefused
+from tagger.metadata.formats.block_io import can_embed, read_blocks, read_only_blocks
+from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
+from tagger.metadata.splices import Blocks
+from tagger.metadata.stated_facts import StatedTime
+from tagger.metadata.written_times import is_blank, parse_offset, parse_time
+from tagger.metadata.xmp.stated import stated_in_xmp
 from tagger.photos.containers import exif_of
 from tagger.photos.formats import PhotoOrigin
 from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, open_tiff
-
-LEAST_OFFSET_S, LARGEST_OFFSET_S = -12 * 3600, 14 * 3600
-"""The range of UTC offsets on Earth."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class CaptureTime:
     taken_at: datetime | None = None
     utc_offset_s: int | None = None
     is_of_change: bool = False
+    is_unread: bool = False
+    """Whether there is a time, but none that can be read."""
 
 
 def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> CaptureTime:
@@ -39,50 +44,31 @@ def _read_capture_time(main: TiffDirectory, exif: TiffDirectory | None) -> Captu
     """
     exif_tags = exif.tags if exif else {}
     entries = (exif_tags.get(_ORIGINAL), exif_tags.get(_DIGITIZED), main.tags.get(_CHANGED))
-    times = [_time(entry) for entry in entries]
-    taken_at = next((time for time in times if time is not None), None)
-    if taken_at is None:
-        return CaptureTime()
+    texts = [_time_text(entry) for entry in entries]
+    times = [parse_time(text) for text in texts]
+    first = next((time for time in times if time is not None), None)
+    if first is None:
+        return CaptureTime(is_unread=not all(map(is_blank, texts)))
     # Some phones write the offset beside one field only. It applies to all fields with the same time.
+    stated = [parse_offset(_time_text(exif_tags.get(tag))) for tag in _OFFSETS]
     offsets = (
-        _offset_s(exif_tags.get(tag)) for time, tag in zip(times, _OFFSETS, strict=True) if time == taken_at
+        offset_s
+        for time, beside in zip(times, stated, strict=True)
+        if time is not None and time.taken_at == first.taken_at
+        for offset_s in (time.utc_offset_s, beside)
     )
     utc_offset_s = next((offset for offset in offsets if offset is not None), None)
-    return CaptureTime(taken_at, utc_offset_s, is_of_change=times[:2] == [None, None])
+    return CaptureTime(first.taken_at, utc_offset_s, is_of_change=times[:2] == [None, None])
 
 
 _CHANGED, _ORIGINAL, _DIGITIZED = 306, 36867, 36868
 _OFFSETS = (0x9011, 0x9012, 0x9010)
 """OffsetTimeOriginal, OffsetTimeDigitized and OffsetTime, which belongs to the last change."""
-_TIME = re.compile(rb"(\d{4})[:/.-](\d\d)[:/.-](\d\d)[ T]+(\d\d):(\d\d):(\d\d)")
-_TIME_BYTES = 32
-_OFFSET = re.compile(rb"([+-])(\d\d):?(\d\d)")
-_OFFSET_STEP_S = 15 * 60
+_TIME_BYTES = 64
 
 
-def _time(entry: TiffTag | None) -> datetime | None:
-    match = _TIME.match(bytes(entry.raw[:_TIME_BYTES])) if entry else None
-    if match is None:
-        return None
-    year, month, day, hour, minute, second = (int(part) for part in match.groups())
-    try:
-        return datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - EXIF has no zone
-    except ValueError:
-        return None
-
-
-def _offset_s(entry: TiffTag | None) -> int | None:
-    """An offset like `+05:30`, or `Z`; None if no time zone has it."""
-    raw = bytes(entry.raw[:_TIME_BYTES]).strip(b" \0") if entry else b""
-    if raw == b"Z":
-        return 0
-    match = _OFFSET.fullmatch(raw)
-    if match is None:
-        return None
-    sign, hours, minutes = match.groups()
-    offset_s = (int(hours) * 60 + int(minutes)) * (-60 if sign == b"-" else 60)
-    is_zone = LEAST_OFFSET_S <= offset_s <= LARGEST_OFFSET_S and offset_s % _OFFSET_STEP_S == 0
-    return offset_s if is_zone and int(minutes) < 60 else None
+def _time_text(entry: TiffTag | None) -> str:
+    return bytes(entry.raw[:_TIME_BYTES]).split(b"\0")[0].decode(errors="replace") if entry else ""
 
 
 LONGEST_TEXT = 64
@@ -91,11 +77,12 @@ LONGEST_TEXT = 64
 
 @dataclass(frozen=True)
 class CameraFacts:
-    """What a photo's EXIF says; None where it says nothing valid.
+    """What a photo's file says; None where it says nothing valid.
 
     `taken_at` is the camera's local time without a zone, as in EXIF. `latitude` and `longitude` are degrees, both set or neither, and
     `gps_error_m` is their error as the camera states it. `utc_offset_s` is local time minus UTC. `origin` is set if no camera took the
-    photo as it is. `make`, `model` and `serial` are short lines of printable text.
+    photo as it is. `make`, `model` and `serial` are short lines of printable text. `is_date_unread`: the file has a date, but none that
+    can be read.
     """
 
     taken_at: datetime | None = None
@@ -107,18 +94,58 @@ class CameraFacts:
     make: str | None = None
     model: str | None = None
     serial: str | None = None
+    is_date_unread: bool = False
 
 
 def camera_facts(data: bytes) -> CameraFacts:
-    """Read the valid fields of a photo's EXIF; never raises.
+    """Read the valid fields of a photo's EXIF, and what it lacks from XMP and IPTC; never raises.
 
     Positions that this program wrote are ignored, and so are those measured on another day than that of the capture: they are the
     position of the desk at which the photo was edited, or of the last place with reception.
     """
-    block = open_tiff(exif_of(data) or read_heif_blocks(data).exif or b"")
+    blocks = None if can_embed(data) else read_only_blocks(data)
+    block = open_tiff((exif_of(data) if blocks is None else blocks.exif) or b"")
     main = block.directory(block.first) if block else None
-    if block is None or main is None:
-        return CameraFacts()
+    facts = CameraFacts() if block is None or main is None else _exif_facts(block, main)
+    if facts.taken_at is not None and facts.latitude is not None:
+        return facts
+    has_position = block is not None and exif_position(block) != (None, None)
+    return _with_stated(facts, _blocks(data) if blocks is None else blocks, has_position=has_position)
+
+
+def _blocks(data: bytes) -> Blocks:
+    try:
+        return read_blocks(data)
+    except WriteRefused:
+        return Blocks()
+
+
+def _with_stated(facts: CameraFacts, blocks: Blocks, *, has_position: bool) -> CameraFacts:
+    """The facts with those that EXIF lacks from XMP, else from IPTC. XMP repeats a position of EXIF (`has_position`) that does not count."""
+    xmp = stated_in_xmp(blocks.xmp or b"")
+    found = xmp.position
+    if facts.latitude is None and found is not None and not has_position:
+        facts = replace(facts, latitude=found.latitude, longitude=found.longitude, gps_error_m=found.error_m)
+    if facts.taken_at is not None:
+        return facts
+    times = xmp.time, _iptc_time(blocks.iptc or b"")
+    stated = next((time for time in times if time.taken_at is not None), StatedTime())
+    is_unread = facts.is_date_unread or any(time.is_unread for time in times)
+    return replace(
+        facts,
+        taken_at=stated.taken_at,
+        utc_offset_s=stated.utc_offset_s,
+        is_date_unread=is_unread and stated.taken_at is None,
+    )
+
+
+def _iptc_time(datasets: bytes) -> StatedTime:
+    values = iptc.read(datasets)
+    day, time = (next(iter(values.get(f"IPTC:{name}", [])), "") for name in ("DateCreated", "TimeCreated"))
+    return StatedTime.of_texts(f"{day} {time}", day)
+
+
+def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
     # DNGs of phones have the tags of EXIF in the main directory, by the older standard TIFF/EP.
     exif = block.child(main.tags.get(_EXIF_POINTER)) or main
     capture = _read_capture_time(main, exif)
@@ -135,6 +162,7 @@ def camera_facts(data: bytes) -> CameraFacts:
         make=_name(main.tags.get(_MAKE)),
         model=_name(main.tags.get(_MODEL)),
         serial=_name(exif.tags.get(_BODY_SERIAL)) or _name(main.tags.get(_DNG_SERIAL)),
+        is_date_unread=capture.is_unread,
     )
 
 

@@ -24,8 +24,9 @@ from pydantic import (
 )
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.metadata.camera import LARGEST_OFFSET_S, LEAST_OFFSET_S, CameraFacts, short_text
+from tagger.metadata.camera import CameraFacts, short_text
 from tagger.metadata.gps import LARGEST_ERROR_M
+from tagger.metadata.written_times import LARGEST_OFFSET_S, LEAST_OFFSET_S
 from tagger.photos.containers import DIGEST_VERSION
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import PhotoBytes
@@ -189,6 +190,7 @@ class _OpenReply(BaseModel):
     make: _ShortText | None
     model: _ShortText | None
     serial: _ShortText | None
+    is_date_unread: bool
 
     def facts(self) -> CameraFacts:
         if (self.latitude is None) != (self.longitude is None):

@@ -5,7 +5,11 @@ import re
 import unicodedata
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_COORDINATE = re.compile(r"(\d{1,3}),(\d{1,2}(?:\.\d{1,12})?)([NSEW])")
+_COORDINATE = re.compile(
+    r"([+-]?)(\d{1,3}(?:\.\d{1,15})?)(?:,(\d{1,2}(?:\.\d{1,15})?)(?:,(\d{1,2}(?:\.\d{1,15})?))?)?([NSEW]?)",
+    re.ASCII,
+)
+"""Degrees, minutes and seconds, the last of them with decimals, and the direction. Some programs write a sign instead of it."""
 _MAX_NORMALISED = 1_000
 _SAME_DEGREES = 1e-5
 
@@ -41,12 +45,35 @@ def coordinate(degrees: float, directions: str) -> str:
 
 def same_coordinate(first: str, second: str) -> bool:
     """Whether both texts are the same coordinate: other programs write more or fewer decimals."""
-    first_degrees, second_degrees = _degrees(first), _degrees(second)
+    first_degrees, second_degrees = degrees_of(first), degrees_of(second)
     return first == second or (
         first_degrees is not None
         and second_degrees is not None
         and abs(first_degrees - second_degrees) < _SAME_DEGREES
     )
+
+
+def degrees_of(text: str, direction: str = "") -> float | None:
+    """The degrees of a coordinate: `48,51.504N`, `48,51,30.24N`, either with its `direction` in another field, or `48.8584`.
+
+    None: it is none, or its hemisphere is not known.
+    """
+    match = _COORDINATE.fullmatch("".join(text.split()).upper())
+    if match is None:
+        return None
+    sign, *parts, stated = match.groups()
+    stated = stated or direction.strip().upper()[:1]
+    is_decimal = parts[1] is None
+    if (sign and stated) or not (stated or is_decimal):
+        return None
+    degrees = 0.0
+    for part, unit, is_last in zip(parts, (1, 60, 3600), (is_decimal, parts[2] is None, True), strict=True):
+        if part is None:
+            break
+        if (unit > 1 and float(part) >= 60) or (not is_last and "." in part):
+            return None
+        degrees += float(part) / unit
+    return -degrees if sign == "-" or stated in ("S", "W") else degrees
 
 
 def is_on_earth(latitude: float | None, longitude: float | None) -> bool:
@@ -63,11 +90,3 @@ def metres(error_m: float) -> str:
 
 def _path_names(names: tuple[str, ...]) -> list[str]:
     return [name for name in (clean(name).replace("|", "¦") for name in names) if name]
-
-
-def _degrees(text: str) -> float | None:
-    match = _COORDINATE.fullmatch(text)
-    if match is None:
-        return None
-    degrees = int(match[1]) + float(match[2]) / 60
-    return -degrees if match[3] in "SW" else degrees
