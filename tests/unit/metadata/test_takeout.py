@@ -1,0 +1,96 @@
+"""JSON files of Google Takeout: facts, no facts, or a broken file."""
+
+import json
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagger.metadata.stated_facts import StatedFacts, StatedPosition, StatedTime
+from tagger.metadata.takeout import stated_in_takeout
+
+EIFFEL = {"latitude": 48.8584, "longitude": 2.2945, "altitude": 30.0}
+ZERO = {"latitude": 0.0, "longitude": 0.0, "altitude": 0.0}
+TAKEN = {"timestamp": "1563140283", "formatted": "14 Jul 2019, 21:38:03 UTC"}
+AT = StatedTime(datetime(2019, 7, 14, 21, 38, 3), is_utc=True)  # noqa: DTZ001
+
+
+def stated(**fields: object) -> StatedFacts:
+    return stated_in_takeout(json.dumps({"title": "IMG_0001.jpg", "photoTakenTime": TAKEN} | fields).encode())
+
+
+def test_the_position_is_what_a_person_set_else_what_the_camera_stated() -> None:
+    at_eiffel = StatedFacts(AT, StatedPosition(48.8584, 2.2945))
+    assert stated(geoData=EIFFEL, geoDataExif={"latitude": 1.0, "longitude": 1.0}) == at_eiffel
+    assert stated(geoData=ZERO, geoDataExif=EIFFEL) == at_eiffel
+    assert stated(geoData={"latitude": 99.0, "longitude": 2.0}, geoDataExif=EIFFEL) == at_eiffel
+    assert stated(geoData=ZERO, geoDataExif=ZERO) == stated() == StatedFacts(AT)
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        *({"latitude": 90.1, "longitude": 0.0}, {"latitude": 1.0, "longitude": -181}, {"latitude": 1.0}),
+        *({"latitude": "48.8", "longitude": "2.2"}, {"latitude": True, "longitude": True}, [1, 2], None),
+        {"latitude": 10**400, "longitude": 1},
+    ],
+)
+def test_impossible_positions_are_none(position: object) -> None:
+    assert stated(geoData=position).position is None
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "time"),
+    [
+        ("0", StatedTime()),
+        ("-1", StatedTime()),
+        ("", StatedTime()),
+        (1563140283, AT),
+        ("-473385600", StatedTime(datetime(1955, 1, 1), is_utc=True)),  # noqa: DTZ001 - a scan that was dated
+        ("-62135596800", StatedTime(is_unread=True)),  # the year 1
+        ("1563140283000", StatedTime(is_unread=True)),  # milliseconds
+        ("soon", StatedTime(is_unread=True)),
+        ("9" * 400, StatedTime(is_unread=True)),
+    ],
+)
+def test_times(timestamp: object, time: StatedTime) -> None:
+    assert stated(photoTakenTime={"timestamp": timestamp}).time == time
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"photoTakenTime": NaN}', b"9" * 10_000]
+)
+def test_what_is_not_json_is_broken(data: bytes) -> None:
+    assert stated_in_takeout(data) == StatedFacts(is_broken=True)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"title": "Trip to Paris", "date": TAKEN}, {"geoData": EIFFEL}, ["photoTakenTime"], "photoTakenTime", 7],
+)
+def test_json_that_is_not_of_a_photo_states_nothing(document: object) -> None:
+    assert stated_in_takeout(json.dumps(document).encode()) == StatedFacts()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=9,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"photoTakenTime": JSON | st.fixed_dictionaries({"timestamp": JSON})},
+        optional={
+            "geoData": JSON | st.fixed_dictionaries({"latitude": JSON, "longitude": JSON}),
+            "geoDataExif": JSON,
+        },
+    )
+)
+def test_any_document_states_facts_that_a_photo_can_have(document: dict[str, object]) -> None:
+    facts = stated_in_takeout(json.dumps(document).encode())
+    if facts.position is not None:
+        assert abs(facts.position.latitude) <= 90
+        assert abs(facts.position.longitude) <= 180
