@@ -4,13 +4,15 @@ The version of an object is its size, its time and its ETag. `mtime_ns` holds th
 is what all servers agree on between listing and reading, and a digest of the ETag in place of the rest.
 """
 
+import re
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,7 @@ from tagger.photos.object_store import (
 from tagger.photos.paths import ObjectPath, parse_path, printable_path
 from tagger.photos.photo_names import OtherFiles
 from tagger.photos.program_folders import AFTER_MARKERS, BEFORE_MARKERS, is_marker, marked_reason
+from tagger.photos.side_files import SideFile, is_side_file_name, side_files_of
 from tagger.photos.signed_requests import (
     UnlistedKey,
     begins_with_slashes,
@@ -48,6 +51,8 @@ OVERLAP_S = 600.0
 """Parallel uploads end in any order, so a listing of the end begins after the greatest key of this long ago."""
 NAMED_KEYS = 20
 """How many objects with unreadable keys are named; further ones are only counted, as a bucket may have millions."""
+_Listed = tuple[str, FoundPhoto | SideFile | str | None]
+"""A key with what `ObjectSource` found there."""
 _LEFT_OUT = "The object {} is left out: {}. Rename it."
 _MORE_LEFT_OUT = "{} more objects are left out, because their keys cannot be read. Rename them."
 _GONE_TEXT = "There is no such object any more, or its key ends with a slash. If it was moved, tag the prefix it is in now."
@@ -89,7 +94,7 @@ class ObjectSource:
             BucketUnavailable: the bucket cannot be listed (further).
         """
         left_out = 0
-        for key, entry in self._entries(include, exclude, "", other_files):
+        for key, entry in _with_side_files(self._entries(include, exclude, "", other_files)):
             if isinstance(entry, FoundPhoto):
                 yield entry
             elif entry is not None:
@@ -116,8 +121,8 @@ class ObjectSource:
         exclude: Sequence[str],
         after: str,
         other_files: OtherFiles | None = None,
-    ) -> Iterator[tuple[str, FoundPhoto | str | None]]:
-        """The keys of all objects, each with its photo, or with the reason why it cannot be read."""
+    ) -> Iterator[_Listed]:
+        """The keys of all objects, each with its photo or side file, or with the reason why it cannot be read."""
         path_filter = PathFilter(str(self.prefix), self._has_entry, include, exclude)
         folders = _OpenFolders(self.prefix, path_filter, after, other_files or OtherFiles())
         start = len(self.prefix.key) + 1 if self.prefix.key else 0
@@ -130,7 +135,11 @@ class ObjectSource:
             is_listed = folders.enter(relative) and path_filter.is_listed(relative) and folders.lists_photos()
             if other_files is not None and folders.is_entered and not is_listed and meta["size"]:
                 path_filter.count_other(relative, other_files)  # empty objects stand for folders
-            yield meta["path"], _found(self.prefix / relative, meta) if is_listed else None
+            if is_listed:
+                yield meta["path"], _found(self.prefix / relative, meta)
+            else:
+                is_side_file = folders.is_entered and is_side_file_name(relative)
+                yield meta["path"], _side_file(meta) if is_side_file else None
 
     def _has_entry(self, address: str) -> bool:
         path = parse_path(address)
@@ -442,6 +451,39 @@ def _is_plain(prefix: ObjectPath, page: Sequence["ObjectMeta"]) -> bool:
 def _found(path: ObjectPath, meta: "ObjectMeta") -> FoundPhoto:
     version = object_version(meta)
     return FoundPhoto(str(path), version.size_bytes, version.mtime_ns)
+
+
+def _side_file(meta: "ObjectMeta") -> SideFile:
+    version = object_version(meta)
+    return SideFile(meta["path"].rpartition("/")[2], version.size_bytes, version.mtime_ns)
+
+
+_NAME_START = re.compile(r"[^(.-]*")
+_COMMON_START = 40
+"""Names that Takeout cuts have more characters in common."""
+_MOST_WAITING = 20_000
+
+
+def _with_side_files(entries: Iterator[_Listed]) -> Iterator[_Listed]:
+    """Give photos their side files. Photos wait for the names that begin as their own does, because those of side files do."""
+    for _, group in groupby(entries, key=lambda listed: _start(listed[0])):
+        while page := list(islice(group, _MOST_WAITING)):
+            names = {key.rpartition("/")[2]: entry for key, entry in page if isinstance(entry, FoundPhoto)}
+            files = {entry.name: entry for _, entry in page if isinstance(entry, SideFile)}
+            found = side_files_of(names, files) if names and files else {}
+            for key, entry in page:
+                if isinstance(entry, FoundPhoto):
+                    of_photo = found.get(key.rpartition("/")[2], ())
+                    yield key, replace(entry, side_files=tuple(files[name] for name in of_photo))
+                elif not isinstance(entry, SideFile):
+                    yield key, entry
+
+
+def _start(key: str) -> tuple[str, str]:
+    """The folder of a key, and the beginning of its name that side files share."""
+    folder, _, name = key.rpartition("/")
+    match = _NAME_START.match(name)
+    return folder, (match[0] if match else "")[:_COMMON_START]
 
 
 def object_version(meta: "ObjectMeta") -> PhotoVersion:

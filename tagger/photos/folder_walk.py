@@ -4,7 +4,8 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -26,6 +27,7 @@ from tagger.photos.program_folders import (
     is_marker,
     marked_reason,
 )
+from tagger.photos.side_files import TAKEOUT_EXTENSION, SideFile, is_side_file_name, side_files_of
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class FoundPhoto:
     """Its absolute path, or its address in a bucket. It is text because making a `Path` for each of a million photos takes seconds."""
     size_bytes: int
     mtime_ns: int
+    side_files: tuple[SideFile, ...] | None = None
+    """The one that counts first comes first; None: its folder was not listed."""
 
     @property
     def path(self) -> Path:
@@ -80,8 +84,8 @@ def find_photos(
     ).photos()
 
 
-def find_photo(path: Path) -> FoundPhoto:
-    """Return a single file, whatever its extension.
+def find_photo(path: Path, side_files: Sequence[str] | None = None) -> FoundPhoto:
+    """Return a single file, whatever its extension, with those side files.
 
     Raises:
         PathNotFound: `path` does not exist.
@@ -89,10 +93,20 @@ def find_photo(path: Path) -> FoundPhoto:
     if not os.path.lexists(path):
         raise PathNotFound(path=path)
     absolute = os.path.abspath(path)  # noqa: PTH100 - links are not resolved
+    found = None if side_files is None else _side_files(os.path.dirname(absolute), side_files)  # noqa: PTH120
     try:
-        return _found(absolute, os.stat(absolute))  # noqa: PTH116 - see photo_names.extension_of
+        return _found(absolute, os.stat(absolute), found)  # noqa: PTH116 - see photo_names.extension_of
     except OSError:
-        return _found(absolute, None)
+        return _found(absolute, None, found)
+
+
+def side_files_in(folder: Path) -> Mapping[str, Sequence[str]]:
+    """The names of the side files of each photo in a folder; empty if it cannot be read."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names are needed
+    except OSError:
+        return {}
+    return side_files_of(list(filter(is_photo_name, names)), filter(is_side_file_name, names))
 
 
 class PathFilter:
@@ -178,7 +192,7 @@ class _Walk:
     def _listing(self, folder: str) -> Iterator[FoundPhoto | FolderProblem | str]:
         """Yield the entries of a folder in order: photos, problems, and sub-folders as relative paths ending in a slash."""
         path = os.path.join(self.root, folder)  # noqa: PTH118 - see photo_names.extension_of
-        entries, problem = self._entries(path, folder)
+        entries, side_files, problem = self._entries(path, folder)
         if problem:
             yield problem
         previous = None
@@ -188,15 +202,20 @@ class _Walk:
             elif kind is _Kind.FOLDER:
                 yield folder + name + "/"
             else:
-                yield from self._photo(path + name, is_link=kind is _Kind.LINK)
+                names = side_files.get(name)
+                found = _side_files(path, names) if names else ()
+                yield from self._photo(path + name, found, is_link=kind is _Kind.LINK)
             previous = text
 
-    def _entries(self, path: str, folder: str) -> tuple[list[_Entry], FolderProblem | None]:
-        """The photos and sub-folders in a folder, in the order of whole paths: folders sort with a trailing slash.
+    def _entries(
+        self, path: str, folder: str
+    ) -> tuple[list[_Entry], Mapping[str, Sequence[str]], FolderProblem | None]:
+        """The photos and sub-folders in a folder, in the order of whole paths: folders sort with a trailing slash. With the photos' side files.
 
         Little is kept of each: a folder may have millions.
         """
         entries: list[_Entry] = []
+        others: list[str] = []
         problem = marked = None
         try:
             with os.scandir(path) as listing:
@@ -208,6 +227,8 @@ class _Walk:
                     elif self._filter.is_listed(relative):
                         kind = _Kind.LINK if entry.is_symlink() else _Kind.FILE
                         entries.append((path_text(name)[0], name, kind))
+                    elif is_side_file_name(name):
+                        others.append(name)
                     elif entry.is_file(follow_symlinks=False):
                         if is_marker(name):
                             marked = marked or marked_reason(folder.rstrip("/"), name)
@@ -216,9 +237,9 @@ class _Walk:
             problem = FolderProblem(Path(path), os_error_text("The folder", error), is_folder=True)
         if marked and folder:  # not in the folder that the user named
             self._other_files.folders[marked].add(f"{self._filter.location}/{folder}".rstrip("/"))
-            return [], None
+            return [], {}, None
         entries.sort()
-        return entries, problem
+        return entries, self._side_files(entries, others, folder) if others else {}, problem
 
     def _enters(self, relative: str) -> bool:
         reason = self._filter.closed_by(relative)
@@ -226,7 +247,20 @@ class _Walk:
             self._other_files.folders[reason].add(f"{self._filter.location}/{relative}")
         return reason is None
 
-    def _photo(self, path: str, *, is_link: bool) -> Iterator[FoundPhoto | FolderProblem]:
+    def _side_files(
+        self, entries: Iterable[_Entry], others: Sequence[str], folder: str
+    ) -> Mapping[str, Sequence[str]]:
+        """The side files of each photo. JSON files that are none are other files."""
+        found = side_files_of([name for _, name, kind in entries if kind is not _Kind.FOLDER], others)
+        used = {name for names in found.values() for name in names}
+        for name in others:
+            if name not in used and extension_of(name) == TAKEOUT_EXTENSION:
+                self._filter.count_other(folder + name, self._other_files)
+        return found
+
+    def _photo(
+        self, path: str, side_files: tuple[SideFile, ...], *, is_link: bool
+    ) -> Iterator[FoundPhoto | FolderProblem]:
         if is_link:
             target = os.path.realpath(path)
             if os.path.isdir(target) or self._reaches(target):  # noqa: PTH112 - see photo_names.extension_of
@@ -243,7 +277,7 @@ class _Walk:
             text = "It is a pipe, socket or device and not a file. Rename or remove it."
             yield FolderProblem(Path(path), text)
         else:
-            yield _found(path, status)
+            yield _found(path, status, side_files)
 
     def _reaches(self, target: str) -> bool:
         """Whether the walk also reaches the target of a link directly."""
@@ -253,10 +287,20 @@ class _Walk:
         return self._filter.is_listed(relative) and self._filter.reaches(relative.rpartition("/")[0])
 
 
-def _found(path: str, status: os.stat_result | None) -> FoundPhoto:
+def _found(path: str, status: os.stat_result | None, side_files: tuple[SideFile, ...] | None) -> FoundPhoto:
     if status is None:
-        return FoundPhoto(path, 0, 0)
-    return FoundPhoto(path, status.st_size, stored_time_ns(status))
+        return FoundPhoto(path, 0, 0, side_files)
+    return FoundPhoto(path, status.st_size, stored_time_ns(status), side_files)
+
+
+def _side_files(folder: str, names: Iterable[str]) -> tuple[SideFile, ...]:
+    """The side files of these names in a folder that exist still."""
+    found = []
+    for name in names:
+        with suppress(OSError):
+            status = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - see photo_names.extension_of
+            found.append(SideFile(name, status.st_size, stored_time_ns(status)))
+    return tuple(found)
 
 
 def _pattern(patterns: Iterable[str]) -> re.Pattern[str] | None:

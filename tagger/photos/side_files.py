@@ -64,7 +64,8 @@ def _is_row(row: Any) -> bool:
 
 def side_files_of(photos: Collection[str], others: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
     """The names of the side files of each photo in a folder that has some, the one that counts first."""
-    sidecars, takeout = [], []
+    sidecars: list[str] = []
+    takeout: list[str] = []
     for name in others:
         (sidecars if extension_of(name) == SIDECAR_EXTENSION else takeout).append(name)
     found: dict[str, list[str]] = {}

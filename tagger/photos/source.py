@@ -13,7 +13,7 @@ from tagger.errors import ObjectNotFound, PathNotFound
 from tagger.photos import buckets
 from tagger.photos.buckets import ObjectSource, find_object, is_object
 from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_photo
-from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos
+from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos, side_files_in
 from tagger.photos.folders import Mount, check_mount
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.photo_names import OtherFiles
@@ -157,16 +157,18 @@ def find_named(paths: Iterable[Path]) -> Iterator[FoundPhoto | FolderProblem]:
     """
     for in_bucket, group in groupby(paths, key=lambda path: isinstance(path, ObjectPath)):
         if not in_bucket:
-            yield from map(_find_named, group)
+            for folder, files in groupby(group, key=lambda path: path.parent):
+                side_files = side_files_in(folder)
+                yield from (_find_named(path, side_files.get(path.name, ())) for path in files)
             continue
         with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
             while page := list(islice(group, PAGE)):
                 yield from pool.map(_find_named, page)
 
 
-def _find_named(path: Path) -> FoundPhoto | FolderProblem:
+def _find_named(path: Path, side_files: Sequence[str] = ()) -> FoundPhoto | FolderProblem:
     try:
-        return find_object(path) if isinstance(path, ObjectPath) else find_photo(path)
+        return find_object(path) if isinstance(path, ObjectPath) else find_photo(path, side_files)
     except PathNotFound:
         return FolderProblem(path, "It does not exist any more.")
 

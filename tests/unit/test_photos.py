@@ -224,7 +224,7 @@ def test_link_to_a_photo_elsewhere_is_found_and_one_within_is_not(tmp_path: Path
     write(root / "a.jpg")
     (root / "b.jpg").symlink_to(outside)
     (root / "c.jpg").symlink_to("a.jpg")
-    assert list(find_photos(root))[1] == FoundPhoto(str(root / "b.jpg"), 3, outside.stat().st_mtime_ns)
+    assert list(find_photos(root))[1] == FoundPhoto(str(root / "b.jpg"), 3, outside.stat().st_mtime_ns, ())
     assert names(root) == ["a.jpg", "b.jpg"]
 
 
@@ -247,7 +247,7 @@ def test_links_that_lead_nowhere_are_found_and_fail_when_read(tmp_path: Path) ->
     (tmp_path / "a.jpg").symlink_to("missing")
     (tmp_path / "b.jpg").symlink_to("b.jpg")
     assert list(find_photos(tmp_path)) == [
-        FoundPhoto(str(tmp_path / name), 0, 0) for name in ("a.jpg", "b.jpg")
+        FoundPhoto(str(tmp_path / name), 0, 0, ()) for name in ("a.jpg", "b.jpg")
     ]
     assert failure(tmp_path / "a.jpg") is FailureKind.GONE
     assert failure(tmp_path / "b.jpg") is FailureKind.UNREADABLE

@@ -113,5 +113,5 @@ def test_stored_side_files_are_those_of_the_folder() -> None:
     "text", ['[["../a.json", 1, 2]]', '[["/etc/passwd", 1, 2]]', "[[1]]", "{", '[["a.jpg", 1, 2]]', "7"]
 )
 def test_other_stored_texts_are_refused(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - several texts
+    with pytest.raises(ValueError):
         side_files_from_text(text)
