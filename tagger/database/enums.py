@@ -77,13 +77,35 @@ class Priority(StrEnum):
     BULK = "bulk"
 
 
+class FactSource(StrEnum):
+    """Who says when or where a photo was taken, most trusted first: its file, a sidecar, a JSON file of Google Takeout, or its name (the day)."""
+
+    CAMERA = "camera"
+    SIDECAR = "sidecar"
+    TAKEOUT = "takeout"
+    NAME = "name"
+
+
+class FactProblem(StrEnum):
+    """What of a photo's facts cannot be read: its date, while no other file has one, or a file beside it."""
+
+    DATE = "date"
+    SIDE_FILE = "side-file"
+
+
 class PositionSource(StrEnum):
     """Where a photo's position comes from, most trusted first."""
 
-    CAMERA = "camera"
+    CAMERA = FactSource.CAMERA.value
+    SIDECAR = FactSource.SIDECAR.value
+    TAKEOUT = FactSource.TAKEOUT.value
     LANDMARK = "landmark"
     TRACK = "track"
     NEIGHBOUR = "neighbour"
+
+
+STATED = (PositionSource.CAMERA, PositionSource.SIDECAR, PositionSource.TAKEOUT)
+"""The sources of positions that the photo's own files state: they count as measured."""
 
 
 class VerdictKind(StrEnum):

@@ -15,7 +15,7 @@ from tagger.database.engine import create_database_engine, redact, unavailable_o
 from tagger.database.tables import ledgers, metadata
 from tagger.errors import SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
 
-SCHEMA_REVISION = "1003"
+SCHEMA_REVISION = "1005"
 """The newest migration. A test keeps it equal to Alembic's head."""
 LAST_UNRELEASED_REVISION = "0033"
 """The last schema before 1.0, which `tagger db import` still reads. The schemas before it are 0001 to 0032."""
@@ -219,7 +219,7 @@ _PHOTO_TAGS = f"""\
 SELECT p.id AS photo_id, {_PATH} AS path, r.name AS root, l.slug AS landmark, l.name AS name, l.country AS country,
        l.city AS city, e.score AS score, e.accepted AS accepted, e.verdict AS verdict, e.source AS source,
        p.taken_at AS taken_at, o.latitude AS latitude, o.longitude AS longitude, o.source AS position_source,
-       o.error_m AS error_m, m.name AS model
+       o.error_m AS error_m, m.name AS model, CASE WHEN p.taken_at IS NOT NULL THEN p.taken_source END AS taken_source
 FROM effective_tags AS e
 JOIN landmarks AS l ON l.id = e.landmark_id
 JOIN photos AS p ON p.content_id = e.content_id AND {_PRESENT}
@@ -233,7 +233,8 @@ SELECT p.id AS photo_id, {_PATH} AS path, r.name AS root,
        CASE WHEN p.failure_kind IS NOT NULL THEN 'failed' ELSE COALESCE(c.outcome, 'untagged') END AS outcome,
        p.taken_at AS taken_at, CASE WHEN substr(k.key, 1, 7) = 'camera|' THEN k.name END AS camera,
        o.latitude AS latitude, o.longitude AS longitude, o.source AS position_source, o.error_m AS error_m, o.country AS country, o.city AS city,
-       c.width AS width, c.height AS height, c.digest AS digest, p.failure_kind AS failure_kind, p.failure_text AS failure_text
+       c.width AS width, c.height AS height, c.digest AS digest, p.failure_kind AS failure_kind, p.failure_text AS failure_text,
+       CASE WHEN p.taken_at IS NOT NULL THEN p.taken_source END AS taken_source
 FROM photos AS p
 JOIN roots AS r ON r.id = p.root_id
 LEFT JOIN contents AS c ON c.id = p.content_id

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsTimedOut
+from tagger.metadata.side_facts import read_side_facts
 from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import PhotoSource
@@ -147,6 +148,7 @@ class ReaderPool:
             self._deliver(request, Unchanged())
             return
         open_photo = self._fetch(request)
+        request.side_facts = read_side_facts(request.source, request.path, request.side_files)
         self._note_read(request.source, time.monotonic() - started_at)
         with self._clock_stopped(request):
             self._buffers.start_processing(request)

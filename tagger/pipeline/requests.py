@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.metadata.camera import CameraFacts, camera_facts
+from tagger.metadata.side_facts import SideFacts
 from tagger.model.predictions import LabelPrediction
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo
 from tagger.photos.decoding.raw_development import NoPreview
 from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.photo_names import is_developer_installed
+from tagger.photos.side_files import SideFile
 from tagger.photos.source import PhotoSource
 from tagger.system.metrics import stage_timer
 
@@ -154,6 +156,7 @@ class Request:
 
     `classified`: the version that was classified before with the same options; the photo is not read if it still has it.
     `reader`: opens the photo in place of the pipeline's own reader.
+    `side_files` are read with the photo, and `side_facts` are what they state.
     `size_bytes`: the size of the photo, for the memory that reading it takes: at first as it was found, then as it was read.
 
     Either the reader settles a read or, after a timeout, the watch thread. `digest`, `version` and `facts` are set together, once the
@@ -166,6 +169,8 @@ class Request:
     classified: PhotoVersion | None = None
     reader: Reader | None = None
     size_bytes: int = 0
+    side_files: tuple[SideFile, ...] = ()
+    side_facts: SideFacts = field(default=(), init=False, repr=False)
     started_at: float = field(default=math.inf, init=False)
     is_settled: bool = field(default=False, init=False)
     is_abandoned: bool = field(default=False, init=False)

@@ -19,7 +19,7 @@ from sqlalchemy import (
     or_,
 )
 
-from tagger.database.enums import ClockSource, PositionSource
+from tagger.database.enums import ClockSource, FactProblem, FactSource, PositionSource
 from tagger.database.statements import name_of
 from tagger.database.tables.column_types import (
     Id,
@@ -146,13 +146,38 @@ photos = Table(
         doc="modification time, in nanoseconds since 1970; of an object, whole seconds and a digest of its ETag",
     ),
     Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
-    Column("latitude", Float, doc="the camera's GPS position, degrees"),
-    Column("longitude", Float, doc="the camera's GPS position, degrees"),
-    Column("gps_error_m", Float, doc="error of this position as the camera states it, in metres"),
+    Column("latitude", Float, doc="the position that the photo or a file beside it states, degrees"),
+    Column("longitude", Float, doc="the position that the photo or a file beside it states, degrees"),
+    Column("gps_error_m", Float, doc="error of this position as the same file states it, in metres"),
     Column(
         "utc_offset_s",
         Integer,
-        doc="seconds by which the camera's local time is ahead of UTC, if the photo says it",
+        doc="seconds by which `taken_at` is ahead of UTC, if the photo says it",
+    ),
+    Column(
+        "taken_source",
+        Text,
+        one_of("taken_source", FactSource),
+        nullable=False,
+        server_default=FactSource.CAMERA.value,
+        doc=f"{listed(FactSource)}: who says `taken_at`; `camera` also without one",
+    ),
+    Column(
+        "gps_source",
+        Text,
+        one_of("gps_source", FactSource),
+        nullable=False,
+        server_default=FactSource.CAMERA.value,
+        doc="`camera`, `sidecar` or `takeout`: who states the position; `camera` also without one",
+    ),
+    Column(
+        "side_files", Text, doc="name, size and modification time of the files beside it, as JSON; null: none"
+    ),
+    Column(
+        "unread_facts",
+        Text,
+        one_of("unread_facts", FactProblem),
+        doc="`date`: it has a date that cannot be read; `side-file`: a file beside it cannot be read; null: neither",
     ),
     Column(
         "origin",
@@ -198,6 +223,8 @@ add_partial_index("ix_photos_failing", photos.c.id, where=FAILING)
 add_partial_index("ix_photos_failing_taken_at", photos.c.taken_at, photos.c.id, where=FAILING)
 
 Index("ix_photos_name", name_of(photos.c.path))
+
+add_partial_index("ix_photos_unread_facts", photos.c.id, where=photos.c.unread_facts.is_not(None))
 
 add_partial_index("ix_photos_primary_id", photos.c.primary_id, where=photos.c.primary_id.is_not(None))
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     true,
 )
 
-from tagger.database.enums import PositionSource, TagReason, TagState
+from tagger.database.enums import FactSource, PositionSource, TagReason, TagState
 from tagger.database.tables.column_types import (
     Id,
     UtcDateTime,
@@ -434,6 +434,7 @@ photo_tags = Table(
     Column("position_source", Text, doc=f"{listed(PositionSource)}; null: no position"),
     Column("error_m", Float, doc="error of the position, in metres"),
     Column("model", Text, doc="name of the model; null: only confirmed"),
+    Column("taken_source", Text, doc=f"{listed(FactSource)}: who says `taken_at`; null: no date"),
     info={
         "doc": "An accepted tag of a photo that exists, with all that most questions need. Two copies of a photo have a row each."
     },
@@ -464,5 +465,6 @@ photos_view = Table(
     Column("digest", Text, doc="digest of image data and orientation"),
     Column("failure_kind", Text, doc="kind of failure; null: no failure"),
     Column("failure_text", Text, doc="the failure in words, with a remedy"),
+    Column("taken_source", Text, doc=f"{listed(FactSource)}: who says `taken_at`; null: no date"),
     info={"doc": "A photo that exists, once, with its outcome after verdicts."},
 )

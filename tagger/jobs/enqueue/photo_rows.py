@@ -34,6 +34,9 @@ _OF_PHOTO = (
     "classified_size_bytes",
     "classified_mtime_ns",
     "failure_kind",
+    "side_files",
+    "camera_id",
+    "taken_at",
 )
 _OF_IMAGE = ("model_id", "top_k", "threshold")
 _INSERTED = ", ".join((*_OF_PHOTO, *(f"NULL AS {name}" for name in _OF_IMAGE)))

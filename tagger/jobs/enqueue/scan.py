@@ -17,6 +17,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobKind
 from tagger.database.tables import photos
 from tagger.errors import PathNotFound
+from tagger.jobs.enqueue.photo_facts import needs_refresh, refresh_facts, store_side_files
 from tagger.jobs.enqueue.photo_rows import (
     PathKey,
     can_skip,
@@ -48,6 +49,7 @@ from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
 from tagger.photos.paths import ObjectPath, parse_path, path_text, printable_path
 from tagger.photos.photo_names import OtherFiles, StemGroups, primary_files
+from tagger.photos.side_files import SideFile
 from tagger.photos.source import PhotoSource, find_named, open_source
 
 
@@ -212,9 +214,23 @@ class Scan:
             primary_ids = self._pair(connection, root, rows)
             files = {rows[key].id: photo for key, photo in found.items()}
             photo_ids = dict.fromkeys(primary_ids.get(file_id, file_id) for file_id in files)
+            items: Mapping[int, bool] = {}
             if self.new.kind is JobKind.TAG:
                 items = _items(connection, photo_ids, rows.values(), files, self.new)
                 append_items(connection, self.job_id, items)
+            side_files = _new_side_files(rows, found)
+            # What the job reads gets its facts then.
+            unread = {
+                file_id: each
+                for file_id, each in side_files.items()
+                if not items.get(primary_ids.get(file_id, file_id), True)
+            }
+            store_side_files(connection, unread)
+        refresh_facts(
+            self.database,
+            root.source,
+            {file_id: side_files[file_id] for file_id in side_files.keys() - unread},
+        )
         self.report.found += len(photo_ids)
         self.report.new += sum(rows[key].id in photo_ids for key in new)
         self.report.changed += sum(rows[key].id in photo_ids for key in changed)
@@ -226,6 +242,17 @@ class Scan:
             return pair_files(connection, root, rows.values())
         separate_files(connection, [row.id for row in rows.values() if row.primary_id is not None])
         return {}
+
+
+def _new_side_files(
+    rows: Mapping[PathKey, Any], found: Mapping[PathKey, FoundPhoto]
+) -> dict[int, Sequence[SideFile]]:
+    """The side files of those files whose facts they change, by id."""
+    return {
+        rows[key].id: photo.side_files
+        for key, photo in found.items()
+        if photo.side_files is not None and needs_refresh(rows[key], photo.side_files)
+    }
 
 
 def _items(

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 
 from tagger.database.connection import Database
 from tagger.errors import FailureKind
+from tagger.jobs.enqueue.photo_facts import has_other_side_files
 from tagger.jobs.enqueue.photo_rows import can_skip, is_changed
 from tagger.jobs.enqueue.scan import (
     ScanReport,
@@ -111,7 +112,8 @@ def _is_unseen(
         return True
     if row.primary_id is not None:  # its JPEG is classified in its place, unless the setting has changed
         return not raw_pairs
-    return is_joined or (row.failure_kind is None and not can_skip(row, photo, inference))
+    is_other = not can_skip(row, photo, inference) or has_other_side_files(row, photo.side_files)
+    return is_joined or (row.failure_kind is None and is_other)
 
 
 def _raw_files_with_jpeg(paths: Iterable[Path]) -> set[Path]:

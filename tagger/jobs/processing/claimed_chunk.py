@@ -18,14 +18,17 @@ from tagger.database.enums import Outcome
 from tagger.database.retry import with_retry
 from tagger.database.tables import contents, job_items, photos
 from tagger.errors import LeaseLost
+from tagger.jobs.enqueue.photo_facts import side_files_of_raw_files, stored_side_files
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.ledger.jobs import suspend_for_root
 from tagger.library.acceptance import EffectiveTag
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.catalog.roots import Root, list_roots, unavailable_error, unavailable_roots
+from tagger.metadata.side_facts import SideFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folders import Mount
 from tagger.photos.paths import path_from_text
+from tagger.photos.side_files import SideFile
 from tagger.pipeline.requests import Result
 from tagger.settings import Settings
 from tagger.system.documents import document_of
@@ -43,7 +46,7 @@ class Item:
 
     `classified`: the version that the claim's model classified before with the same top-k and threshold, if any.
     `deaths`: how often a worker died while it classified this photo alone. `raw_files`: the RAW files of the photo, as the columns
-    `path` and `path_bytes`. `result` is set once the photo is processed: in a job of metadata, it is a text. `outcome`, and `tags`, the
+    `path` and `path_bytes`. `side_files`: those of all its files, and `side_facts` what they state, once they are read. `result` is set once the photo is processed: in a job of metadata, it is a text. `outcome`, and `tags`, the
     effective tags of its image, are set once they are stored.
     """
 
@@ -57,6 +60,8 @@ class Item:
     deaths: int
     size_bytes: int
     raw_files: tuple[tuple[str, bytes], ...] = ()
+    side_files: tuple[SideFile, ...] = ()
+    side_facts: SideFacts = field(default=(), init=False, repr=False)
     result: Result | str = field(init=False, repr=False)
     outcome: ItemOutcome = field(init=False, repr=False)
     tags: Sequence[EffectiveTag] = field(default=(), init=False)
@@ -83,6 +88,7 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
             photos.c.primary_id,
             photos.c.classified_size_bytes,
             photos.c.classified_mtime_ns,
+            photos.c.side_files,
             contents.c.model_id,
             contents.c.top_k,
             contents.c.threshold,
@@ -98,7 +104,9 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
     )
     with database.read() as connection:
         rows = connection.execute(query).all()
-        raw_files = raw_files_of(connection, [row.id for row in rows if row.id is not None])
+        photo_ids = [row.id for row in rows if row.id is not None]
+        raw_files = raw_files_of(connection, photo_ids)
+        side_files = side_files_of_raw_files(connection, photo_ids)
     skipped = [
         ItemOutcome(row.position, Outcome.SKIPPED, FORGOTTEN if row.id is None else JOINED)
         for row in rows
@@ -108,7 +116,7 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
         with database.write() as connection:
             store_outcomes(connection, claim, skipped)
     return [
-        _open_item(row, claim, raw_files.get(row.id, ()))
+        _open_item(row, claim, raw_files.get(row.id, ()), side_files.get(row.id, ()))
         for row in rows
         if row.id is not None and row.primary_id is None
     ]
@@ -125,14 +133,16 @@ def raw_files_of(
     return files
 
 
-def _open_item(row: Any, claim: Claim, raw_files: tuple[tuple[str, bytes], ...]) -> Item:
+def _open_item(
+    row: Any, claim: Claim, raw_files: tuple[tuple[str, bytes], ...], side_files: tuple[SideFile, ...]
+) -> Item:
     is_same = (row.model_id, row.top_k, row.threshold) == (claim.model_id, claim.top_k, claim.threshold)
     has_result = row.failure_kind is None and row.classified_mtime_ns is not None
     classified = None
     if is_same and has_result and not claim.reprocess:
         classified = PhotoVersion(row.classified_size_bytes, row.classified_mtime_ns)
     values = {"photo_id": row.id, "classified": classified, "deaths": row.attempts, "raw_files": raw_files}
-    return document_of(Item, row, **values)
+    return document_of(Item, row, **values, side_files=(*stored_side_files(row.side_files), *side_files))
 
 
 log = logging.getLogger(__name__)

@@ -132,6 +132,7 @@ class ChunkResults:
         for request, result in results:
             item = self.pending.pop(request, None)
             if item is not None:  # otherwise, a read that the chunk had given up on has ended
+                item.side_facts = request.side_facts
                 self.add(item, result)
 
     def _store_if_due(self) -> None:
@@ -254,7 +255,10 @@ class ChunkClassifier:
                 if self._must_end_pass():
                     break
                 source = roots[item.root_id].source
-                request = Request(source, item.file, self._results, item.classified, reader, item.size_bytes)
+                request = Request(
+                    *(source, item.file, self._results, item.classified, reader, item.size_bytes),
+                    side_files=item.side_files,
+                )
                 self._results.pending[request] = item
                 if not self._loaded.pipeline.submit(request, self._must_end_pass):
                     del self._results.pending[request]

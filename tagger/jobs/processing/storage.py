@@ -122,11 +122,12 @@ def store_results(database: Database, claim: Claim, items: Sequence[Item], taugh
 
 
 def _located(items: Sequence[Item]) -> set[int]:
-    """The ids of classified photos with GPS."""
+    """The ids of classified photos whose files state a position."""
     return {
         item.photo_id
         for item in items
-        if isinstance(item.result, Classified) and item.result.facts.latitude is not None
+        if isinstance(item.result, Classified)
+        if item.result.facts.latitude is not None or any(stated.position for _, stated in item.side_facts)
     }
 
 

@@ -8,8 +8,9 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from tagger.database.tables import NO_FAILURE, photos
 from tagger.errors import FailureKind
+from tagger.jobs.enqueue.photo_facts import fact_columns
 from tagger.jobs.processing.claimed_chunk import Item
-from tagger.library.catalog.cameras import camera_of, ensure_cameras, fact_columns
+from tagger.library.catalog.cameras import camera_of, ensure_cameras
 from tagger.library.catalog.contents import queue_position_updates, record_photos
 from tagger.library.catalog.raw_pairs import carry_over
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed
@@ -59,11 +60,11 @@ def _readable_ids(items: Sequence[Item], ids: Mapping[str, int]) -> list[int]:
 def _facts(
     connection: Connection, items: Sequence[Item], ids: Mapping[str, int]
 ) -> dict[int, dict[str, Any]]:
-    """The columns of photos that were read, by photo id: their content, and what their EXIF says."""
+    """The columns of photos that were read, by photo id: their content, and what they and the files beside them say."""
     found = {
         item.photo_id: (
             item.result.digest,
-            item.result.facts,
+            fact_columns(item.result.facts, item.side_facts, item.path),
             camera_of(item.result.facts, item.root_id, item.path),
         )
         for item in items
@@ -73,7 +74,7 @@ def _facts(
     }
     camera_ids = ensure_cameras(connection, {camera for _, _, camera in found.values()})
     return {
-        photo_id: {"content_id": ids[digest], "camera_id": camera_ids[camera], **fact_columns(facts)}
+        photo_id: {"content_id": ids[digest], "camera_id": camera_ids[camera], **facts}
         for photo_id, (digest, facts, camera) in found.items()
         if digest in ids
     }

@@ -1,7 +1,7 @@
 """Cameras: the photos of one camera have a common time line, if their dates come from a running clock.
 
 A photo that names no camera is assigned to the camera of its folder. Only this module makes the columns `key` and `name` of
-cameras, and those columns of photos that follow from camera facts.
+cameras.
 """
 
 from __future__ import annotations
@@ -106,18 +106,6 @@ def find_cameras(connection: Connection, name: str) -> tuple[int, ...]:
         similar = sorted(model for model in models if model.casefold() in close) or sorted(models)
         raise CameraNotFound(name=name, names=", ".join(similar[:MOST_NAMES]) or "none")
     return found
-
-
-def fact_columns(facts: CameraFacts) -> dict[str, Any]:
-    """The columns of a photo that its facts fill, besides `camera_id`."""
-    return {
-        "taken_at": facts.taken_at,
-        "latitude": facts.latitude,
-        "longitude": facts.longitude,
-        "gps_error_m": facts.gps_error_m,
-        "utc_offset_s": facts.utc_offset_s,
-        "origin": facts.origin,
-    }
 
 
 def ensure_cameras(connection: Connection, found: Collection[Camera]) -> dict[Camera, int]:

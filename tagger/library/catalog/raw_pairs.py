@@ -26,6 +26,7 @@ from sqlalchemy import (
     update,
 )
 
+from tagger.database.enums import FactSource
 from tagger.database.statements import among, array, insert_missing
 from tagger.database.tables import (
     NO_FAILURE,
@@ -50,7 +51,11 @@ _INHERITED = (
     "origin",
     "camera_id",
     "content_id",
+    "taken_source",
+    "gps_source",
+    "unread_facts",
 )
+_NO_FACTS = dict.fromkeys(_INHERITED) | dict.fromkeys(("taken_source", "gps_source"), FactSource.CAMERA)
 _CLASSIFIED = ("classified_size_bytes", "classified_mtime_ns")
 
 
@@ -131,7 +136,7 @@ def _join_files(connection: Connection, primary_ids: Mapping[int, int]) -> None:
             _carry_verdicts(connection, image_id, images[primary_id])
         _move_writes(connection, photo_id, primary_id, images[primary_id])
     joined = update(photos).where(photos.c.id == bindparam("photo"))
-    nothing = dict.fromkeys((*_INHERITED, *_CLASSIFIED)) | NO_FAILURE
+    nothing = _NO_FACTS | dict.fromkeys(_CLASSIFIED) | NO_FAILURE
     connection.execute(
         joined.values(primary_id=bindparam("primary"), **nothing),
         [{"photo": photo_id, "primary": primary_id} for photo_id, primary_id in sorted(primary_ids.items())],

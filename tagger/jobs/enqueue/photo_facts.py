@@ -1,0 +1,223 @@
+"""The facts of a photo: when and where it was taken. The one place that decides which of several statements counts.
+
+The photo's own file comes first (EXIF, then XMP and IPTC in it), then its sidecars, then the JSON file of Google Takeout; the day in the file's
+name comes last. Each fact has its source. Dates and positions are independent: a photo can have its date from EXIF, and its position from Takeout.
+
+Workers read side files with the photos. A scan reads those that have changed beside photos that no job has to read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sqlalchemy import Connection, Row, bindparam, func, select, update
+
+from tagger.database.enums import FactProblem, FactSource
+from tagger.database.statements import among
+from tagger.database.tables import photos
+from tagger.library.catalog.contents import record_photos
+from tagger.library.catalog.raw_pairs import files_of
+from tagger.library.positions.cities import time_zone
+from tagger.metadata.name_days import day_in_name
+from tagger.metadata.side_facts import SideFacts, read_side_facts
+from tagger.photos.paths import path_from_text
+from tagger.photos.side_files import SideFile, side_files_from_text, side_files_to_text
+
+if TYPE_CHECKING:
+    from tagger.database.connection import Database
+    from tagger.metadata.camera import CameraFacts
+    from tagger.photos.source import PhotoSource
+
+PARALLEL_READS = 16
+
+
+@dataclass(frozen=True)
+class OwnFacts:
+    """What the photo's own file says, as far as other files can say it too."""
+
+    taken_at: datetime | None
+    utc_offset_s: int | None
+    latitude: float | None
+    longitude: float | None
+    gps_error_m: float | None
+    is_date_unread: bool
+
+
+def fact_columns(facts: CameraFacts, side_facts: SideFacts, path: str) -> dict[str, Any]:
+    """The columns of a photo that its facts fill, besides `camera_id`. `path` is that of the photo."""
+    own = OwnFacts(
+        facts.taken_at,
+        facts.utc_offset_s,
+        facts.latitude,
+        facts.longitude,
+        facts.gps_error_m,
+        facts.is_date_unread,
+    )
+    return {"origin": facts.origin, **merge_facts(own, side_facts, path)}
+
+
+def merge_facts(own: OwnFacts, side_facts: SideFacts, path: str) -> dict[str, Any]:
+    """The columns of a photo by its own facts, those of its side files in their order, and its path."""
+    position = _position(own, side_facts)
+    time = _time(own, side_facts, path, position["latitude"], position["longitude"])
+    is_broken = any(stated.is_broken for _, stated in side_facts)
+    is_date_unread = own.is_date_unread or any(stated.time.is_unread for _, stated in side_facts)
+    has_date = time["taken_at"] is not None and time["taken_source"] != FactSource.NAME
+    date_problem = FactProblem.DATE if is_date_unread and not has_date else None
+    return {**time, **position, "unread_facts": FactProblem.SIDE_FILE if is_broken else date_problem}
+
+
+def _position(own: OwnFacts, side_facts: SideFacts) -> dict[str, Any]:
+    values = own.latitude, own.longitude, own.gps_error_m
+    source = FactSource.CAMERA
+    if own.latitude is None:
+        for file, stated in side_facts:
+            if (found := stated.position) is not None:
+                values, source = (found.latitude, found.longitude, found.error_m), _source(file)
+                break
+    return dict(zip(("latitude", "longitude", "gps_error_m"), values, strict=True)) | {"gps_source": source}
+
+
+def _time(
+    own: OwnFacts, side_facts: SideFacts, path: str, latitude: float | None, longitude: float | None
+) -> dict[str, Any]:
+    taken_at, utc_offset_s, source = own.taken_at, own.utc_offset_s, FactSource.CAMERA
+    if taken_at is None:
+        for file, stated in side_facts:
+            if (found := stated.time).taken_at is not None:
+                taken_at, utc_offset_s, source = found.taken_at, found.utc_offset_s, _source(file)
+                if found.is_utc:
+                    utc_offset_s = _utc_offset_s(found.taken_at, latitude, longitude)
+                    taken_at += timedelta(seconds=utc_offset_s)
+                break
+        else:
+            taken_at = day_in_name(path)
+            source = FactSource.CAMERA if taken_at is None else FactSource.NAME
+    return {"taken_at": taken_at, "utc_offset_s": utc_offset_s, "taken_source": source}
+
+
+def _source(file: SideFile) -> FactSource:
+    return FactSource.SIDECAR if file.is_sidecar else FactSource.TAKEOUT
+
+
+def _utc_offset_s(at: datetime, latitude: float | None, longitude: float | None) -> int:
+    """How far local time is ahead of UTC at a moment in UTC. 0 without a position: the time stays one of UTC."""
+    zone = None if latitude is None or longitude is None else time_zone(latitude, longitude)
+    try:
+        offset = at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).utcoffset() if zone else None
+    except (ZoneInfoNotFoundError, OverflowError):
+        offset = None
+    return int(offset.total_seconds()) if offset else 0
+
+
+def needs_refresh(row: Row[Any], found: Sequence[SideFile] | None) -> bool:
+    """Whether a photo that was read before can have other facts now: by its side files, or by its name if it was read by a version that did not read names."""
+    if has_other_side_files(row, found):
+        return True
+    return row.camera_id is not None and row.taken_at is None and day_in_name(row.path) is not None
+
+
+def has_other_side_files(row: Row[Any], found: Sequence[SideFile] | None) -> bool:
+    """Whether the side files of a stored photo have changed. False if its folder was not listed."""
+    return found is not None and side_files_to_text(found) != row.side_files
+
+
+def store_side_files(connection: Connection, side_files: Mapping[int, Sequence[SideFile]]) -> None:
+    """Store the side files of photos, by id."""
+    rows = [{"photo": photo_id, "files": side_files_to_text(files)} for photo_id, files in side_files.items()]
+    if rows:
+        statement = update(photos).where(photos.c.id == bindparam("photo"))
+        connection.execute(statement.values(side_files=bindparam("files")), rows)
+
+
+def refresh_facts(
+    database: Database, source: PhotoSource, side_files: Mapping[int, Sequence[SideFile]]
+) -> None:
+    """Read the side files of photos of one source that were read before, by id, and store them with the facts that follow.
+
+    Call it outside of a transaction: reading takes time.
+    """
+    if not side_files:
+        return
+    with database.read() as connection:
+        files = _files_of_photos(connection, side_files)
+    found = {
+        photo_id: (
+            path,
+            [file for row in rows for file in side_files.get(row.id, stored_side_files(row.side_files))],
+        )
+        for photo_id, rows in files.items()
+        if (path := path_from_text(rows[0].path, rows[0].path_bytes))
+    }
+    with ThreadPoolExecutor(PARALLEL_READS) as pool:
+        stated = dict(
+            zip(found, pool.map(lambda each: read_side_facts(source, *each), found.values()), strict=True)
+        )
+    with database.write() as connection:
+        store_side_files(connection, side_files)
+        _store_facts(connection, stated)
+
+
+def _files_of_photos(connection: Connection, file_ids: Collection[int]) -> Mapping[int, Sequence[Row[Any]]]:
+    """The files of the photos that these files belong to, by photo id: the photo's own first, then its RAW files."""
+    of_photo = func.coalesce(photos.c.primary_id, photos.c.id)
+    ids = connection.scalars(select(of_photo).where(among(photos.c.id, file_ids))).all()
+    columns = (photos.c.id, photos.c.primary_id, photos.c.path, photos.c.path_bytes, photos.c.side_files)
+    is_file = among(photos.c.id, ids) | (among(photos.c.primary_id, ids) & photos.c.gone_since.is_(None))
+    files: dict[int, list[Any]] = {}
+    in_order = (photos.c.primary_id.is_not(None), photos.c.path)
+    for row in connection.execute(select(*columns).where(is_file).order_by(*in_order)):
+        files.setdefault(row.primary_id or row.id, []).append(row)
+    return files
+
+
+def side_files_of_raw_files(
+    connection: Connection, photo_ids: Collection[int]
+) -> Mapping[int, tuple[SideFile, ...]]:
+    """The side files of the RAW files of photos, by photo id."""
+    has_some = files_of(photo_ids) & photos.c.side_files.is_not(None)
+    query = select(photos.c.primary_id, photos.c.side_files).where(has_some).order_by(photos.c.path)
+    found: dict[int, tuple[SideFile, ...]] = {}
+    for row in connection.execute(query):
+        found[row.primary_id] = (*found.get(row.primary_id, ()), *stored_side_files(row.side_files))
+    return found
+
+
+def _store_facts(connection: Connection, stated: Mapping[int, SideFacts]) -> None:
+    """Store the facts that other files give now. Facts of the photos' own files stay."""
+    query = (
+        select(photos).where(among(photos.c.id, stated)).order_by(photos.c.id).with_for_update(key_share=True)
+    )
+    changed = {}
+    for row in connection.execute(query):
+        facts = merge_facts(_own_facts(row), stated[row.id], row.path)
+        if any(getattr(row, name) != value for name, value in facts.items()):
+            changed[row.id] = facts
+    record_photos(connection, changed)
+    for photo_id, facts in changed.items():
+        connection.execute(update(photos).where(photos.c.id == photo_id).values(facts))
+
+
+def _own_facts(row: Row[Any]) -> OwnFacts:
+    has_time, has_position = row.taken_source == FactSource.CAMERA, row.gps_source == FactSource.CAMERA
+    return OwnFacts(
+        taken_at=row.taken_at if has_time else None,
+        utc_offset_s=row.utc_offset_s if has_time else None,
+        latitude=row.latitude if has_position else None,
+        longitude=row.longitude if has_position else None,
+        gps_error_m=row.gps_error_m if has_position else None,
+        is_date_unread=row.unread_facts == FactProblem.DATE,
+    )
+
+
+def stored_side_files(text: str | None) -> tuple[SideFile, ...]:
+    """Stored side files; none if an import has brought something else."""
+    try:
+        return side_files_from_text(text)
+    except ValueError:
+        return ()
