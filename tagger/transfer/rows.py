@@ -43,6 +43,7 @@ from tagger.metadata.splices import unpacked_inverse
 from tagger.model.artifact import Extent, Language, Manifest
 from tagger.photos.formats import PhotoOrigin
 from tagger.photos.paths import is_object_address, path_from_json, path_from_text, path_text, path_to_json
+from tagger.photos.side_files import side_files_from_text
 from tagger.system.names import MAX_MERGED_ALIASES, SLUG_PATTERN, clean_facts
 from tagger.transfer.exporter import exported_columns
 
@@ -121,6 +122,12 @@ def _manifest(kind: type[BaseModel]) -> Any:
         return document
 
     return Annotated[Document, AfterValidator(check)]
+
+
+def _side_files(text: str) -> str:
+    """The side files of a photo: names that lead nowhere else."""
+    side_files_from_text(text)
+    return text
 
 
 def _note_message(message: dict[str, Any]) -> dict[str, Any]:
@@ -217,6 +224,7 @@ COLUMN_TYPES: Mapping[str, Any] = {
     "endpoint": Annotated[str, StringConstraints(pattern=r"^https?://[^\s@/?#]+$")],  # without credentials
     "extent": Extent,
     "origin": Annotated[PhotoOrigin, Strict(False)],
+    "side_files": Annotated[StorableText, AfterValidator(_side_files)],
     "failure_kind": Annotated[FailureKind, Strict(False)],
     "contents.outcome": Literal["tagged", "unknown"],
     # Numbers that are no counts.

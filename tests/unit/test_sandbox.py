@@ -159,6 +159,7 @@ TRUE_FACTS: dict[str, Any] = {
     "make": "Canon",
     "model": "Canon EOS 5D",
     "serial": None,
+    "is_date_unread": False,
 }
 
 

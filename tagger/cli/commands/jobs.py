@@ -24,7 +24,14 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, write_json
-from tagger.cli.output.job_text import count_of, job_lines, job_report, job_summary, print_next_steps
+from tagger.cli.output.job_text import (
+    count_of,
+    job_lines,
+    job_report,
+    job_summary,
+    print_next_steps,
+    unread_lines,
+)
 from tagger.cli.output.photos import write_failures
 from tagger.cli.session import Session, load_settings, open_for_reading, open_session
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority
@@ -88,6 +95,7 @@ def show(
     if json:
         write_json(vars(progress) | document)
     else:
+        lines = [*lines, *unread_lines(database, job)]
         typer.echo("\n".join([*job_lines(progress), *(f"  {line}" for line in lines)]))
 
 

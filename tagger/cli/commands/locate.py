@@ -184,16 +184,22 @@ def _document(counts: PositionCounts) -> dict[str, object]:
     return {**numbers, **tags, "companions": companions}
 
 
+_FROM_SIDE_FILES = (PositionSource.SIDECAR, PositionSource.TAKEOUT)
+
+
 def _print(counts: PositionCounts, *, dry_run: bool) -> None:
     texts = {
         PositionSource.CAMERA: "by the camera's GPS",
+        PositionSource.SIDECAR: "by a sidecar",
+        PositionSource.TAKEOUT: "by Google Takeout",
         PositionSource.LANDMARK: "by a landmark",
         PositionSource.TRACK: "by a track",
         PositionSource.NEIGHBOUR: "by photos taken before or after",
     }
     typer.echo(f"{count_of(counts.photos, 'photo')}:")
     for source, text in texts.items():
-        typer.echo(f"{counts.sources[source]:>9,}  {text}")
+        if counts.sources[source] or source not in _FROM_SIDE_FILES:
+            typer.echo(f"{counts.sources[source]:>9,}  {text}")
     typer.echo(f"{counts.unknown:>9,}  without a position")
     for clock in counts.clocks:
         console.info(_clock_text(clock))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable
 from tagger.cli.session import load_settings
-from tagger.database.enums import METADATA_KINDS, JobKind, JobState
+from tagger.database.enums import METADATA_KINDS, FactProblem, JobKind, JobState
 from tagger.errors import RedisMisconfigured
 from tagger.extensions import install_command
 
@@ -184,12 +184,32 @@ def print_next_steps(database: Database, job: int) -> None:
         return
     if progress.skipped and progress.kind == JobKind.TAG:
         console.info("skipped: this model has classified these photos already; to include them, add --again")
+    for text in unread_lines(database, job):
+        console.info(text)
     if progress.tagged or progress.unknown:
         _print_doubtful_tags(database, job)
     if progress.tagged:
         _print_tag_commands(database, job)
     if progress.unknown:
         console.info("to name a place that the model does not know, run: tagger teach NAME PHOTO…")
+
+
+def unread_lines(database: Database, job: int) -> list[str]:
+    """How many photos of a job have a date or a side file that cannot be read, with the names of the first ones."""
+    from tagger.jobs.enqueue.photo_facts import unread_photos
+
+    texts = {
+        FactProblem.DATE: "a date that cannot be read",
+        FactProblem.SIDE_FILE: "a side file that cannot be read",
+    }
+    lines = []
+    with database.read() as connection:
+        for problem, paths in unread_photos(connection, job).items():
+            names = ", ".join(printable(path.rpartition("/")[2]) for path in paths[:PHOTOS_SHOWN])
+            more = ", …" if len(paths) > PHOTOS_SHOWN else ""
+            verb = "has" if len(paths) == 1 else "have"
+            lines.append(f"{count_of(len(paths), 'photo')} {verb} {texts[problem]}: {names}{more}")
+    return lines
 
 
 def _print_doubtful_tags(database: Database, job: int) -> None:
@@ -237,6 +257,7 @@ def job_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any
 
 def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
     """The landmarks on the photos that a job classified, most frequent first."""
+    from tagger.jobs.enqueue.photo_facts import unread_photos
     from tagger.library.query.counts import landmark_counts
 
     found = landmark_counts(database, job=progress.job)
@@ -245,7 +266,11 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
         lines.append(
             f"        and {len(found) - LANDMARKS_SHOWN} more; to list all, run: tagger landmark list"
         )
-    return {"landmarks": found}, lines
+    with database.read() as connection:
+        unread = {
+            str(problem): len(paths) for problem, paths in unread_photos(connection, progress.job).items()
+        }
+    return {"landmarks": found, "unread_facts": unread}, lines
 
 
 def _edited_photos(database: Database, job: int) -> list[str]:

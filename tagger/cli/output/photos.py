@@ -30,6 +30,7 @@ from tagger.library.query.tagged_photos import photo_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from tagger.ledger.failures import FailureDocument
     from tagger.library.query.counts import LandmarkCount
@@ -154,10 +155,13 @@ def print_details(details: PhotoDetails) -> None:
         ("outcome", photo.outcome or "not classified"),
         ("size", size),
         ("damaged", "a part of the image is missing" if photo.damaged else None),
-        ("taken", photo.taken_at),
+        ("taken", photo.taken_at and _taken(photo.taken_at, photo.taken_source)),
         ("camera", details.camera and printable(details.camera)),
         ("position", photo.position and ", ".join(filter(None, (photo.position.text, photo.position.place)))),
-        ("follows", details.evidence and _evidence(details.evidence)),
+        (
+            "follows",
+            photo.position and details.evidence and _evidence(details.evidence, photo.position.source),
+        ),
         ("classified", classified),
         ("threshold", details.threshold),
         (
@@ -185,7 +189,16 @@ def print_details(details: PhotoDetails) -> None:
     write_table(("Rank", "Landmark", "Score", ""), rows)
 
 
-def _evidence(evidence: PositionEvidence) -> str:
+_STATED_BY = {"sidecar": "from the sidecar", "takeout": "from Google Takeout", "name": "from the file's name"}
+
+
+def _taken(at: datetime, source: str | None) -> str:
+    """`2019-07-14 21:38:03`, and who says so, if not the photo itself. A name says the day alone."""
+    text = str(at.date() if source == "name" else at)
+    return f"{text}, {_STATED_BY[source]}" if source in _STATED_BY else text
+
+
+def _evidence(evidence: PositionEvidence, source: str) -> str:
     """Where the position comes from: `from the landmark Colosseum`, `between A (GPS, 12 min before) and B (Colosseum, 8 min after)`."""
     before = evidence.before and _neighbour(evidence.before, "before")
     after = evidence.after and _neighbour(evidence.after, "after")
@@ -195,7 +208,9 @@ def _evidence(evidence: PositionEvidence) -> str:
         return f"near {before or after}"
     if evidence.landmark:
         return f"from the landmark {evidence.landmark}"
-    return f"from the track {printable(evidence.track)}" if evidence.track else "from the camera's GPS"
+    if evidence.track:
+        return f"from the track {printable(evidence.track)}"
+    return _STATED_BY.get(source, "from the camera's GPS")
 
 
 def _neighbour(neighbour: NeighbourEvidence, side: str) -> str:

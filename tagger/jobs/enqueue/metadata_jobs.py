@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, and_, case, exists, false, func, or_, select
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobKind, JobState, Outcome, PositionSource, Target
+from tagger.database.enums import STATED, JobKind, JobState, Outcome, Target
 from tagger.database.tables import contents, job_items, jobs, metadata_writes, photos, positions
 from tagger.errors import ScanInterrupted
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions, inference_options
@@ -242,7 +242,7 @@ def _has_other_values(max_error_m: int | None) -> ColumnElement[bool]:
     """Whether a photo without tags may have values to write or to remove: it was written before, or has a position of at most this error."""
     if max_error_m is None:
         return _was_written()
-    is_precise = (positions.c.source != PositionSource.CAMERA, positions.c.error_m <= max_error_m)
+    is_precise = (positions.c.source.not_in(STATED), positions.c.error_m <= max_error_m)
     return or_(_was_written(), exists().where(positions.c.photo_id == photos.c.id, *is_precise))
 
 

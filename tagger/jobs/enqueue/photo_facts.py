@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from tagger.database.enums import FactProblem, FactSource
 from tagger.database.statements import among
-from tagger.database.tables import photos
+from tagger.database.tables import job_items, photos
 from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.positions.cities import time_zone
@@ -113,6 +113,20 @@ def _utc_offset_s(at: datetime, latitude: float | None, longitude: float | None)
     except (ZoneInfoNotFoundError, OverflowError):
         offset = None
     return int(offset.total_seconds()) if offset else 0
+
+
+def unread_photos(connection: Connection, job_id: int) -> Mapping[FactProblem, Sequence[str]]:
+    """The paths, in their roots, of the job's photos with facts that cannot be read, by what that is."""
+    query = (
+        select(photos.c.unread_facts, photos.c.path)
+        .join(job_items, job_items.c.photo_id == photos.c.id)
+        .where(job_items.c.job_id == job_id, photos.c.unread_facts.is_not(None))
+        .order_by(photos.c.path)
+    )
+    found: dict[FactProblem, list[str]] = {}
+    for problem, path in connection.execute(query):
+        found.setdefault(FactProblem(problem), []).append(path)
+    return found
 
 
 def needs_refresh(row: Row[Any], found: Sequence[SideFile] | None) -> bool:

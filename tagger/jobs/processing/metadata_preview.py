@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, and_, select, true
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
-from tagger.database.enums import PositionSource, Target
+from tagger.database.enums import STATED, Target
 from tagger.database.tables import (
     contents,
     effective_tags,
@@ -131,9 +131,7 @@ def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[i
 
 
 def _estimates(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, PositionEstimate]:
-    query = select(positions).where(
-        positions.c.photo_id.in_(photo_ids), positions.c.source != PositionSource.CAMERA
-    )
+    query = select(positions).where(positions.c.photo_id.in_(photo_ids), positions.c.source.not_in(STATED))
     return {
         row.photo_id: PositionEstimate(row.latitude, row.longitude, row.error_m, row.source)
         for row in connection.execute(query)

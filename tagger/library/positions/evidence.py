@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, Select, select, true
 
-from tagger.database.enums import PositionSource
+from tagger.database.enums import STATED, PositionSource
 from tagger.database.statements import pages
 from tagger.database.tables import cameras, effective_tags, landmarks, photos, track_parts
 from tagger.library.catalog.cameras import clock_seconds, is_clock_time
@@ -44,7 +44,7 @@ _ROUNDING = timedelta(milliseconds=1)
 """The database rounds times to microseconds."""
 
 
-TRUST = {PositionSource.TRACK: 1, PositionSource.LANDMARK: 2, PositionSource.CAMERA: 3}
+TRUST = {PositionSource.TRACK: 1, PositionSource.LANDMARK: 2, **dict.fromkeys(STATED, 3)}
 """How much an anchor is trusted, by its source. An estimate is no anchor."""
 
 
@@ -182,6 +182,7 @@ def select_photos(*conditions: ColumnElement[bool]) -> Select[Any]:
         photos.c.latitude,
         photos.c.longitude,
         photos.c.gps_error_m,
+        photos.c.gps_source,
         photos.c.origin,
         cameras.c.clock_offset_s,
         cameras.c.clock_source,
@@ -234,7 +235,7 @@ def _times(rows: Sequence[Row[Any]]) -> Iterator[tuple[float | None, bool]]:
 
 def _fix(row: Row[Any], landmark_fixes: Mapping[int, Fix]) -> Fix | None:
     if row.latitude is not None:
-        return Fix(row.latitude, row.longitude, gps_error_m(row), PositionSource.CAMERA, {})
+        return Fix(row.latitude, row.longitude, gps_error_m(row), PositionSource(row.gps_source), {})
     return landmark_fixes.get(row.content_id) if row.origin is None else None
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, Select, Text, cast, delete, or_, select
 
-from tagger.database.enums import ClockSource, PositionSource
+from tagger.database.enums import STATED, ClockSource, PositionSource
 from tagger.database.statements import among, insert_page
 from tagger.database.tables import photos, positions, tracks
 from tagger.library.catalog.cameras import LOCAL_TIMES, clock_seconds, is_clock_time
@@ -103,7 +103,12 @@ def measured_positions(connection: Connection, content_ids: Collection[int]) -> 
     rows = _photos(connection, content_ids)
     by_gps = [
         MeasuredPosition(
-            row.id, row.content_id, row.latitude, row.longitude, gps_error_m(row), PositionSource.CAMERA
+            row.id,
+            row.content_id,
+            row.latitude,
+            row.longitude,
+            gps_error_m(row),
+            PositionSource(row.gps_source),
         )
         for row in rows
         if row.latitude is not None
@@ -115,7 +120,7 @@ def contradicted_photos(
     connection: Connection, measured: Collection[MeasuredPosition], max_gap_s: float
 ) -> set[int]:
     """The ids of those photos whose GPS nobody can have reached from that of photos before or after."""
-    ids = sorted({each.photo_id for each in measured if each.source is PositionSource.CAMERA})
+    ids = sorted({each.photo_id for each in measured if each.source in STATED})
     reach = timedelta(seconds=2 * max_gap_s)
     found = set[int]()
     for camera_id, run in runs_of_cameras(connection, reach, among(photos.c.id, ids)):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sqlalchemy import ColumnElement, Connection, delete, func, select, text
 
 from tagger.database.connection import Database
-from tagger.database.enums import PositionSource
+from tagger.database.enums import STATED, PositionSource
 from tagger.database.statements import LockTimedOut, among, lock_timeout, pages
 from tagger.database.tables import cameras, ledgers, photos, position_changes
 from tagger.library.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_time
@@ -331,7 +331,7 @@ def _fixes(
             _evidence(photo, evidence, int(found.before[index]), int(found.after[index])),
         )
         for photo, index in located
-        if photo.is_utc in is_utc and not (photo.fix and photo.fix.source is PositionSource.CAMERA)
+        if photo.is_utc in is_utc and not (photo.fix and photo.fix.source in STATED)
     }
 
 

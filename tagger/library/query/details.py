@@ -40,7 +40,7 @@ from tagger.system.documents import document_of
 from tagger.system.names import name_in_language
 from tagger.system.text_format import N_, gettext
 
-_SOURCE_NAMES = {"camera": "GPS", "track": N_("track")}
+_SOURCE_NAMES = {"camera": "GPS", "sidecar": N_("sidecar"), "takeout": "Google Takeout", "track": N_("track")}
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ _OF_ALL_PHOTOS = ("near", "box", "position", "verdict", "trip", "job")
 
 POSITIONS = {
     "camera": "GPS",
+    "sidecar": N_("Sidecar"),
+    "takeout": "Google Takeout",
     "landmark": N_("From a landmark"),
     "track": N_("GPS track"),
     "neighbour": N_("Estimated"),
@@ -47,6 +49,8 @@ POSITIONS = {
 
 _POSITION_CHIPS = {
     "camera": N_("position: GPS"),
+    "sidecar": N_("position: sidecar"),
+    "takeout": N_("position: Google Takeout"),
     "landmark": N_("position: from a landmark"),
     "track": N_("position: GPS track"),
     "neighbour": N_("position: estimated"),

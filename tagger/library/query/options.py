@@ -28,7 +28,7 @@ from tagger.system.text_format import N_
 MAX_NAMES = 100
 """Landmarks or countries of a query. SQLite joins at most 500 selects, and each landmark needs three."""
 
-PositionOption = Literal["camera", "landmark", "track", "neighbour", "any", "none"]
+PositionOption = Literal["camera", "sidecar", "takeout", "landmark", "track", "neighbour", "any", "none"]
 """Where a photo's position comes from; anywhere; or nowhere: the photo has none."""
 
 VerdictOption = Literal["confirmed", "rejected", "corrected", "any", "none"]
@@ -155,7 +155,7 @@ class PhotoQuery:
     position: Annotated[
         PositionOption | None,
         QueryOption(
-            "Source of the position: camera, landmark, track, neighbour, any or none.",
+            "Source of the position: camera, sidecar, takeout, landmark, track, neighbour, any or none.",
             value_name="SOURCE",
             choices=get_args(PositionOption),
             noun="source of positions",

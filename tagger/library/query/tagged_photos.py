@@ -87,6 +87,8 @@ DAMAGED = N_("a part of the image is missing")
 _TOO_FAST = N_("%(distance)s from where the camera's GPS was before or after; nobody travels that fast")
 _FROM_POSITION: Mapping[str | None, str] = {
     PositionSource.CAMERA: N_("%(distance)s from the photo's position (GPS)"),
+    PositionSource.SIDECAR: N_("%(distance)s from the photo's position (sidecar)"),
+    PositionSource.TAKEOUT: N_("%(distance)s from the photo's position (Google Takeout)"),
     PositionSource.TRACK: N_("%(distance)s from the photo's position (track)"),
 }
 _FROM_COPY = N_("%(distance)s from the position of a copy")
@@ -214,7 +216,7 @@ class TaggedPhoto:
     `outcome` includes verdicts: tagged means that a tag is accepted now. None: no model has classified the photo.
     `files`: how many files it has, two for a JPEG with its RAW file. `similarity`: to the photos that others were compared with, -1 to 1; None if no photos were compared.
     `guess`: what an unknown photo perhaps shows, unless there is a `refusal`: why it does not, such as `9,560 km from the photo's position (GPS)`. `is_dismissed`: a person put it away as not a landmark; `is_favourite`: a person marked it with a star.
-    `damaged`: a part of its image is missing, so that no tag is accepted without a verdict. `colours`: those of nine parts of the image.
+    `damaged`: a part of its image is missing, so that no tag is accepted without a verdict. `taken_source`: who says `taken_at`, as in SQL. `colours`: those of nine parts of the image.
     """
 
     id: int
@@ -234,6 +236,7 @@ class TaggedPhoto:
     is_favourite: bool = False
     damaged: bool = False
     colours: bytes | None = None
+    taken_source: str | None = None
 
     def __repr__(self) -> str:
         accepted = ", ".join(tag.name for tag in self.tags if tag.accepted)
@@ -243,7 +246,7 @@ class TaggedPhoto:
 
 @dataclass(frozen=True)
 class PhotoDocument:
-    """A photo and its tags. `outcome` respects verdicts, and is null before classification. `dismissed`: a person put it away as not a landmark; `favourite`: a person marked it with a star. `damaged`: a part of the image is missing."""
+    """A photo and its tags. `outcome` respects verdicts, and is null before classification. `dismissed`: a person put it away as not a landmark; `favourite`: a person marked it with a star. `damaged`: a part of the image is missing. `taken_source`: who says `taken_at`: `camera`, `sidecar`, `takeout`, or `name`, which gives the day alone."""
 
     id: int
     path: str
@@ -252,6 +255,7 @@ class PhotoDocument:
     width: int | None
     height: int | None
     taken_at: datetime | None
+    taken_source: str | None
     dismissed: bool
     favourite: bool
     damaged: bool
@@ -298,6 +302,7 @@ def select_photos() -> Select[Any]:
         photos.c.path,
         photos.c.path_bytes,
         photos.c.taken_at,
+        photos.c.taken_source,
         photos.c.failure_kind,
         photos.c.origin,
         photos.c.content_id,
@@ -415,6 +420,7 @@ class NameCache:
             is_favourite=bool(row.is_favourite),
             damaged=bool(row.damaged),
             colours=row.colours,
+            taken_source=None if row.taken_at is None else row.taken_source,
         )
 
     def path(self, connection: Connection, row: Row[Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Self
 from sqlalchemy import CTE, Connection, Integer, Select, exists, func, literal, select, true, union_all
 
 from tagger.database.connection import Database
-from tagger.database.enums import PositionSource
+from tagger.database.enums import STATED, PositionSource
 from tagger.database.tables import contents, effective_tags, photos, positions
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.query.counts import Cover
@@ -27,7 +27,7 @@ from tagger.library.trips.homes import read_visits
 from tagger.system.documents import document_of
 from tagger.system.text_format import reader_language
 
-_MEASURED = (PositionSource.CAMERA, PositionSource.TRACK)
+_MEASURED = (*STATED, PositionSource.TRACK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, case, cast, func, select
 
-from tagger.database.enums import PositionSource
+from tagger.database.enums import STATED, PositionSource
 from tagger.database.statements import day_of, is_midnight
 from tagger.database.tables import photos, positions
 from tagger.library.catalog.cameras import is_clock_time
@@ -25,7 +25,7 @@ from tagger.system.geo import distance_km
 PERIOD = timedelta(days=183)
 """The time whose visits are sorted together: memory does not grow with the years of a library."""
 _FIRST, _LAST = datetime.min, datetime.max  # noqa: DTZ901 - cameras' times have no zone
-_MEASURED = (PositionSource.CAMERA, PositionSource.TRACK)
+_MEASURED = (*STATED, PositionSource.TRACK)
 _STRIP_DEGREES = 10
 """Places at the 180th meridian lie on both of its sides: photos of one visit lie on one."""
 

@@ -34,6 +34,8 @@ from tagger.web.state import AppState, State
 
 SOURCES = {
     "camera": N_("%(count)s by GPS"),
+    "sidecar": N_("%(count)s by a sidecar"),
+    "takeout": N_("%(count)s by Google Takeout"),
     "track": N_("%(count)s by a GPS track"),
     "neighbour": N_("%(count)s estimated"),
 }

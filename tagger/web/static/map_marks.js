@@ -7,7 +7,7 @@ import { photoCount } from "./texts.js";
 const LEAST_DEGREES = 0.0003;
 const [MARK_PX, ROOM_PX] = [48, 68]; // the least distance of a thumbnail from a mark, and from another thumbnail
 const MOST_THUMBNAILS = 60;
-const COLOURS = { landmark: "--map-landmark", camera: "--map-camera", track: "--map-track", neighbour: "--map-estimated" };
+const COLOURS = { landmark: "--map-landmark", camera: "--map-camera", sidecar: "--map-camera", takeout: "--map-camera", track: "--map-track", neighbour: "--map-estimated" };
 
 /** 1234 as 1.2k. */
 function shortNumber(number) {

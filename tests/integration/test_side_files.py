@@ -1,0 +1,247 @@
+"""Dates and positions of files beside photos: whose counts, and what happens when they change."""
+
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Row, select
+from support.buckets import Bucket
+from support.camera_photos import draw_shot
+from support.raw_pairs import PairFolder
+from support.written_bucket import WrittenBucket
+
+from tagger.database.enums import FactProblem
+from tagger.database.tables import contents, photos, positions
+from tagger.jobs.enqueue.photo_facts import unread_photos
+from tagger.jobs.enqueue.scan import Selection
+from tagger.jobs.enqueue.watched_folders import scan_watched
+from tagger.ledger.jobs import InferenceOptions
+from tagger.library.positions.update import update_positions
+from tagger.photos.source import open_source
+
+PARIS, SYDNEY = (48.8584, 2.2945), (-33.8568, 151.2153)
+AT = "2019-07-14 21:38:03"
+
+
+def takeout(position: tuple[float, float] | None = PARIS, timestamp: int = 1563140283) -> str:
+    latitude, longitude = position or (0.0, 0.0)
+    geo = {"latitude": latitude, "longitude": longitude, "altitude": 0.0}
+    return json.dumps({"title": "a", "photoTakenTime": {"timestamp": str(timestamp)}, "geoData": geo})
+
+
+def sidecar(position: tuple[float, float] | None, taken_at: str | None = None) -> str:
+    fields = {"xmp:CreateDate": taken_at} if taken_at else {}
+    if position:
+        fields |= {"exif:GPSLatitude": str(position[0]), "exif:GPSLongitude": str(position[1])}
+    attributes = " ".join(f'{name}="{value}"' for name, value in fields.items())
+    return (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
+        f"{attributes}/></rdf:RDF></x:xmpmeta>"
+    )
+
+
+@pytest.fixture
+def folder(database: Any, tmp_path: Path) -> PairFolder:
+    return PairFolder(database, tmp_path)
+
+
+def row(folder: PairFolder, name: str) -> Row[Any]:
+    with folder.database.read() as connection:
+        return connection.execute(select(photos).where(photos.c.path == name)).one()
+
+
+def facts(folder: PairFolder, name: str) -> tuple[str | None, str, tuple[float, float] | None, str]:
+    found = row(folder, name)
+    position = None if found.latitude is None else (round(found.latitude, 4), round(found.longitude, 4))
+    taken_at = None if found.taken_at is None else str(found.taken_at)
+    return taken_at, found.taken_source, position, found.gps_source
+
+
+def sources(folder: PairFolder) -> dict[str, str]:
+    """The sources of positions, after an update."""
+    update_positions(folder.database)
+    query = select(photos.c.path, positions.c.source).join(positions, positions.c.photo_id == photos.c.id)
+    with folder.database.read() as connection:
+        return {row.path: row.source for row in connection.execute(query)}
+
+
+def test_the_photo_comes_first_then_sidecars_takeout_and_the_name(folder: PairFolder) -> None:
+    names = ("IMG_20180101.jpg", "IMG_20180102.jpg", "IMG_20180103.jpg", "IMG_20180104.jpg")
+    camera, beside, takeout_only, named = names
+    draw_shot(folder.folder / camera, 0, gps=(10.0, 20.0))
+    for name in (beside, takeout_only, named):
+        draw_shot(folder.folder / name, None)
+    for name in (camera, beside):
+        (folder.folder / f"{name}.xmp").write_text(sidecar(SYDNEY, "2017-05-06T07:08:09"))
+    for name in (camera, beside, takeout_only):
+        (folder.folder / f"{name}.json").write_text(takeout())
+    folder.tag()
+    assert facts(folder, camera) == ("2024-05-03 12:00:00", "camera", (10.0, 20.0), "camera")
+    assert facts(folder, beside) == ("2017-05-06 07:08:09", "sidecar", SYDNEY, "sidecar")
+    assert facts(folder, takeout_only) == ("2019-07-14 23:38:03", "takeout", PARIS, "takeout")
+    assert row(folder, takeout_only).utc_offset_s == 7200
+    assert facts(folder, named) == ("2018-01-04 00:00:00", "name", None, "camera")
+    assert sources(folder) == {camera: "camera", beside: "sidecar", takeout_only: "takeout"}
+
+
+def test_each_fact_comes_from_the_first_that_states_it(folder: PairFolder) -> None:
+    draw_shot(folder.folder / "a.jpg", 0)
+    draw_shot(folder.folder / "b.jpg", None, gps=SYDNEY)
+    draw_shot(folder.folder / "c.jpg", None)
+    for name in ("a", "b"):
+        (folder.folder / f"{name}.jpg.json").write_text(takeout())
+    (folder.folder / "c.jpg.json").write_text(takeout(None))
+    folder.tag()
+    assert facts(folder, "a.jpg") == ("2024-05-03 12:00:00", "camera", PARIS, "takeout")
+    assert facts(folder, "b.jpg") == ("2019-07-15 07:38:03", "takeout", SYDNEY, "camera")
+    assert facts(folder, "c.jpg") == (AT, "takeout", None, "camera")
+    assert row(folder, "c.jpg").utc_offset_s == 0  # in UTC, as nothing says where
+
+
+def test_a_changed_side_file_changes_the_facts_and_the_photo_is_not_classified_again(
+    folder: PairFolder,
+) -> None:
+    draw_shot(folder.folder / "IMG_20180104.jpg", None)
+    folder.tag()
+    file = folder.folder / "IMG_20180104.jpg.json"
+    with folder.database.read() as connection:
+        classified_at = connection.scalar(select(contents.c.classified_at))
+    expected = [
+        (takeout(), ("2019-07-14 23:38:03", "takeout", PARIS, "takeout")),
+        (takeout(SYDNEY), ("2019-07-15 07:38:03", "takeout", SYDNEY, "takeout")),
+        (None, ("2018-01-04 00:00:00", "name", None, "camera")),
+    ]
+    for content, found in expected:
+        if content is None:
+            file.unlink()
+        else:
+            file.write_text(content)
+        assert folder.tag() == {"IMG_20180104.jpg": "skipped"}
+        assert facts(folder, "IMG_20180104.jpg") == found
+        assert sources(folder) == ({} if content is None else {"IMG_20180104.jpg": "takeout"})
+    with folder.database.read() as connection:
+        assert connection.scalar(select(contents.c.classified_at)) == classified_at
+
+
+def test_a_photo_that_loses_its_own_facts_has_those_of_its_side_file(folder: PairFolder) -> None:
+    draw_shot(folder.folder / "a.jpg", 0, gps=SYDNEY)
+    (folder.folder / "a.jpg.json").write_text(takeout())
+    folder.tag()
+    draw_shot(folder.folder / "a.jpg", None)
+    folder.tag()
+    assert facts(folder, "a.jpg") == ("2019-07-14 23:38:03", "takeout", PARIS, "takeout")
+
+
+def test_the_sidecar_of_a_raw_file_says_where_the_pair_was_taken(folder: PairFolder) -> None:
+    folder.draw_raw("IMG_1.CR3")
+    draw_shot(folder.folder / "IMG_1.jpg", None)
+    (folder.folder / "IMG_1.xmp").write_text(sidecar(PARIS))
+    folder.tag()
+    assert facts(folder, "IMG_1.jpg")[2:] == (PARIS, "sidecar")
+    (folder.folder / "IMG_1.xmp").write_text(sidecar(SYDNEY))
+    assert folder.tag() == {"IMG_1.jpg": "skipped"}
+    assert facts(folder, "IMG_1.jpg")[2:] == (SYDNEY, "sidecar")
+    (folder.folder / "IMG_1.jpg").unlink()
+    folder.tag()
+    assert facts(folder, "IMG_1.CR3")[2:] == (SYDNEY, "sidecar")
+
+
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, " " * 2**20 + "{}", ""])
+def test_a_side_file_that_cannot_be_read_is_noted_and_fails_nothing(folder: PairFolder, content: str) -> None:
+    draw_shot(folder.folder / "a.jpg", None)
+    (folder.folder / "a.jpg.json").write_text(content)
+    job = folder.record()
+    folder.run(job)
+    assert folder.outcomes(job) == {"a.jpg": "unknown"}
+    with folder.database.read() as connection:
+        assert unread_photos(connection, job) == {FactProblem.SIDE_FILE: ["a.jpg"]}
+    (folder.folder / "a.jpg.json").write_text(takeout())
+    again = folder.record()
+    with folder.database.read() as connection:
+        assert unread_photos(connection, again) == {}
+
+
+def test_a_date_that_cannot_be_read_is_noted_unless_another_file_has_one(folder: PairFolder) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        draw_shot(folder.folder / name, None)
+        (folder.folder / f"{name}.xmp").write_text(sidecar(None, "22/08/2015"))
+    (folder.folder / "b.jpg.json").write_text(takeout())
+    job = folder.record()
+    folder.run(job)
+    with folder.database.read() as connection:
+        assert unread_photos(connection, job) == {FactProblem.DATE: ["a.jpg"]}
+
+
+def test_a_photo_that_is_named_alone_has_its_side_file(folder: PairFolder) -> None:
+    photo = draw_shot(folder.folder / "a.jpg", None)
+    (folder.folder / "a.jpg.json").write_text(takeout())
+    folder.tag(photo)
+    assert facts(folder, "a.jpg")[1] == "takeout"
+
+
+def test_a_watch_sees_a_changed_side_file_once(folder: PairFolder) -> None:
+    photo = draw_shot(folder.folder / "a.jpg", None)
+    folder.tag()
+
+    def unseen() -> list[str]:
+        inference = InferenceOptions(folder.model.id, 3, 0.5, reprocess=False)
+        listing = open_source(str(folder.folder)).photos()
+        changes = scan_watched(folder.database, Selection((folder.folder,), ()), listing, inference, {})
+        return [path.name for path in changes.unseen.files]
+
+    assert unseen() == []
+    (folder.folder / "a.jpg.json").write_text(takeout())
+    assert unseen() == ["a.jpg"]
+    folder.tag(photo)
+    assert unseen() == []
+
+
+def test_a_side_file_is_no_file_that_is_left_out(folder: PairFolder) -> None:
+    draw_shot(folder.folder / "a.jpg", None)
+    for name in ("a.jpg.json", "metadata.json", "a.mov"):
+        (folder.folder / name).write_text(takeout())
+    folder.record()
+    assert folder.report.other_files.by_extension == {".json": 1, ".mov": 1}
+
+
+def test_objects_have_side_files_too(photos: WrittenBucket, bucket: Bucket) -> None:
+    def put(timestamp: int) -> None:
+        bucket.put("IMG_1.jpg.supplemental-metadata(1).json", takeout(timestamp=timestamp).encode())
+
+    for name in ("IMG_1(1).jpg", "IMG_1-edited.jpg", "IMG_1.jpg", "IMG_2.jpg"):
+        photos.draw(name, 0)
+    put(1563140283)
+    bucket.put("IMG_1.jpg.json", takeout(SYDNEY).encode())
+    photos.tag_bucket()
+    found = {
+        name: photos.photo(name) for name in ("IMG_1(1).jpg", "IMG_1-edited.jpg", "IMG_1.jpg", "IMG_2.jpg")
+    }
+    assert [round(each.latitude) if each.latitude else None for each in found.values()] == [
+        49,
+        -34,
+        -34,
+        None,
+    ]
+    put(1563140284)
+    assert photos.tag_bucket()["IMG_1(1).jpg"] == "skipped"
+    assert photos.photo("IMG_1(1).jpg").taken_at == datetime(2019, 7, 14, 23, 38, 4)  # noqa: DTZ001
+
+
+def test_side_files_are_found_without_a_check_for_each_photo(
+    folder: PairFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        draw_shot(folder.folder / f"{number}.jpg", None)
+    (folder.folder / "0.jpg.json").write_text(takeout())
+    checked: list[str] = []
+    stat = os.stat
+    monkeypatch.setattr(
+        os, "stat", lambda path, **options: checked.append(str(path)) or stat(path, **options)
+    )
+    list(open_source(str(folder.folder)).photos())
+    in_folder = [Path(path).name for path in checked if path.startswith(f"{folder.folder}/")]
+    assert sorted(in_folder) == ["0.jpg", "0.jpg.json", *(f"{number}.jpg" for number in range(1, 5))]
