@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from tagger.metadata import iptc
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.formats.block_io import can_embed, read_blocks, read_only_blocks
+from tagger.metadata.formats.block_io import can_embed, is_jpeg, read_blocks, read_only_blocks
 from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
 from tagger.metadata.splices import Blocks
 from tagger.metadata.stated_facts import StatedTime
@@ -18,6 +18,7 @@ from tagger.metadata.written_times import is_blank, parse_offset, parse_time
 from tagger.metadata.xmp.stated import stated_in_xmp
 from tagger.photos.containers import exif_of
 from tagger.photos.formats import PhotoOrigin
+from tagger.photos.jpeg import jpeg_head
 from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, open_tiff
 
 
@@ -115,14 +116,14 @@ def camera_facts(data: bytes) -> CameraFacts:
 
 def _blocks(data: bytes) -> Blocks:
     try:
-        return read_blocks(data)
+        return read_blocks(jpeg_head(data) if is_jpeg(data) else data)
     except WriteRefused:
         return Blocks()
 
 
 def _with_stated(facts: CameraFacts, blocks: Blocks, *, has_position: bool) -> CameraFacts:
     """The facts with those that EXIF lacks from XMP, else from IPTC. XMP repeats a position of EXIF (`has_position`) that does not count."""
-    xmp = stated_in_xmp(blocks.xmp or b"")
+    xmp = stated_in_xmp(blocks.xmp or b"", needs_time=facts.taken_at is None)
     found = xmp.position
     if facts.latitude is None and found is not None and not has_position:
         facts = replace(facts, latitude=found.latitude, longitude=found.longitude, gps_error_m=found.error_m)

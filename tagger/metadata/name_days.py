@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 _YEAR_OF_FIRST_CAMERAS = 1990
 _YEAR_OF_FIRST_PHOTO = 1826
+_LIKE_DAY = re.compile(r"\d{4}[-_. ]?\d\d[-_. ]?\d\d")
 _DAY = re.compile(
     # Letters before it are a word, as in IMG20150822; in 3fa20150822 they are digits of another number.
     r"(?:^|[\W_])[^\W\d_]*"
@@ -19,10 +20,11 @@ _DAY = re.compile(
 
 def day_in_name(path: str) -> datetime | None:
     """The day in the name of a file, at midnight; None if it has none, or several."""
+    name = path.rpartition("/")[2]
+    if not _LIKE_DAY.search(name):  # as most names: scans ask for many
+        return None
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
-    days = {
-        day for match in _DAY.finditer(path.rpartition("/")[2]) if (day := _day(match)) and day <= tomorrow
-    }
+    days = {day for match in _DAY.finditer(name) if (day := _day(match)) and day <= tomorrow}
     if len(days) != 1:
         return None
     day = days.pop()

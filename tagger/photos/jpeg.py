@@ -87,6 +87,14 @@ def jpeg_exif(data: bytes | memoryview) -> bytes | None:
     return None
 
 
+def jpeg_head(data: bytes) -> bytes:
+    """A JPEG with all that precedes the coded data of its image, and nothing of that: what is enough to read metadata."""
+    for marker, start, _ in _segments(data, scans=False):
+        if marker == _SOS:
+            return data[: start + 2 + int.from_bytes(data[start + 2 : start + 4])] + b"\xff\xd9"
+    return data
+
+
 @dataclass(frozen=True)
 class JpegFrame:
     """What the frame says of an image: the marker of its coding, bits per sample, size in pixels, and colour components."""

@@ -130,15 +130,22 @@ def unread_photos(connection: Connection, job_id: int) -> Mapping[FactProblem, S
 
 
 def needs_refresh(row: Row[Any], found: Sequence[SideFile] | None) -> bool:
-    """Whether a photo that was read before can have other facts now: by its side files, or by its name if it was read by a version that did not read names."""
+    """Whether a photo can have other facts now: its side files have changed; or it was read, one of them could not be, and may be readable now;
+    or it was read by a version that did not read names.
+    """
     if has_other_side_files(row, found):
         return True
-    return row.camera_id is not None and row.taken_at is None and day_in_name(row.path) is not None
+    if row.camera_id is None:
+        return False
+    is_broken = bool(row.unread_facts == FactProblem.SIDE_FILE)
+    return is_broken or (row.taken_at is None and day_in_name(row.path) is not None)
 
 
 def has_other_side_files(row: Row[Any], found: Sequence[SideFile] | None) -> bool:
     """Whether the side files of a stored photo have changed. False if its folder was not listed."""
-    return found is not None and side_files_to_text(found) != row.side_files
+    if not found:
+        return found is not None and row.side_files is not None
+    return bool(side_files_to_text(found) != row.side_files)
 
 
 def store_side_files(connection: Connection, side_files: Mapping[int, Sequence[SideFile]]) -> None:

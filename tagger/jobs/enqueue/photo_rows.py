@@ -37,6 +37,7 @@ _OF_PHOTO = (
     "side_files",
     "camera_id",
     "taken_at",
+    "unread_facts",
 )
 _OF_IMAGE = ("model_id", "top_k", "threshold")
 _INSERTED = ", ".join((*_OF_PHOTO, *(f"NULL AS {name}" for name in _OF_IMAGE)))
