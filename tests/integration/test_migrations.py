@@ -17,7 +17,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Constraint, Engine, TextClause, insert, inspect, text, update
+from sqlalchemy import (
+    Connection,
+    Constraint,
+    Engine,
+    TextClause,
+    delete,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.schema import SchemaItem
 from support.ledgers import LedgerBuilder
@@ -36,7 +47,7 @@ from tagger.database.schema import (
     upgrade,
     upgrade_schema,
 )
-from tagger.database.tables import jobs, ledgers, metadata, verdicts, views
+from tagger.database.tables import jobs, ledgers, metadata, photos, positions, verdicts, views
 from tagger.errors import SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
 from tagger.ledger.job_control import pause, resume
 from tagger.ledger.progress import find_job
@@ -260,6 +271,49 @@ def test_the_schema_revision_is_the_newest_migration() -> None:
     assert ScriptDirectory(str(migrations_folder())).get_current_head() == SCHEMA_REVISION
 
 
+def _downgrade(database_url: str, revision: str) -> Engine:
+    engine = create_database_engine(database_url)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrations_folder()))
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+    return engine
+
+
+def test_positions_of_1_0_stay_and_those_of_side_files_can_follow(
+    database: Database, database_url: str
+) -> None:
+    ledger = LedgerBuilder(database)
+    first, second = ledger.photos(2)
+    position = {"latitude": 48.8584, "longitude": 2.2945, "error_m": 30.0, "evidence": {}}
+
+    def put(photo_id: int, source: str) -> None:
+        with database.write() as connection:
+            connection.execute(insert(positions).values(photo_id=photo_id, source=source, **position))
+
+    put(first, "camera")
+    put(second, "takeout")
+    engine = _downgrade(database_url, "1003")
+    columns = {column["name"] for column in inspect(engine).get_columns("photos")}
+    assert not columns & {"taken_source", "gps_source", "side_files", "unread_facts"}
+    upgrade(engine)
+    names = {index["name"] for index in inspect(engine).get_indexes("positions")}
+    assert names == {index.name for index in positions.indexes}
+    engine.dispose()
+    with database.read() as connection:
+        rows = connection.execute(select(positions).order_by(positions.c.photo_id)).mappings().all()
+        assert [(row["source"], row["latitude"]) for row in rows] == [("camera", 48.8584)] * 2
+        seen = connection.execute(text("SELECT position_source, taken_source FROM photos_view")).all()
+        assert seen == [("camera", None)] * 2
+        assert connection.scalars(select(photos.c.gps_source)).all() == ["camera"] * 2
+    with database.write() as connection:
+        connection.execute(delete(positions))
+    put(first, "sidecar")
+    with pytest.raises(IntegrityError):
+        put(second, "name")
+
+
 def test_a_job_that_1_0_paused_is_resumed_without_the_note_of_its_pause(
     database: Database, database_url: str
 ) -> None:
@@ -273,13 +327,8 @@ def test_a_job_that_1_0_paused_is_resumed_without_the_note_of_its_pause(
         pause(database, job_id)
         with database.write() as connection:
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(note=note))
-    engine = create_database_engine(database_url)
-    with engine.begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(migrations_folder()))
-        config.attributes["connection"] = connection
-        command.downgrade(config, "1002")
-        assert "note_message" not in {column["name"] for column in inspect(connection).get_columns("jobs")}
+    engine = _downgrade(database_url, "1002")
+    assert "note_message" not in {column["name"] for column in inspect(engine).get_columns("jobs")}
     upgrade(engine)
     engine.dispose()
     first, second = (find_job(database, job_id) for job_id in job_ids)
