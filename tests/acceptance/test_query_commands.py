@@ -43,6 +43,7 @@ PHOTO = {
     "width": 640,
     "height": 480,
     "taken_at": "2024-05-06T07:08:09",
+    "taken_source": "camera",
     "dismissed": False,
     "favourite": False,
     "damaged": False,
