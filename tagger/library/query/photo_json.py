@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tagger.model.predictions import LabelPrediction
 
 PHOTO_COLUMNS = (
-    *("path", "outcome", "digest", "width", "height", "taken_at"),
+    *("path", "outcome", "digest", "width", "height", "taken_at", "taken_source"),
     *("dismissed", "favourite", "damaged"),
 )
 TAG_COLUMNS = (
