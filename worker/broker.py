@@ -100,22 +100,23 @@ def check_accepts_messages(broker: RedisEndpoint) -> None:
         raise unavailable_error(broker, error) from error
 
 
-def unavailable_error(broker: RedisEndpoint, error: Exception) -> RedisUnavailable:
+def unavailable_error(broker: RedisEndpoint, error: BaseException) -> RedisUnavailable:
     """The error for users, from one of the client."""
-    if reason := refusal(error):
+    if isinstance(error, redis.ResponseError) or refusal(error):
+        reason = refusal(error) or str(error).rstrip(".")
         return RedisMisconfigured(url=broker.redacted_url, reason=reason)
     return RedisUnavailable(url=broker.redacted_url, reason=str(error).rstrip("."))
 
 
-def refusal(error: Exception) -> str | None:
+def refusal(error: BaseException) -> str | None:
     """Why a server that answers does not serve this user at this address; None for all other errors."""
     text = str(error).rstrip(".")
     if isinstance(error, redis.AuthenticationError):
         return "it refuses the user or the password" if "invalid" in text else "it needs a password"
     if isinstance(error, redis.InvalidResponse):
         return "another program than Redis answers there"
-    is_refusal = isinstance(error, redis.exceptions.NoPermissionError) or "DB index" in text
-    return text if is_refusal else None
+    is_refusal = isinstance(error, redis.exceptions.NoPermissionError)
+    return text if is_refusal or "DB index" in text or "unknown command" in text else None
 
 
 def queue_depths(broker: RedisEndpoint) -> tuple[dict[str, int | None], RedisUnavailable | None]:

@@ -17,7 +17,7 @@ from celery.worker.state import maybe_shutdown
 
 from tagger.database.enums import Priority
 from tagger.settings import load_settings
-from worker.broker import shared_monitor
+from worker.broker import refusal, shared_monitor, unavailable_error
 from worker.producer import app_broker
 
 RETRY_S = 1.0
@@ -95,7 +95,9 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
 
     def _report(self, error: Exception) -> None:
         if self.redis.accepts_messages():  # otherwise it has logged why not
-            self.redis.report(f"The connection to Redis was lost: {error}")
+            answered = refusal(error) is not None
+            text = f"The connection to Redis was lost: {error}"
+            self.redis.report(str(unavailable_error(self.redis.broker, error)) if answered else text)
 
 
 def _pause() -> None:

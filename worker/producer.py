@@ -15,7 +15,14 @@ from tagger.database.connection import Database
 from tagger.errors import RedisRefused, RedisUnavailable
 from tagger.ledger.dispatch import waiting_chunks
 from tagger.settings import Settings
-from worker.broker import RedisEndpoint, check_accepts_messages, find_broker, is_stopped
+from worker.broker import (
+    RedisEndpoint,
+    check_accepts_messages,
+    find_broker,
+    is_stopped,
+    refusal,
+    unavailable_error,
+)
 from worker.celery_config import CELERY_SETTINGS, ledger_settings
 from worker.messages import TASK_NAME, WakeUp
 from worker.redis_keys import RedisKeys
@@ -41,6 +48,8 @@ def wake_workers(database: Database, settings: Settings, *, start_redis: bool = 
     try:
         send_wake_ups(app, database)
     except Exception as error:  # noqa: BLE001 - Celery and kombu raise what the transport raises; the ledger has the job
+        if refusal(error.__cause__ or error):
+            return str(unavailable_error(broker, error.__cause__ or error))
         return f"Redis at {broker.redacted_url} did not accept the messages: {str(error).rstrip('.')}."
     finally:
         app.close()

@@ -106,6 +106,39 @@ def test_a_server_that_refuses_the_address_answers(
     assert "correct TAGGER_REDIS_URL" in str(finding.remedy)
 
 
+@pytest.mark.parametrize(
+    ("rights", "found"),
+    [
+        ("+@all -lpushx", "cannot be used: User ada has no permissions to run the 'lpushx' command"),
+        ("+@all -llen", "cannot be used: User ada has no permissions to run the 'llen' command"),
+        ("+@all -hlen", "cannot be used: User ada has no permissions to run the 'hlen' command"),
+        ("+@all -select", "cannot be used: User ada has no permissions to run the 'select' command"),
+        ("+@all resetkeys", "cannot be used: No permissions to access a key"),
+        ("+@all -info", "this user may not run INFO, so eviction and persistence are not checked"),
+        ("+@all -@dangerous", "this user may not run INFO, so eviction and persistence are not checked"),
+    ],
+)
+def test_doctor_names_the_right_that_a_user_lacks(redis_server: RedisServer, rights: str, found: str) -> None:
+    with redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "ada", "reset", "on", ">p", "~*", "&*", *rights.split())
+    url = f"redis://ada:p@127.0.0.1:{redis_server.port}/1"
+    texts = [finding.found for finding in check_redis(Settings(redis_url=url), None)]
+    assert any(found in text for text in texts), texts
+    assert not any("does not answer" in text for text in texts)
+
+
+def test_a_worker_without_a_right_names_it(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = SimpleNamespace(redis=RedisMonitor(RedisEndpoint(redis_server.url, KEYS, embedded=False)))
+    monkeypatch.setattr(consumer, "current_engine", lambda: engine)
+    consumer._report(
+        redis.exceptions.NoPermissionError("User ada has no permissions to run the 'brpop' command")
+    )
+    (record,) = caplog.records
+    assert "cannot be used: User ada has no permissions to run the 'brpop' command" in record.getMessage()
+
+
 def test_another_server_than_redis_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 

@@ -8,9 +8,18 @@ from urllib.parse import parse_qs, urlsplit
 import redis
 
 from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.errors import RedisMisconfigured
 from tagger.ledger.dispatch import waiting_chunks
 from tagger.system.addresses import is_remote
-from worker.broker import RedisEndpoint, count_queued, count_taken, find_broker, is_stopped, refusal
+from worker.broker import (
+    RedisEndpoint,
+    count_queued,
+    count_taken,
+    find_broker,
+    is_stopped,
+    refusal,
+    unavailable_error,
+)
 from worker.embedded_redis import server_program
 
 if TYPE_CHECKING:
@@ -29,16 +38,31 @@ def check_redis(settings: Settings, database: Database | None) -> Iterator[Findi
     broker = find_broker(settings, NO_LEDGER if database is None else database.ledger_id, start=False)
     try:
         with broker.client() as client:
-            facts: dict[str, Any] = dict(client.info())
+            count_queued(client, broker.keys)  # first: every command needs this right
+            facts = _facts(client)
             yield ok("redis", f"{'the embedded Redis' if broker.embedded else broker.redacted_url} answers")
             if not broker.embedded:
                 yield check_redis_access(broker.url)
-            yield _check_eviction(facts)
-            yield _check_persistence(facts)
+            if facts:
+                yield _check_eviction(facts)
+                yield _check_persistence(facts)
+            else:
+                found = "this user may not run INFO, so eviction and persistence are not checked"
+                yield note("redis eviction", found, "ask who runs the server: docs/how-to/harden.md, Redis")
             yield _check_room(client, broker, facts)
             yield _check_messages(client, broker, database)
     except (redis.RedisError, OSError) as error:
         yield _unavailable(broker, error)
+
+
+def _facts(client: redis.Redis) -> dict[str, Any]:
+    """What the server says of itself; nothing if this user may not ask, which no other command needs."""
+    try:
+        return dict(client.info())
+    except redis.ResponseError as error:
+        if refusal(error) is None:
+            raise
+        return {}
 
 
 def check_redis_access(url: str) -> Finding:
@@ -59,8 +83,8 @@ def check_redis_access(url: str) -> Finding:
 
 
 def _unavailable(broker: RedisEndpoint, error: Exception) -> Finding:
-    if not broker.embedded and (reason := refusal(error)):
-        found = f"Redis at {broker.redacted_url} cannot be used: {reason}"
+    if not broker.embedded and isinstance(problem := unavailable_error(broker, error), RedisMisconfigured):
+        found = f"Redis at {broker.redacted_url} cannot be used: {problem.values['reason']}"
         return wrong("redis", found, "correct TAGGER_REDIS_URL, or the user's rights in Redis")
     if not broker.embedded:
         found = f"Redis at {broker.redacted_url} does not answer: {str(error).rstrip('.')}"
@@ -92,7 +116,7 @@ def _check_persistence(facts: dict[str, Any]) -> Finding:
 
 def _check_room(client: redis.Redis, broker: RedisEndpoint, facts: dict[str, Any]) -> Finding:
     used, limit = (int(facts.get(name, 0)) / 2**20 for name in ("used_memory", "maxmemory"))
-    room = f"{used:.1f} MB in use, {f'of {limit:.1f} MB' if limit else 'no limit'}"
+    room = f"{used:.1f} MB in use, {f'of {limit:.1f} MB' if limit else 'no limit'}" if facts else "not known"
     try:
         client.lpushx(broker.keys.absent, "x")
     except redis.ResponseError as error:
