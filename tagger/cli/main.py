@@ -10,6 +10,7 @@ import signal
 import threading
 
 from tagger.system.interruption import open_closed_streams, run_interruptible
+from tagger.system.working_directory import leave_deleted_folder
 
 STDIN = 0
 
@@ -17,6 +18,7 @@ STDIN = 0
 def main() -> None:
     """Run the command of the command line."""
     open_closed_streams()
+    leave_deleted_folder()
     gc.set_threshold(2000)  # Python 3.13's default: imports make many objects and no garbage
     try:
         run_interruptible(_run, "no work is lost. Run the same command again to continue")

@@ -254,7 +254,7 @@ class _ProfileKeys:
     """The keys and the region of a profile in the files of the AWS command line, which obstore does not read."""
 
     def __init__(self, variables: dict[str, str]) -> None:
-        folder = Path("~/.aws").expanduser()
+        folder = Path(os.path.expanduser("~/.aws"))  # noqa: PTH111 - a container's user may have no home folder
         self._profile = variables.get("AWS_PROFILE", "default")
         self._credentials = Path(variables.get("AWS_SHARED_CREDENTIALS_FILE") or folder / "credentials")
         self._config = Path(variables.get("AWS_CONFIG_FILE") or folder / "config")
@@ -292,7 +292,7 @@ class _ProfileKeys:
 
         parser = ConfigParser(interpolation=None)
         try:
-            parser.read(file.expanduser(), "utf-8")
+            parser.read(os.path.expanduser(file), "utf-8")  # noqa: PTH111
         except (Error, OSError, UnicodeDecodeError):
             return None
         return parser.get(section, name, fallback=None)

@@ -1,4 +1,4 @@
-"""Keeps packages from reading the working directory while they are imported: its files may be a stranger's.
+"""Replaces a working directory that was deleted, and keeps packages from reading the working directory while they are imported: its files may be a stranger's.
 
 `import torch` loads NVIDIA's cuSPARSELt, whose list of library folders has an empty entry. The system takes that for the
 working directory, and runs the code of a `libcuda.so.1` there. `import matplotlib` reads a `matplotlibrc`.
@@ -7,7 +7,7 @@ working directory, and runs the code of a `libcuda.so.1` there. `import matplotl
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -15,6 +15,27 @@ from types import ModuleType
 
 _CLONE_FS = 0x200
 """The flag of unshare(2) for the working directory."""
+
+
+def leave_deleted_folder() -> None:
+    """Go to an empty folder if the working directory was deleted: libraries ask for it, and the one of torch ends the process.
+
+    In `/`, relative paths would name other files. The folder stays if the program has written a file there.
+    """
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib is not loaded for the help
+    except FileNotFoundError:
+        import atexit
+        import tempfile
+
+        folder = tempfile.mkdtemp(prefix="tagger-")
+        os.chdir(folder)
+        atexit.register(_remove_if_empty, folder)
+
+
+def _remove_if_empty(folder: str) -> None:
+    with suppress(OSError):
+        os.rmdir(folder)  # noqa: PTH106
 
 
 def protect_imports() -> None:

@@ -1,4 +1,4 @@
-"""Packages that are imported do not read the working directory, where a stranger's files may be."""
+"""A working directory that was deleted is replaced, and packages that are imported do not read it: a stranger's files may be there."""
 
 import os
 import subprocess
@@ -38,3 +38,19 @@ def test_the_root_folder_is_left_again(
     with pytest.raises(ZeroDivisionError):
         _run_in_root_folder(lambda: 1 // 0)
     assert Path.cwd() == tmp_path
+
+
+def test_a_deleted_working_directory_is_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    deleted = tmp_path / "deleted"
+    deleted.mkdir()
+    (tmp_path / "a.jpg").write_bytes(b"")
+    code = (
+        "import os; os.rmdir(os.getcwd()); from tagger.system.working_directory import leave_deleted_folder;"
+        "leave_deleted_folder(); print(os.getcwd(), os.listdir())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], check=False, cwd=deleted, capture_output=True, text=True
+    )
+    folder, _, entries = done.stdout.strip().partition(" ")
+    assert (entries, done.stderr) == ("[]", "")
+    assert not Path(folder).exists(), "it is removed at the end"

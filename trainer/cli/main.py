@@ -1,11 +1,13 @@
 """The console script `trainer`. The commands are imported inside, where they can be interrupted."""
 
 from tagger.system.interruption import open_closed_streams, run_interruptible
+from tagger.system.working_directory import leave_deleted_folder
 
 
 def main() -> None:
     """Run the command of the command line."""
     open_closed_streams()
+    leave_deleted_folder()
     run_interruptible(_run, "finished work is kept")
 
 

@@ -1,5 +1,6 @@
 """The page that starts jobs: a folder that is tagged now, and one that is looked into every night."""
 
+import os
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,7 +118,7 @@ def _first_folder(request: Request, state: AppState, form: FolderForm) -> Select
         FolderRefused: nobody consents, the page may not be given a folder, or the path is none.
         PathNotFound: the folder does not exist.
     """
-    path = Path(form.path.strip()).expanduser()
+    path = Path(os.path.expanduser(form.path.strip()))  # noqa: PTH111 - a user who does not exist is no error
     if not (form.consent and may_allow_folder(request, state) and path.is_absolute()):
         raise FolderRefused
     if not path.is_dir():
@@ -153,7 +154,8 @@ def _render(
             problem = page_text(error)
     subfolders, more = list_subfolders(folder) if folder else (allowed.folders, 0)
     breadcrumbs = allowed.breadcrumbs(folder) if folder else ()
-    pictures = Path.home() / "Pictures"  # where a person's photos usually are
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a container's user may have none
+    pictures = home / "Pictures"  # where a person's photos usually are
     return render(
         request,
         "jobs_new.html",
@@ -169,6 +171,6 @@ def _render(
         chosen=chosen or {},
         at_night=AT_NIGHT,
         may_allow=may_allow_folder(request, state),
-        suggested=pictures if pictures.is_dir() else Path.home(),
+        suggested=pictures if pictures.is_dir() else home if home.is_absolute() else Path("/"),
         zone=local_zone(),
     )
