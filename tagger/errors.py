@@ -295,6 +295,10 @@ class DatabasePermissionMissing(TaggerError):
     """The role of TAGGER_DATABASE_URL may not do this: {reason}. Run the command as the role that owns the schema; if that is this one, grant it the right."""
 
 
+class DatabaseNotUnicode(TaggerError):
+    """The database {url} has the encoding {encoding}, in which not all names can be stored. Create one with `createdb --encoding=UTF8 --template=template0 NAME`, and name it with TAGGER_DATABASE_URL."""
+
+
 class SchemaOutdated(Unavailable):
     """The schema of the database {url} is missing or older than this version of tagger. Run `tagger db upgrade` once."""
 

@@ -11,7 +11,8 @@ import os
 import re
 import sys
 from base64 import b64decode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -32,7 +33,7 @@ from pydantic import (
 
 from tagger.errors import SettingsInvalid
 from tagger.extensions import BACKENDS, Event, extension_names
-from tagger.system.addresses import BUCKET_SCHEMES, check_redis_url, is_loopback
+from tagger.system.addresses import BUCKET_SCHEMES, database_address, is_loopback, redis_address
 from tagger.system.names import LANGUAGE_PATTERN
 from tagger.system.permissions import writable_by_all
 from tagger.system.text_format import invalid_text
@@ -146,11 +147,6 @@ def _backend(name: str) -> str:
     return name
 
 
-def _redis_url(url: str) -> str:
-    check_redis_url(url)
-    return url
-
-
 def _issuer(url: str) -> str:
     host = urlsplit(_endpoint(url)).hostname or ""
     if url.startswith("http:") and not is_loopback(host):
@@ -162,6 +158,35 @@ def _tiles(url: str) -> str:
     if not _TILES.fullmatch(url) or not all(part in url for part in ("{z}", "{x}", "{y}")):
         raise ValueError("it must be like https://HOST/{z}/{x}/{y}.png")
     return url
+
+
+def _data_folder() -> Path:
+    folder = _user_folder(platformdirs.user_data_path)
+    if folder is None:
+        reason = "data_folder (TAGGER_DATA_FOLDER): it must be set, because this user has no home folder"
+        raise SettingsInvalid(reason=reason)
+    return folder
+
+
+def _user_folder(find: Callable[..., Path]) -> Path | None:
+    """One of the platform's folders of this user; None if the user has no home folder, as in some containers."""
+    try:
+        folder = find("tagger", appauthor=False)
+    except RuntimeError:
+        return None
+    return folder if folder.is_absolute() else None  # never a folder ~ in the working directory
+
+
+def _in_home(folder: Path) -> Path:
+    """The folder, in which ~ is the home folder: only shells replace it, and env files are read by none."""
+    try:
+        path = folder.expanduser()
+        str(path).encode()  # as a part of the database's address
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
+    except UnicodeEncodeError as error:
+        raise ValueError("its name must be UTF-8") from error
+    return path
 
 
 class Settings(BaseModel):
@@ -177,12 +202,12 @@ class Settings(BaseModel):
         hide_input_in_errors=True,  # addresses contain passwords
     )
 
-    data_folder: Path = Field(default_factory=lambda: platformdirs.user_data_path("tagger", appauthor=False))
+    data_folder: Annotated[Path, AfterValidator(_in_home)] = Field(default_factory=_data_folder)
     """Folder of the SQLite database, the embedded Redis and the logs. Default: the platform's data folder."""
-    database_url: str | None = Field(None, repr=False)
-    """URL of the database, like `postgresql://tagger@db.example/tagger`. Default: an SQLite file in the data folder."""
-    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(None, repr=False)
-    """URL of Redis, like `redis://localhost:6379/0`. Default: an embedded Redis, started on demand."""
+    database_url: Annotated[str, AfterValidator(database_address)] | None = Field(None, repr=False)
+    """URL of the database, like `postgresql://tagger@db.example/tagger`, or libpq's form, `host=db.example dbname=tagger user=tagger`. Several hosts are separated by commas, and a driver in the scheme is ignored. Default: an SQLite file in the data folder."""
+    redis_url: Annotated[str, AfterValidator(redis_address)] | None = Field(None, repr=False)
+    """URL of Redis, like `redis://localhost:6379/0`, `rediss://…` with TLS, or `redis+socket:///PATH`. Default: an embedded Redis, started on demand."""
     model: str | None = None
     """Registered model, or a model file (with a slash, or ending in .pt), which is a program. Default: the model in use, else that of the package."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
@@ -309,9 +334,11 @@ def load_settings(**options: Any) -> Settings:
         )
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
+    except OSError as error:  # the file cannot be read
+        raise SettingsInvalid(reason=f"{error.filename}: {error.strerror}") from error
     except ValidationError as error:
         raise SettingsInvalid(reason=_reason(error)) from error
-    except ValueError as error:  # invalid TOML in the file
+    except (ValueError, RecursionError) as error:  # invalid TOML in the file
         raise SettingsInvalid(reason=str(error)) from error
 
 
@@ -339,12 +366,19 @@ _NONE_IS_A_CHOICE = {"web_write", "web_user_role"}
 def environment_values(settings: Iterable[str]) -> dict[str, Any]:
     """The values of these settings in the environment, where case does not matter; `none` is no value, and `null` in JSON has no effect.
 
-    White space around a value is removed, and an empty variable counts as unset. Other variables are ignored; `tagger doctor` lists them.
+    White space around a value is removed, as are quotes, which Docker's env files keep, and an empty variable counts as unset. Other
+    variables are ignored; `tagger doctor` lists them.
     """
-    variables = {name.lower(): text.strip() for name, text in os.environ.items() if text.strip()}
+    variables = {name.lower(): text for name in os.environ if (text := _variable(name))}
     texts = {name: variables[_PREFIX + name] for name in settings if _PREFIX + name in variables}
     values = {name: _parse_variable(name, text) for name, text in texts.items()}
     return {name: value for name, value in values.items() if value is not None or texts[name] == "none"}
+
+
+def _variable(name: str) -> str:
+    text = os.environ.get(name, "").strip()
+    is_quoted = len(text) > 1 and text[0] in "\"'" and text[0] == text[-1]
+    return text[1:-1].strip() if is_quoted else text
 
 
 def _parse_variable(name: str, text: str) -> Any:
@@ -355,7 +389,7 @@ def _parse_variable(name: str, text: str) -> Any:
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -369,8 +403,8 @@ def file_values(file: Path) -> dict[str, Any]:
             raise SettingsInvalid(reason=f"{file} is not read, because {problem[0]}; run: {problem[1]}")
     import tomllib
 
-    with file.open("rb") as opened:
-        values = {name.lower(): _stripped(value) for name, value in tomllib.load(opened).items()}
+    text = file.read_text("utf-8-sig")  # editors of Windows begin a file with a mark
+    values = {name.lower(): _stripped(value) for name, value in tomllib.loads(text).items()}
     return {name: _absolute_value(name, value, folder) for name, value in values.items()}
 
 
@@ -391,9 +425,9 @@ def _absolute_value(name: str, value: Any, folder: Path) -> Any:
             is_relative = scheme.startswith("sqlite") and path and not path.startswith(("/", ":memory:"))
             return f"{scheme}{mark}{quote(str(folder))}/{path}" if is_relative else value
         case "data_folder", str():
-            return str(folder / Path(value).expanduser())
+            return str(folder / os.path.expanduser(value))  # noqa: PTH111 - a user who does not exist is no error
         case "model", str() if is_model_path(value):
-            return str(folder / Path(value).expanduser())
+            return str(folder / os.path.expanduser(value))  # noqa: PTH111
     return value
 
 
@@ -411,11 +445,12 @@ def config_file() -> Path:
     Raises:
         SettingsInvalid: TAGGER_CONFIG names a file that does not exist.
     """
-    named = os.environ.get("TAGGER_CONFIG", "").strip()
+    named = _variable("TAGGER_CONFIG")
     if not named:
-        file = platformdirs.user_config_path("tagger", appauthor=False) / CONFIG_NAME
-        _mention_ignored(Path.cwd() / CONFIG_NAME, file)
-        return file
+        folder = _user_folder(platformdirs.user_config_path) or Path(os.devnull)
+        with suppress(FileNotFoundError):  # the working directory was deleted
+            _mention_ignored(Path.cwd() / CONFIG_NAME, folder / CONFIG_NAME)
+        return folder / CONFIG_NAME
     if not Path(named).is_file():
         raise SettingsInvalid(reason=f"TAGGER_CONFIG names {named}, which does not exist")
     return Path(named)

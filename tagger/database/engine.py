@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from tagger.database.retry import is_disk_full, is_permission_missing, is_read_only, reason_of
 from tagger.errors import (
@@ -29,7 +29,7 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.extensions import extra_missing
-from tagger.system.addresses import AddressInvalid, check_postgresql_url
+from tagger.system.addresses import AddressInvalid, database_address, split_servers
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 
 BUSY_TIMEOUT_S = 30.0
@@ -45,7 +45,7 @@ _POSTGRESQL_TIMEOUTS = {
 }
 """libpq's limits on a server that is gone, in s, ms, s, s; for one that is silent see postgresql_connection."""
 
-_INVALID = "database_url: it is not a database address like sqlite:///FILE"
+_INVALID = "database_url: it has options or a host that its driver does not accept"
 
 
 def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
@@ -62,7 +62,7 @@ def create_database_engine(url: str, *, make_folder: bool = True) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(parsed, make_folder=make_folder)
         return _postgresql_engine(parsed)
-    except (ArgumentError, NoSuchModuleError, ValueError):
+    except (ArgumentError, ValueError):
         raise SettingsInvalid(reason=_INVALID) from None  # a part of the address is in its text
     except ModuleNotFoundError as error:
         raise extra_missing("PostgreSQL", "postgres") from error
@@ -84,19 +84,12 @@ def parse_database_url(url: str) -> URL:
         SettingsInvalid: `url` is not an address of SQLite or PostgreSQL.
     """
     try:
-        parsed = make_url(url)
-        backend = parsed.get_backend_name()
-        if backend == "postgresql" or parsed.drivername == "postgres":
-            check_postgresql_url(url)
+        parsed = make_url(split_servers(database_address(url)))
     except AddressInvalid as error:
         raise SettingsInvalid(reason=f"database_url: {error}") from None
-    except (ArgumentError, NoSuchModuleError, ValueError):
+    except (ArgumentError, ValueError):
         raise SettingsInvalid(reason=_INVALID) from None
-    if parsed.drivername in {"postgres", "postgresql"}:
-        return parsed.set(drivername="postgresql+psycopg")
-    if backend not in {"sqlite", "postgresql"}:
-        raise SettingsInvalid(reason="database_url: only sqlite:/// and postgresql:// are supported")
-    return parsed
+    return parsed if parsed.drivername == "sqlite" else parsed.set(drivername="postgresql+psycopg")
 
 
 _SET_PAGE_COST = """
@@ -119,6 +112,8 @@ def _postgresql_engine(url: URL) -> Engine:
             **{name: value for name, value in _POSTGRESQL_TIMEOUTS.items() if name not in url.query},
             # Poolers give the transactions of a connection to different sessions, which do not share them.
             "prepare_threshold": None,
+            # In a database of another encoding, the server converts; in one of SQL_ASCII, psycopg would return bytes.
+            "client_encoding": "utf8",
         },
     )
 

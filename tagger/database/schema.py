@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.tables import ledgers, metadata
-from tagger.errors import SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
+from tagger.errors import DatabaseNotUnicode, SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
 
 SCHEMA_REVISION = "1005"
 """The newest migration. A test keeps it equal to Alembic's head."""
@@ -40,11 +40,13 @@ def upgrade_schema(url: str) -> str:
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
+        DatabaseNotUnicode: not all texts can be stored in it.
         SchemaNewer, SchemaUnreleased: another version of this program created it.
         UpgradeBlocked: another transaction does not end.
     """
     engine = create_database_engine(url)
     with unavailable_on_error(engine):
+        _require_unicode(engine)
         before = schema_revision(engine) or ""
         upgrade(engine)
     engine.dispose()
@@ -61,9 +63,24 @@ def read_revision(url: str) -> str:
     if engine.dialect.name == "sqlite" and not Path(str(engine.url.database)).exists():
         return ""
     with unavailable_on_error(engine):
+        _require_unicode(engine)
         revision = schema_revision(engine)
     engine.dispose()
     return revision or ""
+
+
+def _require_unicode(engine: Engine) -> None:
+    """Check that a server's database can hold all texts. One without an encoding (SQL_ASCII) keeps the UTF-8 that it gets.
+
+    Raises:
+        DatabaseNotUnicode: it cannot.
+    """
+    if engine.dialect.name != "postgresql":
+        return
+    with engine.connect() as connection:
+        encoding = str(connection.scalar(text("SHOW server_encoding")))
+    if encoding not in {"UTF8", "SQL_ASCII"}:
+        raise DatabaseNotUnicode(url=redact(engine.url), encoding=encoding)
 
 
 def require_current_schema(engine: Engine) -> None:

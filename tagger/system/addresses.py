@@ -1,4 +1,5 @@
-"""Addresses of servers: whether one is valid, how it is shown without secrets, and whether only this machine reaches it.
+"""Addresses of servers: whether one is valid, the form in which other code reads it, how it is shown without secrets, and whether only
+this machine reaches it.
 
 Programs disagree about where the password of a malformed address ends, so no part of such an address is shown, and no
 server is contacted: its errors would name a part as the host.
@@ -6,7 +7,7 @@ server is contacted: its errors would name a part as the host.
 
 import re
 from ipaddress import ip_address
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 BUCKET_SCHEMES = ("s3", "gs", "az")
 """The schemes of addresses in buckets (see photos.paths)."""
@@ -14,7 +15,9 @@ HIDDEN = "an invalid address"
 """Shown in place of an address that is not valid."""
 _REMEDY = "write special characters in its password as %XX (@ is %40, / is %2F, ? is %3F, # is %23, & is %26)"
 
-_SERVER = r"(?P<server>(?:[\w.,-]*|\[[\w:.%]*\])(?::\d{1,5})?)"
+_HOST = r"(?:[\w.-]*|\[[\w:.%]*\])(?::\d{1,5})?"
+_SERVER = rf"(?P<server>{_HOST})"
+_SERVERS = rf"(?P<server>(?:%2F[\w.%-]*(?::\d{{1,5}})?|{_HOST})(?:,(?:%2F[\w.%-]*(?::\d{{1,5}})?|{_HOST}))*)"
 _REDIS = re.compile(
     rf"(?P<scheme>rediss?)://(?:[^\s@/?#\[\]]*@)?{_SERVER}(?P<path>/\d*)?(?:\?[^\s@]*)?", re.ASCII
 )
@@ -34,13 +37,101 @@ _POSTGRESQL_OPTION = re.compile(
     "|ssl(cert|certmode|compression|crl|crldir|key|keylogfile|mode|negotiation|password|rootcert|sni|_max_protocol_version|_min_protocol_version)"
 )
 _POSTGRESQL = re.compile(
-    rf"(?P<scheme>postgres(?:ql)?(?:\+\w+)?)://(?:[^\s:/@?]*(?::[^@?]*)?@)?{_SERVER}(?P<path>/[^@?]*)?(?:\?[^@]*)?"
+    rf"(?P<scheme>postgres(?:ql)?(?:\+\w+)?)://(?:(?P<user>[^\s:/@?]*(?::[^@?]*)?)@)?{_SERVERS}(?P<path>/[^@?]*)?(?:\?(?P<query>[^@]*))?",
+    re.IGNORECASE,
 )
 _SQLITE = re.compile(r"(?P<scheme>sqlite(?:\+\w+)?)://(?P<path>/[^?]*)(?:\?.*)?")
 
 
 class AddressInvalid(ValueError):
     """The address of a server cannot be used. The text contains no part of it."""
+
+
+_FIELD = re.compile(
+    r"\s*(?P<name>\w+)\s*=\s*(?:'(?P<quoted>(?:[^'\\]|\\.)*)'|(?P<plain>(?:[^\s'\\]|\\.)*))\s*"
+)
+_CERT_REQS = re.compile(r"(?<=[?&]ssl_cert_reqs=)(?:CERT_)?(required|optional|none)(?=&|$)", re.IGNORECASE)
+_REDIS_SCHEMES = {"valkey": "redis", "valkeys": "rediss", "unix": "redis+socket"}
+_SQLITE_OPTION = re.compile("timeout|detect_types|isolation_level|check_same_thread|cached_statements")
+_SQLITE_DRIVERS = {"", "pysqlite", "aiosqlite"}
+
+
+def redis_address(text: str) -> str:
+    """The address as `redis://`, `rediss://` or `redis+socket://`, also from one of Valkey, and one that names constants of Python's ssl.
+
+    Raises:
+        AddressInvalid: it is no address of Redis.
+    """
+    scheme, mark, rest = text.partition("://")
+    scheme = scheme.lower()
+    if scheme == "unix":
+        rest = re.sub(r"(?<=[?&])db=", "virtual_host=", rest)
+    url = f"{_REDIS_SCHEMES.get(scheme, scheme)}{mark}{rest}"
+    url = _CERT_REQS.sub(lambda match: match[1].lower(), url)
+    check_redis_url(url)
+    return url
+
+
+def database_address(text: str) -> str:
+    """The address as `sqlite:///FILE` or `postgresql://…`, also from one that names a driver, or from libpq's `host=… dbname=…`.
+
+    Raises:
+        AddressInvalid: it is no address of SQLite or PostgreSQL.
+    """
+    text = _from_fields(text) if re.match(r"\s*\w+\s*=", text) else text
+    scheme, mark, rest = text.partition("://")
+    kind, _, driver = scheme.lower().partition("+")
+    if mark and kind in {"postgres", "postgresql"}:
+        url = f"postgresql://{rest}"
+        check_postgresql_url(url)
+        return url
+    if mark and kind == "sqlite" and driver in _SQLITE_DRIVERS:
+        if not ("uri=" in rest or _has_only_options(f"sqlite://{rest}", _SQLITE_OPTION)):
+            raise AddressInvalid("it has an option after ? that SQLite's driver does not know; leave it out")
+        return f"sqlite://{rest}"
+    raise AddressInvalid(
+        "it is not a database address like sqlite:////data/tagger.sqlite or postgresql://USER@HOST/NAME"
+    )
+
+
+def split_servers(url: str) -> str:
+    """The address of PostgreSQL with several hosts, or with the folder of a socket in the place of the host, as options."""
+    match = _POSTGRESQL.fullmatch(url)
+    if match is None or not ("," in match["server"] or match["server"].upper().startswith("%2F")):
+        return url
+    servers = [re.fullmatch(r"(.*?)(?::(\d+))?", server) for server in match["server"].split(",")]
+    hosts, ports = zip(*(server.groups("") for server in servers if server), strict=True)
+    options = [f"host={','.join(host.strip('[]') for host in hosts)}"]
+    options += [f"port={','.join(port or '5432' for port in ports)}"] if any(ports) else []
+    options += [match["query"]] if match["query"] else []
+    user = f"{match['user']}@" if match["user"] else ""
+    return f"postgresql://{user}{match['path'] or ''}?{'&'.join(options)}"
+
+
+def _from_fields(text: str) -> str:
+    """The address that libpq's `name=value …` stands for."""
+    fields: dict[str, str] = {}
+    at = 0
+    while at < len(text):
+        match = _FIELD.match(text, at)
+        if match is None:
+            raise AddressInvalid(
+                "it is neither like postgresql://USER@HOST/NAME nor like host=HOST dbname=NAME user=USER"
+            )
+        value = match["quoted"] if match["quoted"] is not None else match["plain"]
+        fields[match["name"]] = re.sub(r"\\(.)", r"\1", value)
+        at = match.end()
+    user, password, name = (quote(fields.pop(key, ""), safe="") for key in ("user", "password", "dbname"))
+    hosts, ports = fields.pop("host", ""), fields.pop("port", "").split(",")
+    servers = quote(hosts, safe="")
+    if not hosts.startswith("/"):
+        names = [f"[{host}]" if ":" in host else host for host in hosts.split(",")]
+        ports = ports * len(names) if len(ports) == 1 else ports
+        servers = ",".join(host + f":{port}" * bool(port) for host, port in zip(names, ports, strict=False))
+    elif ports[0]:
+        fields["port"] = ports[0]
+    login = user + f":{password}" * bool(password) + "@" * bool(user or password)
+    return f"postgresql://{login}{servers}/{name}" + f"?{urlencode(fields, quote_via=quote)}" * bool(fields)
 
 
 def check_redis_url(url: str) -> None:

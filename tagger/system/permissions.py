@@ -20,6 +20,8 @@ def make_private_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700)
     except FileNotFoundError:
+        if folder.parent.is_dir():  # in a file system like /proc
+            raise
         make_private_folder(folder.parent)
         make_private_folder(folder)
     except OSError:  # it exists, possibly on a read-only disk

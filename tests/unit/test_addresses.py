@@ -14,10 +14,18 @@ from support.examples import examples
 
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import bounded_url, schema_status
-from tagger.database.engine import sqlite_file
+from tagger.database.engine import parse_database_url, sqlite_file
 from tagger.errors import SettingsInvalid, TaggerError
 from tagger.settings import Settings, load_settings
-from tagger.system.addresses import HIDDEN, AddressInvalid, check_postgresql_url, check_redis_url, redact_url
+from tagger.system.addresses import (
+    HIDDEN,
+    AddressInvalid,
+    check_postgresql_url,
+    check_redis_url,
+    database_address,
+    redact_url,
+    redis_address,
+)
 from worker.broker import RedisEndpoint, check_accepts_messages, check_broker, find_broker, queue_depths
 
 LETTERS = "ZQXJKVWYzqxjkvwy"
@@ -202,3 +210,80 @@ def test_an_invalid_address_is_explained() -> None:
     ):
         open_database("postgresql://u:a@b@c/x")
     assert json.dumps(redact_url("postgresql://u:1?x@db/x")) == json.dumps(HIDDEN)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("redis://host", "redis://host"),
+        ("valkey://host:6379/1", "redis://host:6379/1"),
+        ("valkeys://u:p@host", "rediss://u:p@host"),
+        ("unix:///run/redis.sock?db=2", "redis+socket:///run/redis.sock?virtual_host=2"),
+        ("REDISS://host?ssl_cert_reqs=CERT_REQUIRED", "rediss://host?ssl_cert_reqs=required"),
+        ("rediss://host?ssl_cert_reqs=CERT_NONE&db=1", "rediss://host?ssl_cert_reqs=none&db=1"),
+    ],
+)
+def test_other_forms_of_redis_addresses_are_understood(text: str, address: str) -> None:
+    assert redis_address(text) == address
+    RedisEndpoint(address, KEYS, embedded=False).client().close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "host",
+        "host:6379",
+        "http://host",
+        "amqp://host",
+        "redis+sentinel://host",
+        "rediss://h?ssl_cert_reqs=yes",
+    ],
+)
+def test_other_addresses_than_those_of_redis_are_refused(text: str) -> None:
+    with pytest.raises(AddressInvalid):
+        redis_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "shown"),
+    [
+        ("postgresql+psycopg2://u:p@h/db", "postgresql://u:p@h/db", "postgresql+psycopg://u:p@h/db"),
+        ("POSTGRES+asyncpg://h", "postgresql://h", "postgresql+psycopg://h"),
+        (
+            "postgresql://u@h1:5432,h2:5433/db?target_session_attrs=any",
+            "postgresql://u@h1:5432,h2:5433/db?target_session_attrs=any",
+            "postgresql+psycopg://u@/db?host=h1%2Ch2&port=5432%2C5433&target_session_attrs=any",
+        ),
+        (
+            "postgresql://[::1]:5433,h/db",
+            "postgresql://[::1]:5433,h/db",
+            "postgresql+psycopg:///db?host=%3A%3A1%2Ch&port=5433%2C5432",
+        ),
+        ("host=h dbname=db user=u", "postgresql://u@h/db", "postgresql+psycopg://u@h/db"),
+        (
+            "host=h1,h2 port=5433 dbname=db password='p @\\'x' sslmode=require",
+            "postgresql://:p%20%40%27x@h1:5433,h2:5433/db?sslmode=require",
+            "postgresql+psycopg://:p %40%27x@/db?host=h1%2Ch2&port=5433%2C5433&sslmode=require",
+        ),
+        (
+            "host=/run/pg port=5433 dbname=db",
+            "postgresql://%2Frun%2Fpg/db?port=5433",
+            "postgresql+psycopg:///db?host=%2Frun%2Fpg&port=5433",
+        ),
+        ("service=tags", "postgresql:///?service=tags", "postgresql+psycopg:///?service=tags"),
+        ("sqlite+aiosqlite:////data/t.sqlite", "sqlite:////data/t.sqlite", "sqlite:////data/t.sqlite"),
+    ],
+)  # fmt: skip
+def test_other_forms_of_database_addresses_are_understood(text: str, address: str, shown: str) -> None:
+    assert database_address(text) == address
+    assert database_address(address) == address
+    assert parse_database_url(text).render_as_string(hide_password=False) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["host", "host:5432/db", "jdbc:postgresql://h/db", "mysql://h/db", "/data/t.sqlite", "host=h dbname='x", "nonsense=1", "sqlite:t"],
+)  # fmt: skip
+def test_other_addresses_than_those_of_databases_are_refused(text: str) -> None:
+    with pytest.raises(AddressInvalid):
+        database_address(text)

@@ -8,8 +8,10 @@ from urllib.parse import quote
 
 import pytest
 
-from tagger.errors import SettingsInvalid
+from tagger.database.connection import open_configured
+from tagger.errors import SettingsInvalid, TaggerError
 from tagger.settings import Event, Settings, load_settings
+from worker.broker import check_broker, find_broker
 
 
 @pytest.fixture(autouse=True)
@@ -239,3 +241,76 @@ def test_receivers_that_are_no_json_are_refused_without_their_secrets(
     with pytest.raises(SettingsInvalid, match="webhooks") as refused:
         load_settings()
     assert "geheim" not in str(refused.value)
+
+
+@pytest.mark.parametrize("quote_mark", ["'", '"'])
+def test_quotes_that_an_env_file_keeps_are_no_part_of_a_value(
+    quote_mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in (
+        ("REDIS_URL", "redis://host/0"),
+        ("DATA_FOLDER", "/data"),
+        ("TOP_K", " 3 "),
+        ("WEB_FOLDERS", '["/a"]'),
+        ("MODEL", ""),
+    ):
+        monkeypatch.setenv(f"TAGGER_{variable}", f" {quote_mark}{value}{quote_mark} ")
+    settings = load_settings()
+    assert (settings.redis_url, settings.data_folder) == ("redis://host/0", Path("/data"))
+    assert (settings.top_k, settings.web_folders, settings.model) == (3, [Path("/a")], None)
+
+
+def test_a_file_with_the_mark_of_windows_editors_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "mine.toml").write_bytes(b"\xef\xbb\xbftop_k = 3\n")
+    monkeypatch.setenv("TAGGER_CONFIG", "mine.toml")
+    assert load_settings().top_k == 3
+
+
+def test_a_user_without_a_home_folder_needs_a_data_folder_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_home(*_: object, **__: object) -> Path:
+        raise RuntimeError
+
+    for name in ("user_data_path", "user_config_path"):
+        monkeypatch.setattr(f"platformdirs.{name}", no_home)
+    with pytest.raises(SettingsInvalid, match=r"TAGGER_DATA_FOLDER.* no home folder"):
+        load_settings()
+    monkeypatch.setenv("TAGGER_DATA_FOLDER", "/data")
+    assert load_settings().data_folder == Path("/data")
+
+
+WILD = [
+    *("'", '"', "'x\"", "none", "null", "nan", "inf", "-1", "0", "1e999", "0x10", "9" * 5000, "true", "é日本", "\n", "x" * 5000),
+    *("[]", "{}", "[" * 2000, "[" * 200_000, '["~nobody/x"]', '{"a": 1}', '{"a": {"url": "http://["}}', '["s3://"]', "[null]", '{"": ""}'),
+    *("~", "~nobody/x", ".", "/dev/null", "/dev/null/x", "/proc/self/x", "//", "::", "@", "%", "%zz", "\udcff", "\x1b[31m"),
+    *("http://[", "https://[::1", "http://h:99999", "https://h/{x}{y}{z}", "redis://[", "redis://h:99999", "redis://h/x", "unix://"),
+    *("sqlite:///", "sqlite://h/x", "sqlite:///x?mode=ro", "sqlite:///x?timeout=y", "sqlite:///x?nonsense=1", "sqlite:////dev/null"),
+    *("postgresql://[::", "postgresql://h:99999/x", "postgresql://h?sslmode=x", "host=h port=x", "host='", "a=b c", "service=", "mysql://h"),
+    *("postgresql://127.0.0.1:1,127.0.0.1:2/x", "host=127.0.0.1 port=1 dbname=x connect_timeout=1", "postgresql://127.0.0.1:1/x?port=x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("variable", [*SETTINGS, "TAGGER_CONFIG"])
+def test_any_value_is_used_or_refused_in_one_sentence(
+    variable: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening the database and finding Redis raise errors of this program, too."""
+    monkeypatch.setenv("TAGGER_DATA_FOLDER", str(folder / "data"))
+    for value in WILD:
+        monkeypatch.setenv(variable, value)
+        assert "\n" not in refusal_of(variable), value
+
+
+def refusal_of(variable: str) -> str:
+    try:
+        settings = load_settings()
+        if variable in {"TAGGER_DATA_FOLDER", "TAGGER_DATABASE_URL"}:
+            open_configured(settings).close()
+        if variable == "TAGGER_REDIS_URL":
+            check_broker(find_broker(settings, "ledger", start=False))
+    except TaggerError as error:
+        return str(error)
+    return ""

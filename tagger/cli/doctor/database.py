@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.database.connection import open_database
@@ -22,7 +22,7 @@ from tagger.database.diagnostics import (
 )
 from tagger.database.engine import read_only_address, sqlite_file
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.errors import DiskFull, SchemaUnreleased, TaggerError
+from tagger.errors import DatabaseNotUnicode, DiskFull, SchemaUnreleased, TaggerError
 from tagger.system.addresses import is_remote, redact_url
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
 
+_CREATE = "createdb --encoding=UTF8 --template=template0 NAME"
 VERIFIED = "verify-full"
 """The only mode in which libpq checks that the certificate is that of the host."""
 
@@ -61,7 +62,8 @@ class DatabaseChecks:
                 self.database = open_database(bounded_url(self._url))
         except TaggerError as error:
             self._is_disk_full = isinstance(error, DiskFull)
-            yield wrong("database", str(error), self._remedy())
+            remedy = _CREATE if isinstance(error, DatabaseNotUnicode) else self._remedy()
+            yield wrong("database", str(error), remedy)
             return
         yield self._check_schema(schema, revision)
         if self._file is None and self.database is not None and is_read_only(self.database):
@@ -108,7 +110,7 @@ def check_database_access(url: str, database: Database) -> Finding:
     """Check who else can read the connection to a PostgreSQL server, and what its role may do."""
     address = urlsplit(url)
     options = parse_qs(address.query)
-    is_elsewhere = is_remote(options.get("host", [address.hostname])[-1])
+    is_elsewhere = is_remote(options.get("host", [unquote(address.hostname or "")])[-1])
     problems = []
     if is_elsewhere and options.get("sslmode", [""])[-1] != VERIFIED:
         problems.append(f"its certificate is not checked (sslmode is not {VERIFIED})")
