@@ -201,18 +201,12 @@ def headline(accepted: Sequence[str], guess: str | None, refusal: str | None = N
     return gettext("Perhaps %(name)s", name=guess) if guess else gettext("No landmark")
 
 
-def with_score(text: str, score: float) -> str:
-    """`Perhaps Mucem, 56 %`."""
-    return f"{text}, {percent(score)}"
-
-
 def guess_text(photo: TaggedPhoto) -> str:
-    """Return what a photo without a landmark perhaps shows, and its score, or why it does not; empty if there is no guess."""
+    """Return what a photo without a landmark perhaps shows, and its score: `Perhaps Mucem, 56 %`; empty if there is no guess, or it is refused."""
     guess = photo.guess
-    if guess is None:
+    if guess is None or photo.refusal:
         return ""
-    words = headline((), guess.name, photo.refusal)
-    return words if photo.refusal else with_score(words, guess.score or 0.0)
+    return f"{headline((), guess.name)}, {percent(guess.score or 0.0)}"
 
 
 MOST_SKIPPED = 2**31
@@ -246,7 +240,7 @@ Start = Annotated[SectionStart, Depends(section_start)]
 class TimelinePhoto:
     """A photo in brief: its accepted landmark with the score, and how many `copies` of its image there are, itself included.
 
-    `guess`: what a photo without one perhaps shows, in words, with the score. `confirmed`: a person confirmed the landmark; `dismissed`: a
+    `guess`: among unknown photos, what it perhaps shows, in words, with the score. `confirmed`: a person confirmed the landmark; `dismissed`: a
     person put the photo away as not a landmark; `favourite`: a person marked it with a star. `files`: how many files it has, two for a JPEG with its RAW file.
     `colours`: of its nine parts, row by row, one byte each for red, green and blue, in base64; null before classification.
     """
@@ -310,7 +304,10 @@ def timeline_photos(
             skip=start.skip,
         )
     copies = count_copies(state.database, [photo.digest for photo in page.photos if photo.digest])
-    photos = [timeline_photo(photo, copies.get(photo.digest or "", 1)) for photo in page.photos]
+    photos = [
+        timeline_photo(photo, copies.get(photo.digest or "", 1), has_guess=params.query.unknown)
+        for photo in page.photos
+    ]
     return TimelinePage(photos, cursor_of(page.next, params.query))
 
 
@@ -327,7 +324,7 @@ def timeline_ids(
     return TimelineIds(ids, cursor_of(following, params.query))
 
 
-def timeline_photo(photo: TaggedPhoto, copies: int = 1) -> TimelinePhoto:
+def timeline_photo(photo: TaggedPhoto, copies: int = 1, *, has_guess: bool = False) -> TimelinePhoto:
     """Return a photo in brief."""
     tag = next((tag for tag in photo.tags if tag.accepted), None)
     return document_of(
@@ -336,7 +333,7 @@ def timeline_photo(photo: TaggedPhoto, copies: int = 1) -> TimelinePhoto:
         file=PurePath(photo.path).name,
         name=tag and tag.name,
         score=tag and tag.score,
-        guess=guess_text(photo) or None,
+        guess=(guess_text(photo) or None) if has_guess else None,
         confirmed=tag is not None and tag.verdict == "confirmed",
         dismissed=photo.is_dismissed,
         favourite=photo.is_favourite,

@@ -44,7 +44,7 @@ class Link:
 
 @dataclass(frozen=True)
 class PhotoTile:
-    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `guess`: what an unknown photo perhaps shows; `confirmed`: a person confirmed the landmark; `dismissed`: a person put it away as not a landmark; `favourite`: a person marked it with a star; `month` like `2024-06`, empty without a date."""
+    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `guess`: among unknown photos, what it perhaps shows; `confirmed`: a person confirmed the landmark; `favourite`: a person marked it with a star; `month` like `2024-06`, empty without a date."""
 
     id: int
     address: str
@@ -58,7 +58,6 @@ class PhotoTile:
     guess: str
     month: str
     confirmed: bool
-    dismissed: bool
     favourite: bool
     copies: int
 
@@ -83,10 +82,9 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
         alt=f"{name}, {file}" if name else file,
         name=name,
         facts=" · ".join(text for text in (f"{name} {score}".strip(), taken) if text),
-        guess=guess_text(photo),
+        guess=guess_text(photo) if params.query.unknown else "",
         month="" if photo.taken_at is None else f"{photo.taken_at:%Y-%m}",
         confirmed=tag is not None and tag.verdict == "confirmed",
-        dismissed=photo.is_dismissed,
         favourite=photo.is_favourite,
         copies=copies,
     )

@@ -23,7 +23,6 @@ export function photoOfTile(tile) {
     height: Number(image.getAttribute("height")),
     facts: tile.querySelector(".photo-tile-name").textContent,
     guess: tile.querySelector(".photo-tile-guess")?.textContent.trim(),
-    dismissed: tile.querySelector(".photo-tile-dismissed") !== null,
     favourite: tile.querySelector(".photo-tile-favourite") !== null,
     confirmed: tile.querySelector(".photo-tile-confirmed") !== null,
     copies: Number.parseInt(tile.querySelector(".photo-tile-copies")?.textContent ?? "1", 10),

@@ -19,8 +19,7 @@ export function fillTile(tile, photo, source) {
   const image = create("img", { decoding: "async", alt: photo.alt });
   const facts = create("span", { className: "photo-tile-name one-line", "data-name": photo.name, "aria-hidden": "true" }, factsOf(photo));
   const link = create("a", { href: pageAddress(photo, source) }, image, facts);
-  if (photo.guess) link.append(createSign("photo-tile-guess", photo.guess));
-  if (photo.dismissed) link.append(createSign("photo-tile-dismissed", gettext("Not a landmark")));
+  if (photo.guess) link.append(create("span", { className: "photo-tile-guess one-line" }, create("span", { className: "visually-hidden" }, " "), photo.guess));
   if (photo.confirmed) link.append(createBadge("photo-tile-confirmed", "", gettext("confirmed")));
   if (photo.favourite) link.append(createStar());
   if (photo.copies > 1) link.append(createBadge("photo-tile-copies", photo.copies, gettext("copies")));
@@ -80,11 +79,6 @@ export function drawStar(tile, isFavourite) {
 }
 
 const createStar = () => createBadge("photo-tile-favourite", "", gettext("favourite"));
-
-/** Words on a photo. A screen reader hears them after its name. */
-function createSign(className, text) {
-  return create("span", { className }, create("span", { className: "visually-hidden" }, " "), text);
-}
 
 /** A sign on a photo, with words for those who do not see it. */
 function createBadge(className, text, words) {
