@@ -218,7 +218,7 @@ def test_the_panel_has_numbers_and_what_is_chosen(client: TestClient, library: L
         "/photos/filter?camera=pixel+8&taken_after=2026-01-01&taken_before=2027-01-01&sort=name"
     ).text
     assert choices_of(panel, "landmark") == {"Eiffel Tower": "1"}
-    assert choices_of(panel, "position") == {"Any": None, "Without a position": "1"}
+    assert choices_of(panel, "position") == {"Any": None, "Without a position": "1", "Without GPS": "1"}
     assert (checked(panel, "year"), checked(panel, "camera")) == (["2026"], ["Google Pixel 8"])
     assert 'type="hidden" name="sort" value="name"' in panel
     params = {"landmark": ["", GATE], "year": ["2025", "2026"], "which": "", "sort": "name", "camera": ""}

@@ -193,7 +193,8 @@ class _FacetCounts:
         matches = self._matches(replace(self.query, position=None), "place")
         counts = Counter(self._grouped(matches, matches.rows.c.source))
         counts["none"] = counts.pop(None, 0)
-        counts["any"] = counts.total() - counts["none"]
+        every = counts.total()
+        counts["any"], counts["no-gps"] = every - counts["none"], every - counts["camera"]
         return matches.exact, _with_photos(get_args(PositionOption), counts)
 
     def _outcome(self) -> tuple[bool, Iterable[FacetValue]]:

@@ -44,6 +44,7 @@ POSITIONS = {
     "neighbour": N_("Estimated"),
     "any": N_("With a position"),
     "none": N_("Without a position"),
+    "no-gps": N_("Without GPS"),
 }
 """Choices of the form for where positions come from."""
 
@@ -56,6 +57,7 @@ _POSITION_CHIPS = {
     "neighbour": N_("position: estimated"),
     "any": N_("with a position"),
     "none": N_("without a position"),
+    "no-gps": N_("without GPS"),
 }
 
 VERDICTS = {

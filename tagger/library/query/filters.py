@@ -377,7 +377,7 @@ class ResolvedQuery:
         """Whether photos of the area's landmarks can match although their positions are elsewhere, or not known."""
         query = self.query
         is_without_tags = query.unknown or query.untagged or query.failed or query.dismissed
-        needs_position = query.position not in (None, "none")
+        needs_position = query.position not in (None, "none", "no-gps")
         return not ((is_without_tags and not query.any_rank) or (needs_position and not area.counts_located))
 
     def _chosen(self, landmarks: Collection[int]) -> tuple[int, ...]:

@@ -28,8 +28,10 @@ from tagger.system.text_format import N_
 MAX_NAMES = 100
 """Landmarks or countries of a query. SQLite joins at most 500 selects, and each landmark needs three."""
 
-PositionOption = Literal["camera", "sidecar", "takeout", "landmark", "track", "neighbour", "any", "none"]
-"""Where a photo's position comes from; anywhere; or nowhere: the photo has none."""
+PositionOption = Literal[
+    "camera", "sidecar", "takeout", "landmark", "track", "neighbour", "any", "none", "no-gps"
+]
+"""Where a photo's position comes from; anywhere; nowhere: the photo has none; or not from the camera: another source, or none."""
 
 VerdictOption = Literal["confirmed", "rejected", "corrected", "any", "none"]
 """What people said about a photo: a landmark confirmed, one rejected, both; any of these; or none of these, and no dismissal either."""
@@ -155,7 +157,7 @@ class PhotoQuery:
     position: Annotated[
         PositionOption | None,
         QueryOption(
-            "Source of the position: camera, sidecar, takeout, landmark, track, neighbour, any or none.",
+            "Source of the position: camera, sidecar, takeout, landmark, track, neighbour, any, none, or no-gps: not the camera.",
             value_name="SOURCE",
             choices=get_args(PositionOption),
             noun="source of positions",

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFIED_OUTCOMES, TagState
+from tagger.database.enums import CLASSIFIED_OUTCOMES, PositionSource, TagState
 from tagger.database.statements import among, month_of, name_of, unindexed
 from tagger.database.tables import effective_tags, job_items, photos, positions, tags, verdicts
 from tagger.errors import PathNotFound
@@ -66,6 +66,8 @@ def has_position_of(option: PositionOption) -> Condition:
             return ~of_photo
         case "any":
             return of_photo
+        case "no-gps":
+            return ~of_photo.where(stored.c.source == PositionSource.CAMERA)
         case source:
             return of_photo.where(stored.c.source == source)
 

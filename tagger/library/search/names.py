@@ -211,8 +211,9 @@ _OUTCOMES: tuple[tuple[str, Options, str], ...] = (
     (VERDICTS["corrected"], {"verdict": "corrected"}, "korrigiert, corrigé, corregido, corrigido, corretto"),
     (VERDICTS["any"], {"verdict": "any"}, "judged, reviewed, geprüft, vérifié, revisado"),
     (VERDICTS["none"], {"verdict": "none"}, "not reviewed, unreviewed, ungeprüft, non vérifié, sin revisar"),
-    (POSITIONS["camera"], {"position": "camera"}, "with GPS, mit GPS, avec GPS, con GPS"),
-    (POSITIONS["none"], {"position": "none"}, "without GPS, no GPS, without location, no location, no position, ohne GPS, ohne Ort, sans GPS, sin GPS, sem GPS"),
+    (POSITIONS["camera"], {"position": "camera"}, "with GPS, mit GPS, avec GPS, con GPS, com GPS, có GPS"),
+    (POSITIONS["none"], {"position": "none"}, "without position, no position, without location, no location, ohne Position, ohne Ort, sans position, sans lieu, sin posición, sin ubicación, sem posição, không có vị trí"),
+    (POSITIONS["no-gps"], {"position": "no-gps"}, "no GPS, ohne GPS, sans GPS, sin GPS, sem GPS, senza GPS, zonder GPS, không có GPS, बिना GPS"),
 )  # fmt: skip
 """Names of choices of the filter, their options, and other words for them."""
 
