@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+import unicodedata
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,7 @@ from tagger.library.positions.cities import (
     nearest_discs,
 )
 from tagger.library.positions.estimation import unit_vectors
+from tagger.library.search.matching import folded
 
 CORRECTIONS = {
     "Aland Islands": "Åland Islands",
@@ -44,6 +46,13 @@ CORRECTIONS = {
 REGION_SUFFIXES = (" Province", " Povince", " Governorate")
 """Left out, because the names of the same country have them or not."""
 SAME_PLACE_DEGREES = 0.05
+LEAST_INHABITANTS_OF_NAMES = 30_000
+"""Smaller cities have few names in other languages."""
+LETTERS = frozenset(
+    "abcdefghijklmnopqrstuvwxyz '.-"  # and those of the page's languages, and of Italian and Dutch
+    "äöüßàâæçèéêëîïôœùûÿáíñóúãõìò"
+    "ạảấầẩẫậắằẳẵặăẹẻẽếềểễệỉĩịọỏốồổỗộơớờởỡợụủũưứừửữựỳỷỹỵýđ"
+)
 
 CityRow = dict[str, Any]
 
@@ -152,6 +161,7 @@ def _write(
     zones, zone_indices = np.unique([place["timezone"] for place in places], return_inverse=True)
     columns = {
         "names": _column([city["name"] for city in cities]),
+        "other_names": _column(["\t".join(_other_names(city)) for city in cities]),
         "regions": region_indices.astype("<u2"),
         "populations": np.array([city["population"] for city in cities], dtype="<u4"),
         "latitudes": np.array([round(place["latitude"] * 10_000) for place in places], dtype="<i4"),
@@ -169,6 +179,20 @@ def _write(
             entry.compress_type = zipfile.ZIP_LZMA
             with archive.open(entry, "w") as stream:
                 np.lib.format.write_array(stream, column, allow_pickle=False)
+
+
+def _other_names(city: CityRow) -> list[str]:
+    """The names of a city in other languages, as they are compared. GeoNames does not name the language: those of other letters, and codes, are left out."""
+    if city["population"] < LEAST_INHABITANTS_OF_NAMES:
+        return []
+    names = filter(_is_readable, city["alternatenames"])
+    return list(dict.fromkeys(name for name in map(folded, names) if name != folded(city["name"])))
+
+
+def _is_readable(name: str) -> bool:
+    is_hindi = all("\u0900" <= letter <= "\u097f" or letter == " " for letter in name)
+    is_latin = LETTERS.issuperset(unicodedata.normalize("NFC", name.lower())) and name[:1].isupper()
+    return is_hindi or (is_latin and not name.isupper())
 
 
 def _column(texts: Sequence[str]) -> npt.NDArray[np.uint8]:

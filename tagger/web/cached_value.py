@@ -27,6 +27,7 @@ from tagger.library.search.names import (
     countries_of,
     country_names,
     folder_names,
+    foreign_city_names,
     foreign_names,
     landmark_names,
     outcome_names,
@@ -264,6 +265,7 @@ class SearchLists:
         yield (self._index("cities", city_names, cities), self._index("regions", region_names, cities))
         yield (
             self._index("foreign", lambda *lists: country_names(countries_of(*lists), foreign_names), *known),
+            self._index("foreign cities", foreign_city_names, cities),
         )
         yield (self._index("trips", trip_names, self._trips(WAIT_S, FIRST_WAIT_S) or _NONE),)
         yield (self._index("folders", folder_names, self.folders() or _NONE),)

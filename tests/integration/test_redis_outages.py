@@ -25,6 +25,7 @@ from tagger.settings import Settings
 from worker import broker, celery_patches
 from worker import sweeper as sweeper_module
 from worker.broker import RedisEndpoint, RedisMonitor, check_accepts_messages, check_broker
+from worker.celery_patches import Consumer
 from worker.producer import make_app, send_wake_ups
 from worker.redis_keys import RedisKeys
 from worker.sweeper import Sweeper
@@ -128,11 +129,11 @@ def test_doctor_names_the_right_that_a_user_lacks(redis_server: RedisServer, rig
 
 
 def test_a_worker_without_a_right_names_it(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine = SimpleNamespace(redis=RedisMonitor(RedisEndpoint(redis_server.url, KEYS, embedded=False)))
-    monkeypatch.setattr(consumer, "current_engine", lambda: engine)
-    consumer._report(
+    connected = Consumer.__new__(Consumer)
+    connected.redis = RedisMonitor(RedisEndpoint(redis_server.url, KEYS, embedded=False))
+    connected._report(
         redis.exceptions.NoPermissionError("User ada has no permissions to run the 'brpop' command")
     )
     (record,) = caplog.records

@@ -30,29 +30,21 @@ ROMAN = [f"holidays/rome-{number}.jpg" for number in range(6)]
 OF_PARIS = ["2016/tower.jpg", "2019/street.jpg", "2019/tower.jpg"]
 
 QUESTIONS = [
-    ("eiffel tower 2019", ["Eiffel Tower", "2019"], EIFFEL_2019),
-    ("Eiffelturm", ["Eiffel Tower"], [*EIFFEL_2016, *EIFFEL_2019]),
     ("photos of the eifel tower", ["Eiffel Tower"], [*EIFFEL_2016, *EIFFEL_2019]),
-    ("france 2019", ["France", "2019"], ["2019/street.jpg", "2019/tower.jpg"]),
-    ("frankreich", ["France"], OF_PARIS),
     ("Fotos aus Frankreich im Juli 2016", ["France", "July 2016"], EIFFEL_2016),
-    ("summer 2016", ["1 June \N{EN DASH} 31 August 2016"], EIFFEL_2016),
     ("été", ["June", "July", "August"], ["2016/tower.jpg", "2019/tower.jpg"]),
     ("last year", [str(LAST_YEAR)], ["gate.jpg"]),
-    ("paris", ["Paris"], OF_PARIS),
-    ("paris may", ["Paris", "May"], ["2019/street.jpg"]),
-    ("2019-05", ["May 2019"], ["2019/street.jpg"]),
     ("before 2017", ["before 1 January 2017"], EIFFEL_2016),
+    ("Rom", ["Rome"], ROMAN),
     ("unknown paris", ["Paris", "unknown"], ["2019/street.jpg"]),
-    ("canon", ["Canon EOS 5D"], EIFFEL_2016),
     ("iphone france", ["France", "Apple iPhone 12"], EIFFEL_2019),
     ("trip to rome", ["trip Rome, 2\N{EN DASH}4 April 2021"], ROMAN),
     ("lazio", ["Lazio"], ROMAN),
     ("old prints", ["in {root}/Old prints"], ["Old prints/scan 1.jpg"]),
     ("rome-3", ["in {root}/holidays/rome-3.jpg"], ["holidays/rome-3.jpg"]),
     ("grandmas house", ["Grandma's House"], ["house.jpg"]),
-    ("confirmed", ["confirmed"], ["house.jpg"]),
     ("rejected 2021", ["rejected", "2021"], ["holidays/rome-0.jpg"]),
+    ("without gps 2018", ["without GPS", "2018"], ["house.jpg"]),
 ]  # fmt: skip
 """Questions with the filters that they become, and the photos that are found."""
 
@@ -106,15 +98,13 @@ def test_a_question_finds_its_photos_by_command_and_on_the_page(
     paths: list[str],
 ) -> None:
     library, settings = photos
-    environment = {
-        "TAGGER_DATABASE_URL": settings.effective_database_url,
-        "TAGGER_DATA_FOLDER": str(settings.data_folder),
-    }
-    output = run_command(main, "query", *question.split(), "--format", "paths", environment=environment)
+    output = run_command(
+        main, "query", *question.split(), "--format", "paths", environment=environment_of(settings)
+    )
     words = [text.format(root=library.root) for text in filters]
     assert (output.code, relative(library, output.text.splitlines())) == (0, paths)
     if ", ".join(words).casefold() != question.casefold():
-        assert output.err == f"searching for: {', '.join(words)}\n"
+        assert output.err.startswith(f"searching for: {', '.join(words)}\n")
 
     found = client.get("/search", params={"q": question})
     assert found.status_code == 303
@@ -128,14 +118,49 @@ def test_a_question_finds_its_photos_by_command_and_on_the_page(
     assert relative(library, [photo["path"] for photo in answer["photos"]]) == paths
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    return {
+        "TAGGER_DATABASE_URL": settings.effective_database_url,
+        "TAGGER_DATA_FOLDER": str(settings.data_folder),
+    }
+
+
 def relative(library: LibraryPhotos, paths: list[str]) -> list[str]:
     return sorted(Path(path).relative_to(library.root).as_posix() for path in paths)
 
 
 def test_what_is_not_understood_is_said(photos: tuple[LibraryPhotos, Settings], client: TestClient) -> None:
-    found = client.get("/search", params={"q": "dogs in paris"})
-    page = client.get(found.headers["location"]).text
-    assert "Left out: “dogs”, which is no date and no name in this library." in unescape(page)
+    page = page_of(client, "dogs in paris")
+    assert "Left out: “dogs”, which is no date and no name in this library." in page
     assert 'value="dogs in paris"' in page
-    nothing = client.get("/search", params={"q": "xqzwv"})
-    assert (nothing.status_code, "No results for “xqzwv”" in nothing.text) == (200, True)
+    for text, reason in (("xqzwv", "no date and no name"), ("not paris", "cannot exclude photos")):
+        nothing = client.get("/search", params={"q": text})
+        assert (nothing.status_code, f"No results for “{text}”" in nothing.text) == (200, True)
+        assert reason in nothing.text
+
+
+def test_a_guess_is_said_and_undone(photos: tuple[LibraryPhotos, Settings], client: TestClient) -> None:
+    guessed = page_of(client, "eifel tower 2019")
+    assert "<mark>“eifel tower” was read as Eiffel Tower.</mark>" in guessed
+    (undo,) = re.findall(r'href="(/search\?[^"]*)">Search for exactly these words', guessed)
+    exact = unescape(client.get(client.get(undo).headers["location"]).text)
+    assert "<mark>" not in exact
+    assert "Left out: “eifel”" in exact
+    output = run_command(main, "query", "eifel", "tower", environment=environment_of(photos[1]))
+    assert (
+        "eifel tower was read as Eiffel Tower. To search for the word itself: '\"eifel tower\"'" in output.err
+    )
+
+
+def test_where_nothing_matches_the_filters_to_drop_are_named(
+    photos: tuple[LibraryPhotos, Settings], client: TestClient
+) -> None:
+    empty = page_of(client, "rome 2019")
+    found = dict(re.findall(r'<li><a href="([^"]*)">([^<]*without[^<]*)</a>', empty))
+    assert list(found.values()) == ["2 without “Rome”", "6 without “2019”"]
+    assert [len(re.findall(r"data-photo=", client.get(address).text)) for address in found] == [2, 6]
+
+
+def page_of(client: TestClient, question: str) -> str:
+    """The page that a question leads to."""
+    return unescape(client.get(client.get("/search", params={"q": question}).headers["location"]).text)

@@ -108,6 +108,10 @@ def _with_text(session: Session, photo_query: PhotoQuery, text: str) -> PhotoQue
         result = understood.within(photo_query)
     if understood.words.casefold() != text.casefold():
         console.info(f"searching for: {printable(understood.words)}")
+    for words, meaning in understood.guesses:
+        console.info(
+            printable(f"{words} was read as {meaning.label}. To search for the word itself: '\"{words}\"'")
+        )
     return result
 
 

@@ -105,6 +105,13 @@ def _folded_names() -> list[str]:
     return [normalize_name(name) for name in _load().names]
 
 
+@cache
+def names_of_cities() -> dict[City, list[str]]:
+    """The names of cities in other languages, folded as search compares them."""
+    table = _load()
+    return {table.city(index): names.split("\t") for index, names in enumerate(table.other_names) if names}
+
+
 def disc_radii_km(populations: npt.NDArray[Any]) -> Floats:
     """The radii of the discs that cities fill with their inhabitants."""
     return np.sqrt(np.asarray(populations, dtype=np.float64) / (np.pi * _INHABITANTS_PER_KM2))
@@ -115,6 +122,7 @@ class _Table:
     """The cities, by country, then the places along borders. Regions, countries and time zones are indices of their names."""
 
     names: list[str]  # of cities
+    other_names: list[str]
     city_regions: list[int]
     radii_km: Floats
     places: Floats  # (3, number of cities and of places along borders)
@@ -146,6 +154,7 @@ def _read(file: Traversable) -> _Table:
         latitudes, longitudes = (columns[name] / 10_000 for name in ("latitudes", "longitudes"))
         return _Table(
             names=_texts(columns["names"]),
+            other_names=_texts(columns["other_names"]),
             city_regions=columns["regions"].tolist(),
             radii_km=disc_radii_km(columns["populations"]),
             places=unit_vectors(latitudes, longitudes),

@@ -96,6 +96,17 @@ def count_facets(
         return [counts.facet(name) for name in names]
 
 
+def count_matches(
+    database: Database, queries: Iterable[PhotoQuery], root_paths: RootPaths | None = None
+) -> list[tuple[bool, int]]:
+    """Whether the number of photos of each query is exact, and the number."""
+    with database.read() as connection:
+        return [
+            _FacetCounts(connection, query, root_paths or {}, MOST_READ, ()).counted(query) or (True, 0)
+            for query in queries
+        ]
+
+
 @dataclass(frozen=True)
 class _Matches:
     """The photos of a query as a table: id, content_id, camera_id, root_id, path, taken_at, source, country, and `unit`, which is
@@ -131,7 +142,7 @@ class _FacetCounts:
             exact, values = count[name]()
         except QueryOptionInvalid:  # the facet cannot be combined with the other filters
             return Facet(name, exact=True, values=(), default=None, more=0)
-        default = self._counted(self._with_outcome(None)) if name == "outcome" else None
+        default = self.counted(self._with_outcome(None)) if name == "outcome" else None
         is_exact = exact and (default is None or default[0])
         found = tuple(values)
         more = max(0, len(found) - MOST_VALUES)
@@ -220,11 +231,11 @@ class _FacetCounts:
 
     def _alternatives(self, queries: Mapping[str, PhotoQuery]) -> tuple[bool, Iterable[FacetValue]]:
         """Count the photos of each of these queries, except those with options that contradict each other."""
-        found = {name: counted for name, query in queries.items() if (counted := self._counted(query))}
+        found = {name: counted for name, query in queries.items() if (counted := self.counted(query))}
         counts = {name: count for name, (_, count) in found.items()}
         return all(exact for exact, _ in found.values()), _with_photos(queries, counts)
 
-    def _counted(self, query: PhotoQuery) -> tuple[bool, int] | None:
+    def counted(self, query: PhotoQuery) -> tuple[bool, int] | None:
         """Whether the number of photos is exact, and the number; None if options of the query contradict each other."""
         try:
             refuse_contradictions(query)

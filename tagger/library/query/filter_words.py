@@ -147,7 +147,7 @@ def active_filters(
     """
     period = _period(query)
     if selects_with_landmark(options):
-        yield gettext(WITH_LANDMARK_CHIP), {"any_rank": 1}
+        yield gettext(WITH_LANDMARK_CHIP), {"any_rank": "1"}
     for option, values in options.items():
         declared = QUERY_OPTIONS.get(option)
         if declared and declared.chip and not (period and option in _DATES):

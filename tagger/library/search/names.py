@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 from itertools import groupby
 
+from tagger.library.positions.cities import City, names_of_cities
 from tagger.library.query.areas import Box
 from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount
 from tagger.library.query.filter_words import POSITIONS, VERDICTS, WHICH, Options
@@ -147,6 +148,14 @@ def city_names(counts: Iterable[CityCount]) -> Names:
     return NameIndex(
         (_city(count), (count.city, f"{count.city} {count.country}", f"{count.city} {count.region or ''}"))
         for count in counts
+    )
+
+
+def foreign_city_names(counts: Iterable[CityCount]) -> Names:
+    """The names of cities in other languages, in the order of `counts`."""
+    names = names_of_cities()
+    return NameIndex(
+        (_city(count), names.get(City(count.city, count.region, count.country), ())) for count in counts
     )
 
 

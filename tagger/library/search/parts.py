@@ -1,13 +1,16 @@
 """A typed text as parts, such as `eiffelturm`, `sommer 2016` and `canon`: what each means, what is not understood, and the query of all.
 
 From the left, each part is the longest run of words that is a date or exactly a name. Lists of names are read in order of what reading
-costs, until every word is understood. Words that no list has exactly are compared with the words of names, also with typing errors.
+costs, until every word is understood. Words that no list has exactly are compared with the words of names, also with typing errors, unless
+they are quoted.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
+from enum import Enum
 from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
@@ -42,52 +45,67 @@ da do dos em no na e com minhas di il gli i delle della nel nella van het een
 """
 _FILLERS = frozenset(_FILLER_WORDS.split())
 """Words that say nothing about photos, unless a name has them."""
+_OR, _NOT = (
+    frozenset(map(folded, words.split()))
+    for words in (
+        "or oder ou o hoặc या",
+        "not without except nicht ohne außer kein keine pas sans sauf sin excepto salvo sem exceto senza non niet zonder geen không trừ नहीं बिना",
+    )
+)
+_QUOTED = re.compile(r"[\"“„«]([^\"“”„«»]+)[\"”“»]")
 _LEAST_FOR_FILES = 3
 """The fewest letters by which files are looked up."""
 Files = Callable[[str, int], Sequence[Meaning]]
 """Files whose names start with a text, at most so many."""
 
 
+class LeftOut(Enum):
+    """Why words are left out of a search, as the page says it."""
+
+    UNKNOWN = N_("“%(text)s”, which is no date and no name in this library")
+    CONTRADICTS = N_("“%(text)s”, which contradicts the rest")
+    NOT = N_("“%(text)s”, since a search cannot exclude photos")
+    OR = N_("“%(text)s”, since a search can be for only one of the two")
+    TOO_LONG = N_("“%(text)s”, since a search has at most %(count)s words")
+
+
 @dataclass(frozen=True)
 class Part:
-    """Words of the text, and what they mean: one thing, or several of which a photo matches any; none: they are not understood."""
+    """Words of the text, and what they mean: one thing, or several of which a photo matches any; none: they are left out."""
 
     text: str
     meanings: Sequence[Meaning]
+    left_out: LeftOut = LeftOut.UNKNOWN
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether the words only resemble the name."""
+        return any(meaning.match is Match.SIMILAR for meaning in self.meanings)
 
 
 @dataclass(frozen=True)
 class UnderstoodText:
-    """What a text means: its parts in order, and the query of those that are understood, with its options as an address has them.
-
-    `contradicting`: parts that are left out since no photo can match them and those before. `unread`: the words after the first MAX_WORDS.
-    """
+    """What a text means: its parts in order, and the query of those that are understood, with its options as an address has them."""
 
     parts: tuple[Part, ...]
-    contradicting: tuple[Part, ...]
     options: Options
     query: PhotoQuery
-    unread: str
 
     @property
-    def not_understood(self) -> list[str]:
-        """Runs of words that are no date, and that nothing in the library has in its name."""
-        runs = groupby(self.parts, key=lambda part: bool(part.meanings))
-        return [" ".join(part.text for part in run) for is_known, run in runs if not is_known]
+    def left_out(self) -> list[tuple[str, LeftOut]]:
+        """The runs of words that are left out, each with the reason."""
+        runs = groupby(self.parts, key=lambda part: None if part.meanings else part.left_out)
+        return [(" ".join(part.text for part in run), reason) for reason, run in runs if reason]
+
+    @property
+    def guesses(self) -> list[tuple[str, Meaning]]:
+        """Words that only resemble a name, with what they are taken for."""
+        return [(part.text, part.meanings[0]) for part in self.parts if part.is_guess]
 
     @property
     def note(self) -> str:
         """A sentence about the words that are left out; empty: none are."""
-        reasons = [
-            gettext("“%(text)s”, which is no date and no name in this library", text=text)
-            for text in self.not_understood
-        ]
-        reasons += [
-            gettext("“%(text)s”, which contradicts the rest", text=part.text) for part in self.contradicting
-        ]
-        if self.unread:
-            text = N_("“%(text)s”, since a search has at most %(count)s words")
-            reasons.append(gettext(text, text=self.unread, count=MAX_WORDS))
+        reasons = [gettext(reason.value, text=text, count=MAX_WORDS) for text, reason in self.left_out]
         return gettext("Left out: %(reasons)s.", reasons="; ".join(reasons)) if reasons else ""
 
     @property
@@ -122,18 +140,19 @@ class UnderstoodText:
 def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today: date) -> UnderstoodText:
     """Understand a text. Of the lists, no more are read than it needs."""
     words = _words(text)
-    parts = divide(words[:MAX_WORDS], lists, files, today)
-    fitting, contradicting = list[Part](), list[Part]()
-    for part in parts:
+    fitting, parts = list[Part](), list[Part]()
+    for part in divide(words[:MAX_WORDS], lists, files, today, _quoted_words(text)):
         try:
             query_of(_options_of([*fitting, part]))
         except QueryOptionInvalid:
-            contradicting.append(part)
+            parts.append(Part(part.text, (), LeftOut.CONTRADICTS))
         else:
             fitting.append(part)
+            parts.append(part)
+    if unread := " ".join(words[MAX_WORDS:]):
+        parts.append(Part(unread, (), LeftOut.TOO_LONG))
     options = _options_of(fitting)
-    unread = " ".join(words[MAX_WORDS:])
-    return UnderstoodText(tuple(parts), tuple(contradicting), options, query_of(options), unread)
+    return UnderstoodText(tuple(parts), options, query_of(options))
 
 
 def query_of(options: Options) -> PhotoQuery:
@@ -146,11 +165,26 @@ def query_of(options: Options) -> PhotoQuery:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in (word.strip(_EDGES) for word in text.split()) if folded(word)]
+    words = (word.strip(_EDGES) for word in _EXCLUDED.sub("not ", text).split())
+    return [word for word in words if folded(word)]
 
 
-def divide(words: Sequence[str], lists: Iterable[Iterable[Names]], files: Files, today: date) -> list[Part]:
-    """The parts of a text of these words, without words that say nothing."""
+_EXCLUDED = re.compile(r"(?<!\S)-(?=[^\W\d])")
+"""The sign in `paris -louvre`."""
+
+
+def _quoted_words(text: str) -> frozenset[str]:
+    return frozenset(word for quoted in _QUOTED.findall(text) for word in _words(quoted))
+
+
+def divide(
+    words: Sequence[str],
+    lists: Iterable[Iterable[Names]],
+    files: Files,
+    today: date,
+    quoted: Collection[str] = (),
+) -> list[Part]:
+    """The parts of a text of these words, without words that say nothing. Those that are `quoted` have no typing errors."""
     names = list[Names]()
     parts = [Part(word, ()) for word in words]
 
@@ -163,12 +197,12 @@ def divide(words: Sequence[str], lists: Iterable[Iterable[Names]], files: Files,
         named = [each for index in names for each in index.named(phrase)]
         return dates(phrase) or _of_one_kind(named) or named_files(phrase)
 
-    for more in lists:
+    for more in lists if words else ():
         names += more
         parts = list(_phrases(words, exact))
-        if all(part.meanings or _is_filler(part.text) for part in parts):
+        if all(any(not _is_empty(each) for each in part.meanings) or _is_filler(part.text) for part in parts):
             break
-    return list(_without_fillers(_with_similar(parts, names)))
+    return list(_without_fillers(_joined(list(_with_similar(parts, names, quoted)))))
 
 
 MOST = 12
@@ -192,7 +226,7 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
     understood = understand(text, [names], files, today)
     found = _suggest_one(text, names, files, today)
     *before, last = understood.parts or (Part("", ()),)
-    if before and not found and not last.meanings:
+    if before and not found and not last.meanings and last.left_out is LeftOut.UNKNOWN:
         for each in _suggest_one(last.text, names, files, today):
             with suppress(QueryOptionInvalid):
                 options = _options_of([*before, Part(last.text, [each])])
@@ -209,7 +243,9 @@ def _suggest_one(text: str, names: Sequence[Names], files: Files, today: date) -
         return []
     found = [replace(each, match=match) for index in names for match, each in index.find(text)]
     if all(each.match > Match.WORDS for each in found):
-        found += [replace(each, match=match) for index in names for match, each in index.find_similar(text)]
+        found += [
+            _similar(match.thing) for index in names for match in index.find_words(text) if match.errors
+        ]
     if len(text) >= _LEAST_FOR_FILES:
         found += files(text, _MOST_OF_KIND[Kind.FILE])
     once = {(each.kind, str(each.options)): each for each in reversed([*_dates(text, today), *found])}
@@ -231,28 +267,55 @@ def _phrases(words: Sequence[str], meanings: Callable[[str], Sequence[Meaning]])
         first = end
 
 
-def _with_similar(parts: Iterable[Part], names: Sequence[Names]) -> Iterator[Part]:
+def _with_similar(parts: Iterable[Part], names: Sequence[Names], quoted: Collection[str]) -> Iterator[Part]:
     """The parts, with those of runs without a meaning by the words of names, also with typing errors."""
 
     def similar(phrase: str) -> Sequence[Meaning]:
-        return () if _is_filler(phrase) else _with_words(phrase, names)
+        if _is_filler(phrase) or folded(phrase) in _NOT:
+            return ()
+        return _with_words(phrase, names, can_guess=not any(word in quoted for word in phrase.split()))
 
     for is_known, run in groupby(parts, key=lambda part: bool(part.meanings)):
         of_run = list(run)
         yield from of_run if is_known else _phrases([part.text for part in of_run], similar)
 
 
+def _joined(parts: list[Part]) -> Iterator[Part]:
+    """The parts, with those that `not` and `or` leave out: a query can only have several values of the same option."""
+    before: Part | None = None
+    while parts:
+        part = parts.pop(0)
+        before = part if part.meanings else before
+        reason = None if part.meanings else _REASONS.get(folded(part.text))
+        others = (n for n, each in enumerate(parts, 1) if each.meanings or not _is_filler(each.text))
+        end = next(others, 0)
+        if not (reason and end) or (reason is LeftOut.OR and before is None):
+            yield part
+        elif reason is LeftOut.NOT or not _are_alternatives(before, parts[end - 1]):
+            yield Part(" ".join(each.text for each in (part, *parts[:end])), (), reason)
+            del parts[:end]
+
+
+_REASONS = {**dict.fromkeys(_OR, LeftOut.OR), **dict.fromkeys(_NOT, LeftOut.NOT)}
+
+
+def _are_alternatives(part: Part | None, other: Part) -> bool:
+    """Whether a query for both finds the photos of either; also if one has no meaning, and is left out anyway."""
+    names = {name for each in (part, other) if each for meaning in each.meanings for name in meaning.options}
+    return not other.meanings or (len(names) == 1 and QUERY_OPTIONS[names.pop()].several)
+
+
 def _without_fillers(parts: Iterable[Part]) -> Iterator[Part]:
     """The parts without words that say nothing, except within what is not understood."""
-    for is_known, run in groupby(parts, key=lambda part: bool(part.meanings)):
+    for reason, run in groupby(parts, key=lambda part: None if part.meanings else part.left_out):
         of_run = list(run)
-        is_filler = [not is_known and _is_filler(part.text) for part in of_run]
+        is_filler = [reason is not None and _is_filler(part.text) for part in of_run]
         if not all(is_filler):
             yield from of_run[is_filler.index(False) : len(of_run) - is_filler[::-1].index(False)]
 
 
 def _is_filler(phrase: str) -> bool:
-    return all(word in _FILLERS for word in folded(phrase).split())
+    return all(word in _FILLERS or word in _OR for word in folded(phrase).split())
 
 
 def _dates(phrase: str, today: date) -> Sequence[Meaning]:
@@ -273,19 +336,16 @@ def _date_options(dates: Dates) -> Options:
     return {name: day.isoformat() for name, day in limits.items() if day}
 
 
-def _with_words(phrase: str, names: Iterable[Names]) -> Sequence[Meaning]:
-    """What has these words in its name; of names with typing errors, the one with the fewest. What has photos comes first."""
-    found = [each for index in names for each in index.find_words(phrase)]
-    found.sort(key=lambda each: (each[0], _is_empty(each[2])))
-    if not found:
-        return ()
-    errors, _, first = found[0]
-    if errors:
-        best = min(found, key=lambda each: (each[0], _is_empty(each[2]), each[1]))
-        return [best[2]]
-    return _of_one_kind(
-        [each for number, _, each in found if not number and _is_empty(each) == _is_empty(first)]
-    )
+def _with_words(phrase: str, names: Iterable[Names], *, can_guess: bool) -> Sequence[Meaning]:
+    """What has photos and these words in its name, else in an alias; of names with typing errors, the one with the fewest."""
+    found = [match for index in names for match in index.find_words(phrase) if not _is_empty(match.thing)]
+    if exact := sorted((match for match in found if not match.errors), key=lambda match: match.is_alias):
+        return _of_one_kind([match.thing for match in exact])
+    return [_similar(min(found, key=lambda match: match[:3]).thing)] if found and can_guess else ()
+
+
+def _similar(meaning: Meaning) -> Meaning:
+    return replace(meaning, match=Match.SIMILAR)
 
 
 def _is_empty(meaning: Meaning) -> bool:
@@ -293,7 +353,8 @@ def _is_empty(meaning: Meaning) -> bool:
 
 
 def _of_one_kind(found: Sequence[Meaning]) -> Sequence[Meaning]:
-    """Those of the first kind; if a query can have its option once, the first one alone."""
+    """Those of the first kind, with photos before others; if a query can have its option once, the first one alone."""
+    found = sorted(found, key=_is_empty)
     same = [each for each in found if each.kind is found[0].kind]
     can_repeat = all(QUERY_OPTIONS[name].several for each in same[:1] for name in each.options)
     return same[: MAX_NAMES if can_repeat else 1]

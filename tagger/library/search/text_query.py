@@ -19,15 +19,23 @@ from tagger.library.search.names import (
     country_names,
     file_meanings,
     folder_names,
+    foreign_city_names,
     foreign_names,
     landmark_names,
     outcome_names,
     region_names,
     trip_names,
 )
-from tagger.library.search.parts import MAX_WORDS, Files, UnderstoodText, suggest, understand
+from tagger.library.search.parts import MAX_WORDS, Files, LeftOut, UnderstoodText, suggest, understand
 
 _MOST_SUGGESTIONS = 3
+_REASONS = {
+    LeftOut.UNKNOWN: "it is no date, and nothing in the library has this name.",
+    LeftOut.CONTRADICTS: "no photo can match this and the rest. Leave out one of them.",
+    LeftOut.NOT: "a search cannot exclude photos.",
+    LeftOut.OR: "a search can be for only one of the two. Search for one after the other.",
+    LeftOut.TOO_LONG: f"a search has at most {MAX_WORDS} words. Leave these out.",
+}
 
 
 def text_query(database: Database, text: str, root_paths: RootPaths) -> UnderstoodText:
@@ -47,18 +55,11 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
     understood = understand(text, lists(), files, today)
     if not understood.parts:
         raise SearchTextInvalid(text=repr(text), reason="it has no words.")
-    for unknown in understood.not_understood:
-        similar = dict.fromkeys(each.label for each in suggest(unknown, read, files, today))
-        close = f" Did you mean {', '.join([*similar][:_MOST_SUGGESTIONS])}?" if similar else ""
-        reason = f"it is no date, and nothing in the library has this name.{close}"
-        raise SearchTextInvalid(text=unknown, reason=reason)
-    if understood.unread:
-        reason = f"a search has at most {MAX_WORDS} words. Leave these out."
-        raise SearchTextInvalid(text=understood.unread, reason=reason)
-    for part in understood.contradicting:
-        raise SearchTextInvalid(
-            text=part.text, reason="no photo can match this and the rest. Leave out one of them."
-        )
+    for words, reason in understood.left_out:
+        similar = suggest(words, read, files, today) if reason is LeftOut.UNKNOWN else ()
+        names = list(dict.fromkeys(each.label for each in similar))[:_MOST_SUGGESTIONS]
+        close = f" Did you mean {', '.join(names)}?" if names else ""
+        raise SearchTextInvalid(text=words, reason=_REASONS[reason] + close)
     return understood
 
 
@@ -86,6 +87,6 @@ def _lists_of_names(database: Database, root_paths: RootPaths) -> Iterator[Seque
     yield (landmark_names(counts), country_names(countries), camera_names(cameras), outcome_names())
     cities = city_counts(database)
     yield (city_names(cities), region_names(cities))
-    yield (country_names(countries, foreign_names),)
+    yield (country_names(countries, foreign_names), foreign_city_names(cities))
     yield (trip_names(trip_summaries(database)),)
     yield (folder_names(folder_counts(database, root_paths)),)

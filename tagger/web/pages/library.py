@@ -194,4 +194,6 @@ def search(request: Request, lists: Lists, q: SearchText = "") -> Response:
         order = {"sort": "newest"} if understood.query.unknown else {}
         return RedirectResponse(address_of("/photos", {**understood.options, **order, "q": q}), 303)
     similar = [suggestion_document(request, each) for each in lists.suggest(q)]
-    return render(request, "search.html", search_text=q, similar=similar, kinds=KINDS)
+    return render(
+        request, "search.html", search_text=q, search_note=understood.note, similar=similar, kinds=KINDS
+    )
