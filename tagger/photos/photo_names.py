@@ -106,7 +106,8 @@ class OtherFiles:
 
     def extensions_text(self) -> str:
         """The extensions, the most frequent first: ` (3 .mp4, .jp2)`; empty if none is counted."""
-        frequent = self.by_extension.most_common(NAMED_EXTENSIONS)
+        known = sorted(self.by_extension.items(), key=lambda item: (-item[1], item[0]))
+        frequent = known[:NAMED_EXTENSIONS]
         others = self.count - sum(number for _, number in frequent)
         parts = [f"{number} {extension}" if number > 1 else extension for extension, number in frequent]
         if len(frequent) == 1 and not others:

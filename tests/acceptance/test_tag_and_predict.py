@@ -76,7 +76,9 @@ def test_files_that_are_left_out_are_counted(terminal: Terminal) -> None:
         (terminal.folder / "photos" / name).touch()
     text = "left out by extension: 7 files"
     for command in (("tag", "--dry-run"), ("enqueue",), ("backfill", "all", "--scan")):
-        assert text in terminal.run(*command, "photos").stderr.splitlines()
+        assert (
+            f"{text} (2 .mov, 2 .mp4, 2 .pdf, .aae)" in terminal.run(*command, "photos").stderr.splitlines()
+        )
     assert terminal.json("tag", "photos")["other_files"] == 7
     assert "  left out by extension: 7 files\n" in terminal.run("job", "show", "1").stdout
 
