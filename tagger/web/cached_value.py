@@ -24,11 +24,10 @@ from tagger.library.search.names import (
     Names,
     camera_names,
     city_names,
-    countries_of,
-    country_names,
+    counted_countries,
     folder_names,
     foreign_city_names,
-    foreign_names,
+    foreign_countries,
     landmark_names,
     outcome_names,
     region_names,
@@ -216,7 +215,7 @@ class SearchLists:
         self._cameras = CachedValue(self._read_cameras, TTL_S, refresh_lock)
         self._folders = CachedValue(lambda: folder_counts(database, root_paths), TTL_S, refresh_lock)
         self._outcomes = outcome_names()
-        self._indexes: dict[str, tuple[tuple[object, ...], Names]] = {}
+        self._indexes: dict[Callable[..., Names], tuple[tuple[object, ...], Names]] = {}
 
     def understand(self, text: str) -> UnderstoodText:
         """Return the parts of a text and the query for its photos."""
@@ -230,10 +229,7 @@ class SearchLists:
     def area_names(self) -> Mapping[str, str]:
         """Return the names of cities and regions by the values of their options."""
         cities = self.cities() or _NONE
-        found = (
-            *self._index("cities", city_names, cities).things,
-            *self._index("regions", region_names, cities).things,
-        )
+        found = *self._index(city_names, cities).things, *self._index(region_names, cities).things
         return {str(each.options.get("near") or each.options["box"]): each.label for each in found}
 
     def folders(self) -> Sequence[FolderCount] | None:
@@ -250,37 +246,32 @@ class SearchLists:
 
     def _names(self) -> Iterator[Sequence[Names]]:
         """The indexes in the order in which commands read them."""
-        landmarks = self._landmarks(WAIT_S, FIRST_WAIT_S)
-        cities = self.cities() or _NONE
-        cameras = self._cameras.get(WAIT_S, FIRST_WAIT_S) or {}
+        landmarks, cities = self._landmarks(WAIT_S, FIRST_WAIT_S), self.cities() or _NONE
         known = landmarks or _NONE, cities
         yield (
             landmark_names(uncounted_landmarks(self._database), is_counted=False)
             if landmarks is None
-            else self._index("landmarks", landmark_names, landmarks),
-            self._index("countries", lambda *lists: country_names(countries_of(*lists)), *known),
-            self._index("cameras", camera_names, cameras),
+            else self._index(landmark_names, landmarks),
+            self._index(counted_countries, *known),
+            self._index(camera_names, self._cameras.get(WAIT_S, FIRST_WAIT_S) or {}),
             self._outcomes,
         )
-        yield (self._index("cities", city_names, cities), self._index("regions", region_names, cities))
-        yield (
-            self._index("foreign", lambda *lists: country_names(countries_of(*lists), foreign_names), *known),
-            self._index("foreign cities", foreign_city_names, cities),
-        )
-        yield (self._index("trips", trip_names, self._trips(WAIT_S, FIRST_WAIT_S) or _NONE),)
-        yield (self._index("folders", folder_names, self.folders() or _NONE),)
+        yield self._index(city_names, cities), self._index(region_names, cities)
+        yield self._index(foreign_countries, *known), self._index(foreign_city_names, cities)
+        yield (self._index(trip_names, self._trips(WAIT_S, FIRST_WAIT_S) or _NONE),)
+        yield (self._index(folder_names, self.folders() or _NONE),)
 
     def _read_cameras(self) -> Mapping[str, Collection[str]]:
         with self._database.read() as connection:
             return names_of_camera_models(connection)
 
-    def _index(self, name: str, make: Callable[..., Names], *lists: Collection[object]) -> Names:
+    def _index(self, make: Callable[..., Names], *lists: Collection[object]) -> Names:
         """The index of the lists, built again when one of them has changed."""
-        made_of, index = self._indexes.get(name, ((), None))
+        made_of, index = self._indexes.get(make, ((), None))
         if index is None or any(old is not new for old, new in zip(made_of, lists, strict=True)):
             with in_language(None):
                 index = make(*lists)
-            self._indexes[name] = lists, index
+            self._indexes[make] = lists, index
         return index
 
 

@@ -35,7 +35,7 @@ def test_each_facet_is_counted_under_all_other_filters(client: TestClient, libra
         "country": {"France": 2},
         "year": {"2026": 1},
         "camera": {"Google Pixel 8": 1},
-        "position": {"none": 2},
+        "position": {"none": 2, "no-gps": 2},
         "outcome": {"any_rank": 1},
         "verdict": {"none": 1},
         "folder": {"x": 1, "y": 1},

@@ -255,7 +255,7 @@ def test_programs_get_english(client: TestClient, library: LibraryPhotos) -> Non
     assert (
         client.get("/api/timeline/photos?unknown=1", headers=german)
         .json()["photos"][0]["guess"]
-        .startswith("Perhaps")
+        .startswith("Eiffel Tower?")
     )
 
 

@@ -256,7 +256,7 @@ def test_a_visitor_learns_no_guesses_and_dismissals(
     link = Link(web_database, visitor, [guessed, dismissed])
     page = get(visitor, link.address, link).text
     assert re.findall(r'data-photo="(\d+)"', page) == [str(guessed), str(dismissed)]
-    assert "Perhaps" not in page
+    assert "Eiffel Tower?" not in page
     assert "Not a landmark" not in page
     assert "favourite" not in page
 

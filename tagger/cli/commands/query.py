@@ -110,7 +110,7 @@ def _with_text(session: Session, photo_query: PhotoQuery, text: str) -> PhotoQue
         console.info(f"searching for: {printable(understood.words)}")
     for words, meaning in understood.guesses:
         console.info(
-            printable(f"{words} was read as {meaning.label}. To search for the word itself: '\"{words}\"'")
+            printable(f"{words} was read as {meaning.label}. To search for exactly this: '\"{words}\"'")
         )
     return result
 

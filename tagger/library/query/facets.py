@@ -96,15 +96,13 @@ def count_facets(
         return [counts.facet(name) for name in names]
 
 
-def count_matches(
-    database: Database, queries: Iterable[PhotoQuery], root_paths: RootPaths | None = None
+def count_photos(
+    database: Database, queries: Iterable[PhotoQuery], root_paths: RootPaths
 ) -> list[tuple[bool, int]]:
     """Whether the number of photos of each query is exact, and the number."""
     with database.read() as connection:
-        return [
-            _FacetCounts(connection, query, root_paths or {}, MOST_READ, ()).counted(query) or (True, 0)
-            for query in queries
-        ]
+        counts = _FacetCounts(connection, PhotoQuery(), root_paths, MOST_READ, ())
+        return [counts.counted(query) or (True, 0) for query in queries]
 
 
 @dataclass(frozen=True)

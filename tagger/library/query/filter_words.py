@@ -6,11 +6,12 @@ Options are those of an address: each has a text, or several.
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, time
 from pathlib import Path
+from typing import Any
 
 from tagger.library.query.areas import box_text, near_text
 from tagger.library.query.option_values import Near
-from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery
-from tagger.photos.paths import path_text
+from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery, parse_query
+from tagger.photos.paths import parse_path, path_text
 from tagger.system.text_format import N_, country_name, day_text, gettext, month_text, percent, period_text
 
 Options = Mapping[str, str | tuple[str, ...]]
@@ -137,6 +138,22 @@ def _text(value: object) -> str:
     return str(value)
 
 
+def query_of(options: Options) -> PhotoQuery:
+    """The query of options as an address has them.
+
+    Raises:
+        QueryOptionInvalid: no photo can match them.
+    """
+    return parse_query(**{name: _value(name, value) for name, value in options.items()})
+
+
+def _value(name: str, value: str | tuple[str, ...]) -> Any:
+    """A value of an address as `parse_query` takes it."""
+    kind: Callable[[str], Any] = QUERY_OPTIONS[name].kind
+    read = parse_path if kind is Path else kind
+    return read(value) if isinstance(value, str) else tuple(map(read, value))
+
+
 def active_filters(
     options: Options, query: PhotoQuery, names: Mapping[str, str], trip_name: str | None
 ) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -199,6 +216,13 @@ def _period(query: PhotoQuery) -> str | None:
     if first is None or end is None or first >= end or (first.time(), end.time()) != (time(), time()):
         return None
     return period_text(first.date(), end.date())
+
+
+def options_without(options: Options, removed: Mapping[str, Any]) -> Options:
+    """The options without a filter of `active_filters`; where the others would select photos with a landmark alone, as these do not, all classified photos."""
+    rest = {name: value for name, value in {**options, **removed}.items() if value is not None}
+    is_narrower = selects_with_landmark(rest) and not selects_with_landmark(options)
+    return rest | {"any_rank": "1"} if is_narrower else rest
 
 
 def whole_year(query: PhotoQuery) -> str | None:

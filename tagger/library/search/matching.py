@@ -57,9 +57,12 @@ class WordMatch(NamedTuple, Generic[T]):
 
 
 class NameIndex(Generic[T]):
-    """Things by their names, both in order of preference: of several that match equally well, the first is the best."""
+    """Things by their names, both in order of preference: of several that match equally well, the first is the best.
 
-    def __init__(self, things: Iterable[tuple[T, Iterable[str]]]) -> None:
+    `by_words`: whether `find_words` finds them.
+    """
+
+    def __init__(self, things: Iterable[tuple[T, Iterable[str]]], *, by_words: bool = True) -> None:
         named = [(thing, list(names)) for thing, names in things]
         self.things = [thing for thing, _ in named]
         self._names = [
@@ -71,9 +74,9 @@ class NameIndex(Generic[T]):
         self._with_word: dict[str, list[int]] = {}
         for number, name in enumerate(self._names):
             self._with_text.setdefault(name.text, []).append(name.thing)
-            for word in dict.fromkeys(name.words):
+            for word in dict.fromkeys(name.words) if by_words else ():
                 self._with_word.setdefault(word, []).append(number)
-        self._letters = {word: _letters(word) for word in self._with_word}
+        self._letters = {word: _letters(word) for word in self._with_word if len(word) >= _LETTERS_PER_ERROR}
         # The parts of a text are tried in many combinations, in which each word occurs again.
         self._names_with = lru_cache(maxsize=_WORDS_KEPT)(self._find_names_with)
 
@@ -92,7 +95,7 @@ class NameIndex(Generic[T]):
     def find_words(self, text: str) -> list[WordMatch[T]]:
         """The things with all words of the text in a name, the best first; each thing once.
 
-        The text may have one typing error for every six letters, but none in a word of three.
+        The text may have one typing error for every six letters, but none in a word of three, or for a word of the name of five.
         """
         words = folded(text).split()
         most = sum(map(len, words)) // _LETTERS_PER_ERROR

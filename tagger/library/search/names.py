@@ -143,6 +143,16 @@ def country_names(
     )
 
 
+def counted_countries(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -> Names:
+    """The English names of the countries of photos and landmarks."""
+    return country_names(countries_of(counts, cities))
+
+
+def foreign_countries(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -> Names:
+    """Their names in other languages."""
+    return country_names(countries_of(counts, cities), foreign_names)
+
+
 def city_names(counts: Iterable[CityCount]) -> Names:
     """The names of cities, in the order of `counts`."""
     return NameIndex(
@@ -152,11 +162,12 @@ def city_names(counts: Iterable[CityCount]) -> Names:
 
 
 def foreign_city_names(counts: Iterable[CityCount]) -> Names:
-    """The names of cities in other languages, in the order of `counts`."""
+    """The names of cities in other languages, in the order of `counts`. They are many: words of them mean nothing, such as that in Old Delhi."""
     names = names_of_cities()
-    return NameIndex(
+    things = (
         (_city(count), names.get(City(count.city, count.region, count.country), ())) for count in counts
     )
+    return NameIndex(things, by_words=False)
 
 
 def region_names(counts: Iterable[CityCount]) -> Names:

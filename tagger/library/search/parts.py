@@ -13,22 +13,19 @@ from datetime import date
 from enum import Enum
 from functools import cache, partial
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from tagger.errors import QueryOptionInvalid
-from tagger.library.query.filter_words import Options, conditions_text, selects_with_landmark
+from tagger.library.query.filter_words import Options, conditions_text, query_of, selects_with_landmark
 from tagger.library.query.options import (
     MAX_NAMES,
     QUERY_OPTIONS,
     PhotoQuery,
-    parse_query,
     refuse_contradictions,
 )
 from tagger.library.search.dates import Dates, parse_dates
 from tagger.library.search.matching import Match, folded
 from tagger.library.search.names import Kind, Meaning, Names
-from tagger.photos.paths import parse_path
 from tagger.system.text_format import N_, gettext
 
 MAX_WORDS = 24
@@ -153,15 +150,6 @@ def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today:
         parts.append(Part(unread, (), LeftOut.TOO_LONG))
     options = _options_of(fitting)
     return UnderstoodText(tuple(parts), options, query_of(options))
-
-
-def query_of(options: Options) -> PhotoQuery:
-    """The query of options as an address has them.
-
-    Raises:
-        QueryOptionInvalid: no photo can match them.
-    """
-    return parse_query(**{name: _value(name, value) for name, value in options.items()})
 
 
 def _words(text: str) -> list[str]:
@@ -392,13 +380,6 @@ def _options_of(parts: Iterable[Part]) -> Options:
 def _with_outcome(options: Options) -> Options:
     """The options; where they would select photos with a landmark alone, those of all classified photos."""
     return {**options, "any_rank": "1"} if options and selects_with_landmark(options) else options
-
-
-def _value(name: str, value: str | tuple[str, ...]) -> Any:
-    """A value of an address as `parse_query` takes it."""
-    kind: Callable[[str], Any] = QUERY_OPTIONS[name].kind
-    read = parse_path if kind is Path else kind
-    return read(value) if isinstance(value, str) else tuple(map(read, value))
 
 
 def _both(option: str, value: Any, of_text: Any) -> Any:

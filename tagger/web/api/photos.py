@@ -201,12 +201,12 @@ def headline(accepted: Sequence[str], guess: str | None, refusal: str | None = N
     return gettext("Perhaps %(name)s", name=guess) if guess else gettext("No landmark")
 
 
-def guess_text(photo: TaggedPhoto) -> str:
-    """Return what a photo without a landmark perhaps shows, and its score: `Perhaps Mucem, 56 %`; empty if there is no guess, or it is refused."""
+def guess_text(photo: TaggedPhoto, query: PhotoQuery) -> str | None:
+    """Return what a photo among unknown ones perhaps shows, and its score: `Mucem? 56 %`; None if there is no guess, or it is refused."""
     guess = photo.guess
-    if guess is None or photo.refusal:
-        return ""
-    return f"{headline((), guess.name)}, {percent(guess.score or 0.0)}"
+    if guess is None or photo.refusal or not query.unknown:
+        return None
+    return gettext("%(name)s? %(score)s", name=guess.name, score=percent(guess.score or 0.0))
 
 
 MOST_SKIPPED = 2**31
@@ -305,7 +305,7 @@ def timeline_photos(
         )
     copies = count_copies(state.database, [photo.digest for photo in page.photos if photo.digest])
     photos = [
-        timeline_photo(photo, copies.get(photo.digest or "", 1), has_guess=params.query.unknown)
+        timeline_photo(photo, copies.get(photo.digest or "", 1), guess_text(photo, params.query))
         for photo in page.photos
     ]
     return TimelinePage(photos, cursor_of(page.next, params.query))
@@ -324,7 +324,7 @@ def timeline_ids(
     return TimelineIds(ids, cursor_of(following, params.query))
 
 
-def timeline_photo(photo: TaggedPhoto, copies: int = 1, *, has_guess: bool = False) -> TimelinePhoto:
+def timeline_photo(photo: TaggedPhoto, copies: int = 1, guess: str | None = None) -> TimelinePhoto:
     """Return a photo in brief."""
     tag = next((tag for tag in photo.tags if tag.accepted), None)
     return document_of(
@@ -333,7 +333,7 @@ def timeline_photo(photo: TaggedPhoto, copies: int = 1, *, has_guess: bool = Fal
         file=PurePath(photo.path).name,
         name=tag and tag.name,
         score=tag and tag.score,
-        guess=(guess_text(photo) or None) if has_guess else None,
+        guess=guess,
         confirmed=tag is not None and tag.verdict == "confirmed",
         dismissed=photo.is_dismissed,
         favourite=photo.is_favourite,

@@ -8,20 +8,22 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from itertools import groupby
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.errors import CursorInvalid, LandmarkAmbiguous, NotFound, QueryInvalid, TaggerError, TripNotFound
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
-from tagger.library.query.facets import count_matches
+from tagger.library.query.facets import count_photos
 from tagger.library.query.filter_words import (
     WHICH,
     WITH_LANDMARK_CHIP,
     Options,
     active_filters,
     is_of_accepted_tags,
+    options_without,
+    query_of,
     selects_with_landmark,
 )
 from tagger.library.query.find import find_tagged
@@ -29,7 +31,6 @@ from tagger.library.query.options import PhotoQuery
 from tagger.library.query.sorted_scan import NO_MONTH
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.query.trip_summaries import trip_summary
-from tagger.library.search.parts import query_of
 from tagger.library.shares import share_name
 from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import taught_state
@@ -124,22 +125,21 @@ def score_choices(score: str | None) -> list[str]:
 
 @dataclass(frozen=True)
 class FilterChip:
-    """An active filter, with the options of the query without it. `group`: where the filter panel has it; empty: nowhere."""
+    """An active filter, with the options of the `others`. `group`: where the filter panel has it; empty: nowhere."""
 
     name: str
-    options_without: Options
+    others: Options
     group: str
 
     @property
     def address(self) -> str:
-        """The address of the query without it."""
-        return address_of("/photos", self.options_without)
+        return address_of("/photos", self.others)
 
 
 def filter_chips(params: QueryParams, names: Mapping[str, str], trip_name: str | None) -> list[FilterChip]:
     """Return the active filters. `names` and `trip_name` are those of `active_filters`."""
     return [
-        FilterChip(text, _options_without(params, removed), _panel_group(next(iter(removed))))
+        FilterChip(text, options_without(params.options, removed), _panel_group(next(iter(removed))))
         for text, removed in active_filters(params.options, params.query, names, trip_name)
     ]
 
@@ -150,29 +150,12 @@ def _panel_group(option: str) -> str:
     return "" if option in _NOT_IN_PANEL else "which" if option in WHICH else option
 
 
-def _options_without(params: QueryParams, removed: Mapping[str, Any]) -> Options:
-    """The other filters; where they would select photos with a landmark alone, as the query does not, all classified photos."""
-    rest: dict[str, Any] = {
-        name: value for name, value in {**params.options, **removed}.items() if value is not None
-    }
-    if selects_with_landmark(rest) and not selects_with_landmark(params.options):
-        rest |= {"any_rank": "1"}
-    return rest
-
-
-def filters_to_drop(state: AppState, chips: Sequence[FilterChip]) -> list[tuple[FilterChip, str]]:
+def _filters_to_drop(state: AppState, chips: Sequence[FilterChip]) -> list[tuple[FilterChip, str]]:
     """Of filters that no photo matches together: each without which photos match, with their number."""
-    if len(chips) < 2:
-        return []
-    queries = [QueryParams(chip.options_without, query_of(chip.options_without)) for chip in chips]
-    counts = count_matches(
-        state.database, [params.as_timeline().query for params in queries], state.settings.roots
-    )
-    return [
-        (chip, number_text(number) + ("" if is_exact else "+"))
-        for chip, (is_exact, number) in zip(chips, counts, strict=True)
-        if number
-    ]
+    queries = [replace(query_of(chip.others), distinct=True) for chip in chips if len(chips) > 1]
+    counts = count_photos(state.database, queries, state.settings.roots)
+    found = zip(chips, counts, strict=False)
+    return [(chip, number_text(number) + ("" if exact else "+")) for chip, (exact, number) in found if number]
 
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -303,7 +286,7 @@ def render_photos(
         problem=problem,
         title_filters=[chip.name for chip in chips if chip.name != gettext(WITH_LANDMARK_CHIP)],
         chips=chips,
-        to_drop=filters_to_drop(state, chips) if grid and not grid.tiles and not grid.first_page else (),
+        to_drop=_filters_to_drop(state, chips) if grid and not grid.tiles and not grid.first_page else (),
         search_text=text,
         search_note=understood.note,
         guesses=[

@@ -55,7 +55,7 @@ class PhotoTile:
     alt: str
     name: str
     facts: str
-    guess: str
+    guess: str | None
     month: str
     confirmed: bool
     favourite: bool
@@ -82,7 +82,7 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
         alt=f"{name}, {file}" if name else file,
         name=name,
         facts=" · ".join(text for text in (f"{name} {score}".strip(), taken) if text),
-        guess=guess_text(photo) if params.query.unknown else "",
+        guess=guess_text(photo, params.query),
         month="" if photo.taken_at is None else f"{photo.taken_at:%Y-%m}",
         confirmed=tag is not None and tag.verdict == "confirmed",
         favourite=photo.is_favourite,

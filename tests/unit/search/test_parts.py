@@ -179,6 +179,7 @@ QUESTIONS = [
     # words that mean nothing
     ("christmas", "", "“christmas”, which is no date and no name in this library"),
     ("home", "", "“home”, which is no date and no name in this library"),
+    ("mailamd", "", "“mailamd”, which is no date and no name in this library"),
     ("cafe", "", "“cafe”, which is no date and no name in this library"),
     ("eifel", "", "“eifel”, which is no date and no name in this library"),
     ("cats at the beach in paris", "Paris", "“cats at the beach”, which is no date and no name in this library"),
@@ -201,8 +202,8 @@ def test_a_question_means_what_people_mean(text: str, words: str, left_out: str)
 
 
 def test_guesses_are_said_and_quoted_words_are_not_guessed() -> None:
-    guesses = [(words, each.label) for words, each in understood("eifel tower in mailamd 2019").guesses]
-    assert guesses == [("eifel tower", "Eiffel Tower"), ("mailamd", "Milan")]
+    guesses = [(words, each.label) for words, each in understood("eifel tower in germani 2019").guesses]
+    assert guesses == [("eifel tower", "Eiffel Tower"), ("germani", "Germany")]
     assert understood('"eifel tower" 2019').guesses == []
 
 
