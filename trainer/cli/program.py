@@ -16,6 +16,7 @@ from tagger.extensions import extra_missing
 from tagger.model.devices import quiet_threads
 from tagger.photos.paths import printable_path
 from trainer.cli.data import data_app
+from trainer.cli.imports import import_app
 from trainer.cli.options import SOME_FAILED, DeviceName, ImageSize, Json, print_results
 from trainer.cli.train import train_app
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
+app.add_typer(import_app, name="import")
 
 
 def run() -> None:

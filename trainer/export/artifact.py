@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from tagger.errors import ModelRefused, SettingsInvalid
@@ -35,7 +35,7 @@ from trainer.backbones.backbone import HALF_PRECISION_LAYERS
 from trainer.data.pixels import decode_batches, readers_of
 from trainer.errors import ExportImpossible, RunUnusable, writing_to
 from trainer.export.run import LOG, RECORD, FinishedRun, RunRecord, load_run
-from trainer.learning.classifier import EMBEDDING_LAYER, LandmarkClassifier
+from trainer.learning.classifier import EMBEDDING_LAYER
 from trainer.progress import photo_progress
 
 BATCH_SIZE = 8
@@ -156,7 +156,7 @@ def _manifest(record: RunRecord, name: str) -> Manifest:
 
 
 def write_program(
-    classifier: LandmarkClassifier, manifest: Manifest, path: Path, background: BackgroundStatistics
+    classifier: nn.Module, manifest: Manifest, path: Path, background: BackgroundStatistics
 ) -> None:
     """Compile the model to a program that needs none of this code, currently TorchScript, and write it with its manifest.
 
