@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -282,6 +282,15 @@ def _extra_entries(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]
     ]
 
 
+def manifest_document(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as JSON. Labels have only the facts that are known: there may be a hundred thousand."""
+    document = manifest.model_dump(mode="json")
+    document["labels"] = [
+        {name: value for name, value in label.items() if value or value == 0} for label in document["labels"]
+    ]
+    return document
+
+
 def save_artifact(
     module: torch.jit.ScriptModule,
     manifest: Manifest,
@@ -296,7 +305,7 @@ def save_artifact(
     import torch
 
     partial = path.with_name(path.name + ".partial")
-    text = json.dumps(manifest.model_dump(mode="json"), ensure_ascii=False, indent=1)
+    text = json.dumps(manifest_document(manifest), ensure_ascii=False)
     archive = io.BytesIO()
     torch.jit.save(module, archive, _extra_files={MANIFEST_NAME: text.encode()})
     with zipfile.ZipFile(archive) as source, zipfile.ZipFile(partial, "w") as target:

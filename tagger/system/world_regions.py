@@ -44,4 +44,5 @@ def regional_slug(name: str, region: str) -> str:
 
 def region_of_slug(slug: str, name: str) -> str | None:
     """The part of a landmark whose slug `regional_slug` made of this name."""
-    return next((region for region in WORLD_REGIONS if slug == regional_slug(name, region)), None)
+    region = next((region for region in WORLD_REGIONS if slug.endswith(f"-{region}")), None)
+    return region if region and slug == regional_slug(name, region) else None

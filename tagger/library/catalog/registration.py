@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.resources
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -19,13 +19,14 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database, display_language
-from tagger.database.statements import lock_tables
+from tagger.database.statements import insert_page, lock_tables
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import ModelNameTaken, ModelRefused
 from tagger.library.catalog.contents import record_landmark
-from tagger.library.catalog.landmarks import Landmark, all_landmarks, landmark_ids_by_slug
-from tagger.model.artifact import Label, Manifest, file_digest, read_manifest
+from tagger.library.catalog.landmarks import Landmark, all_landmarks, normalize_name
+from tagger.model.artifact import Label, Manifest, file_digest, manifest_document, read_manifest
 from tagger.system.names import name_in_language
+from tagger.system.world_regions import is_in_region, region_of_slug
 
 log = logging.getLogger(__name__)
 
@@ -36,28 +37,80 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
     What a person set stays. Of the rest, the newest model's facts win, an older one's fill gaps. A label of a landmark that
     was merged stands for the landmark it was merged into.
     """
-    stored = map(Manifest.model_validate, connection.scalars(select(models.c.manifest)))
-    newest = all(manifest.created_at.timestamp() >= each.created_at.timestamp() for each in stored)
-    _separate_distinct(connection, manifest)
-    existing = {landmark.slug: landmark for landmark in all_landmarks(connection)}
-    merged = landmark_ids_by_slug(connection).keys() - existing.keys()
+    times = connection.scalars(select(models.c.manifest["created_at"].as_string()))
+    newest = all(manifest.created_at.timestamp() >= datetime.fromisoformat(each).timestamp() for each in times)
+    every = all_landmarks(connection)
+    if _separate_distinct(connection, manifest, every):
+        every = all_landmarks(connection)
+    existing = {landmark.slug: landmark for landmark in every}
+    by_slug = {slug: landmark for landmark in every for slug in landmark.all_slugs}
+    united = _united(manifest, by_slug, every)
+    for slug, landmark in united.items():
+        merged_slugs = [*landmark.merged_slugs, slug]
+        connection.execute(
+            update(landmarks).where(landmarks.c.id == landmark.id).values(merged_slugs=merged_slugs)
+        )
     new = [
-        label.model_dump(exclude={"label"})
+        {name: value for name, value in label if name != "label"}
         for label in manifest.labels
-        if label.slug not in existing and label.slug not in merged
+        if label.slug not in by_slug and label.slug not in united
     ]
     if new:
         connection.execute(insert(landmarks), new)
     for label in manifest.labels:
-        if label.slug in existing:
-            _update_facts(connection, existing[label.slug], label, newest=newest)
-    return landmark_ids_by_slug(connection)
+        landmark = existing.get(label.slug) or united.get(label.slug)
+        if landmark is not None and not _says_nothing_new(label, landmark):
+            _update_facts(connection, landmark, label, newest=newest)
+    ids = {slug: landmark.id for slug, landmark in (by_slug | united).items()}
+    return ids | {row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))}
 
 
-def _separate_distinct(connection: Connection, manifest: Manifest) -> None:
-    """Separate merged landmarks that the model tells apart: each of its labels needs a landmark. Verdicts and tags stay where they are."""
+def _united(
+    manifest: Manifest, by_slug: Mapping[str, Landmark], every: Iterable[Landmark]
+) -> dict[str, Landmark]:
+    """The landmarks that new labels stand for although they have other slugs: those of their names.
+
+    Of the two, one must have a position, and the other the part of the world around it in its slug. Two landmarks of the name, or two
+    labels, make it uncertain which is meant.
+    """
+    by_name: dict[str, list[Landmark]] = {}
+    known = {by_slug[label.slug].id for label in manifest.labels if label.slug in by_slug}
+    for landmark in every:
+        if landmark.id not in known:
+            for name in set(map(normalize_name, landmark.all_names)):
+                by_name.setdefault(name, []).append(landmark)
+    found: dict[int, list[tuple[str, Landmark]]] = {}
+    for label in manifest.labels if by_name else ():
+        if label.slug not in by_slug and (named := by_name.get(normalize_name(label.name))):
+            matches = [landmark for landmark in named if _is_same_place(label, landmark)]
+            if len(matches) == 1:
+                found.setdefault(matches[0].id, []).append((label.slug, matches[0]))
+    return dict(each[0] for each in found.values() if len(each) == 1)
+
+
+def _is_same_place(label: Label, landmark: Landmark) -> bool:
+    placed, other = (landmark, label) if label.latitude is None else (label, landmark)
+    if placed.latitude is None or placed.longitude is None or other.latitude is not None:
+        return False
+    region = region_of_slug(other.slug, other.name)
+    return region is not None and is_in_region(region, placed.latitude, placed.longitude)
+
+
+def _says_nothing_new(label: Label, landmark: Landmark) -> bool:
+    """Whether the label has only a name, and the landmark the same."""
+    return label.model_fields_set <= {"label", "slug", "name"} and label.name == landmark.name
+
+
+def _separate_distinct(connection: Connection, manifest: Manifest, every: Iterable[Landmark]) -> bool:
+    """Separate merged landmarks that the model tells apart: each of its labels needs a landmark. Verdicts and tags stay where they are.
+
+    Returns whether there were any.
+    """
     labels = {label.slug: label for label in manifest.labels}
-    for landmark in all_landmarks(connection):
+    has_separated = False
+    for landmark in every:
+        if not landmark.merged_slugs:
+            continue
         first, *others = [slug for slug in landmark.all_slugs if slug in labels] or [""]
         for slug in others:
             log.warning(
@@ -66,9 +119,11 @@ def _separate_distinct(connection: Connection, manifest: Manifest) -> None:
             )
             _separate(connection, landmark, labels[slug])
         if others:
+            has_separated = True
             merged_slugs = [slug for slug in landmark.merged_slugs if slug not in others]
             changed = update(landmarks).where(landmarks.c.id == landmark.id)
             connection.execute(changed.values(merged_slugs=merged_slugs))
+    return has_separated
 
 
 def _separate(connection: Connection, landmark: Landmark, label: Label) -> None:
@@ -160,7 +215,7 @@ def register(
             (model_id, number, each.label, landmark_ids[each.slug])
             for number, each in enumerate(manifest.labels)
         )
-        connection.execute(insert(model_labels), [dict(zip(names, row, strict=True)) for row in rows])
+        insert_page(connection, model_labels, names, rows)
         return model_id
 
 
@@ -193,7 +248,7 @@ def _path_text(file: Path) -> str:
 
 def _manifest_document(manifest: Manifest, path: str | None) -> dict[str, Any]:
     """The manifest as JSON for either database: PostgreSQL stores neither NaN nor the null character."""
-    document = manifest.model_dump(mode="json")
+    document = manifest_document(manifest)
     try:
         storable = "\\u0000" not in json.dumps(document, allow_nan=False)
     except ValueError:
