@@ -121,8 +121,13 @@ class SimilarityClassifier(nn.Module):
 
     def similarities(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (B, 3, H, W) → similarities of all labels, float32 (B, L), and embeddings."""
-        outputs = [trunk(images) for trunk in self.trunks]
-        return torch.cat([each[0] for each in outputs], dim=1), torch.cat([each[1] for each in outputs], dim=1)
+        similarities: list[Tensor] = []  # a list of pairs is more than OpenVINO converts
+        embeddings: list[Tensor] = []
+        for trunk in self.trunks:
+            of_region, embedding = trunk(images)
+            similarities.append(of_region)
+            embeddings.append(embedding)
+        return torch.cat(similarities, dim=1), torch.cat(embeddings, dim=1)
 
     def scores_of(self, similarities: Tensor) -> Tensor:
         """(B, L) → scores, in the same order."""
