@@ -29,7 +29,9 @@ from tagger.library.catalog.registered_models import (
     use_model,
     verify_model,
 )
+from tagger.library.catalog.registration import landmark_ids_of_labels
 from tagger.model.artifact import Label
+from tagger.system.world_regions import regional_slug
 
 
 @pytest.fixture(autouse=True)
@@ -195,6 +197,60 @@ def test_the_newest_models_facts_win_and_an_older_one_fills_gaps(database: Datab
     assert (row.latitude, row.longitude) == (1.0, 2.0)
     assert row.names == {"fr": "La Tour", "de": "Turm"}
     assert row.aliases == ["Spire", "Belfry"]
+
+
+TOWER = Label(label="0", slug="tower", name="Tower", aliases=("La Torre",), latitude=48.86, longitude=2.29)
+
+
+def regional(name: str, region: str, number: int = 0) -> Label:
+    return Label(label=f"{region}:{number}", slug=regional_slug(name, region), name=name)
+
+
+@pytest.mark.parametrize(
+    ("labels", "shared"),
+    [
+        ([regional("tower", "europe")], ["tower-europe"]),
+        ([regional("La Torre", "europe")], ["la-torre-europe"]),
+        ([regional("Tower", "north-america")], []),
+        ([regional("Tower", "europe"), regional("Tower", "north-america")], ["tower-europe"]),
+        ([regional("Tower", "europe"), regional("La Torre", "europe", 1)], []),
+        ([regional("Tower 2", "europe")], []),
+        ([regional("Tower", "europe", 1), TOWER], []),
+    ],
+)
+def test_a_label_without_position_is_the_landmark_of_its_name_in_its_part_of_the_world(
+    database: Database, tmp_path: Path, labels: list[Label], shared: list[str]
+) -> None:
+    tiny_artifact(tmp_path / "placed.pt", [TOWER], name="placed")
+    tiny_artifact(tmp_path / "names.pt", labels, name="names")
+    placed, names = (add_model(database, tmp_path / f"{each}.pt") for each in ("placed", "names"))
+    with database.read() as connection:
+        (tower,) = landmark_ids_of_labels(connection, placed.id)
+        row = connection.execute(select(landmarks).where(landmarks.c.id == tower)).one()
+        found = landmark_ids_of_labels(connection, names.id)
+    facts = (row.slug, row.name, row.latitude, row.aliases, row.merged_slugs)
+    assert facts == ("tower", "Tower", 48.86, ["La Torre"], shared)
+    united = [label.slug for label, each in zip(labels, found, strict=True) if each == tower]
+    assert united == (["tower"] if TOWER in labels else shared)
+    assert len(set(found)) == len(labels)
+
+
+def test_a_later_model_gives_a_landmark_of_a_part_of_the_world_its_position(
+    database: Database, tmp_path: Path
+) -> None:
+    tiny_artifact(
+        tmp_path / "names.pt", [regional("Tower", "europe"), regional("Tower", "asia")], name="names"
+    )
+    tiny_artifact(tmp_path / "placed.pt", [TOWER], name="placed", created_at=datetime(2026, 2, 1, tzinfo=UTC))
+    add_model(database, tmp_path / "names.pt")
+    for _ in range(2):
+        add_model(database, tmp_path / "placed.pt")
+    with database.read() as connection:
+        rows = connection.execute(select(landmarks).order_by(landmarks.c.slug)).all()
+    assert [(row.slug, row.latitude, row.merged_slugs) for row in rows] == [
+        ("tower-asia", None, []),
+        ("tower-europe", 48.86, ["tower"]),
+    ]
 
 
 @pytest.mark.postgresql

@@ -7,7 +7,9 @@ import typer
 
 from trainer.cli.options import Json, print_results
 
-import_app = typer.Typer(help="Make a model file of a model that another program publishes.", no_args_is_help=True)
+import_app = typer.Typer(
+    help="Make a model file of a model that another program publishes.", no_args_is_help=True
+)
 
 
 @import_app.command("google-landmarks")
@@ -34,7 +36,9 @@ def google_landmarks(
     threshold: Annotated[
         float | None,
         typer.Option(
-            min=0.01, max=0.99, help="The lowest similarity of a name. Defaults to 0.9; with --unknown, to what --false-names needs."
+            min=0.01,
+            max=0.99,
+            help="The lowest similarity of a name. Defaults to 0.9; with --unknown, to what --false-names needs.",
         ),
     ] = None,
     unknown: Annotated[
@@ -45,7 +49,9 @@ def google_landmarks(
     ] = None,
     false_names: Annotated[
         float | None,
-        typer.Option(min=0.0, max=0.5, help="The share of --unknown photos that may get a name. Defaults to 0.01."),
+        typer.Option(
+            min=0.0, max=0.5, help="The share of --unknown photos that may get a name. Defaults to 0.01."
+        ),
     ] = None,
     photos: Annotated[
         Path | None,
@@ -69,7 +75,8 @@ def google_landmarks(
     regions = [path for path in folders if not path.is_file()]
     if len(files) != len(regions):
         raise typer.BadParameter(
-            f"there are {len(files)} files for {len(regions)} folders; name one for each", param_hint="--labels"
+            f"there are {len(files)} files for {len(regions)} folders; name one for each",
+            param_hint="--labels",
         )
     if false_names is not None and (unknown is None or threshold is not None):
         raise typer.BadParameter("needs --unknown, and no --threshold", param_hint="--false-names")

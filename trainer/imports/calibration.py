@@ -78,7 +78,9 @@ class _Best:
     embeddings: npt.NDArray[np.float32]
 
 
-def calibrate(classifier: SimilarityClassifier, labels: Sequence[Label], options: CalibrationPhotos) -> Calibration:
+def calibrate(
+    classifier: SimilarityClassifier, labels: Sequence[Label], options: CalibrationPhotos
+) -> Calibration:
     """Choose the threshold, and fit the curve if there are labelled photos.
 
     Raises:
@@ -86,7 +88,7 @@ def calibrate(classifier: SimilarityClassifier, labels: Sequence[Label], options
     """
     similarity = options.threshold or THRESHOLD
     reason = f"a similarity of {similarity:g}; no photos were given, so the share of false names is unknown"
-    unknown, metrics = None, {}
+    unknown, metrics = None, dict[str, float]()
     if options.unknown:
         unknown = _best_of_unknown(classifier, options.unknown)
         if options.threshold is None:
@@ -152,8 +154,12 @@ def _measure(
     photos = [photo for photo in labelled if answers[str(photo.label)]]
     best = _best(classifier, [photo.path for photo in photos], "labelled photos")
     if not best.positions:
-        remedy = "Name a folder with LABEL/photo.jpg, where LABEL is a name of the model or landmarks.csv has it"
-        raise DataUnusable(path=folder, reason="it has no readable photo of a landmark of the model", remedy=remedy)
+        remedy = (
+            "Name a folder with LABEL/photo.jpg, where LABEL is a name of the model or landmarks.csv has it"
+        )
+        raise DataUnusable(
+            path=folder, reason="it has no readable photo of a landmark of the model", remedy=remedy
+        )
     right = torch.tensor(
         [
             predicted in answers[str(photos[position].label)]
@@ -183,4 +189,6 @@ def _best(classifier: SimilarityClassifier, paths: Sequence[Path], description: 
             labels.append(best)
             embeddings = [*embeddings, embedded] if embeddings[0].numel() else [embedded]
             advance(len(batch.positions))
-    return _Best(tuple(positions), torch.cat(similarities).double(), torch.cat(labels), torch.cat(embeddings).numpy())
+    return _Best(
+        tuple(positions), torch.cat(similarities).double(), torch.cat(labels), torch.cat(embeddings).numpy()
+    )

@@ -71,7 +71,9 @@ def import_landmarks(
     return ImportResult(out, file_digest(out), out.stat().st_size, manifest, classes, calibration.similarity)
 
 
-def _manifest(name: str, regions: Sequence[Region], calibration: Calibration, background_photos: int) -> Manifest:
+def _manifest(
+    name: str, regions: Sequence[Region], calibration: Calibration, background_photos: int
+) -> Manifest:
     curve = calibration.curve
     return Manifest(
         format=2,
@@ -79,7 +81,9 @@ def _manifest(name: str, regions: Sequence[Region], calibration: Calibration, ba
         created_at=datetime.now(UTC).replace(microsecond=0),
         labels=tuple(label for region in regions for label in region.labels),
         input=InputRule(size=SIZE, short_side=SIZE, fit="stretch"),
-        embedding=Embedding(dimension=DIMENSION * len(regions), layer=LAYER, background_photos=background_photos),
+        embedding=Embedding(
+            dimension=DIMENSION * len(regions), layer=LAYER, background_photos=background_photos
+        ),
         threshold=calibration.threshold,
         threshold_reason=calibration.reason,
         calibration={"method": calibration.method, "similarity": calibration.similarity, **curve._asdict()},
@@ -87,7 +91,8 @@ def _manifest(name: str, regions: Sequence[Region], calibration: Calibration, ba
             "source": SOURCE,
             "background": "ordinary photos" if calibration.background else "class vectors",
             "regions": [
-                {"region": region.key, "classes": len(region.order), "labels": len(region.labels)} for region in regions
+                {"region": region.key, "classes": len(region.order), "labels": len(region.labels)}
+                for region in regions
             ],
         },
         metrics=dict(calibration.metrics),

@@ -4,12 +4,14 @@ The graph is followed from its result to its input. Each operation and each cons
 computes with: strides, padding, the fractions of hard-swish, the power of GeM, the epsilons. Batch norms are folded already.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 from torchvision import models
+from torchvision.models.mobilenetv3 import InvertedResidual
 from torchvision.ops.misc import Conv2dNormActivation, SqueezeExcitation
 
 from trainer.backbones.backbone import fuse_in_place
@@ -22,6 +24,7 @@ FEATURES, DIMENSION = 1280, 64
 INPUT_RANGES = ((-1.0, 1.0), (0.0, 2.0))
 """What black and white may become at the first convolution: in the published networks, and in networks that stand in for them."""
 RANGE_TOLERANCE = 0.02
+CHANGED = "torchvision has changed its MobileNetV3"
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,16 @@ def network_of(graph: Graph) -> LandmarkNetwork:
         DataFileInvalid: it differs.
     """
     network = fuse_in_place(models.mobilenet_v3_large(weights=None).eval())
-    features, hidden = network.features, network.classifier[0]
+    features, hidden = network.get_submodule("features"), network.get_submodule("classifier.0")
     embed = nn.Linear(FEATURES, DIMENSION)
     if not isinstance(features, nn.Sequential) or not isinstance(hidden, nn.Linear):
-        raise TypeError("torchvision has changed its MobileNetV3")
+        raise TypeError(CHANGED)
     name, classes = _map_head(graph, hidden, embed)
     for layer in reversed(features):
-        if isinstance(layer, Conv2dNormActivation):
-            name = _map_convolution(graph, name, layer)
-        else:
+        if isinstance(layer, InvertedResidual):
             name = _map_block(graph, name, layer)
+        elif isinstance(layer, Conv2dNormActivation):
+            name = _map_convolution(graph, name, layer)
     scaling = _input_scaling(graph, name)
     graph.require_all_matched()
     return LandmarkNetwork(scaling, features, hidden, embed, classes)
@@ -110,7 +113,12 @@ def _map_head(graph: Graph, hidden: nn.Linear, embed: nn.Linear) -> tuple[str, W
     weights = graph.constant(found["weights"], (FEATURES, DIMENSION))
     scale, offset = (graph.constant(found[name], (DIMENSION,)) for name in ("scale", "offset"))
     _assign(embed, (weights * scale).T, offset)
-    attributes = {"padding": "VALID", "strides": [1, 1, 1, 1], "ksize": [1, CELLS, CELLS, 1], "data_format": "NHWC"}
+    attributes = {
+        "padding": "VALID",
+        "strides": [1, 1, 1, 1],
+        "ksize": [1, CELLS, CELLS, 1],
+        "data_format": "NHWC",
+    }
     convolution = _convolution_pattern(1, ("AvgPool", attributes, "source"))
     found |= graph.match(found["convolved"], convolution)
     kernel = graph.constant(found["kernel"], (1, 1, hidden.in_features, FEATURES))
@@ -118,17 +126,19 @@ def _map_head(graph: Graph, hidden: nn.Linear, embed: nn.Linear) -> tuple[str, W
     return found["source"], graph.constant(found["classes"], (None, DIMENSION))
 
 
-def _map_block(graph: Graph, name: str, block: nn.Module) -> str:
+def _map_block(graph: Graph, name: str, block: InvertedResidual) -> str:
     """An inverted residual block. Returns the name of its input."""
-    *layers, projection = block.block  # type: ignore[misc]
+    *layers, projection = block.block
     shortcut = None
     if block.use_res_connect:
         found = graph.match(name, ("AddV2", "branch", "shortcut"))
         name, shortcut = found["branch"], found["shortcut"]
     name = _map_convolution(graph, name, projection)
     for layer in reversed(layers):
-        is_gate = isinstance(layer, SqueezeExcitation)
-        name = _map_gate(graph, name, layer) if is_gate else _map_convolution(graph, name, layer)
+        if isinstance(layer, SqueezeExcitation):
+            name = _map_gate(graph, name, layer)
+        else:
+            name = _map_convolution(graph, name, layer)
     if shortcut not in (None, name):
         raise graph.refused(f"{shortcut} is added where {name} should be")
     return name
@@ -150,10 +160,11 @@ def _map_gate(graph: Graph, name: str, gate: SqueezeExcitation) -> str:
     return source
 
 
-def _map_convolution(graph: Graph, name: str, layer: nn.Module) -> str:
+def _map_convolution(graph: Graph, name: str, layer: Iterable[nn.Module]) -> str:
     """A convolution with its activation, which is fused into it if it is ReLU. Returns the name of its input."""
-    convolution, *_ = layer  # type: ignore[misc]
-    activation = layer[-1]  # type: ignore[index]
+    convolution, *_, activation = layer
+    if not isinstance(convolution, nn.Conv2d):
+        raise TypeError(CHANGED)
     if isinstance(activation, nn.Hardswish):
         name = graph.match(name, hard_swish("convolved"))["convolved"]
     found = graph.match(
@@ -196,7 +207,7 @@ def _assign_convolution(graph: Graph, convolution: nn.Conv2d, found: dict[str, s
 def _assign(layer: nn.Conv2d | nn.Linear, weight: Weights, bias: Weights) -> None:
     layer.weight.copy_(torch.from_numpy(weight.copy()))
     if layer.bias is None:
-        raise TypeError("a layer of torchvision's MobileNetV3 has no bias")
+        raise TypeError(CHANGED)
     layer.bias.copy_(torch.from_numpy(bias.copy()))
 
 
@@ -213,7 +224,8 @@ def _input_scaling(graph: Graph, name: str) -> InputScaling:
     scaling = InputScaling(*(float(graph.constant(found[each], ())) for each in names))
     ends = scaling.apply(0.0), scaling.apply(1.0)
     if not any(np.allclose(ends, each, rtol=0, atol=RANGE_TOLERANCE) for each in INPUT_RANGES):
+        constants = ", ".join(f"{found[each]} = {getattr(scaling, each):g}" for each in names)
         raise graph.refused(
-            f"black and white become {ends[0]:g} and {ends[1]:g} ({names[0]} is {found[names[0]]}), where they should become -1 and 1"
+            f"black and white become {ends[0]:g} and {ends[1]:g}, not -1 and 1, by {constants}"
         )
     return scaling

@@ -52,7 +52,7 @@ class Block(nn.Module):
     def forward(self, similarities: Tensor) -> Tensor:
         """(B, C) → (B, labels)."""
         own = similarities[:, self.first : self.last]
-        return own if self.each == 1 else own.unflatten(1, [-1, self.each]).amax(dim=2)
+        return own if self.each == 1 else own.reshape(len(own), -1, self.each).amax(dim=2)
 
 
 class Trunk(nn.Module):
@@ -66,7 +66,9 @@ class Trunk(nn.Module):
     factor: Final[float]
     offset: Final[float]
 
-    def __init__(self, network: LandmarkNetwork, order: Sequence[int], counts: Sequence[tuple[int, int]]) -> None:
+    def __init__(
+        self, network: LandmarkNetwork, order: Sequence[int], counts: Sequence[tuple[int, int]]
+    ) -> None:
         super().__init__()
         self.level_factor, self.level_offset = network.scaling.level_factor, network.scaling.level_offset
         self.factor, self.offset = network.scaling.factor, network.scaling.offset
@@ -95,8 +97,8 @@ class Trunk(nn.Module):
 class SimilarityClassifier(nn.Module):
     """The classifiers of several regions, on one scale."""
 
-    slope: Final[float]
-    midpoint: Final[float]
+    slope: float
+    midpoint: float
     limit: Final[float]
     least_sum: Final[float]
     least_contrast: Final[float]

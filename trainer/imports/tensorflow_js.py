@@ -23,7 +23,9 @@ SHARD_BYTES = 4 * 2**20
 """TensorFlow.js's converter makes shards of this size; the last one is smaller."""
 SHARD = re.compile(r"group1-shard(\d+)of(\d+)\.bin", re.ASCII)
 DOWNLOAD_AGAIN = "Download it again"
-UNKNOWN_GRAPH = "Only Google's landmark classifiers in the form that Nextcloud Recognize publishes can be imported"
+UNKNOWN_GRAPH = (
+    "Only Google's landmark classifiers in the form that Nextcloud Recognize publishes can be imported"
+)
 TOLERANCE = 1e-5
 """Of constants, relative. They are stored in single precision."""
 
@@ -163,9 +165,7 @@ class Graph:
 
     def refused(self, reason: str) -> DataFileInvalid:
         """The error of a graph that differs from the published ones."""
-        return DataFileInvalid(
-            path=self.path, reason=f"its graph differs: {reason}", remedy=UNKNOWN_GRAPH
-        )
+        return DataFileInvalid(path=self.path, reason=f"its graph differs: {reason}", remedy=UNKNOWN_GRAPH)
 
 
 def read_graph(folder: Path) -> Graph:

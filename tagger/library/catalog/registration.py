@@ -38,7 +38,9 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
     was merged stands for the landmark it was merged into.
     """
     times = connection.scalars(select(models.c.manifest["created_at"].as_string()))
-    newest = all(manifest.created_at.timestamp() >= datetime.fromisoformat(each).timestamp() for each in times)
+    newest = all(
+        manifest.created_at.timestamp() >= datetime.fromisoformat(each).timestamp() for each in times
+    )
     every = all_landmarks(connection)
     if _separate_distinct(connection, manifest, every):
         every = all_landmarks(connection)
@@ -58,9 +60,10 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
     if new:
         connection.execute(insert(landmarks), new)
     for label in manifest.labels:
-        landmark = existing.get(label.slug) or united.get(label.slug)
-        if landmark is not None and not _says_nothing_new(label, landmark):
-            _update_facts(connection, landmark, label, newest=newest)
+        is_placed = label.latitude is not None
+        known = existing.get(label.slug) or (united.get(label.slug) if is_placed else None)
+        if known is not None and not _says_nothing_new(label, known):
+            _update_facts(connection, known, label, newest=newest)
     ids = {slug: landmark.id for slug, landmark in (by_slug | united).items()}
     return ids | {row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))}
 

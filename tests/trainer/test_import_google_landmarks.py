@@ -1,0 +1,341 @@
+"""`trainer import google-landmarks`: stand-in weights compute what TensorFlow.js computes, and what differs is refused.
+
+The graph is the published one; the weights are random, as the published ones are not here.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.command_line import run_command
+from support.teaching import draw_place
+
+from tagger.errors import TaggerError
+from tagger.model.artifact import Manifest, file_digest, read_background, read_manifest
+from tagger.photos.decoding import Resize
+from trainer.cli.main import main
+from trainer.data.pixels import decode_batches, readers_of
+from trainer.export.artifact import read_program
+from trainer.imports.calibration import CalibrationPhotos, calibrate, lowest_threshold
+from trainer.imports.landmark_graph import network_of
+from trainer.imports.regions import make_region, read_names, region_keys
+from trainer.imports.similarity import Curve, SimilarityClassifier, Trunk
+from trainer.imports.tensorflow_js import SHARD_BYTES, read_graph
+
+CLASSES, NAMES = 19_293, 2_289
+MODULE = "module_apply_default"
+SECOND_SEED = 7
+
+
+@dataclass(frozen=True)
+class Published:
+    """Folders with the published graph and stand-in weights, the inputs, and what TensorFlow.js makes of them with the first."""
+
+    folders: tuple[Path, Path]
+    labels: Path
+    expected: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def published(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    source = test_data / "google-landmarks"
+    folders = []
+    for name, seed in (("landmarks_africa", ()), ("second", (SECOND_SEED,))):
+        folder = tmp_path_factory.mktemp("published") / name
+        command = [sys.executable, source / "stand_in_weights.py", source / "model.json", folder, *seed]
+        subprocess.run(list(map(str, command)), check=True)
+        folders.append(folder)
+    expected = json.loads((source / "expected.json").read_text())
+    return Published((folders[0], folders[1]), source / "africa.labels.json", expected)
+
+
+@pytest.fixture(scope="module")
+def imported(published: Published, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A model of both folders, the second with names of its own, and what the command printed."""
+    folder = tmp_path_factory.mktemp("imported")
+    names = [f"{number},Number {number // 2}" for number in range(CLASSES)]
+    (folder / "second.csv").write_text("\n".join(["id,name", *names]))
+    out = folder / "landmarks.pt"
+    labels = ("--labels", published.labels, folder / "second.csv")
+    output = run_command(
+        main, "import", "google-landmarks", *published.folders, *labels, "--out", out, "--json"
+    )
+    assert output.code == 0, output.err
+    return out, output.json
+
+
+@pytest.fixture(scope="module")
+def classifier(published: Published) -> tuple[SimilarityClassifier, list[Any]]:
+    """The classifier of the first folder, before it is compiled, and its labels."""
+    network = network_of(read_graph(published.folders[0]))
+    region = make_region("africa", read_names(published.labels, CLASSES))
+    trunk = Trunk(network, region.order, region.counts)
+    return SimilarityClassifier([trunk], Curve.through(0.9)).eval(), list(region.labels)
+
+
+def test_an_imported_model_computes_what_tensorflow_js_computes(
+    published: Published, imported: tuple[Path, dict[str, Any]]
+) -> None:
+    path, document = imported
+    manifest = read_manifest(path)
+    assert (document["classes"], document["labels"]) == (2 * CLASSES, NAMES + (CLASSES + 1) // 2)
+    assert (document["threshold"], document["similarity"]) == (0.9, 0.9)
+    assert len(manifest.labels) == document["labels"]
+    classes = [network_of(read_graph(folder)).classes for folder in published.folders]
+    names = json.loads(published.labels.read_text())["name"]
+    program = read_program(path)
+    for number, expected in enumerate(published.expected):
+        pixels = np.fromfile(published.folders[0] / f"input{number}.f32", "<f4").reshape(1, 321, 321, 3)
+        images = torch.from_numpy((pixels * 255).round().astype(np.uint8)).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            scores, embeddings = program(images)
+        similarities = embeddings[0, :64].numpy() @ classes[0].T
+        best = [position for position, _ in expected["top"]]
+        assert similarities.argsort()[::-1][: len(best)].tolist() == best
+        assert similarities[best] == pytest.approx([value for _, value in expected["top"]], abs=1e-4)
+        assert np.linalg.norm(similarities) == pytest.approx(expected["norm"], abs=1e-3)
+
+        # A label has the score of its best class, on one scale for both regions.
+        assert scores.sum() <= 1
+        assert_scores(manifest, scores[0, :NAMES].numpy(), names[str(best[0])], expected["top"][0][1])
+        other = embeddings[0, 64:].numpy() @ classes[1].T
+        assert_scores(manifest, scores[0, NAMES:].numpy(), f"Number {other.argmax() // 2}", other.max())
+
+
+def assert_scores(manifest: Manifest, scores: Any, name: str, similarity: float) -> None:
+    """The best label of a region has this name, and the score that the manifest's curve gives the similarity."""
+    slope, midpoint = (float(manifest.calibration[each]) for each in ("slope", "midpoint"))
+    assert scores.max() == pytest.approx(1 / (1 + np.exp(-slope * (similarity - midpoint))), rel=1e-3)
+    own = [
+        label.name
+        for label in manifest.labels
+        if label.name.startswith("Number ") == name.startswith("Number ")
+    ]
+    assert own[int(scores.argmax())] == name
+
+
+def test_the_best_label_has_the_score_of_its_similarity_and_others_share_the_rest() -> None:
+    threshold = Curve.through(0.9)
+    assert threshold.score(0.9) == pytest.approx(0.9)
+    classifier = SimilarityClassifier([], threshold)
+    scores = classifier.scores_of(torch.tensor([[0.95, 0.94, 0.93, 0.2], [0.3, 0.2, 0.1, 0.0]]))
+    assert scores[:, 0].tolist() == pytest.approx([threshold.score(0.95), threshold.score(0.3)], rel=1e-4)
+    assert scores.argsort(dim=1, descending=True).tolist() == [[0, 1, 2, 3]] * 2
+    assert 0.99 < scores[0].sum().item() <= 1
+
+
+def test_the_manifest_says_what_is_known(imported: tuple[Path, dict[str, Any]]) -> None:
+    manifest = read_manifest(imported[0])
+    assert "no photos were given" in manifest.threshold_reason
+    assert manifest.metrics == {}
+    assert manifest.training["background"] == "class vectors"
+    assert manifest.input.fit == "stretch"
+    assert (manifest.labels[0].slug.endswith("-africa"), manifest.labels[-1].slug[:6]) == (True, "number")
+    rule = manifest.embedding
+    assert rule
+    background = read_background(imported[0], file_digest(imported[0]), rule)
+    assert (background.photos, background.mean.shape) == (2 * CLASSES, (128,))
+    assert not background.covariance[:64, 64:].any()
+
+
+Model = dict[str, Any]
+
+
+def weight(model: Model, name: str) -> Any:
+    return next(each for each in model["weightsManifest"][0]["weights"] if each["name"].endswith(name))
+
+
+def node(model: Model, name: str) -> Any:
+    return next(each for each in model["modelTopology"]["node"] if each["name"].endswith(name))
+
+
+def rewire(model: Model) -> None:
+    node(model, "expanded_conv_2/add")["input"][1] = node(model, "expanded_conv/add")["name"]
+
+
+def add_node(model: Model) -> None:
+    model["modelTopology"]["node"].append({"name": "more", "op": "Relu", "input": ["images"]})
+
+
+CHANGES: dict[str, tuple[Callable[[Model], object], str]] = {
+    "stride": (
+        lambda model: node(model, "Conv/BatchNorm/FusedBatchNormV3")["attr"].update(
+            strides={"list": {"i": ["1", "1", "1", "1"]}}
+        ),
+        "strides of",
+    ),
+    "side": (
+        lambda model: node(model, "images")["attr"]["shape"]["shape"]["dim"][1].update(size="224"),
+        "shape of images",
+    ),
+    "operation": (lambda model: node(model, "gem/Maximum").update(op="Minimum"), "gem/Maximum is Minimum"),
+    "shortcut": (rewire, "expanded_conv/add is"),
+    "more": (add_node, "it has 1 more operations, like more"),
+    "type": (lambda model: weight(model, "embed/weights").update(dtype="uint8"), "weights.*dtype"),
+    "scaled": (
+        lambda model: weight(model, "embed/weights").update(quantization={"scale": 1.0}),
+        "quantization",
+    ),
+    "shape": (lambda model: weight(model, "embed/weights").update(shape=[64, 1280]), "the shape"),
+    "order": (lambda model: model["weightsManifest"][0]["paths"].reverse(), "in order"),
+    "outside": (
+        lambda model: model["weightsManifest"][0]["paths"].__setitem__(0, "../group1-shard1of6.bin"),
+        "in order",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_graph_that_differs_is_refused(published: Published, tmp_path: Path, change: str) -> None:
+    folder = copy_of(published.folders[0], tmp_path)
+    model = json.loads((folder / "model.json").read_text())
+    alter, reason = CHANGES[change]
+    alter(model)
+    (folder / "model.json").write_text(json.dumps(model))
+    with pytest.raises(TaggerError, match=rf"model.json cannot be used: .*{reason}"):
+        network_of(read_graph(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (f"{MODULE}/MobilenetV3/Conv_1/hard_swish/add/y", 2.5),
+        (f"{MODULE}/MobilenetV3/expanded_conv_7/expand/hard_swish/mul_1/y", 0.2),
+        (f"{MODULE}/MobilenetV3/expanded_conv_4/squeeze_excite/Conv_1/mul/y", 0.2),
+        (f"{MODULE}/gem/gem_power", 4.0),
+        (f"{MODULE}/gem/Maximum/y", 1e-3),
+        (f"{MODULE}/prelogits_norm/Maximum/y", 1e-6),
+        ("hub_input/Mul/y", 3.0),
+        ("convert_image", 0.5),
+        (f"{MODULE}/embed/weights", float("nan")),
+    ],
+)
+def test_a_constant_that_differs_is_refused(
+    published: Published, tmp_path: Path, name: str, value: float
+) -> None:
+    folder = copy_of(published.folders[0], tmp_path)
+    model = json.loads((folder / "model.json").read_text())
+    offset = 0
+    for tensor in model["weightsManifest"][0]["weights"]:
+        if tensor["name"] == f"{MODULE}/{name}":
+            break
+        offset += 4 * int(np.prod(tensor["shape"]))
+    shard = folder / f"group1-shard{offset // SHARD_BYTES + 1}of6.bin"
+    data = np.frombuffer(shard.read_bytes(), "<f4").copy()
+    data[offset % SHARD_BYTES // 4] = value
+    shard.unlink()
+    shard.write_bytes(data.tobytes())
+    with pytest.raises(TaggerError, match=name):
+        network_of(read_graph(folder))
+
+
+def copy_of(folder: Path, target: Path) -> Path:
+    """A copy that shares the shards, and has a model.json of its own."""
+    copy = Path(shutil.copytree(folder, target / "copy", copy_function=os.link))
+    (copy / "model.json").unlink()
+    shutil.copy(folder / "model.json", copy)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (Path.unlink, "no such file"),
+        (lambda shard: os.truncate(shard, 100), "it has 100 bytes instead of"),
+        (lambda shard: os.truncate(shard, SHARD_BYTES + 1), f"more than {SHARD_BYTES} bytes"),
+    ],
+)
+def test_a_missing_or_cut_shard_is_named(
+    published: Published, tmp_path: Path, damage: Callable[[Path], object], reason: str
+) -> None:
+    folder = copy_of(published.folders[0], tmp_path)
+    shard = folder / "group1-shard4of6.bin"
+    content = shard.read_bytes()
+    shard.unlink()
+    shard.write_bytes(content)
+    damage(shard)
+    arguments = (folder, "--labels", published.labels, "--out", tmp_path / "out.pt")
+    output = run_command(main, "import", "google-landmarks", *arguments)
+    assert output.code == 1
+    assert f"{shard} cannot be used: " in output.err
+    assert reason in output.err
+    assert "Download it again" in output.err
+    assert not (tmp_path / "out.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("id,name\n0,A\n1,B\n", "2 names for 3 classes, and none for class 2"),
+        ("id,name\n0,A\n1,B\n2,C\n3,D\n", "4 names for 3 classes, and one for class 3"),
+        ('{"names": {}}', "no names of classes"),
+        ("number,name\n0,A\n", "no names of classes"),
+        ('{"name": {"0": "A", "1": "B", "2": ""}}', "no letter"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(tmp_path: Path, text: str, reason: str) -> None:
+    file = tmp_path / "labels"
+    file.write_text(text)
+    with pytest.raises(TaggerError, match=reason):
+        read_names(file, 3)
+
+
+def test_classes_of_one_name_are_one_label() -> None:
+    region = make_region("europe", ["Tour", "Zoo", "tour", "Храм", "Zoo", "Zoo!", "Nørre"])
+    assert [label.name for label in region.labels] == ["Храм", "Nørre", "Tour", "Zoo"]
+    assert [label.label for label in region.labels] == ["europe:3", "europe:6", "europe:0", "europe:1"]
+    assert region.labels[3].slug == "zoo-europe"
+    assert (region.order, region.counts) == ((3, 6, 0, 2, 1, 4, 5), ((2, 1), (1, 2), (1, 3)))
+
+
+def test_regions_are_named_after_their_folder_or_labels() -> None:
+    folders = [Path("landmarks_north_america"), Path("a"), Path("b"), Path("Mine 2")]
+    files = [Path("europe.json"), Path("asia.json"), Path("asia.json"), Path("x.csv")]
+    assert region_keys(folders, files) == ["north-america", "asia", "asia-2", "mine-2"]
+
+
+def test_the_threshold_keeps_to_the_share_of_false_names() -> None:
+    similarities = torch.linspace(0.2, 0.6, 101, dtype=torch.float64)
+    for share in (0.0, 0.01, 0.1):
+        threshold = lowest_threshold(similarities, share)
+        assert (similarities >= threshold).double().mean().item() <= share
+        assert (similarities >= threshold - 0.005).double().mean().item() > share
+
+
+def test_photos_calibrate(classifier: tuple[SimilarityClassifier, list[Any]], tmp_path: Path) -> None:
+    """All drawings get the same name from stand-in weights, so photos in a folder of that name are right."""
+    model, labels = classifier
+    unknown = [draw_place(tmp_path / "unknown" / f"{place}.jpg", place) for place in range(4)]
+    few = calibrate(model, labels, CalibrationPhotos(None, tmp_path / "unknown", None, 0.25))
+    assert few.similarity < 0.9
+    assert few.metrics == {
+        "unknown_photos": 4.0,
+        "unknown_false_names_at_threshold": pytest.approx(0.25, abs=0.25),
+    }
+    assert "at most 25.0% were asked for" in few.reason
+    assert few.threshold == pytest.approx(few.similarity, abs=1e-4)
+
+    position = int(model.similarities(image_of(unknown[0]))[0].argmax())
+    for place in range(30):
+        draw_place(
+            tmp_path / "photos" / labels[position].name / f"{place}.jpg", place % 6, seed=place, noise=0.2
+        )
+    options = CalibrationPhotos(0.4, tmp_path / "unknown", tmp_path / "photos", 0.25)
+    fitted = calibrate(model, labels, options)
+    assert (fitted.similarity, fitted.method) == (0.4, "fitted on labelled photos")
+    assert fitted.curve != few.curve
+    assert fitted.metrics["photos"] == 30
+
+
+def image_of(photo: Path) -> torch.Tensor:
+    (batch,) = decode_batches(readers_of([photo]), Resize(321, 321, "stretch"), 1)
+    return batch.images
