@@ -279,7 +279,7 @@ def test_a_missing_or_cut_shard_is_named(
         ("id,name\n0,A\n1,B\n2,C\n3,D\n", "4 names for 3 classes, and one for class 3"),
         ('{"names": {}}', "no names of classes"),
         ("number,name\n0,A\n", "no names of classes"),
-        ('{"name": {"0": "A", "1": "B", "2": ""}}', "no letter"),
+        ('{"name": {"0": "A", "1": "B", "2": "."}}', "no letter"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(tmp_path: Path, text: str, reason: str) -> None:
@@ -290,7 +290,7 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, text: str, reason: s
 
 
 def test_classes_of_one_name_are_one_label() -> None:
-    region = make_region("europe", ["Tour", "Zoo", "tour", "Храм", "Zoo", "Zoo!", "Nørre"])
+    region = make_region("europe", ["Tour", "Zoo", "tour", "Храм", "Zoo", "Zoo!", "Nørre", None])
     assert [label.name for label in region.labels] == ["Храм", "Nørre", "Tour", "Zoo"]
     assert [label.label for label in region.labels] == ["europe:3", "europe:6", "europe:0", "europe:1"]
     assert region.labels[3].slug == "zoo-europe"

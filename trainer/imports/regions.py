@@ -44,8 +44,8 @@ def region_keys(folders: Sequence[Path], files: Sequence[Path]) -> list[str]:
     return keys
 
 
-def read_names(file: Path, count: int) -> list[str]:
-    """The name of each class.
+def read_names(file: Path, count: int) -> list[str | None]:
+    """The name of each class. The published names of Asia lack one.
 
     Raises:
         DataFileInvalid: the file cannot be read, lacks a class, or has more than `count`.
@@ -54,7 +54,7 @@ def read_names(file: Path, count: int) -> list[str]:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             text = lines.read()
         rows = json.loads(text)["name"] if text.lstrip().startswith("{") else _rows(text)
-        by_id = {int(number): clean_name(name) for number, name in rows.items()}
+        by_id = {int(number): clean_name(name) if name else None for number, name in rows.items()}
     except OSError as error:
         raise _invalid(file, (error.strerror or str(error)).lower()) from error
     except (ValueError, KeyError, TypeError, AttributeError, LandmarkInvalid, csv.Error) as error:
@@ -74,11 +74,12 @@ def _invalid(file: Path, reason: str) -> DataFileInvalid:
     return DataFileInvalid(path=file, reason=reason, remedy=FORM)
 
 
-def make_region(key: str, names: Sequence[str]) -> Region:
-    """Group classes by name, where case, accents and punctuation do not count."""
+def make_region(key: str, names: Sequence[str | None]) -> Region:
+    """Group classes by name, where case, accents and punctuation do not count. Those without a name are left out."""
     classes: dict[str, list[int]] = {}
     for number, name in enumerate(names):
-        classes.setdefault(slug_of_name(name) or digest_slug("landmark", name), []).append(number)
+        if name is not None:
+            classes.setdefault(slug_of_name(name) or digest_slug("landmark", name), []).append(number)
     groups = sorted(classes.values(), key=len)
     sizes = Counter(map(len, groups))
     return Region(
@@ -89,7 +90,7 @@ def make_region(key: str, names: Sequence[str]) -> Region:
     )
 
 
-def _label(key: str, numbers: Sequence[int], names: Sequence[str]) -> Label:
+def _label(key: str, numbers: Sequence[int], names: Sequence[str | None]) -> Label:
     """The label of classes, named as most of them are: `europe:797` begins with the class 797."""
-    (name, _), *_ = Counter(names[number] for number in numbers).most_common(1)
+    (name, _), *_ = Counter(names[number] or "" for number in numbers).most_common(1)
     return Label(label=f"{key}:{numbers[0]}", slug=regional_slug(name, key), name=name)

@@ -24,7 +24,14 @@ from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import ModelNameTaken, ModelRefused
 from tagger.library.catalog.contents import record_landmark
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, normalize_name
-from tagger.model.artifact import Label, Manifest, file_digest, manifest_document, read_manifest
+from tagger.model.artifact import (
+    Label,
+    LandmarkFacts,
+    Manifest,
+    file_digest,
+    manifest_document,
+    read_manifest,
+)
 from tagger.system.names import name_in_language
 from tagger.system.world_regions import is_in_region, region_of_slug
 
@@ -52,13 +59,11 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
         connection.execute(
             update(landmarks).where(landmarks.c.id == landmark.id).values(merged_slugs=merged_slugs)
         )
-    new = [
-        {name: value for name, value in label if name != "label"}
-        for label in manifest.labels
-        if label.slug not in by_slug and label.slug not in united
-    ]
-    if new:
-        connection.execute(insert(landmarks), new)
+    names = tuple(LandmarkFacts.model_fields)
+    new = (label for label in manifest.labels if label.slug not in by_slug and label.slug not in united)
+    insert_page(
+        connection, landmarks, names, (tuple(_stored(getattr(each, name)) for name in names) for each in new)
+    )
     for label in manifest.labels:
         is_placed = label.latitude is not None
         known = existing.get(label.slug) or (united.get(label.slug) if is_placed else None)
@@ -66,6 +71,11 @@ def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, in
             _update_facts(connection, known, label, newest=newest)
     ids = {slug: landmark.id for slug, landmark in (by_slug | united).items()}
     return ids | {row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))}
+
+
+def _stored(value: object) -> object:
+    """A fact as drivers take it: columns of JSON get text."""
+    return json.dumps(value) if isinstance(value, dict | tuple) else value
 
 
 def _united(
