@@ -19,11 +19,11 @@ import torch
 from support.command_line import run_command
 from support.teaching import draw_place
 
-from tagger.errors import TaggerError
 from tagger.model.artifact import Manifest, file_digest, read_background, read_manifest
 from tagger.photos.decoding import Resize
 from trainer.cli.main import main
 from trainer.data.pixels import decode_batches, readers_of
+from trainer.errors import DataFileInvalid
 from trainer.export.artifact import read_program
 from trainer.imports.calibration import CalibrationPhotos, calibrate, lowest_threshold
 from trainer.imports.landmark_graph import network_of
@@ -32,7 +32,6 @@ from trainer.imports.similarity import Curve, SimilarityClassifier, Trunk
 from trainer.imports.tensorflow_js import SHARD_BYTES, read_graph
 
 CLASSES, NAMES = 19_293, 2_289
-MODULE = "module_apply_default"
 SECOND_SEED = 7
 
 
@@ -136,10 +135,8 @@ def test_the_best_label_has_the_score_of_its_similarity_and_others_share_the_res
 def test_the_manifest_says_what_is_known(imported: tuple[Path, dict[str, Any]]) -> None:
     manifest = read_manifest(imported[0])
     assert "no photos were given" in manifest.threshold_reason
-    assert manifest.metrics == {}
     assert manifest.training["background"] == "class vectors"
-    assert manifest.input.fit == "stretch"
-    assert (manifest.labels[0].slug.endswith("-africa"), manifest.labels[-1].slug[:6]) == (True, "number")
+    assert (manifest.labels[0].slug[-7:], manifest.labels[-1].slug[:6]) == ("-africa", "number")
     rule = manifest.embedding
     assert rule
     background = read_background(imported[0], file_digest(imported[0]), rule)
@@ -148,6 +145,22 @@ def test_the_manifest_says_what_is_known(imported: tuple[Path, dict[str, Any]]) 
 
 
 Model = dict[str, Any]
+Alteration = Callable[[Path], object]
+
+
+def rewritten(file: Path, data: bytes) -> None:
+    """Give a copied folder a file of its own."""
+    file.unlink()
+    file.write_bytes(data)
+
+
+def graph(change: Callable[[Model], object]) -> Alteration:
+    def alter(folder: Path) -> None:
+        model = json.loads((folder / "model.json").read_text())
+        change(model)
+        rewritten(folder / "model.json", json.dumps(model).encode())
+
+    return alter
 
 
 def weight(model: Model, name: str) -> Any:
@@ -158,118 +171,69 @@ def node(model: Model, name: str) -> Any:
     return next(each for each in model["modelTopology"]["node"] if each["name"].endswith(name))
 
 
-def rewire(model: Model) -> None:
-    node(model, "expanded_conv_2/add")["input"][1] = node(model, "expanded_conv/add")["name"]
+def value(name: str, number: float) -> Alteration:
+    def alter(folder: Path) -> None:
+        weights = json.loads((folder / "model.json").read_text())["weightsManifest"][0]["weights"]
+        names = [each["name"].removeprefix("module_apply_default/") for each in weights]
+        offset = sum(4 * int(np.prod(each["shape"])) for each in weights[: names.index(name)])
+        shard = folder / f"group1-shard{offset // SHARD_BYTES + 1}of6.bin"
+        data = np.frombuffer(shard.read_bytes(), "<f4").copy()
+        data[offset % SHARD_BYTES // 4] = number
+        rewritten(shard, data.tobytes())
+
+    return alter
 
 
-def add_node(model: Model) -> None:
-    model["modelTopology"]["node"].append({"name": "more", "op": "Relu", "input": ["images"]})
-
-
-CHANGES: dict[str, tuple[Callable[[Model], object], str]] = {
-    "stride": (
-        lambda model: node(model, "Conv/BatchNorm/FusedBatchNormV3")["attr"].update(
-            strides={"list": {"i": ["1", "1", "1", "1"]}}
-        ),
+SHARD = "group1-shard4of6.bin"
+NET = "module_apply_default"
+STRIDES = {"strides": {"list": {"i": ["1", "1", "1", "1"]}}}
+ALTERATIONS: list[tuple[Alteration, str]] = [
+    (
+        graph(lambda model: node(model, "Conv/BatchNorm/FusedBatchNormV3")["attr"].update(STRIDES)),
         "strides of",
     ),
-    "side": (
-        lambda model: node(model, "images")["attr"]["shape"]["shape"]["dim"][1].update(size="224"),
-        "shape of images",
+    (
+        graph(lambda model: node(model, "images")["attr"]["shape"]["shape"]["dim"][1].update(size="224")),
+        "shape of",
     ),
-    "operation": (lambda model: node(model, "gem/Maximum").update(op="Minimum"), "gem/Maximum is Minimum"),
-    "shortcut": (rewire, "expanded_conv/add is"),
-    "more": (add_node, "it has 1 more operations, like more"),
-    "type": (lambda model: weight(model, "embed/weights").update(dtype="uint8"), "weights.*dtype"),
-    "scaled": (
-        lambda model: weight(model, "embed/weights").update(quantization={"scale": 1.0}),
-        "quantization",
+    (graph(lambda model: node(model, "gem/Maximum").update(op="Minimum")), "gem/Maximum is Minimum"),
+    (graph(lambda model: node(model, "conv_2/add")["input"].reverse()), "conv_1/project"),
+    (
+        graph(lambda model: model["modelTopology"]["node"].append({"name": "more", "op": "Relu"})),
+        "1 more oper",
     ),
-    "shape": (lambda model: weight(model, "embed/weights").update(shape=[64, 1280]), "the shape"),
-    "order": (lambda model: model["weightsManifest"][0]["paths"].reverse(), "in order"),
-    "outside": (
-        lambda model: model["weightsManifest"][0]["paths"].__setitem__(0, "../group1-shard1of6.bin"),
-        "in order",
+    (graph(lambda model: weight(model, "embed/weights").update(dtype="uint8")), "weights.*dtype"),
+    (graph(lambda model: weight(model, "embed/weights").update(quantization={"scale": 1})), "quantization"),
+    (graph(lambda model: weight(model, "embed/weights").update(shape=[64, 1280])), "the shape"),
+    (graph(lambda model: model["weightsManifest"][0]["paths"].reverse()), "in order"),
+    (value(f"{NET}/MobilenetV3/Conv_1/hard_swish/add/y", 2.5), "Conv_1/hard_swish/add/y is 2.5 instead of 3"),
+    (
+        value(f"{NET}/MobilenetV3/expanded_conv_7/expand/hard_swish/mul_1/y", 0.2),
+        "conv_7/expand/hard_swish/mul",
     ),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_graph_that_differs_is_refused(published: Published, tmp_path: Path, change: str) -> None:
-    folder = copy_of(published.folders[0], tmp_path)
-    model = json.loads((folder / "model.json").read_text())
-    alter, reason = CHANGES[change]
-    alter(model)
-    (folder / "model.json").write_text(json.dumps(model))
-    with pytest.raises(TaggerError, match=rf"model.json cannot be used: .*{reason}"):
-        network_of(read_graph(folder))
+    (value(f"{NET}/MobilenetV3/expanded_conv_4/squeeze_excite/Conv_1/mul/y", 0.2), "conv_4/squeeze_excite"),
+    (value(f"{NET}/gem/gem_power", 4.0), "gem/gem_power"),
+    (value(f"{NET}/gem/Maximum/y", 1e-3), "gem/Maximum/y"),
+    (value(f"{NET}/prelogits_norm/Maximum/y", 1e-6), "prelogits_norm/Maximum/y"),
+    (value("hub_input/Mul/y", 3.0), "hub_input/Mul/y = 3"),
+    (value("convert_image", 0.5), "convert_image = 0.5"),
+    (value(f"{NET}/embed/weights", float("nan")), "embed/weights has values that are not finite"),
+    (lambda folder: (folder / SHARD).unlink(), f"{SHARD} cannot be used: no such file"),
+    (lambda folder: rewritten(folder / SHARD, b"cut"), f"{SHARD} cannot be used: it has 3 bytes instead of"),
+    (lambda folder: rewritten(folder / SHARD, bytes(SHARD_BYTES + 1)), f"{SHARD} .* more than {SHARD_BYTES}"),
+]
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        (f"{MODULE}/MobilenetV3/Conv_1/hard_swish/add/y", 2.5),
-        (f"{MODULE}/MobilenetV3/expanded_conv_7/expand/hard_swish/mul_1/y", 0.2),
-        (f"{MODULE}/MobilenetV3/expanded_conv_4/squeeze_excite/Conv_1/mul/y", 0.2),
-        (f"{MODULE}/gem/gem_power", 4.0),
-        (f"{MODULE}/gem/Maximum/y", 1e-3),
-        (f"{MODULE}/prelogits_norm/Maximum/y", 1e-6),
-        ("hub_input/Mul/y", 3.0),
-        ("convert_image", 0.5),
-        (f"{MODULE}/embed/weights", float("nan")),
-    ],
+    ("alter", "reason"), ALTERATIONS, ids=lambda each: each if isinstance(each, str) else ""
 )
-def test_a_constant_that_differs_is_refused(
-    published: Published, tmp_path: Path, name: str, value: float
+def test_what_differs_is_refused(
+    published: Published, tmp_path: Path, alter: Alteration, reason: str
 ) -> None:
-    folder = copy_of(published.folders[0], tmp_path)
-    model = json.loads((folder / "model.json").read_text())
-    offset = 0
-    for tensor in model["weightsManifest"][0]["weights"]:
-        if tensor["name"] == f"{MODULE}/{name}":
-            break
-        offset += 4 * int(np.prod(tensor["shape"]))
-    shard = folder / f"group1-shard{offset // SHARD_BYTES + 1}of6.bin"
-    data = np.frombuffer(shard.read_bytes(), "<f4").copy()
-    data[offset % SHARD_BYTES // 4] = value
-    shard.unlink()
-    shard.write_bytes(data.tobytes())
-    with pytest.raises(TaggerError, match=name):
+    folder = Path(shutil.copytree(published.folders[0], tmp_path / "copy", copy_function=os.link))
+    alter(folder)
+    with pytest.raises(DataFileInvalid, match=reason):
         network_of(read_graph(folder))
-
-
-def copy_of(folder: Path, target: Path) -> Path:
-    """A copy that shares the shards, and has a model.json of its own."""
-    copy = Path(shutil.copytree(folder, target / "copy", copy_function=os.link))
-    (copy / "model.json").unlink()
-    shutil.copy(folder / "model.json", copy)
-    return copy
-
-
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [
-        (Path.unlink, "no such file"),
-        (lambda shard: os.truncate(shard, 100), "it has 100 bytes instead of"),
-        (lambda shard: os.truncate(shard, SHARD_BYTES + 1), f"more than {SHARD_BYTES} bytes"),
-    ],
-)
-def test_a_missing_or_cut_shard_is_named(
-    published: Published, tmp_path: Path, damage: Callable[[Path], object], reason: str
-) -> None:
-    folder = copy_of(published.folders[0], tmp_path)
-    shard = folder / "group1-shard4of6.bin"
-    content = shard.read_bytes()
-    shard.unlink()
-    shard.write_bytes(content)
-    damage(shard)
-    arguments = (folder, "--labels", published.labels, "--out", tmp_path / "out.pt")
-    output = run_command(main, "import", "google-landmarks", *arguments)
-    assert output.code == 1
-    assert f"{shard} cannot be used: " in output.err
-    assert reason in output.err
-    assert "Download it again" in output.err
-    assert not (tmp_path / "out.pt").exists()
 
 
 @pytest.mark.parametrize(
@@ -285,7 +249,7 @@ def test_a_missing_or_cut_shard_is_named(
 def test_labels_that_do_not_fit_are_refused(tmp_path: Path, text: str, reason: str) -> None:
     file = tmp_path / "labels"
     file.write_text(text)
-    with pytest.raises(TaggerError, match=reason):
+    with pytest.raises(DataFileInvalid, match=reason):
         read_names(file, 3)
 
 

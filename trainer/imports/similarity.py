@@ -75,7 +75,9 @@ class Trunk(nn.Module):
         self.features = network.features
         self.hidden = network.hidden
         self.embed = network.embed
-        self.classes = nn.Parameter(torch.from_numpy(network.classes[list(order)]))  # (C, D)
+        self.classes = nn.Parameter(
+            torch.from_numpy(network.classes[list(order)]), requires_grad=False
+        )  # (C, D)
         blocks, first = [], 0
         for labels, each in counts:
             blocks.append(Block(first, labels, each))
