@@ -29,6 +29,22 @@ GPU_FILES = ("nvidia*", "nvhost*", "kfd", "dxg")
 """In /dev, where Linux has a driver of a GPU that torch may use: NVIDIA's, Jetson's, AMD's, and that of Windows' subsystem."""
 
 
+INSTRUCTION_SETS = frozenset(
+    ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+)
+"""Linux's names of those by which the engines choose their kernels."""
+ISA_LIMITS: dict[str, set[str]] = {
+    "SSE41": set(),
+    "AVX": set(),
+    "AVX2": {"avx2"},
+    "AVX2_VNNI": {"avx2", "avx_vnni"},
+    "AVX512_CORE": {"avx2", "avx512f"},
+    "AVX512_CORE_VNNI": {"avx2", "avx512f", "avx512_vnni"},
+    "AVX512_CORE_BF16": {"avx2", "avx512f", "avx512_vnni", "avx512_bf16"},
+}
+"""Values of ONEDNN_MAX_CPU_ISA, which lets both engines compute as on an older processor, and what they leave."""
+
+
 @dataclass(frozen=True)
 class Device:
     """`kind` is torch's name of the device; `precision` is that of forward passes; `batch_size` is its default."""
@@ -70,7 +86,7 @@ def choose_device(name: str, batch_size: int | None) -> Device:
 def cpu_emulates_bfloat16() -> bool:
     """Whether the CPU lacks instructions for bfloat16, which is then many times slower than float32."""
     if platform.system() == "Linux":  # without torch, which takes a second to import
-        return "avx512_bf16" not in _processor_facts("flags")
+        return "avx512_bf16" not in instruction_sets()
     if not is_installed("torch"):
         return True
     import torch
@@ -80,7 +96,13 @@ def cpu_emulates_bfloat16() -> bool:
 
 def cpu_has_vnni() -> bool:
     """Whether the CPU adds products of eight-bit integers in 32 bits, as far as it is known."""
-    return bool({"avx512_vnni", "avx_vnni"} & set(_processor_facts("flags").split()))
+    return not {"avx512_vnni", "avx_vnni"}.isdisjoint(instruction_sets())
+
+
+def instruction_sets() -> frozenset[str]:
+    """Those of INSTRUCTION_SETS that the engines may use, as far as it is known."""
+    limit = ISA_LIMITS.get(os.environ.get("ONEDNN_MAX_CPU_ISA", ""), INSTRUCTION_SETS)
+    return INSTRUCTION_SETS.intersection(limit, _processor_facts("flags").split())
 
 
 def passes_at_once(device: Device, threads: int | None) -> int:

@@ -135,7 +135,7 @@ def load_fastest_model(
     selections: SelectionStore,
     conversions: Path | None = None,
 ) -> Model:
-    """Load an artifact into the backend that is fastest on machines of this kind: the one selected before, else the one that a measurement selects.
+    """Load an artifact into the backend that is fastest on machines of this kind: the one selected before, else the one that is selected now.
 
     Where that is OpenVINO, and the package or `conversions`, a folder, has its form of the model, torch is not imported, which takes most
     of the time of a start.
@@ -159,13 +159,13 @@ def load_fastest_model(
     choice = selections.find(key)
     if choice is not None and (model := _load_choice(choice, selector, manifest)) is not None:
         return model
-    log.warning("Choosing the fastest way to run the model on this machine, once, for up to a minute")
-    trial = selector.choose(options.backend, options.batch_size)
-    if trial.is_final:
-        selections.store(key, BackendChoice(trial.backend.name, trial.batch_size))
-    model = Model(trial.backend, manifest, trial.batch_size)
-    model.free_memory()  # also that of the backend that was not chosen
-    return model
+    log.warning("Choosing the fastest way to run the model on this machine, once, for some seconds")
+    selection = selector.choose(options.backend, options.batch_size)
+    model = Model(selection.backend, manifest, selection.batch_size)
+    if not selection.is_final:
+        return model
+    selections.store(key, BackendChoice(selection.backend.name, selection.batch_size))
+    return _warm_up(model)
 
 
 def _load(path: Path, digest: str, device: Device, threads: int) -> torch.jit.ScriptModule:

@@ -55,7 +55,7 @@ class Machine:
 
     @property
     def measured(self) -> int:
-        return sum("times as fast as torchscript" in record.getMessage() for record in self._log.records)
+        return sum("differs from torchscript" in record.getMessage() for record in self._log.records)
 
 
 @pytest.fixture
@@ -95,6 +95,7 @@ def test_a_choice_is_stored_per_key(database: Database) -> None:
         {"at_once": 3},
         {"batch_size": 8},
         {"engines": ("torch 2", "openvino not installed")},
+        {"instruction_sets": ("avx2",)},
     ]
     for changed in changes:
         assert selections.find(replace(KEY, **changed)) is None, changed
@@ -119,6 +120,16 @@ def test_the_key_names_the_installed_engines() -> None:
     assert f"torch {version('torch')}" in key.engines
     assert any(engine.startswith("openvino 20") for engine in key.engines)
     assert key.hardware
+
+
+def test_processors_of_one_name_with_other_instruction_sets_are_other_machines(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.start()
+    monkeypatch.setattr("tagger.model.backends.protocol.instruction_sets", lambda: {"avx2", "avx_vnni"})
+    machine.start()
+    machine.start()
+    assert machine.measured == 2
 
 
 @pytest.mark.parametrize(

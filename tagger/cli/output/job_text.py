@@ -162,7 +162,7 @@ def idle_workers_text(workers: Sequence[WorkerStatus]) -> str | None:
     if not all(worker.waits_for for worker in workers):
         return None
     if starting := [worker.name for worker in workers if worker.is_starting]:
-        return f"{starting[0]} is starting; on its first start, a machine takes up to a minute to choose the fastest way to run the model"
+        return f"{starting[0]} is starting; on its first start, a machine takes some seconds to choose the fastest way to run the model"
     waits = "; ".join(f"{worker.name}: {worker.waits_for}" for worker in workers[:WAITING_WORKERS_SHOWN])
     more = len(workers) - WAITING_WORKERS_SHOWN
     return f"no worker starts work now ({waits}{f'; and {more} more' if more > 0 else ''})"

@@ -287,7 +287,7 @@ backend_selections = Table(
         "key",
         Text,
         primary_key=True,
-        doc="JSON of model, device, precision, hardware, options and versions",
+        doc="JSON of model, device, precision, hardware, instruction sets, options and versions",
     ),
     Column("model_digest", Text, nullable=False, doc="digest of the model file"),
     Column("device", Text, nullable=False, doc="device that runs the model"),
@@ -296,7 +296,7 @@ backend_selections = Table(
     Column("backend", Text, nullable=False, doc="engine that runs the model, such as `torchscript`"),
     Column("batch_size", Integer, nullable=False, doc="number of images in a forward pass"),
     Column("selected_at", UtcDateTime, nullable=False, doc="when it was selected"),
-    Column("selected_by", Text, nullable=False, doc="name of the machine that measured it"),
+    Column("selected_by", Text, nullable=False, doc="name of the machine that selected it"),
     info={"exported": False, "doc": "The fastest backend of a model on one kind of machine."},
 )
 

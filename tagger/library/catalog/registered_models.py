@@ -1,8 +1,8 @@
 """The registered models: which exist, which is in use, whether a model's file is unchanged, and the file that the package ships.
 
 Knows nothing of torch: it reads manifests and digests, and runs no code from a file. A model's digest is its identity;
-its file may move, and upgrades of the package replace the shipped one. The backend that one machine selected for a model by measurement
-serves the others of its kind.
+its file may move, and upgrades of the package replace the shipped one. The backend that one machine selected for a model serves the
+others of its kind.
 """
 
 import logging
@@ -271,7 +271,7 @@ _CHOICE = TypeAdapter(BackendChoice)
 
 @dataclass(frozen=True)
 class StoredSelection:
-    """A selection, and the machine that measured it."""
+    """A selection, and the machine that made it."""
 
     choice: BackendChoice
     selected_at: datetime

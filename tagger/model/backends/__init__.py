@@ -1,7 +1,7 @@
 """What runs a network's forward passes: the artifact's own TorchScript, or an engine that computes the same outputs.
 
 TorchScript is the reference. Other backends are converted from it on the machine where they run, and are chosen only
-if a measurement shows that they agree with it and are clearly faster (see selection).
+if they agree with it there (see selection).
 """
 
 import sys

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from tagger.errors import Unavailable
-from tagger.model.devices import engine_version, engine_versions, hardware_name
+from tagger.model.devices import engine_version, engine_versions, hardware_name, instruction_sets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,7 @@ class BackendChoice:
 
 
 class SelectionStore(Protocol):
-    """Stores selections, so that later starts need not measure them again, on this machine and on others of its kind."""
+    """Stores selections, so that later starts need not compare backends again, on this machine and on others of its kind."""
 
     def find(self, key: SelectionKey) -> BackendChoice | None: ...
 
@@ -133,6 +133,8 @@ class SelectionKey:
     at_once: int
     batch_size: int | None
     engines: tuple[str, ...]
+    instruction_sets: tuple[str, ...] = ()
+    """Processors of one name may differ in them: virtual machines often name only the maker."""
 
     @classmethod
     def of(cls, digest: str, device: Device, options: BackendOptions) -> Self:
@@ -146,6 +148,7 @@ class SelectionKey:
             options.at_once,
             options.batch_size,
             engine_versions(),
+            tuple(sorted(instruction_sets())),
         )
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Backend selection, with fake backends that are slow, wrong or broken, and with the real ones."""
+"""Backend selection, with fake backends that are wrong or broken, and with the real ones."""
 
 import errno
 import time
@@ -14,21 +14,18 @@ from tagger.errors import SettingsInvalid
 from tagger.model.backends.openvino import OpenVinoBackend
 from tagger.model.backends.protocol import (
     Backend,
-    BackendChoice,
     BackendName,
     Embeddings,
     Images,
     Outputs,
     Scores,
 )
-from tagger.model.backends.selection import CPU_BATCHES, GPU_BATCHES, BackendSelector
+from tagger.model.backends.selection import GPU_BATCHES, IMAGES, BackendSelector
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.devices import Device
 
 CPU = Device("cpu", "float32", 8)
 GPU = Device("cuda", "float32", 256)
-SLOW_MS = 1.0
-"""CPU time per photo, long enough that other work of the process does not matter."""
 
 
 def half_brightness(images: Images) -> Scores:
@@ -42,16 +39,20 @@ def half_brightness(images: Images) -> Scores:
     return scores
 
 
+def mean_colours(images: Images) -> Embeddings:
+    return images.mean(axis=(1, 2)).astype(np.float32)
+
+
 @dataclass
 class FakeBackend:
-    """A backend that takes `ms` of CPU time, returns the scores of `classify`, and has memory for `max_batch` images."""
+    """A backend that returns the outputs of `classify` and `embed`, and has memory for `max_batch` images. A pass takes `pass_ms`."""
 
     name: BackendName
     classify: Callable[[Images], Scores] = half_brightness
-    embed: Callable[[Images], Embeddings | None] = lambda _images: None
-    ms: Callable[[int], float] = lambda _count: SLOW_MS
+    embed: Callable[[Images], Embeddings | None] = mean_colours
     max_batch: int = 10_000
     error: Callable[[], Exception] = MemoryError
+    pass_ms: Callable[[int], float] = lambda _count: 0
     at_once: int = 1
     batches: list[int] = field(default_factory=list)
     freed: int = 0
@@ -60,13 +61,11 @@ class FakeBackend:
         return np.empty((count, SIZE, SIZE, 3), dtype=np.uint8)
 
     def forward(self, images: Images) -> Outputs:
-        until = time.thread_time() + self.ms(len(images)) * len(images) / 1000
         if len(images) not in self.batches:
             self.batches.append(len(images))
         if len(images) > self.max_batch:
             raise self.error()
-        while time.thread_time() < until:
-            pass
+        time.sleep(self.pass_ms(len(images)) / 1000)
         return Outputs(self.classify(images), self.embed(images))
 
     def free_memory(self) -> None:
@@ -74,7 +73,7 @@ class FakeBackend:
 
 
 class FakeSelector(BackendSelector):
-    """Selects among fake backends."""
+    """Selects among fake backends: the reference, and others in the order in which they are preferred."""
 
     def __init__(self, *backends: FakeBackend, device: Device = CPU) -> None:
         super().__init__(small_module, device, SIZE, at_once=1)
@@ -87,57 +86,26 @@ class FakeSelector(BackendSelector):
         return [name for name in self._backends if name != "torchscript"]
 
 
-def choose_backend(other: FakeBackend) -> BackendChoice:
-    """The choice between TorchScript and another backend."""
-    return _choice(FakeSelector(FakeBackend("torchscript"), other))
-
-
-def _choice(selector: BackendSelector) -> BackendChoice:
-    trial = selector.choose(None, 4)
-    return BackendChoice(trial.backend.name, trial.batch_size)
-
-
-def fast(classify: Callable[[Images], Scores] = half_brightness) -> FakeBackend:
-    return FakeBackend("openvino", classify, ms=lambda _count: SLOW_MS / 5)
-
-
-@pytest.mark.parametrize("share", [1 / 5, 1 / 1.25])
-def test_a_faster_backend_that_agrees_is_chosen(share: float) -> None:
-    other = FakeBackend("openvino", ms=lambda _count: SLOW_MS * share)
-    assert choose_backend(other) == BackendChoice("openvino", 4)
-
-
-@pytest.mark.parametrize("share", [1 / 1.04, 1.0, 3.0])
-def test_a_backend_that_is_not_clearly_faster_is_not_chosen(share: float) -> None:
-    assert choose_backend(FakeBackend("openvino", ms=lambda _count: SLOW_MS * share)) == BackendChoice(
-        "torchscript", 4
-    )
+def chosen(*others: FakeBackend) -> BackendName:
+    """The backend that is chosen of TorchScript and others."""
+    return FakeSelector(FakeBackend("torchscript"), *others).choose(None, 4).backend.name
 
 
 def fails(_images: Images) -> Scores:
     raise RuntimeError("an operation it does not know")
 
 
-def mean_colours(images: Images) -> Embeddings:
-    return images.mean(axis=(1, 2)).astype(np.float32)
-
-
 @pytest.mark.parametrize(
-    ("embed", "chosen"),
+    "embed",
     [
-        pytest.param(lambda images: 1.001 * mean_colours(images) + 0.1, "openvino", id="much the same"),
-        pytest.param(lambda _images: None, "torchscript", id="none"),
-        pytest.param(lambda images: mean_colours(images)[:, :2], "torchscript", id="fewer dimensions"),
-        pytest.param(lambda images: mean_colours(255 - images) ** 2, "torchscript", id="other directions"),
-        pytest.param(lambda images: mean_colours(images) * np.nan, "torchscript", id="not numbers"),
+        pytest.param(lambda _images: None, id="none"),
+        pytest.param(lambda images: mean_colours(images)[:, :2], id="fewer dimensions"),
+        pytest.param(lambda images: mean_colours(255 - images) ** 4, id="other directions"),
+        pytest.param(lambda images: mean_colours(images) * np.nan, id="not numbers"),
     ],
 )
-def test_a_backend_is_chosen_only_if_its_embeddings_agree(
-    embed: Callable[[Images], Embeddings | None], chosen: BackendName
-) -> None:
-    other = FakeBackend("openvino", embed=embed, ms=lambda _count: SLOW_MS / 5)
-    selector = FakeSelector(FakeBackend("torchscript", embed=mean_colours), other)
-    assert _choice(selector).backend == chosen
+def test_a_backend_with_other_embeddings_is_not_chosen(embed: Callable[[Images], Embeddings | None]) -> None:
+    assert chosen(FakeBackend("openvino", embed=embed)) == "torchscript"
 
 
 @pytest.mark.parametrize(
@@ -155,51 +123,29 @@ def test_a_backend_is_chosen_only_if_its_embeddings_agree(
         pytest.param(fails, id="it fails"),
     ],
 )
-def test_a_wrong_backend_is_not_chosen_however_fast(classify: Callable[[Images], Scores]) -> None:
-    assert choose_backend(fast(classify)) == BackendChoice("torchscript", 4)
+def test_a_backend_with_other_scores_is_not_chosen(classify: Callable[[Images], Scores]) -> None:
+    assert chosen(FakeBackend("openvino", classify)) == "torchscript"
 
 
-def test_small_differences_of_a_lower_precision_are_accepted() -> None:
-    noise = np.random.default_rng(3).normal(1, 0.01, (8, 6)).astype(np.float32)
-    assert choose_backend(
-        fast(lambda images: half_brightness(images) * noise[: len(images)])
-    ) == BackendChoice("openvino", 4)
+def test_the_first_backend_that_agrees_is_chosen() -> None:
+    noise = np.random.default_rng(3).normal(1, 0.1, (IMAGES, 6)).astype(np.float32)
+    similar = FakeBackend(
+        "openvino",
+        lambda images: half_brightness(images) * noise,
+        lambda images: 1.001 * mean_colours(images) + 0.1,
+    )
+    assert chosen(FakeBackend("openvino-int8", fails), similar) == "openvino"
+    assert chosen(FakeBackend("openvino-int8"), similar) == "openvino-int8"
 
 
 @pytest.mark.parametrize(
-    ("name", "embed", "chosen"),
-    [
-        ("openvino", mean_colours, "torchscript"),
-        ("openvino-int8", mean_colours, "openvino-int8"),
-        ("openvino-int8", lambda images: mean_colours(255 - images) ** 2, "torchscript"),
-    ],
+    ("device", "batch_size", "expected"), [(GPU, None, 64), (GPU, 5, 5), (CPU, None, 8), (CPU, 5, 5)]
 )
-def test_scores_of_eight_bits_may_differ_more_if_embeddings_agree(
-    name: BackendName, embed: Callable[[Images], Embeddings], chosen: BackendName
+def test_the_fastest_batch_size_of_a_gpu_is_chosen_unless_one_is_set(
+    device: Device, batch_size: int | None, expected: int
 ) -> None:
-    def classify(images: Images) -> Scores:
-        return 0.85 * half_brightness(images) + np.float32(0.15 * 0.9 / 6)
-
-    other = FakeBackend(name, classify, embed, ms=lambda _count: SLOW_MS / 5)
-    assert _choice(FakeSelector(FakeBackend("torchscript", embed=mean_colours), other)).backend == chosen
-
-
-@pytest.mark.parametrize("name", ["openvino", "openvino-int8"])
-def test_labels_in_another_order_are_found_in_every_precision(name: BackendName) -> None:
-    other = FakeBackend(name, lambda images: half_brightness(images)[:, ::-1], ms=lambda _count: SLOW_MS / 5)
-    assert choose_backend(other).backend == "torchscript"
-
-
-def test_the_fastest_batch_size_is_chosen_unless_one_is_set() -> None:
-    def best_with_8(count: int) -> float:
-        return SLOW_MS if count == 8 else 2 * SLOW_MS
-
-    backend = FakeBackend("torchscript", ms=best_with_8)
-    assert FakeSelector(backend).choose(None, None).batch_size == 8
-    assert backend.batches == [*CPU_BATCHES]
-    fixed = FakeBackend("torchscript", ms=best_with_8)
-    assert FakeSelector(fixed).choose(None, 5).batch_size == 5
-    assert fixed.batches == [5]
+    backend = FakeBackend("torchscript", pass_ms=lambda count: 3 if count <= 64 else count / 10)
+    assert FakeSelector(backend, device=device).choose(None, batch_size).batch_size == expected
 
 
 @pytest.mark.parametrize(
@@ -207,10 +153,10 @@ def test_the_fastest_batch_size_is_chosen_unless_one_is_set() -> None:
     [MemoryError, lambda: RuntimeError("The following operation failed\nCUDA out of memory. Tried")],
 )
 def test_out_of_memory_ends_the_search_for_a_batch_size(error: Callable[[], Exception]) -> None:
-    backend = FakeBackend("torchscript", ms=lambda _count: 0.01, max_batch=100, error=error)
+    backend = FakeBackend("torchscript", max_batch=100, error=error)
     tested = FakeSelector(backend, device=GPU).choose(None, None)
     assert tested.batch_size in GPU_BATCHES[:2]
-    assert backend.batches == [*GPU_BATCHES[:3]]
+    assert backend.batches == [IMAGES, *GPU_BATCHES[:3]]
     assert backend.freed == 1
 
 
@@ -224,7 +170,7 @@ def test_a_model_too_large_for_the_selection_gets_the_default_batch_size(
 
 
 def test_a_model_that_fails_in_the_selection_is_still_used(caplog: pytest.LogCaptureFixture) -> None:
-    tested = FakeSelector(FakeBackend("torchscript", fails), fast()).choose(None, 16)
+    tested = FakeSelector(FakeBackend("torchscript", fails), FakeBackend("openvino")).choose(None, 16)
     assert (tested.backend.name, tested.batch_size) == ("torchscript", 16)
     assert "the model fails on the generated images: an operation it does not know" in caplog.text
 
@@ -252,18 +198,16 @@ def test_a_selection_is_final_unless_what_failed_can_pass(
     error: Exception, is_final: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken = FakeBackend("openvino", max_batch=0, error=lambda: error)
-    slow = FakeBackend("openvino-int8", ms=lambda _count: 3 * SLOW_MS)
-    trial = FakeSelector(FakeBackend("torchscript"), broken, slow).choose(None, 4)
-    assert (trial.backend.name, trial.is_final) == ("torchscript", is_final)
+    other = FakeBackend("another")
+    selection = FakeSelector(FakeBackend("torchscript"), broken, other).choose(None, 4)
+    assert (selection.backend, selection.is_final) == (other, is_final)
     assert ("is tried again at the next start" in caplog.text) is not is_final
 
 
-def test_a_configured_backend_is_used_without_comparison() -> None:
-    slow = FakeBackend("openvino", ms=lambda _count: 2 * SLOW_MS)
-    tested = FakeSelector(FakeBackend("torchscript"), slow).choose("openvino", 4)
-    assert tested.backend is slow
-    torchscript = FakeBackend("torchscript")
-    assert FakeSelector(torchscript, fast()).choose("torchscript", 4).backend is torchscript
+@pytest.mark.parametrize("name", ["openvino", "torchscript"])
+def test_a_configured_backend_is_used_without_comparison(name: BackendName) -> None:
+    selector = FakeSelector(FakeBackend("torchscript"), FakeBackend("openvino", fails))
+    assert selector.choose(name, 4).backend.name == name
 
 
 def test_backends_are_loaded_by_name() -> None:
@@ -298,8 +242,8 @@ def test_torchscript_runs_models_that_openvino_cannot_run(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     selector = BackendSelector(lambda: torch.jit.script(Odd().eval()), CPU, SIZE, at_once=1)
-    assert _choice(selector) == BackendChoice("torchscript", 4)
+    assert selector.choose(None, 4).backend.name == "torchscript"
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warning == "openvino cannot run this model; torchscript runs it"
+    assert warning == "openvino cannot run this model; a slower backend runs it"
     with pytest.raises(SettingsInvalid, match="openvino cannot run this model; leave it at auto"):
         selector.choose("openvino", 4)

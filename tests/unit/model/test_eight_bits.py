@@ -1,5 +1,9 @@
 """The eight-bit backend: near to the model in floating point, and refused without the ranges of its convolutions."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,22 +11,24 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.shipped import ARTIFACT, decoded_photos, shipped_module
+from support.shipped import ARTIFACT, decoded_photos, shipped_module, shipped_size
 from support.small_network import SIZE, SmallNetwork, small_module
 
 from tagger.errors import SettingsInvalid
-from tagger.model.artifact import read_manifest
+from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.backends.conversion import convert
 from tagger.model.backends.openvino import LEVELS, OpenVinoBackend, quantise_convolutions, with_exact_zero
-from tagger.model.backends.protocol import Outputs
+from tagger.model.backends.protocol import Conversions, Outputs
 from tagger.model.backends.selection import (
-    MAX_DISTANCE,
+    IMAGES,
+    MAX_EMBEDDING_DIFFERENCE,
+    MAX_SCORE_DIFFERENCE,
     BackendSelector,
-    backend_distance,
+    Difference,
     generated_images,
 )
 from tagger.model.backends.torchscript import TorchScriptBackend
-from tagger.model.devices import Device
+from tagger.model.devices import ISA_LIMITS, Device, instruction_sets
 from trainer.export.ranges import convolution_ranges
 
 FLOAT32 = Device("cpu", "float32", 8)
@@ -53,8 +59,9 @@ def test_the_outputs_are_near_to_those_in_floating_point() -> None:
     backend = OpenVinoBackend(convert(small_module(), SIZE), FLOAT32, SIZE, 1, small_ranges())
     actual = backend.forward(images)
     assert backend.name == "openvino-int8"
-    assert 0 < np.abs(actual.scores - expected.scores).sum(axis=1).mean() / 2 <= MAX_DISTANCE
-    assert cosines(expected, actual).mean() >= 0.995
+    difference = Difference.between(expected, actual)
+    assert difference.is_small
+    assert difference.embeddings > 0
 
 
 class Residual(torch.nn.Module):
@@ -87,18 +94,69 @@ def test_it_is_a_candidate_only_of_models_with_ranges() -> None:
     assert chosen.backend.name == "openvino-int8"
 
 
+@pytest.mark.parametrize(
+    ("sets", "candidates"), [({"avx2"}, ["openvino-int8", "openvino"]), (set(), ["openvino"])]
+)
+def test_it_is_a_candidate_only_on_processors_on_which_it_was_measured(
+    monkeypatch: pytest.MonkeyPatch, sets: set[str], candidates: list[str]
+) -> None:
+    monkeypatch.setattr("tagger.model.backends.selection.instruction_sets", lambda: sets)
+    assert shipped_selector()._alternatives() == candidates
+
+
 def test_ranges_of_another_network_are_refused() -> None:
     selector = BackendSelector(small_module, FLOAT32, SIZE, 1, small_ranges()[:2])
     with pytest.raises(SettingsInvalid, match="openvino-int8 cannot run this model"):
         selector.load("openvino-int8")
 
 
-def test_the_shipped_model_agrees_with_itself_in_eight_bits() -> None:
+def shipped_selector() -> BackendSelector:
     manifest = read_manifest(ARTIFACT)
-    size = manifest.input.size
-    selector = BackendSelector(shipped_module, FLOAT32, size, 1, manifest.ranges)
-    reference, eight_bits = selector.load("openvino"), selector.load("openvino-int8")
-    assert 0 < backend_distance(reference, eight_bits, size) <= MAX_DISTANCE
+    conversions = Conversions.of(ARTIFACT, file_digest(ARTIFACT), None)
+    return BackendSelector(shipped_module, FLOAT32, manifest.input.size, 1, manifest.ranges, conversions)
+
+
+PROGRAM = """
+import json
+from tagger.model.backends import openvino
+from tagger.model.backends.selection import IMAGES, Difference, generated_images
+from unit.model.test_eight_bits import shipped_selector, shipped_size
+
+selector, images = shipped_selector(), generated_images(shipped_size(), IMAGES)
+expected = selector.load("openvino").forward(images)
+selected = Difference.between(expected, selector.choose(None, 8).backend.forward(images))
+openvino.AVX2_MARGIN = 1.0
+overflowing = Difference.between(expected, selector.load("openvino-int8").forward(images))
+print(json.dumps([selected, overflowing]))
+"""
+ROOM = 1.8
+"""Limits are as far from what is selected as from what is refused, so that no small change of a processor or engine decides."""
+
+
+@pytest.mark.parametrize("isa", ["AVX2", "AVX512_CORE_VNNI"])
+def test_eight_bits_are_selected_on_processors_with_avx2(isa: str) -> None:
+    if not ISA_LIMITS[isa] <= instruction_sets():
+        pytest.skip(f"this processor lacks instructions of {isa}")
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": isa, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROGRAM]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    selected, overflowing = (Difference(*values) for values in json.loads(printed))
+    assert 0.005 < selected.embeddings < MAX_EMBEDDING_DIFFERENCE / ROOM
+    assert selected.scores < MAX_SCORE_DIFFERENCE / ROOM
+    if "VNNI" not in isa:
+        assert overflowing.embeddings > MAX_EMBEDDING_DIFFERENCE * ROOM
+
+
+def test_wrong_outputs_of_the_shipped_model_are_refused() -> None:
+    images = generated_images(shipped_size(), IMAGES)
+    backend = shipped_selector().load("openvino")
+    scores, embeddings = expected = backend.forward(images)
+    for wrong in (images[:, :, ::-1], images[..., ::-1], images[:, ::-1]):
+        difference = Difference.between(expected, backend.forward(np.ascontiguousarray(wrong)))
+        assert difference.embeddings > MAX_EMBEDDING_DIFFERENCE * ROOM
+    for wrong_scores in (scores / 3, scores[:, ::-1]):
+        difference = Difference.between(expected, Outputs(wrong_scores, embeddings))
+        assert difference.scores > MAX_SCORE_DIFFERENCE * ROOM
 
 
 @given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
