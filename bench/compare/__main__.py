@@ -12,7 +12,6 @@ from pathlib import Path
 
 from bench.compare.programs import (
     PROGRAMS,
-    TORCHSCRIPT,
     Measurement,
     Program,
     Workload,
@@ -36,8 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tagger-bench-") as name:
         data_folder, warm_up = Path(name, "data"), Path(name, "warm-up")
         draw_photos(warm_up, 0, WARM_UP_PHOTOS, SMALL)
-        for settings in ({}, TORCHSCRIPT):
-            cache_backend_selection(args.model, warm_up, data_folder, **settings)
+        cache_backend_selection(args.model, warm_up, data_folder)
         print_heading("Comparison")
         print(INTRODUCTION, flush=True)
         for folder in args.folders:

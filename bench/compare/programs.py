@@ -39,7 +39,7 @@ TAGGER_QUERY = """
 
 @dataclass(frozen=True)
 class Workload:
-    """The model and the photos of one measurement. `data_folder` contains the backend selections of this machine, in a database without photos."""
+    """The model and the photos of one measurement. `data_folder` contains the backend selection of this machine, in a database without photos."""
 
     model: Path
     data_folder: Path
@@ -49,16 +49,23 @@ class Workload:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run of a program, without start-up. `rate` is photos/s; `top_tags` has the slug of each photo's best tag."""
+    """One run of a program, without start-up.
+
+    `rate` is photos/s; `top_tags` has the slug of each photo's best tag; `backend` is what ran the tagger's model.
+    """
 
     cpu_ms: float
     rate: float
     top_tags: Mapping[str, str]
+    backend: str
 
     @classmethod
-    def of(cls, top_tags: Mapping[str, str], cpu_s: float, wall_s: float) -> "Measurement":
+    def of(cls, database: Path, query: str, workload: Workload, cpu_s: float, wall_s: float) -> "Measurement":
+        """That of a program whose tags are in `database`."""
+        top_tags = read_top_tags(database, query, workload)
+        backend = read_backend(database) if query == TAGGER_QUERY else "-"
         count = len(top_tags)
-        return cls(max(1000 * cpu_s / count, MIN_COST), count / max(wall_s, MIN_COST), top_tags)
+        return cls(max(1000 * cpu_s / count, MIN_COST), count / max(wall_s, MIN_COST), top_tags, backend)
 
 
 def measure_tag(**settings: str) -> Callable[[Workload], Measurement]:
@@ -74,12 +81,12 @@ def measure_tag(**settings: str) -> Callable[[Workload], Measurement]:
     return measure
 
 
-def cache_backend_selection(model: Path, warm_up: Path, data_folder: Path, **settings: str) -> None:
-    """Let the tagger choose the fastest backend of this machine, and keep of its database only the choices.
+def cache_backend_selection(model: Path, warm_up: Path, data_folder: Path) -> None:
+    """Let the tagger choose the fastest backend of this machine, and keep of its database only the choice.
 
-    Otherwise each run would measure the backends again: that can take longer than tagging the photos, and the choice may differ.
+    Otherwise each run would compare the backends again.
     """
-    _run_tag(model, data_folder, [warm_up], settings)
+    _run_tag(model, data_folder, [warm_up], {})
     url = f"sqlite:///{data_folder / DATABASE}"
     with closing(open_database(url)) as database, database.read() as connection:
         choices = [dict(row) for row in connection.execute(select(backend_selections)).mappings()]
@@ -108,7 +115,7 @@ def measure_worker(workload: Workload) -> Measurement:
     with _temporary_folder() as folder:
         shutil.copytree(workload.data_folder, folder, dirs_exist_ok=True)
         costs = run_worker(folder, workload.model, workload.warm_up, workload.photos)
-        return Measurement.of(read_top_tags(folder / DATABASE, TAGGER_QUERY, workload), *costs)
+        return Measurement.of(folder / DATABASE, TAGGER_QUERY, workload, *costs)
 
 
 def measure_celery(workload: Workload) -> Measurement:
@@ -116,7 +123,7 @@ def measure_celery(workload: Workload) -> Measurement:
     with _temporary_folder() as folder:
         database = folder / DATABASE
         costs = run_peer(_peer_environment(), database, workload.model, workload.warm_up, workload.photos)
-        return Measurement.of(read_top_tags(database, LOADER_QUERY, workload), *costs)
+        return Measurement.of(database, LOADER_QUERY, workload, *costs)
 
 
 def read_top_tags(database: Path, query: str, workload: Workload) -> dict[str, str]:
@@ -133,6 +140,13 @@ def read_top_tags(database: Path, query: str, workload: Workload) -> dict[str, s
         if count != expected:
             raise SystemExit(f"{database.name} has {count} tags of {path} instead of {expected}")
     return {path: stored[path][1] for path in map(str, workload.photos)}
+
+
+def read_backend(database: Path) -> str:
+    """The backend that the tagger selected last."""
+    query = "SELECT backend FROM backend_selections ORDER BY selected_at DESC LIMIT 1"
+    with closing(sqlite3.connect(database)) as connection:
+        return next((backend for (backend,) in connection.execute(query)), "-")
 
 
 @contextmanager
@@ -165,8 +179,8 @@ def _measure_command(
         start = run_command(folder, [workload.warm_up])
     with _temporary_folder() as folder:
         total = run_command(folder, [workload.warm_up, *workload.photos])
-        top_tags = read_top_tags(folder / DATABASE, query, workload)
-    return Measurement.of(top_tags, total.cpu_s - start.cpu_s, total.wall_s - start.wall_s)
+        costs = total.cpu_s - start.cpu_s, total.wall_s - start.wall_s
+        return Measurement.of(folder / DATABASE, query, workload, *costs)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ WARM_UP_PHOTOS = 64
 INTRODUCTION = f"""\
 Values are medians of the rounds; ratios are medians of each round's ratio. `docs/how-to/benchmark.md` describes the programs.
 
+- **backend**: what ran the tagger's model.
 - **CPU ms/photo**: user and system time of all processes, without start-up. Compare programs by this value: other load on
   the machine hardly changes it. A command runs twice, over {WARM_UP_PHOTOS} small photos and over these and the others; the
   difference counts. Workers have processed those photos before.
 - **photos/s**: wall time, also without start-up; other load changes it.
 - **same top-1**: photos whose best tag equals that of DataLoader, which decodes at full size and computes in float32.
 """
-_COLUMNS = ("", "CPU ms/photo", "range", "÷ `tagger tag`", "photos/s", "range", "same top-1")
+_COLUMNS = ("", "backend", "CPU ms/photo", "range", "÷ `tagger tag`", "photos/s", "range", "same top-1")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Results:
         )
         return [
             program.title,
+            ", ".join(sorted({each.backend for each in rounds})),
             median(costs),
             value_range(costs),
             f"{median(ratios):.2f} x" if ratios else "-",

@@ -54,7 +54,7 @@ def test_compare_prints_the_costs_of_programs(workload: Workload) -> None:
     done = _run("compare", workload.model.parent / "photos", *words)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.endswith("100.0 % |")]
-    assert [row[0] for row in rows] == ["| `tagger tag`"]
+    assert [row[:2] for row in rows] == [["| `tagger tag`", "openvino"]]
     assert "### photos: 32 photos" in done.stdout
 
 
