@@ -101,7 +101,7 @@ def cpu_has_vnni() -> bool:
 
 def instruction_sets() -> frozenset[str]:
     """Those of INSTRUCTION_SETS that the engines may use, as far as it is known."""
-    limit = ISA_LIMITS.get(os.environ.get("ONEDNN_MAX_CPU_ISA", ""), INSTRUCTION_SETS)
+    limit = ISA_LIMITS.get(os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), INSTRUCTION_SETS)
     return INSTRUCTION_SETS.intersection(limit, _processor_facts("flags").split())
 
 

@@ -163,6 +163,7 @@ def load_fastest_model(
     selection = selector.choose(options.backend, options.batch_size)
     model = Model(selection.backend, manifest, selection.batch_size)
     if not selection.is_final:
+        model.free_memory()  # also that of the backends that were not chosen
         return model
     selections.store(key, BackendChoice(selection.backend.name, selection.batch_size))
     return _warm_up(model)

@@ -26,6 +26,7 @@ KEY = SelectionKey(
     device="cpu",
     precision="torch.float32",
     hardware="a processor",
+    instruction_sets=("avx2", "avx_vnni"),
     backend=None,
     at_once=2,
     batch_size=None,

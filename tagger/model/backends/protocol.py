@@ -129,12 +129,12 @@ class SelectionKey:
     device: str
     precision: str
     hardware: str
+    instruction_sets: tuple[str, ...]
+    """Processors of one name may differ in them: virtual machines often name only the maker."""
     backend: str | None
     at_once: int
     batch_size: int | None
     engines: tuple[str, ...]
-    instruction_sets: tuple[str, ...] = ()
-    """Processors of one name may differ in them: virtual machines often name only the maker."""
 
     @classmethod
     def of(cls, digest: str, device: Device, options: BackendOptions) -> Self:
@@ -144,11 +144,11 @@ class SelectionKey:
             device.kind,
             device.precision,
             hardware_name(device.kind),
+            tuple(sorted(instruction_sets())),
             options.backend,
             options.at_once,
             options.batch_size,
             engine_versions(),
-            tuple(sorted(instruction_sets())),
         )
 
     def __str__(self) -> str:
