@@ -98,7 +98,8 @@ def calibrate(
         metrics |= {"unknown_photos": float(count), "unknown_false_names_at_threshold": named}
         asked = "as given" if options.threshold else f"at most {options.false_names:.1%} were asked for"
         reason = f"a similarity of {similarity:g}, at which {named:.1%} of {count} ordinary photos get a name ({asked})"
-    method, curve = "documented curve, not fitted", Curve.through(similarity)
+    source = "as given" if options.threshold else "from ordinary photos" if unknown else "as documented"
+    method, curve = f"documented curve, threshold {source}", Curve.through(similarity)
     if options.photos:
         right, best, figures = _measure(classifier, labels, options.photos, similarity)
         metrics |= figures
