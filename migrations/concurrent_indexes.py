@@ -7,7 +7,12 @@ from alembic import op
 
 
 def create_index_concurrently(
-    name: str, table: str, columns: Sequence[str | sa.TextClause], where: str | None = None
+    name: str,
+    table: str,
+    columns: Sequence[str | sa.TextClause],
+    where: str | None = None,
+    *,
+    unique: bool = False,
 ) -> None:
     """Create an index; a plain `CREATE INDEX` would keep writers of a large table waiting for minutes.
 
@@ -16,11 +21,18 @@ def create_index_concurrently(
     """
     condition = None if where is None else sa.text(where)
     if op.get_bind().dialect.name == "sqlite":
-        op.create_index(name, table, list(columns), sqlite_where=condition)
+        op.create_index(name, table, list(columns), unique=unique, sqlite_where=condition)
         return
     with op.get_context().autocommit_block():
         op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
-        op.create_index(name, table, list(columns), postgresql_where=condition, postgresql_concurrently=True)
+        op.create_index(
+            name,
+            table,
+            list(columns),
+            unique=unique,
+            postgresql_where=condition,
+            postgresql_concurrently=True,
+        )
 
 
 def drop_index_concurrently(name: str, table: str) -> None:

@@ -21,7 +21,7 @@ from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim
 from tagger.ledger.dispatch import ChunkClaimer
 from tagger.ledger.workers import record_heartbeat, record_tick, remove_worker
-from tagger.library.catalog.registered_models import resolve_model
+from tagger.library.catalog.registered_models import resolve_models
 from tagger.model.devices import choose_device
 from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
@@ -58,7 +58,9 @@ class Engine:
             # Loaded before the first message: a model that cannot run stops the worker at its start.
             # The database may be locked just now, by a worker that starts as well.
             with_retry(
-                lambda: self.executor.models.get(resolve_model(self.database, settings.model).id),
+                lambda: self.executor.models.get(
+                    model.id for model in resolve_models(self.database, settings.model)
+                ),
                 self.executor.stop,
             )
         self.broker = app_broker(app, settings)

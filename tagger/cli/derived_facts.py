@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from tagger.library.teaching.learning import TaughtState
 
 
-def model_in_use(session: Session) -> RegisteredModel:
-    """The model whose embeddings are used to teach.
+def model_in_use(session: Session, digest: str | None = None) -> RegisteredModel:
+    """The model whose embeddings are used to teach, or those of a pack with the digest of its model.
 
     Raises:
         EmbeddingsMissing: it gives none.
         ModelNotFound, ModelNotSelected, ModelFileNotFound, ModelChanged: there is no model.
     """
-    from tagger.library.catalog.registered_models import resolve_model
+    from tagger.library.catalog.registered_models import embedding_model
     from tagger.library.teaching.learning import embedding_of
 
-    model = resolve_model(session.database, session.settings.model)
+    model = embedding_model(session.database, session.settings.model, digest)
     embedding_of(model)
     return model
 
@@ -44,7 +44,7 @@ def update_with_progress(
 
 
 def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
-    """Name the backfill for photos that cannot be compared, because another model classified them last."""
+    """Name the backfill for photos that cannot be compared, because only other models have classified them."""
     from tagger.library.teaching.learning import images_without_embedding
 
     if count := images_without_embedding(session.database, model):
@@ -85,10 +85,10 @@ def update_derived_facts(session: Session, landmark: Landmark | None = None) -> 
 
     `landmark`: the one that the verdicts are about, if it is one.
     """
-    from tagger.library.catalog.registered_models import preview_model
+    from tagger.library.catalog.registered_models import preview_embedding_model
 
     try:
-        if preview_model(session.database, session.settings.model).manifest.embedding is not None:
+        if preview_embedding_model(session.database, session.settings.model).manifest.embedding is not None:
             model = model_in_use(session)
             if compared := update_with_progress(session, model):
                 console.info(_update_text(session, model, landmark, compared))

@@ -258,11 +258,11 @@ def _array_text(values: list[Any]) -> object:
     return values
 
 
-def lock_tables(connection: Connection, *tables: Table) -> None:
-    """Make other writers of these tables wait until the transaction ends. SQLite has one writer anyway."""
+def lock_tables(connection: Connection, *tables: Table, mode: str = "SHARE ROW EXCLUSIVE") -> None:
+    """Make other writers of these tables wait until the transaction ends, or all with whom the mode conflicts. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
         names = ", ".join(table.name for table in tables)
-        connection.execute(text(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"))
+        connection.execute(text(f"LOCK TABLE {names} IN {mode} MODE"))
 
 
 _LOCK_NOT_AVAILABLE = "55P03"

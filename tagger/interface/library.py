@@ -33,7 +33,11 @@ from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import list_jobs
 from tagger.ledger.workers import list_workers
 from tagger.library.catalog.landmark_edits import NewLandmark, check_position, find_or_add_landmark
-from tagger.library.catalog.registered_models import model_to_try, preview_model, resolve_model
+from tagger.library.catalog.registered_models import (
+    embedding_model,
+    model_to_try,
+    preview_embedding_model,
+)
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import is_stored
 from tagger.library.positions.update import update_positions
@@ -242,7 +246,7 @@ class Library:
         _require_text(landmark=landmark, country=country or "")
         new = NewLandmark(landmark, country=country, position=None if at is None else check_position(at))
         find_or_add_landmark(self._database, new, dry_run=True)  # before photos are tagged for it
-        model = resolve_model(self._database, self._settings.model)
+        model = embedding_model(self._database, self._settings.model)
         embedding_of(model)
         groups = paths_of(photos), paths_of(rejected)
         if untagged := paths_to_tag(self._database, model, chain(*groups), self._settings.roots):
@@ -285,7 +289,7 @@ class Library:
         path = path_of(file)
         if not (name := name_of_pack(path)):
             raise ArgumentInvalid(argument="file", reason="name a file like castles.pack")
-        model = resolve_model(self._database, self._settings.model)
+        model = embedding_model(self._database, self._settings.model)
         names = [landmarks] if isinstance(landmarks, str) else list(landmarks)
         words = {"author": author, "licence": licence, "about": about}
         created = create_pack(self._database, model, name, names, words, with_single=single)
@@ -309,7 +313,8 @@ class Library:
             PackExists: one with its name was added.
         """
         pack = self.read_pack(file)
-        add_pack(self._database, resolve_model(self._database, self._settings.model), pack)
+        digest = pack.manifest.embedding.digest
+        add_pack(self._database, embedding_model(self._database, self._settings.model, digest), pack)
         self._update_derived_facts()
         return find_pack(self._database, pack.manifest.name)
 
@@ -390,8 +395,8 @@ class Library:
     def _update_derived_facts(self) -> None:
         """Bring up to date what follows from photos and verdicts: taught tags and positions."""
         name = self._settings.model
-        if preview_model(self._database, name).manifest.embedding is not None:
-            update_taught(self._database, resolve_model(self._database, name))
+        if preview_embedding_model(self._database, name).manifest.embedding is not None:
+            update_taught(self._database, embedding_model(self._database, name))
         update_positions(self._database)
 
 

@@ -17,9 +17,9 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS, JobKind, JobState, Outcome, Runner
 from tagger.database.statements import current_time, db_now
-from tagger.database.tables import chunks, job_items, jobs
+from tagger.database.tables import chunks, job_items, job_models, jobs
 from tagger.errors import LeaseLost
-from tagger.ledger.jobs import CLAIMABLE, LEASE_S, keep_renewing
+from tagger.ledger.jobs import CLAIMABLE, LEASE_S, keep_renewing, other_models
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,14 @@ class Claim:
     top_k: int
     threshold: float
     reprocess: bool
+    other_models: tuple[tuple[int, float], ...] = ()
     kind: JobKind = JobKind.TAG
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def thresholds(self) -> Mapping[int, float]:
+        """As of `InferenceOptions`."""
+        return {self.model_id: self.threshold, **dict(self.other_models)}
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,7 @@ def claim_first_chunk(connection: Connection, job: Row[Any], worker: str) -> Cla
         job.top_k,
         job.threshold,
         job.reprocess,
+        other_models(connection, job.id),
         JobKind(job.kind),
         job.options,
     )
@@ -253,7 +260,7 @@ def count_crashes(database: Database, claim: Claim, position: int, by: int) -> N
 
 
 def photos_claimed_earlier(database: Database, claim: Claim) -> set[int]:
-    """The ids of photos that an earlier claim of another job processes with the same model.
+    """The ids of photos that an earlier claim of another job processes with one of the same models.
 
     The caller waits for that claim instead of classifying these photos twice.
     """
@@ -266,7 +273,11 @@ def photos_claimed_earlier(database: Database, claim: Claim) -> set[int]:
         chunks.c.lease_until > db_now(),
         chunks.c.job_id != claim.name.job_id,
     )
-    same_model = jobs.c.kind.in_(CLASSIFICATION_KINDS), jobs.c.model_id == claim.model_id
+    further = exists().where(job_models.c.job_id == jobs.c.id, job_models.c.model_id.in_(claim.thresholds))
+    same_model = (
+        jobs.c.kind.in_(CLASSIFICATION_KINDS),
+        or_(jobs.c.model_id.in_(claim.thresholds), further),
+    )
     in_chunk = and_(
         job_items.c.job_id == chunks.c.job_id, job_items.c.position.between(chunks.c.first, chunks.c.last)
     )

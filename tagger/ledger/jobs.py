@@ -45,7 +45,7 @@ from tagger.database.enums import (
 from tagger.database.events import has_receivers, record_event
 from tagger.database.retry import reason_of
 from tagger.database.statements import current_time, db_now
-from tagger.database.tables import chunks, job_items, jobs
+from tagger.database.tables import chunks, job_items, job_models, jobs
 from tagger.extensions import Event
 
 log = logging.getLogger(__name__)
@@ -126,6 +126,13 @@ class InferenceOptions:
     top_k: int
     threshold: float
     reprocess: bool = field(default=False, kw_only=True)
+    other_models: tuple[tuple[int, float], ...] = field(default=(), kw_only=True)
+    """Further models that classify the photos, each with its threshold."""
+
+    @property
+    def thresholds(self) -> Mapping[int, float]:
+        """The models that classify the photos, the first one first, with their thresholds."""
+        return {self.model_id: self.threshold, **dict(self.other_models)}
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,14 @@ class NewJob(InferenceOptions):
     """The job whose failed photos this one retries, or whose tags it writes."""
     author: str | None = None
     """Who started it; None: who makes the transaction."""
+
+
+def other_models(connection: Connection, job_id: int) -> tuple[tuple[int, float], ...]:
+    """The further models of a job, with their thresholds."""
+    query = select(job_models.c.model_id, job_models.c.threshold).where(job_models.c.job_id == job_id)
+    return tuple(
+        (row.model_id, row.threshold) for row in connection.execute(query.order_by(job_models.c.position))
+    )
 
 
 def create_job(database: Database, new: NewJob) -> int:
@@ -168,6 +183,12 @@ def insert_job(connection: Connection, new: NewJob, schedule: str | None = None)
         "owner_lease_until": db_now() + LEASE_S,
     }
     job_id = int(connection.execute(insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
+    others = [
+        {"job_id": job_id, "position": position, "model_id": model_id, "threshold": threshold}
+        for position, (model_id, threshold) in enumerate(new.other_models, 2)
+    ]
+    if others:
+        connection.execute(insert(job_models), others)
     record_action(
         connection,
         AuditAction.JOB_CREATE,

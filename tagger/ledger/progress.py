@@ -15,14 +15,14 @@ from tagger.database.enums import CLASSIFICATION_KINDS, METADATA_KINDS, JobKind,
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, job_items, jobs, models
 from tagger.errors import JobNotFound
-from tagger.ledger.jobs import CLAIMABLE, OPEN_STATES, SKIPPED_FOLDERS, WRITE
+from tagger.ledger.jobs import CLAIMABLE, OPEN_STATES, SKIPPED_FOLDERS, WRITE, other_models
 from tagger.system.documents import document_of
 
 
-def job_model_id(database: Database, job_id: int) -> int:
-    """The id of the job's model."""
-    with database.read() as connection:
-        return int(connection.execute(select(jobs.c.model_id).where(jobs.c.id == job_id)).scalar_one())
+def job_models(connection: Connection, job_id: int) -> Sequence[int]:
+    """The ids of the job's models."""
+    first = connection.execute(select(jobs.c.model_id).where(jobs.c.id == job_id)).scalar_one()
+    return [first, *dict(other_models(connection, job_id))]
 
 
 def has_write_option(database: Database, job_id: int) -> bool:

@@ -5,8 +5,8 @@ Models and teaching give an image candidates; people give verdicts. A landmark i
 - `confirmed` if a person confirmed it, and `rejected` if a person rejected it, whatever anything else says;
 - `accepted` if a candidate of it counts: its score reaches the threshold, nothing is missing of the image, the position of the photo does not
   speak against it, no other landmark is confirmed, and no candidate for another landmark wins. Landmarks that are taught here win over all others,
-  then the higher score wins, of equal ones that of a model. Candidates of one model or pack do not compete. Where a model is nearly certain of
-  a landmark, another one that is taught is only suggested;
+  then the higher score wins, of equal ones that of a model, and of models the first. Candidates of one model or pack do not compete. Where a
+  model is nearly certain of a landmark, another one that is taught is only suggested;
 - `doubtful` if its score is enough, and one of these speaks against it;
 - `suggested` if teaching finds it probable, and no more.
 
@@ -49,6 +49,7 @@ class Candidate:
     """A landmark that a model or teaching gives an image, with its calibrated score. `is_enough`: the score reaches the threshold.
 
     `rank`: the place among the best of a model, from 1 on; None: it comes from teaching, that of `pack` or (if that is empty) that here.
+    `model_order`: 0 for the first of the models that count for the image.
     """
 
     landmark_id: int
@@ -59,6 +60,7 @@ class Candidate:
     rank: int | None = None
     pack: str = ""
     odds: PositionOdds | None = None
+    model_order: int = 0
 
     @property
     def is_alone_accepted(self) -> bool:
@@ -72,8 +74,8 @@ class Candidate:
         return (None, self.pack) if self.rank is None else (self.model_id, "")
 
     @property
-    def _strength(self) -> tuple[bool, float, bool]:
-        return self.rank is None and not self.pack, self.score, self.rank is not None
+    def _strength(self) -> tuple[bool, float, bool, int]:
+        return self.rank is None and not self.pack, self.score, self.rank is not None, -self.model_order
 
     def beats(self, other: "Candidate") -> bool:
         """Whether it wins over a candidate for another landmark."""
@@ -107,6 +109,17 @@ class EffectiveTag:
     def is_accepted(self) -> bool:
         """Whether it counts as a tag."""
         return self.state in (TagState.ACCEPTED, TagState.CONFIRMED)
+
+
+def best_predictions(candidates: Iterable[Candidate]) -> Mapping[int, Candidate]:
+    """The prediction that counts of each landmark that models give an image: the one with the best score."""
+    best: dict[int, Candidate] = {}
+    for each in candidates:
+        if each.rank is not None:
+            other = best.get(each.landmark_id)
+            if other is None or (each.score, -each.model_order) > (other.score, -other.model_order):
+                best[each.landmark_id] = each
+    return best
 
 
 def decide(
@@ -212,7 +225,7 @@ def _shown(own: Sequence[Candidate], accepted: Sequence[Candidate], state: TagSt
     A suggestion has its own score.
     """
     among = [each for each in own if each.rank is None] if state is TagState.SUGGESTED else accepted or own
-    return max(among, key=lambda each: (each.rank is not None, each.score), default=None)
+    return max(among, key=lambda each: (each.rank is not None, each.score, -each.model_order), default=None)
 
 
 def is_accepted(score: float, odds: float, threshold: float, *, by_score: bool) -> bool:

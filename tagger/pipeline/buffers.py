@@ -7,12 +7,11 @@ photos are read (see reader_pool).
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, islice
 
 from tagger.errors import ReadsTimedOut
-from tagger.photos.decoding import DecodedImage
-from tagger.pipeline.requests import OpenPhoto, Request, ResultSink
+from tagger.pipeline.requests import ImageKey, Images, OpenPhoto, Request, ResultSink
 
 LINGER_S = 0.05
 """How long an incomplete batch waits for more photos if none is being read."""
@@ -49,10 +48,10 @@ class PipelineBuffers:
         self.requests: deque[Request] = deque()
         self.reads: dict[Request, threading.Thread] = {}
         """The requests that readers are working on, with the readers' threads."""
-        self.images: dict[str, DecodedImage] = {}
-        """The images that wait for a batch, by their digests."""
-        self.waiters: dict[str, list[Request]] = {}
-        """The requests that wait for an image, by its digest."""
+        self.images: dict[ImageKey, Images] = {}
+        """The images that wait for a batch."""
+        self.waiters: dict[ImageKey, list[Request]] = {}
+        """The requests that wait for an image."""
         self.failure: ReadsTimedOut | None = None
         """Why no photo can be read any more."""
         self.closed = False
@@ -111,19 +110,20 @@ class PipelineBuffers:
             if not read.is_settled:
                 self._processed.add(read)
 
-    def add_waiter(self, read: Request, photo: OpenPhoto) -> bool:
-        """Let a request wait for its image. Returns whether this read has to decode it: it is the first copy."""
+    def add_waiter(self, read: Request, photo: OpenPhoto, models: Sequence[int]) -> bool:
+        """Let a request wait for its image. Returns whether this read has to decode it: it is the first copy for these models."""
         with self.lock:
             if read.is_settled:
                 return False
             read.digest, read.version, read.facts = photo.digest, photo.version, photo.facts
-            waiters = self.waiters.setdefault(photo.digest, [])
+            read.models = tuple(models)
+            waiters = self.waiters.setdefault((photo.digest, read.models), [])
             waiters.append(read)
             if len(waiters) > 1:
                 self.settle(read)
             return len(waiters) == 1
 
-    def settle(self, read: Request, image: DecodedImage | None = None) -> bool:
+    def settle(self, read: Request, image: Images | None = None) -> bool:
         """End a read and add its image to the next batch. Returns False if it was settled before."""
         with self.lock:
             is_first, read.is_settled = not read.is_settled, True
@@ -133,8 +133,8 @@ class PipelineBuffers:
                 if read in self._processed:
                     self._processed.discard(read)
                     self._processable.notify()
-                if image is not None and read.digest is not None:
-                    self.images[read.digest] = image
+                if image is not None and read.image is not None:
+                    self.images[read.image] = image
                 if image is None or has_extra_reads:
                     self._readable.notify()  # the room reserved for its photo, or for its bytes, is free
                 self._notify_batches()
@@ -145,9 +145,9 @@ class PipelineBuffers:
         with self.lock:
             return bool(self._batchable.wait_for(lambda: self.closed or self.images, timeout_s))
 
-    def next_batch(self, batch_size: int) -> Mapping[str, DecodedImage]:
-        """Wait for images and return at most `batch_size`, by digest; fewer if no more arrive in time, none once closed."""
-        batch: dict[str, DecodedImage] = {}
+    def next_batch(self, batch_size: int) -> Mapping[ImageKey, Images]:
+        """Wait for images and return at most `batch_size`; fewer if no more arrive in time, none once closed."""
+        batch: dict[ImageKey, Images] = {}
         with self.lock:
             self._batch_size = batch_size
             while not (batch or self.closed):  # another thread may have taken the photos
@@ -155,14 +155,14 @@ class PipelineBuffers:
                 self._batchable.wait_for(lambda: self._is_full() or self._is_idle(), timeout=READ_WAIT_S)
                 if not (self._is_full() or self.closed):
                     self._batchable.wait_for(self._is_full, timeout=LINGER_S)
-                batch = {digest: self.images.pop(digest) for digest in [*islice(self.images, batch_size)]}
+                batch = {key: self.images.pop(key) for key in [*islice(self.images, batch_size)]}
             self._readable.notify(len(batch))
         return batch
 
-    def take_waiters(self, digest: str) -> list[Request]:
+    def take_waiters(self, image: ImageKey) -> list[Request]:
         """Remove and return the requests that wait for an image."""
         with self.lock:
-            return self.waiters.pop(digest, [])
+            return self.waiters.pop(image, [])
 
     def close(self) -> None:
         """Refuse further requests and wake all threads."""

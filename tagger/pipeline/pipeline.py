@@ -1,4 +1,6 @@
-"""The pipeline: photos in, results out. Reader threads → bounded buffers → batches → model.
+"""The pipeline: photos in, results out. Reader threads → bounded buffers → batches → models.
+
+A photo is read once, decoded once for each size, and classified by all models that lack it.
 
 Requests of several chunks share one pipeline, so that small jobs do not run small batches. Every stage is bounded: `submit`
 blocks while the buffers are full. Knows nothing of jobs or SQL; results go to the request's sink.
@@ -7,20 +9,23 @@ blocks while the buffers are full. Knows nothing of jobs or SQL; results go to t
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import numpy as np
 
 from tagger.errors import FailureKind, PhotoFailure
-from tagger.model.backends.protocol import Embeddings, Outputs, Scores
+from tagger.model.backends.protocol import Embeddings, Scores
 from tagger.model.model import Model, OutOfDeviceMemory
 from tagger.model.predictions import best_predictions, has_finite_length
-from tagger.photos.decoding import DecodedImage, Pixels
+from tagger.photos.decoding import DecodedImage, Pixels, Resize
 from tagger.pipeline.buffers import PipelineBuffers
 from tagger.pipeline.reader_pool import ReaderPool
 from tagger.pipeline.requests import (
     Classified,
+    ImageKey,
+    Images,
     Limits,
+    ModelResult,
     Opener,
     Request,
     RequestResult,
@@ -43,24 +48,33 @@ _NOT_FINITE = PhotoFailure(
 )
 
 
+Output = tuple[Scores, Embeddings | None]
+"""The scores and the embedding that a model returns for an image."""
+
+
 class Pipeline:
-    """Runs from construction until `close`.
+    """Runs `models`, by their ids, from construction until `close`.
 
     With a `sandbox`, which the caller closes, photos are decoded there, or only those RAW photos that must be developed.
     """
 
     def __init__(
-        self, model: Model, limits: Limits, sandbox: Sandbox | None = None, *, only_develops: bool = False
+        self,
+        models: Mapping[int, Model],
+        limits: Limits,
+        sandbox: Sandbox | None = None,
+        *,
+        only_develops: bool = False,
     ) -> None:
-        self._model = model
-        capacity = (1 + model.at_once) * model.batch_size
-        self._buffers = PipelineBuffers(capacity, limits.readers)
+        self._models = models
+        at_once = min(model.at_once for model in models.values())
+        self._buffers = PipelineBuffers((1 + at_once) * self._batch_size, limits.readers)
         timed_threads: Collection[int] = frozenset() if sandbox is None else sandbox.threads
-        open_photo = photo_opener(model, limits, sandbox, only_develops=only_develops)
-        self._readers = ReaderPool(open_photo, limits, self._buffers, timed_threads)
+        open_photo = photo_opener(limits, sandbox, only_develops=only_develops)
+        self._resizes = {key: model.manifest.input.resize for key, model in models.items()}
+        self._readers = ReaderPool(open_photo, limits, self._buffers, self._resizes, timed_threads)
         self._threads = [
-            threading.Thread(target=self._classify_batches, name="model", daemon=True)
-            for _ in range(model.at_once)
+            threading.Thread(target=self._classify_batches, name="model", daemon=True) for _ in range(at_once)
         ]
         for thread in self._threads:
             thread.start()
@@ -85,100 +99,128 @@ class Pipeline:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._buffers.fail_all(RuntimeError("the pipeline was closed"))
 
+    @property
+    def _batch_size(self) -> int:
+        """That of the model with the largest one; the others split such batches."""
+        return max(model.batch_size for model in self._models.values())
+
     # --- A model thread ---
 
     def _classify_batches(self) -> None:
         while batch := self._next_batch():
-            BATCH_FILL.observe(len(batch) / self._model.batch_size)
+            BATCH_FILL.observe(len(batch) / self._batch_size)
             self._classify(batch)
 
-    def _next_batch(self) -> Mapping[str, DecodedImage]:
+    def _next_batch(self) -> Mapping[ImageKey, Images]:
         if not self._buffers.wait_for_photos(IDLE_S):
             try:
-                self._model.free_memory()
+                for model in self._models.values():
+                    model.free_memory()
             except Exception:
                 # The thread goes on: without it, every chunk would wait for the watchdog.
                 log.exception("the engine could not release memory")
-        return self._buffers.next_batch(self._model.batch_size)
+        return self._buffers.next_batch(self._batch_size)
 
-    def _classify(self, batch: Mapping[str, DecodedImage]) -> None:
+    def _classify(self, batch: Mapping[ImageKey, Images]) -> None:
         try:
-            outputs = self._predict([image.pixels for image in batch.values()])
+            outputs = self._predict(batch)
         except Exception as error:
             log.exception("the model failed on a batch of %d", len(batch))
             self._classify_one_by_one(batch, error)
         else:
             self._deliver(batch, outputs)
 
-    def _predict(self, images: Sequence[Pixels]) -> Outputs:
-        with stage_timer("model"):
-            return self._model.predict(images)
+    def _predict(self, batch: Mapping[ImageKey, Images]) -> Mapping[ImageKey, Mapping[int, Output]]:
+        """The outputs of the models of each image, by their ids."""
+        found: dict[ImageKey, dict[int, Output]] = {key: {} for key in batch}
+        for model_id, model in self._models.items():
+            own = {
+                key: images[self._resizes[model_id]] for key, images in batch.items() if model_id in key[1]
+            }
+            if own:
+                with stage_timer("model"):
+                    outputs = model.predict([image.pixels for image in own.values()])
+                for key, output in zip(own, outputs.rows(), strict=True):
+                    found[key][model_id] = output
+        return found
 
-    def _classify_one_by_one(self, batch: Mapping[str, DecodedImage], error: Exception) -> None:
-        """Find the photos on which the model fails. If it fails on all of them or on a blank image, the model is at fault."""
-        size = self._model.manifest.input.resize.size
-        blank = self._predict_or_error(np.zeros((size, size, 3), dtype=np.uint8))
-        outcomes = [self._predict_or_error(image.pixels) for image in batch.values()]
+    def _classify_one_by_one(self, batch: Mapping[ImageKey, Images], error: Exception) -> None:
+        """Find the photos on which a model fails. If it fails on all of them or on a blank image, the model is at fault."""
+        blank = self._predict_or_error(("", tuple(self._models)), _blank(self._resizes.values()))
+        outcomes = [self._predict_or_error(key, images) for key, images in batch.items()]
         is_out_of_memory = any(isinstance(outcome, OutOfDeviceMemory) for outcome in outcomes)
         all_fail = len(batch) > 1 and all(isinstance(outcome, Exception) for outcome in outcomes)
         if is_out_of_memory or isinstance(blank, Exception) or all_fail:
             self._fail_sinks(batch, error)
             return
-        for (digest, image), outcome in zip(batch.items(), outcomes, strict=True):
+        for (key, images), outcome in zip(batch.items(), outcomes, strict=True):
             if isinstance(outcome, Exception):
                 text = f"the model fails on this photo: {_last_line(outcome)}"
-                self._fail(digest, PhotoFailure(FailureKind.INTERNAL, text))
+                self._fail(key, PhotoFailure(FailureKind.INTERNAL, text))
             else:
-                self._deliver({digest: image}, outcome)
+                self._deliver({key: images}, outcome)
 
-    def _predict_or_error(self, pixels: Pixels) -> Outputs | Exception:
+    def _predict_or_error(
+        self, key: ImageKey, images: Images
+    ) -> Mapping[ImageKey, Mapping[int, Output]] | Exception:
         try:
-            return self._predict([pixels])
+            return self._predict({key: images})
         except Exception as error:  # noqa: BLE001 - the caller decides whether the photo or the model is at fault
             return error
 
-    def _deliver(self, batch: Mapping[str, DecodedImage], outputs: Outputs) -> None:
+    def _deliver(
+        self, batch: Mapping[ImageKey, Images], outputs: Mapping[ImageKey, Mapping[int, Output]]
+    ) -> None:
         results: dict[ResultSink, list[RequestResult]] = {}
-        for (digest, image), output in zip(batch.items(), outputs.rows(), strict=True):
-            for request in self._buffers.take_waiters(digest):
-                result = _result(digest, request, image, *output)
+        for key, images in batch.items():
+            for request in self._buffers.take_waiters(key):
+                result = _result(key[0], request, next(iter(images.values())), outputs[key])
                 results.setdefault(request.sink, []).append((request, result))
         for sink, sink_results in results.items():
             sink.deliver(sink_results)
 
-    def _fail(self, digest: str, failure: PhotoFailure) -> None:
-        for request in self._buffers.take_waiters(digest):
+    def _fail(self, key: ImageKey, failure: PhotoFailure) -> None:
+        for request in self._buffers.take_waiters(key):
             request.sink.deliver([(request, request.failed(failure))])
 
-    def _fail_sinks(self, digests: Iterable[str], error: Exception) -> None:
-        requests = [request for digest in digests for request in self._buffers.take_waiters(digest)]
+    def _fail_sinks(self, keys: Iterable[ImageKey], error: Exception) -> None:
+        requests = [request for key in keys for request in self._buffers.take_waiters(key)]
         for sink in {request.sink for request in requests}:
             sink.fail(error)
 
 
-def photo_opener(model: Model, limits: Limits, sandbox: Sandbox | None, *, only_develops: bool) -> Opener:
-    """What opens photos for the model, as in `Pipeline`."""
-    resize = model.manifest.input.resize
+def photo_opener(limits: Limits, sandbox: Sandbox | None, *, only_develops: bool) -> Opener:
+    """What opens photos, as in `Pipeline`."""
     if sandbox is not None and not only_develops:
-        return lambda photo: sandbox.open(photo, resize)
+        return sandbox.open
     develop = None if sandbox is None else sandbox.decode
-    return lambda photo: open_bytes(photo, resize, limits, develop)
+    return lambda photo: open_bytes(photo, limits, develop)
 
 
-def _result(
-    digest: str, request: Request, image: DecodedImage, scores: Scores, embedding: Embeddings | None
-) -> Result:
-    if not all(has_finite_length(each) for each in (scores, embedding) if each is not None):
+def _blank(resizes: Iterable[Resize]) -> Images:
+    shapes = {resize: (resize.size, resize.size, 3) for resize in resizes}
+    return {resize: DecodedImage(np.zeros(shape, np.uint8), *shape[:2]) for resize, shape in shapes.items()}
+
+
+def _result(digest: str, request: Request, image: DecodedImage, outputs: Mapping[int, Output]) -> Result:
+    arrays = (each for output in outputs.values() for each in output if each is not None)
+    if not all(map(has_finite_length, arrays)):
         return request.failed(_NOT_FINITE)
     sink = request.sink
+    results = {
+        model_id: ModelResult(
+            best_predictions(scores, sink.top_k, sink.thresholds[model_id], is_damaged=image.is_damaged),
+            None if image.is_damaged else embedding,
+        )
+        for model_id, (scores, embedding) in outputs.items()
+    }
     return Classified(
         digest,
         request.version,
         request.facts,
         image.width,
         image.height,
-        best_predictions(scores, sink.top_k, sink.threshold, is_damaged=image.is_damaged),
-        None if image.is_damaged else embedding,
+        results,
         image.is_damaged,
         _colours(image.pixels),
     )

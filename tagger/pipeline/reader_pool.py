@@ -13,13 +13,14 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import partial
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsTimedOut
 from tagger.metadata.side_facts import read_side_facts
+from tagger.photos.decoding import Resize
 from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import PhotoSource
@@ -87,17 +88,19 @@ IDLE_S = 10.0
 
 
 class ReaderPool:
-    """Runs from construction until `close`. `timed_threads`: the ids of threads whose time something else limits now."""
+    """Runs from construction until `close`. `resizes`: those of the models. `timed_threads`: the ids of threads whose time something else limits now."""
 
     def __init__(
         self,
         open_photo: Opener,
         limits: Limits,
         buffers: PipelineBuffers,
+        resizes: Mapping[int, Resize],
         timed_threads: Collection[int] = frozenset(),
     ) -> None:
         self._read_bytes = partial(read_photo_bytes, limits=limits)
         self._open_photo = open_photo
+        self._resizes = resizes
         self._timed_threads = timed_threads
         self._limits = limits
         self._buffers = buffers
@@ -154,10 +157,10 @@ class ReaderPool:
             self._buffers.start_processing(request)
         photo = open_photo()
         with self._clock_stopped(request):
-            is_classified = request.sink.is_classified(photo.digest)
-        if is_classified:
+            models = request.sink.lacking_models(photo.digest)
+        if not models:
             self._deliver(request, AlreadyClassified(photo.digest, photo.version, photo.facts))
-        elif self._buffers.add_waiter(request, photo):
+        elif self._buffers.add_waiter(request, photo, models):
             self._decode(request, photo)
 
     def _fetch(self, request: Request) -> Callable[[], OpenPhoto]:
@@ -179,7 +182,11 @@ class ReaderPool:
 
     def _decode(self, request: Request, photo: OpenPhoto) -> None:
         try:
-            image = photo.decode()
+            # Once for each size: several models may have the same.
+            images = {
+                resize: photo.decode(resize)
+                for resize in dict.fromkeys(self._resizes[model_id] for model_id in request.models)
+            }
         except PhotoFailed as failed:
             self._fail(request, failed.failure)
         except Exception as error:
@@ -188,7 +195,7 @@ class ReaderPool:
             log.exception("unexpected error while decoding a photo")
             self._fail(request, internal_failure(error))
         else:
-            self._buffers.settle(request, image)
+            self._buffers.settle(request, images)
 
     def _deliver(self, request: Request, result: Result) -> None:
         if self._buffers.settle(request):
@@ -199,8 +206,8 @@ class ReaderPool:
         with self._lock:
             if not self._buffers.settle(request):
                 return
-            digest = request.digest
-            waiters = [request] if digest is None else self._buffers.take_waiters(digest)
+            image = request.image
+            waiters = [request] if image is None else self._buffers.take_waiters(image)
         for waiter in waiters:
             waiter.sink.deliver([(waiter, waiter.failed(failure))])
 

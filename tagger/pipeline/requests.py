@@ -4,7 +4,7 @@ Knows nothing of threads, batches or SQL.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -48,10 +48,20 @@ def decoding_timeout_text(timeout_s: float) -> str:
 
 
 @dataclass(frozen=True)
-class Classified:
-    """The model's predictions, best first. `width` and `height` are those of the upright photo, in pixels.
+class ModelResult:
+    """A model's predictions, best first.
 
     `embedding` is float32 (D,); None if the model gives none, or the image is damaged: an embedding of a part is no evidence.
+    """
+
+    predictions: tuple[LabelPrediction, ...]
+    embedding: npt.NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Classified:
+    """The results of models, by their ids. `width` and `height` are those of the upright photo, in pixels.
+
     `colours`: those of nine parts of the image, row by row, RGB.
     """
 
@@ -60,8 +70,7 @@ class Classified:
     facts: CameraFacts
     width: int
     height: int
-    predictions: tuple[LabelPrediction, ...]
-    embedding: npt.NDArray[np.float32] | None
+    results: Mapping[int, ModelResult]
     is_damaged: bool = False
     colours: bytes | None = None
 
@@ -113,12 +122,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class OpenPhoto:
-    """A photo whose bytes are in memory. `decode` is called at most once and may raise `PhotoFailed`."""
+    """A photo whose bytes are in memory. `decode` is called at most once for each size and may raise `PhotoFailed`."""
 
     digest: str
     version: PhotoVersion
     facts: CameraFacts
-    decode: Callable[[], DecodedImage]
+    decode: Callable[[Resize], DecodedImage]
 
 
 Developer = Callable[[PhotoBytes, Resize], DecodedImage]
@@ -135,10 +144,12 @@ class ResultSink(Protocol):
     @property
     def top_k(self) -> int: ...
     @property
-    def threshold(self) -> float: ...
+    def thresholds(self) -> Mapping[int, float]:
+        """The models to classify with, by their ids, with their thresholds."""
+        ...
 
-    def is_classified(self, digest: str) -> bool:
-        """Whether the image is classified already, so that it need not be decoded."""
+    def lacking_models(self, digest: str) -> Sequence[int]:
+        """Those models that have not classified the image yet. Without any, it need not be decoded."""
         ...
 
     def deliver(self, results: "Sequence[RequestResult]") -> None:
@@ -159,7 +170,7 @@ class Request:
     `side_files` are read with the photo, and `side_facts` are what they state.
     `size_bytes`: the size of the photo, for the memory that reading it takes: at first as it was found, then as it was read.
 
-    Either the reader settles a read or, after a timeout, the watch thread. `digest`, `version` and `facts` are set together, once the
+    `models`: those that have yet to classify it. Either the reader settles a read or, after a timeout, the watch thread. `digest`, `version` and `facts` are set together, once the
     photo has been read and waits for the result of its image.
     """
 
@@ -177,6 +188,12 @@ class Request:
     digest: str | None = field(default=None, init=False)
     version: PhotoVersion = field(init=False, repr=False)
     facts: CameraFacts = field(init=False, repr=False)
+    models: tuple[int, ...] = field(default=(), init=False)
+
+    @property
+    def image(self) -> "ImageKey | None":
+        """The image that it waits for; None before it is read."""
+        return None if self.digest is None else (self.digest, self.models)
 
     def failed(self, failure: PhotoFailure) -> Failed:
         """The failure of this photo as its result."""
@@ -186,6 +203,10 @@ class Request:
 
 
 RequestResult = tuple[Request, Result]
+ImageKey = tuple[str, tuple[int, ...]]
+"""An image by its digest, and the models that classify it."""
+Images = Mapping[Resize, DecodedImage]
+"""An image in the sizes of its models."""
 
 
 def read_photo_bytes(source: PhotoSource, path: str, limits: Limits) -> PhotoBytes:
@@ -194,12 +215,10 @@ def read_photo_bytes(source: PhotoSource, path: str, limits: Limits) -> PhotoByt
         return source.read(path, max_bytes=limits.max_bytes, settle_s=limits.settle_s)
 
 
-def open_bytes(
-    photo: PhotoBytes, resize: Resize, limits: Limits, develop: Developer | None = None
-) -> OpenPhoto:
+def open_bytes(photo: PhotoBytes, limits: Limits, develop: Developer | None = None) -> OpenPhoto:
     """Open a photo that is in memory already."""
 
-    def decode() -> DecodedImage:
+    def decode(resize: Resize) -> DecodedImage:
         try:
             with stage_timer("decode"):
                 return decode_photo(photo.data, resize, max_pixels=limits.max_pixels)

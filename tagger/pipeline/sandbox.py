@@ -35,7 +35,7 @@ from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
 from tagger.pipeline.confinement import memory_beside_this_process
 from tagger.pipeline.reader_pool import read_in_time
-from tagger.pipeline.requests import Limits, OpenPhoto, Reader, decoding_timeout_text
+from tagger.pipeline.requests import Limits, OpenPhoto, decoding_timeout_text
 from tagger.pipeline.running_child import InvalidReply, RunningChild
 from tagger.system.metrics import stage_timer
 
@@ -82,7 +82,7 @@ class Sandbox:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    def open(self, photo: PhotoBytes, resize: Resize, *, ends_at: float = math.inf) -> OpenPhoto:
+    def open(self, photo: PhotoBytes, *, ends_at: float = math.inf) -> OpenPhoto:
         """Open a photo that is in memory; as `open_bytes`, but in a child.
 
         `ends_at` (monotonic seconds) limits the time further, here and in `OpenPhoto.decode`.
@@ -101,7 +101,7 @@ class Sandbox:
             # The start of a child does not count.
             decoded_by = ends_at + time.monotonic() - started_at
 
-        def decode() -> DecodedImage:
+        def decode(resize: Resize) -> DecodedImage:
             with stage_timer("decode"), self._child(key, decoded_by) as child:
                 return child.run(
                     lambda running: _decode(
@@ -113,15 +113,11 @@ class Sandbox:
 
     def decode(self, photo: PhotoBytes, resize: Resize) -> DecodedImage:
         """Decode a photo in a child; raises as `open`."""
-        return self.open(photo, resize).decode()
+        return self.open(photo).decode(resize)
 
-    def reader(self, resize: Resize) -> Reader:
-        """Make a reader whose photos are read here, within the time limit, and decoded in a child."""
-
-        def read(source: PhotoSource, path: str) -> OpenPhoto:
-            return self.open(read_in_time(source, path, self._limits, self._must_stop), resize)
-
-        return read
+    def read(self, source: PhotoSource, path: str) -> OpenPhoto:
+        """Read a photo here, within the time limit, and open it; raises as `open`."""
+        return self.open(read_in_time(source, path, self._limits, self._must_stop))
 
     def layers(self) -> list[str]:
         """What confines a child on this system (see confinement)."""

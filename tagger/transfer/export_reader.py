@@ -17,7 +17,7 @@ from sqlalchemy import Table
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, StatementError
 
 from tagger.database.schema import LAST_UNRELEASED_REVISION, SCHEMA_REVISION
-from tagger.database.tables import packs
+from tagger.database.tables import classifications, job_models, packs
 from tagger.errors import ImportRefused
 from tagger.transfer.exporter import FORMAT, TITLE, Progress, exported_tables
 from tagger.transfer.rows import describe_error, row_validator
@@ -30,8 +30,8 @@ MOST_VALUES = 500_000
 """The limit on the values in a line. Each takes tens of bytes of memory, and only one or two in the file."""
 
 _SCHEMAS = (SCHEMA_REVISION, LAST_UNRELEASED_REVISION)
-"""The exported tables have the same columns in both, except those with an `imported_default` in their `info`; and 0.2 had no packs."""
-NO_PACKS = {packs.name: 0}
+"""The exported tables have the same columns in both, except those with an `imported_default` in their `info`; and 0.2 had not all tables."""
+MISSING_TABLES = {packs.name: 0, classifications.name: 0, job_models.name: 0}
 _SMALL_LINE = 1 << 16
 _ROW = re.compile(rb'\{\s*"table"\s*:\s*"([a-z_]+)"\s*,\s*"row"\s*:\s*')
 _END = re.compile(rb'\{\s*"end"\s*:')
@@ -113,7 +113,7 @@ class ExportReader:
         counts = header.get("counts")
         if not (
             isinstance(counts, dict)
-            and (counts := NO_PACKS | counts).keys() == self._tables.keys()
+            and (counts := MISSING_TABLES | counts).keys() == self._tables.keys()
             and all(type(count) is int and count >= 0 for count in counts.values())
             and counts["ledgers"] == 1
         ):
@@ -161,7 +161,7 @@ class ExportReader:
             raise self.refusal("its checksum is wrong: it was changed or damaged")
         if more:
             raise self.refusal("data follows its end")
-        if NO_PACKS | end.get("counts", {}) != self.counts or self._expected != self.counts:
+        if MISSING_TABLES | end.get("counts", {}) != self.counts or self._expected != self.counts:
             raise self.refusal("rows are missing")
 
     @contextmanager

@@ -139,8 +139,8 @@ def import_database(
             with reader.refuse_on_error():
                 _insert(connection, table, rows)
         connection.execute(update(ledgers).values(ledger_id=database.ledger_id))
-        settle_all(connection)
         inactive = deactivate(connection)
+        settle_all(connection)
         for problem in _problems(connection):
             raise reader.refuse_content(problem)
         total = sum(reader.counts.values())
@@ -228,7 +228,8 @@ def _forget_model_files(connection: Connection) -> list[ImportedModel]:
         ImportedModel(row.name, row.digest, row.file, row.in_use)
         for row in connection.execute(select(models).where(~own).order_by(models.c.id))
     ]
-    connection.execute(update(models).values(in_use=False, file=case((own, models.c.file), else_=UNNAMED)))
+    file = case((own, models.c.file), else_=UNNAMED)
+    connection.execute(update(models).values(in_use=False, use_order=None, file=file))
     return imported
 
 

@@ -43,6 +43,7 @@ from tagger.database.tables import (
     photos,
     taught_tags,
 )
+from tagger.library.catalog.contents import is_classified_by
 from tagger.library.catalog.settlement import unsettled
 from tagger.library.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.model.artifact import Manifest
@@ -204,7 +205,7 @@ def _content_problems() -> Iterator[Problem]:
 def _taught_problems() -> Iterator[Problem]:
     """What can be wrong with embeddings, classifiers and the taught tags that follow from both."""
     is_classified = exists().where(
-        contents.c.id == embeddings.c.content_id, contents.c.model_id == embeddings.c.model_id
+        contents.c.id == embeddings.c.content_id, is_classified_by(embeddings.c.model_id)
     )
     foreign = select(embeddings.c.content_id).where(~is_classified)
     has_embedding = exists().where(
@@ -217,7 +218,7 @@ def _taught_problems() -> Iterator[Problem]:
     )
     unfounded = select(taught_tags.c.content_id).where(~(has_embedding & has_classifier)).distinct()
     for ids, problem in (
-        (foreign, "its embedding is not of the model that classified it"),
+        (foreign, "its embedding is not of a model that classified it"),
         (unfounded, "it has a taught tag without an embedding or without what was learned"),
     ):
         digests = select(contents.c.digest).where(contents.c.id.in_(ids)).order_by(contents.c.id)

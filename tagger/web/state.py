@@ -6,7 +6,7 @@ Learning from verdicts that were given through the server, and updating position
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from tagger.database.connection import Actor, Database
 from tagger.database.retry import DatabaseError
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import ModelCache, photo_limits
-from tagger.library.catalog.registered_models import RegisteredModel, resolve_model
+from tagger.library.catalog.registered_models import RegisteredModel, resolve_models, with_embeddings
 from tagger.library.positions.update import update_positions
 from tagger.library.query.facets import count_facets
 from tagger.library.query.timeline import timeline_sections
@@ -143,8 +143,8 @@ class AppState:
         self.accepted_counts = QueryCounts(
             lambda query: count_facets(database, query, settings.roots, names=("landmark", "country"))
         )
-        self._resolved_model: tuple[float, RegisteredModel] | None = None
-        self.taught_updates = TaughtUpdates(database, self.model, self.stopping)
+        self._models_in_use: tuple[float, Sequence[RegisteredModel]] | None = None
+        self.taught_updates = TaughtUpdates(database, self.embedding_model, self.stopping)
 
     def acting_as(self, actor: Actor) -> "AppState":
         """The same state for another actor, whose changes are recorded as theirs."""
@@ -152,13 +152,21 @@ class AppState:
         view.database = self.database.acting_as(actor)
         return view
 
-    def model(self) -> RegisteredModel:
-        """Return the model in use; cached for `MODEL_TTL_S`, since resolving it reads the whole file."""
-        resolved = self._resolved_model
+    def models_in_use(self) -> Sequence[RegisteredModel]:
+        """Return the models in use; cached for `MODEL_TTL_S`, since resolving them reads their files."""
+        resolved = self._models_in_use
         if resolved is None or time.monotonic() - resolved[0] > MODEL_TTL_S:
-            resolved = time.monotonic(), resolve_model(self.database, self.settings.model)
-            self._resolved_model = resolved
+            resolved = time.monotonic(), resolve_models(self.database, self.settings.model)
+            self._models_in_use = resolved
         return resolved[1]
+
+    def model(self) -> RegisteredModel:
+        """Return the first model in use."""
+        return self.models_in_use()[0]
+
+    def embedding_model(self, digest: str | None = None) -> RegisteredModel:
+        """Return the model in use whose embeddings are taught and compared, by default or for a pack."""
+        return with_embeddings(self.models_in_use(), digest)
 
     def close(self) -> None:
         """Stop the model's threads, the updates and the processes that decode."""

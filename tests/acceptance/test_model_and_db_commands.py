@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from sqlalchemy import insert, update
-from support.artifacts import tiny_artifact
+from support.artifacts import LABELS, colour_of, tiny_artifact
 from support.command_line import CommandRunner
 from support.stored_photos import CLASSIFIED_AT, StoredPhotos
 
@@ -35,6 +36,32 @@ def test_a_model_is_added_listed_put_in_use_and_shown(tagger: CommandRunner, tmp
     assert shown["manifest"]["metrics"] == {"top1": 1.0}
     assert "top1: 1.0" in tagger("model", "show", "mine").text
     assert "mine" in tagger("model", "list").text
+
+
+def test_several_models_tag_photos_together(tagger: CommandRunner, tmp_path: Path) -> None:
+    tiny_artifact(tmp_path / "a.pt", LABELS[:1], name="tower")
+    tiny_artifact(tmp_path / "b.pt", LABELS[:2], seed=1, name="gate")
+    for path, position, seed in (("photos/tower.jpg", 0, 0), ("photos/gate.jpg", 1, 1)):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (80, 60), colour_of(position, 1 + seed, seed)).save(tmp_path / path)
+    for file in ("a.pt", "b.pt"):
+        tagger("model", "add", file)
+    used = tagger("model", "use", "gate", "tower", "--json").json
+    assert (used["name"], used["models"]) == ("gate", ["gate", "tower"])
+    assert tagger("model", "list").text.splitlines()[0].startswith("*2\ttower")
+    assert tagger("status", "--json").json["models"] == ["gate", "tower"]
+    tagger("tag", "photos")
+    tags = {
+        Path(photo["path"]).name: [(tag["landmark"], tag["model"]) for tag in photo["tags"]]
+        for photo in tagger("query", "--json").json
+    }
+    assert tags == {
+        "tower.jpg": [("eiffel-tower", "tower")],
+        "gate.jpg": [("brandenburg-gate", "gate")],
+    }
+    assert tagger("backfill", "outdated", "--dry-run").text == "0\n"
+    tagger("model", "use", "gate")
+    assert [Path(photo["path"]).name for photo in tagger("query", "--json").json] == ["gate.jpg"]
 
 
 def test_a_dry_run_changes_nothing(tagger: CommandRunner, tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from rig.released_library import LIBRARIES, unpack_library
-from sqlalchemy import Table, func, inspect, select
+from sqlalchemy import Table, func, select
 from support.commands import Terminal
 
 from tagger.database.engine import create_database_engine
+from tagger.database.schema import SCHEMA_REVISION, schema_revision
 from tagger.database.tables import contents, effective_tags, ledgers, position_changes
 from tagger.library.catalog.settlement import unsettled
 
@@ -49,8 +50,8 @@ class Release:
         with ExitStack() as stack:
             stack.callback(engine.dispose)
             connection = stack.enter_context(engine.connect())
-            if "settled_to" not in {each["name"] for each in inspect(connection).get_columns("ledgers")}:
-                return 0  # the tables are those of 1.0
+            if schema_revision(engine) != SCHEMA_REVISION:
+                return 0  # the tables are those of 1.0, or of a step between
             last = connection.scalar(select(ledgers.c.settled_to))
             is_settled = contents.c.id <= last if last is not None else contents.c.id > 0
             settled = set(connection.scalars(select(contents.c.id).where(is_settled)))
@@ -84,7 +85,8 @@ def release(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Release]
 
 def test_an_upgrade_that_was_killed_is_continued(release: Release) -> None:
     undisturbed = release.undisturbed()
-    assert release.is_killed(4)
+    # Indexes that are created concurrently need commits of their own.
+    assert any(release.is_killed(commit) and release.settled_images() for commit in range(4, 12))
     assert release.settled_images() in {10, 20}
     assert release.upgrade() == undisturbed
 

@@ -27,7 +27,7 @@ from tagger.errors import ScheduleNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule, remove_schedule
 from tagger.ledger import job_control
-from tagger.library.catalog.registered_models import use_model
+from tagger.library.catalog.registered_models import use_models
 from tagger.library.catalog.roots import forget_path
 from tagger.library.verdicts.importing import import_verdicts, read_entries
 from tagger.library.verdicts.service import (
@@ -77,7 +77,7 @@ def test_schedules_tokens_and_models_are_recorded(database: Database, tmp_path: 
     remove_schedule(database, "nightly")
     _, secret = add_token(database, "phone", read_only=True)
     revoke_token(database, "phone")
-    use_model(database, folder.model.name)
+    use_models(database, [folder.model.name])
     name = folder.model.name
     assert actions(database) == [
         ("model-add", name),

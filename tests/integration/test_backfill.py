@@ -15,7 +15,7 @@ from tagger.database.tables import cameras, landmarks, photos, positions, verdic
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.enqueue.submission import submit
 from tagger.ledger import job_control
-from tagger.library.catalog.registered_models import add_model, use_model
+from tagger.library.catalog.registered_models import add_model, use_models
 from tagger.library.catalog.settlement import settle
 from tagger.library.query.details import photo_details
 from tagger.library.query.option_values import BoundingBox, Near
@@ -28,7 +28,7 @@ VERSAILLES = "chateau-de-versailles"
 def job_photos(folder: TaggedFolder, settings: Settings, backfill: Backfill) -> set[str]:
     """The photos of a backfill's job. Checks that `count_photos` has the same number."""
     new = backfill.new_job(folder.database, settings)
-    counted = count_photos(folder.database, backfill, new.model_id, {})
+    counted = count_photos(folder.database, backfill, new, {})
     job, _ = submit(folder.database, settings, backfill, Runner.WORKERS)
     names = set(folder.outcomes(job))
     if not backfill.scan:
@@ -62,12 +62,12 @@ def test_new_model_in_use_makes_photos_outdated_and_jobs_keep_their_model(
     folder.draw("a.jpg", 0)
     folder.tag()
     in_use = Settings(data_folder=folder.folder.parent / "data")
-    use_model(database, folder.model.name)
+    use_models(database, [folder.model.name])
     begun = Backfill(BackfillScope.ALL).new_job(database, in_use)
     tiny_artifact(folder.folder.parent / "next.pt", seed=1, name="next")
     following = add_model(database, folder.folder.parent / "next.pt")
     assert job_photos(folder, in_use, Backfill(BackfillScope.OUTDATED)) == set()
-    use_model(database, "next")
+    use_models(database, ["next"])
     assert job_photos(folder, in_use, Backfill(BackfillScope.OUTDATED)) == {"a.jpg"}
     assert begun.model_id == folder.model.id != following.id
 

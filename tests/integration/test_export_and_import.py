@@ -15,6 +15,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from sqlalchemy import delete, insert, select, update
+from support.artifacts import tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.empty_databases import create_sqlite_database
 from support.exports import with_checksum
@@ -26,6 +27,7 @@ from tagger.database.enums import Runner, VerdictKind
 from tagger.database.tables import (
     cameras,
     chunks,
+    classifications,
     classifiers,
     contents,
     landmarks,
@@ -84,7 +86,12 @@ def folder(database: Database, tmp_path: Path) -> TaggedFolder:
     dismiss_photos(database, [folder.photo("2.jpg").id], "ada")
     star_photos(database, [folder.photo("2.jpg").id], "ada", starred=True)
     (folder.folder / "1.jpg").unlink()
-    folder.record(reprocess=True, runner=Runner.WORKERS)
+    tiny_artifact(tmp_path / "other.pt", name="other")
+    other = add_model(database, tmp_path / "other.pt")
+    with database.write() as connection:
+        of_image = {"content_id": 1, "model_id": other.id, "top_k": 5, "threshold": 0.5}
+        connection.execute(insert(classifications).values(of_image))
+    folder.record(reprocess=True, others=[other], runner=Runner.WORKERS)
     _insert_schedule(database)
     _insert_track(database)
     return folder

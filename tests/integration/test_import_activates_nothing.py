@@ -20,7 +20,7 @@ from tagger.library.catalog.registered_models import (
     add_model,
     model_by_name,
     resolve_model,
-    use_model,
+    use_models,
     verify_model,
 )
 from tagger.transfer.importer import ImportReport, import_database
@@ -58,12 +58,12 @@ def test_an_imported_model_is_neither_in_use_nor_loadable_until_its_file_is_name
     assert Path(report.inactive.models[0].file).is_file(), "the exported path must exist for this test"
     assert not model_by_name(moved, "tiny").in_use
     assert resolve_model(moved, None).shipped
-    for use in (lambda: verify_model(model_by_name(moved, "tiny")), lambda: use_model(moved, "tiny")):
+    for use in (lambda: verify_model(model_by_name(moved, "tiny")), lambda: use_models(moved, ["tiny"])):
         with pytest.raises(ModelFileNotFound, match="never named here"):
             use()
     add_model(moved, Path(report.inactive.models[0].file))
     verify_model(model_by_name(moved, "tiny"))
-    assert use_model(moved, "tiny").in_use
+    assert use_models(moved, ["tiny"])[0].in_use
 
 
 def test_naming_the_file_replaces_what_the_export_says_about_the_model(

@@ -78,7 +78,7 @@ DAMAGE: list[tuple[str, Callable[[Row], None], str]] = [
     ("classifiers", shorten, "its classifiers have another dimension"),
     ("classifiers", lambda row: row.update(version=2), "of a later version"),
     ("taught_tags", lambda row: row.update(landmark_id=1), "a taught tag without"),
-    ("contents", lambda row: row.update(NOT_CLASSIFIED), "not of the model that classified it"),
+    ("contents", lambda row: row.update(NOT_CLASSIFIED), "not of a model that classified it"),
 ]
 
 

@@ -26,7 +26,7 @@ from tagger.library.catalog.registered_models import (
     list_models,
     model_by_id,
     resolve_model,
-    use_model,
+    use_models,
     verify_model,
 )
 from tagger.library.catalog.registration import landmark_ids_of_labels
@@ -114,11 +114,11 @@ def test_a_model_stays_in_use_after_upgrades_until_the_shipped_one_is_used(
     tiny_artifact(shipped)
     tiny_artifact(tmp_path / "mine.pt", seed=5, name="mine")
     add_model(database, tmp_path / "mine.pt")
-    assert use_model(database, "mine").in_use
+    assert use_models(database, ["mine"])[0].in_use
     tiny_artifact(shipped, seed=1)
     assert resolve_model(database, None).name == "mine"
     assert [model.name for model in list_models(database) if model.in_use] == ["mine"]
-    assert use_model(database, "tiny").in_use
+    assert use_models(database, ["tiny"])[0].in_use
     tiny_artifact(shipped, seed=2)
     assert resolve_model(database, None).shipped
 
@@ -152,7 +152,7 @@ def test_a_changed_or_missing_file_is_refused(database: Database, tmp_path: Path
         resolve_model(database, "tiny")
     file.unlink()
     with pytest.raises(ModelFileNotFound, match="missing"):
-        use_model(database, "tiny")
+        use_models(database, ["tiny"])
 
 
 def test_a_moved_file_is_registered_at_its_new_path(database: Database, tmp_path: Path) -> None:

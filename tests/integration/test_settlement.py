@@ -32,7 +32,7 @@ from tagger.jobs.processing.metadata_preview import load_photo_tags
 from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
 from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
-from tagger.library.catalog.registered_models import add_model
+from tagger.library.catalog.registered_models import add_model, use_models
 from tagger.library.catalog.roots import forget_path
 from tagger.library.catalog.settlement import unsettled
 from tagger.library.positions.locating import EstimateSettings, locate
@@ -230,6 +230,14 @@ class History(RuleBasedStateMachine):
     def classify(self, threshold: float, top_k: int, by_other: bool, reprocess: bool) -> None:
         model = self.library.other if by_other else self.library.model
         self.library.tag(threshold=threshold, top_k=top_k, model=model, reprocess=reprocess)
+
+    @rule(names=st.sampled_from((["tiny"], ["other"], ["tiny", "other"], ["other", "tiny"])))
+    def use_models(self, names: list[str]) -> None:
+        use_models(self.library.database, names)
+
+    @rule(threshold=thresholds, reprocess=st.booleans())
+    def classify_with_both(self, threshold: float, reprocess: bool) -> None:
+        self.library.tag(threshold=threshold, others=[self.library.other], reprocess=reprocess)
 
     @rule(name=photo_names, other=photo_names, part=st.sampled_from((0.9, 1.0)), threshold=thresholds)
     def copy_photo(self, name: str, other: str, part: float, threshold: float) -> None:

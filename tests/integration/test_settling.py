@@ -21,6 +21,7 @@ from tagger.jobs.processing import classification_chunk
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, Item
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import claim_next_chunk
+from tagger.ledger.jobs import InferenceOptions
 from tagger.ledger.progress import JobProgress
 from tagger.photos.containers import digest_photo
 from tagger.pipeline.requests import Classified
@@ -41,7 +42,7 @@ def test_photo_that_is_being_copied_is_tagged_once_it_is_complete(
     photo = _draw_noise(tmp_path / "original.jpg").read_bytes()
     target = folder.folder / "slow.jpg"
     executor = ChunkExecutor(folder.database, folder.settings.model_copy(update={"settle_s": 1.5}))
-    executor.models.get(folder.model.id)  # loading would take as long as the copy
+    executor.models.get([folder.model.id])  # loading would take as long as the copy
     stored: list[Item] = []
     with closing(executor), _slow_copy(photo, target):
         claim = claim_next_chunk(folder.database, folder.record(), Runner.LOCAL, "worker")
@@ -77,10 +78,10 @@ def test_photo_that_changed_since_it_did_not_settle_is_untagged_and_no_longer_fa
     path = folder.draw("a.jpg")
     _run(folder, folder.record(), settle_s=600)
     untagged = Backfill(BackfillScope.UNTAGGED)
-    assert count_photos(folder.database, untagged, folder.model.id, {}) == 0
+    assert count_photos(folder.database, untagged, InferenceOptions(folder.model.id, 5, 0.5), {}) == 0
     path.write_bytes(path.read_bytes() + b"more")
     folder.record()
-    assert count_photos(folder.database, untagged, folder.model.id, {}) == 1
+    assert count_photos(folder.database, untagged, InferenceOptions(folder.model.id, 5, 0.5), {}) == 1
     assert folder.failing() == []
 
 

@@ -33,7 +33,7 @@ def similar_to(library: TaggedFolder, name: str, **options: object) -> list[str]
     """Paths below the folder, best first. The photo itself is left out."""
     with library.database.read() as connection:
         content_id = connection.scalar(select(photos.c.content_id).where(photos.c.path == name))
-        given = load_embeddings(connection, [content_id], DIMENSION)
+        given = load_embeddings(connection, 1, [content_id], DIMENSION)
     values: dict[str, object] = {"limit": 100, "without": [content_id], **options}
     found = find_similar(library.database, library.model, given, {}, **values)  # type: ignore[arg-type]
     assert all(photo.similarity is not None for photo in found)

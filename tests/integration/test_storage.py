@@ -42,7 +42,7 @@ def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out
                 item.result = result
             barrier.wait()
             # Not the last item, as finishing a chunk locks the job first.
-            store_results(database, claimed, items[:-1], TaughtCache(claimed.model_id))
+            store_results(database, claimed, items[:-1], {claimed.model_id: TaughtCache(claimed.model_id)})
 
         one, other = ledger.claim(job, 0), ledger.claim(job, 1)
         in_threads([partial(store, one), partial(store, other)])

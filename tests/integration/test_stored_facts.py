@@ -21,7 +21,7 @@ from tagger.library.teaching.comparison import TaughtCache
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.formats import PhotoOrigin
-from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Result
+from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, ModelResult, Result
 
 VERSION = PhotoVersion(1, 1)
 PHONE = CameraFacts(
@@ -55,7 +55,7 @@ class Library:
         items = open_items(self.database, claim)
         for item, result in zip(items, results, strict=True):
             item.result = result
-        store_results(self.database, claim, items, TaughtCache(claim.model_id))
+        store_results(self.database, claim, items, {claim.model_id: TaughtCache(claim.model_id)})
 
     def rows(self) -> list[Row[object]]:
         """The photos with their cameras."""
@@ -86,7 +86,7 @@ def library(database: Database) -> Library:
 
 
 def classified(digest: str, facts: CameraFacts) -> Classified:
-    return Classified(digest, VERSION, facts, 4, 3, (), None)
+    return Classified(digest, VERSION, facts, 4, 3, {1: ModelResult((), None)})
 
 
 def test_all_camera_facts_are_stored(library: Library) -> None:
@@ -222,7 +222,7 @@ def test_chunks_with_the_same_new_cameras_are_stored_at_once(library: Library) -
             item.result = classified(f"1-{item.photo_id}", each)
         barrier.wait()
         # Not the last item, as finishing a chunk locks the job first.
-        store_results(library.database, claim, items[:-1], TaughtCache(claim.model_id))
+        store_results(library.database, claim, items[:-1], {claim.model_id: TaughtCache(claim.model_id)})
 
     in_threads([lambda: store(0), lambda: store(1)])
     assert len({row.camera_id for row in library.rows() if row.camera_id is not None}) == 32

@@ -223,7 +223,7 @@ def test_two_roots_that_go_away_at_once_mark_nothing_gone(folder: TaggedFolder, 
     claimed = claim_next_chunk(folder.database, job, Runner.LOCAL, "w")
     assert claimed is not None
     executor = folder.executor()
-    pipeline = executor.models.get(claimed.model_id).pipeline
+    pipeline = executor.models.get(claimed.thresholds).pipeline
     submit = pipeline.submit
 
     def submit_after_unmount(request: object, give_up: object) -> bool:

@@ -19,6 +19,7 @@ from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.enqueue.submission import submit
 from tagger.jobs.processing import comparison_chunk
+from tagger.ledger.jobs import InferenceOptions
 from tagger.ledger.progress import JobProgress
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import (
@@ -85,7 +86,8 @@ class Library(TaggedFolder):
     def backfill(self, *, dry_run: bool = False) -> Any:
         """Run the backfill `taught` in this process; with `dry_run`, only count its photos."""
         if dry_run:
-            return count_photos(self.database, Backfill(BackfillScope.TAUGHT), self.model.id, {})
+            inference = InferenceOptions(self.model.id, 5, 0.5)
+            return count_photos(self.database, Backfill(BackfillScope.TAUGHT), inference, {})
         return run_backfill(self)
 
     def tagged(self, landmark: Landmark) -> set[str]:

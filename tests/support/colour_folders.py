@@ -68,6 +68,7 @@ class TaggedFolder:
         self,
         *paths: Path,
         model: RegisteredModel | None = None,
+        others: Sequence[RegisteredModel] = (),
         reprocess: bool = False,
         top_k: int = 3,
         threshold: float = 0.5,
@@ -77,7 +78,16 @@ class TaggedFolder:
     ) -> int:
         """Create and scan a job for the folder, or for `paths`. Returns its id."""
         model_id = (model or self.model).id
-        new = NewJob(model_id, top_k, threshold, runner, reprocess=reprocess, options=options)
+        other_models = tuple((other.id, threshold) for other in others)
+        new = NewJob(
+            model_id,
+            top_k,
+            threshold,
+            runner,
+            reprocess=reprocess,
+            other_models=other_models,
+            options=options,
+        )
         job = create_job(self.database, new)
         scan = Scan(self.database, job, new, self.settings.roots)
         self.report = scan.run(select_paths(paths or [self.folder], include))

@@ -24,9 +24,9 @@ def decode_failure(data: bytes) -> tuple[FailureKind, str]:
     return excinfo.value.failure.kind, excinfo.value.failure.text
 
 
-def local_reader(resize: Resize, limits: Limits) -> Reader:
+def local_reader(limits: Limits) -> Reader:
     """A reader that reads and opens photos as a pipeline does."""
-    return lambda source, path: open_bytes(read_photo_bytes(source, path, limits), resize, limits)
+    return lambda source, path: open_bytes(read_photo_bytes(source, path, limits), limits)
 
 
 def read_with(pipeline: Pipeline, reader: Reader) -> None:

@@ -19,7 +19,7 @@ from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MetadataOptions, Target
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.library.catalog.registered_models import add_model, use_model
+from tagger.library.catalog.registered_models import add_model, use_models
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.transfer.exporter import export_database
 
@@ -33,7 +33,7 @@ def fill_library(database: Database, folder: Path) -> None:
     """Two photos, one of which fails, their verdict, three open jobs, a schedule, a written file, and a model in use."""
     tiny_artifact(folder / "tiny.pt")
     model = add_model(database, folder / "tiny.pt")
-    use_model(database, model.name)
+    use_models(database, [model.name])
     library = StoredPhotos(database, folder / "photos", model)
     digest = f"1-{'b2' * 32}"
     library.photo("a.jpg", ("eiffel-tower", 0.9, True), ("nameless-hill", 0.05, False), digest=digest)

@@ -17,7 +17,7 @@ from tagger.database.tables import roots
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import merge_landmark
 from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.catalog.registered_models import add_model, use_model
+from tagger.library.catalog.registered_models import add_model, use_models
 from tagger.photos.containers import digest_photo
 from trainer.data.folders import read_training_folder
 from trainer.data.gazetteer import labels_with_landmarks
@@ -33,7 +33,7 @@ class TaggedPhotos:
         self.folder = folder / "photos"
         tiny_artifact(folder / "tiny.pt")
         model = add_model(database, folder / "tiny.pt")
-        use_model(database, model.name)
+        use_models(database, [model.name])
         self.library = StoredPhotos(database, self.folder, model)
 
     def photo(self, name: str, seed: int, *tags: tuple[str, float, bool], **verdicts: str) -> Path:

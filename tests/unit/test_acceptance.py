@@ -26,9 +26,12 @@ TOO_FAST = PositionOdds(0.002, 9_718_000.0, TagReason.SPEED)
 THRESHOLD = 0.5
 
 
-def predicted(landmark: int, score: float, odds: PositionOdds | None = None, *, rank: int = 1) -> Candidate:
-    """By a model whose threshold is 0.5."""
-    return Candidate(landmark, score, score >= THRESHOLD, THRESHOLD, model_id=1, rank=rank, odds=odds)
+def predicted(
+    landmark: int, score: float, odds: PositionOdds | None = None, *, rank: int = 1, model: int = 1
+) -> Candidate:
+    """By a model whose threshold is 0.5: the first in use, or the one with this place in the order of use."""
+    of_model = {"model_id": model, "model_order": model - 1, "rank": rank}
+    return Candidate(landmark, score, score >= THRESHOLD, THRESHOLD, odds=odds, **of_model)
 
 
 def taught(landmark: int, score: float, odds: PositionOdds | None = None, *, pack: str = "") -> Candidate:
@@ -81,12 +84,26 @@ def test_a_lower_score_is_enough_near_a_landmark_of_a_model_with_a_high_threshol
         (taught(TOWER, 0.95, pack="a"), predicted(GATE, 0.93), "scored-other"),
         (taught(TOWER, 0.95, pack="a"), taught(GATE, 0.92, pack="b"), "scored-other"),
         (predicted(TOWER, 0.95), taught(GATE, 0.95, pack="a"), "scored-other"),
+        (predicted(TOWER, 0.96, model=2), predicted(GATE, 0.95), "scored-other"),
+        (predicted(TOWER, 0.95), predicted(GATE, 0.95, model=2), "scored-other"),
     ],
 )
 def test_of_two_landmarks_of_different_origins_one_is_accepted(
     winner: Candidate, loser: Candidate, reason: str
 ) -> None:
     assert states(winner, loser) == {TOWER: ACCEPTED, GATE: ("doubtful", reason)}
+
+
+def test_of_the_same_landmark_by_several_models_the_best_score_counts() -> None:
+    candidates = [predicted(TOWER, 0.6), predicted(TOWER, 0.9, rank=2, model=2), predicted(GATE, 0.7)]
+    tower, gate = decide(candidates, {})
+    assert (tower.state, tower.score, tower.candidate, tower.rank) == (
+        TagState.ACCEPTED,
+        0.9,
+        candidates[1],
+        1,
+    )
+    assert (gate.state, gate.reason) == (TagState.DOUBTFUL, TagReason.SCORED_OTHER)
 
 
 def test_landmarks_of_two_packs_with_the_same_score_are_both_accepted() -> None:

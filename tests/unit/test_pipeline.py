@@ -5,10 +5,11 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -91,13 +92,13 @@ class CollectingSink:
 
     classified: set[str] = field(default_factory=set)
     top_k: int = 2
-    threshold: float = 0.5
+    thresholds: Mapping[int, float] = field(default_factory=lambda: {1: 0.5})
     received: "queue.SimpleQueue[Sequence[RequestResult] | Exception]" = field(
         default_factory=queue.SimpleQueue
     )
 
-    def is_classified(self, digest: str) -> bool:
-        return digest in self.classified
+    def lacking_models(self, digest: str) -> Sequence[int]:
+        return [] if digest in self.classified else list(self.thresholds)
 
     def deliver(self, results: Sequence[RequestResult]) -> None:
         self.received.put(results)
@@ -122,7 +123,7 @@ def model() -> BrightModel:
 
 @pytest.fixture
 def pipeline(model: BrightModel) -> Iterator[Pipeline]:
-    pipeline = Pipeline(model, Limits(readers=2, max_bytes=10**7, max_pixels=10**7))  # type: ignore[arg-type]
+    pipeline = Pipeline({1: model}, Limits(readers=2, max_bytes=10**7, max_pixels=10**7))  # type: ignore[dict-item]
     yield pipeline
     model.gate.set()
     pipeline.close()
@@ -176,7 +177,7 @@ def test_chunks_share_batches(pipeline: Pipeline, model: BrightModel, tmp_path: 
     sinks = [
         CollectingSink(top_k=1),
         CollectingSink(top_k=2),
-        CollectingSink(threshold=0.01),
+        CollectingSink(thresholds={1: 0.01}),
         CollectingSink(),
     ]
     model.gate.clear()
@@ -190,8 +191,42 @@ def test_chunks_share_batches(pipeline: Pipeline, model: BrightModel, tmp_path: 
     for sink, count in zip(sinks, (3, 2, 2, 2), strict=True):
         for result in sink.take(count).values():
             assert isinstance(result, Classified)
-            assert len(result.predictions) == sink.top_k
+            assert len(result.results[1].predictions) == sink.top_k
     assert len(model.batches) <= 4
+
+
+def test_a_photo_is_decoded_once_for_each_size_of_the_models_that_lack_it(
+    model: BrightModel, tmp_path: Path
+) -> None:
+    same, large, other = BrightModel(), BrightModel(), BrightModel()
+    large.manifest = SimpleNamespace(  # type: ignore[assignment]
+        labels=_Manifest.labels,
+        embedding=None,
+        input=SimpleNamespace(resize=Resize(size=48, short_side=48)),
+    )
+    sizes: list[int] = []
+
+    def open_counting(source: PhotoSource, path: str) -> OpenPhoto:
+        photo = local_reader(Limits(1, 10**7, 10**7))(source, path)
+
+        def decode(resize: Resize) -> DecodedImage:
+            sizes.append(resize.size)
+            return photo.decode(resize)
+
+        return replace(photo, decode=decode)
+
+    models = {1: model, 2: same, 3: large, 4: other}
+    pipeline = Pipeline(models, Limits(2, 10**7, 10**7))  # type: ignore[arg-type]
+    read_with(pipeline, open_counting)
+    sink = CollectingSink(thresholds={1: 0.5, 2: 0.5, 3: 0.5})
+    (path,) = draw_photos(tmp_path, 1)
+    pipeline.submit(file_request(path, sink))
+    (result,) = sink.take(1).values()
+    pipeline.close()
+    assert isinstance(result, Classified)
+    assert set(result.results) == {1, 2, 3}
+    assert sizes == [32, 48]
+    assert (model.batches, same.batches, large.batches, other.batches) == ([1], [1], [1], [])
 
 
 def test_a_photo_has_the_colours_of_its_parts(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -232,7 +267,7 @@ def test_an_error_in_this_program_fails_the_photo_and_not_its_reader(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
     class FailingSink(CollectingSink):
-        def is_classified(self, digest: str) -> bool:
+        def lacking_models(self, digest: str) -> Sequence[int]:
             raise ZeroDivisionError("a mistake")
 
     sink, failing_sink = CollectingSink(), FailingSink()
@@ -363,13 +398,13 @@ class HangingReader:
         if path.startswith("hangs"):
             assert self.gate.wait(WAIT_S)
             self.finished += 1
-        return local_reader(_Input.resize, Limits(1, 10**7, 10**7))(source, path)
+        return local_reader(Limits(1, 10**7, 10**7))(source, path)
 
 
 @pytest.fixture
 def pipeline_with_timeout(model: BrightModel) -> Iterator[Pipeline]:
     limits = Limits(readers=2, max_bytes=10**7, max_pixels=10**7, timeout_s=0.3)
-    pipeline = Pipeline(model, limits)  # type: ignore[arg-type]
+    pipeline = Pipeline({1: model}, limits)  # type: ignore[dict-item]
     yield pipeline
     pipeline.close()
 
@@ -408,11 +443,11 @@ def test_copies_that_wait_for_a_hanging_decode_fail_with_it(
     path = draw(tmp_path / "a.png", 7)
 
     def open_slowly(source: PhotoSource, path: str) -> OpenPhoto:
-        photo = local_reader(_Input.resize, Limits(1, 10**7, 10**7))(source, path)
+        photo = local_reader(Limits(1, 10**7, 10**7))(source, path)
 
-        def decode() -> DecodedImage:
+        def decode(resize: Resize) -> DecodedImage:
             assert gate.wait(WAIT_S)
-            return photo.decode()
+            return photo.decode(resize)
 
         return replace(photo, decode=decode)
 
@@ -456,7 +491,7 @@ def test_an_idle_model_releases_memory_and_classifies_later_photos(
     monkeypatch.setattr("tagger.pipeline.pipeline.IDLE_S", 0.05)
     monkeypatch.setattr(model, "free_memory", free_memory)
     sink = CollectingSink()
-    pipeline = Pipeline(model, Limits(2, 10**7, 10**7))  # type: ignore[arg-type]
+    pipeline = Pipeline({1: model}, Limits(2, 10**7, 10**7))  # type: ignore[dict-item]
     for path in draw_photos(tmp_path, 2):
         assert model.memory_freed.wait(WAIT_S)
         model.memory_freed.clear()
@@ -500,7 +535,7 @@ def counting() -> CountingModel:
 @pytest.fixture
 def parallel_pipeline(counting: CountingModel) -> Iterator[Pipeline]:
     """A pipeline with three model threads and eight readers."""
-    pipeline = Pipeline(counting, Limits(readers=8, max_bytes=10**7, max_pixels=10**7))  # type: ignore[arg-type]
+    pipeline = Pipeline({1: counting}, Limits(readers=8, max_bytes=10**7, max_pixels=10**7))  # type: ignore[dict-item]
     yield pipeline
     counting.gate.set()
     pipeline.close()
@@ -524,7 +559,7 @@ def test_concurrent_passes_are_limited_and_each_photo_gets_one_result(
     for number, request in enumerate(requests):
         result = results[request]
         assert isinstance(result, Classified)
-        red = next(p for p in result.predictions if p.position == 0)
+        red = next(p for p in result.results[1].predictions if p.position == 0)
         assert red.score == pytest.approx(number / 255, abs=0.01)
         status = file_of(request).stat()
         assert (result.width, result.height) == (40, 40)
@@ -557,7 +592,7 @@ def test_photos_of_a_pass_that_fails_once_are_classified_again(
 def test_closing_waits_for_passes_in_progress(counting: CountingModel, tmp_path: Path) -> None:
     before = threading.active_count()
     limits = Limits(readers=8, max_bytes=10**7, max_pixels=10**7)
-    pipeline = Pipeline(counting, limits)  # type: ignore[arg-type]
+    pipeline = Pipeline({1: counting}, limits)  # type: ignore[dict-item]
     counting.gate.clear()
     inside, waiting = CollectingSink(), CollectingSink()
     paths = draw_photos(tmp_path, 30)
@@ -597,7 +632,7 @@ class FakeReader:
         time.sleep(self._moments.choice((0, 0, 0.0003, 0.001)))
         if path.startswith("bad"):
             raise PhotoFailed(FailureKind.CORRUPT, "it is bad")
-        return OpenPhoto(path, PhotoVersion(1, 1), CameraFacts(), lambda: self._decoded(path))
+        return OpenPhoto(path, PhotoVersion(1, 1), CameraFacts(), lambda _resize: self._decoded(path))
 
     def _decoded(self, path: str) -> DecodedImage:
         if path.startswith("broken"):
@@ -733,7 +768,7 @@ def test_extra_readers_run_only_while_the_disk_is_slow(
     pipeline_with_timeout: Pipeline, tmp_path: Path
 ) -> None:
     readers = pipeline_with_timeout._readers
-    slow = SlowDisk(local_reader(_Input.resize, Limits(1, 10**7, 10**7)))
+    slow = SlowDisk(local_reader(Limits(1, 10**7, 10**7)))
     read_with(pipeline_with_timeout, slow)
     sink = CollectingSink()
     paths = draw_photos(tmp_path, 200)
@@ -780,7 +815,7 @@ def _submit_to(
 def wide_pipeline(model: BrightModel) -> Iterator[Pipeline]:
     """A pipeline whose model takes more photos at once than readers read."""
     model.batch_size = 64  # type: ignore[misc]
-    pipeline = Pipeline(model, Limits(readers=2, max_bytes=10**7, max_pixels=10**7))  # type: ignore[arg-type]
+    pipeline = Pipeline({1: model}, Limits(readers=2, max_bytes=10**7, max_pixels=10**7))  # type: ignore[dict-item]
     yield pipeline
     pipeline.close()
 

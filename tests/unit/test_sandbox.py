@@ -54,7 +54,7 @@ def located(path: Path) -> tuple[PhotoSource, str]:
 
 
 def read(sandbox: Sandbox, path: Path) -> OpenPhoto:
-    return sandbox.reader(RESIZE)(*located(path))
+    return sandbox.read(*located(path))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def in_memory(data: bytes) -> PhotoBytes:
 
 def test_the_sandbox_reads_as_this_process_does(sandbox: Sandbox, tmp_path: Path) -> None:
     names = ["a.jpg", "b.png", "blank space ü.jpg", os.fsdecode(b"odd-\xff.jpg"), "new\nline.jpg"]
-    read_locally = local_reader(RESIZE, LIMITS)
+    read_locally = local_reader(LIMITS)
     for shade, name in enumerate(names):
         path = draw(tmp_path / name, shade)
         result, expected = read(sandbox, path), read_locally(*located(path))
@@ -79,7 +79,7 @@ def test_the_sandbox_reads_as_this_process_does(sandbox: Sandbox, tmp_path: Path
             expected.version,
             expected.facts,
         )
-        image, expected_image = result.decode(), expected.decode()
+        image, expected_image = result.decode(RESIZE), expected.decode(RESIZE)
         assert np.array_equal(image.pixels, expected_image.pixels)
         assert (image.width, image.height) == (expected_image.width, expected_image.height)
 
@@ -88,10 +88,10 @@ def test_photos_of_every_kind_are_decoded_without_files_threads_or_programs() ->
     limits = replace(LIMITS, timeout_s=60)
     with Sandbox(limits) as sandbox:
         for kind, data in small_photos().items():
-            photo = sandbox.open(in_memory(data), RESIZE)
-            expected = open_bytes(in_memory(data), RESIZE, limits)
+            photo = sandbox.open(in_memory(data))
+            expected = open_bytes(in_memory(data), limits)
             assert (photo.digest, photo.facts) == (expected.digest, expected.facts), kind
-            assert np.array_equal(photo.decode().pixels, expected.decode().pixels), kind
+            assert np.array_equal(photo.decode(RESIZE).pixels, expected.decode(RESIZE).pixels), kind
 
 
 # ---------- what a photo finds that takes over its decoder ----------
@@ -102,7 +102,7 @@ def attack(
 ) -> tuple[dict[str, str], dict[str, list[object]]]:
     inject("ATTACK_ON_DECODE", "attacks")
     with Sandbox(LIMITS) as sandbox, pytest.raises(PhotoFailed) as failed:
-        read(sandbox, draw_with(tmp_path / "a.jpg", "attacks")).decode()
+        read(sandbox, draw_with(tmp_path / "a.jpg", "attacks")).decode(RESIZE)
     results, surroundings = json.loads(failed.value.failure.text)
     return results, surroundings
 
@@ -203,7 +203,7 @@ def test_a_child_that_lies_fails_its_photo(tmp_path: Path) -> None:
 def test_facts_of_a_child_are_checked(monkeypatch: pytest.MonkeyPatch, lie: dict[str, object]) -> None:
     monkeypatch.setattr(RunningChild, "call", lambda *args, **kwargs: TRUE_FACTS | lie)
     with Sandbox(LIMITS) as sandbox, pytest.raises(PhotoFailed, match="facts that no photo has"):
-        sandbox.open(in_memory(b"a"), RESIZE)
+        sandbox.open(in_memory(b"a"))
 
 
 @pytest.mark.parametrize(("width", "height"), [(2**63, 1), (True, True), (0, 1), (1001, 1000)])
@@ -212,9 +212,9 @@ def test_sizes_of_a_child_are_checked(monkeypatch: pytest.MonkeyPatch, width: in
     replies = TRUE_FACTS | {"width": width, "height": height, "damaged": False}
     monkeypatch.setattr(RunningChild, "call", lambda *args, **kwargs: replies)
     with Sandbox(LIMITS) as sandbox:
-        photo = sandbox.open(in_memory(b"a"), RESIZE)
+        photo = sandbox.open(in_memory(b"a"))
         with pytest.raises(PhotoFailed, match=r"an image that no photo has|more pixels"):
-            photo.decode()
+            photo.decode(RESIZE)
 
 
 def test_a_cut_off_photo_is_damaged_in_a_child_too() -> None:
@@ -222,7 +222,7 @@ def test_a_cut_off_photo_is_damaged_in_a_child_too() -> None:
     Image.effect_noise((200, 150), 80).convert("RGB").save(file, "JPEG")
     with Sandbox(LIMITS) as sandbox:
         decoded = [
-            sandbox.open(in_memory(data), RESIZE).decode().is_damaged
+            sandbox.open(in_memory(data)).decode(RESIZE).is_damaged
             for data in (file.getvalue(), file.getvalue()[: len(file.getvalue()) // 2])
         ]
     assert decoded == [False, True]
@@ -248,7 +248,7 @@ def test_a_photo_that_computes_without_end_fails_as_timed_out(
     inject("BUSY_ON_DECODE", "busy")
     with Sandbox(replace(LIMITS, timeout_s=2)) as sandbox:
         with pytest.raises(PhotoFailed, match="Decoding it took longer than 2 s") as failed:
-            read(sandbox, draw_with(tmp_path / "a.jpg", "busy")).decode()
+            read(sandbox, draw_with(tmp_path / "a.jpg", "busy")).decode(RESIZE)
         assert failed.value.failure.kind is FailureKind.TIMED_OUT
 
 
@@ -272,14 +272,14 @@ def test_a_photo_that_takes_memory_without_end_fails_as_crashed(
 ) -> None:
     inject("GROW_ON_DECODE", "grows")
     with Sandbox(LIMITS) as sandbox, pytest.raises(PhotoFailed, match="more memory") as failed:
-        read(sandbox, draw_with(tmp_path / "a.jpg", "grows")).decode()
+        read(sandbox, draw_with(tmp_path / "a.jpg", "grows")).decode(RESIZE)
     assert failed.value.failure.kind is FailureKind.CRASHED
 
 
 def test_a_photo_whose_time_is_over_before_it_is_decoded_starts_no_child(tmp_path: Path) -> None:
     with Sandbox(LIMITS) as sandbox:
         with pytest.raises(PhotoFailed, match="too many photos") as failed:
-            sandbox.open(in_memory(b"a"), RESIZE, ends_at=time.monotonic())
+            sandbox.open(in_memory(b"a"), ends_at=time.monotonic())
         assert failed.value.failure.kind is FailureKind.TIMED_OUT
         assert not sandbox._children[0].is_started
 
@@ -299,9 +299,9 @@ def test_a_large_image_reserves_memory_in_the_parent(tmp_path: Path, monkeypatch
     monkeypatch.setattr("tagger.pipeline.running_child.MEMORY_BUDGET", Budget(1))
     Image.new("1", (10_000, 7_000)).save(tmp_path / "large.png")
     with Sandbox(replace(LIMITS, max_pixels=10**8, timeout_s=60)) as sandbox:
-        read(sandbox, draw(tmp_path / "small.jpg")).decode()
+        read(sandbox, draw(tmp_path / "small.jpg")).decode(RESIZE)
         assert reserved == []
-        read(sandbox, tmp_path / "large.png").decode()
+        read(sandbox, tmp_path / "large.png").decode(RESIZE)
     assert len(reserved) == 1
     assert reserved[0] >= 70_000_000
 
@@ -314,7 +314,7 @@ def test_a_child_that_ended_while_it_had_no_photo_is_replaced(sandbox: Sandbox, 
     kill(sandbox, signal.SIGALRM)  # as after some minutes without a photo
     running._process.wait(60)
     assert running.is_retired
-    assert photo.decode().width == 60
+    assert photo.decode(RESIZE).width == 60
     assert sandbox._children[0]._process is not running
 
 
@@ -324,9 +324,9 @@ def test_several_photos_are_decoded_at_the_same_time_each_in_its_own_child(tmp_p
         first, second = read(sandbox, paths[0]), read(sandbox, paths[1])
         assert [child.is_started for child in sandbox._children] == [True, True]
         third = read(sandbox, paths[2])  # takes the place of one that is not decoded yet
-        images = [photo.decode() for photo in (first, second, third)]
+        images = [photo.decode(RESIZE) for photo in (first, second, third)]
     for path, image in zip(paths, images, strict=True):
-        assert np.array_equal(image.pixels, local_reader(RESIZE, LIMITS)(*located(path)).decode().pixels)
+        assert np.array_equal(image.pixels, local_reader(LIMITS)(*located(path)).decode(RESIZE).pixels)
 
 
 def test_a_photo_fails_in_the_sandbox_as_in_this_process(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_a_photo_fails_in_the_sandbox_as_in_this_process(sandbox: Sandbox, tmp_p
         assert failed.value.failure.kind is kind
     text_file = read(sandbox, tmp_path / "words.jpg")
     with pytest.raises(PhotoFailed) as failed:
-        text_file.decode()
+        text_file.decode(RESIZE)
     assert failed.value.failure.kind is FailureKind.NOT_AN_IMAGE
 
 
@@ -346,7 +346,9 @@ def test_a_killed_child_is_restarted(sandbox: Sandbox, tmp_path: Path) -> None:
     path = draw(tmp_path / "a.jpg")
     photo = read(sandbox, path)
     kill(sandbox, signal.SIGKILL)
-    assert np.array_equal(photo.decode().pixels, local_reader(RESIZE, LIMITS)(*located(path)).decode().pixels)
+    assert np.array_equal(
+        photo.decode(RESIZE).pixels, local_reader(LIMITS)(*located(path)).decode(RESIZE).pixels
+    )
     kill(sandbox, signal.SIGSEGV)
     assert read(sandbox, path).digest == photo.digest
 
@@ -361,10 +363,10 @@ def test_a_photo_that_ends_two_children_fails_as_crashed(
     fine, poison = draw(tmp_path / "fine.jpg"), draw_with(tmp_path / "ends.jpg", "ends")
     with Sandbox(LIMITS) as child:
         with pytest.raises(PhotoFailed, match=signal_name) as failed:
-            read(child, poison).decode()
+            read(child, poison).decode(RESIZE)
         assert failed.value.failure.kind is FailureKind.CRASHED
         assert isinstance(failed.value, ChildKilled) is not is_proof
-        assert read(child, fine).decode().width == 60
+        assert read(child, fine).decode(RESIZE).width == 60
 
 
 def test_a_child_without_a_photo_survives_unless_something_kills_it(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -390,7 +392,7 @@ def test_the_child_ignores_the_signals_that_stop_its_worker(sandbox: Sandbox, tm
     before = sandbox._children[0]._process
     for number in (signal.SIGTERM, signal.SIGINT):
         kill(sandbox, number)
-        read(sandbox, path).decode()
+        read(sandbox, path).decode(RESIZE)
     assert sandbox._children[0]._process is before
 
 

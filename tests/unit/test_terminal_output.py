@@ -21,7 +21,7 @@ from tagger.ledger.chunks import ItemOutcome
 from tagger.metadata.camera import CameraFacts
 from tagger.model.predictions import LabelPrediction
 from tagger.photos.files import PhotoVersion
-from tagger.pipeline.requests import Classified
+from tagger.pipeline.requests import Classified, ModelResult
 from tagger.system.interruption import open_closed_streams
 from tagger.system.text_format import day_text, moment_text
 
@@ -93,7 +93,7 @@ def test_control_characters_of_names_do_not_reach_a_terminal(
 
 def test_the_name_of_a_sidecar_file_cannot_change_the_terminal() -> None:
     outcome = ItemOutcome(1, Outcome.WRITTEN)
-    line = photo_line(f"/{ESCAPES}.jpg", f"Louvre → {ESCAPES}.jpg.xmp", outcome, [])
+    line = photo_line(f"/{ESCAPES}.jpg", f"Louvre → {ESCAPES}.jpg.xmp", outcome, {})
     assert line == "/red\\x1b[31m.jpg: written: Louvre → red\\x1b[31m.jpg.xmp"
 
 
@@ -101,8 +101,10 @@ def test_an_unknown_photo_names_only_a_telling_prediction() -> None:
     outcome = ItemOutcome(1, Outcome.UNKNOWN)
     for score, text in ((0.582, "unknown (best prediction: Louvre 58%)"), (0.009, "unknown")):
         predictions = (LabelPrediction(position=0, rank=1, score=score, accepted=False),)
-        result = Classified("1-00", PhotoVersion(1, 1), CameraFacts(), 8, 8, predictions, None)
-        assert photo_line("/a.jpg", result, outcome, ["Louvre"]) == f"/a.jpg: {text}"
+        result = Classified(
+            "1-00", PhotoVersion(1, 1), CameraFacts(), 8, 8, {1: ModelResult(predictions, None)}
+        )
+        assert photo_line("/a.jpg", result, outcome, {1: ["Louvre"]}) == f"/a.jpg: {text}"
 
 
 def test_programs_get_names_unchanged(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -111,7 +111,7 @@ def backfill(
     settings, database = session
     if dry_run:
         new = selection.new_job(database, settings)
-        _print_plan(count_photos(database, selection, new.model_id, settings.roots), selection, json=json)
+        _print_plan(count_photos(database, selection, new, settings.roots), selection, json=json)
         return
     runner = select_runner(session, local=local)
     job, report = submit_job(session, selection, runner, priority, "selecting photos")

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli.derived_facts import update_positions
 from tagger.cli.help import argument, option
 from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
+from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json, write_table
 from tagger.cli.session import open_for_reading, open_session
 
@@ -30,7 +32,7 @@ ModelFile = Annotated[
 
 @model_app.command("list")
 def list_models(json: Json = False) -> None:
-    """List the registered models. The model in use has a *.
+    """List the registered models. Models in use have a *; if there are several, their number in the order of use.
 
     Example: tagger model list
     """
@@ -38,9 +40,10 @@ def list_models(json: Json = False) -> None:
     from tagger.library.query.photo_json import model_document
 
     models = registered_models.list_models(open_for_reading().database)
+    several = sum(model.in_use for model in models) > 1
     rows = (
         [
-            "*" if model.in_use else "",
+            f"*{model.use_order if several else ''}" if model.in_use else "",
             model.name,
             len(model.manifest.labels),
             model.digest[:12],
@@ -95,30 +98,37 @@ def add(
 
 @model_app.command("use")
 def use(
-    name: Annotated[str, typer.Argument(help="A registered name, see `tagger model list`.")],
+    name: Annotated[list[str], argument("NAME", "Registered names, see `tagger model list`.")],
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Select the model for all commands and jobs that name none.
+    """Select the models for all commands and jobs that name none: one, or several that classify each photo together.
 
-    Photos keep their tags until they are classified again.
+    Of several, each adds its tags; if they disagree, the highest score wins. Tags of other models no longer count on photos that one
+    of these has classified. They are kept, and count again if their model is put in use again.
 
-    Example: tagger model use mine
+    Example: tagger model use landmarks mine
     """
     from tagger.library.catalog import registered_models
+    from tagger.library.query.photo_json import model_document
 
-    database = open_session().database
+    session = open_session()
     if dry_run:
-        model = registered_models.model_by_name(database, name)
-        registered_models.verify_model(model)
-        _print_result(model, f"{model.name} would be put in use", json=json)
-        return
-    _print_result(registered_models.use_model(database, name), f"{name} is in use", json=json)
-    console.info(
-        "photos keep their tags until this model classifies them; then the tags of landmarks that it does not know go, "
-        "unless people confirmed them. To classify them, run: tagger backfill outdated. "
-        "To teach it your own places, run when that has finished: tagger backfill taught"
-    )
+        models = registered_models.models_by_name(session.database, name)
+    else:
+        with ProgressLine("updating tags") as line:
+            models = registered_models.use_models(session.database, name, line.show)
+        update_positions(session)
+    used = ", ".join(model.name for model in models)
+    verb = "is" if len(models) == 1 else "are"
+    document = vars(model_document(models[0])) | {"models": [model.name for model in models]}
+    text = f"{used} would be put in use" if dry_run else f"{used} {verb} in use"
+    console.write_result(document, printable(text), json=json)
+    if not dry_run:
+        console.info(
+            "photos keep the tags of other models until one of these classifies them. To classify them, run: tagger backfill outdated. "
+            "To teach it your own places, run when that has finished: tagger backfill taught"
+        )
 
 
 @model_app.command("show")

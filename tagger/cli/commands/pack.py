@@ -109,7 +109,7 @@ def add(
     started_at = time.monotonic()
     pack = read_pack(file, signers_file())
     session = open_session(settle_jobs=True)
-    database, model = session.database, model_in_use(session)
+    database, model = session.database, model_in_use(session, pack.manifest.embedding.digest)
     done = () if dry_run else (PackExists,)
     with completing(session, *done):
         plans = plan_pack(database, model, pack)

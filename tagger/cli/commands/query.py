@@ -287,7 +287,7 @@ def _given_embeddings(
     if not computed and not content_ids:
         raise ExamplesMissing
     with database.read() as connection:
-        known = load_embeddings(connection, content_ids, embedding_of(model).dimension)
+        known = load_embeddings(connection, model.id, content_ids, embedding_of(model).dimension)
     return np.concatenate([known, *computed]), content_ids, has_failed
 
 
@@ -313,7 +313,7 @@ def _computed_embeddings(
                 with session.database.read() as connection:
                     content_id = content_with_embedding(connection, model.id, opened.digest)
                 if content_id is None:
-                    computed.append(local.embeddings([opened.decode()]))
+                    computed.append(local.embeddings([opened.decode(local.resize)]))
                 else:
                     content_ids.append(content_id)
             except PhotoFailed as error:

@@ -10,7 +10,12 @@ import numpy as np
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import backend_options
-from tagger.library.catalog.registered_models import find_selection, preview_model, verify_model
+from tagger.library.catalog.registered_models import (
+    find_selection,
+    preview_models,
+    verify_model,
+)
+from tagger.library.catalog.settlement import is_settled
 from tagger.library.positions.update import is_up_to_date
 from tagger.library.teaching.packs import find_unfinished
 from tagger.model.backends.protocol import SelectionKey
@@ -45,30 +50,40 @@ def check_device(settings: Settings) -> Iterator[Finding]:
 
 
 def check_models(settings: Settings, database: Database | None) -> Iterator[Finding]:
-    """Check the model of new jobs. The notes of other jobs say if theirs cannot run."""
+    """Check the models of new jobs. The notes of other jobs say if theirs cannot run."""
     try:
-        model = preview_model(database, settings.model)
-        verify_model(model)
+        models = preview_models(database, settings.model)
+        for model in models:
+            verify_model(model)
     except TaggerError as error:
         yield wrong("model", str(error), SELECT_MODEL)
-    else:
+        return
+    for model in models:
         yield _check_scores(model, settings, database)
+    if len(models) > 1:
+        megabytes = sum(model.file.stat().st_size for model in models) / 1e6
+        found = (
+            f"{len(models)} are in use; their weights take about {megabytes:,.0f} MB of memory in each worker"
+        )
+        yield ok("models", found)
+    if database is not None and not is_settled(database):
+        yield note("models", "not all photos follow the models in use", "tagger model use NAME… again")
 
 
 def check_teaching(settings: Settings, database: Database) -> Iterator[Finding]:
     """Name what a command that was killed has left, unless a page or a job is about to complete it."""
     try:
-        model = preview_model(database, settings.model)
+        models = preview_models(database, settings.model)
     except TaggerError:  # the check of the model says it
         return
-    unfinished = find_unfinished(database, model.digest)
-    for name in unfinished.added:
-        yield note("teaching", f"not all photos are compared with the pack {name}", COMPARE)
-    for name in unfinished.removed:
-        yield note("teaching", f"the pack {name} has no landmark any more", f"tagger pack remove {name}")
-    if slugs := unfinished.landmarks:
-        names = ", ".join(slugs[:NAMED]) + (", …" if len(slugs) > NAMED else "")
-        yield note("teaching", f"not all photos are compared with what was taught of: {names}", COMPARE)
+    for unfinished in (find_unfinished(database, model.digest) for model in models):
+        for name in unfinished.added:
+            yield note("teaching", f"not all photos are compared with the pack {name}", COMPARE)
+        for name in unfinished.removed:
+            yield note("teaching", f"the pack {name} has no landmark any more", f"tagger pack remove {name}")
+        if slugs := unfinished.landmarks:
+            names = ", ".join(slugs[:NAMED]) + (", …" if len(slugs) > NAMED else "")
+            yield note("teaching", f"not all photos are compared with what was taught of: {names}", COMPARE)
     if not is_up_to_date(database):
         yield note("teaching", "positions of photos are not up to date", "tagger locate")
 

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -24,7 +24,7 @@ from tagger.errors import PhotoFailed
 from tagger.jobs.processing.claimed_chunk import Item, StoredBatch
 from tagger.jobs.processing.model_cache import open_local_model
 from tagger.ledger.chunks import ItemOutcome
-from tagger.ledger.progress import find_job, job_model_id
+from tagger.ledger.progress import find_job, job_models
 from tagger.library.acceptance import EffectiveTag
 from tagger.library.catalog.landmarks import Landmark, all_landmarks
 from tagger.library.catalog.registered_models import model_by_id, model_to_try
@@ -53,10 +53,16 @@ class StoredPrinter:
 
     def __init__(self, database: Database, settings: Settings, job: int, *, lines: bool) -> None:
         progress = find_job(database, job)
-        labels = model_by_id(database, job_model_id(database, job)).manifest.labels
         with database.read() as connection:
-            landmarks = landmarks_of_labels(connection, labels)
-        self._names = [landmark.display_name for landmark in landmarks]
+            self._names = {
+                model_id: [
+                    landmark.display_name
+                    for landmark in landmarks_of_labels(
+                        connection, model_by_id(database, model_id).manifest.labels
+                    )
+                ]
+                for model_id in job_models(connection, job)
+            }
         self._landmark_names: dict[int, str] = {}
         self._lines = lines and not (sys.stdout.isatty() and console.verbosity < 0)
         self._hidden = TELL_NOTHING if sys.stdout.isatty() and console.verbosity < 1 else frozenset()
@@ -119,12 +125,12 @@ def photo_line(
     path: str,
     result: Result | str,
     outcome: ItemOutcome,
-    names: Sequence[str],
+    names: Mapping[int, Sequence[str]],
     tags: Sequence[tuple[EffectiveTag, str]] = (),
     *,
     written: str = "written",
 ) -> str:
-    """`names` are the names of the landmarks by the position of their label, `tags` the effective tags of the photo with theirs.
+    """`names` are the names of the landmarks of each model, by the position of their label, `tags` the effective tags of the photo with theirs.
 
     `written` says what the job did with metadata that changed.
     """
@@ -135,7 +141,10 @@ def photo_line(
 
 
 def _outcome_text(
-    result: Result, outcome: ItemOutcome, names: Sequence[str], tags: Sequence[tuple[EffectiveTag, str]]
+    result: Result,
+    outcome: ItemOutcome,
+    names: Mapping[int, Sequence[str]],
+    tags: Sequence[tuple[EffectiveTag, str]],
 ) -> str:
     match outcome.outcome:
         case Outcome.FAILED:
@@ -148,15 +157,20 @@ def _outcome_text(
             ordered = sorted(tags, key=lambda each: (each[0].rank is None, -each[0].score))
             return ", ".join(_tag_text(tag, name) for tag, name in ordered if tag.is_accepted)
         case _:
-            best = result.predictions[0]
+            model_id, best = max(
+                ((model_id, each.predictions[0]) for model_id, each in result.results.items()),
+                key=lambda each: each[1].score,
+            )
+            text = f"{names[model_id][best.position]} {best.score:.0%}"
             facts = ["a part of the image is missing"] if result.is_damaged else []
-            refused = {tag.rank: tag for tag, _ in tags}.get(best.rank)
+            shown = {(tag.candidate.model_id, tag.candidate.rank): tag for tag, _ in tags if tag.candidate}
+            refused = shown.get((model_id, best.rank))
             if refused is not None and refused.reason in (TagReason.POSITION, TagReason.SPEED):
-                facts.append(f"doubtful: {_score_text(best, names)}, too far from where the photo was taken")
+                facts.append(f"doubtful: {text}, too far from where the photo was taken")
             elif refused is not None and refused.state is TagState.REJECTED:
-                facts.append(f"rejected: {_score_text(best, names)}")
+                facts.append(f"rejected: {text}")
             elif best.score >= LEAST_TELLING_SCORE:
-                facts.append(f"best prediction: {_score_text(best, names)}")
+                facts.append(f"best prediction: {text}")
             return f"unknown ({'; '.join(facts)})" if facts else "unknown"
 
 
@@ -165,10 +179,6 @@ def _tag_text(tag: EffectiveTag, name: str) -> str:
     words = "with its GPS" if tag.reason else {"taught": "taught", "verdict": "confirmed"}.get(tag.source)
     score = f" {tag.score:.0%}" if tag.candidate else ""
     return f"{name}{score}{f' ({words})' if words else ''}"
-
-
-def _score_text(prediction: LabelPrediction, names: Sequence[str]) -> str:
-    return f"{names[prediction.position]} {prediction.score:.0%}"
 
 
 def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -> int:
@@ -183,7 +193,7 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
     with open_local_model(registered, settings) as model:
         for file in files:
             try:
-                image = model.open(file).decode()
+                image = model.open(file).decode(model.resize)
             except PhotoFailed as error:
                 failed += 1
                 failure = error.failure

@@ -148,7 +148,8 @@ def write_failures(failures: Iterable[FailureDocument], output_format: Format, *
 def print_details(details: PhotoDetails) -> None:
     photo = details.photo
     size = f"{photo.width} x {photo.height} pixels" if photo.width else None
-    classified = f"{details.classified_at:%Y-%m-%d %H:%M} UTC by {details.model}" if details.model else None
+    by = ", ".join(details.thresholds)
+    classified = f"{details.classified_at:%Y-%m-%d %H:%M} UTC by {by}" if by else None
     facts: list[tuple[str, object]] = [
         ("photo", printable(photo.path)),
         *(("raw file", printable(path)) for path in details.raw_files),
@@ -183,10 +184,17 @@ def print_details(details: PhotoDetails) -> None:
         if value is not None:
             typer.echo(f"{name + ':':<12}{value}")
     rows = (
-        [tag.rank, tag.name, None if tag.score is None else f"{tag.score:.1%}", _state(tag)]
+        [
+            tag.rank,
+            tag.name,
+            None if tag.score is None else f"{tag.score:.1%}",
+            _state(tag),
+            *([tag.model or ""] if len(details.thresholds) > 1 else []),
+        ]
         for tag in photo.tags
     )
-    write_table(("Rank", "Landmark", "Score", ""), rows)
+    titles = ("Rank", "Landmark", "Score", "")
+    write_table((*titles, "Model") if len(details.thresholds) > 1 else titles, rows)
 
 
 _STATED_BY = {"sidecar": "from the sidecar", "takeout": "from Google Takeout", "name": "from the file's name"}

@@ -2,10 +2,10 @@
 
 The reference of the tables, docs/reference/tables.md, is generated from `doc` of each column and of each table's `info`.
 
-Photos and their tags: roots → photos → contents → tags, verdicts and dismissals, landmarks, models.
+Photos and their tags: roots → photos → contents → classifications, tags, verdicts and dismissals, landmarks, models.
 Teaching: contents → embeddings and taught_tags; verdicts and packs → classifiers.
 Positions: photos, cameras, tracks → positions.
-Work: jobs → job_items and chunks.
+Work: jobs → job_models, job_items and chunks.
 Access to the page: access_tokens, users → page_sessions; sign_in_attempts; shares → share_photos. Who did what: audit_log.
 
 These modules define tables only; the rules for writing them are in the packages above.
@@ -28,6 +28,7 @@ from tagger.database.tables.photo_tables import (
     roots as roots,
 )
 from tagger.database.tables.tag_tables import (
+    classifications as classifications,
     classifiers as classifiers,
     dismissals as dismissals,
     effective_tags as effective_tags,
@@ -54,6 +55,7 @@ from tagger.database.tables.job_tables import (
     backend_selections as backend_selections,
     chunks as chunks,
     job_items as job_items,
+    job_models as job_models,
     jobs as jobs,
     ledgers as ledgers,
     metadata_writes as metadata_writes,

@@ -60,6 +60,12 @@ ledgers = Table(
         doc="while an upgrade brings `effective_tags` up to date: the last image that is; null: all are",
         info={"exported": False},
     ),
+    Column(
+        "models_settled_to",
+        Id,
+        doc="like `settled_to`, after other models were put in use",
+        info={"exported": False},
+    ),
     info={
         "doc": "A single row with the database's identity. Messages carry its id, so that workers of other databases refuse them."
     },
@@ -122,6 +128,16 @@ jobs = Table(
     Index(None, "state"),
     Index(None, "parent_id"),
     info={"doc": "A job: one request over many photos."},
+)
+job_models = Table(
+    "job_models",
+    metadata,
+    Column("job_id", Id, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, doc="the job"),
+    Column("position", Integer, nullable=False, doc="2 for the second model, 3 for the next, …"),
+    Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model"),
+    Column("threshold", Float, nullable=False, doc="lowest score of an accepted tag"),
+    PrimaryKeyConstraint("job_id", "position"),
+    info={"doc": "A further model that classifies the photos of a job, beside `jobs.model_id`."},
 )
 job_items = Table(
     "job_items",

@@ -56,6 +56,12 @@ models = Table(
     ),
     Column("registered_at", UtcDateTime, nullable=False, doc="when the model was registered"),
     Column("in_use", Boolean, nullable=False, doc="whether new jobs use it by default"),
+    Column(
+        "use_order",
+        Integer,
+        doc="1 for the first model in use, 2 for the next, …; null: not in use",
+        info={"imported_default": None},
+    ),
     counter("taught_version", "counts the changes of its classifiers of taught landmarks"),
     info={"doc": "A registered model."},
 )
@@ -118,7 +124,7 @@ _STORED_DOUBTFUL = (
 )
 _REASON = (
     "why a landmark is doubtful: `position`, `speed` or `damaged` as in `tags`, or what another landmark of the image is: `confirmed-other` (confirmed), "
-    "`taught-other` (taught), `scored-other` (has a higher score, and one of the two is of a pack); why one is only suggested: `certain-other` (a "
+    "`taught-other` (taught), `scored-other` (has a higher score, from another model or pack); why one is only suggested: `certain-other` (a "
     "model is nearly certain of another one); why one is accepted with a low score: `position`"
 )
 _DISTANCE = "from that position to the landmark, in metres, if `position_odds` is set"
@@ -154,10 +160,20 @@ tags = Table(
     _doubtful_column(_STORED_DOUBTFUL),
     Column("position_odds", Float, doc=_POSITION_ODDS),
     Column("distance_m", Float, doc=_DISTANCE),
-    PrimaryKeyConstraint("content_id", "rank"),
+    Column(
+        "counts",
+        Boolean,
+        nullable=False,
+        server_default="1",
+        doc="false: its model is not in use, or another one in use gives the landmark a higher score",
+        info={"exported": False},
+    ),
+    PrimaryKeyConstraint("content_id", "model_id", "rank"),
     Index(None, "landmark_id", "content_id", "accepted"),
     sqlite_with_rowid=False,
-    info={"doc": "One of the best predictions for an image, from its last classification, before verdicts."},
+    info={
+        "doc": "One of the best predictions for an image, from the last classification by a model, before verdicts."
+    },
 )
 _ACCEPTED = tags.c.accepted == true()
 
@@ -172,16 +188,31 @@ add_partial_index(
 
 
 def is_candidate(tag: FromClause) -> ColumnElement[bool]:
-    """Whether a row of `tags` is the best prediction for its image and not accepted. A partial index has these by score."""
+    """Whether a row of `tags` is a model's best prediction for its image and not accepted. A partial index has these by score."""
     return and_(tag.c.rank == literal_column("1"), tag.c.accepted == false())
 
 
 add_partial_index("ix_tags_candidate_score", tags.c.score, tags.c.content_id, where=is_candidate(tags))
 
+classifications = Table(
+    "classifications",
+    metadata,
+    Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
+    Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model"),
+    Column("top_k", Integer, nullable=False, doc="largest number of tags"),
+    Column("threshold", Float, nullable=False, doc="lowest score of an accepted tag"),
+    PrimaryKeyConstraint("content_id", "model_id"),
+    Index(None, "model_id"),
+    sqlite_with_rowid=False,
+    info={
+        "doc": "A classification of an image by another model than its last one, `contents.model_id`. Its results are in `tags`."
+    },
+)
+
 embeddings = Table(
     "embeddings",
     metadata,
-    _image_key(ondelete="CASCADE"),
+    Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that made it"),
     Column(
         "taught_version",
@@ -195,8 +226,11 @@ embeddings = Table(
         nullable=False,
         doc="lowest and highest value (float32), then 4 bits for each dimension, between these two",
     ),
+    PrimaryKeyConstraint("content_id", "model_id"),
     Index(None, "model_id", "taught_version"),
-    info={"doc": "The embedding of an image. Teaching and comparing photos use embeddings of one model."},
+    info={
+        "doc": "The embedding of an image by a model. Teaching and comparing photos use embeddings of one model."
+    },
 )
 
 
@@ -281,7 +315,7 @@ taught_tags = Table(
     _doubtful_column(_AS_IN_TAGS),
     Column("position_odds", Float, doc=_AS_IN_TAGS),
     Column("distance_m", Float, doc=_AS_IN_TAGS),
-    PrimaryKeyConstraint("content_id", "landmark_id"),
+    PrimaryKeyConstraint("content_id", "landmark_id", "model_id"),
     Index(None, "landmark_id", "content_id", "accepted"),
     sqlite_with_rowid=False,
     info={

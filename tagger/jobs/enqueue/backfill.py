@@ -3,25 +3,31 @@
 Knows nothing of schedules, which make such jobs too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, delete, exists, func, or_, select
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState
 from tagger.database.tables import PRESENT, UNTAGGED, contents, embeddings, job_items, jobs, photos, positions
 from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import Scan, require_available_roots, select_paths
-from tagger.ledger.jobs import WRITE, NewJob
-from tagger.library.catalog.registered_models import model_by_id
+from tagger.ledger.jobs import WRITE, InferenceOptions, NewJob
+from tagger.library.catalog.contents import is_classified_by
+from tagger.library.catalog.registered_models import (
+    RegisteredModel,
+    model_by_id,
+    resolve_models,
+    with_embeddings,
+)
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.options import PhotoQuery, options_used_by, query_of_options, stored_options
-from tagger.library.teaching.comparison import outdated
+from tagger.library.teaching.comparison import has_unapplied, outdated
 from tagger.library.teaching.learning import changed_landmarks, embedding_of, learn_landmarks
 from tagger.photos.paths import path_from_json, path_to_json
 from tagger.settings import Settings
@@ -30,8 +36,8 @@ from tagger.settings import Settings
 class BackfillScope(StrEnum):
     """Which photos a backfill processes.
 
-    `untagged`: no model has classified the current file, and it does not fail. `outdated`: another model than the job's
-    classified the photo last. `failed`: the photo fails now. `all`: every photo. `taught`: its embedding was not compared with
+    `untagged`: no model has classified the current file, and it does not fail. `outdated`: other
+    models have classified the photo, and one of the job's has not. `failed`: the photo fails now. `all`: every photo. `taught`: its embedding was not compared with
     what was taught since; such a job compares embeddings, and reads no photo.
     """
 
@@ -70,11 +76,13 @@ class Backfill:
         ModelNotFound, ModelNotSelected: there is no model.
         """
         inference = inference_options(database, settings, reprocess=self.scope is BackfillScope.ALL)
+        if self.scope is BackfillScope.TAUGHT:
+            model = _model_to_compare(database, resolve_models(database, settings.model))
+            embedding_of(model)
+            inference = replace(inference, model_id=model.id, other_models=())
         options = {"what": self.scope, **backfill_options(self)}
-        if self.scope is not BackfillScope.TAUGHT:
-            return NewJob(**vars(inference), kind=JobKind.BACKFILL, options=options)
-        embedding_of(model_by_id(database, inference.model_id))
-        return NewJob(**vars(inference), kind=JobKind.COMPARE, options=options)
+        kind = JobKind.COMPARE if self.scope is BackfillScope.TAUGHT else JobKind.BACKFILL
+        return NewJob(**vars(inference), kind=kind, options=options)
 
     def add_photos(self, scan: Scan) -> None:
         """Scan folders, then add the photos that match.
@@ -83,12 +91,19 @@ class Backfill:
             ModelFileNotFound, ModelRefused: landmarks cannot be learned, because the model's file cannot be read.
         """
         scan.run(select_paths(self.scan))
-        model_id = scan.new.model_id
+        inference = scan.new
         if self.scope is BackfillScope.TAUGHT:
-            learn_landmarks(scan.database, model_by_id(scan.database, model_id))
+            learn_landmarks(scan.database, model_by_id(scan.database, inference.model_id))
         with scan.database.read() as connection:
-            source, conditions = _photo_conditions(connection, self, model_id, scan.root_paths)
+            source, conditions = _photo_conditions(connection, self, inference, scan.root_paths)
         scan.select(conditions, source)
+
+
+def _model_to_compare(database: Database, models: Sequence[RegisteredModel]) -> RegisteredModel:
+    """Of these models, the first with landmarks that not all its embeddings were compared with, else the first with embeddings."""
+    with database.read() as connection:
+        waiting = (model for model in models if has_unapplied(connection, model.id))
+        return with_embeddings(models, next((model.digest for model in waiting), None))
 
 
 """What a backfill that found no photo has done."""
@@ -96,14 +111,16 @@ MOST_NARROWED = 100_000
 """The most photos that an index may find if it is to be read for each page of a job."""
 
 
-def count_photos(database: Database, backfill: Backfill, model_id: int, root_paths: RootPaths) -> int:
+def count_photos(
+    database: Database, backfill: Backfill, inference: InferenceOptions, root_paths: RootPaths
+) -> int:
     """The number of photos that match now, without a scan.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, TripNotFound, CameraNotFound: a name is not in the database.
     """
     with database.read() as connection:
-        source, conditions = _photo_conditions(connection, backfill, model_id, root_paths)
+        source, conditions = _photo_conditions(connection, backfill, inference, root_paths)
         return connection.scalar(select(func.count()).select_from(source).where(*conditions)) or 0
 
 
@@ -152,10 +169,10 @@ def backfill_from_options(scope: str, options: Mapping[str, Any]) -> Backfill:
 
 
 def _photo_conditions(
-    connection: Connection, backfill: Backfill, model_id: int, root_paths: RootPaths
+    connection: Connection, backfill: Backfill, inference: InferenceOptions, root_paths: RootPaths
 ) -> tuple[FromClause, list[ColumnElement[bool]]]:
     resolved = ResolvedQuery.resolve(connection, replace(backfill.query, any_outcome=True), root_paths)
-    conditions = [*_scope_conditions(backfill.scope, model_id), *resolved.option_conditions()]
+    conditions = [*_scope_conditions(backfill.scope, inference), *resolved.option_conditions()]
     # If an index finds few photos for the query, not all photos are read in order of their ids.
     narrowest, is_small = resolved.narrowest(connection, MOST_NARROWED)
     conditions += [narrowest.among] if narrowest is not None and is_small else []
@@ -165,13 +182,14 @@ def _photo_conditions(
     )
     if backfill.scope is BackfillScope.TAUGHT:
         # Changed landmarks are learned anew, and then compared with all photos.
+        model_id = inference.model_id
         is_changed = bool(changed_landmarks(connection, model_id))
         conditions.append(embeddings.c.model_id == model_id if is_changed else outdated(model_id))
         return source.join(embeddings, embeddings.c.content_id == photos.c.content_id), conditions
     return source, conditions
 
 
-def _scope_conditions(scope: BackfillScope, model_id: int) -> Iterator[ColumnElement[bool]]:
+def _scope_conditions(scope: BackfillScope, inference: InferenceOptions) -> Iterator[ColumnElement[bool]]:
     match scope:
         case BackfillScope.UNTAGGED:
             yield UNTAGGED
@@ -179,6 +197,7 @@ def _scope_conditions(scope: BackfillScope, model_id: int) -> Iterator[ColumnEle
             yield photos.c.failure_kind.is_not(None)
         case BackfillScope.OUTDATED:
             yield PRESENT
-            yield contents.c.model_id != model_id
+            yield contents.c.model_id.is_not(None)
+            yield or_(*(~is_classified_by(model_id) for model_id in inference.thresholds))
         case BackfillScope.ALL | BackfillScope.TAUGHT:
             yield PRESENT

@@ -12,6 +12,7 @@ from tagger.ledger.failures import FailingPhoto, FailureDocument
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import DeviceStatus, LastTick, WorkerStatus, by_device
+from tagger.library.catalog.registered_models import names_in_use
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.system.documents import document_of
 
@@ -35,7 +36,7 @@ class WebhooksDocument:
 
 @dataclass(frozen=True)
 class StatusDocument:
-    """Jobs, workers, also summed by device, queues and the last tick of beat, which is null if no schedule is enabled.
+    """Jobs, workers, also summed by device, queues, the last tick of beat, which is null if no schedule is enabled, and the models in use.
 
     A worker's `waits_for` says why it starts no work now, in words; null if it would start some.
     A queue's depth is null if Redis does not respond. `waiting_photos` wait for a worker, and the oldest
@@ -50,6 +51,7 @@ class StatusDocument:
     oldest_waiting_s: float | None
     last_tick: LastTick | None
     webhooks: WebhooksDocument
+    models: Sequence[str]
 
 
 def status_document(
@@ -63,7 +65,9 @@ def status_document(
     with database.read() as connection:
         waiting = waiting_photos(jobs, current_time(connection))
     return StatusDocument(
-        jobs, workers, by_device(workers), queues, *waiting, last_tick, webhooks_document(database)
+        *(jobs, workers, by_device(workers), queues, *waiting, last_tick),
+        webhooks=webhooks_document(database),
+        models=names_in_use(database),
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
 from tagger.database.connection import Database
 from tagger.database.enums import Target
 from tagger.ledger.jobs import WRITE, InferenceOptions
-from tagger.library.catalog.registered_models import resolve_model
+from tagger.library.catalog.registered_models import resolve_models
 from tagger.metadata.gps import LARGEST_ERROR_M
 from tagger.photos.paths import path_from_json
 from tagger.settings import Settings
@@ -19,14 +19,16 @@ from tagger.system.text_format import N_
 
 
 def inference_options(database: Database, settings: Settings, *, reprocess: bool = False) -> InferenceOptions:
-    """The options of new jobs: those of the settings, else the model in use and its own threshold.
+    """The options of new jobs: those of the settings, else the models in use, each with its own threshold.
 
     Raises:
         ModelNotFound, ModelNotSelected: there is no such model.
     """
-    model = resolve_model(database, settings.model)
-    threshold = model.manifest.threshold if settings.threshold is None else settings.threshold
-    return InferenceOptions(model.id, settings.top_k, threshold, reprocess=reprocess)
+    (first, threshold), *others = [
+        (model.id, model.manifest.threshold if settings.threshold is None else settings.threshold)
+        for model in resolve_models(database, settings.model)
+    ]
+    return InferenceOptions(first, settings.top_k, threshold, reprocess=reprocess, other_models=tuple(others))
 
 
 MAX_ERROR_M = 5000

@@ -13,6 +13,7 @@ from tagger.database.statements import among, insert_page
 from tagger.database.tables import NO_FAILURE, contents, photos
 from tagger.errors import FailureKind
 from tagger.ledger.jobs import InferenceOptions
+from tagger.library.catalog.contents import is_classified_by_all
 from tagger.library.catalog.raw_pairs import separate_files
 from tagger.library.catalog.roots import Root, unavailable_error, unavailable_mount
 from tagger.photos.files import PhotoVersion
@@ -39,28 +40,35 @@ _OF_PHOTO = (
     "taken_at",
     "unread_facts",
 )
-_OF_IMAGE = ("model_id", "top_k", "threshold")
-_INSERTED = ", ".join((*_OF_PHOTO, *(f"NULL AS {name}" for name in _OF_IMAGE)))
+_INSERTED = ", ".join((*_OF_PHOTO, "NULL AS is_classified"))
 """The columns of a row that was just inserted; it has no image yet."""
 
 
-def photo_rows(connection: Connection, root: Root, keys: Collection[PathKey]) -> dict[PathKey, Any]:
-    """The stored photos with these paths in the root. Their rows cannot be deleted until the transaction ends."""
+def photo_rows(
+    connection: Connection, root: Root, keys: Collection[PathKey], inference: InferenceOptions
+) -> dict[PathKey, Any]:
+    """The stored photos with these paths in the root, and whether their images were classified with these options.
+
+    Their rows cannot be deleted until the transaction ends.
+    """
     of_root = (photos.c.root_id == root.id, among(photos.c.path, [path for path, _ in keys]))
-    rows = connection.execute(_rows(*of_root)).all() if keys else ()
+    rows = connection.execute(_rows(inference, *of_root)).all() if keys else ()
     return {(row.path, row.path_bytes): row for row in rows}
 
 
-def rows_by_id(connection: Connection, photo_ids: Collection[int]) -> dict[int, Any]:
+def rows_by_id(
+    connection: Connection, photo_ids: Collection[int], inference: InferenceOptions
+) -> dict[int, Any]:
     """The stored photos with these ids, like `photo_rows`."""
     of_ids = among(photos.c.id, photo_ids)
-    rows = connection.execute(_rows(of_ids)).all() if photo_ids else ()
+    rows = connection.execute(_rows(inference, of_ids)).all() if photo_ids else ()
     return {row.id: row for row in rows}
 
 
-def _rows(*conditions: ColumnElement[bool]) -> Select[Any]:
+def _rows(inference: InferenceOptions, *conditions: ColumnElement[bool]) -> Select[Any]:
+    is_classified = is_classified_by_all(inference.thresholds, inference.top_k)
     return (
-        select(*(photos.c[name] for name in _OF_PHOTO), *(contents.c[name] for name in _OF_IMAGE))
+        select(*(photos.c[name] for name in _OF_PHOTO), is_classified.label("is_classified"))
         .outerjoin(contents, contents.c.id == photos.c.content_id)
         .where(*conditions)
         .order_by(photos.c.id)
@@ -112,14 +120,14 @@ def gone_ids(source: PhotoSource, rows: Iterable[Row[Any]]) -> list[int]:
 
 
 def insert_photos(
-    connection: Connection, root: Root, new: Mapping[PathKey, FoundPhoto]
+    connection: Connection, root: Root, new: Mapping[PathKey, FoundPhoto], inference: InferenceOptions
 ) -> dict[PathKey, Any]:
     """Add photos, except those that another process has added in the meantime. Returns the rows of all, like `photo_rows`."""
     rows = ((root.id, *key, photo.size_bytes, photo.mtime_ns) for key, photo in new.items())
     names = ("root_id", "path", "path_bytes", "size_bytes", "mtime_ns")
     inserted = insert_page(connection, photos, names, rows, skip_existing=True, returning=_INSERTED)
     found = {(row.path, row.path_bytes): row for row in inserted}
-    return found | photo_rows(connection, root, [key for key in new if key not in found])
+    return found | photo_rows(connection, root, [key for key in new if key not in found], inference)
 
 
 def update_photos(connection: Connection, changed: Iterable[tuple[int, FoundPhoto]]) -> None:
@@ -163,9 +171,7 @@ def is_changed(row: Row[Any], photo: FoundPhoto) -> bool:
 
 
 def can_skip(row: Row[Any], version: PhotoVersion | FoundPhoto, inference: InferenceOptions) -> bool:
-    """Whether this version of the file was classified with the same options before, so that the job skips it."""
+    """Whether this version of the file was classified with the same options before, as its row says, so that the job skips it."""
     classified = row.classified_size_bytes, row.classified_mtime_ns
     same_file = classified == (version.size_bytes, version.mtime_ns)
-    options = (inference.model_id, inference.top_k, inference.threshold)
-    same_options = (row.model_id, row.top_k, row.threshold) == options
-    return same_file and same_options and row.failure_kind is None and not inference.reprocess
+    return same_file and bool(row.is_classified) and row.failure_kind is None and not inference.reprocess

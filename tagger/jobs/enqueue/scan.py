@@ -205,11 +205,11 @@ class Scan:
             root = lock_root(connection, folder, self.root_paths)
             store_endpoint(connection, root)
             found = dict(zip(_keys(root.folder, page), page, strict=True))
-            rows = photo_rows(connection, root, found)
+            rows = photo_rows(connection, root, found, self.new)
             new = [key for key in found if key not in rows]
             changed = [key for key, photo in found.items() if key in rows and is_changed(rows[key], photo)]
             if new:
-                rows |= insert_photos(connection, root, {key: found[key] for key in new})
+                rows |= insert_photos(connection, root, {key: found[key] for key in new}, self.new)
             update_photos(connection, ((rows[key].id, found[key]) for key in changed))
             primary_ids = self._pair(connection, root, rows)
             files = {rows[key].id: photo for key, photo in found.items()}
@@ -264,7 +264,7 @@ def _items(
 ) -> dict[int, bool]:
     """The items of photos, as `append_items` takes them. Stored JPEGs of RAW files count as found, though patterns hide them, or only the RAW file was named."""
     rows = {row.id: row for row in found_rows}
-    rows |= rows_by_id(connection, [photo_id for photo_id in photo_ids if photo_id not in rows])
+    rows |= rows_by_id(connection, [photo_id for photo_id in photo_ids if photo_id not in rows], inference)
     items = {}
     for photo_id in photo_ids:
         row = rows[photo_id]
@@ -279,7 +279,7 @@ def preview_scan(
     """The number of photos that a scan would find, how many of them a job would skip, and what is left out; nothing is recorded."""
     found = skipped = 0
     other_files = OtherFiles()
-    entries = chain.from_iterable(_stored_pages(database, selection, root_paths, other_files))
+    entries = chain.from_iterable(_stored_pages(database, selection, inference, root_paths, other_files))
     groups = StemGroups[tuple[FoundPhoto, Row[Any] | None]](lambda entry: entry[0].location)
     for group in groups.of(entries):
         joined = primary_files([photo.location for photo, _ in group]) if database.raw_pairs else {}
@@ -291,7 +291,11 @@ def preview_scan(
 
 
 def _stored_pages(
-    database: Database, selection: Selection, root_paths: RootPaths, other_files: OtherFiles
+    database: Database,
+    selection: Selection,
+    inference: InferenceOptions,
+    root_paths: RootPaths,
+    other_files: OtherFiles,
 ) -> Iterator[list[tuple[FoundPhoto, Row[Any] | None]]]:
     """Pages of the photos that a scan would find, each with its row (see `photo_rows`), if it has one.
 
@@ -310,11 +314,15 @@ def _stored_pages(
     )
     for folder, pairs in groupby(chain(in_folders, files), key=lambda pair: pair[0]):
         while page := [photo for _, photo in islice(pairs, PAGE)]:
-            yield with_rows(database, folder, page, root_paths)
+            yield with_rows(database, folder, page, root_paths, inference)
 
 
 def with_rows(
-    database: Database, folder: Path, page: Sequence[FoundPhoto], root_paths: RootPaths
+    database: Database,
+    folder: Path,
+    page: Sequence[FoundPhoto],
+    root_paths: RootPaths,
+    inference: InferenceOptions,
 ) -> list[tuple[FoundPhoto, Row[Any] | None]]:
     """The photos found in a folder, each with its row, if it has one."""
     with database.read() as connection:
@@ -322,7 +330,7 @@ def with_rows(
         if root is None:
             return [(photo, None) for photo in page]
         found = dict(zip(_keys(root.folder, page), page, strict=True))
-        rows = photo_rows(connection, root, found)
+        rows = photo_rows(connection, root, found, inference)
         return [(photo, rows.get(key)) for key, photo in found.items()]
 
 

@@ -25,7 +25,7 @@ from tagger.jobs.enqueue.job_options import (
 )
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport, Selection, require_available_roots
 from tagger.ledger.failures import FailureFilter, failure_conditions
-from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan, job_heartbeat
+from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan, job_heartbeat, other_models
 from tagger.ledger.progress import find_job
 from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.library.catalog.roots import RootPaths
@@ -172,10 +172,13 @@ class Retry:
             return NewJob(**vars(inference_options(database, settings)), kind=JobKind.RETRY)
         with database.read() as connection:
             job = connection.execute(select(jobs).where(jobs.c.id == self.failures.job_id)).one()
-        verify_model(model_by_id(database, job.model_id))
+            others = other_models(connection, job.id)
+        for model_id in (job.model_id, *dict(others)):
+            verify_model(model_by_id(database, model_id))
         options = {name: value for name, value in job.options.items() if name == WRITE}
         inference = (job.model_id, job.top_k, job.threshold)
-        return NewJob(*inference, kind=JobKind.RETRY, options=options, parent_id=job.id)
+        retry = {"kind": JobKind.RETRY, "options": options, "parent_id": job.id}
+        return NewJob(*inference, other_models=others, **retry)
 
     def add_photos(self, scan: Scan) -> None:
         scan.select(failure_conditions(self.failures))

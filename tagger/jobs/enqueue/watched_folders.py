@@ -86,7 +86,7 @@ def unseen_photos(
     root_paths: RootPaths,
 ) -> list[Path]:
     """Those photos of a folder or prefix that are unseen, as in `scan_watched`."""
-    page = with_rows(database, folder, found, root_paths)
+    page = with_rows(database, folder, found, root_paths, inference)
     joined = _raw_files_with_jpeg(photo.path for photo, _ in page) if database.raw_pairs else set()
     unseen = [
         (photo, row)

@@ -22,6 +22,7 @@ from tagger.jobs.enqueue.photo_facts import side_files_of_raw_files, stored_side
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.ledger.jobs import suspend_for_root
 from tagger.library.acceptance import EffectiveTag
+from tagger.library.catalog.contents import is_classified_by_all
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.catalog.roots import Root, list_roots, unavailable_error, unavailable_roots
 from tagger.metadata.side_facts import SideFacts
@@ -44,7 +45,7 @@ JOINED = "one photo with the JPEG of the same name"
 class Item:
     """A photo of a claimed chunk, open at first, and what comes of it.
 
-    `classified`: the version that the claim's model classified before with the same top-k and threshold, if any.
+    `classified`: the version that the claim's models classified before with the same top-k and thresholds, if any.
     `deaths`: how often a worker died while it classified this photo alone. `raw_files`: the RAW files of the photo, as the columns
     `path` and `path_bytes`. `side_files`: those of all its files, and `side_facts` what they state, once they are read. `result` is set once the photo is processed: in a job of metadata, it is a text. `outcome`, and `tags`, the
     effective tags of its image, are set once they are stored.
@@ -89,9 +90,7 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
             photos.c.classified_size_bytes,
             photos.c.classified_mtime_ns,
             photos.c.side_files,
-            contents.c.model_id,
-            contents.c.top_k,
-            contents.c.threshold,
+            is_classified_by_all(claim.thresholds, claim.top_k).label("is_classified"),
         )
         .outerjoin(photos, photos.c.id == job_items.c.photo_id)
         .outerjoin(contents, contents.c.id == photos.c.content_id)
@@ -136,10 +135,9 @@ def raw_files_of(
 def _open_item(
     row: Any, claim: Claim, raw_files: tuple[tuple[str, bytes], ...], side_files: tuple[SideFile, ...]
 ) -> Item:
-    is_same = (row.model_id, row.top_k, row.threshold) == (claim.model_id, claim.top_k, claim.threshold)
     has_result = row.failure_kind is None and row.classified_mtime_ns is not None
     classified = None
-    if is_same and has_result and not claim.reprocess:
+    if row.is_classified and has_result and not claim.reprocess:
         classified = PhotoVersion(row.classified_size_bytes, row.classified_mtime_ns)
     values = {"photo_id": row.id, "classified": classified, "deaths": row.attempts, "raw_files": raw_files}
     return document_of(Item, row, **values, side_files=(*stored_side_files(row.side_files), *side_files))

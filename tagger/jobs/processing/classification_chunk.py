@@ -6,7 +6,7 @@ Knows nothing of how chunks are claimed, leases renewed or models loaded (see ex
 import logging
 import queue
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,11 +17,11 @@ from tagger.database.retry import is_transient
 from tagger.errors import FailureKind, ModelFailed, PhotoFailed, ReadsTimedOut
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, Item, open_items
 from tagger.jobs.processing.isolation import ItemProcess, PhotoLeftOpen, needs_isolation, until_decided
-from tagger.jobs.processing.model_cache import LoadedModel
-from tagger.jobs.processing.storage import is_classified, store_results
+from tagger.jobs.processing.model_cache import LoadedModels
+from tagger.jobs.processing.storage import lacking_models, store_results
 from tagger.ledger.chunks import count_crashes, photos_claimed_earlier
 from tagger.library.catalog.roots import Root
-from tagger.photos.decoding import DecodedImage
+from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.requests import Failed, Reader, Request, RequestResult, Result
@@ -41,12 +41,12 @@ _UNREACHABLE_KINDS = {FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.TIME
 class ChunkResults:
     """The pipeline's `ResultSink` for one chunk: receives results and stores them in batches.
 
-    The pipeline's threads call `is_classified`, `deliver` and `fail`; the chunk's own thread calls everything else.
+    The pipeline's threads call `lacking_models`, `deliver` and `fail`; the chunk's own thread calls everything else.
     """
 
-    def __init__(self, chunk: ClaimedChunk, loaded: LoadedModel) -> None:
+    def __init__(self, chunk: ClaimedChunk, loaded: LoadedModels) -> None:
         self.top_k = chunk.claim.top_k
-        self.threshold = chunk.claim.threshold
+        self.thresholds = chunk.claim.thresholds
         self.pending: dict[Request, Item] = {}
         """Submitted photos without a result."""
         self.is_root_unavailable = False
@@ -60,16 +60,16 @@ class ChunkResults:
         self._batch: list[Item] = []
         self._stored_at = time.monotonic()
 
-    def is_classified(self, digest: str) -> bool:
+    def lacking_models(self, digest: str) -> Sequence[int]:
         if self._chunk.claim.reprocess:
-            return False
+            return tuple(self.thresholds)
         chunk = self._chunk
         try:
-            return chunk.with_retry(lambda: is_classified(chunk.database, chunk.claim, digest))
+            return chunk.with_retry(lambda: lacking_models(chunk.database, chunk.claim, digest))
         except SQLAlchemyError as error:
             if not is_transient(error):
                 raise
-            return False  # Classifying the image twice does no harm.
+            return tuple(self.thresholds)  # Classifying the image twice does no harm.
 
     def deliver(self, results: Sequence[RequestResult]) -> None:
         self._deliveries.put(results)
@@ -94,7 +94,7 @@ class ChunkResults:
                 self.store_delivered()
                 if isinstance(delivery, ReadsTimedOut):
                     raise ReadsTimedOut(**delivery.values) from delivery
-                raise ModelFailed(name=self._loaded.model.manifest.name, reason=delivery) from delivery
+                raise ModelFailed(name=self._loaded.name, reason=delivery) from delivery
             self._add_all(delivery)
             self._store_if_due()
             wait = False
@@ -179,7 +179,7 @@ MAX_DEATHS = 2
 class ChunkClassifier:
     """Classifies the photos of one claimed chunk."""
 
-    def __init__(self, chunk: ClaimedChunk, loaded: LoadedModel) -> None:
+    def __init__(self, chunk: ClaimedChunk, loaded: LoadedModels) -> None:
         self._chunk = chunk
         self._loaded = loaded
         self._results = ChunkResults(chunk, loaded)
@@ -303,9 +303,11 @@ class ChunkClassifier:
         """
         source = roots[item.root_id].source
         path = item.file
-        reader = sandbox.reader(self._loaded.model.manifest.input.resize)
+        reader: Reader = sandbox.read
         if item.classified is None or source.version(path) != item.classified:
-            reader = until_decided(partial(_read_photo, reader, source, path), sandbox.survives)
+            reader = until_decided(
+                partial(_read_photo, sandbox, source, path, self._loaded.resizes), sandbox.survives
+            )
         if item.deaths >= MAX_DEATHS:
             process.process(item)
             return
@@ -353,20 +355,20 @@ class ChunkClassifier:
         return self._must_stop()
 
 
-def _read_photo(reader: Reader, source: PhotoSource, path: str) -> Reader:
-    """Read and decode a photo. Returns a reader that opens what is in memory now."""
-    photo = reader(source, path)
-    image: DecodedImage | PhotoFailed
+def _read_photo(sandbox: Sandbox, source: PhotoSource, path: str, resizes: Collection[Resize]) -> Reader:
+    """Read and decode a photo, in these sizes. Returns a reader that opens what is in memory now."""
+    photo = sandbox.read(source, path)
+    images: dict[Resize, DecodedImage] | PhotoFailed
     try:
-        image = photo.decode()
+        images = {resize: photo.decode(resize) for resize in resizes}
     except ChildKilled:
         raise
     except PhotoFailed as failed:
-        image = failed  # the pipeline reports it together with the photo's digest
+        images = failed  # the pipeline reports it together with the photo's digest
 
-    def decode() -> DecodedImage:
-        if isinstance(image, PhotoFailed):
-            raise image
-        return image
+    def decode(resize: Resize) -> DecodedImage:
+        if isinstance(images, PhotoFailed):
+            raise images
+        return images[resize]
 
     return lambda _source, _path: replace(photo, decode=decode)

@@ -223,7 +223,7 @@ class ChunkExecutor:
             return MetadataChunkWriter(chunk).run()
         if chunk.claim.kind is JobKind.COMPARE:
             return compare_chunk(chunk)
-        return ChunkClassifier(chunk, self.models.get(chunk.claim.model_id)).run()
+        return ChunkClassifier(chunk, self.models.get(chunk.claim.thresholds)).run()
 
     def _release(self, chunk: ClaimedChunk) -> None:
         try:

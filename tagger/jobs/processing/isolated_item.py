@@ -51,7 +51,7 @@ def _make_answer(config: dict[str, Any], _parent: ParentPipe) -> ReplyFunction:
             if claim.kind in METADATA_KINDS:
                 MetadataChunkWriter(chunk).write_item(request["position"])
             else:
-                ChunkClassifier(chunk, models.get(claim.model_id)).classify_item(request["position"])
+                ChunkClassifier(chunk, models.get(claim.thresholds)).classify_item(request["position"])
         except LeaseLost:
             pass  # the parent notices when it renews the lease
         except (SQLAlchemyError, TaggerError) as raised:  # says nothing about the photo

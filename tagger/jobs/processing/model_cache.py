@@ -1,4 +1,4 @@
-"""Models in this process, each with its own pipeline: registered ones, which are kept, and one for photos that are not stored.
+"""Models in this process: registered ones, which are kept, those that run together with one pipeline, and one for photos that are not stored.
 
 Scripts use the latter as `PhotoModel`, and so do commands. No thread starts before a model is loaded.
 """
@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -34,7 +34,7 @@ from tagger.model.backends.protocol import BackendOptions, Embeddings
 from tagger.model.devices import Device, choose_device, core_count, passes_at_once
 from tagger.model.model import Model, load_fastest_model, load_model
 from tagger.model.predictions import LabelPrediction, best_predictions
-from tagger.photos.decoding.decode import DecodedImage, failing_alone
+from tagger.photos.decoding.decode import DecodedImage, Resize, failing_alone
 from tagger.photos.files import PhotoBytes
 from tagger.photos.paths import named_path, parse_path
 from tagger.photos.source import read_named
@@ -50,15 +50,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LoadedModel:
-    """A model on this process's device, its pipeline, and what takes part when its results are stored."""
+class LoadedModels:
+    """Models on this process's device, by their ids, their pipeline, and what takes part when their results are stored."""
 
-    model: Model
+    models: Mapping[int, Model]
     pipeline: Pipeline
     sandbox: Sandbox
     """Decodes all photos if the settings say so, else those RAW photos that must be developed."""
     limits: Limits
-    taught: TaughtCache
+    taught: Mapping[int, TaughtCache]
+
+    @property
+    def name(self) -> str:
+        """The names of the models."""
+        return ", ".join(model.manifest.name for model in self.models.values())
+
+    @property
+    def resizes(self) -> Collection[Resize]:
+        """The sizes in which the models get photos."""
+        return {model.manifest.input.resize for model in self.models.values()}
 
     def close(self) -> None:
         """End the threads of the pipeline, and the processes of the sandbox."""
@@ -67,38 +77,43 @@ class LoadedModel:
 
 
 class ModelCache:
-    """The models of one process, by the id of the registered model. Thread-safe."""
+    """The models of one process, by the ids of the registered models. Thread-safe."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
         self._lock = threading.Lock()
-        self._models: dict[int, LoadedModel] = {}
+        self._models: dict[int, Model] = {}
+        self._loaded: dict[tuple[int, ...], LoadedModels] = {}
 
-    def get(self, model_id: int) -> LoadedModel:
-        """Return the model; the first call loads it.
+    def get(self, model_ids: Iterable[int]) -> LoadedModels:
+        """Return models that run together; the first call loads those that are not loaded yet.
 
         Raises:
-            ModelFileNotFound, ModelChanged, ModelRefused: the model's file is missing, differs from the registered one, or cannot be run.
+            ModelFileNotFound, ModelChanged, ModelRefused: a model's file is missing, differs from the registered one, or cannot be run.
         """
+        key = tuple(model_ids)
         with self._lock:
-            if model_id not in self._models:
-                self._models[model_id] = self._load(model_id)
-            return self._models[model_id]
+            if key not in self._loaded:
+                for model_id in key:
+                    if model_id not in self._models:
+                        self._models[model_id] = self._load(model_id)
+                self._loaded[key] = self._start({model_id: self._models[model_id] for model_id in key})
+            return self._loaded[key]
 
     def close(self) -> None:
         """End the pipelines' threads."""
-        for loaded in list(self._models.values()):
+        for loaded in list(self._loaded.values()):
             loaded.close()
 
-    def _load(self, model_id: int) -> LoadedModel:
+    def _load(self, model_id: int) -> Model:
         registered = model_by_id(self._database, model_id)
         verify_model(registered)
         settings = self._settings
         device = choose_device(settings.device, settings.batch_size)
         options = backend_options(device, settings)
         selections = StoredSelections(self._database)
-        model = load_fastest_model(
+        return load_fastest_model(
             registered.file,
             registered.digest,
             registered.manifest,
@@ -107,16 +122,13 @@ class ModelCache:
             selections,
             settings.data_folder / "conversions",
         )
-        limits = photo_limits(settings)
+
+    def _start(self, models: Mapping[int, Model]) -> LoadedModels:
+        limits = photo_limits(self._settings)
         sandbox = Sandbox(limits, count=limits.readers)
-        pipeline = Pipeline(model, limits, sandbox, only_develops=settings.sandbox != "always")
-        return LoadedModel(
-            model,
-            pipeline,
-            sandbox,
-            limits,
-            TaughtCache(model_id),
-        )
+        pipeline = Pipeline(models, limits, sandbox, only_develops=self._settings.sandbox != "always")
+        taught = {model_id: TaughtCache(model_id) for model_id in models}
+        return LoadedModels(models, pipeline, sandbox, limits, taught)
 
 
 def photo_limits(settings: Settings) -> Limits:
@@ -150,6 +162,7 @@ class LocalModel:
         self._model = model
         self._opener = opener
         self._max_bytes = max_bytes
+        self.resize = model.manifest.input.resize
 
     def open(self, file: str) -> OpenPhoto:
         """Read a photo; - is standard input.
@@ -203,7 +216,7 @@ def open_local_model(registered: RegisteredModel, settings: Settings) -> Iterato
     )
     limits = photo_limits(settings)
     with Sandbox(limits) as sandbox:
-        opener = photo_opener(model, limits, sandbox, only_develops=settings.sandbox != "always")
+        opener = photo_opener(limits, sandbox, only_develops=settings.sandbox != "always")
         yield LocalModel(model, opener, settings.max_bytes)
 
 
@@ -291,7 +304,7 @@ class PhotoModel:
     def _decoded(self, image: object, number: int) -> DecodedImage:
         name = str(image) if isinstance(image, str | Path) else f"image {number}"
         try:
-            return self._opened(image).decode()
+            return self._opened(image).decode(self._model.resize)
         except PhotoFailed as failed:
             raise PhotoFailed(failed.failure.kind, failed.failure.text, name) from failed
 

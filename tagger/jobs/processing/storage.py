@@ -6,26 +6,46 @@ A photo is a file; its content is the image, shared by all copies. Jobs and item
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    insert,
+    select,
+    true,
+    update,
+)
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFIED_OUTCOMES, Outcome, TagReason
 from tagger.database.events import has_receivers, record_event
 from tagger.database.statements import insert_page
-from tagger.database.tables import contents, effective_tags, landmarks, tags
+from tagger.database.tables import (
+    classifications,
+    contents,
+    effective_tags,
+    embeddings,
+    landmarks,
+    tags,
+    taught_tags,
+)
 from tagger.extensions import Event
 from tagger.jobs.processing.claimed_chunk import Item
 from tagger.jobs.processing.stored_photos import classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.library.acceptance import EffectiveTag
-from tagger.library.catalog.contents import lock_contents_shared
-from tagger.library.catalog.registration import landmark_ids_of_labels
+from tagger.library.catalog.contents import is_classified_by, is_classified_by_all, lock_contents_shared
+from tagger.library.catalog.registration import landmark_ids_of_labels, models_in_use
 from tagger.library.catalog.settlement import outcome_of, settle
 from tagger.library.positions.tag_odds import weigh_positions
 from tagger.library.teaching.comparison import BatchComparison, TaughtCache
+from tagger.model.backends.protocol import Embeddings
 from tagger.pipeline.requests import (
     AlreadyClassified,
     Classified,
@@ -70,25 +90,33 @@ def _record_first(connection: Connection, landmark_id: int, job_id: int) -> None
     record_event(connection, Event.LANDMARK_FOUND, landmark.slug, data)
 
 
-_IS_CLASSIFIED = (
-    *(contents.c[name] == bindparam(name) for name in ("model_id", "top_k", "threshold")),
+# Built once: it runs for each photo, and to build it takes twice as long as to run it.
+_FIND_CLASSIFIED = select(contents.c.id).where(
+    contents.c.digest == bindparam("digest"),
     contents.c.outcome.is_not(None),
+    is_classified_by(
+        bindparam("model_id"), ("top_k", bindparam("top_k")), ("threshold", bindparam("threshold"))
+    ),
 )
 """With parameters from `_options`."""
-# Built once: it runs for each photo, and to build it takes twice as long as to run it.
-_FIND_CLASSIFIED = select(contents.c.id).where(contents.c.digest == bindparam("digest"), *_IS_CLASSIFIED)
 
 
-def is_classified(database: Database, claim: Claim, digest: str) -> bool:
-    """Whether the claim's model has classified the image before, with the same top-k and threshold."""
+def lacking_models(database: Database, claim: Claim, digest: str) -> Sequence[int]:
+    """The claim's models that have not classified the image, with the same top-k and threshold."""
     with database.read() as connection:
-        return connection.scalar(_FIND_CLASSIFIED, _options(claim) | {"digest": digest}) is not None
+        return [
+            model_id
+            for model_id in claim.thresholds
+            if connection.scalar(_FIND_CLASSIFIED, _options(claim, model_id) | {"digest": digest}) is None
+        ]
 
 
-def store_results(database: Database, claim: Claim, items: Sequence[Item], taught: TaughtCache) -> list[Item]:
+def store_results(
+    database: Database, claim: Claim, items: Sequence[Item], taught: Mapping[int, TaughtCache]
+) -> list[Item]:
     """Store contents, tags, photos, outcomes and counts of items with a result in one transaction, under the claim's token.
 
-    `taught`: what is taught for the claim's model. Returns the items that were stored. An image that was already classified when it was read, but is not
+    `taught`: what is taught for the claim's models, by their ids. Returns the items that were stored. An image that was already classified when it was read, but is not
     any more, stays open and is classified again.
 
     Raises:
@@ -97,8 +125,10 @@ def store_results(database: Database, claim: Claim, items: Sequence[Item], taugh
     with database.write() as connection:
         ids = _content_ids(connection, items)
         classified = classified_contents(items, ids)
-        embeddings = {content_id: result.embedding for content_id, result in classified.items()}
-        comparison = BatchComparison(connection, taught, embeddings)
+        comparisons = [
+            BatchComparison(connection, taught[model_id], _embeddings(classified, model_id))
+            for model_id in sorted(claim.thresholds)
+        ]
         events = _LandmarkEvents(connection, claim.name.job_id, classified)
         earlier = _earlier_outcomes(connection, ids, claim)
         outcomes = {
@@ -108,7 +138,8 @@ def store_results(database: Database, claim: Claim, items: Sequence[Item], taugh
         lock_photos(connection, items, ids)
         _store_contents(connection, claim, classified)
         store_photos(connection, claim.name.job_id, items, ids)
-        comparison.store(connection)
+        for comparison in comparisons:
+            comparison.store(connection)
         weigh_positions(connection, _located(items))
         # The photos are recorded already.
         settled = settle(connection, classified, record=False)
@@ -119,6 +150,15 @@ def store_results(database: Database, claim: Claim, items: Sequence[Item], taugh
         changed = (item.outcome for item in stored if item.outcome != outcomes[item.position])
         replace_outcomes(connection, claim, list(changed))
         return stored
+
+
+def _embeddings(classified: Mapping[int, Classified], model_id: int) -> dict[int, Embeddings | None]:
+    """The embeddings of the contents that the model has classified now."""
+    return {
+        content_id: result.results[model_id].embedding
+        for content_id, result in classified.items()
+        if model_id in result.results
+    }
 
 
 def _located(items: Sequence[Item]) -> set[int]:
@@ -143,8 +183,8 @@ def _settle_item(item: Item, outcome: ItemOutcome, tags: Sequence[EffectiveTag] 
     item.outcome, item.tags = outcome, tags or ()
 
 
-def _options(claim: Claim) -> dict[str, Any]:
-    return {"model_id": claim.model_id, "top_k": claim.top_k, "threshold": claim.threshold}
+def _options(claim: Claim, model_id: int) -> dict[str, Any]:
+    return {"model_id": model_id, "top_k": claim.top_k, "threshold": claim.thresholds[model_id]}
 
 
 def _content_ids(connection: Connection, items: Iterable[Item]) -> dict[str, int]:
@@ -158,9 +198,12 @@ def _content_ids(connection: Connection, items: Iterable[Item]) -> dict[str, int
 
 
 def _earlier_outcomes(connection: Connection, ids: Mapping[str, int], claim: Claim) -> dict[int, Outcome]:
-    """The outcomes of contents that the claim's model has classified before, with the same top-k and threshold."""
-    query = select(contents.c.id, contents.c.outcome).where(contents.c.id.in_(ids.values()), *_IS_CLASSIFIED)
-    rows = connection.execute(query, _options(claim)) if ids else ()
+    """The outcomes of contents that the claim's models have classified before, with the same top-k and thresholds."""
+    is_classified = is_classified_by_all(claim.thresholds, claim.top_k)
+    query = select(contents.c.id, contents.c.outcome).where(
+        contents.c.id.in_(ids.values()), contents.c.outcome.is_not(None), is_classified
+    )
+    rows = connection.execute(query) if ids else ()
     return {row.id: Outcome(row.outcome) for row in rows}
 
 
@@ -183,18 +226,30 @@ def _outcome(item: Item, ids: Mapping[str, int], earlier: Mapping[int, Outcome])
 
 
 def _model_outcome(result: Classified) -> Outcome:
-    is_tagged = any(prediction.accepted for prediction in result.predictions)
+    is_tagged = any(tag.accepted for each in result.results.values() for tag in each.predictions)
     return Outcome.TAGGED if is_tagged else Outcome.UNKNOWN
 
 
-def _update_contents(connection: Connection, claim: Claim, classified: Mapping[int, Classified]) -> None:
+def _keep_earlier(connection: Connection, content_ids: Collection[int], model_id: int) -> None:
+    """Record the last classifications of contents, which one by this model follows."""
+    columns = ("content_id", "model_id", "top_k", "threshold")
+    query = select(contents.c.id, *(contents.c[name] for name in columns[1:]))
+    last = query.where(contents.c.id.in_(content_ids), contents.c.model_id != model_id)
+    of_model = classifications.c.content_id.in_(content_ids), classifications.c.model_id == model_id
+    connection.execute(delete(classifications).where(*of_model))
+    connection.execute(insert(classifications).from_select(columns, last))
+
+
+def _update_contents(
+    connection: Connection, claim: Claim, model_id: int, classified: Mapping[int, Classified]
+) -> None:
     now = datetime.now(UTC)
     rows = [
         {
             "content": content_id,
             "width": result.width,
             "height": result.height,
-            **_options(claim),
+            **_options(claim, model_id),
             "damaged": result.is_damaged,
             "colours": result.colours,
             "outcome": _model_outcome(result),
@@ -211,13 +266,30 @@ def _store_contents(
     claim: Claim,
     classified: Mapping[int, Classified],
 ) -> None:
-    """Update the classified contents and replace all their tags."""
-    if not classified:
-        return
-    _update_contents(connection, claim, classified)
-    connection.execute(delete(tags).where(tags.c.content_id.in_(classified)))
+    """Update the classified contents and replace their tags of the models that classified them.
+
+    The results of other models stay. They go if none of the job's models is in use: then those of the last model count.
+    """
+    if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(models_in_use(connection))):
+        for table in (classifications, embeddings, taught_tags, tags):
+            connection.execute(delete(table).where(table.c.content_id.in_(classified)))
+        connection.execute(update(contents).where(contents.c.id.in_(classified)).values(model_id=None))
+    # The first of the models is the last one that is stored.
+    for model_id in reversed(list(claim.thresholds)):
+        own = {key: result for key, result in classified.items() if model_id in result.results}
+        if own:
+            _keep_earlier(connection, own, model_id)
+            _update_contents(connection, claim, model_id, own)
+            _store_tags(connection, model_id, claim.thresholds[model_id], own)
+
+
+def _store_tags(
+    connection: Connection, model_id: int, threshold: float, classified: Mapping[int, Classified]
+) -> None:
+    of_model = tags.c.content_id.in_(classified), tags.c.model_id == model_id
+    connection.execute(delete(tags).where(*of_model))
     # Read after the first change of tags, for which merges of landmarks wait from now on.
-    landmark_ids = landmark_ids_of_labels(connection, claim.model_id)
+    landmark_ids = landmark_ids_of_labels(connection, model_id)
     tag_rows = [
         (
             content_id,
@@ -225,11 +297,11 @@ def _store_contents(
             landmark_ids[prediction.position],
             prediction.score,
             prediction.accepted,
-            TagReason.DAMAGED if result.is_damaged and prediction.score >= claim.threshold else None,
-            claim.model_id,
+            TagReason.DAMAGED if result.is_damaged and prediction.score >= threshold else None,
+            model_id,
         )
         for content_id, result in classified.items()
-        for prediction in result.predictions
+        for prediction in result.results[model_id].predictions
     ]
     names = ("content_id", "rank", "landmark_id", "score", "accepted", "doubtful", "model_id")
     insert_page(connection, tags, names, tag_rows)

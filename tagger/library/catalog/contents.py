@@ -4,23 +4,28 @@ Transactions lock images in the same order, so two of them never wait for each o
 records that in the same transaction, for the next update of positions. Recording only inserts rows, so no transaction waits for it.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Exists,
+    Table,
+    and_,
     delete,
     exists,
     insert,
     or_,
     select,
+    true,
     union,
 )
 
 from tagger.database.statements import among, insert_missing
 from tagger.database.tables import (
     cameras,
+    classifications,
     contents,
     dismissals,
     effective_tags,
@@ -105,9 +110,32 @@ def is_favourite(content_id: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def is_only_predicted() -> ColumnElement[bool]:
-    """Whether a row of `tags` is a prediction alone: the rule gives its landmark no state."""
-    return ~exists().where(
+    """Whether a row of `tags` is a prediction that counts, and no more: the rule gives its landmark no state."""
+    has_state = exists().where(
         effective_tags.c.content_id == tags.c.content_id, effective_tags.c.landmark_id == tags.c.landmark_id
+    )
+    return and_(tags.c.counts == true(), ~has_state)
+
+
+def is_classified_by(
+    model_id: int | ColumnElement[Any], *same_options: tuple[str, float | ColumnElement[Any]]
+) -> ColumnElement[bool]:
+    """Whether a model has classified the image of a row of `contents`, with these options: `top_k` and `threshold`, or any."""
+
+    def of_model(table: Table) -> ColumnElement[bool]:
+        return and_(table.c.model_id == model_id, *(table.c[name] == value for name, value in same_options))
+
+    earlier = exists().where(classifications.c.content_id == contents.c.id, of_model(classifications))
+    return or_(of_model(contents), earlier)
+
+
+def is_classified_by_all(thresholds: Mapping[int, float], top_k: int) -> ColumnElement[bool]:
+    """Whether these models have classified the image of a row of `contents`, with these thresholds by their ids, and `top_k`."""
+    return and_(
+        *(
+            is_classified_by(model_id, ("top_k", top_k), ("threshold", threshold))
+            for model_id, threshold in thresholds.items()
+        )
     )
 
 

@@ -292,11 +292,14 @@ def _move_verdicts(connection: Connection, merged: Landmark, target: Landmark) -
 
 
 def _move_tags(connection: Connection, merged: Landmark, target: Landmark) -> int:
-    """Give the tags to `target`; of two tags of an image, the one with the better rank stays. Returns how many there were."""
+    """Give the tags to `target`; of two tags of an image by one model, the one with the better rank stays. Returns how many there were."""
     other, both = tags.alias(), [merged.id, target.id]
     total = connection.scalar(select(func.count()).where(tags.c.landmark_id == merged.id)) or 0
     has_better = exists().where(
-        other.c.content_id == tags.c.content_id, other.c.landmark_id.in_(both), other.c.rank < tags.c.rank
+        other.c.content_id == tags.c.content_id,
+        other.c.model_id == tags.c.model_id,
+        other.c.landmark_id.in_(both),
+        other.c.rank < tags.c.rank,
     )
     connection.execute(delete(tags).where(tags.c.landmark_id.in_(both), has_better))
     moved = update(tags).where(tags.c.landmark_id == merged.id)

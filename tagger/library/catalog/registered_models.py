@@ -1,4 +1,4 @@
-"""The registered models: which exist, which is in use, whether a model's file is unchanged, and the file that the package ships.
+"""The registered models: which exist, which are in use, whether a model's file is unchanged, and the file that the package ships.
 
 Knows nothing of torch: it reads manifests and digests, and runs no code from a file. A model's digest is its identity;
 its file may move, and upgrades of the package replace the shipped one. The backend that one machine selected for a model serves the
@@ -7,6 +7,7 @@ others of its kind.
 
 import logging
 import socket
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +20,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import lock_tables
-from tagger.database.tables import backend_selections, models
+from tagger.database.tables import backend_selections, ledgers, models
 from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected
 from tagger.library.catalog import registration
 from tagger.library.catalog.registration import register
+from tagger.library.catalog.settlement import Progress, settle_models
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
 from tagger.model.backends.protocol import BackendChoice, SelectionKey
 from tagger.photos.source import check_exists
@@ -35,9 +37,9 @@ UNNAMED = ""
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A registered model. `in_use`: the default of new jobs. `shipped`: it came with the package.
+    """A registered model. `in_use`: new jobs that name none classify with it. `shipped`: it came with the package.
 
-    `file` is empty if the model was imported and its file has not been named on this machine (see UNNAMED).
+    `use_order`: 1 for the first model in use, 2 for the next. `file` is empty if the model was imported and its file has not been named on this machine (see UNNAMED).
     """
 
     id: int
@@ -47,6 +49,7 @@ class RegisteredModel:
     manifest: Manifest
     in_use: bool
     shipped: bool
+    use_order: int | None = None
 
     @property
     def file_text(self) -> str:
@@ -55,7 +58,12 @@ class RegisteredModel:
 
 
 def resolve_model(database: Database, selector: str | None) -> RegisteredModel:
-    """The model to run: by registered name, by the path of a file, or (None) the one in use.
+    """The first of `resolve_models`, which raises the same."""
+    return resolve_models(database, selector)[0]
+
+
+def resolve_models(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
+    """The models to run: by registered name, by the path of a file, or (None) those in use, in their order.
 
     A file is registered if its digest is new, and not put in use.
 
@@ -63,29 +71,71 @@ def resolve_model(database: Database, selector: str | None) -> RegisteredModel:
         ModelNotFound: neither a registered name nor a file.
         ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: there is no file to run.
     """
+    found: Sequence[RegisteredModel]
     if selector is None:
-        model = _first(database, models.c.in_use) or _shipped(database)
+        with database.read() as connection:
+            used = connection.execute(select(models.c.file).where(models.c.in_use)).all()
+        if not used or any(row.file is None for row in used):
+            _shipped(database)
+        found = _in_use(_select(database))
     elif (named := _by_name(database, selector)) is not None:
-        model = named
+        found = [named]
     elif _is_file(selector):
-        model = add_model(database, Path(selector))
+        found = [add_model(database, Path(selector))]
     else:
         raise _not_found(database, selector)
-    verify_model(model)
-    return model
+    for model in found:
+        verify_model(model)
+    return found
 
 
-def preview_model(database: Database | None, selector: str | None) -> RegisteredModel:
-    """The model that `resolve_model` would return, without registering it. The id of a new one is 0.
+def embedding_model(database: Database, selector: str | None, digest: str | None = None) -> RegisteredModel:
+    """The model whose embeddings are taught and compared, as `with_embeddings` of `resolve_models`.
+
+    Raises:
+        ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: as `resolve_models`.
+    """
+    return with_embeddings(resolve_models(database, selector), digest)
+
+
+def preview_embedding_model(database: Database | None, selector: str | None) -> RegisteredModel:
+    """The model that `embedding_model` would return, like `preview_models`."""
+    return with_embeddings(preview_models(database, selector))
+
+
+def with_embeddings(found: Sequence[RegisteredModel], digest: str | None = None) -> RegisteredModel:
+    """Of these models, that with the digest, such as a pack's; else the first that gives embeddings, else the first."""
+    given = [model for model in found if model.manifest.embedding is not None]
+    return next((model for model in found if model.digest == digest), (given or found)[0])
+
+
+def names_in_use(database: Database) -> Sequence[str]:
+    """The names of the models in use, in their order; empty without any."""
+    try:
+        return [model.name for model in preview_models(database, None)]
+    except ModelNotSelected:
+        return []
+
+
+def _in_use(registered: Iterable[RegisteredModel]) -> list[RegisteredModel]:
+    return sorted((model for model in registered if model.in_use), key=lambda model: model.use_order or 0)
+
+
+def preview_models(database: Database | None, selector: str | None) -> Sequence[RegisteredModel]:
+    """The models that `resolve_models` would return, without registering them. The id of a new one is 0.
 
     Raises:
         ModelNotFound, ModelNotSelected: there is none.
-        ModelRefused: its file cannot be read.
+        ModelRefused: a file cannot be read.
     """
     registered = [] if database is None else _select(database)
-    for model in registered:
-        if model.in_use if selector is None else model.name == selector:
-            return model
+    found = (
+        _in_use(registered) if selector is None else [each for each in registered if each.name == selector]
+    )
+    return found or [_preview_unregistered(database, selector)]
+
+
+def _preview_unregistered(database: Database | None, selector: str | None) -> RegisteredModel:
     if selector in {None, registration.shipped_name()}:
         if not registration.shipped_file().is_file():
             raise ModelNotSelected
@@ -127,24 +177,44 @@ def unregistered_model(file: Path) -> RegisteredModel:
     )
 
 
-def use_model(database: Database, name: str) -> RegisteredModel:
-    """Put a registered model in use, the default of new jobs.
-
-    Using the shipped model follows upgrades: the shipped model of a newer package is then in use.
+def models_by_name(database: Database, names: Iterable[str]) -> Sequence[RegisteredModel]:
+    """The models with these names, each once. Their files are checked.
 
     Raises:
-        ModelNotFound: no model has that name.
-        ModelFileNotFound, ModelChanged: its file cannot be run.
+        ModelNotFound: no model has one of the names.
+        ModelFileNotFound, ModelChanged: a file cannot be run.
     """
-    model = model_by_name(database, name)
-    verify_model(model)
+    found = [model_by_name(database, name) for name in dict.fromkeys(names)]
+    for model in found:
+        verify_model(model)
+    return found
+
+
+def use_models(
+    database: Database, names: Sequence[str], on_progress: Progress = lambda _done, _total: None
+) -> Sequence[RegisteredModel]:
+    """Put these registered models in use in place of all others, for new jobs that name none. Then settle the images that others classified.
+
+    Using the shipped model follows upgrades: the shipped model of a newer package is then in use. If it is interrupted, the next call
+    settles the rest.
+
+    Raises:
+        ModelNotFound, ModelFileNotFound, ModelChanged: as `models_by_name`.
+    """
+    chosen = models_by_name(database, names)
     with database.write() as connection:
-        lock_tables(connection, models)
-        connection.execute(update(models).where(models.c.in_use).values(in_use=False))
-        if not model.shipped:
-            connection.execute(update(models).where(models.c.id == model.id).values(in_use=True))
-        record_action(connection, AuditAction.MODEL_USE, model.name, digest=model.digest)
-    return model_by_id(database, model.id)
+        connection.execute(select(ledgers.c.models_settled_to).with_for_update())  # first, as `settle_models`
+        lock_tables(connection, models, mode="EXCLUSIVE")
+        before = registration.models_in_use(connection)
+        connection.execute(update(models).where(models.c.in_use).values(in_use=False, use_order=None))
+        for number, model in enumerate(chosen, 1):
+            values = {"in_use": True, "use_order": number}
+            connection.execute(update(models).where(models.c.id == model.id).values(values))
+            record_action(connection, AuditAction.MODEL_USE, model.name, digest=model.digest)
+        if registration.models_in_use(connection) != before:
+            connection.execute(update(ledgers).values(models_settled_to=0))
+    settle_models(database, on_progress)
+    return [model_by_id(database, model.id) for model in chosen]
 
 
 def list_models(database: Database) -> list[RegisteredModel]:
@@ -239,22 +309,25 @@ def _first(database: Database, condition: ColumnElement[bool]) -> RegisteredMode
 
 
 def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
-    """Registered models. If none was put in use, the shipped one is."""
+    """Registered models."""
     with database.read() as connection:
         rows = connection.execute(select(models).where(*conditions).order_by(models.c.id)).all()
-        in_use = connection.scalar(select(models.c.digest).where(models.c.in_use).limit(1))
+        orders = {ids[0]: number for number, ids in enumerate(registration.models_in_use(connection), 1)}
     shipped = registration.shipped_digest()
-    return [_model(row, in_use=row.digest == (in_use or shipped), shipped=shipped) for row in rows]
+    return [_model(row, use_order=orders.get(row.id), shipped=shipped) for row in rows]
 
 
-def _model(row: Row[Any], *, in_use: bool, shipped: str | None) -> RegisteredModel:
+def _model(row: Row[Any], *, use_order: int | None, shipped: str | None) -> RegisteredModel:
     is_shipped = row.file is None or row.digest == shipped
+    if row.file is None and row.digest != shipped:  # of an earlier package
+        use_order = None
     return document_of(
         RegisteredModel,
         row,
         file=registration.shipped_file() if is_shipped else Path(row.file),
         manifest=Manifest.model_validate(row.manifest),
-        in_use=in_use,
+        in_use=use_order is not None,
+        use_order=use_order,
         shipped=is_shipped,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.resources
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -194,6 +194,23 @@ def landmark_ids_of_labels(connection: Connection, model_id: int) -> tuple[int, 
     """The landmark id of each label of a model, in the order of its scores."""
     query = select(model_labels.c.landmark_id).where(model_labels.c.model_id == model_id)
     return tuple(connection.scalars(query.order_by(model_labels.c.position)))
+
+
+def models_in_use(connection: Connection) -> Sequence[Sequence[int]]:
+    """The ids of the models in use, in their order. If none was put in use, the shipped one is.
+
+    After the shipped model come those of earlier packages, the newest first, which it replaces: on an image that it has not classified
+    yet, their results count.
+    """
+    rows = connection.execute(
+        select(models.c.id, models.c.digest, models.c.file, models.c.in_use, models.c.use_order)
+    )
+    registered = sorted(rows, key=lambda row: (row.use_order or 0, row.id))
+    current = shipped_digest()
+    of_packages = [row for row in registered if row.file is None or row.digest == current]
+    shipped = [row.id for row in sorted(of_packages, key=lambda row: (row.digest != current, -row.id))]
+    in_use = [shipped if row in of_packages else [row.id] for row in registered if row.in_use]
+    return in_use or ([shipped] if shipped else [])
 
 
 def register(

@@ -6,10 +6,12 @@ concerned in the same transaction.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Row,
@@ -30,10 +32,21 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, TagReason, VerdictKind
-from tagger.database.statements import among, ids_parameter, insert_page
-from tagger.database.tables import contents, dismissals, effective_tags, ledgers, tags, taught_tags, verdicts
-from tagger.library.acceptance import Candidate, EffectiveTag, PositionOdds, decide
+from tagger.database.statements import among, ids_parameter, insert_page, lock_tables
+from tagger.database.tables import (
+    classifications,
+    contents,
+    dismissals,
+    effective_tags,
+    ledgers,
+    models,
+    tags,
+    taught_tags,
+    verdicts,
+)
+from tagger.library.acceptance import Candidate, EffectiveTag, PositionOdds, best_predictions, decide
 from tagger.library.catalog.contents import lock_contents, queue_position_updates
+from tagger.library.catalog.registration import models_in_use
 from tagger.model.predictions import TAUGHT_THRESHOLD
 
 PAGE = 5000
@@ -58,8 +71,11 @@ def settle(
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]
         lock_contents(connection, page)
+        # Whoever puts other models in use waits until this transaction ends, and settles these images after it.
+        lock_tables(connection, models, mode="ROW SHARE")
         causes = read_causes(connection, page)
         found = {content_id: each.effective_tags() for content_id, each in causes.items()}
+        _store_counts(connection, causes)
         changed = _replace(connection, page, found)
         if record:
             queue_position_updates(connection, changed)
@@ -74,25 +90,52 @@ def settle_all(connection: Connection) -> None:
         settle(connection, page, record=False)
 
 
-def settle_after_upgrade(
-    database: Database, on_progress: Callable[[int, int], None] = lambda _done, _total: None
-) -> None:
+Progress = Callable[[int, int], None]
+"""Called with the numbers of images that are settled, and of all."""
+
+
+def settle_after_upgrade(database: Database, on_progress: Progress = lambda _done, _total: None) -> None:
     """Settle the images of an earlier version, a page in each transaction: the next call continues one that was interrupted.
 
     Positions follow from the tags of that version: those of images whose tags its rule did not decide are estimated again.
     """
+
+    def settle_page(connection: Connection, page: Sequence[int]) -> None:
+        settled = settle(connection, page, record=False)
+        queue_position_updates(connection, [key for key, tags in settled.items() if any(map(_is_new, tags))])
+
+    _settle_pages(database, ledgers.c.settled_to, settle_page, on_progress)
+
+
+def settle_models(database: Database, on_progress: Progress = lambda _done, _total: None) -> None:
+    """Settle the images after other models were put in use, like `settle_after_upgrade`."""
+    _settle_pages(database, ledgers.c.models_settled_to, settle, on_progress)
+
+
+def is_settled(database: Database) -> bool:
+    """Whether all images follow the models in use: false after `settle_models` was interrupted."""
     with database.read() as connection:
+        return connection.scalar(select(ledgers.c.models_settled_to)) is None
+
+
+def _settle_pages(
+    database: Database,
+    settled_to: Column[int],
+    settle_page: Callable[[Connection, Sequence[int]], object],
+    on_progress: Progress,
+) -> None:
+    """Settle the images after the one that this column names, and name the last one of each page there; None: all are settled."""
+    with database.read() as connection:
+        if connection.scalar(select(settled_to)) is None:
+            return
         total = connection.scalar(select(func.count()).select_from(contents)) or 0
     done = 0
     while True:
         with database.write() as connection:
-            last = connection.execute(select(ledgers.c.settled_to)).scalar_one()
+            last = connection.execute(select(settled_to).with_for_update()).scalar_one()
             page = _page_after(connection, last) if last is not None else []
-            settled = settle(connection, page, record=False)
-            queue_position_updates(
-                connection, [key for key, tags in settled.items() if any(map(_is_new, tags))]
-            )
-            connection.execute(update(ledgers).values(settled_to=page[-1] if page else None))
+            settle_page(connection, page)
+            connection.execute(update(ledgers).values({settled_to: page[-1] if page else None}))
         if not page:
             return
         done = min(done + len(page), total)
@@ -114,7 +157,8 @@ def unsettled(connection: Connection) -> Iterator[int]:
         for content_id, each in causes.items():
             found = each.effective_tags()
             rows = {_row(content_id, tag) for tag in found}
-            if rows != stored[content_id] or each.outcome not in (None, outcome_of(found)):
+            is_counted = not any(each.wrong_counts())
+            if not is_counted or rows != stored[content_id] or each.outcome not in (None, outcome_of(found)):
                 yield content_id
 
 
@@ -137,13 +181,34 @@ def outcome_of(found: Sequence[EffectiveTag]) -> Outcome:
 
 @dataclass
 class Causes:
-    """All that the rule needs of an image. `outcome`: the stored one; None: no model has classified it."""
+    """All that the rule needs of an image. `outcome`: the stored one; None: no model has classified it.
+
+    `thresholds`: of the models that have classified it, by their ids, the last one first. `counts`: what is stored of each prediction, by
+    its model and rank.
+    """
 
     outcome: Outcome | None
     is_damaged: bool
     is_dismissed: bool
+    thresholds: dict[int, float] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
+    counts: dict[tuple[int, int], bool] = field(default_factory=dict)
     verdicts: dict[int, VerdictKind] = field(default_factory=dict)
+
+    def models(self, in_use: Sequence[Sequence[int]]) -> Sequence[int]:
+        """The models whose tags count: those in use that have classified it. As long as there is none, the one that has classified it last.
+
+        `in_use`: as of `models_in_use`.
+        """
+        found = ([key for key in each if key in self.thresholds][:1] for each in in_use)
+        return [*chain.from_iterable(found)] or list(self.thresholds)[:1]
+
+    def wrong_counts(self) -> Iterator[tuple[int, int, bool]]:
+        """The model and rank of each prediction of which the wrong thing is stored, and what is right."""
+        best = {(each.model_id, each.rank) for each in best_predictions(self.candidates).values()}
+        for key, counts in self.counts.items():
+            if counts is not (key in best):
+                yield *key, not counts
 
     def effective_tags(self) -> Sequence[EffectiveTag]:
         """What the rule says of the landmarks of the image."""
@@ -155,12 +220,24 @@ class Causes:
 def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping[int, Causes]:
     """The causes of images by content id, in order."""
     ids = {"ids": list(content_ids)}
-    causes = {
-        content_id: Causes(outcome and Outcome(outcome), bool(is_damaged), dismissed is not None)
-        for content_id, outcome, is_damaged, dismissed in connection.execute(_IMAGES, ids)
+    causes = {}
+    for row in connection.execute(_IMAGES, ids):
+        thresholds = {} if row.model_id is None else {row.model_id: row.threshold}
+        outcome = row.outcome and Outcome(row.outcome)
+        causes[row.id] = Causes(outcome, bool(row.damaged), row.content_id is not None, thresholds)
+    for content_id, model_id, threshold in connection.execute(_CLASSIFICATIONS, ids):
+        causes[content_id].thresholds.setdefault(model_id, threshold)
+    in_use = models_in_use(connection)
+    orders = {
+        key: {model: order for order, model in enumerate(each.models(in_use))} for key, each in causes.items()
     }
     for row in connection.execute(_CANDIDATES, ids):
-        causes[row.content_id].candidates.append(_candidate(row))
+        cause, order = causes[row.content_id], orders[row.content_id].get(row.model_id)
+        if row.rank is not None:
+            cause.counts[row.model_id, row.rank] = bool(row.counts)
+        if order is not None:
+            threshold = TAUGHT_THRESHOLD if row.rank is None else cause.thresholds[row.model_id]
+            cause.candidates.append(_candidate(row, threshold, order))
     for content_id, landmark_id, verdict in connection.execute(_VERDICTS, ids):
         causes[content_id].verdicts[landmark_id] = VerdictKind(verdict)
     return causes
@@ -180,11 +257,17 @@ def _of_images(column: ColumnElement[int]) -> ColumnElement[bool]:
 
 # Built once: they run for each batch of photos, and to build them takes longer than to run them.
 _IMAGES = (
-    select(contents.c.id, contents.c.outcome, contents.c.damaged, dismissals.c.content_id)
+    select(
+        *(contents.c[name] for name in ("id", "outcome", "damaged", "model_id", "threshold")),
+        dismissals.c.content_id,
+    )
     .outerjoin(dismissals, dismissals.c.content_id == contents.c.id)
     .where(_of_images(contents.c.id))
     .order_by(contents.c.id)
 )
+_CLASSIFICATIONS = select(
+    classifications.c.content_id, classifications.c.model_id, classifications.c.threshold
+).where(_of_images(classifications.c.content_id))
 _VERDICTS = select(verdicts.c.content_id, verdicts.c.landmark_id, verdicts.c.verdict).where(
     _of_images(verdicts.c.content_id)
 )
@@ -194,26 +277,28 @@ _STORED = select(*(effective_tags.c[name] for name in _NAMES)).where(_of_images(
 def _select_candidates(table: Table, *columns: ColumnElement[Any]) -> Select[Any]:
     names = ("content_id", "landmark_id", "score", "model_id", "doubtful", "position_odds", "distance_m")
     is_enough = score_is_enough(table).label("is_enough")
-    query = select(*(table.c[name] for name in names), is_enough, *columns)
-    return query.join(contents, contents.c.id == table.c.content_id).where(_of_images(table.c.content_id))
+    return select(*(table.c[name] for name in names), is_enough, *columns).where(
+        _of_images(table.c.content_id)
+    )
 
 
 _CANDIDATES = union_all(
-    _select_candidates(tags, tags.c.rank, contents.c.threshold, literal("").label("pack")),
-    _select_candidates(taught_tags, null(), literal(TAUGHT_THRESHOLD), taught_tags.c.pack),
+    _select_candidates(tags, tags.c.rank, literal("").label("pack"), tags.c.counts),
+    _select_candidates(taught_tags, null(), taught_tags.c.pack, true()),
 )
 
 
-def _candidate(row: Row[Any]) -> Candidate:
+def _candidate(row: Any, threshold: float, model_order: int) -> Candidate:
     return Candidate(
         row.landmark_id,
         row.score,
         bool(row.is_enough),
-        row.threshold,
+        threshold,
         row.model_id,
         row.rank,
         row.pack,
         stored_odds(row),
+        model_order,
     )
 
 
@@ -262,6 +347,19 @@ def _replace(
         connection.execute(delete(effective_tags).where(*is_row), keys)
     insert_page(connection, effective_tags, _NAMES, new)
     return {row[0] for row in (*old, *new)}
+
+
+def _store_counts(connection: Connection, causes: Mapping[int, Causes]) -> None:
+    """Store which predictions count, where it differs."""
+    rows = [
+        {"content": content_id, "model": model_id, "of_rank": rank, "counts": counts}
+        for content_id, each in causes.items()
+        for model_id, rank, counts in each.wrong_counts()
+    ]
+    if rows:
+        keys = {"content": tags.c.content_id, "model": tags.c.model_id, "of_rank": tags.c.rank}
+        of_row = (column == bindparam(name) for name, column in keys.items())
+        connection.execute(update(tags).where(*of_row).values(counts=bindparam("counts")), rows)
 
 
 def _store_outcomes(

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
+    and_,
     bindparam,
     false,
     func,
@@ -33,6 +34,7 @@ from sqlalchemy import (
 from tagger.database.enums import CLASSIFIED_OUTCOMES, TagReason, TagState
 from tagger.database.statements import among
 from tagger.database.tables import (
+    classifications,
     contents,
     effective_tags,
     job_items,
@@ -93,6 +95,7 @@ class _Change:
     table: Table
     content_id: int
     landmark_id: int
+    model_id: int
     score: float
     accepted: bool
     odds: PositionOdds | None
@@ -192,17 +195,19 @@ def _decided(row: Row[Any], odds: PositionOdds | None) -> _Change:
         should = is_accepted(row.score, odds.odds, row.threshold, by_score=by_score)
     table = taught_tags if row.is_taught else tags
     new = odds if should != by_score else None
-    return _Change(table, row.content_id, row.landmark_id, row.score, should, new)
+    return _Change(table, row.content_id, row.landmark_id, row.model_id, row.score, should, new)
 
 
 def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]]:
     """The tags of these images that a position can turn, or has turned."""
     rows: list[Row[Any]] = []
-    for table, threshold in ((tags, contents.c.threshold), (taught_tags, literal(TAUGHT_THRESHOLD))):
+    of_model = func.coalesce(classifications.c.threshold, contents.c.threshold)
+    for table, threshold in ((tags, of_model), (taught_tags, literal(TAUGHT_THRESHOLD))):
         query: Select[Any] = (
             select(
                 table.c.content_id,
                 table.c.landmark_id,
+                table.c.model_id,
                 table.c.score,
                 table.c.accepted,
                 table.c.doubtful,
@@ -216,6 +221,13 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
                 landmarks.c.extent,
             )
             .join(contents, contents.c.id == table.c.content_id)
+            .outerjoin(
+                classifications,
+                and_(
+                    classifications.c.content_id == table.c.content_id,
+                    classifications.c.model_id == table.c.model_id,
+                ),
+            )
             .join(landmarks, landmarks.c.id == table.c.landmark_id)
             .where(
                 among(table.c.content_id, content_ids),
@@ -295,6 +307,7 @@ def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> 
     is_same = (
         table.c.content_id == bindparam("content"),
         table.c.landmark_id == bindparam("landmark"),
+        table.c.model_id == bindparam("model"),
         table.c.score == bindparam("same_score"),
     )
     values: dict[str, Any] = {
@@ -306,6 +319,7 @@ def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> 
             {
                 "content": change.content_id,
                 "landmark": change.landmark_id,
+                "model": change.model_id,
                 "same_score": change.score,
                 "new_accepted": change.accepted,
                 "new_doubtful": change.odds.reason if change.odds and not change.accepted else None,

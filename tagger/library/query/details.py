@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, func, select
 from tagger.database.connection import Database, display_language
 from tagger.database.enums import METADATA_KINDS, Outcome
 from tagger.database.tables import (
+    classifications,
     contents,
     dismissals,
     job_items,
@@ -179,6 +180,8 @@ class _PhotoFacts:
     model: str | None
     top_k: int | None
     threshold: float | None
+    thresholds: Mapping[str, float]
+    """Of the models that classified it, by their names, the last one first; `model`, `top_k` and `threshold` are of the last one."""
     classified_at: datetime | None
     job: LastJob | None
     failure: Failure | None
@@ -297,7 +300,19 @@ def _details(
         dismissal=_dismissal(connection, row.content_id),
         raw_files=_raw_files(connection, names, row.id),
         copies=_copies(connection, names, row),
+        thresholds=_thresholds(connection, row.content_id, stored),
     )
+
+
+def _thresholds(connection: Connection, content_id: int | None, last: Row[Any]) -> Mapping[str, float]:
+    earlier = (
+        select(models.c.name, classifications.c.threshold)
+        .join(models, models.c.id == classifications.c.model_id)
+        .where(classifications.c.content_id == content_id)
+        .order_by(models.c.use_order, models.c.id)
+    )
+    found = {} if last.model is None else {last.model: last.threshold}
+    return found | {row.name: row.threshold for row in connection.execute(earlier)}
 
 
 def _last_job(connection: Connection, photo_id: int) -> LastJob | None:

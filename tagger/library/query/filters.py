@@ -32,6 +32,7 @@ from tagger.database.tables import (
     FAILING,
     PRESENT,
     UNTAGGED,
+    classifications,
     contents,
     dismissals,
     effective_tags,
@@ -278,8 +279,14 @@ class ResolvedQuery:
         """By the model of an image, its verdicts, and where a photo's position comes from."""
         query = self.query
         if self.model_id is not None:
-            of_model = select(contents.c.id).where(contents.c.model_id == self.model_id)
-            yield Filter(unindexed(contents.c.model_id) == self.model_id, contents=[of_model])
+            last = select(contents.c.id).where(contents.c.model_id == self.model_id)
+            earlier = select(classifications.c.content_id).where(classifications.c.model_id == self.model_id)
+            is_earlier = exists().where(
+                classifications.c.content_id == photos.c.content_id,
+                classifications.c.model_id == self.model_id,
+            )
+            of_model = or_(unindexed(contents.c.model_id) == self.model_id, is_earlier)
+            yield Filter(of_model, contents=[last, earlier])
         if query.position is not None:
             yield Filter(has_position_of(query.position))
         if query.verdict is not None:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     exists,
     func,
+    or_,
     select,
     true,
     tuple_,
@@ -233,7 +234,16 @@ def _scans_by_candidate(among: Condition, *, is_small: bool) -> Iterator[SortedS
         effective_tags.c.landmark_id == tag.c.landmark_id,
         effective_tags.c.state == TagState.REJECTED,
     )
-    candidate = and_(is_candidate(tag), tag.c.content_id == photos.c.content_id, ~is_rejected)
+    other = tags.alias("other_candidate")
+    is_better = or_(
+        other.c.score > tag.c.score, and_(other.c.score == tag.c.score, other.c.model_id < tag.c.model_id)
+    )
+    # Of several models, the best score of all counts.
+    has_better = exists().where(
+        other.c.content_id == tag.c.content_id, other.c.rank == 1, other.c.counts == true(), is_better
+    )
+    is_best = and_(tag.c.counts == true(), ~has_better)
+    candidate = and_(is_candidate(tag), tag.c.content_id == photos.c.content_id, is_best, ~is_rejected)
     has_candidate = exists().where(candidate)
     types = (float, int, int)
     if is_small:

@@ -71,7 +71,7 @@ def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
     if any(tag.accepted for tag in tags):
         return None
     predicted = [tag for tag in tags if tag.score is not None and tag.source != "taught"]
-    if not is_guess([tag.score for tag in predicted]):
+    if not is_guess([tag.score for tag in predicted if tag.model_id == predicted[0].model_id]):
         return None
     best = predicted[0]
     return best if best.verdict is None else None

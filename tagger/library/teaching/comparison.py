@@ -142,8 +142,9 @@ def delete_taught_tags(connection: Connection, *conditions: ColumnElement[bool])
 def _write_taught_tags(
     connection: Connection, model_id: int, found: TaughtTags, *conditions: ColumnElement[bool]
 ) -> None:
-    """Replace the taught tags of contents, by content id: of their stored ones, those with these conditions. Settle the contents afterwards."""
-    connection.execute(delete(taught_tags).where(among(taught_tags.c.content_id, found), *conditions))
+    """Replace the taught tags of contents by a model, by content id: of their stored ones, those with these conditions. Settle the contents afterwards."""
+    of_model = among(taught_tags.c.content_id, found), taught_tags.c.model_id == model_id
+    connection.execute(delete(taught_tags).where(*of_model, *conditions))
     rows = [
         (content_id, tag.landmark_id, tag.score, tag.is_enough, model_id, tag.pack)
         for content_id in sorted(found)
@@ -195,7 +196,8 @@ class BatchComparison:
         """Replace the embeddings and taught tags of the images. Settle them afterwards."""
         if not self._found:
             return
-        connection.execute(delete(embeddings).where(embeddings.c.content_id.in_(self._found)))
+        of_model = embeddings.c.content_id.in_(self._found), embeddings.c.model_id == self._model_id
+        connection.execute(delete(embeddings).where(*of_model))
         if self._rows:
             connection.execute(insert(embeddings), self._rows)
         _write_taught_tags(connection, self._model_id, self._found)
@@ -254,9 +256,8 @@ def compare_images(
     rows = connection.execute(_stored(model_id, embeddings.c.content_id.in_(content_ids))).all()
     found = _tags(rows, landmarks)
     _write_taught_tags(connection, model_id, found)
-    connection.execute(
-        update(embeddings).where(embeddings.c.content_id.in_(found)).values(taught_version=landmarks.version)
-    )
+    compared = embeddings.c.content_id.in_(found), embeddings.c.model_id == model_id
+    connection.execute(update(embeddings).where(*compared).values(taught_version=landmarks.version))
     return settle(connection, found)
 
 
@@ -268,6 +269,12 @@ def outdated(model_id: int) -> ColumnElement[bool]:
         .scalar_subquery()
     )
     return and_(embeddings.c.model_id == model_id, embeddings.c.taught_version < newest)
+
+
+def has_unapplied(connection: Connection, model_id: int) -> bool:
+    """Whether not all embeddings of a model were compared with its classifiers."""
+    unapplied = exists().where(classifiers.c.model_id == model_id, ~classifiers.c.applied)
+    return bool(connection.scalar(select(unapplied)))
 
 
 def compare_again(connection: Connection, model_id: int, version: int, landmark_ids: Collection[int]) -> None:
@@ -328,7 +335,11 @@ def _replace_page(
 ) -> None:
     """Replace the tags of a page of images, except those of landmarks that were learned anew meanwhile."""
     first, last = min(found), max(found)
-    of_page = taught_tags.c.content_id.between(first, last), among(taught_tags.c.landmark_id, versions)
+    of_page = (
+        taught_tags.c.content_id.between(first, last),
+        taught_tags.c.model_id == model_id,
+        among(taught_tags.c.landmark_id, versions),
+    )
     with database.read() as connection:
         stored = set(connection.scalars(select(taught_tags.c.content_id).where(*of_page)))
     changed = sorted(stored | {content_id for content_id, tags in found.items() if tags})

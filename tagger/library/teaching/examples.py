@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database
 from tagger.database.enums import TagReason
-from tagger.database.statements import among
+from tagger.database.statements import among, unindexed
 from tagger.database.tables import PRESENT, effective_tags, embeddings, model_labels, photos, tags, verdicts
 from tagger.errors import PhotoNotFound
 from tagger.library.catalog.landmarks import all_landmarks
@@ -89,7 +89,7 @@ def named_otherwise(
         verdicts.c.content_id == tags.c.content_id, verdicts.c.landmark_id == tags.c.landmark_id
     )
     query = select(tags.c.content_id, tags.c.landmark_id).where(
-        *is_other, tags.c.accepted == true(), ~decided
+        *is_other, tags.c.accepted == true(), tags.c.counts == true(), ~decided
     )
     with database.read() as connection:
         for row in connection.execute(query):
@@ -204,10 +204,12 @@ def find_evidence(
     }
 
 
-def load_embeddings(connection: Connection, content_ids: Sequence[int], dimension: int) -> Embeddings:
-    """The embeddings (N, D) of these images, in their order."""
-    of_images = among(embeddings.c.content_id, content_ids)
-    rows = connection.execute(select(embeddings.c.content_id, embeddings.c.data).where(of_images))
+def load_embeddings(
+    connection: Connection, model_id: int, content_ids: Sequence[int], dimension: int
+) -> Embeddings:
+    """The embeddings (N, D) of these images by a model, in their order."""
+    of_images = among(embeddings.c.content_id, content_ids), unindexed(embeddings.c.model_id) == model_id
+    rows = connection.execute(select(embeddings.c.content_id, embeddings.c.data).where(*of_images))
     stored = {row.content_id: row.data for row in rows}
     return restore([stored[content_id] for content_id in content_ids if content_id in stored], dimension)
 
@@ -254,6 +256,7 @@ def _taught(model_id: int) -> Select[tuple[int]]:
     is_tagged = exists().where(
         tags.c.content_id == verdicts.c.content_id,
         tags.c.landmark_id == verdicts.c.landmark_id,
+        tags.c.counts == true(),
         score_is_enough(tags),
     )
     return (

@@ -21,7 +21,7 @@ from tagger.database.enums import TagState
 from tagger.database.statements import among, unindexed
 from tagger.database.tables import classifiers, contents, effective_tags, embeddings, photos, taught_tags
 from tagger.errors import EmbeddingsMissing, ModelRefused
-from tagger.library.catalog.contents import has_photo
+from tagger.library.catalog.contents import has_photo, is_classified_by
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.registration import landmark_ids_of_labels
@@ -168,7 +168,7 @@ class Learner:
             return fit_direction(self.space, confirmed, rejected)
 
     def _load(self, connection: Connection, content_ids: Sequence[int]) -> Embeddings:
-        return load_embeddings(connection, content_ids, self._embedding.dimension)
+        return load_embeddings(connection, self._model.id, content_ids, self._embedding.dimension)
 
     @contextmanager
     def _refuse_on_error(self) -> Iterator[None]:
@@ -345,8 +345,8 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
 
 
 def images_without_embedding(database: Database, model: RegisteredModel) -> int:
-    """The number of images that another model classified last: they have no embedding to compare."""
-    by_other = and_(contents.c.model_id.is_not(None), contents.c.model_id != model.id)
+    """The number of images that only other models have classified: they have no embedding to compare."""
+    by_other = and_(contents.c.model_id.is_not(None), ~is_classified_by(model.id))
     with database.read() as connection:
         query = select(func.count()).select_from(contents).where(by_other, has_photo(contents.c.id))
         return int(connection.execute(query).scalar_one())

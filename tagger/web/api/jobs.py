@@ -178,7 +178,7 @@ def backfill(state: State, starter: Starter, body: BackfillRequest) -> Job | Cou
     backfill = body.backfill(state)
     if body.dry_run:
         new = backfill.new_job(state.database, state.settings)
-        count = count_photos(state.database, backfill, new.model_id, state.settings.roots)
+        count = count_photos(state.database, backfill, new, state.settings.roots)
         return CountedBackfill(None, count, backfill.scope, dry_run=True)
     return _started_document(state, starter.start(backfill, body.priority))
 

@@ -103,7 +103,11 @@ async def add(
     """Add a pack, sent as the body or as a file of a form, with its signature NAME.pack.sig as another one, and tag all photos that show its landmarks."""
     uploaded = await read_uploaded_pack(request, state)
     if dry_run:
-        plans = await run_in_threadpool(lambda: plan_pack(state.database, state.model(), uploaded))
+        plans = await run_in_threadpool(
+            lambda: plan_pack(
+                state.database, state.embedding_model(uploaded.manifest.embedding.digest), uploaded
+            )
+        )
         return DocumentResponse(pack_plan_document(uploaded, plans, dry_run=True))
     added = await run_in_threadpool(add_uploaded_pack, state, starter, uploaded, as_job=as_job)
     return DocumentResponse(added, HTTPStatus.CREATED)
@@ -155,7 +159,11 @@ def add_uploaded_pack(
         HTTPException: no job can start now; the pack is not added.
     """
     started_at = time.monotonic()
-    database, model, name = state.database, state.model(), uploaded.manifest.name
+    database, model, name = (
+        state.database,
+        state.embedding_model(uploaded.manifest.embedding.digest),
+        uploaded.manifest.name,
+    )
     job, compared = None, 0
     if as_job:
         plans = store_pack(database, model, uploaded)

@@ -6,7 +6,7 @@ access to the files of the server, so the API cannot.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,7 +18,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from tagger.errors import FailureKind, ModelFailed, ModelNotFound, PhotoFailed
-from tagger.jobs.processing.model_cache import LoadedModel
+from tagger.jobs.processing.model_cache import LoadedModels
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel, list_models
 from tagger.library.catalog.registration import landmarks_of_labels
@@ -136,10 +136,11 @@ async def classify(
     model, loaded, landmarks = await to_thread.run_sync(_load_model, state, limiter=_submit_limiter)
     start_s = time.perf_counter()
     thresholds = (threshold, state.settings.threshold, model.manifest.threshold)
-    sink = _UploadSink(top_k or state.settings.top_k, next(each for each in thresholds if each is not None))
+    least = next(each for each in thresholds if each is not None)
+    sink = _UploadSink(top_k or state.settings.top_k, {model.id: least})
     ends_at = time.monotonic() + state.settings.read_timeout_s
     request = pipeline_requests.Request(
-        _UPLOAD_SOURCE, _UPLOAD_PATH, sink, reader=lambda _source, _path: _open(data, state, loaded, ends_at)
+        _UPLOAD_SOURCE, _UPLOAD_PATH, sink, reader=lambda _source, _path: _open(data, state, ends_at)
     )
     if not await to_thread.run_sync(
         loaded.pipeline.submit, request, state.stopping.is_set, limiter=_submit_limiter
@@ -156,21 +157,21 @@ async def classify(
         raise PhotoFailed(result.failure.kind, result.failure.text)
     duration_ms = round((time.perf_counter() - start_s) * 1000, 1)
     return Classification(
-        result.predictions, sink.threshold, model, landmarks, duration_ms, result.is_damaged
+        result.results[model.id].predictions, least, model, landmarks, duration_ms, result.is_damaged
     )
 
 
 class _UploadSink:
     """The pipeline's result sink for one photo."""
 
-    def __init__(self, top_k: int, threshold: float) -> None:
+    def __init__(self, top_k: int, thresholds: Mapping[int, float]) -> None:
         self.top_k = top_k
-        self.threshold = threshold
+        self.thresholds = thresholds
         self.result: Future[Classified | Failed] = Future()
         self.result.set_running_or_notify_cancel()  # the pipeline delivers even if the client has disconnected
 
-    def is_classified(self, digest: str) -> bool:  # noqa: ARG002 - uploads are always classified
-        return False
+    def lacking_models(self, digest: str) -> Sequence[int]:  # noqa: ARG002 - uploads are always classified
+        return tuple(self.thresholds)
 
     def deliver(self, results: Sequence[RequestResult]) -> None:
         for _request, result in results:
@@ -181,7 +182,7 @@ class _UploadSink:
         self.result.set_exception(error)
 
 
-def _load_model(state: AppState) -> tuple[RegisteredModel, LoadedModel, Sequence[Landmark]]:
+def _load_model(state: AppState) -> tuple[RegisteredModel, LoadedModels, Sequence[Landmark]]:
     """Return the model in use and the landmarks of its labels as they are named now."""
     try:
         model = state.model()
@@ -189,15 +190,14 @@ def _load_model(state: AppState) -> tuple[RegisteredModel, LoadedModel, Sequence
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
     with state.database.read() as connection:
         landmarks = landmarks_of_labels(connection, model.manifest.labels)
-    return model, state.models.get(model.id), landmarks
+    return model, state.models.get([model.id]), landmarks
 
 
-def _open(data: bytes, state: AppState, loaded: LoadedModel, ends_at: float) -> OpenPhoto:
+def _open(data: bytes, state: AppState, ends_at: float) -> OpenPhoto:
     """Open an upload in a confined process. The time limit includes the wait for other uploads."""
     if not data:
         raise PhotoFailed(FailureKind.EMPTY, "The file is empty (0 bytes). Copy it again from its source.")
-    resize = loaded.model.manifest.input.resize
-    return state.upload_sandbox.open(PhotoBytes(data, len(data), 0), resize, ends_at=ends_at)
+    return state.upload_sandbox.open(PhotoBytes(data, len(data), 0), ends_at=ends_at)
 
 
 models_router = api_router("models")

@@ -65,7 +65,7 @@ def teach(state: State, landmark: Landmark, body: TeachRequest) -> TaughtLandmar
     Without photos, it is learned from the verdicts that it has.
     """
     started_at = time.monotonic()
-    database, model, roots = state.database, state.model(), state.settings.roots
+    database, model, roots = state.database, state.embedding_model(), state.settings.roots
     embedding_of(model)
     with database.read() as connection:
         taught = find_landmark(connection, landmark)
@@ -134,7 +134,7 @@ def similar_photos(state: AppState, photo_id: int, limit: int) -> list[TaggedPho
         PhotoIdNotFound: no photo has that number.
         EmbeddingsMissing, ExamplesMissing: the photo cannot be compared.
     """
-    database, model, roots = state.database, state.model(), state.settings.roots
+    database, model, roots = state.database, state.embedding_model(), state.settings.roots
     dimension = embedding_of(model).dimension
     stored_photo(database, photo_id, roots)
     ids = [each.content_id for each in examples_by_id(database, model, [photo_id], roots)]
@@ -142,5 +142,5 @@ def similar_photos(state: AppState, photo_id: int, limit: int) -> list[TaggedPho
     if not content_ids:
         raise ExamplesMissing
     with database.read() as connection:
-        given = load_embeddings(connection, content_ids, dimension)
+        given = load_embeddings(connection, model.id, content_ids, dimension)
     return find_similar(database, model, given, roots, limit=limit, without=content_ids)

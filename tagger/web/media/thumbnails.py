@@ -228,9 +228,8 @@ class Thumbnails:
         if failure is not None:
             raise unavailable(failure)
         try:
-            read = self._sandbox.reader(Resize(kind.decoded_px, kind.decoded_px, "stretch"))
-            opened = read(open_source(str(photo.root)), str(photo.path.relative_to(photo.root)))
-            image = opened.decode()
+            opened = self._sandbox.read(open_source(str(photo.root)), str(photo.path.relative_to(photo.root)))
+            image = opened.decode(Resize(kind.decoded_px, kind.decoded_px, "stretch"))
         except PhotoFailed as failed:
             is_final = failed.failure.kind not in {FailureKind.TIMED_OUT, FailureKind.SETTLING}
             if is_final and not isinstance(failed, ChildKilled):

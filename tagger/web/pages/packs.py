@@ -30,7 +30,9 @@ async def preview(request: Request, state: State) -> HTMLResponse:
     """Show what is in a pack, and what adding it does."""
     try:
         pack = await read_uploaded_pack(request, state)
-        plans = await run_in_threadpool(lambda: plan_pack(state.database, state.model(), pack))
+        plans = await run_in_threadpool(
+            lambda: plan_pack(state.database, state.embedding_model(pack.manifest.embedding.digest), pack)
+        )
     except TaggerError as error:
         return await run_in_threadpool(_render, request, state, problem=page_text(error))
     return await run_in_threadpool(_render, request, state, pack=pack, plans=plans)

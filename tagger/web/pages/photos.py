@@ -59,7 +59,7 @@ def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
         "to_review": f"{min(to_review, COUNT_LIMIT - 1)}{more}" if to_review else ""
     }
     try:
-        model = state.model()
+        model = state.embedding_model()
     except TaggerError:  # a page about photos works without a model
         return learning
     if model.manifest.embedding is not None:

@@ -163,7 +163,7 @@ def look_alikes_of(state: AppState) -> LookAlikes:
             raise ServerStopping
 
     try:
-        return find_look_alikes(state.database, state.model(), on_progress=check_stopping)
+        return find_look_alikes(state.database, state.embedding_model(), on_progress=check_stopping)
     except ServerStopping:
         pass
     except TaggerError as error:  # photos can be looked at without a model

@@ -131,7 +131,7 @@ UNLIKELY_SCORE = 0.01
 class LandmarkRow:
     """A landmark of the photo. `key` is the number key that selects it, `state` one of STATE_TEXTS.
 
-    `threshold` is the lowest score of an accepted tag. `is_taught`: the tag comes from what people taught. `reason`: why it is
+    `threshold` is the lowest score of an accepted tag, and `model` the name of its model. `is_taught`: the tag comes from what people taught. `reason`: why it is
     accepted, or not, although its score says otherwise.
     """
 
@@ -141,6 +141,7 @@ class LandmarkRow:
     score: float | None
     state: str
     threshold: float | None = None
+    model: str | None = None
     is_taught: bool = False
     reason: str | None = None
     by: str | None = None
@@ -181,7 +182,7 @@ def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
     """Return the top-k in the order of the model, then taught landmarks, then those that have only a verdict."""
     verdicts = {verdict.landmark: verdict for verdict in details.verdicts}
     rows = [
-        _tag_row(key, tag, verdicts.pop(tag.landmark, None), details.threshold)
+        _tag_row(key, tag, verdicts.pop(tag.landmark, None), details.thresholds.get(tag.model or ""))
         for key, tag in enumerate(details.photo.tags, start=1)
     ]
     others = [
@@ -199,6 +200,7 @@ def _tag_row(key: int, tag: Tag, verdict: Verdict | None, threshold: float | Non
         name=tag.name,
         score=tag.score,
         state=state,
+        model=tag.model,
         threshold=TAUGHT_THRESHOLD if tag.source == "taught" else threshold,
         is_taught=tag.source == "taught",
         reason=tag.reason,

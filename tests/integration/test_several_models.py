@@ -1,0 +1,182 @@
+"""Several models in use: each writes its own tags, one read serves all, and putting others in use changes what counts at once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from support.artifacts import LABELS, tiny_artifact
+from support.colour_folders import EIFFEL, TaggedFolder
+from support.inferences import record_inferences
+
+from tagger.database.connection import Database
+from tagger.database.enums import Runner
+from tagger.database.tables import effective_tags, landmarks, models, tags
+from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.submission import submit
+from tagger.library.catalog import registration, settlement
+from tagger.library.catalog.registered_models import add_model, names_in_use, resolve_models, use_models
+from tagger.library.catalog.settlement import is_settled
+from tagger.library.query.find import find_tagged
+from tagger.library.query.options import PhotoQuery
+from tagger.transfer.integrity import check_database
+
+pytestmark = pytest.mark.postgresql
+
+PALACE = LABELS[2].slug
+
+
+class Library(TaggedFolder):
+    """The models `tiny`, and `other` that knows the palace alone, and gives it to what is the Eiffel Tower for `tiny`."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        super().__init__(database, folder)
+        tiny_artifact(folder / "other.pt", LABELS[2:3], name="other")
+        self.other = add_model(database, folder / "other.pt")
+        self.in_use = self.settings.model_copy(update={"model": None})
+
+    def backfill(self) -> dict[str, str]:
+        job, _ = submit(self.database, self.in_use, Backfill(BackfillScope.OUTDATED), Runner.LOCAL)
+        self.run(job)
+        return self.outcomes(job)
+
+    def predictions(self) -> set[tuple[str, str]]:
+        """The model and the landmark of each stored prediction of the first rank."""
+        query = (
+            select(models.c.name, landmarks.c.slug)
+            .join(tags, tags.c.model_id == models.c.id)
+            .join(landmarks, landmarks.c.id == tags.c.landmark_id)
+            .where(tags.c.rank == 1)
+        )
+        with self.database.read() as connection:
+            return {(row.name, row.slug) for row in connection.execute(query)}
+
+    def states(self) -> Mapping[str, tuple[str, str | None]]:
+        """The state and the model of each landmark that has one."""
+        query = (
+            select(landmarks.c.slug, effective_tags.c.state, models.c.name)
+            .join(landmarks, landmarks.c.id == effective_tags.c.landmark_id)
+            .outerjoin(models, models.c.id == effective_tags.c.model_id)
+        )
+        with self.database.read() as connection:
+            return {row.slug: (row.state, row.name) for row in connection.execute(query)}
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> Library:
+    return Library(database, tmp_path)
+
+
+def test_one_read_serves_all_models_and_each_keeps_its_tags(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.draw("a.jpg", 0)
+    use_models(library.database, ["tiny", "other"])
+    sizes = record_inferences(monkeypatch)
+    assert library.tag(others=[library.other]) == {"a.jpg": "tagged"}
+    assert sizes == [1, 1]
+    assert library.predictions() == {("tiny", EIFFEL), ("other", PALACE)}
+    assert library.results == ["Classified"]
+    assert library.tag(others=[library.other]) == {"a.jpg": "skipped"}
+    assert list(check_database(library.database)) == []
+
+
+def test_a_backfill_brings_what_a_newly_used_model_lacks_and_only_that(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.draw("a.jpg", 0)
+    library.draw("b.jpg", 1)
+    use_models(library.database, ["tiny", "other"])
+    library.tag(library.folder / "a.jpg", top_k=5)
+    library.tag(library.folder / "b.jpg", top_k=5, others=[library.other])
+    sizes = record_inferences(monkeypatch)
+    assert library.backfill() == {"a.jpg": "tagged"}
+    assert sizes == [1]
+    assert library.backfill() == {}
+
+
+def test_tags_of_a_model_count_while_it_is_in_use_and_return_without_a_new_classification(
+    library: Library,
+) -> None:
+    library.draw("a.jpg", 0)
+    use_models(library.database, ["tiny", "other"])
+    library.tag(others=[library.other])
+    both = library.states()
+    assert both[EIFFEL] == ("accepted", "tiny")
+    use_models(library.database, ["other"])
+    assert EIFFEL not in library.states()
+    assert ("tiny", EIFFEL) in library.predictions()
+    (photo,) = find_tagged(library.database, PhotoQuery(any_rank=True))
+    assert {tag.model for tag in photo.tags} == {"other"}
+    use_models(library.database, ["tiny", "other"])
+    assert library.states() == both
+    assert library.backfill() == {}
+    assert list(check_database(library.database)) == []
+
+
+def test_photos_keep_the_tags_of_a_model_until_one_in_use_classifies_them(library: Library) -> None:
+    library.draw("a.jpg", 0)
+    use_models(library.database, ["tiny"])
+    library.tag()
+    use_models(library.database, ["other"])
+    assert library.states() == {EIFFEL: ("accepted", "tiny")}
+    library.backfill()
+    assert EIFFEL not in library.states()
+
+
+def test_tags_of_the_shipped_model_count_until_that_of_a_newer_package_classifies_the_photo(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration, "shipped_file", lambda: tmp_path / "tiny.pt")
+    library = Library(database, tmp_path)
+    library.draw("a.jpg", 0)
+    use_models(database, ["tiny", "other"])
+    library.tag(others=[library.other])
+    before = library.states()
+    tiny_artifact(tmp_path / "tiny.pt", seed=1)
+    newer, other = resolve_models(database, None)
+    assert (newer.shipped, newer.id == library.model.id, other.name) == (True, False, "other")
+    assert list(check_database(database)) == []
+    assert library.states() == before
+    assert library.backfill().keys() == {"a.jpg"}
+    assert EIFFEL not in library.states()
+    assert list(check_database(database)) == []
+
+
+def test_a_job_of_a_model_that_is_not_in_use_replaces_all_results(library: Library) -> None:
+    library.draw("a.jpg", 0)
+    use_models(library.database, ["tiny"])
+    library.tag()
+    library.tag(model=library.other)
+    assert library.predictions() == {("other", PALACE)}
+    assert library.backfill() == {"a.jpg": "tagged"}
+    assert library.states() == {EIFFEL: ("accepted", "tiny")}
+
+
+def test_unknown_photos_with_guesses_of_several_models_are_listed_once(library: Library) -> None:
+    for shade in range(3):
+        library.draw(f"{shade}.jpg", None, shade=shade)
+    use_models(library.database, ["tiny", "other"])
+    library.tag(others=[library.other])
+    query = PhotoQuery(unknown=True, sort="score")
+    assert len(list(find_tagged(library.database, query))) == 3
+
+
+def test_settling_that_was_interrupted_goes_on(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    for shade in range(3):
+        library.draw(f"{shade}.jpg", 0, shade=shade)
+    use_models(library.database, ["tiny", "other"])
+    library.tag(others=[library.other])
+    monkeypatch.setattr(settlement, "PAGE", 1)
+
+    def end(done: int, _total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        use_models(library.database, ["other"], end)
+    assert not is_settled(library.database)
+    assert names_in_use(library.database) == ["other"]
+    use_models(library.database, ["other"])
+    assert is_settled(library.database)
+    assert EIFFEL not in library.states()
