@@ -1,13 +1,11 @@
-"""What docs/explanation/page-design.md promises of every page: contrast, a small download, a map that fits its projection."""
+"""What docs/explanation/page-design.md promises of every page: contrast, and a small download."""
 
 import gzip
 import re
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tagger.web.http import templates
 from tagger.web.http.templates import STATIC, TEMPLATES
 
 STYLE = (STATIC / "app.css").read_text()
@@ -22,9 +20,6 @@ WORDS_ON = [
     ("on-accent", "accent-strong"),
     ("on-bad", "bad"),
 ]
-IN_FRANCE, IN_INDIA, IN_PERU, IN_AUSTRALIA = (46.5, 2.5), (23.0, 79.0), (-10.0, -75.5), (-25.0, 134.0)
-IN_ALASKA, IN_GREENLAND, IN_SOUTH_AFRICA = (65.0, -153.0), (72.0, -40.0), (-30.0, 23.0)
-ATLANTIC, PACIFIC, INDIAN_OCEAN = (30.0, -40.0), (0.0, -140.0), (-20.0, 75.0)
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
@@ -74,28 +69,6 @@ def test_views_with_attributes_of_htmx_load_it() -> None:
             assert re.search(r"htmx\.min\.js|parts\.head\(\)", view), path.name
 
 
-def test_places_on_land_are_on_the_maps_land_and_those_at_sea_are_not() -> None:
-    for place in (IN_FRANCE, IN_INDIA, IN_PERU, IN_AUSTRALIA, IN_ALASKA, IN_GREENLAND, IN_SOUTH_AFRICA):
-        assert is_land(*templates.project(*place)), place
-    for place in (ATLANTIC, PACIFIC, INDIAN_OCEAN):
-        assert not is_land(*templates.project(*place)), place
-
-
-def test_the_projection_keeps_its_edges() -> None:
-    assert templates.project(0.0, 180.0)[0] == templates.WORLD_WIDTH
-    assert templates.project(0.0, -180.0)[0] == 0
-    assert templates.project(84.0, 0.0) == (templates.WORLD_WIDTH / 2, 0.0)
-    ys = [templates.project(latitude, 0.0)[1] for latitude in range(-56, 85)]
-    assert all(north < south for south, north in pairwise(ys))
-    assert ys[0] <= templates.WORLD_HEIGHT
-
-
-def test_the_map_is_small_and_of_the_projections_size() -> None:
-    drawing = (STATIC / "world.svg").read_text()
-    assert len(drawing) < 40_000
-    assert f'viewBox="{templates.WORLD_VIEW_BOX}"' in drawing
-
-
 def token(name: str) -> tuple[str, str]:
     """What it is by day and by night."""
     match = re.search(rf"--{name}: light-dark\((#\w{{6}}), (#\w{{6}})\);", STYLE)
@@ -115,33 +88,3 @@ def luminance(colour: str) -> float:
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
     )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def is_land(x: float, y: float) -> bool:
-    """Whether a ray from there crosses the outlines an odd number of times."""
-    crossings = 0
-    for ring in outlines():
-        for (ax, ay), (bx, by) in pairwise([*ring, ring[0]]):
-            if (ay > y) != (by > y) and x < ax + (y - ay) * (bx - ax) / (by - ay):
-                crossings += 1
-    return crossings % 2 == 1
-
-
-def outlines() -> list[list[tuple[float, float]]]:
-    """The rings of the land: a point, then steps from each to the next."""
-    drawing = re.search(r' d="([^"]+)"', (STATIC / "world.svg").read_text())
-    assert drawing is not None
-    rings = []
-    for start, steps in re.findall(r"M([^l]+)l([^z]+)z", drawing[1]):
-        x, y = numbers(start)
-        ring = [(x, y)]
-        moves = numbers(steps)
-        for dx, dy in zip(moves[::2], moves[1::2], strict=True):
-            x, y = x + dx, y + dy
-            ring.append((x, y))
-        rings.append(ring)
-    return rings
-
-
-def numbers(text: str) -> list[float]:
-    return [float(number) for number in re.findall(r"-?\d*\.?\d+", text)]

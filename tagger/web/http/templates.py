@@ -4,7 +4,6 @@ Styles, scripts and pictures have addresses with a digest, so that browsers can 
 """
 
 import hashlib
-import math
 import re
 from collections.abc import Callable
 from functools import cache
@@ -127,32 +126,6 @@ def thumbnail_address(photo_id: int, digest: str | None, side_px: int) -> str:
     return f"/api/photos/{photo_id}/thumbnail?size={side_px}{version}"
 
 
-WORLD_WIDTH, WORLD_HEIGHT = 1000.0, 435.0
-"""Of the outline of the world (static/world.svg), onto which positions are projected."""
-WORLD_VIEW_BOX = f"0 0 {WORLD_WIDTH:g} {WORLD_HEIGHT:g}"
-_NORTH = 84.0
-"""The latitude of its upper edge; only ice is north of it."""
-
-
-def project(latitude: float, longitude: float) -> tuple[float, float]:
-    """Project degrees onto the map, x to the right and y downwards, in the Natural Earth projection."""
-    x, y = _natural_earth(math.radians(latitude), math.radians(longitude))
-    return round(WORLD_WIDTH / 2 + _SCALE * x, 1), round(_SCALE * (_TOP - y), 1)
-
-
-def _natural_earth(latitude: float, longitude: float) -> tuple[float, float]:
-    """Tom Patterson's projection, as the polynomials of Šavrič, Jenny and others (2011); radians."""
-    p2 = latitude * latitude
-    p4 = p2 * p2
-    x_factor = 0.8707 - 0.131979 * p2 + p4 * (-0.013791 + p4 * (0.003971 * p2 - 0.001529 * p4))
-    y_factor = 1.007226 + p2 * (0.015085 + p4 * (-0.044475 + 0.028874 * p2 - 0.005916 * p4))
-    return longitude * x_factor, latitude * y_factor
-
-
-_SCALE = WORLD_WIDTH / 2 / _natural_earth(0.0, math.pi)[0]
-_TOP = _natural_earth(math.radians(_NORTH), 0.0)[1]
-
-
 def with_code(text: str) -> Markup:
     """Turn the text between backticks into code elements."""
     parts = text.split("`")
@@ -178,7 +151,6 @@ def environment() -> Environment:
     templates.globals |= {"_": _gettext, "N_": N_, "gettext": _gettext, "ngettext": _ngettext}
     templates.globals |= {"language": reader_language, "languages": languages, "script_texts": script_texts}
     templates.globals |= {"chosen_language": chosen_language, "thumbnail_address": thumbnail_address}
-    templates.globals |= {"project": project, "world_view_box": WORLD_VIEW_BOX}
     templates.globals["selection_limits"] = {"share": MOST_SHARED, "list": MOST_PHOTOS, "files": MOST_FILES}
     templates.filters["with_code"] = with_code
     texts: dict[str, Callable[[Any], str]] = {}

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from tagger.ledger.progress import open_job_of_photo
-from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.details import PhotoDetails, photo_details_by_id
 from tagger.library.query.tagged_photos import Position, TaggedPhoto, stored_photo
 from tagger.library.query.trip_summaries import trip_of_photo
@@ -83,7 +82,6 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "unlikely": [row for row in rows if row.is_unlikely],
         "accepted": [row for row in rows if row.is_accepted],
         "position": position,
-        "point": _map_point(state, position, rows),
         "near_here": _near_address(position),
         "trip": _trip_link(request, state, details.photo),
         "has_confirmed": any(row.state == "confirmed" for row in rows),
@@ -127,19 +125,3 @@ def _near_address(position: Position | None) -> str | None:
     radius_km = math.ceil(max(MIN_RADIUS_KM, position.error_m / 1000))
     near = f"{position.latitude:.4f},{position.longitude:.4f}"
     return QueryParams.of(near=near, radius_km=radius_km).address("/photos")
-
-
-def _map_point(
-    state: AppState, position: Position | None, rows: list[LandmarkRow]
-) -> tuple[float, float, str] | None:
-    """Return the photo's position and place; without one, those of the first accepted landmark, confirmed ones before others."""
-    if position is not None:
-        name = position.place or position.text
-        return position.latitude, position.longitude, name
-    accepted = [row for row in rows if row.is_accepted]
-    for row in sorted(accepted, key=lambda row: row.state != "confirmed"):
-        with state.database.read() as connection:
-            landmark = find_landmark(connection, row.slug)
-        if landmark.latitude is not None and landmark.longitude is not None:
-            return landmark.latitude, landmark.longitude, landmark.display_name
-    return None
