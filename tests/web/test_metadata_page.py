@@ -61,7 +61,9 @@ def test_a_preview_shows_files_and_values_and_changes_nothing(
 
 def test_what_is_written_is_undone_byte_for_byte(client: TestClient, library: LibraryPhotos) -> None:
     before = {file.name: file.read_bytes() for file in library.root.iterdir()}
+    assert "data-may-undo" not in client.get("/photos?any_rank=1").text
     start(client, library, photo=["1", "2"], to="sidecar")
+    assert "data-may-undo" in client.get("/photos?any_rank=1").text
     written = {file.name: file.read_bytes() for file in library.root.iterdir()}
     assert written.keys() - before.keys() == {"a.jpg.xmp", "b.jpg.xmp"}
     assert b"Eiffel Tower" in written["a.jpg.xmp"]

@@ -32,6 +32,11 @@ def library(library: LibraryPhotos) -> LibraryPhotos:
     return library
 
 
+def open_share(page: Page) -> None:
+    page.locator(".page-tools summary", has_text="More").click()
+    page.get_by_role("button", name="Share…").click()
+
+
 def link_made_on(page: Page) -> str:
     page.get_by_role("button", name="Make a link").click()
     copy = page.get_by_role("button", name="Copy the link")
@@ -43,7 +48,7 @@ def test_a_landmark_and_a_trip_are_shared_and_a_link_revoked(
     browser: Browser, address: str, web_database: Database
 ) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}", screen=PHONE) as page:
-        page.get_by_role("button", name="Share", exact=True).click()
+        open_share(page)
         dialog = page.get_by_role("dialog", name="Share Eiffel Tower")
         expect(dialog.get_by_label("Title for visitors")).to_be_focused()
         assert axe_findings(page) == []
@@ -68,7 +73,7 @@ def test_a_landmark_and_a_trip_are_shared_and_a_link_revoked(
         page.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
         page.goto(f"{address}/trips/{TRIP}")
-        page.get_by_role("button", name="Share", exact=True).click()
+        open_share(page)
         assert page.request.get(link_made_on(page)).text().count("data-photo=") == 9
     of_trip, share = list_shares(web_database)
     assert (share.state, share.options, share.expires_at) == (ShareState.REVOKED, {"landmark": EIFFEL}, None)
@@ -84,7 +89,7 @@ def test_the_whole_library_is_shared_after_another_question(
         page.locator("[data-grid][data-drawn]").wait_for()
         sections = page.request.get(f"{address}/api/timeline?any_rank=1").json()
         photos = f"{sum(section['photos'] for section in sections)} photos"
-        page.get_by_role("button", name="Share", exact=True).click()
+        open_share(page)
         dialog = page.get_by_role("dialog", name=f"Share all {photos}?")
         expect(dialog).to_contain_text(f"Now these are {photos}")
         dialog.get_by_role("button", name="Make a link").click()
@@ -130,7 +135,7 @@ def test_a_filter_is_shared_and_follows_its_query(
     with open_page(browser, f"{address}/photos?sort=name&{dates}", screen=PHONE) as page:
         grid = page.locator("[data-grid][data-drawn]")
         grid.wait_for()
-        page.get_by_role("button", name="Share", exact=True).click()
+        open_share(page)
         dialog = page.get_by_role("dialog", name="Share this filter")
         expect(dialog.get_by_label("Title for visitors")).to_have_value("2019")
         expect(dialog).to_contain_text("the photos of this filter (with a landmark, 2019)")
@@ -142,7 +147,7 @@ def test_a_filter_is_shared_and_follows_its_query(
         grid.wait_for()
         page.get_by_role("link", name="Remove filter score from 10").click()
         expect(page).to_have_url(f"{address}/photos?country=France&{dates}")
-        page.get_by_role("button", name="Share", exact=True).click()
+        open_share(page)
         expect(dialog.get_by_label("Title for visitors")).to_have_value("France, 2019")
         expect(dialog.get_by_role("heading", name="Links so far")).to_be_hidden()
         link_made_on(page)

@@ -32,6 +32,7 @@ from tagger.database.tables import (
     contents,
     effective_tags,
     ledgers,
+    metadata_writes,
     model_labels,
     models,
     photos,
@@ -547,3 +548,9 @@ def has_photos(database: Database) -> bool:
     """Return whether the database has any photo."""
     with database.read() as connection:
         return bool(connection.scalar(select(exists().where(photos.c.id > 0))))
+
+
+def has_metadata_writes(database: Database) -> bool:
+    """Return whether tags are in the metadata of any photo."""
+    with database.read() as connection:
+        return bool(connection.scalar(select(exists().where(metadata_writes.c.photo_id > 0))))

@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from tagger.database.connection import Database
-from tagger.library.query.tagged_photos import has_photos
+from tagger.library.query.tagged_photos import has_metadata_writes, has_photos
 from tagger.library.shares import MOST_PHOTOS as MOST_SHARED
 from tagger.people.tokens import Grant
 from tagger.system.text_format import (
@@ -109,12 +109,13 @@ DIGEST_LENGTH = 16
 def render(request: Request, name: str, status_code: int = 200, **values: object) -> HTMLResponse:
     """Render the template `name` with `values`, the `request`, and whether its session `may_change` anything.
 
-    `has_photos` is a function, since most pages ask it only if they have nothing else to show.
+    `has_photos` and `has_writes` are functions, since few pages ask them.
     """
     grant: Grant | None = getattr(request.state, "grant", None)
     may_change = grant is None or grant.may_change
     database: Database = request.app.state.app_state.database
     context = {"request": request, "may_change": may_change, "has_photos": lambda: has_photos(database)}
+    context |= {"has_writes": lambda: has_metadata_writes(database)}
     page = environment().get_template(name).render(**context, **values)
     # Bytes of a file name that are not UTF-8 appear as question marks.
     return HTMLResponse(page.encode(errors="replace"), status_code)

@@ -1,4 +1,4 @@
-// The switch between light and dark mode and the choice of a language, on every page.
+// The switch between light and dark mode, the choice of a language, and menus that close, on every page.
 
 const root = document.documentElement;
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -24,6 +24,10 @@ function switchTheme() {
     // Storage is not available; the choice applies to this page only.
   }
 }
+
+document.addEventListener("click", ({ target }) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = menu.contains(target);
+});
 
 document.querySelector("[data-language]")?.addEventListener("change", (event) => event.target.form.submit());
 

@@ -87,7 +87,7 @@ class Selection {
     this.count = create("span", { role: "status" });
     this.actions = this.landmark ? this.landmarkActions(name) : this.otherActions();
     this.undoButton = createButton(gettext("Undo"), () => this.undo(), "button--quiet");
-    this.menu = createSelectionMenu(() => [...this.selected], "mayWrite" in this.list.dataset, JSON.parse(this.list.dataset.limits), (isFavourite) => this.star([...this.selected], isFavourite));
+    this.menu = createSelectionMenu(() => [...this.selected], this.list.dataset, JSON.parse(this.list.dataset.limits), (isFavourite) => this.star([...this.selected], isFavourite));
     const actions = create("div", { className: "row action-bar-act" }, ...this.actions.map(([, element]) => element), this.menu);
     this.allButton = createButton(gettext("Select all"), () => this.selectAll(), "button--quiet");
     this.bar.append(this.count, actions, this.undoButton, this.allButton, createButton(gettext("Done"), () => this.setOn(false), "button--quiet"));

@@ -5,27 +5,23 @@ import { openShare } from "./share.js";
 import { gettext, ngettext } from "./texts.js";
 
 /**
- * Returns the menu; `photos` returns the numbers of the selected photos. `mayWrite`: the server lets the page write metadata.
+ * Returns the menu; `photos` returns the numbers of the selected photos. `mayWrite`: the server lets the page write metadata; `mayUndo`: it has written some.
  * `limits`: how many photos the server takes at once. `star(isFavourite)` gives them a star, or takes it away. `showLimits(count)` disables items that cannot take so many photos.
  */
-export function createSelectionMenu(photos, mayWrite, limits, star) {
+export function createSelectionMenu(photos, { mayWrite, mayUndo }, limits, star) {
   const summary = create("summary", { className: "button button--quiet" }, gettext("More"));
   const items = create("div", {},
     createItem(gettext("Add to favourites"), Infinity, () => star(true)),
     createItem(gettext("Remove from favourites"), Infinity, () => star(false)),
     createItem(gettext("Share…"), limits.share, () => openShare({ photos: photos() }, gettext("Photos"))),
-    createItem(gettext("Export as CSV"), limits.list, () => send("/photos/export", photos(), { format: "csv" })),
-    createItem(gettext("Export as JSON"), limits.list, () => send("/photos/export", photos(), { format: "json" })),
+    createItem(gettext("Export as %(format)s", { format: "CSV" }), limits.list, () => send("/photos/export", photos(), { format: "csv" })),
+    createItem(gettext("Export as %(format)s", { format: "JSON" }), limits.list, () => send("/photos/export", photos(), { format: "json" })),
     createItem(gettext("Download the photos (ZIP)"), limits.files, () => send("/photos/export", photos(), { format: "zip" })),
     createItem(gettext("Download with RAW and sidecars (ZIP)"), limits.files, () => send("/photos/export", photos(), { format: "zip-all" })),
   );
   // Both show a preview with the number of photos, and change nothing before it is confirmed.
-  if (mayWrite) {
-    items.append(
-      createItem(gettext("Write metadata…"), limits.list, () => send("/photos/metadata", photos(), { action: "write" })),
-      createItem(gettext("Undo metadata…"), limits.list, () => send("/photos/metadata", photos(), { action: "undo" })),
-    );
-  }
+  if (mayWrite) items.append(createItem(gettext("Write metadata…"), limits.list, () => send("/photos/metadata", photos(), { action: "write" })));
+  if (mayUndo) items.append(createItem(gettext("Undo metadata…"), limits.list, () => send("/photos/metadata", photos(), { action: "undo" })));
   const menu = create("details", { className: "menu selection-menu" }, summary, items);
   items.addEventListener("click", ({ target }) => target.closest("[aria-disabled]") || (menu.open = false));
   menu.showLimits = (count) => [...items.children].forEach((item) => showLimit(item, count));
@@ -35,7 +31,6 @@ export function createSelectionMenu(photos, mayWrite, limits, star) {
     menu.open = false;
     summary.focus();
   });
-  document.addEventListener("click", (event) => menu.contains(event.target) || (menu.open = false));
   return menu;
 }
 

@@ -190,5 +190,9 @@ if (dialog) {
 // A filter that changes brings another button.
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-share]");
-  if (button) openShare({ query: button.dataset.share }, button.dataset.shareName, button.dataset.shareFilter);
+  if (!button) return;
+  const menu = button.closest("details");
+  menu.querySelector("summary").focus(); // it has the focus again when the dialog closes
+  menu.open = false;
+  openShare({ query: button.dataset.share }, button.dataset.shareName, button.dataset.shareFilter);
 });
