@@ -174,6 +174,7 @@ def test_a_pack_is_shown_added_and_removed_on_the_page(
     with serving(library.page_settings) as url, open_page(browser, url, base=url) as page:
         page.goto("/jobs")
         page.get_by_role("button", name="Settings").click()
+        page.locator(".settings summary").click()
         page.get_by_role("link", name="Packs").click()
         expect(page.get_by_text("No pack was added yet.")).to_be_visible()
         file, shown = page.get_by_label("The pack, and its signature"), page.locator("#shown")

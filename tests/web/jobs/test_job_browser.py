@@ -174,11 +174,12 @@ def test_a_form_keeps_what_was_chosen_and_a_schedule_is_added_paused_run_and_rem
         open_page(browser, f"{address}/jobs", screen=PHONE, base=address) as page,
     ):
         page.goto("/jobs/new")
-        page.get_by_label("Priority").first.select_option("High")
+        page.locator("main details.advanced > summary").click()
+        page.get_by_label("Priority").select_option("High")
         page.get_by_role("link", name="inner").click()
         expect(page.locator("#folders [aria-current]")).to_be_focused()
         expect(page.get_by_role("button", name="and its subfolders")).to_contain_text("inner")
-        expect(page.get_by_label("Priority").first).to_have_value("interactive")
+        expect(page.get_by_label("Priority")).to_have_value("interactive")
         assert "?folder=" in page.url
         page.goto("/jobs")
         page.get_by_role("link", name="Add a schedule").click()
