@@ -345,7 +345,7 @@ def test_a_grid_says_what_a_verdict_is_for_and_counts_copies_once(browser: Brows
         expect(page.get_by_role("button", name="Name landmark…")).to_be_visible()
         expect(page.get_by_role("button", name="Reject")).to_have_count(0)
         page.goto(f"{address}/landmarks/{EIFFEL}")
-        expect(page.locator(".landmark-head")).to_contain_text("2 photos, copies counted once")
+        expect(page.locator(".page-head")).to_contain_text("2 photos, copies counted once")
         page.get_by_role("link", name=re.compile(r"Eiffel Tower, .*\s*2\s*copies")).click()
         expect(page.locator("#lightbox [data-status]")).to_contain_text("of 2: Eiffel Tower")
         # Photos that are not classified cannot be named.
@@ -410,3 +410,17 @@ def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> Non
         sheet.get_by_role("button", name="Show photos").click()
         expect(sheet).to_have_count(0)
         expect(page.get_by_role("link", name="Filter 1")).to_be_focused()
+
+
+SHIFTS = """window.shifted = 0;
+new PerformanceObserver((list) => list.getEntries().forEach((each) => (window.shifted += each.value))).observe({ type: "layout-shift", buffered: true });"""
+
+
+def test_photos_stay_where_they_are_first_shown(browser: Browser, address: str) -> None:
+    with open_page(browser, "about:blank", base=address) as page:
+        page.add_init_script(SHIFTS)
+        for path in ("/photos?any_rank=1", "/photos/1"):
+            page.goto(path)
+            page.locator("[data-grid][data-drawn]").wait_for(state="attached")
+            page.wait_for_load_state("networkidle")
+            assert page.evaluate("window.shifted") < 0.1, path

@@ -45,12 +45,12 @@ def test_a_range_is_judged_by_mouse_and_keyboard_and_undone(browser: Browser, ad
         expect(bar.get_by_role("button", name="Undo")).to_be_hidden()
         page.get_by_role("button", name="Reject 3").click()
         expect(toasts).to_contain_text("3 photos rejected")
-        expect(page.locator(".landmark-head")).to_contain_text("57 photos")
+        expect(page.locator(".page-head")).to_contain_text("57 photos")
         expect(page.locator("[data-removed]").get_by_role("checkbox", name="rejected")).to_have_count(3)
         assert axe_findings(page) == []
         page.get_by_role("button", name="Undo").click()
         expect(toasts).to_contain_text("Undone on 3 photos")
-        expect(page.locator(".landmark-head")).to_contain_text("60 photos")
+        expect(page.locator(".page-head")).to_contain_text("60 photos")
         expect(page.locator("[data-mark]")).to_have_count(0)
         # By keyboard, and more photos than one judges without a confirmation
         tiles.nth(1).locator("a").focus()

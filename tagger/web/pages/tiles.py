@@ -24,7 +24,7 @@ from tagger.system.text_format import (
     ngettext,
     percent,
 )
-from tagger.web.api.photos import guess_text, headline
+from tagger.web.api.photos import guess_text, headline, photo_colours
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import thumbnail_address
 from tagger.web.media.thumbnails import thumbnail_size
@@ -60,6 +60,7 @@ class PhotoTile:
     confirmed: bool
     favourite: bool
     copies: int
+    colours: str
 
 
 def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> PhotoTile:
@@ -87,6 +88,7 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
         confirmed=tag is not None and tag.verdict == "confirmed",
         favourite=photo.is_favourite,
         copies=copies,
+        colours=photo_colours(photo),
     )
 
 

@@ -40,6 +40,8 @@ class PhotoGrid {
   }
 
   async start() {
+    const own = this.source && !this.list.dataset.start ? this.photosOfPage() : [];
+    if (own.length) this.placeOwn(own);
     try {
       await this.photos.loadSections();
     } catch (error) {
@@ -51,13 +53,12 @@ class PhotoGrid {
     this.countInHeading();
     this.list.dataset.total = this.photos.total;
     this.list.dispatchEvent(new CustomEvent("counted", { bubbles: true }));
-    const first = this.photos.chunks[0];
-    const store = this.list.dataset.start ? () => {} : await this.load(first, () => this.start());
+    const store = this.list.dataset.start ? () => {} : await this.loadFirst(own);
     if (!store || this.closing.signal.aborted) return; // the photos of the page itself stay
     this.rendered = new Map([...this.list.querySelectorAll("[data-photo]")].map((tile) => [Number(tile.dataset.photo), tile]));
     this.hadFocus = this.list.contains(document.activeElement) ? document.activeElement.closest("[data-photo]")?.dataset.photo : null;
     this.list.replaceChildren();
-    this.list.dataset.drawn = "";
+    this.list.dataset.placed = this.list.dataset.drawn = "";
     this.photos.setWidth(this.list.clientWidth);
     store();
     this.scrubber = new Scrubber(this);
@@ -69,6 +70,42 @@ class PhotoGrid {
     if (this.pendingFocus !== undefined) this.focusOn(this.pendingFocus);
     else if (this.hadFocus) this.list.querySelector(`[data-photo="${this.hadFocus}"] > a`)?.focus({ preventScroll: true });
     this.rendered.clear();
+  }
+
+  /** The photos in the page itself, in sections of a month. */
+  photosOfPage() {
+    const sections = [];
+    for (const element of this.list.children) {
+      if (!element.dataset.photo || !sections.length) sections.push({ month: element.dataset.month ?? null, elements: [], heading: element.dataset.photo ? null : element });
+      if (element.dataset.photo) sections.at(-1).elements.push(element);
+    }
+    return sections.map((section) => ({ ...section, photos: section.elements.length, aspect: 0, documents: section.elements.map(photoOfTile) }));
+  }
+
+  /** Places the photos of the page itself where they will be among all. */
+  placeOwn(own) {
+    const photos = new Timeline(this.list.dataset.options);
+    photos.useSections(own);
+    photos.sections.forEach(({ chunks: [chunk], documents }) => (chunk.photos = documents));
+    this.list.dataset.placed = "";
+    photos.setWidth(this.list.clientWidth);
+    this.list.style.height = `${photos.height}px`;
+    for (const { heading, elements, chunks: [chunk], ...box } of photos.sections) {
+      if (heading) setBox(heading, box);
+      chunk.layout.boxes.forEach((each, number) => setBox(elements[number], each, chunk));
+    }
+  }
+
+  /** Uses the photos of the page itself, and loads the rest of the section that they end in. */
+  async loadFirst(own) {
+    let first = null;
+    for (const { key, chunks, photos } of this.photos.sections.slice(0, own.length)) {
+      const found = own.find(({ month }) => (month ?? "") === key);
+      if (found?.photos === photos && chunks.length === 1) chunks[0].photos = found.documents;
+      else first ??= chunks[0];
+    }
+    if (!own.length) first = this.photos.chunks[0];
+    return first ? this.load(first, () => this.start()) : () => {};
   }
 
   /** The heading says how many photos the grid has, as the lightbox does. For landmarks and trips, the server counts copies, too. */
@@ -224,7 +261,7 @@ class PhotoGrid {
     const element = this.elements.get(section.key) ?? createHeading(section);
     const top = Math.max(section.top, this.y() - MAX_HEIGHT_PX / 10);
     const height = Math.min(section.top + section.height - top, MAX_HEIGHT_PX / 5);
-    element.style.cssText = `left:${section.left}px;top:${top - this.base}px;width:${section.width}px;height:${height}px`;
+    setBox(element, { left: section.left, top: top - this.base, width: section.width, height });
     return element;
   }
 
@@ -238,7 +275,7 @@ class PhotoGrid {
       if (tile.dataset.photo) showColours(tile, photo);
     }
     if (photo && !tile.dataset.photo) fillTile(tile, photo, this.source);
-    tile.style.cssText = `left:${chunk.left + box.left}px;top:${chunk.top + box.top - this.base}px;width:${box.width}px;height:${box.height}px`;
+    setBox(tile, box, { left: chunk.left, top: chunk.top - this.base });
     tile.box = { ...box, top: chunk.top + box.top };
     tile.setAttribute("aria-posinset", index + 1);
     tile.setAttribute("aria-setsize", this.photos.total);
@@ -436,6 +473,10 @@ class PhotoGrid {
       return null;
     }
   }
+}
+
+function setBox({ style }, { left, top, width, height }, from = { left: 0, top: 0 }) {
+  style.cssText = `left:${from.left + left}px;top:${from.top + top}px;width:${width}px;height:${height}px`;
 }
 
 /** The name of this entry of the history: each visit of an address has a place of its own, to which Back and Forward lead. */

@@ -17,7 +17,12 @@ export function justify(aspects, width, end) {
   const boxes = [];
   let top = 0;
   const target = rowHeight(width);
-  const rows = end ? filledRows(aspects, width, target) : evenRows(aspects, width, target);
+  const rows = filledRows(aspects, width, target);
+  if (!end) {
+    // More photos follow: the last rows are of about the same length.
+    const [from] = rows.splice(-2)[0];
+    rows.push(...evenRows(aspects.slice(from), width, target).map(([first, last]) => [from + first, from + last]));
+  }
   for (const [from, to] of rows) {
     const row = aspects.slice(from, to);
     const fitting = (width - GAP * (row.length - 1)) / sum(row);

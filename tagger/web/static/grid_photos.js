@@ -15,6 +15,7 @@ export function photoOfTile(tile) {
   const { name } = tile.querySelector(".photo-tile-name").dataset;
   return {
     id: Number(tile.dataset.photo),
+    colours: tile.dataset.colours,
     version: new URL(image.src, location.origin).searchParams.get("v"), // a tile may be without its thumbnail as yet
     alt: image.alt,
     name,

@@ -41,7 +41,6 @@ async function start(host) {
   const summary = figure.querySelector(".map-live-summary");
   const live = await LiveMap.start(host);
   const { map } = live;
-  summary.hidden = false;
   new AreaSelection(map, host, (box) => location.assign(`/photos?${new URLSearchParams({ box })}`));
 
   async function update() {
@@ -62,7 +61,7 @@ async function start(host) {
 }
 
 function startAll() {
-  const host = document.querySelector(".map-live[hidden]");
+  const host = document.querySelector(".map-live:not([data-started])");
   if (host) startOrExplain(host, start);
 }
 

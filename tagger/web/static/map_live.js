@@ -15,14 +15,14 @@ const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webg
 
 /** Draws the map by `start`. Where that is not possible, a note says why. */
 export async function startOrExplain(host, start) {
-  const note = host.closest("figure").querySelector("[data-map-note]");
+  host.dataset.started = "";
   try {
-    if (hasWebGL()) await start(host);
-    else note.classList.remove("without-script");
+    if (hasWebGL()) return await start(host);
   } catch (error) {
     console.warn("the map cannot be drawn:", error);
-    note.classList.remove("without-script");
   }
+  for (const element of host.closest("figure").querySelectorAll(".needs-script")) element.hidden = true;
+  host.closest("figure").querySelector("[data-map-note]").classList.remove("without-script");
 }
 
 function loadStyle(address) {
@@ -81,9 +81,7 @@ function followTheme(map, style) {
 export class LiveMap {
   /** Loads what the map needs, and draws it; with a path, if there is its geometry. */
   static async start(host, path = null) {
-    const maplibre = await loadLibrary(host.dataset);
-    host.hidden = false;
-    return new LiveMap(maplibre, host, path);
+    return new LiveMap(await loadLibrary(host.dataset), host, path);
   }
 
   #marks;
