@@ -257,7 +257,7 @@ def job_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any
 
 def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
     """The landmarks on the photos that a job classified, most frequent first."""
-    from tagger.jobs.enqueue.photo_facts import unread_photos
+    from tagger.jobs.enqueue.photo_facts import unread_counts
     from tagger.library.query.counts import landmark_counts
 
     found = landmark_counts(database, job=progress.job)
@@ -266,11 +266,7 @@ def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[st
         lines.append(
             f"        and {len(found) - LANDMARKS_SHOWN} more; to list all, run: tagger landmark list"
         )
-    with database.read() as connection:
-        unread = {
-            str(problem): len(paths) for problem, paths in unread_photos(connection, progress.job).items()
-        }
-    return {"landmarks": found, "unread_facts": unread}, lines
+    return {"landmarks": found, "unread_facts": unread_counts(database, progress.job)}, lines
 
 
 def _edited_photos(database: Database, job: int) -> list[str]:

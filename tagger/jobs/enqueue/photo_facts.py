@@ -129,6 +129,12 @@ def unread_photos(connection: Connection, job_id: int) -> Mapping[FactProblem, S
     return found
 
 
+def unread_counts(database: Database, job_id: int) -> Mapping[str, int]:
+    """The numbers of the job's photos with facts that cannot be read, by what that is."""
+    with database.read() as connection:
+        return {str(problem): len(paths) for problem, paths in unread_photos(connection, job_id).items()}
+
+
 def needs_refresh(row: Row[Any], found: Sequence[SideFile] | None) -> bool:
     """Whether a photo can have other facts now: its side files have changed; or it was read, one of them could not be, and may be readable now;
     or it was read by a version that did not read names.

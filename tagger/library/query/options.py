@@ -157,7 +157,7 @@ class PhotoQuery:
     position: Annotated[
         PositionOption | None,
         QueryOption(
-            "Source of the position: camera, sidecar, takeout, landmark, track, neighbour, any, none, or no-gps: not the camera.",
+            "Source: camera, sidecar, takeout, landmark, track, neighbour, any, none, or no-gps (not the camera).",
             value_name="SOURCE",
             choices=get_args(PositionOption),
             noun="source of positions",

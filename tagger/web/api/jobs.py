@@ -1,6 +1,6 @@
 """The state of jobs and workers, as `tagger status`; starting, following, pausing and retrying jobs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
@@ -15,6 +15,7 @@ from tagger.jobs.enqueue.backfill import count_photos
 from tagger.jobs.enqueue.job_json import StatusDocument, failure_documents, status_document
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import JobWrites, Undo, count_job_writes
+from tagger.jobs.enqueue.photo_facts import unread_counts
 from tagger.jobs.enqueue.submission import Retry, Tagging
 from tagger.ledger import job_control
 from tagger.ledger.failures import (
@@ -84,9 +85,10 @@ JobNumber = Annotated[int, Path(ge=1, lt=2**63, description="A job's number.")]
 
 @dataclass(frozen=True)
 class JobDetails(JobProgress):
-    """A job with the landmarks on the photos that it classified, most frequent first."""
+    """A job with the landmarks on the photos that it classified, most frequent first, and numbers of photos with facts that cannot be read."""
 
     landmarks: Sequence[LandmarkCount]
+    unread_facts: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,11 @@ def folders(
 def job(state: State, job: JobNumber) -> JobDetails:
     """Return a job, its progress and what it found."""
     progress = find_job(state.database, job)
-    return JobDetails(**vars(progress), landmarks=landmark_counts(state.database, job=job))
+    return JobDetails(
+        **vars(progress),
+        landmarks=landmark_counts(state.database, job=job),
+        unread_facts=unread_counts(state.database, job),
+    )
 
 
 @router.post("/jobs", status_code=HTTPStatus.ACCEPTED)
