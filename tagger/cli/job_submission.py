@@ -25,7 +25,6 @@ from tagger.cli.output.job_text import (
 from tagger.cli.session import Session, open_session
 from tagger.database.enums import METADATA_KINDS, JobState, Priority, Runner
 from tagger.database.retry import DatabaseError, is_transient, outage_text
-from tagger.jobs.enqueue.scan import preview_scan
 from tagger.ledger.progress import find_job, has_write_option
 from tagger.ledger.workers import list_workers
 from tagger.model.devices import quiet_threads
@@ -126,6 +125,8 @@ def _print_submission(session: Session, job: int, *, json: bool) -> None:
 
 def print_plan(settings: Settings, request: Tagging) -> None:
     """Print how many photos a tagging job would classify, without recording it."""
+    from tagger.jobs.enqueue.scan import preview_scan  # it reads metadata
+
     database = open_session(settings, settle_jobs=True).database
     request.check(database, settings.roots)
     new = request.new_job(database, settings)

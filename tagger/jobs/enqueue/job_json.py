@@ -12,7 +12,6 @@ from tagger.ledger.failures import FailingPhoto, FailureDocument
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import DeviceStatus, LastTick, WorkerStatus, by_device
-from tagger.library.catalog.registered_models import names_in_use
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.system.documents import document_of
 
@@ -62,6 +61,8 @@ def status_document(
     last_tick: LastTick | None,
 ) -> StatusDocument:
     """The state of these jobs, and of what works on them."""
+    from tagger.library.catalog.registered_models import names_in_use  # it reads model files
+
     with database.read() as connection:
         waiting = waiting_photos(jobs, current_time(connection))
     return StatusDocument(

@@ -46,7 +46,6 @@ from tagger.database.tables import (
 )
 from tagger.library.acceptance import Candidate, EffectiveTag, PositionOdds, best_predictions, decide
 from tagger.library.catalog.contents import lock_contents, queue_position_updates
-from tagger.library.catalog.registration import models_in_use
 from tagger.model.predictions import TAUGHT_THRESHOLD
 
 PAGE = 5000
@@ -227,6 +226,10 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
         causes[row.id] = Causes(outcome, bool(row.damaged), row.content_id is not None, thresholds)
     for content_id, model_id, threshold in connection.execute(_CLASSIFICATIONS, ids):
         causes[content_id].thresholds.setdefault(model_id, threshold)
+    from tagger.library.catalog.registration import (
+        models_in_use,  # it reads model files, for which numpy is needed
+    )
+
     in_use = models_in_use(connection)
     orders = {
         key: {model: order for order, model in enumerate(each.models(in_use))} for key, each in causes.items()
