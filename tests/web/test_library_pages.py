@@ -122,7 +122,7 @@ def test_a_landmark_has_its_photos_which_a_filter_has_as_data(
     assert tiles_of(page) == [1]
     assert "Paris" in page
     page = client.get(address_of(page, "Filter")).text
-    for name in ("JSON", "CSV", "GeoJSON"):
+    for name in ("Export as JSON", "Export as CSV", "Export as GeoJSON"):
         answer = client.get(address_of(page, name))
         assert answer.status_code == 200
         assert "a.jpg" in answer.text
@@ -203,7 +203,7 @@ def test_every_filter_is_in_the_panel_and_stays_in_the_address(
     panel = client.get(address_of(page, "Filter")).text
     for name in (*options, "verdict", "position"):
         assert f'name="{name}"' in panel
-    assert "min_score=0.8" in address_of(page, "CSV")
+    assert "min_score=0.8" in address_of(page, "Export as CSV")
     assert '<option value="0.8" selected>80\u202f%<' in panel
     without = client.get(address_of(page, "Remove filter score from 80")).text
     assert tiles_of(without) == [2, 1]

@@ -36,7 +36,7 @@ def tiles_of(page: str) -> list[int]:
 
 def words_of(page: str, photo: int) -> str:
     """The text of a tile."""
-    (tile,) = re.findall(rf'<li class="photo-tile" data-photo="{photo}">(.*?)</li>', page, re.DOTALL)
+    (tile,) = re.findall(rf'<li class="photo-tile" data-photo="{photo}"[^>]*>(.*?)</li>', page, re.DOTALL)
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", tile)).split())
 
 
