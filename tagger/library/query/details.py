@@ -116,7 +116,10 @@ def _neighbour(
 
 def _landmark(connection: Connection, names: NameCache, evidence: Mapping[str, Any]) -> str | None:
     landmark_id = evidence.get("landmark")
-    return None if landmark_id is None else names.landmark(connection, landmark_id).display_name
+    try:
+        return None if landmark_id is None else names.landmark(connection, landmark_id).display_name
+    except KeyError:  # merged or removed; the next update of positions follows
+        return None
 
 
 @dataclass(frozen=True)
