@@ -231,7 +231,7 @@ class History(RuleBasedStateMachine):
         model = self.library.other if by_other else self.library.model
         self.library.tag(threshold=threshold, top_k=top_k, model=model, reprocess=reprocess)
 
-    @rule(names=st.sampled_from((["tiny"], ["other"], ["tiny", "other"], ["other", "tiny"])))
+    @rule(names=st.lists(st.sampled_from(["teachable", "other"]), min_size=1, unique=True))
     def use_models(self, names: list[str]) -> None:
         use_models(self.library.database, names)
 
