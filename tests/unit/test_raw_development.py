@@ -42,7 +42,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def decoded(sandbox: Sandbox, data: bytes, limits: Limits = LIMITS) -> DecodedImage:
-    return open_bytes(PhotoBytes(data, len(data), 0), WHOLE, limits, sandbox.decode).decode()
+    return open_bytes(PhotoBytes(data, len(data), 0), limits, sandbox.decode).decode(WHOLE)
 
 
 def failure(sandbox: Sandbox, data: bytes, limits: Limits = LIMITS) -> PhotoFailure:
@@ -96,7 +96,7 @@ from tagger.pipeline.requests import Limits, open_bytes
 from tagger.pipeline.sandbox import Sandbox
 photo, limits = PhotoBytes(Path(sys.argv[1]).read_bytes(), 1, 0), Limits(1, 10**7, 10**6)
 with Sandbox(limits) as sandbox:
-    print(open_bytes(photo, Resize(240, 224), limits, sandbox.decode).decode().width, "rawpy" in sys.modules)
+    print(open_bytes(photo, limits, sandbox.decode).decode(Resize(240, 224)).width, "rawpy" in sys.modules)
 """
 
 

@@ -105,7 +105,7 @@ def test_a_job_is_undone_after_a_preview_in_plain_words(client: TestClient, libr
     assert f'action="/jobs/{job}/undo"' in client.get(f"/jobs/{job}").text
     written = {file.name: file.read_bytes() for file in library.root.iterdir()}
     preview = client.post(f"/jobs/{job}/undo").text
-    summary, _, files = preview.partition("<details")
+    summary, _, files = preview.rpartition("<details")
     for words in ("1 photo gets its former metadata back", "keywords, place and position", "Undo 1 photo"):
         assert words in summary, words
     assert "1 sidecar that was there before stays" in summary
