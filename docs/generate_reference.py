@@ -16,8 +16,7 @@ from typing import Any, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
-from sqlalchemy import Column, Index, Table, UniqueConstraint, types
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Column, Table, UniqueConstraint, types
 
 from tagger.cli.help import DEFAULT
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions
@@ -69,8 +68,10 @@ TABLES_INTRODUCTION = f"""# Tables
 {HEADER}
 
 Other programs may read these tables. The views `photo_tags` and `photos_view` are what most questions need. Paths in tables are
-relative to their root, so a library can move. A primary key `id` is an integer. Times in `real` columns are seconds since 1970 by the database clock. A time in
-UTC is a timestamp with time zone on PostgreSQL, and text like `2026-05-01 12:00:00.000000` on SQLite.
+relative to their root, so a library can move. A primary key is the integer `id`, if no other one is named. Times in `real` columns are seconds
+since 1970 by the database clock. A UTC time is a timestamp with time zone on PostgreSQL, and text like `2026-05-01 12:00:00.000000` on
+SQLite. A column without a meaning is what its name says. Indexes of a part of a table, which serve the program's own queries, are not
+listed.
 
 Example queries: [Ask in SQL](../how-to/sql.md). Kinds of failure: [Failures](failures.md).
 """
@@ -84,7 +85,7 @@ BOOKKEEPING = {
 """Tables that only the program reads: a line for each."""
 VALUE_NAMES = {int: "N", float: "X", Path: "PATH"}
 COLUMN_TYPES: tuple[tuple[type[Any], str], ...] = (
-    (UtcDateTime, "time in UTC"),
+    (UtcDateTime, "UTC time"),
     (types.DateTime, "time"),
     (types.Integer, "integer"),
     (types.Float, "real"),
@@ -97,6 +98,9 @@ COLUMN_TYPES: tuple[tuple[type[Any], str], ...] = (
 
 SHARED_BY = 3
 """An option that so many commands have is a common option."""
+
+JSON = "--json"
+"""The option of nearly all commands: those without it are listed."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +132,18 @@ def pages() -> dict[Path, str]:
     """Return the text of each page by its path."""
     programs = {"tagger": tagger_app, "trainer": trainer_app}
     commands = {name: typer.main.get_command(app) for name, app in programs.items()}
-    groups = _option_groups(
-        {path: each for name, command in commands.items() for path, each in _commands(name, command)}
-    )
+    each_command = {
+        path: each for name, command in commands.items() for path, each in _commands(name, command)
+    }
+    without_json = [
+        f"`{path}`"
+        for path, each in each_command.items()
+        if not any(JSON in parameter.opts for parameter in each.params)
+    ]
+    groups = _option_groups(each_command)
     sections = [
         *(_section(group) for group in groups),
+        f"\nAll commands print one JSON document with `{JSON}`, except {', '.join(without_json)}.\n",
         *(part for name, command in commands.items() for part in _program(name, command, groups)),
     ]
     return {
@@ -212,8 +223,12 @@ def _option_name(row: str) -> str:
 
 
 def _rows(command: Any, names: set[str] | None = None) -> tuple[str, ...]:
-    """The lines of all parameters of a command, or of those with these names."""
-    shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+    """The lines of the parameters of a command, or of those with these names, without `--json`."""
+    shown = [
+        parameter
+        for parameter in command.params
+        if not getattr(parameter, "hidden", False) and JSON not in parameter.opts
+    ]
     return tuple(_row(parameter) for parameter in shown if names is None or parameter.name in names)
 
 
@@ -319,22 +334,15 @@ def _keys(table: Table) -> str:
     keys = {
         "Primary key": [_column_names(table.primary_key)] if table.primary_key.columns else [],
         "Unique": sorted(_column_names(each) for each in unique),
-        "Indexes": sorted(_column_names(index) + _condition(index) for index in table.indexes),
+        "Indexes": sorted(_column_names(index) for index in table.indexes if "where" not in index.info),
     }
-    return "".join(f" {title}: {'; '.join(names)}." for title, names in keys.items() if names)
+    return "".join(
+        f" {title}: {'; '.join(names)}." for title, names in keys.items() if names and names != ["`id`"]
+    )
 
 
 def _column_names(key: Any) -> str:
     return ", ".join(f"`{column.name}`" for column in key.columns)
-
-
-def _condition(index: Index) -> str:
-    """The rows that a partial index covers."""
-    condition = index.info.get("where")
-    if condition is None:
-        return ""
-    sql = condition.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
-    return f" where `{sql}`".replace(f"{index.table.name}.", "").replace("\n", "")
 
 
 def _cell(text: str) -> str:

@@ -124,17 +124,6 @@ class TagState(StrEnum):
     REJECTED = "rejected"
     CONFIRMED = "confirmed"
 
-    @property
-    def meaning(self) -> str:
-        """The definition, which the glossary and the tables quote."""
-        return {
-            TagState.ACCEPTED: "its score is enough, and nothing else speaks against it",
-            TagState.DOUBTFUL: "its score is enough, but another landmark, the photo's position or a damaged image speaks against it",
-            TagState.SUGGESTED: "teaching finds it probable, not more",
-            TagState.REJECTED: "a person says that the image does not show it",
-            TagState.CONFIRMED: "a person says that the image shows it",
-        }[self]
-
 
 class TagReason(StrEnum):
     """What decides about a landmark beside its score: another landmark of the image, where the camera was, or the image."""

@@ -33,7 +33,7 @@ ledgers = Table(
     metadata,
     Column("id", Integer, CheckConstraint("id = 1", name="only_one"), primary_key=True, doc="always 1"),
     Column("ledger_id", Text, nullable=False, doc="random id of this database"),
-    Column("created_at", UtcDateTime, nullable=False, doc="when the database was created"),
+    Column("created_at", UtcDateTime, nullable=False),
     Column(
         "last_tick_at",
         Float,
@@ -109,7 +109,7 @@ jobs = Table(
         doc="the job whose failed photos it retries or whose tags it writes",
     ),
     counter("total", "number of items; grows while the job is scanning"),
-    Column("created_at", UtcDateTime, nullable=False, doc="when the job was created"),
+    Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime, doc="when its first chunk was claimed"),
     Column("finished_at", UtcDateTime, doc="when it finished or was cancelled"),
     counter(
@@ -269,7 +269,7 @@ metadata_writes = Table(
     ),
     Column("undo", LargeBinary, doc="the replaced bytes and their offsets; null: there was no file"),
     Column("landmarks", JSON, nullable=False, doc="slugs of the written landmarks"),
-    Column("written_at", UtcDateTime, nullable=False, doc="when the file was written"),
+    Column("written_at", UtcDateTime, nullable=False),
     Column(
         "complete",
         Boolean,
@@ -286,9 +286,9 @@ metadata_writes = Table(
 workers = Table(
     "workers",
     metadata,
-    Column("name", Text, primary_key=True, doc="name of the worker"),
+    Column("name", Text, primary_key=True),
     Column("device", Text, nullable=False, doc="device that runs the model"),
-    Column("started_at", UtcDateTime, nullable=False, doc="when the worker started"),
+    Column("started_at", UtcDateTime, nullable=False),
     Column("heartbeat_at", Float, nullable=False, doc="last sign of life"),
     Column("waits_for", Text, doc="why it waits, in words; null: it does not"),
     Column("waits_for_message", JSON(none_as_null=True), doc="code and values of `waits_for`"),
@@ -311,7 +311,7 @@ backend_selections = Table(
     Column("engines", JSON, nullable=False, doc='list of engines with versions, like `["torch 2.11.0"]`'),
     Column("backend", Text, nullable=False, doc="engine that runs the model, such as `torchscript`"),
     Column("batch_size", Integer, nullable=False, doc="number of images in a forward pass"),
-    Column("selected_at", UtcDateTime, nullable=False, doc="when it was selected"),
+    Column("selected_at", UtcDateTime, nullable=False),
     Column("selected_by", Text, nullable=False, doc="name of the machine that selected it"),
     info={"exported": False, "doc": "The fastest backend of a model on one kind of machine."},
 )
@@ -332,7 +332,7 @@ schedules = Table(
     Column("options", JSON, nullable=False, doc="filters of the photos, and folders to scan first"),
     Column("priority", Text, one_of("priority", Priority), nullable=False, doc=listed(Priority)),
     Column("paused", Boolean, nullable=False, doc="whether it is paused"),
-    Column("created_at", UtcDateTime, nullable=False, doc="when it was added"),
+    Column("created_at", UtcDateTime, nullable=False),
     Column("next_due", UtcDateTime, nullable=False, doc="when it runs next"),
     Column(
         "until",
@@ -349,8 +349,8 @@ schedule_runs = Table(
     Column(
         "schedule_id", Id, ForeignKey("schedules.id", ondelete="CASCADE"), nullable=False, doc="the schedule"
     ),
-    Column("due_at", UtcDateTime, nullable=False, doc="when the run was due"),
-    Column("started_at", UtcDateTime, nullable=False, doc="when it was started"),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
     Column(
         "job_id", Id, ForeignKey("jobs.id", ondelete="SET NULL"), doc="the job; null: the run was not started"
     ),

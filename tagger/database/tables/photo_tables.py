@@ -258,7 +258,7 @@ tracks = Table(
     Column("digest", Text, nullable=False, unique=True, doc="BLAKE3 digest of the GPX file"),
     Column("name", Text, nullable=False, doc="name of the file"),
     Column("points", Integer, nullable=False, doc="number of points with a time"),
-    Column("added_at", UtcDateTime, nullable=False, doc="when it was added"),
+    Column("added_at", UtcDateTime, nullable=False),
     info={"doc": "A GPS track: where somebody was, and when."},
 )
 track_parts = Table(
@@ -291,8 +291,8 @@ positions = Table(
         autoincrement=False,
         doc="the photo",
     ),
-    Column("latitude", Float, nullable=False, doc="degrees (WGS 84), south is negative"),
-    Column("longitude", Float, nullable=False, doc="degrees (WGS 84), west is negative"),
+    Column("latitude", Float, nullable=False, doc="degrees (WGS 84); south and west are negative"),
+    Column("longitude", Float, nullable=False, doc="degrees (WGS 84); south and west are negative"),
     Column(
         "error_m",
         Float,

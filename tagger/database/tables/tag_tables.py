@@ -54,7 +54,7 @@ models = Table(
         nullable=False,
         doc="labels, input size, default threshold, metrics",
     ),
-    Column("registered_at", UtcDateTime, nullable=False, doc="when the model was registered"),
+    Column("registered_at", UtcDateTime, nullable=False),
     Column("in_use", Boolean, nullable=False, doc="whether new jobs use it by default"),
     Column(
         "use_order",
@@ -79,11 +79,11 @@ landmarks = Table(
         doc='names by language tag, like `{"de": "Kölner Dom"}`',
     ),
     Column("aliases", JSON, nullable=False, server_default="[]", doc="list of other names"),
-    Column("country", Text, doc="country"),
+    Column("country", Text),
     Column("region", Text, doc="region or state"),
-    Column("city", Text, doc="city"),
-    Column("latitude", Float, doc="degrees (WGS 84), south is negative"),
-    Column("longitude", Float, doc="degrees (WGS 84), west is negative"),
+    Column("city", Text),
+    Column("latitude", Float, doc="degrees (WGS 84); south and west are negative"),
+    Column("longitude", Float, doc="degrees (WGS 84); south and west are negative"),
     Column("extent", Text, doc="shape on the map: `point`, `line`, `area` or `multi` (several points)"),
     Column(
         "edited",
@@ -262,7 +262,7 @@ packs = Table(
         nullable=False,
         doc="list of the slugs of landmarks that came with the pack",
     ),
-    Column("added_at", UtcDateTime, nullable=False, doc="when the pack was added"),
+    Column("added_at", UtcDateTime, nullable=False),
     info={"doc": "A file with landmarks that somebody else has taught."},
 )
 
@@ -290,7 +290,7 @@ classifiers = Table(
         nullable=False,
         doc="whether all embeddings were compared with it",
     ),
-    Column("learned_at", UtcDateTime, nullable=False, doc="when it was learned"),
+    Column("learned_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("landmark_id", "model_id", "pack"),
     Index(None, "model_id"),
     info={
@@ -339,8 +339,8 @@ verdicts = Table(
         nullable=False,
         doc="`confirmed` or `rejected`",
     ),
-    Column("given_by", Text, doc="name of the person"),
-    Column("given_at", UtcDateTime, nullable=False, doc="when the verdict was given"),
+    Column("given_by", Text),
+    Column("given_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("content_id", "landmark_id"),
     Index(None, "landmark_id", "content_id"),
     info={"doc": "A person's decision about a landmark on an image, in every copy and for later models."},
@@ -350,8 +350,8 @@ dismissals = Table(
     "dismissals",
     metadata,
     _image_key(),
-    Column("given_by", Text, doc="name of the person"),
-    Column("given_at", UtcDateTime, nullable=False, doc="when the image was put away"),
+    Column("given_by", Text),
+    Column("given_at", UtcDateTime, nullable=False),
     info={
         "doc": "An image that a person dismissed as not a landmark, in every copy and for later models. A confirmed landmark deletes it."
     },
@@ -361,8 +361,8 @@ favourites = Table(
     "favourites",
     metadata,
     _image_key(),
-    Column("given_by", Text, doc="name of the person"),
-    Column("given_at", UtcDateTime, nullable=False, doc="when the star was given"),
+    Column("given_by", Text),
+    Column("given_at", UtcDateTime, nullable=False),
     info={"doc": "An image that a person marked with a star, in every copy."},
 )
 
@@ -378,7 +378,7 @@ effective_tags = Table(
         Text,
         one_of("state", TagState),
         nullable=False,
-        doc="; ".join(f"`{state}`: {state.meaning}" for state in TagState),
+        doc=f"{listed(TagState)}, as in the glossary",
     ),
     Column("reason", Text, one_of("reason", TagReason), doc=_REASON),
     Column("score", Float, doc="score of the tag; null: only confirmed"),
@@ -487,7 +487,7 @@ photos_view = Table(
         doc="`tagged`, `unknown`, `failed`, or `untagged`: not classified yet",
     ),
     Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
-    Column("camera", Text, doc="name of the camera"),
+    Column("camera", Text),
     Column("latitude", Float, doc="degrees"),
     Column("longitude", Float, doc="degrees"),
     Column("position_source", Text, doc=f"{listed(PositionSource)}; null: no position"),
