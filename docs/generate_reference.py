@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import re
 import typing
 from collections import Counter
 from collections.abc import Iterator
@@ -176,7 +177,8 @@ def _section(group: OptionGroup) -> str:
 def _program(name: str, command: Any, groups: list[OptionGroup]) -> Iterator[str]:
     yield f"\n## {name}\n\n{_help(command)}\n"
     for path, each in _commands(name, command):
-        text = _help(each).removesuffix(f"\n\nExample: {path}")
+        # an example of arguments alone says nothing that their lines do not say
+        text = re.sub(rf"\n\nExample: {path}( [\w~/.][^ |]*)*$", "", _help(each))
         yield f"\n### {path}\n\n{text}\n{_parameters(each, groups)}"
 
 

@@ -209,7 +209,7 @@ class Settings(BaseModel):
     redis_url: Annotated[str, AfterValidator(redis_address)] | None = Field(None, repr=False)
     """URL of Redis, like `redis://localhost:6379/0`, `rediss://…` with TLS, or `redis+socket:///PATH`. Default: an embedded Redis, started on demand."""
     model: str | None = None
-    """Registered model, or a model file (with a slash, or ending in .pt), which is a program. Default: the model in use, else that of the package."""
+    """Registered model, or a model file (with a slash, or ending in .pt), which is a program. Default: the models in use, else that of the package."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """Device that runs the model. `auto` takes the first available of cuda, mps and cpu."""
     raw_pairs: bool = True

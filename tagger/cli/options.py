@@ -60,7 +60,7 @@ ModelName = Annotated[
     option(
         "--model",
         "MODEL",
-        "Name or file of a model. A model is a program: name only files that you trust. (default: the model in use; TAGGER_MODEL)",
+        "Name or file of a model. It is a program: name only files that you trust. (default: the models in use; TAGGER_MODEL)",
     ),
 ]
 DeviceName = Annotated[
@@ -77,7 +77,7 @@ BatchSize = Annotated[
         min=1,
     ),
 ]
-Again = Annotated[bool, flag("--again", "Include photos that this model has classified already.", PHOTOS)]
+Again = Annotated[bool, flag("--again", "Include photos that are classified already.", PHOTOS)]
 Include = Annotated[
     list[str] | None,
     option("--include", "PATTERN", "Only photos that match, like '*.jpg' or '2019/*'. Repeatable.", PHOTOS),
@@ -97,9 +97,7 @@ PriorityName = Annotated[
     Priority,
     option("--priority", "PRIORITY", "interactive or bulk. Workers take interactive jobs first.", ADVANCED),
 ]
-Country = Annotated[
-    str | None, option("--country", "NAME", "Landmarks in this country. Case does not matter.")
-]
+Country = Annotated[str | None, option("--country", "NAME", "Landmarks in this country, in any case.")]
 WriteTo = Annotated[
     Literal["none", "sidecar", "embed"],
     option(

@@ -38,7 +38,7 @@ BackfillScopeName = Annotated[
     str,
     argument(
         "WHAT",
-        "untagged: never classified. outdated: classified last by another model. failed: failing now. all: all photos. taught: not yet compared with what was taught.",
+        "untagged: never classified. outdated: classified, but not by each model in use. failed: failing now. all: all photos. taught: not yet compared with what was taught.",
     ),
 ]
 ScanFolders = Annotated[

@@ -157,7 +157,7 @@ def retry(
 ) -> None:
     """Classify failed photos again, in a new job.
 
-    Without a worker, the job runs in this process; otherwise, its number is printed. With JOB: the failed photos of this job, with its model. Without: all failed photos, with the model in use.
+    Without a worker, the job runs in this process; otherwise, its number is printed. With JOB: the failed photos of this job, with its models. Without: all failed photos, with the models in use.
 
     Example: tagger job retry --kind unreadable --kind timed-out --wait
     """

@@ -42,7 +42,7 @@ ExtentName = Annotated[
 Aliases = Annotated[
     list[str] | None, option("--alias", "NAME", "Another name that finds the landmark. Repeatable.")
 ]
-Existing = Annotated[str, argument("LANDMARK", "A landmark, by slug or name. Case does not matter.")]
+Existing = Annotated[str, argument("LANDMARK", "A landmark, by slug or name in any case.")]
 
 
 @landmark_app.command("list")

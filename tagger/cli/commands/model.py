@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.model.artifact import Manifest
 
-model_app = typer.Typer(help="Register models, and select the model in use.", no_args_is_help=True)
+model_app = typer.Typer(help="Register models, and select those in use.", no_args_is_help=True)
 
 ModelFile = Annotated[
     Path,
@@ -69,11 +69,9 @@ def add(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Register a model file by its digest. It does not become the model in use, and none of its code runs.
+    """Register a model file by its digest. It is not put in use, and none of its code runs.
 
-    A file with code that exported classifiers never have, such as access to files, is refused.
-
-    The file stays where it is. Registering the same file again changes nothing.
+    A file with code that exported classifiers never have, such as access to files, is refused. The file stays where it is. Registering the same file again changes nothing.
 
     Example: tagger model add runs/mine/model.pt --name mine
     """
@@ -134,7 +132,7 @@ def use(
 @model_app.command("show")
 def show(
     name: Annotated[
-        str | None, typer.Argument(help="A registered model. (default: the model that new jobs use)")
+        str | None, typer.Argument(help="A registered model. (default: the first one in use)")
     ] = None,
     json: Json = False,
 ) -> None:

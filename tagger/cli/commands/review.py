@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tagger.library.verdicts.store import DismissedPhotos
 
 PHOTOS_HELP = "Photos. The files may be deleted already."
-LandmarkArgument = Annotated[str, argument("LANDMARK", "A landmark, by slug or name. Case does not matter.")]
+LandmarkArgument = Annotated[str, argument("LANDMARK", "A landmark, by slug or name in any case.")]
 Photos = Annotated[list[Path], argument("PHOTO", PHOTOS_HELP)]
 AnyLandmark = Annotated[
     bool, flag("--any", "The photos show no landmark at all: put them away, without LANDMARK.")

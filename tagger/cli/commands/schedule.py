@@ -66,7 +66,7 @@ def add(
     priority: PriorityName = Priority.BULK,
     json: Json = False,
 ) -> None:
-    """Add a scheduled backfill. Each run uses the model that is in use at that time.
+    """Add a scheduled backfill. Each run uses the models that are in use at that time.
 
     For example:
 

@@ -250,7 +250,7 @@ class PhotoQuery:
     model: Annotated[
         str | None,
         QueryOption(
-            "Photos that this model classified last.", value_name="MODEL", chip=N_("classified by {}")
+            "Photos that this model has classified.", value_name="MODEL", chip=N_("classified by {}")
         ),
     ] = None
     unknown: Annotated[
@@ -368,7 +368,7 @@ VERDICT_OPTIONS: Mapping[str, QueryOption] = {
         "taken_before",
     )
 } | {
-    "country": replace(QUERY_OPTIONS["country"], help="Landmarks in this country. Case does not matter."),
+    "country": replace(QUERY_OPTIONS["country"], help="Landmarks in this country, in any case."),
     "near": replace(QUERY_OPTIONS["near"], help="Landmarks near this position, in degrees."),
     "box": replace(QUERY_OPTIONS["box"], help="Landmarks between these parallels and meridians, in degrees."),
 }
