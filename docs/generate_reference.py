@@ -159,6 +159,7 @@ def _option_groups(commands: dict[str, Any]) -> list[OptionGroup]:
     tag, query = commands["tagger tag"], commands["tagger query"]
     named = [
         OptionGroup("query", _rows(query, set(options_used_by("all")))),
+        OptionGroup("outcome", _rows(query, set(options_used_by("searches")))),
         OptionGroup("tagging", _rows(tag, {field.name for field in fields(TagCommandOptions)})),
         OptionGroup("metadata", _rows(tag, {field.name for field in fields(WriteOptions)})),
     ]
@@ -309,15 +310,15 @@ def _tables() -> Iterator[str]:
     for table in tables:
         if table.name in BOOKKEEPING:
             continue
-        yield f"\n## {table.name}\n\n{table.info['doc']}{_keys(table)}\n\n| column | type | meaning |\n|---|---|---|\n"
+        yield f"\n## {table.name}\n\n{table.info['doc']}{_keys(table)}\n\n"
         columns_to_explain = (column for column in table.columns if column.doc != "primary key")
         for (type_name, meaning), columns in groupby(columns_to_explain, _column_cells):
             names = ", ".join(f"`{column.name}`" for column in columns)
-            yield f"| {names} | {_cell(type_name)} | {_cell(meaning)} |\n"
-    yield "\n## Bookkeeping\n\nOnly the program reads these tables.\n\n| table | a row is |\n|---|---|\n"
+            yield f"- {names} ({type_name}){f': {_line(meaning)}' if meaning else ''}\n"
+    yield "\n## Bookkeeping\n\nOnly the program reads these tables.\n\n"
     for table in tables:
         if table.name in BOOKKEEPING:
-            yield f"| `{table.name}` | {_cell(table.info['doc'])} |\n"
+            yield f"- `{table.name}`: {_line(table.info['doc'])}\n"
 
 
 def _column_cells(column: Column[Any]) -> tuple[str, str]:
