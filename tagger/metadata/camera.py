@@ -13,9 +13,8 @@ from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats.block_io import can_embed, is_jpeg, read_blocks, read_only_blocks
 from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
 from tagger.metadata.splices import Blocks
-from tagger.metadata.stated_facts import StatedTime
+from tagger.metadata.stated_facts import StatedTime, stated_in_xmp
 from tagger.metadata.written_times import is_blank, parse_offset, parse_time
-from tagger.metadata.xmp.stated import stated_in_xmp
 from tagger.photos.containers import exif_of
 from tagger.photos.formats import PhotoOrigin
 from tagger.photos.jpeg import jpeg_head

@@ -1,11 +1,25 @@
-"""When and where a photo was taken as XMP, IPTC or another file beside its EXIF states it. Knows nothing of which statement counts."""
+"""When and where a photo was taken, as its XMP, its side files and its name state it. Knows nothing of which statement counts.
 
+The files may be hostile: any of them gives facts, no facts, or a broken file.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Self
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Self
 
-from tagger.metadata.gps import LARGEST_ERROR_M
+from tagger.errors import FailureKind, PhotoFailed
+from tagger.metadata.errors import WriteRefused
+from tagger.metadata.files.sidecar_names import SIDECAR_MAX_BYTES
+from tagger.metadata.gps import LARGEST_ERROR_M, OUR_METHOD
 from tagger.metadata.written_times import is_blank, parse_time
+from tagger.metadata.xmp.namespaces import GPS_ERROR, GPS_METHOD, LATITUDE, LONGITUDE
+from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts
+from tagger.metadata.xmp.value_text import degrees_of, same_coordinate
+from tagger.photos.side_files import SideFile
+from tagger.photos.source import PhotoSource
 
 
 @dataclass(frozen=True)
@@ -58,3 +72,165 @@ class StatedFacts:
     time: StatedTime = StatedTime()
     position: StatedPosition | None = None
     is_broken: bool = False
+
+
+_YEAR_OF_FIRST_CAMERAS = 1990
+_YEAR_OF_FIRST_PHOTO = 1826
+"""People date their scans."""
+_LIKE_DAY = re.compile(r"\d{4}[-_. ]?\d\d[-_. ]?\d\d")
+_DAY = re.compile(
+    # Letters before it are a word, as in IMG20150822; in 3fa20150822 they are digits of another number.
+    r"(?:^|[\W_])[^\W\d_]*"
+    r"(?:(?P<year>\d{4})(?P<mark>[-_. ])(?P<month>\d\d)(?P=mark)(?P<day>\d\d)(?!\d)"
+    r"|(?P<digits>\d{8})(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?:\d{3})?)?(?![^\W_]|T(?!\d))|(?P<iso>\d{8})(?=T\d))",
+    re.ASCII,
+)
+
+
+def day_in_name(path: str) -> datetime | None:
+    """The day in the name of a file, at midnight, as phones, messengers and programs for screenshots write it; None if it has none, or several.
+
+    Only the day: some programs name files by the time in UTC. A number that is no day between the first cameras and tomorrow is none.
+    """
+    name = path.rpartition("/")[2]
+    if not _LIKE_DAY.search(name):  # as most names: scans ask for many
+        return None
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    days = {day for match in _DAY.finditer(name) if (day := _day(match)) and day <= tomorrow}
+    if len(days) != 1:
+        return None
+    day = days.pop()
+    return datetime(day.year, day.month, day.day)  # noqa: DTZ001 - local time
+
+
+def _day(match: re.Match[str]) -> date | None:
+    digits = match["digits"] or match["iso"]
+    parts = (digits[:4], digits[4:6], digits[6:]) if digits else match.group("year", "month", "day")
+    year, month, day = map(int, parts)
+    if year < (_YEAR_OF_FIRST_CAMERAS if digits else _YEAR_OF_FIRST_PHOTO):
+        return None
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None
+
+
+TAKEOUT_MAX_BYTES = 2**20
+"""Larger files are not read: real ones have a kilobyte, those with many comments some ten."""
+
+
+def stated_in_takeout(data: bytes) -> StatedFacts:
+    """The facts of a JSON file of Google Takeout; empty if it is valid JSON, but not a photo's by Google. Never raises.
+
+    `photoTakenTime` is UTC. `geoData` is what a person set, or what Google has from the photo; `geoDataExif` is what the camera stated. 0 stands
+    for no value in all of them.
+    """
+    try:
+        document = json.loads(data, parse_constant=_refuse)
+    except (
+        ValueError,
+        RecursionError,
+    ):  # neither UTF-8 nor JSON, too deep, or a number of thousands of digits
+        return StatedFacts(is_broken=True)
+    if not isinstance(document, dict) or "photoTakenTime" not in document:
+        return StatedFacts()
+    position = _takeout_position(document.get("geoData")) or _takeout_position(document.get("geoDataExif"))
+    return StatedFacts(_takeout_time(document["photoTakenTime"]), position)
+
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC
+_NO_TIME = timedelta(days=1)
+"""Times so near to 1970 come from zeros, in some time zone."""
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _takeout_time(value: object) -> StatedTime:
+    timestamp = value.get("timestamp") if isinstance(value, Mapping) else None
+    if timestamp in (None, ""):
+        return StatedTime()
+    try:
+        since = timedelta(seconds=int(str(timestamp)))
+        taken_at = _EPOCH + since
+    except (ValueError, OverflowError):
+        return StatedTime(is_unread=True)
+    if abs(since) < _NO_TIME:
+        return StatedTime()
+    latest = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+    if taken_at.year < _YEAR_OF_FIRST_PHOTO or taken_at > latest:
+        return StatedTime(is_unread=True)
+    return StatedTime(taken_at, is_utc=True)
+
+
+def _takeout_position(value: Any) -> StatedPosition | None:
+    if not isinstance(value, Mapping):
+        return None
+    degrees = [value.get(name) for name in ("latitude", "longitude")]
+    if not all(type(each) in (int, float) for each in degrees):
+        return None
+    try:
+        return stated_position(*map(float, degrees))  # type: ignore[arg-type]
+    except OverflowError:
+        return None
+
+
+def stated_in_xmp(packet: bytes, *, needs_time: bool = True) -> StatedFacts:
+    """The facts of an XMP packet, the time only if it is needed; never raises. Positions that this program wrote are not read."""
+    plain = packet.replace(b"\0", b"")  # UTF-16
+    names = _NAMES if needs_time else _NAMES[-1:]
+    if not any(name in plain for name in names):  # parsing takes a hundred times as long
+        return StatedFacts()
+    try:
+        fields = properties(packet)
+    except WriteRefused:
+        return StatedFacts(is_broken=True)
+    return StatedFacts(StatedTime.of_texts(*(_text(fields, name) for name in _TIMES)), _xmp_position(fields))
+
+
+_TIMES = ("exif:DateTimeOriginal", "photoshop:DateCreated", "exif:DateTimeDigitized", "xmp:CreateDate")
+"""The times of capture come before those of digitisation."""
+_NAMES = tuple(name.partition(":")[2].encode() for name in (*_TIMES, LATITUDE))
+
+
+def _xmp_position(fields: Mapping[str, Value]) -> StatedPosition | None:
+    latitude, longitude = _text(fields, LATITUDE), _text(fields, LONGITUDE)
+    ours = dict(added_in_properties(dict(fields)))
+    is_ours = LATITUDE in ours and same_coordinate(ours[LATITUDE], latitude)
+    if is_ours or OUR_METHOD in _text(fields, GPS_METHOD):
+        return None
+    north, east = _text(fields, f"{LATITUDE}Ref"), _text(fields, f"{LONGITUDE}Ref")
+    return stated_position(
+        degrees_of(latitude, north), degrees_of(longitude, east), _rational(_text(fields, GPS_ERROR))
+    )
+
+
+def _text(fields: Mapping[str, Value], name: str) -> str:
+    return next(iter(texts(fields.get(name))), "").strip()
+
+
+def _rational(text: str) -> float | None:
+    numerator, slash, denominator = text.partition("/")
+    try:
+        return float(numerator) / float(denominator if slash else 1)
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+SideFacts = Sequence[tuple[SideFile, StatedFacts]]
+"""Side files, the one that counts first, with what they state."""
+
+
+def read_side_facts(source: PhotoSource, photo: str, files: Sequence[SideFile]) -> SideFacts:
+    """What the side files of a photo state. One that is gone states nothing; one that cannot be read is broken."""
+    folder = photo[: photo.rfind("/") + 1]
+    return [(file, _read(source, folder + file.name, is_sidecar=file.is_sidecar)) for file in files]
+
+
+def _read(source: PhotoSource, path: str, *, is_sidecar: bool) -> StatedFacts:
+    try:
+        data = source.read(path, max_bytes=SIDECAR_MAX_BYTES if is_sidecar else TAKEOUT_MAX_BYTES).data
+    except PhotoFailed as failed:
+        return StatedFacts(is_broken=failed.failure.kind is not FailureKind.GONE)
+    return stated_in_xmp(data) if is_sidecar else stated_in_takeout(data)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsTimedOut
-from tagger.metadata.side_facts import read_side_facts
+from tagger.metadata.stated_facts import read_side_facts
 from tagger.photos.decoding import Resize
 from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.photos.files import PhotoBytes

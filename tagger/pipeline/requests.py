@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.metadata.camera import CameraFacts, camera_facts
-from tagger.metadata.side_facts import SideFacts
+from tagger.metadata.stated_facts import SideFacts
 from tagger.model.predictions import LabelPrediction
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo

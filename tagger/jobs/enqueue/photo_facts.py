@@ -23,8 +23,7 @@ from tagger.database.tables import job_items, photos
 from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.positions.cities import time_zone
-from tagger.metadata.name_days import day_in_name
-from tagger.metadata.side_facts import SideFacts, read_side_facts
+from tagger.metadata.stated_facts import SideFacts, day_in_name, read_side_facts
 from tagger.photos.paths import path_from_text
 from tagger.photos.side_files import SideFile, side_files_from_text, side_files_to_text
 

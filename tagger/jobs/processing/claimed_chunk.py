@@ -25,7 +25,7 @@ from tagger.library.acceptance import EffectiveTag
 from tagger.library.catalog.contents import is_classified_by_all
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.catalog.roots import Root, list_roots, unavailable_error, unavailable_roots
-from tagger.metadata.side_facts import SideFacts
+from tagger.metadata.stated_facts import SideFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folders import Mount
 from tagger.photos.paths import path_from_text

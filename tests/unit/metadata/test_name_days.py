@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.metadata.name_days import day_in_name
+from tagger.metadata.stated_facts import day_in_name
 
 AUGUST = datetime(2015, 8, 22)  # noqa: DTZ001
 

@@ -11,9 +11,8 @@ from PIL import Image, PngImagePlugin
 from rig.drawing import draw_photo
 
 from tagger.metadata.camera import CameraFacts, camera_facts
-from tagger.metadata.stated_facts import StatedPosition
+from tagger.metadata.stated_facts import StatedPosition, stated_in_xmp
 from tagger.metadata.xmp.namespaces import NAMESPACES
-from tagger.metadata.xmp.stated import stated_in_xmp
 from tagger.metadata.xmp.value_text import degrees_of
 
 PICTURE = draw_photo(6, (64, 48))

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.metadata.stated_facts import StatedFacts, StatedPosition, StatedTime
-from tagger.metadata.takeout import stated_in_takeout
+from tagger.metadata.stated_facts import StatedFacts, StatedPosition, StatedTime, stated_in_takeout
 
 EIFFEL = {"latitude": 48.8584, "longitude": 2.2945, "altitude": 30.0}
 ZERO = {"latitude": 0.0, "longitude": 0.0, "altitude": 0.0}
