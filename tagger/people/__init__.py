@@ -1,3 +1,3 @@
-"""People who use the page: their passwords and roles, named tokens, and sessions of browsers; `oidc` is sign-in at a provider. Knows
+"""People who use the page: their passwords and roles, named tokens, and sessions of browsers; sign-in at an OpenID Connect provider. Knows
 nothing of HTTP.
 """

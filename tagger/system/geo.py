@@ -1,6 +1,10 @@
-"""Distances on the ground."""
+"""Distances on the ground, and the parts of the world. Landmarks of models without positions are known by name and part."""
 
 import math
+import re
+from collections.abc import Mapping
+
+from tagger.system.names import digest_slug, slug_of_name
 
 EARTH_RADIUS_KM = 6371.0088
 
@@ -14,3 +18,44 @@ def distance_km(latitude: float, longitude: float, other_latitude: float, other_
         math.sin(half_delta_phi) ** 2 + math.cos(phi) * math.cos(other_phi) * math.sin(half_delta_lambda) ** 2
     )
     return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(min(1.0, haversine)))
+
+
+Box = tuple[float, float, float, float]
+"""South, west, north, east, in degrees."""
+WORLD_REGIONS: Mapping[str, tuple[Box, ...]] = {
+    "africa": ((-40, -26, 38, 36), (-40, 30, 31, 44), (-40, 40, 16, 64)),
+    "asia": ((-11, 25, 43, 150), (36, 44, 82, 180), (29, 44, 36, 150), (60, -180, 72, -168)),
+    "europe": ((34, -12, 82, 45), (27, -32, 45, -6), (41, 40, 82, 69), (59, -26, 67, -12)),
+    "north-america": ((7, -140, 84, -50), (18, -180, 72, -130), (59, -75, 84, -10), (7, -93, 28, -58)),
+    "oceania": ((-56, 110, 0, 180), (-56, -180, 29, -105), (0, 130, 29, 180)),
+    "south-america": ((-57, -93, 13, -28),),
+}
+"""Parts of the world, each as a few boxes. They are generous: boxes of two parts overlap at their border, and places there are in both."""
+MAX_NAME_SLUG = 80
+
+
+def world_region_in(text: str) -> str | None:
+    """The part that a text has the name of: `landmarks_north_america` → `north-america`."""
+    plain = re.sub(r"[^a-z]+", "-", text.lower())
+    return next((region for region in WORLD_REGIONS if region in plain), None)
+
+
+def is_in_region(region: str, latitude: float, longitude: float) -> bool:
+    """Whether a place is in a part, or near its border."""
+    return any(
+        south <= latitude <= north and west <= longitude <= east
+        for south, west, north, east in WORLD_REGIONS[region]
+    )
+
+
+def regional_slug(name: str, region: str) -> str:
+    """The slug of a landmark that is known by its name and its part: `eiffel-tower-europe`."""
+    slug = slug_of_name(name) or digest_slug("landmark", name)
+    short = slug if len(slug) <= MAX_NAME_SLUG else digest_slug(slug[:60].strip("-"), slug)
+    return f"{short}-{region}"
+
+
+def region_of_slug(slug: str, name: str) -> str | None:
+    """The part of a landmark whose slug `regional_slug` made of this name."""
+    region = next((region for region in WORLD_REGIONS if slug.endswith(f"-{region}")), None)
+    return region if region and slug == regional_slug(name, region) else None

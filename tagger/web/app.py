@@ -10,7 +10,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 
 from tagger.database.connection import Database
 from tagger.library.shares import SharedPhotos
-from tagger.people.oidc.provider import registration_of
+from tagger.people.oidc_provider import registration_of
 from tagger.settings import Settings
 from tagger.web import api, pages
 from tagger.web.api.events import EventHub
@@ -24,12 +24,12 @@ from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.responses import HeadRequests
 from tagger.web.http.templates import STATIC, AssetFiles
 from tagger.web.http.uploads import ClientLimits
-from tagger.web.media.photo_files import PhotoUnavailable
 from tagger.web.pages import admin, sign_in, single_sign_on
 from tagger.web.pages.job_views import live_document
 from tagger.web.pages.overview import LibraryOverview
 from tagger.web.pages.review import look_alikes_of
 from tagger.web.pages.single_sign_on import SingleSignOn
+from tagger.web.photo_files import PhotoUnavailable
 from tagger.web.state import AppState
 
 COMPRESSION_LEVEL = 6

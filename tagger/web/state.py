@@ -26,7 +26,7 @@ from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
 from tagger.web.cached_value import QueryCounts
 from tagger.web.http.uploads import ClientLimits, UploadReader
-from tagger.web.media.thumbnails import Thumbnails
+from tagger.web.thumbnails import Thumbnails
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from tagger.library.catalog.registered_models import (
 )
 from tagger.library.catalog.registration import landmark_ids_of_labels
 from tagger.model.artifact import Label
-from tagger.system.world_regions import regional_slug
+from tagger.system.geo import regional_slug
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from jsonschema.validators import validator_for
 from support.command_words import check_command
 from support.webhook_receiver import SECRET
 
-from tagger.people.oidc.provider import registration_of
+from tagger.people.oidc_provider import registration_of
 from tagger.settings import Settings, load_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

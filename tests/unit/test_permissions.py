@@ -15,7 +15,7 @@ from tagger.database.connection import open_database
 from tagger.errors import PermissionsUnsafe, SettingsInvalid
 from tagger.settings import Settings, load_settings
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
-from tagger.web.media.thumbnails import DiskCache
+from tagger.web.thumbnails import DiskCache
 
 
 @pytest.fixture(params=[0o000, 0o022], ids=oct)

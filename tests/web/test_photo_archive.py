@@ -17,10 +17,10 @@ from tagger.database.connection import Database
 from tagger.library.query.tagged_photos import StoredPhoto
 from tagger.people.tokens import add_token, revoke_token
 from tagger.settings import Settings
+from tagger.web import photo_files
 from tagger.web.api import photos
 from tagger.web.http import auth
-from tagger.web.media import photo_files
-from tagger.web.media.photo_files import BLOCK_BYTES, ArchivedPhoto, OpenFile, archive_parts
+from tagger.web.photo_files import BLOCK_BYTES, ArchivedPhoto, OpenFile, archive_parts
 
 SIZE_BYTES = 3 * BLOCK_BYTES
 ORIGIN = {"origin": LOCAL_URL}

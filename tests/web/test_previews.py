@@ -22,8 +22,8 @@ from tagger.database.connection import Database
 from tagger.library.query.tagged_photos import StoredPhoto
 from tagger.settings import Settings
 from tagger.web.api.photo_images import FileResponse
-from tagger.web.media.photo_files import open_stored
-from tagger.web.media.thumbnails import ImageKind, Thumbnails
+from tagger.web.photo_files import open_stored
+from tagger.web.thumbnails import ImageKind, Thumbnails
 
 MORE_THAN_THREADS = 60
 IN_PAGE = {"accept": "image/avif,image/webp,*/*", "sec-fetch-dest": "image"}

@@ -27,10 +27,10 @@ from tagger.database.audit_log import AuditAction, AuditEntry, AuditFilter, list
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.errors import SettingsInvalid
+from tagger.people import oidc_provider as provider_module
 from tagger.people.identities import link_user
-from tagger.people.oidc import provider as provider_module
-from tagger.people.oidc.code_flow import usable_keys
-from tagger.people.oidc.provider import Provider, ProviderMisconfigured, Registration
+from tagger.people.oidc_flow import usable_keys
+from tagger.people.oidc_provider import Provider, ProviderMisconfigured, Registration
 from tagger.people.tokens import add_token
 from tagger.people.users import add_user, find_user_by_name, list_users
 from tagger.settings import load_settings

@@ -13,8 +13,8 @@ from support.library_photos import EIFFEL, LibraryPhotos, decoded, picture
 from tagger.database.connection import Database
 from tagger.library.query.tagged_photos import stored_photo
 from tagger.settings import Settings
-from tagger.web.media.photo_files import PhotoUnavailable
-from tagger.web.media.thumbnails import THUMBNAIL, DiskCache, Thumbnails, ThumbnailSize
+from tagger.web.photo_files import PhotoUnavailable
+from tagger.web.thumbnails import THUMBNAIL, DiskCache, Thumbnails, ThumbnailSize
 
 IN_PAGE = {"accept": "image/avif,image/webp,*/*", "sec-fetch-dest": "image"}
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tagger.errors import LandmarkInvalid
 from tagger.model.artifact import Label
+from tagger.system.geo import regional_slug, world_region_in
 from tagger.system.names import clean_name, digest_slug, slug_of_name
-from tagger.system.world_regions import regional_slug, world_region_in
 from trainer.errors import DataFileInvalid
 
 FORM = 'Use the CSV with the columns id and name, or the JSON {"name": {"0": …}}, that was published with the weights'

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tagger.cli.doctor.findings import Finding
-    from tagger.people.oidc.provider import Provider
+    from tagger.people.oidc_provider import Provider
 
 PREFIX = "TAGGER_"
 OUTSIDE_SETTINGS = ("TAGGER_CONFIG", "TAGGER_TEST_DATA")
@@ -183,7 +183,7 @@ def _existing(folder: Path) -> Path:
 
 def check_single_sign_on(settings: Settings) -> Iterator[Finding]:
     """No finding where people sign in to the page itself."""
-    from tagger.people.oidc.provider import (
+    from tagger.people.oidc_provider import (
         Provider,
         ProviderMisconfigured,
         ProviderUnavailable,
@@ -209,7 +209,7 @@ def check_single_sign_on(settings: Settings) -> Iterator[Finding]:
 
 
 def _has_keys(provider: Provider) -> bool:
-    from tagger.people.oidc.code_flow import usable_keys  # joserfc is imported only where there is a provider
+    from tagger.people.oidc_flow import usable_keys  # joserfc is imported only where there is a provider
 
     try:
         return len(usable_keys(provider.keys()).keys) > 0

@@ -32,8 +32,8 @@ from tagger.model.artifact import (
     manifest_document,
     read_manifest,
 )
+from tagger.system.geo import is_in_region, region_of_slug
 from tagger.system.names import name_in_language
-from tagger.system.world_regions import is_in_region, region_of_slug
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,7 @@ from openvino import opset13
 
 from tagger.errors import InstallationDamaged, PermissionsUnsafe
 from tagger.model.artifact import read_registered
-from tagger.model.backends.protocol import EIGHT_BITS, Outputs
-from tagger.model.backends.rounding import round_keeping_sums
+from tagger.model.backends.protocol import EIGHT_BITS, Outputs, round_keeping_sums
 from tagger.model.devices import cpu_has_vnni
 from tagger.model.model_archive import DAMAGED
 from tagger.system.permissions import require_safe

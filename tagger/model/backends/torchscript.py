@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from tagger.model.artifact import without_deprecations
-from tagger.model.backends.protocol import Outputs
-from tagger.model.backends.rounding import round_keeping_sums
+from tagger.model.backends.protocol import Outputs, round_keeping_sums
 
 if TYPE_CHECKING:
     from tagger.model.backends.protocol import BackendName, Images

@@ -16,7 +16,6 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.containers import exif_of, orientation_in
-from tagger.photos.decoding.codings import unreadable_coding
 from tagger.photos.decoding.conversion import (
     SRGB_BYTES,
     Box,
@@ -27,7 +26,7 @@ from tagger.photos.decoding.conversion import (
     scaling_bytes,
     to_srgb,
 )
-from tagger.photos.decoding.formats import bare_file, check_pixels, open_header
+from tagger.photos.decoding.formats import bare_file, check_pixels, open_header, unreadable_coding
 from tagger.photos.decoding.memory import MEMORY_BUDGET, decoder_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER, NoPreview, shown_file
 from tagger.photos.formats import PhotoFormat, detect_format

@@ -17,8 +17,9 @@ from tagger.photos.formats import PhotoFormat
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.responses import DocumentResponse
-from tagger.web.media.photo_files import OpenFile, PhotoUnavailable, open_stored
-from tagger.web.media.thumbnails import (
+from tagger.web.photo_files import OpenFile, PhotoUnavailable, open_stored
+from tagger.web.state import AppState, State
+from tagger.web.thumbnails import (
     LARGE_PREVIEW,
     LARGE_PREVIEW_PX,
     PREVIEW,
@@ -28,7 +29,6 @@ from tagger.web.media.thumbnails import (
     ThumbnailSize,
     placeholder,
 )
-from tagger.web.state import AppState, State
 
 router = api_router("photos")
 

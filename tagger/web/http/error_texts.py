@@ -8,8 +8,7 @@ from tagger.database.enums import stored_note
 from tagger.errors import FailureKind, TaggerError
 from tagger.jobs.enqueue.schedule_runs import ScheduleFolderIsLink
 from tagger.metadata.errors import RefusalKind
-from tagger.people import identities, passwords, users
-from tagger.people.oidc import provider
+from tagger.people import identities, oidc_provider, passwords, users
 from tagger.system.text_format import N_, gettext, reader_language
 
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {
@@ -122,10 +121,10 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
         "Signing in failed. Sign in again. If it stays so, tell an admin of this page."
     ),
     passwords.PasswordRefused: N_("The password cannot be used: it is too short, too long or easy to guess."),
-    provider.RoleMissing: N_(
+    oidc_provider.RoleMissing: N_(
         "{issuer} has signed you in, but gives you no role here. Ask those who manage your account there."
     ),
-    provider.SignInExpired: N_(
+    oidc_provider.SignInExpired: N_(
         "The sign-in took too long, is completed already, or began in another browser. Sign in again."
     ),
     ScheduleFolderIsLink: N_(

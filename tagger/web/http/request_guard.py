@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tagger.database.retry import DatabaseError, outage
-from tagger.people.oidc.provider import CALLBACK_PATH, START_PATH
+from tagger.people.oidc_provider import CALLBACK_PATH, START_PATH
 from tagger.people.tokens import Grant
 from tagger.system.text_format import N_, gettext, in_language, reader_language
 from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts, is_for_visitors

@@ -18,7 +18,6 @@ from tagger.web.api.job_requests import WriteMode, write_modes
 from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
-from tagger.web.media.photo_files import PhotoUnavailable, open_stored
 from tagger.web.pages.overview import Overview, library_overview
 from tagger.web.pages.photos import QUERY_ERRORS, grid_at_photo, render_photos
 from tagger.web.pages.selected_photos import outdated_sidecar
@@ -30,6 +29,7 @@ from tagger.web.pages.tiles import (
     photo_headline,
     trip_address,
 )
+from tagger.web.photo_files import PhotoUnavailable, open_stored
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)

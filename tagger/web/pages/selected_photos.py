@@ -40,7 +40,7 @@ from tagger.web.api.job_starter import Starter
 from tagger.web.http.query_params import PhotoNumbers, RequestModel
 from tagger.web.http.responses import CSV, stream_download
 from tagger.web.http.templates import MOST_FILES, render
-from tagger.web.media.photo_files import archive_parts, archived_photos
+from tagger.web.photo_files import archive_parts, archived_photos
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)

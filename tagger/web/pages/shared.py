@@ -41,12 +41,12 @@ from tagger.web.http.forwarded import is_by_https
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render
-from tagger.web.media.photo_files import PhotoUnavailable
-from tagger.web.media.thumbnails import ThumbnailSize
 from tagger.web.pages.photo import shown_position
 from tagger.web.pages.photos import PAGE_SIZE, After, PhotoGrid, photo_months
 from tagger.web.pages.tiles import PhotoTile, landmark_rows, photo_tile
+from tagger.web.photo_files import PhotoUnavailable
 from tagger.web.state import AppState, State
+from tagger.web.thumbnails import ThumbnailSize
 
 COOKIE_S = 7 * 24 * 3600
 ENDED = N_("This link is no longer valid. Ask the person who shared it for a new one.")

@@ -23,14 +23,14 @@ from tagger.people.identities import (
     sign_in_identity,
     withdraw_role,
 )
-from tagger.people.oidc.code_flow import (
+from tagger.people.oidc_flow import (
     ROLES,
     AuthorizationRequest,
     authorization_url,
     identify,
     sign_out_url,
 )
-from tagger.people.oidc.provider import (
+from tagger.people.oidc_provider import (
     CALLBACK_PATH,
     START_PATH,
     ClocksDiffer,

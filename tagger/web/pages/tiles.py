@@ -27,7 +27,7 @@ from tagger.system.text_format import (
 from tagger.web.api.photos import guess_text, headline, photo_colours
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import thumbnail_address
-from tagger.web.media.thumbnails import thumbnail_size
+from tagger.web.thumbnails import thumbnail_size
 
 USUAL_SIZE = (4000, 3000)
 """Of photos whose size is unknown."""

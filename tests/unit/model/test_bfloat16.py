@@ -12,8 +12,7 @@ from support.examples import examples
 from support.shipped import decoded_photos, shipped_module
 from support.small_network import SmallNetwork, small_module
 
-from tagger.model.backends.protocol import Images
-from tagger.model.backends.rounding import round_keeping_sums
+from tagger.model.backends.protocol import Images, round_keeping_sums
 from tagger.model.backends.torchscript import freeze, round_kernels
 from tagger.model.devices import Device
 

@@ -29,7 +29,7 @@ from joserfc.jwt import JWTClaimsRegistry, decode
 
 from tagger.database.enums import Role
 from tagger.people.identities import Identity
-from tagger.people.oidc.provider import (
+from tagger.people.oidc_provider import (
     ClocksDiffer,
     IdentityRefused,
     Provider,

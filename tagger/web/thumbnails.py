@@ -31,7 +31,7 @@ from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
 from tagger.system.permissions import create_private_file, make_private_folder
-from tagger.web.media.photo_files import stored_version, unavailable
+from tagger.web.photo_files import stored_version, unavailable
 
 log = logging.getLogger(__name__)
 

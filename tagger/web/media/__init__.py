@@ -1,1 +1,0 @@
-"""Photo files, thumbnails and placeholders for display."""
