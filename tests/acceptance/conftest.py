@@ -1,7 +1,6 @@
 """Commands of `tagger` that run in this process, with a SQLite database and a data folder of their own."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -10,12 +9,12 @@ from rig.servers import RedisServer
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner, run_command
 from support.commands import Terminal, draw
-from support.empty_databases import create_sqlite_database
+from support.empty_databases import empty_database
 from support.tls_servers import PAGE as HARDEN
 from support.webhook_receiver import WebhookReceiver
 
 from tagger.cli.main import main
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import Database
 
 BROKEN = b"\xff\xd8\xff broken"
 
@@ -35,8 +34,7 @@ def sqlite_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def sqlite_database(sqlite_url: str, tmp_path: Path) -> Iterator[Database]:
-    create_sqlite_database(tmp_path / "data" / "tagger.sqlite")
-    with closing(open_database(sqlite_url)) as opened:
+    with empty_database(tmp_path / "data") as opened:
         yield opened
 
 

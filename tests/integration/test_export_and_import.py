@@ -1,13 +1,11 @@
 """Exporting and importing a database: the same rows on either database, or nothing at all."""
 
-import hashlib
 import io
 import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -17,8 +15,8 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 from support.artifacts import tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
-from support.empty_databases import create_sqlite_database
-from support.exports import with_checksum
+from support.empty_databases import empty_database
+from support.exports import exported, imported, with_checksum, with_row
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.database import row_counts
@@ -59,7 +57,6 @@ from tagger.metadata.splices import Splice, inverse_of
 from tagger.photos.paths import path_to_json
 from tagger.transfer import export_reader
 from tagger.transfer.exporter import export_database, exported_columns, exported_tables
-from tagger.transfer.importer import ImportReport, import_database
 from tagger.transfer.integrity import check_database
 from tagger.transfer.rows import column_type
 
@@ -185,16 +182,6 @@ def new_database(tmp_path: Path) -> Iterator[Callable[[], Database]]:
     yield make
     for database in opened:
         database.close()
-
-
-def exported(database: Database) -> bytes:
-    out = io.BytesIO()
-    export_database(database, out, "1.2.3")
-    return out.getvalue()
-
-
-def imported(database: Database, content: bytes, **how: Any) -> ImportReport:
-    return import_database(database, io.BytesIO(content), "the file", **how)
 
 
 def rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
@@ -362,18 +349,6 @@ def test_a_dry_run_checks_the_whole_file_and_writes_nothing(sound_file: bytes, d
     assert rows(database) == empty
 
 
-def _with_values(content: bytes, table: str, **values: object) -> bytes:
-    """The file with these values in the first row of a table, and a correct checksum."""
-    lines = content.splitlines(keepends=True)
-    index = next(i for i, line in enumerate(lines) if line.startswith(b'{"table":"%s"' % table.encode()))
-    document = json.loads(lines[index])
-    document["row"] |= values
-    lines[index] = json.dumps(document).encode() + b"\n"
-    end = json.loads(lines[-1])
-    end["end"]["sha256"] = hashlib.sha256(b"".join(lines[:-1])).hexdigest()
-    return b"".join(lines[:-1]) + json.dumps(end).encode() + b"\n"
-
-
 DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda _: b"", "ends early, after 0 lines"),
     "no json": (lambda _: b"hello\n", "line 1 is not a row"),
@@ -383,9 +358,15 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a changed name": (lambda c: c.replace(b"Eiffel Tower", b"Eiffel Toward"), "checksum"),
     "data after the end": (lambda c: c + c, "data follows"),
     "an unknown table": (lambda c: c.replace(b'"table":"photos"', b'"table":"pictures"'), "is not a row"),
-    "an unknown column": (lambda c: _with_values(c, "photos", more=1), "is not a row"),
-    "a missing content": (lambda c: _with_values(c, "photos", content_id=999), "refers to a missing row"),
-    "a duplicate row": (lambda c: _with_values(c, "tags", content_id=2, rank=1), "is duplicated"),
+    "an unknown column": (lambda c: with_row(c, "photos", lambda row: row.update(more=1)), "is not a row"),
+    "a missing content": (
+        lambda c: with_row(c, "photos", lambda row: row.update(content_id=999)),
+        "refers to a missing row",
+    ),
+    "a duplicate row": (
+        lambda c: with_row(c, "tags", lambda row: row.update(content_id=2, rank=1)),
+        "is duplicated",
+    ),
 }
 
 
@@ -393,7 +374,7 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 def sound_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The export of a few tagged photos."""
     path = tmp_path_factory.mktemp("exported")
-    with closing(open_database(create_sqlite_database(path / "tagger.sqlite"))) as database:
+    with empty_database(path) as database:
         _tagged(database, path)
         return exported(database)
 

@@ -1,16 +1,14 @@
 """Packs: landmarks that are taught in one library and found in another, with the same model."""
 
-import io
 import shutil
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import exists, select
 from support.colour_folders import TaggedFolder
-from support.empty_databases import create_sqlite_database
-from support.exports import exported
+from support.empty_databases import create_sqlite_database, empty_database
+from support.exports import exported, imported
 from support.shipped import ARTIFACT
 from support.teaching import DIMENSION, draw_place, teachable_artifact
 
@@ -48,7 +46,6 @@ from tagger.library.teaching.packs import (
 from tagger.library.verdicts.service import give_verdict, withdraw_verdict
 from tagger.model.artifact import read_manifest
 from tagger.settings import Settings
-from tagger.transfer.importer import import_database
 from tagger.transfer.integrity import check_database
 
 CHURCH, BRIDGE, TOWER = range(3)
@@ -123,7 +120,7 @@ class Library(TaggedFolder):
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
     """The church and the bridge, taught in a library with other photos of them."""
     folder = tmp_path_factory.mktemp("author")
-    with closing(open_database(create_sqlite_database(folder / "tagger.sqlite"))) as database:
+    with empty_database(folder) as database:
         author = Library(database, folder, first_seed=100)
         for place in (CHURCH, BRIDGE):
             author.add(place)
@@ -280,7 +277,7 @@ def test_a_pack_is_refused_for_another_model_and_where_one_has_its_name(
     add(library, pack)
     with pytest.raises(PackExists, match="pack remove places"):
         add(library, pack)
-    with closing(open_database(create_sqlite_database(tmp_path / "other.sqlite"))) as database:
+    with empty_database(tmp_path / "other") as database:
         other = Library(database, tmp_path / "other", model_seed=1)
         with pytest.raises(
             PackRefused, match=r"is made for the model teachable .* Nothing was changed; put its model in use"
@@ -344,8 +341,8 @@ def test_a_direction_of_another_length_is_forged(library: Library, pack: Pack, t
 def test_packs_move_with_an_exported_database(library: Library, pack: Pack, tmp_path: Path) -> None:
     add(library, pack)
     content = exported(library.database)
-    with closing(open_database(create_sqlite_database(tmp_path / "copy.sqlite"))) as copy:
-        import_database(copy, io.BytesIO(content), "copy")
+    with empty_database(tmp_path / "copy") as copy:
+        imported(copy, content)
         assert list(check_database(copy)) == []
         assert find_pack(copy, "places").tagged == 2 * PHOTOS
 

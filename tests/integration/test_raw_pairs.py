@@ -1,13 +1,13 @@
 """A RAW file and its JPEG are one photo: found, classified, shown and judged once, whatever happens to either, on both databases."""
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
 from support.colour_folders import EIFFEL, GATE
-from support.empty_databases import create_sqlite_database
+from support.empty_databases import empty_database
+from support.exports import exported, imported
 from support.query_plans import query_plans
 from support.raw_pairs import PairFolder
 
@@ -26,8 +26,6 @@ from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts.store import star_photos
 from tagger.photos.source import open_source
-from tagger.transfer.exporter import export_database
-from tagger.transfer.importer import import_database
 from tagger.transfer.integrity import check_database
 
 
@@ -235,15 +233,11 @@ def test_pairs_are_exported_and_imported(folder: PairFolder, tmp_path: Path) -> 
     folder.draw_raw("IMG_1.CR3", 1)  # its row comes first
     folder.draw("IMG_1.JPG", 0)
     folder.tag()
-    exported = io.BytesIO()
-    export_database(folder.database, exported, "1.0")
-    exported.seek(0)
-    database = open_database(create_sqlite_database(tmp_path / "other" / "tagger.sqlite"))
-    import_database(database, exported, "file")
-    folder.database = database
-    assert folder.primary_files() == {"IMG_1.CR3": "IMG_1.JPG"}
-    assert [*check_database(database)] == []
-    database.close()
+    with empty_database(tmp_path / "other") as other:
+        imported(other, exported(folder.database))
+        assert [*check_database(other)] == []
+        folder.database = other
+        assert folder.primary_files() == {"IMG_1.CR3": "IMG_1.JPG"}
 
 
 def test_either_file_removes_the_photo_from_the_database(folder: PairFolder) -> None:

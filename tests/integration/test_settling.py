@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.colour_folders import TaggedFolder
-from support.empty_databases import create_sqlite_database
+from support.empty_databases import empty_database
 
-from tagger.database.connection import open_database
 from tagger.database.enums import JobState, Runner
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
@@ -31,9 +30,8 @@ PARTS = 5
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[TaggedFolder]:
-    database = open_database(create_sqlite_database(tmp_path / "database" / "tagger.sqlite"))
-    yield TaggedFolder(database, tmp_path)
-    database.close()
+    with empty_database(tmp_path / "database") as database:
+        yield TaggedFolder(database, tmp_path)
 
 
 def test_photo_that_is_being_copied_is_tagged_once_it_is_complete(

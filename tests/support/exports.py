@@ -22,6 +22,7 @@ from tagger.ledger.jobs import NewJob, create_job
 from tagger.library.catalog.registered_models import add_model, use_models
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.transfer.exporter import export_database
+from tagger.transfer.importer import ImportReport, import_database
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 WRITE = MetadataOptions(Target.EMBED).to_job_options()
@@ -79,6 +80,10 @@ def exported(database: Database) -> bytes:
     out = io.BytesIO()
     export_database(database, out, "1.2.3")
     return out.getvalue()
+
+
+def imported(database: Database, content: bytes, **how: Any) -> ImportReport:
+    return import_database(database, io.BytesIO(content), "the file", **how)
 
 
 def with_row(export: bytes, table: str, change: Callable[[dict[str, Any]], None], *, first: int = 0) -> bytes:

@@ -11,11 +11,11 @@ from playwright.sync_api import Browser
 from starlette.testclient import TestClient
 from support.api_documents import share_api_documents
 from support.browser import open_browser, serving
-from support.empty_databases import create_sqlite_database
+from support.empty_databases import empty_database
 from support.library_photos import LibraryPhotos
 from support.page_server import TOKEN, client_at, settings_in
 
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import Database
 from tagger.people import passwords
 from tagger.settings import Settings
 from tagger.web.app import create_app
@@ -44,9 +44,8 @@ def web_settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def web_database(web_settings: Settings) -> Iterator[Database]:
-    opened = open_database(create_sqlite_database(web_settings.data_folder / "tagger.sqlite"))
-    yield opened
-    opened.close()
+    with empty_database(web_settings.data_folder) as opened:
+        yield opened
 
 
 @pytest.fixture

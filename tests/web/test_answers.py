@@ -4,15 +4,14 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 from starlette.testclient import TestClient
-from support.empty_databases import create_sqlite_database
+from support.empty_databases import empty_database
 from support.library_photos import EIFFEL, LibraryPhotos, picture
 from support.page_server import settings_in
 
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import Database
 from tagger.settings import Settings
 
 PHOTOS = 200
@@ -26,8 +25,7 @@ def web_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture(scope="module")
 def web_database(web_settings: Settings) -> Iterator[Database]:
     """With photos. These tests only read them."""
-    url = create_sqlite_database(web_settings.data_folder / "tagger.sqlite")
-    with closing(open_database(url)) as database:
+    with empty_database(web_settings.data_folder) as database:
         library = LibraryPhotos(database, web_settings, web_settings.data_folder.parent / "photos")
         library.file("a.jpg", (EIFFEL, 0.9, True), data=picture(size=(640, 480)))
         for number in range(PHOTOS - 1):

@@ -1,6 +1,5 @@
 """An export with any change is refused, or its database is consistent and every page of it answers."""
 
-import io
 import json
 import tempfile
 from pathlib import Path
@@ -9,17 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.empty_databases import create_sqlite_database
+from support.empty_databases import empty_database
 from support.examples import examples
-from support.exports import exported, fill_library, with_checksum
+from support.exports import exported, fill_library, imported, with_checksum
 from support.page_server import client_of_page, settings_in
 
-from tagger.database.connection import open_database
 from tagger.errors import ImportRefused
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.transfer.exporter import encode_line
-from tagger.transfer.importer import import_database
 from tagger.transfer.integrity import check_database
 
 PAGES = (
@@ -47,11 +44,9 @@ _wild = _scalars | st.lists(_scalars, max_size=3) | st.dictionaries(_texts, _sca
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     folder = tmp_path_factory.mktemp("export")
-    database = open_database(create_sqlite_database(folder / "tagger.sqlite"))
-    fill_library(database, folder)
-    content = exported(database)
-    database.close()
-    return content.splitlines(keepends=True)
+    with empty_database(folder) as database:
+        fill_library(database, folder)
+        return exported(database).splitlines(keepends=True)
 
 
 def _change_value(data: st.DataObject, document: dict[str, Any]) -> None:
@@ -83,18 +78,14 @@ def _changed(data: st.DataObject, lines: list[bytes]) -> bytes:
 @given(data=st.data())
 def test_an_import_is_refused_or_breaks_nothing(lines: list[bytes], data: st.DataObject) -> None:
     content = _changed(data, lines)
-    with tempfile.TemporaryDirectory() as folder:
-        database = open_database(create_sqlite_database(Path(folder) / "tagger.sqlite"))
+    with tempfile.TemporaryDirectory() as folder, empty_database(Path(folder)) as database:
         try:
-            import_database(database, io.BytesIO(content), "the file")
+            imported(database, content)
         except ImportRefused:
             return
-        else:
-            assert list(check_database(database)) == []
-            list(find_tagged(database, PhotoQuery(any_rank=True), {}))
-            _open_pages(Path(folder), database)
-        finally:
-            database.close()
+        assert list(check_database(database)) == []
+        list(find_tagged(database, PhotoQuery(any_rank=True), {}))
+        _open_pages(Path(folder), database)
 
 
 def _open_pages(folder: Path, database: Any) -> None:

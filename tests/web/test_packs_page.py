@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,13 @@ from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 from support.browser import open_page, serving
 from support.colour_folders import TaggedFolder
-from support.empty_databases import create_sqlite_database
+from support.empty_databases import empty_database
 from support.job_runs import process_job
 from support.page_server import client_of_page
 from support.teaching import draw_place, teachable_artifact
 from support.waiting import wait_until
 
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.teaching.learning import update_taught
@@ -41,7 +40,7 @@ BYTES = {"content-type": "application/octet-stream"}
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pack of the church, by Ada."""
     folder = tmp_path_factory.mktemp("ada")
-    with closing(open_database(create_sqlite_database(folder / "tagger.sqlite"))) as database:
+    with empty_database(folder) as database:
         author = TaggedFolder(database, folder, teachable_artifact)
         photos = [
             draw_place(author.folder / f"{seed}.jpg", CHURCH, seed=seed, noise=NOISE)

@@ -1,36 +1,66 @@
-"""Rows that this program never stores are refused by `tagger db import`, and found by `tagger db check`."""
+"""Imports: rows that this program never stores are refused (`tagger db check` finds them too), and nothing starts by itself."""
 
 import base64
 import gzip
-import io
 import json
 import re
+import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from support.empty_databases import create_sqlite_database
-from support.exports import exported, fill_library, with_checksum, with_row
+from sqlalchemy import select, text
+from support.colour_folders import TaggedFolder
+from support.empty_databases import empty_database
+from support.exports import (
+    EMBEDDED,
+    LOCAL,
+    SCANNING,
+    exported,
+    fill_library,
+    imported,
+    with_checksum,
+    with_row,
+)
+from support.teaching import draw_place, teachable_artifact
 
 from tagger.cli.output import files
-from tagger.database.connection import Database, open_database
-from tagger.errors import ImportRefused
+from tagger.database.connection import Database
+from tagger.database.enums import VerdictKind
+from tagger.database.tables import job_items, jobs, schedules
+from tagger.errors import ImportRefused, ModelFileNotFound
+from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
+from tagger.ledger.dispatch import waiting_chunks
+from tagger.ledger.job_control import recover_stale_jobs, resume
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.catalog.registered_models import (
+    add_model,
+    model_by_name,
+    resolve_model,
+    use_models,
+    verify_model,
+)
+from tagger.library.teaching.classifiers import BOUNDS_BYTES
+from tagger.library.teaching.learning import update_taught
+from tagger.library.verdicts.service import give_verdict
 from tagger.transfer import export_reader
 from tagger.transfer.exporter import encode_line
 from tagger.transfer.importer import import_database
 from tagger.transfer.integrity import check_database, connection_problems
 
+Row = dict[str, Any]
+NOT_CLASSIFIED: Row = dict.fromkeys(("model_id", "top_k", "threshold", "outcome", "classified_at"))
+
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    folder = tmp_path_factory.mktemp("library")
-    database = open_database(create_sqlite_database(folder / "tagger.sqlite"))
-    fill_library(database, folder)
-    yield database
-    database.close()
+    """With rows in most tables, which tests only read."""
+    folder = tmp_path_factory.mktemp("filled")
+    with empty_database(folder) as database:
+        fill_library(database, folder)
+        yield database
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +70,13 @@ def export(library: Database) -> bytes:
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(create_sqlite_database(tmp_path / "tagger.sqlite"))
-    yield database
-    database.close()
+    with empty_database(tmp_path) as database:
+        yield database
 
 
 def refusal(database: Database, content: bytes) -> str:
     with pytest.raises(ImportRefused) as refused:
-        import_database(database, io.BytesIO(content), "the file", dry_run=True)
+        imported(database, content, dry_run=True)
     return str(refused.value)
 
 
@@ -104,7 +133,7 @@ def test_a_row_with_an_invalid_value_is_refused_with_its_line(export: bytes, emp
 
 def test_names_are_imported_as_if_a_person_had_typed_them(export: bytes, empty: Database) -> None:
     content = with_row(export, "landmarks", lambda row: row.update(name="Our\u202e  church", city="\u200b"))
-    import_database(empty, io.BytesIO(content), "the file")
+    imported(empty, content)
     with empty.read() as connection:
         assert connection.execute(text("SELECT name, city FROM landmarks WHERE id = 1")).one() == (
             "Our church",
@@ -179,3 +208,122 @@ def test_db_check_finds_the_same_faults(library: Database, change: str, problem:
         transaction.rollback()
     assert any(line.startswith(problem) for line in found), found
     assert "were not checked" in found[-1]
+
+
+def test_an_imported_model_is_neither_in_use_nor_loadable_until_its_file_is_named(
+    export: bytes, empty: Database, tmp_path: Path
+) -> None:
+    report = imported(empty, export)
+    assert [(model.name, model.was_in_use) for model in report.inactive.models] == [("tiny", True)]
+    assert Path(report.inactive.models[0].file).is_file(), "the exported path must exist for this test"
+    assert not model_by_name(empty, "tiny").in_use
+    assert resolve_model(empty, None).shipped
+    for use in (lambda: verify_model(model_by_name(empty, "tiny")), lambda: use_models(empty, ["tiny"])):
+        with pytest.raises(ModelFileNotFound, match="never named here"):
+            use()
+    add_model(empty, Path(report.inactive.models[0].file))
+    verify_model(model_by_name(empty, "tiny"))
+    assert use_models(empty, ["tiny"])[0].in_use
+
+
+def test_naming_the_file_replaces_what_the_export_says_about_the_model(
+    export: bytes, empty: Database
+) -> None:
+    forged = with_row(export, "models", lambda row: row["manifest"].update(threshold=0.01))
+    file = Path(imported(empty, forged).inactive.models[0].file)
+    assert add_model(empty, file).manifest.threshold == 0.5
+    assert list(check_database(empty)) == []
+
+
+def test_schedules_and_jobs_do_not_run(export: bytes, empty: Database) -> None:
+    report = imported(empty, export)
+    recover_stale_jobs(empty)
+    assert fill_chained_jobs(empty) == []
+    assert not any(waiting_chunks(empty).values())
+    with empty.read() as connection:
+        assert connection.scalars(select(schedules.c.paused)).all() == [True]
+        states = dict(connection.execute(select(jobs.c.id, jobs.c.state)).all())
+        outcomes = dict(connection.execute(select(job_items.c.job_id, job_items.c.outcome)).all())
+    assert states == {EMBEDDED: "paused", LOCAL: "cancelled", SCANNING: "paused"}
+    assert outcomes == {EMBEDDED: None, LOCAL: "cancelled"}
+    assert [(job.job, job.writes) for job in report.inactive.paused_jobs] == [
+        (EMBEDDED, "embed"),
+        (SCANNING, "embed"),
+    ]
+    assert report.inactive.cancelled_jobs == [LOCAL]
+    assert report.inactive.schedules == ["nightly"]
+    assert [Path(root.folder).name for root in report.inactive.roots] == ["photos"]
+    resume(empty, EMBEDDED)
+    assert sum(waiting_chunks(empty).values()) == 1
+
+
+def test_a_job_that_seems_stale_starts_no_metadata_job(export: bytes, empty: Database) -> None:
+    """A stale scan without open chunks finishes, and a finished job starts the one that writes its tags."""
+
+    def forge(row: dict[str, Any]) -> None:
+        row.update(state="paused", total=0, owner="elsewhere/1", owner_lease_until=1.0)
+
+    imported(empty, with_row(export, "jobs", forge, first=SCANNING - 1))
+    recover_stale_jobs(empty)
+    with empty.read() as connection:
+        assert connection.scalars(select(jobs.c.kind).where(jobs.c.kind == "write")).all() == []
+
+
+@pytest.fixture(scope="module")
+def taught_export(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Of four photos of a place, which was taught with one of them."""
+    folder = tmp_path_factory.mktemp("taught")
+    with empty_database(folder) as database:
+        library = TaggedFolder(database, folder, teachable_artifact)
+        photos = [draw_place(library.folder / f"{seed}.jpg", 0, seed=seed) for seed in range(4)]
+        library.tag()
+        with database.write() as connection:
+            church = add_landmark(connection, NewLandmark("Our church"))
+        give_verdict(database, photos[0], church.slug, VerdictKind.CONFIRMED, None, {})
+        update_taught(database, library.model)
+        assert list(check_database(database)) == []
+        return exported(database)
+
+
+def bounds(low: float, high: float) -> Callable[[Row], None]:
+    """Replace the lowest and the highest value of an embedding."""
+
+    def change(row: Row) -> None:
+        data = base64.b64decode(row["data"])
+        row["data"] = base64.b64encode(struct.pack("<2f", low, high) + data[BOUNDS_BYTES:]).decode()
+
+    return change
+
+
+def shorten(row: Row) -> None:
+    row["data"] = base64.b64encode(base64.b64decode(row["data"])[:-4]).decode()
+
+
+def first_weight(weight: float) -> Callable[[Row], None]:
+    def change(row: Row) -> None:
+        data = base64.b64decode(row["data"])
+        row["data"] = base64.b64encode(struct.pack("<f", weight) + data[4:]).decode()
+
+    return change
+
+
+DAMAGED_TEACHING: list[tuple[str, Callable[[Row], None], str]] = [
+    ("embeddings", bounds(float("nan"), 1), "not finite"),
+    ("embeddings", bounds(-3e38, 3e38), "too large to be compared"),
+    ("embeddings", shorten, "its embeddings have another dimension"),
+    ("embeddings", lambda row: row.update(data="AAAAAAAAAAA="), "an embedding has dimensions"),
+    ("embeddings", lambda row: row.update(taught_version=2), "of a later version"),
+    ("classifiers", first_weight(float("-inf")), "not finite"),
+    ("classifiers", shorten, "its classifiers have another dimension"),
+    ("classifiers", lambda row: row.update(version=2), "of a later version"),
+    ("taught_tags", lambda row: row.update(landmark_id=1), "a taught tag without"),
+    ("contents", lambda row: row.update(NOT_CLASSIFIED), "not of a model that classified it"),
+]
+
+
+def test_damaged_teaching_is_refused(taught_export: bytes, empty: Database) -> None:
+    for table, change, reason in DAMAGED_TEACHING:
+        with pytest.raises(ImportRefused, match=reason):
+            imported(empty, with_row(taught_export, table, change), dry_run=True)
+    imported(empty, taught_export)
+    assert list(check_database(empty)) == []
