@@ -1,7 +1,7 @@
 """Trips: those of the photos in a database, and of visits without a database; and what they are called.
 
 Segments of several cameras that were together are one trip. A segment is what one camera took away from home without a break. It ends
-where its camera was at home, after a gap in time, and at a jump into another country without a return soon after. A trip depends only
+where its camera was at home, after a gap in time (abroad a longer one), and at a jump into another country without a return soon after. A trip depends only
 on the visits within REACH of it, so one trip is found without those of all years. The places that cover most of its photos name it.
 """
 
@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby
 from operator import attrgetter
 
 from sqlalchemy import ColumnElement, Connection, and_, or_
@@ -165,10 +165,13 @@ def group_trips(visits: Iterable[Visit]) -> list[Trip]:
     order = attrgetter("camera_id", "first", "last", "place", "latitude", "longitude")
     ordered = sorted(_with_true_dates(list(visits)), key=order)
     homes = Homes(ordered)
+    cameras = [list(of_camera) for _, of_camera in groupby(ordered, key=attrgetter("camera_id"))]
+    home_times = [_home_times(of_camera, homes) for of_camera in cameras]
+    all_home_times = sorted(chain.from_iterable(home_times))
     segments = [
         segment
-        for _, of_camera in groupby(ordered, key=attrgetter("camera_id"))
-        for segment in camera_segments(list(of_camera), homes)
+        for of_camera, times in zip(cameras, home_times, strict=True)
+        for segment in camera_segments(of_camera, homes, times, all_home_times)
     ]
     groups = (group for group in _together(segments) if _is_trip(group))
     return _with_ids(sorted(map(_trip, groups), key=lambda trip: (trip.first, trip.spans)))
@@ -178,6 +181,8 @@ GAP = timedelta(hours=36)
 """The longest time without photos within a trip."""
 GAP_IN_PLACE = timedelta(hours=72)
 """The same, if the photos before and after it are of one place: days of rain, or at the beach."""
+GAP_ABROAD = timedelta(days=10)
+"""The same, if the photos before and after it are of one country abroad, and no camera was at home meanwhile."""
 PLACE_KM = 50.0
 JUMP_KM = 500.0
 RETURN = timedelta(days=7)
@@ -203,9 +208,16 @@ class TripSegment:
         return max(visit.last for visit in self.visits)
 
 
-def camera_segments(visits: Sequence[Visit], homes: Homes) -> list[TripSegment]:
-    """The segments of one camera, in order of time; they do not overlap. `visits` are in order of their first photos."""
-    home_times = _home_times(visits, homes)
+def camera_segments(
+    visits: Sequence[Visit],
+    homes: Homes,
+    home_times: Sequence[datetime],
+    all_home_times: Sequence[datetime],
+) -> list[TripSegment]:
+    """The segments of one camera, in order of time; they do not overlap. `visits` are in order of their first photos.
+
+    `home_times`: when this camera was at home, `all_home_times`: when any was.
+    """
     segments: list[TripSegment] = []
     part: list[Visit] = []
     absence, last = 0, datetime.min  # noqa: DTZ901 - cameras' times have no zone
@@ -218,9 +230,9 @@ def camera_segments(visits: Sequence[Visit], homes: Homes) -> list[TripSegment]:
     for visit in visits:
         if homes.has(visit):
             continue
-        was_home = bisect_right(home_times, last) < bisect_left(home_times, visit.first)
-        gap = visit.first - last
-        if part and (was_home or (gap > GAP and (gap > GAP_IN_PLACE or not are_near(part[-1], visit)))):
+        was_home = _has_between(home_times, last, visit.first)
+        is_away = not _has_between(all_home_times, last, visit.first)
+        if part and (was_home or visit.first - last > _longest_gap(part[-1], visit, homes, is_away)):
             end_part()
             absence += was_home
         part.append(visit)
@@ -228,6 +240,18 @@ def camera_segments(visits: Sequence[Visit], homes: Homes) -> list[TripSegment]:
     if part:
         end_part()
     return segments
+
+
+def _has_between(times: Sequence[datetime], first: datetime, last: datetime) -> bool:
+    return bisect_right(times, first) < bisect_left(times, last)
+
+
+def _longest_gap(before: Visit, after: Visit, homes: Homes, is_away: bool) -> timedelta:
+    """The longest time without photos between two visits of one trip. `is_away`: no camera was at home meanwhile."""
+    is_one_country = before.place.country == after.place.country
+    if is_away and is_one_country and homes.is_abroad(before) and homes.is_abroad(after):
+        return GAP_ABROAD
+    return GAP_IN_PLACE if are_near(before, after) else GAP
 
 
 def are_near(visit: Visit, other: Visit) -> bool:

@@ -128,10 +128,28 @@ _Spot = tuple[int, int]
 
 
 class _Times(NamedTuple):
-    """When a spot was photographed."""
+    """When a spot was photographed, and the countries where its photos were taken."""
 
     weeks: set[int]
     months: set[int]
+    countries: set[str]
+
+    def add(self, other: "_Times") -> None:
+        """Add those of another spot, or of another time."""
+        self.weeks.update(other.weeks)
+        self.months.update(other.months)
+        self.countries.update(other.countries)
+
+
+def _no_times() -> _Times:
+    return _Times(set(), set(), set())
+
+
+class _Home(NamedTuple):
+    """The middle of a home, and its countries: several near a border."""
+
+    centre: Coordinates
+    countries: set[str]
 
 
 class Homes:
@@ -142,16 +160,24 @@ class Homes:
         for visit in visits:
             spots = times_of.setdefault(_quarter(visit.day), {})
             spot = (round(visit.latitude * _SPOTS_PER_DEGREE), round(visit.longitude * _SPOTS_PER_DEGREE))
-            times = spots.setdefault(spot, _Times(set(), set()))
+            times = spots.setdefault(spot, _no_times())
             times.weeks.add(visit.day.toordinal() // 7)
             times.months.add(visit.day.month)
+            times.countries.add(visit.place.country)
         self._homes = {quarter: tuple(_homes(_spots_around(times_of, quarter))) for quarter in times_of}
 
     def has(self, visit: Visit) -> bool:
         """Whether the visit is to a home."""
         return any(
-            distance_km(visit.latitude, visit.longitude, *home) <= HOME_RADIUS_KM
+            distance_km(visit.latitude, visit.longitude, *home.centre) <= HOME_RADIUS_KM
             for home in self._homes.get(_quarter(visit.day), ())
+        )
+
+    def is_abroad(self, visit: Visit) -> bool:
+        """Whether the visit is to a country without a home. Without any home, all are."""
+        country = visit.place.country
+        return bool(country) and all(
+            country not in home.countries for home in self._homes.get(_quarter(visit.day), ())
         )
 
 
@@ -164,33 +190,31 @@ def _position(spot: _Spot) -> Coordinates:
 
 
 def _spots_around(times_of: Mapping[int, Mapping[_Spot, _Times]], quarter: int) -> dict[_Spot, _Times]:
-    around: dict[_Spot, _Times] = defaultdict(lambda: _Times(set(), set()))
+    around: dict[_Spot, _Times] = defaultdict(_no_times)
     for near in range(quarter - REACH_QUARTERS, quarter + REACH_QUARTERS + 1):
         for spot, times in times_of.get(near, {}).items():
-            around[spot].weeks.update(times.weeks)
-            around[spot].months.update(times.months)
+            around[spot].add(times)
     return around
 
 
-def _homes(spots: Mapping[_Spot, _Times]) -> Iterator[Coordinates]:
+def _homes(spots: Mapping[_Spot, _Times]) -> Iterator[_Home]:
     """The homes, the area with most weeks first. Areas do not overlap."""
     candidates = sorted(spots, key=lambda spot: (-len(spots[spot].weeks), spot))[:_CANDIDATES]
     areas = [(_area_times(_position(spot), spots), _position(spot)) for spot in candidates]
-    lived_in = [(len(times.weeks), centre) for times, centre in areas if len(times.months) >= LEAST_MONTHS]
-    most_weeks = max((weeks for weeks, _ in lived_in), default=0)
+    lived_in = [(times, centre) for times, centre in areas if len(times.months) >= LEAST_MONTHS]
+    most_weeks = max((len(times.weeks) for times, _ in lived_in), default=0)
     homes: list[Coordinates] = []
-    for weeks, centre in sorted(lived_in, key=lambda area: (-area[0], area[1])):
+    for times, centre in sorted(lived_in, key=lambda area: (-len(area[0].weeks), area[1])):
         is_apart = all(distance_km(*centre, *home) > HOME_RADIUS_KM for home in homes)
-        if weeks >= _SHARE_OF_WEEKS * most_weeks and is_apart:
+        if len(times.weeks) >= _SHARE_OF_WEEKS * most_weeks and is_apart:
             homes.append(centre)
-            yield centre
+            yield _Home(centre, times.countries)
 
 
 def _area_times(centre: Coordinates, spots: Mapping[_Spot, _Times]) -> _Times:
     """When the area was photographed. It is half as large as a home: visits near its edge belong to the home."""
-    area = [
-        times for spot, times in spots.items() if distance_km(*centre, *_position(spot)) <= HOME_RADIUS_KM / 2
-    ]
-    return _Times(
-        set().union(*(times.weeks for times in area)), set().union(*(times.months for times in area))
-    )
+    area = _no_times()
+    for spot, times in spots.items():
+        if distance_km(*centre, *_position(spot)) <= HOME_RADIUS_KM / 2:
+            area.add(times)
+    return area

@@ -85,19 +85,30 @@ def test_photos_of_the_departure_and_return_are_not_part_of_the_trip() -> None:
 
 
 @pytest.mark.parametrize(
-    ("second", "city", "number"),
+    ("home", "second", "city", "number"),
     [
-        ("2019-05-05", NICE, 1),
-        ("2019-05-06", NICE, 2),
-        ("2019-05-06", AVIGNON, 1),
-        ("2019-05-09", AVIGNON, 2),
+        (PARIS, "2019-05-05", NICE, 1),
+        (PARIS, "2019-05-06", NICE, 2),
+        (PARIS, "2019-05-06", AVIGNON, 1),
+        (PARIS, "2019-05-09", AVIGNON, 2),
+        (HAMBURG, "2019-05-13", NICE, 1),
+        (HAMBURG, "2019-05-15", NICE, 2),
+        (HAMBURG, "2019-05-06", ROME, 2),
     ],
 )
-def test_a_gap_in_time_ends_a_trip_and_a_longer_one_in_one_place(
-    second: str, city: City, number: int
+def test_a_gap_in_time_ends_a_trip_and_longer_ones_in_one_place_and_abroad(
+    home: City, second: str, city: City, number: int
 ) -> None:
-    later = shots(second, "2019-05-12", city)
-    assert len(ids(AT_HOME, shots("2019-05-03", "2019-05-04", ARLES), later)) == number
+    later = shots(second, "2019-05-16", city)
+    # The camera of the trip is not always the one of home.
+    at_home = [shot for shot in everyday(home, camera=2) if shot.at.month != 5]
+    assert len(ids(at_home, shots("2019-05-03", "2019-05-04", ARLES), later)) == number
+
+
+def test_a_gap_abroad_ends_a_trip_if_another_camera_was_at_home() -> None:
+    journey = shots("2019-05-03", "2019-05-05", ARLES), shots("2019-05-10", "2019-05-12", ARLES)
+    at_home = shots("2019-05-07", "2019-05-07", HAMBURG, camera=2)
+    assert (len(ids(AT_HOME, *journey)), len(ids(AT_HOME, *journey, at_home))) == (1, 2)
 
 
 def test_a_jump_into_another_country_ends_a_trip() -> None:
