@@ -33,8 +33,8 @@ CLI_INTRODUCTION = f"""# Commands
 
 {HEADER}
 
-All commands and options of the two programs. Options of several commands are described once, in
-[Shared options](#shared-options). A setting named in an option's description, like `TAGGER_MODEL`, can also be set in the
+All commands and options of the two programs. Arguments in brackets may be left out. Options of several commands are described once,
+in [Shared options](#shared-options). A setting named in an option's description, like `TAGGER_MODEL`, can also be set in the
 environment or in `tagger.toml`; see [Settings](settings.md).
 
 Exit codes: 0 done · 1 not done, with a message that says why · 2 wrong usage · 3 done, but some photos failed ·
@@ -237,11 +237,14 @@ def _rows(command: Any, names: set[str] | None = None) -> tuple[str, ...]:
 
 def _row(parameter: Any) -> str:
     is_argument = parameter.param_type_name == "argument"
-    name = parameter.metavar or parameter.name.upper() if is_argument else ", ".join(parameter.opts)
-    value = "" if is_argument or parameter.is_flag else f" {_value_name(parameter)}"
     default = _default(parameter)
+    if is_argument:
+        name = parameter.metavar or parameter.name.upper()
+        name = name if parameter.required or name.startswith("[") else f"[{name}]"
+        return f"- `{name}`: {_line(f'{parameter.help}{default}')}\n"
+    value = "" if parameter.is_flag else f" {_value_name(parameter)}"
     description = f"{parameter.help or ''}{' Required.' if parameter.required else ''}{default}"
-    return f"- `{name}{value}`: {_line(description)}\n"
+    return f"- `{', '.join(parameter.opts)}{value}`: {_line(description)}\n"
 
 
 def _value_name(parameter: Any) -> str:

@@ -263,7 +263,7 @@ class Settings(BaseModel):
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_endpoint)] | None = None
-    """Public address of the web page, like `https://photos.example`. Without it, links in webhooks and the API are relative, `tagger people share add` prints those of `http://127.0.0.1:8080`, and the page shows its own address."""
+    """Public address of the web page, like `https://photos.example`, for links of shares, webhooks and the API. Default: `http://127.0.0.1:8080` for `tagger people share add`; other links are relative."""
     web_oidc_issuer: Annotated[str, AfterValidator(_issuer)] | None = None
     """OpenID Connect provider at which people sign in to the page, like `https://sso.example/realms/home`, as it calls itself in its configuration. Default: people sign in to the page."""
     web_oidc_client_id: Annotated[str, Field(min_length=1)] | None = Field(None, validate_default=True)
@@ -277,7 +277,7 @@ class Settings(BaseModel):
     webhooks: Annotated[dict[ReceiverName, ReceiverSettings], Field(max_length=MAX_RECEIVERS)] = Field(
         default_factory=dict, repr=False
     )
-    """Receivers of events (finished jobs, jobs with many failures, the first photo of a landmark) by name, as a JSON object: `{"chat": {"url": "https://hooks.example/tagger", "secret": "whsec_…", "events": ["job.failures"]}}`. The secret, 24 to 64 bytes in Base64, signs them. Without `events`, a receiver gets all."""
+    """Receivers of events by name, as a JSON object: `{"chat": {"url": "https://hooks.example/tagger", "secret": "whsec_…", "events": ["job.failures"]}}`. The secret, 24 to 64 bytes in Base64, signs them. Without `events`, a receiver gets all."""
     roots: dict[str, Path] = Field(default_factory=dict)
     """Folders of roots that differ on this machine, as a JSON object of root names."""
 

@@ -255,7 +255,7 @@ def watch(
 ) -> None:
     """Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.
 
-    Deleted photos are marked as gone. Folders are scanned every few seconds, large ones less often. Buckets are asked every minute for photos behind their greatest key, and scanned every hour. Photos that failed are tried again when they change.
+    Deleted photos are marked as gone. Folders are scanned every few seconds, large ones less often. Photos that failed are tried again when they change.
 
     Example: tagger watch ~/Pictures s3://holidays/incoming
     """
