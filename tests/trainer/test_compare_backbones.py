@@ -67,7 +67,7 @@ def test_impossible_options_are_refused_before_any_work(world: Path, tmp_path: P
     arguments = ("compare", "--data", world / "landmarks", "--out", tmp_path / "out", "--backbones")
     unknown = run_trainer(*arguments, "mobilenet_v2,mobilenet_v22")
     assert (unknown.returncode, unknown.stdout) == (1, "")
-    assert "There is no backbone mobilenet_v22." in unknown.stderr
+    assert "The backbone mobilenet_v22 cannot be used: there is none of this name" in unknown.stderr
     assert not (tmp_path / "out").exists()
     assert run_trainer(*arguments, "resnet18", "--weights", "resnet50=x").returncode == 2
     assert run_trainer(*arguments, " , ").returncode == 2

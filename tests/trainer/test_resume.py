@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from support.small_world import draw_small_world, require_same, scratch_options, train, transfer_options
 
-from trainer.errors import CheckpointUnusable, TrainingFailed
+from trainer.errors import TrainingFailed
 from trainer.export.run import RECORD, FinishedRun, load_run
 from trainer.learning.training import CHECKPOINT
 from trainer.recipes.options import RecipeOptions
@@ -83,14 +83,14 @@ def test_interrupted_fine_tuning_ends_as_an_unbroken_one(world: Path, interrupte
 def test_other_options_or_photos_are_refused(
     world: Path, interrupted: Path, change: dict[str, object], option_name: str
 ) -> None:
-    with pytest.raises(CheckpointUnusable) as excinfo:
+    with pytest.raises(TrainingFailed) as excinfo:
         train(transfer_options(world, interrupted, resume=True, **change))
     assert f"has another {option_name} " in str(excinfo.value)
     assert "Train without --resume to start over" in str(excinfo.value)
 
 
 def test_checkpoint_of_another_recipe_is_refused(world: Path, interrupted: Path) -> None:
-    with pytest.raises(CheckpointUnusable, match="another backbone"):
+    with pytest.raises(TrainingFailed, match="another backbone"):
         train(scratch_options(world, interrupted, resume=True))
 
 
@@ -100,7 +100,7 @@ def test_damaged_checkpoint_is_refused(world: Path, interrupted: Path, out: Path
     whole = (interrupted / CHECKPOINT).read_bytes()
     checkpoint.write_bytes(whole[: len(whole) // 2])
 
-    with pytest.raises(CheckpointUnusable) as excinfo:
+    with pytest.raises(TrainingFailed) as excinfo:
         train(transfer_options(world, out, resume=True))
     assert str(checkpoint) in str(excinfo.value)
     assert "it is damaged (" in str(excinfo.value)

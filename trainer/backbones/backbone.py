@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from trainer.errors import BackboneUnusable
+
 Convention = Literal["tensorflow", "torchvision", "timm"]
 """The framework whose conventions a network follows. TensorFlow pads strided convolutions only on the right and bottom."""
 State = dict[str, Tensor]
@@ -66,9 +68,18 @@ class NetworkSource(Protocol):
         """The name of the published weights, and the weights.
 
         Raises:
-            WeightsUnavailable: they could not be downloaded.
+            BackboneUnusable: they could not be downloaded.
         """
         ...
+
+
+def download_failed(backbone: str, reason: str) -> BackboneUnusable:
+    """The error of a `published_state` that cannot be downloaded."""
+    return BackboneUnusable(
+        backbone=backbone,
+        reason=f"its pretrained weights could not be downloaded: {reason}",
+        remedy="Connect to the network, or pass a file with --weights",
+    )
 
 
 def scale_normalisation(mean: tuple[float, ...], deviation: tuple[float, ...]) -> Normalisation:

@@ -26,7 +26,7 @@ from trainer.backbones.backbone import (
     round_to_half,
 )
 from trainer.backbones.landmark_cnn import FEATURES, LANDMARK_CNN, NORMALISATION, LandmarkCNN
-from trainer.errors import BackboneUnknown, SizeUnsuitable, WeightsUnsuitable
+from trainer.errors import BackboneUnusable
 
 TIMM = "timm/"
 CONVENTION = "convention"
@@ -44,7 +44,7 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
     The weights come from the file `weights`, or are downloaded. They are rounded to half precision, as artifacts store them.
 
     Raises:
-        BackboneUnknown, ExtraMissing, WeightsUnsuitable, WeightsUnavailable, SizeUnsuitable: with what to change.
+        BackboneUnusable, ExtraMissing: with what to change.
     """
     source, name = find_source(architecture)
     convention: Convention = "timm" if architecture.startswith(TIMM) else "torchvision"
@@ -75,7 +75,7 @@ def build_network(backbone: Backbone) -> nn.Module:
     """Build the network with random weights, in evaluation mode: normalised images → features (B, F).
 
     Raises:
-        BackboneUnknown, ExtraMissing: this installation cannot build it.
+        BackboneUnusable, ExtraMissing: this installation cannot build it.
     """
     if backbone.architecture == LANDMARK_CNN:
         network: nn.Module = LandmarkCNN()
@@ -89,7 +89,7 @@ def find_source(architecture: str) -> tuple[NetworkSource, str]:
     """The source of the network, and its name there.
 
     Raises:
-        BackboneUnknown, ExtraMissing: with similar names.
+        BackboneUnusable, ExtraMissing: with similar names.
     """
     prefix = TIMM if architecture.startswith(TIMM) else ""
     source: NetworkSource = torchvision_networks
@@ -103,8 +103,12 @@ def find_source(architecture: str) -> tuple[NetworkSource, str]:
     names = source.network_names()
     if name not in names:
         close = [prefix + other for other in difflib.get_close_matches(name, names, n=3)]
-        hint = f" Similar names: {', '.join(close)}." if close else ""
-        raise BackboneUnknown(name=architecture, close=hint)
+        hint = f"; similar names are {', '.join(close)}" if close else ""
+        raise BackboneUnusable(
+            backbone=architecture,
+            reason=f"there is none of this name{hint}",
+            remedy="Use a classification network of torchvision, or one of timm as timm/NAME",
+        )
     return source, name
 
 
@@ -121,17 +125,17 @@ def read_weights(path: Path, architecture: str) -> WeightsFile:
     """Read the tensors of a safetensors file, or of torchvision's `.pth` without running code in it, as float32.
 
     Raises:
-        WeightsUnsuitable: it cannot be read, or is not a weights file.
+        BackboneUnusable: it cannot be read, or is not a weights file.
     """
     try:
         digest = blake3(path.read_bytes()).hexdigest()
         state, convention = _read_pth(path) if path.suffix == ".pth" else _read_safetensors(path)
     except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = getattr(error, "strerror", None) or f"it is not a weights file ({_first_line(error)})"
-        raise WeightsUnsuitable(path=path, backbone=architecture, reason=reason) from error
+        raise _unsuitable(path, architecture, reason) from error
     if convention is not None and convention not in CONVENTIONS:
         reason = f"its metadata has {CONVENTION}: {convention}, but only {' and '.join(get_args(Convention))} are supported"
-        raise WeightsUnsuitable(path=path, backbone=architecture, reason=reason)
+        raise _unsuitable(path, architecture, reason)
     full = {name: values.float() for name, values in state.items()}
     return WeightsFile(full, CONVENTIONS.get(convention), f"blake3:{digest}")
 
@@ -161,11 +165,11 @@ def _load_state(template: FeatureNetwork, state: State, architecture: str, path:
         result = template.network.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         reason = "its tensors have other shapes"
-        raise WeightsUnsuitable(path=origin, backbone=architecture, reason=reason) from error
+        raise _unsuitable(origin, architecture, reason) from error
     missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
     if missing or result.unexpected_keys:
         reason = f"{len(missing)} tensors are missing and {len(result.unexpected_keys)} are unexpected"
-        raise WeightsUnsuitable(path=origin, backbone=architecture, reason=reason)
+        raise _unsuitable(origin, architecture, reason)
 
 
 @torch.inference_mode()
@@ -173,16 +177,27 @@ def _count_features(template: FeatureNetwork, architecture: str, size: int) -> i
     """Run the network on one image of `size` pixels and count its features.
 
     Raises:
-        SizeUnsuitable: the network does not accept images of this size.
+        BackboneUnusable: the network does not accept images of this size.
     """
     try:
         features = template.network.eval()(torch.zeros(1, 3, size, size))
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = _first_line(error).rstrip(".!")
-        raise SizeUnsuitable(
-            backbone=architecture, size=size, reason=reason, training_size=template.training_size
+        raise BackboneUnusable(
+            backbone=architecture,
+            reason=f"it does not accept images of {size} x {size} pixels: {reason}",
+            remedy=f"Choose another --size; its weights were trained on images of {template.training_size}",
         ) from error
     return int(features.shape[1])
+
+
+def _unsuitable(weights: object, architecture: str, reason: str) -> BackboneUnusable:
+    return BackboneUnusable(
+        backbone=architecture,
+        reason=f"the weights {weights} do not fit: {reason}",
+        remedy="Use a safetensors file with this network's weights under torchvision's names (timm's for timm/NAME), or name the network of the "
+        "weights with --backbone",
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -12,10 +12,10 @@ from trainer.backbones.backbone import (
     FeatureNetwork,
     Normalisation,
     State,
+    download_failed,
     pad_like_tensorflow,
     scale_normalisation,
 )
-from trainer.errors import WeightsUnavailable
 
 EDGETPU = "mobilenet_edgetpu_100"
 EDGETPU_NORMALISATION = Normalisation((128.0, 128.0, 128.0), (127.0, 127.0, 127.0))
@@ -51,7 +51,7 @@ def published_state(name: str) -> tuple[str, State]:
             network = _create(name, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:
         first_sentence = str(error).strip().splitlines()[0].partition(". ")[0]
-        raise WeightsUnavailable(backbone=f"timm/{name}", reason=first_sentence) from error
+        raise download_failed(f"timm/{name}", first_sentence) from error
     config = network.pretrained_cfg
     return f"timm:{config['architecture']}.{config['tag']}", network.state_dict()
 

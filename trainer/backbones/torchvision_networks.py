@@ -11,10 +11,10 @@ from trainer.backbones.backbone import (
     Convention,
     FeatureNetwork,
     State,
+    download_failed,
     pad_like_tensorflow,
     scale_normalisation,
 )
-from trainer.errors import WeightsUnavailable
 
 CLASSES = 1000
 """The classes of ImageNet, on which all weights of torchvision were trained."""
@@ -45,7 +45,7 @@ def published_state(name: str) -> tuple[str, State]:
         with redirect_stdout(sys.stderr):  # stdout is for results only, not for download messages
             return f"torchvision:{weights}", weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
-        raise WeightsUnavailable(backbone=name, reason=str(error).splitlines()[0]) from error
+        raise download_failed(name, str(error).splitlines()[0]) from error
 
 
 def _training_size(name: str) -> int:

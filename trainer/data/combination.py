@@ -85,7 +85,7 @@ def plan_combination(
         seed: of the photos that are chosen for testing
 
     Raises:
-        PathNotFound, DataUnusable, LandmarksFileInvalid, DataFileInvalid: with what to change.
+        PathNotFound, DataUnusable, DataFileInvalid: with what to change.
     """
     by_label = read_gazetteer(landmarks)
     excluded = read_photo_list(exclusions, "reason") if exclusions else {}

@@ -25,7 +25,7 @@ from trainer.data.output_folder import (
     require_space,
     size_of,
 )
-from trainer.errors import NoVerdicts, writing_to
+from trainer.errors import DataUnusable, writing_to
 from trainer.progress import photo_progress
 
 UNKNOWN = "unknown"
@@ -35,14 +35,14 @@ def collect_corrections(settings: Settings, earlier: Path | None = None) -> Corr
     """Find the photos of all verdicts, and those of an `earlier` training folder. Writes nothing.
 
     Raises:
-        NoVerdicts: there are no verdicts, or none whose photo can be read.
-        PathNotFound, DataUnusable, LandmarksFileInvalid: the earlier folder cannot be used.
+        DataUnusable: there are no verdicts, or none whose photo can be read.
+        PathNotFound, DataFileInvalid: the earlier folder cannot be used.
     """
     with open_training_export(settings) as export:
         corrections = Corrections(export, earlier)
         images = list(export.images())
     if not images:
-        raise NoVerdicts(url=export.redacted_url, reason="no tag has been confirmed or rejected")
+        raise _without_verdicts(export.redacted_url, "no tag has been confirmed or rejected")
     with photo_progress("reading photos with verdicts", len(images)) as advance:
         for image in images:
             corrections.add(image)
@@ -50,8 +50,13 @@ def collect_corrections(settings: Settings, earlier: Path | None = None) -> Corr
     if not corrections.confirmed and not corrections.ordinary and not corrections.unchanged:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(corrections.skipped.items()))
         reason = f"none of {len(images)} images can be used ({reasons})"
-        raise NoVerdicts(url=export.redacted_url, reason=reason)
+        raise _without_verdicts(export.redacted_url, reason)
     return corrections
+
+
+def _without_verdicts(url: str, reason: str) -> DataUnusable:
+    remedy = "Give verdicts with `tagger confirm LANDMARK PHOTO` and `tagger reject LANDMARK PHOTO`"
+    return DataUnusable(path=url, reason=reason, remedy=remedy)
 
 
 def write_corrections(corrections: Corrections, out: Path, earlier: Path | None = None) -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tagger.model.artifact import Label, LandmarkFacts
 from tagger.photos.paths import path_text
 from tagger.system.names import digest_slug, slug_of_name
-from trainer.errors import LandmarksFileInvalid
+from trainer.errors import DataFileInvalid
 
 FILE_NAME = "landmarks.csv"
 COLUMNS = ("label", *LandmarkFacts.model_fields)
@@ -26,7 +26,7 @@ def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, .
     """Each label with its landmark from `folder`'s landmarks.csv. A label without a row gets a name derived from itself.
 
     Raises:
-        LandmarksFileInvalid: a row is invalid, or two labels share a slug.
+        DataFileInvalid: a row is invalid, or two labels share a slug.
     """
     path = folder / FILE_NAME
     listed = read_gazetteer(path) if path.is_file() else {}
@@ -48,7 +48,7 @@ def read_gazetteer(path: Path) -> dict[str, Label]:
     """The landmarks of a CSV file with a column `label`, by label.
 
     Raises:
-        LandmarksFileInvalid: the file cannot be read, a row is invalid, or two labels share a slug.
+        DataFileInvalid: the file cannot be read, a row is invalid, or two labels share a slug.
     """
     landmarks = {label: _from_row(path, row) for label, row in _read_rows(path).items()}
     _refuse_shared_slugs(path, landmarks.values())
@@ -82,12 +82,12 @@ def _read_rows(path: Path) -> dict[str, dict[str, str]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             if "label" not in (reader.fieldnames or ()):
-                raise LandmarksFileInvalid(path=path, reason="its first line has no column `label`")
+                raise _invalid(path, "its first line has no column `label`")
             return {row["label"]: row for row in reader if row["label"]}
     except (UnicodeDecodeError, csv.Error) as error:
-        raise LandmarksFileInvalid(path=path, reason=f"it is not a CSV file in UTF-8 ({error})") from error
+        raise _invalid(path, f"it is not a CSV file in UTF-8 ({error})") from error
     except OSError as error:
-        raise LandmarksFileInvalid(path=path, reason=error.strerror or str(error)) from error
+        raise _invalid(path, error.strerror or str(error)) from error
 
 
 def _from_row(path: Path, row: dict[str, str]) -> Label:
@@ -101,7 +101,7 @@ def _from_row(path: Path, row: dict[str, str]) -> Label:
     except ValidationError as error:
         first = error.errors()[0]
         reason = f"label {label}, column {first['loc'][0]}: {first['msg'].lower()}"
-        raise LandmarksFileInvalid(path=path, reason=reason) from error
+        raise _invalid(path, reason) from error
 
 
 def _entries(cell: str | None) -> tuple[str, ...]:
@@ -113,6 +113,9 @@ def _refuse_shared_slugs(path: Path, labels: Iterable[Label]) -> None:
     for label in labels:
         other = labels_by_slug.setdefault(label.slug, label.label)
         if other != label.label:
-            raise LandmarksFileInvalid(
-                path=path, reason=f"{other} and {label.label} share the slug {label.slug}"
-            )
+            raise _invalid(path, f"{other} and {label.label} share the slug {label.slug}")
+
+
+def _invalid(path: Path, reason: str) -> DataFileInvalid:
+    remedy = "Correct it, or remove it to name landmarks after their labels"
+    return DataFileInvalid(path=path, reason=reason, remedy=remedy)

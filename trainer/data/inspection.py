@@ -11,7 +11,7 @@ from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates
 from trainer.data.folders import Dataset, DatasetPhoto, ExaminedPhotos, PhotoFacts, examine_dataset
 from trainer.data.gazetteer import FILE_NAME, read_gazetteer
-from trainer.errors import LandmarksFileInvalid
+from trainer.errors import DataFileInvalid
 
 FEW = 20
 """The number of photos per label that transfer learning needs."""
@@ -131,7 +131,7 @@ def _check_gazetteer(dataset: Dataset) -> dict[str, Any] | None:
         return None
     try:
         rows = read_gazetteer(dataset.folder / FILE_NAME)
-    except LandmarksFileInvalid as error:
+    except DataFileInvalid as error:
         return {"rows": 0, "without_folder": [], "without_row": [], "problem": str(error)}
     return {
         "rows": len(rows),

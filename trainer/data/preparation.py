@@ -147,7 +147,7 @@ def prepare(
         seed: the same seed and photos give the same split
 
     Raises:
-        PathNotFound, DataUnusable, LandmarksFileInvalid, OutputUnwritable: with what to change.
+        PathNotFound, DataUnusable, DataFileInvalid, OutputUnwritable: with what to change.
     """
     folder = read_training_folder(data)
     labels = labels_with_landmarks(folder.labels, data)

@@ -63,7 +63,7 @@ def make_pack(
         words: the author's words, fields of `PackManifest`.
 
     Raises:
-        PathNotFound, LandmarksFileInvalid: the folders cannot be read.
+        PathNotFound, DataFileInvalid: the folders cannot be read.
         ModelRefused, EmbeddingsMissing: the model cannot be used, or is of format 1.
         PackEmpty: no folder has enough photos.
     """

@@ -84,7 +84,7 @@ def calibrate(
     """Choose the threshold, and fit the curve if there are labelled photos.
 
     Raises:
-        PathNotFound, DataUnusable, LandmarksFileInvalid: the photos cannot be used.
+        PathNotFound, DataUnusable, DataFileInvalid: the photos cannot be used.
     """
     similarity = options.threshold or THRESHOLD
     reason = f"a similarity of {similarity:g}; no photos were given, so the share of false names is unknown"

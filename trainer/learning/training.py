@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tagger.model.devices import Device
 from tagger.photos.folders import replace_file
 from trainer.data.preparation import TrainingData
-from trainer.errors import CheckpointUnusable, writing_to
+from trainer.errors import TrainingFailed, writing_to
 from trainer.learning.batches import TrainingSet
 from trainer.learning.classifier import TrainingNetwork, measure_logits
 from trainer.learning.loop import Epoch, Network, TrainingPlan, TrainingState, Validation, fit
@@ -53,7 +53,7 @@ def train_network(
     checkpoint, if there is one.
 
     Raises:
-        CheckpointUnusable, TrainingFailed, OutputUnwritable: with what to change.
+        TrainingFailed, OutputUnwritable: with what to change.
     """
     keep_freed_memory()
     photos = TrainingSet(
@@ -145,7 +145,7 @@ def resume_checkpoint(path: Path, state: TrainingState[Network], settings: dict[
     """Restore the training state of a checkpoint into `state`.
 
     Raises:
-        CheckpointUnusable: it is damaged, or its settings differ.
+        TrainingFailed: it is damaged, or its settings differ.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -156,7 +156,7 @@ def resume_checkpoint(path: Path, state: TrainingState[Network], settings: dict[
             for name in sorted(names, key=lambda name: (isinstance(current.get(name), dict), name)):
                 if stored.get(name) != current.get(name):
                     reason = f"it has another {name} ({stored.get(name)}, now {current.get(name)})"
-                    raise CheckpointUnusable(path=path, reason=reason)
+                    raise _not_resumed(path, reason)
             history = _HISTORY.validate_json(metadata["history"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
         state.network.load_state_dict(_with_prefix(tensors, NETWORK))
@@ -168,8 +168,13 @@ def resume_checkpoint(path: Path, state: TrainingState[Network], settings: dict[
         groups = state.optimiser.state_dict()["param_groups"]
         state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
     except (OSError, SafetensorError, KeyError, ValueError, ValidationError, RuntimeError) as error:
-        raise CheckpointUnusable(path=path, reason=f"it is damaged ({str(error).splitlines()[0]})") from error
+        raise _not_resumed(path, f"it is damaged ({str(error).splitlines()[0]})") from error
     state.history[:] = history
+
+
+def _not_resumed(checkpoint: Path, reason: str) -> TrainingFailed:
+    remedy = "Train without --resume to start over"
+    return TrainingFailed(reason=f"the checkpoint {checkpoint} cannot be resumed: {reason}", remedy=remedy)
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

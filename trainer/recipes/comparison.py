@@ -23,12 +23,10 @@ from trainer.backbones.loading import find_source
 from trainer.data.folders import find_ordinary_photos, photo_paths, read_training_folder
 from trainer.data.pixels import decode_batches, readers_of
 from trainer.errors import (
+    BackboneUnusable,
     ExportImpossible,
     RunUnusable,
-    SizeUnsuitable,
     TrainingFailed,
-    WeightsUnavailable,
-    WeightsUnsuitable,
     writing_to,
 )
 from trainer.evaluation.metrics import wilson_interval
@@ -45,11 +43,9 @@ FIGURES = "comparison.json"
 BATCH_SIZE = 32
 SEED = 0
 BACKBONE_ERRORS = (
+    BackboneUnusable,
     ExportImpossible,
     RunUnusable,
-    SizeUnsuitable,
-    WeightsUnavailable,
-    WeightsUnsuitable,
 )
 """Errors of a single backbone. The comparison continues with the others."""
 TIMED_PHOTOS = 64
@@ -160,7 +156,7 @@ def compare_backbones(options: ComparisonOptions) -> Comparison:
     """Train, export and measure every backbone, and write comparison.json. Results of an earlier call are reused, apart from the speed.
 
     Raises:
-        BackboneUnknown, ExtraMissing: before any work, as are errors in the photo folders.
+        BackboneUnusable, ExtraMissing: before any work, as are errors in the photo folders.
         TrainingFailed: every backbone failed.
         OutputUnwritable: with the reason.
     """
