@@ -11,6 +11,7 @@ from support.tls_servers import refused_objects
 
 from tagger.cli.output.job_text import idle_workers_text
 from tagger.database.connection import Database
+from tagger.database.enums import Note, NoteCode
 from tagger.errors import SettingsInvalid
 from tagger.ledger.workers import list_workers, record_heartbeat
 from worker.engine import shown_as_starting
@@ -171,3 +172,19 @@ def test_a_server_without_schema_asks_for_the_upgrade(tmp_path: Path, empty_post
     assert "Run `tagger db upgrade`" in terminal.run("status", code=1).stderr
     terminal.run("db", "upgrade")
     assert terminal.json("status")["jobs"] == []
+
+
+def test_commands_say_that_no_worker_starts_work_now(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos" / "a.jpg")
+    reason = NoteCode.REDIS_REFUSES.text
+    with terminal.database() as database:
+        record_heartbeat(database, "tagger-7@rack", "cpu", Note(NoteCode.REDIS_REFUSES))
+    enqueued = terminal.run("enqueue", "photos")
+    assert "no worker starts work now (tagger-7@rack" in enqueued.stderr
+    assert reason in enqueued.stderr
+    assert [each["waits_for"] for each in terminal.json("status")["workers"]] == [reason]
+    assert f"(cpu, idle, waits: {reason})" in terminal.run("status").stdout
+    checks = terminal.json("doctor")["checks"]
+    ((found, remedy),) = [(each["found"], each["remedy"]) for each in checks if each["name"] == "workers"]
+    assert remedy == "let Redis accept messages: see `redis` above"
+    assert found.startswith("photos wait: no worker starts work now (tagger-7@rack")

@@ -1,18 +1,20 @@
-"""Which chunk a worker claims next, and how many wake-ups the chunks that wait need."""
+"""Which chunk a worker claims next, how many wake-ups the chunks that wait need, and how many photos wait."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import insert, update
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
+from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Priority, Runner
 from tagger.database.statements import db_now
-from tagger.database.tables import roots, workers
+from tagger.database.tables import jobs, roots, workers
+from tagger.jobs.enqueue.job_json import waiting_photos
 from tagger.ledger import dispatch, job_control
-from tagger.ledger.chunks import Claim, release_chunk
+from tagger.ledger.chunks import Claim, claim_next_chunk, release_chunk
 from tagger.ledger.dispatch import (
     FEWEST_PLACES,
     ChunkClaimer,
@@ -22,9 +24,9 @@ from tagger.ledger.dispatch import (
     roots_of_suspended_jobs,
     waiting_chunks,
 )
+from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import suspend_for_root
-
-pytestmark = pytest.mark.postgresql
+from tagger.ledger.progress import list_jobs
 
 
 def claimer(ledger: LedgerBuilder) -> ChunkClaimer:
@@ -35,6 +37,7 @@ def names(claims: Iterable[Claim | None]) -> list[tuple[int, int] | None]:
     return [(claim.name.job_id, claim.name.chunk) if claim else None for claim in claims]
 
 
+@pytest.mark.postgresql
 def test_the_jobs_of_a_priority_take_turns(ledger: LedgerBuilder) -> None:
     first, second = ledger.job(70), ledger.job(40)
     source = claimer(ledger)
@@ -42,6 +45,7 @@ def test_the_jobs_of_a_priority_take_turns(ledger: LedgerBuilder) -> None:
     assert names(claims) == [(first, 0), (second, 0), (first, 1), (second, 1), (first, 2)]
 
 
+@pytest.mark.postgresql
 def test_a_wake_up_of_one_priority_claims_no_chunk_of_the_other(ledger: LedgerBuilder) -> None:
     ledger.job(5)
     interactive = ledger.job(5, priority=Priority.INTERACTIVE)
@@ -50,6 +54,7 @@ def test_a_wake_up_of_one_priority_claims_no_chunk_of_the_other(ledger: LedgerBu
     assert names(claims) == [(interactive, 0), None]
 
 
+@pytest.mark.postgresql
 def test_chunks_of_local_suspended_paused_and_finished_jobs_are_not_claimed(ledger: LedgerBuilder) -> None:
     ledger.job(5, runner=Runner.LOCAL)
     suspend_for_root(ledger.database, ledger.job(5), "share")
@@ -59,6 +64,7 @@ def test_chunks_of_local_suspended_paused_and_finished_jobs_are_not_claimed(ledg
     assert waiting_chunks(ledger.database) == {Priority.BULK: 0, Priority.INTERACTIVE: 0}
 
 
+@pytest.mark.postgresql
 def test_a_chunk_waits_again_after_it_was_released_or_its_lease_expired(ledger: LedgerBuilder) -> None:
     job = ledger.job(5)
     release_chunk(ledger.database, ledger.claim(job))
@@ -70,6 +76,7 @@ def test_a_chunk_waits_again_after_it_was_released_or_its_lease_expired(ledger: 
     assert waiting_chunks(ledger.database)[Priority.BULK] == 1
 
 
+@pytest.mark.postgresql
 def test_workers_that_claim_at_once_get_every_chunk_once(ledger: LedgerBuilder) -> None:
     for _ in range(3):
         ledger.job(300)
@@ -84,6 +91,7 @@ def test_workers_that_claim_at_once_get_every_chunk_once(ledger: LedgerBuilder) 
     assert len({claim.name for claim in claims}) == len(claims) == 3 * 5
 
 
+@pytest.mark.postgresql
 def test_a_job_that_failed_here_gives_way_to_others_for_a_while(
     ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +106,7 @@ def test_a_job_that_failed_here_gives_way_to_others_for_a_while(
     assert names([source.claim(Priority.BULK)]) == [(failed, 1)]
 
 
+@pytest.mark.postgresql
 def test_as_many_chunks_wait_as_active_workers_have_places_for(ledger: LedgerBuilder) -> None:
     ledger.job(8000)
     assert waiting_chunks(ledger.database)[Priority.BULK] == FEWEST_PLACES
@@ -111,6 +120,7 @@ def test_as_many_chunks_wait_as_active_workers_have_places_for(ledger: LedgerBui
     assert waiting_chunks(ledger.database)[Priority.BULK] == 8 * chunks_at_once("cpu")
 
 
+@pytest.mark.postgresql
 def test_a_suspended_job_lists_its_roots_and_is_resumed(ledger: LedgerBuilder) -> None:
     with ledger.database.write() as connection:
         row = {"name": "share", "location": "/share", "location_bytes": b""}
@@ -128,3 +138,30 @@ def test_a_suspended_job_lists_its_roots_and_is_resumed(ledger: LedgerBuilder) -
     assert (progress.state, progress.note) == (JobState.QUEUED, None)
     assert waiting_chunks(ledger.database)[Priority.BULK] == 2
     assert roots_of_suspended_jobs(ledger.database) == {}
+
+
+@pytest.mark.postgresql
+def test_photos_of_jobs_that_workers_may_process_wait(database: Database) -> None:
+    ledger = LedgerBuilder(database)
+    assert waiting_photos(list_jobs(database), datetime.now(UTC)) == (0, None)
+    ledger.job(5, runner=Runner.LOCAL)
+    first, second = ledger.job(200), ledger.job(100)
+    with database.write() as connection:
+        made_at = datetime.now(UTC) - timedelta(hours=1)
+        connection.execute(update(jobs).where(jobs.c.id == first).values(created_at=made_at))
+    waiting, oldest_s = waiting_photos(list_jobs(database), datetime.now(UTC))
+    assert waiting == 300
+    assert oldest_s == pytest.approx(3600, abs=300)
+
+    claim = claim_next_chunk(database, first, Runner.WORKERS, "w")
+    assert claim is not None
+    claimed = claim.last - claim.first + 1
+    assert waiting_photos(list_jobs(database), datetime.now(UTC))[0] == 300 - claimed
+    ledger.store(claim, Outcome.TAGGED)
+    pause(database, first)
+    waiting, oldest_s = waiting_photos(list_jobs(database), datetime.now(UTC))
+    assert waiting == 100
+    assert oldest_s is not None
+    assert oldest_s < 3000
+    pause(database, second)
+    assert waiting_photos(list_jobs(database), datetime.now(UTC)) == (0, None)

@@ -1,4 +1,4 @@
-"""Chunks of metadata jobs: photos are written, left unchanged, get a sidecar instead, and are restored byte for byte."""
+"""Chunks of metadata jobs: photos are written, left unchanged, get a sidecar instead, and are restored byte for byte, also unknown ones."""
 
 import errno
 import os
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rig.drawing import draw_photo
 from support.colour_folders import EIFFEL, GATE
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
+from tagger.database.connection import Database
 from tagger.database.enums import Target, VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing import metadata_chunk as writing_chunk
@@ -18,12 +20,17 @@ from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_
 from tagger.library.catalog.roots import forget_path
 from tagger.library.query.options import PhotoQuery
 from tagger.metadata import photo_writer
+from tagger.metadata.files.replacement import prepare
 from tagger.metadata.photo_writer import photo_fields, xmp_fields
+from tagger.metadata.plans import plan_embed, plan_sidecar
+from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
+from tagger.settings import Settings
 
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"
 OWNERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/">
 <dc:subject><rdf:Bag><rdf:li>holiday</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"""
+TOWER = make_tag_fields([NamedLandmark("eiffel-tower", "Eiffel Tower")])
 
 
 def draw_with_keyword(folder: WrittenFolder, name: str, label: int | None = 0) -> Path:
@@ -389,3 +396,39 @@ def test_undo_names_a_sidecar_that_was_cut_meanwhile(folder: WrittenFolder, leng
     sidecar.write_bytes(whole)  # from a backup
     folder.undo()
     assert not sidecar.exists()
+
+
+def undo(database: Database, *paths: Path) -> list[str]:
+    return [undo_unlogged(database, each) for each in preview_unlogged_undo(database, Settings(), paths)]
+
+
+def sidecar_beside(photo: Path) -> Path:
+    path = photo.with_name(photo.name + ".xmp")
+    plan = plan_sidecar(path, TOWER, lambda _: None, photo_data=photo.read_bytes())
+    prepare(plan.original, plan.data, photo=photo).replace()
+    return path
+
+
+@pytest.mark.parametrize("name", ["of-an-unsupported-format.gif", "write-protected.jpg", "lost.jpg"])
+def test_sidecar_is_deleted(database: Database, tmp_path: Path, name: str) -> None:
+    photo = tmp_path / name
+    draw_photo(1, (64, 48)).save(photo)
+    photo.chmod(0o444)
+    sidecar = sidecar_beside(photo)
+    if name == "lost.jpg":
+        photo.unlink()
+    assert undo(database, sidecar if name == "lost.jpg" else photo) == [f"{name}.xmp deleted"]
+    assert not sidecar.exists()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_unlogged_photo_is_restored(database: Database, tmp_path: Path, times: int) -> None:
+    photo = tmp_path / "photo.jpg"
+    draw_photo(3, (64, 48)).save(photo)
+    original = photo.read_bytes()
+    plan = plan_embed(photo, TOWER, lambda _: None, image_digest=None, max_bytes=10**6)
+    prepare(plan.original, plan.data).replace()
+    results = [undo(database, photo) for _ in range(times)]
+    assert results[0] == ["removed from the photo itself; changes by other programs are kept"]
+    assert results[1:] in ([], [["it holds none of our values"]])
+    assert photo.read_bytes() == original

@@ -1,4 +1,4 @@
-"""Databases that this user may only read: commands that read work, and the others say that it is read-only, not damaged."""
+"""Databases that this user may only read, and a file that is damaged: what commands and checks say of them."""
 
 import codecs
 import os
@@ -11,12 +11,15 @@ from tempfile import TemporaryDirectory
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+from support.empty_databases import create_sqlite_database
 from support.privileges import NOBODY, without_root_privileges
+from support.stored_photos import StoredPhotos
 
 from tagger.cli.doctor.database import check_database_file
 from tagger.database.connection import open_database, upgrade_database
 from tagger.database.retry import DatabaseError, outage, outage_text
 from tagger.errors import DatabaseReadOnly
+from tagger.transfer.integrity import NOT_CHECKED, check_database
 
 
 @pytest.fixture
@@ -113,3 +116,28 @@ def test_a_read_only_server_is_read_and_named_as_read_only(postgres_url: str) ->
         with pytest.raises(DatabaseError) as refused, database.write() as connection:
             connection.execute(text("DELETE FROM photos"))
     assert isinstance(outage(refused.value, "why"), DatabaseReadOnly)
+
+
+@pytest.mark.parametrize("table", ["photos", "tags", "contents"])
+def test_a_damaged_page_is_named(tmp_path: Path, table: str) -> None:
+    file = tmp_path / "tagger.sqlite"
+    url = create_sqlite_database(file)
+    with closing(open_database(url)) as database:
+        StoredPhotos.with_tiny_model(database, tmp_path).photo("a.jpg", ("eiffel-tower", 0.9, True))
+    _damage(file, table)
+    with closing(open_database(url)) as database:
+        problems = list(check_database(database))
+    assert problems[0].startswith("the file is damaged: ")
+    assert problems[-1] == NOT_CHECKED
+
+
+def _damage(file: Path, table: str) -> None:
+    """Overwrite the first page of a table."""
+    with closing(sqlite3.connect(file)) as connection:  # what is still in its log would hide the damage
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        root = "SELECT rootpage FROM sqlite_master WHERE type = 'table' AND name = ?"
+        (page,) = connection.execute(root, (table,)).fetchone()
+    with file.open("r+b") as damaged:
+        damaged.seek((page - 1) * size)
+        damaged.write(b"\xff" * size)

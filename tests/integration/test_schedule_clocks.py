@@ -1,4 +1,4 @@
-"""Schedules run on time where the clocks of beat, worker and database differ."""
+"""Schedules run on time where the clocks of beat, worker and database differ, and a late tick is noticed."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,17 +10,18 @@ import pytest
 from celery import Celery
 from celery.worker.request import Request
 from rig.servers import KEYS, RedisServer
-from sqlalchemy import update
+from sqlalchemy import select, update
 from support.artifacts import tiny_artifact
 from support.clocks import clock_ahead
 
 from tagger.database.connection import Database
 from tagger.database.enums import Priority
-from tagger.database.tables import schedules
+from tagger.database.statements import db_now
+from tagger.database.tables import ledgers, schedules
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedule_runs import list_runs
-from tagger.jobs.enqueue.schedules import add_schedule, list_schedules, remove_schedule
-from tagger.ledger.workers import find_last_tick
+from tagger.jobs.enqueue.schedules import add_schedule, list_schedules, pause_schedule, remove_schedule
+from tagger.ledger.workers import LATE_TICK_S, find_last_tick, record_tick
 from tagger.settings import Settings
 from worker.celery_config import TICK_S
 from worker.celery_patches import BeatScheduler
@@ -110,3 +111,48 @@ def execute_tick(app: Celery) -> None:
         connection.drain_events(timeout=30)
     (request,) = requests
     request.execute()
+
+
+@pytest.fixture
+def scheduled(database: Database) -> Database:
+    """A database with one schedule."""
+    add_schedule(
+        database, "nightly", "0 3 * * *", Backfill(BackfillScope.UNTAGGED), Priority.BULK, "Europe/Berlin"
+    )
+    return database
+
+
+def test_without_an_enabled_schedule_no_tick_is_expected(scheduled: Database) -> None:
+    pause_schedule(scheduled, "nightly", paused=True)
+    assert find_last_tick(scheduled) is None
+    pause_schedule(scheduled, "nightly", paused=False)
+    assert find_last_tick(scheduled) is not None
+
+
+def test_the_first_tick_is_late_three_minutes_after_a_schedule_was_added(scheduled: Database) -> None:
+    first = find_last_tick(scheduled)
+    assert first is not None
+    assert (first.at, first.seconds_ago, first.is_late) == (None, None, False)
+    with scheduled.write() as connection:
+        added_at = connection.execute(select(schedules.c.created_at)).scalar_one()
+        earlier = added_at - timedelta(seconds=LATE_TICK_S)
+        connection.execute(update(schedules).values(created_at=earlier))
+    late = find_last_tick(scheduled)
+    assert late is not None
+    assert (late.at, late.is_late) == (None, True)
+
+
+@pytest.mark.postgresql
+def test_a_tick_is_late_after_three_minutes(scheduled: Database) -> None:
+    record_tick(scheduled)
+    recent = find_last_tick(scheduled)
+    assert recent is not None
+    assert recent.at is not None
+    assert recent.seconds_ago is not None
+    assert abs(datetime.now(UTC) - recent.at) < timedelta(seconds=60)
+    assert (0 <= recent.seconds_ago < 60, recent.is_late) == (True, False)
+    with scheduled.write() as connection:
+        connection.execute(update(ledgers).values(last_tick_at=db_now() - LATE_TICK_S - 1))
+    late = find_last_tick(scheduled)
+    assert late is not None
+    assert late.is_late

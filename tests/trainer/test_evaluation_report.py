@@ -1,24 +1,34 @@
-"""The whole report of a tiny model on drawn photos, most of which it does not recognise, so that there are mistakes."""
+"""The report of a tiny model on drawn photos, most of which it does not recognise; the altered photos in it, and its answer."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from rig.containers import encode_image
 from rig.drawing import draw_photo, save_photos
 from support.artifacts import LABELS, tiny_artifact
 
+from tagger.errors import PhotoFailed
 from tagger.model.artifact import Label, file_digest, read_manifest
 from tagger.model.devices import Device
 from tagger.model.model import load_model
+from tagger.photos.decoding import Resize, decode_photo
+from trainer.data.pixels import decode_batches, readers_of
 from trainer.evaluation.evaluation import Evaluation, evaluate
 from trainer.evaluation.metrics import wilson_interval
 from trainer.evaluation.recognition import MOST_MISTAKES, confident_mistakes
-from trainer.evaluation.scores import ALTERATIONS, score_photos
+from trainer.evaluation.scores import ALTERATIONS, Alteration, score_photos
+from trainer.report.assessment import PHOTOS_OF, Assessment, photos_of_landmarks
 from trainer.report.files import evaluation_document, write_report, write_validation_report
 
 DRAWINGS = ("reliability.png", "mistakes.png", "false-tags.png")
+APPLY = {alteration.name: alteration.apply for alteration in ALTERATIONS}
+PIXELS = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +152,104 @@ def test_validation_photos_get_drawings_and_ordinary_ones_are_mistakes_only_if_n
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     write_validation_report(tmp_path, labels, scores[[0, 3]], torch.tensor([0, 3]), paths[:2])
     assert not (tmp_path / "mistakes.png").exists()
+
+
+def test_squashed_cropped_and_half_photos_have_the_sizes_they_should() -> None:
+    data = encode_image(draw_photo(1, (300, 200)), "JPEG", quality=92)
+
+    assert _opened(APPLY["square"](data)).size == (200, 200)
+    assert _opened(APPLY["half"](data)).size == (150, 100)
+    assert _opened(APPLY["cropped"](data)).size == (210, 140)
+    assert _opened(APPLY["jpeg40"](data)).size == (300, 200)
+
+
+@pytest.mark.parametrize("alteration", ALTERATIONS, ids=lambda alteration: alteration.name)
+def test_altered_photos_are_upright_and_go_through_the_one_preprocessing(
+    alteration: Alteration, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rotated = draw_photo(4, (160, 120))
+    data = encode_image(rotated, "PNG", exif=exif)
+    (tmp_path / "photo.png").write_bytes(data)
+    upright = encode_image(rotated.transpose(Image.Transpose.ROTATE_270), "PNG")
+
+    assert alteration.apply(data) == alteration.apply(upright)
+    resize = Resize(64, 64)
+    (batch,) = decode_batches(readers_of([tmp_path / "photo.png"], alteration.apply), resize, 8)
+    expected = decode_photo(alteration.apply(data), resize, max_pixels=PIXELS).pixels
+    assert np.array_equal(batch.images[0].permute(1, 2, 0).numpy(), expected)
+
+
+@pytest.mark.parametrize("alteration", ALTERATIONS, ids=lambda alteration: alteration.name)
+@pytest.mark.parametrize("size", [(1, 1), (2, 900)])
+def test_tiny_and_narrow_photos_are_altered_too(alteration: Alteration, size: tuple[int, int]) -> None:
+    data = encode_image(Image.new("RGB", size, "green"), "PNG")
+
+    assert decode_photo(alteration.apply(data), Resize(32, 32), max_pixels=PIXELS).pixels.shape == (32, 32, 3)
+
+
+def test_a_photo_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff no photo")
+    (tmp_path / "b.jpg").write_bytes(encode_image(draw_photo(5, (90, 60)), "JPEG"))
+    readers = readers_of([tmp_path / "a.jpg", tmp_path / "b.jpg"], APPLY["square"])
+    (batch,) = decode_batches(readers, Resize(32, 32), 8)
+
+    assert batch.positions == (1,)
+    with pytest.raises(PhotoFailed):
+        APPLY["half"](b"no photo")
+
+
+def _opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def lines(
+    photos: int = 40, right_tags: float = 0.9, precision: float = 0.98, **photos_of: int
+) -> tuple[str, ...]:
+    assessment = Assessment("test", photos, 0.95, right_tags, precision, {"distractors": 0.04}, photos_of)
+    return tuple(assessment.lines("trainer export runs/a --out MODEL.pt"))
+
+
+def test_each_figure_says_what_it_is_of() -> None:
+    assert lines()[:3] == (
+        "40 test photos of landmarks: 95.0 % have the right first prediction, 90.0 % get the right tag",
+        "tags: 98.0 % are right",
+        "distractors: 4.0 % get a false tag",
+    )
+
+
+def test_a_good_model_names_the_next_command() -> None:
+    assert lines()[3:] == ("good enough to use", "next: trainer export runs/a --out MODEL.pt")
+
+
+@pytest.mark.parametrize("figures", [{"right_tags": 0.69}, {"precision": 0.89}])
+def test_a_poor_model_needs_more_photos(figures: dict[str, float]) -> None:
+    answer, following = lines(**figures)[3:]  # type: ignore[arg-type]
+    assert answer.startswith("not good enough to use: at least 70 % of the photos")
+    assert following == "next: add photos, then train again"
+
+
+def test_few_photos_do_not_decide() -> None:
+    answer, following = lines(photos=19, right_tags=0.1)[3:]
+    assert answer == "not known whether it is good enough to use: 20 test photos of landmarks are needed"
+    assert following == "next: trainer export runs/a --out MODEL.pt"
+
+
+def test_landmarks_with_few_photos_are_listed() -> None:
+    assert lines(Mill=4, Tower=20, Arch=3)[3:5] == (
+        "too few photos of Mill (4), Arch (3); add some, to 20 or more each, then train again",
+        "good enough to use, apart from these landmarks",
+    )
+
+
+def test_a_model_whose_landmarks_all_have_few_photos_is_not_good_enough() -> None:
+    assert lines(Mill=4, Arch=19)[4:] == (
+        "not good enough to use yet: every landmark has too few photos",
+        "next: add photos, then train again",
+    )
+
+
+def test_models_of_earlier_versions_do_not_say_how_many_photos_they_had() -> None:
+    assert photos_of_landmarks({"photos": 40}) == {}
+    assert photos_of_landmarks({PHOTOS_OF: {"Mill": 4}}) == {"Mill": 4}

@@ -1,4 +1,4 @@
-"""The commands of `tagger` are found by name and imported when they are used."""
+"""The commands of `tagger` are found by name, completed in shells, and imported when they are used."""
 
 import os
 import pkgutil
@@ -16,6 +16,13 @@ from tagger.cli.help import DEFAULT
 from tagger.cli.program import COMMANDS, commands, run
 
 PROJECT = Path(__file__).parents[2]
+COMPLETION = (
+    "import sys\n"
+    "sys.argv = [{program!r}]\n"
+    "from {program}.cli.main import main\n"
+    "try: main()\n"
+    "finally: assert {unneeded!r} not in sys.modules"
+)
 
 
 def test_every_command_is_found_under_its_name_and_has_a_help() -> None:
@@ -147,3 +154,36 @@ def test_commands_that_messages_name_exist() -> None:
         assert name in commands, f"tagger {name}"
         nested = getattr(commands[name], "commands", {})
         assert not nested or DEFAULT in nested or not inner or inner in nested, f"tagger {name} {inner}"
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "expected"),
+    [("tagger", "tagger query --format ", "geojson"), ("trainer", "trainer train tr", "transfer")],
+)
+def test_completion_is_quick_because_it_does_not_import_torch(
+    program: str, words: str, expected: str
+) -> None:
+    done = _complete(program, words, unneeded="torch")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert expected in done.stdout.split()
+
+
+def test_completing_the_name_of_a_command_imports_no_command() -> None:
+    done = _complete("tagger", "tagger metad", unneeded="tagger.cli.commands")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["metadata"]
+
+
+def _complete(program: str, words: str, *, unneeded: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        f"_{program.upper()}_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
+    return subprocess.run(
+        [sys.executable, "-c", COMPLETION.format(program=program, unneeded=unneeded)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,17 +1,35 @@
-"""People in a browser on a phone: signing in by name, the account, and the access of others."""
+"""People in a browser on a phone: signing in by name or at a provider, the account, and the access of others."""
+
+import re
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from starlette.testclient import TestClient
 from support.browser import PHONE, axe_findings, colour_findings, open_page, serving
-from support.page_server import TOKEN
+from support.oidc_provider import OidcProvider
+from support.page_server import LOCAL_URL, TOKEN
+from support.single_sign_on import Visitor
 from test_accessibility import OUTSIDE_THE_SCREEN
 
 from tagger.database.connection import Database
 from tagger.database.enums import Role
+from tagger.people.tokens import add_token
 from tagger.people.users import add_user
 from tagger.settings import Settings
 
 PASSWORD = "correct horse battery"
+Visit = Callable[..., Visitor]
+MISPLACED_IN_HEADER = """() => {
+  const parts = [".brand-mark", ".site-nav li", ".site-tools > *"].flatMap((each) => [...document.querySelectorAll(each)]);
+  const boxes = parts.filter((each) => each.checkVisibility()).map((each) => [each, each.getBoundingClientRect()]);
+  const isApart = (one, other) =>
+    one.right <= other.left + 1 || other.right <= one.left + 1 || one.bottom <= other.top + 1 || other.bottom <= one.top + 1;
+  return boxes.filter(([each, box]) =>
+    box.left < 0 || box.right > innerWidth || box.width < 16 || (each.tagName === "SPAN" && box.height > 24) ||
+    boxes.some(([other, its]) => other !== each && !isApart(box, its))).map(([each]) => each.outerHTML.slice(0, 80));
+}"""
+"""Parts that are outside the window, lie on others, are squeezed, or have several lines."""
 
 
 def check(page: Page) -> None:
@@ -47,3 +65,53 @@ def test_people_sign_in_and_their_pages_are_accessible(
         check(page)
         page.get_by_role("button", name="Sign out", exact=True).click()
         page.wait_for_url(f"{address}/sign-in")
+
+
+def test_the_way_leads_to_the_requested_page_and_out_at_the_provider_too(
+    visit: Visit, provider: OidcProvider, browser: Browser
+) -> None:
+    provider.asks = True
+    address = str(visit(web_user_role="editor").client.base_url).rstrip("/")
+    with open_page(browser, f"{address}/places?country=France", screen=PHONE) as page:
+        assert page.evaluate(OUTSIDE_THE_SCREEN) == []
+        page.get_by_role("link", name="Sign in with localhost").click()
+        page.get_by_role("link", name="Continue").click()
+        page.wait_for_url(f"{address}/places?country=France")
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_role("link", name="Account").click()
+        expect(page.get_by_role("heading", name="ada", exact=True)).to_be_visible()
+        expect(page.get_by_text("Signed in as editor")).to_be_visible()
+        assert axe_findings(page) == []
+        provider.asks = False
+        page.get_by_role("button", name="Sign out", exact=True).first.click()
+        page.wait_for_url(f"{address}/sign-in")
+    assert provider.person is None
+
+
+def test_a_wrong_token_and_a_missing_page_say_what_to_do(client_with_token: TestClient) -> None:
+    form = {"token": "not-the-token-at-all"}
+    refused = client_with_token.post("/sign-in", data=form, headers={"origin": LOCAL_URL})
+    assert refused.status_code == 403
+    assert "That is not a valid token" in refused.text
+    program = {"authorization": f"Bearer {TOKEN}", "accept": "text/html"}
+    missing = client_with_token.get("/no-such-page", headers=program)
+    assert missing.status_code == 404
+    assert re.search(r'href="/"[^>]*>\s*Go to the start page', missing.text)
+
+
+@pytest.mark.slow
+def test_the_header_of_a_read_only_token_fits_every_window(
+    web_settings: Settings, web_database: Database, browser: Browser
+) -> None:
+    _, secret = add_token(web_database, "guest", read_only=True)
+    with (
+        serving(web_settings, token=TOKEN) as address,
+        open_page(browser, f"{address}/map") as page,
+    ):
+        page.get_by_label("Token").fill(secret)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{address}/map")
+        for width in (320, 390, 767, 768, 900, 1024, 1119, 1120, 1440):
+            page.set_viewport_size({"width": width, "height": 600})
+            assert page.evaluate(MISPLACED_IN_HEADER) == [], width
+        assert axe_findings(page) == []

@@ -1,10 +1,11 @@
-"""Names that typed text matches, also with typing errors."""
+"""Names of landmarks and countries are found by their parts, in other languages, and with typing errors."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.library.search.matching import Match, NameIndex, folded, is_similar
+from tagger.library.search.names import country_names, foreign_names
 
 EIFFEL, PAUL, SAGRADA = "eiffel", "paul", "sagrada"
 INDEX = NameIndex(
@@ -15,6 +16,9 @@ INDEX = NameIndex(
     ]
 )
 LETTERS = st.text("abcdefg", min_size=6, max_size=12)
+COUNTRIES = dict.fromkeys(
+    ("United Kingdom", "United States", "Germany", "Czechia", "Ivory Coast", "Egypt", "Vietnam")
+)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +96,35 @@ def test_any_text_and_any_names_may_be_compared(text: str, names: list[str]) -> 
     for name in names:
         if folded(name):
             assert index.find(name)[0][0] is Match.WHOLE
+
+
+@pytest.mark.parametrize(
+    ("text", "country"),
+    [("uk", "United Kingdom"), ("England", "United Kingdom"), ("USA", "United States"), ("czech republic", "Czechia")],
+)  # fmt: skip
+def test_countries_have_initials_and_everyday_names(text: str, country: str) -> None:
+    match, meaning = country_names(COUNTRIES).find(text)[0]
+    assert (match, meaning.label) == (Match.WHOLE, country)
+
+
+@pytest.mark.parametrize(
+    ("text", "country"),
+    [
+        ("deutschland", "Germany"),
+        ("Allemagne", "Germany"),
+        ("Alemanha", "Germany"),
+        ("जर्मनी", "Germany"),
+        ("cesko", "Czechia"),
+        ("Cote dIvoire", "Ivory Coast"),
+        ("مصر", "Egypt"),
+        ("Việt Nam", "Vietnam"),
+        ("Etats-Unis", "United States"),
+    ],
+)
+def test_countries_have_names_in_other_languages_and_their_own(text: str, country: str) -> None:
+    match, meaning = country_names(COUNTRIES, foreign_names).find(text)[0]
+    assert (match, meaning.label) == (Match.WHOLE, country)
+
+
+def test_a_country_that_is_not_known_has_no_other_names() -> None:
+    assert foreign_names("Atlantis") == ()

@@ -1,6 +1,7 @@
-"""The order in which a worker reads its queues."""
+"""The Celery app of a worker, and the order in which it reads its queues."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from kombu.utils.scheduling import cycle_by_name
@@ -8,6 +9,7 @@ from rig.servers import KEYS
 
 from worker.celery_config import TRANSPORT_OPTIONS
 from worker.celery_patches import IN_A_ROW, InteractiveFirst, database_unreachable
+from worker.producer import make_app
 
 INTERACTIVE, BULK = KEYS.queues.values()
 
@@ -62,3 +64,12 @@ def test_a_worker_that_does_not_reach_the_database_reads_no_chunks() -> None:
     queues = InteractiveFirst()
     queues.update([KEYS.ticks, *KEYS.queues.values()])
     assert queues.consume(3) == [KEYS.ticks]
+
+
+def test_nothing_is_imported_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "strangers_module.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModuleNotFoundError):
+        make_app("memory://", KEYS).loader.import_task_module("strangers_module")

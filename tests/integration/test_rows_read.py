@@ -1,12 +1,20 @@
-"""A large library whose photos are being classified for the first time: those that wait are listed without looking at the others."""
+"""How many rows the pages of a large library read, and while its first photos are classified."""
+
 # ruff: noqa: DTZ001 - cameras know no time zone
 
 import re
+
+# ruff: noqa: DTZ001 - cameras know no time zone
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rig.large_library import make_library
+from rig.postgres_databases import PostgresDatabases
+from sqlalchemy import Connection
 from support.page_statements import page_statements
 from support.stored_photos import StoredPhotos
 
@@ -18,6 +26,10 @@ from tagger.library.query.find import find_tagged_page
 from tagger.library.query.options import PhotoQuery
 
 CLASSIFIED, WAITING = 12_000, 8_000
+PHOTOS = 12_000
+FREQUENT = "alai-darwaza"
+"""The landmark with the most photos."""
+YEARS = {"taken_after": datetime(2000, 1, 1), "taken_before": datetime(2015, 1, 1)}
 
 
 @pytest.fixture
@@ -66,3 +78,43 @@ def test_photos_that_wait_are_read_in_order_of_time_along_their_own_index(
                 plan = str(connection.exec_driver_sql(f"{words} {statement}", parameters).all())
                 assert "ix_photos_untagged" in plan
                 assert not re.search(r"Seq Scan on photos|TEMP B-TREE", plan)
+
+
+@pytest.fixture(scope="module")
+def large_library(postgres_databases: PostgresDatabases) -> Iterator[Database]:
+    with postgres_databases.migrated() as url, closing(make_library(url, PHOTOS)) as database:
+        yield database
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        PhotoQuery(sort="newest", distinct=True),
+        PhotoQuery(sort="newest", distinct=True, **YEARS),
+        PhotoQuery(sort="oldest", landmark=(FREQUENT,), **YEARS),
+        PhotoQuery(sort="name"),
+        PhotoQuery(sort="score", unknown=True, distinct=True),
+    ],
+)
+def test_a_page_reads_few_rows(
+    large_library: Database, monkeypatch: pytest.MonkeyPatch, query: PhotoQuery
+) -> None:
+    monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
+    with page_statements(large_library) as statements:
+        page = find_tagged_page(large_library, query, {}, None, 60)
+    assert len(page.photos) == 60
+    assert statements
+    with large_library.read() as connection:
+        for statement, parameters in statements:
+            assert most_rows(connection, statement, parameters) < 5_000
+
+
+def most_rows(connection: Connection, statement: str, parameters: Any) -> float:
+    """The most rows that a node of the statement's plan passes on."""
+    ((plan,),) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+    nodes, most = [plan[0]["Plan"]], 0.0
+    while nodes:
+        node = nodes.pop()
+        most = max(most, node["Actual Rows"] * node["Actual Loops"])
+        nodes += node.get("Plans", ())
+    return most
