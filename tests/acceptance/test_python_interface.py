@@ -268,16 +268,6 @@ def test_an_enqueued_job_waits_for_workers(library: tagger.Library, photos: Path
     assert library.job(job.number).state == "cancelled"
 
 
-def test_a_model_names_paths_images_and_arrays_alike(terminal: Terminal, tmp_path: Path) -> None:
-    draw(tmp_path / "tower.png", 0)
-    model = tagger.load_model(terminal.environment["TAGGER_MODEL"], device="cpu")
-    image = Image.open(tmp_path / "tower.png")
-    of_path = model.predict(tmp_path / "tower.png", top_k=2)
-    assert of_path[0].landmark == "eiffel-tower"
-    assert model.predict([image, np.asarray(image.convert("RGB"))], top_k=2) == [of_path, of_path]
-    model.close()
-
-
 def test_a_model_takes_each_kind_of_image_alone_or_with_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,30 +110,6 @@ def test_a_photo_with_a_time_no_database_holds_is_tagged_like_any_other(terminal
     assert terminal.json("tag", "photos")["skipped"] == 1
 
 
-def test_invalid_input_gets_one_line_with_a_remedy(terminal: Terminal) -> None:
-    draw(terminal.folder / "photos" / "a.jpg")
-    (terminal.folder / "photos" / "text.pt").write_text("no model")
-    for words, code, message in (
-        ("tag no-such-folder", 1, "no file or folder at no-such-folder"),
-        ("tag photos --model no-such-model", 1, "no-such-model"),
-        ("tag photos --model photos/text.pt", 1, "cannot be used"),
-        ("tag photos --device abacus", 1, "device"),
-        ("tag", 2, "PATH"),
-        ("tag photos --top-k 0", 2, "--top-k"),
-        ("job show 99", 1, "no job 99"),
-        ("forget photos", 1, "has no photo at"),
-        (
-            "predict photos/a.jpg photos/nothing.jpg --model photos/text.pt",
-            2,
-            "no file or folder at photos/nothing.jpg",
-        ),
-    ):
-        done = terminal.run(*words.split(), code=code)
-        assert message in done.stderr
-        assert "Traceback" not in done.stderr
-        assert code != 1 or len(done.stderr.strip().splitlines()) == 1
-
-
 def test_settings_come_from_option_then_environment_then_file(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
     predict = ("predict", "photos/a.jpg")
@@ -161,6 +137,9 @@ def test_predict_shows_the_same_as_tag_stores_and_stores_nothing(terminal: Termi
             tag[key] for key in ("landmark", "rank", "accepted")
         ]
         assert stored["score"] == pytest.approx(tag["score"])
+    # A missing file is named before a model is read.
+    missing = terminal.run("predict", "photos/a.jpg", "photos/b.jpg", "--model", "none", code=2).stderr
+    assert "no file or folder at photos/b.jpg" in missing
 
 
 def test_every_command_says_that_a_part_of_a_photo_is_missing(terminal: Terminal) -> None:

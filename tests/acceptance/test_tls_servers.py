@@ -10,7 +10,6 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 from support.commands import Terminal, draw_many
 from support.tls_servers import (
-    Certificates,
     TlsPostgresServer,
     TlsRedisServer,
     postgres_programs,
@@ -107,16 +106,6 @@ def test_redis_refuses_everybody_else(tls_redis: TlsRedisServer) -> None:
         anonymous.ping()
 
 
-@pytest.mark.slow
-def test_redis_with_a_wrong_certificate_is_refused(tls_redis: TlsRedisServer, tmp_path: Path) -> None:
-    trusted = str(tls_redis.certificates.authority)
-    other_authority = tls_redis.url.replace(trusted, str(Certificates(tmp_path / "other").authority))
-    other_name = tls_redis.url.replace("localhost", "127.0.0.1")
-    for url in (other_authority, other_name):
-        with Redis.from_url(url) as client, pytest.raises(RedisError, match="CERTIFICATE_VERIFY_FAILED"):
-            client.ping()
-
-
 @pytest.mark.parametrize(
     ("part", "replacement", "message"),
     [
@@ -133,12 +122,3 @@ def test_postgresql_refuses_other_connections(
     assert part in url
     with pytest.raises(psycopg.OperationalError, match=message):
         psycopg.connect(url.replace(part, replacement), connect_timeout=30)
-
-
-def test_postgresql_of_an_unknown_authority_is_refused(
-    tls_postgres: TlsPostgresServer, tmp_path: Path
-) -> None:
-    url = tls_postgres.url("tagger", "PASSWORD")
-    other = str(Certificates(tmp_path / "other").authority)
-    with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
-        psycopg.connect(url.replace(str(tls_postgres.certificates.authority), other), connect_timeout=30)

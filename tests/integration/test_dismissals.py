@@ -1,4 +1,4 @@
-"""Photos that are not of a landmark are put away for good, with their copies, on both databases."""
+"""Photos that are not of a landmark are put away for good, favourites get a star, both with their copies, on both databases."""
 
 import io
 import json
@@ -16,19 +16,22 @@ from tagger.database.enums import VerdictKind
 from tagger.database.tables import dismissals
 from tagger.library.catalog.roots import forget_path
 from tagger.library.query.details import photo_details
+from tagger.library.query.facets import count_facets
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
+from tagger.library.search.text_query import text_query
 from tagger.library.teaching.suggestions import count_to_review
 from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
 from tagger.library.verdicts.service import give_verdict
-from tagger.library.verdicts.store import dismiss_photos, restore_photos
+from tagger.library.verdicts.store import StarredPhotos, dismiss_photos, restore_photos, star_photos
+from tagger.transfer.integrity import check_database
 
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 
 
 class Folder(TaggedFolder):
-    """A folder of photos, of which some are put away."""
+    """A folder of photos, of which some are put away or have a star."""
 
     def dismiss(self, *names: str, dry_run: bool = False) -> dict[str, list[str]]:
         ids = [self.photo(name).id for name in names]
@@ -36,6 +39,9 @@ class Folder(TaggedFolder):
 
     def restore(self, *names: str) -> dict[str, list[str]]:
         return self._named(vars(restore_photos(self.database, [self.photo(name).id for name in names])))
+
+    def star(self, *names: str, starred: bool = True) -> StarredPhotos:
+        return star_photos(self.database, [self.photo(name).id for name in names], "ada", starred=starred)
 
     def found(self, **options: Any) -> list[str]:
         return sorted(Path(photo.path).name for photo in find_tagged(self.database, PhotoQuery(**options)))
@@ -109,18 +115,20 @@ def test_photos_that_are_not_classified_are_left_out(folder: Folder) -> None:
     folder.draw("a.jpg", None)
     folder.record()
     assert folder.dismiss("a.jpg") == {"left_out": ["?"]}
+    assert folder.star("a.jpg") == StarredPhotos(changed=[], left_out=[folder.photo("a.jpg").id])
 
 
-def test_it_survives_forgetting_the_photo(folder: Folder) -> None:
+def test_dismissal_and_star_survive_forgetting_the_photo(folder: Folder) -> None:
     folder.draw("a.jpg", None)
     folder.tag()
     folder.dismiss("a.jpg")
+    folder.star("a.jpg")
     forget_path(folder.database, folder.folder, {})
     (listed,) = list_dismissals(folder.database, VerdictFilter())
     assert (listed.path, listed.verdict, listed.landmark) == (None, "not-a-landmark", None)
     folder.tag()
     assert folder.found(unknown=True) == []
-    assert folder.found(dismissed=True) == ["a.jpg"]
+    assert folder.found(dismissed=True) == folder.found(favourite=True) == ["a.jpg"]
 
 
 def test_dismissals_are_listed_apart_from_verdicts_on_landmarks(folder: Folder) -> None:
@@ -156,3 +164,41 @@ def test_an_imported_confirmation_outranks_a_dismissal(folder: Folder) -> None:
     report = folder.import_(document(digest, MONDAY + timedelta(days=1)), confirmed)
     assert (report.added, report.older) == (1, 1)
     assert folder.dismissed() == 0
+
+
+@pytest.mark.postgresql
+def test_favourites_are_found_with_their_copies_whatever_they_show(folder: Folder) -> None:
+    folder.draw("in/tower.jpg", 0)
+    folder.draw("in/copy.jpg", 0)
+    folder.draw("dog.jpg", None, shade=3)
+    folder.draw("other.jpg", 1, shade=5)
+    folder.tag()
+    assert folder.star("in/tower.jpg", "dog.jpg").left_out == []
+    folder.star("dog.jpg")  # a second star changes nothing
+    for sort in (None, "newest", "score"):
+        assert folder.found(favourite=True, sort=sort) == ["copy.jpg", "dog.jpg", "tower.jpg"]
+    assert folder.found(favourite=True, landmark=EIFFEL) == ["copy.jpg", "tower.jpg"]
+    assert folder.found(favourite=True, under=(folder.folder / "in",)) == ["copy.jpg", "tower.jpg"]
+    assert {
+        Path(photo.path).name: photo.is_favourite for photo in find_tagged(folder.database, PhotoQuery())
+    } == {
+        "tower.jpg": True,
+        "copy.jpg": True,
+        "other.jpg": False,
+    }
+    (facet,) = count_facets(folder.database, PhotoQuery(), names=["outcome"])
+    assert {each.value: each.photos for each in facet.values}["favourite"] == 3
+    folder.star("in/copy.jpg", "dog.jpg", starred=False)
+    assert folder.found(favourite=True) == []
+    assert list(check_database(folder.database)) == []
+
+
+def test_a_text_finds_favourites_of_a_landmark(folder: Folder) -> None:
+    folder.draw("a.jpg", 0)
+    folder.draw("b.jpg", 0, shade=2)
+    folder.draw("c.jpg", None)
+    folder.tag()
+    folder.star("a.jpg", "c.jpg")
+    for text in ("favourites eiffel tower", "Eiffel Tower Favoriten"):
+        query = text_query(folder.database, text, {}).query
+        assert [Path(photo.path).name for photo in find_tagged(folder.database, query)] == ["a.jpg"]
