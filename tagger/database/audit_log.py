@@ -51,6 +51,7 @@ class AuditAction(StrEnum):
     MODEL_USE = "model-use"
     TRACK_ADD = "track-add"
     TRACK_REMOVE = "track-remove"
+    TRIP_EDIT = "trip-edit"
     SCHEDULE_ADD = "schedule-add"
     SCHEDULE_REMOVE = "schedule-remove"
     SCHEDULE_PAUSE = "schedule-pause"

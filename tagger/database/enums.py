@@ -29,6 +29,14 @@ CLASSIFIED_OUTCOMES = (Outcome.TAGGED, Outcome.UNKNOWN)
 """The outcomes of a photo that a job classified."""
 
 
+class TripEditKind(StrEnum):
+    """How a person changed a trip."""
+
+    RENAME = "rename"
+    SPLIT = "split"
+    MERGE = "merge"
+
+
 class JobKind(StrEnum):
     """What a job does.
 

@@ -42,7 +42,7 @@ from tagger.library.query.options import PhotoQuery, query_of_options, stored_op
 from tagger.library.query.tagged_photos import select_photos
 from tagger.library.query.trip_summaries import TripSummary, summaries_of_trips, trip_summary
 from tagger.library.trips import TripReference
-from tagger.library.trips.grouping import find_trip
+from tagger.library.trips.stored import find_trip
 from tagger.people.tokens import require_access, token_digest
 from tagger.photos.paths import path_from_json
 from tagger.system.documents import document_of

@@ -291,6 +291,7 @@ TOGETHER: Mapping[str, Sequence[tuple[str, ...]]] = {
     "tags": [_ODDS],
     "taught_tags": [_ODDS],
     "metadata_writes": [("base_digest", "undo")],
+    "trip_edits": [("other_camera_id", "other_taken_at")],
 }
 """Columns of which a row has all or none, by table."""
 

@@ -98,6 +98,10 @@ class CachedValue(Generic[T]):
                 self._waited_s = max(self._waited_s, wait_s)
         return self._value
 
+    def expire(self) -> None:
+        """Make the value stale."""
+        self._stale_at_s = 0.0
+
     def close(self, wait_s: float = CLOSE_S) -> None:
         """Wait for the thread, if there is one. The end of the process ends a query that takes longer."""
         self._closed = True

@@ -1,10 +1,14 @@
 """Visits of cameras to known cities, for tests of trips."""
+# ruff: noqa: DTZ001 - cameras record no time zone
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from hypothesis import strategies as st
+
+from tagger.library.trips.grouping import Trip
 from tagger.library.trips.homes import Locality, Visit
 
 
@@ -51,7 +55,7 @@ def shots(
     begin, end = date.fromisoformat(first), date.fromisoformat(last)
     days = [begin + timedelta(days=number) for number in range((end - begin).days + 1)]
     return [
-        Shot(datetime(day.year, day.month, day.day, hour), cities[number % len(cities)], camera)  # noqa: DTZ001 - local
+        Shot(datetime(day.year, day.month, day.day, hour), cities[number % len(cities)], camera)
         for number, day in enumerate(days)
         for hour in hours
     ]
@@ -80,3 +84,37 @@ def visits(*found: Iterable[Shot]) -> Iterator[Visit]:
             max(shot.at for shot in group),
             any(shot.is_measured for shot in group),
         )
+
+
+def contains(trip: Trip, shot: Shot) -> bool:
+    """Whether the photo belongs to the trip."""
+    return any(span.camera_id == shot.camera_id and span.first <= shot.at <= span.last for span in trip.spans)
+
+
+journeys = st.lists(
+    st.builds(
+        Shot,
+        st.datetimes(datetime(2018, 1, 1), datetime(2020, 12, 31)).map(lambda at: at.replace(microsecond=0)),
+        st.sampled_from(CITIES),
+        st.integers(1, 3),
+        st.booleans(),
+    ),
+    max_size=40,
+)
+stays = st.lists(
+    st.tuples(st.integers(0, 700), st.integers(1, 10), st.sampled_from(CITIES), st.integers(1, 3)),
+    max_size=8,
+)
+
+
+@st.composite
+def libraries(draw: st.DrawFn) -> list[Shot]:
+    """Single photos anywhere, stays of some days, and perhaps a home."""
+    found = draw(journeys)
+    for day, length, city, camera in draw(stays):
+        begin = datetime(2018, 1, 1) + timedelta(days=day)
+        end = begin + timedelta(days=length)
+        found += shots(str(begin.date()), str(end.date()), city, camera=camera)
+    if draw(st.booleans()):
+        found += everyday(HAMBURG, 2018) + everyday(HAMBURG, 2019)
+    return sorted(set(found))

@@ -35,7 +35,7 @@ VIEWS = (
     "/try", "/places", "/search?q=france", "/landmarks/eiffel-tower", "/photos?country=France", "/photos/filter?country=France",
     "/trips", f"/trips/{TRIP}", "/map", "/review/unknown", "/review", "/review/one", "/photos/1?landmark=eiffel-tower", "/jobs", "/jobs/1", "/jobs/new", "/packs",
     "/search", "/search?q=nothing", "/review/look-alikes",
-    "/photos/1/similar", "/photos?job=1", "/jobs/older?before=9", "/places/edit/eiffel-tower",
+    "/photos/1/similar", "/photos?job=1", "/jobs/older?before=9", "/places/edit/eiffel-tower", f"/trips/edit/{TRIP}",
 )  # fmt: skip
 MAIN_VIEWS = 17
 """The others are variants of the first ones."""

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
+from support.page_server import LOCAL_URL
 from support.trip_photos import TRIP, add_trip
 
 
@@ -62,6 +63,45 @@ def test_a_trip_that_does_not_exist_is_not_found(client: TestClient) -> None:
     for address in ("/trips/2019-05-03-rome", "/trips/rome", "/api/trips/rome", "/api/photos?trip=rome"):
         assert client.get(address).status_code == 404
     assert client.get("/api/trips?taken_after=May").status_code == 400
+
+
+def test_a_trip_is_renamed_split_and_merged_and_each_change_is_undone(
+    client: TestClient, library: LibraryPhotos
+) -> None:
+    ids = add_trip(library)
+    add_trip(library, datetime(2019, 5, 20, 9))  # noqa: DTZ001 - local time
+
+    def change(trip: str, **form: object) -> str:
+        answer = client.post(f"/trips/edit/{trip}", data=form, headers={"origin": LOCAL_URL})
+        page = client.get(answer.headers["location"])
+        (title,) = re.findall(r"<title>(.*), [^,]* · landmark tagger</title>", page.text)
+        return f"{title}, {len(tiles_of(page.text))}"
+
+    def undo(trip: str) -> str:
+        edit = re.findall(r'name="undo" value="(\d+)"', client.get(f"/trips/edit/{trip}").text)[0]
+        return change(trip, undo=edit)
+
+    assert change(TRIP, name=" Spring\n break ") == "Spring break, 9"
+    add_trip(library, datetime(2021, 7, 1, 9))  # noqa: DTZ001 - trips are computed again
+    assert "Spring break" in client.get("/trips").text
+    assert [trip["name"] for trip in client.get("/api/trips").json()] == ["Paris", "Paris", "Spring break"]
+    assert (undo(TRIP), change(TRIP, name="")) == ("Paris, 9", "Paris, 9")
+
+    assert change(TRIP, day="2019-05-04") == "Paris, 6"
+    assert tiles_of(client.get("/trips/2019-05-04-paris").text) == ids[3:]
+    assert undo("2019-05-04-paris") == "Paris, 9"
+
+    beside = re.findall(r'name="other" value="([^"]*)"', client.get(f"/trips/edit/{TRIP}").text)
+    assert beside == ["2019-05-20-paris"]
+    assert change(TRIP, other=beside[0]) == "Paris, 18"
+    assert client.get(f"/trips/{beside[0]}").status_code == 404
+    assert undo(TRIP) == "Paris, 9"
+    assert (
+        client.post(
+            f"/trips/edit/{TRIP}", data={"other": "2021-07-01-paris"}, headers={"origin": LOCAL_URL}
+        ).status_code
+        == 404
+    )
 
 
 def test_the_api_lists_trips(client: TestClient, library: LibraryPhotos) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     or_,
 )
 
-from tagger.database.enums import ClockSource, FactProblem, FactSource, PositionSource
+from tagger.database.enums import ClockSource, FactProblem, FactSource, PositionSource, TripEditKind
 from tagger.database.statements import name_of
 from tagger.database.tables.column_types import (
     Id,
@@ -327,4 +327,25 @@ position_changes = Table(
     info={
         "doc": "A photo or an image whose evidence has changed since `positions` was updated. Changes insert rows; the update deletes them."
     },
+)
+
+trip_edits = Table(
+    "trip_edits",
+    metadata,
+    Column("id", Id, primary_key=True, doc="primary key, in the order in which they apply"),
+    Column("kind", Text, one_of("kind", TripEditKind), nullable=False, doc=listed(TripEditKind)),
+    Column("camera_id", Id, ForeignKey("cameras.id"), nullable=False, doc="a camera of the trip"),
+    Column(
+        "taken_at",
+        DateTime,
+        nullable=False,
+        doc="a local time of that camera on the trip; after a split, on its later part",
+    ),
+    Column("name", Text, doc="the name; null: that of its place"),
+    Column("split_at", DateTime, doc="the midnight at which it is split"),
+    Column(
+        "other_camera_id", Id, ForeignKey("cameras.id"), doc="a camera of the trip with which it is merged"
+    ),
+    Column("other_taken_at", DateTime, doc="a local time of that camera on the other trip"),
+    info={"doc": "A change of a trip by a person. Trips are grouped anew each time, and then changed so."},
 )

@@ -213,7 +213,7 @@ class ResolvedQuery:
     def _of_sets(self) -> Iterator[Filter]:
         """By what a photo belongs to: a trip, a job, a share."""
         if self.trip is not None:
-            from tagger.library.trips.grouping import is_of_trip
+            from tagger.library.trips.stored import is_of_trip
 
             yield Filter(is_of_trip(self.trip), [photos.c.taken_at.between(self.trip.first, self.trip.last)])
         if self.query.job is not None:
@@ -427,7 +427,7 @@ def _landmarks(connection: Connection, query: PhotoQuery) -> list[Landmark]:
 
 
 def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> "Trip":
-    from tagger.library.trips.grouping import find_trip
+    from tagger.library.trips.stored import find_trip
 
     trip = find_trip(connection, trip_id)
     if query.trip_moment is not None and not trip.contains(query.trip_moment):

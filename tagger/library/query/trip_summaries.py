@@ -14,16 +14,8 @@ from tagger.database.tables import contents, effective_tags, photos, positions
 from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.query.counts import Cover
 from tagger.library.query.photo_conditions import shown_landmarks
-from tagger.library.trips.grouping import (
-    Trip,
-    VisitedPlace,
-    find_trip,
-    find_trips,
-    group_trips,
-    is_of_trip,
-    place_name,
-)
-from tagger.library.trips.homes import read_visits
+from tagger.library.trips.grouping import Trip, VisitedPlace, place_name
+from tagger.library.trips.stored import all_trips, find_trip, find_trips, is_of_trip
 from tagger.system.documents import document_of
 from tagger.system.text_format import reader_language
 
@@ -94,8 +86,10 @@ class TripSummary:
 
     @property
     def name(self) -> str:
-        """The place; on a trip without a night also the landmark that most photos show."""
+        """The name that a person gave it; else the place, on a trip without a night also the landmark that most photos show."""
         trip = self.trip
+        if trip.given_name is not None:
+            return trip.given_name
         place = trip.name if reader_language() is None else place_name(trip.places, for_reader=True)
         if self.landmarks and trip.first.date() == trip.last.date():
             top = self.landmarks[0]
@@ -147,18 +141,18 @@ def trip_summaries(
     with database.read() as connection:
         trips = [
             trip
-            for trip in reversed(group_trips(read_visits(connection)))
+            for trip in reversed(all_trips(connection))
             if (taken_after is None or trip.last >= taken_after)
             and (taken_before is None or trip.first < taken_before)
         ]
-    return _summaries_in_parts(database, trips)
+    return summarize_trips(database, trips)
 
 
 def summaries_of_trips(database: Database, trip_ids: Collection[str]) -> dict[str, TripSummary]:
     """The trips with these ids, by id; those that are not found are left out."""
     with database.read() as connection:
         trips = find_trips(connection, trip_ids)
-    return dict(zip(trips, _summaries_in_parts(database, list(trips.values())), strict=True))
+    return dict(zip(trips, summarize_trips(database, list(trips.values())), strict=True))
 
 
 def trip_summary(database: Database, trip_id: str) -> TripSummary:
@@ -184,7 +178,8 @@ def trip_of_photo(
     return None
 
 
-def _summaries_in_parts(database: Database, trips: Sequence[Trip]) -> list[TripSummary]:
+def summarize_trips(database: Database, trips: Sequence[Trip]) -> list[TripSummary]:
+    """What the photos of these trips show."""
     summaries = list[TripSummary]()
     for first in range(0, len(trips), _TRIPS_AT_ONCE):
         with database.read() as connection:

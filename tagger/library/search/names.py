@@ -182,20 +182,16 @@ def trip_names(trips: Iterable[TripSummary]) -> Names:
 
 def _names_of_trip(trip: TripSummary) -> Iterator[str]:
     yield trip.title
-    for name in (trip.name, f"{trip.name} {trip.trip.first.year}"):
-        yield name
-        yield f"{name} trip"
-        for words in (
-            "trip to",
-            "trip",
-            "reise nach",
-            "reise",
-            "voyage à",
-            "voyage en",
-            "viaje a",
-            "viagem a",
-        ):
-            yield f"{words} {name}"
+    for place in dict.fromkeys((trip.name, trip.trip.name)):
+        yield from _names_of_place(place)
+        yield from _names_of_place(f"{place} {trip.trip.first.year}")
+
+
+def _names_of_place(name: str) -> Iterator[str]:
+    yield name
+    yield f"{name} trip"
+    for words in ("trip to", "trip", "reise nach", "reise", "voyage à", "voyage en", "viaje a", "viagem a"):
+        yield f"{words} {name}"
 
 
 def camera_names(names: Mapping[str, Iterable[str]]) -> Names:

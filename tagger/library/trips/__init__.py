@@ -1,7 +1,9 @@
-"""Trips: photos away from home, grouped by time and place. Computed on request from where photos were taken; nothing is stored."""
+"""Trips: photos away from home, grouped by time and place. Computed on request from where photos were taken; stored is what people change of them."""
 
 from dataclasses import dataclass
 from datetime import datetime
+
+from tagger.database.enums import TripEditKind
 
 
 @dataclass(frozen=True)
@@ -10,3 +12,18 @@ class TripReference:
 
     camera_id: int
     taken_at: datetime
+
+
+@dataclass(frozen=True)
+class TripEdit:
+    """A change of the trip with this moment: a `name` (None: that of its place), a split at a midnight, or a merge with the trip of `other`.
+
+    `moment` is in the later part of a split.
+    """
+
+    id: int
+    kind: TripEditKind
+    moment: TripReference
+    name: str | None = None
+    split_at: datetime | None = None
+    other: TripReference | None = None

@@ -1,4 +1,4 @@
-"""Trips: those of the photos in a database, and of visits without a database; and what they are called.
+"""Trips of visits, with what people changed of them; and what they are called. Knows nothing of SQL.
 
 Segments of several cameras that were together are one trip. A segment is what one camera took away from home without a break. It ends
 where its camera was at home, after a gap in time (abroad a longer one), and at a jump into another country without a return soon after. A trip depends only
@@ -7,18 +7,15 @@ on the visits within REACH of it, so one trip is found without those of all year
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from itertools import accumulate, chain, groupby
+from itertools import accumulate, chain, compress, groupby
 from operator import attrgetter
 
-from sqlalchemy import ColumnElement, Connection, and_, or_
-
-from tagger.database.tables import photos
-from tagger.errors import TripNotFound
-from tagger.library.trips import TripReference
-from tagger.library.trips.homes import Homes, Locality, Visit, read_visits
+from tagger.database.enums import TripEditKind
+from tagger.library.trips import TripEdit, TripReference
+from tagger.library.trips.homes import Homes, Locality, Visit
 from tagger.system.geo import distance_km
 from tagger.system.names import slug_of_name
 from tagger.system.text_format import country_name, dates_text, gettext, list_text
@@ -127,12 +124,17 @@ class Span:
 
 @dataclass(frozen=True)
 class Trip:
-    """A trip. `name` is its place, like `Arles and Avignon`; `places` are in order of their numbers of photos."""
+    """A trip. `name` is its place, like `Arles and Avignon`, `given_name` that of a person; `places` are in order of their numbers of photos.
+
+    `edits`: the changes by people that concern it, the newest last.
+    """
 
     id: str
     name: str
     spans: tuple[Span, ...]
     places: tuple[VisitedPlace, ...]
+    given_name: str | None = None
+    edits: tuple[TripEdit, ...] = ()
 
     @property
     def first(self) -> datetime:
@@ -150,18 +152,18 @@ class Trip:
 
     def contains(self, moment: TripReference) -> bool:
         """Whether the camera was on the trip at that time."""
-        return any(
-            span.camera_id == moment.camera_id and span.first <= moment.taken_at <= span.last
-            for span in self.spans
-        )
+        return _contain(self.spans, moment)
 
     @property
     def dates(self) -> str:
         return dates_text(self.first.date(), self.last.date())
 
 
-def group_trips(visits: Iterable[Visit]) -> list[Trip]:
-    """The trips, in order of time. The order of `visits` makes no difference, and no photo belongs to two trips."""
+def group_trips(visits: Iterable[Visit], edits: Iterable[TripEdit] = ()) -> list[Trip]:
+    """The trips, in order of time. The order of `visits` makes no difference, and no photo belongs to two trips.
+
+    `edits`: the changes by people, in their order.
+    """
     order = attrgetter("camera_id", "first", "last", "place", "latitude", "longitude")
     ordered = sorted(_with_true_dates(list(visits)), key=order)
     homes = Homes(ordered)
@@ -174,7 +176,11 @@ def group_trips(visits: Iterable[Visit]) -> list[Trip]:
         for segment in camera_segments(of_camera, homes, times, all_home_times)
     ]
     groups = (group for group in _together(segments) if _is_trip(group))
-    return _with_ids(sorted(map(_trip, groups), key=lambda trip: (trip.first, trip.spans)))
+    drafts = [_draft(group) for group in groups]
+    times = {of_camera[0].camera_id: [visit.first for visit in of_camera] for of_camera in cameras}
+    for edit in edits:
+        drafts = _edited(drafts, edit, times)
+    return _with_ids(sorted(map(_trip, drafts), key=lambda trip: (trip.first, trip.spans)))
 
 
 GAP = timedelta(hours=36)
@@ -299,9 +305,91 @@ def _is_trip(group: Sequence[TripSegment]) -> bool:
     return photos >= (LEAST_PHOTOS if len(days) > 1 else LEAST_PHOTOS_OF_A_DAY)
 
 
-def _trip(group: Sequence[TripSegment]) -> Trip:
-    places = visited_places(visit for segment in group for visit in segment.visits)
-    return Trip("", place_name(places), tuple(_spans(group)), places)
+@dataclass(frozen=True)
+class _Draft:
+    """What a trip is made of. `name`: the one that a person gave it."""
+
+    spans: tuple[Span, ...]
+    visits: tuple[Visit, ...]
+    name: str | None = None
+    edits: tuple[TripEdit, ...] = ()
+
+
+def _draft(group: Sequence[TripSegment]) -> _Draft:
+    return _Draft(tuple(_spans(group)), tuple(visit for segment in group for visit in segment.visits))
+
+
+def _trip(draft: _Draft) -> Trip:
+    places = visited_places(draft.visits)
+    return Trip("", place_name(places), draft.spans, places, draft.name, draft.edits)
+
+
+def _contain(spans: Iterable[Span], moment: TripReference) -> bool:
+    return any(
+        span.camera_id == moment.camera_id and span.first <= moment.taken_at <= span.last for span in spans
+    )
+
+
+_INSTANT = timedelta(microseconds=1)
+
+
+def _edited(
+    drafts: Sequence[_Draft], edit: TripEdit, times: Mapping[int, Sequence[datetime]]
+) -> list[_Draft]:
+    """The trips after an edit. One whose trips are not there any more changes nothing.
+
+    `times`: when the visits of each camera began.
+    """
+    moments = [moment for moment in (edit.moment, edit.other) if moment is not None]
+    concerned = [any(_contain(draft.spans, moment) for moment in moments) for draft in drafts]
+    before = [replace(draft, edits=(*draft.edits, edit)) for draft in compress(drafts, concerned)]
+    after: Sequence[_Draft] = ()
+    if edit.kind is TripEditKind.RENAME and before:
+        after = [replace(before[0], name=edit.name)]
+    elif edit.kind is TripEditKind.SPLIT and before and edit.split_at is not None:
+        after = _split(before[0], edit.split_at)
+    elif edit.kind is TripEditKind.MERGE and len(before) > 1:
+        after = [_merged(before, times)]
+    others = [draft for draft, is_concerned in zip(drafts, concerned, strict=True) if not is_concerned]
+    return [*others, *after] if after else list(drafts)
+
+
+def _split(draft: _Draft, at: datetime) -> Sequence[_Draft]:
+    """The photos before a midnight, which keep the name, and those after it; nothing if one part has none."""
+    early = tuple(visit for visit in draft.visits if visit.first < at)
+    late = tuple(visit for visit in draft.visits if visit.first >= at)
+    if not early or not late:
+        return ()
+    spans_before = (
+        replace(span, last=min(span.last, at - _INSTANT)) for span in draft.spans if span.first < at
+    )
+    spans_after = (replace(span, first=max(span.first, at)) for span in draft.spans if span.last >= at)
+    return [
+        replace(draft, spans=tuple(spans_before), visits=early),
+        _Draft(tuple(spans_after), late, edits=draft.edits),
+    ]
+
+
+def _merged(drafts: Sequence[_Draft], times: Mapping[int, Sequence[datetime]]) -> _Draft:
+    """One trip of several, with the first name. A time between two in which a camera has no visit belongs to it, too."""
+    ordered = sorted(drafts, key=lambda draft: min(span.first for span in draft.spans))
+    spans: list[Span] = []
+    for span in sorted(span for draft in ordered for span in draft.spans):
+        last = spans[-1] if spans else None
+        if (
+            last
+            and last.camera_id == span.camera_id
+            and not _has_between(times[span.camera_id], last.last, span.first)
+        ):
+            spans[-1] = replace(last, last=span.last)
+        else:
+            spans.append(span)
+    return _Draft(
+        tuple(spans),
+        tuple(visit for draft in ordered for visit in draft.visits),
+        next((draft.name for draft in ordered if draft.name is not None), None),
+        tuple(sorted({edit for draft in ordered for edit in draft.edits}, key=attrgetter("id"))),
+    )
 
 
 def _spans(group: Sequence[TripSegment]) -> Iterator[Span]:
@@ -370,63 +458,3 @@ def _is_departure(visits: Sequence[Visit], ends: Sequence[datetime], index: int)
 
 def _km(visit: Visit, other: Visit) -> float:
     return distance_km(visit.latitude, visit.longitude, other.latitude, other.longitude)
-
-
-_USUAL_LENGTH = timedelta(days=60)
-_EARLIEST, _LATEST = datetime.min + REACH, datetime.max - REACH - _USUAL_LENGTH  # noqa: DTZ901 - local time
-_DATE = len("2019-05-03")
-
-
-def find_trip(connection: Connection, trip_id: str) -> Trip:
-    """The trip with this id. More photos may rename a trip, so the only one that begins on the same day is found too.
-
-    Reads only the photos of the years around it.
-
-    Raises:
-        TripNotFound: no trip has this id.
-    """
-    trips = find_trips(connection, [trip_id])
-    if trip_id not in trips:
-        raise TripNotFound(trip=trip_id)
-    return trips[trip_id]
-
-
-def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, Trip]:
-    """The trips with these ids, as `find_trip`, by id; those that are not found are left out. Groups the photos around them once."""
-    begins = [begin for trip_id in trip_ids if (begin := _begin(trip_id)) is not None]
-    if not begins:
-        return {}
-    first, last = min(begins) - REACH, max(begins) + _USUAL_LENGTH
-    while True:
-        trips = group_trips(read_visits(connection, first, last + REACH))
-        found = {trip_id: trip for trip_id in trip_ids if (trip := _match(trips, trip_id)) is not None}
-        end = max((trip.last for trip in found.values()), default=last)
-        if end <= last or end > _LATEST:
-            return found
-        last = end + _USUAL_LENGTH
-
-
-def _begin(trip_id: str) -> datetime | None:
-    """The day that the id names; None for no date, or one near an end of time."""
-    try:
-        begin = datetime.fromisoformat(trip_id[:_DATE])
-    except ValueError:
-        return None
-    return begin if _EARLIEST <= begin <= _LATEST else None
-
-
-def _match(trips: list[Trip], trip_id: str) -> Trip | None:
-    same_day = [trip for trip in trips if trip.id[:_DATE] == trip_id[:_DATE]]
-    return next(
-        (trip for trip in same_day if trip.id == trip_id), same_day[0] if len(same_day) == 1 else None
-    )
-
-
-def is_of_trip(trip: Trip) -> ColumnElement[bool]:
-    """The condition on `photos` that a photo belongs to the trip. Photos whose files are gone do too."""
-    return or_(
-        *(
-            and_(photos.c.camera_id == span.camera_id, photos.c.taken_at.between(span.first, span.last))
-            for span in trip.spans
-        )
-    )

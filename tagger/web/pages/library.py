@@ -1,7 +1,6 @@
-"""The library: landmarks as cards with covers, trips, and the map; and the search that leads to its photos.
+"""The library: landmarks as cards with covers, and the map; and the search that leads to its photos.
 
-The map has dots for landmarks and marks for photos, in views of the world and its parts, and a list by country. A trip has its photos in
-order of time, and a map with its path. A landmark is renamed, or merged into another one, as by `tagger landmark`.
+The map has dots for landmarks and marks for photos, in views of the world and its parts, and a list by country. A landmark is renamed, or merged into another one, as by `tagger landmark`.
 """
 
 from collections.abc import Sequence
@@ -19,19 +18,15 @@ from tagger.library.catalog.landmark_removal import MergedLandmark, merge_landma
 from tagger.library.catalog.landmarks import all_landmarks, find_landmark, normalize_name
 from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.option_values import parse_box
-from tagger.library.query.trip_summaries import trip_path, trip_summary
 from tagger.library.search.names import Kind
 from tagger.system.text_format import N_, gettext
 from tagger.web.api.search import Lists, SearchText, suggestion_document
 from tagger.web.cached_value import uncounted_landmarks
-from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.error_texts import page_text
-from tagger.web.http.query_params import QueryParams, address_of
+from tagger.web.http.query_params import address_of
 from tagger.web.http.templates import render
-from tagger.web.pages.map_clusters import SOURCES, extent_of, legend, live_map, render_map, trip_bounds
+from tagger.web.pages.map_clusters import SOURCES, extent_of, legend, live_map, render_map
 from tagger.web.pages.overview import Overview
-from tagger.web.pages.photos import After, photo_grid
-from tagger.web.pages.tiles import trip_address
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -132,32 +127,6 @@ def _render_edit(
     status = HTTPStatus.CONFLICT if problem else HTTPStatus.OK
     shown = {"landmark": landmark, "typed": name or landmark.display_name, "into": into, "every": every}
     return render(request, "landmark_edit.html", status, **shown, problem=problem, merged=merged)
-
-
-@router.get("/trips", dependencies=[COUNTING])
-def show_trips(request: Request, overview: Overview) -> HTMLResponse:
-    """Show all trips as cards, newest first, by year."""
-    return render(request, "trips.html", trips=overview.named_trips(), trip_address=trip_address)
-
-
-@router.get("/trips/{trip_id}")
-def show_trip(
-    request: Request, state: State, trip_id: Annotated[str, Path(max_length=500)], after: After = None
-) -> HTMLResponse:
-    """Show a trip: its map, places and landmarks, and its photos."""
-    summary = trip_summary(state.database, trip_id)
-    address = trip_address(summary.trip.id)
-    path = list(trip_path(state.database, summary.trip))
-    return render_map(
-        request,
-        state.settings,
-        "trip.html",
-        summary=summary,
-        trip=summary.trip,
-        live=live_map(state.settings, trip_bounds(path)) if path else None,
-        path_address=f"{address}/path",
-        grid=photo_grid(state, QueryParams.of(trip=summary.trip.id), after, address),
-    )
 
 
 @router.get("/map")

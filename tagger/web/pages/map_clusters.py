@@ -21,7 +21,7 @@ from tagger.library.query.position_clusters import (
     needs_fine_cells,
 )
 from tagger.library.query.trip_summaries import PathPoint, trip_path
-from tagger.library.trips.grouping import find_trip
+from tagger.library.trips.stored import find_trip
 from tagger.settings import Settings
 from tagger.system.documents import document_of
 from tagger.system.text_format import N_, gettext, number_text

@@ -76,6 +76,10 @@ class LibraryOverview:
         """Return all trips, newest first; None while they are found for the first time."""
         return self._trips.get(wait_s, first_wait_s)
 
+    def expire_trips(self) -> None:
+        """Find trips again for the next page that shows them: a person changed one."""
+        self._trips.expire()
+
     def named_counts(self) -> list[LandmarkCount] | None:
         """Return the same as `counts`, with names in the reader's language."""
         counts, names = self.counts(), self.names()

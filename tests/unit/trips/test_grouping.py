@@ -13,7 +13,6 @@ from support.trip_visits import (
     AT_SEA,
     AVIGNON,
     BERLIN,
-    CITIES,
     HAMBURG,
     LUENEBURG,
     NICE,
@@ -22,22 +21,20 @@ from support.trip_visits import (
     TOKYO,
     City,
     Shot,
+    contains,
     everyday,
+    libraries,
     shots,
     visits,
 )
 
-from tagger.library.trips.grouping import REACH, Trip, group_trips
+from tagger.library.trips.grouping import REACH, group_trips
 
 AT_HOME = everyday(HAMBURG)
 
 
 def ids(*found: list[Shot]) -> list[str]:
     return [trip.id for trip in group_trips(visits(*found))]
-
-
-def contains(trip: Trip, shot: Shot) -> bool:
-    return any(span.camera_id == shot.camera_id and span.first <= shot.at <= span.last for span in trip.spans)
 
 
 def test_photos_away_from_home_are_a_trip() -> None:
@@ -191,35 +188,6 @@ def test_trips_of_one_day_and_name_have_different_ids() -> None:
             for shot in shots("2019-05-03", "2019-05-05", ROME)
         ],
     ) == ["2019-05-03-64-8-s-62-9-w", "2019-05-03-rome", "2019-05-03-rome-2"]
-
-
-journeys = st.lists(
-    st.builds(
-        Shot,
-        st.datetimes(datetime(2018, 1, 1), datetime(2020, 12, 31)).map(lambda at: at.replace(microsecond=0)),
-        st.sampled_from(CITIES),
-        st.integers(1, 3),
-        st.booleans(),
-    ),
-    max_size=40,
-)
-stays = st.lists(
-    st.tuples(st.integers(0, 700), st.integers(1, 10), st.sampled_from(CITIES), st.integers(1, 3)),
-    max_size=8,
-)
-
-
-@st.composite
-def libraries(draw: st.DrawFn) -> list[Shot]:
-    """Single photos anywhere, stays of some days, and perhaps a home."""
-    found = draw(journeys)
-    for day, length, city, camera in draw(stays):
-        begin = datetime(2018, 1, 1) + timedelta(days=day)
-        end = begin + timedelta(days=length)
-        found += shots(str(begin.date()), str(end.date()), city, camera=camera)
-    if draw(st.booleans()):
-        found += everyday(HAMBURG, 2018) + everyday(HAMBURG, 2019)
-    return sorted(set(found))
 
 
 @given(libraries(), st.randoms(use_true_random=False))
