@@ -44,6 +44,7 @@ class AuditAction(StrEnum):
     LANDMARK_ADD = "landmark-add"
     LANDMARK_EDIT = "landmark-edit"
     LANDMARK_MERGE = "landmark-merge"
+    LANDMARK_UNMERGE = "landmark-unmerge"
     LANDMARK_REMOVE = "landmark-remove"
     PACK_ADD = "pack-add"
     PACK_REMOVE = "pack-remove"

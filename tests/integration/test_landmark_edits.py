@@ -183,11 +183,11 @@ def test_an_edit_that_changes_nothing_has_no_entry(database: Database) -> None:
 
 INVALID: list[tuple[dict[str, object], str]] = [
     ({"name": ""}, "name: it has no letter"),
-    ({"name": "Brandenburg Gate", "country": "Germany"}, "is the name of brandenburg-gate already"),
+    ({"name": "Brandenburg Gate", "country": "Germany"}, "has the name Brandenburg Gate already"),
     ({"names": {"German": "Turm"}}, "language"),
-    ({"names": {"de": "brandenburg gate"}}, "names brandenburg-gate already"),
+    ({"names": {"de": "brandenburg gate"}}, "finds Brandenburg Gate already"),
     ({"names": {"sv": None}}, "no name in the language sv"),
-    ({"add_aliases": ["brandenburg-gate"]}, "names brandenburg-gate already"),
+    ({"add_aliases": ["brandenburg-gate"]}, "finds Brandenburg Gate already"),
     ({"remove_aliases": ["La Dame"]}, "no alias La Dame"),
     ({"position": (0, 200)}, "position"),
     ({"extent": "blob"}, "extent"),
@@ -208,7 +208,7 @@ def test_an_invalid_edit_changes_nothing(database: Database) -> None:
 
 def test_the_slug_of_another_landmark_is_no_name(database: Database) -> None:
     edit(database, EIFFEL, name="La Dame de Fer")
-    with pytest.raises(LandmarkInvalid, match="is a slug of eiffel-tower"):
+    with pytest.raises(LandmarkInvalid, match="finds La Dame de Fer already"):
         edit(database, "brandenburg-gate", name="Eiffel-Tower")
 
 

@@ -90,17 +90,21 @@ def test_a_landmark_is_renamed_in_the_language_of_the_reader(client: TestClient)
     assert listed(client)["old-tower"]["name"] == "The Tower"
     refused = client.post(EDIT, data={"name": "Eiffel Tower"})
     assert refused.status_code == 409
-    assert "is the name of eiffel-tower already" in refused.text
+    assert "has the name Eiffel Tower already" in refused.text
     assert client.get("/places/edit/nowhere").status_code == 404
 
 
 def test_a_merge_is_shown_before_it_is_done(client: TestClient, library: LibraryPhotos) -> None:
     add(client, country="France")
-    assert f'<option value="{GATE}">Brandenburg Gate, Berlin, Germany</option>' in client.get(EDIT).text
+    assert '<option value="Brandenburg Gate">Berlin, Germany</option>' in client.get(EDIT).text
     for landmark, verdict in (("old-tower", "confirmed"), (GATE, "rejected")):
         client.post("/api/photos/1/verdicts", json={"landmark": landmark, "verdict": verdict})
     preview = client.post(MERGE, data={"into": "brandenburg gate"}).text
-    for words in ("Merge Old Tower into Brandenburg Gate?", "1 verdict moves.", "This cannot be undone."):
+    for words in (
+        "Merge Old Tower into Brandenburg Gate?",
+        "1 verdict moves.",
+        "To undo it, edit Brandenburg Gate.",
+    ):
         assert words in preview, words
     assert "1 photo was confirmed as one and rejected as the other" in preview
     assert "old-tower" in listed(client)
@@ -110,4 +114,25 @@ def test_a_merge_is_shown_before_it_is_done(client: TestClient, library: Library
     assert (merged.status_code, merged.headers["location"]) == (303, f"/landmarks/{GATE}")
     assert "old-tower" not in listed(client)
     distinct = client.post(f"/places/merge/{EIFFEL}", data={"into": GATE})
-    assert "tells them apart" in distinct.text
+    assert "Eiffel Tower cannot be merged into Brandenburg Gate" in distinct.text
+    assert "Separate Old Tower" in client.get(f"/places/edit/{GATE}").text
+    separated = client.post(f"/places/unmerge/{GATE}", data={"merged": "old-tower"})
+    assert separated.headers["location"] == "/landmarks/old-tower"
+    assert listed(client)["old-tower"]["photos"] == 1
+    again = client.post(f"/places/unmerge/{GATE}", data={"merged": "old-tower"})
+    assert (again.status_code, "cannot be undone any more" in again.text) == (409, True)
+
+
+def test_deleting_a_place_shows_first_what_goes_with_it(client: TestClient, library: LibraryPhotos) -> None:
+    add(client)
+    client.post("/api/photos/1/verdicts", json={"landmark": "old-tower", "verdict": "confirmed"})
+    preview = client.post("/places/delete/old-tower").text
+    assert "Delete Old Tower?" in preview
+    assert "1 verdict is deleted with it." in preview
+    assert "old-tower" in listed(client)
+    deleted = client.post("/places/delete/old-tower", data={"is_confirmed": "true"})
+    assert (deleted.status_code, deleted.headers["location"]) == (303, "/places")
+    assert "old-tower" not in listed(client)
+    assert "/places/delete/" not in client.get(f"/places/edit/{EIFFEL}").text
+    refused = client.post(f"/places/delete/{EIFFEL}", data={"is_confirmed": "true"})
+    assert (refused.status_code, "Eiffel Tower cannot be deleted" in refused.text) == (409, True)

@@ -24,6 +24,7 @@ from tagger.database.tables import photos
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.library.query import facets
 from tagger.library.query.counts import find_covers
+from tagger.library.verdicts.store import star_photos
 from tagger.web import state
 from tagger.web.app import create_app
 from tagger.web.cached_value import CachedValue
@@ -106,8 +107,11 @@ def test_a_cover_is_neither_gone_nor_rejected(library: LibraryPhotos) -> None:
     library.gone("gone.jpg")
     library.verdict("digest of rejected.jpg", EIFFEL, "rejected")
     library.verdict("digest of named.jpg", GATE, "confirmed")
-    covers = find_covers(library.database)
-    assert {slug: cover.photo_id for slug, cover in covers.items()} == {EIFFEL: 3, GATE: 4}
+    library.photo("starred.jpg", (EIFFEL, 0.6, True))
+    for starred, cover in (([], 3), ([2, 3], 3), ([5], 5), ([1], 5)):  # by the newest star, if there is one
+        star_photos(library.database, starred, "ada", starred=True)
+        covers = find_covers(library.database)
+        assert {slug: each.photo_id for slug, each in covers.items()} == {EIFFEL: cover, GATE: 4}
 
 
 # ---------- photos ----------

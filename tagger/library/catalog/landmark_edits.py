@@ -228,11 +228,11 @@ def _changed_name(text: str, landmark: Landmark, every: Sequence[Landmark]) -> s
             continue
         is_elsewhere = other.country and landmark.country and not is_name(other.country, [landmark.country])
         if is_name(name, [other.name]) and not is_elsewhere:
-            reason = N_("%(name)s is the name of %(slug)s already; choose another, or merge the two")
-            raise invalid_text("name", reason, name=name, slug=other.slug)
+            reason = N_("a landmark has the name %(other)s already; choose another, or merge the two")
+            raise invalid_text("name", reason, other=other.name)
         if name.casefold() in other.all_slugs:
-            reason = N_("%(name)s is a slug of %(slug)s, so it would not find this landmark")
-            raise invalid_text("name", reason, name=name, slug=other.slug)
+            reason = N_("%(name)s finds %(other)s already, so it would not find this landmark")
+            raise invalid_text("name", reason, name=name, other=other.display_name)
     return name
 
 
@@ -288,8 +288,8 @@ def require_findable(name: str, field: str, every: Sequence[Landmark], own: Land
     for landmark in every:
         is_other = own is None or landmark.id != own.id
         if is_other and (name.casefold() in landmark.all_slugs or is_name(name, [landmark.name])):
-            reason = N_("%(name)s names %(slug)s already, so it would not find this landmark")
-            raise invalid_text(field, reason, name=name, slug=landmark.slug)
+            reason = N_("%(name)s finds %(other)s already, so it would not find this landmark")
+            raise invalid_text(field, reason, name=name, other=landmark.display_name)
 
 
 def is_name(name: str, names: Sequence[str]) -> bool:
@@ -315,6 +315,7 @@ def _require_unused_name(name: str, every: Sequence[Landmark], new: NewLandmark)
             raise LandmarkExists(
                 name=name,
                 slug=landmark.slug,
+                owner=landmark.display_name,
                 place=f" ({place})" if place else "",
                 free=_free_slug(name, new, {slug for each in every for slug in each.all_slugs}),
             )

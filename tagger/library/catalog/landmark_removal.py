@@ -3,13 +3,14 @@
 What is derived from a landmark's verdicts (its classifiers and taught tags) is deleted with its row (`ON DELETE CASCADE`).
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, union, update
+from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.statements import among, lock_tables
@@ -23,7 +24,6 @@ from tagger.database.tables import (
     schedules,
     shares,
     tags,
-    taught_tags,
     verdicts,
 )
 from tagger.errors import (
@@ -34,11 +34,13 @@ from tagger.errors import (
     LandmarkOfModel,
     LandmarksDistinct,
 )
-from tagger.library.catalog.contents import has_verdict, lock_contents, record_landmark
+from tagger.library.catalog.contents import has_verdict, record_landmark
+from tagger.library.catalog.landmark_uses import lock_images, lock_uses, retire_classifiers
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
+from tagger.library.catalog.merge_undo import changes_of_merge, verdicts_of_merge
 from tagger.library.catalog.settlement import settle
 from tagger.system.names import MAX_MERGED_ALIASES, check_alias_count
-from tagger.system.text_format import gettext
+from tagger.system.text_format import N_, gettext
 
 PAGE = 500
 
@@ -84,22 +86,20 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
     lock_tables(connection, models, landmarks)
     merged, target = find_landmark(connection, name), find_landmark(connection, into)
     if merged.id == target.id:
-        raise LandmarkInvalid(
-            reason=gettext(
-                "%(name)s and %(other)s are both %(slug)s, so there is nothing to merge",
-                name=name,
-                other=into,
-                slug=target.slug,
-            )
-        )
+        reason = N_("%(name)s and %(other)s are both %(landmark)s, so there is nothing to merge")
+        raise LandmarkInvalid(reason=gettext(reason, name=name, other=into, landmark=target.display_name))
     if both := _models_of_both(connection, merged, target):
-        raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both))
-    taught = _retire_classifiers(connection, merged)
-    _move_classifiers_of_packs(connection, merged, target)
-    images = _lock_images(connection, merged, target)
+        names = {"name": merged.display_name, "other": target.display_name}
+        raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both), **names)
+    taught = retire_classifiers(connection, merged)
+    united = _united(target, merged)
+    undo = changes_of_merge(connection, merged, target, united)
+    undo["packs"] = _move_classifiers_of_packs(connection, merged, target)
+    images = lock_images(connection, merged, target)
     for each in (merged, target):
         record_landmark(connection, each.id)
     replaced = list(_opposite_verdicts(connection, merged, target))
+    before = list(verdicts_of_merge(connection, merged, target, PAGE))
     counts = {
         "verdicts": _move_verdicts(connection, merged, target),
         "tags": _move_tags(connection, merged, target),
@@ -107,13 +107,14 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
     is_label = model_labels.c.landmark_id == merged.id
     connection.execute(update(model_labels).where(is_label).values(landmark_id=target.id))
     connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
-    connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(_united(target, merged)))
+    connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(united))
     settle(connection, images)
-    details: Mapping[str, Any] = counts
-    for page in replaced or [[]]:  # an entry of the audit log for each page
-        into_target = {"into": target.slug, **details, "replaced": page or None}
-        record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **into_target)
-        details = {}
+    details: dict[str, Any] = {**counts, "undo": undo}
+    # An entry of the audit log for each page.
+    for page, verdicts_before in zip_longest(replaced, before or [[]]):
+        details |= {"into": target.slug, "replaced": page or None, "verdicts_before": verdicts_before}
+        entry = record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **details)
+        details = {"continues": details.get("continues", entry)}
     return MergedLandmark(
         find_landmark(connection, target.slug),
         merged,
@@ -136,9 +137,11 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
     names = select(models.c.name).join(model_labels, model_labels.c.model_id == models.c.id)
     known_by = connection.scalars(names.where(model_labels.c.landmark_id == landmark.id)).all()
     if known_by:
-        raise LandmarkOfModel(slug=landmark.slug, models=", ".join(sorted(known_by)))
-    taught = _retire_classifiers(connection, landmark)
-    images = _lock_images(connection, landmark)
+        raise LandmarkOfModel(
+            slug=landmark.slug, name=landmark.display_name, models=", ".join(sorted(known_by))
+        )
+    taught = retire_classifiers(connection, landmark)
+    images = lock_images(connection, landmark)
     kinds = select(verdicts.c.verdict, func.count()).where(verdicts.c.landmark_id == landmark.id)
     rows = connection.execute(kinds.group_by(verdicts.c.verdict))
     counts: dict[str, int] = {row[0]: row[1] for row in rows}
@@ -163,7 +166,7 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
 def remove_unused_landmarks(connection: Connection, slugs: Collection[str]) -> None:
     """Remove those of these landmarks that nobody has edited, and that have no verdict, tag, classifier or label any more."""
     lock_tables(connection, landmarks)
-    _lock_uses(connection)
+    lock_uses(connection)
     tables = (verdicts, tags, classifiers, model_labels)
     is_used = or_(*(exists().where(table.c.landmark_id == landmarks.c.id) for table in tables))
     unused = set(connection.scalars(select(landmarks.c.id).where(~is_used)))
@@ -190,20 +193,13 @@ def _models_of_both(connection: Connection, one: Landmark, other: Landmark) -> S
     return connection.scalars(query).all()
 
 
-def _retire_classifiers(connection: Connection, landmark: Landmark) -> int:
-    """Let workers read the classifiers again, without the landmark's. Returns the number of its taught tags.
+def _move_classifiers_of_packs(
+    connection: Connection, merged: Landmark, target: Landmark
+) -> list[tuple[int, str]]:
+    """Give the classifiers that packs have for a landmark to `target`, unless the same pack has one for `target`, too.
 
-    This waits for workers that compare images with its classifiers: they lock the version first, and tags later.
+    Returns their models and packs.
     """
-    of_landmark = classifiers.c.landmark_id == landmark.id
-    using = models.c.id.in_(select(classifiers.c.model_id).where(of_landmark))
-    connection.execute(update(models).where(using).values(taught_version=models.c.taught_version + 1))
-    count = select(func.count()).where(taught_tags.c.landmark_id == landmark.id)
-    return connection.scalar(count) or 0
-
-
-def _move_classifiers_of_packs(connection: Connection, merged: Landmark, target: Landmark) -> None:
-    """Give the classifiers that packs have for a landmark to `target`, unless the same pack has one for `target`, too."""
     other = classifiers.alias()
     has_own = exists().where(
         other.c.landmark_id == target.id,
@@ -213,36 +209,9 @@ def _move_classifiers_of_packs(connection: Connection, merged: Landmark, target:
     moved = classifiers.c.landmark_id == merged.id, classifiers.c.pack != "", ~has_own
     version = select(models.c.taught_version).where(models.c.id == classifiers.c.model_id).scalar_subquery()
     values = {"landmark_id": target.id, "applied": False, "version": version}
-    connection.execute(update(classifiers).where(*moved).values(values))
-
-
-def _lock_images(connection: Connection, *changing: Landmark) -> set[int]:
-    """Lock the images of these landmarks, and make writers of tags and verdicts wait. Returns the ids of the images."""
-    while True:
-        images = _images_of(connection, changing)
-        # Those writers lock an image first, too. An image that got a landmark meanwhile must not be waited for: all locks are
-        # taken again.
-        with connection.begin_nested() as locks:
-            lock_contents(connection, images)
-            _lock_uses(connection)
-            if _images_of(connection, changing) <= images:
-                return images
-            locks.rollback()
-
-
-def _images_of(connection: Connection, of: Sequence[Landmark]) -> set[int]:
-    """The ids of images with a tag, a taught tag or a verdict of these landmarks."""
-    ids = [landmark.id for landmark in of]
-    queries = (
-        select(table.c.content_id).where(table.c.landmark_id.in_(ids))
-        for table in (tags, taught_tags, verdicts)
-    )
-    return set(connection.scalars(union(*queries)))
-
-
-def _lock_uses(connection: Connection) -> None:
-    """Make writers of tags and verdicts wait."""
-    lock_tables(connection, tags, verdicts)
+    of_target = update(classifiers).where(*moved).values(values)
+    rows = connection.execute(of_target.returning(classifiers.c.model_id, classifiers.c.pack))
+    return [(row.model_id, row.pack) for row in rows]
 
 
 def _opposite_verdicts(

@@ -132,11 +132,15 @@ def find_landmark(connection: Connection, name: str, *, by_slug: bool = False) -
         landmark for landmark in every if normal in map(normalize_name, landmark.all_names)
     ]
     if len(matches) > 1:
-        raise LandmarkAmbiguous(name=name, slugs=", ".join(landmark.slug for landmark in matches))
+        slugs = ", ".join(landmark.slug for landmark in matches)
+        cities = ", ".join(landmark.city or landmark.country or landmark.slug for landmark in matches)
+        raise LandmarkAmbiguous(name=name, slugs=slugs, cities=cities)
     if matches:
         return matches[0]
-    slugs = {text: landmark.slug for landmark in every for text in (*landmark.all_names, landmark.slug)}
-    raise LandmarkNotFound(name=name, close=_suggestion(_similar(normal, slugs)))
+    names = {
+        text: landmark.display_name for landmark in every for text in (*landmark.all_names, landmark.slug)
+    }
+    raise LandmarkNotFound(name=name, close=_suggestion(_similar(normal, names)))
 
 
 def landmarks_spelled_like(connection: Connection, landmark: Landmark) -> list[Landmark]:

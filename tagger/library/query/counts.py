@@ -1,4 +1,4 @@
-"""Numbers of photos by landmark, folder and city, and cover photos: for each landmark, one of those with the best scores."""
+"""Numbers of photos by landmark, folder and city, and cover photos: for each landmark, the one with the newest star, else one of those with the best scores."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from tagger.database.tables import (
     PRESENT,
     contents,
     effective_tags,
+    favourites,
     landmarks,
     photos,
     positions,
@@ -181,7 +182,7 @@ def find_covers(database: Database) -> dict[str, Cover]:
     covers = {}
     with database.read() as connection:
         for row in connection.execute(select(landmarks.c.id, landmarks.c.slug)).all():
-            if found := _first_existing(connection, _best(row.id), _confirmed(row.id)):
+            if found := _first_existing(connection, _starred(row.id), _best(row.id), _confirmed(row.id)):
                 covers[row.slug] = found[0]
     return covers
 
@@ -197,6 +198,14 @@ def _confirmed(landmark_id: int) -> Select[tuple[int]]:
     return (
         select(verdicts.c.content_id).where(*is_confirmed).order_by(verdicts.c.content_id).limit(_CANDIDATES)
     )
+
+
+def _starred(landmark_id: int) -> Select[tuple[int]]:
+    """The contents with the landmark as a tag that people marked with a star, the newest star first."""
+    of_image = effective_tags.c.content_id == favourites.c.content_id
+    has_tag = effective_tags.c.landmark_id == landmark_id, effective_tags.c.accepted == true()
+    query = select(favourites.c.content_id).join(effective_tags, of_image).where(*has_tag)
+    return query.order_by(favourites.c.given_at.desc()).limit(_CANDIDATES)
 
 
 def _best(landmark_id: int) -> Select[tuple[int]]:

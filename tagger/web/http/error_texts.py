@@ -31,11 +31,15 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     ),
     errors.LandmarkInvalid: N_("Invalid landmark: {reason}."),
     errors.LandmarkExists: N_(
-        "The name {name} belongs to the landmark {slug}{place} already. If you mean that one, choose it. If not, give the new one a name of its own."
+        "The name {name} belongs to {owner}{place} already. If you mean that one, choose it. If not, give the new one a name of its own."
     ),
     errors.LandmarksDistinct: N_(
-        "{merged} cannot be merged into {target}: the model {models} tells them apart. Reject the wrong one on photos."
+        "{name} cannot be merged into {other}: the model {models} tells them apart. Reject the wrong one on photos."
     ),
+    errors.LandmarkOfModel: N_(
+        "{name} cannot be deleted: the model {models} would find it again. Reject it on photos, or merge it into another place."
+    ),
+    errors.LandmarkSlugTaken: N_("The name is too much like {name}. Choose another one."),
     errors.LandmarkNotFound: N_(
         "There is no landmark {name}.{close} Search for another name, or add it as a new landmark."
     ),
@@ -66,7 +70,9 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
         "The database does not answer. Try again; if it stays so, tell the administrator of the server."
     ),
     errors.DiskFull: N_("The disk of the server is full. What is stored is safe."),
-    errors.LandmarkAmbiguous: N_("Several landmarks have the name {name}: {slugs}. Use one of these."),
+    errors.LandmarkAmbiguous: N_(
+        "Several places have the name {name}: in {cities}. Choose one from the list."
+    ),
     errors.ModelNotSelected: N_("No model is in use. Ask the administrator of the server to select one."),
     errors.PathNotFound: N_(
         "There is no file or folder at {path}. Check the name, and that its disk is connected."

@@ -1,8 +1,10 @@
 """The library: landmarks as cards with covers, and the map; and the search that leads to its photos.
 
-The map has dots for landmarks and marks for photos, in views of the world and its parts, and a list by country. A landmark is renamed, or merged into another one, as by `tagger landmark`.
+The map has dots for landmarks and marks for photos, in views of the world and its parts, and a list by country. A landmark is renamed,
+merged into another one, separated from it, or deleted, as by `tagger landmark`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
@@ -14,8 +16,14 @@ from tagger.database.connection import display_language
 from tagger.errors import TaggerError
 from tagger.ledger.progress import count_open_jobs
 from tagger.library.catalog.landmark_edits import LandmarkChanges, edit_landmark
-from tagger.library.catalog.landmark_removal import MergedLandmark, merge_landmark
+from tagger.library.catalog.landmark_removal import (
+    MergedLandmark,
+    RemovedLandmark,
+    merge_landmark,
+    remove_landmark,
+)
 from tagger.library.catalog.landmarks import all_landmarks, find_landmark, normalize_name
+from tagger.library.catalog.merge_undo import undo_merge, undoable_merges
 from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.option_values import parse_box
 from tagger.library.search.names import Kind
@@ -73,6 +81,7 @@ def show_library(request: Request, state: State, overview: Overview) -> HTMLResp
 
 Slug = Annotated[str, Path(max_length=500)]
 TypedName = Annotated[str, Form(max_length=1000)]
+IsConfirmed = Annotated[bool, Form()]
 
 
 @router.get("/places/edit/{slug}")
@@ -99,7 +108,7 @@ def rename(request: Request, state: State, slug: Slug, name: TypedName) -> Respo
 
 @router.post("/places/merge/{slug}")
 def merge(
-    request: Request, state: State, slug: Slug, into: TypedName, is_confirmed: Annotated[bool, Form()] = False
+    request: Request, state: State, slug: Slug, into: TypedName, is_confirmed: IsConfirmed = False
 ) -> Response:
     """Show what merging a landmark into another one would do; once that is confirmed, merge them."""
     try:
@@ -113,6 +122,32 @@ def merge(
     return RedirectResponse(f"/landmarks/{merged.landmark.slug}", HTTPStatus.SEE_OTHER)
 
 
+@router.post("/places/unmerge/{slug}")
+def unmerge(request: Request, state: State, slug: Slug, merged: TypedName) -> Response:
+    """Separate a landmark from this one, into which it was merged."""
+    try:
+        with state.database.write() as connection:
+            landmark = undo_merge(connection, slug, merged)
+    except TaggerError as error:
+        return _render_edit(request, state, slug, page_text(error))
+    state.taught_updates.request()
+    return RedirectResponse(f"/landmarks/{landmark.slug}", HTTPStatus.SEE_OTHER)
+
+
+@router.post("/places/delete/{slug}")
+def delete(request: Request, state: State, slug: Slug, is_confirmed: IsConfirmed = False) -> Response:
+    """Show what would go with a landmark that no model knows; once that is confirmed, delete it."""
+    try:
+        with state.database.write(dry_run=not is_confirmed) as connection:
+            removed = remove_landmark(connection, slug, with_verdicts=True)
+    except TaggerError as error:
+        return _render_edit(request, state, slug, page_text(error))
+    if not is_confirmed:
+        return _render_edit(request, state, slug, removed=removed)
+    state.taught_updates.request()
+    return RedirectResponse("/places", HTTPStatus.SEE_OTHER)
+
+
 def _render_edit(
     request: Request,
     state: AppState,
@@ -121,12 +156,31 @@ def _render_edit(
     name: str | None = None,
     into: str = "",
     merged: MergedLandmark | None = None,
+    removed: RemovedLandmark | None = None,
 ) -> HTMLResponse:
     with state.database.read() as connection:
         landmark, every = find_landmark(connection, slug), all_landmarks(connection)
+        undoable = undoable_merges(connection, landmark)
     status = HTTPStatus.CONFLICT if problem else HTTPStatus.OK
-    shown = {"landmark": landmark, "typed": name or landmark.display_name, "into": into, "every": every}
-    return render(request, "landmark_edit.html", status, **shown, problem=problem, merged=merged)
+    names = Counter(normalize_name(name) for each in every for name in {each.name, each.display_name})
+    others = {
+        each.display_name if names[normalize_name(each.display_name)] == 1 else each.slug: each
+        for each in every
+        if each.id != landmark.id
+    }
+    return render(
+        request,
+        "landmark_edit.html",
+        status,
+        landmark=landmark,
+        typed=name or landmark.display_name,
+        into=into,
+        others=others,
+        undoable=undoable,
+        problem=problem,
+        merged=merged,
+        removed=removed,
+    )
 
 
 @router.get("/map")

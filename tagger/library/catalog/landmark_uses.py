@@ -1,0 +1,51 @@
+"""What refers to a landmark: the images with tags and verdicts, and the classifiers that were learned from them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, select, union, update
+
+from tagger.database.statements import lock_tables
+from tagger.database.tables import classifiers, models, tags, taught_tags, verdicts
+from tagger.library.catalog.contents import lock_contents
+from tagger.library.catalog.landmarks import Landmark
+
+
+def lock_images(connection: Connection, *changing: Landmark) -> set[int]:
+    """Lock the images of these landmarks, and make writers of tags and verdicts wait. Returns the ids of the images."""
+    while True:
+        images = _images_of(connection, changing)
+        # Those writers lock an image first, too. An image that got a landmark meanwhile must not be waited for: all locks are
+        # taken again.
+        with connection.begin_nested() as locks:
+            lock_contents(connection, images)
+            lock_uses(connection)
+            if _images_of(connection, changing) <= images:
+                return images
+            locks.rollback()
+
+
+def _images_of(connection: Connection, of: Sequence[Landmark]) -> set[int]:
+    """The ids of images with a tag, a taught tag or a verdict of these landmarks."""
+    ids = [landmark.id for landmark in of]
+    queries = (
+        select(table.c.content_id).where(table.c.landmark_id.in_(ids))
+        for table in (tags, taught_tags, verdicts)
+    )
+    return set(connection.scalars(union(*queries)))
+
+
+def lock_uses(connection: Connection) -> None:
+    """Make writers of tags and verdicts wait."""
+    lock_tables(connection, tags, verdicts)
+
+
+def retire_classifiers(connection: Connection, landmark: Landmark) -> int:
+    """Let workers read the classifiers again, without the landmark's. Returns the number of its taught tags.
+
+    This waits for workers that compare images with its classifiers: they lock the version first, and tags later.
+    """
+    of_landmark = classifiers.c.landmark_id == landmark.id
+    using = models.c.id.in_(select(classifiers.c.model_id).where(of_landmark))
+    connection.execute(update(models).where(using).values(taught_version=models.c.taught_version + 1))
+    count = select(func.count()).where(taught_tags.c.landmark_id == landmark.id)
+    return connection.scalar(count) or 0
