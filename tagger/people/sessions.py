@@ -25,6 +25,7 @@ from tagger.people.tokens import (
     SETTINGS_TOKEN,
     USE_RECORDED_S,
     Grant,
+    NameTaken,
     find_token,
     revoke_shares_of,
     token_digest,
@@ -32,7 +33,6 @@ from tagger.people.tokens import (
 )
 from tagger.people.users import (
     User,
-    UserNameTaken,
     find_user_by_name,
     insert_user,
     is_valid_name,
@@ -358,5 +358,5 @@ def _add(database: Database, name: str, role: Role | None) -> User | None:
             return insert_user(connection, name, role, None, by_themselves=True)
     except IntegrityError:  # another request has just added them
         return find_user_by_name(database, name)
-    except UserNameTaken:
+    except NameTaken:
         return None

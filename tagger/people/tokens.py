@@ -18,7 +18,7 @@ from tagger.database.audit_log import AuditAction, actor_of, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, shares, users
-from tagger.errors import TaggerError
+from tagger.errors import NameNotFound, TaggerError
 from tagger.system.documents import document_of
 
 SETTINGS_TOKEN = "TAGGER_WEB_TOKEN"  # noqa: S105 - a name
@@ -62,20 +62,16 @@ class Grant:
         )
 
 
-class TokenNameInvalid(TaggerError):
-    """{name} cannot be the name of a token. Use up to 64 letters, digits, dots, hyphens and underscores."""
+class NameInvalid(TaggerError):
+    """{name} cannot be the name of a {kind}. Use up to {allowed}."""
 
 
-class TokenExists(TaggerError):
-    """There is already a token {name}. Choose another name, or revoke it with `tagger people token revoke {name}`."""
+class NameExists(TaggerError):
+    """There is already a {kind} {name}. Choose another name. {remedy}."""
 
 
-class TokenNameTaken(TaggerError):
-    """There is a user {name}, and the audit log would not tell them apart. Choose another name."""
-
-
-class TokenNotFound(TaggerError):
-    """There is no token {name}. The tokens are: {names}."""
+class NameTaken(TaggerError):
+    """There is a {kind} {name}, and the audit log would not tell them apart. Choose another name."""
 
 
 class AccessEnded(TaggerError):
@@ -106,10 +102,11 @@ def add_token(
     """Add a token; returns it with its secret, which cannot be read again.
 
     Raises:
-        TokenNameInvalid, TokenExists, TokenNameTaken: the name cannot be used.
+        NameInvalid, NameExists, NameTaken: the name cannot be used.
     """
     if not _NAME.fullmatch(name) or name == SETTINGS_TOKEN:
-        raise TokenNameInvalid(name=repr(name))
+        allowed = "64 letters, digits, dots, hyphens and underscores"
+        raise NameInvalid(name=repr(name), kind="token", allowed=allowed)
     secret = _PREFIX + secrets.token_urlsafe(32)
     values: dict[str, object] = {
         "name": name,
@@ -120,9 +117,10 @@ def add_token(
     }
     with database.write() as connection:
         if connection.scalar(select(access_tokens.c.id).where(access_tokens.c.name == name)) is not None:
-            raise TokenExists(name=name)
+            remedy = f"`tagger people token revoke {name}` revokes that token"
+            raise NameExists(kind="token", name=name, remedy=remedy)
         if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
-            raise TokenNameTaken(name=name)
+            raise NameTaken(kind="user", name=name)
         row = connection.execute(insert(access_tokens).values(values).returning(access_tokens)).one()
         token = document_of(AccessToken, row)
         expires = None if expires_at is None else expires_at.isoformat()
@@ -149,13 +147,14 @@ def revoke_token(database: Database, name: str, *, keep_shares: bool = False) ->
     """Delete a token, which ends its sessions and revokes its shares.
 
     Raises:
-        TokenNotFound: there is no such token.
+        NameNotFound: there is no such token.
     """
     with database.write() as connection:
         row = connection.execute(_NAMED.where(access_tokens.c.name == name).with_for_update()).one_or_none()
         if row is None:
             names = [each.name for each in connection.execute(_NAMED.order_by(access_tokens.c.name))]
-            raise TokenNotFound(name=name, names=", ".join(names) or "none")
+            known = f"The tokens are: {', '.join(names) or 'none'}"
+            raise NameNotFound(kind="token", name=name, known=known)
         of_token = page_sessions.c.token_id == row.id
         sessions = connection.execute(delete(page_sessions).where(of_token)).rowcount
         ended = EndedAccess(sessions, [] if keep_shares else revoke_shares_of(connection, name))

@@ -11,28 +11,20 @@ from tagger.database.audit_log import AuditAction, act_as, actor_of, record_acti
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, users
-from tagger.errors import TaggerError
+from tagger.errors import NameNotFound, TaggerError
 from tagger.people.passwords import check_password, forget_attempts, hash_password
-from tagger.people.tokens import SETTINGS_TOKEN, EndedAccess, require_access, revoke_shares_of
+from tagger.people.tokens import (
+    SETTINGS_TOKEN,
+    EndedAccess,
+    NameExists,
+    NameInvalid,
+    NameTaken,
+    require_access,
+    revoke_shares_of,
+)
 from tagger.system.documents import document_of
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
-
-
-class UserNameInvalid(TaggerError):
-    """{name} cannot be the name of a user. Use up to 128 letters, digits, dots, hyphens, underscores, + and @."""
-
-
-class UserExists(TaggerError):
-    """There is already a user {name}. Choose another name. If it is the same person, `tagger people user list` shows where they sign in, and `tagger people user password {name}` sets a password."""
-
-
-class UserNameTaken(TaggerError):
-    """There is a token {name}, and the audit log would not tell them apart. Choose another name."""
-
-
-class UserNotFound(TaggerError):
-    """There is no user {name}. The users are: {names}."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +55,24 @@ def add_user(
     """Add a person. Without a password, they sign in at a reverse proxy only, or at the provider as this subject.
 
     Raises:
-        UserNameInvalid, UserExists, UserNameTaken: the name cannot be used.
+        NameInvalid, NameExists, NameTaken: the name cannot be used.
         PasswordRefused: the password is too weak.
         SubjectInvalid, SubjectTaken: the subject cannot be linked.
         AccessEnded: who adds the person is no admin any more.
     """
     if not is_valid_name(normalize_name(name)):
-        raise UserNameInvalid(name=repr(name))
+        allowed = "128 letters, digits, dots, hyphens, underscores, + and @"
+        raise NameInvalid(name=repr(name), kind="user", allowed=allowed)
     name = normalize_name(name)
     password_hash = None if password is None else _checked_hash(password, name)
     with database.write() as connection:
         require_access(connection, Role.ADMIN)
         if connection.scalar(select(users.c.id).where(users.c.name == name)) is not None:
-            raise UserExists(name=name)
+            remedy = (
+                "If it is the same person, `tagger people user list` shows where they sign in, and "
+                f"`tagger people user password {name}` sets a password"
+            )
+            raise NameExists(kind="user", name=name, remedy=remedy)
         if issuer is not None and subject is not None:
             check_subject(connection, issuer, subject)
         return insert_user(connection, name, role, password_hash, issuer=issuer, subject=subject)
@@ -95,10 +92,10 @@ def insert_user(
     an admin.
 
     Raises:
-        UserNameTaken: there is a token of this name.
+        NameTaken: there is a token of this name.
     """
     if connection.scalar(select(access_tokens.c.id).where(access_tokens.c.name == name)) is not None:
-        raise UserNameTaken(name=name)
+        raise NameTaken(kind="token", name=name)
     values = {
         "name": name,
         "role": role,
@@ -149,7 +146,7 @@ def remove_user(database: Database, name: str, *, keep_shares: bool = False) -> 
     """Remove a person, which ends their sessions and revokes their shares. Records of what they did keep their name.
 
     Raises:
-        UserNotFound: there is no such person.
+        NameNotFound: there is no such person.
     """
     with database.write() as connection:
         row = lock_user(connection, name)
@@ -172,7 +169,7 @@ def set_password(database: Database, name: str, password: str, *, kept_session: 
     """Give a person a new password. This ends their sessions except `kept_session`; returns the number of ended ones.
 
     Raises:
-        UserNotFound: there is no such person.
+        NameNotFound: there is no such person.
         PasswordRefused: the password is too weak.
     """
     password_hash = _checked_hash(password, normalize_name(name))
@@ -189,7 +186,7 @@ def set_role(database: Database, name: str, role: Role, *, keep_shares: bool = F
     """Give a person another role, which ends their sessions, and revokes the shares of somebody who may not share any more.
 
     Raises:
-        UserNotFound: there is no such person.
+        NameNotFound: there is no such person.
     """
     with database.write() as connection:
         return change_role(connection, lock_user(connection, name), role, keep_shares=keep_shares)
@@ -246,7 +243,7 @@ def lock_user(connection: Connection, name: str) -> Row[tuple[object, ...]]:
     """Lock the row of a person until the end of the transaction, and that of the admin who changes it.
 
     Raises:
-        UserNotFound: there is no such person.
+        NameNotFound: there is no such person.
         AccessEnded: another person changes it, who is no admin any more.
     """
     actor = actor_of(connection)
@@ -259,7 +256,7 @@ def lock_user(connection: Connection, name: str) -> Row[tuple[object, ...]]:
         require_access(connection, Role.ADMIN)
     if row is None:
         names = connection.scalars(select(users.c.name).order_by(users.c.name)).all()
-        raise UserNotFound(name=name, names=", ".join(names) or "none")
+        raise NameNotFound(kind="user", name=name, known=f"The users are: {', '.join(names) or 'none'}")
     return row
 
 

@@ -10,6 +10,7 @@ from support.threads import in_threads
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions
+from tagger.errors import NameNotFound
 from tagger.people import sessions
 from tagger.people.sessions import (
     SESSION_S,
@@ -23,9 +24,8 @@ from tagger.people.tokens import (
     SETTINGS_TOKEN,
     USE_RECORDED_S,
     Grant,
-    TokenExists,
-    TokenNameInvalid,
-    TokenNotFound,
+    NameExists,
+    NameInvalid,
     add_token,
     list_tokens,
     revoke_token,
@@ -68,16 +68,16 @@ def test_other_tokens_are_not_valid(database: Database) -> None:
 
 def test_names_that_could_be_mistaken_are_refused(database: Database) -> None:
     for name in ("", "a b", "-a", "a/b", "x" * 65, "a\n", "é", SETTINGS_TOKEN):
-        with pytest.raises(TokenNameInvalid):
+        with pytest.raises(NameInvalid):
             add_token(database, name)
 
 
 @pytest.mark.postgresql
 def test_names_are_unique_and_unknown_ones_are_errors(database: Database) -> None:
     add_token(database, "phone")
-    with pytest.raises(TokenExists, match="phone"):
+    with pytest.raises(NameExists, match="phone"):
         add_token(database, "phone")
-    with pytest.raises(TokenNotFound, match="phone"):
+    with pytest.raises(NameNotFound, match="phone"):
         revoke_token(database, "tablet")
 
 

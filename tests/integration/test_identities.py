@@ -12,6 +12,7 @@ from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import users
+from tagger.errors import NameNotFound
 from tagger.people.identities import (
     Identity,
     IdentityNameTaken,
@@ -24,7 +25,6 @@ from tagger.people.sessions import Origin, session_grant
 from tagger.people.users import (
     SubjectInvalid,
     SubjectTaken,
-    UserNotFound,
     add_user,
     list_users,
     remove_user,
@@ -100,7 +100,7 @@ def test_a_subject_has_one_person(database: Database) -> None:
         with pytest.raises(SubjectInvalid):
             link_user(database, "bob", ISSUER, subject)
     for change in (lambda: link_user(database, "eve", ISSUER, "3"), lambda: unlink_user(database, "eve")):
-        with pytest.raises(UserNotFound):
+        with pytest.raises(NameNotFound):
             change()
     row = {"name": "eve", "role": "admin", "issuer": ISSUER, "subject": "1"}
     with pytest.raises(IntegrityError), database.write() as connection:

@@ -14,7 +14,7 @@ from support.threads import in_threads
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import photos, position_changes, roots, track_parts, tracks
-from tagger.errors import GpxRefused, TrackAmbiguous, TrackNotFound
+from tagger.errors import ImportRefused, NameAmbiguous, NameNotFound
 from tagger.library.positions.clocks import UnknownClock, unknown_clocks
 from tagger.library.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, Fix, locate_on_tracks
 from tagger.library.positions.tracks import add_track, list_tracks, remove_track
@@ -158,13 +158,13 @@ def test_a_track_is_removed_by_name_or_number(database: Database, tmp_path: Path
     (tmp_path / "other").mkdir()
     first = add_track(database, write_gpx(tmp_path / "a.gpx", walk(10)))
     second = add_track(database, write_gpx(tmp_path / "other" / "a.gpx", walk(20, start_s=1000)))
-    with pytest.raises(TrackAmbiguous, match=f"Use the number of one of them: {first.id}, {second.id}"):
+    with pytest.raises(NameAmbiguous, match=f"Use the number of one of them: {first.id}, {second.id}"):
         remove_track(database, "a.gpx")
     assert remove_track(database, str(first.id)).points == 10
     assert remove_track(database, "a.gpx").id == second.id
     assert located(database, 5, 1005) == [None, None]
     for name in ("a.gpx", str(first.id), "9" * 30, "٣"):
-        with pytest.raises(TrackNotFound):
+        with pytest.raises(NameNotFound):
             remove_track(database, name)
     with database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(track_parts)) == 0
@@ -184,7 +184,7 @@ def test_a_refused_file_changes_nothing(database: Database, tmp_path: Path) -> N
         ("route.gpx", "<gpx><rte><rtept lat='1' lon='1'/></rte></gpx>", "it has no points of tracks"),
     ):
         (tmp_path / name).write_text(text)
-        with pytest.raises(GpxRefused, match=reason):
+        with pytest.raises(ImportRefused, match=reason):
             add_track(database, tmp_path / name)
     with database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(tracks)) == 0

@@ -15,6 +15,7 @@ from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Actor, Database
 from tagger.database.enums import Role
 from tagger.database.tables import page_sessions, sign_in_attempts, users
+from tagger.errors import NameNotFound
 from tagger.people import passwords
 from tagger.people.identities import link_user
 from tagger.people.passwords import (
@@ -33,13 +34,9 @@ from tagger.people.sessions import (
     sign_in_user,
     start_session,
 )
-from tagger.people.tokens import AccessEnded, Grant, TokenNameTaken, add_token
+from tagger.people.tokens import AccessEnded, Grant, NameExists, NameInvalid, NameTaken, add_token
 from tagger.people.users import (
     User,
-    UserExists,
-    UserNameInvalid,
-    UserNameTaken,
-    UserNotFound,
     add_user,
     has_users,
     list_users,
@@ -104,7 +101,7 @@ def test_composed_characters_are_the_same_password(database: Database) -> None:
 
 def test_names_that_could_be_mistaken_and_weak_passwords_are_refused(database: Database) -> None:
     for name in ("", " ", "a b", "-a", "a/b", "x" * 129, "a\nb", "é", "TAGGER_WEB_TOKEN", "web:a"):
-        with pytest.raises(UserNameInvalid):
+        with pytest.raises(NameInvalid):
             add_user(database, name, Role.VIEWER, PASSWORD)
     for password in ("", "short", "aaaaaaaaaaaaa", "ada1234567", "x" * (MAX_LENGTH + 1)):
         with pytest.raises(PasswordRefused):
@@ -114,19 +111,19 @@ def test_names_that_could_be_mistaken_and_weak_passwords_are_refused(database: D
 
 def test_names_are_unique_also_among_tokens(database: Database) -> None:
     add_user(database, "ada", Role.VIEWER, PASSWORD)
-    with pytest.raises(UserExists):
+    with pytest.raises(NameExists):
         add_user(database, "ADA", Role.ADMIN, PASSWORD)
-    with pytest.raises(TokenNameTaken):
+    with pytest.raises(NameTaken):
         add_token(database, "ada")
     add_token(database, "phone")
-    with pytest.raises(UserNameTaken):
+    with pytest.raises(NameTaken):
         add_user(database, "phone", Role.VIEWER, PASSWORD)
     for change in (
         remove_user,
         lambda d, n: set_role(d, n, Role.ADMIN),
         lambda d, n: set_password(d, n, PASSWORD),
     ):
-        with pytest.raises(UserNotFound, match="ada"):
+        with pytest.raises(NameNotFound, match="ada"):
             change(database, "eve")
 
 

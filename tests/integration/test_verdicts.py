@@ -15,7 +15,7 @@ from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photos, verdicts
-from tagger.errors import LandmarkNotFound, PhotoNotClassified, PhotoNotFound, VerdictsInvalid
+from tagger.errors import ImportRefused, LandmarkNotFound, PhotoNotClassified, PhotoNotFound
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.catalog.roots import forget_path
 from tagger.library.query.counts import landmark_counts
@@ -283,7 +283,7 @@ SOUND = {"digest": "1-" + "0" * 64, "landmark": EIFFEL, "verdict": "confirmed", 
     ],
 )
 def test_invalid_entry_is_refused_with_its_number_and_line(text: str, where: str) -> None:
-    with pytest.raises(VerdictsInvalid, match=where):
+    with pytest.raises(ImportRefused, match=where):
         list(read_entries(io.BytesIO(text.encode("latin-1")), "file"))
 
 

@@ -15,7 +15,7 @@ from tagger.cli.output.formats import local_time, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.enums import Role
-from tagger.errors import ProviderNotSet
+from tagger.errors import NotConfigured
 from tagger.people.identities import link_user, unlink_user
 from tagger.people.passwords import generate_password
 from tagger.people.tokens import EndedAccess
@@ -187,7 +187,10 @@ def unlink(name: Name, json: Json = False) -> None:
 
 def _issuer(settings: Settings) -> str:
     if settings.web_oidc_issuer is None:
-        raise ProviderNotSet
+        raise NotConfigured(
+            what="Single sign-on is not configured.",
+            settings="TAGGER_WEB_OIDC_ISSUER, TAGGER_WEB_OIDC_CLIENT_ID, TAGGER_WEB_OIDC_CLIENT_SECRET and TAGGER_WEB_URL",
+        )
     return settings.web_oidc_issuer
 
 

@@ -14,7 +14,7 @@ from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
 from tagger.database.events import Message, new_message_id, retry_messages, undelivered_messages
-from tagger.errors import ReceiverNotFound, WebhookNotSet
+from tagger.errors import NameNotFound, NotConfigured
 from tagger.system.http_exchange import NoAnswer
 from tagger.webhooks import TEST, deliver, receivers_of
 
@@ -99,10 +99,11 @@ def _receivers(settings: Settings, name: str | None) -> Sequence[Receiver]:
     """The receiver of this name, or all."""
     receivers = receivers_of(settings)
     if not receivers:
-        raise WebhookNotSet
+        raise NotConfigured(what="Nobody receives webhooks.", settings="TAGGER_WEBHOOKS")
     found = [each for each in receivers if name in {None, each.name}]
     if not found:
-        raise ReceiverNotFound(name=name, names=", ".join(each.name for each in receivers))
+        known = f"TAGGER_WEBHOOKS names {', '.join(each.name for each in receivers)}"
+        raise NameNotFound(kind="receiver", name=name, known=known)
     return found
 
 

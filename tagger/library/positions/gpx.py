@@ -24,7 +24,7 @@ from xml.parsers import expat
 import numpy as np
 import numpy.typing as npt
 
-from tagger.errors import GpxRefused, PathNotFound, SystemRefused
+from tagger.errors import ImportRefused, PathNotFound, SystemRefused
 from tagger.photos.files import open_at_once
 
 Points = npt.NDArray[np.float64]
@@ -95,7 +95,7 @@ def open_gpx(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         PathNotFound, SystemRefused: there is no such file, or it cannot be opened.
-        GpxRefused: it is a folder or a device, is empty, or larger than MAX_BYTES.
+        ImportRefused: it is a folder or a device, is empty, or larger than MAX_BYTES.
     """
     with _open(path) as file:
         _check_file(path, os.fstat(file.fileno()))
@@ -121,14 +121,14 @@ def read_segments(file: IO[bytes], path: Path, counts: PointCounts) -> Iterator[
     If the XML is invalid at some place, the valid points before it are read, and those that begin after it are counted.
 
     Raises:
-        GpxRefused: it is not GPX, has no valid point before its XML is invalid, or is hostile. What was read must not be used.
+        ImportRefused: it is not GPX, has no valid point before its XML is invalid, or is hostile. What was read must not be used.
         SystemRefused: it cannot be read.
     """
     try:
         yield from _parse_segments(read_blocks(file, path), counts)
     except _GpxInvalid as error:
         remedy = "copy or export it again, as GPX"
-        raise GpxRefused(path=path, reason=str(error), remedy=remedy) from error
+        raise ImportRefused(file=path, reason=str(error), remedy=remedy) from error
 
 
 class _GpxInvalid(ValueError):
@@ -142,7 +142,7 @@ def _open(path: Path) -> BinaryIO:
         raise PathNotFound(path=path) from error
     except IsADirectoryError as error:
         remedy = "name the GPX files in it"
-        raise GpxRefused(path=path, reason="it is a folder", remedy=remedy) from error
+        raise ImportRefused(file=path, reason="it is a folder", remedy=remedy) from error
     except OSError as error:
         raise _system_refused(path, error) from error
 
@@ -153,14 +153,14 @@ def _system_refused(path: Path, error: OSError) -> SystemRefused:
 
 def _check_file(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise GpxRefused(
-            path=path, reason="it is a pipe or a device", remedy="save the track as a file first"
+        raise ImportRefused(
+            file=path, reason="it is a pipe or a device", remedy="save the track as a file first"
         )
     if not status.st_size:
-        raise GpxRefused(path=path, reason="it is empty", remedy="copy it again from where it came from")
+        raise ImportRefused(file=path, reason="it is empty", remedy="copy it again from where it came from")
     if status.st_size > MAX_BYTES:
         reason = f"it is larger than {MAX_BYTES >> 30} GiB"
-        raise GpxRefused(path=path, reason=reason, remedy="export the track in several files")
+        raise ImportRefused(file=path, reason=reason, remedy="export the track in several files")
 
 
 def _parse_segments(blocks: Iterable[bytes], counts: PointCounts) -> Iterator[SegmentPiece]:

@@ -9,7 +9,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import ClockSource, PositionSource
 from tagger.database.statements import among
 from tagger.database.tables import cameras, contents, ledgers, photos, positions
-from tagger.errors import CameraAmbiguous, CameraNotFound
+from tagger.errors import CameraNotFound, NameAmbiguous
 from tagger.library.catalog.contents import record_camera, record_matching_photos
 from tagger.library.positions.clocks import CameraClock, estimate_clocks
 from tagger.library.positions.companions import Companions, find_companions
@@ -64,7 +64,7 @@ def locate(
     Settings stay. With `dry_run`, everything is rolled back, and other processes cannot write meanwhile.
 
     Raises:
-        CameraNotFound, CameraAmbiguous: a clock is set of a camera that is not known, or of several.
+        CameraNotFound, NameAmbiguous: a clock is set of a camera that is not known, or of several.
     """
     with database.write(dry_run=dry_run) as connection:
         _apply(connection, settings)
@@ -106,7 +106,8 @@ def _find_camera(connection: Connection, name: str) -> int:
         if len(found) == 1:
             return int(found[0].id)
         if found:
-            raise CameraAmbiguous(name=name, keys="; ".join(row.key for row in found[:10]))
+            keys = "; ".join(row.key for row in found[:10])
+            raise NameAmbiguous(kinds="cameras", name=name, key="whole name", keys=keys)
     names = ", ".join(sorted({row.name for row in rows})[:20]) or "none yet: run `tagger tag FOLDER` first"
     raise CameraNotFound(name=name, names=names)
 

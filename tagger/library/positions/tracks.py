@@ -23,7 +23,7 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import insert_missing
 from tagger.database.tables import photos, track_parts, tracks
-from tagger.errors import GpxRefused, TrackAmbiguous, TrackNotFound
+from tagger.errors import ImportRefused, NameAmbiguous, NameNotFound
 from tagger.library.catalog.cameras import LOCAL_TIMES
 from tagger.library.catalog.contents import record_matching_photos
 from tagger.library.positions.estimation import MAX_SPEED_M_S, Truth, distances_m
@@ -168,7 +168,7 @@ def add_track(database: Database, file: Path) -> AddedTrack:
 
     Raises:
         PathNotFound, SystemRefused: there is no such file, or it cannot be read.
-        GpxRefused: it is not GPX, or has no points with a time.
+        ImportRefused: it is not GPX, or has no points with a time.
     """
     with open_gpx(file) as gpx, SpooledTemporaryFile(_SPOOL_BYTES) as spool:
         digest = _digest(gpx, file)
@@ -200,7 +200,7 @@ def remove_track(database: Database, name: str) -> Track:
     """Remove a track, by its name or number.
 
     Raises:
-        TrackNotFound, TrackAmbiguous: no track has the name or number, or several have the name.
+        NameNotFound, NameAmbiguous: no track has the name or number, or several have the name.
     """
     with database.write() as connection:
         track = _find_track(connection, name)
@@ -233,9 +233,10 @@ def _find_track(connection: Connection, name: str) -> Track:
     if not matching and name.isdecimal() and len(name) < 16:
         matching = _tracks(connection, _SELECT.where(tracks.c.id == int(name)))
     if not matching:
-        raise TrackNotFound(name=name)
+        raise NameNotFound(kind="track", name=name, known="`tagger locate tracks` shows the tracks")
     if len(matching) > 1:
-        raise TrackAmbiguous(name=name, numbers=", ".join(str(track.id) for track in matching))
+        keys = ", ".join(str(track.id) for track in matching)
+        raise NameAmbiguous(kinds="tracks", name=name, key="number", keys=keys)
     return matching[0]
 
 
@@ -258,12 +259,12 @@ def _spool_part(points: Points, spool: IO[bytes]) -> tuple[int, datetime, dateti
     return size, first, last
 
 
-def _without_points(file: Path, counts: PointCounts) -> GpxRefused:
+def _without_points(file: Path, counts: PointCounts) -> ImportRefused:
     if not counts.read:
         reason = "it has no points of tracks; waypoints and planned routes do not say when somebody was there"
     else:
         reason = f"none of its {counts.read} points has a valid time and position"
-    return GpxRefused(path=file, reason=reason, remedy="export the recorded track, with times")
+    return ImportRefused(file=file, reason=reason, remedy="export the recorded track, with times")
 
 
 def _store(

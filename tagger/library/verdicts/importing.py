@@ -20,7 +20,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents
-from tagger.errors import VerdictsInvalid
+from tagger.errors import ImportRefused
 from tagger.library.catalog.contents import lock_contents, lock_contents_shared
 from tagger.library.catalog.landmarks import landmark_ids_by_slug
 from tagger.library.verdicts.store import (
@@ -56,11 +56,14 @@ class VerdictEntry:
     path: str | None
 
 
+_REMEDY = "correct the file, or create it again with `tagger review export`"
+
+
 def read_entries(source: IO[bytes], name: str) -> Iterator[VerdictEntry]:
     """Yield the verdicts in a file. `name` is its name in error messages.
 
     Raises:
-        VerdictsInvalid: an entry is not a verdict, or the file ends early.
+        ImportRefused: an entry is not a verdict, or the file ends early.
     """
     number = line = 0
     try:
@@ -68,10 +71,10 @@ def read_entries(source: IO[bytes], name: str) -> Iterator[VerdictEntry]:
         for number, (line, document) in enumerate(_objects(text), start=1):  # noqa: B007 - for the message
             yield _entry(document)
     except UnicodeDecodeError as error:
-        raise VerdictsInvalid(file=name, where="somewhere", reason="it is not UTF-8 text") from error
+        raise ImportRefused(file=name, reason="it is not UTF-8 text", remedy=_REMEDY) from error
     except _EntryInvalid as error:
-        where = f"entry {error.number or number}, line {error.line or line}"
-        raise VerdictsInvalid(file=name, where=where, reason=str(error)) from error
+        reason = f"entry {error.number or number}, line {error.line or line}: {error}"
+        raise ImportRefused(file=name, reason=reason, remedy=_REMEDY) from error
 
 
 class _EntryInvalid(ValueError):

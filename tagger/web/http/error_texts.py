@@ -8,7 +8,7 @@ from tagger.database.enums import stored_note
 from tagger.errors import FailureKind, TaggerError
 from tagger.jobs.enqueue.schedule_runs import ScheduleFolderIsLink
 from tagger.metadata.errors import RefusalKind
-from tagger.people import identities, oidc_provider, passwords, users
+from tagger.people import identities, oidc_provider, passwords, tokens, users
 from tagger.system.text_format import N_, gettext, reader_language
 
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {
@@ -61,8 +61,8 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     users.SubjectTaken: N_(
         "The subject {subject} is linked to {name} already. Empty it there first if that is wrong."
     ),
-    users.UserExists: N_("There is already somebody with the name {name}. Choose another name."),
-    users.UserNotFound: N_("There is no {name} any more. Open this page again, and see who is there."),
+    tokens.NameExists: N_("There is already somebody with the name {name}. Choose another name."),
+    errors.NameNotFound: N_("There is no {name} any more. Open this page again, and see who is there."),
     errors.CursorInvalid: N_("This page of the list is not there any more. Open the first page again."),
     errors.DatabaseConnectionLost: N_("The connection to the database is lost. Try again."),
     errors.DatabaseReadOnly: N_("The database is read-only now. Tell the administrator of the server."),
@@ -136,10 +136,10 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     ScheduleFolderIsLink: N_(
         "A folder of the schedule {name} is a link now. Remove the schedule, and add it again."
     ),
-    users.UserNameInvalid: N_(
+    tokens.NameInvalid: N_(
         "{name} cannot be a name. Use letters, digits, dots, hyphens, underscores, + and @."
     ),
-    users.UserNameTaken: N_("{name} is the name of a token already. Choose another name."),
+    tokens.NameTaken: N_("{name} is the name of a token already. Choose another name."),
 }
 """In other languages than English, with the kinds of errors below each. The English texts of these errors say more, such as the reason."""
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.examples import examples
 from support.gpx_files import START_S, LongGpx, gpx_text, point_text, walk
 
-from tagger.errors import GpxRefused, PathNotFound, SystemRefused
+from tagger.errors import ImportRefused, PathNotFound, SystemRefused
 from tagger.library.positions.gpx import PointCounts, Points, open_gpx, read_segments
 
 FILE = Path("walk.gpx")
@@ -39,7 +39,7 @@ def in_track(points: str) -> str:
 
 
 def refusal(text: str | bytes) -> str:
-    with pytest.raises(GpxRefused) as caught:
+    with pytest.raises(ImportRefused) as caught:
         read(text)
     return str(caught.value)
 
@@ -204,7 +204,7 @@ def test_only_files_with_content_are_opened(tmp_path: Path) -> None:
         (tmp_path / "large.gpx", "it is larger than 2 GiB"),
         (Path("/dev/zero"), "it is a pipe or a device"),
     ):
-        with pytest.raises(GpxRefused, match=reason), open_gpx(path):
+        with pytest.raises(ImportRefused, match=reason), open_gpx(path):
             pass
     with pytest.raises(PathNotFound), open_gpx(tmp_path / "gone.gpx"):
         pass
@@ -238,7 +238,7 @@ def test_wild_documents_are_read_or_refused(encoding: str, latitude: str, time: 
     document = text.encode(errors="replace") + tail
     try:
         segments, counts = read(document)
-    except GpxRefused:
+    except ImportRefused:
         return
     points = np.concatenate([NO_POINTS, *segments])
     assert len(points) == counts.used

@@ -15,7 +15,7 @@ from psutil import Process
 from support.commands import end_embedded_redis
 
 from tagger.cli.doctor.broker import check_redis
-from tagger.errors import EmbeddedRedisMissing, PermissionsUnsafe, RedisUnavailable
+from tagger.errors import EmbeddedRedisUnavailable, PermissionsUnsafe, RedisUnavailable
 from tagger.settings import Settings, load_settings
 from worker import embedded_redis
 from worker.broker import RedisEndpoint, check_broker, find_broker, queue_depths
@@ -42,7 +42,7 @@ clients = [server.accept() for _ in range(100)]
 def test_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.embedded_redis.server_program", lambda: None)
     with pytest.raises(
-        EmbeddedRedisMissing, match=r"^No TAGGER_REDIS_URL is set.*the extra embedded, which is not"
+        EmbeddedRedisUnavailable, match=r"^No TAGGER_REDIS_URL is set.*the extra embedded, which is not"
     ):
         start_embedded(tmp_path, LEDGER)
 
