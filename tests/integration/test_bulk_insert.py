@@ -1,11 +1,9 @@
 """Pages of rows are inserted in one statement, with values as they are, and errors as SQLAlchemy's."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import nullcontext
 
 import pytest
-from sqlalchemy import event, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.exc import DataError, IntegrityError
 from support.ledgers import LedgerBuilder
 
@@ -25,20 +23,6 @@ PATHS = [
     "ümläut/日本.jpg",
     "",
 ]
-
-
-@contextmanager
-def statements(database: Database, start: str) -> Iterator[list[bool]]:
-    """The statements that begin like this, inside the context: whether each is executed for one row after another."""
-    seen: list[bool] = []
-
-    def record(_c: Any, _cursor: Any, statement: str, _p: Any, _context: Any, executemany: bool) -> None:
-        if statement.startswith(start):
-            seen.append(executemany)
-
-    event.listen(database._engine, "before_cursor_execute", record)
-    yield seen
-    event.remove(database._engine, "before_cursor_execute", record)
 
 
 def test_values_are_stored_as_they_are(database: Database) -> None:

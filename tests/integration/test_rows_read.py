@@ -1,10 +1,7 @@
 """How many rows the pages of a large library read, and while its first photos are classified."""
-
 # ruff: noqa: DTZ001 - cameras know no time zone
 
 import re
-
-# ruff: noqa: DTZ001 - cameras know no time zone
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -15,7 +12,7 @@ import pytest
 from rig.large_library import make_library
 from rig.postgres_databases import PostgresDatabases
 from sqlalchemy import Connection
-from support.page_statements import page_statements
+from support.query_plans import statements
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
@@ -69,12 +66,12 @@ def test_photos_that_wait_are_read_in_order_of_time_along_their_own_index(
     orders: tuple[tuple[Any, list[int]], ...] = (("newest", [2, 1, 0, 3, 4]), ("oldest", [0, 1, 2, 3, 4]))
     for sort, names in orders:
         query = PhotoQuery(untagged=True, sort=sort)
-        with page_statements(library.database) as statements:
+        with statements(library.database, "photos.path") as seen:
             page = find_tagged_page(library.database, query, {}, None, 5)
         assert [photo.path for photo in page.photos] == [str(library.root / f"b{n:05}.jpg") for n in names]
-        assert len(statements) == 2  # those with a date, then the others
+        assert len(seen) == 2  # those with a date, then the others
         with library.database.read() as connection:
-            for statement, parameters in statements:
+            for statement, parameters in seen:
                 plan = str(connection.exec_driver_sql(f"{words} {statement}", parameters).all())
                 assert "ix_photos_untagged" in plan
                 assert not re.search(r"Seq Scan on photos|TEMP B-TREE", plan)
@@ -100,12 +97,12 @@ def test_a_page_reads_few_rows(
     large_library: Database, monkeypatch: pytest.MonkeyPatch, query: PhotoQuery
 ) -> None:
     monkeypatch.setattr(sorted_scan, "FEWEST_TO_WALK", 0)
-    with page_statements(large_library) as statements:
+    with statements(large_library, "photos.path") as seen:
         page = find_tagged_page(large_library, query, {}, None, 60)
     assert len(page.photos) == 60
-    assert statements
+    assert seen
     with large_library.read() as connection:
-        for statement, parameters in statements:
+        for statement, parameters in seen:
             assert most_rows(connection, statement, parameters) < 5_000
 
 

@@ -6,10 +6,12 @@ import pytest
 from support.query_plans import query_plans
 from support.stored_photos import StoredPhotos
 
+from tagger.errors import SearchTextInvalid
 from tagger.library.query.counts import city_counts, folder_counts
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery, parse_query
 from tagger.library.query.photo_conditions import files_by_name
+from tagger.library.search.text_query import text_query
 
 PATHS = (
     "top.jpg",
@@ -83,3 +85,13 @@ def test_the_circle_of_a_city_has_its_photos(library: StoredPhotos) -> None:
         query = parse_query(near=f"{city.latitude},{city.longitude}", radius_km=city.radius_km)
         assert isinstance(query, PhotoQuery)
         assert len(list(find_tagged(library.database, query))) == city.photos
+
+
+def test_a_word_that_is_not_understood_has_similar_names(library: StoredPhotos) -> None:
+    library.photo("tower.jpg", ("eiffel-tower", 0.9, True))
+    with pytest.raises(SearchTextInvalid, match=r"eif: .*Did you mean Eiffel Tower"):
+        text_query(library.database, "eif 2019", {})
+    with pytest.raises(SearchTextInvalid, match="no words"):
+        text_query(library.database, " - ", {})
+    with pytest.raises(SearchTextInvalid, match="June 2019: no photo can match"):
+        text_query(library.database, "May 2019 June 2019", {})

@@ -46,15 +46,8 @@ from tagger.people.users import (
 )
 
 PASSWORD = "correct horse battery"
+pytestmark = pytest.mark.usefixtures("fast_hashes")
 HOME, OFFICE = Origin("203.0.113.7", "203.0.113.7", "Firefox"), Origin("198.51.100.9", "198.51.100.9")
-
-
-@pytest.fixture(autouse=True)
-def fast_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real hashes that take little time and memory."""
-    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
-    passwords._hash_of_nobody.cache_clear()
 
 
 def signed_in(database: Database, name: str = "ada", origin: Origin = HOME) -> str:

@@ -122,15 +122,13 @@ class Server:
 
 
 class RedisServer(Server):
-    """Redis on a TCP port and a Unix socket, configured as for workers: append-only file, no eviction."""
+    """Redis on a TCP port, configured as for workers: append-only file, no eviction."""
 
     def __init__(self, program: Path | None = None) -> None:
         super().__init__("redis")
         self._program = program or server_program()
         self.port = free_port()
-        self.socket = self.folder / "redis.sock"
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.socket_url = f"redis+socket://{self.socket}?virtual_host=0"
 
     def pause(self) -> None:
         """Stop the process: connections stay open and get no answer."""
@@ -165,7 +163,7 @@ class RedisServer(Server):
 
     def _launch(self) -> subprocess.Popen[bytes]:
         arguments = [
-            *("--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)),
+            *("--port", str(self.port), "--bind", "127.0.0.1"),
             *("--dir", str(self.folder), "--appendonly", "yes", "--save", ""),
             *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
         ]

@@ -1,12 +1,25 @@
-"""The plans of the statements that a test executes."""
+"""The statements that a test executes, and their plans."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import event
 
 from tagger.database.connection import Database
+
+
+@contextmanager
+def statements(database: Database, text: str) -> Iterator[list[tuple[str, Any]]]:
+    """Record the statements inside the context that contain this text, with their parameters."""
+    seen: list[tuple[str, Any]] = []
+
+    def record(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        if text in statement:
+            seen.append((statement, parameters))
+
+    with _watched(database, record):
+        yield seen
 
 
 @contextmanager
@@ -26,8 +39,14 @@ def query_plans(database: Database, *texts: str) -> Iterator[list[str]]:
         cursor.execute(f"{words} {statement}", parameters)
         plans.append("\n".join(str(row) for row in cursor.fetchall()))
 
-    event.listen(database._engine, "before_cursor_execute", explain)
-    try:
+    with _watched(database, explain):
         yield plans
+
+
+@contextmanager
+def _watched(database: Database, watch: Callable[..., None]) -> Iterator[None]:
+    event.listen(database._engine, "before_cursor_execute", watch)
+    try:
+        yield
     finally:
-        event.remove(database._engine, "before_cursor_execute", explain)
+        event.remove(database._engine, "before_cursor_execute", watch)

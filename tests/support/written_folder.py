@@ -85,10 +85,6 @@ class WrittenFolder(TaggedFolder):
         """Create a job for workers that writes all tags, with its photos selected. Returns its id."""
         return self.submit(Write(options), Runner.WORKERS)
 
-    def create_undo_job_for_workers(self) -> int:
-        """Create a job for workers that undoes all writes, with its photos selected. Returns its id."""
-        return self.submit(Undo(), Runner.WORKERS)
-
     def undo(self, *paths: Path, job: int | None = None) -> dict[str, str]:
         """Run a job; return the outcome of each photo by its path below the folder."""
         undo_job = self.submit(Undo(job, paths))

@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import argon2
 import pytest
 from playwright.sync_api import Browser
 from starlette.testclient import TestClient
@@ -16,7 +15,6 @@ from support.library_photos import LibraryPhotos
 from support.page_server import TOKEN, client_at, settings_in
 
 from tagger.database.connection import Database
-from tagger.people import passwords
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
@@ -65,14 +63,6 @@ def address(web_settings: Settings, library: LibraryPhotos) -> Iterator[str]:
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages wait for their numbers, also on a machine that has other work."""
     monkeypatch.setattr(overview, "WAIT_S", 60.0)
-
-
-@pytest.fixture
-def fast_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real hashes of passwords that take little time and memory."""
-    hasher = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(passwords, "_hasher", lambda: hasher)
-    passwords._hash_of_nobody.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,8 @@ QUESTIONS = [
     ("photos of the eifel tower", ["Eiffel Tower"], [*EIFFEL_2016, *EIFFEL_2019]),
     ("Fotos aus Frankreich im Juli 2016", ["France", "July 2016"], EIFFEL_2016),
     ("été", ["June", "July", "August"], ["2016/tower.jpg", "2019/tower.jpg"]),
+    ("brandenburg gate eiffel tower", ["Brandenburg Gate", "Eiffel Tower"], [*EIFFEL_2016, *EIFFEL_2019, "gate.jpg"]),
+    ("2018 2019", ["2018", "2019"], ["2019/street.jpg", "2019/tower.jpg", "house.jpg"]),
     ("last year", [str(LAST_YEAR)], ["gate.jpg"]),
     ("before 2017", ["before 1 January 2017"], EIFFEL_2016),
     ("Rom", ["Rome"], ROMAN),

@@ -19,7 +19,7 @@ from tagger.library.positions.estimation import (
 from tagger.system.geo import distance_km
 
 GAP_S = 7200.0
-CAMERA, LANDMARK, TRACK = 3, 2, 1
+CAMERA, LANDMARK = 3, 2
 NONE = (float("nan"),) * 3
 
 Anchor = tuple[float, float, float]
