@@ -20,6 +20,7 @@ from tagger.library.query.find import (
 )
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import (
+    MANY_OF_A_DAY,
     SectionStart,
     find_section_ids,
     timeline_sections,
@@ -136,6 +137,25 @@ def test_sections_are_months_with_the_photos_from_any_place_in_them(library: Sto
             assert [photo.id for photo in page.photos] == ids[skip:]
             skipped, _ = find_section_ids(library.database, query, {}, SectionStart(month, skip=skip), 10)
             assert skipped == ids[skip:]
+
+
+def test_days_of_many_photos_are_parts_of_their_month(own_library: StoredPhotos) -> None:
+    for number in range(MANY_OF_A_DAY):
+        own_library.photo(f"{number}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, 9, number))
+    for day in (8, 11, 20):
+        own_library.photo(f"on {day}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, day))
+    for sort in ("newest", "oldest"):
+        found = timeline_sections(own_library.database, PhotoQuery(sort=sort))
+        parts = {
+            each.month: [(part.first.day, part.last.day, part.photos) for part in each.parts]
+            for each in found
+        }
+        june = [(8, 8, 1), (9, 9, MANY_OF_A_DAY), (11, 30, 4)]
+        assert parts["2024-06"] == (june if sort == "oldest" else june[::-1])
+        assert sum(photos for _, _, photos in june) == next(
+            each.photos for each in found if each.month == "2024-06"
+        )
+        assert {month for month, each in parts.items() if not each} == {"2024-07", "2023-12", None}
 
 
 @pytest.mark.parametrize("any_rank", [False, True])

@@ -47,6 +47,18 @@ def test_a_trip_has_a_map_and_all_photos_in_order_of_time(client: TestClient, li
     page = client.get(f"/trips/{TRIP}").text
     assert "<title>Paris, 3\N{EN DASH}5 May 2019 · landmark tagger</title>" in page
     assert tiles_of(page) == ids
+    days = [f"{day} May 2019" for day in (3, 4, 5)]
+    assert re.findall(r'data-section="([^"]*)"><h2>([^<]*)<', page) == [
+        ("2019-05-03", days[0]),
+        ("2019-05-04", days[1]),
+        ("2019-05-05", days[2]),
+    ]
+    (month,) = client.get(f"/api/timeline?trip={TRIP}&sort=oldest").json()
+    assert [(part["first"], part["photos"]) for part in month["parts"]] == [
+        ("2019-05-03", 3),
+        ("2019-05-04", 4),
+        ("2019-05-05", 2),
+    ]
     assert f"/photos/{ids[0]}?trip={TRIP}&amp;within=1" in page
     assert f'data-path="/trips/{TRIP}/path"' in page
     assert f'href="/photos?trip={TRIP}&amp;landmark={EIFFEL}"' in page

@@ -1,13 +1,15 @@
 """A sorted result in parts: how many photos each month has, and the photos from any place in a month; reads only."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import date
+from itertools import groupby
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Float, case, cast, func, literal, select
 
 from tagger.database.connection import Database
-from tagger.database.statements import month_of
+from tagger.database.statements import day_of
 from tagger.database.tables import contents, photos
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
@@ -24,16 +26,45 @@ _ASPECT = case(
 )
 
 
+MANY_OF_A_DAY = 12
+"""A day with so many photos is a part of its own in its month."""
+
+
+@dataclass(frozen=True)
+class SectionPart:
+    """The photos of a month from the `first` to the `last` day."""
+
+    first: date
+    last: date
+    photos: int
+
+
+def section_parts(days: Iterable[tuple[date, int]], *, by_day: bool) -> list[SectionPart]:
+    """The parts of a month whose days have these numbers of photos, in their order: days with many photos, and those between them.
+
+    A month without such a day has no parts; `by_day`: each day is one.
+    """
+    counted = list(days)
+    if not by_day and all(photos < MANY_OF_A_DAY for _, photos in counted):
+        return []
+    parts = []
+    for _, some in groupby(counted, lambda each: each[0] if by_day or each[1] >= MANY_OF_A_DAY else None):
+        days_of_part, photos = zip(*some, strict=True)
+        parts.append(SectionPart(min(days_of_part), max(days_of_part), sum(photos)))
+    return parts
+
+
 @dataclass(frozen=True)
 class Section:
     """The photos of a month, or all of a result that is not in order of time: how many, and their mean width divided by height.
 
-    `month` is like `2024-06`, or None for photos without a date.
+    `month` is like `2024-06`, or None for photos without a date. `parts`: of a trip its days; of a month with days of many photos these days, and those between them.
     """
 
     month: str | None
     photos: int
     aspect: float
+    parts: Sequence[SectionPart] = ()
 
 
 @dataclass(frozen=True)
@@ -57,22 +88,42 @@ def timeline_sections(
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
     """
     by_date = query.sort in ("newest", "oldest")
-    month: ColumnElement[Any] = month_of(photos.c.taken_at) if by_date else literal(None)
+    day: ColumnElement[Any] = day_of(photos.c.taken_at) if by_date else literal(None)
     with database.snapshot() as connection:
         resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
         narrowest, is_small = resolved.narrowest(connection, FEWEST_TO_READ_ALL)
         counted = (
             select_photos()
-            .with_only_columns(month, func.count(), func.avg(_ASPECT), maintain_column_froms=True)
+            .with_only_columns(day, func.count(), func.avg(_ASPECT), maintain_column_froms=True)
             .where(*resolved.conditions())
         )
         if narrowest is not None and is_small:
             counted = counted.where(narrowest.among)
-        rows = connection.execute(counted.group_by(month) if by_date else counted)
-        sections = [Section(month, number, float(aspect)) for month, number, aspect in rows if number]
-    dated = [each for each in sections if each.month is not None]
-    dated.sort(key=lambda section: section.month or "", reverse=query.sort == "newest")
-    return [*dated, *(each for each in sections if each.month is None)]
+        rows = connection.execute(counted.group_by(day) if by_date else counted)
+        days = [
+            _Day(None if day is None else str(day)[:10], number, float(aspect))
+            for day, number, aspect in rows
+            if number
+        ]
+    dated = [each for each in days if each.day is not None]
+    dated.sort(key=lambda each: each.day or "", reverse=query.sort == "newest")
+    undated = (each for each in days if each.day is None)
+    return list(_sections((*dated, *undated), by_day=query.trip is not None))
+
+
+class _Day(NamedTuple):
+    day: str | None
+    photos: int
+    aspect: float
+
+
+def _sections(days: Iterable[_Day], *, by_day: bool) -> Iterator[Section]:
+    for month, some in groupby(days, lambda each: each.day and each.day[: len("2024-06")]):
+        found = list(some)
+        photos = sum(each.photos for each in found)
+        aspect = sum(each.photos * each.aspect for each in found) / photos
+        dated = ((date.fromisoformat(each.day), each.photos) for each in found if each.day)
+        yield Section(month, photos, aspect, section_parts(dated, by_day=by_day))
 
 
 def find_section_ids(

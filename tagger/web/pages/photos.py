@@ -4,7 +4,8 @@ Each grid's address holds its whole query, and links to the same query in the AP
 shows what is learned of it: from how many photos, what was found, and what is to review.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from itertools import groupby
@@ -30,19 +31,20 @@ from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.sorted_scan import NO_MONTH
 from tagger.library.query.tagged_photos import TaggedPhoto
+from tagger.library.query.timeline import section_parts
 from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares import share_name
 from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import taught_state
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
-from tagger.system.text_format import N_, gettext, number_text
+from tagger.system.text_format import N_, dates_text, gettext, month_of_year_text, number_text
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists, suggestion_document
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, query_params
 from tagger.web.http.templates import render
 from tagger.web.pages.overview import LibraryOverview, Overview
-from tagger.web.pages.tiles import Link, PhotoTile, month_name, photo_tiles
+from tagger.web.pages.tiles import Link, PhotoTile, photo_tiles
 from tagger.web.state import AppState, State
 
 FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"), ("JSON", ""), ("NDJSON", ".ndjson"))
@@ -172,12 +174,17 @@ SORTS = {"newest": N_("Newest first"), "oldest": N_("Oldest first"), "name": N_(
 
 
 @dataclass(frozen=True)
-class PhotoMonth:
-    """Photos of a month; of a result that is not in order of time, all photos, without a name."""
+class PhotoSection:
+    """Photos below a heading: of a month, or of some days of it after `skip` other photos; of a result that is not in order of time, all, without a name.
+
+    `key`: the month, or the day of the first photo.
+    """
 
     month: str
     name: str
     tiles: tuple[PhotoTile, ...]
+    key: str = ""
+    skip: int = 0
 
 
 @dataclass(frozen=True)
@@ -187,7 +194,7 @@ class PhotoGrid:
     `next_page` and `first_page` are links without script. `opened`: the photo over the grid.
     """
 
-    months: tuple[PhotoMonth, ...]
+    sections: tuple[PhotoSection, ...]
     source: str | None = None
     options: str | None = None
     sorts: tuple[Link, ...] = ()
@@ -198,7 +205,7 @@ class PhotoGrid:
 
     @property
     def tiles(self) -> tuple[PhotoTile, ...]:
-        return tuple(tile for month in self.months for tile in month.tiles)
+        return tuple(tile for section in self.sections for tile in section.tiles)
 
 
 @router.get("/landmarks/{slug}")
@@ -364,7 +371,7 @@ def photo_grid(state: AppState, params: QueryParams, after: str | None, path: st
     # Downloads are in the order of the page, with all copies.
     data_params = QueryParams({**params.options, "sort": shown.options["sort"]}, params.query)
     return PhotoGrid(
-        months=_months(state, params, page),
+        sections=_sections(state, params, page),
         source=params.address("/api/photos"),
         options=shown.address(""),
         sorts=tuple(
@@ -382,17 +389,21 @@ def grid_at_photo(state: AppState, params: QueryParams, photo: TaggedPhoto) -> P
     grid = photo_grid(state, params, None, "/photos")
     return replace(
         grid,
-        months=_months(state, params, [photo]),
+        sections=_sections(state, params, [photo]),
         next_page=None,
         first_page=params.address("/photos"),
         opened=photo.id,
     )
 
 
-def _months(state: AppState, params: QueryParams, photos: Sequence[TaggedPhoto]) -> tuple[PhotoMonth, ...]:
+def _sections(
+    state: AppState, params: QueryParams, photos: Sequence[TaggedPhoto]
+) -> tuple[PhotoSection, ...]:
     tiles = photo_tiles(state.database, photos, params)
     is_dated = params.as_timeline().query.sort in ("newest", "oldest")
-    return tuple(photo_months(tiles)) if is_dated else without_months(tiles)
+    if is_dated:
+        return tuple(photo_sections(tiles, by_day=params.query.trip is not None))
+    return without_headings(tiles)
 
 
 def _sorts(query: PhotoQuery) -> dict[str, str]:
@@ -403,11 +414,25 @@ def _sorts(query: PhotoQuery) -> dict[str, str]:
     return {**SORTS, "score": N_("By score")} if has_scores else SORTS
 
 
-def photo_months(tiles: Sequence[PhotoTile]) -> Iterator[PhotoMonth]:
-    """Group photos that are in order of time."""
-    for month, of_month in groupby(tiles, key=lambda tile: tile.month):
-        yield PhotoMonth(month or NO_MONTH, month_name(month), tuple(of_month))
+def photo_sections(tiles: Iterable[PhotoTile], *, by_day: bool) -> Iterator[PhotoSection]:
+    """Group photos that are in order of time by month, or by days of it (see `section_parts`)."""
+    for month, some in groupby(tiles, key=lambda tile: tile.day and tile.day.replace(day=1)):
+        of_month = tuple(some)
+        if month is None:
+            yield PhotoSection(NO_MONTH, gettext("No date"), of_month, NO_MONTH)
+            continue
+        days = Counter(tile.day for tile in of_month if tile.day)
+        parts = section_parts(days.items(), by_day=by_day)
+        if not parts:
+            yield PhotoSection(f"{month:%Y-%m}", month_of_year_text(month), of_month, f"{month:%Y-%m}")
+        skip = 0
+        for part in parts:
+            of_part = of_month[skip : skip + part.photos]
+            yield PhotoSection(
+                f"{month:%Y-%m}", dates_text(part.first, part.last), of_part, f"{of_part[0].day}", skip
+            )
+            skip += part.photos
 
 
-def without_months(tiles: Sequence[PhotoTile]) -> tuple[PhotoMonth, ...]:
-    return (PhotoMonth("", "", tuple(tiles)),) if tiles else ()
+def without_headings(tiles: Sequence[PhotoTile]) -> tuple[PhotoSection, ...]:
+    return (PhotoSection("", "", tuple(tiles)),) if tiles else ()

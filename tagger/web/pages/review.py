@@ -32,7 +32,7 @@ from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.templates import render
 from tagger.web.pages.overview import Overview
-from tagger.web.pages.photos import PhotoGrid, without_months
+from tagger.web.pages.photos import PhotoGrid, without_headings
 from tagger.web.pages.tiles import photo_tiles
 from tagger.web.state import AppState, ServerStopping, State
 
@@ -179,7 +179,7 @@ def show_similar(request: Request, state: State, photo_id: PhotoNumber) -> HTMLR
     try:
         similar = similar_photos(state, photo_id, SIMILAR)
         tiles = photo_tiles(state.database, similar, QueryParams.of(any_rank=True))
-        grid = PhotoGrid(without_months([replace(tile, address=f"/photos/{tile.id}") for tile in tiles]))
+        grid = PhotoGrid(without_headings([replace(tile, address=f"/photos/{tile.id}") for tile in tiles]))
     except (EmbeddingsMissing, ExamplesMissing, ModelNotSelected) as error:
         problem = page_text(error)
     return render(

@@ -42,7 +42,7 @@ from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render
 from tagger.web.pages.photo import shown_position
-from tagger.web.pages.photos import PAGE_SIZE, After, PhotoGrid, photo_months
+from tagger.web.pages.photos import PAGE_SIZE, After, PhotoGrid, photo_sections
 from tagger.web.pages.tiles import PhotoTile, landmark_rows, photo_tile
 from tagger.web.photo_files import PhotoUnavailable
 from tagger.web.state import AppState, State
@@ -220,7 +220,9 @@ def _grid(state: AppState, share: Share, after: str | None) -> PhotoGrid:
     address = share_address(share)
     page, cursor = photo_page(state, QueryParams({}, share.query), after, PAGE_SIZE)
     return PhotoGrid(
-        months=tuple(photo_months([_tile(share, photo) for photo in page])),
+        sections=tuple(
+            photo_sections((_tile(share, photo) for photo in page), by_day=share.query.trip is not None)
+        ),
         source=address,
         options=f"?sort={share.query.sort}",
         next_page=address_of(address, {"after": cursor}) if cursor else None,

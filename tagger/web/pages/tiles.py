@@ -20,7 +20,6 @@ from tagger.system.text_format import (
     N_,
     gettext,
     moment_text,
-    month_of_year_text,
     ngettext,
     percent,
 )
@@ -44,7 +43,7 @@ class Link:
 
 @dataclass(frozen=True)
 class PhotoTile:
-    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `guess`: among unknown photos, what it perhaps shows; `confirmed`: a person confirmed the landmark; `favourite`: a person marked it with a star; `month` like `2024-06`, empty without a date."""
+    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `guess`: among unknown photos, what it perhaps shows; `confirmed`: a person confirmed the landmark; `favourite`: a person marked it with a star; `day`: when it was taken."""
 
     id: int
     address: str
@@ -56,7 +55,7 @@ class PhotoTile:
     name: str
     facts: str
     guess: str | None
-    month: str
+    day: date | None
     confirmed: bool
     favourite: bool
     copies: int
@@ -84,7 +83,7 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
         name=name,
         facts=" · ".join(text for text in (f"{name} {score}".strip(), taken) if text),
         guess=guess_text(photo, params.query),
-        month="" if photo.taken_at is None else f"{photo.taken_at:%Y-%m}",
+        day=photo.taken_at and photo.taken_at.date(),
         confirmed=tag is not None and tag.verdict == "confirmed",
         favourite=photo.is_favourite,
         copies=copies,
@@ -96,11 +95,6 @@ def photo_tiles(database: Database, photos: Sequence[TaggedPhoto], params: Query
     """Return the tiles of photos in the grid of a query, each with the number of its exact copies."""
     copies = count_copies(database, [photo.digest for photo in photos if photo.digest])
     return [photo_tile(photo, params, copies.get(photo.digest or "", 1)) for photo in photos]
-
-
-def month_name(month: str) -> str:
-    """`June 2024` for `2024-06`."""
-    return month_of_year_text(date(int(month[:4]), int(month[5:]), 1)) if month else gettext("No date")
 
 
 def trip_address(trip_id: str) -> str:

@@ -1,4 +1,4 @@
-// A grid of any number of photos, under a heading for each month. Only rows near the screen are in the document. The grid is as
+// A grid of any number of photos, under headings of months and days. Only rows near the screen are in the document. The grid is as
 // high as all photos: what is not loaded has an estimated place, and what is on the screen stays there when estimates change.
 
 import { createButton } from "./elements.js";
@@ -72,14 +72,14 @@ class PhotoGrid {
     this.rendered.clear();
   }
 
-  /** The photos in the page itself, in sections of a month. */
+  /** The photos in the page itself, in its sections. */
   photosOfPage() {
     const sections = [];
     for (const element of this.list.children) {
-      if (!element.dataset.photo || !sections.length) sections.push({ month: element.dataset.month ?? null, elements: [], heading: element.dataset.photo ? null : element });
+      if (!element.dataset.photo || !sections.length) sections.push({ key: element.dataset.section ?? "", name: element.textContent, elements: [], heading: element.dataset.photo ? null : element });
       if (element.dataset.photo) sections.at(-1).elements.push(element);
     }
-    return sections.map((section) => ({ ...section, photos: section.elements.length, aspect: 0, documents: section.elements.map(photoOfTile) }));
+    return sections.map((section) => ({ ...section, skip: 0, photos: section.elements.length, aspect: 0, documents: section.elements.map(photoOfTile) }));
   }
 
   /** Places the photos of the page itself where they will be among all. */
@@ -100,7 +100,7 @@ class PhotoGrid {
   async loadFirst(own) {
     let first = null;
     for (const { key, chunks, photos } of this.photos.sections.slice(0, own.length)) {
-      const found = own.find(({ month }) => (month ?? "") === key);
+      const found = own.find((each) => each.key === key);
       if (found?.photos === photos && chunks.length === 1) chunks[0].photos = found.documents;
       else first ??= chunks[0];
     }
@@ -318,7 +318,7 @@ class PhotoGrid {
     const near = this.photos.chunks.filter((chunk) => within(chunk, AHEAD_SCREENS));
     const distance = (chunk) => Math.max(0, chunk.top - y - innerHeight, y - chunk.top - chunk.height);
     near.sort((one, other) => distance(one) - distance(other));
-    const missing = near.filter((chunk) => !chunk.photos);
+    const missing = near.filter((chunk) => !chunk.photos && (chunk.loader === chunk || !chunk.loader?.request));
     for (const chunk of missing.slice(0, MAX_REQUESTS)) this.loadAndDraw(chunk);
     if (near.length) this.photos.dropFar(near[0]);
   }
@@ -421,16 +421,17 @@ class PhotoGrid {
     const [month, photo] = this.list.dataset.start?.split(" ") ?? [];
     if (!photo) return;
     document.querySelector(".grid-first")?.remove();
-    const section = this.photos.sections.find((each) => each.key === month) ?? this.photos.sections[0];
-    const index = await this.find(Number(photo), section).catch(() => null);
-    this.goToPhoto(index ?? section.start, HEADING_PX);
+    const sections = this.photos.sections.filter((each) => each.month === month);
+    const { start } = sections[0] ?? this.photos.sections[0];
+    const index = await this.find(Number(photo), start, sections.reduce((sum, { photos }) => sum + photos, 0)).catch(() => null);
+    this.goToPhoto(index ?? start, HEADING_PX);
     if (index !== null) this.list.dispatchEvent(new CustomEvent("located", { detail: index, bubbles: true }));
   }
 
-  /** The index of a photo of a section, which need not be loaded; null if it is not there. */
-  async find(photo, { start, photos }) {
-    for (let from = start; from < start + photos; from += FOUND_AT_ONCE) {
-      const ids = await this.photos.ids(from, Math.min(start + photos, from + FOUND_AT_ONCE) - 1);
+  /** The index of a photo among `count` photos from a start, which need not be loaded; null if it is not there. */
+  async find(photo, start, count) {
+    for (let from = start; from < start + count; from += FOUND_AT_ONCE) {
+      const ids = await this.photos.ids(from, Math.min(start + count, from + FOUND_AT_ONCE) - 1);
       if (ids.includes(photo)) return from + ids.indexOf(photo);
     }
     return null;

@@ -10,7 +10,7 @@ const month = new Intl.DateTimeFormat(language, { month: "long", year: "numeric"
 /** `June 2024` for `2024-06`. */
 export const monthName = (key) => (key === "none" ? gettext("No date") : month.format(new Date(`${key}-01T00:00:00Z`)));
 
-export const createHeading = (section) => create("li", { className: "photo-month", "data-month": section.key }, create("h2", {}, monthName(section.key)));
+export const createHeading = (section) => create("li", { className: "photo-month", "data-section": section.key }, create("h2", {}, section.name));
 
 export const createTile = () => create("li", { className: "photo-tile" });
 

@@ -4,14 +4,14 @@ import { create } from "./elements.js";
 import { monthName } from "./grid_tiles.js";
 import { gettext, photoCount } from "./texts.js";
 
-const LEAST_SECTIONS = 3; // fewer months need no scale
+const LEAST_MONTHS = 3; // fewer need no scale
 const LABEL_PX = 28; // least distance of two years
 
 export class Scrubber {
   constructor(grid) {
     this.grid = grid;
     this.sections = grid.photos.sections;
-    if (this.sections.length < LEAST_SECTIONS) return;
+    if (new Set(this.sections.map(({ month }) => month)).size < LEAST_MONTHS) return;
     this.create();
     this.element.addEventListener("keydown", (event) => this.handleKey(event));
     this.element.addEventListener("pointerdown", (event) => this.drag(event));
@@ -33,9 +33,9 @@ export class Scrubber {
     this.thumb.style.top = `${Math.min(100, (100 * Math.max(0, this.grid.y())) / Math.max(1, height))}%`;
     if (section === this.section) return;
     this.section = section;
-    this.thumb.textContent = monthName(section.key);
+    this.thumb.textContent = monthName(section.month);
     this.element.setAttribute("aria-valuenow", this.sections.indexOf(section));
-    this.element.setAttribute("aria-valuetext", `${monthName(section.key)}, ${photoCount(section.photos)}`);
+    this.element.setAttribute("aria-valuetext", `${section.name}, ${photoCount(section.photos)}`);
   }
 
   drawYears() {
@@ -49,7 +49,7 @@ export class Scrubber {
       year = section.key.slice(0, 4);
       if (at - last < LABEL_PX) continue;
       last = at;
-      const label = create("div", { className: "scrubber-year" }, section.key === "none" ? "–" : year);
+      const label = create("div", { className: "scrubber-year" }, section.month === "none" ? "–" : year);
       label.style.top = `${(100 * section.top) / height}%`;
       labels.push(label);
     }

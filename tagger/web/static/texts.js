@@ -22,7 +22,12 @@ export function ngettext(one, more, count, values = {}) {
 const day = new Intl.DateTimeFormat(language === "en" ? "en-GB" : language, { dateStyle: "long", timeZone: "UTC" });
 
 /** The day of a time as people read it: “3 June 2024”. */
-export const dayText = (time) => day.format(new Date(`${time.slice(0, 10)}T00:00:00Z`));
+export const dayText = (time) => day.format(dateOf(time));
+
+/** Days as people read them: “3–9 June 2024”. */
+export const daysText = (first, last) => (first === last ? dayText(first) : day.formatRange(dateOf(first), dateOf(last)));
+
+const dateOf = (time) => new Date(`${time.slice(0, 10)}T00:00:00Z`);
 
 const percent = new Intl.NumberFormat(language, { style: "percent" });
 

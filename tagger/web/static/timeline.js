@@ -1,17 +1,19 @@
-// The photos of a timeline, in sections of a month each and chunks of some photos each. Sections say how many photos there are, so
-// every chunk has its place and its estimated height before it is loaded. A chunk is loaded from any place.
+// The photos of a timeline, in sections of a month or of some of its days, and chunks of some photos each. Sections say how many photos
+// there are, so every chunk has its place and its estimated height before it is loaded. A chunk is loaded from any place.
 
 import { aspectOf, justify, USUAL_ASPECT } from "./grid_layout.js";
 import { apiAddress, photoOfTimeline } from "./grid_photos.js";
+import { monthName } from "./grid_tiles.js";
 import { requestJson } from "./server.js";
+import { daysText } from "./texts.js";
 
 const CHUNK = 100; // photos per request
-const MAX_CHUNKS = 60; // chunks in memory, those nearest to the screen
+const MAX_PHOTOS = 6000; // in memory, those nearest to the screen
 const IDS = 10_000; // ids per request
 const AT_A_TIME = 6; // requests for ids
-export const HEADING_PX = 40; // above the photos of a month
-const BESIDE_PX = 24; // between small months side by side
-const LEAST_MONTH_PX = 132; // the width of a heading
+export const HEADING_PX = 40; // above the photos of a section
+const BESIDE_PX = 24; // between small sections side by side
+const [LEAST_SECTION_PX, LETTER_PX] = [132, 7.5]; // the width of a heading
 
 export class Timeline {
   /** `options`: those of the query, as in an address. */
@@ -25,12 +27,14 @@ export class Timeline {
   }
 
   async loadSections() {
-    this.useSections(await fetchDocument("/timeline", this.options));
+    const months = await fetchDocument("/timeline", this.options);
+    const isByMonth = months.length > 1 || Boolean(months[0]?.month) || ["newest", "oldest"].includes(this.options.get("sort"));
+    const isNewestFirst = this.options.get("sort") === "newest";
+    this.useSections(months.flatMap((each) => sectionsOf({ ...each, month: isByMonth ? (each.month ?? "none") : "" }, isNewestFirst)));
   }
 
   useSections(sections) {
-    const isByMonth = sections.length > 1 || Boolean(sections[0]?.month) || ["newest", "oldest"].includes(this.options.get("sort"));
-    this.sections = sections.map((section) => ({ ...section, key: isByMonth ? (section.month ?? "none") : "", aspect: aspectOf({ width: section.aspect, height: 1 }) }));
+    this.sections = sections.map((section) => ({ ...section, aspect: aspectOf({ width: section.aspect, height: 1 }) }));
     for (const section of this.sections) {
       section.chunks = [];
       for (let first = 0; first < section.photos; first += CHUNK) this.addChunk(section, Math.min(CHUNK, section.photos - first));
@@ -39,7 +43,7 @@ export class Timeline {
   }
 
   addChunk(section, count) {
-    section.chunks.push({ section, skip: section.chunks.length * CHUNK, number: section.chunks.length, count, photos: null, next: null, request: null, layout: null });
+    section.chunks.push({ section, skip: section.skip + section.chunks.length * CHUNK, number: section.chunks.length, count, photos: null, next: null, request: null, layout: null });
   }
 
   // ----- places -----
@@ -81,11 +85,11 @@ export class Timeline {
     chunk.layout ??= chunk.photos ? justify(chunk.photos.map(aspectOf), this.width, end) : this.estimate(estimates, chunk);
   }
 
-  /** The width of a month that does not fill a row; null of others. */
-  smallWidth({ key, chunks }) {
+  /** The width of a section that does not fill a row; null of others. */
+  smallWidth({ key, name, chunks }) {
     const last = chunks.length === 1 && key ? chunks[0].layout.boxes.at(-1) : null;
-    if (!last || last.top || last.left + last.width > this.width - LEAST_MONTH_PX) return null;
-    return Math.max(LEAST_MONTH_PX, last.left + last.width);
+    if (!last || last.top || last.left + last.width > this.width - LEAST_SECTION_PX) return null;
+    return Math.max(LEAST_SECTION_PX, LETTER_PX * name.length, last.left + last.width);
   }
 
   estimate(estimates, { section, count, end }) {
@@ -137,16 +141,18 @@ export class Timeline {
     return this.chunks.flatMap((chunk) => chunk.photos ?? []);
   }
 
-  /** Loads a chunk; resolves to a function that stores its photos, or to null if there is nothing to store. */
+  /** Loads a chunk and those after it in its month that one request has; resolves to a function that stores their photos, or to null if there is nothing to store. */
   async load(chunk) {
     if (chunk.photos || chunk.request) return null;
     chunk.request = new AbortController();
+    const loading = this.chunksFrom(chunk);
+    for (const each of loading) each.loader = chunk;
     try {
       const before = chunk.section.chunks[chunk.number - 1];
       const start = before?.next ? { after: before.next } : { skip: chunk.skip };
-      if (chunk.section.key) start.month = chunk.section.key;
+      if (chunk.section.month) start.month = chunk.section.month;
       const page = await fetchDocument("/timeline/photos", this.options, { ...start, limit: CHUNK }, chunk.request.signal);
-      return () => this.store(chunk, page);
+      return () => this.store(loading, page);
     } catch (error) {
       if (error.name === "AbortError") return null;
       throw error;
@@ -155,11 +161,26 @@ export class Timeline {
     }
   }
 
-  store(chunk, page) {
-    const others = new Set([chunk.number - 1, chunk.number + 1].flatMap((number) => chunk.section.chunks[number]?.photos ?? []).map((photo) => photo.id));
-    chunk.photos = page.photos.map(photoOfTimeline).filter((photo) => !others.has(photo.id));
-    Object.assign(chunk, { count: chunk.photos.length, next: page.next, layout: null });
-    if (chunk.end && page.next) this.addChunk(chunk.section, CHUNK); // photos were added since they were counted
+  /** The chunks that one request has whole: this one, and those after it in its month. */
+  chunksFrom(chunk) {
+    const at = this.chunks.indexOf(chunk);
+    let end = at + 1;
+    for (let photos = chunk.count; this.chunks[end]?.section.month === chunk.section.month && photos + this.chunks[end].count <= CHUNK; end++) photos += this.chunks[end].count;
+    return this.chunks.slice(at, end);
+  }
+
+  store(chunks, page) {
+    const [at, last] = [this.chunks.indexOf(chunks[0]), chunks.at(-1)];
+    const beside = [this.chunks[at - 1], this.chunks[at + chunks.length]].flatMap((chunk) => chunk?.photos ?? []);
+    const others = new Set(beside.map((photo) => photo.id));
+    const photos = page.photos.map(photoOfTimeline).filter((photo) => !others.has(photo.id));
+    const isLast = this.chunks[at + chunks.length]?.section.month !== last.section.month;
+    for (const chunk of chunks) {
+      chunk.photos = photos.splice(0, chunk === last && (isLast || last.count === CHUNK) ? Infinity : chunk.count);
+      Object.assign(chunk, { count: chunk.photos.length, layout: null });
+    }
+    if (!photos.length) last.next = page.next;
+    if (isLast && page.next) this.addChunk(last.section, CHUNK); // photos were added since they were counted
     this.place();
   }
 
@@ -170,9 +191,8 @@ export class Timeline {
   /** Forgets photos far from a chunk; their places stay. */
   dropFar(chunk) {
     const loaded = this.chunks.filter((each) => each.photos);
-    if (loaded.length <= MAX_CHUNKS) return;
-    const at = this.chunks.indexOf(chunk);
-    for (const each of loaded) if (Math.abs(this.chunks.indexOf(each) - at) > MAX_CHUNKS / 2) each.photos = null;
+    if (loaded.reduce((sum, { count }) => sum + count, 0) <= MAX_PHOTOS) return;
+    for (const each of loaded) if (Math.abs(each.start - chunk.start) > MAX_PHOTOS / 2) each.photos = null;
   }
 
   /** The ids of the photos from one number to another, which need not be loaded. */
@@ -182,9 +202,9 @@ export class Timeline {
       const count = section.chunks.reduce((sum, chunk) => sum + chunk.count, 0);
       const [first, last] = [Math.max(0, from - section.start), Math.min(count - 1, to - section.start)];
       if (first > last) continue;
-      const start = section.key ? { month: section.key } : {};
+      const start = section.month ? { month: section.month } : {};
       for (let skip = first; skip <= last; skip += IDS) {
-        requests.push({ ...start, skip, limit: Math.min(IDS, last + 1 - skip) });
+        requests.push({ ...start, skip: section.skip + skip, limit: Math.min(IDS, last + 1 - skip) });
       }
     }
     const ids = [];
@@ -215,7 +235,7 @@ export class FixedTimeline extends Timeline {
   }
 
   async loadSections() {
-    this.useSections([{ month: null, photos: this.fixed.length, aspect: USUAL_ASPECT }]);
+    this.useSections([{ key: "", month: "", skip: 0, photos: this.fixed.length, aspect: USUAL_ASPECT }]);
   }
 
   async load(chunk) {
@@ -234,6 +254,17 @@ export class FixedTimeline extends Timeline {
   all() {
     return this.fixed;
   }
+}
+
+/** The sections of a month: the month itself, or its parts, each by the day of its first photo. */
+function sectionsOf({ month, photos, aspect, parts = [] }, isNewestFirst) {
+  let skip = 0;
+  const sections = parts.map(({ first, last, photos: count }) => {
+    const section = { key: isNewestFirst ? last : first, month, skip, photos: count, aspect, name: daysText(first, last) };
+    skip += count;
+    return section;
+  });
+  return sections.length ? sections : [{ key: month, month, skip, photos, aspect, name: month && monthName(month) }];
 }
 
 async function fetchDocument(path, options, more = {}, signal = undefined) {
