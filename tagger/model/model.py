@@ -13,6 +13,7 @@ from tagger.model.artifact import Manifest, load_module
 from tagger.model.backends.protocol import (
     Backend,
     BackendChoice,
+    BackendName,
     Conversions,
     Outputs,
     SelectionKey,
@@ -54,6 +55,10 @@ class Model:
     @property
     def at_once(self) -> int:
         return self._backend.at_once
+
+    @property
+    def backend_name(self) -> BackendName:
+        return self._backend.name
 
     def predict(self, images: Sequence[Pixels]) -> Outputs:
         """Return the outputs for images, each uint8 (size, size, 3) RGB, in order, checked. Only models with embeddings return some.
@@ -121,7 +126,7 @@ def load_model(
         ExtraMissing: the model or the device needs torch, which is not installed.
     """
     load = partial(_load, path, digest, device, threads or core_count())
-    conversions = Conversions.of(path, digest, None)
+    conversions = Conversions(path, digest, None)
     selector = BackendSelector(load, device, manifest.input.size, 1, manifest.ranges, conversions)
     return _warm_up(Model(selector.load(reference_name()), manifest, device.batch_size))
 
@@ -137,8 +142,7 @@ def load_fastest_model(
 ) -> Model:
     """Load an artifact into the backend that is fastest on machines of this kind: the one selected before, else the one that is selected now.
 
-    Where that is OpenVINO, and the package or `conversions`, a folder, has its form of the model, torch is not imported, which takes most
-    of the time of a start.
+    `conversions` is a folder that keeps models as OpenVINO compiled them: a start with one imports no torch, and compiles nothing.
 
     Raises:
         ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
@@ -153,7 +157,7 @@ def load_fastest_model(
         manifest.input.size,
         options.at_once,
         manifest.ranges,
-        Conversions.of(path, digest, conversions),
+        Conversions(path, digest, conversions),
     )
     key = SelectionKey.of(digest, device, options)
     choice = selections.find(key)
@@ -166,6 +170,7 @@ def load_fastest_model(
         model.free_memory()  # also that of the backends that were not chosen
         return model
     selections.store(key, BackendChoice(selection.backend.name, selection.batch_size))
+    selector.keep(selection.backend)
     return _warm_up(model)
 
 
@@ -185,6 +190,7 @@ def _load_choice(choice: BackendChoice, selector: BackendSelector, manifest: Man
     except (ExtraMissing, SettingsInvalid) as error:
         log.warning("the backend that was selected does not run: %s", error.__cause__ or error)
         return None
+    selector.keep(backend)
     return _warm_up(Model(backend, manifest, choice.batch_size))
 
 
@@ -203,7 +209,9 @@ def _checked(name: str, values: Scores | Embeddings | None, expected: tuple[int,
 
 
 def _warm_up(model: Model) -> Model:
-    """Run blank images: TorchScript profiles and compiles in its first two passes."""
+    """Run blank images through TorchScript, which profiles and compiles in its first two passes."""
+    if model.backend_name != "torchscript":
+        return model
     size = model.manifest.input.size
     blank = np.zeros((size, size, 3), dtype=np.uint8)
     for count in (1, model.batch_size, model.batch_size):

@@ -12,8 +12,8 @@ import zipfile
 from pathlib import Path
 
 from tagger.model.artifact import file_digest, load_module, read_manifest
-from tagger.model.backends.conversion import convert, store_conversion
-from tagger.model.backends.openvino import CONSTANTS, GRAPH, files_of
+from tagger.model.backends.conversion import convert
+from tagger.model.backends.openvino import CONSTANTS, GRAPH
 
 LEAST_SHARED_BYTES = 64
 """Shorter constants are stored: an artifact may have the same bytes by chance, where a program is."""
@@ -23,12 +23,14 @@ PLACES = re.compile(r'offset="(\d+)" size="(\d+)"')
 
 def main(artifact: Path, out: Path) -> None:
     """Write the graph of an artifact to `out`."""
+    import openvino  # after tagger.model.backends, which keeps its telemetry out
+
     digest = file_digest(artifact)
     with tempfile.TemporaryDirectory() as parent:
-        folder = Path(parent, "conversion")
-        store_conversion(convert(load_module(artifact, digest), read_manifest(artifact).input.size), folder)
-        stored_graph, weights = files_of(folder)
-    graph, constants = place_in_artifact(stored_graph.decode(), weights, artifact.read_bytes())
+        file = Path(parent, "model.xml")
+        openvino.save_model(convert(load_module(artifact, digest), read_manifest(artifact).input.size), file)
+        stored_graph, weights = file.read_text(), file.with_suffix(".bin").read_bytes()
+    graph, constants = place_in_artifact(stored_graph, weights, artifact.read_bytes())
     with zipfile.ZipFile(out, "w") as archive:
         archive.comment = digest.encode()
         for name, data in ((GRAPH, graph.encode()), (CONSTANTS, constants)):

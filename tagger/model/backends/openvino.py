@@ -5,7 +5,7 @@ Only this module and `conversion` import OpenVINO.
 
 from __future__ import annotations
 
-import logging
+import io
 import queue
 import threading
 import zipfile
@@ -14,18 +14,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import openvino
-from blake3 import blake3
 from openvino import opset13
 
-from tagger.errors import InstallationDamaged, PermissionsUnsafe
+from tagger.errors import InstallationDamaged
 from tagger.model.artifact import read_registered
 from tagger.model.backends.protocol import EIGHT_BITS, Outputs, round_keeping_sums
 from tagger.model.devices import cpu_has_vnni
 from tagger.model.model_archive import DAMAGED
-from tagger.system.permissions import require_safe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -33,14 +31,10 @@ if TYPE_CHECKING:
     from tagger.model.backends.protocol import BackendName, Images
     from tagger.model.devices import Device
 
-log = logging.getLogger(__name__)
-
 SHIPPED_GRAPH = Path(__file__).parents[2] / "shipped" / "landmarks.openvino.zip"
 """Made by make_graph.py beside it. Its comment is the digest of the artifact."""
 GRAPH, CONSTANTS = "model.xml", "constants.bin"
 """Offsets in the graph count from the start of the artifact; constants that it lacks follow at its end."""
-FILES, DIGESTS = ("model.xml", "model.bin"), "digests"
-"""The files of a conversion: network and weights, and the BLAKE3 digests of both, without which it is not used."""
 CONVOLUTIONS = {"Convolution": 1, "GroupConvolution": 2}
 """The types of nodes, and how many of the first dimensions of their weights have a scale of their own."""
 LEVELS, WEIGHT_LEVELS = 256, 255
@@ -54,12 +48,13 @@ AVX2_MARGIN = 2.0
 class OpenVinoBackend:
     """Runs `at_once` passes at a time, each on one thread. Threads are not pinned to cores, which other workers use too.
 
-    With the `ranges` of the manifest, convolutions are computed with eight-bit integers. `model` is changed in place.
+    `network` is a model, which is changed in place, or what `to_bytes` returned. With the `ranges` of the manifest, convolutions are
+    computed with eight-bit integers. `is_new`: it was compiled now.
     """
 
     def __init__(
         self,
-        model: openvino.Model,
+        network: openvino.Model | bytes,
         device: Device,
         size: int,
         at_once: int,
@@ -74,15 +69,25 @@ class OpenVinoBackend:
             "INFERENCE_NUM_THREADS": at_once,
             "ENABLE_CPU_PINNING": False,
         }
-        if device.precision == "bfloat16":
-            round_kernels(model)
-        if ranges:
-            quantise_convolutions(model, ranges)
-        self._compiled = openvino.Core().compile_model(model, "CPU", properties)
+        self.is_new = isinstance(network, openvino.Model)
+        if isinstance(network, bytes):
+            self._compiled = openvino.Core().import_model(io.BytesIO(network), "CPU", properties)
+        else:
+            if device.precision == "bfloat16":
+                round_kernels(network)
+            if ranges:
+                quantise_convolutions(network, ranges)
+            self._compiled = openvino.Core().compile_model(network, "CPU", properties)
         self._release_lock = threading.Lock()
         self._requests: queue.SimpleQueue[openvino.InferRequest] = queue.SimpleQueue()
         for _ in range(at_once):
             self._requests.put(self._compiled.create_infer_request())
+
+    def to_bytes(self) -> bytes:
+        """The compiled network, for processors with the same instruction sets."""
+        stream = io.BytesIO()
+        self._compiled.export_model(stream)
+        return stream.getvalue()
 
     def empty(self, count: int) -> Images:
         return np.empty((count, self._size, self._size, 3), dtype=np.uint8)
@@ -124,36 +129,6 @@ def read_shipped_graph(artifact: Path, digest: str) -> openvino.Model | None:
     except DAMAGED as error:
         raise InstallationDamaged(path=SHIPPED_GRAPH) from error
     return openvino.Core().read_model(graph, read_registered(artifact, digest) + constants)
-
-
-def read_conversion(folder: Path) -> openvino.Model | None:
-    """The conversion in `folder`, if it is undamaged and no other user can change it; otherwise None."""
-    try:
-        expected = (folder / DIGESTS).read_text().split()
-        for path in (folder.parent, folder, *folder.iterdir()):
-            require_safe(path)
-        files = files_of(folder)
-        if digests(files) == expected:
-            return openvino.Core().read_model(*files)  # what was checked, and not what the files have now
-        problem = "it is damaged"
-    except FileNotFoundError:
-        return None
-    except (OSError, PermissionsUnsafe) as error:
-        problem = str(error)
-    except Exception:  # noqa: BLE001 - OpenVINO's exceptions have no common base class
-        problem = "it is damaged"
-    log.warning("the converted model in %s is made anew: %s", folder, problem)
-    return None
-
-
-def files_of(folder: Path) -> list[bytes]:
-    """The files of the conversion in a folder."""
-    return [(folder / name).read_bytes() for name in FILES]
-
-
-def digests(files: Iterable[bytes]) -> list[str]:
-    """The digests of a conversion's files."""
-    return [blake3(data).hexdigest() for data in files]
 
 
 def round_kernels(model: openvino.Model) -> None:

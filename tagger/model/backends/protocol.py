@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
 from pydantic import Field
 
 from tagger.errors import Unavailable
@@ -93,16 +94,18 @@ class SelectionStore(Protocol):
 
 
 class Conversions(NamedTuple):
-    """What may have OpenVINO's form of one model: the package for its own artifact, and `folder`, which keeps what this machine converts."""
+    """What may have OpenVINO's form of one model: the package for its own artifact, and `folder`, which keeps what this machine compiles."""
 
     artifact: Path
     digest: str
     folder: Path | None
 
-    @classmethod
-    def of(cls, artifact: Path, digest: str, folders: Path | None) -> Self:
-        """Those of a model. `folders` has a folder for each model and version."""
-        return cls(artifact, digest, folders and folders / f"{digest}-{engine_version('openvino')}")
+    def compiled(self, name: BackendName, device: Device) -> Path | None:
+        """The file of the model as it is compiled for a backend, on processors like this one."""
+        if self.folder is None:
+            return None
+        key = " ".join((self.digest, name, device.precision, *sorted(instruction_sets())))
+        return self.folder / f"{blake3(key.encode()).hexdigest()}-{engine_version('openvino')}"
 
 
 def is_out_of_memory(error: Exception) -> bool:

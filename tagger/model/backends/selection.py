@@ -12,13 +12,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from tagger.errors import SettingsInvalid, TaggerError
 from tagger.extensions import BACKENDS, extensions, extra_missing, is_installed
+from tagger.model.backends.compiled import read_compiled, store_compiled
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
     BackendName,
@@ -29,10 +30,13 @@ from tagger.model.backends.protocol import (
 from tagger.model.devices import instruction_sets
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import openvino
     import torch
 
     from tagger.model.artifact import Range
+    from tagger.model.backends.openvino import OpenVinoBackend
     from tagger.model.backends.protocol import Backend, Embeddings, Images, Outputs, Scores
     from tagger.model.devices import Device
 
@@ -170,8 +174,13 @@ class BackendSelector:
         try:
             from tagger.model.backends.openvino import OpenVinoBackend
 
-            model = self._stored_model() or self._convert()
-            return OpenVinoBackend(model, self._device, self._size, self._at_once, ranges)
+            arguments = self._device, self._size, self._at_once, ranges
+            if (file := self._file(name)) is not None and (compiled := read_compiled(file)) is not None:
+                try:
+                    return OpenVinoBackend(compiled, *arguments)
+                except Exception as error:  # noqa: BLE001 - OpenVINO's exceptions have no common base class
+                    log.warning("the compiled model in %s is made anew: %s", file, error)
+            return OpenVinoBackend(self._shipped_graph() or self._convert(), *arguments)
         except TaggerError:
             raise
         except Exception as error:  # OpenVINO's exceptions have no common base class
@@ -180,21 +189,26 @@ class BackendSelector:
                 reason=f"backend: {name} cannot run this model{until}; leave it at auto, or set torchscript"
             ) from error
 
-    def _stored_model(self) -> openvino.Model | None:
-        """OpenVINO's form of the model, from this package or from an earlier start."""
-        from tagger.model.backends.openvino import read_conversion, read_shipped_graph
+    def keep(self, backend: Backend) -> None:
+        """Store what OpenVINO compiled for the backend, unless an earlier start has done that."""
+        file = self._file(backend.name)
+        if file is not None and getattr(backend, "is_new", False):
+            store_compiled(cast("OpenVinoBackend", backend).to_bytes(), file)
 
-        if self._conversions is None:
-            return None
-        artifact, digest, folder = self._conversions
-        return read_shipped_graph(artifact, digest) or (None if folder is None else read_conversion(folder))
+    def _file(self, name: BackendName) -> Path | None:
+        return None if self._conversions is None else self._conversions.compiled(name, self._device)
+
+    def _shipped_graph(self) -> openvino.Model | None:
+        from tagger.model.backends.openvino import read_shipped_graph
+
+        return self._conversions and read_shipped_graph(self._conversions.artifact, self._conversions.digest)
 
     def _convert(self) -> openvino.Model:
         if not is_installed("torch"):
             raise extra_missing("This model", "torch")
-        from tagger.model.backends.conversion import convert_once
+        from tagger.model.backends.conversion import convert
 
-        return convert_once(self._load_module(), self._size, self._conversions and self._conversions.folder)
+        return convert(self._load_module(), self._size)
 
     def _load_extension(self, name: str) -> Backend:
         """Load the model into the backend of an installed package."""

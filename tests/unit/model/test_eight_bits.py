@@ -112,7 +112,7 @@ def test_ranges_of_another_network_are_refused() -> None:
 
 def shipped_selector() -> BackendSelector:
     manifest = read_manifest(ARTIFACT)
-    conversions = Conversions.of(ARTIFACT, file_digest(ARTIFACT), None)
+    conversions = Conversions(ARTIFACT, file_digest(ARTIFACT), None)
     return BackendSelector(shipped_module, FLOAT32, manifest.input.size, 1, manifest.ranges, conversions)
 
 
