@@ -56,8 +56,7 @@ The file is `~/.config/tagger/tagger.toml` (on macOS in `~/Library/Application S
 names. Relative paths in it are relative to its folder. A `tagger.toml` in the working directory is ignored with a hint, because
 settings can name a model, and a model is a program. In a folder that you trust, run `export TAGGER_CONFIG=./tagger.toml`.
 
-White space and quotes around a value of a variable are removed, and an empty one counts as unset. Each invalid value ends a command
-with one sentence and the exit code 1.
+White space and quotes around a value of a variable are removed, and an empty one counts as unset.
 
 An empty default is explained in the meaning.
 

@@ -86,7 +86,7 @@ def transfer(
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="The backbone's weights: a safetensors file with torchvision's names (timm's for timm/NAME; TensorFlow weights for mobilenet_v2 and timm/mobilenet_edgetpu_100), or a .pth file of torchvision. Downloaded if omitted."
+            help="The backbone's weights: a safetensors file with torchvision's or timm's names, or a .pth file of torchvision. Downloaded if omitted."
         ),
     ] = None,
     backbone: Annotated[

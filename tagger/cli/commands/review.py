@@ -87,7 +87,7 @@ def reject(
 ) -> None:
     """Reject a landmark for photos. No model can give them this tag again.
 
-    The verdict applies to every copy of the photo and survives new models. A new verdict replaces the old one. With --any, all arguments are photos: they are put away as not a landmark, and are not unknown any more; those with a confirmed landmark are left out.
+    The verdict applies to every copy of the photo and survives new models. A new verdict replaces the old one. With --any, all arguments are photos; those with a confirmed landmark are left out.
 
     For example:
 

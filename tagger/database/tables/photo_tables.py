@@ -66,7 +66,7 @@ contents = Table(
     Column(
         "colours",
         LargeBinary,
-        doc="nine colours, three in each of three rows, one byte each for red, green and blue: a preview",
+        doc="a preview: three rows of three colours, a byte each for red, green and blue",
     ),
     Column(
         "model_id",
