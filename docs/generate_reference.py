@@ -37,8 +37,8 @@ All commands and options of the two programs. Arguments in brackets may be left 
 in [Shared options](#shared-options). A setting named in an option's description, like `TAGGER_MODEL`, can also be set in the
 environment or in `tagger.toml`; see [Settings](settings.md).
 
-Exit codes: 0 done · 1 not done, with a message that says why · 2 wrong usage · 3 done, but some photos failed ·
-130 interrupted.
+Exit codes: 0 done · 1 not done, with a message that says why · 2 wrong usage · 3 done, but some photos failed or were refused, or a
+folder could not be read · 130 interrupted.
 
 Ctrl-C and SIGTERM end a command within 3 seconds. Stored results stay, and the same command continues. A second Ctrl-C ends it at
 once, which is safe too. Services (`worker`, `beat`, `serve`, `up`) stop in their own time.

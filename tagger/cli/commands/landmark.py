@@ -37,7 +37,7 @@ Region = Annotated[str | None, option("--region", "NAME", "Region or state of th
 City = Annotated[str | None, option("--city", "NAME", "City of the landmark.")]
 At = Annotated[str | None, option("--at", "LAT,LON", "Position of the landmark, in degrees.")]
 ExtentName = Annotated[
-    str | None, option("--extent", "KM", "Shape on the map: point, line, area, or multi (several points).")
+    str | None, option("--extent", "SHAPE", "Shape on the map: point, line, area, or multi (several points).")
 ]
 Aliases = Annotated[
     list[str] | None, option("--alias", "NAME", "Another name that finds the landmark. Repeatable.")

@@ -46,9 +46,7 @@ if TYPE_CHECKING:
 PHOTOS_HELP = "Photos. The files may be deleted already."
 LandmarkArgument = Annotated[str, argument("LANDMARK", "A landmark, by slug or name in any case.")]
 Photos = Annotated[list[Path], argument("PHOTO", PHOTOS_HELP)]
-AnyLandmark = Annotated[
-    bool, flag("--any", "The photos show no landmark at all: put them away, without LANDMARK.")
-]
+AnyLandmark = Annotated[bool, flag("--any", "Dismiss the photos as not a landmark, without LANDMARK.")]
 Withdraw = Annotated[
     bool, flag("--withdraw", "Withdraw the verdict. The predictions of the model apply again.")
 ]

@@ -283,7 +283,7 @@ class PhotoQuery:
     dismissed: Annotated[
         bool,
         QueryOption(
-            "Photos that were put away as not a landmark.",
+            "Photos that were dismissed as not a landmark.",
             bool,
             used_by="searches",
             chip=N_("not a landmark"),
