@@ -58,10 +58,6 @@ settings can name a model, and a model is a program. In a folder that you trust,
 
 White space and quotes around a value of a variable are removed, and an empty one counts as unset.
 
-An empty default is explained in the meaning.
-
-| variable | type | default | meaning |
-|---|---|---|---|
 """
 TABLES_INTRODUCTION = f"""# Tables
 
@@ -268,10 +264,8 @@ def _default(parameter: Any) -> str:
 def _setting_rows() -> Iterator[str]:
     meanings = _docstrings(Settings)
     for name, field in Settings.model_fields.items():
-        yield (
-            f"| `TAGGER_{name.upper()}` | {_cell(_type_name(field.annotation))} | {_cell(_setting_default(field))} "
-            f"| {_cell(meanings[name])} |\n"
-        )
+        kind = ", ".join(filter(None, [_type_name(field.annotation), _setting_default(field)]))
+        yield f"- `TAGGER_{name.upper()}` ({kind}): {_line(meanings[name])}\n"
 
 
 def _docstrings(model: type) -> dict[str, str]:
@@ -301,9 +295,9 @@ def _type_name(annotation: Any) -> str:
 
 
 def _setting_default(field: FieldInfo) -> str:
-    if field.default_factory is not None or field.default is None:
+    if field.default_factory is not None or field.default in (None, ""):
         return ""
-    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+    return f"default `{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
 def _tables() -> Iterator[str]:
@@ -314,7 +308,7 @@ def _tables() -> Iterator[str]:
             continue
         yield f"\n## {table.name}\n\n{table.info['doc']}{_keys(table)}\n\n"
         columns_to_explain = (column for column in table.columns if column.doc != "primary key")
-        for (type_name, meaning), columns in groupby(columns_to_explain, _column_cells):
+        for (type_name, meaning), columns in groupby(columns_to_explain, _type_and_meaning):
             names = ", ".join(f"`{column.name}`" for column in columns)
             yield f"- {names} ({type_name}){f': {_line(meaning)}' if meaning else ''}\n"
     yield "\n## Bookkeeping\n\nOnly the program reads these tables.\n\n"
@@ -323,8 +317,8 @@ def _tables() -> Iterator[str]:
             yield f"- `{table.name}`: {_line(table.info['doc'])}\n"
 
 
-def _column_cells(column: Column[Any]) -> tuple[str, str]:
-    """The type and the meaning of a column. Neighbouring columns with the same two share a row."""
+def _type_and_meaning(column: Column[Any]) -> tuple[str, str]:
+    """The type and the meaning of a column. Neighbouring columns with the same two share a line."""
     type_name = next(name for kind, name in COLUMN_TYPES if isinstance(column.type, kind))
     meaning = column.doc or ""
     for key in column.foreign_keys:
@@ -348,10 +342,6 @@ def _keys(table: Table) -> str:
 
 def _column_names(key: Any) -> str:
     return ", ".join(f"`{column.name}`" for column in key.columns)
-
-
-def _cell(text: str) -> str:
-    return _line(text).replace("|", "\\|")
 
 
 def _line(text: str) -> str:
