@@ -1,4 +1,5 @@
-"""Diagnostics of a database that may be broken. They create, upgrade and change nothing.
+"""Diagnostics of a database that may be broken, and what it holds: the number of rows, and whole tables in pages. They create, upgrade and
+change nothing.
 
 Most waits on a server or disk have a timeout; the caller still limits the total time.
 """
@@ -7,16 +8,45 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import text
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    Table,
+    distinct,
+    exists,
+    func,
+    literal,
+    select,
+    text,
+    true,
+    tuple_,
+)
 
 from tagger.database.connection import Database
 from tagger.database.engine import parse_database_url, read_only_address, sqlite_file
 from tagger.database.retry import is_disk_full, reason_of
 from tagger.database.schema import SCHEMA_REVISION, is_unreleased, read_revision, supported_revisions
+from tagger.database.tables import (
+    PRESENT,
+    classifiers,
+    contents,
+    dismissals,
+    effective_tags,
+    embeddings,
+    jobs,
+    landmarks,
+    models,
+    photos,
+    roots,
+    verdicts,
+)
 from tagger.errors import DatabaseUnavailable, DiskFull
 
 CONNECT_S = 3
@@ -166,3 +196,89 @@ def _connected(file: Path, mode: str, timeout_s: float = 1.0) -> Iterator[sqlite
             if is_disk_full(error):
                 raise DiskFull(what=f"sqlite:///{file}", reason=reason_of(error)) from error
             raise
+
+
+PAGE = 2000
+
+
+def stored_rows(connection: Connection, table: Table, query: Select[Any]) -> Iterator[Row[Any]]:
+    """Every row that `query` selects from `table`, with its key."""
+    keys = list(table.primary_key.columns)
+    page = query.order_by(*keys).limit(PAGE)
+    rows = connection.execute(page).all()
+    while rows:
+        yield from rows
+        if len(rows) < PAGE:
+            return
+        last = [literal(getattr(rows[-1], key.name), key.type) for key in keys]
+        rows = connection.execute(page.where(tuple_(*keys) > tuple_(*last))).all()
+
+
+@dataclass(frozen=True)
+class DatabaseStats:
+    """Counts of the database's rows. `photos` is without the gone ones; `contents` is the number of different images.
+
+    `tagged`, `unknown` and `tags` are about images and accepted tags, after verdicts, teaching and positions, as in every query.
+    """
+
+    url: str
+    schema: str
+    size_bytes: int
+    roots: int
+    photos: int
+    gone: int
+    failing: int
+    not_classified: int
+    contents: int
+    tagged: int
+    unknown: int
+    tags: int
+    embeddings: int
+    taught_landmarks: int
+    verdicts: int
+    dismissals: int
+    landmarks: int
+    models: int
+    jobs: int
+
+
+def database_stats(database: Database) -> DatabaseStats:
+    """Count the rows. On a large database this reads whole indexes and takes seconds."""
+    gone = (photos.c.gone_since.is_not(None), photos.c.primary_id.is_(None))
+    classified = exists().where(contents.c.id == photos.c.content_id, contents.c.outcome.is_not(None))
+    is_tagged = exists().where(
+        effective_tags.c.content_id == contents.c.id, effective_tags.c.accepted == true()
+    )
+    count = select(func.count())
+    queries: dict[str, Select[Any]] = {
+        "roots": count.select_from(roots),
+        "photos": count.select_from(photos).where(PRESENT),
+        "gone": count.select_from(photos).where(*gone),
+        "failing": count.select_from(photos).where(PRESENT, photos.c.failure_kind.is_not(None)),
+        "not_classified": count.select_from(photos).where(
+            PRESENT, ~classified, photos.c.failure_kind.is_(None)
+        ),
+        "contents": count.select_from(contents),
+        "classified": count.select_from(contents).where(contents.c.outcome.is_not(None)),
+        "tagged": count.select_from(contents).where(contents.c.outcome.is_not(None), is_tagged),
+        "tags": count.select_from(effective_tags).where(effective_tags.c.accepted == true()),
+        "embeddings": count.select_from(embeddings),
+        "taught_landmarks": select(func.count(distinct(classifiers.c.landmark_id))),
+        "verdicts": count.select_from(verdicts),
+        "dismissals": count.select_from(dismissals),
+        "landmarks": count.select_from(landmarks),
+        "models": count.select_from(models),
+        "jobs": count.select_from(jobs),
+    }
+    size = (
+        "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+        if database.is_sqlite
+        else "SELECT pg_database_size(current_database())"
+    )
+    with database.read() as connection:
+        numbers = {name: int(connection.scalar(query) or 0) for name, query in queries.items()}
+        size_bytes = int(connection.scalar(text(size)) or 0)
+    unknown = numbers.pop("classified") - numbers["tagged"]
+    return DatabaseStats(
+        url=database.redacted_url, schema=SCHEMA_REVISION, size_bytes=size_bytes, unknown=unknown, **numbers
+    )

@@ -18,8 +18,8 @@ from uuid import uuid4
 
 from tagger.errors import BucketUnavailable, PhotoFailed
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.files.originals import Original
-from tagger.metadata.files.sidecar_names import (
+from tagger.metadata.originals import Original
+from tagger.metadata.sidecar_names import (
     SIDECAR_ENDINGS,
     is_sidecar_name,
     new_sidecar_name,

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from tagger.metadata import iptc
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.formats.block_io import can_embed, is_jpeg, read_blocks, read_only_blocks
+from tagger.metadata.formats import can_embed, is_jpeg, read_blocks, read_only_blocks
 from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
 from tagger.metadata.splices import Blocks
 from tagger.metadata.stated_facts import StatedTime, stated_in_xmp

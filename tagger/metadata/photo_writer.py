@@ -14,10 +14,10 @@ from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.bucket_files import NOT_REQUESTED, check_settings, check_versioning
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.files.sidecar_names import new_sidecar_name
-from tagger.metadata.formats.block_io import can_embed, is_jpeg, read_blocks, read_only_blocks
+from tagger.metadata.formats import can_embed, is_jpeg, read_blocks, read_only_blocks
 from tagger.metadata.plans import FilePlan, check_image, plan_embed, plan_sidecar, sidecar_has_position
 from tagger.metadata.restored_files import FindUndoRecord
+from tagger.metadata.sidecar_names import new_sidecar_name
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.writable_files import Prepared, prepare, remove_leftover, sidecar_paths
 from tagger.metadata.xmp import has_our_fields

@@ -12,9 +12,7 @@ from pathlib import Path
 from tagger.database.enums import Target
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.files.originals import Original
-from tagger.metadata.files.sidecar_names import SIDECAR_MAX_BYTES
-from tagger.metadata.formats.block_io import (
+from tagger.metadata.formats import (
     can_embed,
     extended_xmp,
     is_jpeg,
@@ -22,6 +20,7 @@ from tagger.metadata.formats.block_io import (
     read_only_blocks,
     replace_blocks,
 )
+from tagger.metadata.originals import Original
 from tagger.metadata.restored_files import (
     FindUndoRecord,
     UndoRecord,
@@ -35,6 +34,7 @@ from tagger.metadata.restored_files import (
     verify_insertion,
     without_occupied_fields,
 )
+from tagger.metadata.sidecar_names import SIDECAR_MAX_BYTES
 from tagger.metadata.splices import Blocks, Splice, apply_splices, inverse_of
 from tagger.metadata.tag_fields import PositionEstimate, TagFields
 from tagger.metadata.writable_files import read_for_writing

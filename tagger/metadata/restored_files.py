@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.formats.block_io import read_blocks, replace_blocks
+from tagger.metadata.formats import read_blocks, replace_blocks
 from tagger.metadata.formats.comparison import difference_outside_blocks
 from tagger.metadata.splices import Blocks, apply_splices, undo_splices
 from tagger.metadata.tag_fields import TagFields

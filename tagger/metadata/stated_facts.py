@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.files.sidecar_names import SIDECAR_MAX_BYTES
 from tagger.metadata.gps import LARGEST_ERROR_M, OUR_METHOD
+from tagger.metadata.sidecar_names import SIDECAR_MAX_BYTES
 from tagger.metadata.written_times import is_blank, parse_time
 from tagger.metadata.xmp.namespaces import GPS_ERROR, GPS_METHOD, LATITUDE, LONGITUDE
 from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TypeAlias
 
+from tagger.metadata import originals, replacement, sidecar_names, temporary_files
 from tagger.metadata.bucket_files import (
     ObjectOriginal,
     PreparedObject,
@@ -10,8 +11,7 @@ from tagger.metadata.bucket_files import (
     prepare_object,
     read_object_for_writing,
 )
-from tagger.metadata.files import originals, replacement, sidecar_names, temporary_files
-from tagger.metadata.files.originals import Original
+from tagger.metadata.originals import Original
 from tagger.photos.paths import ObjectPath
 
 Prepared: TypeAlias = replacement.PreparedFile | PreparedObject

@@ -15,7 +15,7 @@ from typing import IO, Any
 from sqlalchemy import Column, Connection, Select, Table, case, func, select
 
 from tagger.database.connection import Database
-from tagger.database.row_counts import stored_rows
+from tagger.database.diagnostics import stored_rows
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.tables import chunks, metadata, photos
 

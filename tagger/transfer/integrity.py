@@ -26,8 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from tagger.database.connection import Database
+from tagger.database.diagnostics import stored_rows
 from tagger.database.enums import JobState, Outcome
-from tagger.database.row_counts import stored_rows
 from tagger.database.statements import distinct_values
 from tagger.database.tables import (
     chunks,

@@ -19,7 +19,7 @@ from support.empty_databases import empty_database
 from support.exports import exported, imported, with_checksum, with_row
 from support.teaching import draw_place, teachable_artifact
 
-from tagger.database import row_counts
+from tagger.database import diagnostics
 from tagger.database.connection import Database, open_database, upgrade_database
 from tagger.database.enums import Runner, VerdictKind
 from tagger.database.tables import (
@@ -229,7 +229,7 @@ def test_every_row_is_the_same_after_a_round_trip_through_the_other_database(
     empty_postgres_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(row_counts, "PAGE", 2)
+    monkeypatch.setattr(diagnostics, "PAGE", 2)
     monkeypatch.setattr(export_reader, "PAGE", 3)
     upgrade_database(empty_postgres_url)
     other, restored = open_database(empty_postgres_url), new_database()
@@ -289,7 +289,7 @@ class WritingFile(io.BytesIO):
 def test_an_export_is_a_snapshot(
     few: TaggedFolder, new_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row_counts, "PAGE", 2)
+    monkeypatch.setattr(diagnostics, "PAGE", 2)
     before, out, other = rows(few.database), WritingFile(few.database), new_database()
     export_database(few.database, out, "1.2.3")
     assert len(rows(few.database)["contents"]) > 2 * len(before["contents"])

@@ -11,6 +11,7 @@ from PIL import Image
 from rig.drawing import draw_photo
 from support.colour_folders import EIFFEL, GATE
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
+from tagger.metadata.files.replacement import prepare
 
 from tagger.database.connection import Database
 from tagger.database.enums import Target, VerdictKind
@@ -20,7 +21,6 @@ from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_
 from tagger.library.catalog.roots import forget_path
 from tagger.library.query.options import PhotoQuery
 from tagger.metadata import photo_writer
-from tagger.metadata.files.replacement import prepare
 from tagger.metadata.photo_writer import photo_fields, xmp_fields
 from tagger.metadata.plans import plan_embed, plan_sidecar
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
@@ -144,7 +144,7 @@ def test_failing_photo_fails_alone(folder: WrittenFolder, monkeypatch: pytest.Mo
     def prepare_photo(plan: object) -> object:
         if plan.request.path.name == "full.jpg":  # type: ignore[attr-defined]
             with monkeypatch.context() as full:
-                full.setattr("tagger.metadata.files.replacement.write_whole", no_space)
+                full.setattr("tagger.metadata.replacement.write_whole", no_space)
                 return original(plan)  # type: ignore[arg-type]
         return original(plan)  # type: ignore[arg-type]
 

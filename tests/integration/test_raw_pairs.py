@@ -12,8 +12,8 @@ from support.query_plans import query_plans
 from support.raw_pairs import PairFolder
 
 from tagger.database.connection import Database, open_database
+from tagger.database.diagnostics import database_stats
 from tagger.database.enums import VerdictKind
-from tagger.database.row_counts import database_stats
 from tagger.database.tables import photos
 from tagger.jobs.enqueue.scan import Selection, preview_scan, select_paths
 from tagger.jobs.enqueue.watched_folders import scan_watched

@@ -9,8 +9,8 @@ from sqlalchemy import select, text
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database, open_database
+from tagger.database.diagnostics import database_stats
 from tagger.database.enums import VerdictKind
-from tagger.database.row_counts import database_stats
 from tagger.database.tables import photo_tags, photos_view
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged

@@ -15,7 +15,7 @@ from support.examples import examples
 
 from tagger.errors import PhotoFailed
 from tagger.metadata.camera import camera_facts
-from tagger.metadata.formats.block_io import read_only_blocks
+from tagger.metadata.formats import read_only_blocks
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.raw import read_raw

@@ -9,7 +9,7 @@ from support.format_photos import encode_photo
 
 from tagger.cli.output.metadata import FileState, metadata_state
 from tagger.metadata import xmp
-from tagger.metadata.files.sidecar_names import SIDECAR_MAX_BYTES
+from tagger.metadata.sidecar_names import SIDECAR_MAX_BYTES
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", city="Paris")

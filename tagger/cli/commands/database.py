@@ -23,7 +23,7 @@ from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.connection import upgrade_database
-from tagger.database.row_counts import database_stats
+from tagger.database.diagnostics import database_stats
 from tagger.database.schema import SCHEMA_REVISION, read_revision
 from tagger.ledger.job_control import count_old_items, remove_old_items
 from tagger.transfer.exporter import export_database, row_counts_text

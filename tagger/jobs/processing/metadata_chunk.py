@@ -38,9 +38,9 @@ from tagger.ledger.failures import EDITED
 from tagger.library.catalog.roots import Root, RootPaths, list_roots, unavailable_roots
 from tagger.metadata.bucket_files import remove_old_checks
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.files.temporary_files import remove_leftovers
 from tagger.metadata.photo_writer import PreparedPhoto, describe_result, plan_and_prepare
 from tagger.metadata.restored_files import UndoRecord
+from tagger.metadata.temporary_files import remove_leftovers
 from tagger.photos.paths import ObjectPath
 
 JOBS = 20

@@ -31,7 +31,6 @@ from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.query.details import find_photo_id
 from tagger.library.query.tagged_photos import best_first
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.files.sidecar_names import is_sidecar_name
 from tagger.metadata.photo_writer import (
     TAGGER_RECORD,
     PhotoPlan,
@@ -47,6 +46,7 @@ from tagger.metadata.photo_writer import (
 )
 from tagger.metadata.plans import FilePlan, plan_sidecar
 from tagger.metadata.restored_files import FindUndoRecord, digest_file
+from tagger.metadata.sidecar_names import is_sidecar_name
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields, make_tag_fields
 from tagger.metadata.xmp import has_our_fields
 from tagger.photos.buckets import is_object

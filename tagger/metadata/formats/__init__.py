@@ -2,4 +2,121 @@
 
 Every change is a splice. Offsets and sizes that span a splice are adjusted; a file whose offsets cannot be adjusted is
 refused. `difference_outside_blocks` checks the result independently. Knows nothing of the blocks' content.
+HEIC, AVIF and RAW are never written; their blocks are read for sidecars and for people. The image decoders parse the boxes of
+HEIC and AVIF, so nothing here knows their structure.
 """
+
+from contextlib import suppress
+from typing import Protocol
+
+from tagger.metadata.errors import WriteRefused
+from tagger.metadata.formats import jpeg, png, tiff, webp
+from tagger.metadata.splices import Blocks, Splice, broken_structure, unsupported_block
+from tagger.photos.containers import read_container
+from tagger.photos.decoding.formats import open_header, require_format
+from tagger.photos.formats import PhotoFormat, detect_format, is_iso_media
+from tagger.photos.raw import read_raw
+from tagger.photos.tiff import open_tiff
+
+
+def can_embed(data: bytes) -> bool:
+    """Whether blocks can be written into files of this format. An individual file may still be refused."""
+    return _block_format(data) is not None
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Whether the file is a JPEG."""
+    return detect_format(data) is PhotoFormat.JPEG
+
+
+def read_blocks(data: bytes) -> Blocks:
+    """Read a file's metadata blocks.
+
+    Raises:
+        WriteRefused: the file has another format, or is broken.
+    """
+    return _require_block_format(data).read_blocks(data)
+
+
+def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
+    """Return the splices that give a file these blocks. Blocks that are equal are not changed; None removes a block.
+
+    Raises:
+        WriteRefused: the change would put other data in the file at risk.
+    """
+    splices = _require_block_format(data).replace_blocks(data, new)
+    if splices and read_container(data) is None:
+        raise broken_structure("its image data cannot be located")
+    return splices
+
+
+def extended_xmp(data: bytes) -> bytes | None:
+    """The part of a JPEG file's XMP that exceeds its packet and is never written; None if there is none to read.
+
+    Raises:
+        WriteRefused: the file is broken.
+    """
+    return jpeg.extended_xmp(data) if is_jpeg(data) else None
+
+
+class _BlockFormat(Protocol):
+    """A module that reads and replaces the blocks of one format."""
+
+    def read_blocks(self, data: bytes) -> Blocks: ...
+    def replace_blocks(self, data: bytes, new: Blocks) -> tuple[Splice, ...]: ...
+
+
+_BLOCK_FORMATS: dict[PhotoFormat | None, _BlockFormat] = {
+    PhotoFormat.JPEG: jpeg,
+    PhotoFormat.PNG: png,
+    PhotoFormat.WEBP: webp,
+    PhotoFormat.TIFF: tiff,
+}
+
+
+def _require_block_format(data: bytes) -> _BlockFormat:
+    block_format = _block_format(data)
+    if block_format is None:
+        raise unsupported_block("Metadata is embedded in JPEG, PNG, WebP and TIFF files only")
+    return block_format
+
+
+def _block_format(data: bytes) -> _BlockFormat | None:
+    photo_format = detect_format(data)
+    is_unreadable = photo_format is PhotoFormat.TIFF and open_tiff(data) is None
+    return None if is_unreadable else _BLOCK_FORMATS.get(photo_format)
+
+
+def _read_raw_blocks(data: bytes) -> Blocks:
+    """Read the EXIF and XMP of a RAW photo; where the file itself has no XMP, that of its largest preview."""
+    raw, preview = read_raw(data), Blocks()
+    if raw.previews and not raw.xmp:
+        with suppress(WriteRefused):
+            preview = jpeg.read_blocks(bytes(raw.previews[0].data))
+    return Blocks(xmp=raw.xmp or preview.xmp, exif=raw.exif, iptc=preview.iptc)
+
+
+def read_heif_blocks(data: bytes) -> Blocks:
+    """Read the EXIF and XMP of a HEIC or AVIF photo; empty for other formats and broken files."""
+    if not is_iso_media(data):
+        return Blocks()
+    try:
+        photo_format = require_format(data)
+        if photo_format not in (PhotoFormat.AVIF, PhotoFormat.HEIF):
+            return Blocks()
+        info = open_header(data, photo_format, _NO_LIMIT).info
+    except Exception:  # noqa: BLE001 - decoders raise errors of any type for broken files
+        return Blocks()
+    exif, xmp = info.get("exif"), info.get("xmp")
+    return Blocks(
+        xmp=xmp if isinstance(xmp, bytes) and xmp else None,
+        exif=exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) and exif else None,
+    )
+
+
+_NO_LIMIT = 2**62
+
+
+def read_only_blocks(data: bytes) -> Blocks:
+    """Read a photo's blocks; empty for other formats and broken files."""
+    return _read_raw_blocks(data) if detect_format(data) is PhotoFormat.RAW else read_heif_blocks(data)

@@ -13,7 +13,7 @@ from support.examples import examples
 from support.format_photos import EXIF_NAME, IMAGE, LARGE, SMALL, encode_photo, exif_block
 
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.formats.block_io import can_embed, extended_xmp, read_blocks, replace_blocks
+from tagger.metadata.formats import can_embed, extended_xmp, read_blocks, replace_blocks
 from tagger.metadata.formats.comparison import difference_outside_blocks
 from tagger.metadata.splices import apply_splices, inverse_of, undo_splices
 from tagger.photos.containers import digest_photo

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tagger.metadata.formats.block_io import read_heif_blocks
+from tagger.metadata.formats import read_heif_blocks
 from tagger.metadata.photo_writer import photo_fields, xmp_fields
 from tagger.metadata.plans import plan_sidecar
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields

@@ -22,7 +22,7 @@ from support.format_photos import (
 )
 
 from tagger.metadata.errors import RefusalKind
-from tagger.metadata.formats.block_io import can_embed, extended_xmp, read_blocks, replace_blocks
+from tagger.metadata.formats import can_embed, extended_xmp, read_blocks, replace_blocks
 from tagger.metadata.formats.comparison import difference_outside_blocks
 from tagger.metadata.splices import Blocks, apply_splices
 

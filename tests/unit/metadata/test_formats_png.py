@@ -16,7 +16,7 @@ from support.format_photos import (
 )
 
 from tagger.metadata.errors import RefusalKind
-from tagger.metadata.formats.block_io import read_blocks
+from tagger.metadata.formats import read_blocks
 from tagger.metadata.splices import Blocks
 
 PLAIN = encode_photo("PNG")

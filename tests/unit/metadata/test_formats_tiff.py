@@ -14,7 +14,7 @@ from support.format_photos import (
 )
 
 from tagger.metadata.errors import RefusalKind
-from tagger.metadata.formats.block_io import can_embed, read_blocks
+from tagger.metadata.formats import can_embed, read_blocks
 from tagger.metadata.splices import Blocks
 
 PLAIN = encode_photo("TIFF", IMAGE)

@@ -10,9 +10,9 @@ from PIL import Image
 from support.written_folder import WrittenFolder
 
 from tagger.database.connection import Database
-from tagger.metadata.files.replacement import prepare
-from tagger.metadata.formats.block_io import read_blocks, replace_blocks
+from tagger.metadata.formats import read_blocks, replace_blocks
 from tagger.metadata.plans import FilePlan, plan_embed, plan_sidecar
+from tagger.metadata.replacement import prepare
 from tagger.metadata.restored_files import UndoRecord
 from tagger.metadata.splices import apply_splices
 from tagger.metadata.tag_fields import NamedLandmark, TagFields, make_tag_fields

@@ -6,7 +6,7 @@ import pytest
 from rig.raw_files import RAW_KINDS, RawContent, raw_file
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.formats.block_io import can_embed, read_only_blocks
+from tagger.metadata.formats import can_embed, read_only_blocks
 from tagger.metadata.photo_writer import photo_fields, xmp_fields
 from tagger.metadata.plans import plan_embed, plan_sidecar
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields

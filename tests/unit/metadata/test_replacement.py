@@ -17,11 +17,11 @@ from support.full_disk import file_size_limit
 from support.privileges import NOBODY, without_root_privileges
 from support.temporary_paths import temporary_path
 
+from tagger.metadata import originals
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.files import originals
-from tagger.metadata.files.originals import read_for_writing
-from tagger.metadata.files.replacement import PreparedFile, prepare
-from tagger.metadata.files.temporary_files import remove_leftovers
+from tagger.metadata.originals import read_for_writing
+from tagger.metadata.replacement import PreparedFile, prepare
+from tagger.metadata.temporary_files import remove_leftovers
 
 OLD, NEW = b"old" * 1000, b"new" * 1500
 LIMIT = 1 << 20

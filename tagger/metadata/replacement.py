@@ -22,9 +22,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
-from tagger.metadata.files.originals import Original, busy, open_unchanged
-from tagger.metadata.files.sidecar_names import is_sidecar_name
-from tagger.metadata.files.temporary_files import (
+from tagger.metadata.originals import Original, busy, open_unchanged
+from tagger.metadata.sidecar_names import is_sidecar_name
+from tagger.metadata.temporary_files import (
     TemporaryFile,
     check_written,
     create_locked,

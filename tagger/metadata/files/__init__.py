@@ -1,1 +1,0 @@
-"""Files on disk: reading them before a write, replacing them atomically, and finding their sidecars."""
