@@ -1,24 +1,11 @@
-"""Progress on stderr: a line when a stage starts, and on terminals a bar with photos or bytes per second and the remaining time."""
+"""Progress on stderr: a line when a stage starts, and on terminals a bar with photos per second and the remaining time."""
 
 import logging
-import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.text import Text
+from tagger.cli.output.console import ProgressLine
 
 log = logging.getLogger("trainer")
 
@@ -28,56 +15,19 @@ def photo_progress(description: str, total: int) -> Iterator[Callable[[int], Non
     """Say that the stage starts, and show a bar while the block runs; call the yielded function with the number of photos just processed."""
     if total:
         log.info("%s (%d)", description, total)
-    with _bar(MofNCompleteColumn(), _Rate()) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda count: bar.advance(task, count)
+    with ProgressLine(description) as line:
+        yield PhotoCounter(line, total).advance
 
 
-@contextmanager
-def byte_progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Like `photo_progress`, for bytes; `total` is None if unknown."""
-    with _bar(DownloadColumn(), TransferSpeedColumn()) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda count: bar.advance(task, count)
+class PhotoCounter:
+    """Counts photos, and shows them with their rate. `done`: those of an earlier run."""
 
+    def __init__(self, line: ProgressLine, total: int, done: int = 0) -> None:
+        self._line, self._done, self._total = line, done, total
+        self._first, self._started_at = done, time.monotonic()
 
-class TrainingBar:
-    """A bar for all epochs, with the loss of the current one."""
-
-    def __init__(self, bar: Progress, done: int, epochs: int, photos: int) -> None:
-        self._bar, self._done, self._photos = bar, done, photos
-        self._task = bar.add_task("training", total=epochs * photos, completed=done * photos)
-
-    def advance(self, count: int, loss: float) -> None:
-        """Add `count` photos; `loss` is the mean of this epoch so far."""
-        self._bar.update(self._task, advance=count, description=f"epoch {self._done + 1}, loss {loss:.3f}")
-
-    def end_epoch(self) -> None:
-        """Start the next epoch."""
-        self._done += 1
-        self._bar.update(self._task, completed=self._done * self._photos)
-
-
-@contextmanager
-def training_progress(done: int, epochs: int, photos: int) -> Iterator[TrainingBar]:
-    """Show a bar for `epochs` epochs of `photos` photos each; `done` epochs are complete: loss, rate and remaining time."""
-    with _bar(TaskProgressColumn(), _Rate()) as bar:
-        yield TrainingBar(bar, done, epochs, photos)
-
-
-def _bar(*columns: ProgressColumn) -> Progress:
-    """A bar on stderr with these columns, which is hidden unless stderr is a terminal."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        *columns,
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.0f} photos/s" if task.speed else "")
+    def advance(self, count: int, state: str = "") -> None:
+        """Add `count` photos. `state` follows the description."""
+        self._done += count
+        rate = (self._done - self._first) / max(time.monotonic() - self._started_at, 1e-3)
+        self._line.show(self._done, self._total, rate, state)

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from tagger.cli.output import console
 from tagger.library.teaching.pack_file import name_of_pack
 from tagger.settings import load_settings
 from tagger.system.interruption import set_advice
-from trainer.cli.options import SOME_FAILED, DeviceName, Json, print_results
+from trainer.cli.options import DeviceName, Json, print_results
 from trainer.data.combination import plan_combination, write_combination
 from trainer.data.corrections import collect_corrections, write_corrections
 from trainer.data.folders import find_labelled_photos
@@ -258,7 +259,7 @@ def gldv2(
     document = index_landmarks(folder, model, out, solution, pack, device)
     print_results(document, as_json=as_json)
     if any(document.get(name) for name in ("left_out", "unreadable", "test_left_out", "test_unreadable")):
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(console.SOME_PHOTOS_FAILED)
 
 
 @data_app.command("from-verdicts")

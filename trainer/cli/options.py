@@ -1,14 +1,13 @@
 """Options and output shared by several commands."""
 
-import json
 from collections.abc import Collection
 from typing import Annotated, Literal
 
 import typer
 
+from tagger.cli.output.formats import write_json
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-SOME_FAILED = 3
-"""The exit code of commands that did the rest: some backbones, archives or photos failed."""
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 
 
@@ -32,7 +31,7 @@ ImageSize = Annotated[
 def print_results(document: dict[str, object], columns: Collection[str] = (), *, as_json: bool) -> None:
     """Print `document` as JSON, or as one tab-separated line per entry, or per entry of `columns`."""
     if as_json:
-        typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
+        write_json(document)
         return
     for name in columns or document:
         value = document[name]

@@ -3,24 +3,22 @@
 import logging
 import shlex
 import sys
-import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from tagger.cli.help import HELP_ALL, prepare_arguments, use_help_classes
+from tagger.cli.output import console
 from tagger.errors import TaggerError
 from tagger.extensions import extra_missing
 from tagger.model.devices import quiet_threads
-from tagger.photos.paths import printable_path
 from trainer.cli.data import data_app
 from trainer.cli.imports import import_app
-from trainer.cli.options import SOME_FAILED, DeviceName, ImageSize, Json, print_results
+from trainer.cli.options import DeviceName, ImageSize, Json, print_results
 from trainer.cli.train import train_app
 
-FAILED = 1
 TRAIN_PACKAGES = {"matplotlib", "torch", "torchvision"}
 """The packages of the extra `train`."""
 
@@ -50,18 +48,11 @@ def run() -> None:
         arguments, shows_all = prepare_arguments(sys.argv[1:])
         app(args=arguments, obj=HELP_ALL if shows_all else None)
     except TaggerError as error:
-        _fail(error)
+        console.fail(error)
     except ModuleNotFoundError as error:
         if error.name not in TRAIN_PACKAGES:
             raise
-        _fail(extra_missing("Training", "train"))
-
-
-def _fail(error: TaggerError) -> NoReturn:
-    if "-vv" in sys.argv:
-        traceback.print_exc()
-    _print_message(f"error: {error}")
-    sys.exit(FAILED)
+        console.fail(extra_missing("Training", "train"))
 
 
 def _print_version(requested: bool) -> None:
@@ -91,6 +82,7 @@ def _common(
         ),
     ] = False,
 ) -> None:
+    console.verbosity = -1 if quiet else verbose
     log.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
     log.handlers = [_Stderr()]
     log.propagate = False
@@ -286,17 +278,11 @@ def compare(
     else:
         typer.echo("\n".join(comparison.lines()))
     if comparison.failures:
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(console.SOME_PHOTOS_FAILED)
 
 
 class _Stderr(logging.Handler):
     """Print messages to the current `sys.stderr`, so that a progress bar can show them above itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        _print_message(prefix + record.getMessage())
-
-
-def _print_message(text: str) -> None:
-    """Print to stderr; names of files could contain control sequences that change the terminal."""
-    print("\n".join(map(printable_path, text.split("\n"))), file=sys.stderr)  # noqa: T201
+        (console.warning if record.levelno >= logging.WARNING else console.info)(record.getMessage())

@@ -18,12 +18,13 @@ import zlib
 from importlib.resources import files
 from pathlib import Path
 
+from tagger.cli.output.console import ProgressLine
 from tagger.model.artifact import file_digest
 from tagger.photos.photo_names import is_photo_name
 from trainer.data.gazetteer import FILE_NAME
 from trainer.data.output_folder import new_folder, require_free_folder, require_space
 from trainer.errors import DownloadFailed, writing_to
-from trainer.progress import byte_progress, photo_progress
+from trainer.progress import photo_progress
 
 URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
 RECORD = "source.json"
@@ -121,12 +122,12 @@ def _receive(response: http.client.HTTPResponse, partial: Path, total: int) -> N
     size = 0
     with writing_to(partial):
         out = partial.open("wb")
-    with out, byte_progress("downloading", total or None) as advance:
+    with out, ProgressLine("downloading, MB") as line:
         while part := response.read(_PART_BYTES):
             with writing_to(partial):
                 out.write(part)
             size += len(part)
-            advance(len(part))
+            line.show(size >> 20, (total >> 20) or None)
     if size < total:
         raise ConnectionError(f"the connection ended after {size} of {total} bytes")
 

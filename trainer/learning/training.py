@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tagger.cli.output.console import ProgressLine
 from tagger.model.devices import Device
 from tagger.photos.folders import replace_file
 from trainer.data.preparation import TrainingData
@@ -24,7 +25,7 @@ from trainer.errors import TrainingFailed, writing_to
 from trainer.learning.batches import TrainingSet
 from trainer.learning.classifier import TrainingNetwork, measure_logits
 from trainer.learning.loop import Epoch, Network, TrainingPlan, TrainingState, Validation, fit
-from trainer.progress import training_progress
+from trainer.progress import PhotoCounter
 
 VALIDATION_BATCH = 32
 CHECKPOINT = Path("checkpoint", "training.safetensors")
@@ -73,7 +74,6 @@ def train_network(
 
     def finish_epoch(epoch: Epoch) -> None:
         save_checkpoint(checkpoint, state, settings)
-        bar.end_epoch()
         log.info(
             "epoch %d of %d: loss %.4f, validation loss %.4f, validation top-1 before calibration %.1f %%, rate %.1e, %.0f photos/s, %.0f s",
             epoch.number,
@@ -86,7 +86,9 @@ def train_network(
             epoch.seconds,
         )
 
-    with training_progress(len(state.history), plan.epochs, photos.steps * plan.batch_size) as bar:
+    epoch_photos = photos.steps * plan.batch_size
+    with ProgressLine("training") as line:
+        counter = PhotoCounter(line, plan.epochs * epoch_photos, len(state.history) * epoch_photos)
         fit(
             state,
             photos,
@@ -94,7 +96,9 @@ def train_network(
             plan,
             device,
             validate=lambda network: _validate(network, data, plan.sizes[-1], device),
-            on_step=bar.advance,
+            on_step=lambda count, loss: counter.advance(
+                count, f"epoch {len(state.history) + 1}, loss {loss:.3f}"
+            ),
             on_epoch=finish_epoch,
         )
     state.average.cpu()
