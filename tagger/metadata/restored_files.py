@@ -17,7 +17,7 @@ from tagger.metadata.formats import read_blocks, replace_blocks
 from tagger.metadata.formats.comparison import difference_outside_blocks
 from tagger.metadata.splices import Blocks, apply_splices, undo_splices
 from tagger.metadata.tag_fields import TagFields
-from tagger.metadata.xmp.namespaces import POSITION
+from tagger.metadata.xmp.schema import POSITION
 from tagger.photos.containers import digest_photo, exif_of
 
 _OTHER_BLOCKS = "the blocks are not the ones that were meant to be written"

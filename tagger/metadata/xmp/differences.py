@@ -7,7 +7,8 @@ changed our values, so values that `Added` names can be missing; after an insert
 from collections.abc import Callable, Sequence
 
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.xmp.namespaces import (
+from tagger.metadata.xmp.properties import Value, added_in_properties, empty_fields, properties, texts
+from tagger.metadata.xmp.schema import (
     DEFAULT_LANG,
     DESCRIPTION,
     FILLED_DESCRIPTION,
@@ -16,9 +17,8 @@ from tagger.metadata.xmp.namespaces import (
     OUR_PREFIX,
     POSITION,
     WRITABLE_FIELDS,
+    same_coordinate,
 )
-from tagger.metadata.xmp.properties import Value, added_in_properties, empty_fields, properties, texts
-from tagger.metadata.xmp.value_text import same_coordinate
 
 _SHOWN_CHARACTERS = 80
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from lxml import etree
 from lxml.etree import _Element as Element
 
-from tagger.metadata.xmp.namespaces import (
+from tagger.metadata.xmp.packet import is_blank, read_packet
+from tagger.metadata.xmp.properties import elements, tag_of
+from tagger.metadata.xmp.schema import (
     ABOUT,
     ALT,
     BAG,
@@ -22,8 +24,6 @@ from tagger.metadata.xmp.namespaces import (
     TAGS_LIST,
     tag,
 )
-from tagger.metadata.xmp.packet import is_blank, read_packet
-from tagger.metadata.xmp.properties import elements, tag_of
 
 PHOTO_ONLY_FIELDS = (
     # Programs prefer a date in a sidecar over the camera's, which is more precise and has a time zone.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from lxml.etree import _Element as Element
 
 from tagger.metadata.tag_fields import POINT, NamedLandmark, PositionEstimate, TagFields
-from tagger.metadata.xmp import namespaces, value_text
+from tagger.metadata.xmp import schema
 from tagger.metadata.xmp.fields import (
     Occurrence,
     add_text,
@@ -66,7 +66,7 @@ def add(
     insertion = _PacketInsertion(parsed.rdf)
     insertion.add_all(tag_fields, repeated)
     if packet is None or created:
-        add_text(insertion.node, namespaces.SIDECAR if sidecar else namespaces.PACKET, CREATED)
+        add_text(insertion.node, schema.SIDECAR if sidecar else schema.PACKET, CREATED)
     insertion.record(tag_fields.landmarks, also_added)
     return parsed.serialise(0 if sidecar else PADDING)
 
@@ -75,7 +75,7 @@ class _PacketInsertion:
     """The insertion of our values into one packet. New fields go into a node of their own, and every value is recorded."""
 
     def __init__(self, rdf: Element) -> None:
-        if find_namespace_fields(rdf, namespaces.OUR_NAMESPACE):
+        if find_namespace_fields(rdf, schema.OUR_NAMESPACE):
             raise xmp_refused("holds landmark tags that another installation of this program wrote")
         self._rdf = rdf
         self._reader = PropertyReader(rdf)
@@ -88,20 +88,20 @@ class _PacketInsertion:
             self._add_keywords(tag_fields, repeated)
         self._add_locations(tag_fields.landmarks)
         self._add_position(tag_fields.position)
-        self._add_description(value_text.clean(tag_fields.description))
+        self._add_description(schema.clean(tag_fields.description))
 
     def record(self, landmarks: Sequence[NamedLandmark], also_added: Sequence[tuple[str, str]]) -> None:
         """Record the landmarks and the values that were added for them."""
-        _add_records(self.node, namespaces.LANDMARKS, [_landmark_record(landmark) for landmark in landmarks])
+        _add_records(self.node, schema.LANDMARKS, [_landmark_record(landmark) for landmark in landmarks])
         records = [
             *self._added,
-            *((value_text.clean(field), value_text.clean(value)) for field, value in also_added),
+            *((schema.clean(field), schema.clean(value)) for field, value in also_added),
         ]
         _add_records(
-            self.node, namespaces.ADDED, [{FIELD: field, ADDED_VALUE: value} for field, value in records]
+            self.node, schema.ADDED, [{FIELD: field, ADDED_VALUE: value} for field, value in records]
         )
         if self._empty_fields:
-            items = new_container(self.node, namespaces.WAS_EMPTY, namespaces.BAG)
+            items = new_container(self.node, schema.WAS_EMPTY, schema.BAG)
             for field in self._empty_fields:
                 append_item(items, field)
         if elements(self.node):
@@ -110,33 +110,29 @@ class _PacketInsertion:
             remove_element(self.node)
 
     def _add_keywords(self, tag_fields: TagFields, repeated: Sequence[str]) -> None:
-        existing_keywords = [*self._texts(namespaces.SUBJECT), *repeated]
+        existing_keywords = [*self._texts(schema.SUBJECT), *repeated]
         existing_paths = self._existing_paths()
-        existing = {value_text.comparison_key(name) for path in existing_paths for name in path}
+        existing = {schema.comparison_key(name) for path in existing_paths for name in path}
         all_paths = [
             *existing_paths,
-            *(
-                (keyword,)
-                for keyword in existing_keywords
-                if value_text.comparison_key(keyword) not in existing
-            ),
+            *((keyword,) for keyword in existing_keywords if schema.comparison_key(keyword) not in existing),
         ]
-        repeated_keywords = [] if self._texts(namespaces.SUBJECT) else repeated
+        repeated_keywords = [] if self._texts(schema.SUBJECT) else repeated
         self._add_texts(
-            namespaces.SUBJECT,
-            namespaces.BAG,
-            map(value_text.clean, (*repeated_keywords, *tag_fields.keywords)),
+            schema.SUBJECT,
+            schema.BAG,
+            map(schema.clean, (*repeated_keywords, *tag_fields.keywords)),
         )
         for field, kind, format_path in (
-            (namespaces.HIERARCHY, namespaces.BAG, value_text.lightroom_path),
-            (namespaces.TAGS_LIST, namespaces.SEQ, value_text.digikam_path),
+            (schema.HIERARCHY, schema.BAG, schema.lightroom_path),
+            (schema.TAGS_LIST, schema.SEQ, schema.digikam_path),
         ):
             repeated_paths = all_paths if tag_fields.paths and not self._texts(field) else []
             self._add_texts(field, kind, map(format_path, (*repeated_paths, *tag_fields.paths)))
 
     def _existing_paths(self) -> list[tuple[str, ...]]:
         """The owner's hierarchical keywords, from the first field that has any."""
-        for field, separator in namespaces.HIERARCHIES:
+        for field, separator in schema.HIERARCHIES:
             if paths := self._texts(field):
                 return [tuple(path.split(separator)) for path in paths]
         return []
@@ -150,10 +146,10 @@ class _PacketInsertion:
         if not new_values:
             return
         items = self._items(field)
-        existing = set(map(value_text.comparison_key, self._texts(field)))
+        existing = set(map(schema.comparison_key, self._texts(field)))
         for value in new_values:
-            if value_text.comparison_key(value) not in existing:
-                existing.add(value_text.comparison_key(value))
+            if schema.comparison_key(value) not in existing:
+                existing.add(schema.comparison_key(value))
                 items = self._ensure_container(items, field, kind)
                 append_item(items, value)
                 self._added.append((field, value))
@@ -161,55 +157,55 @@ class _PacketInsertion:
     def _add_locations(self, landmarks: Sequence[NamedLandmark]) -> None:
         if not landmarks:
             return
-        items = self._items(namespaces.LOCATION_SHOWN)
+        items = self._items(schema.LOCATION_SHOWN)
         locations = [value for value in map(self._reader.value, _items_of(items)) if isinstance(value, dict)]
-        existing_ids = {text for value in locations for text in texts(value.get(namespaces.LOCATION_ID))}
+        existing_ids = {text for value in locations for text in texts(value.get(schema.LOCATION_ID))}
         existing_names = {
-            value_text.comparison_key(name)
+            schema.comparison_key(name)
             for value in locations
-            for name in texts(value.get(namespaces.LOCATION_NAME))
+            for name in texts(value.get(schema.LOCATION_NAME))
         }
         for landmark in landmarks:
-            urn = value_text.clean(namespaces.LANDMARK_URN + landmark.slug)
-            name = value_text.clean(landmark.name) or value_text.clean(landmark.slug)
-            if urn in existing_ids or value_text.comparison_key(name) in existing_names:
+            urn = schema.clean(schema.LANDMARK_URN + landmark.slug)
+            name = schema.clean(landmark.name) or schema.clean(landmark.slug)
+            if urn in existing_ids or schema.comparison_key(name) in existing_names:
                 continue
             existing_ids.add(urn)
-            items = self._ensure_container(items, namespaces.LOCATION_SHOWN, namespaces.BAG)
+            items = self._ensure_container(items, schema.LOCATION_SHOWN, schema.BAG)
             item = append_item(items)
-            item.set(namespaces.PARSE_TYPE, "Resource")
+            item.set(schema.PARSE_TYPE, "Resource")
             _add_location_fields(item, landmark, name, urn)
-            self._added.append((namespaces.LOCATION_SHOWN, urn))
+            self._added.append((schema.LOCATION_SHOWN, urn))
 
     def _add_position(self, position: PositionEstimate | None) -> None:
-        if position is None or not value_text.is_on_earth(position.latitude, position.longitude):
+        if position is None or not schema.is_on_earth(position.latitude, position.longitude):
             return
         # An existing datum or method, even without a position, would misdescribe ours.
-        if find_fields(self._rdf, *namespaces.POSITION):
+        if find_fields(self._rdf, *schema.POSITION):
             return
         values = [*_coordinates(position.latitude, position.longitude), position.method]
-        values.append(value_text.metres(position.error_m) if math.isfinite(position.error_m) else "")
-        for field, value in zip(namespaces.POSITION, [*values, _DATUM], strict=True):
+        values.append(schema.metres(position.error_m) if math.isfinite(position.error_m) else "")
+        for field, value in zip(schema.POSITION, [*values, _DATUM], strict=True):
             if value:
                 add_text(self.node, field, value)
                 self._added.append((field, value))
 
     def _add_description(self, text: str) -> None:
-        occurrences = find_fields(self._rdf, namespaces.DESCRIPTION)
+        occurrences = find_fields(self._rdf, schema.DESCRIPTION)
         if not text or len(occurrences) > 1:
             return
         if not occurrences:
-            _add_default_text(new_container(self.node, namespaces.DESCRIPTION, namespaces.ALT), text)
-            self._added.append((namespaces.DESCRIPTION, text))
+            _add_default_text(new_container(self.node, schema.DESCRIPTION, schema.ALT), text)
+            self._added.append((schema.DESCRIPTION, text))
         elif (empty_item := self._empty_default(occurrences[0].element)) is not None:
             empty_item.text = text
-            self._added.append((namespaces.FILLED_DESCRIPTION, text))
+            self._added.append((schema.FILLED_DESCRIPTION, text))
 
     def _empty_default(self, element: Element | None) -> Element | None:
         """The item of a description whose only text is empty; None if there is another text."""
-        if element is None or self._reader.value(element) != {namespaces.DEFAULT_LANG: ""}:
+        if element is None or self._reader.value(element) != {schema.DEFAULT_LANG: ""}:
             return None
-        items = [item for item in element.iter(namespaces.ITEM) if item.keys() == [namespaces.LANG]]
+        items = [item for item in element.iter(schema.ITEM) if item.keys() == [schema.LANG]]
         return items[0] if len(items) == 1 else None
 
     def _items(self, field: str) -> Element | None:
@@ -248,26 +244,26 @@ def _items_of(items: Element | None) -> list[Element]:
 
 
 def _add_location_fields(item: Element, landmark: NamedLandmark, name: str, urn: str) -> None:
-    _add_default_text(new_container(item, namespaces.LOCATION_NAME, namespaces.ALT), name)
-    append_item(new_container(item, namespaces.LOCATION_ID, namespaces.BAG), urn)
+    _add_default_text(new_container(item, schema.LOCATION_NAME, schema.ALT), name)
+    append_item(new_container(item, schema.LOCATION_ID, schema.BAG), urn)
     fields = {
-        namespaces.CITY: landmark.city,
-        namespaces.PROVINCE: landmark.region,
-        namespaces.COUNTRY: landmark.country,
+        schema.CITY: landmark.city,
+        schema.PROVINCE: landmark.region,
+        schema.COUNTRY: landmark.country,
     }
-    if landmark.extent == POINT and value_text.is_on_earth(landmark.latitude, landmark.longitude):
+    if landmark.extent == POINT and schema.is_on_earth(landmark.latitude, landmark.longitude):
         at = _coordinates(landmark.latitude or 0.0, landmark.longitude or 0.0)
-        fields |= dict(zip((namespaces.LATITUDE, namespaces.LONGITUDE), at, strict=True))
+        fields |= dict(zip((schema.LATITUDE, schema.LONGITUDE), at, strict=True))
     for field, text in _clean_fields(fields).items():
         add_text(item, field, text)
 
 
 def _coordinates(latitude: float, longitude: float) -> tuple[str, str]:
-    return value_text.coordinate(latitude, "NS"), value_text.coordinate(longitude, "EW")
+    return schema.coordinate(latitude, "NS"), schema.coordinate(longitude, "EW")
 
 
 def _add_default_text(items: Element, text: str) -> None:
-    append_item(items, text).set(namespaces.LANG, namespaces.DEFAULT_LANG)
+    append_item(items, text).set(schema.LANG, schema.DEFAULT_LANG)
 
 
 def _landmark_record(landmark: NamedLandmark) -> dict[str, str | None]:
@@ -278,13 +274,13 @@ def _landmark_record(landmark: NamedLandmark) -> dict[str, str | None]:
 
 def _add_records(node: Element, field: str, records: Sequence[dict[str, str | None]]) -> None:
     if records:
-        items = new_container(node, field, namespaces.BAG)
+        items = new_container(node, field, schema.BAG)
         for record in records:
             item = append_item(items)
             for name, text in _clean_fields(record).items():
-                item.set(namespaces.tag(name), text)
+                item.set(schema.tag(name), text)
 
 
 def _clean_fields(fields: dict[str, str | None]) -> dict[str, str]:
-    cleaned = {field: value_text.clean(text) for field, text in fields.items()}
+    cleaned = {field: schema.clean(text) for field, text in fields.items()}
     return {field: text for field, text in cleaned.items() if text}

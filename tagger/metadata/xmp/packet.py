@@ -12,7 +12,7 @@ from lxml import etree
 from lxml.etree import _Element as Element
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.xmp.namespaces import META, RDF, tag
+from tagger.metadata.xmp.schema import META, RDF, tag
 
 PADDING = 2048
 _JPEG_ROOM = 65_502

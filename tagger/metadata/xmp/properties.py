@@ -14,7 +14,8 @@ from lxml import etree
 from lxml.etree import _Element as Element
 
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.xmp.namespaces import (
+from tagger.metadata.xmp.packet import is_blank, read_packet
+from tagger.metadata.xmp.schema import (
     ADDED,
     ALT,
     BAG,
@@ -30,7 +31,6 @@ from tagger.metadata.xmp.namespaces import (
     WAS_EMPTY,
     tag,
 )
-from tagger.metadata.xmp.packet import is_blank, read_packet
 
 Value: TypeAlias = str | list["Value"] | dict[str, "Value"]
 """Text; the items of a Bag, Seq or Alt; the fields of a structure, or the texts of an Alt by language."""

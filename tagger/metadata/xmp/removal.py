@@ -7,7 +7,7 @@ from collections import Counter
 
 from lxml.etree import _Element as Element
 
-from tagger.metadata.xmp import namespaces
+from tagger.metadata.xmp import schema
 from tagger.metadata.xmp.fields import (
     Occurrence,
     find_fields,
@@ -18,17 +18,17 @@ from tagger.metadata.xmp.fields import (
 )
 from tagger.metadata.xmp.packet import read_packet
 from tagger.metadata.xmp.properties import PropertyReader, Value, added_in_properties, elements, empty_fields
-from tagger.metadata.xmp.value_text import same_coordinate
+from tagger.metadata.xmp.schema import same_coordinate
 
 _LOCATION_FIELDS = {
     *(
-        namespaces.LOCATION_NAME,
-        namespaces.LOCATION_ID,
-        namespaces.CITY,
-        namespaces.PROVINCE,
-        namespaces.COUNTRY,
+        schema.LOCATION_NAME,
+        schema.LOCATION_ID,
+        schema.CITY,
+        schema.PROVINCE,
+        schema.COUNTRY,
     ),
-    *(namespaces.LATITUDE, namespaces.LONGITUDE),
+    *(schema.LATITUDE, schema.LONGITUDE),
 }
 
 
@@ -39,9 +39,9 @@ def remove(packet: bytes) -> bytes | None:
         WriteRefused: the packet cannot be read.
     """
     parsed = read_packet(packet)
-    if not find_namespace_fields(parsed.rdf, namespaces.OUR_NAMESPACE):
+    if not find_namespace_fields(parsed.rdf, schema.OUR_NAMESPACE):
         return packet
-    created_by_us = bool(find_fields(parsed.rdf, namespaces.SIDECAR, namespaces.PACKET))
+    created_by_us = bool(find_fields(parsed.rdf, schema.SIDECAR, schema.PACKET))
     _PacketRemoval(parsed.rdf).remove_all()
     if created_by_us and not PropertyReader(parsed.rdf).properties():
         return None
@@ -61,9 +61,9 @@ class _PacketRemoval:
             self._added.setdefault(field, Counter())[value] += 1
 
     def remove_all(self) -> None:
-        ours = find_namespace_fields(self._rdf, namespaces.OUR_NAMESPACE)
-        nodes = {field.node: None for field in (*find_fields(self._rdf, *namespaces.WRITABLE_FIELDS), *ours)}
-        for field in (*namespaces.LISTS, namespaces.LOCATION_SHOWN):
+        ours = find_namespace_fields(self._rdf, schema.OUR_NAMESPACE)
+        nodes = {field.node: None for field in (*find_fields(self._rdf, *schema.WRITABLE_FIELDS), *ours)}
+        for field in (*schema.LISTS, schema.LOCATION_SHOWN):
             self._remove_items(field)
         self._remove_position()
         self._remove_description()
@@ -71,7 +71,7 @@ class _PacketRemoval:
             occurrence.remove()
         for node in nodes:
             remove_if_empty(node)
-        remove_namespace(self._rdf, namespaces.OUR_NAMESPACE)
+        remove_namespace(self._rdf, schema.OUR_NAMESPACE)
 
     def _remove_items(self, field: str) -> None:
         remaining = self._added.get(field, Counter())
@@ -99,21 +99,19 @@ class _PacketRemoval:
 
     def _identity(self, field: str, value: Value) -> str:
         """The item's name in `Added`: its text, or the identifier of a location that nobody has extended."""
-        if field != namespaces.LOCATION_SHOWN:
+        if field != schema.LOCATION_SHOWN:
             return value if isinstance(value, str) else ""
         if not isinstance(value, dict) or not value.keys() <= _LOCATION_FIELDS:
             return ""
-        identifiers = value.get(namespaces.LOCATION_ID)
+        identifiers = value.get(schema.LOCATION_ID)
         only = identifiers[0] if isinstance(identifiers, list) and len(identifiers) == 1 else identifiers
         return only if isinstance(only, str) else ""
 
     def _remove_position(self) -> None:
-        coordinates = [
-            self._unchanged_occurrences(field) for field in (namespaces.LATITUDE, namespaces.LONGITUDE)
-        ]
+        coordinates = [self._unchanged_occurrences(field) for field in (schema.LATITUDE, schema.LONGITUDE)]
         # A latitude without a longitude is not a position.
         removed = coordinates if all(coordinates) else []
-        for field in (namespaces.GPS_METHOD, namespaces.GPS_ERROR, namespaces.GPS_DATUM):
+        for field in (schema.GPS_METHOD, schema.GPS_ERROR, schema.GPS_DATUM):
             removed.append(self._unchanged_occurrences(field))
         for occurrences in removed:
             for occurrence in occurrences:
@@ -128,9 +126,9 @@ class _PacketRemoval:
         ]
 
     def _remove_description(self) -> None:
-        descriptions = self._added.get(namespaces.DESCRIPTION, Counter())
-        filled_descriptions = self._added.get(namespaces.FILLED_DESCRIPTION, Counter())
-        for occurrence in find_fields(self._rdf, namespaces.DESCRIPTION):
+        descriptions = self._added.get(schema.DESCRIPTION, Counter())
+        filled_descriptions = self._added.get(schema.FILLED_DESCRIPTION, Counter())
+        for occurrence in find_fields(self._rdf, schema.DESCRIPTION):
             if self._plain_text(occurrence) in descriptions:
                 occurrence.remove()
             elif occurrence.element is not None:
@@ -140,7 +138,7 @@ class _PacketRemoval:
         self, element: Element, descriptions: Counter[str], filled_descriptions: Counter[str]
     ) -> None:
         items = [item for container in elements(element) for item in elements(container)]
-        default_items = [item for item in items if item.get(namespaces.LANG) == namespaces.DEFAULT_LANG]
+        default_items = [item for item in items if item.get(schema.LANG) == schema.DEFAULT_LANG]
         for item in default_items:
             if (item.text or "") in filled_descriptions:
                 item.text = None

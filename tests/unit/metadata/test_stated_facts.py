@@ -12,8 +12,7 @@ from rig.drawing import draw_photo
 
 from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.metadata.stated_facts import StatedPosition, stated_in_xmp
-from tagger.metadata.xmp.namespaces import NAMESPACES
-from tagger.metadata.xmp.value_text import degrees_of
+from tagger.metadata.xmp.schema import NAMESPACES, degrees_of
 
 PICTURE = draw_photo(6, (64, 48))
 AT = datetime(2015, 8, 22, 10, 8, 19)  # noqa: DTZ001

@@ -1,4 +1,8 @@
-"""The names of XMP fields: namespaces with their usual prefixes, and the fields that this program writes."""
+"""The schema of XMP: namespaces with their usual prefixes, the fields that this program writes, and the texts of their values."""
+
+import math
+import re
+import unicodedata
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XML = "http://www.w3.org/XML/1998/namespace"
@@ -105,3 +109,91 @@ NODE, ABOUT, PARSE_TYPE, LANG = (
     tag("xml:lang"),
 )
 DEFAULT_LANG = "x-default"
+
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_COORDINATE = re.compile(
+    r"([+-]?)(\d{1,3}(?:\.\d{1,15})?)(?:,(\d{1,2}(?:\.\d{1,15})?)(?:,(\d{1,2}(?:\.\d{1,15})?))?)?([NSEW]?)",
+    re.ASCII,
+)
+"""Degrees, minutes and seconds, the last of them with decimals, and the direction. Some programs write a sign instead of it."""
+_MAX_NORMALISED = 1_000
+_SAME_DEGREES = 1e-5
+
+
+def clean(text: str | None) -> str:
+    """Remove characters that XML cannot hold; "" if only white space remains."""
+    cleaned = _NOT_XML.sub("", text or "")
+    return cleaned if cleaned.strip() else ""
+
+
+def comparison_key(text: str) -> str:
+    """The key by which texts count as the same keyword: NFC, without case."""
+    # Normalisation takes quadratic time for hostile texts, and no keyword is this long.
+    return (text if len(text) > _MAX_NORMALISED else unicodedata.normalize("NFC", text)).casefold()
+
+
+def lightroom_path(names: tuple[str, ...]) -> str:
+    """'Places|France|Paris'; a '|' within a name is written '¦'."""
+    return "|".join(_path_names(names))
+
+
+def digikam_path(names: tuple[str, ...]) -> str:
+    """'Places/France/Paris'; a '/' within a name is written as a backslash, as digiKam does."""
+    return "/".join(name.replace("/", "\\") for name in _path_names(names))
+
+
+def coordinate(degrees: float, directions: str) -> str:
+    """'48,51.5040N' for 48.8584 and "NS": degrees, and minutes to 20 centimetres."""
+    parts = round(abs(degrees) * 600_000)
+    whole, rest = divmod(parts, 600_000)
+    return f"{whole},{rest // 10_000}.{rest % 10_000:04d}{directions[degrees < 0]}"
+
+
+def same_coordinate(first: str, second: str) -> bool:
+    """Whether both texts are the same coordinate: other programs write more or fewer decimals."""
+    first_degrees, second_degrees = degrees_of(first), degrees_of(second)
+    return first == second or (
+        first_degrees is not None
+        and second_degrees is not None
+        and abs(first_degrees - second_degrees) < _SAME_DEGREES
+    )
+
+
+def degrees_of(text: str, direction: str = "") -> float | None:
+    """The degrees of a coordinate: `48,51.504N`, `48,51,30.24N`, either with its `direction` in another field, or `48.8584`.
+
+    None: it is none, or its hemisphere is not known.
+    """
+    match = _COORDINATE.fullmatch("".join(text.split()).upper())
+    if match is None:
+        return None
+    sign, *parts, stated = match.groups()
+    stated = stated or direction.strip().upper()[:1]
+    is_decimal = parts[1] is None
+    if (sign and stated) or not (stated or is_decimal):
+        return None
+    degrees = 0.0
+    for part, unit, is_last in zip(parts, (1, 60, 3600), (is_decimal, parts[2] is None, True), strict=True):
+        if part is None:
+            break
+        if (unit > 1 and float(part) >= 60) or (not is_last and "." in part):
+            return None
+        degrees += float(part) / unit
+    return -degrees if sign == "-" or stated in ("S", "W") else degrees
+
+
+def is_on_earth(latitude: float | None, longitude: float | None) -> bool:
+    """Whether both are valid coordinates."""
+    if latitude is None or longitude is None:
+        return False
+    return abs(latitude) <= 90 and abs(longitude) <= 180  # false for NaN
+
+
+def metres(error_m: float) -> str:
+    """'250/1': whole metres, rounded up, as a rational number."""
+    return f"{math.ceil(error_m)}/1"
+
+
+def _path_names(names: tuple[str, ...]) -> list[str]:
+    return [name for name in (clean(name).replace("|", "¦") for name in names) if name]
