@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -31,7 +32,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         library = LibraryPhotos(database, settings, folder / "photos")
         for n in range(PHOTOS):
             data = encode_photo("JPEG", draw_photo(n, (1200, 900)))
-            library.file(f"photo-{n}.jpg", (EIFFEL, 0.9 - n / 20, True), (GATE, 0.05, False), data=data)
+            library.file(
+                f"photo-{n}.jpg",
+                (EIFFEL, 0.9 - n / 20, True),
+                (GATE, 0.05, False),
+                data=data,
+                taken_at=datetime(2024, 6, 3, 14, PHOTOS - n),  # noqa: DTZ001 - local time
+            )
+        library.position("photo-1.jpg", 48.86, 2.35, country="France", city="Paris")
     with serving(settings) as url:
         yield url
 
@@ -63,7 +71,8 @@ def test_a_photo_opens_over_the_grid_and_leads_to_those_beside_it_and_back(
         open_photo(page, 2)
         assert page.url == f"{address}/photos/2?landmark={EIFFEL}&within=1"
         expect(page.locator(STATUS)).to_have_text(f"Photo 2 of {PHOTOS}: Eiffel Tower")
-        expect(page.get_by_role("dialog", name="Eiffel Tower")).to_be_visible()
+        expect(page.get_by_role("dialog", name="3 June 2024, 14:05")).to_be_visible()
+        expect(page.locator("#lightbox [data-place]")).to_have_text("Eiffel Tower · Paris, France")
         assert page.evaluate(SHOWN) == 1200
         saved = page.locator("#lightbox").get_by_role("link", name="Download")
         expect(saved).to_have_attribute("href", "/api/photos/2/file")
@@ -96,8 +105,10 @@ def test_a_photo_opens_over_the_grid_and_leads_to_those_beside_it_and_back(
         expect(strip.locator("[aria-current]").get_by_role("img")).to_have_attribute(
             "alt", "Eiffel Tower, photo-4.jpg"
         )
-        for _ in range(2):
-            page.keyboard.press("ArrowRight")
+        page.keyboard.press("Home")
+        expect(page.locator(STATUS)).to_have_text(f"Photo 1 of {PHOTOS}: Eiffel Tower")
+        page.keyboard.press("End")
+        page.keyboard.press("ArrowRight")
         expect(page.locator(STATUS)).to_have_text("This is the last photo")
         expect(page.get_by_role("button", name="Next photo")).to_be_hidden()
         page.keyboard.press("ArrowLeft")
@@ -178,7 +189,7 @@ def test_keys_give_verdicts_that_the_grid_shows_too(browser: Browser, address: s
             page.keyboard.press(key)
         expect(page.locator(STATUS)).to_have_text("Brandenburg Gate confirmed")
         expect(page.locator("#lightbox .toasts")).to_contain_text("Brandenburg Gate confirmed")
-        expect(page.locator("#lightbox-title")).to_have_text(re.compile("Brandenburg Gate"))
+        expect(page.locator("#lightbox [data-place]")).to_have_text(re.compile("Brandenburg Gate"))
         assert verdicts(page, address, 2) == {EIFFEL: "rejected"}
         assert verdicts(page, address, 3) == {GATE: "confirmed"}
         page.keyboard.press("u")

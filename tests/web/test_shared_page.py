@@ -67,7 +67,7 @@ def test_a_visitor_browses_the_photos(browser: Browser, database: Database, addr
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         open_first(page)
         expect(page).to_have_url(f"{address}/shared/1/photos/1")
-        expect(page.locator("#lightbox [data-place]")).to_contain_text(f"1 of {COUNT}")
+        expect(page.locator("#lightbox [data-number]")).to_have_text(f"1 of {COUNT}")
         page.keyboard.press("ArrowRight")
         expect(page).to_have_url(f"{address}/shared/1/photos/2")
         page.keyboard.press("ArrowLeft")

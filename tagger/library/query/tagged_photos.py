@@ -244,6 +244,11 @@ class TaggedPhoto:
         name, state = self.path.rpartition("/")[2], accepted or self.outcome or "not classified"
         return f"<Photo {printable_path(name[-40:])}: {state[:40]}>"
 
+    @property
+    def place(self) -> str | None:
+        """City and country where it was taken, as far as they are known."""
+        return (self.position and self.position.place) or None
+
 
 @dataclass(frozen=True)
 class PhotoDocument:

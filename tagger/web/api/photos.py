@@ -59,11 +59,18 @@ class PhotoPage:
 
 
 @dataclass(frozen=True)
+class NeighbourDocument(PhotoDocument):
+    """A photo, and the `place` where it was taken, in words."""
+
+    place: str | None
+
+
+@dataclass(frozen=True)
 class PhotoNeighbours:
     """The photos before and after one in a list, the nearest first."""
 
-    previous: Sequence[PhotoDocument]
-    next: Sequence[PhotoDocument]
+    previous: Sequence[NeighbourDocument]
+    next: Sequence[NeighbourDocument]
 
 
 @router.get("/photos")
@@ -133,7 +140,11 @@ def neighbours(
             state.database, params.query, roots, photo_id, before=previous, after=following
         )
     sides = (found.previous, found.following)
-    return PhotoNeighbours(*([photo_document(each) for each in side] for side in sides))
+    return PhotoNeighbours(*([_neighbour(each) for each in side] for side in sides))
+
+
+def _neighbour(photo: TaggedPhoto) -> NeighbourDocument:
+    return NeighbourDocument(**vars(photo_document(photo)), place=photo.place)
 
 
 def _find_all(state: AppState, params: QueryParams) -> Iterator[TaggedPhoto]:
@@ -241,7 +252,7 @@ class TimelinePhoto:
     """A photo in brief: its accepted landmark with the score, and how many `copies` of its image there are, itself included.
 
     `guess`: among unknown photos, what it perhaps shows, in words, with the score. `confirmed`: a person confirmed the landmark; `dismissed`: a
-    person put the photo away as not a landmark; `favourite`: a person marked it with a star. `files`: how many files it has, two for a JPEG with its RAW file.
+    person put the photo away as not a landmark; `favourite`: a person marked it with a star. `place`: city and country where it was taken. `files`: how many files it has, two for a JPEG with its RAW file.
     `colours`: of its nine parts, row by row, one byte each for red, green and blue, in base64; null before classification.
     """
 
@@ -252,6 +263,7 @@ class TimelinePhoto:
     width: int | None
     height: int | None
     taken_at: datetime | None
+    place: str | None
     name: str | None
     score: float | None
     guess: str | None

@@ -231,18 +231,19 @@ def _grid(state: AppState, share: Share, after: str | None) -> PhotoGrid:
 
 
 def _tile(share: Share, photo: TaggedPhoto) -> PhotoTile:
-    tile = photo_tile(_for_visitors(photo), QueryParams({}, share.query))
+    tile = photo_tile(_for_visitors(share, photo), QueryParams({}, share.query))
     address = _photo_address(share, photo)
     small, large = (f"{address}/thumbnail?size={side_px}" for side_px in (256, 512))
     return replace(tile, address=address, small=small, large=large)
 
 
-def _for_visitors(photo: TaggedPhoto) -> TaggedPhoto:
-    """The photo without what is not for visitors: scores, guesses, verdicts, digest and other files."""
+def _for_visitors(share: Share, photo: TaggedPhoto) -> TaggedPhoto:
+    """The photo without what is not for visitors: scores, guesses, verdicts, digest and other files; its position only if they may see it."""
     tags = tuple(replace(tag, score=None, verdict=None) for tag in photo.tags)
     return replace(
         photo,
         files=1,
+        position=photo.position if share.with_positions else None,
         tags=tags,
         guess=None,
         refusal=None,
@@ -300,7 +301,7 @@ def timeline_photos(
     start = decode_cursor(after, query) if after else None
     page = find_tagged_page(state.database, query, state.settings.roots, start, limit, month=month, skip=skip)
     return DocumentResponse(
-        TimelinePage([_document(photo) for photo in page.photos], cursor_of(page.next, query))
+        TimelinePage([_document(share, photo) for photo in page.photos], cursor_of(page.next, query))
     )
 
 
@@ -316,11 +317,13 @@ def neighbours(
     roots = state.settings.roots
     found = find_surrounding(state.database, share.query, roots, photo_id, before=previous, after=following)
     sides = {"previous": found.previous, "next": found.following}
-    return DocumentResponse({side: [_document(photo) for photo in photos] for side, photos in sides.items()})
+    return DocumentResponse(
+        {side: [_document(share, photo) for photo in photos] for side, photos in sides.items()}
+    )
 
 
-def _document(photo: TaggedPhoto) -> TimelinePhoto:
-    return timeline_photo(_for_visitors(photo))
+def _document(share: Share, photo: TaggedPhoto) -> TimelinePhoto:
+    return timeline_photo(_for_visitors(share, photo))
 
 
 async def _without_reason(request: Request, error: PhotoUnavailable) -> Response:

@@ -5,7 +5,7 @@ Those are the top-k of the model and taught landmarks, with verdicts and names.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from pathlib import PurePath
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ from tagger.library.query.timeline import count_copies
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.system.text_format import (
     N_,
+    day_text,
     gettext,
     moment_text,
     ngettext,
@@ -43,7 +44,7 @@ class Link:
 
 @dataclass(frozen=True)
 class PhotoTile:
-    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `guess`: among unknown photos, what it perhaps shows; `confirmed`: a person confirmed the landmark; `favourite`: a person marked it with a star; `day`: when it was taken."""
+    """A photo in a grid. `alt` is the alternative text; `facts`: landmark, score and date; `guess`: among unknown photos, what it perhaps shows; `confirmed`: a person confirmed the landmark; `favourite`: a person marked it with a star; `place`: where it was taken."""
 
     id: int
     address: str
@@ -55,11 +56,16 @@ class PhotoTile:
     name: str
     facts: str
     guess: str | None
-    day: date | None
+    taken_at: datetime | None
+    place: str | None
     confirmed: bool
     favourite: bool
     copies: int
     colours: str
+
+    @property
+    def day(self) -> date | None:
+        return self.taken_at and self.taken_at.date()
 
 
 def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> PhotoTile:
@@ -67,7 +73,7 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
     tag = next((tag for tag in photo.tags if tag.accepted), None)
     name = "" if tag is None else tag.name
     score = "" if tag is None or tag.score is None else percent(tag.score)
-    taken = "" if photo.taken_at is None else moment_text(photo.taken_at)
+    taken = "" if photo.taken_at is None else _moment(photo.taken_at)
     file = PurePath(photo.path).name + (
         f", {ngettext('%(count)s file', '%(count)s files', photo.files)}" if photo.files > 1 else ""
     )
@@ -83,12 +89,18 @@ def photo_tile(photo: TaggedPhoto, params: QueryParams, copies: int = 1) -> Phot
         name=name,
         facts=" · ".join(text for text in (f"{name} {score}".strip(), taken) if text),
         guess=guess_text(photo, params.query),
-        day=photo.taken_at and photo.taken_at.date(),
+        taken_at=photo.taken_at,
+        place=photo.place,
         confirmed=tag is not None and tag.verdict == "confirmed",
         favourite=photo.is_favourite,
         copies=copies,
         colours=photo_colours(photo),
     )
+
+
+def _moment(taken_at: datetime) -> str:
+    """The time in words; that of a day alone is midnight."""
+    return moment_text(taken_at) if taken_at.time() != time() else day_text(taken_at)
 
 
 def photo_tiles(database: Database, photos: Sequence[TaggedPhoto], params: QueryParams) -> list[PhotoTile]:

@@ -16,6 +16,8 @@ export function photoOfTile(tile) {
   return {
     id: Number(tile.dataset.photo),
     colours: tile.dataset.colours,
+    taken_at: tile.dataset.taken,
+    place: tile.dataset.place,
     version: new URL(image.src, location.origin).searchParams.get("v"), // a tile may be without its thumbnail as yet
     alt: image.alt,
     name,

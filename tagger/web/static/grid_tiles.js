@@ -2,7 +2,7 @@
 
 import { create } from "./elements.js";
 import { pageAddress, thumbnailAddress } from "./grid_photos.js";
-import { dayText, gettext, language, part } from "./texts.js";
+import { gettext, language, momentText, part } from "./texts.js";
 
 const [SMALL_PX, LARGE_PX, MOST_ASPECT] = [256, 512, 4]; // as thumbnail_size on the server
 const month = new Intl.DateTimeFormat(language, { month: "long", year: "numeric", timeZone: "UTC" });
@@ -90,7 +90,7 @@ function factsOf({ name, score, taken_at, facts }) {
   if (facts !== undefined) return facts;
   const parts = [];
   if (name) parts.push(score === null ? name : `${name} ${percent(score)}`);
-  if (taken_at) parts.push(`${dayText(taken_at)}, ${taken_at.slice(11, 16)}`);
+  if (taken_at) parts.push(momentText(taken_at));
   return parts.join(" · ");
 }
 

@@ -8,13 +8,13 @@ import { PhotoList, Previews } from "./lightbox_photos.js";
 import { Filmstrip } from "./lightbox_strip.js";
 import { Zoom } from "./lightbox_zoom.js";
 import { setStars, starText } from "./selection_changes.js";
-import { gettext } from "./texts.js";
+import { gettext, momentText } from "./texts.js";
 import { toast } from "./toast.js";
 import { actionOfKey, enqueue } from "./verdicts.js";
 
 const dialog = document.getElementById("lightbox");
 const stage = dialog.querySelector("[data-stage]");
-const [title, place, status] = ["title", "place", "status"].map((name) => dialog.querySelector(`[data-${name}]`));
+const [title, place, number, status] = ["title", "place", "number", "status"].map((name) => dialog.querySelector(`[data-${name}]`));
 const stepButtons = [...dialog.querySelectorAll("[data-step]")];
 const infoButton = dialog.querySelector("[data-info]");
 const star = dialog.querySelector("[data-star]"); // only for those who may change something
@@ -152,9 +152,11 @@ function describe(photo) {
   status.textContent = `${[gettext("Photo"), positionText()].filter(Boolean).join(" ")}: ${photo.name || photo.file}`;
 }
 
-function drawTitle({ name, file, alt }) {
-  title.textContent = name || file;
-  place.textContent = [positionText(), name && file].filter(Boolean).join(" · ");
+function drawTitle({ name, file, alt, taken_at, place: where }) {
+  const [first, ...others] = [taken_at && momentText(taken_at), name, where].filter(Boolean);
+  title.textContent = first ?? file;
+  place.textContent = others.join(" · ");
+  number.textContent = positionText();
   document.title = `${alt} · landmark tagger`;
 }
 
@@ -243,6 +245,22 @@ function go(step) {
   else moveTo(end);
 }
 
+/** Shows the first or the last photo of the grid. */
+async function goToEnd(step) {
+  forgetAwaited();
+  const [from, end] = [list, list.end(step)];
+  if (end !== null) return moveTo(end);
+  const { photoGrid } = grid;
+  const chunk = photoGrid.photos.chunks.at(step < 0 ? 0 : -1);
+  if (!chunk) return; // the grid has yet to load
+  await photoGrid.loadAndDraw(chunk);
+  const photo = chunk.photos?.at(step < 0 ? 0 : -1);
+  if (!photo || list !== from) return;
+  [index, offset] = [step < 0 ? 0 : photoGrid.photos.total - 1, 0];
+  list = new PhotoList(grid.dataset, index, [photo]);
+  moveTo(index);
+}
+
 function moveTo(at) {
   index = at;
   history.replaceState(history.state, "", list.addressOf(list.at(index)));
@@ -314,7 +332,7 @@ function togglePanel() {
   infoButton.setAttribute("aria-expanded", String(panel.isOpen));
 }
 
-const KEYS = { ArrowLeft: () => go(-1), ArrowRight: () => go(1), i: togglePanel, n: nameAnother, f: () => star && toggleStar(), "?": () => keysDialog.showModal() };
+const KEYS = { ArrowLeft: () => go(-1), ArrowRight: () => go(1), Home: () => goToEnd(-1), End: () => goToEnd(1), i: togglePanel, n: nameAnother, f: () => star && toggleStar(), "?": () => keysDialog.showModal() };
 
 // On the document, since a click beside the buttons leaves the focus there.
 document.addEventListener("keydown", (event) => {

@@ -13,6 +13,7 @@ export class Panel {
   /** `options` are those of PhotoVerdicts; their functions get the photo too. */
   constructor(element, options) {
     this.element = element;
+    this.content = element.querySelector("[data-content]");
     this.options = options;
     this.loaded = new Map(); // by photo: its verdicts, or the promise of them
     this.photo = null;
@@ -31,20 +32,20 @@ export class Panel {
   show(photo, delay_ms = DELAY_MS) {
     this.photo = photo;
     clearTimeout(this.timer);
-    if (!this.isOpen) return this.element.replaceChildren();
+    if (!this.isOpen) return this.content.replaceChildren();
     const known = this.loaded.get(photo.id);
     this.element.ariaBusy = String(!known?.root);
-    if (known?.root) this.element.replaceChildren(known.root);
+    if (known?.root) this.content.replaceChildren(known.root);
     else this.timer = setTimeout(() => this.fill(photo), delay_ms);
   }
 
   async fill(photo) {
     try {
       const { root } = await this.verdicts(photo);
-      if (this.photo === photo && this.isOpen) this.element.replaceChildren(root);
+      if (this.photo === photo && this.isOpen) this.content.replaceChildren(root);
     } catch {
       const text = gettext("The server does not respond. Try again.");
-      if (this.photo === photo) this.element.replaceChildren(create("p", { className: "notice notice--bad", role: "alert" }, text));
+      if (this.photo === photo) this.content.replaceChildren(create("p", { className: "notice notice--bad", role: "alert" }, text));
     }
     this.element.ariaBusy = "false";
   }
@@ -80,7 +81,7 @@ export class Panel {
 
   clear() {
     clearTimeout(this.timer);
-    this.element.replaceChildren();
+    this.content.replaceChildren();
     this.loaded.clear();
   }
 }

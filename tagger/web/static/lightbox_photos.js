@@ -2,7 +2,7 @@
 // those loaded that were near the screen.
 
 import { create } from "./elements.js";
-import { apiAddress, hasOriginals, pageAddress, photoOfDocument, previewAddress } from "./grid_photos.js";
+import { apiAddress, hasOriginals, pageAddress, photoOfDocument, previewAddress, thumbnailAddress } from "./grid_photos.js";
 import { requestJson } from "./server.js";
 
 const AROUND = 12; // photos to know before and after the one that is shown
@@ -80,6 +80,10 @@ export class Previews {
     const known = this.images.get(photo.id);
     if (known) return known;
     const image = createImage(photo, previewAddress(photo), priority);
+    // Meanwhile, the thumbnail that the grid has.
+    const thumbnail = document.querySelector(`[data-grid] [data-photo="${photo.id}"] img`)?.currentSrc || thumbnailAddress(photo, 256);
+    image.style.background = `center / contain no-repeat url("${thumbnail}")`;
+    image.addEventListener("load", () => (image.style.background = ""), { once: true });
     image.addEventListener("error", () => this.images.delete(photo.id)); // showing it again tries again
     this.images.set(photo.id, image);
     return image;

@@ -27,6 +27,9 @@ export const dayText = (time) => day.format(dateOf(time));
 /** Days as people read them: “3–9 June 2024”. */
 export const daysText = (first, last) => (first === last ? dayText(first) : day.formatRange(dateOf(first), dateOf(last)));
 
+/** The time as people read it: “3 June 2024, 14:05”; that of a day alone is midnight. */
+export const momentText = (time) => (time.endsWith("T00:00:00") ? dayText(time) : `${dayText(time)}, ${time.slice(11, 16)}`);
+
 const dateOf = (time) => new Date(`${time.slice(0, 10)}T00:00:00Z`);
 
 const percent = new Intl.NumberFormat(language, { style: "percent" });
