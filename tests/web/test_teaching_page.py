@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import insert
 from starlette.testclient import TestClient
 from support.browser import open_page, serving
 from support.colour_folders import TaggedFolder
 from support.teaching import draw_place, teachable_artifact
-from support.waiting import wait_until
 
 from tagger.database.connection import Database
+from tagger.database.tables import positions
 
 CHURCH, PHOTOS = 0, 6
 
@@ -36,8 +37,8 @@ def address(library: TaggedFolder) -> Iterator[str]:
         yield url
 
 
-def name_church(page: Page, library: TaggedFolder, count: int) -> None:
-    """Name some photos of the church, which is a new place, from the photos that resemble the first one."""
+def open_new_place(page: Page, library: TaggedFolder, count: int) -> None:
+    """Select some photos of the church, among those that resemble the first one, and open the form that adds a place."""
     page.goto(f"/photos/{library.photo('church/0.jpg').id}/similar")
     page.get_by_role("button", name="Select").click()
     for number in range(1, count + 1):
@@ -46,6 +47,10 @@ def name_church(page: Page, library: TaggedFolder, count: int) -> None:
     page.get_by_role("button", name="Name landmark").click()
     page.get_by_label("Landmark, city or country").fill("Our church")
     page.locator("[data-new]").click()
+
+
+def name_church(page: Page, library: TaggedFolder, count: int) -> None:
+    open_new_place(page, library, count)
     page.get_by_role("button", name="Add this place").click()
     expect(page.locator("#toasts")).to_contain_text(f"{count} photos confirmed", timeout=30_000)
 
@@ -53,11 +58,12 @@ def name_church(page: Page, library: TaggedFolder, count: int) -> None:
 def test_a_place_is_named_learned_and_reviewed(browser: Browser, address: str, library: TaggedFolder) -> None:
     with open_page(browser, address, base=address) as page:
         name_church(page, library, 3)
-        page.get_by_role("button", name="Show what it finds").click()
+        found = page.locator("#toasts a", has_text="Found in ")
+        expect(found).to_be_visible(timeout=60_000)
+        expect(page.locator("#toasts img").first).to_have_js_property("complete", value=True)
+        found.click()
         page.wait_for_url("**/landmarks/our-church")
         expect(page.get_by_role("heading", name="Our church")).to_be_visible()
-        wait_until(lambda: page.request.get("/api/suggestions?landmark=our-church").json()["photos"], 60)
-        page.reload()
         expect(page.locator(".learning")).to_contain_text("Learned from 3 photos, found in ")
         suggested = len(page.request.get("/api/suggestions?landmark=our-church").json()["photos"])
         page.locator(".learning a", has_text=f"{suggested} to review").click()
@@ -68,6 +74,43 @@ def test_a_place_is_named_learned_and_reviewed(browser: Browser, address: str, l
         expect(previous).to_be_disabled()  # the script listens to keys from then on
         page.keyboard.press("c")
         expect(page.locator(".review-progress")).to_contain_text("2 of")
+
+
+def test_a_list_follows_what_is_named_elsewhere_and_undo_leaves_no_place(
+    browser: Browser, address: str, library: TaggedFolder
+) -> None:
+    with open_page(browser, address, base=address) as page:
+        other = page.context.new_page()
+        other.goto("/review/unknown")
+        total = int(other.locator("[data-grid][data-drawn]").get_attribute("data-total") or 0)
+        name_church(page, library, 3)
+        expect(page.locator("#toasts a", has_text="Found in ")).to_be_visible(timeout=60_000)
+        other.bring_to_front()
+        other.get_by_role("button", name="Show what has changed").click(timeout=30_000)
+        expect(other.locator("[data-grid][data-drawn]")).not_to_have_attribute("data-total", str(total))
+        page.bring_to_front()
+        page.locator("#toasts").get_by_role("button", name="Undo").click()
+        expect(page.locator("#toasts")).to_contain_text("Undone on 3 photos")
+        names = [each["name"] for each in page.request.get("/api/landmarks?all=true").json()]
+        assert "Our church" not in names
+
+
+def test_the_position_of_a_new_place_is_that_of_its_photos(
+    browser: Browser, address: str, library: TaggedFolder
+) -> None:
+    arles = {"latitude": 43.6776, "longitude": 4.6309, "error_m": 10.0, "source": "camera", "evidence": {}}
+    with library.database.write() as connection:
+        photos = [library.photo(f"church/{number}.jpg").id for number in range(1, 3)]
+        connection.execute(insert(positions), [{"photo_id": photo, **arles} for photo in photos])
+    with open_page(browser, address, base=address) as page:
+        open_new_place(page, library, 2)
+        expect(page.get_by_label("City or coordinates")).to_have_value("43.6776, 4.6309")
+        page.get_by_role("button", name="Add this place").click()
+        expect(page.locator("#toasts")).to_contain_text("2 photos confirmed")
+        church = {each["name"]: each for each in page.request.get("/api/landmarks?all=true").json()}[
+            "Our church"
+        ]
+        assert (church["city"], church["latitude"]) == ("Arles", arles["latitude"])
 
 
 def test_without_embeddings_the_page_says_that_photos_cannot_be_compared(

@@ -2,6 +2,7 @@
 // undoes it. Without this script, the panel is a page.
 
 import { loadIdiomorph } from "./morphing.js";
+import { replaceResults } from "./results.js";
 import { gettext } from "./texts.js";
 import { toast } from "./toast.js";
 
@@ -146,7 +147,7 @@ async function show(address, { isBack = false, isAnew = isBack } = {}) {
     if (!found.page.querySelector("[data-results]")) throw new Error(gettext("the server does not respond"));
     if (!isBack && found.address !== shown) history.pushState(null, "", found.address);
     shown = found.address;
-    replaceResults(found.page, isBack);
+    showFiltered(found.page, isBack);
     await refresh(signal, isAnew);
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -155,17 +156,12 @@ async function show(address, { isBack = false, isAnew = isBack } = {}) {
   }
 }
 
-function replaceResults(page, isBack) {
+function showFiltered(page, isBack) {
   const hadFocus = document.activeElement?.closest("[data-results]")?.dataset.results;
-  document.dispatchEvent(new CustomEvent("beforeresults"));
-  for (const part of document.querySelectorAll("[data-results]")) {
-    part.replaceWith(document.adoptNode(page.querySelector(`[data-results="${part.dataset.results}"]`)));
-  }
+  replaceResults(page);
   document.title = page.title;
-  markOpener();
   if (hadFocus) (document.querySelector('[data-results="chips"] .chips a') ?? opener()).focus({ preventScroll: true });
   if (!isBack && scrollY > document.querySelector("[data-filtered]").offsetTop) scrollTo(0, 0);
-  document.dispatchEvent(new CustomEvent("results"));
 }
 
 // ----- controls -----
@@ -184,6 +180,7 @@ document.addEventListener("click", (event) => {
 });
 
 sheet.addEventListener("close", hide);
+document.addEventListener("results", markOpener);
 isWide.addEventListener("change", () => form && leave());
 
 addEventListener("popstate", (event) => {

@@ -5,6 +5,7 @@ import { createButton } from "./elements.js";
 import { photoOfTile } from "./grid_photos.js";
 import { createHeading, createTile, drawStar, fillTile, loadImage, showColours, stopImage } from "./grid_tiles.js";
 import { showCount } from "./marks.js";
+import { showResults } from "./results.js";
 import { Scrubber } from "./scrubber.js";
 import { gettext, ngettext } from "./texts.js";
 import { FixedTimeline, HEADING_PX, Timeline } from "./timeline.js";
@@ -35,7 +36,7 @@ class PhotoGrid {
     list.addEventListener("starred", (event) => this.showStars(event.detail));
     list.addEventListener("reveal", (event) => this.reveal(event.detail));
     list.toggleAttribute("data-follows-jobs", Boolean(this.source));
-    list.addEventListener("outdated", () => this.offerNew(), { signal: this.closing.signal });
+    list.addEventListener("outdated", ({ detail }) => this.follow(detail), { signal: this.closing.signal });
     tiles.forEach((tile, index) => tile.setAttribute("aria-posinset", index + 1));
   }
 
@@ -117,8 +118,8 @@ class PhotoGrid {
     showCount();
   }
 
-  /** Offers photos that have come since the page was opened. What is being looked at stays where it is. */
-  async offerNew() {
+  /** Offers to show what has changed since the page was opened; does so at once after teaching, unless people look at some photos. */
+  async follow(detail) {
     const now = new Timeline(this.list.dataset.options);
     try {
       await now.loadSections();
@@ -126,9 +127,11 @@ class PhotoGrid {
       return; // the next change asks again
     }
     const count = now.total - this.photos.total;
-    if (count <= 0 || this.closing.signal.aborted) return;
-    this.offer ??= createButton("", () => location.reload(), "button--small grid-new");
-    this.offer.textContent = ngettext("Show %(count)s new photo", "Show %(count)s new photos", count);
+    if (!count || this.closing.signal.aborted) return;
+    const isIdle = scrollY < HEADING_PX && !this.list.dataset.shown && !this.list.querySelector("[data-selected]");
+    if (detail === "taught" && isIdle) return showResults();
+    this.offer ??= createButton("", showResults, "button--small grid-new");
+    this.offer.textContent = count > 0 ? ngettext("Show %(count)s new photo", "Show %(count)s new photos", count) : gettext("Show what has changed");
     this.list.parentElement.before(this.offer);
   }
 

@@ -17,10 +17,13 @@ let landmarks = null;
 let request = null;
 let onSelect = null;
 
-/** Calls `callback` with a landmark, which may be new, and whether it replaces the landmarks named in `others`. */
-export async function selectLandmark(callback, others = []) {
+const added = new Set(); // slugs of landmarks that were added here
+let photos = [];
+
+/** Calls `callback` with a landmark of these photos, which may be new, and whether it replaces the landmarks named in `others`. */
+export async function selectLandmark(callback, ofPhotos, others = []) {
   if (dialog.open) return; // a late answer of the server does not replace the open question
-  onSelect = callback;
+  [onSelect, photos] = [callback, ofPhotos];
   field.value = "";
   instead.hidden = !others.length;
   instead.querySelector("input").checked = others.length > 0;
@@ -36,6 +39,13 @@ export async function selectLandmark(callback, others = []) {
     dialog.close();
     toast(gettext("The server does not respond. Try again."), { tone: "bad" });
   }
+}
+
+/** Removes a landmark that was added here, after its verdicts were undone. One that has others stays. */
+export async function removeAdded(slug) {
+  if (!added.has(slug)) return;
+  const isRemoved = await requestJson(`/api/landmarks/${encodeURIComponent(slug)}`, { method: "DELETE", body: {} }).catch(() => null);
+  if (isRemoved) landmarks = landmarks.filter(({ landmark }) => landmark !== slug);
 }
 
 const folded = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
@@ -60,7 +70,7 @@ function choose(landmark) {
 function createNewItem(name) {
   const add = () => {
     search.hidden = true;
-    openNewPlace(name);
+    openNewPlace(name, photos);
   };
   return create("li", {}, createButton(gettext("Add “%(name)s” as a new place…", { name }), add, "button--quiet", { "data-new": "" }));
 }
@@ -87,6 +97,7 @@ field?.addEventListener("input", showResults);
 newPlace?.addEventListener("back", showSearch);
 newPlace?.addEventListener("added", ({ detail: landmark }) => {
   landmarks.push(landmark);
+  added.add(landmark.landmark);
   choose(landmark);
 });
 dialog?.addEventListener("keydown", (event) => {

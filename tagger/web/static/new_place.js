@@ -4,6 +4,7 @@ import { create, createButton } from "./elements.js";
 import { requestJson } from "./server.js";
 import { gettext } from "./texts.js";
 
+const SAMPLED = 9; // photos whose positions are compared
 const SETTLE_MS = 150; // cities are searched for after this pause in typing
 
 export const newPlace = document.querySelector('#naming [data-step="new"]');
@@ -17,15 +18,23 @@ let only = null; // the one that the text finds
 let searches = 0;
 let timer = null;
 
-/** Shows the form with a name. If the photo's position is known, its place is offered. */
-export function openNewPlace(name) {
+/** Shows the form with a name, and with the position of the photos, if cameras or tracks know it. */
+export async function openNewPlace(name, photos) {
   [nameField.value, placeField.value, place, only] = [name, "", null, null];
   list.replaceChildren();
   showProblem("");
   newPlace.hidden = false;
   placeField.focus();
-  const { position } = document.querySelector("[data-position]")?.dataset ?? {};
-  if (position) findPlaces(position, gettext("Where the photo was taken"));
+  const position = await ownPosition(photos);
+  if (position && !placeField.value) await findPlaces(positionOf(position), gettext("Where the photo was taken"));
+  if (position && only && !placeField.value) choose(only);
+}
+
+/** The position of one of the first photos, in the middle of those that cameras or tracks know. */
+async function ownPosition(photos) {
+  const found = await Promise.all(photos.slice(0, SAMPLED).map((photo) => requestJson(`/api/photos/${photo}`).catch(() => ({}))));
+  const own = found.map(({ position }) => position).filter((each) => ["camera", "track"].includes(each?.source));
+  return own.sort((one, other) => one.latitude - other.latitude)[Math.floor(own.length / 2)];
 }
 
 const textOf = ({ city, region, country }) => [city, region === city ? null : region, country].filter(Boolean).join(", ");

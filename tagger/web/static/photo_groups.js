@@ -1,8 +1,9 @@
 // Groups of photos that get one verdict at once: those that look alike are named or put away, those to review are confirmed, and rejected
 // where their box is not checked. A group stays, dimmed, until the page is left.
 
-import { selectLandmark } from "./naming.js";
+import { removeAdded, selectLandmark } from "./naming.js";
 import { requestJson } from "./server.js";
+import { showFound } from "./teaching.js";
 import { gettext, ngettext } from "./texts.js";
 import { toast } from "./toast.js";
 
@@ -36,16 +37,17 @@ const putAwayText = (count) => ngettext("%(count)s photo put away as not a landm
 /** The photos of a group whose boxes are checked. */
 const chosen = (group) => [...group.querySelectorAll("input:checked")].map(({ value }) => Number(value));
 
-/** Does something to a group, says so by `textOf` with the number of photos, and offers to undo it. */
-async function change(group, textOf, run, reverse) {
+/** Does something to a group, says so by `textOf` with the number of photos, and offers to undo it. `taught`: the landmark that it names. */
+async function change(group, textOf, run, reverse, taught = null) {
   setBusy(group, true);
   try {
     const changed = await run(chosen(group));
     group.toggleAttribute("data-done", true);
     const text = textOf(changed.length);
     announcement.textContent = text;
-    const undo = { text: gettext("Undo"), run: () => undoChange(group, changed, reverse) };
-    toast(text, { tone: "ok", action: undo, duration_ms: 15000 });
+    const undo = () => undoChange(group, changed, reverse);
+    if (taught) showFound(taught, text, undo);
+    else toast(text, { tone: "ok", action: { text: gettext("Undo"), run: undo }, duration_ms: 15000 });
   } catch (error) {
     toast(gettext("The photos were not changed: %(reason)s", { reason: error.message }), { tone: "bad" });
   } finally {
@@ -93,6 +95,10 @@ document.addEventListener("click", (event) => {
   if (action === "confirm") return void review(group);
   if (!chosen(group).length) return toast(gettext("No photo of this group is checked"));
   if (action === "dismiss") return void change(group, putAwayText, dismiss("POST"), dismiss("DELETE"));
-  selectLandmark(({ landmark, name }) =>
-    change(group, (count) => ngettext("%(count)s photo named %(name)s", "%(count)s photos named %(name)s", count, { name }), (photos) => give(photos, landmark, "confirmed"), (photos) => withdraw(photos, landmark, "confirmed")));
+  selectLandmark((place) => {
+    const { landmark, name } = place;
+    const reverse = async (photos) => (await withdraw(photos, landmark, "confirmed"), await removeAdded(landmark));
+    const text = (count) => ngettext("%(count)s photo named %(name)s", "%(count)s photos named %(name)s", count, { name });
+    change(group, text, (photos) => give(photos, landmark, "confirmed"), reverse, place);
+  }, chosen(group));
 });

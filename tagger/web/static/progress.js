@@ -1,6 +1,8 @@
 // The progress of running jobs, in the header of every view: one line, and nothing without jobs.
 
 import { followJobs } from "./job_events.js";
+import { showToReview } from "./results.js";
+import { changes, requestPage } from "./server.js";
 import { gettext, ngettext, part } from "./texts.js";
 
 const line = document.querySelector("[data-jobs-progress]");
@@ -24,12 +26,15 @@ function show(state) {
   followNumbers(state.jobs);
 }
 
-/** Parts of pages that show the library (data-follows-jobs) are fetched again while jobs change it. */
+/** Parts of pages that show the library (data-follows-jobs) are fetched again while jobs, or people in other tabs, change it. */
 function followNumbers(jobs) {
   const now = jobs.map(({ job, tagged, unknown, failed }) => `${job}: ${tagged} ${unknown} ${failed}`).join();
   const hasChanged = numbers !== null && numbers !== now;
   numbers = now;
-  if (!hasChanged) return;
+  if (hasChanged) planRefresh();
+}
+
+function planRefresh() {
   isLate = Boolean(refresh);
   refresh ??= setTimeout(showAgain, REFRESH_MS);
 }
@@ -72,3 +77,7 @@ function announceChanges(jobs) {
 }
 
 if (line) followJobs(show);
+changes.addEventListener("message", async () => {
+  planRefresh();
+  showToReview(await requestPage(location.href, "main"));
+});

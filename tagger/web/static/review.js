@@ -2,13 +2,13 @@
 // the background. The entries that were shown stay, so that each can be returned to.
 
 import { create } from "./elements.js";
-import { selectLandmark } from "./naming.js";
+import { removeAdded, selectLandmark } from "./naming.js";
+import { showToReview } from "./results.js";
 import { requestJson, requestPage } from "./server.js";
 import { gettext, ngettext, verdictText } from "./texts.js";
 import { toast } from "./toast.js";
 
 const AHEAD = 3; // entries that are fetched before they are shown
-const COUNT = '.site-nav a[href="/review"] .nav-count';
 const CHIPS = { confirmed: "chip--sure", rejected: "chip--bad", dismissed: "chip--bad" };
 const announcement = document.getElementById("announcement");
 const keys = document.getElementById("keys");
@@ -49,14 +49,8 @@ async function fetchNext() {
   if (!address) return false;
   const page = await requestPage(address, "review");
   entries.push(new Entry(document.adoptNode(page.getElementById("review")), address));
-  showCount(page.querySelector(COUNT));
+  showToReview(page);
   return true;
-}
-
-/** Shows in the navigation how many are to review. */
-function showCount(count) {
-  document.querySelector(COUNT)?.remove();
-  if (count) document.querySelector('.site-nav a[href="/review"]')?.append(count);
 }
 
 /** Fetches entries until `AHEAD` are ready. */
@@ -196,6 +190,7 @@ function undo() {
   of.sent = of.sent.then(async () => {
     try {
       for (const request of step.reverse) await send(request);
+      for (const { landmark } of step.reverse) await removeAdded(landmark);
     } catch (error) {
       of.given = undone;
       steps.push(step);
@@ -207,12 +202,12 @@ function undo() {
 
 function openNaming() {
   const asked = entry();
-  const { landmark, name } = asked.data;
+  const { landmark, name, photo } = asked.data;
   selectLandmark(({ landmark: chosen, name: chosenName }, isInstead) => {
     if (entry() !== asked) return;
     const rejection = isInstead && chosen !== landmark ? [{ landmark, verdict: "rejected" }] : [];
     give({ verdict: "confirmed", text: verdictText(chosenName, "confirmed") }, [{ landmark: chosen, verdict: "confirmed" }, ...rejection]);
-  }, [name]);
+  }, [Number(photo)], [name]);
 }
 
 // ----- keys and buttons -----

@@ -3,9 +3,10 @@
 
 import { create, createButton } from "./elements.js";
 import { Marks } from "./marks.js";
-import { selectLandmark } from "./naming.js";
+import { removeAdded, selectLandmark } from "./naming.js";
 import { DISMISSAL_MARKS, DismissalChange, setStars, starText, VerdictChange } from "./selection_changes.js";
 import { createSelectionMenu } from "./selection_menu.js";
+import { showFound } from "./teaching.js";
 import { gettext, ngettext, number } from "./texts.js";
 import { toast } from "./toast.js";
 
@@ -34,7 +35,7 @@ class Selection {
     list.addEventListener("verdict", ({ detail }) => this.markVerdict(detail));
     this.closing = new AbortController();
     const observer = new MutationObserver(() => this.draw());
-    this.closing.signal.addEventListener("abort", () => observer.disconnect());
+    this.closing.signal.addEventListener("abort", () => (observer.disconnect(), this.switch.remove()));
     observer.observe(list, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-photo"] });
     this.offer();
   }
@@ -120,7 +121,7 @@ class Selection {
   }
 
   otherActions() {
-    const select = () => this.isBusy || selectLandmark((chosen) => this.confirmMany(new VerdictChange("confirmed", chosen)));
+    const select = () => this.isBusy || selectLandmark((chosen) => this.confirmMany(new VerdictChange("confirmed", chosen)), [...this.selected]);
     const naming = [gettext("Name landmark…"), createButton(gettext("Name landmark…"), select, "button--primary")];
     const dismissal = (label, isWithdrawal) => [label, createButton(label, () => this.confirmMany(new DismissalChange(isWithdrawal)))];
     if (this.kind === "unknown") return [naming, dismissal(gettext("Not a landmark"), false)];
@@ -259,8 +260,9 @@ class Selection {
     if (failure) return toast(ngettext("%(count)s photo not changed: %(reason)s", "%(count)s photos not changed: %(reason)s", this.selected.size, { reason: failure }), { tone: "bad" });
     const because = ngettext("%(count)s photo skipped: %(reason)s", "%(count)s photos skipped: %(reason)s", skipped, { reason: change.skippedBecause });
     const isLearned = change.verdict === "confirmed" && changed.length >= LEARN_FROM;
-    const action = isLearned ? { text: gettext("Show what it finds"), run: () => location.assign(`/landmarks/${encodeURIComponent(change.landmark)}`) } : null;
-    toast([change.done(changed.length), skipped && because].filter(Boolean).join("; "), { tone: skipped ? "bad" : "ok", action, duration_ms: action ? 15000 : undefined });
+    const text = [change.done(changed.length), skipped && because].filter(Boolean).join("; ");
+    if (isLearned) showFound(change, text, () => this.undo());
+    else toast(text, { tone: skipped ? "bad" : "ok" });
   }
 
   async star(photos, isFavourite) {
@@ -293,6 +295,7 @@ class Selection {
     }
     this.undoable = { change, changed: [...rest] };
     this.show();
+    if (change.landmark && !rest.size) await removeAdded(change.landmark);
     if (failure) toast(gettext("Not everything was undone: %(reason)s", { reason: failure }), { tone: "bad" });
     else toast(ngettext("Undone on %(count)s photo", "Undone on %(count)s photos", changed.length - rest.size), { tone: "ok" });
   }

@@ -2,6 +2,9 @@
 
 import { gettext } from "./texts.js";
 
+/** Tells other tabs of changes that a person made in this one. */
+export const changes = new BroadcastChannel("changes");
+
 /** The server does not respond. */
 export class NoResponse extends Error {}
 
@@ -15,6 +18,7 @@ export async function requestJson(address, { body, ...options } = {}) {
   const response = await respond(address, { headers, body: body && JSON.stringify(body), ...options });
   const document_ = await response.json().catch(() => null);
   if (!response.ok || !document_) throw new Error(document_?.error ?? gettext("The server responded with status %(status)s.", { status: response.status }));
+  if ((options.method ?? "GET") !== "GET") changes.postMessage(null);
   return document_;
 }
 

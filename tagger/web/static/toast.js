@@ -1,17 +1,20 @@
 // Short messages at the bottom of the page, read by screen readers.
 
 import { create, createButton } from "./elements.js";
+import { gettext } from "./texts.js";
 
-/** `tone` is "ok", "bad" or empty; `action` is { text, run } for a button such as Undo. */
+/** `tone` is "ok", "bad" or empty; `action` is { text, run } for a button such as Undo. Without a duration, it stays until it is closed. */
 export function toast(text, { tone = "", action = null, duration_ms = 6000 } = {}) {
   const note = create("div", { className: tone ? `toast toast--${tone}` : "toast" }, create("span", {}, text));
   const remove = () => note.remove();
   if (action) note.append(createButton(action.text, () => (remove(), action.run()), "button--small"));
-  let timer = setTimeout(remove, duration_ms);
+  if (!duration_ms) note.append(createButton("×", remove, "button--quiet button--icon button--small", { "aria-label": gettext("Close") }));
+  const leave = () => duration_ms && setTimeout(remove, duration_ms);
+  let timer = leave();
   // The toast stays while the pointer or the focus is on it.
   for (const name of ["pointerenter", "focusin"]) note.addEventListener(name, () => clearTimeout(timer));
   for (const name of ["pointerleave", "focusout"]) {
-    note.addEventListener(name, () => (clearTimeout(timer), (timer = setTimeout(remove, duration_ms))));
+    note.addEventListener(name, () => (clearTimeout(timer), (timer = leave())));
   }
   // Only a dialog's own messages are seen while it is open.
   (document.querySelector("dialog[open] > .toasts") ?? document.getElementById("toasts")).append(note);

@@ -2,7 +2,7 @@
 // once and then replaced by the server's response.
 
 import { loadIdiomorph } from "./morphing.js";
-import { selectLandmark } from "./naming.js";
+import { removeAdded, selectLandmark } from "./naming.js";
 import { requestJson } from "./server.js";
 import { gettext, verdictText } from "./texts.js";
 import { toast } from "./toast.js";
@@ -148,8 +148,10 @@ export class PhotoVerdicts {
 
   async undo() {
     if (!this.undoSteps.length) return toast(gettext("Nothing to undo"));
-    this.announceResults(await Promise.allSettled(this.undoSteps.at(-1).map((request) => this.give(request))));
+    const step = this.undoSteps.at(-1);
+    this.announceResults(await Promise.allSettled(step.map((request) => this.give(request))));
     this.undoSteps.pop();
+    for (const { landmark } of step) await removeAdded(landmark);
   }
 
   announceResults(results) {
@@ -186,7 +188,7 @@ export class PhotoVerdicts {
         return this.giveAll([{ landmark, name, verdict: "confirmed", withdraw: false }, ...rejections]);
       });
     };
-    selectLandmark(onSelect, others.map(({ name }) => name));
+    selectLandmark(onSelect, [Number(this.photo)], others.map(({ name }) => name));
   }
 
   // ----- display -----

@@ -1,0 +1,29 @@
+// The parts of a view that follow the library (data-results), and the number of photos to review: shown as the server has them now.
+
+import { requestPage } from "./server.js";
+
+const COUNT = '.site-nav a[href="/review"] .nav-count';
+
+/** Shows in the navigation how many are to review, as another page does. */
+export function showToReview(page) {
+  document.querySelector(COUNT)?.remove();
+  const count = page.querySelector(COUNT);
+  if (count) document.querySelector('.site-nav a[href="/review"]')?.append(count);
+}
+
+/** Replaces the parts by those of another page. Scripts that draw them listen to the events. */
+export function replaceResults(page) {
+  document.dispatchEvent(new CustomEvent("beforeresults"));
+  for (const part of document.querySelectorAll("[data-results]")) {
+    part.replaceWith(document.adoptNode(page.querySelector(`[data-results="${part.dataset.results}"]`)));
+  }
+  showToReview(page);
+  document.dispatchEvent(new CustomEvent("results"));
+}
+
+export async function showResults() {
+  const page = await requestPage(location.href, "main");
+  const isSame = [...document.querySelectorAll("[data-results]")].every(({ dataset }) => page.querySelector(`[data-results="${dataset.results}"]`));
+  if (isSame) replaceResults(page);
+  else location.reload(); // the view has become empty
+}
