@@ -168,10 +168,10 @@ def insert_missing(connection: Connection, target: Table, rows: Sequence[Mapping
         connection.execute(upsert(connection, target).on_conflict_do_nothing(), rows)
 
 
-def distinct_values(column: ColumnElement[_Value]) -> Select[tuple[_Value]]:
-    """The values of a column that begins an index, except null: one look at the index for each."""
-    first = select(func.min(column).label("value")).cte(recursive=True)
-    after = select(func.min(column)).where(column > first.c.value)
+def distinct_values(column: ColumnElement[_Value], *conditions: ColumnElement[bool]) -> Select[tuple[_Value]]:
+    """The values of a column that begins an index, except null: one look at the index for each. `conditions`: those of the index."""
+    first = select(func.min(column).label("value")).where(*conditions).cte(recursive=True)
+    after = select(func.min(column)).where(column > first.c.value, *conditions)
     values = first.union_all(select(after.scalar_subquery()).where(first.c.value.is_not(None)))
     return select(values.c.value).where(values.c.value.is_not(None))
 

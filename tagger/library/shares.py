@@ -34,7 +34,7 @@ from tagger.database.enums import Role
 from tagger.database.statements import among
 from tagger.database.tables import access_tokens, photos, share_photos, shares
 from tagger.errors import PhotoIdNotFound, QueryOptionInvalid, ShareInvalid, ShareNotFound
-from tagger.library.catalog.landmarks import all_landmarks, find_landmark, landmarks_in_country
+from tagger.library.catalog.landmarks import display_names, find_landmark, landmarks_in_country
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filter_words import description
 from tagger.library.query.filters import ResolvedQuery
@@ -359,7 +359,7 @@ def share_documents(database: Database, shares: Sequence[Share]) -> list[ShareDo
     `description` says the photos in the words of the page's filters. Landmarks and trips are read once for all shares.
     """
     with database.read() as connection:
-        names = {each.slug: each.display_name for each in all_landmarks(connection)}
+        names = display_names(connection, {slug for share in shares for slug in share.query.landmark})
     trip_ids = {trip_id for share in shares if (trip_id := share.query.trip) is not None}
     trips = summaries_of_trips(database, trip_ids)
     return [

@@ -41,7 +41,7 @@ from tagger.database.tables import (
 from tagger.errors import DatabaseNotEmpty
 from tagger.ledger.jobs import OPEN_STATES, UNFILLED, WRITE, cancel_job
 from tagger.library.catalog import registration
-from tagger.library.catalog.landmarks import all_landmarks
+from tagger.library.catalog.landmarks import IS_DESCRIBED, all_landmarks
 from tagger.library.catalog.registered_models import UNNAMED
 from tagger.library.catalog.settlement import settle_all
 from tagger.model.artifact import Manifest, read_manifest
@@ -190,7 +190,9 @@ def _require_empty(database: Database, connection: Connection) -> None:
 def _has_only_shipped_models(connection: Connection) -> bool:
     """Whether the models and landmarks are those of shipped models, and nobody added or edited a landmark."""
     is_added = select(func.count()).select_from(models).where(models.c.file.is_not(None))
-    is_changed = any(landmark.edited or landmark.merged_slugs for landmark in all_landmarks(connection))
+    is_changed = any(
+        landmark.edited or landmark.merged_slugs for landmark in all_landmarks(connection, IS_DESCRIBED)
+    )
     return not is_changed and not connection.scalar(is_added)
 
 

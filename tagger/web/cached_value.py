@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from tagger.database.connection import Database
 from tagger.database.retry import DAMAGED_ROWS
 from tagger.library.catalog.cameras import names_of_camera_models
-from tagger.library.catalog.landmarks import all_landmarks, normalize_name
+from tagger.library.catalog.landmarks import familiar_landmarks, normalize_name
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount, city_counts, folder_counts
 from tagger.library.query.options import PhotoQuery
@@ -34,7 +34,7 @@ from tagger.library.search.names import (
     trip_names,
 )
 from tagger.library.search.parts import UnderstoodText, suggest, understand
-from tagger.library.search.text_query import named_files, this_day
+from tagger.library.search.text_query import named_files, this_day, unfamiliar_names
 from tagger.system.text_format import in_language
 
 log = logging.getLogger(__name__)
@@ -223,11 +223,11 @@ class SearchLists:
 
     def understand(self, text: str) -> UnderstoodText:
         """Return the parts of a text and the query for its photos."""
-        return understand(text, self._names(), self._files, this_day())
+        return understand(text, self._names(text), self._files, this_day())
 
     def suggest(self, text: str) -> list[Meaning]:
         """Return what the start of a text may mean."""
-        names = [index for each in self._names() for index in each]
+        names = [index for each in self._names(text) for index in each]
         return suggest(text, names, self._files, this_day())
 
     def area_names(self) -> Mapping[str, str]:
@@ -248,14 +248,15 @@ class SearchLists:
         """Wait a moment for queries that are running."""
         close_all((self._cities, self._cameras, self._folders))
 
-    def _names(self) -> Iterator[Sequence[Names]]:
-        """The indexes in the order in which commands read them."""
+    def _names(self, text: str) -> Iterator[Sequence[Names]]:
+        """The indexes for a text, in the order in which commands read them."""
         landmarks, cities = self._landmarks(WAIT_S, FIRST_WAIT_S), self.cities() or _NONE
         known = landmarks or _NONE, cities
         yield (
             landmark_names(uncounted_landmarks(self._database), is_counted=False)
             if landmarks is None
             else self._index(landmark_names, landmarks),
+            unfamiliar_names(self._database, text, landmarks or ()),
             self._index(counted_countries, *known),
             self._index(camera_names, self._cameras.get(WAIT_S, FIRST_WAIT_S) or {}),
             self._outcomes,
@@ -280,8 +281,8 @@ class SearchLists:
 
 
 def uncounted_landmarks(database: Database) -> list[LandmarkCount]:
-    """Return all landmarks by name, for the time until their photos are counted."""
+    """Return the familiar landmarks by name, for the time until their photos are counted."""
     with database.read() as connection:
-        landmarks = all_landmarks(connection)
+        landmarks = familiar_landmarks(connection)
     by_name = sorted(landmarks, key=lambda landmark: normalize_name(landmark.display_name))
     return [LandmarkCount.of(landmark, 0) for landmark in by_name]

@@ -225,9 +225,10 @@ def test_a_label_without_position_is_the_landmark_of_its_name_in_its_part_of_the
     tiny_artifact(tmp_path / "names.pt", labels, name="names")
     placed, names = (add_model(database, tmp_path / f"{each}.pt") for each in ("placed", "names"))
     with database.read() as connection:
-        (tower,) = landmark_ids_of_labels(connection, placed.id)
+        (tower,) = landmark_ids_of_labels(connection, placed.id, [0]).values()
         row = connection.execute(select(landmarks).where(landmarks.c.id == tower)).one()
-        found = landmark_ids_of_labels(connection, names.id)
+        ids = landmark_ids_of_labels(connection, names.id, range(len(labels)))
+    found = [ids[position] for position in range(len(labels))]
     facts = (row.slug, row.name, row.latitude, row.aliases, row.merged_slugs)
     assert facts == ("tower", "Tower", 48.86, ["La Torre"], shared)
     united = [label.slug for label, each in zip(labels, found, strict=True) if each == tower]

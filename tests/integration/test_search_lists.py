@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 from support.query_plans import query_plans
 from support.stored_photos import StoredPhotos
 
+from tagger.database.tables import landmarks
 from tagger.errors import SearchTextInvalid
+from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.counts import city_counts, folder_counts
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery, parse_query
@@ -95,3 +98,18 @@ def test_a_word_that_is_not_understood_has_similar_names(library: StoredPhotos) 
         text_query(library.database, " - ", {})
     with pytest.raises(SearchTextInvalid, match="June 2019: no photo can match"):
         text_query(library.database, "May 2019 June 2019", {})
+
+
+@pytest.mark.postgresql
+def test_landmarks_that_no_photo_has_are_found_by_name(library: StoredPhotos) -> None:
+    names = {"kelonia-oceania": "Kélonia", "bab-al-futuh-africa": "Bab al-Futuh", "other-slug": "Erg Chebbi"}
+    with library.database.write() as connection:
+        connection.execute(insert(landmarks), [{"slug": slug, "name": name} for slug, name in names.items()])
+    for text in ("kelonia", "bab al futuh"):
+        assert (
+            list(find_tagged(library.database, text_query(library.database, text, {}).within(PhotoQuery())))
+            == []
+        )
+    with library.database.read() as connection:
+        slugs = [find_landmark(connection, name).slug for name in ("KELONIA", "bab al-futuh", "erg chebbi")]
+    assert slugs == list(names)

@@ -26,7 +26,7 @@ from tagger.jobs.processing.model_cache import open_local_model
 from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.progress import find_job, job_models
 from tagger.library.acceptance import EffectiveTag
-from tagger.library.catalog.landmarks import Landmark, all_landmarks
+from tagger.library.catalog.landmarks import Landmark, landmarks_by_id
 from tagger.library.catalog.registered_models import model_by_id, model_to_try
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import Root, list_roots
@@ -110,7 +110,8 @@ class StoredPrinter:
     def _landmark_name(self, landmark_id: int) -> str:
         if landmark_id not in self._landmark_names:
             with self._database.read() as connection:
-                self._landmark_names = {each.id: each.display_name for each in all_landmarks(connection)}
+                found = landmarks_by_id(connection, {landmark_id})
+            self._landmark_names |= {key: each.display_name for key, each in found.items()}
         return self._landmark_names[landmark_id]
 
     def _root(self, root_id: int) -> Root | None:

@@ -289,7 +289,8 @@ def _store_tags(
     of_model = tags.c.content_id.in_(classified), tags.c.model_id == model_id
     connection.execute(delete(tags).where(*of_model))
     # Read after the first change of tags, for which merges of landmarks wait from now on.
-    landmark_ids = landmark_ids_of_labels(connection, model_id)
+    found = {each.position for result in classified.values() for each in result.results[model_id].predictions}
+    landmark_ids = landmark_ids_of_labels(connection, model_id, found)
     tag_rows = [
         (
             content_id,

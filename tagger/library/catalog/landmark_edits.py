@@ -23,7 +23,7 @@ from tagger.errors import (
     LandmarkSlugTaken,
 )
 from tagger.library.catalog.contents import record_landmark
-from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark, normalize_name
+from tagger.library.catalog.landmarks import Landmark, find_landmark, landmarks_that_may_have, normalize_name
 from tagger.model.artifact import Extent
 from tagger.system.names import (
     MAX_ALIASES,
@@ -126,7 +126,7 @@ def add_landmark(connection: Connection, new: NewLandmark) -> Landmark:
         LandmarkSlugTaken: another landmark has the slug.
     """
     lock_tables(connection, landmarks)
-    every = all_landmarks(connection)
+    every = landmarks_that_may_have(connection, [new.name, new.slug or "", *new.aliases])
     name = clean_name(new.name)
     if new.slug is None:
         _require_unused_name(name, every, new)
@@ -182,7 +182,12 @@ def edit_landmark(connection: Connection, name: str, changes: LandmarkChanges) -
     """
     lock_tables(connection, landmarks)
     landmark = find_landmark(connection, name)
-    columns = _changed_columns(changes, landmark, all_landmarks(connection))
+    names = [
+        changes.get("name", ""),
+        *filter(None, changes.get("names", {}).values()),
+        *changes.get("add_aliases", ()),
+    ]
+    columns = _changed_columns(changes, landmark, landmarks_that_may_have(connection, names))
     changed = {
         column: (before, value)
         for column, value in columns.items()

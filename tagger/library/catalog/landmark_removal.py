@@ -169,13 +169,8 @@ def remove_unused_landmarks(connection: Connection, slugs: Collection[str]) -> N
     lock_uses(connection)
     tables = (verdicts, tags, classifiers, model_labels)
     is_used = or_(*(exists().where(table.c.landmark_id == landmarks.c.id) for table in tables))
-    unused = set(connection.scalars(select(landmarks.c.id).where(~is_used)))
-    for landmark in all_landmarks(connection):
-        if (
-            landmark.id in unused
-            and landmark.slug in slugs
-            and not (landmark.edited or landmark.merged_slugs)
-        ):
+    for landmark in all_landmarks(connection, among(landmarks.c.slug, slugs), ~is_used):
+        if not (landmark.edited or landmark.merged_slugs):
             _revoke_shares(connection, landmark)
             connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
 

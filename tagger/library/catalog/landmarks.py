@@ -1,7 +1,8 @@
 """Landmarks: found by slug, name, country or distance; how far away they are photographed, and how many photos show each.
 
-A landmark's slug never changes. There are a few thousand landmarks, so names are compared in Python, which folds the case
-of every script; SQLite folds ASCII only. Knows nothing of what models say (see registration).
+A landmark's slug never changes. Names are compared in Python, which folds the case of every script; SQLite folds ASCII only. Models may
+know hundred thousands of landmarks by name alone: those are read only if a photo has them, or by the slugs that their names become. Knows
+nothing of what models say (see registration).
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
+from operator import attrgetter
 
-from sqlalchemy import ColumnElement, Connection, func, select, true
+from sqlalchemy import ColumnElement, Connection, Text, cast, exists, func, or_, select, true
 
 from tagger.database.connection import display_language
-from tagger.database.tables import effective_tags, landmarks, model_labels, photos
+from tagger.database.statements import among, distinct_values
+from tagger.database.tables import effective_tags, landmarks, model_labels, models, photos
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
-from tagger.system.names import name_in_language
+from tagger.system.geo import WORLD_REGIONS, regional_slug
+from tagger.system.names import name_in_language, slug_of_name
 from tagger.system.text_format import gettext, without_accents
 
 REACHES_KM: Mapping[str, tuple[float, float, float, float]] = {
@@ -88,25 +92,70 @@ class Landmark:
         return [self.slug, *self.merged_slugs]
 
 
-def landmark_ids_by_slug(connection: Connection) -> dict[str, int]:
-    """The id of each landmark, by its slug and by the slugs of landmarks that were merged into it."""
-    return {slug: landmark.id for landmark in all_landmarks(connection) for slug in landmark.all_slugs}
+def landmark_ids_by_slug(connection: Connection, slugs: Collection[str]) -> dict[str, int]:
+    """The ids of the landmarks with these slugs, also of those that others with them were merged into; of further ones, too."""
+    found = all_landmarks(connection, or_(IS_DESCRIBED, among(landmarks.c.slug, slugs)))
+    return {slug: landmark.id for landmark in found for slug in landmark.all_slugs}
 
 
 def all_landmarks(connection: Connection, *conditions: ColumnElement[bool]) -> list[Landmark]:
     """Every landmark with these conditions, by slug."""
-    labelled = select(model_labels.c.landmark_id).distinct().subquery()
-    query = (
-        select(landmarks, labelled.c.landmark_id.is_(None).label("own"))
-        .outerjoin(labelled, labelled.c.landmark_id == landmarks.c.id)
-        .where(*conditions)
-        .order_by(landmarks.c.slug)
-    )
+    of_model = model_labels.c.model_id.in_(select(models.c.id))  # with the model, the index finds the label
+    is_labelled = exists().where(of_model, model_labels.c.landmark_id == landmarks.c.id)
+    query = select(landmarks, (~is_labelled).label("own")).where(*conditions)
     language = display_language(connection)
+    # Sorted here: SQLite would read all landmarks in the order of an index, which takes ten times as long as to find those of the conditions.
     return [
         Landmark(**row._mapping, display_name=name_in_language(row.name, row.names, language))  # noqa: SLF001 - SQLAlchemy's public name for it
-        for row in connection.execute(query)
+        for row in sorted(connection.execute(query), key=attrgetter("slug"))
     ]
+
+
+def landmarks_by_id(connection: Connection, ids: Collection[int]) -> dict[int, Landmark]:
+    """The landmarks with these ids; those that were removed are left out."""
+    found = all_landmarks(connection, among(landmarks.c.id, ids)) if ids else ()
+    return {landmark.id: landmark for landmark in found}
+
+
+def display_names(connection: Connection, slugs: Collection[str]) -> dict[str, str]:
+    """The names to display of the landmarks with these slugs."""
+    found = all_landmarks(connection, among(landmarks.c.slug, slugs)) if slugs else ()
+    return {landmark.slug: landmark.display_name for landmark in found}
+
+
+IS_DESCRIBED = or_(
+    landmarks.c.country.is_not(None),
+    landmarks.c.latitude.is_not(None),
+    cast(landmarks.c.names, Text) != "{}",
+    *(cast(landmarks.c[column], Text) != "[]" for column in ("aliases", "edited", "merged_slugs")),
+)
+"""Whether more is known of a landmark than its slug and name."""
+
+
+def familiar_landmarks(connection: Connection) -> list[Landmark]:
+    """The landmarks that photos have, or of which more is known than a name."""
+    of_photos = distinct_values(effective_tags.c.landmark_id, effective_tags.c.accepted == true())
+    with_photos = connection.scalars(of_photos).all()
+    return all_landmarks(connection, or_(IS_DESCRIBED, among(landmarks.c.id, with_photos)))
+
+
+def landmarks_with_slugs_of(connection: Connection, names: Iterable[str]) -> list[Landmark]:
+    """The landmarks whose slugs are what these names become, also those of a part of the world. Others may have the names, too."""
+    return all_landmarks(connection, among(landmarks.c.slug, _slugs_of(names)))
+
+
+def landmarks_that_may_have(connection: Connection, names: Collection[str]) -> list[Landmark]:
+    """The landmarks of which more is known than a name, and of the others those that may have one of these names or slugs."""
+    is_named = among(func.lower(landmarks.c.name, type_=Text), [name.strip().lower() for name in names])
+    has_slug = among(landmarks.c.slug, _slugs_of(names))
+    return all_landmarks(connection, or_(IS_DESCRIBED, is_named, has_slug))
+
+
+def _slugs_of(names: Iterable[str]) -> set[str]:
+    every = (
+        (slug_of_name(name), *(regional_slug(name, region) for region in WORLD_REGIONS)) for name in names
+    )
+    return {slug for slugs in every for slug in slugs if slug}
 
 
 def find_landmark(connection: Connection, name: str, *, by_slug: bool = False) -> Landmark:
@@ -121,13 +170,13 @@ def find_landmark(connection: Connection, name: str, *, by_slug: bool = False) -
     slug = name.strip().casefold()
     if with_slug := all_landmarks(connection, landmarks.c.slug == slug):
         return with_slug[0]
-    every = all_landmarks(connection)
-    normal = normalize_name(name)
+    every = landmarks_that_may_have(connection, [name])
     for landmark in every:
         if slug in landmark.merged_slugs:
             return landmark
     if by_slug:
         raise LandmarkNotFound(name=name, close="")
+    normal = normalize_name(name)
     matches = [landmark for landmark in every if normal == normalize_name(landmark.name)] or [
         landmark for landmark in every if normal in map(normalize_name, landmark.all_names)
     ]
@@ -137,8 +186,9 @@ def find_landmark(connection: Connection, name: str, *, by_slug: bool = False) -
         raise LandmarkAmbiguous(name=name, slugs=slugs, cities=cities)
     if matches:
         return matches[0]
+    familiar = familiar_landmarks(connection)
     names = {
-        text: landmark.display_name for landmark in every for text in (*landmark.all_names, landmark.slug)
+        text: landmark.display_name for landmark in familiar for text in (*landmark.all_names, landmark.slug)
     }
     raise LandmarkNotFound(name=name, close=_suggestion(_similar(normal, names)))
 
@@ -148,7 +198,7 @@ def landmarks_spelled_like(connection: Connection, landmark: Landmark) -> list[L
     normal = normalize_name(landmark.name)
     found = (
         other
-        for other in all_landmarks(connection)
+        for other in familiar_landmarks(connection)
         if other.id != landmark.id
         and get_close_matches(normal, map(normalize_name, other.all_names), 1, 0.85)
     )
@@ -163,14 +213,12 @@ def landmarks_in_country(
     Raises:
         CountryNotFound: it has no landmark, and is no other country; the message lists similar countries.
     """
-    every = all_landmarks(connection)
+    names = connection.scalars(distinct_values(landmarks.c.country)).all()
     normal = normalize_name(country)
-    matches = [
-        landmark for landmark in every if landmark.country and normalize_name(landmark.country) == normal
-    ]
+    spellings = [name for name in names if normalize_name(name) == normal]
+    matches = all_landmarks(connection, landmarks.c.country.in_(spellings)) if spellings else []
     if not matches and normal not in map(normalize_name, other_countries):
-        names = {*other_countries, *(landmark.country for landmark in every if landmark.country)}
-        countries = {name: name for name in sorted(names)}
+        countries = {name: name for name in sorted({*other_countries, *names})}
         raise CountryNotFound(name=country, close=_suggestion(_similar(normal, countries)))
     return matches
 
@@ -179,7 +227,7 @@ def landmarks_within(connection: Connection, contains: Callable[[float, float], 
     """The landmarks whose latitude and longitude an area contains."""
     return [
         landmark
-        for landmark in all_landmarks(connection)
+        for landmark in all_landmarks(connection, landmarks.c.latitude.is_not(None))
         if landmark.latitude is not None
         and landmark.longitude is not None
         and contains(landmark.latitude, landmark.longitude)

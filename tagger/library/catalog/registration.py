@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.resources
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database, display_language
-from tagger.database.statements import insert_page, lock_tables
+from tagger.database.statements import among, insert_page, lock_tables
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import ModelNameTaken, ModelRefused
 from tagger.library.catalog.contents import record_landmark
@@ -190,10 +190,13 @@ def _unregistered(label: Label, language: str | None) -> Landmark:
     return Landmark(id=0, edited=[], merged_slugs=[], own=False, display_name=display_name, **facts)
 
 
-def landmark_ids_of_labels(connection: Connection, model_id: int) -> tuple[int, ...]:
-    """The landmark id of each label of a model, in the order of its scores."""
-    query = select(model_labels.c.landmark_id).where(model_labels.c.model_id == model_id)
-    return tuple(connection.scalars(query.order_by(model_labels.c.position)))
+def landmark_ids_of_labels(
+    connection: Connection, model_id: int, positions: Collection[int]
+) -> dict[int, int]:
+    """The landmark ids of these labels of a model, by their positions in its scores."""
+    of_labels = model_labels.c.model_id == model_id, among(model_labels.c.position, positions)
+    rows = connection.execute(select(model_labels.c.position, model_labels.c.landmark_id).where(*of_labels))
+    return {row.position: row.landmark_id for row in rows}
 
 
 def models_in_use(connection: Connection) -> Sequence[Sequence[int]]:

@@ -1,7 +1,7 @@
 """Numbers of photos by landmark, folder and city, and cover photos: for each landmark, the one with the newest star, else one of those with the best scores."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Self
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, func, select, true
 
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
-from tagger.database.statements import folder_of
+from tagger.database.statements import distinct_values, folder_of
 from tagger.database.tables import (
     PRESENT,
     contents,
@@ -21,7 +21,14 @@ from tagger.database.tables import (
     positions,
     verdicts,
 )
-from tagger.library.catalog.landmarks import Landmark, all_landmarks, landmarks_in_country, photos_by_landmark
+from tagger.library.catalog.landmarks import (
+    Landmark,
+    all_landmarks,
+    familiar_landmarks,
+    landmarks_by_id,
+    landmarks_in_country,
+    photos_by_landmark,
+)
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.query.photo_conditions import is_classified_by
 from tagger.library.query.position_clusters import PositionCell
@@ -70,14 +77,27 @@ def landmark_counts(
         CountryNotFound: no landmark is in `country`.
     """
     with database.snapshot() as connection:
-        landmarks = (
-            all_landmarks(connection) if country is None else landmarks_in_country(connection, country)
-        )
         of_job = () if job is None else (is_classified_by(job),)
         numbers = photos_by_landmark(connection, photos.c.gone_since.is_(None), *of_job)
-    counts = (LandmarkCount.of(landmark, numbers[landmark.id]) for landmark in landmarks)
-    selected = (count for count in counts if count.photos or include_empty)
-    return sorted(selected, key=lambda count: (-count.photos, count.landmark))
+        if country is not None:
+            found = landmarks_in_country(connection, country)
+        elif include_empty:
+            found = all_landmarks(connection)
+        else:
+            found = list(landmarks_by_id(connection, numbers).values())
+    return _counted(found if include_empty else [each for each in found if each.id in numbers], numbers)
+
+
+def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
+    """The landmarks with photos, or of which more is known than a name, with their number of photos, most photos first."""
+    with database.snapshot() as connection:
+        numbers = photos_by_landmark(connection, photos.c.gone_since.is_(None))
+        return _counted(familiar_landmarks(connection), numbers)
+
+
+def _counted(found: Iterable[Landmark], numbers: Counter[int]) -> list[LandmarkCount]:
+    counts = (LandmarkCount.of(landmark, numbers[landmark.id]) for landmark in found)
+    return sorted(counts, key=lambda count: (-count.photos, count.landmark))
 
 
 @dataclass(frozen=True)
@@ -181,7 +201,9 @@ def find_covers(database: Database) -> dict[str, Cover]:
     """Return covers by landmark slug; a landmark without photos has none."""
     covers = {}
     with database.read() as connection:
-        for row in connection.execute(select(landmarks.c.id, landmarks.c.slug)).all():
+        tagged = distinct_values(effective_tags.c.landmark_id, effective_tags.c.accepted == true())
+        query = select(landmarks.c.id, landmarks.c.slug).where(landmarks.c.id.in_(tagged))
+        for row in connection.execute(query).all():
             if found := _first_existing(connection, _starred(row.id), _best(row.id), _confirmed(row.id)):
                 covers[row.slug] = found[0]
     return covers

@@ -28,7 +28,7 @@ from tagger.database.statements import among, first_part, year_of
 from tagger.database.tables import landmarks, photos, positions
 from tagger.errors import QueryOptionInvalid
 from tagger.library.catalog.cameras import camera_models
-from tagger.library.catalog.landmarks import all_landmarks
+from tagger.library.catalog.landmarks import landmarks_by_id
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.areas import Area
 from tagger.library.query.filters import AddedOption, ResolvedQuery
@@ -159,7 +159,7 @@ class _FacetCounts:
             .where(*located)
             .group_by(pairs.c.landmark_id)
         )
-        known = {landmark.id: landmark for landmark in all_landmarks(self.connection)}
+        known = landmarks_by_id(self.connection, counts)
         values = (
             FacetValue(known[id_].slug, known[id_].display_name, count)
             for id_, count in counts.items()

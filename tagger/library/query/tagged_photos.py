@@ -5,6 +5,7 @@ reason in words. An unknown photo has a guess, if the model's best prediction is
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from sqlalchemy import (
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, PositionSource, TagReason, TagState
-from tagger.database.statements import pages
+from tagger.database.statements import among, pages
 from tagger.database.tables import (
     contents,
     effective_tags,
@@ -41,7 +42,7 @@ from tagger.database.tables import (
 )
 from tagger.errors import PhotoIdNotFound
 from tagger.library.catalog.contents import is_dismissed, is_favourite, is_only_predicted
-from tagger.library.catalog.landmarks import Landmark, all_landmarks, farthest_km
+from tagger.library.catalog.landmarks import Landmark, farthest_km, landmarks_by_id
 from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.photos.formats import PhotoOrigin
@@ -380,10 +381,12 @@ def accepted_tags(photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
 
 
 class NameCache:
-    """Roots, landmarks, models and labels by id. Reads them once, and again when it meets a new id."""
+    """Roots, landmarks, models and labels by id. Reads roots and models once, and again when it meets a new id; landmarks with the photos that have them."""
 
     def __init__(self, connection: Connection, root_paths: RootPaths) -> None:
         self._root_paths = root_paths
+        self._landmarks: dict[int, Landmark] = {}
+        self._labels: dict[tuple[int, int], str] = {}
         self._read(connection)
 
     def photos(
@@ -391,6 +394,7 @@ class NameCache:
     ) -> list[TaggedPhoto]:
         """The photos of rows, each with the selected ones of its tags."""
         tags_of = tag_rows(connection, {row.content_id for row in rows} - {None})
+        self._read_landmarks(connection, {tag.landmark_id for tags in tags_of.values() for tag in tags})
         every = ((row, tags_of.get(row.content_id, ())) for row in rows)
         return [self.photo(connection, row, tags, select_tags(tags)) for row, tags in every]
 
@@ -434,8 +438,7 @@ class NameCache:
         return str(self._root(connection, row.root_id).path_of(row.path, row.path_bytes))
 
     def landmark(self, connection: Connection, landmark_id: int) -> Landmark:
-        if landmark_id not in self._landmarks:
-            self._read(connection)
+        self._read_landmarks(connection, {landmark_id})
         return self._landmarks[landmark_id]
 
     def _root(self, connection: Connection, root_id: int) -> Root:
@@ -452,7 +455,7 @@ class NameCache:
         return Tag(
             landmark=landmark.slug,
             name=landmark.display_name,
-            label=self._labels(connection, row.model_id).get(row.landmark_id),
+            label=self._labels.get((row.model_id, row.landmark_id)),
             score=row.score,
             rank=row.rank,
             accepted=bool(row.accepted),
@@ -470,19 +473,22 @@ class NameCache:
             state=None if row.state is None else TagState(row.state),
         )
 
-    def _labels(self, connection: Connection, model_id: int | None) -> Mapping[int, str]:
-        if model_id is None:
-            return {}
-        if model_id not in self._labels_of:
-            rows = connection.execute(select(model_labels).where(model_labels.c.model_id == model_id))
-            self._labels_of[model_id] = {row.landmark_id: row.label for row in rows}
-        return self._labels_of[model_id]
+    def _read_landmarks(self, connection: Connection, ids: AbstractSet[int]) -> None:
+        """Read those of these landmarks that are not here, with their labels."""
+        new = ids - self._landmarks.keys()
+        if not new:
+            return
+        self._landmarks |= landmarks_by_id(connection, new)
+        of_model = model_labels.c.model_id.in_(
+            select(models.c.id)
+        )  # with the model, the index finds the label
+        query = select(model_labels).where(of_model, among(model_labels.c.landmark_id, new))
+        for row in connection.execute(query):
+            self._labels[row.model_id, row.landmark_id] = row.label
 
     def _read(self, connection: Connection) -> None:
         self._roots = {root.id: root for root in list_roots(connection, self._root_paths)}
-        self._landmarks = {landmark.id: landmark for landmark in all_landmarks(connection)}
         self._models = {row.id: row.name for row in connection.execute(select(models.c.id, models.c.name))}
-        self._labels_of: dict[int, dict[int, str]] = {}
         self._uses_positions = bool(connection.scalar(select(ledgers.c.position_odds)))
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import CTE, Connection, Integer, Select, exists, func, literal, 
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, PositionSource
 from tagger.database.tables import contents, effective_tags, photos, positions
-from tagger.library.catalog.landmarks import all_landmarks
+from tagger.library.catalog.landmarks import landmarks_by_id
 from tagger.library.query.counts import Cover
 from tagger.library.query.photo_conditions import shown_landmarks
 from tagger.library.trips.grouping import Trip, VisitedPlace, place_name
@@ -225,7 +225,7 @@ def _landmark_numbers(connection: Connection, rows: CTE) -> dict[int, list[TripL
         shown.c.trip, shown.c.landmark_id
     )
     numbers = connection.execute(query).all()
-    landmarks = {landmark.id: landmark for landmark in all_landmarks(connection)}
+    landmarks = landmarks_by_id(connection, {row.landmark_id for row in numbers})
     found = defaultdict[int, list[TripLandmark]](list)
     for trip, landmark_id, number in numbers:
         if landmark_id not in landmarks:

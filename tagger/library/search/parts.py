@@ -152,6 +152,15 @@ def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today:
     return UnderstoodText(tuple(parts), options, query_of(options))
 
 
+def phrases(text: str) -> set[str]:
+    """The runs of words of a text that may be names."""
+    words = _words(text)[:MAX_WORDS]
+    starts = range(len(words))
+    return {
+        " ".join(words[start:end]) for start in starts for end in range(start + 1, start + _MOST_WORDS + 1)
+    }
+
+
 def _words(text: str) -> list[str]:
     words = (word.strip(_EDGES) for word in _EXCLUDED.sub("not ", text).split())
     return [word for word in words if folded(word)]

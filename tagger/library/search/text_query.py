@@ -1,14 +1,15 @@
 """A typed text as a query of a database: see tagger.library.search.parts. Commands read the lists of names here, the page keeps them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 
 from tagger.database.connection import Database
 from tagger.errors import SearchTextInvalid
 from tagger.library.catalog.cameras import names_of_camera_models
+from tagger.library.catalog.landmarks import landmarks_with_slugs_of
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.areas import position_countries
-from tagger.library.query.counts import city_counts, folder_counts, landmark_counts
+from tagger.library.query.counts import LandmarkCount, city_counts, familiar_landmark_counts, folder_counts
 from tagger.library.query.photo_conditions import files_by_name
 from tagger.library.query.trip_summaries import trip_summaries
 from tagger.library.search.names import (
@@ -26,7 +27,15 @@ from tagger.library.search.names import (
     region_names,
     trip_names,
 )
-from tagger.library.search.parts import MAX_WORDS, Files, LeftOut, UnderstoodText, suggest, understand
+from tagger.library.search.parts import (
+    MAX_WORDS,
+    Files,
+    LeftOut,
+    UnderstoodText,
+    phrases,
+    suggest,
+    understand,
+)
 
 _MOST_SUGGESTIONS = 3
 _REASONS = {
@@ -47,7 +56,7 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
     read: list[Names] = []
 
     def lists() -> Iterator[Sequence[Names]]:
-        for names in _lists_of_names(database, root_paths):
+        for names in _lists_of_names(database, text, root_paths):
             read.extend(names)
             yield names
 
@@ -77,14 +86,29 @@ def this_day() -> date:
     return datetime.now().astimezone().date()
 
 
-def _lists_of_names(database: Database, root_paths: RootPaths) -> Iterator[Sequence[Names]]:
-    """All names, the cheapest first: cities read all positions, trips their photos, and folders all photos."""
-    counts = landmark_counts(database, include_empty=True)
+def unfamiliar_names(database: Database, text: str, familiar: Iterable[LandmarkCount]) -> Names:
+    """The names in a text of landmarks that are not among these: no photo has them."""
+    slugs = {count.landmark for count in familiar}
+    with database.read() as connection:
+        found = landmarks_with_slugs_of(connection, phrases(text))
+    return landmark_names(LandmarkCount.of(each, 0) for each in found if each.slug not in slugs)
+
+
+def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Iterator[Sequence[Names]]:
+    """All names for a text, the cheapest first: cities read all positions, trips their photos, and folders all photos."""
+    counts = familiar_landmark_counts(database)
     with database.read() as connection:
         of_positions = position_countries(connection)
         cameras = names_of_camera_models(connection)
     countries = dict.fromkeys((*of_positions, *(count.country for count in counts if count.country)))
-    yield (landmark_names(counts), country_names(countries), camera_names(cameras), outcome_names())
+    unfamiliar = unfamiliar_names(database, text, counts)
+    yield (
+        landmark_names(counts),
+        unfamiliar,
+        country_names(countries),
+        camera_names(cameras),
+        outcome_names(),
+    )
     cities = city_counts(database)
     yield (city_names(cities), region_names(cities))
     yield (country_names(countries, foreign_names), foreign_city_names(cities))

@@ -26,7 +26,7 @@ from tagger.database.enums import TagReason
 from tagger.database.statements import among, unindexed
 from tagger.database.tables import PRESENT, effective_tags, embeddings, model_labels, photos, tags, verdicts
 from tagger.errors import PhotoNotFound
-from tagger.library.catalog.landmarks import all_landmarks
+from tagger.library.catalog.landmarks import landmarks_by_id
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.catalog.settlement import score_is_enough
@@ -129,7 +129,7 @@ def _photos_of_others(
 
 def _named(connection: Connection, found: Mapping[int, int]) -> list[NamedOtherwise]:
     """Landmarks by id with their number of photos, those of most photos first."""
-    landmarks = {each.id: each for each in all_landmarks(connection)} if found else {}
+    landmarks = landmarks_by_id(connection, found)
     named = [
         NamedOtherwise(landmarks[key].slug, landmarks[key].display_name, number)
         for key, number in found.items()

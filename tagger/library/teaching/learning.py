@@ -19,12 +19,19 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, ins
 from tagger.database.connection import Database
 from tagger.database.enums import TagState
 from tagger.database.statements import among, unindexed
-from tagger.database.tables import classifiers, contents, effective_tags, embeddings, photos, taught_tags
+from tagger.database.tables import (
+    classifiers,
+    contents,
+    effective_tags,
+    embeddings,
+    model_labels,
+    photos,
+    taught_tags,
+)
 from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.library.catalog.contents import has_photo, is_classified_by
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel
-from tagger.library.catalog.registration import landmark_ids_of_labels
 from tagger.library.teaching.classifiers import (
     Classifier,
     Direction,
@@ -326,7 +333,10 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
                 *_taught_here(classifiers, model.id, [landmark.id])
             )
         ).one_or_none()
-        is_label = landmark.id in landmark_ids_of_labels(connection, model.id)
+        label = select(model_labels.c.position).where(
+            model_labels.c.model_id == model.id, model_labels.c.landmark_id == landmark.id
+        )
+        is_label = connection.scalar(label) is not None
         counts = {row.state: row for row in _counts(connection, landmark)}
         doubtful, kept = (
             tuple(find(connection, landmark.id)) for find in (doubtful_otherwise, kept_otherwise)

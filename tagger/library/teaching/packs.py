@@ -22,8 +22,9 @@ from tagger.library.catalog.landmarks import (
     REACHES_KM,
     UNKNOWN_EXTENT,
     Landmark,
-    all_landmarks,
+    familiar_landmarks,
     find_landmark,
+    landmarks_that_may_have,
     normalize_name,
 )
 from tagger.library.catalog.registered_models import RegisteredModel
@@ -79,7 +80,8 @@ def create_pack(
         PackEmpty: nothing is taught that may be in it.
     """
     with database.read() as connection:
-        chosen = [find_landmark(connection, each) for each in landmark_names] or all_landmarks(connection)
+        chosen = [find_landmark(connection, each) for each in landmark_names]
+        chosen = chosen or familiar_landmarks(connection)
     learner = Learner(database, model)
     directions = learner.directions([each.id for each in chosen])
     single = [each.slug for each in chosen if each.id in directions and directions[each.id].examples == 1]
@@ -139,7 +141,12 @@ def _plan(connection: Connection, model: RegisteredModel, pack: Pack) -> list[Pa
         reason = f"it is made for the model {made_for.model} ({made_for.digest[:12]}), and {model.name} ({model.digest[:12]}) is in use"
         raise pack.refusal(reason, "put its model in use with `tagger model use`, or get a pack for yours")
     own = _landmarks_of_interrupted(connection, pack)
-    every = [each for each in all_landmarks(connection) if each.slug not in own]
+    names = [
+        text
+        for each in pack.manifest.landmarks
+        for text in (each.slug, each.name, *each.names.values(), *each.aliases)
+    ]
+    every = [each for each in landmarks_that_may_have(connection, names) if each.slug not in own]
     return _Joiner(every).plan(pack.manifest.landmarks)
 
 

@@ -220,7 +220,7 @@ def _count_page(
     connection: Connection, page: Sequence[VerdictEntry], report: ImportedVerdicts, *, add: bool
 ) -> tuple[list[NewVerdict], list[NewDismissal]]:
     """Count in the report what a page changes; returns its verdicts and dismissals. With `add`, unknown images get rows."""
-    landmark_ids = landmark_ids_by_slug(connection)
+    landmark_ids = landmark_ids_by_slug(connection, {entry.landmark for entry in page if entry.landmark})
     usable = []
     for entry in page:
         if entry.landmark is None or entry.landmark in landmark_ids:

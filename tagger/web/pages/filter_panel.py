@@ -11,7 +11,7 @@ from pydantic import Field
 
 from tagger.errors import QueryInvalid
 from tagger.library.catalog.cameras import camera_model
-from tagger.library.catalog.landmarks import all_landmarks
+from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.facets import MOST_READ, Facet, FacetName, count_facets
 from tagger.library.query.filter_words import (
     POSITIONS,
@@ -219,12 +219,10 @@ def _groups(
 ) -> Iterator[ChoiceGroup]:
     with state.database.read() as connection:
         cameras = [camera_model(connection, name) for name in query.camera]
-        landmarks = all_landmarks(connection)
-    slugs = {name: each.slug for each in landmarks for name in (*each.all_names, each.slug)}
-    names = {each.slug: each.display_name for each in landmarks}
-    chosen = [slugs.get(name, name) for name in query.landmark]
+        found = [find_landmark(connection, name) for name in query.landmark]
+    landmarks = {each.slug: each.display_name for each in found}
     groups: dict[FacetName, tuple[Iterable[str | None], Mapping[str, str]]] = {
-        "landmark": (chosen, names),
+        "landmark": (landmarks, landmarks),
         "country": (
             query.country,
             {each.value: country_name(each.value) for each in facets["country"].values},

@@ -22,7 +22,7 @@ from tagger.library.catalog.landmark_removal import (
     merge_landmark,
     remove_landmark,
 )
-from tagger.library.catalog.landmarks import all_landmarks, find_landmark, normalize_name
+from tagger.library.catalog.landmarks import familiar_landmarks, find_landmark, normalize_name
 from tagger.library.catalog.merge_undo import undo_merge, undoable_merges
 from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.option_values import parse_box
@@ -159,7 +159,7 @@ def _render_edit(
     removed: RemovedLandmark | None = None,
 ) -> HTMLResponse:
     with state.database.read() as connection:
-        landmark, every = find_landmark(connection, slug), all_landmarks(connection)
+        landmark, every = find_landmark(connection, slug), familiar_landmarks(connection)
         undoable = undoable_merges(connection, landmark)
     status = HTTPStatus.CONFLICT if problem else HTTPStatus.OK
     names = Counter(normalize_name(name) for each in every for name in {each.name, each.display_name})

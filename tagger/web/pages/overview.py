@@ -12,8 +12,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from tagger.database.connection import Database
-from tagger.library.catalog.landmarks import all_landmarks
-from tagger.library.query.counts import Cover, LandmarkCount, find_covers, landmark_counts
+from tagger.library.catalog.landmarks import familiar_landmarks
+from tagger.library.query.counts import Cover, LandmarkCount, familiar_landmark_counts, find_covers
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.position_clusters import PositionCell, position_cells
 from tagger.library.query.timeline import count_photos
@@ -50,9 +50,7 @@ class LibraryOverview:
         self._look_alikes = CachedValue(
             find_look_alikes, LOOK_ALIKES_TTL_S
         )  # takes minutes, and reads little
-        self._counts = CachedValue(
-            lambda: landmark_counts(database, include_empty=True), COUNTS_TTL_S, refresh_lock
-        )
+        self._counts = CachedValue(lambda: familiar_landmark_counts(database), COUNTS_TTL_S, refresh_lock)
         self._covers = CachedValue(lambda: find_covers(database), COUNTS_TTL_S, refresh_lock)
         self._trips = CachedValue(lambda: trip_summaries(database), COUNTS_TTL_S, refresh_lock)
         self._position_cells = CachedValue(lambda: position_cells(database), COUNTS_TTL_S, refresh_lock)
@@ -65,7 +63,7 @@ class LibraryOverview:
         self._to_review = CachedValue(lambda: count_to_review(database), COUNTS_TTL_S, refresh_lock)
 
     def counts(self, wait_s: float = WAIT_S, first_wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
-        """Return all landmarks with photo counts, most photos first; None while they are counted for the first time."""
+        """Return the familiar landmarks with photo counts, most photos first; None while they are counted for the first time."""
         return self._counts.get(wait_s, first_wait_s)
 
     def covers(self) -> Mapping[str, Cover] | None:
@@ -121,7 +119,7 @@ class LibraryOverview:
 
 def _names_in(database: Database, tag: str) -> Mapping[str, str]:
     with database.read() as connection:
-        every = all_landmarks(connection)
+        every = familiar_landmarks(connection)
     return {each.slug: name_in_language(each.name, each.names, tag) for each in every}
 
 

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.errors import CursorInvalid, LandmarkAmbiguous, NotFound, QueryInvalid, TaggerError, TripNotFound
-from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
+from tagger.library.catalog.landmarks import Landmark, display_names, find_landmark
 from tagger.library.query.facets import count_photos
 from tagger.library.query.filter_words import (
     WHICH,
@@ -279,7 +279,7 @@ def render_photos(
     lists = search_lists(request)
     understood = lists.understand(text)
     with state.database.read() as connection:
-        names = {landmark.slug: landmark.display_name for landmark in all_landmarks(connection)}
+        names = display_names(connection, form.query.landmark)
     if form.options.keys() & {"near", "box"}:
         names |= lists.area_names()
     chips = filter_chips(form, names, trip_name)
