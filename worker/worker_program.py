@@ -13,6 +13,7 @@ from celery.platforms import SecurityWarning
 from celery.utils.nodenames import host_format
 
 from tagger.database.enums import Priority
+from tagger.system.garbage_collection import resume_collection
 from tagger.system.interruption import handle_own_signals
 from worker.app import app, broker
 from worker.broker import check_broker
@@ -55,6 +56,7 @@ def _on_ready(**_: Any) -> None:
     # Ctrl-C stops the worker like SIGTERM. Celery would exit with 1.
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
     engine = current_engine()
+    resume_collection()
     sys.stderr.write(
         f"worker {engine.name} is ready on {engine.device}; Ctrl-C stores the current batch and stops it\n"
     )

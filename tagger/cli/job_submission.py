@@ -28,6 +28,7 @@ from tagger.database.retry import DatabaseError, is_transient, outage_text
 from tagger.ledger.progress import find_job, has_write_option
 from tagger.ledger.workers import list_workers
 from tagger.model.devices import quiet_threads
+from tagger.system.garbage_collection import resume_collection
 from tagger.system.interruption import set_advice
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ def select_runner(session: Session, *, local: bool | None) -> Runner:
 
 def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     """Run a local job and the metadata job that is chained to it, and print the results; returns the exit code."""
-    from tagger.jobs.enqueue.metadata_jobs import run_local_jobs
+    from tagger.jobs.processing.executor import run_local_jobs
 
     settings, database = session
     run = partial(run_local_job, database, settings, lines=not json)
@@ -240,4 +241,5 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
     from tagger.jobs.processing.executor import run_job
 
     with StoredPrinter(database, settings, job, lines=lines) as printer:
+        resume_collection()
         run_job(database, settings, job, printer.show)

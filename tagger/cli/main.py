@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 
+from tagger.system.garbage_collection import postpone_collection
 from tagger.system.interruption import open_closed_streams, run_interruptible
 from tagger.system.working_directory import leave_deleted_folder
 
@@ -19,7 +20,7 @@ def main() -> None:
     """Run the command of the command line."""
     open_closed_streams()
     leave_deleted_folder()
-    gc.set_threshold(2000)  # Python 3.13's default: imports make many objects and no garbage
+    postpone_collection()
     try:
         run_interruptible(_run, "no work is lost. Run the same command again to continue")
     finally:

@@ -24,7 +24,7 @@ from tagger.interface.photos import (
 )
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.metadata_jobs import Undo, run_local_jobs
+from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.submission import JobRequest, Tagging, submit
 from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
@@ -370,9 +370,9 @@ class Library:
             wake_workers(self._database, self._settings)
             return job
 
-        def run(number: int) -> None:
-            from tagger.jobs.processing.executor import run_job
+        from tagger.jobs.processing.executor import run_job, run_local_jobs
 
+        def run(number: int) -> None:
             each = self.job(number)
             if not each.is_over:
                 progress = Throttled(job, on_progress if number == job.number else None)

@@ -12,8 +12,6 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 
-from tagger.model.model_code import check_code
-from tagger.model.model_data import check_constants, check_module
 from tagger.model.model_definitions import ProgramRefused
 
 CODE = re.compile(r"code/(__torch__[\w/]*\.py)", re.ASCII)
@@ -62,6 +60,10 @@ def checked_archive(data: bytes) -> io.BytesIO:
 
 
 def _rebuild(entries: "_Entries") -> io.BytesIO:
+    # Only here: a start without torch checks no program.
+    from tagger.model.model_code import check_code
+    from tagger.model.model_data import check_constants, check_module
+
     sources = {match[1]: entries.read(match[0]) for match in map(CODE.fullmatch, entries.names) if match}
     program = check_code(sources)
     check_module(entries.read("data.pkl"), _Storages(entries, "data"), program)

@@ -18,6 +18,7 @@ from tagger.cli.session import load_settings, open_session
 from tagger.database.enums import Role
 from tagger.errors import AddressInUse, AddressRefused
 from tagger.extensions import extra_missing
+from tagger.system.garbage_collection import resume_collection
 from tagger.system.interruption import handle_own_signals
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def serve(
         _end_former_token(database, settings, keep_shares=keep_shares)
         _print_address(policy, settings, by_name=by_name)
         handle_own_signals()
+        resume_collection()
         with suppress(KeyboardInterrupt):
             server_for(app).run(sockets=[listener])
     console.info("the web page has stopped")

@@ -30,7 +30,6 @@ from tagger.library.catalog.landmarks import Landmark, landmarks_by_id
 from tagger.library.catalog.registered_models import model_by_id, model_to_try
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import Root, list_roots
-from tagger.library.query.photo_json import FailedPredictionDocument, prediction_document
 from tagger.model.predictions import LabelPrediction
 from tagger.photos.paths import absolute_path
 from tagger.pipeline.requests import Classified, Result
@@ -184,6 +183,8 @@ def _tag_text(tag: EffectiveTag, name: str) -> str:
 
 def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -> int:
     """Print the predictions for each file; returns the number of files that failed."""
+    from tagger.library.query.photo_json import FailedPredictionDocument, prediction_document
+
     database = open_session(settings).database
     registered = model_to_try(database, settings.model)
     with database.read() as connection:

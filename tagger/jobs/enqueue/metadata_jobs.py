@@ -3,7 +3,7 @@
 Photos are selected by query, or by earlier writes. Jobs that other jobs chain get the photos of their parents.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -12,14 +12,14 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, and_, case, exists, false, func, or_, select
 
 from tagger.database.connection import Database
-from tagger.database.enums import STATED, JobKind, JobState, Outcome, Target
+from tagger.database.enums import STATED, JobKind, Outcome, Target
 from tagger.database.tables import contents, job_items, jobs, metadata_writes, photos, positions
 from tagger.errors import ScanInterrupted
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import Scan
 from tagger.ledger.items import fill_job
-from tagger.ledger.jobs import NewJob, cancel_job, claim_unfilled_job, finish_scan, job_heartbeat
-from tagger.ledger.progress import JobProgress, find_job
+from tagger.ledger.jobs import NewJob, claim_unfilled_job, finish_scan, job_heartbeat
+from tagger.ledger.progress import find_job
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.positions.update import update_positions
 from tagger.library.query.filters import ResolvedQuery
@@ -27,7 +27,6 @@ from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import has_tag, path_ranges
 from tagger.settings import Settings
-from tagger.webhooks import send_after_job
 
 PAGE = 1000
 
@@ -244,28 +243,6 @@ def _has_other_values(max_error_m: int | None) -> ColumnElement[bool]:
         return _was_written()
     is_precise = (positions.c.source.not_in(STATED), positions.c.error_m <= max_error_m)
     return or_(_was_written(), exists().where(positions.c.photo_id == photos.c.id, *is_precise))
-
-
-def run_local_jobs(
-    database: Database, settings: Settings, job_id: int, run: Callable[[int], None], advice: str
-) -> Iterator[JobProgress]:
-    """Call `run` with a local job, then with the one that is chained to it, and yield each when it has ended.
-
-    A job that waits for a folder is cancelled, since no process would go on with it; its note then ends with `advice`.
-    """
-    next_id: int | None = job_id
-    while next_id is not None:
-        run(next_id)
-        progress = find_job(database, next_id)
-        if progress.state is JobState.WAITING:
-            with database.write() as connection:
-                cancel_job(connection, next_id, f"{progress.note}; {advice} when it is available")
-            progress = find_job(database, next_id)
-        yield progress
-        next_id = progress.write_job
-        if next_id is not None:
-            select_parent_photos(database, next_id)
-    send_after_job(database, settings)
 
 
 def fill_chained_jobs(database: Database) -> list[int]:

@@ -15,7 +15,6 @@ from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority, Runner, Target
 from tagger.database.tables import jobs
 from tagger.errors import BucketUnwritable, JobNotRetriable
-from tagger.jobs.enqueue.backfill import backfill_from_options
 from tagger.jobs.enqueue.job_options import (
     PATHS,
     UNDO_JOB,
@@ -199,6 +198,8 @@ def check_job_options(kind: JobKind, options: Mapping[str, Any]) -> None:
         ValueError: it stores no such options.
     """
     if kind in {JobKind.BACKFILL, JobKind.COMPARE}:
+        from tagger.jobs.enqueue.backfill import backfill_from_options  # it needs what is known of teaching
+
         others = {name: value for name, value in options.items() if name != "what"}
         backfill_from_options(options.get("what", ""), others)
         return

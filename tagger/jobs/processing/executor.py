@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS, JobKind, Runner
+from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Runner
 from tagger.database.retry import is_transient, with_retry
 from tagger.errors import LeaseLost
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
@@ -24,7 +24,8 @@ from tagger.jobs.processing.comparison_chunk import compare_chunk
 from tagger.jobs.processing.isolation import needs_isolation
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.ledger.chunks import Claim, LeaseRenewer, claim_next_chunk, release_chunk
-from tagger.ledger.jobs import end_local_job, finish_job, job_heartbeat, process_name
+from tagger.ledger.jobs import cancel_job, end_local_job, finish_job, job_heartbeat, process_name
+from tagger.ledger.progress import JobProgress, find_job
 from tagger.settings import Settings
 from tagger.system.metrics import CHUNKS_HELD, RETRIES
 
@@ -272,6 +273,33 @@ def run_job(
             _close(executor, pool)
         raise
     _close(executor, pool)
+
+
+def run_local_jobs(
+    database: Database, settings: Settings, job_id: int, run: Callable[[int], None], advice: str
+) -> Iterator[JobProgress]:
+    """Call `run` with a local job, then with the one that is chained to it, and yield each when it has ended.
+
+    A job that waits for a folder is cancelled, since no process would go on with it; its note then ends with `advice`.
+    """
+    next_id: int | None = job_id
+    while next_id is not None:
+        run(next_id)
+        progress = find_job(database, next_id)
+        if progress.state is JobState.WAITING:
+            with database.write() as connection:
+                cancel_job(connection, next_id, f"{progress.note}; {advice} when it is available")
+            progress = find_job(database, next_id)
+        yield progress
+        next_id = progress.write_job
+        if next_id is not None:
+            # Only here: most jobs are not followed by one that writes.
+            from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
+
+            select_parent_photos(database, next_id)
+    from tagger.webhooks import send_after_job
+
+    send_after_job(database, settings)
 
 
 def _close(executor: ChunkExecutor, pool: ThreadPoolExecutor) -> None:
