@@ -56,11 +56,7 @@ def list_(
 ) -> None:
     """List the landmarks in your photos with the number of photos of each, most photos first.
 
-    For example:
-
-    tagger landmark list
-
-    tagger landmark list --country france --json
+    Example: tagger landmark list --country france
     """
     output_format = parse_format(format_, json=json)
     if output_format is Format.PATHS:
