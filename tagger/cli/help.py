@@ -10,6 +10,8 @@ import io
 import re
 import sys
 from contextlib import contextmanager
+from dataclasses import is_dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -18,7 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 from tagger.system.interruption import drop_unwritable_results, has_closed_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 PHOTOS, FILTER, METADATA, OUTPUT, ADVANCED = "Photos", "Filter", "Metadata", "Output", "Advanced"
 """Panels of options, for `rich_help_panel`. Options without one are in the panel Options."""
@@ -222,3 +224,28 @@ def _text(param: Any) -> str:
         return f"{param.help} (required)"
     is_shown = param.show_default and default not in (None, False, (), 0) and not callable(default)
     return f"{param.help} (default: {default})" if is_shown else param.help or ""
+
+
+def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter of a command whose type is a group, a dataclass of options, by the group's options."""
+    parameters = inspect.signature(command, eval_str=True).parameters
+    groups = {
+        name: (parameter.annotation, inspect.signature(parameter.annotation, eval_str=True).parameters)
+        for name, parameter in parameters.items()
+        if isinstance(parameter.annotation, type)
+        if is_dataclass(parameter.annotation) or "__signature__" in vars(parameter.annotation)
+    }
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        for name, (group, fields) in groups.items():
+            values[name] = group(**{field: values.pop(field) for field in fields})
+        command(**values)
+
+    expanded: list[inspect.Parameter] = []
+    for name, parameter in parameters.items():
+        expanded += groups[name][1].values() if name in groups else [parameter]
+    keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in expanded]
+    run.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]  # Typer reads it
+    run.__annotations__ = {}
+    return run

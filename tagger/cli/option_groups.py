@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, is_dataclass
-from functools import wraps
+from dataclasses import dataclass
 from types import GenericAlias
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +36,7 @@ from tagger.library.query.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from tagger.jobs.enqueue.job_options import MetadataOptions
@@ -197,28 +196,3 @@ class WriteOptions:
         }
         limit = [] if self.max_error_km is None else ["--max-error-km", str(self.max_error_km)]
         return ["--write", self.write, *(flag for flag, is_set in flags.items() if is_set), *limit]
-
-
-def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace each parameter of a command whose type is a group by the group's options."""
-    parameters = inspect.signature(command, eval_str=True).parameters
-    groups = {
-        name: (parameter.annotation, inspect.signature(parameter.annotation, eval_str=True).parameters)
-        for name, parameter in parameters.items()
-        if isinstance(parameter.annotation, type)
-        if is_dataclass(parameter.annotation) or issubclass(parameter.annotation, _DeclaredOptions)
-    }
-
-    @wraps(command)
-    def run(**values: Any) -> None:
-        for name, (group, fields) in groups.items():
-            values[name] = group(**{field: values.pop(field) for field in fields})
-        command(**values)
-
-    expanded: list[inspect.Parameter] = []
-    for name, parameter in parameters.items():
-        expanded += groups[name][1].values() if name in groups else [parameter]
-    keyword_only = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in expanded]
-    run.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]  # Typer reads it
-    run.__annotations__ = {}
-    return run

@@ -35,17 +35,14 @@ def scratch_options(folder: Path, out: Path, epochs: int = 2, **others: object) 
     options = RecipeOptions(
         data=folder / "data",
         unknown=folder / "unknown",
-        others=None,
         out=out,
         cache=folder / "pixels",
         epochs=epochs,
         size=SIZE,
         batch_size=8,
-        learning_rate=None,
         device="cpu",
         seed=3,
         precision=0.99,
-        resume=False,
     )
     return replace(options, **others)
 

@@ -20,6 +20,7 @@ from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import load_model
 from trainer.backbones.loading import find_source
+from trainer.cli.options import DeviceName
 from trainer.data.folders import find_ordinary_photos, photo_paths, read_training_folder
 from trainer.data.pixels import decode_batches, readers_of
 from trainer.errors import (
@@ -33,15 +34,13 @@ from trainer.evaluation.metrics import wilson_interval
 from trainer.export.artifact import export_run
 from trainer.export.run import load_run, program_versions
 from trainer.progress import photo_progress
-from trainer.recipes.options import PIXELS, PRECISION, TransferOptions
+from trainer.recipes.options import PIXELS, TransferOptions
 from trainer.recipes.transfer import HEAD_EPOCHS, train_transfer
 
 FINGERPRINT = "fingerprint.txt"
 """The file of a run with a digest of everything that its results depend on."""
 MODEL = "model.pt"
 FIGURES = "comparison.json"
-BATCH_SIZE = 32
-SEED = 0
 BACKBONE_ERRORS = (
     BackboneUnusable,
     ExportImpossible,
@@ -64,7 +63,7 @@ class ComparisonOptions:
     backbones: tuple[str, ...]
     weights: dict[str, Path]
     size: int
-    device: str
+    device: DeviceName
 
     def folder_of(self, backbone: str) -> Path:
         """The run folder of a backbone."""
@@ -211,17 +210,11 @@ def run_trial(backbone: str, options: ComparisonOptions) -> Trial:
         transfer = TransferOptions(
             data=options.data,
             unknown=options.unknown,
-            others=None,
             out=folder,
             cache=options.out / PIXELS,
             epochs=0,
             size=options.size,
-            batch_size=BATCH_SIZE,
-            learning_rate=None,
             device=options.device,
-            seed=SEED,
-            precision=PRECISION,
-            resume=False,
             backbone=backbone,
             weights=options.weights.get(backbone),
         )
@@ -251,7 +244,7 @@ def _fingerprint(backbone: str, options: ComparisonOptions) -> str:
     inputs = {
         "photos": [[str(path.absolute()), stat.st_size, stat.st_mtime_ns] for path, stat in stats],
         "weights": blake3(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None,
-        "settings": [backbone, options.size, HEAD_EPOCHS, SEED],
+        "settings": [backbone, options.size, HEAD_EPOCHS, TransferOptions.seed],
         "versions": program_versions(),
     }
     return blake3(json.dumps(inputs).encode(errors="surrogateescape")).hexdigest()

@@ -2,33 +2,85 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer.cli.options import DeviceName, ImageSize
 
 PIXELS = "pixels"
 PRECISION = 0.98
 """The default precision. With about 65 ordinary photos, each counts for more than a percentage point, so a higher value cannot be verified."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecipeOptions:
-    """Options of every recipe.
+    """Options of every recipe, with the defaults of the scratch recipe.
 
     `cache` is the folder of decoded photos (None: in the run folder). `learning_rate` None means the recipe's.
     `precision` is the share of accepted labels that should be right, 0…1.
     """
 
-    data: Path
-    unknown: Path | None
-    others: Path | None
-    out: Path
-    cache: Path | None
-    epochs: int
-    size: int
-    batch_size: int
-    learning_rate: float | None
-    device: str
-    seed: int
-    precision: float
-    resume: bool
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="The folder with train/LABEL/photo.jpg and, optionally, val/. Without val/, a seventh of the photos is held out, near-duplicates together."
+        ),
+    ]
+    out: Annotated[
+        Path, typer.Option(help="The run folder: checkpoint, learning curves, figures, metrics and log.")
+    ]
+    unknown: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of ordinary photos, at any depth, that show none of the landmarks. Greatly improves rejection."
+        ),
+    ] = None
+    others: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder with LANDMARK/photo.jpg of other landmarks. The model learns to call them unknown; those with a label are left out."
+        ),
+    ] = None
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder for decoded photos. Runs may share it; delete it only when none is running. Defaults to the run folder."
+        ),
+    ] = None
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of training.")] = 100
+    size: ImageSize = 160
+    batch_size: Annotated[
+        int, typer.Option(min=2, help="Photos per step. Fewer need less device memory.")
+    ] = 32
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-9,
+            help="The highest learning rate. Defaults to the recipe's. Lower it if training does not converge.",
+        ),
+    ] = None
+    device: Annotated[DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device for training.")] = (
+        "auto"
+    )
+    seed: Annotated[
+        int, typer.Option(min=0, help="The same seed and photos give the same split and the same model.")
+    ] = 0
+    precision: Annotated[
+        float,
+        typer.Option(
+            min=0.5,
+            max=0.999,
+            help="The share of accepted landmarks that should be right. Sets the threshold, using validation photos.",
+        ),
+    ] = PRECISION
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue after the run's last finished epoch. The result equals that of an uninterrupted run.",
+        ),
+    ] = False
 
     @property
     def pixels(self) -> Path:
@@ -46,15 +98,33 @@ class RecipeOptions:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TransferOptions(RecipeOptions):
     """Options of the transfer recipe. `weights` is a file, or None for the published weights.
 
     With 0 epochs the backbone stays frozen and only the linear layer is trained.
     """
 
-    backbone: str
-    weights: Path | None
+    epochs: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Epochs of fine-tuning. With 0, only a linear layer is trained on the features of the frozen backbone; that takes a minute.",
+        ),
+    ] = 30
+    size: ImageSize = 224
+    backbone: Annotated[
+        str,
+        typer.Option(
+            help="The pretrained network: a torchvision classification network, or timm/NAME (needs the timm extra)."
+        ),
+    ] = "mobilenet_v2"
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="The backbone's weights: a safetensors file with torchvision's or timm's names, or a .pth file of torchvision. Downloaded if omitted."
+        ),
+    ] = None
 
     def settings(self) -> dict[str, object]:
         return super().settings() | {"backbone": self.backbone}

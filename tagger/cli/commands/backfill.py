@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.help import argument, option
+from tagger.cli.help import argument, option, with_option_groups
 from tagger.cli.job_submission import finish_job, print_left_out, select_runner, submit_job
-from tagger.cli.option_groups import BackfillOptions, WriteOptions, with_option_groups
+from tagger.cli.option_groups import BackfillOptions, WriteOptions
 from tagger.cli.options import (
     DryRun,
     Json,

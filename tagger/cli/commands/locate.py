@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.derived_facts import update_positions
-from tagger.cli.help import ADVANCED, DEFAULT, DefaultCommandGroup, argument, flag, option
-from tagger.cli.option_groups import QueryOptions, with_option_groups
+from tagger.cli.help import ADVANCED, DEFAULT, DefaultCommandGroup, argument, flag, option, with_option_groups
+from tagger.cli.option_groups import QueryOptions
 from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine

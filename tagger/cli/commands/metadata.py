@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tagger.cli.help import argument, flag, option
+from tagger.cli.help import argument, flag, option, with_option_groups
 from tagger.cli.job_submission import finish_job, submit_job
-from tagger.cli.option_groups import QueryOptions, WriteOptions, with_option_groups
+from tagger.cli.option_groups import QueryOptions, WriteOptions
 from tagger.cli.options import (
     Description,
     DryRun,

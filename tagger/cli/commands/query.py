@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.derived_facts import model_in_use, warn_of_other_models
-from tagger.cli.help import OUTPUT, argument, option
-from tagger.cli.option_groups import OutcomeOptions, QueryOptions, with_option_groups
+from tagger.cli.help import OUTPUT, argument, option, with_option_groups
+from tagger.cli.option_groups import OutcomeOptions, QueryOptions
 from tagger.cli.options import (
     FormatName,
     Json,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tagger.cli.derived_facts import update_derived_facts
-from tagger.cli.help import DEFAULT, DefaultCommandGroup, argument, flag, option
-from tagger.cli.option_groups import VerdictOptions, with_option_groups
+from tagger.cli.help import DEFAULT, DefaultCommandGroup, argument, flag, option, with_option_groups
+from tagger.cli.option_groups import VerdictOptions
 from tagger.cli.options import Author, DryRun, FormatName, Json, Limit, parse_format
 from tagger.cli.output import console
 from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_seekable

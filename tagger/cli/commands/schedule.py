@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from tagger.cli.commands.backfill import BackfillScopeName, ScanFolders, describe_backfill, parse_backfill
-from tagger.cli.help import argument, option
+from tagger.cli.help import argument, option, with_option_groups
 from tagger.cli.job_submission import finish_job
-from tagger.cli.option_groups import BackfillOptions, WriteOptions, with_option_groups
+from tagger.cli.option_groups import BackfillOptions, WriteOptions
 from tagger.cli.options import Json, PriorityName, Wait
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.commands.serve import HOST, PORT
-from tagger.cli.help import argument, flag, option
-from tagger.cli.option_groups import OutcomeOptions, QueryOptions, with_option_groups
+from tagger.cli.help import argument, flag, option, with_option_groups
+from tagger.cli.option_groups import OutcomeOptions, QueryOptions
 from tagger.cli.options import Json, parse_time
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, printable, write_json

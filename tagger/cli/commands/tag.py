@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.help import argument
+from tagger.cli.help import argument, with_option_groups
 from tagger.cli.job_submission import finish_in_process, finish_job, print_plan, submit_tagging
-from tagger.cli.option_groups import TagCommandOptions, WriteOptions, with_option_groups
+from tagger.cli.option_groups import TagCommandOptions, WriteOptions
 from tagger.cli.options import (
     Again,
     BatchSize,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.commands.tag import tag_here
-from tagger.cli.help import argument, flag, option
+from tagger.cli.help import argument, flag, option, with_option_groups
 from tagger.cli.job_submission import print_problems, send_job, submit_tagging
-from tagger.cli.option_groups import TagCommandOptions, WriteOptions, with_option_groups
+from tagger.cli.option_groups import TagCommandOptions, WriteOptions
 from tagger.cli.options import BatchSize, DeviceName, NoWait
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable
