@@ -1,16 +1,20 @@
 """Links of shares: adding, listing, opening and revoking them; the query of each, as JSON and in words; and what each shows.
 
-The database has only the SHA-256 of a link's token, which protects a random text of 256 bits well enough. Whether a photo belongs to a
+The database has only the SHA-256 of a link's token, which protects 256 bits that cannot be guessed well enough. A token follows from its
+share and from a key in the data folder, by which the page shows the link again. Whether a photo belongs to a
 share is asked for every image that a visitor loads.
 """
 
+import hmac
 import secrets
 import threading
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -46,6 +50,7 @@ from tagger.library.trips.stored import find_trip
 from tagger.people.tokens import require_access, token_digest
 from tagger.photos.paths import path_from_json
 from tagger.system.documents import document_of
+from tagger.system.permissions import create_private_file
 
 TRIP_MOMENT = "trip_moment"
 
@@ -124,6 +129,7 @@ LONGEST_NAME = 200
 KEPT_DAYS = 90
 """How long a share that has ended is listed, and its link says that it has ended."""
 TOKEN_LENGTH = 43
+_KEY_BYTES = 32
 
 
 class ShareState(StrEnum):
@@ -189,8 +195,35 @@ class Share:
         return _description(self, {}, {})
 
 
-def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple[Share, str]:
-    """Add a share; returns it with the token of its link, which cannot be read again.
+def link_key(data_folder: Path) -> bytes | None:
+    """The key of this data folder, from which tokens of links follow. None: it can be neither read nor written."""
+    file = data_folder / "links.key"
+    try:
+        create_private_file(file)
+        if not file.stat().st_size:
+            file.write_bytes(secrets.token_bytes(_KEY_BYTES))
+        key = file.read_bytes()
+    except OSError:
+        return None
+    return key if len(key) == _KEY_BYTES else None
+
+
+def known_token(database: Database, share: Share, key: bytes | None) -> str | None:
+    """The token of a share's link; None if it does not follow from this key."""
+    token = None if key is None else _token(share, key)
+    found = token and find_share(database, token)
+    return token if found and found.id == share.id else None
+
+
+def _token(share: Share, key: bytes) -> str:
+    text = f"share {share.id} {share.created_at.isoformat()}"
+    return urlsafe_b64encode(hmac.digest(key, text.encode(), "sha256")).rstrip(b"=").decode()
+
+
+def add_share(
+    database: Database, new: NewShare, root_paths: RootPaths, key: bytes | None = None
+) -> tuple[Share, str]:
+    """Add a share; returns it with the token of its link, which only the key shows again.
 
     Raises:
         ShareInvalid: the name is empty or too long, it expires in the past, has no photos or too many, or those of a job.
@@ -207,6 +240,11 @@ def add_share(database: Database, new: NewShare, root_paths: RootPaths) -> tuple
     with database.write() as connection:
         require_access(connection, Role.EDITOR, Role.ADMIN)
         share = _insert_share(connection, replace(new, name=name), token_digest(token), root_paths)
+        if key is not None:
+            token = _token(share, key)
+            connection.execute(
+                update(shares).where(shares.c.id == share.id).values(digest=token_digest(token))
+            )
         ended_at = func.coalesce(shares.c.revoked_at, _expires_at())
         connection.execute(delete(shares).where(ended_at < datetime.now(UTC) - timedelta(days=KEPT_DAYS)))
         record_action(

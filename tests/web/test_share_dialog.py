@@ -14,10 +14,11 @@ from support.trip_photos import TRIP, add_trip
 from tagger.database.connection import Database
 from tagger.database.tables import shares
 from tagger.library.shares import TRIP_MOMENT, ShareState, list_shares
-from tagger.library.trips import grouping as trip_grouping
+from tagger.library.trips import TripEdit, stored
 from tagger.library.trips.grouping import Trip, group_trips
 from tagger.library.trips.homes import Visit
 from tagger.people.tokens import add_token
+from tagger.settings import Settings
 
 ClientOf = Callable[..., TestClient]
 
@@ -62,8 +63,9 @@ def test_a_landmark_and_a_trip_are_shared_and_a_link_revoked(
         expect(dialog.get_by_role("listitem")).to_contain_text("6 photos, for ever, with positions")
         assert axe_findings(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        page.get_by_role("button", name="Copy the link").click()
+        dialog.get_by_role("listitem").get_by_role("button", name="Copy").click()
         expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        expect(page.get_by_label("Link", exact=True)).to_have_value(link)
         visit = page.request.get(link)
         assert visit.ok
         assert "Our tower" in visit.text()
@@ -110,7 +112,9 @@ def test_the_whole_library_is_shared_after_another_question(
     assert share.options == {"any_rank": True}
 
 
-def test_all_links_say_who_made_them(client_of: ClientOf, library: LibraryPhotos) -> None:
+def test_all_links_say_who_made_them_and_are_shown_again(
+    client_of: ClientOf, library: LibraryPhotos, web_settings: Settings
+) -> None:
     client = client_of("0.0.0.0", TOKEN)
     _, secret = add_token(library.database, "phone")
     bearer = {"authorization": f"Bearer {secret}"}
@@ -123,6 +127,10 @@ def test_all_links_say_who_made_them(client_of: ClientOf, library: LibraryPhotos
     )
     found = client.get(f"/api/shares/{made['id']}", headers=bearer).json()
     assert found == listed | {"photos": 6}
+    assert listed["link"] == made["link"]
+    (web_settings.data_folder / "links.key").write_bytes(bytes(32))  # of another data folder
+    assert client.get("/api/shares", headers=bearer).json()[0]["link"] is None
+    assert client.get(made["link"]).status_code == 303
     client.delete(f"/api/shares/{made['id']}", headers=bearer)
     assert client.get(f"/api/shares/{made['id']}", headers=bearer).json()["photos"] == 0
 
@@ -227,12 +235,12 @@ def test_the_trips_of_all_links_are_grouped_once(
         client.post(f"/api/shares?{query}", json={})
     groupings = 0
 
-    def group(visits: Iterable[Visit]) -> list[Trip]:
+    def group(visits: Iterable[Visit], edits: Iterable[TripEdit]) -> list[Trip]:
         nonlocal groupings
         groupings += 1
-        return group_trips(visits)
+        return group_trips(visits, edits)
 
-    monkeypatch.setattr(trip_grouping, "group_trips", group)
+    monkeypatch.setattr(stored, "group_trips", group)
     descriptions = [share["description"] for share in client.get("/api/shares").json()]
     name = "trip Paris, 3\N{EN DASH}5 May 2019"
     expected = ["with a landmark, 2019", f"all photos, {name}", f"{name}, unknown", name]

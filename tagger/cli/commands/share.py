@@ -20,7 +20,15 @@ from tagger.database.connection import author_text
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import require_folders
 from tagger.library.query.timeline import timeline_sections
-from tagger.library.shares import NewShare, add_share, list_shares, revoke_share, share_documents, share_name
+from tagger.library.shares import (
+    NewShare,
+    add_share,
+    link_key,
+    list_shares,
+    revoke_share,
+    share_documents,
+    share_name,
+)
 from tagger.library.verdicts.store import photo_ids_at
 from tagger.photos.paths import parse_path
 
@@ -68,7 +76,7 @@ def add(
 ) -> None:
     """Share photos: print a link with which anybody can see them, without signing in.
 
-    The share of a query follows it: new photos appear, and photos whose tag is rejected disappear. Visitors see only the photos of the share, and can change nothing. The link cannot be printed again.
+    The share of a query follows it: new photos appear, and photos whose tag is rejected disappear. Visitors see only the photos of the share, and can change nothing. The page shows the link again.
 
     For example:
 
@@ -85,7 +93,8 @@ def add(
     photos = _photos(session, query, selection or ())
     title = share_name(session.database, photos) if name is None else name
     new = NewShare(photos, title, expires_at, with_positions)
-    share, token = add_share(session.database, new, session.settings.roots)
+    key = link_key(session.settings.data_folder)
+    share, token = add_share(session.database, new, session.settings.roots, key)
     web_url = session.settings.web_url
     link = f"{(web_url or LOCAL_URL).rstrip('/')}/s/{token}"
     sections = timeline_sections(session.database, share.query, session.settings.roots)
@@ -96,7 +105,7 @@ def add(
         return
     typer.echo(link)
     console.info(
-        f"this is the link of share {share.id} with {count_of(document.photos or 0, 'photo')}, which is not shown again; "
+        f"this is the link of share {share.id} with {count_of(document.photos or 0, 'photo')}; "
         f"to end it, run: tagger people share revoke {share.id}"
     )
     if web_url is None:

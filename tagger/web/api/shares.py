@@ -1,5 +1,6 @@
 """Shares, as `tagger people share`: links that show photos without signing in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -18,6 +19,8 @@ from tagger.library.shares import (
     ShareState,
     add_share,
     get_share,
+    known_token,
+    link_key,
     list_shares,
     query_document,
     query_options,
@@ -28,7 +31,7 @@ from tagger.library.shares import (
 from tagger.web.api.routes import api_router
 from tagger.web.http.attempt_limiter import LINKS
 from tagger.web.http.query_params import ONE_LINE, PhotoId, QueryParams, RequestModel, query_params
-from tagger.web.state import State
+from tagger.web.state import AppState, State
 
 router = api_router("shares")
 
@@ -49,14 +52,21 @@ class ShareRequest(RequestModel):
 
 @dataclass(frozen=True)
 class NewShareDocument(ShareDocument):
-    """A new share. `link`: its path, or whole address if the server knows its own, which cannot be read again."""
+    """A new share. `link`: its path, or whole address if the server knows its own, as the list of shares has it."""
 
     link: str
 
 
+@dataclass(frozen=True)
+class ListedShareDocument(ShareDocument):
+    """A share. `link`: its path, or whole address if the server knows its own; null if this server did not make it."""
+
+    link: str | None
+
+
 @router.post("/shares", status_code=201)
 def add(state: State, params: Params, body: ShareRequest) -> NewShareDocument:
-    """Share the photos of a query, now and later, or photos by id. The answer has the link, which cannot be read again."""
+    """Share the photos of a query, now and later, or photos by id. The answer has the link."""
     query = replace(params.query, sort=None, distinct=False)
     if (query == PhotoQuery()) == (body.photos is None):
         reason = "photos: name options of a query in the address, such as landmark, or photos by id, not both"
@@ -67,10 +77,23 @@ def add(state: State, params: Params, body: ShareRequest) -> NewShareDocument:
     with params.model_checked():
         name = (body.name or "").strip() or share_name(state.database, photos)
         new = NewShare(photos, name, expires_at, body.with_positions)
-        share, token = add_share(state.database, new, state.settings.roots)
-    address = (state.settings.web_url or "").rstrip("/")
+        key = link_key(state.settings.data_folder)
+        share, token = add_share(state.database, new, state.settings.roots, key)
     (document,) = share_documents(state.database, [share])
-    return NewShareDocument(**vars(document), link=f"{address}{LINKS}{token}")
+    return NewShareDocument(**vars(document), link=_link(state, token))
+
+
+def _link(state: AppState, token: str) -> str:
+    return f"{(state.settings.web_url or '').rstrip('/')}{LINKS}{token}"
+
+
+def _listed(state: AppState, found: Sequence[Share]) -> list[ListedShareDocument]:
+    key = link_key(state.settings.data_folder)
+    tokens = (known_token(state.database, share, key) for share in found)
+    return [
+        ListedShareDocument(**vars(document), link=token and _link(state, token))
+        for document, token in zip(share_documents(state.database, found), tokens, strict=True)
+    ]
 
 
 @router.get("/shares")
@@ -78,7 +101,7 @@ def shares(
     state: State,
     params: Params,
     selection: Annotated[bool, Query(description="Those of selected photos.")] = False,
-) -> list[ShareDocument]:
+) -> list[ListedShareDocument]:
     """List the shares of exactly this query, the newest first; without options, all. Those that ended are listed for 90 days."""
     with state.database.read() as connection:
         options = query_options(query_document(connection, params.query))
@@ -86,20 +109,20 @@ def shares(
     def matches(share: Share) -> bool:
         return share.options is None if selection else not options or share.options == options
 
-    return share_documents(state.database, [share for share in list_shares(state.database) if matches(share)])
+    return _listed(state, [share for share in list_shares(state.database) if matches(share)])
 
 
 @router.get("/shares/{share_id}")
-def share(state: State, share_id: ShareNumber) -> ShareDocument:
+def share(state: State, share_id: ShareNumber) -> ListedShareDocument:
     """Return a share, with the number of photos that visitors see now: 0 once it has ended."""
     found = get_share(state.database, share_id)
     is_active = found.state is ShareState.ACTIVE
     sections = state.section_counts.get(found.query) if is_active else ()
-    (document,) = share_documents(state.database, [found])
+    (document,) = _listed(state, [found])
     return replace(document, photos=sum(section.photos for section in sections))
 
 
 @router.delete("/shares/{share_id}")
-def revoke(state: State, share_id: ShareNumber) -> ShareDocument:
+def revoke(state: State, share_id: ShareNumber) -> ListedShareDocument:
     """End a share at once, for everybody who has its link."""
-    return share_documents(state.database, [revoke_share(state.database, share_id)])[0]
+    return _listed(state, [revoke_share(state.database, share_id)])[0]

@@ -154,7 +154,8 @@ function createItem(share) {
   const about = create("span", { className: "soft" }, create("span", { "data-share-count": "" }), details);
   const label = gettext("Revoke the link %(number)s", { number: share.id });
   const button = createButton(gettext("Revoke"), () => revoke(share, item, button), "button--small button--danger", { "aria-label": `${label}: ${title}, ${details}` });
-  const item = create("li", {}, create("span", {}, create("span", {}, title), about), button);
+  const copy = share.link ? [createButton(gettext("Copy"), () => (showLink(share.link), copyLink()), "button--small", { "aria-label": `${gettext("Copy")}: ${title}, ${details}` })] : [];
+  const item = create("li", {}, create("span", {}, create("span", {}, title), about), create("span", { className: "row" }, ...copy, button));
   return item;
 }
 
