@@ -1,4 +1,4 @@
-"""The review queue: by keyboard, by touch, and for a read-only session."""
+"""The review queue: by keyboard, by touch, in groups, and without a script."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
-from support.browser import PHONE, axe_findings, open_page
+from support.browser import PHONE, Screen, axe_findings, open_page
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
-
-from tagger.database.connection import Database
-from tagger.people.tokens import add_token
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails")
 
@@ -163,6 +160,45 @@ def test_a_group_is_confirmed_at_once_and_what_was_clicked_away_rejected(
         wait_for_verdicts(page, {})
 
 
+def test_all_groups_are_confirmed_at_once_or_one_after_the_other(
+    browser: Browser, address: str, library: LibraryPhotos
+) -> None:
+    library.file("gate.jpg", (GATE, 0.7, True), data=picture((0, 90, 0)))
+    with open_page(browser, f"{address}/review", base=address) as page:
+        groups = page.locator("[data-group]")
+        groups.nth(0).get_by_role("button", name="Confirm").click()
+        expect(groups.nth(1).get_by_role("button", name="Confirm")).to_be_focused()
+        page.get_by_role("button", name="Undo").click()
+        expect(groups.nth(0)).not_to_have_attribute("data-done", "")
+        page.get_by_role("button", name="Confirm all shown").click()
+        expect(page.locator("#toasts")).to_contain_text("7 photos confirmed")
+        assert set(verdicts(page).values()) == {"confirmed"}
+        assert len(verdicts(page)) == PHOTOS + 1
+        page.get_by_role("button", name="Undo").last.click()
+        wait_for_verdicts(page, {})
+
+
+def test_without_a_script_review_shows_its_photos(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/review", script=False) as page:
+        expect(page.locator("[data-group] img:visible")).to_have_count(PHOTOS)
+        expect(page.locator("[data-action]:visible")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("width", "height"), [(844, 390), (720, 450)])
+def test_on_a_low_screen_the_photo_is_largest_and_the_verdicts_are_there(
+    browser: Browser, address: str, width: int, height: int
+) -> None:
+    screen = Screen(width, height, touch=True)
+    with open_page(browser, f"{address}/review/one", screen=screen, base=address) as page:
+        stage, actions = (page.locator(each).bounding_box() for each in (".photo-stage", ".review-actions"))
+        assert stage
+        assert actions
+        assert actions["y"] + actions["height"] <= height
+        assert stage["y"] + stage["height"] <= height
+        assert stage["width"] * stage["height"] > actions["width"] * actions["height"]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_groups_have_what_is_probable_first(client: TestClient, library: LibraryPhotos) -> None:
     gate = library.file("gate.jpg", (EIFFEL, 0.1, False), data=picture((9, 9, 9)))
     library.taught(gate, GATE, 0.5, accepted=False)
@@ -214,16 +250,6 @@ def test_on_a_phone_fingers_review(browser: Browser, address: str) -> None:
         expect_question(page, 1, 0)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE.width
         assert axe_findings(page) == []
-
-
-def test_a_read_only_session_sees_no_buttons_for_verdicts(
-    client_with_token: TestClient, web_database: Database, library: LibraryPhotos
-) -> None:
-    _, secret = add_token(web_database, "guest", read_only=True)
-    page = client_with_token.get("/review/one", headers={"authorization": f"Bearer {secret}"}).text
-    assert question_of(page) == ("1 of 6", "photo-0.jpg")
-    assert re.findall(r'data-action="(\w+)"', page) == ["previous", "keys", "skip"]
-    assert "/review" not in page.partition('<nav class="site-nav"')[2].partition("</nav>")[0]
 
 
 def test_an_invalid_or_outdated_position_starts_again(client: TestClient, library: LibraryPhotos) -> None:

@@ -61,6 +61,10 @@ READ_ONLY_MAY_NOT_GET = {
     "/jobs/new",
     "/packs",
     "/places/edit/1",
+    "/review",
+    "/review/look-alikes",
+    "/review/one",
+    "/review/unknown",
     "/trips/edit/1",
 }
 

@@ -32,36 +32,52 @@ const withdraw = (photos, landmark, verdict) =>
 
 const dismiss = (method) => (photos) => inPages(photos, async (page) => (await requestJson("/api/dismissals", { method, body: { photos: page } })).changed);
 
-const putAwayText = (count) => ngettext("%(count)s photo put away as not a landmark", "%(count)s photos put away as not a landmark", count);
+const numbers = (group, state) => [...group.querySelectorAll(`input${state}`)].map(({ value }) => Number(value));
+const chosen = (group) => numbers(group, ":checked");
 
-/** The photos of a group whose boxes are checked. */
-const chosen = (group) => [...group.querySelectorAll("input:checked")].map(({ value }) => Number(value));
-
-/** Does something to a group, says so by `textOf` with the number of photos, and offers to undo it. `taught`: the landmark that it names. */
-async function change(group, textOf, run, reverse, taught = null) {
-  setBusy(group, true);
+/**
+ * Does something to groups, one after the other: `run` returns the number of photos and what undoes it. `textOf` says what was done.
+ * The focus goes to the next group. `place` is the landmark that was named.
+ */
+async function change(groups, run, textOf, place = null) {
+  const done = []; // groups and what undoes them
+  let count = 0;
+  groups.forEach((group) => setBusy(group, true));
   try {
-    const changed = await run(chosen(group));
-    group.toggleAttribute("data-done", true);
-    const text = textOf(changed.length);
-    announcement.textContent = text;
-    const undo = () => undoChange(group, changed, reverse);
-    if (taught) showFound(taught, text, undo);
-    else toast(text, { tone: "ok", action: { text: gettext("Undo"), run: undo }, duration_ms: 15000 });
+    for (const group of groups) {
+      const { photos, undo } = await run(group);
+      done.push({ group, undo });
+      count += photos;
+      group.toggleAttribute("data-done", true);
+    }
   } catch (error) {
     toast(gettext("The photos were not changed: %(reason)s", { reason: error.message }), { tone: "bad" });
-  } finally {
-    setBusy(group, group.hasAttribute("data-done"));
   }
+  for (const group of groups) setBusy(group, group.hasAttribute("data-done"));
+  focusAfter(groups.at(-1));
+  if (!done.length) return;
+  const text = textOf(count);
+  const undo = () => undoAll(done, count);
+  announcement.textContent = text;
+  if (place) showFound(place, text, undo);
+  else toast(text, { tone: "ok", action: { text: gettext("Undo"), run: undo }, duration_ms: groups.length > 1 ? 0 : 15000 });
 }
 
-async function undoChange(group, changed, reverse) {
+function focusAfter(group) {
+  const every = [...document.querySelectorAll("[data-group]")];
+  const next = every.slice(every.indexOf(group) + 1).find(({ dataset }) => !("done" in dataset));
+  (next?.querySelector("[data-action]") ?? document.getElementById("main")).focus();
+}
+
+async function undoAll(done, count) {
   try {
-    await reverse(changed);
-    group.toggleAttribute("data-done", false);
-    setBusy(group, false);
-    group.querySelector("[data-action]").focus();
-    announcement.textContent = ngettext("Undone on %(count)s photo", "Undone on %(count)s photos", changed.length);
+    for (const { group, undo } of done) {
+      await undo();
+      group.toggleAttribute("data-done", false);
+      setBusy(group, false);
+    }
+    done[0].group.querySelector("[data-action]").focus();
+    announcement.textContent = ngettext("Undone on %(count)s photo", "Undone on %(count)s photos", count);
   } catch (error) {
     toast(gettext("Not everything was undone: %(reason)s", { reason: error.message }), { tone: "bad" });
   }
@@ -71,34 +87,54 @@ function setBusy(group, isBusy) {
   for (const control of group.querySelectorAll("[data-action], input")) control.disabled = isBusy;
 }
 
-/** Confirms the landmark of a group on the photos whose boxes are checked, and rejects it on the others. */
-async function review(group) {
-  const { landmark, name } = group.dataset;
-  const wrong = [...group.querySelectorAll("input:not(:checked)")].map(({ value }) => Number(value));
-  let rejected = [];
-  const run = async (photos) => {
-    const confirmed = await give(photos, landmark, "confirmed");
-    rejected = await give(wrong, landmark, "rejected");
-    return confirmed;
+/** Confirms the landmark of each group on the photos whose boxes are checked, and rejects it on the others. */
+function review(groups) {
+  const names = [...new Set(groups.map(({ dataset }) => dataset.name))];
+  let wrong = 0;
+  const run = async (group) => {
+    const { landmark } = group.dataset;
+    const others = numbers(group, ":not(:checked)");
+    const confirmed = await give(chosen(group), landmark, "confirmed");
+    const rejected = await give(others, landmark, "rejected");
+    wrong += others.length;
+    const undo = async () => (await withdraw(confirmed, landmark, "confirmed"), await withdraw(rejected, landmark, "rejected"));
+    return { photos: confirmed.length, undo };
   };
-  const reverse = async (confirmed) => (await withdraw(confirmed, landmark, "confirmed"), await withdraw(rejected, landmark, "rejected"));
-  const text = (count) => ngettext("%(count)s photo confirmed as %(name)s", "%(count)s photos confirmed as %(name)s", count, { name });
-  const rest = wrong.length ? `, ${ngettext("%(count)s rejected", "%(count)s rejected", wrong.length)}` : "";
-  await change(group, (count) => text(count) + rest, run, reverse);
+  const text = (count) => {
+    const confirmed = names.length > 1 ? ngettext("%(count)s photo confirmed", "%(count)s photos confirmed", count) : ngettext("%(count)s photo confirmed as %(name)s", "%(count)s photos confirmed as %(name)s", count, { name: names[0] });
+    return [confirmed, wrong && ngettext("%(count)s rejected", "%(count)s rejected", wrong)].filter(Boolean).join(", ");
+  };
+  return change(groups, run, text);
+}
+
+function putAway(group) {
+  const run = async () => {
+    const photos = await dismiss("POST")(chosen(group));
+    return { photos: photos.length, undo: () => dismiss("DELETE")(photos) };
+  };
+  return change([group], run, (count) => ngettext("%(count)s photo put away as not a landmark", "%(count)s photos put away as not a landmark", count));
+}
+
+function name(group) {
+  const photos = chosen(group);
+  selectLandmark((place) => {
+    const { landmark } = place;
+    const run = async () => {
+      const named = await give(photos, landmark, "confirmed");
+      return { photos: named.length, undo: async () => (await withdraw(named, landmark, "confirmed"), await removeAdded(landmark)) };
+    };
+    change([group], run, (count) => ngettext("%(count)s photo named %(name)s", "%(count)s photos named %(name)s", count, place), place);
+  }, photos);
 }
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-group] [data-action]");
-  if (!button) return;
-  const group = button.closest("[data-group]");
-  const { action } = button.dataset;
-  if (action === "confirm") return void review(group);
+  const button = event.target.closest("[data-action]");
+  const group = button?.closest("[data-group]");
+  const action = button?.dataset.action;
+  if (action === "confirm-all") return void review([...document.querySelectorAll("[data-group]:not([data-done])")]);
+  if (action === "confirm") return void review([group]);
+  if (!group) return;
   if (!chosen(group).length) return toast(gettext("No photo of this group is checked"));
-  if (action === "dismiss") return void change(group, putAwayText, dismiss("POST"), dismiss("DELETE"));
-  selectLandmark((place) => {
-    const { landmark, name } = place;
-    const reverse = async (photos) => (await withdraw(photos, landmark, "confirmed"), await removeAdded(landmark));
-    const text = (count) => ngettext("%(count)s photo named %(name)s", "%(count)s photos named %(name)s", count, { name });
-    change(group, text, (photos) => give(photos, landmark, "confirmed"), reverse, place);
-  }, chosen(group));
+  if (action === "dismiss") putAway(group);
+  else name(group);
 });

@@ -224,7 +224,7 @@ const ACTIONS = {
 };
 const KEYS = { c: "confirmed", r: "rejected", n: "name", x: "dismissed", s: "skip", ArrowRight: "skip", u: "undo", ArrowLeft: "previous", "?": "keys" };
 
-/** Runs an action that the page offers: read-only sessions have no verdicts, the end of the queue has none either. */
+/** Runs an action that the page offers: the end of the queue has no verdicts. */
 function run(name) {
   const offered = entry().element.querySelector(`[data-action="${name}"]`);
   if (offered && !isWaiting) ACTIONS[name]();
