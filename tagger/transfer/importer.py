@@ -40,7 +40,7 @@ from tagger.database.tables import (
 )
 from tagger.errors import DatabaseNotEmpty
 from tagger.ledger.jobs import OPEN_STATES, UNFILLED, WRITE, cancel_job
-from tagger.library.catalog import registration
+from tagger.library.catalog import models_in_use
 from tagger.library.catalog.landmarks import IS_DESCRIBED, all_landmarks
 from tagger.library.catalog.registered_models import UNNAMED
 from tagger.library.catalog.settlement import settle_all
@@ -167,10 +167,10 @@ def deactivate(connection: Connection) -> Inactive:
 def _problems(connection: Connection) -> Iterator[str]:
     """What the imported rows say wrongly about each other, and about the model of this package."""
     yield from cross_problems(connection)
-    digest = registration.shipped_digest()
+    digest = models_in_use.shipped_digest()
     manifest = connection.scalar(select(models.c.manifest).where(models.c.digest == (digest or "")))
     if manifest is not None and Manifest.model_validate(manifest) != read_manifest(
-        registration.shipped_file()
+        models_in_use.shipped_file()
     ):
         yield "it describes the model of this package wrongly"
 
@@ -225,7 +225,7 @@ def _update_sequences(connection: Connection) -> None:
 
 def _forget_model_files(connection: Connection) -> list[ImportedModel]:
     """Remove the files of models: a file that an export names may be anybody's. The model of this package needs no such file."""
-    own = or_(models.c.file.is_(None), models.c.digest == (registration.shipped_digest() or ""))
+    own = or_(models.c.file.is_(None), models.c.digest == (models_in_use.shipped_digest() or ""))
     imported = [
         ImportedModel(row.name, row.digest, row.file, row.in_use)
         for row in connection.execute(select(models).where(~own).order_by(models.c.id))

@@ -12,12 +12,12 @@ from support.stored_photos import CLASSIFIED_AT, StoredPhotos
 from tagger.database.connection import Database
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.tables import chunks, contents, job_items, jobs, photos
-from tagger.library.catalog import registration
+from tagger.library.catalog import models_in_use
 
 
 @pytest.fixture(autouse=True)
 def nothing_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registration, "shipped_file", lambda: tmp_path / "package" / "landmarks.pt")
+    monkeypatch.setattr(models_in_use, "shipped_file", lambda: tmp_path / "package" / "landmarks.pt")
 
 
 def test_a_model_is_added_listed_put_in_use_and_shown(tagger: CommandRunner, tmp_path: Path) -> None:

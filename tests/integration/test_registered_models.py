@@ -20,7 +20,7 @@ from tagger.errors import (
     ModelNotSelected,
     ModelRefused,
 )
-from tagger.library.catalog import registration
+from tagger.library.catalog import models_in_use
 from tagger.library.catalog.registered_models import (
     add_model,
     list_models,
@@ -39,7 +39,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The path of the shipped model. A test may create the file."""
     file = tmp_path / "package" / "landmarks.pt"
     file.parent.mkdir()
-    monkeypatch.setattr(registration, "shipped_file", lambda: file)
+    monkeypatch.setattr(models_in_use, "shipped_file", lambda: file)
     return file
 
 

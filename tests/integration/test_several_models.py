@@ -14,8 +14,9 @@ from tagger.database.enums import Runner
 from tagger.database.tables import effective_tags, landmarks, models, tags
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.submission import submit
-from tagger.library.catalog import registration, settlement
-from tagger.library.catalog.registered_models import add_model, names_in_use, resolve_models, use_models
+from tagger.library.catalog import models_in_use, settlement
+from tagger.library.catalog.models_in_use import names_in_use
+from tagger.library.catalog.registered_models import add_model, resolve_models, use_models
 from tagger.library.catalog.settlement import is_settled
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
@@ -127,7 +128,7 @@ def test_photos_keep_the_tags_of_a_model_until_one_in_use_classifies_them(librar
 def test_tags_of_the_shipped_model_count_until_that_of_a_newer_package_classifies_the_photo(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registration, "shipped_file", lambda: tmp_path / "tiny.pt")
+    monkeypatch.setattr(models_in_use, "shipped_file", lambda: tmp_path / "tiny.pt")
     library = Library(database, tmp_path)
     library.draw("a.jpg", 0)
     use_models(database, ["tiny", "other"])

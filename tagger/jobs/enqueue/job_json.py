@@ -12,6 +12,7 @@ from tagger.ledger.failures import FailingPhoto, FailureDocument
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import DeviceStatus, LastTick, WorkerStatus, by_device
+from tagger.library.catalog.models_in_use import names_in_use
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.system.documents import document_of
 
@@ -61,8 +62,6 @@ def status_document(
     last_tick: LastTick | None,
 ) -> StatusDocument:
     """The state of these jobs, and of what works on them."""
-    from tagger.library.catalog.registered_models import names_in_use  # it reads model files
-
     with database.read() as connection:
         waiting = waiting_photos(jobs, current_time(connection))
     return StatusDocument(

@@ -41,7 +41,8 @@ from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_out
 from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.library.acceptance import EffectiveTag
 from tagger.library.catalog.contents import is_classified_by, is_classified_by_all, lock_contents_shared
-from tagger.library.catalog.registration import landmark_ids_of_labels, models_in_use
+from tagger.library.catalog.models_in_use import ids_in_use
+from tagger.library.catalog.registration import landmark_ids_of_labels
 from tagger.library.catalog.settlement import outcome_of, settle
 from tagger.library.positions.tag_odds import weigh_positions
 from tagger.library.teaching.comparison import BatchComparison, TaughtCache
@@ -270,7 +271,7 @@ def _store_contents(
 
     The results of other models stay. They go if none of the job's models is in use: then those of the last model count.
     """
-    if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(models_in_use(connection))):
+    if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(ids_in_use(connection))):
         for table in (classifications, embeddings, taught_tags, tags):
             connection.execute(delete(table).where(table.c.content_id.in_(classified)))
         connection.execute(update(contents).where(contents.c.id.in_(classified)).values(model_id=None))

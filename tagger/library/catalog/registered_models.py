@@ -22,7 +22,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import lock_tables
 from tagger.database.tables import backend_selections, ledgers, models
 from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected
-from tagger.library.catalog import registration
+from tagger.library.catalog import models_in_use, registration
 from tagger.library.catalog.registration import register
 from tagger.library.catalog.settlement import Progress, settle_models
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
@@ -77,7 +77,7 @@ def resolve_models(database: Database, selector: str | None) -> Sequence[Registe
             used = connection.execute(select(models.c.file).where(models.c.in_use)).all()
         if not used or any(row.file is None for row in used):
             _shipped(database)
-        found = _in_use(_select(database))
+        found = _in_use(database)
     elif (named := _by_name(database, selector)) is not None:
         found = [named]
     elif _is_file(selector):
@@ -109,18 +109,6 @@ def with_embeddings(found: Sequence[RegisteredModel], digest: str | None = None)
     return next((model for model in found if model.digest == digest), (given or found)[0])
 
 
-def names_in_use(database: Database) -> Sequence[str]:
-    """The names of the models in use, in their order; empty without any."""
-    try:
-        return [model.name for model in preview_models(database, None)]
-    except ModelNotSelected:
-        return []
-
-
-def _in_use(registered: Iterable[RegisteredModel]) -> list[RegisteredModel]:
-    return sorted((model for model in registered if model.in_use), key=lambda model: model.use_order or 0)
-
-
 def preview_models(database: Database | None, selector: str | None) -> Sequence[RegisteredModel]:
     """The models that `resolve_models` would return, without registering them. The id of a new one is 0.
 
@@ -128,18 +116,17 @@ def preview_models(database: Database | None, selector: str | None) -> Sequence[
         ModelNotFound, ModelNotSelected: there is none.
         ModelRefused: a file cannot be read.
     """
-    registered = [] if database is None else _select(database)
-    found = (
-        _in_use(registered) if selector is None else [each for each in registered if each.name == selector]
-    )
+    found: Sequence[RegisteredModel] = []
+    if database is not None:
+        found = _in_use(database) if selector is None else _select(database, models.c.name == selector)
     return found or [_preview_unregistered(database, selector)]
 
 
 def _preview_unregistered(database: Database | None, selector: str | None) -> RegisteredModel:
     if selector in {None, registration.shipped_name()}:
-        if not registration.shipped_file().is_file():
+        if not models_in_use.shipped_file().is_file():
             raise ModelNotSelected
-        return unregistered_model(registration.shipped_file())
+        return unregistered_model(models_in_use.shipped_file())
     if not _is_file(str(selector)):
         raise _not_found(database, str(selector))
     return unregistered_model(Path(str(selector)))
@@ -152,7 +139,7 @@ def add_model(database: Database, file: Path, name: str | None = None) -> Regist
         ModelRefused: the file cannot be read or has no valid manifest.
         ModelNameTaken: another model has `name`.
     """
-    shipped, file = registration.shipped_file(), file.absolute()
+    shipped, file = models_in_use.shipped_file(), file.absolute()
     is_shipped = shipped.is_file() and file.resolve() == shipped.resolve()
     digest, manifest = file_digest(file), read_manifest(file)
     model_id = register(database, digest, manifest, file=None if is_shipped else file, name=name)
@@ -205,13 +192,13 @@ def use_models(
     with database.write() as connection:
         connection.execute(select(ledgers.c.models_settled_to).with_for_update())  # first, as `settle_models`
         lock_tables(connection, models, mode="EXCLUSIVE")
-        before = registration.models_in_use(connection)
+        before = models_in_use.ids_in_use(connection)
         connection.execute(update(models).where(models.c.in_use).values(in_use=False, use_order=None))
         for number, model in enumerate(chosen, 1):
             values = {"in_use": True, "use_order": number}
             connection.execute(update(models).where(models.c.id == model.id).values(values))
             record_action(connection, AuditAction.MODEL_USE, model.name, digest=model.digest)
-        if registration.models_in_use(connection) != before:
+        if models_in_use.ids_in_use(connection) != before:
             connection.execute(update(ledgers).values(models_settled_to=0))
     settle_models(database, on_progress)
     return [model_by_id(database, model.id) for model in chosen]
@@ -219,7 +206,7 @@ def use_models(
 
 def list_models(database: Database) -> list[RegisteredModel]:
     """Every registered model, in order of registration. The shipped model is registered if it is not yet."""
-    if registration.shipped_file().is_file():
+    if models_in_use.shipped_file().is_file():
         _shipped(database)
     return _select(database)
 
@@ -294,13 +281,13 @@ def _is_file(selector: str) -> bool:
 
 def _shipped(database: Database) -> RegisteredModel:
     """The shipped model of this version, registered on first use."""
-    digest = registration.shipped_digest()
+    digest = models_in_use.shipped_digest()
     if digest is None:
         raise ModelNotSelected
     model = model_by_digest(database, digest)
     if model is not None:
         return model
-    manifest = read_manifest(registration.shipped_file())
+    manifest = read_manifest(models_in_use.shipped_file())
     return model_by_id(database, register(database, digest, manifest, file=None, name=None))
 
 
@@ -308,12 +295,19 @@ def _first(database: Database, condition: ColumnElement[bool]) -> RegisteredMode
     return next(iter(_select(database, condition)), None)
 
 
+def _in_use(database: Database) -> list[RegisteredModel]:
+    with database.read() as connection:
+        first = [ids[0] for ids in models_in_use.ids_in_use(connection)]
+    found = {model.id: model for model in _select(database, models.c.id.in_(first)) if model.in_use}
+    return [found[model_id] for model_id in first if model_id in found]
+
+
 def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
-    """Registered models."""
+    """Registered models. Reading the manifest of a hundred thousand labels takes most of a second."""
     with database.read() as connection:
         rows = connection.execute(select(models).where(*conditions).order_by(models.c.id)).all()
-        orders = {ids[0]: number for number, ids in enumerate(registration.models_in_use(connection), 1)}
-    shipped = registration.shipped_digest()
+        orders = {ids[0]: number for number, ids in enumerate(models_in_use.ids_in_use(connection), 1)}
+    shipped = models_in_use.shipped_digest()
     return [_model(row, use_order=orders.get(row.id), shipped=shipped) for row in rows]
 
 
@@ -324,7 +318,7 @@ def _model(row: Row[Any], *, use_order: int | None, shipped: str | None) -> Regi
     return document_of(
         RegisteredModel,
         row,
-        file=registration.shipped_file() if is_shipped else Path(row.file),
+        file=models_in_use.shipped_file() if is_shipped else Path(row.file),
         manifest=Manifest.model_validate(row.manifest),
         in_use=use_order is not None,
         use_order=use_order,
@@ -333,7 +327,10 @@ def _model(row: Row[Any], *, use_order: int | None, shipped: str | None) -> Regi
 
 
 def _not_found(database: Database | None, name: str) -> ModelNotFound:
-    names = [] if database is None else sorted(model.name for model in _select(database))
+    names: Sequence[str] = []
+    if database is not None:
+        with database.read() as connection:
+            names = connection.scalars(select(models.c.name).order_by(models.c.name)).all()
     return ModelNotFound(name=name, names=", ".join(names) or "none is registered")
 
 

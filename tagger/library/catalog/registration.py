@@ -1,17 +1,14 @@
 """Registration of a model file: one transaction that stores the model, its labels and its landmarks.
 
-Landmarks of a manifest are united with those that are there; what a person set stays. The model that ships is a file of the package,
-which upgrades of the package replace.
+Landmarks of a manifest are united with those that are there; what a person set stays.
 """
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from tagger.database.connection import Database, display_language
 from tagger.database.statements import among, insert_page, lock_tables
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import ModelNameTaken, ModelRefused
+from tagger.library.catalog import models_in_use
 from tagger.library.catalog.contents import record_landmark
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, normalize_name
 from tagger.model.artifact import (
@@ -199,23 +197,6 @@ def landmark_ids_of_labels(
     return {row.position: row.landmark_id for row in rows}
 
 
-def models_in_use(connection: Connection) -> Sequence[Sequence[int]]:
-    """The ids of the models in use, in their order. If none was put in use, the shipped one is.
-
-    After the shipped model come those of earlier packages, the newest first, which it replaces: on an image that it has not classified
-    yet, their results count.
-    """
-    rows = connection.execute(
-        select(models.c.id, models.c.digest, models.c.file, models.c.in_use, models.c.use_order)
-    )
-    registered = sorted(rows, key=lambda row: (row.use_order or 0, row.id))
-    current = shipped_digest()
-    of_packages = [row for row in registered if row.file is None or row.digest == current]
-    shipped = [row.id for row in sorted(of_packages, key=lambda row: (row.digest != current, -row.id))]
-    in_use = [shipped if row in of_packages else [row.id] for row in registered if row.in_use]
-    return in_use or ([shipped] if shipped else [])
-
-
 def register(
     database: Database, digest: str, manifest: Manifest, *, file: Path | None, name: str | None
 ) -> int:
@@ -288,7 +269,7 @@ def _manifest_document(manifest: Manifest, path: str | None) -> dict[str, Any]:
         storable = False
     if not storable:
         raise ModelRefused(
-            path=path or shipped_file(),
+            path=path or models_in_use.shipped_file(),
             reason="its manifest has a value that no database can store",
         )
     return document
@@ -312,7 +293,7 @@ def _update_existing(
 
 
 def _file_is_current(existing: Row[Any]) -> bool:
-    if existing.digest == shipped_digest():
+    if existing.digest == models_in_use.shipped_digest():
         return True
     return (
         existing.file is not None
@@ -333,26 +314,7 @@ def _free_name(connection: Connection, digest: str, default: str, name: str | No
     return f"{candidate}-{digest[:8]}"
 
 
-def shipped_file() -> Path:
-    """The path of the shipped model. An installation may lack the file."""
-    return Path(str(importlib.resources.files("tagger") / "shipped" / "landmarks.pt"))
-
-
-def shipped_digest() -> str | None:
-    """The digest of the shipped model; None without one."""
-    file = shipped_file()
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return _digest(file, status.st_size, status.st_mtime_ns)
-
-
 def shipped_name() -> str | None:
     """The name of the shipped model; None without one."""
-    return read_manifest(shipped_file()).name if shipped_file().is_file() else None
-
-
-@lru_cache(maxsize=4)
-def _digest(file: Path, _size_bytes: int, _mtime_ns: int) -> str:
-    return file_digest(file)
+    file = models_in_use.shipped_file()
+    return read_manifest(file).name if file.is_file() else None

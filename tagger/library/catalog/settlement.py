@@ -46,6 +46,7 @@ from tagger.database.tables import (
 )
 from tagger.library.acceptance import Candidate, EffectiveTag, PositionOdds, best_predictions, decide
 from tagger.library.catalog.contents import lock_contents, queue_position_updates
+from tagger.library.catalog.models_in_use import ids_in_use
 from tagger.model.predictions import TAUGHT_THRESHOLD
 
 PAGE = 5000
@@ -197,7 +198,7 @@ class Causes:
     def models(self, in_use: Sequence[Sequence[int]]) -> Sequence[int]:
         """The models whose tags count: those in use that have classified it. As long as there is none, the one that has classified it last.
 
-        `in_use`: as of `models_in_use`.
+        `in_use`: as of `ids_in_use`.
         """
         found = ([key for key in each if key in self.thresholds][:1] for each in in_use)
         return [*chain.from_iterable(found)] or list(self.thresholds)[:1]
@@ -226,11 +227,7 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
         causes[row.id] = Causes(outcome, bool(row.damaged), row.content_id is not None, thresholds)
     for content_id, model_id, threshold in connection.execute(_CLASSIFICATIONS, ids):
         causes[content_id].thresholds.setdefault(model_id, threshold)
-    from tagger.library.catalog.registration import (
-        models_in_use,  # it reads model files, for which numpy is needed
-    )
-
-    in_use = models_in_use(connection)
+    in_use = ids_in_use(connection)
     orders = {
         key: {model: order for order, model in enumerate(each.models(in_use))} for key, each in causes.items()
     }
