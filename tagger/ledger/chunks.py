@@ -7,10 +7,10 @@ database's.
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, or_, select, update
 
@@ -52,6 +52,11 @@ class Claim:
     def thresholds(self) -> Mapping[int, float]:
         """As of `InferenceOptions`."""
         return {self.model_id: self.threshold, **dict(self.other_models)}
+
+    def of_models(self, model_ids: Container[int]) -> Self:
+        """The claim for those of its models that are among these."""
+        (first, threshold), *others = [each for each in self.thresholds.items() if each[0] in model_ids]
+        return replace(self, model_id=first, threshold=threshold, other_models=tuple(others))
 
 
 @dataclass(frozen=True)

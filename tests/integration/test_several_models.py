@@ -12,6 +12,7 @@ from support.inferences import record_inferences
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import effective_tags, landmarks, models, tags
+from tagger.errors import ModelFileNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.submission import submit
 from tagger.library.catalog import models_in_use, settlement
@@ -152,6 +153,25 @@ def test_a_job_of_a_model_that_is_not_in_use_replaces_all_results(library: Libra
     assert library.predictions() == {("other", PALACE)}
     assert library.backfill() == {"a.jpg": "tagged"}
     assert library.states() == {EIFFEL: ("accepted", "tiny")}
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_photos_to_the_others(library: Library) -> None:
+    library.draw("a.jpg", 0)
+    use_models(library.database, ["other", "tiny"])
+    library.other.file.rename(library.folder / "away.pt")
+    assert [model.name for model in resolve_models(library.database, None)] == ["other", "tiny"]
+    job = library.record(model=library.other, others=[library.model], top_k=5)
+    library.run(job)
+    assert library.outcomes(job) == {"a.jpg": "tagged"}
+    assert library.predictions() == {("tiny", EIFFEL)}
+    assert "other.pt is missing" in (library.progress(job).note or "")
+    (library.folder / "away.pt").rename(library.other.file)
+    assert library.backfill() == {"a.jpg": "tagged"}
+    assert library.predictions() == {("tiny", EIFFEL), ("other", PALACE)}
+    for model in (library.model, library.other):
+        model.file.unlink()
+    with pytest.raises(ModelFileNotFound):
+        resolve_models(library.database, None)
 
 
 def test_unknown_photos_with_guesses_of_several_models_are_listed_once(library: Library) -> None:

@@ -53,15 +53,18 @@ def check_models(settings: Settings, database: Database | None) -> Iterator[Find
     """Check the models of new jobs. The notes of other jobs say if theirs cannot run."""
     try:
         models = preview_models(database, settings.model)
-        for model in models:
-            verify_model(model)
     except TaggerError as error:
         yield wrong("model", str(error), SELECT_MODEL)
         return
     for model in models:
-        yield _check_scores(model, settings, database)
+        try:
+            verify_model(model)
+        except TaggerError as error:
+            yield wrong("model", str(error), SELECT_MODEL)
+        else:
+            yield _check_scores(model, settings, database)
     if len(models) > 1:
-        megabytes = sum(model.file.stat().st_size for model in models) / 1e6
+        megabytes = sum(model.file.stat().st_size for model in models if model.file.is_file()) / 1e6
         found = (
             f"{len(models)} are in use; their weights take about {megabytes:,.0f} MB of memory in each worker"
         )

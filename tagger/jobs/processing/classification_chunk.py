@@ -177,9 +177,10 @@ MAX_DEATHS = 2
 
 
 class ChunkClassifier:
-    """Classifies the photos of one claimed chunk."""
+    """Classifies the photos of one claimed chunk with those of its job's models that are loaded."""
 
     def __init__(self, chunk: ClaimedChunk, loaded: LoadedModels) -> None:
+        chunk.claim = chunk.claim.of_models(loaded.models)
         self._chunk = chunk
         self._loaded = loaded
         self._results = ChunkResults(chunk, loaded)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,7 +25,14 @@ from tagger.jobs.processing.comparison_chunk import compare_chunk
 from tagger.jobs.processing.isolation import needs_isolation
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.ledger.chunks import Claim, LeaseRenewer, claim_next_chunk, release_chunk
-from tagger.ledger.jobs import cancel_job, end_local_job, finish_job, job_heartbeat, process_name
+from tagger.ledger.jobs import (
+    cancel_job,
+    end_local_job,
+    finish_job,
+    job_heartbeat,
+    process_name,
+    record_error,
+)
 from tagger.ledger.progress import JobProgress, find_job
 from tagger.settings import Settings
 from tagger.system.metrics import CHUNKS_HELD, RETRIES
@@ -167,7 +175,7 @@ class ChunkExecutor:
         """Classify the photos of a claimed chunk, compare them with taught landmarks, or write their metadata, and store the outcomes.
 
         Raises:
-            ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused: the model cannot be run; the chunk is released.
+            ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused: no model of the job can be run; the chunk is released.
             ReadsTimedOut: no photo can be read any more; the chunk is released, and the process has to end.
         """
         with (
@@ -224,7 +232,11 @@ class ChunkExecutor:
             return MetadataChunkWriter(chunk).run()
         if chunk.claim.kind is JobKind.COMPARE:
             return compare_chunk(chunk)
-        return ChunkClassifier(chunk, self.models.get(chunk.claim.thresholds)).run()
+        loaded = self.models.get(chunk.claim.thresholds)
+        for model_id in chunk.claim.thresholds.keys() - loaded.models.keys():
+            note = f"{self.models.errors[model_id]} Until then, the job's other models classify its photos."
+            chunk.with_retry(partial(record_error, self._database, chunk.claim.name.job_id, note))
+        return ChunkClassifier(chunk, loaded).run()
 
     def _release(self, chunk: ClaimedChunk) -> None:
         try:

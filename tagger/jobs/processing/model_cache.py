@@ -6,6 +6,7 @@ Scripts use the latter as `PhotoModel`, and so do commands. No thread starts bef
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 import threading
@@ -22,7 +23,7 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import SAVE_INFO
 
 from tagger.database.connection import Database
-from tagger.errors import ArgumentInvalid, EmbeddingsMissing, PhotoFailed, ProcessBound
+from tagger.errors import ArgumentInvalid, EmbeddingsMissing, PhotoFailed, ProcessBound, TaggerError
 from tagger.library.catalog.registered_models import (
     RegisteredModel,
     StoredSelections,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     ImageLike = str | Path | bytes | Image.Image | npt.NDArray[np.uint8]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,21 +88,35 @@ class ModelCache:
         self._lock = threading.Lock()
         self._models: dict[int, Model] = {}
         self._loaded: dict[tuple[int, ...], LoadedModels] = {}
+        self.errors: dict[int, Exception] = {}
+        """Why models could not be loaded the last time."""
 
     def get(self, model_ids: Iterable[int]) -> LoadedModels:
-        """Return models that run together; the first call loads those that are not loaded yet.
+        """Return those of these models that can be loaded. They run together; calls load those that are not loaded yet.
 
         Raises:
-            ModelFileNotFound, ModelChanged, ModelRefused: a model's file is missing, differs from the registered one, or cannot be run.
+            ModelFileNotFound, ModelChanged, ModelRefused: there is none: a model's file is missing, differs from the registered one, or
+                cannot be run.
         """
-        key = tuple(model_ids)
+        ids = tuple(model_ids)
         with self._lock:
+            for model_id in ids:
+                self._load_if_needed(model_id)
+            key = tuple(model_id for model_id in ids if model_id in self._models)
+            if not key:
+                raise self.errors[ids[0]]
             if key not in self._loaded:
-                for model_id in key:
-                    if model_id not in self._models:
-                        self._models[model_id] = self._load(model_id)
                 self._loaded[key] = self._start({model_id: self._models[model_id] for model_id in key})
             return self._loaded[key]
+
+    def _load_if_needed(self, model_id: int) -> None:
+        if model_id in self._models:
+            return
+        try:
+            self._models[model_id] = self._load(model_id)
+        except (TaggerError, RuntimeError, ValueError) as error:
+            log.error("A model cannot be loaded: %s", error)  # noqa: TRY400 - the message is complete
+            self.errors[model_id] = error
 
     def close(self) -> None:
         """End the pipelines' threads."""

@@ -21,7 +21,7 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import lock_tables
 from tagger.database.tables import backend_selections, ledgers, models
-from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected
+from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected, TaggerError
 from tagger.library.catalog import models_in_use, registration
 from tagger.library.catalog.registration import register
 from tagger.library.catalog.settlement import Progress, settle_models
@@ -65,7 +65,7 @@ def resolve_model(database: Database, selector: str | None) -> RegisteredModel:
 def resolve_models(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
     """The models to run: by registered name, by the path of a file, or (None) those in use, in their order.
 
-    A file is registered if its digest is new, and not put in use.
+    A file is registered if its digest is new, and not put in use. Of several in use, some may be models without a file to run.
 
     Raises:
         ModelNotFound: neither a registered name nor a file.
@@ -85,7 +85,13 @@ def resolve_models(database: Database, selector: str | None) -> Sequence[Registe
     else:
         raise _not_found(database, selector)
     for model in found:
-        verify_model(model)
+        try:
+            verify_model(model)
+        except TaggerError:
+            if model is found[-1]:
+                raise
+        else:
+            break
     return found
 
 
