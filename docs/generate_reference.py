@@ -205,8 +205,9 @@ def _parameters(command: Any, groups: list[OptionGroup]) -> str:
 
 
 def _shared_options(group: OptionGroup, rows: list[str]) -> str:
-    if len(rows) == len(group.rows):
-        return f"{group.link} (all)"
+    missing = [f"`{_option_name(row)}`" for row in group.rows if row not in rows]
+    if 2 * len(missing) < len(rows):
+        return f"{group.link} (all{' but ' if missing else ''}{', '.join(missing)})"
     return f"{group.link} " + ", ".join(f"`{_option_name(row)}`" for row in rows)
 
 
