@@ -33,12 +33,3 @@ def create_index_concurrently(
             postgresql_where=condition,
             postgresql_concurrently=True,
         )
-
-
-def drop_index_concurrently(name: str, table: str) -> None:
-    """Drop an index, if it is there; a plain `DROP INDEX` would wait for all that read the table, and keep others waiting."""
-    if op.get_bind().dialect.name == "sqlite":
-        op.drop_index(name, table, if_exists=True)
-        return
-    with op.get_context().autocommit_block():
-        op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)

@@ -98,7 +98,7 @@ def later_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             f"""
 import sqlalchemy as sa
 from alembic import op
-from migrations.concurrent_indexes import create_index_concurrently, drop_index_concurrently
+from migrations.concurrent_indexes import create_index_concurrently
 
 revision = "{revision}"
 down_revision = "{before}"
