@@ -37,7 +37,7 @@ from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive
 from tagger.model.model_definitions import ProgramRefused
 from tagger.photos.decoding import Fit, Resize
 from tagger.photos.files import open_regular
-from tagger.photos.folders import replace_file
+from tagger.photos.folders import new_file
 from tagger.system.names import LANGUAGE_PATTERN, SLUG_PATTERN
 
 if TYPE_CHECKING:
@@ -304,11 +304,14 @@ def save_artifact(
     """
     import torch
 
-    partial = path.with_name(path.name + ".partial")
     text = json.dumps(manifest_document(manifest), ensure_ascii=False)
     archive = io.BytesIO()
     torch.jit.save(module, archive, _extra_files={MANIFEST_NAME: text.encode()})
-    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(partial, "w") as target:
+    with (
+        new_file(path) as partial,
+        zipfile.ZipFile(archive) as source,
+        zipfile.ZipFile(partial, "w") as target,
+    ):
         for entry in source.infolist():
             # Debug information contains source paths of the exporting machine.
             if not entry.filename.endswith(".debug_pkl"):
@@ -316,7 +319,6 @@ def save_artifact(
         if background is not None:
             folder = source.namelist()[0].partition("/")[0]
             target.writestr(zipfile.ZipInfo(f"{folder}/extra/{BACKGROUND_NAME}"), background.to_bytes())
-    replace_file(path, by=partial)
 
 
 def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:

@@ -213,6 +213,21 @@ def replace_file(path: Path, by: Path) -> None:
         folder.flush()
 
 
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """The path of a file to write, which replaces `path` at the end. After an error, `path` is the old file.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        replace_file(path, by=partial)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def flush_to_disk(descriptor: int) -> None:
     """Flush a file to disk."""
     # On macOS, fsync leaves the data in the disk's own cache.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from tagger.photos.folders import replace_file
+from tagger.photos.folders import new_file
 from trainer.data.pixels import PhotoReader
 from trainer.embeddings import EmbeddingModel
 from trainer.errors import writing_to
@@ -90,13 +90,12 @@ class EmbeddingFolder:
             OutputUnwritable: with the reason.
         """
         file = self._file(archive)
-        partial_file = file.with_suffix(".partial")
         ids = photos.ids.view(np.uint8).reshape(-1, ID_LENGTH)
         with writing_to(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             tensors: dict[str, npt.NDArray[Any]] = {"ids": ids, "embeddings": photos.embeddings}
-            save_file(tensors, partial_file, self._origin | {"md5": checksum})
-            replace_file(file, by=partial_file)
+            with new_file(file) as partial_file:
+                save_file(tensors, partial_file, self._origin | {"md5": checksum})
 
     def _file(self, archive: Path) -> Path:
         return self.path / f"{archive.stem}{SUFFIX}"

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
 from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, fit_direction
-from tagger.photos.folders import replace_file
+from tagger.photos.folders import new_file
 from trainer.errors import writing_to
 from trainer.gldv2.embeddings import read_embeddings
 from trainer.gldv2.published_files import PhotoLabels
@@ -131,8 +131,6 @@ def write_index(
         "mean": space.mean.astype(np.float32),
     }
     listed = {str(landmark_id): names.get(landmark_id, "") for landmark_id in landmark_ids}
-    partial = file.with_suffix(".partial")
-    with writing_to(file):
+    with writing_to(file), new_file(file) as partial:
         save_file(tensors, partial, {"model": model_digest, "names": json.dumps(listed)})
-        replace_file(file, by=partial)
     return len(landmark_ids)

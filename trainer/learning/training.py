@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tagger.cli.output.console import ProgressLine
 from tagger.model.devices import Device
-from tagger.photos.folders import replace_file
+from tagger.photos.folders import new_file
 from trainer.data.preparation import TrainingData
 from trainer.errors import TrainingFailed, writing_to
 from trainer.learning.batches import TrainingSet
@@ -137,12 +137,10 @@ def save_checkpoint(path: Path, state: TrainingState[Network], settings: dict[st
         "settings": json.dumps(settings, sort_keys=True),
         "history": json.dumps([asdict(epoch) for epoch in state.history]),
     }
-    partial = path.with_name(path.name + ".partial")
-    with writing_to(path):
+    with writing_to(path), new_file(path) as partial:
         save_file(
             {name: values.detach().cpu().contiguous() for name, values in tensors.items()}, partial, metadata
         )
-        replace_file(path, by=partial)
 
 
 def resume_checkpoint(path: Path, state: TrainingState[Network], settings: dict[str, object]) -> None:

@@ -28,7 +28,7 @@ from tagger.errors import LandmarkInvalid, PackRefused, PathNotFound, PhotoFaile
 from tagger.library.teaching.classifiers import Direction, EmbeddingSpace, Values
 from tagger.model.artifact import LandmarkFacts
 from tagger.photos.files import open_regular
-from tagger.photos.folders import replace_file
+from tagger.photos.folders import new_file
 from tagger.pipeline.child_main import ParentPipe, Reply, ReplyFunction, reply_to_parent
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
 from tagger.pipeline.confinement import confine, is_due, limit_cpu, limit_memory
@@ -346,12 +346,8 @@ def write_pack(file: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    partial_file = file.with_name(f".{file.name}.partial")
-    try:
+    with new_file(file) as partial_file:
         partial_file.write_bytes(data)
-        replace_file(file, by=partial_file)
-    finally:
-        partial_file.unlink(missing_ok=True)
 
 
 def _read(file: Path, max_bytes: int) -> bytes:
