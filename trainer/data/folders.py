@@ -9,6 +9,7 @@ import csv
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,17 +213,29 @@ def read_photo_list(path: Path, column: str) -> dict[str, str]:
     if not path.is_file():
         raise PathNotFound(path=path)
     remedy = f"It is a CSV file with the columns photo and {column}"
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        reason = f"it is not a CSV file in UTF-8 ({error})"
-        raise DataFileInvalid(path=path, reason=reason, remedy=remedy) from error
-    values = {row.get("photo") or "": row.get(column) or "" for row in rows}
+    with open_csv(path, remedy) as rows:
+        values = {row.get("photo") or "": row.get(column) or "" for row in rows}
     if not all("/" in photo and value for photo, value in values.items()):
         reason = f"each row needs a photo, FOLDER/NAME, and a {column}"
         raise DataFileInvalid(path=path, reason=reason, remedy=remedy)
     return values
+
+
+@contextmanager
+def open_csv(path: Path, remedy: str, *, strict: bool = True) -> Iterator["csv.DictReader[str]"]:
+    """The rows of a CSV file. `strict`: text after a quoted value is an error.
+
+    Raises:
+        DataFileInvalid: it is no CSV file in UTF-8, or cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield csv.DictReader(file, strict=strict)
+    except (UnicodeDecodeError, csv.Error) as error:
+        reason = f"it is not a CSV file in UTF-8 ({error})"
+        raise DataFileInvalid(path=path, reason=reason, remedy=remedy) from error
+    except OSError as error:
+        raise DataFileInvalid(path=path, reason=error.strerror or str(error), remedy=remedy) from error
 
 
 def sources_of(paths: Iterable[Path], folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from tagger.model.artifact import Label, LandmarkFacts
 from tagger.photos.paths import path_text
 from tagger.system.names import digest_slug, slug_of_name
+from trainer.data.folders import open_csv
 from trainer.errors import DataFileInvalid
 
 FILE_NAME = "landmarks.csv"
@@ -77,17 +78,14 @@ def slug_of(label: str) -> str:
     return slug_of_name(name_of(label)) or digest_slug("label", label)
 
 
+_REMEDY = "Correct it, or remove it to name landmarks after their labels"
+
+
 def _read_rows(path: Path) -> dict[str, dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if "label" not in (reader.fieldnames or ()):
-                raise _invalid(path, "its first line has no column `label`")
-            return {row["label"]: row for row in reader if row["label"]}
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _invalid(path, f"it is not a CSV file in UTF-8 ({error})") from error
-    except OSError as error:
-        raise _invalid(path, error.strerror or str(error)) from error
+    with open_csv(path, _REMEDY, strict=False) as rows:
+        if "label" not in (rows.fieldnames or ()):
+            raise _invalid(path, "its first line has no column `label`")
+        return {row["label"]: row for row in rows if row["label"]}
 
 
 def _from_row(path: Path, row: dict[str, str]) -> Label:
@@ -117,5 +115,4 @@ def _refuse_shared_slugs(path: Path, labels: Iterable[Label]) -> None:
 
 
 def _invalid(path: Path, reason: str) -> DataFileInvalid:
-    remedy = "Correct it, or remove it to name landmarks after their labels"
-    return DataFileInvalid(path=path, reason=reason, remedy=remedy)
+    return DataFileInvalid(path=path, reason=reason, remedy=_REMEDY)

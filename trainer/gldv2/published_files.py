@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.folders import MAX_BYTES
+from trainer.data.folders import MAX_BYTES, open_csv
 from trainer.errors import DataFileInvalid
 
 CLEAN_LIST, FULL_LIST = "train_clean.csv", "train.csv"
@@ -131,23 +131,14 @@ def read_solution(path: Path) -> dict[str, Solution]:
 
 def _read_rows(path: Path, parse: Callable[[dict[str, str]], Row]) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_CELL)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            for number, row in enumerate(csv.DictReader(lines, strict=True), start=2):
-                try:
-                    yield parse(row)
-                except (KeyError, AttributeError, ValueError, OverflowError) as error:
-                    raise DataFileInvalid(
-                        remedy=DOWNLOAD_AGAIN, path=path, reason=f"row {number} is damaged ({error})"
-                    ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataFileInvalid(
-            remedy=DOWNLOAD_AGAIN, path=path, reason=f"it is not a CSV file in UTF-8 ({error})"
-        ) from error
-    except OSError as error:
-        raise DataFileInvalid(
-            remedy=DOWNLOAD_AGAIN, path=path, reason=error.strerror or str(error)
-        ) from error
+    with open_csv(path, DOWNLOAD_AGAIN) as rows:
+        for number, row in enumerate(rows, start=2):
+            try:
+                yield parse(row)
+            except (KeyError, AttributeError, ValueError, OverflowError) as error:
+                raise DataFileInvalid(
+                    remedy=DOWNLOAD_AGAIN, path=path, reason=f"row {number} is damaged ({error})"
+                ) from error
 
 
 def find_archives(folder: Path) -> list[Path]:
