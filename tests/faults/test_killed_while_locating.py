@@ -1,6 +1,5 @@
 """`tagger locate` is killed before a commit: the same command again gives the positions that it would have given."""
 
-import signal
 from datetime import UTC
 from itertools import count
 from pathlib import Path
@@ -51,13 +50,6 @@ class Library:
                     number * 11, *predictions, camera=number % 2 + 1, gps=gps, digest=f"1-{number:064x}"
                 )
 
-    def is_killed(self, commit: int) -> bool:
-        """Run the command, and kill it before this commit. False if it made fewer."""
-        self.terminal.inject(kill_at_commit=str(commit))
-        code = self.terminal.start(*COMMAND).wait(timeout=120)
-        assert code in {0, -signal.SIGKILL}, self.terminal.log.read_text()[-2000:]
-        return code != 0
-
     def locate(self) -> dict[str, list[dict[str, Any]]]:
         """Run the command undisturbed. Returns what it led to."""
         self.terminal.run(*COMMAND)
@@ -91,7 +83,7 @@ def test_locating_that_was_killed_is_completed_by_the_same_command(library: Libr
     undisturbed = library.locate()
     assert {row["source"] for row in undisturbed["positions"]} == {"camera", "landmark", "track", "neighbour"}
     library.use(create_sqlite_database(tmp_path / "killed.sqlite"))
-    assert library.is_killed(5)
+    assert library.terminal.is_killed(*COMMAND, commit=5)
     assert library.locate() == undisturbed
 
 
@@ -107,7 +99,7 @@ def test_locating_that_was_killed_before_any_commit_is_completed_by_the_same_com
             library.use(
                 url if kind == "postgresql" else create_sqlite_database(tmp_path / f"{commit}.sqlite")
             )
-            is_killed = commit > 0 and library.is_killed(commit)
+            is_killed = commit > 0 and library.terminal.is_killed(*COMMAND, commit=commit)
             undisturbed = undisturbed or library.locate()
             assert library.locate() == undisturbed, f"killed before commit {commit}"
         if commit and not is_killed:

@@ -1,7 +1,6 @@
 """A command that changes tags is killed before a commit: the database is consistent, and the same command completes it."""
 
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -88,13 +87,6 @@ class Library:
     def close(self) -> None:
         self._copies.close()
 
-    def is_killed(self, command: tuple[str | Path, ...], commit: int) -> bool:
-        """Run the command, and kill it before this commit. False if it made fewer."""
-        self.terminal.inject(kill_at_commit=str(commit))
-        code = self.terminal.start(*command).wait(timeout=120)
-        assert code in {0, -signal.SIGKILL}, self.terminal.log.read_text()[-2000:]
-        return code != 0
-
     def facts(self) -> dict[str, list[str]]:
         with self.terminal.database() as database, database.read() as connection:
             keys = {
@@ -175,7 +167,7 @@ def test_a_command_that_was_killed_before_any_commit_is_completed_by_the_same_co
     undisturbed = library.facts()
     for commit in count(1):
         library.start_again()
-        if not library.is_killed(command, commit):
+        if not library.terminal.is_killed(*command, commit=commit):
             assert commit > commits, (
                 "the command commits less often than expected; does the test still see it?"
             )

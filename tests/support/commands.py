@@ -125,6 +125,13 @@ class Terminal:
                 start_new_session=True,
             )
 
+    def is_killed(self, *arguments: str | Path, commit: int) -> bool:
+        """Run the command, and kill it before this commit. False if it made fewer."""
+        self.inject(kill_at_commit=str(commit))
+        code = self.start(*arguments).wait(timeout=120)
+        assert code in {0, -signal.SIGKILL}, self.log.read_text()[-2000:]
+        return code != 0
+
     @property
     def log(self) -> Path:
         return self.folder / "processes.log"
