@@ -1,5 +1,6 @@
 """Photos of every format, real and generated: written as by jobs, read back, changed by others, and restored."""
 
+import re
 import shutil
 import struct
 import warnings
@@ -34,6 +35,28 @@ BOTH = make_tag_fields((TOWER, ARCH), gps=True, description=True)
 OTHERS = make_tag_fields((ARCH,))
 MAX_BYTES = 2**26
 NO_EXIFTOOL = "exiftool, a second opinion on metadata, is not installed (Debian: libimage-exiftool-perl)"
+VIDEO = (
+    struct.pack(">I", 24) + b"ftypmp42" + bytes(12) + struct.pack(">I", 4008) + b"mdat" + b"\xff\xd8" * 2000
+)
+OFFSET = str(len(VIDEO))
+"""Counted from the end of the file, as all forms do."""
+PHOTO = encode_photo("JPEG", IMAGE)
+TAGS = make_tag_fields(
+    [NamedLandmark("tower", "Tower", latitude=48.86, longitude=2.29, extent="point")], gps=True
+)
+_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
+_PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:GCamera="http://ns.google.com/photos/1.0/camera/"
+ xmlns:Container="http://ns.google.com/photos/1.0/container/" xmlns:Item="http://ns.google.com/photos/1.0/container/item/"
+ {}</rdf:Description></rdf:RDF></x:xmpmeta>"""
+_VALUES = re.compile(rb'(?:GCamera|Item):\w+="[^"]*"')
+FORMS = {
+    "micro video": f'GCamera:MicroVideo="1" GCamera:MicroVideoVersion="1" GCamera:MicroVideoOffset="{OFFSET}">',
+    "motion photo": f"""GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1"><Container:Directory><rdf:Seq>
+<rdf:li rdf:parseType="Resource"><Container:Item Item:Mime="image/jpeg" Item:Semantic="Primary" Item:Length="0" Item:Padding="0"/></rdf:li>
+<rdf:li rdf:parseType="Resource"><Container:Item Item:Mime="video/mp4" Item:Semantic="MotionPhoto" Item:Length="{OFFSET}" Item:Padding="0"/>
+</rdf:li></rdf:Seq></Container:Directory>""",
+}
 
 
 @dataclass
@@ -194,12 +217,20 @@ def _keywords_in(fields: Fields) -> set[str]:
 # --- Generated photos.
 
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
 _XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:lr="http://ns.adobe.com/lightroom/1.0/">
 <dc:subject><rdf:Bag>{}</rdf:Bag></dc:subject><lr:hierarchicalSubject><rdf:Bag><rdf:li>People|Oma</rdf:li></rdf:Bag>
 </lr:hierarchicalSubject></rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
 _WORDS = ("Oma", "eiffel tower", "Paris", "Île", "Eiffel Tower")
+
+
 words = st.lists(st.sampled_from(_WORDS), max_size=3, unique=True)
+
+
 trailers = st.sampled_from(
     (
         b"",
@@ -340,3 +371,40 @@ def test_darktable_finds_no_coordinates_of_landmarks_beside_a_photo(tmp_path: Pa
     assert [sidecar.read_text().count("<exif:GPSLatitude>") for sidecar in sidecars] == [1, 0]
     photo.write(make_tag_fields((TOWER,), gps=True), Target.SIDECAR)
     assert [sidecar.read_text().count("<exif:GPSLatitude>") for sidecar in sidecars] == [2, 1]
+
+
+@pytest.fixture(params=FORMS)
+def photo(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    packet = _PACKET.format(FORMS[request.param]).encode()
+    path = tmp_path / "PXL_1.MP.jpg"
+    path.write_bytes(PHOTO[:2] + jpeg_segment(0xE1, _HEADER + packet) + PHOTO[2:] + VIDEO)
+    return path
+
+
+def write(photo: Path, tags: TagFields, target: Target | None, records: dict[str, UndoRecord]) -> Outcome:
+    request = WriteRequest(photo, photo.parent, None, tags, target, frozenset(Target), 2**26)
+    ready = prepare_photo(plan_photo(request, records.get))
+    ready.replace_files()
+    records |= {
+        file.undo_record.written_digest: file.undo_record for file in ready.replaced if file.undo_record
+    }
+    return ready.outcome
+
+
+def test_a_video_is_no_part_of_the_image(photo: Path) -> None:
+    assert digest_photo(photo.read_bytes()) == digest_photo(PHOTO) == digest_photo(PHOTO + VIDEO)
+
+
+def test_the_video_stays_and_is_found_where_the_photo_says(photo: Path) -> None:
+    original, records = photo.read_bytes(), dict[str, UndoRecord]()
+    assert write(photo, TAGS, Target.EMBED, records) is Outcome.WRITTEN
+    written = photo.read_bytes()
+    assert len(written) > len(original)
+    assert written[-int(OFFSET) :] == VIDEO
+    assert written.count(VIDEO) == 1
+    assert digest_photo(written) == digest_photo(original)
+    packet, before = xmp_packet(written) or b"", xmp_packet(original) or b""
+    assert xmp.has_our_fields(packet)
+    assert _VALUES.findall(packet) == _VALUES.findall(before) != []
+    assert write(photo, TagFields(), None, records) is Outcome.WRITTEN
+    assert photo.read_bytes() == original

@@ -1,13 +1,15 @@
-"""The metadata of RAW photos: read for sidecars, never written; which sidecar belongs to a RAW file."""
+"""The metadata of RAW, HEIC and AVIF photos: read for sidecars, never written; which sidecar belongs to a RAW file."""
 
+import io
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from rig.raw_files import RAW_KINDS, RawContent, raw_file
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.formats import can_embed, read_only_blocks
-from tagger.metadata.photo_writer import photo_fields, xmp_fields
+from tagger.metadata.formats import can_embed, read_heif_blocks, read_only_blocks
+from tagger.metadata.photo_writer import Fields, photo_fields, xmp_fields
 from tagger.metadata.plans import plan_embed, plan_sidecar
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.metadata.writable_files import sidecar_paths
@@ -48,20 +50,44 @@ def test_nothing_is_embedded(kind: str, tmp_path: Path) -> None:
     assert refused.value.kind is RefusalKind.FORMAT
 
 
-@pytest.mark.parametrize("kind", RAW_KINDS)
-def test_a_new_sidecar_repeats_keywords_and_leaves_the_position_to_the_camera(kind: str) -> None:
-    data = raw_file(kind, RawContent(xmp=PACKET))
-    fields = xmp_fields(plan_sidecar(Path("a.xmp"), TAGS, lambda _: None, photo_data=data).data)
+def sidecar_fields(data: bytes) -> Fields:
+    """Of a new sidecar beside the photo."""
+    return xmp_fields(plan_sidecar(Path("a.xmp"), TAGS, lambda _: None, photo_data=data).data)
+
+
+def avif(*, has_gps: bool = False, xmp: bytes | None = None) -> bytes:
+    exif = Image.Exif()
+    if has_gps:
+        exif.get_ifd(0x8825).update({1: "N", 2: (41.0, 53.0, 24.0), 3: "E", 4: (12.0, 29.0, 32.0)})
+        exif[0x010E] = "My own words"
+    output = io.BytesIO()
+    Image.new("RGB", (64, 48), (10, 120, 200)).save(output, "AVIF", exif=exif, xmp=xmp)
+    return output.getvalue()
+
+
+def test_a_new_sidecar_repeats_keywords_and_leaves_position_and_description_to_the_photo() -> None:
+    for kind in RAW_KINDS:
+        fields = sidecar_fields(raw_file(kind, RawContent(xmp=PACKET)))
+        assert fields["XMP:digiKam:TagsList"] == ["Anna", "Places/Eiffel Tower"], kind
+        assert "XMP:exif:GPSLatitude" not in fields, kind
+    data = avif(has_gps=True, xmp=PACKET)
+    assert photo_fields(data)["EXIF:GPSLatitude"] == "41.8900000"
+    fields = sidecar_fields(data)
     assert fields["XMP:digiKam:TagsList"] == ["Anna", "Places/Eiffel Tower"]
-    assert "XMP:exif:GPSLatitude" not in fields
+    assert not {"XMP:exif:GPSLatitude", "XMP:dc:description"} & fields.keys()
+    assert {"XMP:exif:GPSLatitude", "XMP:dc:description"} <= sidecar_fields(avif()).keys()
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0\0\x18ftypavif", b"\0\0\0\x18ftypheic" + bytes(99), b"GIF89a"])
+def test_unreadable_files_have_no_blocks(data: bytes) -> None:
+    assert read_heif_blocks(data) == read_heif_blocks(b"")
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
 def test_broken_xmp_prevents_no_sidecar(kind: str) -> None:
     data = raw_file(kind, RawContent(xmp=b"<no XML"))
     assert read_only_blocks(data).xmp == b"<no XML"
-    fields = xmp_fields(plan_sidecar(Path("a.xmp"), TAGS, lambda _: None, photo_data=data).data)
-    assert "Eiffel Tower" in fields["XMP:dc:subject"]
+    assert "Eiffel Tower" in sidecar_fields(data)["XMP:dc:subject"]
 
 
 @pytest.mark.parametrize("name", ["IMG_1.xmp", "IMG_1.CR3.xmp"])
