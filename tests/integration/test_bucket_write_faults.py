@@ -25,13 +25,12 @@ from tagger.photos.paths import parse_path
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
-    """SQLite alone: what differs between the databases is in test_bucket_sidecars."""
+    """SQLite alone: what differs between the databases is in test_bucket_metadata."""
     return create_sqlite_database(tmp_path / "database" / "tagger.sqlite")
 
 
 def test_what_the_server_refuses_for_a_moment_is_repeated(photos: WrittenBucket, bucket: Bucket) -> None:
-    photos.draw("a.jpg", 0)
-    photos.tag_bucket()
+    photos.draw_and_tag("a.jpg")
     fault = Fault("/a.jpg.xmp", method="PUT", status=503, code="SlowDown", times=2)
     bucket.proxy.inject(fault)
     assert photos.write(SIDECAR) == {"a.jpg": "written"}
@@ -42,8 +41,7 @@ def test_what_the_server_refuses_for_a_moment_is_repeated(photos: WrittenBucket,
 def test_a_write_of_which_a_part_is_lost_is_done_once(
     photos: WrittenBucket, bucket: Bucket, what: str
 ) -> None:
-    photos.draw("a.jpg", 0)
-    photos.tag_bucket()
+    photos.draw_and_tag("a.jpg")
     lost = {"lost": what == "the answer", "dropped": what == "the request"}
     bucket.proxy.inject(Fault("/a.jpg.xmp", method="PUT", **lost))
     assert photos.write(SIDECAR) == {"a.jpg": "written"}
@@ -58,8 +56,7 @@ def test_a_sidecar_that_keeps_changing_is_busy(
 ) -> None:
     monkeypatch.setattr(metadata_chunk, "BUSY_TRIES", 3)
     monkeypatch.setattr(metadata_chunk, "BUSY_PAUSE_S", 0.01)
-    photos.draw("a.jpg", 0)
-    photos.tag_bucket()
+    photos.draw_and_tag("a.jpg")
     numbers = count()
     bucket.proxy.inject(
         Fault("/a.jpg.xmp", method="PUT", times=9, then=lambda: bucket.put("a.jpg.xmp", changed(numbers)))
@@ -78,9 +75,7 @@ def changed(numbers: Iterator[int]) -> bytes:
 def test_a_photo_beside_which_nothing_may_be_written_is_refused_alone(
     photos: WrittenBucket, bucket: Bucket
 ) -> None:
-    photos.draw("a.jpg", 0)
-    photos.draw("b.jpg", 1)
-    photos.tag_bucket()
+    photos.draw_and_tag("a.jpg", "b.jpg")
     bucket.proxy.inject(Fault("/a.jpg.xmp", method="PUT", status=403, code="AccessDenied", times=9))
     assert photos.write(SIDECAR) == {"a.jpg": "refused", "b.jpg": "written"}
     reason, text = photos.refusal("a.jpg")
@@ -89,8 +84,7 @@ def test_a_photo_beside_which_nothing_may_be_written_is_refused_alone(
 
 
 def test_nothing_is_written_that_could_not_be_deleted_again(photos: WrittenBucket, bucket: Bucket) -> None:
-    photos.draw("a.jpg", 0)
-    photos.tag_bucket()
+    photos.draw_and_tag("a.jpg")
     bucket.proxy.inject(Fault(method="DELETE", status=403, code="AccessDenied", times=9))
     assert photos.write(SIDECAR) == {"a.jpg": "refused"}
     assert "a.jpg.xmp" not in photos.objects()
@@ -100,9 +94,7 @@ def test_nothing_is_written_that_could_not_be_deleted_again(photos: WrittenBucke
 def test_a_server_that_ignores_conditions_is_refused(
     photos: WrittenBucket, bucket: Bucket, ignored: str
 ) -> None:
-    photos.draw("a.jpg", 0)
-    photos.draw("b.jpg", 1)
-    photos.tag_bucket()
+    photos.draw_and_tag("a.jpg", "b.jpg")
     before = photos.objects()
     bucket.proxy.ignored_headers = {ignored}
     assert photos.write(SIDECAR) == {"a.jpg": "refused", "b.jpg": "refused"}
@@ -113,8 +105,7 @@ def test_a_server_that_ignores_conditions_is_refused(
 
 
 def test_a_server_without_conditional_writes_is_refused(photos: WrittenBucket, bucket: Bucket) -> None:
-    photos.draw("a.jpg", 0)
-    photos.tag_bucket()
+    photos.draw_and_tag("a.jpg")
     bucket.proxy.inject(Fault(".tagger-check", method="PUT", status=501, code="NotImplemented", times=10**9))
     assert photos.write(SIDECAR) == {"a.jpg": "refused"}
     assert photos.objects().keys() == {"a.jpg"}
@@ -123,9 +114,7 @@ def test_a_server_without_conditional_writes_is_refused(photos: WrittenBucket, b
 def test_a_check_object_that_cannot_be_deleted_is_the_only_one_and_is_deleted_later(
     photos: WrittenBucket, bucket: Bucket
 ) -> None:
-    photos.draw("a.jpg", 0)
-    photos.draw("b.jpg", 1)
-    photos.tag_bucket()
+    photos.draw_and_tag("a.jpg", "b.jpg")
     fault = Fault(".tagger-check", method="DELETE", status=403, code="AccessDenied", times=10**9)
     bucket.proxy.inject(fault)
     assert photos.write(SIDECAR) == {"a.jpg": "refused", "b.jpg": "refused"}
@@ -139,9 +128,7 @@ def test_a_check_object_that_cannot_be_deleted_is_the_only_one_and_is_deleted_la
 def test_the_check_object_of_a_process_that_died_is_deleted_once_it_is_old(
     photos: WrittenBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photos.draw("a.jpg", 0)
-    photos.draw("b.jpg", 1)
-    photos.tag_bucket()
+    photos.draw_and_tag("a.jpg", "b.jpg")
     left = f".tagger-check-{'0' * 32}"
     bucket.put(left, bucket_files._TEXT)
     bucket.put(".tagger-check-of-another-program", b"x")
@@ -157,8 +144,7 @@ def test_the_check_object_of_a_killed_job_is_found_beside_its_photos(
     photos: WrittenBucket, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bucket_files, "_OLD_S", -60.0)
-    photos.draw("trip/a.jpg", 0)
-    photos.tag_bucket()
+    photos.draw_and_tag("trip/a.jpg")
     left = f"trip/.tagger-check-{'0' * 32}"
     bucket.put(left, bucket_files._TEXT)
     assert remove_interrupted_files(photos.database, {}) == 0
@@ -186,8 +172,7 @@ def test_a_replaced_object_gets_no_sidecar_and_a_deleted_one_fails(
 
 
 def test_sidecars_of_forgotten_photos_are_undone_by_name(photos: WrittenBucket, bucket: Bucket) -> None:
-    photos.draw("a.jpg", 0)
-    photos.tag_bucket()
+    photos.draw_and_tag("a.jpg")
     before = photos.objects()
     photos.write(SIDECAR)
     address = parse_path(bucket.address)

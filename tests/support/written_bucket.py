@@ -31,6 +31,12 @@ class WrittenBucket(WrittenFolder):
     def tag_bucket(self) -> dict[str, str]:
         return self.tag(parse_path(self.bucket.address))
 
+    def draw_and_tag(self, *names: str) -> dict[str, str]:
+        """Draw a photo of a landmark of its own for each name, and tag the bucket."""
+        for label, name in enumerate(names):
+            self.draw(name, label)
+        return self.tag_bucket()
+
     def objects(self) -> dict[str, bytes]:
         """The content of every object."""
         client, name = self.bucket.client, self.bucket.name
