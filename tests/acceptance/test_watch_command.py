@@ -1,6 +1,9 @@
-"""`tagger watch` and `tagger up --watch`: what is copied into a folder is tagged, and what is deleted is gone."""
+"""`tagger watch` and `tagger up --watch` with folders and buckets: what is new is tagged soon, what is deleted is gone, and one bucket's problem is its own."""
+
+from pathlib import Path
 
 import pytest
+from support.buckets import Bucket
 from support.command_line import environment_of
 from support.commands import Terminal, draw
 from support.watching import Tagged, outcomes, started
@@ -9,8 +12,10 @@ from tagger.cli.commands import watch
 from tagger.cli.commands.watch import Watcher
 from tagger.cli.session import open_session
 from tagger.jobs.enqueue.scan import select_paths
+from tagger.photos.paths import parse_path
 
 HOURLY = {"scan_every_s": 3600.0, "poll_every_s": 60.0}
+SELDOM = {"scan_every_s": 3600.0, "poll_every_s": 3600.0}
 
 
 def test_photos_are_tagged_once_as_they_come_and_gone_as_they_are_deleted(terminal: Terminal) -> None:
@@ -87,3 +92,109 @@ def test_watch_takes_folders_only(terminal: Terminal) -> None:
     assert "it needs folders to watch" in refused.stderr
     refused = terminal.run("up", ".", "--watch", "--once", code=2)
     assert "nothing is watched" in refused.stderr
+
+
+@pytest.fixture
+def bucket_terminal(tmp_path: Path, bucket: Bucket) -> Terminal:
+    bucket.put("2026/01/first.jpg", draw(tmp_path / "first.jpg", 0))
+    return Terminal(tmp_path / "terminal", bucket.environment())
+
+
+def put(bucket_terminal: Terminal, bucket: Bucket, key: str, label: int = 1, seed: int = 1) -> None:
+    bucket.put(key, draw(bucket_terminal.folder / "drawn" / Path(key).name, label, seed=seed))
+
+
+@pytest.mark.slow
+def test_a_bucket_and_a_folder_are_watched_together(bucket_terminal: Terminal, bucket: Bucket) -> None:
+    photos = bucket_terminal.folder / "photos"
+    draw(photos / "a.jpg", 0, seed=3)
+    with started(bucket_terminal, "watch", "photos", bucket.address, "--poll-every", "1"):
+        bucket_terminal.wait_until(
+            lambda: outcomes(bucket_terminal) == {"first.jpg": "tagged", "a.jpg": "tagged"}
+        )
+        put(bucket_terminal, bucket, "2026/02/second.jpg")
+        draw(photos / "b.jpg", 1, seed=2)
+        bucket_terminal.wait_until(lambda: {"second.jpg", "b.jpg"} <= set(outcomes(bucket_terminal)))
+    assert "watching 1 folder and 1 bucket; press Ctrl-C to stop" in bucket_terminal.log.read_text()
+    assert sorted(job.total for job in bucket_terminal.jobs()) == [1, 1, 1, 1]
+
+
+def test_polls_find_the_end_of_a_bucket_and_scans_the_rest(
+    bucket_terminal: Terminal, bucket: Bucket, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bucket_terminal.run("tag", bucket.address)
+    tagged = Tagged()
+    with environment_of(bucket_terminal.environment):
+        selection = select_paths([parse_path(bucket.address)])
+        watcher = Watcher(open_session(), selection, tagged.tag, scan_every_s=3600.0, poll_every_s=0.0)
+        watcher.step()
+        put(bucket_terminal, bucket, "2025/12/before.jpg")
+        put(bucket_terminal, bucket, "2026/02/behind.jpg")
+        watcher.step()
+        assert tagged == [{"behind.jpg"}]
+        watcher.step()
+        assert tagged == [{"behind.jpg"}]
+        bucket.delete("2026/01/first.jpg")
+        Watcher(open_session(), selection, tagged.tag, **SELDOM).step()
+    assert tagged == [{"behind.jpg"}, {"before.jpg", "behind.jpg"}]
+    assert "1 photo is gone" in capsys.readouterr().err
+    assert outcomes(bucket_terminal) == {}
+
+
+@pytest.mark.slow
+def test_a_bucket_that_refuses_is_waited_for_and_stops_no_folder(
+    bucket_terminal: Terminal,
+    bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(watch, "RETRY_S", 0.0)
+    monkeypatch.setattr(watch, "SCAN_EVERY_S", 0.0)
+    monkeypatch.setattr(watch, "SCAN_PAUSES", 0)
+    bucket_terminal.environment["TAGGER_SETTLE_S"] = "0"
+    photos = bucket_terminal.folder / "photos"
+    draw(photos / "a.jpg", 0, seed=3)
+    bucket_terminal.run("tag", bucket.address)
+    tagged = Tagged()
+    with environment_of(bucket_terminal.environment):
+        selection = select_paths([photos, parse_path(bucket.address)])
+        with bucket.proxy.refusing():
+            watcher = Watcher(open_session(), selection, tagged.tag, **SELDOM)
+            watcher.step()
+            draw(photos / "b.jpg", 1, seed=2)
+            watcher.step()
+            watcher.step()
+        assert tagged == [{"a.jpg"}, {"a.jpg", "b.jpg"}, {"a.jpg", "b.jpg"}]
+        put(bucket_terminal, bucket, "2026/02/second.jpg")
+        Watcher(open_session(), selection, tagged.tag, **SELDOM).step()
+    assert {"second.jpg"} in tagged
+    assert capsys.readouterr().err.count("the server refuses access") == 1
+    assert set(outcomes(bucket_terminal)) == {"first.jpg"}
+
+
+def test_metadata_that_cannot_be_written_ends_the_command(bucket_terminal: Terminal, bucket: Bucket) -> None:
+    refused = bucket_terminal.run("watch", bucket.address, "--write", "embed", code=1)
+    assert "is in a bucket" in refused.stderr
+
+
+@pytest.mark.slow
+def test_up_watches_prefixes_only(bucket_terminal: Terminal, bucket: Bucket) -> None:
+    refused = bucket_terminal.run_process("up", f"{bucket.address}/2026/01/first.jpg", "--watch", code=2)
+    assert "name its prefix" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_database_that_is_deleted_ends_the_command(bucket_terminal: Terminal) -> None:
+    draw(bucket_terminal.folder / "photos" / "a.jpg", 0)
+    process = bucket_terminal.start("watch", "photos")
+    try:
+        bucket_terminal.wait_until(lambda: outcomes(bucket_terminal) == {"a.jpg": "tagged"})
+        for file in bucket_terminal.data.glob("tagger.sqlite*"):
+            file.unlink()
+        assert process.wait(60) == 1
+    finally:
+        process.kill()
+        process.wait()
+    assert "was deleted, moved or replaced" in bucket_terminal.log.read_text()
+    assert "Traceback" not in bucket_terminal.log.read_text()
+    assert not list(bucket_terminal.data.glob("tagger.sqlite*"))

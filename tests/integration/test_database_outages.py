@@ -1,4 +1,4 @@
-"""The database is away for longer than a lease: results are kept and stored, and no photo is classified twice."""
+"""The database is away for longer than a lease, or its disk is full at any write: results are kept and stored, and no photo is classified twice."""
 
 import sqlite3
 import threading
@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig.ledger_invariants import job_violations
+from rig.ledger_invariants import job_violations, library_violations
 from sqlalchemy import Connection, Engine, event, select, text, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from support.artifacts import tiny_artifact
 from support.colour_folders import TaggedFolder
+from support.empty_databases import create_sqlite_database
+from support.full_disk import FullDisk
 from support.in_process_worker import in_process_worker
 from support.inferences import record_inferences
 from support.waiting import wait_until
@@ -35,6 +37,7 @@ LEASE_S, RENEW_S = 1.0, 0.3
 PHOTOS = 80
 """Two chunks that are processed at once, and one more."""
 END_S = 60.0
+FEW_PHOTOS = 6
 
 
 class Outage:
@@ -193,3 +196,40 @@ def test_a_worker_that_starts_waits_for_a_locked_database(impatient: Settings) -
     database = open_database(impatient.effective_database_url)
     assert "tiny" in {model.name for model in list_models(database)}
     database.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refusals", [1, pytest.param(5, marks=pytest.mark.slow)])
+def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int
+) -> None:
+    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 4)
+    monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.3)
+    monkeypatch.setattr("tagger.ledger.dispatch.RETRY_S", 0.3)
+    monkeypatch.setattr("tagger.database.retry.PAUSE_S", 0.01)
+    disk = FullDisk(monkeypatch)
+    classified = record_inferences(monkeypatch)
+    url = create_sqlite_database(tmp_path / "database" / "tagger.sqlite")
+    folder = TaggedFolder(open_database(url), tmp_path)
+    for number in range(FEW_PHOTOS):
+        folder.draw(f"{number:02}.jpg", shade=number)
+    first_refused = 1
+    with in_process_worker(
+        folder.settings.model_copy(update={"database_url": url, "backend": "torchscript"})
+    ):
+        while True:
+            classified.clear()
+            job = folder.record(runner=Runner.WORKERS, reprocess=True)
+            disk.start_count(range(first_refused, first_refused + refusals))
+            began = time.monotonic()
+            while not folder.progress(job).is_over:
+                assert time.monotonic() - began < END_S, (first_refused, folder.progress(job))
+                time.sleep(0.02)
+            if disk.writes < first_refused:
+                break
+            assert (folder.progress(job).tagged, sum(classified)) == (FEW_PHOTOS, FEW_PHOTOS), first_refused
+            assert job_violations(folder.database, job) == []
+            first_refused += 1
+    assert first_refused > 8, "the job made fewer writes than expected; does the test still see them?"
+    assert library_violations(folder.database) == []
+    folder.database.close()

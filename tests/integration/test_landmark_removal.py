@@ -371,6 +371,3 @@ def test_schedules_that_name_a_removed_landmark_are_named(library: Library) -> N
         backfill = Backfill(BackfillScope.ALL, PhotoQuery(landmark=landmark))
         add_schedule(library.database, name, "0 3 * * *", backfill, Priority.BULK, "UTC")
     assert library.remove(TOWER).schedules == ("both", "towers")
-
-
-# ---------- at the same time ----------

@@ -1,23 +1,37 @@
-"""Positions of stored photos: from cameras, landmarks and neighbours in time, updated as evidence changes."""
+"""Positions of stored photos: from cameras, landmarks and neighbours in time, updated as evidence changes, also in the background; GPS positions that nobody can have reached."""
 
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from support.position_library import NOON, PositionLibrary
 
 from tagger.database.connection import Database
+from tagger.database.enums import Priority, Runner
 from tagger.database.tables import photos, position_changes, positions
+from tagger.ledger.job_control import pause
+from tagger.ledger.jobs import NewJob, create_job
 from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.landmark_edits import edit_landmark
+from tagger.library.positions import measured_positions as positions_of_images
 from tagger.library.positions import update as position_updates
-from tagger.library.positions.update import update_positions
+from tagger.library.positions.measured_positions import (
+    MeasuredPosition,
+    contradicted_photos,
+    measured_positions,
+)
+from tagger.library.positions.update import SmallUpdates, lock_positions, update_positions
+from worker.sweeper import Sweeper
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)
+MAX_GAP_S = 7200.0
+ROME = (41.89, 12.49)
+SHOTS = 7
 
 
 @pytest.fixture
@@ -213,3 +227,105 @@ def test_a_long_time_is_computed_in_parts_with_the_same_result(
     assert library.update() == len(found)
     assert library.found() == found
     assert {shot: library.evidence(shot) for shot in found} == evidence
+
+
+def measured(library: PositionLibrary) -> list[MeasuredPosition]:
+    with library.database.read() as connection:
+        return measured_positions(connection, range(1, 1000))
+
+
+def contradicted(library: PositionLibrary, asked: list[MeasuredPosition]) -> set[int]:
+    with library.database.read() as connection:
+        return contradicted_photos(connection, asked, MAX_GAP_S)
+
+
+@pytest.mark.postgresql
+def test_a_photo_in_rome_between_two_in_paris_is_contradicted(library: PositionLibrary) -> None:
+    shots = [
+        library.shot(0, gps=PARIS),
+        library.shot(10, gps=ROME),
+        library.shot(20, gps=PARIS),
+        library.shot(24 * 60, gps=ROME),
+    ]
+    assert contradicted(library, measured(library)) == {shots[1]}
+
+
+def test_photos_of_other_cameras_and_impossible_years_say_nothing(library: PositionLibrary) -> None:
+    library.camera("Nikon")
+    library.shot(0, gps=PARIS)
+    library.shot(10, gps=ROME, camera=2)
+    library.shot(10, gps=ROME, camera=None)
+    library.shot((NOON.replace(year=1980) - NOON) / timedelta(minutes=1), gps=ROME)
+    assert contradicted(library, measured(library)) == set()
+
+
+@pytest.mark.parametrize("longest", [1000, 3])
+def test_the_answer_does_not_depend_on_which_photos_are_asked_about(
+    library: PositionLibrary, monkeypatch: pytest.MonkeyPatch, longest: int
+) -> None:
+    monkeypatch.setattr(positions_of_images, "_LONGEST_RUN", longest)
+    rng, minutes = Random(7), 0.0
+    for _ in range(40):
+        minutes += rng.choice([5, 30, 110, 700])
+        offset = rng.choice([None, None, 7200])
+        library.shot(minutes, gps=rng.choice([PARIS, PARIS, ROME]), utc_offset_s=offset)
+    asked = measured(library)
+    one_by_one = [contradicted(library, [each]) for each in asked]
+    together = contradicted(library, asked)
+    assert together == set().union(*one_by_one)
+    assert together
+    assert len(together) < len(asked)
+
+
+@pytest.fixture
+def unlocated(database: Database, tmp_path: Path) -> PositionLibrary:
+    """Photos with GPS, which are not located."""
+    unlocated = PositionLibrary.with_tiny_model(database, tmp_path)
+    unlocated.camera()
+    for minutes in range(SHOTS):
+        unlocated.shot(minutes, gps=(48.0, 2.0))
+    return unlocated
+
+
+def changes(database: Database) -> int:
+    with database.read() as connection:
+        return connection.scalar(select(func.count()).select_from(position_changes)) or 0
+
+
+def test_a_sweep_locates_photos_only_while_no_job_runs(unlocated: PositionLibrary, sweeper: Sweeper) -> None:
+    new = NewJob(unlocated.model.id, top_k=5, threshold=0.5, runner=Runner.WORKERS, priority=Priority.BULK)
+    job = create_job(unlocated.database, new)
+    sweeper.sweep()
+    assert unlocated.found() == {}
+    pause(unlocated.database, job)
+    sweeper.sweep()
+    assert len(unlocated.found()) == SHOTS
+    assert changes(unlocated.database) == 0
+
+
+def test_a_small_update_takes_a_limited_number_of_changes(
+    unlocated: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(position_updates, "SMALL_BATCH", 2)
+    updates = SmallUpdates(unlocated.database)
+    updates.update()
+    assert changes(unlocated.database) == SHOTS - 2
+    while updates.update():
+        pass
+    assert changes(unlocated.database) == 0
+    assert len(unlocated.found()) == SHOTS
+
+
+@pytest.mark.postgresql
+def test_a_small_update_does_not_wait_for_a_long_one(
+    unlocated: PositionLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if unlocated.database.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    monkeypatch.setattr(position_updates, "LOCK_S", 0.1)
+    updates = SmallUpdates(unlocated.database)
+    with unlocated.database.write() as connection:
+        lock_positions(connection)
+        assert not updates.update()
+    assert unlocated.found() == {}
+    assert updates.update()

@@ -1,5 +1,6 @@
-"""Schedules are due at the right times, and each run starts once, also with several processes."""
+"""Schedules are due at the right times, each run starts once, also with several processes, and jobs of runs with an end are paused at that time of day."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,12 +8,14 @@ from sqlalchemy import func, select, update
 from support.clocks import clock_ahead
 from support.colour_folders import TaggedFolder
 from support.threads import in_threads
+from support.written_folder import WrittenFolder
 
 from tagger.database.connection import Database
-from tagger.database.enums import Priority
+from tagger.database.enums import Priority, Target
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import RootUnavailable, ScheduleExists, ScheduleInvalid, ScheduleNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.schedule_runs import (
     RunInterrupted,
     ScheduleRun,
@@ -25,20 +28,24 @@ from tagger.jobs.enqueue.schedules import (
     latest_due,
     list_schedules,
     next_due,
+    next_time_of_day,
+    pause_ended_runs,
     pause_schedule,
     remove_schedule,
 )
+from tagger.ledger.job_control import cancel, pause, resume
 from tagger.ledger.jobs import cancel_job
 from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings
 
 MINUTELY = "* * * * *"
+ZONE = "Europe/Berlin"
+SIDECAR = MetadataOptions(Target.SIDECAR)
+DAY = timedelta(hours=24)
 
 
 def add(database: Database, *, cron: str = MINUTELY, backfill: Backfill | None = None) -> None:
-    add_schedule(
-        database, "often", cron, backfill or Backfill(BackfillScope.UNTAGGED), Priority.BULK, "Europe/Berlin"
-    )
+    add_schedule(database, "often", cron, backfill or Backfill(BackfillScope.UNTAGGED), Priority.BULK, ZONE)
 
 
 def make_due(database: Database, ago: timedelta = timedelta(minutes=1)) -> None:
@@ -228,3 +235,127 @@ def test_interrupted_run_is_left_to_the_next_process(
     (run,) = run_due_schedules(database, settings)
     assert run.job is not None
     assert folder.progress(run.job).total == 1
+
+
+@pytest.fixture
+def written(folder: WrittenFolder) -> WrittenFolder:
+    """With three photos."""
+    for number in range(3):
+        folder.draw(f"{number}.jpg", shade=number)
+    return folder
+
+
+def let_a_day_pass(database: Database) -> None:
+    """Move the runs a day back; the clock is the database's."""
+    with database.write() as connection:
+        for run in connection.execute(select(schedule_runs)).all():
+            is_run = schedule_runs.c.due_at == run.due_at
+            times = {"due_at": run.due_at - DAY, "started_at": run.started_at - DAY}
+            connection.execute(update(schedule_runs).where(is_run).values(times))
+
+
+@pytest.fixture
+def nightly(written: WrittenFolder, settings: Settings, database: Database) -> Callable[[], int | None]:
+    """Makes the schedule due and runs it; returns its job."""
+    backfill = Backfill(BackfillScope.UNTAGGED, scan=(written.folder,), write=SIDECAR)
+    add_schedule(database, "nightly", "0 22 * * *", backfill, Priority.BULK, ZONE, until="06:00")
+
+    def run() -> int | None:
+        make_due(database)
+        (run,) = run_due_schedules(database, settings)
+        return run.job
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("text", "after", "expected"),
+    [
+        ("06:00", "2026-06-01T22:00+02:00", "2026-06-02T06:00+02:00"),
+        ("06:00", "2026-06-02T05:59+02:00", "2026-06-02T06:00+02:00"),
+        ("06:00", "2026-06-02T06:00+02:00", "2026-06-03T06:00+02:00"),
+        ("02:30", "2026-03-28T22:00+01:00", "2026-03-29T03:00+02:00"),  # 02:30 does not exist
+    ],
+)
+def test_a_run_ends_at_the_next_such_time_in_its_zone(text: str, after: str, expected: str) -> None:
+    start = datetime.fromisoformat(after).astimezone(UTC)
+    assert next_time_of_day(text, ZONE, start) == datetime.fromisoformat(expected)
+
+
+def test_what_is_no_time_of_day_is_refused(database: Database) -> None:
+    every = Backfill(BackfillScope.ALL)
+    for text in ("6", "6:00", "24:00", "06:60", "06:00:00", "\u0660\u0666:\u0660\u0660", "morning", ""):
+        with pytest.raises(ScheduleInvalid, match="not a time of day"):
+            add_schedule(database, "odd", "0 3 * * *", every, Priority.BULK, ZONE, until=text)
+    assert list_schedules(database) == []
+
+
+def test_the_job_is_paused_once_its_time_is_over_and_the_next_run_continues_it(
+    written: WrittenFolder, database: Database, nightly: Callable[[], int | None]
+) -> None:
+    job = nightly()
+    assert job is not None
+    assert pause_ended_runs(database) == []
+    let_a_day_pass(database)
+    assert pause_ended_runs(database) == [job]
+    assert pause_ended_runs(database) == []
+    paused = written.progress(job)
+    assert paused.state == "paused"
+    assert paused.note == f"paused at 06:00 ({ZONE}); the next run of the schedule nightly continues it"
+
+    assert nightly() == job
+    assert (written.progress(job).state, written.progress(job).note) == ("queued", None)
+    assert [(run.job, run.note) for run in list_runs(database, "nightly", 9)] == [
+        (job, f"continues job {job}"),
+        (job, None),
+    ]
+    let_a_day_pass(database)
+    assert pause_ended_runs(database) == [job]
+    assert nightly() == job
+    written.work(job)
+    assert written.progress(job).state == "finished"
+
+    writing = written.progress(job).write_job
+    assert writing is not None
+    let_a_day_pass(database)
+    assert pause_ended_runs(database) == [writing]
+    assert nightly() not in (job, None)
+    assert written.progress(writing).state == "scanning"
+
+
+def test_a_job_that_a_person_paused_stays_paused(
+    written: WrittenFolder, database: Database, nightly: Callable[[], int | None]
+) -> None:
+    job = nightly()
+    assert job is not None
+    pause(database, job)
+    let_a_day_pass(database)
+    assert pause_ended_runs(database) == []
+    assert nightly() is None
+    assert written.progress(job).state == "paused"
+
+
+def test_a_job_that_a_person_resumed_has_no_end_until_the_next_run(
+    written: WrittenFolder, database: Database, nightly: Callable[[], int | None]
+) -> None:
+    job = nightly()
+    assert job is not None
+    let_a_day_pass(database)
+    assert pause_ended_runs(database) == [job]
+    assert resume(database, job)
+    assert pause_ended_runs(database) == []
+    assert nightly() == job
+    let_a_day_pass(database)
+    assert pause_ended_runs(database) == [job]
+    cancel(database, job)
+    assert nightly() not in (job, None)
+
+
+def test_runs_of_schedules_without_an_end_are_not_paused(
+    written: WrittenFolder, settings: Settings, database: Database
+) -> None:
+    backfill = Backfill(BackfillScope.UNTAGGED, scan=(written.folder,))
+    add_schedule(database, "always", "0 22 * * *", backfill, Priority.BULK, ZONE)
+    assert run_now(database, settings, "always").job is not None
+    let_a_day_pass(database)
+    assert pause_ended_runs(database) == []

@@ -1,18 +1,21 @@
-"""Photos ranked by likeness on both databases."""
+"""Photos ranked by likeness, and groups of unknown photos that look alike, on both databases."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
-from support.colour_folders import TaggedFolder
+from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import DIMENSION, draw_place, teachable_artifact
 
 from tagger.database.connection import Database
+from tagger.database.enums import VerdictKind
 from tagger.database.tables import photos
 from tagger.library.teaching import similarity
 from tagger.library.teaching.examples import load_embeddings
-from tagger.library.teaching.similarity import find_similar
+from tagger.library.teaching.similarity import find_look_alikes, find_similar, photos_of_groups
+from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.store import dismiss_photos
 
 CHURCH = 0
 
@@ -63,3 +66,53 @@ def test_only_photos_that_are_present_in_the_folders_are_listed(library: TaggedF
     below = similar_to(library, "church/0.jpg", under=[library.folder / "church"])
     assert below == ["church/3.jpg"]
     assert similar_to(library, "church/0.jpg", under=[library.folder / "nowhere"]) == []
+
+
+@pytest.fixture
+def unknown(database: Database, tmp_path: Path) -> TaggedFolder:
+    unknown = TaggedFolder(database, tmp_path, teachable_artifact)
+    for name, place, count in (("church", 0, 6), ("bridge", 1, 4), ("gate", 2, 2)):
+        for seed in range(count):
+            draw_place(unknown.folder / name / f"{seed}.jpg", place, seed=seed)
+    unknown.tag()
+    return unknown
+
+
+def groups(unknown: TaggedFolder, most_images: int = 1000) -> list[list[str]]:
+    """The names of the photos of each group, from groups that are found now."""
+    found = find_look_alikes(unknown.database, unknown.model, most_images=most_images)
+    listed = photos_of_groups(unknown.database, found.groups, {})
+    return [sorted("/".join(Path(photo.path).parts[-2:]) for photo in group) for group in listed]
+
+
+def test_groups_of_three_or_more_are_listed_the_largest_first(unknown: TaggedFolder) -> None:
+    church = [f"church/{number}.jpg" for number in range(6)]
+    assert groups(unknown) == [church, [f"bridge/{number}.jpg" for number in range(4)]]
+
+
+@pytest.mark.postgresql
+def test_photos_with_a_verdict_leave_their_group_at_once(unknown: TaggedFolder) -> None:
+    found = find_look_alikes(unknown.database, unknown.model)
+    dismiss_photos(unknown.database, [unknown.photo(f"bridge/{number}.jpg").id for number in (0, 1)], "ada")
+    give_verdict(unknown.database, unknown.photo("church/0.jpg").id, EIFFEL, VerdictKind.CONFIRMED, "ada", {})
+    listed = photos_of_groups(unknown.database, found.groups, {})
+    assert [len(group) for group in listed] == [5]
+    assert groups(unknown) == [[f"church/{number}.jpg" for number in range(1, 6)]]
+
+
+@pytest.mark.postgresql
+def test_only_the_photos_that_were_added_last_are_compared(
+    unknown: TaggedFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(similarity, "PAGE", 5)
+    assert not find_look_alikes(unknown.database, unknown.model).is_limited
+    found = find_look_alikes(unknown.database, unknown.model, most_images=7)
+    assert (found.compared, found.is_limited) == (7, True)
+    assert sum(map(len, found.groups)) <= 7
+
+
+def test_a_photo_that_is_gone_is_not_listed(unknown: TaggedFolder) -> None:
+    found = find_look_alikes(unknown.database, unknown.model)
+    (unknown.folder / "church" / "0.jpg").unlink()
+    unknown.tag()
+    assert [len(group) for group in photos_of_groups(unknown.database, found.groups, {})] == [5, 4]

@@ -1,21 +1,23 @@
-"""What tagging stores of photos' camera facts, and which changes it records for positions."""
+"""What tagging stores of photos' camera facts, which changes it records for positions, and storing results concurrently."""
 
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Row, delete, or_, select, update
+from sqlalchemy import Row, delete, func, insert, or_, select, update
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
 from tagger.database.connection import Database
-from tagger.database.tables import cameras, photos, position_changes
+from tagger.database.tables import cameras, contents, photos, position_changes
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.jobs.processing.claimed_chunk import open_items
 from tagger.jobs.processing.storage import store_results
+from tagger.ledger.chunks import Claim
 from tagger.library.catalog.roots import ensure_root
 from tagger.library.teaching.comparison import TaughtCache
 from tagger.metadata.camera import CameraFacts
@@ -226,3 +228,35 @@ def test_chunks_with_the_same_new_cameras_are_stored_at_once(library: Library) -
 
     in_threads([lambda: store(0), lambda: store(1)])
     assert len({row.camera_id for row in library.rows() if row.camera_id is not None}) == 32
+
+
+@pytest.mark.postgresql
+def test_copies_of_one_failing_picture_stored_at_once_do_not_lock_each_other_out(database: Database) -> None:
+    ledger = LedgerBuilder(database)
+    classification = {"model_id": ledger.model_id, "top_k": 5, "threshold": 0.5, "outcome": "tagged"}
+    with database.write() as connection:
+        content = insert(contents).values(digest="1-c", **classification).returning(contents.c.id)
+        content_id = connection.execute(content).scalar_one()
+    ids = ledger.photos(64)
+    for _ in range(10):
+        with database.write() as connection:
+            failing = {"content_id": content_id, "failure_kind": "corrupt", "failure_text": "x"}
+            connection.execute(update(photos).values(**failing, failure_attempts=1))
+        job = ledger.job(0, photo_ids=ids)
+        barrier = threading.Barrier(2)
+
+        def store(claimed: Claim, barrier: threading.Barrier = barrier) -> None:
+            result = AlreadyClassified("1-c", PhotoVersion(1, 1), CameraFacts())
+            items = open_items(database, claimed)
+            for item in items:
+                item.result = result
+            barrier.wait()
+            # Not the last item, as finishing a chunk locks the job first.
+            store_results(database, claimed, items[:-1], {claimed.model_id: TaughtCache(claimed.model_id)})
+
+        one, other = ledger.claim(job, 0), ledger.claim(job, 1)
+        in_threads([partial(store, one), partial(store, other)])
+        assert ledger.progress(job).skipped == 62
+        with database.read() as connection:
+            failure_conditions = select(func.count()).where(photos.c.failure_kind.is_not(None))
+            assert connection.scalar(failure_conditions) == 0
