@@ -11,7 +11,6 @@ from PIL import Image
 from rig.drawing import draw_photo
 from support.colour_folders import EIFFEL, GATE
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
-from tagger.metadata.files.replacement import prepare
 
 from tagger.database.connection import Database
 from tagger.database.enums import Target, VerdictKind
@@ -23,6 +22,7 @@ from tagger.library.query.options import PhotoQuery
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import photo_fields, xmp_fields
 from tagger.metadata.plans import plan_embed, plan_sidecar
+from tagger.metadata.replacement import prepare
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
 from tagger.settings import Settings
 
