@@ -44,7 +44,7 @@ MOST_VALUES = 200
 
 FacetName = Literal["landmark", "country", "year", "camera", "position", "outcome", "verdict", "folder"]
 FACETS: tuple[FacetName, ...] = get_args(FacetName)
-OUTCOMES = ("any_rank", "unknown", "untagged", "failed", "dismissed", "favourite")
+OUTCOMES = ("favourite", "any_rank", "unknown", "untagged", "failed", "dismissed")
 """Options that select photos by outcome; at most one of them is set."""
 
 

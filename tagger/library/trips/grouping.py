@@ -110,7 +110,7 @@ LEAST_PHOTOS = 5
 LEAST_PHOTOS_OF_A_DAY = 10
 """The fewest photos of a trip without a night."""
 REACH = timedelta(days=500)
-"""Homes follow from five quarters before and after, and segments from a week."""
+"""Homes follow from five quarters before and after, and segments from ten days."""
 
 
 @dataclass(frozen=True, order=True)

@@ -231,12 +231,12 @@ def _groups(
         "camera": (cameras, {}),
         "position": ([query.position], _in_words(POSITIONS)),
     }
+    yield which
     for name, (values, texts) in groups.items():
         several = QUERY_OPTIONS[name].several
         yield _group(facets[name], name, values, texts, several=several)
         if name == "year":
             yield _months(query)
-    yield which
     yield _group(facets["verdict"], "verdict", [query.verdict], _in_words(VERDICTS))
 
 
