@@ -1,4 +1,4 @@
-"""The page that starts jobs: a folder that is tagged now, and one that is looked into every night."""
+"""The page that starts jobs: a folder that is tagged now, which may be a new one, and one that is looked into every night."""
 
 import os
 from http import HTTPStatus
@@ -8,12 +8,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import Field
+from starlette.exceptions import HTTPException
 
+from tagger.database.enums import Role
 from tagger.errors import PathNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import BackfillScope
 from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.schedules import local_zone
 from tagger.jobs.enqueue.submission import Tagging
+from tagger.people.tokens import Grant
 from tagger.system.addresses import is_loopback
 from tagger.system.text_format import N_, gettext
 from tagger.web.api.folders import (
@@ -44,7 +47,7 @@ WRITE_TEXTS = {
 
 
 class FolderForm(WriteRequest):
-    """A job over one folder, or over an address in a bucket. `path`: the first folder, which the page may read only with `consent`."""
+    """A job over one folder, or over an address in a bucket. `path`: another folder, which the page may read only with `consent`."""
 
     folder: Key = ""
     address: Key = ""
@@ -88,39 +91,40 @@ def start_folder(
     """Start a job over the folder."""
     try:
         if form.path:
-            selection = _first_folder(request, state, form)
+            selection = _other_folder(request, state, form)
         else:
             folder = form.address.strip() or path_of_key(form.folder)
             selection = allowed_folders(state.settings, state.database).selection([folder])
         tagging = Tagging(selection, form.again, form.metadata_options(state.settings))
         job = starter.start(tagging, form.priority)
-    except TaggerError as error:
-        chosen = form.model_dump()
-        return _render(request, state, "", page_text(error), HTTPStatus.CONFLICT, chosen=chosen)
+    except (TaggerError, HTTPException) as error:
+        return _refuse(request, state, form.folder, error, form)
     return RedirectResponse(f"/jobs/{job}", HTTPStatus.SEE_OTHER)
 
 
 def may_allow_folder(request: Request, state: AppState) -> bool:
-    """Whether the page may be given its first folder: by somebody on this computer, while no setting and no root names one."""
+    """Whether the page may be given any folder: by an admin, or without people and tokens by somebody on this computer, unless a setting names the folders."""
     policy: AccessPolicy = request.app.state.policy
+    grant: Grant | None = getattr(request.state, "grant", None)
     is_here = policy.token is None and is_loopback(policy.host) and not policy.trusted_proxies
-    return (
-        is_here
-        and state.settings.web_folders is None
-        and not allowed_folders(state.settings, state.database).folders
-    )
+    is_admin = is_here if grant is None else grant.role is Role.ADMIN
+    return is_admin and state.settings.web_folders is None
 
 
-def _first_folder(request: Request, state: AppState, form: FolderForm) -> Selection:
+def _other_folder(request: Request, state: AppState, form: FolderForm) -> Selection:
     """Return the folder for which somebody consents. Its job records it as a root, in which the page may start jobs then.
 
     Raises:
-        FolderRefused: nobody consents, the page may not be given a folder, or the path is none.
+        FolderRefused: nobody consents, or the page may not be given a folder.
+        HTTPException: the path depends on the working directory of the server.
         PathNotFound: the folder does not exist.
     """
     path = Path(os.path.expanduser(form.path.strip()))  # noqa: PTH111 - a user who does not exist is no error
-    if not (form.consent and may_allow_folder(request, state) and path.is_absolute()):
+    if not (form.consent and may_allow_folder(request, state)):
         raise FolderRefused
+    if not path.is_absolute():
+        text = gettext("%(path)s does not say where the folder is. Write the whole path, like %(like)s.")
+        raise HTTPException(HTTPStatus.CONFLICT, text % {"path": path, "like": "/home/ada/Pictures"})
     if not path.is_dir():
         raise PathNotFound(path=path)
     return select_paths([path])
@@ -131,9 +135,24 @@ def add_nightly(request: Request, state: State, form: Annotated[NightlyForm, For
     """Add a schedule that tags new photos."""
     try:
         add_schedule(state, form.schedule(path_of_key(form.scan)))
-    except TaggerError as error:
-        return _render(request, state, "", page_text(error), HTTPStatus.CONFLICT, chosen=form.model_dump())
+    except (TaggerError, HTTPException) as error:
+        return _refuse(request, state, "", error, form)
     return RedirectResponse("/jobs#schedules", HTTPStatus.SEE_OTHER)
+
+
+def _refuse(
+    request: Request, state: AppState, key: str, error: TaggerError | HTTPException, form: RequestModel
+) -> HTMLResponse:
+    """Render the page with the reason, and with what was chosen; without the folder if that is refused."""
+    if isinstance(error, HTTPException):
+        status, problem = HTTPStatus(error.status_code), error.detail
+    else:
+        status, problem = HTTPStatus.CONFLICT, page_text(error)
+    chosen = form.model_dump()
+    try:
+        return _render(request, state, key, problem, status, chosen)
+    except (TaggerError, FolderRefused):
+        return _render(request, state, "", problem, status, chosen)
 
 
 def _render(

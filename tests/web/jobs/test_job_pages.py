@@ -25,6 +25,7 @@ from tagger.ledger.workers import WorkerStatus
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.options import PhotoQuery
 from tagger.metadata.errors import RefusalKind
+from tagger.people.tokens import add_token
 from tagger.system.text_format import rounded_duration
 from tagger.web.api.folders import folder_key
 from tagger.web.api.job_requests import WriteMode
@@ -51,7 +52,7 @@ def without_folders(client: TestClient) -> TestClient:
     return client
 
 
-def test_the_first_folder_of_this_computer_is_chosen_on_the_page_with_consent(
+def test_folders_of_this_computer_are_chosen_on_the_page_with_consent(
     client: TestClient, tmp_path: Path
 ) -> None:
     client = without_folders(client)
@@ -59,27 +60,35 @@ def test_the_first_folder_of_this_computer_is_chosen_on_the_page_with_consent(
     assert "Choose a folder" in client.get("/jobs").text
     assert "may read this folder" in client.get("/jobs/new").text
     mine = {"path": str(tmp_path / "mine"), "consent": "true"}
-    for refused in ({**mine, "consent": ""}, {**mine, "path": "mine"}, {**mine, "path": "/nowhere/at/all"}):
-        answer = client.post("/jobs/new", data=refused)
-        assert answer.status_code in {403, 409}, refused
-        assert ("required checked><span>This page may" in answer.text) == (
-            refused["path"] == "/nowhere/at/all"
-        )
+    refused = {"mine": "Write the whole path", "/nowhere/at/all": "no file or folder at /nowhere/at/all"}
+    for path, reason in refused.items():
+        answer = client.post("/jobs/new", data=mine | {"path": path})
+        assert (answer.status_code, reason in answer.text) == (409, True), path
+        assert f'name="path" value="{path}"' in answer.text
+        assert "required checked><span>This page may" in answer.text
+    assert client.post("/jobs/new", data={**mine, "consent": ""}).status_code == 403
     started = client.post("/jobs/new", data=mine)
     assert started.headers["location"] == "/jobs/1"
     assert client.get("/api/jobs/1").json()["total"] == 2
-    assert "may read this folder" not in client.get("/jobs/new").text
-    others = {"path": str(tmp_path), "consent": "true"}
-    assert (
-        client.post("/jobs/new", data=others).status_code == 403
-    )  # from now on, folders are allowed on the server
+    assert "Another folder" in client.get("/jobs/new").text
+    draw_many(tmp_path / "others", 1)
+    more = {"path": str(tmp_path / "others"), "consent": "true"}
+    assert client.post("/jobs/new", data=more).headers["location"] == "/jobs/2"
+    assert f"{tmp_path}/others" in client.get("/jobs/new").text
+    client.app.state.app_state.settings = client.app.state.app_state.settings.model_copy(  # type: ignore[attr-defined]
+        update={"web_folders": (tmp_path / "mine",)}
+    )
+    assert "Another folder" not in client.get("/jobs/new").text  # the operator has named all
+    assert client.post("/jobs/new", data=more).status_code == 403
 
 
-def test_on_another_computer_the_page_says_what_to_ask_for(
-    client_with_token: TestClient, tmp_path: Path
+def test_on_another_computer_admins_choose_folders_and_others_read_what_to_ask_for(
+    client_with_token: TestClient, web_database: Database, tmp_path: Path
 ) -> None:
     client = without_folders(client_with_token)
     client.headers["authorization"] = f"Bearer {TOKEN}"
+    assert "Folder on the server" in client.get("/jobs/new").text
+    client.headers["authorization"] = f"Bearer {add_token(web_database, 'editor')[1]}"
     for address in ("/jobs", "/jobs/new"):
         page = client.get(address).text
         assert "TAGGER_WEB_FOLDERS" in page
