@@ -35,7 +35,7 @@ from tagger.ledger.workers import list_workers
 from tagger.library.catalog.landmark_edits import NewLandmark, check_position, find_or_add_landmark
 from tagger.library.catalog.registered_models import (
     embedding_model,
-    model_to_try,
+    models_to_try,
     preview_embedding_model,
 )
 from tagger.library.catalog.registration import landmarks_of_labels
@@ -345,12 +345,12 @@ class Library:
         return job_of(self._database, self._settings, number)
 
     def load_model(self) -> PhotoModel:
-        """Load the model of the settings for single photos, or the one in use.
+        """Load the model of the settings for single photos, or the first one in use.
 
         Raises:
             ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused: as the function `load_model`.
         """
-        registered = model_to_try(self._database, self._settings.model)
+        registered, *_ = models_to_try(self._database, self._settings.model)
         with self._database.read() as connection:
             landmarks = landmarks_of_labels(connection, registered.manifest.labels)
         names = [(landmark.slug, landmark.display_name) for landmark in landmarks]

@@ -4,7 +4,7 @@ Counts are sums over a job's chunks: cheap to read, and never out of step with t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,13 +13,13 @@ from sqlalchemy import ColumnElement, Connection, Label, Row, Subquery, case, ex
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS, METADATA_KINDS, JobKind, JobState, Outcome
 from tagger.database.statements import db_now
-from tagger.database.tables import chunks, job_items, jobs, models
+from tagger.database.tables import chunks, job_items, job_models, jobs, models
 from tagger.errors import JobNotFound
 from tagger.ledger.jobs import CLAIMABLE, OPEN_STATES, SKIPPED_FOLDERS, WRITE, other_models
 from tagger.system.documents import document_of
 
 
-def job_models(connection: Connection, job_id: int) -> Sequence[int]:
+def model_ids_of_job(connection: Connection, job_id: int) -> Sequence[int]:
     """The ids of the job's models."""
     first = connection.execute(select(jobs.c.model_id).where(jobs.c.id == job_id)).scalar_one()
     return [first, *dict(other_models(connection, job_id))]
@@ -113,6 +113,8 @@ class JobProgress:
     """Folders that its scan could not read. Photos in them may be missing."""
     author: str | None
     """Who started it, as in the audit log, or `schedule` and its name; None: it is not known."""
+    models: Sequence[str] = field(default=(), kw_only=True)
+    """All its models, the first one first."""
 
     @property
     def done(self) -> int:
@@ -172,7 +174,15 @@ def _list(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> 
         .where(*conditions)
         .order_by(jobs.c.id.desc())
     )
-    return [_progress(row) for row in connection.execute(query)]
+    others: dict[int, list[str]] = {}
+    further = (
+        select(job_models.c.job_id, models.c.name)
+        .join(models, models.c.id == job_models.c.model_id)
+        .where(job_models.c.job_id.in_(select(jobs.c.id).where(*conditions)))
+    )
+    for job_id, name in connection.execute(further.order_by(job_models.c.job_id, job_models.c.position)):
+        others.setdefault(job_id, []).append(name)
+    return [_progress(row, others.get(row.id, ())) for row in connection.execute(query)]
 
 
 def _write_job() -> Label[int | None]:
@@ -206,7 +216,7 @@ def _recent_work(conditions: Sequence[ColumnElement[bool]], now: float) -> Subqu
     )
 
 
-def _progress(row: Row[Any]) -> JobProgress:
+def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
     counts = {outcome.value: int(getattr(row, outcome.value) or 0) for outcome in Outcome}
     is_over = row.state in {JobState.FINISHED, JobState.CANCELLED}
     running = 0 if is_over else int(row.running or 0)
@@ -224,6 +234,7 @@ def _progress(row: Row[Any]) -> JobProgress:
         queued=queued,
         running=running,
         photos_per_second=round(rate, 2),
+        models=(row.model, *other_models),
         eta_seconds=0.0 if is_over or not remaining else round(remaining / rate, 1) if rate else None,
         **counts,
     )

@@ -160,10 +160,6 @@ class AppState:
             self._models_in_use = resolved
         return resolved[1]
 
-    def model(self) -> RegisteredModel:
-        """Return the first model in use."""
-        return self.models_in_use()[0]
-
     def embedding_model(self, digest: str | None = None) -> RegisteredModel:
         """Return the model in use whose embeddings are taught and compared, by default or for a pack."""
         return with_embeddings(self.models_in_use(), digest)

@@ -1,5 +1,6 @@
 """Several models in use: each writes its own tags, one read serves all, and putting others in use changes what counts at once."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.inferences import record_inferences
 
+from tagger.cli.output.photo_lines import print_predictions
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import effective_tags, landmarks, models, tags
@@ -172,6 +174,18 @@ def test_a_model_that_cannot_be_loaded_leaves_the_photos_to_the_others(library: 
         model.file.unlink()
     with pytest.raises(ModelFileNotFound):
         resolve_models(library.database, None)
+
+
+def test_a_photo_that_is_not_stored_gets_the_names_of_all_models(
+    library: Library, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = library.draw("a.jpg", 0)
+    use_models(library.database, ["other", "tiny"])
+    assert print_predictions([str(file)], library.in_use, json=True) == 0
+    (document,) = json.loads(capsys.readouterr().out)
+    best, second, *others = [(tag["landmark"], tag["model"], tag["accepted"]) for tag in document["tags"]]
+    assert (best, second) == ((PALACE, "other", True), (EIFFEL, "tiny", False))
+    assert PALACE not in {landmark for landmark, _, _ in others}
 
 
 def test_unknown_photos_with_guesses_of_several_models_are_listed_once(library: Library) -> None:

@@ -15,9 +15,10 @@ import pytest
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_parts, write_table
 from tagger.cli.output.photo_lines import photo_line
-from tagger.database.enums import Outcome
+from tagger.database.enums import Outcome, TagReason, TagState
 from tagger.errors import PathNotFound
 from tagger.ledger.chunks import ItemOutcome
+from tagger.library.acceptance import Candidate, EffectiveTag
 from tagger.metadata.camera import CameraFacts
 from tagger.model.predictions import LabelPrediction
 from tagger.photos.files import PhotoVersion
@@ -105,6 +106,15 @@ def test_an_unknown_photo_names_only_a_telling_prediction() -> None:
             "1-00", PhotoVersion(1, 1), CameraFacts(), 8, 8, {1: ModelResult(predictions, None)}
         )
         assert photo_line("/a.jpg", result, outcome, {1: ["Louvre"]}) == f"/a.jpg: {text}"
+
+
+def test_a_landmark_that_is_too_far_away_is_named_before_guesses_of_other_models() -> None:
+    candidate = Candidate(1, 0.9, True, 0.8, 2, 1)
+    tag = EffectiveTag(1, TagState.DOUBTFUL, TagReason.POSITION, candidate, 1)
+    guess = ModelResult((LabelPrediction(position=0, rank=1, score=0.95, accepted=False),), None)
+    result = Classified("1-00", PhotoVersion(1, 1), CameraFacts(), 8, 8, {1: guess})
+    line = photo_line("/a.jpg", result, ItemOutcome(1, Outcome.UNKNOWN), {1: ["Louvre"]}, [(tag, "Big Ben")])
+    assert line == "/a.jpg: unknown (doubtful: Big Ben 90%, too far from where the photo was taken)"
 
 
 def test_programs_get_names_unchanged(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -95,7 +95,7 @@ def job_lines(progress: JobProgress) -> list[str]:
     started = f", started by {printable(author)}" if author else ""
     lines = [
         job_summary(progress) + remainder,
-        f"  model {progress.model}, {progress.priority}, runner {progress.runner}{started}{_relation(progress)}",
+        f"  model {', '.join(progress.models) or progress.model}, {progress.priority}, runner {progress.runner}{started}{_relation(progress)}",
     ]
     lines += [f"  {other_files_text(progress.other_files)}"] if progress.other_files else []
     return [*lines, f"  {progress.note}"] if progress.note else lines

@@ -22,15 +22,21 @@ from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Outcome, TagReason, TagState
 from tagger.errors import PhotoFailed
 from tagger.jobs.processing.claimed_chunk import Item, StoredBatch
-from tagger.jobs.processing.model_cache import open_local_model
+from tagger.jobs.processing.model_cache import LocalModel, open_local_models
 from tagger.ledger.chunks import ItemOutcome
-from tagger.ledger.progress import find_job, job_models
+from tagger.ledger.progress import find_job, model_ids_of_job
 from tagger.library.acceptance import EffectiveTag
-from tagger.library.catalog.landmarks import Landmark, landmarks_by_id
-from tagger.library.catalog.registered_models import model_by_id, model_to_try
-from tagger.library.catalog.registration import landmarks_of_labels
+from tagger.library.catalog.landmarks import landmarks_by_id
+from tagger.library.catalog.registered_models import RegisteredModel, models_to_try
+from tagger.library.catalog.registration import landmark_ids_of_labels
 from tagger.library.catalog.roots import Root, list_roots
-from tagger.model.predictions import LabelPrediction
+from tagger.library.query.predictions import (
+    FailedPredictionDocument,
+    ModelPredictions,
+    NamedPrediction,
+    named_predictions,
+    prediction_document,
+)
 from tagger.photos.paths import absolute_path
 from tagger.pipeline.requests import Classified, Result
 from tagger.settings import Settings
@@ -54,13 +60,7 @@ class StoredPrinter:
         progress = find_job(database, job)
         with database.read() as connection:
             self._names = {
-                model_id: [
-                    landmark.display_name
-                    for landmark in landmarks_of_labels(
-                        connection, model_by_id(database, model_id).manifest.labels
-                    )
-                ]
-                for model_id in job_models(connection, job)
+                model_id: _LabelNames(database, model_id) for model_id in model_ids_of_job(connection, job)
             }
         self._landmark_names: dict[int, str] = {}
         self._lines = lines and not (sys.stdout.isatty() and console.verbosity < 0)
@@ -121,11 +121,25 @@ class StoredPrinter:
         return self._roots.get(root_id)
 
 
+class _LabelNames(dict[int, str]):
+    """The names of a model's landmarks, by the positions of their labels, read when they are needed."""
+
+    def __init__(self, database: Database, model_id: int) -> None:
+        self._database, self._model_id = database, model_id
+
+    def __missing__(self, position: int) -> str:
+        with self._database.read() as connection:
+            ids = landmark_ids_of_labels(connection, self._model_id, [position])
+            (landmark,) = landmarks_by_id(connection, set(ids.values())).values()
+        self[position] = landmark.display_name
+        return self[position]
+
+
 def photo_line(
     path: str,
     result: Result | str,
     outcome: ItemOutcome,
-    names: Mapping[int, Sequence[str]],
+    names: Mapping[int, Mapping[int, str] | Sequence[str]],
     tags: Sequence[tuple[EffectiveTag, str]] = (),
     *,
     written: str = "written",
@@ -143,7 +157,7 @@ def photo_line(
 def _outcome_text(
     result: Result,
     outcome: ItemOutcome,
-    names: Mapping[int, Sequence[str]],
+    names: Mapping[int, Mapping[int, str] | Sequence[str]],
     tags: Sequence[tuple[EffectiveTag, str]],
 ) -> str:
     match outcome.outcome:
@@ -161,41 +175,39 @@ def _outcome_text(
                 ((model_id, each.predictions[0]) for model_id, each in result.results.items()),
                 key=lambda each: each[1].score,
             )
-            text = f"{names[model_id][best.position]} {best.score:.0%}"
             facts = ["a part of the image is missing"] if result.is_damaged else []
-            shown = {(tag.candidate.model_id, tag.candidate.rank): tag for tag, _ in tags if tag.candidate}
-            refused = shown.get((model_id, best.rank))
-            if refused is not None and refused.reason in (TagReason.POSITION, TagReason.SPEED):
-                facts.append(f"doubtful: {text}, too far from where the photo was taken")
-            elif refused is not None and refused.state is TagState.REJECTED:
-                facts.append(f"rejected: {text}")
+            by_score = sorted(tags, key=lambda pair: -pair[0].score)
+            too_far = [pair for pair in by_score if pair[0].reason in (TagReason.POSITION, TagReason.SPEED)]
+            rejected = [pair for pair in by_score if pair[0].state is TagState.REJECTED]
+            if too_far:
+                facts.append(f"doubtful: {_scored(*too_far[0])}, too far from where the photo was taken")
+            elif rejected and rejected[0][0].score >= best.score:
+                facts.append(f"rejected: {_scored(*rejected[0])}")
             elif best.score >= LEAST_TELLING_SCORE:
-                facts.append(f"best prediction: {text}")
+                facts.append(f"best prediction: {names[model_id][best.position]} {best.score:.0%}")
             return f"unknown ({'; '.join(facts)})" if facts else "unknown"
 
 
 def _tag_text(tag: EffectiveTag, name: str) -> str:
     """`Eiffel Tower 93% (taught)`."""
     words = "with its GPS" if tag.reason else {"taught": "taught", "verdict": "confirmed"}.get(tag.source)
-    score = f" {tag.score:.0%}" if tag.candidate else ""
-    return f"{name}{score}{f' ({words})' if words else ''}"
+    return f"{_scored(tag, name)}{f' ({words})' if words else ''}"
+
+
+def _scored(tag: EffectiveTag, name: str) -> str:
+    return f"{name} {tag.score:.0%}" if tag.candidate else name
 
 
 def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -> int:
     """Print the predictions for each file; returns the number of files that failed."""
-    from tagger.library.query.photo_json import FailedPredictionDocument, prediction_document
-
     database = open_session(settings).database
-    registered = model_to_try(database, settings.model)
-    with database.read() as connection:
-        landmarks = landmarks_of_labels(connection, registered.manifest.labels)
-    threshold = registered.manifest.threshold if settings.threshold is None else settings.threshold
+    models = models_to_try(database, settings.model)
     documents: list[object] = []
     failed = 0
-    with open_local_model(registered, settings) as model:
+    with open_local_models(models, settings) as opened:
         for file in files:
             try:
-                image = model.open(file).decode(model.resize)
+                found, is_damaged = _predict(opened, file, settings)
             except PhotoFailed as error:
                 failed += 1
                 failure = error.failure
@@ -204,19 +216,41 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
                 )
                 typer.echo(f"{printable(file)}: failed ({failure.kind}): {failure.text}", err=True)
                 continue
-            (predictions,) = model.predictions([image], settings.top_k, threshold)
-            document = prediction_document(
-                _absolute(file), predictions, registered, landmarks, is_damaged=image.is_damaged
-            )
-            documents.append(document)
+            predictions = named_predictions(database, found, settings.top_k)
+            documents.append(prediction_document(_absolute(file), predictions, is_damaged=is_damaged))
             if not json:
-                too_low = f"no prediction reaches {threshold:.0%}: the photo probably shows no landmark of this model"
+                thresholds = " or ".join(f"{each.threshold:.0%}" for each in found)
+                of = "of this model" if len(found) == 1 else "of these models"
+                too_low = f"no prediction reaches {thresholds}: the photo probably shows no landmark {of}"
                 damaged = "a part of the image is missing, so no prediction is accepted"
-                unaccepted_text = damaged if image.is_damaged else too_low
-                _print(file, predictions, landmarks, unaccepted_text, with_heading=len(files) > 1)
+                _print(
+                    file,
+                    predictions,
+                    damaged if is_damaged else too_low,
+                    with_heading=len(files) > 1,
+                    with_model=len(found) > 1,
+                )
     if json:
         typer.echo(json_module.dumps(documents, default=json_default))
     return failed
+
+
+def _predict(
+    opened: Sequence[tuple[RegisteredModel, LocalModel]], file: str, settings: Settings
+) -> tuple[list[ModelPredictions], bool]:
+    """The predictions of each model for a photo, and whether it is damaged. The photo is read once, and decoded once for each size.
+
+    Raises:
+        PhotoFailed: it cannot be read.
+    """
+    photo = opened[0][1].open(file)
+    images = {resize: photo.decode(resize) for resize in dict.fromkeys(local.resize for _, local in opened)}
+    found = []
+    for model, local in opened:
+        threshold = model.manifest.threshold if settings.threshold is None else settings.threshold
+        (predictions,) = local.predictions([images[local.resize]], settings.top_k, threshold)
+        found.append(ModelPredictions(model, threshold, predictions))
+    return found, any(image.is_damaged for image in images.values())
 
 
 def _absolute(file: str) -> str:
@@ -225,19 +259,20 @@ def _absolute(file: str) -> str:
 
 def _print(
     file: str,
-    predictions: Sequence[LabelPrediction],
-    landmarks: Sequence[Landmark],
+    predictions: Sequence[NamedPrediction],
     unaccepted_text: str,
     *,
     with_heading: bool,
+    with_model: bool,
 ) -> None:
     if with_heading:
         typer.echo(f"{printable(file)}:")
     for prediction in predictions:
-        landmark = landmarks[prediction.position]
+        landmark = prediction.landmark
         mark = "*" if prediction.accepted else " "
         location = ", ".join(part for part in (landmark.city, landmark.country) if part)
-        name = printable(landmark.display_name + (f" ({location})" if location else ""))
+        model = f", {prediction.of.model.name}" if with_model else ""
+        name = printable(landmark.display_name + (f" ({location})" if location else "") + model)
         typer.echo(f"{mark} {prediction.score:6.1%}  {name}")
     if not any(prediction.accepted for prediction in predictions):
         typer.echo(f"  {unaccepted_text}")

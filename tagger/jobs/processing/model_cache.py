@@ -237,6 +237,29 @@ def open_local_model(registered: RegisteredModel, settings: Settings) -> Iterato
         yield LocalModel(model, opener, settings.max_bytes)
 
 
+@contextmanager
+def open_local_models(
+    registered: Iterable[RegisteredModel], settings: Settings
+) -> Iterator[list[tuple[RegisteredModel, LocalModel]]]:
+    """Load those of these models that can be loaded, as `open_local_model`.
+
+    Raises:
+        ModelRefused, ExtraMissing: none can be loaded.
+    """
+    opened: list[tuple[RegisteredModel, LocalModel]] = []
+    with ExitStack() as stack:
+        errors = []
+        for model in registered:
+            try:
+                opened.append((model, stack.enter_context(open_local_model(model, settings))))
+            except TaggerError as error:
+                log.warning("%s is left out: %s", model.name, error)
+                errors.append(error)
+        if not opened:
+            raise errors[0]
+        yield opened
+
+
 @dataclass(frozen=True)
 class Prediction:
     """A landmark in an image, and its calibrated score, 0 to 1. `accepted`: it reaches the model's threshold."""

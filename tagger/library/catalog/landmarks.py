@@ -92,10 +92,11 @@ class Landmark:
         return [self.slug, *self.merged_slugs]
 
 
-def landmark_ids_by_slug(connection: Connection, slugs: Collection[str]) -> dict[str, int]:
-    """The ids of the landmarks with these slugs, also of those that others with them were merged into; of further ones, too."""
-    found = all_landmarks(connection, or_(IS_DESCRIBED, among(landmarks.c.slug, slugs)))
-    return {slug: landmark.id for landmark in found for slug in landmark.all_slugs}
+def landmarks_by_slug(connection: Connection, slugs: Collection[str]) -> dict[str, Landmark]:
+    """The landmarks with these slugs, by them, and all into which others were merged, also by the slugs of those."""
+    is_merged = cast(landmarks.c.merged_slugs, Text) != "[]"
+    found = all_landmarks(connection, or_(is_merged, among(landmarks.c.slug, slugs)))
+    return {slug: landmark for landmark in found for slug in landmark.all_slugs}
 
 
 def all_landmarks(connection: Connection, *conditions: ColumnElement[bool]) -> list[Landmark]:

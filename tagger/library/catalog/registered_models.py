@@ -10,11 +10,12 @@ import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, Text, cast, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.audit_log import AuditAction, record_action
@@ -152,15 +153,15 @@ def add_model(database: Database, file: Path, name: str | None = None) -> Regist
     return model_by_id(database, model_id)
 
 
-def model_to_try(database: Database, selector: str | None) -> RegisteredModel:
-    """The model that `resolve_model` returns, for single photos: that of a file is not registered.
+def models_to_try(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
+    """The models that `resolve_models` returns, for single photos: that of a file is not registered.
 
     Raises:
-        ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: as `resolve_model`.
+        ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: as `resolve_models`.
     """
     if selector is not None and Path(selector).is_file():
-        return unregistered_model(Path(selector))
-    return resolve_model(database, selector)
+        return [unregistered_model(Path(selector))]
+    return resolve_models(database, selector)
 
 
 def unregistered_model(file: Path) -> RegisteredModel:
@@ -309,12 +310,20 @@ def _in_use(database: Database) -> list[RegisteredModel]:
 
 
 def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
-    """Registered models. Reading the manifest of a hundred thousand labels takes most of a second."""
+    """Registered models."""
     with database.read() as connection:
-        rows = connection.execute(select(models).where(*conditions).order_by(models.c.id)).all()
+        columns = (column for column in models.c if column is not models.c.manifest)
+        query: Select[Any] = select(*columns, cast(models.c.manifest, Text).label("manifest"))
+        rows = connection.execute(query.where(*conditions).order_by(models.c.id)).all()
         orders = {ids[0]: number for number, ids in enumerate(models_in_use.ids_in_use(connection), 1)}
     shipped = models_in_use.shipped_digest()
     return [_model(row, use_order=orders.get(row.id), shipped=shipped) for row in rows]
+
+
+@lru_cache(maxsize=8)
+def _parsed(manifest: str) -> Manifest:
+    """Parse a stored manifest, which takes most of a second for a hundred thousand labels."""
+    return Manifest.model_validate_json(manifest)
 
 
 def _model(row: Row[Any], *, use_order: int | None, shipped: str | None) -> RegisteredModel:
@@ -325,7 +334,7 @@ def _model(row: Row[Any], *, use_order: int | None, shipped: str | None) -> Regi
         RegisteredModel,
         row,
         file=models_in_use.shipped_file() if is_shipped else Path(row.file),
-        manifest=Manifest.model_validate(row.manifest),
+        manifest=_parsed(row.manifest),
         in_use=use_order is not None,
         use_order=use_order,
         shipped=is_shipped,

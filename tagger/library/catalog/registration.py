@@ -21,7 +21,7 @@ from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import ModelNameTaken, ModelRefused
 from tagger.library.catalog import models_in_use
 from tagger.library.catalog.contents import record_landmark
-from tagger.library.catalog.landmarks import Landmark, all_landmarks, normalize_name
+from tagger.library.catalog.landmarks import Landmark, all_landmarks, landmarks_by_slug, normalize_name
 from tagger.model.artifact import (
     Label,
     LandmarkFacts,
@@ -177,7 +177,8 @@ def _merge_facts(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def landmarks_of_labels(connection: Connection, labels: Iterable[Label]) -> list[Landmark]:
     """The landmark of each label, in order; of a model that is not registered, as its manifest describes it."""
-    by_slug = {slug: landmark for landmark in all_landmarks(connection) for slug in landmark.all_slugs}
+    labels = list(labels)
+    by_slug = landmarks_by_slug(connection, {label.slug for label in labels})
     language = display_language(connection)
     return [by_slug.get(label.slug) or _unregistered(label, language) for label in labels]
 

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tagger.library.query.tagged_photos import photo_document
 from tagger.system.documents import document_of, json_default
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.query.counts import LandmarkCount
     from tagger.library.query.tagged_photos import Position, Tag, TaggedPhoto
-    from tagger.model.predictions import LabelPrediction
 
 PHOTO_COLUMNS = (
     *("path", "outcome", "digest", "width", "height", "taken_at", "taken_source"),
@@ -41,72 +40,6 @@ SIMILAR_PHOTO_COLUMNS = (*PHOTO_COLUMNS, "similarity")
 POSITION_COLUMNS = ("latitude", "longitude", "error_m", "source", "country", "city")
 """The photo's own; in CSV, with the prefix `position_`. Those of a tag are its landmark's."""
 LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos")
-
-
-@dataclass(frozen=True)
-class PredictedTag:
-    """A landmark and its score."""
-
-    landmark: str
-    name: str
-    label: str
-    score: float
-    rank: int
-    accepted: bool
-    country: str | None
-    latitude: float | None
-    longitude: float | None
-    model: str
-
-
-@dataclass(frozen=True)
-class PredictionDocument:
-    """The top-k of a photo that is not stored. `damaged`: a part of the image is missing, so that no prediction is accepted."""
-
-    path: str
-    outcome: Literal["tagged", "unknown"]
-    damaged: bool
-    tags: list[PredictedTag]
-
-
-@dataclass(frozen=True)
-class FailedPredictionDocument:
-    """Why a photo that is not stored was not classified."""
-
-    path: str
-    outcome: Literal["failed"]
-    kind: str
-    text: str
-
-
-def prediction_document(
-    path: str,
-    predictions: Sequence[LabelPrediction],
-    registered: RegisteredModel,
-    landmarks: Sequence[Landmark],
-    *,
-    is_damaged: bool,
-) -> PredictionDocument:
-    """The predictions of a model for a photo that is not stored. `landmarks` are those of the model's labels."""
-    tags = []
-    for prediction in predictions:
-        label, landmark = registered.manifest.labels[prediction.position], landmarks[prediction.position]
-        tags.append(
-            PredictedTag(
-                landmark.slug,
-                landmark.display_name,
-                label.label,
-                prediction.score,
-                prediction.rank,
-                prediction.accepted,
-                landmark.country,
-                landmark.latitude,
-                landmark.longitude,
-                registered.name,
-            )
-        )
-    is_tagged = any(prediction.accepted for prediction in predictions)
-    return PredictionDocument(path, "tagged" if is_tagged else "unknown", is_damaged, tags)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from tagger.database.statements import insert_missing, pages
 from tagger.database.tables import contents
 from tagger.errors import ImportRefused
 from tagger.library.catalog.contents import lock_contents, lock_contents_shared
-from tagger.library.catalog.landmarks import landmark_ids_by_slug
+from tagger.library.catalog.landmarks import landmarks_by_slug
 from tagger.library.verdicts.store import (
     NOT_A_LANDMARK,
     NewDismissal,
@@ -220,10 +220,10 @@ def _count_page(
     connection: Connection, page: Sequence[VerdictEntry], report: ImportedVerdicts, *, add: bool
 ) -> tuple[list[NewVerdict], list[NewDismissal]]:
     """Count in the report what a page changes; returns its verdicts and dismissals. With `add`, unknown images get rows."""
-    landmark_ids = landmark_ids_by_slug(connection, {entry.landmark for entry in page if entry.landmark})
+    known = landmarks_by_slug(connection, {entry.landmark for entry in page if entry.landmark})
     usable = []
     for entry in page:
-        if entry.landmark is None or entry.landmark in landmark_ids:
+        if entry.landmark is None or entry.landmark in known:
             usable.append(entry)
         else:
             report.unknown_landmarks[entry.landmark] += 1
@@ -232,7 +232,7 @@ def _count_page(
     for entry in usable:
         content_id = content_ids.get(entry.digest, 0)
         if entry.landmark is not None and entry.kind is not None:
-            landmark_id = landmark_ids[entry.landmark]
+            landmark_id = known[entry.landmark].id
             new.append(NewVerdict(content_id, landmark_id, entry.kind, entry.by, entry.at))
         else:
             away.append(NewDismissal(content_id, entry.by, entry.at))

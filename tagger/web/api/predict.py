@@ -19,17 +19,15 @@ from starlette.exceptions import HTTPException
 
 from tagger.errors import FailureKind, ModelFailed, ModelNotFound, PhotoFailed
 from tagger.jobs.processing.model_cache import LoadedModels
-from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registered_models import RegisteredModel, list_models
-from tagger.library.catalog.registration import landmarks_of_labels
-from tagger.library.query.photo_json import (
+from tagger.library.query.photo_json import ModelDocument, model_document
+from tagger.library.query.predictions import (
     FailedPredictionDocument,
-    ModelDocument,
+    ModelPredictions,
     PredictionDocument,
-    model_document,
+    named_predictions,
     prediction_document,
 )
-from tagger.model.predictions import LabelPrediction
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import open_source
 from tagger.pipeline import requests as pipeline_requests
@@ -104,9 +102,7 @@ async def predict(
             return DocumentResponse(failed, HTTPStatus.UNPROCESSABLE_ENTITY)
     document = prediction_document(
         photo.name,
-        classification.predictions,
-        classification.model,
-        classification.landmarks,
+        named_predictions(state.database, classification.found, top_k or state.settings.top_k),
         is_damaged=classification.is_damaged,
     )
     return DocumentResponse(UploadPrediction(**vars(document), milliseconds=classification.duration_ms))
@@ -114,12 +110,9 @@ async def predict(
 
 @dataclass(frozen=True)
 class Classification:
-    """A model's predictions for a photo. `landmarks`: of the model's labels. `duration_ms` does not include loading the model."""
+    """What models say of a photo. `duration_ms` does not include loading them."""
 
-    predictions: tuple[LabelPrediction, ...]
-    threshold: float
-    model: RegisteredModel
-    landmarks: Sequence[Landmark]
+    found: Sequence[ModelPredictions]
     duration_ms: float
     is_damaged: bool
 
@@ -133,11 +126,12 @@ async def classify(
         PhotoFailed: the photo cannot be decoded.
         ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected, ReadsTimedOut: the failure is not the photo's.
     """
-    model, loaded, landmarks = await to_thread.run_sync(_load_model, state, limiter=_submit_limiter)
+    models, loaded = await to_thread.run_sync(_load_models, state, limiter=_submit_limiter)
     start_s = time.perf_counter()
-    thresholds = (threshold, state.settings.threshold, model.manifest.threshold)
-    least = next(each for each in thresholds if each is not None)
-    sink = _UploadSink(top_k or state.settings.top_k, {model.id: least})
+    if threshold is None:
+        threshold = state.settings.threshold
+    thresholds = {each.id: each.manifest.threshold if threshold is None else threshold for each in models}
+    sink = _UploadSink(top_k or state.settings.top_k, thresholds)
     ends_at = time.monotonic() + state.settings.read_timeout_s
     request = pipeline_requests.Request(
         _UPLOAD_SOURCE, _UPLOAD_PATH, sink, reader=lambda _source, _path: _open(data, state, ends_at)
@@ -152,13 +146,14 @@ async def classify(
     except Exception as error:
         # The stack of TorchScript precedes the message.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise ModelFailed(name=model.name, reason=reason) from error
+        raise ModelFailed(name=loaded.name, reason=reason) from error
     if isinstance(result, Failed):
         raise PhotoFailed(result.failure.kind, result.failure.text)
     duration_ms = round((time.perf_counter() - start_s) * 1000, 1)
-    return Classification(
-        result.results[model.id].predictions, least, model, landmarks, duration_ms, result.is_damaged
-    )
+    found = [
+        ModelPredictions(each, thresholds[each.id], result.results[each.id].predictions) for each in models
+    ]
+    return Classification(found, duration_ms, result.is_damaged)
 
 
 class _UploadSink:
@@ -182,15 +177,14 @@ class _UploadSink:
         self.result.set_exception(error)
 
 
-def _load_model(state: AppState) -> tuple[RegisteredModel, LoadedModels, Sequence[Landmark]]:
-    """Return the model in use and the landmarks of its labels as they are named now."""
+def _load_models(state: AppState) -> tuple[Sequence[RegisteredModel], LoadedModels]:
+    """Return those of the models in use that can be loaded."""
     try:
-        model = state.model()
+        models = state.models_in_use()
     except ModelNotFound as error:  # the server's settings name the model, not the request
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
-    with state.database.read() as connection:
-        landmarks = landmarks_of_labels(connection, model.manifest.labels)
-    return model, state.models.get([model.id]), landmarks
+    loaded = state.models.get(model.id for model in models)
+    return [model for model in models if model.id in loaded.models], loaded
 
 
 def _open(data: bytes, state: AppState, ends_at: float) -> OpenPhoto:

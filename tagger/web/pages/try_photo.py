@@ -11,8 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from tagger.errors import PhotoFailed, PhotoFailure
 from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registration import landmarks_of_labels
+from tagger.library.query.predictions import NamedPrediction, named_predictions
 from tagger.library.query.tagged_photos import DAMAGED, has_photos, is_guess
-from tagger.model.predictions import LabelPrediction
 from tagger.system.text_format import country_name, gettext
 from tagger.web.api.photos import headline
 from tagger.web.api.predict import Classification, classify
@@ -24,26 +24,28 @@ from tagger.web.state import AppState, State
 
 @dataclass(frozen=True)
 class ScoreBar:
-    """One of the top-k. `region` is its city and country, `position` its latitude and longitude, if known."""
+    """One of the top-k. `region` is its city and country, `position` its latitude and longitude, if known. `model`: empty if there is one."""
 
     name: str
     region: str
     score: float
     accepted: bool
     position: tuple[float, float] | None
+    threshold: float = 0.0
+    model: str = ""
 
 
 @dataclass(frozen=True)
 class ShownPrediction:
     """The top-k of a photo, the sum of the other scores (`rest`), and the chance that it is none of the landmarks.
 
-    `is_damaged`: a part of the image is missing, so that no landmark is accepted.
+    `threshold`: that of the models; None if they have different ones. `is_damaged`: a part of the image is missing, so that no landmark is accepted.
     """
 
     bars: tuple[ScoreBar, ...]
     rest: float
     none_of_them: float
-    threshold: float
+    threshold: float | None
     model: str
     duration_ms: int
     is_damaged: bool = False
@@ -76,29 +78,39 @@ class UploadResult:
     failure: PhotoFailure | None = None
 
 
-def shown_prediction(classification: Classification, top_k: int) -> ShownPrediction:
-    """Present the first `top_k` of a classification that has the scores of all labels."""
-    predictions = classification.predictions
+def shown_prediction(
+    classification: Classification, predictions: Sequence[NamedPrediction]
+) -> ShownPrediction:
+    """Present the best predictions of a classification that has the scores of all labels. No landmark: what the surest model says."""
+    found = classification.found
+    none_of_them = min(each.none_of_them for each in found)
+    thresholds = {each.threshold for each in found}
     return ShownPrediction(
-        bars=tuple(
-            _bar(prediction, classification.landmarks[prediction.position])
-            for prediction in predictions[:top_k]
-        ),
-        rest=_sum(predictions[top_k:]),
-        none_of_them=max(0.0, 1.0 - _sum(predictions)),
-        threshold=classification.threshold,
-        model=classification.model.name,
+        bars=tuple(_bar(each, with_model=len(found) > 1) for each in predictions),
+        rest=max(0.0, 1.0 - none_of_them - sum(each.score for each in predictions)),
+        none_of_them=none_of_them,
+        threshold=thresholds.pop() if len(thresholds) == 1 else None,
+        model=", ".join(each.model.name for each in found),
         duration_ms=round(classification.duration_ms),
         is_damaged=classification.is_damaged,
     )
 
 
-def _bar(prediction: LabelPrediction, landmark: Landmark) -> ScoreBar:
+def _bar(prediction: NamedPrediction, *, with_model: bool) -> ScoreBar:
+    landmark = prediction.landmark
     region = ", ".join(filter(None, (landmark.city, landmark.country and country_name(landmark.country))))
     position = None
     if landmark.latitude is not None and landmark.longitude is not None:
         position = landmark.latitude, landmark.longitude
-    return ScoreBar(landmark.display_name, region, prediction.score, prediction.accepted, position)
+    return ScoreBar(
+        landmark.display_name,
+        region,
+        prediction.score,
+        prediction.accepted,
+        position,
+        prediction.of.threshold,
+        prediction.of.model.name if with_model else "",
+    )
 
 
 def degrees_text(latitude: float, longitude: float) -> str:
@@ -117,12 +129,10 @@ def _countries(landmarks: Iterable[Landmark]) -> list[tuple[str, list[str]]]:
     return [(name, sorted(in_country)) for name, in_country in by_name]
 
 
-def _sum(predictions: Sequence[LabelPrediction]) -> float:
-    return sum(prediction.score for prediction in predictions)
-
-
 ALL_LABELS = 10_000
-"""A top-k larger than any model's number of labels."""
+"""A top-k with all scores that are not nearly 0."""
+MOST_LISTED = 2000
+"""Landmarks that are listed if no country is known of them."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -157,14 +167,17 @@ def max_upload_bytes(state: AppState) -> int:
 
 
 def _summary(state: AppState) -> dict[str, object]:
-    """What the model can recognise. Several labels may have the same landmark name."""
-    model, threshold = state.model(), state.settings.threshold
+    """What the models can recognise. Several labels may have the same landmark name. Of many that are known by name alone, only the number is shown."""
+    models, threshold = state.models_in_use(), state.settings.threshold
+    labels = {label.slug: label for model in models for label in model.manifest.labels}
+    listed = [each for each in labels.values() if each.country or len(labels) <= MOST_LISTED]
     with state.database.read() as connection:
-        landmarks = landmarks_of_labels(connection, model.manifest.labels)
+        landmarks = landmarks_of_labels(connection, listed)
     return {
-        "model": model.name,
-        "threshold": model.manifest.threshold if threshold is None else threshold,
-        "landmarks": landmarks,
+        "models": [
+            (each.name, each.manifest.threshold if threshold is None else threshold) for each in models
+        ],
+        "landmark_count": len(labels),
         "countries": _countries(landmarks),
     }
 
@@ -175,7 +188,8 @@ async def _result(state: AppState, photo: UploadedFile) -> UploadResult:
         classification = await classify(state, photo.data, top_k=ALL_LABELS)
     except PhotoFailed as error:
         return UploadResult(photo.name, None, error.failure)
-    return UploadResult(photo.name, shown_prediction(classification, state.settings.top_k))
+    best = named_predictions(state.database, classification.found, state.settings.top_k)
+    return UploadResult(photo.name, shown_prediction(classification, best))
 
 
 def _render(
