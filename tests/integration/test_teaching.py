@@ -12,6 +12,7 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.teaching import DIMENSION, draw_place, teachable_artifact
 from support.threads import in_threads
 
+from tagger.cli.doctor.models import check_teaching
 from tagger.database.connection import Database
 from tagger.database.enums import Runner, TagReason, TagState, VerdictKind
 from tagger.database.tables import classifiers, contents, embeddings, photos, tags, taught_tags, verdicts
@@ -29,7 +30,7 @@ from tagger.library.catalog.landmark_removal import (
     remove_landmark,
 )
 from tagger.library.catalog.landmarks import Landmark, find_landmark
-from tagger.library.catalog.registered_models import add_model
+from tagger.library.catalog.registered_models import add_model, use_models
 from tagger.library.catalog.settlement import settle
 from tagger.library.positions.update import update_positions
 from tagger.library.query.details import photo_details
@@ -136,6 +137,18 @@ def test_all_photos_of_a_place_are_tagged_from_a_few_examples(library: Library) 
     assert (state.examples, state.rejected, state.tagged) == (5, 0, PHOTOS - 5)
     assert state.precision is not None
     assert state.precision >= 0.9
+
+
+def test_of_several_models_the_first_with_embeddings_is_taught(library: Library) -> None:
+    teachable_artifact(library.folder / "second.pt", seed=1, name="second")
+    second = add_model(library.database, library.folder / "second.pt")
+    use_models(library.database, [library.model.name, second.name])
+    library.tag(others=[second])
+    library.teach(library.landmark("Our church"), CHURCH, 0, 1, 2, 3, 4)
+    settings = library.settings.model_copy(update={"model": None})
+    assert [
+        each.found for each in check_teaching(settings, library.database) if "compared" in each.found
+    ] == []
 
 
 def test_new_photos_get_taught_landmarks_when_they_are_tagged(library: Library) -> None:

@@ -14,6 +14,7 @@ from tagger.library.catalog.registered_models import (
     find_selection,
     preview_models,
     verify_model,
+    with_embeddings,
 )
 from tagger.library.catalog.settlement import is_settled
 from tagger.library.positions.update import is_up_to_date
@@ -79,7 +80,9 @@ def check_teaching(settings: Settings, database: Database) -> Iterator[Finding]:
         models = preview_models(database, settings.model)
     except TaggerError:  # the check of the model says it
         return
-    for unfinished in (find_unfinished(database, model.digest) for model in models):
+    taught = with_embeddings(models)
+    for model in models:
+        unfinished = find_unfinished(database, model.digest, is_taught=model is taught)
         for name in unfinished.added:
             yield note("teaching", f"not all photos are compared with the pack {name}", COMPARE)
         for name in unfinished.removed:

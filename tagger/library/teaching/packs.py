@@ -399,8 +399,8 @@ class Unfinished:
     landmarks: Sequence[str]
 
 
-def find_unfinished(database: Database, model_digest: str) -> Unfinished:
-    """What is unfinished of a model, which may not be registered."""
+def find_unfinished(database: Database, model_digest: str, *, is_taught: bool = True) -> Unfinished:
+    """What is unfinished of a model, which may not be registered. `is_taught`: new verdicts teach it."""
     has_classifiers = exists().where(classifiers.c.pack == packs.c.name)
     with database.read() as connection:
         model_id = connection.scalar(select(models.c.id).where(models.c.digest == model_digest)) or 0
@@ -409,7 +409,8 @@ def find_unfinished(database: Database, model_digest: str) -> Unfinished:
         rows = connection.execute(
             select(classifiers.c.pack, classifiers.c.landmark_id).where(*of_model)
         ).all()
-        ids = changed_landmarks(connection, model_id) | {row.landmark_id for row in rows if not row.pack}
+        changed = changed_landmarks(connection, model_id) if is_taught else frozenset()
+        ids = changed | {row.landmark_id for row in rows if not row.pack}
         slugs = select(landmarks.c.slug).where(among(landmarks.c.id, ids)).order_by(landmarks.c.slug)
         return Unfinished(
             sorted({row.pack for row in rows if row.pack}),
