@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from tagger.metadata import iptc
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import can_embed, is_jpeg, read_blocks, read_only_blocks
+from tagger.metadata.formats.jpeg_segments import PHOTOSHOP, XMP
 from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
 from tagger.metadata.splices import Blocks
 from tagger.metadata.stated_facts import StatedTime, stated_in_xmp
 from tagger.metadata.written_times import is_blank, parse_offset, parse_time
-from tagger.photos.containers import exif_of
+from tagger.photos.containers import Container, exif_of
 from tagger.photos.formats import PhotoOrigin
 from tagger.photos.jpeg import jpeg_head
 from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, open_tiff
@@ -97,14 +98,15 @@ class CameraFacts:
     is_date_unread: bool = False
 
 
-def camera_facts(data: bytes) -> CameraFacts:
-    """Read the valid fields of a photo's EXIF, and what it lacks from XMP and IPTC; never raises.
+def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts:
+    """Read the valid fields of a photo's EXIF, and what it lacks from XMP and IPTC; never raises. `container`: the file, if it was parsed.
 
     Positions that this program wrote are ignored, and so are those measured on another day than that of the capture: they are the
     position of the desk at which the photo was edited, or of the last place with reception.
     """
     blocks = None if can_embed(data) else read_only_blocks(data)
-    block = open_tiff((exif_of(data) if blocks is None else blocks.exif) or b"")
+    exif = exif_of(data) if container is None else container.exif
+    block = open_tiff((exif if blocks is None else blocks.exif) or b"")
     main = block.directory(block.first) if block else None
     facts = CameraFacts() if block is None or main is None else _exif_facts(block, main)
     if facts.taken_at is not None and facts.latitude is not None:
@@ -114,8 +116,12 @@ def camera_facts(data: bytes) -> CameraFacts:
 
 
 def _blocks(data: bytes) -> Blocks:
+    if is_jpeg(data):
+        data = jpeg_head(data)
+        if XMP not in data and PHOTOSHOP not in data:
+            return Blocks()
     try:
-        return read_blocks(jpeg_head(data) if is_jpeg(data) else data)
+        return read_blocks(data)
     except WriteRefused:
         return Blocks()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from tagger.photos.formats import PNG_SIGNATURE, PhotoFormat, detect_format
-from tagger.photos.jpeg import SEGMENT_LIMIT, Part, jpeg_exif, jpeg_parts
+from tagger.photos.jpeg import SEGMENT_LIMIT, Part, jpeg_exif, jpeg_image
 from tagger.photos.raw import read_raw
 from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff, orientation_of
 
@@ -31,13 +31,13 @@ class Container:
 def read_container(data: bytes) -> Container | None:
     """Parse a file; None if its format has no parser here or it has no image data."""
     photo_format = detect_format(data)
-    if photo_format is None or photo_format not in _PARTS:
+    if photo_format is PhotoFormat.JPEG:
+        parts, exif = jpeg_image(data)
+    elif photo_format in _PARTS:
+        parts, exif = _PARTS[photo_format](data), _EXIF[photo_format](data)
+    else:
         return None
-    parts = _PARTS[photo_format](data)
-    if not parts:
-        return None
-    exif = _EXIF[photo_format](data)
-    return Container(parts, _orientation(exif), exif)
+    return Container(parts, _orientation(exif), exif) if parts else None
 
 
 def exif_of(data: bytes) -> bytes | None:
@@ -189,7 +189,6 @@ def _raw_parts(data: bytes) -> tuple[Part, ...] | None:
 
 
 _PARTS: dict[PhotoFormat | None, Callable[[bytes], tuple[Part, ...] | None]] = {
-    PhotoFormat.JPEG: jpeg_parts,
     PhotoFormat.PNG: _png_parts,
     PhotoFormat.WEBP: _webp_parts,
     PhotoFormat.TIFF: _tiff_parts,
@@ -209,7 +208,11 @@ def digest_photo(data: bytes) -> str:
 
     If the container cannot be parsed, it is a digest of the whole file, which never equals one of image data.
     """
-    container = read_container(data)
+    return digest_container(read_container(data), data)
+
+
+def digest_container(container: Container | None, data: bytes) -> str:
+    """As `digest_photo`, of a file that was parsed."""
     if container is None:
         return f"{DIGEST_VERSION}-{blake3(b'file').update(data).hexdigest()}"
     hasher = blake3(b"picture" + bytes([container.orientation]))

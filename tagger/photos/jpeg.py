@@ -27,18 +27,21 @@ _RESERVED = {0xC8, *range(0xF0, 0xFE)}
 _SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
 
 
-def jpeg_parts(data: bytes) -> tuple[Part, ...] | None:
-    """Return the segments of the image; None if there is no scan."""
+def jpeg_image(data: bytes) -> tuple[tuple[Part, ...] | None, bytes | None]:
+    """Return the segments of the image, None if there is no scan, and the EXIF block as `jpeg_exif` does."""
     view = memoryview(data)
     parts: list[Part] = []
+    exif: bytes | None = None
     has_scan = False
     for count, (marker, start, end) in enumerate(_segments(data)):
         if count >= SEGMENT_LIMIT:
-            return None
+            return None, None
         has_scan = has_scan or marker == _SOS
         if _is_image_segment(data, marker, start):
             parts.append(view[start:end])
-    return tuple(parts) if has_scan else None
+        elif exif is None and not has_scan and _is_exif(data, marker, start):
+            exif = data[start + 10 : end]
+    return (tuple(parts) if has_scan else None), exif
 
 
 def is_without_end(data: bytes) -> bool:
@@ -82,7 +85,7 @@ def components_of_first_scan(data: bytes) -> int:
 def jpeg_exif(data: bytes | memoryview) -> bytes | None:
     """Return the first EXIF block."""
     for marker, start, end in _segments(data, scans=False):
-        if marker == _APP1 and data[start + 4 : start + 10] == b"Exif\0\0":
+        if _is_exif(data, marker, start):
             return bytes(data[start + 10 : end])
     return None
 
@@ -139,6 +142,10 @@ def _segments(data: bytes | memoryview, *, scans: bool = True) -> Iterator[tuple
             return
         yield marker, start, end
         at = end
+
+
+def _is_exif(data: bytes | memoryview, marker: int, start: int) -> bool:
+    return marker == _APP1 and data[start + 4 : start + 10] == b"Exif\0\0"
 
 
 def _is_image_segment(data: bytes, marker: int, start: int) -> bool:

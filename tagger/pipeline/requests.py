@@ -15,7 +15,7 @@ from tagger.errors import FailureKind, PhotoFailure
 from tagger.metadata.camera import CameraFacts, camera_facts
 from tagger.metadata.stated_facts import SideFacts
 from tagger.model.predictions import LabelPrediction
-from tagger.photos.containers import digest_photo
+from tagger.photos.containers import digest_container, read_container
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo
 from tagger.photos.decoding.raw_development import NoPreview
 from tagger.photos.files import PhotoBytes, PhotoVersion
@@ -228,4 +228,6 @@ def open_bytes(photo: PhotoBytes, limits: Limits, develop: Developer | None = No
         return develop(photo, resize)
 
     with stage_timer("digest"):
-        return OpenPhoto(digest_photo(photo.data), photo.version, camera_facts(photo.data), decode)
+        container = read_container(photo.data)
+        digest, facts = digest_container(container, photo.data), camera_facts(photo.data, container)
+        return OpenPhoto(digest, photo.version, facts, decode)

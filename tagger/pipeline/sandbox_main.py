@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tagger.metadata.camera import camera_facts
-from tagger.photos.containers import digest_photo
+from tagger.photos.containers import digest_container, read_container
 from tagger.photos.decoding import Resize, decode_photo
 from tagger.photos.decoding.formats import load_readers
 from tagger.photos.decoding.memory import MEMORY_BUDGET, trim_memory
@@ -49,9 +49,14 @@ def _make_answer(config: dict[str, Any], parent: ParentPipe) -> ReplyFunction:
 
 
 def _open_reply(data: bytes) -> dict[str, object]:
-    facts = asdict(camera_facts(data))
+    container = read_container(data)
+    facts = asdict(camera_facts(data, container))
     taken_at = facts["taken_at"]
-    return {"digest": digest_photo(data), **facts, "taken_at": taken_at and taken_at.isoformat()}
+    return {
+        "digest": digest_container(container, data),
+        **facts,
+        "taken_at": taken_at and taken_at.isoformat(),
+    }
 
 
 if __name__ == "__main__":

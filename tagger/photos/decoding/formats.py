@@ -35,7 +35,7 @@ from tagger.photos.formats import (
     detect_format,
     is_iso_media,
 )
-from tagger.photos.jpeg import JPEG_LS, SEGMENT_LIMIT, from_first_scan, jpeg_parts, scans_and_coding
+from tagger.photos.jpeg import JPEG_LS, SEGMENT_LIMIT, from_first_scan, jpeg_image, scans_and_coding
 from tagger.photos.tiff import open_tiff
 
 # Without colour profiles: a broken profile makes decoders fail.
@@ -260,7 +260,7 @@ def bare_file(data: bytes) -> bytes | None:
     photo_format = detect_format(data)
     if photo_format is PhotoFormat.PNG:
         return PNG_SIGNATURE + b"".join(chunk for name, chunk in png_chunks(data) if name in _PNG_BARE)
-    parts = jpeg_parts(data) if photo_format is PhotoFormat.JPEG else None
+    parts = jpeg_image(data)[0] if photo_format is PhotoFormat.JPEG else None
     return b"\xff\xd8" + b"".join(parts) + b"\xff\xd9" if parts else None
 
 
