@@ -27,7 +27,6 @@ from tagger.library.query.photo_json import (
     RemovedLandmarkDocument,
 )
 from tagger.library.query.trip_summaries import TripDocument
-from tagger.library.shares import ShareDocument
 from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.library.verdicts.service import (
     VerdictResultDocument,
@@ -40,7 +39,7 @@ from tagger.web.api.photos import PhotoNeighbours, PhotoPage
 from tagger.web.api.predict import FailedUpload, UploadPrediction
 from tagger.web.api.routes import Problem
 from tagger.web.api.search import SearchResult
-from tagger.web.api.shares import NewShareDocument
+from tagger.web.api.shares import NewShareDocument, ShareDocument
 from tagger.web.api.verdicts import PhotosVerdictDocument, VerdictPage
 
 STREAMS = ("csv", "ndjson", "geojson", "image", "preview", "thumbnail", "file", "events")

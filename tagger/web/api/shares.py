@@ -15,7 +15,6 @@ from tagger.library.shares import (
     MOST_PHOTOS,
     NewShare,
     Share,
-    ShareDocument,
     ShareState,
     add_share,
     get_share,
@@ -28,6 +27,7 @@ from tagger.library.shares import (
     share_documents,
     share_name,
 )
+from tagger.library.shares import ShareDocument as StoredShareDocument
 from tagger.web.api.routes import api_router
 from tagger.web.http.attempt_limiter import LINKS
 from tagger.web.http.query_params import ONE_LINE, PhotoId, QueryParams, RequestModel, query_params
@@ -51,14 +51,14 @@ class ShareRequest(RequestModel):
 
 
 @dataclass(frozen=True)
-class NewShareDocument(ShareDocument):
+class NewShareDocument(StoredShareDocument):
     """A new share. `link`: its path, or whole address if the server knows its own, as the list of shares has it."""
 
     link: str
 
 
 @dataclass(frozen=True)
-class ListedShareDocument(ShareDocument):
+class ShareDocument(StoredShareDocument):
     """A share. `link`: its path, or whole address if the server knows its own; null if this server did not make it."""
 
     link: str | None
@@ -87,11 +87,11 @@ def _link(state: AppState, token: str) -> str:
     return f"{(state.settings.web_url or '').rstrip('/')}{LINKS}{token}"
 
 
-def _listed(state: AppState, found: Sequence[Share]) -> list[ListedShareDocument]:
+def _listed(state: AppState, found: Sequence[Share]) -> list[ShareDocument]:
     key = link_key(state.settings.data_folder)
     tokens = (known_token(state.database, share, key) for share in found)
     return [
-        ListedShareDocument(**vars(document), link=token and _link(state, token))
+        ShareDocument(**vars(document), link=token and _link(state, token))
         for document, token in zip(share_documents(state.database, found), tokens, strict=True)
     ]
 
@@ -101,7 +101,7 @@ def shares(
     state: State,
     params: Params,
     selection: Annotated[bool, Query(description="Those of selected photos.")] = False,
-) -> list[ListedShareDocument]:
+) -> list[ShareDocument]:
     """List the shares of exactly this query, the newest first; without options, all. Those that ended are listed for 90 days."""
     with state.database.read() as connection:
         options = query_options(query_document(connection, params.query))
@@ -113,7 +113,7 @@ def shares(
 
 
 @router.get("/shares/{share_id}")
-def share(state: State, share_id: ShareNumber) -> ListedShareDocument:
+def share(state: State, share_id: ShareNumber) -> ShareDocument:
     """Return a share, with the number of photos that visitors see now: 0 once it has ended."""
     found = get_share(state.database, share_id)
     is_active = found.state is ShareState.ACTIVE
@@ -123,6 +123,6 @@ def share(state: State, share_id: ShareNumber) -> ListedShareDocument:
 
 
 @router.delete("/shares/{share_id}")
-def revoke(state: State, share_id: ShareNumber) -> ListedShareDocument:
+def revoke(state: State, share_id: ShareNumber) -> ShareDocument:
     """End a share at once, for everybody who has its link."""
     return _listed(state, [revoke_share(state.database, share_id)])[0]
