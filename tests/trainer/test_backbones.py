@@ -7,16 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.shipped import ARTIFACT, shipped_module
 from support.trainer_commands import NO_NETWORK
 from torch import Tensor, nn
 from torchvision import models
 
+from tagger.model.artifact import file_digest
 from tagger.model.model_archive import checked_archive
 from trainer.backbones.backbone import Backbone, SamePadded
 from trainer.backbones.loading import build_network, find_source, load_backbone
 from trainer.backbones.torchvision_networks import build
 from trainer.errors import BackboneUnusable
-from trainer.learning.classifier import Encoder, LandmarkClassifier
+from trainer.learning.classifier import Encoder, LandmarkClassifier, embedding_of
 from trainer.learning.scoring import FeatureSpace, Neighbours, ScoreRule, Scoring
 
 IMAGENET = (123.675, 116.28, 103.53)
@@ -156,6 +158,19 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(BackboneUnusable, match=reason):
             load_backbone("resnet18", tmp_path / name, 64)
+
+
+def test_training_goes_on_from_a_model() -> None:
+    images = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
+
+    backbone, network = load_backbone("timm/mobilenet_edgetpu_100", ARTIFACT, 224)
+
+    with torch.inference_mode():
+        expected = shipped_module().float().eval()(images)[1]
+        assert torch.allclose(embedding_of(Encoder(backbone, network)(images)), expected, atol=1e-4)
+    assert backbone.weights == f"blake3:{file_digest(ARTIFACT)}"
+    with pytest.raises(BackboneUnusable, match="its backbone is timm/mobilenet_edgetpu_100"):
+        load_backbone("resnet18", ARTIFACT, 224)
 
 
 def test_nothing_in_a_file_of_weights_is_run(tmp_path: Path) -> None:

@@ -4,16 +4,18 @@ import difflib
 import logging
 import pickle
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 import torch
 from blake3 import blake3
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from tagger.extensions import extra_missing
+from tagger.model.artifact import file_digest, load_module, read_manifest
 from trainer.backbones import torchvision_networks
 from trainer.backbones.backbone import (
     Backbone,
@@ -29,6 +31,9 @@ from trainer.backbones.landmark_cnn import FEATURES, LANDMARK_CNN, NORMALISATION
 from trainer.errors import BackboneUnusable
 
 TIMM = "timm/"
+MODEL = ".pt"
+NETWORK_OF_MODEL = "encoder.network."
+"""The prefix of tensor names of a model's backbone."""
 CONVENTION = "convention"
 """The metadata entry of a safetensors file that names the convention of its weights."""
 CONVENTIONS: dict[str | None, Convention] = {name: name for name in get_args(Convention)}
@@ -41,11 +46,14 @@ log = logging.getLogger("trainer")
 def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[Backbone, nn.Module]:
     """Load the pretrained network for images of `size` pixels, in evaluation mode.
 
-    The weights come from the file `weights`, or are downloaded. They are rounded to half precision, as artifacts store them.
+    The weights come from the file `weights`, which may be a model that the trainer exported, or are downloaded. They are rounded to half
+    precision, as artifacts store them.
 
     Raises:
-        BackboneUnusable, ExtraMissing: with what to change.
+        BackboneUnusable, ExtraMissing, ModelRefused: with what to change.
     """
+    if weights is not None and weights.suffix == MODEL:
+        return _backbone_of_model(weights, architecture)
     source, name = find_source(architecture)
     convention: Convention = "timm" if architecture.startswith(TIMM) else "torchvision"
     if weights is None:
@@ -64,6 +72,26 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
     round_to_half(network)
     backbone = Backbone(architecture, convention, origin, features, template.normalisation, fused is not None)
     return backbone, network
+
+
+def _backbone_of_model(path: Path, architecture: str) -> tuple[Backbone, nn.Module]:
+    """The backbone of a model, as it was fine-tuned."""
+    described = read_manifest(path).training.get("backbone")
+    backbone = TypeAdapter(Backbone).validate_python(described) if described else None
+    if backbone is None or backbone.architecture != architecture:
+        found = backbone.architecture if backbone else "of an unknown kind"
+        raise _unsuitable(path, architecture, f"its backbone is {found}")
+    digest = file_digest(path)
+    tensors = load_module(path, digest).state_dict()
+    network = build_network(backbone)
+    network.load_state_dict(
+        {
+            name.removeprefix(NETWORK_OF_MODEL): values.float()
+            for name, values in tensors.items()
+            if name.startswith(NETWORK_OF_MODEL)
+        }
+    )
+    return replace(backbone, weights=f"blake3:{digest}"), network
 
 
 def scratch_backbone() -> tuple[Backbone, nn.Module]:

@@ -122,7 +122,7 @@ class TransferOptions(RecipeOptions):
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="The backbone's weights: a safetensors file with torchvision's or timm's names, or a .pth file of torchvision. Downloaded if omitted."
+            help="The backbone's weights: a safetensors file with torchvision's or timm's names, a .pth file of torchvision, or a model of this backbone (.pt), from which training goes on. Downloaded if omitted."
         ),
     ] = None
 
