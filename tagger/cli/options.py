@@ -24,6 +24,7 @@ from tagger.cli.output.formats import Format
 from tagger.database.enums import Priority
 from tagger.errors import FailureKind, QueryOptionInvalid
 from tagger.library.query.option_values import parse_date as parse_query_date
+from tagger.library.query.option_values import parse_position
 from tagger.library.query.options import QUERY_OPTIONS, QueryOption
 
 if TYPE_CHECKING:
@@ -267,8 +268,6 @@ def parse_time(text: str | None, option: str, *, direction: Literal[1, -1]) -> d
 
 def parse_at(text: str | None) -> tuple[float, float] | None:
     """Return the latitude and longitude that --at names."""
-    from tagger.library.query.option_values import parse_position
-
     with query_usage():
         return None if text is None else parse_position(text, "at")
 

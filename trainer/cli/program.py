@@ -4,6 +4,7 @@ import logging
 import shlex
 import sys
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,8 @@ from tagger.cli.help import HELP_ALL, prepare_arguments, use_help_classes
 from tagger.cli.output import console
 from tagger.errors import TaggerError
 from tagger.extensions import extra_missing
-from tagger.model.devices import quiet_threads
+from tagger.library.teaching.pack_file import name_of_pack, write_pack
+from tagger.model.devices import describe_device, engine_version, quiet_threads
 from trainer.cli.data import data_app
 from trainer.cli.imports import import_app
 from trainer.cli.options import DeviceName, ImageSize, Json, print_results
@@ -58,10 +60,6 @@ def run() -> None:
 def _print_version(requested: bool) -> None:
     if not requested:
         return
-    from importlib.metadata import version
-
-    from tagger.model.devices import describe_device, engine_version
-
     typer.echo(f"trainer {version('landmark-tagger')}, torch {engine_version('torch')}, {describe_device()}")
     raise typer.Exit
 
@@ -202,7 +200,6 @@ def pack(
 
     Landmarks with fewer than six different photos are left out. The figures are for photos that were held out.
     """
-    from tagger.library.teaching.pack_file import name_of_pack, write_pack
     from trainer.export.pack import make_pack
 
     if not (name := name_of_pack(out)):

@@ -16,6 +16,7 @@ from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.errors import TaggerError
 from tagger.extensions import load
+from tagger.model.devices import quiet_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,8 +73,6 @@ def doctor(
 
 def run_checks(*, quick: bool = False, worker: bool = False) -> Iterator[Finding]:
     """Yield the findings of all checks, or of a health check, without passwords."""
-    from tagger.model.devices import quiet_threads
-
     quiet_threads()
     from tagger.cli.doctor.environment import check_settings
 

@@ -25,8 +25,10 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import Format, printable, write_documents, write_json, write_table
+from tagger.cli.output.job_text import count_of
 from tagger.cli.session import Session, open_for_reading, open_session
 from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound
+from tagger.photos.paths import parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -84,8 +86,6 @@ def query(
     if not count:
         console.info("no photo matches")
     elif sys.stdout.isatty():
-        from tagger.cli.output.job_text import count_of
-
         by_position = photo_query.country or photo_query.near or photo_query.box
         untagged = with_tags[False] if by_position else 0
         others = f", {untagged} of them by position alone" if untagged else ""
@@ -230,7 +230,6 @@ def similar(
     from tagger.cli.output.photos import write_similar_photos
     from tagger.library.query.photo_conditions import require_folders
     from tagger.library.teaching.similarity import find_similar
-    from tagger.photos.paths import parse_path
 
     output_format = parse_format(format_, json=json)
     session = open_session()
@@ -267,7 +266,6 @@ def _given_embeddings(
 
     from tagger.library.teaching.examples import find_examples, load_embeddings
     from tagger.library.teaching.learning import embedding_of
-    from tagger.photos.paths import parse_path
     from tagger.photos.source import check_exists
 
     settings, database = session

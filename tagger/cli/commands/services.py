@@ -17,6 +17,7 @@ from tagger.cli.output import console
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
 from tagger.database.enums import Priority, Runner
 from tagger.errors import ProcessFailed, TaggerError
+from tagger.photos.paths import is_object_address
 from tagger.system.interruption import announce_stop, handle_own_signals
 
 if TYPE_CHECKING:
@@ -128,8 +129,6 @@ def up(
 def _check_options(
     paths: list[Path] | None, port: int | None, *, once: bool, watch: bool, writes: bool
 ) -> None:
-    from tagger.photos.paths import is_object_address
-
     if once and not paths:
         raise typer.BadParameter("it needs photos to tag: tagger up FOLDER --once", param_hint="--once")
     if writes and not paths:
