@@ -12,8 +12,7 @@ import zipfile
 from pathlib import Path
 
 from tagger.model.artifact import file_digest, load_module, read_manifest
-from tagger.model.backends.conversion import convert
-from tagger.model.backends.openvino import CONSTANTS, GRAPH
+from tagger.model.backends.openvino import CONSTANTS, GRAPH, convert
 
 LEAST_SHARED_BYTES = 64
 """Shorter constants are stored: an artifact may have the same bytes by chance, where a program is."""

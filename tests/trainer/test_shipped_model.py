@@ -10,8 +10,7 @@ import torch
 
 import tagger
 from tagger.model.artifact import file_digest, load_module, read_background, read_manifest
-from tagger.model.backends.conversion import convert
-from tagger.model.backends.openvino import OpenVinoBackend, read_shipped_graph
+from tagger.model.backends.openvino import OpenVinoBackend, convert, read_shipped_graph
 from tagger.model.backends.selection import generated_images
 from tagger.model.devices import Device, Precision
 from tagger.model.model import Model, load_model

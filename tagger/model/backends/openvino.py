@@ -1,6 +1,6 @@
-"""The OpenVINO backend, for CPUs: runs what `conversion` made of the artifact's TorchScript, without torch.
+"""The OpenVINO backend, for CPUs: runs, without torch, what `convert` made of the artifact's TorchScript.
 
-Only this module and `conversion` import OpenVINO.
+Only this module imports OpenVINO.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
+    import torch
 
     from tagger.model.artifact import Range
     from tagger.model.backends.protocol import BackendName, Images
     from tagger.model.devices import Device
+
 
 SHIPPED_GRAPH = Path(__file__).parents[2] / "shipped" / "landmarks.openvino.zip"
 """Made by make_graph.py beside it. Its comment is the digest of the artifact."""
@@ -198,3 +200,23 @@ def _values(node: openvino.Node) -> npt.NDArray[np.float32]:
         node = node.input_value(0).get_node()
     values: npt.NDArray[np.float32] = node.get_data().astype(np.float32)
     return values
+
+
+def convert(module: torch.jit.ScriptModule, size: int) -> openvino.Model:
+    """Convert the artifact's TorchScript without `openvino.convert_model`, which reports to OpenVINO's makers."""
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # it needs torch
+    from openvino.preprocess import PrePostProcessor
+
+    module.eval().float()
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchScriptPythonDecoder(module)  # must stay alive until the conversion ends
+    model = frontend.convert(frontend.load(decoder))
+    images = model.inputs[0].get_node()
+    images.set_element_type(openvino.Type.u8)
+    images.set_partial_shape(openvino.PartialShape([-1, 3, size, size]))
+    model.validate_nodes_and_infer_types()
+    layout = PrePostProcessor(model)
+    layout.input().tensor().set_layout(openvino.Layout("NHWC"))
+    layout.input().model().set_layout(openvino.Layout("NCHW"))
+    return layout.build()

@@ -206,7 +206,7 @@ class BackendSelector:
     def _convert(self) -> openvino.Model:
         if not is_installed("torch"):
             raise extra_missing("This model", "torch")
-        from tagger.model.backends.conversion import convert
+        from tagger.model.backends.openvino import convert
 
         return convert(self._load_module(), self._size)
 

@@ -22,8 +22,7 @@ from support.threads import in_threads
 
 from tagger.errors import InstallationDamaged, SettingsInvalid
 from tagger.model.artifact import Range, file_digest
-from tagger.model.backends.conversion import convert
-from tagger.model.backends.openvino import SHIPPED_GRAPH, OpenVinoBackend
+from tagger.model.backends.openvino import SHIPPED_GRAPH, OpenVinoBackend, convert
 from tagger.model.backends.protocol import Backend, Conversions, Images, Outputs, Scores
 from tagger.model.backends.selection import BackendSelector, Difference, generated_images
 from tagger.model.backends.torchscript import TorchScriptBackend
@@ -166,7 +165,7 @@ from blake3 import blake3
 from tagger.model.artifact import file_digest, load_module
 from tagger.model.devices import Device
 from tagger.model.backends.selection import generated_images
-from tagger.model.backends.conversion import convert
+from tagger.model.backends.openvino import convert
 from tagger.model.backends.openvino import OpenVinoBackend
 
 path = Path(sys.argv[1])
@@ -184,8 +183,7 @@ print(json.dumps({
 
 
 def test_openvino_is_imported_without_its_telemetry() -> None:
-    """Also where the conversion is imported first."""
-    program = "import sys, tagger.model.backends.conversion; print(sys.modules['openvino_telemetry'])"
+    program = "import sys, tagger.model.backends.openvino; print(sys.modules['openvino_telemetry'])"
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "None\n"

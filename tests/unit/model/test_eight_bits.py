@@ -16,8 +16,13 @@ from support.small_network import SIZE, SmallNetwork, small_module
 
 from tagger.errors import SettingsInvalid
 from tagger.model.artifact import file_digest, read_manifest
-from tagger.model.backends.conversion import convert
-from tagger.model.backends.openvino import LEVELS, OpenVinoBackend, quantise_convolutions, with_exact_zero
+from tagger.model.backends.openvino import (
+    LEVELS,
+    OpenVinoBackend,
+    convert,
+    quantise_convolutions,
+    with_exact_zero,
+)
 from tagger.model.backends.protocol import Conversions, Outputs
 from tagger.model.backends.selection import (
     IMAGES,
