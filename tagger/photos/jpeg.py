@@ -6,7 +6,7 @@ raises on bad input.
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
@@ -23,8 +23,22 @@ _FRAME_WITHIN = 1000
 """Segments before the frame: tens, with a large profile a few hundred."""
 JPEG_LS = 0xF7
 _FRAMES = {*range(0xC0, 0xD0), JPEG_LS} - {0xC4, 0xC8, 0xCC}
+_BLOCK_PIXELS, _ZERO_RUN = 64, 2**14
+_NO_RESTARTS = b"\xff\xdd\0\x04\0\0"
+_ZERO_RUN_CODE = b"\xff\xc4\0\x14\x10\x01" + bytes(15) + b"\xe0"
+"""A Huffman table whose only code is a bit 0. The 14 bits after it, if they are 0 too, say that 2**14 blocks end."""
 _RESERVED = {0xC8, *range(0xF0, 0xFE)}
-_SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
+_SOF2, _SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = (
+    0xC2,
+    0xDA,
+    0xD9,
+    0xE0,
+    0xE1,
+    0xE2,
+    0xEE,
+    0xEF,
+    0xFE,
+)
 
 
 def jpeg_image(data: bytes) -> tuple[tuple[Part, ...] | None, bytes | None]:
@@ -65,6 +79,48 @@ def from_first_scan(data: bytes) -> bytes:
         after = end
     # No scan: keep enough data for the decoder to report why.
     return b"".join((*parts, view[after : after + _JUNK_BYTES]))
+
+
+def at_an_eighth(data: bytes) -> bytes | None:
+    """Return a progressive JPEG without those scans that decoders do not need for an eighth of its size: of AC coefficients.
+
+    Decoders need them for components of which they compute more pixels, because those have fewer. The others get a scan that sets them to
+    0, since decoders smooth an image that lacks some. None if the file has another coding, or does not end after its scans.
+    """
+    view = memoryview(data)
+    parts: list[Part] = [data[:2]]
+    frame, after = b"", len(data)
+    unneeded: Mapping[int, bool] = {}
+    for marker, start, after in _segments(data):
+        if marker == _SOF2:
+            frame = data[start + 4 : after]
+            unneeded = _largest_components(frame[6:])
+        scan = data[start + 4 : start + 2 + int.from_bytes(data[start + 2 : start + 4])]
+        is_of_ac = marker == _SOS and scan[-3:-2] > b"\0"
+        if is_of_ac and scan[1] not in unneeded:
+            return None
+        if not (is_of_ac and unneeded[scan[1]]):
+            parts.append(view[start:after])
+    if not unneeded or data.find(b"\xff\xd9", after) < 0:
+        return None
+    height, width = struct.unpack_from(">HH", frame, 1)
+    zeros = bytes(2 * (width * height // _BLOCK_PIXELS // _ZERO_RUN + 1))
+    scans = (
+        b"\xff\xda\0\x08\x01%c\0\x01\x3f\0%b" % (component, zeros)
+        for component, is_unneeded in unneeded.items()
+        if is_unneeded
+    )
+    return b"".join((*parts, _NO_RESTARTS, _ZERO_RUN_CODE, *scans, b"\xff\xd9"))
+
+
+def _largest_components(components: bytes) -> Mapping[int, bool]:
+    """By the ids of all: whether they have as many samples as the image in one direction."""
+    samplings = [(factors >> 4, factors & 15) for factors in components[1::3]]
+    most = [max((sampling[axis] for sampling in samplings), default=0) for axis in (0, 1)]
+    return {
+        number: across == most[0] or down == most[1]
+        for number, (across, down) in zip(components[::3], samplings, strict=False)
+    }
 
 
 def scans_and_coding(data: bytes) -> tuple[int, int]:

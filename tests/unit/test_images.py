@@ -18,6 +18,7 @@ from support.profiles import WHITE, colour_profile
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo, decode_whole, formats
 from tagger.photos.formats import PhotoFormat, detect_format
+from tagger.photos.jpeg import at_an_eighth
 
 PICTURE = draw_photo(7, (600, 400))
 ORIENTATION = 274
@@ -109,6 +110,30 @@ def test_square_is_the_middle_of_the_scaled_photo() -> None:
 def test_large_jpeg_decoded_at_a_fraction_looks_like_the_whole() -> None:
     large = draw_photo(3, (2403, 1605))
     assert difference(decode(encode_image(large, "JPEG", quality=95)), decode(encode_image(large, "PNG"))) < 2
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    "options", [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"restart_marker_rows": 2}]
+)
+def test_an_eighth_of_a_progressive_jpeg_needs_a_part_of_its_scans(
+    mode: str, options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = draw_photo(1, (1810, 1797)).convert(mode)
+    data = encode_image(image, "JPEG", quality=90, progressive=True, **options)
+    parts = at_an_eighth(data)
+    assert parts is not None
+    assert len(parts) < 0.8 * len(data)
+    pixels = decode(data).pixels
+    monkeypatch.setattr("tagger.photos.decoding.decode.at_an_eighth", lambda _data: None)
+    np.testing.assert_array_equal(pixels, decode(data).pixels)
+
+
+def test_a_progressive_jpeg_that_ends_early_keeps_its_scans() -> None:
+    data = encode_image(draw_photo(1, (1810, 1797)), "JPEG", progressive=True)
+    for size in range(200, len(data), len(data) // 40):
+        assert at_an_eighth(data[:size]) is None
+    assert decode(data[: len(data) // 2]).is_damaged
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ The trainer, `predict`, `tag` and the workers all use `decode_photo`, so a photo
 Imports no torch: the model turns pixels into a tensor. Errors of decoders become failures of the photo that say what to do.
 """
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ from tagger.photos.decoding.formats import bare_file, check_pixels, open_header,
 from tagger.photos.decoding.memory import MEMORY_BUDGET, decoder_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER, NoPreview, shown_file
 from tagger.photos.formats import PhotoFormat, detect_format
-from tagger.photos.jpeg import is_without_end
+from tagger.photos.jpeg import at_an_eighth, is_without_end
 from tagger.photos.tiff import ORIENTATION, open_tiff
 
 _UNSUPPORTED_PREFIXES = (
@@ -213,6 +214,8 @@ _TRANSPOSES = {
     8: Image.Transpose.ROTATE_90,
 }
 _SWAPS_SIDES = (5, 6, 7, 8)
+_EIGHTH = 8
+"""The smallest fraction at which JPEGs are decoded."""
 _BLOCK = 32
 """The largest block of pixels that a JPEG codes together, horizontally and vertically."""
 
@@ -278,6 +281,8 @@ def _read_file(
     orientation = _orientation(original, image)
     draft = image.draft(None, _draft_size(resize)) if resize and photo_format is PhotoFormat.JPEG else None
     extent = draft[1][2:] if draft else None
+    if draft and "progressive" in image.info and image.width == -(-width // _EIGHTH) and data is original:
+        image.fp = io.BytesIO(at_an_eighth(data) or data)
     memory = decoder_memory(image, photo_format, data, (width, height))
     converting_bytes = _converting_bytes(image, extent or image.size, resize)
     with MEMORY_BUDGET.reserve(memory.held_bytes + max(memory.decoding_bytes, converting_bytes)):
