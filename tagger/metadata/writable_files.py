@@ -1,4 +1,4 @@
-"""A photo's own file and its sidecars, in folders (see files) and in buckets (see bucket_files)."""
+"""A photo's own file and its sidecars, in folders (see replacement) and in buckets (see bucket_files)."""
 
 from pathlib import Path
 from typing import TypeAlias

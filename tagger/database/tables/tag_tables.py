@@ -135,9 +135,9 @@ def _doubtful_column(doc: str) -> Column[str]:
     return Column("doubtful", Text, reasons, doc=doc)
 
 
-def _image_key(ondelete: str | None = None) -> Column[int]:
+def _image_key() -> Column[int]:
     """The key of a table with at most one row for each image."""
-    image = ForeignKey("contents.id", ondelete=ondelete)
+    image = ForeignKey("contents.id")
     return Column("content_id", Id, image, primary_key=True, autoincrement=False, doc="the image")
 
 
