@@ -40,7 +40,7 @@ class Sighting:
 
 
 @dataclass(frozen=True)
-class GpsFix:
+class TimedPosition:
     """A photo with GPS, and its time in UTC: it may have been taken beside a landmark, whatever it shows."""
 
     at: float
@@ -50,7 +50,9 @@ class GpsFix:
     error_m: float
 
 
-def passed_landmarks(fixes: Sequence[GpsFix], points: Mapping[int, tuple[float, float]]) -> list[Sighting]:
+def passed_landmarks(
+    fixes: Sequence[TimedPosition], points: Mapping[int, tuple[float, float]]
+) -> list[Sighting]:
     """The landmarks that photos were taken beside, each once per VISIT_S. `points`: their positions in degrees, by id."""
     rows = [(each.latitude, each.longitude, each.error_m) for each in fixes]
     latitude, longitude, error_m = np.array(rows, np.float64).reshape(-1, 3).T[:, :, None]
@@ -157,7 +159,7 @@ def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> 
     return seen + passed_landmarks(_gps_fixes(connection, *conditions), points)
 
 
-def _gps_fixes(connection: Connection, *conditions: ColumnElement[bool]) -> list[GpsFix]:
+def _gps_fixes(connection: Connection, *conditions: ColumnElement[bool]) -> list[TimedPosition]:
     """The newest photos with GPS, and with these conditions."""
     query: Select[Any] = (
         select(
@@ -172,7 +174,7 @@ def _gps_fixes(connection: Connection, *conditions: ColumnElement[bool]) -> list
         .limit(MOST_PHOTOS)
     )
     return [
-        GpsFix(
+        TimedPosition(
             clock_seconds(row.taken_at) - row.utc_offset_s,
             row.utc_offset_s,
             row.latitude,

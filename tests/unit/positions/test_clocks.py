@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from tagger.library.catalog.cameras import is_clock_time
-from tagger.library.positions.clocks import GpsFix, Sighting, estimate_clock, passed_landmarks
+from tagger.library.positions.clocks import Sighting, TimedPosition, estimate_clock, passed_landmarks
 
 HOUR = 3600
 COLOSSEUM, PANTHEON, TREVI = 1, 2, 3
@@ -40,10 +40,10 @@ def test_a_second_visit_does_not_hide_the_clock() -> None:
 def test_photos_beside_a_landmark_tell_a_clock_whatever_they_show() -> None:
     points = {COLOSSEUM: (41.8902, 12.4922), PANTHEON: (41.8986, 12.4769)}
     fixes = [
-        GpsFix(36_000, 7200, 41.8910, 12.4925, 20.0),
-        GpsFix(36_030, 7200, 41.8910, 12.4925, 20.0),
-        GpsFix(43_000, 7200, 41.8945, 12.4850, 20.0),
-        GpsFix(50_000, 7200, 41.8990, 12.4770, 20.0),
+        TimedPosition(36_000, 7200, 41.8910, 12.4925, 20.0),
+        TimedPosition(36_030, 7200, 41.8910, 12.4925, 20.0),
+        TimedPosition(43_000, 7200, 41.8945, 12.4850, 20.0),
+        TimedPosition(50_000, 7200, 41.8990, 12.4770, 20.0),
     ]
     passed = passed_landmarks(fixes, points)
     assert {(each.landmark_id, each.zone_s) for each in passed} == {(COLOSSEUM, 7200), (PANTHEON, 7200)}
