@@ -1,4 +1,4 @@
-"""Models of format 2: embeddings beside the scores, and the background statistics in the file."""
+"""Models of format 2: embeddings beside the scores, the background statistics in the file, and the best predictions."""
 
 import zipfile
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from tagger.model.artifact import (
 from tagger.model.backends.selection import generated_images
 from tagger.model.devices import Device
 from tagger.model.model import load_model
-from tagger.model.predictions import has_finite_length
+from tagger.model.predictions import best_predictions, has_finite_length
 
 CPU = Device("cpu", "float32", 4)
 EMBEDDING = Embedding(dimension=DIMENSION, layer="pooled features, square-rooted", background_photos=200)
@@ -158,3 +158,14 @@ def test_the_statistics_of_another_file_are_refused(artifact: Path) -> None:
 def test_an_embedding_without_a_finite_length_is_found(value: float) -> None:
     assert has_finite_length(np.array([0.5], np.float32))
     assert not has_finite_length(np.array([0, value], np.float32))
+
+
+@pytest.mark.parametrize("count", [1, 5, 8, 20])
+def test_the_best_of_any_number_of_labels_are_those_of_a_full_sort(count: int) -> None:
+    scores = (np.random.default_rng(count).integers(0, 5, 3000) / 5).astype(
+        np.float32
+    )  # with many equal ones
+    for each in (scores, scores[:8], np.append(scores, np.float32("nan"))):
+        found = best_predictions(each, count, 0.5, is_damaged=False)
+        assert [one.position for one in found] == (-each).argsort(kind="stable")[:count].tolist()
+        assert [one.rank for one in found] == list(range(1, len(found) + 1))
