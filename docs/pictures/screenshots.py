@@ -86,7 +86,7 @@ def _show_months(page: Page, _library: DemoLibrary) -> None:
 
 def _wait_for_map(page: Page, _library: DemoLibrary) -> None:
     """Wait for the photos, and until the land under them is drawn: two pictures in a row are equal."""
-    expect(page.locator(".map-cluster").first).to_be_visible(timeout=120_000)
+    expect(page.locator("a.map-cluster").first).to_be_visible(timeout=120_000)
     page.wait_for_load_state("networkidle")
     before = b""
     for _ in range(MOST_PICTURES):

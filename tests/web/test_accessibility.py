@@ -168,7 +168,7 @@ def test_german_fits_on_the_narrowest_phone(browser: Browser, address: str) -> N
 def wait_for_map(page: Page) -> None:
     """Wait until the map is drawn, where there is one."""
     if page.locator(".map-live").count():
-        page.locator(".map-cluster").first.wait_for(timeout=120_000)
+        page.locator("a.map-cluster").first.wait_for(timeout=120_000)
 
 
 @pytest.mark.slow

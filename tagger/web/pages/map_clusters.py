@@ -6,12 +6,14 @@ Photos that are near each other share a mark, so that a map has few. Photos that
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from math import ceil, floor
+from math import ceil, cos, floor, radians
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse
 
+from tagger.library.positions.cities import nearest_cities
 from tagger.library.query.option_values import BoundingBox, parse_box
 from tagger.library.query.position_clusters import (
     PositionCell,
@@ -37,6 +39,7 @@ SOURCES = {
     "sidecar": N_("%(count)s by a sidecar"),
     "takeout": N_("%(count)s by Google Takeout"),
     "track": N_("%(count)s by a GPS track"),
+    "landmark": N_("%(count)s by a landmark"),
     "neighbour": N_("%(count)s estimated"),
 }
 """Numbers of photos by where their positions come from."""
@@ -51,11 +54,12 @@ def legend(cells: Sequence[PositionCell]) -> dict[str, int]:
 router = APIRouter(include_in_schema=False)
 
 MOST_ZOOM = 20
-SOURCE_NAMES = {**SOURCES, "landmark": N_("%(count)s by a landmark")}
 _ROUNDING = 100_000
 """Parts of a degree, about a metre each, to which the boxes of addresses are rounded."""
 _DECIMALS = 5
 """Of the longitudes and latitudes of a path: about a metre."""
+_CITY_DEGREES, _AROUND_CITY_DEGREES = 0.35, 2.0
+"""The largest areas that are named after a city: some 40 and 220 km."""
 _SPOT_DEGREES = 0.02
 """Photos of one spot are within about two kilometres."""
 _AROUND_DEGREES = 4.0
@@ -114,6 +118,20 @@ def extent_of(cells: Sequence[PositionCell]) -> BoundingBox:
     )
 
 
+def area_name(box: BoundingBox) -> str | None:
+    """Return the name of an area by its city, if it is in one or not much larger; None for others."""
+    width = (box.east - box.west) % 360
+    size = max(box.north - box.south, width * cos(radians(box.north)))
+    if size > _AROUND_CITY_DEGREES:
+        return None
+    centre = np.array([(box.south + box.north) / 2]), np.array([_turned(box.west + width / 2)])
+    (city,) = nearest_cities(*centre)
+    if city is None:
+        return None
+    text = N_("in %(city)s") if size <= _CITY_DEGREES else N_("around %(city)s")
+    return gettext(text, city=city.name)
+
+
 def render_map(request: Request, settings: Settings, name: str, **values: object) -> HTMLResponse:
     """Render a page that may load the tiles of a map from the server of the settings."""
     response = render(request, name, 200, **values)
@@ -156,7 +174,7 @@ def _text(counts: Mapping[str, int]) -> str:
     """The photos by the source of their positions: 8 by GPS, 4 estimated."""
     texts = (
         gettext(text, count=number_text(counts[source]))
-        for source, text in SOURCE_NAMES.items()
+        for source, text in SOURCES.items()
         if source in counts
     )
     return ", ".join(texts)

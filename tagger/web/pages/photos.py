@@ -43,6 +43,7 @@ from tagger.web.api.search import SearchText, search_lists, suggestion_document
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, query_params
 from tagger.web.http.templates import render
+from tagger.web.pages.map_clusters import area_name
 from tagger.web.pages.overview import LibraryOverview, Overview
 from tagger.web.pages.tiles import Link, PhotoTile, photo_tiles
 from tagger.web.state import AppState, State
@@ -282,6 +283,8 @@ def render_photos(
         names = display_names(connection, form.query.landmark)
     if form.options.keys() & {"near", "box"}:
         names |= lists.area_names()
+    if (box := form.query.box) and (city := area_name(box)):
+        names.setdefault(str(form.options["box"]), city)
     chips = filter_chips(form, names, trip_name)
     filters = form.options.keys() - {"sort"}
     return render(

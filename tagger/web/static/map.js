@@ -5,11 +5,11 @@ import { AreaSelection } from "./map_area.js";
 import { LiveMap, boxOf, startOrExplain } from "./map_live.js";
 import { gettext, ngettext, photoCount } from "./texts.js";
 
-function showSummary(summary, { photos, text, address }) {
+function showSummary(summary, { photos, address }) {
   summary.replaceChildren();
   if (photos) {
     const words = ngettext("Show %(count)s photo", "Show %(count)s photos", photos);
-    summary.append(create("a", { className: "button button--small", href: address }, words), ` ${text}`);
+    summary.append(create("a", { className: "button button--small", href: address }, words));
   } else {
     summary.textContent = gettext("No photos in this part of the map");
   }

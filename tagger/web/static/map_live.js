@@ -8,7 +8,7 @@ import { requestJson } from "./server.js";
 import { gettext } from "./texts.js";
 
 const MOST_ZOOM = 18;
-const PACKAGE_ZOOM = 12; // the map of the package has names of cities, and no streets: closer, it would be empty
+const PACKAGE_ZOOM = 10; // the map of the package has names of cities, and no streets: closer, it would be empty
 const isTouch = matchMedia("(pointer: coarse)");
 
 const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webgl2"));
@@ -89,8 +89,9 @@ export class LiveMap {
 
   constructor(maplibre, host, path) {
     const style = () => withPath(mapStyle(host.dataset), path);
-    this.map = createMap(maplibre, host, style, host.dataset.tiles || path ? MOST_ZOOM : PACKAGE_ZOOM);
-    this.#marks = new ClusterMarks(maplibre, this.map);
+    const drawnZoom = host.dataset.tiles ? MOST_ZOOM : PACKAGE_ZOOM;
+    this.map = createMap(maplibre, host, style, path ? MOST_ZOOM : drawnZoom);
+    this.#marks = new ClusterMarks(maplibre, this.map, drawnZoom);
     followTheme(this.map, style);
   }
 

@@ -1,10 +1,9 @@
-// Clusters of photos on the map, as links: a click zooms in until a cluster cannot be divided, then it opens its photos. Where there is
+// Clusters of photos on the map, as links: a click zooms in as far as the map is drawn, then it opens their photos. Where there is
 // room, a cluster has the thumbnail of one of its photos.
 
 import { create } from "./elements.js";
 import { photoCount } from "./texts.js";
 
-const LEAST_DEGREES = 0.0003;
 const [MARK_PX, ROOM_PX] = [48, 68]; // the least distance of a thumbnail from a mark, and from another thumbnail
 const MOST_THUMBNAILS = 60;
 const COLOURS = { landmark: "--map-landmark", camera: "--map-camera", sidecar: "--map-camera", takeout: "--map-camera", track: "--map-track", neighbour: "--map-estimated" };
@@ -41,8 +40,11 @@ export class ClusterMarks {
   #marks = new Map();
   #popup;
   #refocus = null;
+  #drawnZoom;
 
-  constructor(maplibre, map) {
+  /** `drawnZoom`: beyond it, the map is empty. */
+  constructor(maplibre, map, drawnZoom) {
+    this.#drawnZoom = drawnZoom;
     this.#maplibre = maplibre;
     this.#map = map;
     this.#popup = new maplibre.Popup({ closeButton: false, closeOnClick: false, focusAfterOpen: false, offset: 22, className: "map-preview" });
@@ -91,13 +93,13 @@ export class ClusterMarks {
 
   #open(event, cluster) {
     const [south, west, north, east] = cluster.box;
-    const isSpot = Math.max(north - south, east - west) < LEAST_DEGREES;
-    const isClosest = this.#map.getZoom() >= this.#map.getMaxZoom();
-    if (isSpot || isClosest || event.metaKey || event.ctrlKey || event.shiftKey) return;
+    const bounds = [[west, south], [east, north]];
+    const isBeyond = this.#map.cameraForBounds(bounds, { padding: 72 }).zoom >= this.#drawnZoom;
+    if (isBeyond || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
     // The keyboard goes on where it was, at the cluster nearest to this one.
     if (event.detail === 0) this.#refocus = [cluster.longitude, cluster.latitude];
-    this.#map.fitBounds([[west, south], [east, north]], { padding: 72 });
+    this.#map.fitBounds(bounds, { padding: 72 });
   }
 
   #preview(cluster) {
