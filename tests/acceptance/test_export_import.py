@@ -1,17 +1,25 @@
-"""`tagger db export` and `import`: a database moves while workers work, and its open jobs continue there when resumed."""
+"""`tagger db export` and `import`, and backups as docs/how-to/back-up-and-upgrade.md shows them: a database moves while workers work, and its open jobs continue there when resumed."""
 
 import gzip
 import os
 import re
+import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
+from rig.servers import PostgresServer
 from support.command_line import CommandRunner
+from support.commands import Terminal, draw_many
 from support.stored_photos import StoredPhotos
+from support.tls_servers import PAGE as HARDEN
 
 from tagger.database.connection import Database
+
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "back-up-and-upgrade.md").read_text()
 
 
 @pytest.fixture
@@ -77,7 +85,7 @@ def test_a_packed_file_that_was_cut_off_is_refused(
         (tmp_path / "cut.gz").write_bytes(content[:cut])
         output = tagger("db", "import", "cut.gz")
         assert (output.code, output.err.count("\n")) == (1, 1), output.err
-        assert "Nothing was changed" in output.err
+        assert "Nothing of it was stored" in output.err
     (tmp_path / "no end.gz").write_bytes(gzip.compress(gzip.decompress(content)[:-5]))
     assert tagger("db", "import", "no end.gz").code == 1
     assert tagger("db", "import", "all.gz").code == 0
@@ -106,3 +114,74 @@ def test_streams_of_the_shell_are_read(
                 ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, (line, done.stderr)
+
+
+def test_sqlite_is_backed_up_while_it_is_written(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home")
+    draw_many(terminal.folder / "photos", 10)
+    terminal.run("tag", "photos")
+    before = terminal.json("query")
+    with terminal.database() as database, database.read():  # keeps the write-ahead log
+        draw_many(terminal.folder / "more", 10)
+        terminal.run("tag", "more")
+        command = next(line for line in PAGE.splitlines() if ".backup(" in line)
+        _shell(command, terminal.data)
+    after = terminal.json("query")
+    assert len(after) > len(before)
+    for file in terminal.data.glob("tagger.sqlite*"):
+        file.unlink()
+    shutil.move(terminal.data / "backup.sqlite", terminal.data / "tagger.sqlite")
+    terminal.run("db", "check")
+    assert terminal.json("query") == after
+
+
+def test_postgresql_is_backed_up_and_restored_with_its_rights(tmp_path: Path) -> None:
+    with PostgresServer() as server:
+        as_superuser, as_owner, _after_upgrade = re.findall(r"```sql\n(.*?)```", HARDEN, re.DOTALL)
+        address = server.url.replace("/postgres?", "/tagger?")
+        _execute(server.url, as_superuser)
+        _execute(address.replace("//postgres@", "//tagger_owner@"), as_owner)
+        terminal = Terminal(
+            tmp_path / "home", {"TAGGER_DATABASE_URL": address.replace("//postgres@", "//tagger_owner@")}
+        )
+        draw_many(terminal.folder / "photos", 10)
+        terminal.run("db", "upgrade")
+        terminal.environment["TAGGER_DATABASE_URL"] = address.replace("//postgres@", "//tagger@")
+        terminal.run("tag", "photos")
+        photos = terminal.json("query")
+        (block,) = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
+        dump, restore = block.strip().splitlines()
+        variables = {
+            "PGHOST": str(server.folder),
+            "PGUSER": "postgres",
+            "PATH": f"{server.programs}:{os.environ['PATH']}",
+        }
+        _shell(dump, tmp_path, **variables)
+        _execute(server.url, "DROP DATABASE tagger WITH (FORCE)")
+        _shell(restore, tmp_path, **variables)
+        terminal.run("db", "check")
+        assert terminal.json("query") == photos
+        assert "skipped" in terminal.run("tag", "photos").stderr
+        reader = address.replace("//postgres@", "//tagger_reader@")
+        with closing(psycopg.connect(reader)) as connection:
+            assert connection.execute("SELECT count(*) FROM photos").fetchone() == (10,)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute("DELETE FROM photos")
+
+
+def _execute(url: str, script: str) -> None:
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        for statement in script.split(";\n"):
+            connection.execute(statement.encode())
+
+
+def _shell(command: str, folder: Path, **variables: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Positions of stored photos: from cameras, landmarks and neighbours in time, updated as evidence changes, also in the background; GPS positions that nobody can have reached."""
+"""Positions of stored photos: from cameras, landmarks, neighbours in time and cameras that are used together, updated as evidence changes, also in the background; GPS positions that nobody can have reached."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -12,13 +12,15 @@ from support.position_library import NOON, PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
-from tagger.database.tables import photos, position_changes, positions
+from tagger.database.tables import cameras, photos, position_changes, positions
 from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job
 from tagger.library.catalog.contents import record_photos
 from tagger.library.catalog.landmark_edits import edit_landmark
+from tagger.library.positions import companions
 from tagger.library.positions import measured_positions as positions_of_images
 from tagger.library.positions import update as position_updates
+from tagger.library.positions.locating import EstimateSettings, PositionCounts, locate
 from tagger.library.positions.measured_positions import (
     MeasuredPosition,
     contradicted_photos,
@@ -32,6 +34,9 @@ PARIS = (48.8584, 2.2945)
 MAX_GAP_S = 7200.0
 ROME = (41.89, 12.49)
 SHOTS = 7
+DAY = 24 * 60
+GATE = ("brandenburg-gate", 0.97, True)
+BERLIN, TURIN = (52.5163, 13.3777), (45.0703, 7.6869)
 
 
 @pytest.fixture
@@ -329,3 +334,89 @@ def test_a_small_update_does_not_wait_for_a_long_one(
         assert not updates.update()
     assert unlocated.found() == {}
     assert updates.update()
+
+
+@pytest.fixture
+def two_cameras(database: Database, tmp_path: Path) -> PositionLibrary:
+    two_cameras = PositionLibrary.with_tiny_model(database, tmp_path)
+    two_cameras.camera("camera|canon", clock_offset_s=7200, clock_source="given")
+    two_cameras.camera("camera|pixel")
+    return two_cameras
+
+
+@pytest.mark.postgresql
+def test_a_camera_and_a_phone_locate_each_others_photos(two_cameras: PositionLibrary) -> None:
+    _travel(two_cameras)
+    photo = two_cameras.shot(DAY + 40)
+    of_phone = two_cameras.shot(2 * DAY + 5, camera=2, utc_offset_s=7200)
+    (found,) = locate_all(two_cameras).companions
+    assert found == companions.Companions(("camera|canon", "camera|pixel"), 4, 4)
+    assert _stored(two_cameras) == {1: 1, 2: 1}
+    assert two_cameras.found()[photo] == ("neighbour", *BERLIN)
+    assert two_cameras.found()[of_phone][0] == "neighbour"
+    assert locate_all(two_cameras).moved == 0
+
+
+def test_cameras_whose_time_is_not_known_in_utc_are_alone(two_cameras: PositionLibrary) -> None:
+    with two_cameras.database.write() as connection:
+        connection.execute(update(cameras).values(clock_offset_s=None, clock_source=None))
+    two_cameras.camera("camera|nikon", clock_offset_s=-700_000_000, clock_source="given")
+    for minutes, gps in ((0, PARIS), (DAY, BERLIN), (2 * DAY, (45.0, 7.0))):
+        two_cameras.shot(minutes, gps=gps)
+        two_cameras.shot(minutes, camera=2, gps=gps)
+        two_cameras.shot(minutes, camera=3, gps=gps)
+    assert locate_all(two_cameras).companions == []
+
+
+def test_companions_part_when_photos_say_otherwise(two_cameras: PositionLibrary) -> None:
+    _travel(two_cameras)
+    photo = two_cameras.shot(DAY + 40)
+    locate_all(two_cameras)
+    assert photo in two_cameras.found()
+    with two_cameras.database.write() as connection:
+        connection.execute(update(photos).where(photos.c.camera_id == 2).values(latitude=10.0))
+        of_phone = connection.scalars(select(photos.c.id).where(photos.c.camera_id == 2)).all()
+        record_photos(connection, of_phone)
+    assert locate_all(two_cameras).companions == []
+    assert _stored(two_cameras) == {1: None, 2: None}
+    assert photo not in two_cameras.found()
+
+
+def test_a_clock_that_is_set_moves_photos_of_companions(two_cameras: PositionLibrary) -> None:
+    """The phone's photo without GPS was near a landmark that the camera photographed an hour later."""
+    _travel(two_cameras)
+    two_cameras.shot(10 * DAY, EIFFEL)
+    of_phone = two_cameras.shot(10 * DAY, camera=2, utc_offset_s=7200)
+    locate_all(two_cameras)
+    assert two_cameras.found()[of_phone] == ("neighbour", *PARIS)
+    locate_all(two_cameras, canon=10800)
+    assert of_phone not in two_cameras.found()
+
+
+def test_a_dry_run_stores_no_companions(two_cameras: PositionLibrary) -> None:
+    _travel(two_cameras)
+    two_cameras.update()
+    assert len(locate_all(two_cameras, dry_run=True).companions) == 1
+    assert _stored(two_cameras) == {1: None, 2: None}
+    with two_cameras.database.read() as connection:
+        assert connection.execute(select(position_changes)).all() == []
+
+
+def _travel(two_cameras: PositionLibrary) -> None:
+    """Four days: the camera sees landmarks, the phone has GPS, and stays longer on the second day."""
+    for minutes, landmark, gps in ((0, EIFFEL, PARIS), (DAY, GATE, BERLIN), (2 * DAY, EIFFEL, PARIS)):
+        two_cameras.shot(minutes, landmark)
+        two_cameras.shot(minutes + 5, camera=2, gps=gps, utc_offset_s=7200)
+    two_cameras.shot(3 * DAY, gps=TURIN)
+    two_cameras.shot(3 * DAY + 5, camera=2, gps=TURIN, utc_offset_s=7200)
+    two_cameras.shot(DAY + 60, camera=2, gps=BERLIN, utc_offset_s=7200)
+
+
+def locate_all(two_cameras: PositionLibrary, *, dry_run: bool = False, **clocks: int) -> PositionCounts:
+    settings = EstimateSettings(None, clocks)
+    return locate(two_cameras.database, settings, None, lambda _done, _total: None, dry_run=dry_run)
+
+
+def _stored(two_cameras: PositionLibrary) -> dict[int, Any]:
+    with two_cameras.database.read() as connection:
+        return {row.id: row.companions_id for row in connection.execute(select(cameras))}
