@@ -10,7 +10,7 @@ from support.teaching import DIMENSION, draw_place, teachable_artifact
 
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
-from tagger.database.tables import photos
+from tagger.database.tables import photos, tags
 from tagger.library.teaching import similarity
 from tagger.library.teaching.examples import load_embeddings
 from tagger.library.teaching.similarity import find_look_alikes, find_similar, photos_of_groups
@@ -85,9 +85,20 @@ def groups(unknown: TaggedFolder, most_images: int = 1000) -> list[list[str]]:
     return [sorted("/".join(Path(photo.path).parts[-2:]) for photo in group) for group in listed]
 
 
-def test_groups_of_three_or_more_are_listed_the_largest_first(unknown: TaggedFolder) -> None:
-    church = [f"church/{number}.jpg" for number in range(6)]
-    assert groups(unknown) == [church, [f"bridge/{number}.jpg" for number in range(4)]]
+def test_groups_of_three_or_more_are_listed_the_likeliest_places_first(unknown: TaggedFolder) -> None:
+    church, bridge = (
+        [f"{name}/{number}.jpg" for number in range(count)] for name, count in (("church", 6), ("bridge", 4))
+    )
+    scores = update(tags).values(score=0.001)
+    with unknown.database.write() as connection:
+        connection.execute(scores)
+        day = update(photos).where(photos.c.path.startswith("bridge/")).values(taken_at=datetime(2024, 6, 3))  # noqa: DTZ001 - local time
+        connection.execute(day)
+    assert groups(unknown) == [bridge, church]
+    with unknown.database.write() as connection:
+        of_church = select(photos.c.content_id).where(photos.c.path.startswith("church/"))
+        connection.execute(scores.values(score=0.2).where(tags.c.content_id.in_(of_church)))
+    assert groups(unknown) == [church, bridge]
 
 
 @pytest.mark.postgresql
@@ -115,4 +126,4 @@ def test_a_photo_that_is_gone_is_not_listed(unknown: TaggedFolder) -> None:
     found = find_look_alikes(unknown.database, unknown.model)
     (unknown.folder / "church" / "0.jpg").unlink()
     unknown.tag()
-    assert [len(group) for group in photos_of_groups(unknown.database, found.groups, {})] == [5, 4]
+    assert {len(group) for group in photos_of_groups(unknown.database, found.groups, {})} == {5, 4}

@@ -8,9 +8,12 @@ compared in blocks with the first images of the groups so far, so that memory gr
 So photos of one place can be named at once.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from math import log10
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, select, true
@@ -185,11 +188,38 @@ def group_directions(
 def photos_of_groups(
     database: Database, groups: Sequence[Collection[int]], root_paths: RootPaths
 ) -> list[list[TaggedPhoto]]:
-    """The photos of each group that are still unknown, one of each image, with all their tags; groups that became small are left out."""
+    """The photos of each group that are still unknown, one of each image, with all their tags: the likeliest places first.
+
+    Groups that became small are left out.
+    """
     with database.read() as connection:
         names = NameCache(connection, root_paths)
         found = [_unknown_photos(connection, names, group) for group in groups]
-    return [of_group for of_group in found if len(of_group) >= LEAST_PHOTOS]
+    large = (of_group for of_group in found if len(of_group) >= LEAST_PHOTOS)
+    return sorted(large, key=place_likelihood, reverse=True)
+
+
+LEAST_LIKELIHOOD = -2.75
+"""Groups of rooms, people, animals and things are mostly less likely places (see docs/explanation/teaching.md)."""
+
+
+def place_likelihood(group: Sequence[TaggedPhoto]) -> float:
+    """How likely photos that look alike show one place: from -6 to 1.
+
+    It is the mean logarithm of the chance that models give any landmark, and the part of the photos that were taken at the same place
+    on the same day.
+    """
+    chances = (log10(max(1e-6, sum(tag.score or 0.0 for tag in photo.tags))) for photo in group)
+    together = Counter(_place_and_day(photo) for photo in group if photo.taken_at)
+    return fmean(chances) + max(together.values(), default=0) / len(group)
+
+
+def _place_and_day(photo: TaggedPhoto) -> tuple[object, ...]:
+    """The day, and the position within about a kilometre if the camera or a track knows it."""
+    position = photo.position
+    if photo.taken_at is None or position is None or position.source not in ("camera", "track"):
+        return (photo.taken_at and photo.taken_at.date(),)
+    return photo.taken_at.date(), round(position.latitude, 2), round(position.longitude, 2)
 
 
 def _unknown_photos(

@@ -16,7 +16,13 @@ from tagger.errors import CursorInvalid, EmbeddingsMissing, ExamplesMissing, Mod
 from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.query.counts import example_covers
 from tagger.library.query.tagged_photos import TaggedPhoto, stored_photo
-from tagger.library.teaching.similarity import LookAlikes, find_look_alikes, photos_of_groups
+from tagger.library.teaching.similarity import (
+    LEAST_LIKELIHOOD,
+    LookAlikes,
+    find_look_alikes,
+    photos_of_groups,
+    place_likelihood,
+)
 from tagger.library.teaching.suggestions import (
     COUNT_LIMIT,
     ReviewEntry,
@@ -139,7 +145,7 @@ def _question(
 
 @router.get("/review/look-alikes")
 def show_look_alikes(request: Request, state: State, overview: Overview) -> HTMLResponse:
-    """Show groups of unknown photos that look alike, the largest first, once they are found."""
+    """Show groups of unknown photos that look alike, the likeliest places first, once they are found."""
     found = overview.look_alikes()
     groups = photos_of_groups(state.database, found.groups if found else (), state.settings.roots)
     params = QueryParams.of(unknown=True)
@@ -147,7 +153,11 @@ def show_look_alikes(request: Request, state: State, overview: Overview) -> HTML
         request,
         "look_alikes.html",
         groups=[
-            {"photos": len(photos), "tiles": photo_tiles(state.database, photos[:SHOWN_OF_GROUP], params)}
+            {
+                "photos": len(photos),
+                "tiles": photo_tiles(state.database, photos[:SHOWN_OF_GROUP], params),
+                "is_likely": place_likelihood(photos) >= LEAST_LIKELIHOOD,
+            }
             for photos in groups
         ],
         is_complete=found is not None,
