@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 import numpy as np
@@ -172,7 +175,8 @@ class BackendSelector:
             raise SettingsInvalid(reason=f"backend: this model has no ranges for {name}; set openvino")
         ranges = self._ranges if name == EIGHT_BITS else ()
         try:
-            from tagger.model.backends.openvino import OpenVinoBackend
+            with _without_converter():
+                from tagger.model.backends.openvino import OpenVinoBackend
 
             arguments = self._device, self._size, self._at_once, ranges
             if (file := self._file(name)) is not None and (compiled := read_compiled(file)) is not None:
@@ -242,6 +246,26 @@ class BackendSelector:
                 backend.free_memory()
                 break
         return min(costs, key=costs.__getitem__)
+
+
+@contextmanager
+def _without_converter() -> Iterator[None]:
+    """Let OpenVINO be imported without `convert_model`, for whose command line it would import 150 modules: two thirds of the import.
+
+    Backends of other packages may use the function: it is imported at its first call.
+    """
+    if "openvino" in sys.modules:
+        yield
+        return
+    name = "openvino.tools.ovc"
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+    sys.modules["openvino"].convert_model = lambda *arguments, **options: import_module(name).convert_model(  # type: ignore[attr-defined]
+        *arguments, **options
+    )
 
 
 def reference_name() -> BackendName:

@@ -189,6 +189,22 @@ def test_openvino_is_imported_without_its_telemetry() -> None:
     assert done.stdout == "None\n"
 
 
+def test_openvino_is_imported_without_its_converter_until_that_is_called() -> None:
+    program = """
+import sys
+from support.small_network import SIZE, small_module
+from tagger.model.backends.selection import BackendSelector
+from tagger.model.devices import Device
+BackendSelector(small_module, Device("cpu", "float32", 8), SIZE, 1).load("openvino")
+import openvino
+assert "openvino.tools.ovc" not in sys.modules
+assert openvino.convert_model(small_module(), input=[1, 3, SIZE, SIZE]).outputs
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    subprocess.run(command, env=environment, check=True)
+
+
 @pytest.mark.slow
 def test_openvino_sends_no_telemetry_and_leaves_no_files(tmp_path: Path) -> None:
     home = tmp_path / "home"
