@@ -2,18 +2,12 @@
 // room, a cluster has the thumbnail of one of its photos.
 
 import { create } from "./elements.js";
-import { photoCount } from "./texts.js";
+import { language, photoCount } from "./texts.js";
 
 const [MARK_PX, ROOM_PX] = [48, 68]; // the least distance of a thumbnail from a mark, and from another thumbnail
 const MOST_THUMBNAILS = 60;
+const shortNumber = new Intl.NumberFormat(language, { notation: "compact" }); // 1234 as 1.2K
 const COLOURS = { landmark: "--map-landmark", camera: "--map-camera", sidecar: "--map-camera", takeout: "--map-camera", track: "--map-track", neighbour: "--map-estimated" };
-
-/** 1234 as 1.2k. */
-function shortNumber(number) {
-  if (number < 1000) return String(number);
-  const [value, unit] = number < 1e6 ? [number / 1000, "k"] : [number / 1e6, "M"];
-  return `${value < 10 ? Math.floor(value * 10) / 10 : Math.floor(value)}${unit}`;
-}
 
 /** A ring with a part for each source. */
 function ring(sources, total) {
@@ -78,7 +72,7 @@ export class ClusterMarks {
 
   #mark(cluster, hasRoom) {
     const kinds = Object.keys(cluster.sources);
-    const count = create("span", { className: "map-cluster-count" }, cluster.photos === 1 ? "" : shortNumber(cluster.photos));
+    const count = create("span", { className: "map-cluster-count" }, cluster.photos === 1 ? "" : shortNumber.format(cluster.photos));
     const shape = create("span", { className: "map-cluster-shape" }, count);
     if (kinds.length > 1) shape.style.setProperty("--ring", ring(cluster.sources, cluster.photos));
     const className = `map-cluster map-cluster--${kinds.length === 1 ? kinds[0] : "mixed"}`;
