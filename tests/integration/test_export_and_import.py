@@ -41,6 +41,7 @@ from tagger.database.tables import (
     schedules,
     track_parts,
     tracks,
+    trip_edits,
     workers,
 )
 from tagger.errors import DatabaseNotEmpty, ImportRefused
@@ -88,6 +89,9 @@ def folder(database: Database, tmp_path: Path) -> TaggedFolder:
     with database.write() as connection:
         of_image = {"content_id": 1, "model_id": other.id, "top_k": 5, "threshold": 0.5}
         connection.execute(insert(classifications).values(of_image))
+        noon = datetime(2024, 5, 1, 12)  # noqa: DTZ001 - local time
+        renamed = {"kind": "rename", "camera_id": 1, "taken_at": noon, "name": "Easter"}
+        connection.execute(insert(trip_edits).values(renamed))
     folder.record(reprocess=True, others=[other], runner=Runner.WORKERS)
     _insert_schedule(database)
     _insert_track(database)
