@@ -2,35 +2,21 @@
 // where their box is not checked. A group stays, dimmed, until the page is left.
 
 import { removeAdded, selectLandmark } from "./naming.js";
-import { requestJson } from "./server.js";
+import { DismissalChange, VerdictChange } from "./selection_changes.js";
 import { showFound } from "./teaching.js";
 import { gettext, ngettext } from "./texts.js";
 import { toast } from "./toast.js";
 
-const PAGE = 200; // photos per request
 const announcement = document.getElementById("announcement");
 
-/** Sends photos in pages; returns those that changed. */
-async function inPages(photos, send) {
-  const changed = [];
-  for (let from = 0; from < photos.length; from += PAGE) changed.push(...(await send(photos.slice(from, from + PAGE))));
-  return changed;
+/** Applies a change to photos; returns how many changed, and what undoes it. */
+async function apply(change, photos) {
+  const { changed } = photos.length ? await change.apply(photos) : { changed: [] };
+  const undo = async () => {
+    for (const group of change.groups(changed)) if (group.length) await change.revert(group);
+  };
+  return { photos: changed.length, undo };
 }
-
-/** Gives a verdict; returns the photos that changed. */
-const give = (photos, landmark, verdict) =>
-  inPages(photos, async (page) => {
-    const body = { photos: page, landmark, verdict };
-    return (await requestJson("/api/verdicts", { method: "POST", body })).changed.map(({ photo }) => photo);
-  });
-
-const withdraw = (photos, landmark, verdict) =>
-  inPages(photos, async (page) => {
-    await requestJson("/api/verdicts", { method: "DELETE", body: { photos: page, landmark, verdict } });
-    return page;
-  });
-
-const dismiss = (method) => (photos) => inPages(photos, async (page) => (await requestJson("/api/dismissals", { method, body: { photos: page } })).changed);
 
 const numbers = (group, state) => [...group.querySelectorAll(`input${state}`)].map(({ value }) => Number(value));
 const chosen = (group) => numbers(group, ":checked");
@@ -92,13 +78,10 @@ function review(groups) {
   const names = [...new Set(groups.map(({ dataset }) => dataset.name))];
   let wrong = 0;
   const run = async (group) => {
-    const { landmark } = group.dataset;
-    const others = numbers(group, ":not(:checked)");
-    const confirmed = await give(chosen(group), landmark, "confirmed");
-    const rejected = await give(others, landmark, "rejected");
-    wrong += others.length;
-    const undo = async () => (await withdraw(confirmed, landmark, "confirmed"), await withdraw(rejected, landmark, "rejected"));
-    return { photos: confirmed.length, undo };
+    const confirmed = await apply(new VerdictChange("confirmed", group.dataset), chosen(group));
+    const rejected = await apply(new VerdictChange("rejected", group.dataset), numbers(group, ":not(:checked)"));
+    wrong += rejected.photos;
+    return { photos: confirmed.photos, undo: async () => (await confirmed.undo(), await rejected.undo()) };
   };
   const text = (count) => {
     const confirmed = names.length > 1 ? ngettext("%(count)s photo confirmed", "%(count)s photos confirmed", count) : ngettext("%(count)s photo confirmed as %(name)s", "%(count)s photos confirmed as %(name)s", count, { name: names[0] });
@@ -108,20 +91,16 @@ function review(groups) {
 }
 
 function putAway(group) {
-  const run = async () => {
-    const photos = await dismiss("POST")(chosen(group));
-    return { photos: photos.length, undo: () => dismiss("DELETE")(photos) };
-  };
-  return change([group], run, (count) => ngettext("%(count)s photo put away as not a landmark", "%(count)s photos put away as not a landmark", count));
+  const dismissal = new DismissalChange(false);
+  return change([group], () => apply(dismissal, chosen(group)), (count) => dismissal.done(count));
 }
 
 function name(group) {
   const photos = chosen(group);
   selectLandmark((place) => {
-    const { landmark } = place;
     const run = async () => {
-      const named = await give(photos, landmark, "confirmed");
-      return { photos: named.length, undo: async () => (await withdraw(named, landmark, "confirmed"), await removeAdded(landmark)) };
+      const named = await apply(new VerdictChange("confirmed", place), photos);
+      return { ...named, undo: async () => (await named.undo(), await removeAdded(place.landmark)) };
     };
     change([group], run, (count) => ngettext("%(count)s photo named %(name)s", "%(count)s photos named %(name)s", count, place), place);
   }, photos);
