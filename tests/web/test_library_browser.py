@@ -18,7 +18,7 @@ from tagger.settings import Settings
 PHOTOS = 280
 SHOWN = 261  # the others are copies, gone or not classified
 SMALL_WINDOW = Screen(720, 450)
-SMALLER = {"timeline.js": {"CHUNK = 100": "CHUNK = 20", "MAX_CHUNKS = 60": "MAX_CHUNKS = 6"}}
+SMALLER = {"timeline.js": {"CHUNK = 100": "CHUNK = 20", "MAX_PHOTOS = 6000": "MAX_PHOTOS = 120"}}
 """Constants of the grid and their values in these tests, so that few photos are as many for it as 100,000 are with the real values."""
 TILES = """() => {
   const tiles = [...document.querySelectorAll("[data-grid] > .photo-tile")];

@@ -43,7 +43,7 @@ export class Timeline {
   }
 
   addChunk(section, count) {
-    section.chunks.push({ section, skip: section.skip + section.chunks.length * CHUNK, number: section.chunks.length, count, photos: null, next: null, request: null, layout: null });
+    section.chunks.push({ section, skip: section.skip + section.chunks.length * CHUNK, count, photos: null, next: null, request: null, layout: null });
   }
 
   // ----- places -----
@@ -148,8 +148,8 @@ export class Timeline {
     const loading = this.chunksFrom(chunk);
     for (const each of loading) each.loader = chunk;
     try {
-      const before = chunk.section.chunks[chunk.number - 1];
-      const start = before?.next ? { after: before.next } : { skip: chunk.skip };
+      const before = this.chunks[this.chunks.indexOf(chunk) - 1];
+      const start = before?.next && before.section.month === chunk.section.month ? { after: before.next } : { skip: chunk.skip };
       if (chunk.section.month) start.month = chunk.section.month;
       const page = await fetchDocument("/timeline/photos", this.options, { ...start, limit: CHUNK }, chunk.request.signal);
       return () => this.store(loading, page);
