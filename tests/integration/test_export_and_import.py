@@ -124,7 +124,7 @@ def _teach(folder: TaggedFolder, examples: list[Path]) -> None:
 
 
 def _insert_track(database: Database) -> None:
-    """A track, a camera and its companion, and a photo's position."""
+    """A track, a camera and its companion, two trips that were merged, and a photo's position."""
     points = np.array([[NOW.timestamp(), 48.0, 2.0]], "<f8").tobytes()
     place = {"latitude": 48.0, "longitude": 2.0, "country": "France", "region": None, "city": "Paris"}
     with database.write() as connection:
@@ -133,6 +133,12 @@ def _insert_track(database: Database) -> None:
         group = connection.execute(first).scalar_one()
         connection.execute(insert(cameras).values(key="Pixel 3", name="Pixel 3", companions_id=group))
         connection.execute(update(cameras).where(cameras.c.id == group).values(companions_id=group))
+        merge = {
+            "kind": "merge",
+            "taken_at": NOW.replace(tzinfo=None),
+            "other_taken_at": NOW.replace(tzinfo=None),
+        }
+        connection.execute(insert(trip_edits).values(**merge, camera_id=group, other_camera_id=group))
         connection.execute(insert(tracks).values(digest=A_DIGEST, name="a.gpx", points=1, added_at=NOW))
         part = {"track_id": 1, "part": 0, "first_at": NOW, "last_at": NOW}
         connection.execute(insert(track_parts).values(**part, data=points))

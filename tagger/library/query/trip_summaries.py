@@ -91,7 +91,7 @@ class TripSummary:
         if trip.given_name is not None:
             return trip.given_name
         place = trip.name if reader_language() is None else place_name(trip.places, for_reader=True)
-        if self.landmarks and trip.first.date() == trip.last.date():
+        if self.landmarks and trip.days[0] == trip.days[1]:
             top = self.landmarks[0]
             if top.photos >= _NAMING_SHARE * self.photos:
                 return f"{top.name}, {place}"

@@ -126,13 +126,14 @@ class Span:
 class Trip:
     """A trip. `name` is its place, like `Arles and Avignon`, `given_name` that of a person; `places` are in order of their numbers of photos.
 
-    `edits`: the changes by people that concern it, the newest last.
+    `days`: the first and the last one of photos with a position; a trip that was split has those without one until midnight, too. `edits`: the changes by people that concern it, the newest last.
     """
 
     id: str
     name: str
     spans: tuple[Span, ...]
     places: tuple[VisitedPlace, ...]
+    days: tuple[date, date]
     given_name: str | None = None
     edits: tuple[TripEdit, ...] = ()
 
@@ -156,7 +157,7 @@ class Trip:
 
     @property
     def dates(self) -> str:
-        return dates_text(self.first.date(), self.last.date())
+        return dates_text(*self.days)
 
 
 def group_trips(visits: Iterable[Visit], edits: Iterable[TripEdit] = ()) -> list[Trip]:
@@ -321,7 +322,8 @@ def _draft(group: Sequence[TripSegment]) -> _Draft:
 
 def _trip(draft: _Draft) -> Trip:
     places = visited_places(draft.visits)
-    return Trip("", place_name(places), draft.spans, places, draft.name, draft.edits)
+    days = [visit.day for visit in draft.visits]
+    return Trip("", place_name(places), draft.spans, places, (min(days), max(days)), draft.name, draft.edits)
 
 
 def _contain(spans: Iterable[Span], moment: TripReference) -> bool:
@@ -414,7 +416,7 @@ def _with_ids(trips: Sequence[Trip]) -> list[Trip]:
     named = []
     for trip in trips:
         slug = slug_of_name(trip.name) or "trip"
-        trip_id = f"{trip.first.date().isoformat()}-{slug}"
+        trip_id = f"{trip.days[0].isoformat()}-{slug}"
         numbers[trip_id] += 1
         named.append(replace(trip, id=trip_id if numbers[trip_id] == 1 else f"{trip_id}-{numbers[trip_id]}"))
     return named

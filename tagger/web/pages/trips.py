@@ -75,7 +75,7 @@ def show_edit(request: Request, state: State, trip_id: TripId) -> HTMLResponse:
         trip=summary.trip,
         address=trip_address(summary.trip.id),
         longest_name=LONGEST_NAME,
-        second_day=summary.trip.first.date() + timedelta(days=1),
+        second_day=summary.trip.days[0] + timedelta(days=1),
         beside=summarize_trips(state.database, [each for each in beside if each is not None]),
         changes=[(edit.id, _edit_text(edit)) for edit in reversed(summary.trip.edits)],
     )

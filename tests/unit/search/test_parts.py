@@ -68,7 +68,18 @@ CITIES = [
 
 
 def trip(id_: str, name: str, first: datetime) -> TripSummary:
-    return TripSummary(Trip(id_, name, (Span(1, first, first + timedelta(days=2)),), ()), 9, (), None)
+    return TripSummary(
+        Trip(
+            id_,
+            name,
+            (Span(1, first, first + timedelta(days=2)),),
+            (),
+            (first.date(), first.date() + timedelta(days=2)),
+        ),
+        9,
+        (),
+        None,
+    )
 
 
 TRIPS = [

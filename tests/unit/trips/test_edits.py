@@ -36,7 +36,13 @@ def test_a_name_stays_as_photos_are_added() -> None:
 
 def test_a_split_divides_a_trip_at_midnight_and_the_earlier_part_keeps_the_name() -> None:
     parts = edited(NAMED, SPLIT)
-    assert days(parts) == [("Honeymoon", 3, 4), (None, 5, 6), (None, 1, 2)]
+    assert [(trip.given_name, *(day.day for day in trip.days)) for trip in parts] == [
+        ("Honeymoon", 3, 4),
+        (None, 5, 6),
+        (None, 1, 2),
+    ]
+    late = TripEdit(3, TripEditKind.SPLIT, IN_SECOND, split_at=datetime(2019, 6, 1))
+    assert edited(MERGED, late)[0].dates == "3\N{EN DASH}6 May 2019"
     assert [parts[0].contains(TripReference(1, datetime(2019, 5, 4, 23))), parts[0].name] == [
         True,
         "Arles and Nice",
