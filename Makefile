@@ -74,7 +74,7 @@ screenshots: setup  ## create the screenshots of the documentation; needs Chromi
 	$(BIN)/python -m docs.pictures.screenshots
 
 # COLLECTIONS has landmarks/{train,test}, more/{train,test}, places/{known,others} and unknown/{train,test}, with the sources of their
-# photos; WEIGHTS is the backbone's file. Some landmarks are in the folders of unknown photos.
+# photos; WEIGHTS is the model before it, landmarks-164-v5 of release 1.0, from which training goes on. Some landmarks are in the folders of unknown photos.
 MODEL := build/model
 model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHTS=file; run it again to continue
 	@test -d "$(COLLECTIONS)" -a -f "$(WEIGHTS)" || { echo "set COLLECTIONS=folder and WEIGHTS=file"; exit 2; }
@@ -84,16 +84,16 @@ model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHT
 		mv $(MODEL)/copied $(MODEL)/ordinary; }
 	cd "$(COLLECTIONS)" && { echo photo,source; \
 		tail -qn +2 landmarks/sources.csv unknown/sources*.csv | cut -d, -f2-4 | sed 's|,|/|'; \
-		tail -qn +2 more/sources.csv places/sources*.csv | cut -d, -f1,2 | sed -E 's|^[^,]*/([^/,]*/[^/,]*),|\1,|'; \
+		tail -qn +2 more/sources.csv places/sources*.csv course/sources.csv | cut -d, -f1,2 | sed -E 's|^[^,]*/([^/,]*/[^/,]*),|\1,|'; \
 		} > "$(abspath $(MODEL))/sources.csv"
 	test -d $(MODEL)/photos || $(BIN)/trainer data combine "$(COLLECTIONS)/landmarks" "$(COLLECTIONS)/more" \
-		$(MODEL)/found "$(COLLECTIONS)/places/known" "$(COLLECTIONS)/places/others" \
+		$(MODEL)/found "$(COLLECTIONS)/places/known" "$(COLLECTIONS)/places/others" "$(COLLECTIONS)/course" \
 		--landmarks trainer/data/shipped-landmarks.csv --exclude trainer/data/shipped-exclusions.csv \
 		--sources $(MODEL)/sources.csv --out $(MODEL)/photos
 	$(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others \
 		--unknown $(MODEL)/ordinary/train --backbone timm/mobilenet_edgetpu_100 --weights "$(WEIGHTS)" \
-		--size 224 --epochs 22 --precision 0.96 --out $(MODEL)/run --resume
-	$(BIN)/trainer export $(MODEL)/run --out $(MODEL)/landmarks.pt --name landmarks-164-v5
+		--size 224 --epochs 6 --learning-rate 2.5e-4 --precision 0.96 --out $(MODEL)/run --resume
+	$(BIN)/trainer export $(MODEL)/run --out $(MODEL)/landmarks.pt --name landmarks-203-v6
 	$(BIN)/trainer evaluate $(MODEL)/landmarks.pt --data $(MODEL)/photos --distractors $(MODEL)/ordinary/test \
 		--altered --out $(MODEL)/report
 

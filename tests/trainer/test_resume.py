@@ -7,11 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from support.small_world import draw_small_world, require_same, scratch_options, train, transfer_options
 
 from trainer.errors import TrainingFailed
+from trainer.export.artifact import export_run
 from trainer.export.run import RECORD, FinishedRun, load_run
-from trainer.learning.training import CHECKPOINT
+from trainer.learning.training import AVERAGE, CHECKPOINT
 from trainer.recipes.options import RecipeOptions
 
 
@@ -48,6 +51,20 @@ def interrupt_training(options: RecipeOptions, after: int = 1) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         train(options, interrupt)
+
+
+def test_a_backbone_that_goes_on_ends_halfway_between_before_and_after(world: Path, out: Path) -> None:
+    first = train(transfer_options(world, out / "first", epochs=0))
+    export_run(out / "first", out / "model.pt", name=None)
+
+    second = train(transfer_options(world, out / "second", epochs=1, weights=out / "model.pt"))
+
+    before, mean = first.classifier.encoder.state_dict(), second.classifier.encoder.state_dict()
+    checkpoint = load_file(out / "second" / CHECKPOINT)
+    for name, values in mean.items():
+        tuned = checkpoint[f"{AVERAGE}encoder.{name}"]
+        assert torch.allclose(values, (before[name] + tuned) / 2, atol=1e-3)
+    assert any(not torch.equal(values, before[name]) for name, values in mean.items())
 
 
 @pytest.mark.slow

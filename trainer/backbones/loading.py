@@ -52,7 +52,7 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
     Raises:
         BackboneUnusable, ExtraMissing, ModelRefused: with what to change.
     """
-    if weights is not None and weights.suffix == MODEL:
+    if weights is not None and goes_on_from_model(weights):
         return _backbone_of_model(weights, architecture)
     source, name = find_source(architecture)
     convention: Convention = "timm" if architecture.startswith(TIMM) else "torchvision"
@@ -72,6 +72,11 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
     round_to_half(network)
     backbone = Backbone(architecture, convention, origin, features, template.normalisation, fused is not None)
     return backbone, network
+
+
+def goes_on_from_model(weights: Path | None) -> bool:
+    """Whether the weights are those of a model that the trainer exported."""
+    return weights is not None and weights.suffix == MODEL
 
 
 def _backbone_of_model(path: Path, architecture: str) -> tuple[Backbone, nn.Module]:

@@ -4,14 +4,15 @@ Each kind of ordinary photos is one more class of the linear layer, and so is ea
 classes are missing from the sum of the landmarks' scores.
 """
 
-from dataclasses import asdict
+import copy
+from dataclasses import asdict, replace
 
 import torch
 from torch import nn
 
 from tagger.model.devices import Device, choose_device
 from trainer.backbones.backbone import Backbone
-from trainer.backbones.loading import load_backbone
+from trainer.backbones.loading import goes_on_from_model, load_backbone
 from trainer.data.preparation import TrainingData, prepare
 from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import FinishedRun, create_run_folder
@@ -60,23 +61,32 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
         size=options.size,
         seed=options.seed,
     )
-    model = _train_head(data, backbone, Encoder(backbone, network), options, device.kind)
+    model = _train_head(data, Encoder(backbone, network), backbone, options, device.kind)
     if options.epochs:
+        known = copy.deepcopy(model.encoder) if goes_on_from_model(options.weights) else None
         model = _fine_tune(data, model, options, device)
+        if known is not None:
+            model = _remember(data, known, model, options, device.kind)
     return complete_run(data, model, options.size, device, options.out, precision=options.precision)
 
 
 def _train_head(
-    data: TrainingData, backbone: Backbone, encoder: Encoder, options: TransferOptions, device: str
+    data: TrainingData,
+    encoder: Encoder,
+    backbone: Backbone,
+    options: TransferOptions,
+    device: str,
+    *,
+    is_last: bool = False,
 ) -> TrainedClassifier:
-    """Fit the linear layer on the features of the frozen backbone."""
+    """Fit the linear layer on the features of the frozen backbone. `is_last`: nothing is fine-tuned after it."""
     features = features_from_cache(
         encoder,
         data.cached,
         range(len(data.cached.photos)),
         options.size,
         device,
-        mirrored=not options.epochs,  # fine-tuning augments photos itself
+        mirrored=is_last or not options.epochs,  # fine-tuning augments photos itself
     )
     targets, classes = torch.from_numpy(data.targets), torch.from_numpy(data.classes_of_photos)
     validation = torch.from_numpy(data.is_validation)
@@ -135,6 +145,27 @@ def _fine_tune(
             "dropout": DROPOUT,
             "plan": asdict(plan),
         },
+    )
+
+
+@torch.no_grad()
+def _remember(
+    data: TrainingData, known: Encoder, model: TrainedClassifier, options: TransferOptions, device: str
+) -> TrainedClassifier:
+    """Fit the linear layer on the mean of the backbone before and after fine-tuning.
+
+    Fine-tuning forgets a little of what the model before learned from photos that are not here. The mean of the weights keeps it,
+    and most of what is new ("WiSE-FT", Wortsman et al., 2022).
+    """
+    for tuned, before in zip(model.encoder.state_dict().values(), known.state_dict().values(), strict=True):
+        if tuned.is_floating_point():
+            tuned.lerp_(before, 0.5)
+    with torch.enable_grad():
+        last = _train_head(data, model.encoder, model.backbone, options, device, is_last=True)
+    return replace(
+        model,
+        head=last.head,
+        recipe=f"{model.recipe}; a linear layer on the mean of the backbone before and after",
     )
 
 
