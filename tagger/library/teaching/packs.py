@@ -146,6 +146,7 @@ def _plan(connection: Connection, model: RegisteredModel, pack: Pack) -> list[Pa
         for each in pack.manifest.landmarks
         for text in (each.slug, each.name, *each.names.values(), *each.aliases)
     ]
+    names += [f"{each.slug}-{number}" for each in pack.manifest.landmarks for number in range(2, 10)]
     every = [each for each in landmarks_that_may_have(connection, names) if each.slug not in own]
     return _Joiner(every).plan(pack.manifest.landmarks)
 
