@@ -7,7 +7,7 @@ that is a quarter. A city fills a disc with its inhabitants, 3,000 per km², and
 with the smallest distance from its centre less the radius of its disc. A quarter or suburb inside a large disc is therefore
 never the answer; a town of its own outside of it is. The region is the city's.
 
-Of the 164 landmarks of the shipped model, 163 get their country, and 138 of 147 get their city, counting other spellings. The nearest
+Of the 164 landmarks of landmarks-164-v5, 163 get their country, and 138 of 147 get their city, counting other spellings. The nearest
 place gave the city of 43 of 84, and densities of 1,500 or 6,000 inhabitants per km² that of 78.
 
 The nearest place is found exactly, with numpy alone: distances are chords through the earth. They order places as distances on the
