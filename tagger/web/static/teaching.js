@@ -7,13 +7,14 @@ import { gettext, ngettext, number } from "./texts.js";
 import { toast } from "./toast.js";
 
 const SHOWN = 8; // photos in the note
+const UNTAUGHT_MS = 6000;
 
 /** `text` says what was named; `undo` takes it back. */
 export async function showFound({ landmark, name }, text, undo) {
   const comparing = gettext("Comparing all photos with %(name)s…", { name });
   const words = create("p", {}, `${text}. ${comparing}`);
   const photos = create("p", { className: "toast-photos" });
-  toast(create("div", { className: "stack stack--tight" }, words, photos), { tone: "ok", action: { text: gettext("Undo"), run: undo }, duration_ms: 0 });
+  const note = toast(create("div", { className: "stack stack--tight" }, words, photos), { tone: "ok", action: { text: gettext("Undo"), run: undo }, duration_ms: 0 });
   const address = `landmark=${encodeURIComponent(landmark)}`;
   try {
     const { tagged, suggested } = await requestJson(`/api/landmarks/${encodeURIComponent(landmark)}/teach`, { method: "POST", body: {} });
@@ -25,6 +26,7 @@ export async function showFound({ landmark, name }, text, undo) {
     for (const element of document.querySelectorAll("[data-follows-jobs]")) element.dispatchEvent(new CustomEvent("outdated", { detail: "taught" }));
   } catch {
     words.textContent = text; // the model cannot compare photos, or the server does so later
+    setTimeout(() => note.remove(), UNTAUGHT_MS);
   }
 }
 

@@ -18,4 +18,5 @@ export function toast(text, { tone = "", action = null, duration_ms = 6000 } = {
   }
   // Only a dialog's own messages are seen while it is open.
   (document.querySelector("dialog[open] > .toasts") ?? document.getElementById("toasts")).append(note);
+  return note;
 }
