@@ -14,15 +14,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tagger.model.artifact import BackgroundStatistics, Label, Range
+from tagger.model.artifact import BackgroundStatistics, Label
 from tagger.photos.decoding import Resize
 from tagger.system.names import slug_of_name
 from trainer.data.folders import find_labelled_photos, find_ordinary_photos
 from trainer.data.gazetteer import labels_with_landmarks
 from trainer.data.pixels import decode_batches, readers_of
 from trainer.errors import DataUnusable
-from trainer.export.ranges import SAMPLE as RANGES_SAMPLE
-from trainer.export.ranges import convolution_ranges
 from trainer.imports.landmark_graph import SIZE
 from trainer.imports.similarity import Curve, SimilarityClassifier
 from trainer.learning.scoring import OTHERS_SHARE, fit_logistic
@@ -54,7 +52,7 @@ class CalibrationPhotos:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`similarity`: the threshold. `background` and `ranges`: those of ordinary photos, if there are enough."""
+    """`similarity`: the threshold. `background`: that of ordinary photos, if there are enough."""
 
     method: str
     reason: str
@@ -62,7 +60,6 @@ class Calibration:
     curve: Curve
     metrics: Mapping[str, float] = field(default_factory=dict)
     background: BackgroundStatistics | None = None
-    ranges: tuple[Range, ...] = ()
 
     @property
     def threshold(self) -> float:
@@ -117,12 +114,8 @@ def calibrate(
                 *(int(right.sum()), LEAST_RIGHT),
             )
     enough = unknown is not None and len(unknown.embeddings) >= LEAST_UNKNOWN
-    if options.unknown is None or unknown is None or not enough:
-        return Calibration(method, reason, similarity, curve, metrics)
-    background = BackgroundStatistics.measured(unknown.embeddings)
-    return Calibration(
-        *(method, reason, similarity, curve, metrics, background), _ranges(classifier, options.unknown)
-    )
+    background = BackgroundStatistics.measured(unknown.embeddings) if unknown and enough else None
+    return Calibration(method, reason, similarity, curve, metrics, background)
 
 
 def lowest_threshold(similarities: Tensor, false_names: float) -> float:
@@ -142,13 +135,6 @@ def _best_of_unknown(classifier: SimilarityClassifier, folder: Path) -> _Best:
     if len(best.positions) < LEAST_UNKNOWN:
         log.warning("%d ordinary photos say little: use a few hundred", len(best.positions))
     return best
-
-
-def _ranges(classifier: SimilarityClassifier, folder: Path) -> tuple[Range, ...]:
-    """The ranges of the convolutions on some of the ordinary photos."""
-    paths = [photo.path for photo in find_ordinary_photos(folder)][:RANGES_SAMPLE]
-    batches = decode_batches(readers_of(paths), Resize(SIZE, SIZE, "stretch"), BATCH_SIZE)
-    return convolution_ranges(classifier, (batch.images for batch in batches))
 
 
 def _measure(

@@ -84,7 +84,6 @@ def _manifest(
         embedding=Embedding(
             dimension=DIMENSION * len(regions), layer=LAYER, background_photos=background_photos
         ),
-        ranges=calibration.ranges,
         threshold=calibration.threshold,
         threshold_reason=calibration.reason,
         calibration={"method": calibration.method, "similarity": calibration.similarity, **curve._asdict()},

@@ -146,8 +146,7 @@ def round_kernels(model: openvino.Model) -> None:
 
 
 def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> None:
-    """Round the inputs and weights of each convolution of `model`, but for those of images with one pixel: the gates of channels, which
-    take no time, and would lose most of what eight bits lose.
+    """Round the inputs and weights of each convolution of `model`.
 
     An input is rounded for all nodes that use it, and before it is padded: otherwise OpenVINO would keep it in floating point as well,
     and pad it in a step of its own.
@@ -164,8 +163,6 @@ def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> Non
         raise ValueError(f"the model has {len(nodes)} convolutions, and ranges for {len(ranges)}")
     margin = 1.0 if cpu_has_vnni() else AVX2_MARGIN
     for node, (lowest, highest) in zip(nodes, ranges, strict=True):
-        if all(side == 1 for side in node.input_value(0).get_partial_shape()[2:]):
-            continue
         low, high = with_exact_zero(RANGE_MARGIN * lowest, RANGE_MARGIN * highest)
         values = node.input_value(0)
         if values.get_node().get_type_name() == "Pad":

@@ -92,25 +92,6 @@ def test_an_input_is_rounded_for_all_its_users_and_before_it_is_padded() -> None
     )
 
 
-class Gate(torch.nn.Module):
-    """A convolution whose channels another one scales, by their means."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution, self.scale = torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 4, 1)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        values = self.convolution(images / 255.0)
-        return values * self.scale(values.mean(dim=[2, 3], keepdim=True)).sigmoid()
-
-
-def test_the_scales_of_channels_stay_in_floating_point() -> None:
-    model = convert(small_module(Gate()), SIZE)
-    quantise_convolutions(model, [(0.0, 1.0), (-1.0, 1.0)])
-    rounded = [node.get_type_name() for node in model.get_ordered_ops()].count("FakeQuantize")
-    assert rounded == 2, "the inputs and the weights of the first convolution"
-
-
 def test_it_is_a_candidate_only_of_models_with_ranges() -> None:
     with pytest.raises(SettingsInvalid, match="no ranges for openvino-int8; set openvino"):
         BackendSelector(small_module, FLOAT32, SIZE, 1).load("openvino-int8")
