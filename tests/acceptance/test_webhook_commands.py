@@ -131,4 +131,4 @@ def test_commands_try_and_retry_one_receiver_or_all(
     assert terminal.json("people", "webhook", "retry", "chat")["events"] == 0
     assert terminal.json("people", "webhook", "retry", "monitor")["events"] == 1
     unknown = terminal.run("people", "webhook", "retry", "chta", code=1).stderr
-    assert "No receiver of webhooks is called chta. The settings name chat, monitor" in unknown
+    assert "There is no receiver chta. TAGGER_WEBHOOKS names chat, monitor" in unknown

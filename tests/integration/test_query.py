@@ -95,7 +95,7 @@ def test_names_in_other_languages_and_aliases_find_a_landmark_unless_it_is_the_n
     assert paths_of(library, landmark="πυργος του αιφελ") == ["a.jpg"]
     assert paths_of(library, landmark="iron-lady") == ["a.jpg"]
     assert paths_of(library, landmark="Château de Versailles") == ["b.jpg"]
-    with pytest.raises(LandmarkNotFound, match="Did you mean eiffel-tower"):
+    with pytest.raises(LandmarkNotFound, match="Did you mean Eiffel Tower"):
         find_tagged(library.database, PhotoQuery(landmark="Iron Ladi"))
     with library.database.write() as connection:
         same_alias = {"aliases": ["Spire"]}
@@ -105,7 +105,7 @@ def test_names_in_other_languages_and_aliases_find_a_landmark_unless_it_is_the_n
 
 
 def test_unknown_name_raises_at_once_with_close_names(library: StoredPhotos) -> None:
-    with pytest.raises(LandmarkNotFound, match="Did you mean eiffel-tower"):
+    with pytest.raises(LandmarkNotFound, match="Did you mean Eiffel Tower"):
         find_tagged(library.database, PhotoQuery(landmark="Eifel Tower"))
     with pytest.raises(CountryNotFound, match="Did you mean France"):
         find_tagged(library.database, PhotoQuery(country="Frence"))

@@ -170,7 +170,7 @@ def test_photo_must_be_stored_and_classified(folder: VerdictFolder) -> None:
     with pytest.raises(PhotoNotClassified, match="empty"):
         folder.give(VerdictKind.CONFIRMED, "empty.jpg", EIFFEL)
     folder.tag()
-    with pytest.raises(LandmarkNotFound, match="Did you mean eiffel-tower"):
+    with pytest.raises(LandmarkNotFound, match="Did you mean Eiffel Tower"):
         folder.give(VerdictKind.CONFIRMED, "new.jpg", "Eifel Tower")
     assert folder.count(verdicts) == 0
 

@@ -535,7 +535,7 @@ def test_which_photos_are_chosen_by_one_field_and_named_by_their_option(
 
 def test_a_wrong_filter_is_answered_with_what_to_do(client: TestClient, library: LibraryPhotos) -> None:
     for query, output in (
-        ("landmark=Eifel+Tower", "Did you mean eiffel-tower"),
+        ("landmark=Eifel+Tower", "Did you mean Eiffel Tower"),
         ("near=Paris", "is not a position"),
         ("under=2003", "is not a folder"),
         ("contry=France", "unknown option contry; valid options: landmark, country, near"),

@@ -54,7 +54,7 @@ def test_a_query_has_the_options_of_the_command(client: TestClient, library: Lib
         answer = client.get("/api/photos", params=query).json()
         assert [photo["id"] for photo in answer["photos"]] == numbers, query
     for refused, status, text in (
-        ({"landmark": "Eifel Tower"}, 404, "Did you mean eiffel-tower"),
+        ({"landmark": "Eifel Tower"}, 404, "Did you mean Eiffel Tower"),
         ({"under": "/photos\0"}, 400, "control characters"),
         ({"limit": "1001"}, 422, "limit"),
         ({"after": "nonsense"}, 400, "first page again"),

@@ -106,6 +106,9 @@ class ModelCache:
             if not key:
                 raise self.errors[ids[0]]
             if key not in self._loaded:
+                for model_id in ids:
+                    if model_id in self.errors:
+                        log.error("A model cannot be loaded: %s", self.errors[model_id])
                 self._loaded[key] = self._start({model_id: self._models[model_id] for model_id in key})
             return self._loaded[key]
 
@@ -115,7 +118,6 @@ class ModelCache:
         try:
             self._models[model_id] = self._load(model_id)
         except (TaggerError, RuntimeError, ValueError) as error:
-            log.error("A model cannot be loaded: %s", error)  # noqa: TRY400 - the message is complete
             self.errors[model_id] = error
 
     def close(self) -> None:

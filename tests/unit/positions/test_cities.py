@@ -28,6 +28,7 @@ LANDMARKS = list(
 )
 
 OTHER_NAMES = {
+    "Washington, D.C.": "Washington",
     "Bà Nà Hills": "Bà Nà",
     "Ajloun": "\N{LEFT SINGLE QUOTATION MARK}Ajlūn",
     "Cologne": "Köln",
@@ -51,7 +52,7 @@ OTHER_CITIES = {
     "wagah-border": "Chugānwān",
 }
 """Landmarks in a city next to a larger one, whose disc reaches them."""
-ACROSS_THE_BORDER = {"niagara-falls": "United States"}
+ACROSS_THE_BORDER = {"dead-sea": "Israel", "matterhorn": "Italy", "niagara-falls": "United States"}
 """Landmarks whose nearest city is in another country."""
 
 positions = st.tuples(
