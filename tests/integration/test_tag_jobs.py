@@ -193,8 +193,9 @@ def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder: TaggedFolder)
 
 
 def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(folder: TaggedFolder) -> None:
-    for number in range(48):
-        folder.draw(f"{number:02}.jpg", shade=number)
+    count = 240  # more than are read before the first batch is stored
+    for number in range(count):
+        folder.draw(f"{number:03}.jpg", shade=number)
     job = folder.record()
     elsewhere = folder.folder.with_name("unmounted")
     once = threading.Lock()
@@ -207,8 +208,8 @@ def test_a_root_that_goes_away_in_mid_job_marks_nothing_gone_and_the_job_waits(f
     assert progress.state is JobState.WAITING
     assert "photos" in (progress.note or "")
     assert progress.failed == 0
-    assert 0 < progress.tagged < 48
-    assert progress.queued == 48 - progress.tagged
+    assert 0 < progress.tagged < count
+    assert progress.queued == count - progress.tagged
     with folder.database.read() as connection:
         assert not connection.scalars(select(photos.c.id).where(photos.c.gone_since.is_not(None))).all()
     assert folder.failing() == []
