@@ -92,7 +92,7 @@ model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHT
 		--sources $(MODEL)/sources.csv --out $(MODEL)/photos
 	$(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others \
 		--unknown $(MODEL)/ordinary/train --backbone timm/mobilenet_edgetpu_100 --weights "$(WEIGHTS)" \
-		--size 224 --epochs 6 --learning-rate 2.5e-4 --precision 0.96 --out $(MODEL)/run --resume
+		--size 224 --epochs 6 --learning-rate 2.5e-4 --precision 0.95 --out $(MODEL)/run --resume
 	$(BIN)/trainer export $(MODEL)/run --out $(MODEL)/landmarks.pt --name landmarks-203-v6
 	$(BIN)/trainer evaluate $(MODEL)/landmarks.pt --data $(MODEL)/photos --distractors $(MODEL)/ordinary/test \
 		--altered --out $(MODEL)/report
