@@ -6,7 +6,7 @@ import pickle
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import TypeGuard, get_args
 
 import torch
 from blake3 import blake3
@@ -52,7 +52,7 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
     Raises:
         BackboneUnusable, ExtraMissing, ModelRefused: with what to change.
     """
-    if weights is not None and goes_on_from_model(weights):
+    if goes_on_from_model(weights):
         return _backbone_of_model(weights, architecture)
     source, name = find_source(architecture)
     convention: Convention = "timm" if architecture.startswith(TIMM) else "torchvision"
@@ -74,7 +74,7 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
     return backbone, network
 
 
-def goes_on_from_model(weights: Path | None) -> bool:
+def goes_on_from_model(weights: Path | None) -> TypeGuard[Path]:
     """Whether the weights are those of a model that the trainer exported."""
     return weights is not None and weights.suffix == MODEL
 

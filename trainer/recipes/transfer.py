@@ -61,7 +61,10 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
         size=options.size,
         seed=options.seed,
     )
-    model = _train_head(data, Encoder(backbone, network), backbone, options, device.kind)
+    # Fine-tuning augments photos itself.
+    model = _train_head(
+        data, Encoder(backbone, network), backbone, options, device.kind, mirrored=not options.epochs
+    )
     if options.epochs:
         known = copy.deepcopy(model.encoder) if goes_on_from_model(options.weights) else None
         model = _fine_tune(data, model, options, device)
@@ -77,16 +80,16 @@ def _train_head(
     options: TransferOptions,
     device: str,
     *,
-    is_last: bool = False,
+    mirrored: bool,
 ) -> TrainedClassifier:
-    """Fit the linear layer on the features of the frozen backbone. `is_last`: nothing is fine-tuned after it."""
+    """Fit the linear layer on the features of the frozen backbone. `mirrored`: on those of mirrored photos, too."""
     features = features_from_cache(
         encoder,
         data.cached,
         range(len(data.cached.photos)),
         options.size,
         device,
-        mirrored=is_last or not options.epochs,  # fine-tuning augments photos itself
+        mirrored=mirrored,
     )
     targets, classes = torch.from_numpy(data.targets), torch.from_numpy(data.classes_of_photos)
     validation = torch.from_numpy(data.is_validation)
@@ -148,7 +151,6 @@ def _fine_tune(
     )
 
 
-@torch.no_grad()
 def _remember(
     data: TrainingData, known: Encoder, model: TrainedClassifier, options: TransferOptions, device: str
 ) -> TrainedClassifier:
@@ -160,8 +162,7 @@ def _remember(
     for tuned, before in zip(model.encoder.state_dict().values(), known.state_dict().values(), strict=True):
         if tuned.is_floating_point():
             tuned.lerp_(before, 0.5)
-    with torch.enable_grad():
-        last = _train_head(data, model.encoder, model.backbone, options, device, is_last=True)
+    last = _train_head(data, model.encoder, model.backbone, options, device, mirrored=True)
     return replace(
         model,
         head=last.head,
