@@ -107,7 +107,7 @@ class ModelCache:
                 raise self.errors[ids[0]]
             if key not in self._loaded:
                 for model_id in ids:
-                    if model_id in self.errors:
+                    if model_id not in key:
                         log.error("A model cannot be loaded: %s", self.errors[model_id])
                 self._loaded[key] = self._start({model_id: self._models[model_id] for model_id in key})
             return self._loaded[key]
