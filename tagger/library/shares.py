@@ -208,11 +208,16 @@ def link_key(data_folder: Path) -> bytes | None:
     return key if len(key) == _KEY_BYTES else None
 
 
-def known_token(database: Database, share: Share, key: bytes | None) -> str | None:
-    """The token of a share's link; None if it does not follow from this key."""
-    token = None if key is None else _token(share, key)
-    found = token and find_share(database, token)
-    return token if found and found.id == share.id else None
+def known_tokens(database: Database, found: Sequence[Share], key: bytes | None) -> dict[int, str]:
+    """The tokens of links, by the ids of their shares, without those that do not follow from this key."""
+    tokens = {} if key is None else {share.id: _token(share, key) for share in found}
+    query = select(shares.c.id, shares.c.digest).where(among(shares.c.id, list(tokens)))
+    with database.read() as connection:
+        return {
+            row.id: tokens[row.id]
+            for row in connection.execute(query)
+            if row.digest == token_digest(tokens[row.id])
+        }
 
 
 def _token(share: Share, key: bytes) -> str:

@@ -18,7 +18,7 @@ from tagger.library.shares import (
     ShareState,
     add_share,
     get_share,
-    known_token,
+    known_tokens,
     link_key,
     list_shares,
     query_document,
@@ -89,10 +89,10 @@ def _link(state: AppState, token: str) -> str:
 
 def _listed(state: AppState, found: Sequence[Share]) -> list[ShareDocument]:
     key = link_key(state.settings.data_folder)
-    tokens = (known_token(state.database, share, key) for share in found)
+    tokens = known_tokens(state.database, found, key)
     return [
-        ShareDocument(**vars(document), link=token and _link(state, token))
-        for document, token in zip(share_documents(state.database, found), tokens, strict=True)
+        ShareDocument(**vars(each), link=_link(state, tokens[each.id]) if each.id in tokens else None)
+        for each in share_documents(state.database, found)
     ]
 
 
