@@ -193,7 +193,9 @@ def test_a_model_s_landmark_is_merged_into_an_own_one_and_found_by_the_model_as_
 
 
 def test_landmarks_of_one_model_are_not_merged(library: Library) -> None:
-    with pytest.raises(LandmarksDistinct, match=r"Eiffel Tower .*cannot be merged into Brandenburg Gate .*tiny"):
+    with pytest.raises(
+        LandmarksDistinct, match=r"Eiffel Tower .*cannot be merged into Brandenburg Gate .*tiny"
+    ):
         library.merge(EIFFEL, GATE)
 
 
