@@ -25,7 +25,6 @@ interface EventTarget {
 
 interface DocumentEventMap {
   located: CustomEvent<number>;
-  "photos-dropped": CustomEvent<File[]>;
   "htmx:responseError": CustomEvent;
   "htmx:sendError": CustomEvent;
 }

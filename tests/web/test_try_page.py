@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 from support.artifacts import LABELS, colour_of, tiny_artifact
-from support.browser import axe_findings, open_page, serving
+from support.browser import open_page, serving
 from support.commands import draw
 from support.library_photos import LibraryPhotos
 from support.page_server import photo, settings_in
@@ -173,34 +173,6 @@ def test_photos_are_classified_that_are_chosen_dropped_anywhere_or_pasted(
             else:
                 page.evaluate(PASTE, data)
             expect(page.locator("#announcement")).to_contain_text(f"{name}: Eiffel Tower", timeout=60_000)
-
-
-@pytest.mark.slow
-def test_a_photo_dropped_on_another_view_is_tried(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/jobs") as page:
-        zone = page.get_by_text("Drop to find out which landmark this is")
-        data = page.evaluate_handle(DRAG_DATA, [list(colour_of(0)), "dropped.png"])
-        for _ in range(2):  # the zone can be shown again
-            page.dispatch_event("h1", "dragenter", {"dataTransfer": data})
-            expect(zone).to_be_visible()
-            assert axe_findings(page) == []
-            page.dispatch_event("h1", "dragleave", {"dataTransfer": data})
-            expect(zone).to_be_hidden()
-        page.dispatch_event("h1", "drop", {"dataTransfer": data})
-        expect(page.locator("#announcement")).to_contain_text("dropped.png: Eiffel Tower", timeout=60_000)
-        assert page.url == f"{address}/try"
-        page.reload()
-        expect(page.locator(".result")).to_have_count(0)
-        # What is dragged within a page is no new photo.
-        page.goto(f"{address}/jobs")
-        data = page.evaluate_handle(DRAG_DATA, [list(colour_of(0)), "own.png"])
-        page.dispatch_event("h1", "dragstart", {"dataTransfer": data})
-        for event in ("dragenter", "drop"):
-            page.dispatch_event("h1", event, {"dataTransfer": data})
-            expect(page.locator("[data-drop-zone]")).to_be_hidden()
-        page.dispatch_event("h1", "dragend", {"dataTransfer": data})
-        page.dispatch_event("h1", "dragenter", {"dataTransfer": data})
-        expect(page.locator("[data-drop-zone]")).to_be_visible()
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 // Classifies photos that are dropped, pasted or chosen, one after another. The server renders the results
 // (try_result.html), as it does without this script.
 
-import { HASH, takeDropped } from "./dropped_photos.js";
 import { gettext } from "./texts.js";
 
 const form = document.querySelector(".try-form");
@@ -100,12 +99,8 @@ document.addEventListener("paste", (event) => {
   tryPhotos([...event.clipboardData.files]);
 });
 
-document.addEventListener("photos-dropped", (event) => {
+document.addEventListener("dragover", (event) => event.preventDefault()); // otherwise the browser opens the photo in place of the page
+document.addEventListener("drop", (event) => {
   event.preventDefault();
-  tryPhotos(event.detail);
+  tryPhotos([...event.dataTransfer.files]);
 });
-
-if (location.hash === HASH) {
-  history.replaceState(history.state, "", location.pathname); // reloading tries nothing again
-  tryPhotos(await takeDropped());
-}
