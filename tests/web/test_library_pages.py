@@ -555,18 +555,6 @@ def test_a_wrong_filter_is_answered_with_what_to_do(client: TestClient, library:
                 assert f'value="{query.partition("=")[2].replace("+", " ")}"' in panel.text
 
 
-def test_the_map_lists_landmarks_by_country(client: TestClient, library: LibraryPhotos) -> None:
-    for n in range(4):
-        library.photo(f"{n}.jpg", (EIFFEL, 0.9, True))
-    library.photo("b.jpg", (GATE, 0.9, True))
-    page = client.get("/map").text
-    assert "1 landmark, 4 photos" in page
-    countries = re.findall(r'class="strong">(\w+)<', page[page.index("map-list") :])
-    assert countries == ["France", "Germany"]
-    assert page.count('href="/landmarks/eiffel-tower"') == 1
-    assert "No photo has a position yet." in page
-
-
 def test_what_was_typed_is_text(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     for path in ("/places", "/search", "/photos"):

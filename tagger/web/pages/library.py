@@ -1,11 +1,9 @@
 """The library: landmarks as cards with covers, and the map; and the search that leads to its photos.
 
-The map has dots for landmarks and marks for photos, in views of the world and its parts, and a list by country. A landmark is renamed,
-merged into another one, separated from it, or deleted, as by `tagger landmark`.
+A landmark is renamed, merged into another one, separated from it, or deleted, as by `tagger landmark`.
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
 
@@ -24,10 +22,9 @@ from tagger.library.catalog.landmark_removal import (
 )
 from tagger.library.catalog.landmarks import familiar_landmarks, find_landmark, normalize_name
 from tagger.library.catalog.merge_undo import undo_merge, undoable_merges
-from tagger.library.query.counts import LandmarkCount
 from tagger.library.query.option_values import parse_box
 from tagger.library.search.names import Kind
-from tagger.system.text_format import N_, gettext
+from tagger.system.text_format import N_
 from tagger.web.api.search import Lists, SearchText, suggestion_document
 from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.error_texts import page_text
@@ -40,7 +37,6 @@ from tagger.web.state import AppState, State
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 Text = Annotated[str, Query(max_length=200)]
-NO_COUNTRY = N_("Elsewhere")
 KINDS = {
     Kind.PHOTOS: N_("Photos"),
     Kind.DATE: N_("Date"),
@@ -185,27 +181,16 @@ def _render_edit(
 
 @router.get("/map")
 def show_map(request: Request, state: State, overview: Overview, box: Text = "") -> HTMLResponse:
-    """Show photos on a map, or the part of it in a box, and landmarks as a list."""
-    counts, cells = overview.named_counts(), overview.position_cells()
+    """Show photos on a map, or the part of it in a box."""
+    cells = overview.position_cells()
     return render_map(
         request,
         state.settings,
         "map.html",
         sources=SOURCES,
         legend=legend(cells or ()),
-        by_country=_group_by_country([count for count in counts or () if count.photos]),
-        is_complete=counts is not None and cells is not None,
+        is_complete=cells is not None,
         live=live_map(state.settings, extent_of(cells), parse_box(box) if box else None) if cells else None,
-    )
-
-
-def _group_by_country(counts: Sequence[LandmarkCount]) -> list[tuple[str, list[LandmarkCount]]]:
-    """Return countries with their landmarks, most photos first."""
-    groups: dict[str, list[LandmarkCount]] = {}
-    for count in counts:
-        groups.setdefault(count.country or gettext(NO_COUNTRY), []).append(count)
-    return sorted(
-        groups.items(), key=lambda group: (-sum(count.photos for count in group[1]), normalize_name(group[0]))
     )
 
 

@@ -13,12 +13,11 @@ from tagger.library.catalog.landmarks import Landmark
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.query.predictions import NamedPrediction, named_predictions
 from tagger.library.query.tagged_photos import DAMAGED, has_photos, is_guess
-from tagger.system.text_format import country_name, gettext
+from tagger.system.text_format import N_, country_name, gettext
 from tagger.web.api.photos import headline
 from tagger.web.api.predict import Classification, classify
 from tagger.web.http.templates import render
 from tagger.web.http.uploads import UploadedFile
-from tagger.web.pages.library import NO_COUNTRY
 from tagger.web.state import AppState, State
 
 
@@ -131,6 +130,7 @@ def _countries(landmarks: Iterable[Landmark]) -> list[tuple[str, list[str]]]:
 
 ALL_LABELS = 10_000
 """A top-k with all scores that are not nearly 0."""
+NO_COUNTRY = N_("Elsewhere")
 MOST_LISTED = 2000
 """Landmarks that are listed if no country is known of them."""
 

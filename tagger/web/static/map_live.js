@@ -1,7 +1,6 @@
 // A map that can be moved and zoomed, with clusters of photos: what the map of the library and that of a trip have in common.
 
 import { create, loadScript } from "./elements.js";
-import { boxText } from "./map_area.js";
 import { ClusterMarks } from "./map_marks.js";
 import { mapStyle, withPath } from "./map_style.js";
 import { requestJson } from "./server.js";
@@ -35,10 +34,14 @@ function corners(text) {
   return [[west, south], [east < west ? east + 360 : east, north]];
 }
 
+/** A longitude between -180 and 180. */
+const turned = (longitude) => ((((longitude + 180) % 360) + 360) % 360) - 180;
+
 /** The visible part as an option of a query: south, west, north, east. */
 export function boxOf(map) {
-  const bounds = map.getBounds();
-  return boxText(bounds.getSouth(), bounds.getWest(), bounds.getNorth(), bounds.getEast());
+  const [west, south, east, north] = map.getBounds().toArray().flat();
+  const sides = east - west >= 360 ? [-180, 180] : [turned(west), turned(east)];
+  return [south, sides[0], north, sides[1]].map((degrees) => Number(degrees.toFixed(5))).join(",");
 }
 
 async function loadLibrary({ library, worker, style, reader }) {
