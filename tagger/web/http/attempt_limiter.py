@@ -5,11 +5,9 @@ Requests of filters and of the map, for example, count or group many photos. The
 
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http import HTTPStatus
 
 import anyio
@@ -100,122 +98,53 @@ def is_for_visitors(path: str) -> bool:
 
 
 WINDOW_S = 3600
-RETRY_S = 60
-"""How long after a failed write a summary is due again."""
 MAX_OF_SOURCE = 10
 """Refusals that are recorded of one network, for each account or identity, and for none."""
 MAX_OF_ALL = 100
 """Refusals that are recorded of all networks together: of strangers, and of identities."""
 MAX_OF_ACCOUNT = 20
-MOST_COUNTED = 1000
-"""How many addresses and accounts are told apart in a summary."""
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A wrong `token`, `password` or `identity`. `account`: the name, if a person here has it; `identity`: the subject at the provider."""
-
-    what: str
-    network: str
-    account: str | None = None
-    identity: str | None = None
-
-
-@dataclass
-class OtherRefusals:
-    """The refusals that are not recorded one by one, since the first of them."""
-
-    since: datetime
-    begin_s: float
-    kinds: Counter[str] = field(default_factory=Counter)
-    networks: set[str] = field(default_factory=set)
-    accounts: Counter[str] = field(default_factory=Counter)
-
-    def count(self, refusal: Refusal) -> None:
-        self.kinds[refusal.what] += 1
-        if len(self.networks) < MOST_COUNTED:
-            self.networks.add(refusal.network)
-        account = refusal.account
-        if account is not None and (account in self.accounts or len(self.accounts) < MOST_COUNTED):
-            self.accounts[account] += 1
-
-    def add(self, later: "OtherRefusals") -> None:
-        """Add later refusals, with as many of their addresses and accounts as `MOST_COUNTED` allows."""
-        self.kinds += later.kinds
-        self.networks.update(sorted(later.networks)[: MOST_COUNTED - len(self.networks)])
-        self.accounts += Counter(dict(later.accounts.most_common(max(0, MOST_COUNTED - len(self.accounts)))))
-
-    @property
-    def details(self) -> dict[str, object]:
-        """The details of an entry of the audit log."""
-        return {
-            "unrecorded": self.kinds.total(),
-            "since": self.since.isoformat(timespec="seconds"),
-            "addresses": len(self.networks),
-            "kinds": dict(self.kinds),
-            "accounts": dict(self.accounts) or None,
-        }
 
 
 class RefusalBudget:
-    """Decides which refusals are recorded within `WINDOW_S`. Created once per server; threads may share it."""
+    """Decides which refused sign-ins are recorded within `WINDOW_S`, and counts the others. Created once per server; threads may share it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._of_source = AttemptLimiter(MAX_OF_SOURCE, WINDOW_S, clock=clock)
         self._of_account = AttemptLimiter(MAX_OF_ACCOUNT, WINDOW_S, clock=clock)
         self._of_all = AttemptLimiter(MAX_OF_ALL, WINDOW_S, clock=clock)
-        self._others: OtherRefusals | None = None
+        self._unrecorded = 0
 
-    def admit(self, refusal: Refusal) -> bool:
-        """Return whether the refusal is to be recorded by itself; if not, it is counted."""
-        whose = refusal.account or refusal.identity
-        source = f"{refusal.network} {refusal.account is not None} {whose}"
+    def admit(self, network: str, account: str | None, identity: str | None) -> bool:
+        """Return whether a refusal is to be recorded. `account`: the name, if a person here has it; `identity`: the subject at the provider."""
+        source = f"{network} {account is not None} {account or identity}"
+        shared = (
+            (self._of_all, "strangers" if identity is None else "identities")
+            if account is None
+            else (self._of_account, account)
+        )
+        limits = ((self._of_source, source), shared)
         with self._lock:
-            shared = (
-                (self._of_all, "strangers" if refusal.identity is None else "identities")
-                if refusal.account is None
-                else (self._of_account, refusal.account)
-            )
-            limits = ((self._of_source, source), shared)
             try:
                 for limiter, key in limits:
                     limiter.check(key)
             except TooManyAttempts:
-                self.count(refusal)
+                self._unrecorded += 1
                 return False
             for limiter, key in limits:
                 limiter.record(key)
             return True
 
-    def count(self, refusal: Refusal) -> None:
-        """Count a refusal that is not recorded by itself."""
+    def count(self, refusals: int) -> None:
+        """Count refusals that could not be recorded."""
         with self._lock:
-            if self._others is None:
-                self._others = OtherRefusals(datetime.now(UTC), self._clock())
-            self._others.count(refusal)
+            self._unrecorded += refusals
 
-    @property
-    def has_others(self) -> bool:
-        return self._others is not None
-
-    def take_others(self, *, early: bool = False) -> OtherRefusals | None:
-        """Return the counted refusals once `WINDOW_S` has passed since the first of them; with `early`, at once."""
+    def take_unrecorded(self) -> int:
+        """Return how many refusals are counted since the last call, for the next entry."""
         with self._lock:
-            others = self._others
-            if others is None or (not early and self._clock() - others.begin_s < WINDOW_S):
-                return None
-            self._others = None
-            return others
-
-    def return_others(self, others: OtherRefusals) -> None:
-        """Take back what could not be recorded. It is due again after `RETRY_S`."""
-        with self._lock:
-            if self._others is not None:
-                others.add(self._others)
-            others.begin_s = self._clock() - WINDOW_S + RETRY_S
-            self._others = others
+            count, self._unrecorded = self._unrecorded, 0
+            return count
 
 
 OF_ONE = 2

@@ -34,18 +34,10 @@ from tagger.people.tokens import Grant, token_digest
 from tagger.people.users import find_user_by_name, is_valid_name, normalize_name
 from tagger.system.addresses import is_loopback
 from tagger.system.text_format import N_, gettext
-from tagger.web.http.attempt_limiter import (
-    AttemptLimiter,
-    OtherRefusals,
-    Refusal,
-    RefusalBudget,
-    TooManyAttempts,
-)
+from tagger.web.http.attempt_limiter import AttemptLimiter, RefusalBudget, TooManyAttempts
 from tagger.web.http.forwarded import Client, Network, sent_sessions, session_cookies
 
 STOP_TIMEOUT_S = 10.0
-_PAUSE_S = 0.2
-"""The pause before `close` tries a failed write again."""
 
 
 class AccessRecorder:
@@ -57,43 +49,27 @@ class AccessRecorder:
         self._lock = threading.Lock()
         self._waiting: dict[object, Callable[[], None]] = {}
         self._thread: threading.Thread | None = None
-        self._unwritten: OtherRefusals | None = None
-        """A summary that is not written yet."""
 
     def record_refusal(
         self, client: Client, what: str = "token", account: str | None = None, **details: object
     ) -> None:
         """Log a wrong token, password or identity, for programs such as fail2ban, and record it as far as the budget allows."""
         log.warning("wrong %s from %s", what, client.address or "an unknown address")
-        self._write_summary()
         identity = details.get("identity")
-        refusal = Refusal(what, client.network, account, None if identity is None else str(identity))
-        if self._budget.admit(refusal):
+        if self._budget.admit(client.network, account, None if identity is None else str(identity)):
             actor = Actor("web", client.address or None)
-            self._write(object(), partial(self._write_one, refusal, actor, account, details))
+            self._write(object(), partial(self._write_refusal, actor, account, details))
 
     def record_use(self, grant: Grant) -> None:
         """Record the last use of a token and session, unless such a record already waits to be written."""
-        self._write_summary()
         self._write(
             (grant.token_id, grant.user_id, grant.session_id), partial(record_use, self._database, grant)
         )
 
     def close(self) -> None:
-        """Write what waits, for at most `STOP_TIMEOUT_S`. Then the server's log names what is not written."""
-        end = time.monotonic() + STOP_TIMEOUT_S
-        while True:
-            self._write_summary(early=True)
-            if (thread := self._thread) is not None:
-                thread.join(max(0.0, end - time.monotonic()))
-            if self._thread is None and not self._budget.has_others:
-                return
-            if time.monotonic() >= end:
-                break
-            time.sleep(_PAUSE_S)
-        others = self._unwritten or self._budget.take_others(early=True)
-        lost = "what waits for the database" if others is None else others.details
-        log.warning("the audit log lacks refused sign-ins: %s", lost)
+        """Write what waits, for at most `STOP_TIMEOUT_S`."""
+        if (thread := self._thread) is not None:
+            thread.join(STOP_TIMEOUT_S)
 
     def _write(self, key: object, write: Callable[[], None]) -> None:
         with self._lock:
@@ -119,34 +95,21 @@ class AccessRecorder:
             with self._lock:
                 del self._waiting[key]
 
-    def _write_summary(self, *, early: bool = False) -> None:
-        others = self._budget.take_others(early=early)
-        if others is not None:
-            self._unwritten = others
-            self._write(object(), partial(self._write_others, others))
-
-    def _write_one(
-        self, refusal: Refusal, actor: Actor, account: str | None, details: Mapping[str, object]
-    ) -> None:
-        """Record a refusal. If that fails, the next summary counts it."""
+    def _write_refusal(self, actor: Actor, account: str | None, details: Mapping[str, object]) -> None:
+        """Record a refusal, with the number of those that were not recorded since the last one."""
+        unrecorded = self._budget.take_unrecorded()
         try:
-            self._write_entry(actor, account, details)
+            with self._database.acting_as(actor).write() as connection:
+                record_action(
+                    connection,
+                    AuditAction.SIGN_IN_REFUSED,
+                    account,
+                    **details,
+                    unrecorded=unrecorded or None,
+                )
         except DatabaseError:
-            self._budget.count(refusal)
+            self._budget.count(unrecorded + 1)
             raise
-
-    def _write_others(self, others: OtherRefusals) -> None:
-        try:
-            self._write_entry(Actor("web"), None, others.details)
-        except DatabaseError:
-            self._budget.return_others(others)
-            raise
-        finally:
-            self._unwritten = None
-
-    def _write_entry(self, actor: Actor, account: str | None, details: Mapping[str, object]) -> None:
-        with self._database.acting_as(actor).write() as connection:
-            record_action(connection, AuditAction.SIGN_IN_REFUSED, account, **details)
 
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
