@@ -160,6 +160,7 @@ def environment() -> Environment:
     templates.filters |= {"country": _for_reader(country_name), "share": share}
     templates.policies["ext.i18n.trimmed"] = True
     templates.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
+    templates.globals["icon"] = templates.get_template("icons.html").module.icon  # type: ignore[attr-defined]
     return templates
 
 
