@@ -3,7 +3,7 @@
 import { copyText } from "./clipboard.js";
 import { create, createButton } from "./elements.js";
 import { requestJson } from "./server.js";
-import { dayText, gettext, ngettext, photoCount } from "./texts.js";
+import { dayText, gettext, ngettext } from "./texts.js";
 
 const dialog = document.getElementById("share-dialog"); // none on a page without photos
 const part = (name) => dialog.querySelector(`[data-share-${name}]`);
@@ -11,25 +11,21 @@ const form = dialog && part("new");
 const link = document.getElementById("share-link");
 const LOCAL = new Set(["127.0.0.1", "localhost", "[::1]"]);
 
-const ASK_FROM = 1000; // to share more photos, a confirmation is needed
-
 let subject = null; // what is shared: the options of a query in an address, or the numbers of photos
-let counted = null; // becomes their number; null if it is not known
 let listing = null; // the latest request for links
 
 /** Opens the dialog for { query } or { photos }; `name` is what visitors read, `filter` the query in words if that says more. */
 export function openShare(shared, name, filter = "") {
   const own = (subject = { ...shared, filter, isAll: shared.query === "any_rank=1" });
-  counted = shared.photos ? Promise.resolve(shared.photos.length) : countPhotos(shared.query);
   form.reset();
   form.hidden = false;
   form.elements.name.value = name;
   part("title").textContent = titleOf(own, name);
   describe(own, null);
-  counted.then((count) => subject === own && describe(own, count));
+  if (shared.query) countPhotos(shared.query).then((count) => subject === own && describe(own, count));
   part("all").hidden = false;
   part("existing-title").textContent = gettext("Links so far");
-  for (const name_ of ["made", "sure", "problem", "existing"]) part(name_).hidden = true;
+  for (const name_ of ["made", "problem", "existing"]) part(name_).hidden = true;
   part("status").textContent = "";
   dialog.showModal();
   form.elements.name.focus();
@@ -62,41 +58,19 @@ function describe({ photos, filter, isAll }, count) {
   if (isAll && count !== null) part("title").textContent = ngettext("Share all %(count)s photo?", "Share all %(count)s photos?", count);
 }
 
-/** Asks once more before much is shared. */
-async function askOrMake() {
-  const own = subject;
-  const button = form.querySelector("button");
-  button.disabled = true;
-  const count = await counted;
-  button.disabled = false;
-  if (subject !== own) return;
-  if (count !== null && count < ASK_FROM && !own.isAll) return makeLink();
-  const question = count === null ? gettext("Share these photos? They could not be counted.") : ngettext("Share %(count)s photo?", "Share %(count)s photos?", count);
-  part("question").textContent = `${question} ${gettext("Everybody who has the link sees each of them.")}`;
-  form.hidden = true;
-  part("sure").hidden = false;
-  part("back").focus();
-}
-
-function goBack() {
-  part("sure").hidden = true;
-  form.hidden = false;
-  form.querySelector("button").focus();
-}
-
 async function makeLink() {
   const { name, expires, positions } = form.elements;
   const body = { photos: subject.photos, name: name.value, expires_days: expires.value ? Number(expires.value) : null, with_positions: positions.checked };
-  const buttons = [form.querySelector("button"), part("confirm")];
-  for (const button of buttons) button.disabled = true;
+  const button = form.querySelector("button");
+  button.disabled = true;
   try {
     showLink((await requestJson(subject.query ? addressOf(subject) : "/api/shares", { method: "POST", body })).link);
     listLinks(part("all").hidden ? "/api/shares" : addressOf(subject));
   } catch (error) {
-    goBack();
-    showProblem(error.message);
+    part("problem").textContent = error.message;
+    part("problem").hidden = false;
   } finally {
-    for (const button of buttons) button.disabled = false;
+    button.disabled = false;
   }
 }
 
@@ -104,16 +78,11 @@ function showLink(address) {
   const url = new URL(address, location.origin);
   link.value = url.href;
   part("local").hidden = !LOCAL.has(url.hostname);
-  form.hidden = part("sure").hidden = true;
+  form.hidden = true;
   part("made").hidden = false;
   part("copy").textContent = gettext("Copy the link");
   part("copy").focus();
   part("status").textContent = gettext("The link is ready.");
-}
-
-function showProblem(text) {
-  part("problem").textContent = text;
-  part("problem").hidden = false;
 }
 
 async function copyLink() {
@@ -129,21 +98,9 @@ async function listLinks(address) {
   const shares = await requestJson(address).catch(() => []);
   if (listing !== own) return false; // other links were requested meanwhile
   const active = shares.filter((share) => share.state === "active");
-  const items = active.map((share) => [share, createItem(share)]);
   part("existing").hidden = !active.length;
-  part("existing").querySelector("ul").replaceChildren(...items.map(([, item]) => item));
-  countListed(own, items);
+  part("existing").querySelector("ul").replaceChildren(...active.map(createItem));
   return true;
-}
-
-/** Says how many photos each link shows, one after the other: to count a large library takes a while. */
-async function countListed(own, items) {
-  for (const [share, item] of items) {
-    if (share.photos !== null) continue;
-    const found = await requestJson(`/api/shares/${share.id}`).catch(() => null);
-    if (listing !== own || !dialog.open) return;
-    if (found) item.querySelector("[data-share-count]").textContent = `${photoCount(found.photos)}, `;
-  }
 }
 
 function createItem(share) {
@@ -151,7 +108,7 @@ function createItem(share) {
   const author = share.author?.replace(/^(web|cli) /, "");
   const details = [end, share.with_positions && gettext("with positions"), author && author !== "web" && gettext("by %(name)s", { name: author })].filter(Boolean).join(", ");
   const title = share.name === share.description ? share.name : `${share.name}: ${share.description}`;
-  const about = create("span", { className: "soft" }, create("span", { "data-share-count": "" }), details);
+  const about = create("span", { className: "soft" }, details);
   const label = gettext("Revoke the link %(number)s", { number: share.id });
   const button = createButton(gettext("Revoke"), () => revoke(share, item, button), "button--small button--danger", { "aria-label": `${label}: ${title}, ${details}` });
   const copy = share.link ? [createButton(gettext("Copy"), () => (showLink(share.link), copyLink()), "button--small", { "aria-label": `${gettext("Copy")}: ${title}, ${details}` })] : [];
@@ -181,11 +138,9 @@ async function listAll() {
   part("existing-title").focus();
 }
 
-form?.addEventListener("submit", (event) => (event.preventDefault(), askOrMake()));
+form?.addEventListener("submit", (event) => (event.preventDefault(), makeLink()));
 if (dialog) {
   part("copy").addEventListener("click", copyLink);
-  part("confirm").addEventListener("click", makeLink);
-  part("back").addEventListener("click", goBack);
   part("all").addEventListener("click", listAll);
 }
 // A filter that changes brings another button.
