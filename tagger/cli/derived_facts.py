@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,13 @@ from tagger.errors import TaggerError
 
 if TYPE_CHECKING:
     from tagger.cli.session import Session
+    from tagger.database.connection import Database
     from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.teaching.learning import TaughtState
+
+NAMED = 5
+"""Landmarks that a message lists."""
 
 
 def model_in_use(session: Session, digest: str | None = None) -> RegisteredModel:
@@ -80,16 +84,31 @@ def found_text(state: TaughtState, tagged: str = "tagged") -> str:
     )
 
 
+def texts_of_other_models(database: Database, in_use: Sequence[RegisteredModel]) -> Iterator[tuple[str, str]]:
+    """Which taught landmarks only models know that are not in use, and what to do."""
+    from tagger.library.teaching.learning import landmarks_of_other_models
+
+    names = [model.name for model in in_use]
+    for other, slugs in landmarks_of_other_models(database, [model.id for model in in_use]).items():
+        remedy = f"tagger model use {' '.join([*names, other])}"
+        if any(model.manifest.embedding for model in in_use):
+            remedy = "tagger backfill outdated, and when it has finished: tagger backfill taught"
+        more = ", …" if len(slugs) > NAMED else ""
+        yield (
+            f"{', '.join(names)} {'does' if len(names) == 1 else 'do'} not know what {other} was taught: {', '.join(slugs[:NAMED])}{more}",
+            remedy,
+        )
+
+
 def update_derived_facts(session: Session, landmark: Landmark | None = None) -> None:
     """Learn from new verdicts or photos, and locate the photos that are affected. What prevents learning is a warning.
 
     `landmark`: the one that the verdicts are about, if it is one.
     """
-    from tagger.library.catalog.registered_models import preview_embedding_model
+    from tagger.library.catalog.registered_models import models_to_teach, preview_models
 
     try:
-        if preview_embedding_model(session.database, session.settings.model).manifest.embedding is not None:
-            model = model_in_use(session)
+        for model in models_to_teach(preview_models(session.database, session.settings.model)):
             if compared := update_with_progress(session, model):
                 console.info(_update_text(session, model, landmark, compared))
     except TaggerError as error:

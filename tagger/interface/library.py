@@ -35,8 +35,9 @@ from tagger.ledger.workers import list_workers
 from tagger.library.catalog.landmark_edits import NewLandmark, check_position, find_or_add_landmark
 from tagger.library.catalog.registered_models import (
     embedding_model,
+    models_to_teach,
     models_to_try,
-    preview_embedding_model,
+    preview_models,
 )
 from tagger.library.catalog.registration import landmarks_of_labels
 from tagger.library.catalog.roots import is_stored
@@ -394,9 +395,8 @@ class Library:
 
     def _update_derived_facts(self) -> None:
         """Bring up to date what follows from photos and verdicts: taught tags and positions."""
-        name = self._settings.model
-        if preview_embedding_model(self._database, name).manifest.embedding is not None:
-            update_taught(self._database, embedding_model(self._database, name))
+        for model in models_to_teach(preview_models(self._database, self._settings.model)):
+            update_taught(self._database, model)
         update_positions(self._database)
 
 

@@ -16,7 +16,12 @@ from tagger.database.connection import Actor, Database
 from tagger.database.retry import DatabaseError
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import ModelCache, photo_limits
-from tagger.library.catalog.registered_models import RegisteredModel, resolve_models, with_embeddings
+from tagger.library.catalog.registered_models import (
+    RegisteredModel,
+    models_to_teach,
+    resolve_models,
+    with_embeddings,
+)
 from tagger.library.positions.update import update_positions
 from tagger.library.query.facets import count_facets
 from tagger.library.query.timeline import timeline_sections
@@ -42,10 +47,10 @@ class TaughtUpdates:
     """One thread that brings the taught landmarks up to date. Requests that come during an update lead to one more."""
 
     def __init__(
-        self, database: Database, model: Callable[[], RegisteredModel], stopping: threading.Event
+        self, database: Database, models: Callable[[], Sequence[RegisteredModel]], stopping: threading.Event
     ) -> None:
         self._database = database
-        self._model = model
+        self._models = models
         self._stopping = stopping
         self._changed = threading.Condition()
         self._is_requested = False
@@ -93,8 +98,7 @@ class TaughtUpdates:
             return not self._is_closed
 
     def _update(self) -> None:
-        model = self._model()
-        if model.manifest.embedding is not None:
+        for model in models_to_teach(self._models()):
             update_taught(self._database, model, on_progress=self._check_stopping)
         update_positions(self._database, lambda count, _total: self._check_stopping(count))
 
@@ -144,7 +148,7 @@ class AppState:
             lambda query: count_facets(database, query, settings.roots, names=("landmark", "country"))
         )
         self._models_in_use: tuple[float, Sequence[RegisteredModel]] | None = None
-        self.taught_updates = TaughtUpdates(database, self.embedding_model, self.stopping)
+        self.taught_updates = TaughtUpdates(database, self.models_in_use, self.stopping)
 
     def acting_as(self, actor: Actor) -> "AppState":
         """The same state for another actor, whose changes are recorded as theirs."""

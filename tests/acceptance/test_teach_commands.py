@@ -314,6 +314,30 @@ def test_photos_of_another_model_are_named_with_the_backfill(
     assert len(found(tagger, "our-church")) == PHOTOS
 
 
+def test_a_taught_place_stays_with_its_model_until_another_learns_it(
+    tagger: CommandRunner, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TAGGER_MODEL")
+    teachable_artifact(tmp_path / "second.pt", seed=1, name="second")
+    tagger("model", "add", tmp_path / "second.pt")
+    tagger("model", "use", "teachable")
+    examples = library.church(0, 1, 2, 3, 4)
+    tagger("teach", "Our church", *examples)
+    assert "taught" not in tagger("model", "use", "second", "teachable").err
+    assert tagger("confirm", "our-church", *library.church(5)).code == 0
+    lost = "second does not know what teachable was taught: our-church"
+    warning = tagger("model", "use", "second").err
+    assert f"{lost}. Run: tagger backfill outdated" in warning
+    assert lost in tagger("doctor").text
+    assert len(found(tagger, "our-church")) == PHOTOS
+    tagger("backfill", "outdated", "--local")
+    assert lost not in tagger("doctor").text
+    assert len(found(tagger, "our-church")) == PHOTOS
+    tagger("model", "use", "teachable", "second")
+    tagger("confirm", "--withdraw", "our-church", *examples, *library.church(5))
+    assert found(tagger, "our-church") == []
+
+
 def test_without_embeddings_nothing_is_taught_or_similar(
     tagger: CommandRunner, untagged: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.derived_facts import update_positions
+from tagger.cli.derived_facts import texts_of_other_models, update_derived_facts
 from tagger.cli.help import argument, option
 from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
@@ -116,7 +116,7 @@ def use(
     else:
         with ProgressLine("updating tags") as line:
             models = registered_models.use_models(session.database, name, line.show)
-        update_positions(session)
+        update_derived_facts(session)
     used = ", ".join(model.name for model in models)
     verb = "is" if len(models) == 1 else "are"
     document = vars(model_document(models[0])) | {"models": [model.name for model in models]}
@@ -124,9 +124,10 @@ def use(
     console.write_result(document, printable(text), json=json)
     if not dry_run:
         console.info(
-            "photos keep the tags of other models until one of these classifies them. To classify them, run: tagger backfill outdated. "
-            "To teach it your own places, run when that has finished: tagger backfill taught"
+            "photos keep the tags of other models until one of these classifies them. To classify them, run: tagger backfill outdated"
         )
+        for found, remedy in texts_of_other_models(session.database, models):
+            console.warning(f"{found}. Run: {remedy}")
 
 
 @model_app.command("show")

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tagger.cli.derived_facts import NAMED, texts_of_other_models
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import backend_options
 from tagger.library.catalog.registered_models import (
     find_selection,
+    models_to_teach,
     preview_models,
     verify_model,
-    with_embeddings,
 )
 from tagger.library.catalog.settlement import is_settled
 from tagger.library.positions.update import is_up_to_date
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.settings import Settings
 
-NAMED = 5
 COMPARE = "tagger backfill taught, unless a page or a job does it now"
 SELECT_MODEL = "tagger model list, then: tagger model use NAME"
 
@@ -80,9 +80,11 @@ def check_teaching(settings: Settings, database: Database) -> Iterator[Finding]:
         models = preview_models(database, settings.model)
     except TaggerError:  # the check of the model says it
         return
-    taught = with_embeddings(models)
+    taught = models_to_teach(models)
+    for found in texts_of_other_models(database, models):
+        yield note("teaching", *found)
     for model in models:
-        unfinished = find_unfinished(database, model.digest, is_taught=model is taught)
+        unfinished = find_unfinished(database, model.digest, is_taught=model in taught)
         for name in unfinished.added:
             yield note("teaching", f"not all photos are compared with the pack {name}", COMPARE)
         for name in unfinished.removed:

@@ -21,6 +21,7 @@ from tagger.library.catalog.contents import is_classified_by
 from tagger.library.catalog.registered_models import (
     RegisteredModel,
     model_by_id,
+    models_to_teach,
     resolve_models,
     with_embeddings,
 )
@@ -101,9 +102,15 @@ class Backfill:
 
 def _model_to_compare(database: Database, models: Sequence[RegisteredModel]) -> RegisteredModel:
     """Of these models, the first with landmarks that not all its embeddings were compared with, else the first with embeddings."""
+    taught = models_to_teach(models)
     with database.read() as connection:
-        waiting = (model for model in models if has_unapplied(connection, model.id))
-        return with_embeddings(models, next((model.digest for model in waiting), None))
+        waiting = (
+            model
+            for model in models
+            if has_unapplied(connection, model.id)
+            or (model in taught and changed_landmarks(connection, model.id))
+        )
+        return next(waiting, None) or with_embeddings(models)
 
 
 """What a backfill that found no photo has done."""

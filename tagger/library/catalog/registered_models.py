@@ -8,20 +8,20 @@ others of its kind.
 import logging
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import ColumnElement, Row, Select, Text, cast, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, Text, cast, delete, exists, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import lock_tables
-from tagger.database.tables import backend_selections, ledgers, models
+from tagger.database.tables import backend_selections, classifiers, ledgers, models
 from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected, TaggerError
 from tagger.library.catalog import models_in_use, registration
 from tagger.library.catalog.registration import register
@@ -38,7 +38,7 @@ UNNAMED = ""
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A registered model. `in_use`: new jobs that name none classify with it. `shipped`: it came with the package.
+    """A registered model. `in_use`: new jobs that name none classify with it. `shipped`: it came with the package. `is_taught`: it has learned landmarks from verdicts.
 
     `use_order`: 1 for the first model in use, 2 for the next. `file` is empty if the model was imported and its file has not been named on this machine (see UNNAMED).
     """
@@ -51,6 +51,7 @@ class RegisteredModel:
     in_use: bool
     shipped: bool
     use_order: int | None = None
+    is_taught: bool = False
 
     @property
     def file_text(self) -> str:
@@ -105,15 +106,16 @@ def embedding_model(database: Database, selector: str | None, digest: str | None
     return with_embeddings(resolve_models(database, selector), digest)
 
 
-def preview_embedding_model(database: Database | None, selector: str | None) -> RegisteredModel:
-    """The model that `embedding_model` would return, like `preview_models`."""
-    return with_embeddings(preview_models(database, selector))
-
-
 def with_embeddings(found: Sequence[RegisteredModel], digest: str | None = None) -> RegisteredModel:
-    """Of these models, that with the digest, such as a pack's; else the first that gives embeddings, else the first."""
+    """Of these models, that with the digest, such as a pack's; else the first of `models_to_teach`, else the first."""
+    given = models_to_teach(found) or found
+    return next((model for model in found if model.digest == digest), given[0])
+
+
+def models_to_teach(found: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
+    """Of these models, those that verdicts teach: all that are taught already, else the first that gives embeddings."""
     given = [model for model in found if model.manifest.embedding is not None]
-    return next((model for model in found if model.digest == digest), (given or found)[0])
+    return [model for model in given if model.is_taught] or given[:1]
 
 
 def preview_models(database: Database | None, selector: str | None) -> Sequence[RegisteredModel]:
@@ -136,7 +138,9 @@ def _preview_unregistered(database: Database | None, selector: str | None) -> Re
         return unregistered_model(models_in_use.shipped_file())
     if not _is_file(str(selector)):
         raise _not_found(database, str(selector))
-    return unregistered_model(Path(str(selector)))
+    model = unregistered_model(Path(str(selector)))
+    known = None if database is None else model_by_digest(database, model.digest)
+    return model if known is None else replace(known, file=model.file)
 
 
 def add_model(database: Database, file: Path, name: str | None = None) -> RegisteredModel:
@@ -313,7 +317,9 @@ def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
     """Registered models."""
     with database.read() as connection:
         columns = (column for column in models.c if column is not models.c.manifest)
-        query: Select[Any] = select(*columns, cast(models.c.manifest, Text).label("manifest"))
+        of_model = classifiers.c.model_id == models.c.id, classifiers.c.pack == ""
+        is_taught = exists().where(*of_model).label("is_taught")
+        query: Select[Any] = select(*columns, is_taught, cast(models.c.manifest, Text).label("manifest"))
         rows = connection.execute(query.where(*conditions).order_by(models.c.id)).all()
         orders = {ids[0]: number for number, ids in enumerate(models_in_use.ids_in_use(connection), 1)}
     shipped = models_in_use.shipped_digest()

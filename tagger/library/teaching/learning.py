@@ -6,7 +6,7 @@ they like. Then all images that have an embedding are compared with what is new 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,19 +14,22 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, select
 
 from tagger.database.connection import Database
-from tagger.database.enums import TagState
+from tagger.database.enums import TagState, VerdictKind
 from tagger.database.statements import among, unindexed
 from tagger.database.tables import (
     classifiers,
     contents,
     effective_tags,
     embeddings,
+    landmarks,
     model_labels,
+    models,
     photos,
     taught_tags,
+    verdicts,
 )
 from tagger.errors import EmbeddingsMissing, ModelRefused
 from tagger.library.catalog.contents import has_photo, is_classified_by
@@ -360,6 +363,27 @@ def images_without_embedding(database: Database, model: RegisteredModel) -> int:
     with database.read() as connection:
         query = select(func.count()).select_from(contents).where(by_other, has_photo(contents.c.id))
         return int(connection.execute(query).scalar_one())
+
+
+def landmarks_of_other_models(database: Database, model_ids: Collection[int]) -> Mapping[str, list[str]]:
+    """Landmarks that other models have learned, and these cannot: none has classified an example of them. Slugs by model."""
+    examples = exists().where(
+        verdicts.c.landmark_id == landmarks.c.id, verdicts.c.verdict == VerdictKind.CONFIRMED
+    )
+    is_known = embeddings.c.content_id == verdicts.c.content_id, among(embeddings.c.model_id, model_ids)
+    query = (
+        select(models.c.name, landmarks.c.slug)
+        .join(classifiers, classifiers.c.model_id == models.c.id)
+        .join(landmarks, landmarks.c.id == classifiers.c.landmark_id)
+        .where(classifiers.c.pack == "", models.c.id.not_in(model_ids))
+        .where(examples.where(has_photo(verdicts.c.content_id)), ~examples.where(*is_known))
+        .order_by(models.c.id, landmarks.c.slug)
+    )
+    found: dict[str, list[str]] = {}
+    with database.read() as connection:
+        for name, slug in connection.execute(query):
+            found.setdefault(name, []).append(slug)
+    return found
 
 
 def _counts(connection: Connection, landmark: Landmark) -> Sequence[Any]:
