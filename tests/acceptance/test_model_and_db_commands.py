@@ -66,6 +66,20 @@ def test_several_models_tag_photos_together(tagger: CommandRunner, tmp_path: Pat
     assert [Path(photo["path"]).name for photo in tagger("query", "--json").json] == ["gate.jpg"]
 
 
+def test_status_says_which_models_in_use_cannot_be_loaded(tagger: CommandRunner, tmp_path: Path) -> None:
+    for number, name in enumerate(("changed", "missing")):
+        tiny_artifact(tmp_path / f"{name}.pt", seed=number, name=name)
+        tagger("model", "add", f"{name}.pt")
+    tagger("model", "use", "changed", "missing")
+    assert tagger("status", "--json").json["model_problems"] == []
+    (tmp_path / "changed.pt").write_bytes(b"another model")
+    (tmp_path / "missing.pt").unlink()
+    status = tagger("status")
+    assert "changed.pt is not the one registered as changed" in status.err
+    assert "The file of model missing is missing" in status.err
+    assert len(tagger("status", "--json").json["model_problems"]) == 2
+
+
 def test_a_dry_run_changes_nothing(tagger: CommandRunner, tmp_path: Path) -> None:
     tiny_artifact(tmp_path / "a.pt")
     assert "would be registered as tiny" in tagger("model", "add", "a.pt", "--dry-run").text

@@ -27,6 +27,7 @@ from tagger.database.retry import DatabaseError, outage_text
 from tagger.jobs.enqueue.job_json import status_document
 from tagger.ledger.progress import list_jobs, list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers
+from tagger.library.catalog.models_in_use import problems_in_use
 from worker.broker import find_broker, queue_depths
 from worker.embedded_socket import has_socket
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from tagger.database.connection import Database
     from tagger.errors import TaggerError
     from tagger.jobs.enqueue.job_json import StatusDocument
     from tagger.ledger.workers import LastTick, WorkerStatus
@@ -66,7 +68,7 @@ def status(
         write_json(_document(session, services))
     else:
         typer.echo("\n".join(_overview(session, services, JOBS_SHOWN)))
-    for problem in services.problems():
+    for problem in services.problems(session.database):
         console.warning(problem)
 
 
@@ -78,9 +80,11 @@ class _Services(NamedTuple):
     redis_problem: TaggerError | None
     last_tick: LastTick | None
 
-    def problems(self) -> list[str]:
-        """Messages about Redis and beat."""
-        problems = [str(self.redis_problem)] if self.redis_problem else []
+    def problems(self, database: Database) -> list[str]:
+        """Messages about models, Redis and beat."""
+        problems = [*problems_in_use(database)]
+        if self.redis_problem:
+            problems.append(str(self.redis_problem))
         if self.last_tick is not None and self.last_tick.is_late:
             problems.append(f"schedules do not run ({tick_text(self.last_tick)}): start {START_BEAT}")
         return problems
@@ -133,7 +137,7 @@ def _overviews(session: Session) -> Iterator[list[str]]:
     while True:
         try:
             services = _services(session)
-            lines, problems = _overview(session, services, JOBS_WATCHED), services.problems()
+            lines, problems = _overview(session, services, JOBS_WATCHED), services.problems(session.database)
         except DatabaseError as error:
             problems = [f"{outage_text(error)}; trying again"]
         yield [printable(line) for line in (*problems, *lines)]

@@ -12,7 +12,7 @@ from tagger.ledger.failures import FailingPhoto, FailureDocument
 from tagger.ledger.jobs import CLAIMABLE
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import DeviceStatus, LastTick, WorkerStatus, by_device
-from tagger.library.catalog.models_in_use import names_in_use
+from tagger.library.catalog.models_in_use import names_in_use, problems_in_use
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.system.documents import document_of
 
@@ -38,6 +38,8 @@ class WebhooksDocument:
 class StatusDocument:
     """Jobs, workers, also summed by device, queues, the last tick of beat, which is null if no schedule is enabled, and the models in use.
 
+    `model_problems`: why models in use cannot be loaded on this machine.
+
     A worker's `waits_for` says why it starts no work now, in words; null if it would start some.
     A queue's depth is null if Redis does not respond. `waiting_photos` wait for a worker, and the oldest
     job of them was made `oldest_waiting_s` ago; null if none waits.
@@ -52,6 +54,7 @@ class StatusDocument:
     last_tick: LastTick | None
     webhooks: WebhooksDocument
     models: Sequence[str]
+    model_problems: Sequence[str]
 
 
 def status_document(
@@ -68,6 +71,7 @@ def status_document(
         *(jobs, workers, by_device(workers), queues, *waiting, last_tick),
         webhooks=webhooks_document(database),
         models=names_in_use(database),
+        model_problems=[*problems_in_use(database)],
     )
 
 

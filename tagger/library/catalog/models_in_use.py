@@ -1,18 +1,20 @@
-"""Which models are in use, and the model file that the package ships, which upgrades of the package replace.
+"""Which models are in use, whether their files are there, and the model file that the package ships, which upgrades of the package replace.
 
 Reads neither manifests nor models, so it needs no numpy.
 """
 
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from tagger.database.connection import Database
 from tagger.database.tables import models
+from tagger.errors import ModelChanged, ModelFileNotFound, ModelRefused, TaggerError
 
 
 def ids_in_use(connection: Connection) -> Sequence[Sequence[int]]:
@@ -31,16 +33,50 @@ def ids_in_use(connection: Connection) -> Sequence[Sequence[int]]:
 
 
 # Built once: it runs for each batch of photos, and to build it takes longer than to run it.
-_MODELS = select(models.c.id, models.c.digest, models.c.file, models.c.in_use, models.c.use_order)
+_MODELS = select(*(models.c[name] for name in ("id", "name", "digest", "file", "in_use", "use_order")))
 
 
 def names_in_use(database: Database) -> Sequence[str]:
     """The names of the models in use, in their order; empty without any."""
-    with database.read() as connection:
-        rows = connection.execute(select(models.c.id, models.c.name))
-        names = {row.id: row.name for row in rows}
-        found = [names[ids[0]] for ids in ids_in_use(connection)]
+    found = [row.name for row in _in_use(database)]
     return found or ([shipped_file().stem] if shipped_file().is_file() else [])
+
+
+def problems_in_use(database: Database) -> Iterator[str]:
+    """Why models in use cannot be loaded on this machine."""
+    for row in _in_use(database):
+        try:
+            verify_file(row.name, shipped_file() if row.file is None else Path(row.file), row.digest)
+        except TaggerError as error:
+            yield str(error)
+
+
+def _in_use(database: Database) -> Sequence[Row[Any]]:
+    with database.read() as connection:
+        rows = {row.id: row for row in connection.execute(_MODELS)}
+        return [rows[ids[0]] for ids in ids_in_use(connection)]
+
+
+def verify_file(name: str, file: Path, digest: str) -> None:
+    """Check that the file of a model exists and has the registered digest. An empty path: none was named.
+
+    Raises:
+        ModelFileNotFound: the file is missing, or an upgrade of the package replaced it.
+        ModelChanged: the file has another digest.
+        ModelRefused: it cannot be read.
+    """
+    if file == Path():
+        raise ModelFileNotFound(name=name, reason="it was imported, and its file was never named here")
+    if not file.is_file():
+        raise ModelFileNotFound(name=name, reason=f"{file} is missing")
+    try:
+        if _digest_now(file) == digest:
+            return
+    except OSError as error:
+        raise ModelRefused(path=file, reason=(error.strerror or str(error)).lower()) from error
+    if file == shipped_file():
+        raise ModelFileNotFound(name=name, reason="it came with an earlier version of tagger")
+    raise ModelChanged(path=file, name=name)
 
 
 def shipped_file() -> Path:
@@ -50,14 +86,17 @@ def shipped_file() -> Path:
 
 def shipped_digest() -> str | None:
     """The digest of the shipped model, that of artifact.file_digest; None without one."""
-    file = shipped_file()
     try:
-        status = file.stat()
-        return _digest(file, status.st_size, status.st_mtime_ns)
+        return _digest_now(shipped_file())
     except OSError:
         return None
 
 
-@lru_cache(maxsize=4)
+def _digest_now(file: Path) -> str:
+    status = file.stat()
+    return _digest(file, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
 def _digest(file: Path, _size_bytes: int, _mtime_ns: int) -> str:
     return blake3(file.read_bytes()).hexdigest()

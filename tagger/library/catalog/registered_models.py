@@ -22,7 +22,7 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import lock_tables
 from tagger.database.tables import backend_selections, classifiers, ledgers, models
-from tagger.errors import ModelChanged, ModelFileNotFound, ModelNotFound, ModelNotSelected, TaggerError
+from tagger.errors import ModelNotFound, ModelNotSelected, TaggerError
 from tagger.library.catalog import models_in_use, registration
 from tagger.library.catalog.registration import register
 from tagger.library.catalog.settlement import Progress, settle_models
@@ -270,15 +270,7 @@ def verify_model(model: RegisteredModel) -> None:
         ModelChanged: the file has another digest.
         ModelRefused: it cannot be read.
     """
-    if model.file_text == UNNAMED:
-        raise ModelFileNotFound(name=model.name, reason="it was imported, and its file was never named here")
-    if not model.file.is_file():
-        raise ModelFileNotFound(name=model.name, reason=f"{model.file} is missing")
-    if file_digest(model.file) == model.digest:
-        return
-    if model.shipped:
-        raise ModelFileNotFound(name=model.name, reason="it came with an earlier version of tagger")
-    raise ModelChanged(path=model.file, name=model.name)
+    models_in_use.verify_file(model.name, model.file, model.digest)
 
 
 def _by_name(database: Database, name: str) -> RegisteredModel | None:
