@@ -14,6 +14,7 @@ from tagger.errors import FailureKind
 from tagger.jobs.processing.isolation import SHARED_ATTEMPTS
 from tagger.ledger.chunks import claim_next_chunk, count_crashes
 from tagger.ledger.dispatch import release_expired
+from tagger.library.catalog.registered_models import resolve_model
 
 KILLS = 6
 
@@ -71,6 +72,18 @@ def test_a_photo_on_which_workers_died_fails_if_its_child_dies_of_the_forward_pa
     folder.work(job)
     assert failures(folder.database, job) == [(0, FailureKind.CRASHED)]
     assert folder.progress(job).tagged == 3
+
+
+@pytest.mark.slow
+def test_without_torch_the_child_runs_the_shipped_model(
+    folder: WrittenFolder, inject: Callable[[str, str], None]
+) -> None:
+    inject("WITHOUT_MODULES", "torch")
+    folder.settings = folder.settings.model_copy(update={"backend": "openvino"})
+    job = folder.record(model=resolve_model(folder.database, None), runner=Runner.WORKERS)
+    kill_workers(folder.database, job, KILLS)
+    folder.work(job)
+    assert folder.progress(job).unknown == 4
 
 
 @pytest.mark.slow

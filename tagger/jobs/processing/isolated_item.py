@@ -14,12 +14,13 @@ from tagger.jobs.processing.classification_chunk import ChunkClassifier
 from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.ledger.chunks import ChunkName, Claim
+from tagger.model.backends.selection import reference_name
 from tagger.pipeline.child_main import ParentPipe, Reply, ReplyFunction, reply_to_parent
 from tagger.settings import Settings
 
 _MODEL_SETTINGS = {
     "device": "cpu",
-    "backend": "torchscript",
+    "backend": reference_name(),
     "batch_size": 1,
     "threads": 1,
     "sandbox": "always",

@@ -11,6 +11,7 @@ puts it there for the processes it starts. Environment variables select the faul
     INJECT_BUSY_ON_DECODE=WORD    the thread computes for an hour
     INJECT_ATTACK_ON_DECODE=WORD  the photo takes over the decoder, tries all of ATTACKS (see attacks) and fails with the results
     INJECT_WITHOUT_LAYERS=NAMES   the system has no `seccomp` or no `landlock`
+    INJECT_WITHOUT_MODULES=NAMES  these modules are not installed
     INJECT_KILL_AT=MOMENT         SIGKILL at a moment (see MOMENTS), once:
     INJECT_ONCE=FILE              … created by the first kill; while it exists, nothing is killed
     INJECT_KILL_PARENT_AT=MOMENT  SIGKILL of the process that started this one; with INJECT_KILL_AT, before this one
@@ -232,6 +233,8 @@ def main() -> None:
             on_decode(faults[f"{name}_ON_DECODE"], act)
     if "WITHOUT_LAYERS" in faults:
         without_layers(faults["WITHOUT_LAYERS"].split())
+    if "WITHOUT_MODULES" in faults:
+        sys.modules |= dict.fromkeys(faults["WITHOUT_MODULES"].split())
     if "SLOW_PASS_S" in faults:
         flag = Path(faults["SLOW_WHILE"]) if "SLOW_WHILE" in faults else None
         slow = partial(slow_pass, float(faults["SLOW_PASS_S"]), flag)
