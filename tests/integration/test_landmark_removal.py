@@ -320,6 +320,19 @@ def test_an_undone_merge_leaves_what_was_before_and_verdicts_given_since(
     assert library.problems() == []
 
 
+def test_a_separated_landmark_has_the_labels_of_models_that_came_since(
+    library: Library, tmp_path: Path
+) -> None:
+    library.merge(EIFFEL, TOWER)
+    tiny_artifact(tmp_path / "next.pt", seed=1, name="next")
+    library.model = add_model(library.database, tmp_path / "next.pt")
+    # As the label of Eiffel Tower, which stands for the tower now.
+    library.photo("a.jpg", (TOWER, 0.9, True), digest=digest(1))
+    with library.database.write() as connection:
+        undo_merge(connection, TOWER, EIFFEL)
+    assert (library.found(TOWER), library.found(EIFFEL)) == ([], ["a.jpg"])
+
+
 def test_a_merge_is_undone_only_from_the_landmark_into_which_it_was_and_once(library: Library) -> None:
     with library.database.write() as connection:
         add_landmark(connection, NewLandmark("Lookout"))

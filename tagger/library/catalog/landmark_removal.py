@@ -93,7 +93,7 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
         raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both), **names)
     taught = retire_classifiers(connection, merged)
     united = _united(target, merged)
-    undo = changes_of_merge(connection, merged, target, united)
+    undo = changes_of_merge(merged, target, united)
     undo["packs"] = _move_classifiers_of_packs(connection, merged, target)
     images = lock_images(connection, merged, target)
     for each in (merged, target):

@@ -1,11 +1,11 @@
-"""What refers to a landmark: the images with tags and verdicts, and the classifiers that were learned from them."""
+"""What refers to a landmark: labels of models, the images with tags and verdicts, and the classifiers that were learned from them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, func, select, union, update
 
 from tagger.database.statements import lock_tables
-from tagger.database.tables import classifiers, models, tags, taught_tags, verdicts
+from tagger.database.tables import classifiers, model_labels, models, tags, taught_tags, verdicts
 from tagger.library.catalog.contents import lock_contents
 from tagger.library.catalog.landmarks import Landmark
 
@@ -49,3 +49,19 @@ def retire_classifiers(connection: Connection, landmark: Landmark) -> int:
     connection.execute(update(models).where(using).values(taught_version=models.c.taught_version + 1))
     count = select(func.count()).where(taught_tags.c.landmark_id == landmark.id)
     return connection.scalar(count) or 0
+
+
+def move_labels(connection: Connection, landmark_id: int, slugs: Collection[str], to: int) -> set[int]:
+    """Assign those labels of a landmark that have one of these slugs in their manifests to another one. Returns their models."""
+    query = (
+        select(models.c.manifest, model_labels.c.model_id, model_labels.c.position)
+        .join(models, models.c.id == model_labels.c.model_id)
+        .where(model_labels.c.landmark_id == landmark_id)
+    )
+    moved = set()
+    for row in connection.execute(query).all():
+        if row.manifest["labels"][row.position]["slug"] in slugs:
+            label = model_labels.c.model_id == row.model_id, model_labels.c.position == row.position
+            connection.execute(update(model_labels).where(*label).values(landmark_id=to))
+            moved.add(row.model_id)
+    return moved

@@ -14,14 +14,13 @@ from tagger.database.tables import (
     classifiers,
     contents,
     landmarks,
-    model_labels,
     models,
     tags,
     verdicts,
 )
 from tagger.errors import LandmarkInvalid
 from tagger.library.catalog.contents import record_landmark
-from tagger.library.catalog.landmark_uses import lock_images, retire_classifiers
+from tagger.library.catalog.landmark_uses import lock_images, move_labels, retire_classifiers
 from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.catalog.settlement import settle
 from tagger.system.text_format import N_, gettext
@@ -37,17 +36,10 @@ class UndoableMerge:
     name: str
 
 
-def changes_of_merge(
-    connection: Connection, merged: Landmark, target: Landmark, united: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What undoing needs, without verdicts: the landmark that is merged, with its labels, and what `united` adds to `target`."""
-    is_label = model_labels.c.landmark_id == merged.id
-    labels = connection.execute(
-        select(model_labels.c.model_id, model_labels.c.position).where(is_label)
-    ).all()
+def changes_of_merge(merged: Landmark, target: Landmark, united: Mapping[str, Any]) -> dict[str, Any]:
+    """What undoing needs, without verdicts: the landmark that is merged, and what `united` adds to `target`."""
     return {
         "landmark": {column: getattr(merged, column) for column in _COLUMNS},
-        "labels": [list(label) for label in labels],
         "added": {
             column: [each for each in united[column] if each not in getattr(target, column)]
             for column in ("aliases", "merged_slugs", "edited")
@@ -148,10 +140,9 @@ def _columns_before(target: Landmark, undo: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _move_back(connection: Connection, target_id: int, merged_id: int, undo: Mapping[str, Any]) -> None:
-    """Give labels with their tags, and classifiers of packs, back to the landmark that was merged."""
-    for model_id, position in undo["labels"]:
-        label = model_labels.c.model_id == model_id, model_labels.c.position == position
-        connection.execute(update(model_labels).where(*label).values(landmark_id=merged_id))
+    """Give labels with their tags, also those of models that came since, and classifiers of packs back to the landmark that was merged."""
+    slugs = {undo["landmark"]["slug"], *undo["landmark"]["merged_slugs"]}
+    for model_id in move_labels(connection, target_id, slugs, merged_id):
         # No model has a label for each of the two, so all its tags are of this label.
         of_label = tags.c.model_id == model_id, tags.c.landmark_id == target_id
         connection.execute(update(tags).where(*of_label).values(landmark_id=merged_id))

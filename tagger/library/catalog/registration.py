@@ -21,6 +21,7 @@ from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import ModelNameTaken, ModelRefused
 from tagger.library.catalog import models_in_use
 from tagger.library.catalog.contents import record_landmark
+from tagger.library.catalog.landmark_uses import move_labels
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, landmarks_by_slug, normalize_name
 from tagger.model.artifact import (
     Label,
@@ -141,15 +142,7 @@ def _separate(connection: Connection, landmark: Landmark, label: Label) -> None:
     """Add a landmark for the label, and assign to it the labels of other models with the same slug, which were merged into `landmark`."""
     new = insert(landmarks).values(label.model_dump(exclude={"label"})).returning(landmarks.c.id)
     landmark_id = connection.execute(new).scalar_one()
-    query = (
-        select(models.c.manifest, model_labels.c.model_id, model_labels.c.position)
-        .join(models, models.c.id == model_labels.c.model_id)
-        .where(model_labels.c.landmark_id == landmark.id)
-    )
-    for row in connection.execute(query).all():
-        if row.manifest["labels"][row.position]["slug"] == label.slug:
-            same_label = (model_labels.c.model_id == row.model_id) & (model_labels.c.position == row.position)
-            connection.execute(update(model_labels).where(same_label).values(landmark_id=landmark_id))
+    move_labels(connection, landmark.id, {label.slug}, landmark_id)
 
 
 def _update_facts(connection: Connection, landmark: Landmark, label: Label, *, newest: bool) -> None:
