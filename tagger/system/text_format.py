@@ -141,11 +141,6 @@ def share(part: float) -> str:
     return f"{100 * min(1.0, max(0.0, part)):.4g}%"
 
 
-def duration(duration_ms: int) -> str:
-    """`84 ms`, `4.9 s`."""
-    return f"{duration_ms}{_THIN}ms" if duration_ms < 1000 else f"{decimal_text(duration_ms / 1000)}{_THIN}s"
-
-
 def rounded_duration(seconds: float) -> str:
     """`45 s`, `12 min`, `3 h`, `4 days`."""
     minutes = round(seconds / 60)

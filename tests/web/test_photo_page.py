@@ -1,6 +1,8 @@
 """A photo at its own address: facts and links, verdicts by keyboard and mouse over its grid, and reading without JavaScript."""
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -8,7 +10,7 @@ from starlette.testclient import TestClient
 from support.browser import axe_findings, open_page
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
 
-from tagger.web.pages.try_photo import ScoreBar, ShownPrediction
+from tagger.web.pages.try_photo import UploadResult
 
 NAMES = ("Eiffel Tower", "Brandenburg Gate")
 STATUS = "#lightbox [data-status]"
@@ -103,10 +105,11 @@ def test_what_a_photo_shows_is_said_as_when_it_is_tried(client: TestClient, libr
         number = library.file(f"open-{n}.jpg", *output, data=picture((n, 9, 99)))
         page = client.get(f"/photos/{number}").text
         assert f'<h2 class="photo-title">{words}</h2>' in page
-        bars = tuple(
-            ScoreBar(name, "", score, False, None) for name, score in zip(NAMES, scores, strict=False)
-        )
-        assert ShownPrediction(bars, 0.0, 1.0 - sum(scores), 0.6, "tiny", 84).headline == words
+        predictions: list[Any] = [
+            SimpleNamespace(landmark=SimpleNamespace(display_name=name), score=score, accepted=False)
+            for name, score in zip(NAMES, scores, strict=False)
+        ]
+        assert UploadResult("a.jpg", predictions).headline == words
     guessed = next(photo for photo in (5, 6, 7) if "Perhaps" in client.get(f"/photos/{photo}").text)
     give(client, guessed, EIFFEL, "rejected")
     assert "Perhaps" not in client.get(f"/photos/{guessed}").text

@@ -28,7 +28,6 @@ from tagger.system.text_format import (
     N_,
     country_name,
     day_text,
-    duration,
     gettext,
     moment_text,
     ngettext,
@@ -155,7 +154,7 @@ def environment() -> Environment:
     templates.globals["selection_limits"] = {"share": MOST_SHARED, "list": MOST_PHOTOS, "files": MOST_FILES}
     templates.filters["with_code"] = with_code
     texts: dict[str, Callable[[Any], str]] = {}
-    texts |= {"duration": duration, "percent": percent, "size": size, "day": day_text, "moment": moment_text}
+    texts |= {"percent": percent, "size": size, "day": day_text, "moment": moment_text}
     templates.filters |= {name: _for_reader(text) for name, text in texts.items()}
     templates.filters |= {"country": _for_reader(country_name), "share": share}
     templates.policies["ext.i18n.trimmed"] = True

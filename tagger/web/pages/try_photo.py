@@ -15,49 +15,34 @@ from tagger.library.query.predictions import NamedPrediction, named_predictions
 from tagger.library.query.tagged_photos import DAMAGED, has_photos, is_guess
 from tagger.system.text_format import N_, country_name, gettext
 from tagger.web.api.photos import headline
-from tagger.web.api.predict import Classification, classify
+from tagger.web.api.predict import classify
 from tagger.web.http.templates import render
 from tagger.web.http.uploads import UploadedFile
 from tagger.web.state import AppState, State
 
 
 @dataclass(frozen=True)
-class ScoreBar:
-    """One of the top-k. `region` is its city and country, `position` its latitude and longitude, if known. `model`: empty if there is one."""
+class UploadResult:
+    """The best landmarks of a photo and the chance that it shows `none_of_them`, or why it was not classified. `file` is the sender's name of the file.
 
-    name: str
-    region: str
-    score: float
-    accepted: bool
-    position: tuple[float, float] | None
-    threshold: float = 0.0
-    model: str = ""
-
-
-@dataclass(frozen=True)
-class ShownPrediction:
-    """The top-k of a photo, the sum of the other scores (`rest`), and the chance that it is none of the landmarks.
-
-    `threshold`: that of the models; None if they have different ones. `is_damaged`: a part of the image is missing, so that no landmark is accepted.
+    `is_damaged`: a part of the image is missing, so that no landmark is accepted.
     """
 
-    bars: tuple[ScoreBar, ...]
-    rest: float
-    none_of_them: float
-    threshold: float | None
-    model: str
-    duration_ms: int
+    file: str
+    predictions: Sequence[NamedPrediction] = ()
+    none_of_them: float = 1.0
     is_damaged: bool = False
+    failure: PhotoFailure | None = None
 
     @property
-    def accepted(self) -> ScoreBar | None:
-        return next((bar for bar in self.bars if bar.accepted), None)
+    def accepted(self) -> NamedPrediction | None:
+        return next((each for each in self.predictions if each.accepted), None)
 
     @property
-    def guess(self) -> ScoreBar | None:
+    def guess(self) -> NamedPrediction | None:
         """The best landmark if none is accepted, and if it is worth a guess."""
-        is_open = self.accepted is None and is_guess([bar.score for bar in self.bars])
-        return self.bars[0] if is_open else None
+        is_open = self.accepted is None and is_guess([each.score for each in self.predictions])
+        return self.predictions[0] if is_open else None
 
     @property
     def headline(self) -> str:
@@ -65,57 +50,8 @@ class ShownPrediction:
         if self.is_damaged:
             return gettext(DAMAGED).capitalize()
         accepted, guess = self.accepted, self.guess
-        return headline([accepted.name] if accepted else [], guess.name if guess else None)
-
-
-@dataclass(frozen=True)
-class UploadResult:
-    """A photo's predictions, or why there are none. `file` is the sender's name of the file."""
-
-    file: str
-    prediction: ShownPrediction | None
-    failure: PhotoFailure | None = None
-
-
-def shown_prediction(
-    classification: Classification, predictions: Sequence[NamedPrediction]
-) -> ShownPrediction:
-    """Present the best predictions of a classification that has the scores of all labels. No landmark: what the surest model says."""
-    found = classification.found
-    none_of_them = min(each.none_of_them for each in found)
-    thresholds = {each.threshold for each in found}
-    return ShownPrediction(
-        bars=tuple(_bar(each, with_model=len(found) > 1) for each in predictions),
-        rest=max(0.0, 1.0 - none_of_them - sum(each.score for each in predictions)),
-        none_of_them=none_of_them,
-        threshold=thresholds.pop() if len(thresholds) == 1 else None,
-        model=", ".join(each.model.name for each in found),
-        duration_ms=round(classification.duration_ms),
-        is_damaged=classification.is_damaged,
-    )
-
-
-def _bar(prediction: NamedPrediction, *, with_model: bool) -> ScoreBar:
-    landmark = prediction.landmark
-    region = ", ".join(filter(None, (landmark.city, landmark.country and country_name(landmark.country))))
-    position = None
-    if landmark.latitude is not None and landmark.longitude is not None:
-        position = landmark.latitude, landmark.longitude
-    return ScoreBar(
-        landmark.display_name,
-        region,
-        prediction.score,
-        prediction.accepted,
-        position,
-        prediction.of.threshold,
-        prediction.of.model.name if with_model else "",
-    )
-
-
-def degrees_text(latitude: float, longitude: float) -> str:
-    """`48.858° N, 2.295° E`: precise to about a hundred metres, as a landmark's position is."""
-    north, east = "N" if latitude >= 0 else "S", "E" if longitude >= 0 else "W"
-    return f"{abs(latitude):.3f}° {north}, {abs(longitude):.3f}° {east}"
+        names = [accepted.landmark.display_name] if accepted else []
+        return headline(names, guess.landmark.display_name if guess else None)
 
 
 def _countries(landmarks: Iterable[Landmark]) -> list[tuple[str, list[str]]]:
@@ -154,9 +90,9 @@ async def try_photo(request: Request, state: State) -> HTMLResponse:
     """Classify one photo."""
     async with state.uploads.read(request, max_upload_bytes(state)) as (photo,):
         result = await _result(state, photo)
-    status = HTTPStatus.OK if result.prediction else HTTPStatus.UNPROCESSABLE_ENTITY
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if result.failure else HTTPStatus.OK
     if "hx-request" in request.headers:
-        return render(request, "try_result.html", status, result=result, degrees_text=degrees_text)
+        return render(request, "try_result.html", status, result=result)
     summary = await run_in_threadpool(_summary, state)
     return _render(request, state, summary, result, status)
 
@@ -187,9 +123,11 @@ async def _result(state: AppState, photo: UploadedFile) -> UploadResult:
         # The chance of none of the landmarks is 1 minus the sum of all scores.
         classification = await classify(state, photo.data, top_k=ALL_LABELS)
     except PhotoFailed as error:
-        return UploadResult(photo.name, None, error.failure)
+        return UploadResult(photo.name, failure=error.failure)
     best = named_predictions(state.database, classification.found, state.settings.top_k)
-    return UploadResult(photo.name, shown_prediction(classification, best))
+    # No landmark: what the surest model says.
+    none_of_them = min(each.none_of_them for each in classification.found)
+    return UploadResult(photo.name, best, none_of_them, classification.is_damaged)
 
 
 def _render(
@@ -206,5 +144,4 @@ def _render(
         result=result,
         summary=summary,
         max_bytes=max_upload_bytes(state),
-        degrees_text=degrees_text,
     )
