@@ -41,7 +41,7 @@ IMAGES_LOADED = """() => document.fonts.status === "loaded" && [...document.imag
 GRID_LOADED = """() => scrollY > 0 && [...document.querySelectorAll(".photo-tile")].every((tile) => tile.dataset.photo)"""
 LIGHTBOX_LOADED = """() => {
   const image = document.querySelector("#lightbox [data-stage] img");
-  return image?.complete && image.naturalWidth > 0 && document.querySelector("#lightbox [data-strip] img") !== null;
+  return image?.complete && image.naturalWidth > 0;
 }"""
 
 

@@ -24,7 +24,7 @@ interface EventTarget {
 }
 
 interface DocumentEventMap {
-  located: CustomEvent<number>;
+  photosfailed: CustomEvent<string>;
   "htmx:responseError": CustomEvent;
   "htmx:sendError": CustomEvent;
 }

@@ -38,13 +38,11 @@ def address(library: TaggedFolder) -> Iterator[str]:
 
 
 def open_new_place(page: Page, library: TaggedFolder, count: int) -> None:
-    """Select some photos of the church, among those that resemble the first one, and open the form that adds a place."""
+    """Tick some photos of the church, among those that resemble the first one, and open the form that adds a place."""
     page.goto(f"/photos/{library.photo('church/0.jpg').id}/similar")
-    page.get_by_role("button", name="Select").click()
     for number in range(1, count + 1):
-        photo = library.photo(f"church/{number}.jpg").id
-        page.locator(f'[data-grid] > [data-photo="{photo}"]').click()
-    page.get_by_role("button", name="Name landmark").click()
+        page.locator(f'input[value="{library.photo(f"church/{number}.jpg").id}"]').check()
+    page.get_by_role("button", name="Name this place").click()
     page.get_by_label("Landmark, city or country").fill("Our church")
     page.locator("[data-new]").click()
 
@@ -52,7 +50,7 @@ def open_new_place(page: Page, library: TaggedFolder, count: int) -> None:
 def name_church(page: Page, library: TaggedFolder, count: int) -> None:
     open_new_place(page, library, count)
     page.get_by_role("button", name="Add this place").click()
-    expect(page.locator("#toasts")).to_contain_text(f"{count} photos confirmed", timeout=30_000)
+    expect(page.locator("#toasts")).to_contain_text(f"{count} photos named Our church", timeout=30_000)
 
 
 def test_a_place_is_named_learned_and_reviewed(browser: Browser, address: str, library: TaggedFolder) -> None:
@@ -90,7 +88,7 @@ def test_a_list_follows_what_is_named_elsewhere_and_undo_leaves_no_place(
         expect(other.locator("[data-grid][data-drawn]")).not_to_have_attribute("data-total", str(total))
         page.bring_to_front()
         page.locator("#toasts").get_by_role("button", name="Undo").click()
-        expect(page.locator("#toasts")).to_contain_text("Undone on 3 photos")
+        expect(page.locator("#announcement")).to_have_text("Undone on 3 photos")
         names = [each["name"] for each in page.request.get("/api/landmarks?all=true").json()]
         assert "Our church" not in names
 
@@ -106,7 +104,7 @@ def test_the_position_of_a_new_place_is_that_of_its_photos(
         open_new_place(page, library, 2)
         expect(page.get_by_label("City or coordinates")).to_have_value("43.6776, 4.6309")
         page.get_by_role("button", name="Add this place").click()
-        expect(page.locator("#toasts")).to_contain_text("2 photos confirmed")
+        expect(page.locator("#toasts")).to_contain_text("2 photos named Our church")
         church = {each["name"]: each for each in page.request.get("/api/landmarks?all=true").json()}[
             "Our church"
         ]

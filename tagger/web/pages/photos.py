@@ -190,14 +190,14 @@ class PhotoSection:
 
 @dataclass(frozen=True)
 class PhotoGrid:
-    """A page of photos. `source`: the address of the query in the API; `options`: those of its order, too. Without them, these are all photos.
+    """A page of photos. `source`: the address of the query in the API; `options`: those of its order, too.
 
     `next_page` and `first_page` are links without script. `opened`: the photo over the grid.
     """
 
     sections: tuple[PhotoSection, ...]
-    source: str | None = None
-    options: str | None = None
+    source: str
+    options: str
     sorts: tuple[Link, ...] = ()
     next_page: str | None = None
     first_page: str | None = None
@@ -406,7 +406,7 @@ def _sections(
     is_dated = params.as_timeline().query.sort in ("newest", "oldest")
     if is_dated:
         return tuple(photo_sections(tiles, by_day=params.query.trip is not None))
-    return without_headings(tiles)
+    return (PhotoSection("", "", tuple(tiles)),) if tiles else ()
 
 
 def _sorts(query: PhotoQuery) -> dict[str, str]:
@@ -435,7 +435,3 @@ def photo_sections(tiles: Iterable[PhotoTile], *, by_day: bool) -> Iterator[Phot
                 f"{month:%Y-%m}", dates_text(part.first, part.last), of_part, f"{of_part[0].day}", skip
             )
             skip += part.photos
-
-
-def without_headings(tiles: Sequence[PhotoTile]) -> tuple[PhotoSection, ...]:
-    return (PhotoSection("", "", tuple(tiles)),) if tiles else ()

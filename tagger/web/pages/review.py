@@ -4,7 +4,6 @@ Another page shows the photos that resemble a given one, as `tagger similar`.
 """
 
 import logging
-from dataclasses import replace
 from http import HTTPStatus
 from pathlib import PurePath
 from typing import Annotated
@@ -38,8 +37,7 @@ from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.templates import render
 from tagger.web.pages.overview import Overview
-from tagger.web.pages.photos import PhotoGrid, without_headings
-from tagger.web.pages.tiles import photo_tiles
+from tagger.web.pages.tiles import PhotoTile, photo_tiles
 from tagger.web.state import AppState, ServerStopping, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -185,11 +183,11 @@ def look_alikes_of(state: AppState) -> LookAlikes:
 def show_similar(request: Request, state: State, photo_id: PhotoNumber) -> HTMLResponse:
     """Show the photos that resemble a photo most, best first."""
     photo = stored_photo(state.database, photo_id, state.settings.roots)
-    grid, problem = None, ""
+    tiles: list[PhotoTile] = []
+    problem = ""
     try:
         similar = similar_photos(state, photo_id, SIMILAR)
         tiles = photo_tiles(state.database, similar, QueryParams.of(any_rank=True))
-        grid = PhotoGrid(without_headings([replace(tile, address=f"/photos/{tile.id}") for tile in tiles]))
     except (EmbeddingsMissing, ExamplesMissing, ModelNotSelected) as error:
         problem = page_text(error)
     return render(
@@ -197,6 +195,6 @@ def show_similar(request: Request, state: State, photo_id: PhotoNumber) -> HTMLR
         "similar.html",
         id=photo_id,
         file=PurePath(photo.path).name,
-        grid=grid,
+        tiles=tiles,
         problem=problem,
     )

@@ -263,8 +263,6 @@ data_router = APIRouter(
 
 MOST_SKIPPED = 100_000
 """Photos of a month that a request may skip: the database reads them."""
-Around = Annotated[int, Query(ge=0, le=50)]
-"""As many as the page requests. In a result with few matches, each of them is searched for."""
 
 
 @data_router.get("/photos/{photo_id}/thumbnail")
@@ -302,23 +300,6 @@ def timeline_photos(
     page = find_tagged_page(state.database, query, state.settings.roots, start, limit, month=month, skip=skip)
     return DocumentResponse(
         TimelinePage([_document(share, photo) for photo in page.photos], cursor_of(page.next, query))
-    )
-
-
-@data_router.get("/photos/{photo_id}/neighbours")
-def neighbours(
-    state: State,
-    share: VisitedShare,
-    photo_id: VisitedPhoto,
-    previous: Around = 1,
-    following: Annotated[int, Query(alias="next", ge=0, le=50)] = 1,
-) -> Response:
-    """List the photos before and after one, the nearest first."""
-    roots = state.settings.roots
-    found = find_surrounding(state.database, share.query, roots, photo_id, before=previous, after=following)
-    sides = {"previous": found.previous, "next": found.following}
-    return DocumentResponse(
-        {side: [_document(share, photo) for photo in photos] for side, photos in sides.items()}
     )
 
 

@@ -8,7 +8,7 @@ import { showCount } from "./marks.js";
 import { showResults } from "./results.js";
 import { Scrubber } from "./scrubber.js";
 import { gettext, ngettext } from "./texts.js";
-import { FixedTimeline, HEADING_PX, Timeline } from "./timeline.js";
+import { HEADING_PX, Timeline } from "./timeline.js";
 
 const AROUND_SCREENS = 0.5; // rows are in the document this far above and below the screen
 const AHEAD_SCREENS = 2; // photos are requested this far ahead
@@ -23,9 +23,8 @@ class PhotoGrid {
     this.list = list;
     this.closing = new AbortController();
     this.status = document.querySelector("[data-grid-status]");
-    this.source = list.dataset.source; // a list without a query has none
-    const tiles = [...list.querySelectorAll("[data-photo]")];
-    this.photos = this.source ? new Timeline(list.dataset.options) : new FixedTimeline(tiles.map(photoOfTile));
+    this.source = list.dataset.source;
+    this.photos = new Timeline(list.dataset.options);
     this.storageKey = `grid ${entryKey()}`;
     this.elements = new Map(); // those in the list, by number of the photo or key of the section
     this.base = 0; // px of the photos above the window
@@ -35,13 +34,13 @@ class PhotoGrid {
     list.photoGrid = this;
     list.addEventListener("starred", (event) => this.showStars(event.detail));
     list.addEventListener("reveal", (event) => this.reveal(event.detail));
-    list.toggleAttribute("data-follows-jobs", Boolean(this.source));
+    list.toggleAttribute("data-follows-jobs", true);
     list.addEventListener("outdated", ({ detail }) => this.follow(detail), { signal: this.closing.signal });
-    tiles.forEach((tile, index) => tile.setAttribute("aria-posinset", index + 1));
+    list.querySelectorAll("[data-photo]").forEach((tile, index) => tile.setAttribute("aria-posinset", String(index + 1)));
   }
 
   async start() {
-    const own = this.source && !this.list.dataset.start ? this.photosOfPage() : [];
+    const own = this.list.dataset.start ? [] : this.photosOfPage();
     if (own.length) this.placeOwn(own);
     try {
       await this.photos.loadSections();
@@ -49,11 +48,11 @@ class PhotoGrid {
       this.showError(error, () => this.start());
       return;
     }
-    if (!this.photos.total || this.closing.signal.aborted) return;
+    if (this.closing.signal.aborted) return;
+    if (!this.photos.total) return this.finish();
     this.setStatus("");
     this.countInHeading();
     this.list.dataset.total = this.photos.total;
-    this.list.dispatchEvent(new CustomEvent("counted", { bubbles: true }));
     const store = this.list.dataset.start ? () => {} : await this.loadFirst(own);
     if (!store || this.closing.signal.aborted) return; // the photos of the page itself stay
     this.rendered = new Map([...this.list.querySelectorAll("[data-photo]")].map((tile) => [Number(tile.dataset.photo), tile]));
@@ -71,6 +70,17 @@ class PhotoGrid {
     if (this.pendingFocus !== undefined) this.focusOn(this.pendingFocus);
     else if (this.hadFocus) this.list.querySelector(`[data-photo="${this.hadFocus}"] > a`)?.focus({ preventScroll: true });
     this.rendered.clear();
+    this.finish();
+  }
+
+  finish() {
+    this.isStarted = true;
+    this.notify("photosloaded");
+  }
+
+  /** Tells the lightbox. */
+  notify(type, detail = null) {
+    this.list.dispatchEvent(new CustomEvent(type, { detail, bubbles: true }));
   }
 
   /** The photos in the page itself, in its sections. */
@@ -112,7 +122,7 @@ class PhotoGrid {
   /** The heading says how many photos the grid has, as the lightbox does. For landmarks and trips, the server counts copies, too. */
   countInHeading() {
     const heading = document.querySelector("[data-count]");
-    if (!heading || !this.source) return;
+    if (!heading) return;
     if (heading.dataset.count && Number(heading.dataset.count) > this.photos.total) heading.dataset.copies = "once";
     heading.dataset.count = this.photos.total;
     showCount();
@@ -128,7 +138,7 @@ class PhotoGrid {
     }
     const count = now.total - this.photos.total;
     if (!count || this.closing.signal.aborted) return;
-    const isIdle = scrollY < HEADING_PX && !this.list.dataset.shown && !this.list.querySelector("[data-selected]");
+    const isIdle = scrollY < HEADING_PX && !this.isCovered && !this.list.querySelector("[data-selected]");
     if (detail === "taught" && isIdle) return showResults();
     this.offer ??= createButton("", showResults, "button--small grid-new");
     this.offer.textContent = count > 0 ? ngettext("Show %(count)s new photo", "Show %(count)s new photos", count) : gettext("Show what has changed");
@@ -157,6 +167,11 @@ class PhotoGrid {
     this.offer?.remove();
     this.closing.abort();
     this.photos.abort(() => false);
+  }
+
+  /** Whether the lightbox is over it: then it loads no photos of its own. */
+  get isCovered() {
+    return "shown" in this.list.dataset;
   }
 
   // ----- places: `y` is in px from the top of all photos, whatever part of them the window has -----
@@ -235,7 +250,7 @@ class PhotoGrid {
     const isFast = Math.abs(scrollY - this.lastTop) > innerHeight;
     this.lastTop = scrollY;
     clearTimeout(this.settleTimer);
-    const request = () => (this.loadImages(), this.request());
+    const request = () => this.isCovered || (this.loadImages(), this.request());
     if (isFast) this.settleTimer = setTimeout(request, SETTLE_MS);
     else request();
     this.scrubber.draw();
@@ -321,9 +336,14 @@ class PhotoGrid {
     const near = this.photos.chunks.filter((chunk) => within(chunk, AHEAD_SCREENS));
     const distance = (chunk) => Math.max(0, chunk.top - y - innerHeight, y - chunk.top - chunk.height);
     near.sort((one, other) => distance(one) - distance(other));
-    const missing = near.filter((chunk) => !chunk.photos && (chunk.loader === chunk || !chunk.loader?.request));
-    for (const chunk of missing.slice(0, MAX_REQUESTS)) this.loadAndDraw(chunk);
+    for (const chunk of near.filter(isMissing).slice(0, MAX_REQUESTS)) this.loadAndDraw(chunk);
     if (near.length) this.photos.dropFar(near[0]);
+  }
+
+  /** Loads the photo of this number, or the first or last one, for the lightbox. */
+  loadAt(index) {
+    const chunk = this.photos.chunkOf(Math.max(0, Math.min(this.photos.total - 1, index)));
+    if (isMissing(chunk)) this.loadAndDraw(chunk);
   }
 
   async loadAndDraw(chunk) {
@@ -331,6 +351,7 @@ class PhotoGrid {
     if (!store) return;
     this.keepPlace(store);
     this.draw();
+    this.notify("photosloaded");
     if (this.pendingFocus !== undefined) this.focusOn(this.pendingFocus);
   }
 
@@ -346,7 +367,9 @@ class PhotoGrid {
   }
 
   showError(error, again) {
-    this.setStatus(`${gettext("The photos could not be loaded: %(reason)s", { reason: error.message })} `);
+    const text = gettext("The photos could not be loaded: %(reason)s", { reason: error.message });
+    this.notify("photosfailed", text);
+    this.setStatus(`${text} `);
     this.status.append(createButton(gettext("Try again"), () => (this.setStatus(""), again()), "button--small"));
   }
 
@@ -405,7 +428,6 @@ class PhotoGrid {
   /** Focuses the photo that the lightbox showed last. */
   reveal(index) {
     if ("drawn" in this.list.dataset) this.focusOn(Math.min(index, this.photos.total - 1));
-    else this.list.querySelectorAll("[data-photo] > a")[index]?.focus();
   }
 
   bottomHeight() {
@@ -427,8 +449,7 @@ class PhotoGrid {
     const sections = this.photos.sections.filter((each) => each.month === month);
     const { start } = sections[0] ?? this.photos.sections[0];
     const index = await this.find(Number(photo), start, sections.reduce((sum, { photos }) => sum + photos, 0)).catch(() => null);
-    this.goToPhoto(index ?? start, HEADING_PX);
-    if (index !== null) this.list.dispatchEvent(new CustomEvent("located", { detail: index, bubbles: true }));
+    await this.goToPhoto(index ?? start, HEADING_PX);
   }
 
   /** The index of a photo among `count` photos from a start, which need not be loaded; null if it is not there. */
@@ -444,12 +465,12 @@ class PhotoGrid {
     const chunk = this.photos.chunkOf(index);
     this.scrollToPlace(this.photos.box(index).top - offset);
     this.focused = index;
-    this.loadAndDraw(chunk);
+    return this.loadAndDraw(chunk);
   }
 
   save() {
-    const { shown } = this.list.dataset; // the index of the photo in the lightbox
-    const focused = shown ?? (this.list.contains(document.activeElement) ? this.focused : null);
+    const { shown } = this.list.dataset; // the number of the photo in the lightbox
+    const focused = shown || (this.list.contains(document.activeElement) ? this.focused : null);
     const y = this.y();
     const index = this.photos.nearest(0, y + HEADING_PX);
     const place = y > 0 ? { index, offset: this.photos.box(index).top - y } : null;
@@ -478,6 +499,8 @@ class PhotoGrid {
     }
   }
 }
+
+const isMissing = (chunk) => !chunk.photos && (chunk.loader === chunk || !chunk.loader?.request);
 
 function setBox({ style }, { left, top, width, height }, from = { left: 0, top: 0 }) {
   style.cssText = `left:${from.left + left}px;top:${from.top + top}px;width:${width}px;height:${height}px`;

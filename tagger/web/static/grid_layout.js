@@ -1,7 +1,7 @@
 // Rows of photos that fill the width: every photo keeps its shape, and the photos of a row have one height.
 
 export const GAP = 4; // px between photos
-export const USUAL_ASPECT = 4 / 3; // of photos whose size is unknown
+const USUAL_ASPECT = 4 / 3; // of photos whose size is unknown
 const [LEAST_ASPECT, MOST_ASPECT] = [0.5, 3.5]; // photos beyond are cut off
 const FULL = 0.97; // a last row that is filled to this part is stretched to the whole width
 

@@ -32,12 +32,6 @@ export function photoOfTile(tile) {
   };
 }
 
-export function photoOfDocument({ path, tags, ...photo }) {
-  if (path === undefined) return photoOfTimeline(photo);
-  const file = path.slice(path.lastIndexOf("/") + 1);
-  return photoOfTimeline({ ...photo, file, name: tags.find((tag) => tag.accepted)?.name });
-}
-
 /**
  * A photo as `/api/timeline/photos` lists it.
  * @param {any} document_
@@ -48,17 +42,16 @@ export function photoOfTimeline({ digest, ...photo }) {
   return { ...photo, version: digest?.slice(-16), name, file, alt: altOf(name, file) };
 }
 
-/** The photo's page; within a query, it steps through the query's photos. `source`: the query's address; a list without a query has none. */
+/** The photo's page, which steps through the photos of the query at the address `source`. */
 export function pageAddress(photo, source) {
   if (share) return `${share}/photos/${photo.id}`;
-  if (!source) return `/photos/${photo.id}`;
   const options = new URL(source, location.origin).searchParams;
   options.set("within", "1");
   return `/photos/${photo.id}?${options}`;
 }
 
 /** What the panel shows of a photo: its landmarks and facts. */
-export const detailsAddress = (photo) => (share ? pageAddress(photo) : `/photos/${photo.id}/details`);
+export const detailsAddress = (photo) => (share ? `${share}/photos/${photo.id}` : `/photos/${photo.id}/details`);
 
 export const altOf = (name, file) => (name ? `${name}, ${file}` : file);
 

@@ -2,15 +2,16 @@
 // the grid, with the focus on the photo that was shown last.
 
 import { create } from "./elements.js";
-import { altOf, apiAddress, hasOriginals, photoOfTile } from "./grid_photos.js";
+import { altOf, apiAddress, hasOriginals, pageAddress, photoOfTile } from "./grid_photos.js";
 import { Panel } from "./lightbox_panel.js";
-import { PhotoList, Previews } from "./lightbox_photos.js";
-import { Filmstrip } from "./lightbox_strip.js";
+import { Previews } from "./lightbox_previews.js";
 import { Zoom } from "./lightbox_zoom.js";
 import { setStars, starText } from "./selection_changes.js";
 import { gettext, momentText } from "./texts.js";
 import { toast } from "./toast.js";
 import { actionOfKey, enqueue } from "./verdicts.js";
+
+const AROUND = [1, -1, 12, -12]; // photos that are loaded before a step leads to them
 
 const dialog = document.getElementById("lightbox");
 const stage = dialog.querySelector("[data-stage]");
@@ -24,50 +25,57 @@ const previews = new Previews();
 const isNarrow = matchMedia("(max-width: 63.99rem)"); // the panel is below the photo
 const zoom = new Zoom(stage, {
   onSwipe: go,
-  imageBeside: (step) => (list?.at(index + step) ? previews.image(list.at(index + step)) : null),
+  imageBeside: (step) => (photoAt(step) ? previews.image(photoAt(step)) : null),
   onRaise: () => panel.isOpen || togglePanel(),
   onDismiss: () => (panel.isOpen && isNarrow.matches ? togglePanel() : leave()),
   onSharp: showOriginal,
 });
-const strip = new Filmstrip(dialog.querySelector("[data-strip]"), (at) => moveTo(at));
 const panel = new Panel(dialog.querySelector("[data-panel]"), {
   announce: (text) => void (status.textContent = text),
   report,
   fallback: stage,
-  onChange: (photo, verdict) => grid.dispatchEvent(new CustomEvent("verdict", { detail: { photo: photo.id, ...verdict } })),
+  onChange: ({ id }, verdict) => grid.dispatchEvent(new CustomEvent("verdict", { detail: { photo: id, ...verdict } })),
   onRefresh: rename,
 });
 let pageTitle = document.title;
 
 let grid = null; // the list of tiles that the photo was opened from
-let list = null;
-let index = 0;
-let offset = 0; // from the index to the number in the grid; null while the grid has not found the photo of the page's address
+let photo = null; // the one that is shown, as long as the lightbox is open
 let scrollRestoration = history.scrollRestoration;
 let isLeaving = false; // the browser has yet to go back
-let awaitedSteps = 0; // steps to photos that the server has yet to name
-const laterActions = []; // actions for the time after these steps, in order
+let awaited = null; // returns the number of the photo to show, from that of the one shown and the total; null: none waits to be loaded
+const laterActions = []; // actions for the time after that step, in order
+
+/** The photos of the grid; this script may run before that of the grid. */
+const photos = () => grid.photoGrid?.photos;
+
+/** The number of the photo in the grid; null while it is not loaded there. */
+const position = () => photos()?.indexOf(photo.id) ?? null;
+
+/** The photo so many steps on, if it is loaded. */
+function photoAt(step) {
+  const index = position();
+  if (!step) return photo;
+  return index === null ? undefined : photos().at(index + step);
+}
 
 // ----- opening and closing -----
 
 function open(tiles, tile) {
   prepare(tiles, tile);
-  history.pushState({ lightbox: true }, "", list.addressOf(list.at(index)));
+  history.pushState({ lightbox: true }, "", pageAddress(photo, grid.dataset.source));
   showFirst();
 }
 
 /** Opens the photo of the page's address, before its grid is there. */
 function openNamed(tiles) {
   prepare(tiles, tiles.querySelector("[data-photo]"));
-  offset = null;
   showFirst();
   if (tiles.dataset.opened === "details") togglePanel();
 }
 
 function prepare(tiles, tile) {
-  grid = tiles;
-  [index, offset] = [Number(tile.getAttribute("aria-posinset") ?? 1) - 1, 0]; // the photo of the address is the first of its page
-  list = listOf(grid, photoOfTile(tile));
+  [grid, photo] = [tiles, photoOfTile(tile)];
   pageTitle = document.title; // filters change it
   scrollRestoration = history.scrollRestoration;
   history.scrollRestoration = "manual"; // Back leads to the photo shown last, which may be elsewhere
@@ -77,12 +85,6 @@ function showFirst() {
   dialog.showModal();
   stage.focus();
   show();
-}
-
-/** The photos beside a photo of a grid; a grid without a query has them all. */
-function listOf({ dataset, photoGrid }, photo) {
-  if (dataset.source) return new PhotoList(dataset, index, [photo]);
-  return new PhotoList(null, 0, photoGrid.photos.all());
 }
 
 /** Leaves the lightbox as Back does. */
@@ -95,64 +97,56 @@ function leave() {
 }
 
 function hide() {
-  if (!list) return;
-  [list, isLeaving] = [null, false];
+  if (!photo) return;
+  const [index, { id }] = [position(), photo];
+  [photo, isLeaving] = [null, false];
   forgetAwaited();
   dialog.close();
   stage.replaceChildren();
-  for (const part of [previews, strip, panel]) part.clear();
+  for (const part of [previews, panel]) part.clear();
   document.title = pageTitle;
   delete grid.dataset.shown;
   delete grid.dataset.opened;
   history.scrollRestoration = scrollRestoration;
-  if (offset !== null) grid.dispatchEvent(new CustomEvent("reveal", { detail: index + offset }));
+  if (index !== null) grid.dispatchEvent(new CustomEvent("reveal", { detail: index }));
+  else grid.querySelector(`[data-photo="${id}"] > a`)?.focus();
 }
 
 addEventListener("popstate", (event) => {
-  const isElsewhere = event.state?.lightbox ? !list : grid && "opened" in grid.dataset && location.pathname !== "/photos";
+  const isElsewhere = event.state?.lightbox ? !photo : grid && "opened" in grid.dataset && location.pathname !== "/photos";
   if (isElsewhere) location.reload(); // Forward, or Back to another page after a reload
   else if (!event.state?.lightbox) hide();
-});
-
-document.addEventListener("located", (event) => {
-  if (event.target !== grid || offset !== null) return;
-  offset = event.detail;
-  if (!list) return;
-  drawTitle(list.at(index));
-  grid.dataset.shown = index + offset;
 });
 
 // ----- the photo -----
 
 function show() {
-  const photo = list.at(index);
-  if (offset !== null) grid.dataset.shown = index + offset;
-  describe(photo);
+  describe();
   showPreview(photo);
   drawStar(photo);
   download.hidden = !hasOriginals;
   if (hasOriginals) download.href = apiAddress(`/photos/${photo.id}/file`);
   panel.show(photo);
-  drawAround();
   lookAround();
 }
 
-/** Draws what depends on the photos beside this one. */
-function drawAround() {
-  strip.draw(list, index);
+/** Disables the steps that the list does not have. */
+function drawSteps() {
+  const index = position();
   for (const button of stepButtons) {
-    const isEnd = list.end(Number(button.dataset.step)) === index;
+    const isEnd = index === (button.dataset.step === "-1" ? 0 : photos()?.total - 1);
     if (isEnd && button === document.activeElement) stage.focus(); // a disabled button gets no keys
     button.disabled = isEnd;
   }
 }
 
-function describe(photo) {
-  drawTitle(photo);
+function describe() {
+  drawTitle();
   status.textContent = `${[gettext("Photo"), positionText()].filter(Boolean).join(" ")}: ${photo.name || photo.file}`;
 }
 
-function drawTitle({ name, file, alt, taken_at, place: where }) {
+function drawTitle() {
+  const { name, file, alt, taken_at, place: where } = photo;
   const [first, ...others] = [taken_at && momentText(taken_at), name, where].filter(Boolean);
   title.textContent = first ?? file;
   place.textContent = others.join(" · ");
@@ -161,10 +155,11 @@ function drawTitle({ name, file, alt, taken_at, place: where }) {
 }
 
 /** Takes the photo's landmarks from its details: a verdict may have changed them. */
-function rename(photo, details) {
-  photo.name = [...details.querySelectorAll(".photo-title a")].map((link) => link.textContent).join(", ");
-  photo.alt = altOf(photo.name, photo.file);
-  if (list?.at(index) === photo) drawTitle(photo);
+function rename(renamed, details) {
+  const name = [...details.querySelectorAll(".photo-title a")].map((link) => link.textContent).join(", ");
+  const others = photos()?.loaded().filter(({ id }) => id === renamed.id) ?? [];
+  for (const each of [renamed, ...others]) Object.assign(each, { name, alt: altOf(name, each.file) });
+  if (photo?.id === renamed.id) drawTitle();
 }
 
 /** Shows what a verdict did, beside the photo or in a message, and tells screen readers. */
@@ -173,12 +168,10 @@ function report(text) {
   if (!panel.isOpen) toast(text, { duration_ms: 2500 });
 }
 
-/** "3 of 120", as far as it is known: a page of the list in the middle of it has no numbers. */
+/** "3 of 120", once the grid has the photo. */
 function positionText() {
-  if (offset === null || document.querySelector(".grid-first")) return "";
-  const total = grid.dataset.total ?? document.querySelector("[data-count]")?.dataset.count;
-  const position = index + offset + 1;
-  return total ? gettext("%(number)s of %(total)s", { number: position, total }) : `${position}`;
+  const index = position();
+  return index === null ? "" : gettext("%(number)s of %(total)s", { number: index + 1, total: photos().total });
 }
 
 function showPreview(photo) {
@@ -194,10 +187,9 @@ function showPreview(photo) {
 
 /** Replaces the preview by the photo itself, which has more pixels. */
 async function showOriginal() {
-  const photo = list?.at(index);
-  if (!photo) return;
-  const image = await previews.original(photo).catch(() => null); // the preview stays
-  if (image && list?.at(index) === photo) zoom.sharpen(image);
+  const own = photo;
+  const image = own && (await previews.original(own).catch(() => null)); // the preview stays
+  if (image && photo === own) zoom.sharpen(image);
 }
 
 function showProblem(text) {
@@ -205,69 +197,64 @@ function showProblem(text) {
   stage.replaceChildren(create("p", { className: "lightbox-problem", role: "alert" }, text));
 }
 
-/** Preloads the photos beside this one, once the server has named them. */
-async function lookAround() {
-  const [around, at] = [list, index];
-  previews.preload(around, at);
-  try {
-    await around.extend(at);
-  } catch (error) {
-    forgetAwaited();
-    if (list === around) status.textContent = gettext("The photos could not be loaded: %(reason)s", { reason: error.message });
-    return;
-  }
-  if (list !== around) return;
-  drawAround();
-  previews.preload(list, index);
-  if (awaitedSteps) go(0);
-  while (!awaitedSteps && laterActions.length) laterActions.shift()();
+/** Draws what depends on the place of the photo in the grid, and loads what is beside it. */
+function lookAround() {
+  const index = position();
+  grid.dataset.shown = String(index ?? "");
+  drawSteps();
+  previews.preload(photoAt);
+  if (index !== null) for (const step of AROUND) grid.photoGrid.loadAt(index + step);
 }
 
-/** Forgets steps to photos that did not load, and the verdicts after them, which are not for the photo that is still shown. */
+/** Forgets a step to a photo that did not load, and the verdicts after it, which are not for the photo that is still shown. */
 function forgetAwaited() {
-  awaitedSteps = 0;
+  awaited = null;
   laterActions.length = 0;
 }
 
 function go(step) {
-  if (awaitedSteps && step) {
-    laterActions.push(() => go(step));
-    return;
-  }
-  const steps = awaitedSteps + step;
-  const end = list.end(steps);
-  awaitedSteps = 0;
-  if (list.at(index + steps)) moveTo(index + steps);
-  else if (end === null) {
-    awaitedSteps = steps;
-    lookAround();
-  } else if (end === index) status.textContent = steps > 0 ? gettext("This is the last photo") : gettext("This is the first photo");
-  else moveTo(end);
+  if (awaited) laterActions.push(() => go(step));
+  else seek((index) => index + step);
 }
 
-/** Shows the first or the last photo of the grid. */
-async function goToEnd(step) {
-  forgetAwaited();
-  const [from, end] = [list, list.end(step)];
-  if (end !== null) return moveTo(end);
-  const { photoGrid } = grid;
-  const chunk = photoGrid.photos.chunks.at(step < 0 ? 0 : -1);
-  if (!chunk) return; // the grid has yet to load
-  await photoGrid.loadAndDraw(chunk);
-  const photo = chunk.photos?.at(step < 0 ? 0 : -1);
-  if (!photo || list !== from) return;
-  [index, offset] = [step < 0 ? 0 : photoGrid.photos.total - 1, 0];
-  list = new PhotoList(grid.dataset, index, [photo]);
-  moveTo(index);
+/** Shows the photo of the number that `target` returns, once it is loaded. */
+function seek(target) {
+  awaited = target;
+  proceed();
 }
 
-function moveTo(at) {
-  index = at;
-  history.replaceState(history.state, "", list.addressOf(list.at(index)));
+function proceed() {
+  if (!awaited) return;
+  const index = position();
+  if (index === null) return void (grid.photoGrid?.isStarted && forgetAwaited()); // it is not in the grid
+  const { total } = photos();
+  const to = awaited(index, total);
+  const isBeyond = to < 0 || to >= total;
+  const next = isBeyond ? photo : photos().at(to);
+  if (!next) return grid.photoGrid.loadAt(to);
+  awaited = null;
+  if (isBeyond) status.textContent = to < 0 ? gettext("This is the first photo") : gettext("This is the last photo");
+  else moveTo(next);
+  while (!awaited && laterActions.length) laterActions.shift()();
+}
+
+function moveTo(next) {
+  photo = next;
+  history.replaceState(history.state, "", pageAddress(photo, grid.dataset.source));
   show();
 }
 
-document.addEventListener("counted", ({ target }) => target === grid && list && drawTitle(list.at(index)));
+document.addEventListener("photosloaded", ({ target }) => {
+  if (target !== grid || !photo) return;
+  drawTitle();
+  lookAround();
+  proceed();
+});
+document.addEventListener("photosfailed", ({ target, detail }) => {
+  if (target !== grid || !photo) return;
+  forgetAwaited();
+  status.textContent = detail;
+});
 
 // ----- controls -----
 
@@ -294,33 +281,33 @@ dialog.addEventListener("cancel", (event) => {
   event.preventDefault();
   leave();
 });
-dialog.addEventListener("close", () => list && leave()); // the browser closed it, such as for a second Escape
+dialog.addEventListener("close", () => photo && leave()); // the browser closed it, such as for a second Escape
 
 let sendingStars = Promise.resolve(); // in the order of the presses
 
 /** Gives the photo a star, or takes it away. */
 function toggleStar() {
-  const photo = list.at(index);
-  const isFavourite = !photo.favourite;
-  markStar(photo, isFavourite);
-  sendingStars = sendingStars.then(() => sendStar(photo, isFavourite));
+  const own = photo;
+  const isFavourite = !own.favourite;
+  markStar(own, isFavourite);
+  sendingStars = sendingStars.then(() => sendStar(own, isFavourite));
 }
 
-async function sendStar(photo, isFavourite) {
+async function sendStar(own, isFavourite) {
   try {
-    const { changed } = await setStars([photo.id], isFavourite);
+    const { changed } = await setStars([own.id], isFavourite);
     if (!changed.length) throw new Error(gettext("not processed yet"));
     status.textContent = starText(isFavourite);
   } catch (error) {
-    markStar(photo, !isFavourite);
+    markStar(own, !isFavourite);
     toast(gettext("The photo was not changed: %(reason)s", { reason: error.message }), { tone: "bad" });
   }
 }
 
-function markStar(photo, isFavourite) {
-  photo.favourite = isFavourite;
-  if (list?.at(index) === photo) drawStar(photo);
-  grid.dispatchEvent(new CustomEvent("starred", { detail: { photos: [photo.id], isFavourite } }));
+function markStar(own, isFavourite) {
+  own.favourite = isFavourite;
+  if (photo?.id === own.id) drawStar(own);
+  grid.dispatchEvent(new CustomEvent("starred", { detail: { photos: [own.id], isFavourite } }));
 }
 
 function drawStar({ favourite }) {
@@ -332,11 +319,11 @@ function togglePanel() {
   infoButton.setAttribute("aria-expanded", String(panel.isOpen));
 }
 
-const KEYS = { ArrowLeft: () => go(-1), ArrowRight: () => go(1), Home: () => goToEnd(-1), End: () => goToEnd(1), i: togglePanel, n: nameAnother, f: () => star && toggleStar(), "?": () => keysDialog.showModal() };
+const KEYS = { ArrowLeft: () => go(-1), ArrowRight: () => go(1), Home: () => seek(() => 0), End: () => seek((_, total) => total - 1), i: togglePanel, n: nameAnother, f: () => star && toggleStar(), "?": () => keysDialog.showModal() };
 
 // On the document, since a click beside the buttons leaves the focus there.
 document.addEventListener("keydown", (event) => {
-  if (!list || isLeaving || document.querySelector("dialog[open]:not(#lightbox)")) return;
+  if (!photo || isLeaving || document.querySelector("dialog[open]:not(#lightbox)")) return;
   if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select")) return;
   const action = event.shiftKey && event.key !== "?" ? null : (KEYS[event.key] ?? (event.repeat ? null : verdictKey(event.key)));
   if (action) action();
@@ -348,7 +335,7 @@ document.addEventListener("keydown", (event) => {
 function verdictKey(key) {
   const action = actionOfKey(key);
   if (!action) return null;
-  return () => (awaitedSteps ? laterActions.push(() => giveVerdict(action)) : giveVerdict(action));
+  return () => (awaited ? laterActions.push(() => giveVerdict(action)) : giveVerdict(action));
 }
 
 function giveVerdict(action) {
@@ -357,13 +344,13 @@ function giveVerdict(action) {
 }
 
 async function nameAnother() {
-  const photo = list.at(index);
+  const own = photo;
   const verdicts = await shownVerdicts();
-  if (list?.at(index) === photo) verdicts.openNaming();
+  if (photo === own) verdicts.openNaming();
 }
 
 function shownVerdicts() {
-  const loaded = panel.verdicts(list.at(index));
+  const loaded = panel.verdicts(photo);
   loaded.catch(() => toast(gettext("The server does not respond. Try again."), { tone: "bad" }));
   return loaded;
 }

@@ -1,7 +1,7 @@
 // The photos of a timeline, in sections of a month or of some of its days, and chunks of some photos each. Sections say how many photos
 // there are, so every chunk has its place and its estimated height before it is loaded. A chunk is loaded from any place.
 
-import { aspectOf, justify, USUAL_ASPECT } from "./grid_layout.js";
+import { aspectOf, justify } from "./grid_layout.js";
 import { apiAddress, photoOfTimeline } from "./grid_photos.js";
 import { monthName } from "./grid_tiles.js";
 import { requestJson } from "./server.js";
@@ -134,6 +134,21 @@ export class Timeline {
     return best;
   }
 
+  /** The photo of this number; undefined while it is not loaded. */
+  at(index) {
+    const chunk = this.chunkOf(index);
+    return chunk?.photos?.[index - chunk.start];
+  }
+
+  /** The number of a photo among those that are loaded; null if it is not there. */
+  indexOf(id) {
+    for (const { photos, start } of this.chunks) {
+      const at = photos?.findIndex((photo) => photo.id === id) ?? -1;
+      if (at >= 0) return start + at;
+    }
+    return null;
+  }
+
   // ----- loading -----
 
   /** The photos in memory. */
@@ -224,35 +239,6 @@ export class Timeline {
       progress(ids.length);
       if (!(after = page.next)) return ids;
     }
-  }
-}
-
-/** The photos of a list without a query, which the page has from the start. */
-export class FixedTimeline extends Timeline {
-  constructor(photos) {
-    super("");
-    this.fixed = photos;
-  }
-
-  async loadSections() {
-    this.useSections([{ key: "", month: "", skip: 0, photos: this.fixed.length, aspect: USUAL_ASPECT }]);
-  }
-
-  async load(chunk) {
-    if (chunk.photos) return null;
-    return () => Object.assign(chunk, { photos: this.fixed.slice(chunk.start, chunk.start + chunk.count), layout: null }) && this.place();
-  }
-
-  async ids(from, to) {
-    return this.fixed.slice(from, to + 1).map((photo) => photo.id);
-  }
-
-  async allIds() {
-    return this.ids(0, this.fixed.length);
-  }
-
-  all() {
-    return this.fixed;
   }
 }
 
