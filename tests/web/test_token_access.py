@@ -191,8 +191,8 @@ def test_strangers_cannot_fill_the_audit_log(web_database: Database) -> None:
     recorder.close()
     entries_ = [entry.details for entry in entries(web_database, AuditAction.SIGN_IN_REFUSED)]
     # One stranger leaves room for others.
-    assert entries_[0] == {"address": other.address, "unrecorded": 500 - MAX_OF_SOURCE}
-    assert [entry["unrecorded"] for entry in entries_[1:] if "unrecorded" in entry] == [20]
+    assert entries_[0]["address"] == other.address
+    assert sum(entry.get("unrecorded", 0) for entry in entries_) == 20 + 500 - MAX_OF_SOURCE
     assert len(entries_) == 1 + MAX_OF_SOURCE + MAX_OF_ALL
 
 

@@ -66,15 +66,17 @@ def asset(name: str) -> str:
 
 
 @cache
-def script_module(name: str) -> Markup:
+def script_module(name: str, *, later: bool = False) -> Markup:
     """Return the element that runs a script, after links to the scripts that it imports: the browser requests all of them at
-    once, and not each after the one that imports it.
+    once, and not each after the one that imports it. `later`: what the view shows at first needs it less than thumbnails.
     """
     folder = f"/static/{scripts_folder()}"
+    priority = Markup(' fetchpriority="low"') if later else ""
     links = [
-        Markup('<link rel="modulepreload" href="{}/{}">').format(folder, each) for each in _imports(name)
+        Markup('<link rel="modulepreload" href="{}/{}"{}>').format(folder, each, priority)
+        for each in _imports(name)
     ]
-    script = Markup('<script src="{}/{}" type="module"></script>').format(folder, name)
+    script = Markup('<script src="{}/{}" type="module"{}></script>').format(folder, name, priority)
     return Markup("\n  ").join([*links, script])
 
 

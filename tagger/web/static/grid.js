@@ -93,7 +93,7 @@ class PhotoGrid {
     return sections.map((section) => ({ ...section, skip: 0, photos: section.elements.length, aspect: 0, documents: section.elements.map(photoOfTile) }));
   }
 
-  /** Places the photos of the page itself where they will be among all. */
+  /** Places the photos of the page itself where they will be among all; those below the screen are drawn later. */
   placeOwn(own) {
     const photos = new Timeline(this.list.dataset.options);
     photos.useSections(own);
@@ -104,6 +104,7 @@ class PhotoGrid {
     for (const { heading, elements, chunks: [chunk], ...box } of photos.sections) {
       if (heading) setBox(heading, box);
       chunk.layout.boxes.forEach((each, number) => setBox(elements[number], each, chunk));
+      for (const tile of elements) if (tile.offsetTop > innerHeight) tile.remove();
     }
   }
 
