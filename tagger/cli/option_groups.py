@@ -86,7 +86,7 @@ class _DeclaredOptions:
 class QueryOptions(_DeclaredOptions):
     """The options that select photos, of all commands that take a query."""
 
-    __signature__ = _signature(options_used_by("all"), advanced=("calendar_month",))
+    __signature__ = _signature(options_used_by("all"), advanced=("calendar_month", "any_of", "without"))
 
 
 class BackfillOptions(_DeclaredOptions):
@@ -94,7 +94,18 @@ class BackfillOptions(_DeclaredOptions):
 
     __signature__ = _signature(
         {name: option for name, option in options_used_by("all").items() if name != "model"},
-        advanced=("near", "radius_km", "box", "position", "job", "min_score", "verdict", "calendar_month"),
+        advanced=(
+            "near",
+            "radius_km",
+            "box",
+            "position",
+            "job",
+            "min_score",
+            "verdict",
+            "calendar_month",
+            "any_of",
+            "without",
+        ),
     )
 
 

@@ -59,6 +59,8 @@ class BackfillFilter(TypedDict, total=False):
     calendar_month: int | Sequence[int]
     taken_after: str | date
     taken_before: str | date
+    any_of: str | Sequence[str]
+    without: str | Sequence[str]
 
 
 class PhotoFilter(BackfillFilter, total=False):

@@ -42,7 +42,7 @@ from tagger.library.catalog.landmarks import display_names, find_landmark, landm
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filter_words import description
 from tagger.library.query.filters import ResolvedQuery
-from tagger.library.query.options import PhotoQuery, query_of_options, stored_options
+from tagger.library.query.options import Alternatives, PhotoQuery, query_of_options, stored_options
 from tagger.library.query.tagged_photos import select_photos
 from tagger.library.query.trip_summaries import TripSummary, summaries_of_trips, trip_summary
 from tagger.library.trips import TripReference
@@ -63,13 +63,30 @@ def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, TripNotFound: a name is not in the database.
     """
-    slugs = tuple(find_landmark(connection, name).slug for name in query.landmark)
-    document = stored_options(replace(query, landmark=slugs))
+    document = stored_options(_with_slugs(connection, query))
     if query.trip is not None:
         trip = find_trip(connection, query.trip)
         document["trip"] = trip.id
         document[TRIP_MOMENT] = [trip.moment.camera_id, trip.moment.taken_at.isoformat()]
     return document
+
+
+def _with_slugs(connection: Connection, query: PhotoQuery) -> PhotoQuery:
+    def alternatives(each: Alternatives) -> Alternatives:
+        return Alternatives(tuple(_with_slugs(connection, query) for query in each.queries))
+
+    return replace(
+        query,
+        landmark=tuple(find_landmark(connection, name).slug for name in query.landmark),
+        any_of=tuple(map(alternatives, query.any_of)),
+        without=tuple(map(alternatives, query.without)),
+    )
+
+
+def is_kept(query: PhotoQuery) -> bool:
+    """Whether the query is for the same photos for as long as a share lasts. `tagger db prune` removes the items of old jobs, and one trip alone is known by a moment."""
+    _, *others = query.parts
+    return query.job is None and all(each.job is None and each.trip is None for each in others)
 
 
 def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
@@ -84,7 +101,7 @@ def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
         raise QueryOptionInvalid(option="share", reason=str(error)) from error
     moment = document.get(TRIP_MOMENT)
     trip_moment = moment and TripReference(moment[0], datetime.fromisoformat(moment[1]))
-    return replace(query, by_slug=bool(query.landmark), trip_moment=trip_moment)
+    return replace(query, by_slug=any(each.landmark for each in query.parts), trip_moment=trip_moment)
 
 
 def query_options(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,8 +283,8 @@ def add_share(
 def _insert_share(connection: Connection, new: NewShare, digest: str, root_paths: RootPaths) -> Share:
     options = None
     if isinstance(new.photos, PhotoQuery):
-        if new.photos.job is not None:  # `tagger db prune` removes the items of old jobs
-            reason = "job: the list of a job's photos is not kept for ever. Share a selection of photos instead, with --selection"
+        if not is_kept(new.photos):
+            reason = "the photos of a job, and a trip among other options, are not kept for ever. Share a selection of photos instead, with --selection"
             raise ShareInvalid(reason=reason)
         ResolvedQuery.resolve(connection, new.photos, root_paths)
         options = query_document(connection, new.photos)
@@ -402,7 +419,8 @@ def share_documents(database: Database, shares: Sequence[Share]) -> list[ShareDo
     `description` says the photos in the words of the page's filters. Landmarks and trips are read once for all shares.
     """
     with database.read() as connection:
-        names = display_names(connection, {slug for share in shares for slug in share.query.landmark})
+        slugs = {slug for share in shares for each in share.query.parts for slug in each.landmark}
+        names = display_names(connection, slugs)
     trip_ids = {trip_id for share in shares if (trip_id := share.query.trip) is not None}
     trips = summaries_of_trips(database, trip_ids)
     return [
@@ -452,7 +470,8 @@ def _description(share: Share, names: Mapping[str, str], trips: Mapping[str, Tri
         return f"{share.photos} selected {'photo' if share.photos == 1 else 'photos'}"
     options = {name: _address_text(name, value) for name, value in share.options.items()}
     query = share.query
-    return description(options, query, names, _trip_name(query, trips))
+    name = _trip_name(query, trips)
+    return description(options, query, names if name is None else {**names, str(query.trip): name})
 
 
 def _trip_name(query: PhotoQuery, trips: Mapping[str, TripSummary]) -> str | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 from gettext import NullTranslations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from babel import Locale
@@ -238,13 +238,13 @@ def period_text(first: date, end: date) -> str:
     return dates_text(first, last)
 
 
-def list_text(names: Sequence[str]) -> str:
+def list_text(names: Sequence[str], joined_by: Literal["and", "or"] = "and") -> str:
     """`Arles, Nîmes and Avignon`."""
     if language := _reader.get():
         from babel.lists import format_list
 
-        return str(format_list(names, locale=language.locale))
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        return str(format_list(names, "or" if joined_by == "or" else "standard", language.locale))
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {joined_by} {names[-1]}"
 
 
 _TERRITORIES = {

@@ -4,6 +4,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import combinations, cycle
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,18 @@ from tagger.database.connection import Database
 from tagger.library.query.facets import OUTCOMES, Facet, count_facets
 from tagger.library.query.find import find_tagged
 from tagger.library.query.option_values import BoundingBox
-from tagger.library.query.options import PhotoQuery
+from tagger.library.query.options import Alternatives, PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 SLUGS = (EIFFEL, GATE, VERSAILLES)
 SOURCES = ("camera", "landmark", "track", "neighbour")
 
 FAILURE = {"failure_kind": "damaged", "failure_text": "It ends too early.", "failure_attempts": 1}
+
+
+def alternatives(text: str) -> Alternatives:
+    return Alternatives.parse(text, "any_of")
+
 
 QUERIES: dict[str, dict[str, Any]] = {
     "tagged": {},
@@ -52,6 +58,11 @@ QUERIES: dict[str, dict[str, Any]] = {
     "dates": {"taken_after": datetime(2024, 1, 1), "taken_before": datetime(2025, 1, 1)},
     "year": {"year": (2024,), "taken_after": datetime(2023, 1, 1)},
     "folder": {"under": "a/b"},
+    "any of": {"any_of": (alternatives("country=Germany|year=2022"),), "any_rank": True},
+    "without": {
+        "without": (alternatives("country=France"), alternatives("landmark=eiffel-tower")),
+        "distinct": True,
+    },
     "all together": {"country": "France", "camera": ("Pixel 8",), "verdict": "none", "position": "any"},
 }
 
@@ -256,6 +267,35 @@ def test_several_choices_find_the_photos_of_any_of_them(library: StoredPhotos, e
                 assert set(found) == set().union(*each), (option, other, sort)
                 compared += bool(found)
     assert compared > 60 // every
+
+
+@pytest.mark.postgresql
+def test_alternatives_find_the_photos_of_any_and_exclusions_all_others(library: StoredPhotos) -> None:
+    terms = (
+        "landmark=Eiffel Tower",
+        "country=Germany",
+        "near=48.2,8.0&radius_km=300",
+        "year=2022&year=2024",
+        f"under={library.root}/a/b",
+        "camera=Pixel 8",
+        "position=none",
+        "verdict=corrected",
+        "unknown=1",
+    )
+    everything = set(paths(library, PhotoQuery(any_rank=True)))
+    photos = {
+        term: set(paths(library, replace(alternatives(term).queries[0], any_outcome=True))) & everything
+        for term in terms
+    }
+    assert len({*map(frozenset, photos.values()), frozenset()}) == len(terms) + 1
+    for sort, (one, other) in zip(cycle(("newest", None, "name")), combinations(terms, 2), strict=False):
+        either = alternatives(f"{one}|{other}")
+        assert alternatives(str(either)) == either
+        of_any = paths(library, PhotoQuery(any_rank=True, any_of=(either,), sort=sort))
+        assert (len(of_any), set(of_any)) == (len(set(of_any)), photos[one] | photos[other])
+        for without in ((either,), (alternatives(one), alternatives(other))):
+            of_none = paths(library, PhotoQuery(any_rank=True, without=without, sort=sort))
+            assert (len(of_none), set(of_none)) == (len(set(of_none)), everything - set(of_any))
 
 
 def paths(library: StoredPhotos, query: PhotoQuery) -> list[str]:

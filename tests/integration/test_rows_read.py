@@ -20,7 +20,7 @@ from tagger.database.statements import insert_page
 from tagger.database.tables import contents, photos
 from tagger.library.query import sorted_scan
 from tagger.library.query.find import find_tagged_page
-from tagger.library.query.options import PhotoQuery
+from tagger.library.query.options import Alternatives, PhotoQuery
 
 CLASSIFIED, WAITING = 12_000, 8_000
 PHOTOS = 12_000
@@ -89,6 +89,8 @@ def large_library(postgres_databases: PostgresDatabases) -> Iterator[Database]:
         PhotoQuery(sort="newest", distinct=True),
         PhotoQuery(sort="newest", distinct=True, **YEARS),
         PhotoQuery(sort="oldest", landmark=(FREQUENT,), **YEARS),
+        PhotoQuery(sort="newest", any_of=(Alternatives.parse(f"landmark={FREQUENT}|year=2012", ""),)),
+        PhotoQuery(sort="newest", without=(Alternatives.parse(f"landmark={FREQUENT}|country=France", ""),)),
         PhotoQuery(sort="name"),
         PhotoQuery(sort="score", unknown=True, distinct=True),
     ],

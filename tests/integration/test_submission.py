@@ -120,6 +120,8 @@ def test_backfill_options_keep_every_option_of_the_command() -> None:
         taken_after="2019-01-01",
         taken_before="2019-06-01T12:00",
         model="tiny",
+        any_of="country=Italy|under=/photos/caf%E9",
+        without=("year=2019", "unknown=1"),
     )
     assert all(getattr(query, name, True) for name in options_used_by("all"))
     backfill = Backfill(BackfillScope.ALL, query)

@@ -12,7 +12,7 @@ from tagger.cli.options import query_usage
 from tagger.errors import QueryInvalid, QueryOptionInvalid
 from tagger.library.query.filter_words import conditions_text
 from tagger.library.query.option_values import BoundingBox, Near
-from tagger.library.query.options import MAX_NAMES, PhotoQuery, parse_query
+from tagger.library.query.options import MAX_NAMES, Alternatives, PhotoQuery, parse_query
 from tagger.web.http.query_params import QueryParams
 
 VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
@@ -37,6 +37,21 @@ VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
     ),
     ({"landmark": ["a", "b"]}, PhotoQuery(landmark=("a", "b"))),
     ({"failed": True}, PhotoQuery(failed=True)),
+    (
+        {"any_of": "country=Italy|near=48.86,2.29&radius_km=5|unknown=1", "without": ["year=2019&year=2020"]},
+        PhotoQuery(
+            any_of=(
+                Alternatives(
+                    (
+                        PhotoQuery(country=("Italy",)),
+                        PhotoQuery(near=Near(48.86, 2.29, 5.0)),
+                        PhotoQuery(unknown=True),
+                    )
+                ),
+            ),
+            without=(Alternatives((PhotoQuery(year=(2019, 2020)),)),),
+        ),
+    ),
 )
 INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
     ({"box": "48,2"}, "box", "'48,2' is not a box"),
@@ -59,6 +74,13 @@ INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
     ({"untagged": True, "verdict": "none"}, "untagged", "cannot be combined with a verdict"),
     ({"untagged": True, "box": "48,2,49,3"}, "untagged", "cannot be combined with a box"),
     ({"untagged": True, "unknown": True}, "untagged", "cannot be combined with unknown photos"),
+    ({"any_of": "|"}, "any_of", "'|' has no options of a query"),
+    ({"any_of": "|".join(["year=2019"] * 13)}, "any_of", "has 13 alternatives, and 12 are possible"),
+    ({"without": "Italy"}, "without", "'Italy' has no options of a query"),
+    ({"without": "year=x"}, "without", "'year=x' has no options of a query"),
+    ({"without": "without=year%3D2019"}, "without", "'without=year%3D2019' has no options of a query"),
+    ({"without": "under=holiday"}, "without", "'under=holiday' has no options of a query"),
+    ({"without": "unknown=1&landmark=a"}, "without", "'unknown=1&landmark=a' has no options of a query"),
     ({"untagged": True, "model": "tiny"}, "untagged", "cannot be combined with a model"),
 )
 
@@ -110,3 +132,8 @@ def test_the_conditions_of_a_query_have_the_words_of_the_page() -> None:
     words = "Eiffel Tower, within 10 km of 48.86, 2.29, without a verdict, in /photos, 2019"
     assert conditions_text(query, {"eiffel-tower": "Eiffel Tower"}) == words
     assert conditions_text(PhotoQuery()) == ""
+    query = parse_query(any_of="country=Italy|year=2019|under=/photos", without="landmark=eiffel-tower")
+    assert (
+        conditions_text(query, {"eiffel-tower": "Eiffel Tower"})
+        == "Italy, 2019 or in /photos, not Eiffel Tower"
+    )

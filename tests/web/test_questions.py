@@ -47,6 +47,11 @@ QUESTIONS = [
     ("grandmas house", ["Grandma's House"], ["house.jpg"]),
     ("rejected 2021", ["rejected", "2021"], ["holidays/rome-0.jpg"]),
     ("without gps 2018", ["without GPS", "2018"], ["house.jpg"]),
+    ("Rome or brandenburg gate", ["Rome or Brandenburg Gate"], ["gate.jpg", *ROMAN]),
+    ("trip to rome or 2018", ["trip Rome, 2\N{EN DASH}4 April 2021 or 2018"], [*ROMAN, "house.jpg"]),
+    ("not italy", ["not Italy"], [*OF_PARIS, "Old prints/scan 1.jpg", "gate.jpg", "house.jpg"]),
+    ("paris not eiffel tower", ["Paris", "not Eiffel Tower"], ["2019/street.jpg"]),
+    ("2019 or 2018 -paris", ["2019", "2018", "not Paris"], ["house.jpg"]),
 ]  # fmt: skip
 """Questions with the filters that they become, and the photos that are found."""
 
@@ -130,7 +135,7 @@ def test_what_is_not_understood_is_said(photos: tuple[LibraryPhotos, Settings], 
     page = page_of(client, "dogs in paris")
     assert "Left out: “dogs”, which is no date and no name in this library." in page
     assert 'value="dogs in paris"' in page
-    for text, reason in (("xqzwv", "no date and no name"), ("not paris", "cannot exclude photos")):
+    for text, reason in (("xqzwv", "no date and no name"), ("2018 or not paris", "cannot join this")):
         nothing = client.get("/search", params={"q": text})
         assert (nothing.status_code, f"No results for “{text}”" in nothing.text) == (200, True)
         assert reason in nothing.text

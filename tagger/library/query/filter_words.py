@@ -8,11 +8,21 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
+from tagger.errors import QueryOptionInvalid
 from tagger.library.query.areas import box_text, near_text
 from tagger.library.query.option_values import Near
-from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery, parse_query
+from tagger.library.query.options import QUERY_OPTIONS, Alternatives, PhotoQuery, parse_query
 from tagger.photos.paths import parse_path, path_text
-from tagger.system.text_format import N_, country_name, day_text, gettext, month_text, percent, period_text
+from tagger.system.text_format import (
+    N_,
+    country_name,
+    day_text,
+    gettext,
+    list_text,
+    month_text,
+    percent,
+    period_text,
+)
 
 Options = Mapping[str, str | tuple[str, ...]]
 
@@ -96,9 +106,9 @@ def selects_with_landmark(options: Collection[str]) -> bool:
     return not (selects_all_photos(options) or is_of_accepted_tags(options) or WHICH.keys() & set(options))
 
 
-def description(options: Options, query: PhotoQuery, names: Mapping[str, str], trip_name: str | None) -> str:
+def description(options: Options, query: PhotoQuery, names: Mapping[str, str]) -> str:
     """All filters in words: those of `active_filters`, and `any_rank`."""
-    words = [text for text, _ in active_filters(options, query, names, trip_name)]
+    words = [text for text, _ in active_filters(options, query, names)]
     if "any_rank" in options and any(option in options for option in _OF_TAGS):
         words.append(gettext("guesses too"))
     elif "any_rank" in options:
@@ -106,12 +116,10 @@ def description(options: Options, query: PhotoQuery, names: Mapping[str, str], t
     return ", ".join(words)
 
 
-def conditions_text(
-    query: PhotoQuery, names: Mapping[str, str] | None = None, trip_name: str | None = None
-) -> str:
+def conditions_text(query: PhotoQuery, names: Mapping[str, str] | None = None) -> str:
     """The conditions of a query in words, except that photos have a landmark; an empty text: there are none. `names` as for `active_filters`."""
     options = option_texts(query) | {"any_rank": "1"}
-    return ", ".join(text for text, _ in active_filters(options, query, names or {}, trip_name))
+    return ", ".join(text for text, _ in active_filters(options, query, names or {}))
 
 
 def option_texts(query: PhotoQuery) -> dict[str, str | tuple[str, ...]]:
@@ -155,11 +163,11 @@ def _value(name: str, value: str | tuple[str, ...]) -> Any:
 
 
 def active_filters(
-    options: Options, query: PhotoQuery, names: Mapping[str, str], trip_name: str | None
+    options: Options, query: PhotoQuery, names: Mapping[str, str]
 ) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Yield each active filter in words, and the options that remove it; `any_rank` is none.
 
-    `names`: of landmarks by slug, and of positions and boxes by their texts, if they have one. `trip_name`: of the query's trip, if there is one. Without an outcome, landmark or country, the first
+    `names`: of landmarks by slug, of trips by id, and of positions and boxes by their texts, if they have one. Without an outcome, landmark or country, the first
     filter of most queries is that photos have a landmark.
     """
     period = _period(query)
@@ -169,15 +177,15 @@ def active_filters(
         declared = QUERY_OPTIONS.get(option)
         if declared and declared.chip and not (period and option in _DATES):
             for value, removed in _without_each(option, values):
-                text = _value_text(query, option, value, names, trip_name)
+                text = _value_text(query, option, value, names)
                 yield gettext(declared.chip).format(text), removed
     if period:
         yield period, dict.fromkeys(_DATES)
 
 
-def _value_text(
-    query: PhotoQuery, option: str, value: str, names: Mapping[str, str], trip_name: str | None
-) -> str:
+def _value_text(query: PhotoQuery, option: str, value: str, names: Mapping[str, str]) -> str:
+    if option in ("any_of", "without"):
+        return _alternatives_text(option, value, names)
     if option == "near" and query.near:
         return names.get(value) or near_text(query.near)
     if option == "box" and query.box:
@@ -186,8 +194,15 @@ def _value_text(
         return value
     if option in _TEXTS:
         return _TEXTS[option](value)
-    trips = {query.trip: trip_name} if query.trip and trip_name else {}
-    return {"landmark": names, "trip": trips}.get(option, {}).get(value, value)
+    return names.get(value, value) if option in ("landmark", "trip") else value
+
+
+def _alternatives_text(option: str, value: str, names: Mapping[str, str]) -> str:
+    try:
+        queries = Alternatives.parse(value, option).queries
+    except QueryOptionInvalid:
+        return value
+    return list_text([conditions_text(query, names) for query in queries], "or")
 
 
 def _date_text(value: str) -> str:

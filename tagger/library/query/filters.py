@@ -4,7 +4,7 @@ Knows nothing of how photos are read (see sorted_scan and find).
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import chain
@@ -51,7 +51,7 @@ from tagger.library.catalog.contents import is_dismissed, is_favourite
 from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.areas import Area, query_areas
-from tagger.library.query.options import PhotoQuery
+from tagger.library.query.options import Alternatives, PhotoQuery
 from tagger.library.query.photo_conditions import (
     Condition,
     PathRange,
@@ -144,6 +144,8 @@ class ResolvedQuery:
     ranges: "tuple[PathRange, ...]"
     trip: "Trip | None" = None
     camera_ids: tuple[int, ...] = ()
+    any_of: "tuple[tuple[ResolvedQuery, ...], ...]" = ()
+    without: "tuple[ResolvedQuery, ...]" = ()
     added: AddedOption | None = None
 
     @classmethod
@@ -155,6 +157,13 @@ class ResolvedQuery:
         """
         if query.job is not None and not connection.scalar(select(exists().where(jobs.c.id == query.job))):
             raise JobNotFound(job=query.job)
+
+        def resolved(alternatives: Alternatives) -> tuple[Self, ...]:
+            queries = (
+                replace(each, by_slug=query.by_slug, any_outcome=True) for each in alternatives.queries
+            )
+            return tuple(cls.resolve(connection, each, root_paths) for each in queries)
+
         return cls(
             query=query,
             landmark_ids=tuple(sorted({landmark.id for landmark in _landmarks(connection, query)})),
@@ -165,6 +174,8 @@ class ResolvedQuery:
             camera_ids=tuple(
                 sorted({id_ for name in query.camera for id_ in find_cameras(connection, name)})
             ),
+            any_of=tuple(map(resolved, query.any_of)),
+            without=tuple(chain.from_iterable(map(resolved, query.without))),
         )
 
     def conditions(self) -> tuple[Condition, ...]:
@@ -207,6 +218,7 @@ class ResolvedQuery:
             self._of_contents(),
             self._of_tags(),
             self._of_outcome(),
+            self._of_alternatives(),
         )
         return list(chain.from_iterable(parts))
 
@@ -310,6 +322,17 @@ class ResolvedQuery:
         if not (self.needs_accepted_tag or self._selects_outcome):
             yield self._classified()
 
+    def _of_alternatives(self) -> Iterator[Filter]:
+        """By what photos match one of, and what none."""
+        for group in self.any_of:
+            indexed = [next((each for each in query.filters if each.is_indexed), None) for query in group]
+            ids = [select(photos.c.id).where(each.among) for each in indexed if each is not None]
+            matches = or_(*(and_(*query.option_conditions()) for query in group))
+            yield Filter(matches, ids=ids if len(ids) == len(group) else ())
+        for query in self.without:
+            # A photo without a date or a position is not of it, and SQL does not know whether it is.
+            yield Filter(and_(*query.option_conditions()).is_not(true()))
+
     def _waiting_or_failing(self) -> Filter:
         waits = self.query.untagged
         waits_or_fails = UNTAGGED if waits else and_(PRESENT, FAILING)
@@ -374,7 +397,12 @@ class ResolvedQuery:
         if self.added == "place":
             return True
         options = (query.position, query.trip, query.job, query.share)
-        return any(option is not None for option in options) or bool(self.areas)
+        of_others = (*chain.from_iterable(self.any_of), *self.without)
+        return (
+            any(option is not None for option in options)
+            or bool(self.areas)
+            or any(each.copies_may_differ or each.file_conditions() for each in of_others)
+        )
 
     @property
     def _has_tag_options(self) -> bool:

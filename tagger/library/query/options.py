@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import MAXYEAR, MINYEAR, datetime
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import parse_qs, urlencode
 
 from tagger.errors import QueryOptionInvalid
 from tagger.library.query.option_values import (
@@ -106,12 +107,42 @@ class QueryOption:
 
 
 @dataclass(frozen=True)
+class Alternatives:
+    """Queries of which a photo matches any. As text, each has its options as an address has them: `country=Vietnam|year=2019`."""
+
+    queries: "tuple[PhotoQuery, ...]"
+
+    @classmethod
+    def parse(cls, text: str, option: str) -> Self:
+        """Raises:
+        QueryOptionInvalid: `text`, the value of this option, has no such queries.
+        """
+        parts = text.split("|")
+        if len(parts) > _MOST_ALTERNATIVES:
+            reason = f"has {len(parts)} alternatives, and {_MOST_ALTERNATIVES} are possible"
+            raise QueryOptionInvalid(option=option, reason=reason)
+        try:
+            return cls(tuple(map(_parse_alternative, parts)))
+        except (QueryOptionInvalid, ValueError) as error:
+            reason = f"{text!r} has no options of a query. Write it like country=Vietnam|year=2019: {error}"
+            raise QueryOptionInvalid(option=option, reason=reason) from None
+
+    def __str__(self) -> str:
+        return "|".join(map(_alternative_text, self.queries))
+
+
+_MOST_ALTERNATIVES = 12
+"""The most alternatives of a value. A text that is searched for has as many terms at most."""
+
+
+@dataclass(frozen=True)
 class PhotoQuery:
     """The options of a query. Photos fulfil all of them; None, False and () set no condition. Of several values, a photo matches any.
 
     By default, photos with a matching accepted tag, and those tags. `position`, `near`, `box`, `country` and `verdict` select classified photos, tagged or not; `trip`
     and `job` also those that are not classified. `country` matches a photo's position or an accepted landmark. `min_score` never excludes confirmed
     tags. `camera` is a make and model, or a name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, and these, as `year` and `calendar_month`, are in the camera's local time.
+    `any_of`: of the alternatives of each value, photos match one; `without`: none. Landmarks among them are accepted tags.
     Commands and addresses have no option for `share`: photos that were selected for the share with this id, tagged or not; `by_slug`: each `landmark` is a slug, not a
     name; `trip_moment`: the trip has to contain it; and `any_outcome`: also photos without tags, not classified ones and those that fail, unless an option is about tags.
     `sort`: None is the order in which photos were added, and of a trip the order of time. `distinct` does not apply where copies may differ: with a position, an area, a trip, a job or a share.
@@ -253,6 +284,28 @@ class PhotoQuery:
             "Photos that this model has classified.", value_name="MODEL", chip=N_("classified by {}")
         ),
     ] = None
+    any_of: Annotated[
+        tuple[Alternatives, ...],
+        QueryOption(
+            "Photos that match one of these options: 'country=Vietnam|year=2019'.",
+            value_name="OPTIONS",
+            several=True,
+            most_values=_MOST_ALTERNATIVES,
+            chip="{}",
+            parse=Alternatives.parse,
+        ),
+    ] = ()
+    without: Annotated[
+        tuple[Alternatives, ...],
+        QueryOption(
+            "Photos that do not match these options: country=Vietnam.",
+            value_name="OPTIONS",
+            several=True,
+            most_values=_MOST_ALTERNATIVES,
+            chip=N_("not {}"),
+            parse=Alternatives.parse,
+        ),
+    ] = ()
     unknown: Annotated[
         bool,
         QueryOption(
@@ -323,6 +376,13 @@ class PhotoQuery:
         for option in ("landmark", "country"):
             if isinstance(name := getattr(self, option), str):
                 object.__setattr__(self, option, (name,))
+
+    @property
+    def parts(self) -> "Iterator[PhotoQuery]":
+        """The query itself, and the alternatives that photos match or do not match."""
+        yield self
+        for each in (*self.any_of, *self.without):
+            yield from each.queries
 
     @property
     def taken_between(self) -> tuple[datetime, datetime | None]:
@@ -446,12 +506,44 @@ _NOT_STORED = ("share", "by_slug", "trip_moment", "any_outcome", "sort", "distin
 out by mistake, the query would select more than was meant."""
 
 
+_OF_ALTERNATIVES = ("any_of", "without")
+
+
+def _alternative_text(query: PhotoQuery) -> str:
+    options = stored_options(query) | {"under": [str(absolute_path(folder)) for folder in query.under]}
+    texts = {name: "1" if value is True else value for name, value in options.items()}
+    return urlencode(texts, doseq=True, errors="surrogateescape")
+
+
+def _parse_alternative(text: str) -> PhotoQuery:
+    """Raises:
+    ValueError: the text has no options, or one that alternatives do not have.
+    """
+    values = parse_qs(text, keep_blank_values=True, strict_parsing=True, errors="surrogateescape")
+    options: dict[str, Any] = {}
+    for name, texts in values.items():
+        option = QUERY_OPTIONS.get(name)
+        if option is None or name in (*_NOT_STORED, *_OF_ALTERNATIVES, "any_rank"):
+            raise ValueError(f"{name} is not possible here")
+        read = _whole_path if option.kind is Path else option.kind
+        options[name] = tuple(map(read, texts)) if option.several else read(texts[-1])
+    return parse_query(**options)
+
+
+def _whole_path(text: str) -> Path:
+    path = path_from_json(text)
+    if absolute_path(path) != path:
+        raise ValueError(f"{text} is not a whole path")
+    return path
+
+
 def stored_options(query: PhotoQuery) -> dict[str, Any]:
     """The options of the query that are set, as `query_of_options` takes them: one landmark as text, folders by their whole paths."""
     options = {name: value for name, value in vars(query).items() if name not in _NOT_STORED}
     for name in ("landmark", "country"):
         options[name] = options[name][0] if len(options[name]) == 1 else list(options[name])
     options |= {name: list(options[name]) for name in ("year", "calendar_month", "camera")}
+    options |= {name: list(map(str, options[name])) for name in _OF_ALTERNATIVES}
     if query.near is not None:
         options["near"] = f"{query.near.latitude},{query.near.longitude}"
         options["radius_km"] = query.near.radius_km

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
-from enum import Enum
+from enum import Enum, auto
 from functools import cache, partial
 from itertools import groupby
 from typing import Any
@@ -20,13 +20,14 @@ from tagger.library.query.filter_words import Options, conditions_text, query_of
 from tagger.library.query.options import (
     MAX_NAMES,
     QUERY_OPTIONS,
+    Alternatives,
     PhotoQuery,
     refuse_contradictions,
 )
 from tagger.library.search.dates import Dates, parse_dates
 from tagger.library.search.matching import Match, folded
 from tagger.library.search.names import Kind, Meaning, Names
-from tagger.system.text_format import N_, gettext
+from tagger.system.text_format import N_, gettext, reader_language
 
 MAX_WORDS = 24
 """The words of a text that are read."""
@@ -39,16 +40,20 @@ a an the of in at on from to with and or by near my our me show find all taken d
 der die das den dem des ein eine von vom im am aus mit und bei nach zu meine alle
 de du la le les l un une en et dans avec mes tous aux au del el los las y con mis todas
 da do dos em no na e com minhas di il gli i delle della nel nella van het een
+but aber mais pero mas nhung phai
 """
 _FILLERS = frozenset(_FILLER_WORDS.split())
 """Words that say nothing about photos, unless a name has them."""
-_OR, _NOT = (
+_OR, _NOT, _NOT_BEFORE = (
     frozenset(map(folded, words.split()))
     for words in (
         "or oder ou o hoặc या",
-        "not without except nicht ohne außer kein keine pas sans sauf sin excepto salvo sem exceto senza non niet zonder geen không trừ नहीं बिना",
+        "not without except nicht ohne außer kein keine pas sans sauf sin excepto salvo não sem exceto senza non niet zonder geen không trừ बिना",
+        "नहीं",
     )
 )
+_NO = "no"
+"""This is `not` in English and Spanish, and `in the` in Portuguese."""
 _QUOTED = re.compile(r"[\"“„«]([^\"“”„«»]+)[\"”“»]")
 _LEAST_FOR_FILES = 3
 """The fewest letters by which files are looked up."""
@@ -61,9 +66,16 @@ class LeftOut(Enum):
 
     UNKNOWN = N_("“%(text)s”, which is no date and no name in this library")
     CONTRADICTS = N_("“%(text)s”, which contradicts the rest")
-    NOT = N_("“%(text)s”, since a search cannot exclude photos")
-    OR = N_("“%(text)s”, since a search can be for only one of the two")
+    OR = N_("“%(text)s”, since a search cannot join this and the rest with “or”")
     TOO_LONG = N_("“%(text)s”, since a search has at most %(count)s words")
+
+
+class Relation(Enum):
+    """How a part selects photos together with those before: of these, of the part before too, or of all others."""
+
+    AND = auto()
+    OR = auto()
+    NOT = auto()
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,7 @@ class Part:
     text: str
     meanings: Sequence[Meaning]
     left_out: LeftOut = LeftOut.UNKNOWN
+    relation: Relation = Relation.AND
 
     @property
     def is_guess(self) -> bool:
@@ -118,8 +131,7 @@ class UnderstoodText:
     @property
     def words(self) -> str:
         """What the photos fulfil: `France, 2019`."""
-        trip_name = None if self.query.trip is None else self.names[self.query.trip]
-        return conditions_text(self.query, self.names, trip_name)
+        return conditions_text(self.query, self.names)
 
     def within(self, query: PhotoQuery) -> PhotoQuery:
         """The photos of another query that match the text, too, whatever became of them, with their accepted tags.
@@ -138,14 +150,14 @@ def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today:
     """Understand a text. Of the lists, no more are read than it needs."""
     words = _words(text)
     fitting, parts = list[Part](), list[Part]()
-    for part in divide(words[:MAX_WORDS], lists, files, today, _quoted_words(text)):
+    for group in _groups(divide(words[:MAX_WORDS], lists, files, today, _quoted_words(text))):
         try:
-            query_of(_options_of([*fitting, part]))
+            query_of(_options_of([*fitting, *group]))
         except QueryOptionInvalid:
-            parts.append(Part(part.text, (), LeftOut.CONTRADICTS))
+            parts.append(Part(" ".join(part.text for part in group), (), LeftOut.CONTRADICTS))
         else:
-            fitting.append(part)
-            parts.append(part)
+            fitting += group
+            parts += group
     if unread := " ".join(words[MAX_WORDS:]):
         parts.append(Part(unread, (), LeftOut.TOO_LONG))
     options = _options_of(fitting)
@@ -162,12 +174,15 @@ def phrases(text: str) -> set[str]:
 
 
 def _words(text: str) -> list[str]:
-    words = (word.strip(_EDGES) for word in _EXCLUDED.sub("not ", text).split())
+    plain = _EXCLUDED_BEFORE.sub("नहीं", _EXCLUDED.sub("not ", text))
+    words = (word.strip(_EDGES) for word in plain.split())
     return [word for word in words if folded(word)]
 
 
 _EXCLUDED = re.compile(r"(?<!\S)-(?=[^\W\d])")
 """The sign in `paris -louvre`."""
+_EXCLUDED_BEFORE = re.compile("के (?:बिना|अलावा|सिवाय)|को छोड़कर")
+"""Words for `without` that follow what is excluded."""
 
 
 def _quoted_words(text: str) -> frozenset[str]:
@@ -197,9 +212,11 @@ def divide(
     for more in lists if words else ():
         names += more
         parts = list(_phrases(words, exact))
-        if all(any(not _is_empty(each) for each in part.meanings) or _is_filler(part.text) for part in parts):
+        if all(
+            any(not _is_empty(each) for each in part.meanings) or _is_of_grammar(part.text) for part in parts
+        ):
             break
-    return list(_without_fillers(_joined(list(_with_similar(parts, names, quoted)))))
+    return list(_without_fillers(_related(_with_similar(parts, names, quoted))))
 
 
 MOST = 12
@@ -226,7 +243,7 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
     if before and not found and not last.meanings and last.left_out is LeftOut.UNKNOWN:
         for each in _suggest_one(last.text, names, files, today):
             with suppress(QueryOptionInvalid):
-                options = _options_of([*before, Part(last.text, [each])])
+                options = _options_of([*before, replace(last, meanings=[each])])
                 found.append(replace(each, options=options, trip=None))
     if len(understood.parts) > 1 and not understood.note:
         found.insert(0, Meaning(Kind.PHOTOS, understood.words, "", None, understood.options))
@@ -268,7 +285,7 @@ def _with_similar(parts: Iterable[Part], names: Sequence[Names], quoted: Collect
     """The parts, with those of runs without a meaning by the words of names, also with typing errors."""
 
     def similar(phrase: str) -> Sequence[Meaning]:
-        if _is_filler(phrase) or folded(phrase) in _NOT:
+        if _is_of_grammar(phrase):
             return ()
         return _with_words(phrase, names, can_guess=not any(word in quoted for word in phrase.split()))
 
@@ -277,29 +294,58 @@ def _with_similar(parts: Iterable[Part], names: Sequence[Names], quoted: Collect
         yield from of_run if is_known else _phrases([part.text for part in of_run], similar)
 
 
-def _joined(parts: list[Part]) -> Iterator[Part]:
-    """The parts, with those that `not` and `or` leave out: a query can only have several values of the same option."""
-    before: Part | None = None
-    while parts:
-        part = parts.pop(0)
-        before = part if part.meanings else before
-        reason = None if part.meanings else _REASONS.get(folded(part.text))
-        others = (n for n, each in enumerate(parts, 1) if each.meanings or not _is_filler(each.text))
-        end = next(others, 0)
-        if not (reason and end) or (reason is LeftOut.OR and before is None):
-            yield part
-        elif reason is LeftOut.NOT or not _are_alternatives(before, parts[end - 1]):
-            yield Part(" ".join(each.text for each in (part, *parts[:end])), (), reason)
-            del parts[:end]
+def _related(parts: Iterable[Part]) -> list[Part]:
+    """The parts with their relations, without the words that say these. Such words stay before a part that is left out."""
+    found, words = list[Part](), list[Part]()
+    for part in parts:
+        is_grammar = not part.meanings and _is_of_grammar(part.text)
+        if is_grammar and folded(part.text) in _NOT_BEFORE and found and found[-1].meanings:
+            found[-1] = replace(found[-1], relation=Relation.NOT)
+        elif is_grammar:
+            words.append(part)
+        else:
+            related = _related_part(part, found[-1] if found and found[-1].meanings else None, words)
+            if not related.meanings:
+                found += (replace(each, left_out=related.left_out) for each in words)
+            found.append(related)
+            words = []
+    return found + words
 
 
-_REASONS = {**dict.fromkeys(_OR, LeftOut.OR), **dict.fromkeys(_NOT, LeftOut.NOT)}
+def _related_part(part: Part, before: Part | None, words: Sequence[Part]) -> Part:
+    """The part with the relation that the words between it and the one before say."""
+    relations = {_relation(folded(each.text)) for each in words}
+    is_excluded = Relation.NOT in relations
+    if before is None or Relation.OR not in relations:
+        return replace(part, relation=Relation.NOT if is_excluded else Relation.AND)
+    if before.relation is Relation.NOT:
+        return replace(part, relation=Relation.NOT)
+    options = {name for each in (before, part) for meaning in each.meanings for name in meaning.options}
+    if is_excluded or not options.isdisjoint(_NO_ALTERNATIVES):
+        return Part(part.text, (), LeftOut.OR)
+    return replace(part, relation=Relation.OR)
 
 
-def _are_alternatives(part: Part | None, other: Part) -> bool:
-    """Whether a query for both finds the photos of either; also if one has no meaning, and is left out anyway."""
-    names = {name for each in (part, other) if each for meaning in each.meanings for name in meaning.options}
-    return not other.meanings or (len(names) == 1 and QUERY_OPTIONS[names.pop()].several)
+_NO_ALTERNATIVES = ("untagged", "failed")
+"""Options for photos that are not classified, unlike those of a search."""
+
+
+def _relation(word: str) -> Relation:
+    if word in _OR:
+        return Relation.OR
+    is_no = word == _NO and reader_language() in (None, "es")
+    return Relation.NOT if is_no or word in _NOT or word in _NOT_BEFORE else Relation.AND
+
+
+def _groups(parts: Iterable[Part]) -> list[list[Part]]:
+    """Each part together with its alternatives."""
+    groups = list[list[Part]]()
+    for part in parts:
+        if part.meanings and part.relation is Relation.OR:
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    return groups
 
 
 def _without_fillers(parts: Iterable[Part]) -> Iterator[Part]:
@@ -313,6 +359,11 @@ def _without_fillers(parts: Iterable[Part]) -> Iterator[Part]:
 
 def _is_filler(phrase: str) -> bool:
     return all(word in _FILLERS or word in _OR for word in folded(phrase).split())
+
+
+def _is_of_grammar(phrase: str) -> bool:
+    """Whether the words say nothing, or how others are related."""
+    return _is_filler(phrase) or folded(phrase) in _NOT | _NOT_BEFORE
 
 
 def _dates(phrase: str, today: date) -> Sequence[Meaning]:
@@ -376,14 +427,28 @@ def _options_of(parts: Iterable[Part]) -> Options:
         QueryOptionInvalid: two parts have different values of an option that a query can have once.
     """
     options: dict[str, Any] = {}
-    for meaning in (meaning for part in parts for meaning in part.meanings):
-        for name, value in meaning.options.items():
+    for each in (each for group in _groups(parts) for each in _options_of_group(group)):
+        for name, value in each.items():
             if QUERY_OPTIONS[name].several:
                 values = (value,) if isinstance(value, str) else value
                 options[name] = tuple(dict.fromkeys((*options.get(name, ()), *values)))
             elif options.setdefault(name, value) != value:
                 raise QueryOptionInvalid(option=name, reason="is there twice")
     return _with_outcome(options)
+
+
+def _options_of_group(group: Sequence[Part]) -> Sequence[Options]:
+    every = [meaning.options for part in group for meaning in part.meanings]
+    if group[0].relation is Relation.NOT:
+        return [{"without": (_alternatives([each]),)} for each in every]
+    names = {name for each in every for name in each}
+    if len(group) == 1 or (len(names) == 1 and QUERY_OPTIONS[names.pop()].several):
+        return every
+    return [{"any_of": (_alternatives(every),)}]
+
+
+def _alternatives(options: Iterable[Options]) -> str:
+    return str(Alternatives(tuple(map(query_of, options))))
 
 
 def _with_outcome(options: Options) -> Options:
@@ -395,6 +460,8 @@ def _both(option: str, value: Any, of_text: Any) -> Any:
     """The value of an option that fulfils both."""
     if value in (None, False, ()):
         return of_text
+    if option in ("any_of", "without"):
+        return (*value, *of_text)
     if option == "taken_after":
         return max(value, of_text)
     if option == "taken_before":

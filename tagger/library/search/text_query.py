@@ -41,8 +41,7 @@ _MOST_SUGGESTIONS = 3
 _REASONS = {
     LeftOut.UNKNOWN: "it is no date, and nothing in the library has this name.",
     LeftOut.CONTRADICTS: "no photo can match this and the rest. Leave out one of them.",
-    LeftOut.NOT: "a search cannot exclude photos.",
-    LeftOut.OR: "a search can be for only one of the two. Search for one after the other.",
+    LeftOut.OR: "a search cannot join this and the rest with `or`. Search for one after the other.",
     LeftOut.TOO_LONG: f"a search has at most {MAX_WORDS} words. Leave these out.",
 }
 

@@ -14,7 +14,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.errors import CursorInvalid, LandmarkAmbiguous, NotFound, QueryInvalid, TaggerError, TripNotFound
+from tagger.errors import CursorInvalid, LandmarkAmbiguous, NotFound, QueryInvalid, TaggerError
 from tagger.library.catalog.landmarks import Landmark, display_names, find_landmark
 from tagger.library.query.facets import count_photos
 from tagger.library.query.filter_words import (
@@ -32,8 +32,8 @@ from tagger.library.query.options import PhotoQuery
 from tagger.library.query.sorted_scan import NO_MONTH
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.query.timeline import section_parts
-from tagger.library.query.trip_summaries import trip_summary
-from tagger.library.shares import share_name
+from tagger.library.query.trip_summaries import summaries_of_trips
+from tagger.library.shares import is_kept, share_name
 from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import taught_state
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
@@ -81,7 +81,7 @@ _SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
 _PAGE_OPTIONS = ("after", "which", "q")
 _IN_FIELDS = ("near", "min_score", "taken_after", "taken_before")
 """Options of the filter panel that have fields instead of choices."""
-_NOT_IN_PANEL = ("box", "trip", "job", "model")
+_NOT_IN_PANEL = ("box", "trip", "job", "model", "any_of", "without")
 
 
 @wraps(query_params)
@@ -139,11 +139,11 @@ class FilterChip:
         return address_of("/photos", self.others)
 
 
-def filter_chips(params: QueryParams, names: Mapping[str, str], trip_name: str | None) -> list[FilterChip]:
-    """Return the active filters. `names` and `trip_name` are those of `active_filters`."""
+def filter_chips(params: QueryParams, names: Mapping[str, str]) -> list[FilterChip]:
+    """Return the active filters. `names` are those of `active_filters`."""
     return [
         FilterChip(text, options_without(params.options, removed), _panel_group(next(iter(removed))))
-        for text, removed in active_filters(params.options, params.query, names, trip_name)
+        for text, removed in active_filters(params.options, params.query, names)
     ]
 
 
@@ -274,18 +274,20 @@ def render_photos(
 
     `text`: that of the search that led here.
     """
-    can_share = grid and grid.tiles and form.query.job is None
+    can_share = grid and grid.tiles and is_kept(form.query)
     share = form.address("", sort=None, distinct=None).removeprefix("?") if can_share else ""
-    trip_name = _trip_name(state, form)
+    parts = list(form.query.parts)
     lists = search_lists(request)
     understood = lists.understand(text)
     with state.database.read() as connection:
-        names = display_names(connection, form.query.landmark)
-    if form.options.keys() & {"near", "box"}:
+        names = display_names(connection, {slug for part in parts for slug in part.landmark})
+    trips = summaries_of_trips(state.database, {part.trip for part in parts if part.trip})
+    names |= {trip_id: trip.title for trip_id, trip in trips.items()}
+    if any(part.near or part.box for part in parts):
         names |= lists.area_names()
     if (box := form.query.box) and (city := area_name(box)):
         names.setdefault(str(form.options["box"]), city)
-    chips = filter_chips(form, names, trip_name)
+    chips = filter_chips(form, names)
     filters = form.options.keys() - {"sort"}
     return render(
         request,
@@ -307,7 +309,7 @@ def render_photos(
         unclassified=overview.unclassified(),
         searches_classified=_searches_classified(form.query),
         share=share,
-        share_name=share and (trip_name or share_name(state.database, form.query)),
+        share_name=share and (names.get(form.query.trip or "") or share_name(state.database, form.query)),
         filter_address=form.address("/photos/filter"),
         opened=opened,
         **(opened or {}),
@@ -336,16 +338,6 @@ def photos_name(options: Collection[str]) -> str:
     if selects_with_landmark(options):
         return gettext("Photos with a landmark")
     return gettext("Photos")
-
-
-def _trip_name(state: AppState, params: QueryParams) -> str | None:
-    """Return the name and dates of the query's trip, if there is one."""
-    if params.query.trip is None:
-        return None
-    try:
-        return trip_summary(state.database, params.query.trip).title
-    except TripNotFound:
-        return None
 
 
 @router.get("/review/unknown")
