@@ -223,7 +223,7 @@ class SearchLists:
 
     def understand(self, text: str) -> UnderstoodText:
         """Return the parts of a text and the query for its photos."""
-        return understand(text, self._names(text), self._files, this_day())
+        return understand(text, self._names(text, by_name=True), self._files, this_day())
 
     def suggest(self, text: str) -> list[Meaning]:
         """Return what the start of a text may mean."""
@@ -248,7 +248,7 @@ class SearchLists:
         """Wait a moment for queries that are running."""
         close_all((self._cities, self._cameras, self._folders))
 
-    def _names(self, text: str) -> Iterator[Sequence[Names]]:
+    def _names(self, text: str, *, by_name: bool = False) -> Iterator[Sequence[Names]]:
         """The indexes for a text, in the order in which commands read them."""
         landmarks, cities = self._landmarks(WAIT_S, FIRST_WAIT_S), self.cities() or _NONE
         known = landmarks or _NONE, cities
@@ -265,6 +265,8 @@ class SearchLists:
         yield self._index(foreign_countries, *known), self._index(foreign_city_names, cities)
         yield (self._index(trip_names, self._trips(WAIT_S, FIRST_WAIT_S) or _NONE),)
         yield (self._index(folder_names, self.folders() or _NONE),)
+        if by_name:
+            yield (unfamiliar_names(self._database, text, landmarks or (), by_name=True),)
 
     def _read_cameras(self) -> Mapping[str, Collection[str]]:
         with self._database.read() as connection:

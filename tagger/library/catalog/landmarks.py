@@ -8,7 +8,7 @@ nothing of what models say (see registration).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
@@ -214,7 +214,7 @@ def landmarks_in_country(
     Raises:
         CountryNotFound: it has no landmark, and is no other country; the message lists similar countries.
     """
-    names = connection.scalars(distinct_values(landmarks.c.country)).all()
+    names = landmark_countries(connection)
     normal = normalize_name(country)
     spellings = [name for name in names if normalize_name(name) == normal]
     matches = all_landmarks(connection, landmarks.c.country.in_(spellings)) if spellings else []
@@ -222,6 +222,11 @@ def landmarks_in_country(
         countries = {name: name for name in sorted({*other_countries, *names})}
         raise CountryNotFound(name=country, close=_suggestion(_similar(normal, countries)))
     return matches
+
+
+def landmark_countries(connection: Connection) -> Sequence[str]:
+    """The countries of landmarks."""
+    return connection.scalars(distinct_values(landmarks.c.country)).all()
 
 
 def landmarks_within(connection: Connection, contains: Callable[[float, float], bool]) -> list[Landmark]:

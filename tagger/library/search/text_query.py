@@ -6,10 +6,14 @@ from datetime import date, datetime
 from tagger.database.connection import Database
 from tagger.errors import SearchTextInvalid
 from tagger.library.catalog.cameras import names_of_camera_models
-from tagger.library.catalog.landmarks import landmarks_with_slugs_of
+from tagger.library.catalog.landmarks import (
+    landmark_countries,
+    landmarks_that_may_have,
+    landmarks_with_slugs_of,
+)
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.areas import position_countries
-from tagger.library.query.counts import LandmarkCount, city_counts, familiar_landmark_counts, folder_counts
+from tagger.library.query.counts import LandmarkCount, city_counts, folder_counts, landmark_counts
 from tagger.library.query.photo_conditions import files_by_name
 from tagger.library.query.trip_summaries import trip_summaries
 from tagger.library.search.names import (
@@ -85,25 +89,26 @@ def this_day() -> date:
     return datetime.now().astimezone().date()
 
 
-def unfamiliar_names(database: Database, text: str, familiar: Iterable[LandmarkCount]) -> Names:
-    """The names in a text of landmarks that are not among these: no photo has them."""
+def unfamiliar_names(
+    database: Database, text: str, familiar: Iterable[LandmarkCount], *, by_name: bool = False
+) -> Names:
+    """The names in a text of landmarks that are not among these: no photo has them. `by_name`: also if the slug has not the name; reads all landmarks."""
     slugs = {count.landmark for count in familiar}
+    find = landmarks_that_may_have if by_name else landmarks_with_slugs_of
     with database.read() as connection:
-        found = landmarks_with_slugs_of(connection, phrases(text))
+        found = find(connection, phrases(text))
     return landmark_names(LandmarkCount.of(each, 0) for each in found if each.slug not in slugs)
 
 
 def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Iterator[Sequence[Names]]:
-    """All names for a text, the cheapest first: cities read all positions, trips their photos, and folders all photos."""
-    counts = familiar_landmark_counts(database)
+    """All names for a text, the cheapest first: cities read all positions, trips their photos, folders all photos, and the last list all landmarks."""
+    counts = landmark_counts(database)
     with database.read() as connection:
-        of_positions = position_countries(connection)
+        countries = dict.fromkeys((*position_countries(connection), *landmark_countries(connection)))
         cameras = names_of_camera_models(connection)
-    countries = dict.fromkeys((*of_positions, *(count.country for count in counts if count.country)))
-    unfamiliar = unfamiliar_names(database, text, counts)
     yield (
         landmark_names(counts),
-        unfamiliar,
+        unfamiliar_names(database, text, counts),
         country_names(countries),
         camera_names(cameras),
         outcome_names(),
@@ -113,3 +118,4 @@ def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Ite
     yield (country_names(countries, foreign_names), foreign_city_names(cities))
     yield (trip_names(trip_summaries(database)),)
     yield (folder_names(folder_counts(database, root_paths)),)
+    yield (unfamiliar_names(database, text, counts, by_name=True),)
