@@ -11,13 +11,13 @@ from pathlib import Path
 from blake3 import blake3
 
 from tagger.errors import PermissionsUnsafe
-from tagger.photos.folders import replace_file
+from tagger.photos.folders import new_file
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 
 log = logging.getLogger(__name__)
 
-LOCK, PARTIAL = "lock", "partial"
-"""The file that a process locks while it stores a network, which the system unlocks if the process is killed, and what it writes to."""
+LOCK = "lock"
+"""The file that a process locks while it stores a network. The system unlocks it if the process is killed."""
 DIGEST_BYTES = 32
 
 
@@ -53,10 +53,9 @@ def store_compiled(network: bytes, file: Path) -> None:
             for other in folder.iterdir():
                 if other.name != LOCK and _version(other) != _version(file):
                     shutil.rmtree(other) if other.is_dir() else other.unlink()
-            partial = folder / PARTIAL
-            create_private_file(partial)
-            partial.write_bytes(blake3(network).digest() + network)
-            replace_file(file, by=partial)
+            with new_file(file) as partial:
+                create_private_file(partial)
+                partial.write_bytes(blake3(network).digest() + network)
     except BlockingIOError:
         log.info("another process stores a compiled model")
     except OSError as error:
