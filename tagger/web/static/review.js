@@ -1,24 +1,21 @@
 // The review queue. The pages of the next entries are fetched ahead, with their photos, and shown at once; verdicts are sent in
 // the background. The entries that were shown stay, so that each can be returned to.
 
-import { create } from "./elements.js";
 import { removeAdded, selectLandmark } from "./naming.js";
 import { showToReview } from "./results.js";
 import { requestJson, requestPage } from "./server.js";
-import { gettext, ngettext, verdictText } from "./texts.js";
+import { gettext, verdictText } from "./texts.js";
 import { toast } from "./toast.js";
 
 const AHEAD = 3; // entries that are fetched before they are shown
-const CHIPS = { confirmed: "chip--sure", rejected: "chip--bad", dismissed: "chip--bad" };
 const announcement = document.getElementById("announcement");
 const keys = document.getElementById("keys");
 
-/** A photo and a landmark to review, or the end of the queue. `given` describes the verdict; null: none was given. */
+/** A photo and a landmark to review, or the end of the queue. */
 class Entry {
   constructor(element, address) {
     this.element = element;
     this.address = address;
-    this.given = null;
     this.sent = Promise.resolve(); // verdicts on one photo arrive in their order
     const image = element.querySelector(".photo-stage img");
     if (image) (this.preloaded = new Image()).src = image.getAttribute("src");
@@ -34,7 +31,7 @@ class Entry {
 }
 
 const entries = [new Entry(document.getElementById("review"), location.pathname + location.search)];
-const steps = []; // verdicts that can be undone, each of one entry
+const steps = []; // verdicts that can be undone, and entries that were skipped
 let current = 0;
 let fetching = null;
 let isWaiting = false; // for the next entry: keys are ignored, since nobody has seen its photo
@@ -70,38 +67,16 @@ function show(index) {
   const shown = document.getElementById("review");
   current = index;
   shown.replaceWith(entry().element);
-  drawState();
+  drawUndo();
   history.replaceState(null, "", entry().address);
   if (focused) (entry().element.querySelector(`[data-action="${focused}"]`) ?? document.getElementById("main")).focus({ preventScroll: true });
   scrollTo(0, 0);
   fetchMore().catch(() => {}); // the next step says so
 }
 
-function drawState() {
-  const { element, given } = entry();
-  const previous = element.querySelector('[data-action="previous"]');
-  if (previous) previous.disabled = current === 0;
-  const undoButton = element.querySelector('[data-action="undo"]');
-  if (undoButton) undoButton.disabled = !steps.length;
-  if (entry().isEnd) return drawTally();
-  const state = element.querySelector("[data-state]");
-  state.hidden = !given;
-  state.replaceChildren(create("span", { className: `chip ${CHIPS[given?.verdict]}` }, given?.text ?? ""));
-}
-
-function drawTally() {
-  const tally = entry().element.querySelector("[data-tally]");
-  if (!tally) return;
-  const reviewed = entries.slice(0, current);
-  const count = (verdict) => reviewed.filter(({ given }) => given?.verdict === verdict).length;
-  const [confirmed, rejected, dismissed, skipped] = ["confirmed", "rejected", "dismissed", undefined].map(count);
-  const parts = [
-    confirmed && ngettext("%(count)s confirmed", "%(count)s confirmed", confirmed),
-    rejected && ngettext("%(count)s rejected", "%(count)s rejected", rejected),
-    dismissed && ngettext("%(count)s not a landmark", "%(count)s not a landmark", dismissed),
-    skipped && ngettext("%(count)s skipped", "%(count)s skipped", skipped),
-  ];
-  tally.textContent = parts.filter(Boolean).join(", ");
+function drawUndo() {
+  const button = entry().element.querySelector('[data-action="undo"]');
+  if (button) button.disabled = !steps.length;
 }
 
 const question = () => (entry().isEnd ? document.querySelector("#review h2").textContent : `${entry().data.name}? ${document.querySelector(".review-progress").textContent}`);
@@ -130,12 +105,6 @@ async function advance(text = "") {
   }
 }
 
-function goBack() {
-  if (!current) return void (announcement.textContent = gettext("This is the first photo"));
-  show(current - 1);
-  announcement.textContent = [question(), entry().given?.text].filter(Boolean).join(". ");
-}
-
 // ----- verdicts -----
 
 /** Sends a verdict. The page may be left meanwhile. */
@@ -149,11 +118,10 @@ async function send({ photo, landmark, verdict, withdraw }) {
   return requestJson(`/api/photos/${photo}/verdicts`, { method, body: { landmark, verdict }, keepalive: true });
 }
 
-/** Gives verdicts on the shown entry, which are undone in one step, and shows the next one. */
-function give(given, verdicts) {
+/** Gives verdicts on the shown entry, or none, which are undone in one step, and shows the next one. `text` says what was done. */
+function give(text, verdicts) {
   const of = entry();
-  const step = { of, before: of.given, reverse: [] };
-  of.given = given;
+  const step = { of, text, reverse: [] };
   steps.push(step);
   of.sent = of.sent.then(async () => {
     try {
@@ -162,39 +130,35 @@ function give(given, verdicts) {
         if (changed) step.reverse.unshift({ photo: of.data.photo, landmark: verdict.landmark, verdict: before ?? verdict.verdict, withdraw: !before });
       }
     } catch (error) {
-      of.given = step.before;
       if (!step.reverse.length) steps.splice(steps.indexOf(step), 1);
-      drawState();
+      drawUndo();
       toast(gettext("%(name)s was not changed: %(reason)s", { name: of.data.name, reason: error.message }), { tone: "bad", action: { text: gettext("Show photo"), run: () => show(entries.indexOf(of)) } });
     }
   });
-  return advance(given.text);
+  return advance(text);
 }
 
 function giveVerdict(verdict) {
   const { landmark, name } = entry().data;
-  return give({ verdict, text: verdictText(name, verdict) }, [{ landmark, verdict }]);
+  return give(verdictText(name, verdict), [{ landmark, verdict }]);
 }
 
-const dismiss = () => give({ verdict: "dismissed", text: gettext("Not a landmark") }, [{ verdict: "dismissed" }]);
+const dismiss = () => give(gettext("Not a landmark"), [{ verdict: "dismissed" }]);
 
 function undo() {
   const step = steps.pop();
   if (!step) return void toast(gettext("Nothing to undo"));
   const { of } = step;
-  const undone = of.given;
-  of.given = step.before;
   show(entries.indexOf(of));
-  const done = gettext("%(what)s: undone.", { what: undone.text });
+  const done = gettext("%(what)s: undone.", { what: step.text });
   announcement.textContent = `${done} ${question()}`;
   of.sent = of.sent.then(async () => {
     try {
       for (const request of step.reverse) await send(request);
       for (const { landmark } of step.reverse) await removeAdded(landmark);
     } catch (error) {
-      of.given = undone;
       steps.push(step);
-      drawState();
+      drawUndo();
       toast(gettext("%(name)s was not changed: %(reason)s", { name: of.data.name, reason: error.message }), { tone: "bad" });
     }
   });
@@ -206,7 +170,7 @@ function openNaming() {
   selectLandmark(({ landmark: chosen, name: chosenName }, isInstead) => {
     if (entry() !== asked) return;
     const rejection = isInstead && chosen !== landmark ? [{ landmark, verdict: "rejected" }] : [];
-    give({ verdict: "confirmed", text: verdictText(chosenName, "confirmed") }, [{ landmark: chosen, verdict: "confirmed" }, ...rejection]);
+    give(verdictText(chosenName, "confirmed"), [{ landmark: chosen, verdict: "confirmed" }, ...rejection]);
   }, [Number(photo)], [name]);
 }
 
@@ -217,12 +181,11 @@ const ACTIONS = {
   rejected: () => giveVerdict("rejected"),
   name: openNaming,
   dismissed: dismiss,
-  skip: () => advance(gettext("Skipped")),
+  skip: () => give(gettext("Skipped"), []),
   undo,
-  previous: goBack,
   keys: () => keys.showModal(),
 };
-const KEYS = { c: "confirmed", r: "rejected", n: "name", x: "dismissed", s: "skip", ArrowRight: "skip", u: "undo", ArrowLeft: "previous", "?": "keys" };
+const KEYS = { c: "confirmed", r: "rejected", n: "name", x: "dismissed", s: "skip", ArrowRight: "skip", u: "undo", "?": "keys" };
 
 /** Runs an action that the page offers: the end of the queue has no verdicts. */
 function run(name) {
@@ -245,5 +208,5 @@ document.addEventListener("keydown", (event) => {
   run(name);
 });
 
-drawState();
+drawUndo();
 fetchMore().catch(() => {});
