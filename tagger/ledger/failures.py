@@ -106,18 +106,6 @@ def _pages(
         after = getattr(rows[-1], key.name)
 
 
-def pending_failures(database: Database, job: int) -> tuple[int, int | None]:
-    """Count the photos that fail since earlier jobs and that this job has not processed.
-
-    Returns the count and the earlier job; None for the job if there are several.
-    """
-    since = photos.c.failure_job_id
-    query = select(func.count(), func.min(since), func.max(since))
-    with database.read() as connection:
-        row = connection.execute(query.where(*failure_conditions(FailureFilter()), _is_pending(job))).one()
-    return row[0], row[1] if row[1] == row[2] else None
-
-
 def count_refusals(database: Database, job_id: int) -> dict[str, int]:
     """The number of photos that a metadata job refused, by kind, the most frequent first."""
     count = func.count()

@@ -19,7 +19,6 @@ from tagger.ledger.failures import (
     FailingPhoto,
     FailureFilter,
     count_failures,
-    pending_failures,
 )
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import LastTick, WorkerStatus
@@ -288,15 +287,12 @@ class FailuresView:
     """A page of failures.
 
     `retriable`: kind, text and count of what a retry includes. `retry_helps`: some of these may pass by themselves.
-    `pending`: how many of the job's unprocessed photos failed in earlier jobs; `pending_since`: that job, if it is a single one.
     """
 
     photos: Sequence[FailingPhoto]
     next_after: int | None
     retriable: Sequence[tuple[str, str, int]]
     retry_helps: bool
-    pending: int
-    pending_since: int | None
 
     @property
     def retriable_count(self) -> int:
@@ -307,14 +303,10 @@ def failures_view(database: Database, job: JobProgress, limit: int, after: int) 
     """Return what failed in an open job; of a job that is over, all of its photos that fail now."""
     page = failures_page(database, job, limit, after, is_processed=not job.is_over)
     if job.kind in METADATA_KINDS:
-        return FailuresView(*page, (), retry_helps=False, pending=0, pending_since=None)
-    is_finished = job.state == JobState.FINISHED
-    pending, pending_since = (0, None) if is_finished else pending_failures(database, job.job)
+        return FailuresView(*page, (), retry_helps=False)
     kinds = count_failures(database, FailureFilter(job.job)) if job.is_over else {}
     return FailuresView(
         *page,
         retriable=[(kind, gettext(FAILURES.get(kind, kind)), count) for kind, count in kinds.items()],
         retry_helps=any(kind in TRANSIENT_KINDS for kind in kinds),
-        pending=pending,
-        pending_since=pending_since,
     )

@@ -296,14 +296,9 @@ def test_a_job_lists_only_the_failures_of_photos_it_has_processed(
     fixed = client.get("/jobs/1").text
     assert "1 photo that failed in this job no longer fails." in fixed
     again = client.post("/jobs/1/retry", data={"kind": "not-an-image"}).headers["location"]
-    waits = client.get(again).text
-    assert "1 photo of this job has failed since" in waits
-    assert "This job has not yet processed it" in waits
-    assert "failure-name" not in waits
+    assert "failure-name" not in client.get(again).text
     client.post(f"{again}/cancel")
-    ended = client.get(again).text
-    assert "This job ended before it processed it" in ended
-    assert "Retry 1 photo" in ended
+    assert "Retry 1 photo" in client.get(again).text
 
 
 def test_failures_are_shown_page_by_page_each_of_them_once(
