@@ -244,39 +244,6 @@ def test_the_panel_has_numbers_and_what_is_chosen(client: TestClient, library: L
     assert choices_of(nothing, "landmark")["Eiffel Tower"] == "0"  # by name, as in its chip
 
 
-def test_a_folder_of_the_panel_opens_and_closes_without_being_chosen(
-    client: TestClient, library: LibraryPhotos
-) -> None:
-    library.photo("x/y/z/a.jpg", (EIFFEL, 0.9, True))
-    library.photo("w/b.jpg", (EIFFEL, 0.9, True))
-    panel = client.get("/photos/filter?verdict=none").text
-    assert toggles(panel) == [("x", "false")]
-    opened = client.get(toggle(panel, "x")).text
-    assert choices_of(opened, "under") == {"x": "1", "y": "1", "w": "1"}
-    assert (checked(opened, "under"), checked(opened, "verdict")) == ([], ["none"])
-    assert toggles(opened) == [("x", "true"), ("y", "false")]
-    closed = client.get(toggle(client.get(toggle(opened, "y")).text, "x")).text
-    assert toggles(closed) == [("x", "false")]
-    folders = [str(library.root / name) for name in ("x/y", "w")]
-    chosen = client.get("/photos/filter", params={"under": folders}).text
-    assert sorted(checked(chosen, "under")) == sorted(folders)
-    assert toggles(chosen) == []  # what is chosen stays in sight
-    assert client.get("/photos/filter?folders=relative&folders=/elsewhere").status_code == 200
-    assert client.get("/photos?folders=/x").status_code == 400
-
-
-def toggles(panel: str) -> list[tuple[str, str]]:
-    """The folders that can be opened or closed, and whether they are open."""
-    found = re.findall(r'aria-expanded="(\w+)" aria-label="Folders in ([^"]+)"', panel)
-    return [(name, is_open) for is_open, name in found]
-
-
-def toggle(panel: str, folder: str) -> str:
-    """The address that opens or closes a folder."""
-    (address,) = re.findall(rf'href="([^"]*)"[^>]*aria-label="Folders in {folder}"', panel)
-    return unescape(address)
-
-
 def test_the_panel_says_of_how_many_photos_its_numbers_are(
     client: TestClient, library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:

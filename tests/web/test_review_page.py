@@ -88,9 +88,7 @@ def test_the_queue_is_answered_by_keyboard(browser: Browser, address: str) -> No
 
 
 @pytest.mark.slow
-def test_undo_returns_to_the_photo_and_failures_are_reported(
-    browser: Browser, address: str
-) -> None:
+def test_undo_returns_to_the_photo_and_failures_are_reported(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review/one", base=address) as page:
         page.keyboard.press("r")
         expect_question(page, 2, 1)

@@ -4,9 +4,8 @@ A choice has the same number as a query with it. Where a query reads too many ph
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sqlalchemy import (
@@ -82,17 +81,16 @@ def count_facets(
     root_paths: RootPaths | None = None,
     *,
     names: Sequence[FacetName] = FACETS,
-    open_folders: Collection[Path] = (),
     most_read: int = MOST_READ,
 ) -> list[Facet]:
-    """The facets of `query` with these names. Folders are those in the query's and in `open_folders`.
+    """The facets of `query` with these names. Folders are the outermost ones, and those in the query's.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound, CameraNotFound: a name is not in the database.
     """
     with database.read() as connection:
         plain = replace(query, limit=None)
-        counts = _FacetCounts(connection, plain, root_paths or {}, most_read, open_folders)
+        counts = _FacetCounts(connection, plain, root_paths or {}, most_read)
         return [counts.facet(name) for name in names]
 
 
@@ -101,7 +99,7 @@ def count_photos(
 ) -> list[tuple[bool, int]]:
     """Whether the number of photos of each query is exact, and the number."""
     with database.read() as connection:
-        counts = _FacetCounts(connection, PhotoQuery(), root_paths, MOST_READ, ())
+        counts = _FacetCounts(connection, PhotoQuery(), root_paths, MOST_READ)
         return [counts.counted(query) or (True, 0) for query in queries]
 
 
@@ -122,7 +120,6 @@ class _FacetCounts:
     query: PhotoQuery
     root_paths: RootPaths
     most_read: int
-    open_folders: Collection[Path]
 
     def facet(self, name: FacetName) -> Facet:
         """Count the choices of a facet."""
@@ -243,9 +240,9 @@ class _FacetCounts:
         return matches.exact, self._counts(select(null(), func.count(matches.rows.c.unit.distinct())))[None]
 
     def _open_folders(self, root: Root, *, is_only: bool) -> list[str]:
-        """The folders of a root whose sub-folders are choices: those of the query, open ones, and those that these are in."""
+        """The folders of a root whose sub-folders are choices: those of the query, and those that these are in."""
         found = {""} if is_only else set()
-        for path in (*self.query.under, *self.open_folders):
+        for path in self.query.under:
             if path.is_relative_to(root.folder):
                 text, _ = path_text(path.relative_to(root.folder))
                 parts = [] if text == "." else text.split("/")

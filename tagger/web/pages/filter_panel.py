@@ -5,14 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
-from pydantic import Field
 
 from tagger.errors import QueryInvalid
 from tagger.library.catalog.cameras import camera_model
 from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.query.facets import MOST_READ, Facet, FacetName, count_facets
+from tagger.library.query.facets import MOST_READ, Facet, FacetName
 from tagger.library.query.filter_words import (
     POSITIONS,
     VERDICTS,
@@ -23,7 +22,6 @@ from tagger.library.query.filter_words import (
     whole_year,
 )
 from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery
-from tagger.photos.paths import parse_path
 from tagger.system.text_format import N_, country_name, gettext, month_text, number_text
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.error_texts import page_text
@@ -63,18 +61,13 @@ TITLES = {
 """The titles of filters by the options of queries."""
 _ANY = N_("Any")
 _ALL = N_("All of these")
-_FOLDERS = "folders"
-"""The option of the page for open folders; the query has none for it."""
-
-OpenFolders = Annotated[list[Annotated[str, Field(max_length=4096)]], Query(max_length=100)]
 
 
 @dataclass(frozen=True)
 class Choice:
     """A choice of a filter. `photos` is text, such as `120` or `120+`; empty if they are not counted.
 
-    For a folder, `depth` is the number of folders of the tree above it. If it is open, its subfolders are choices, too. `toggle`: the
-    address that opens or closes it, if that is possible.
+    For a folder, `depth` is the number of folders of the tree above it. If it is open, its subfolders are choices, too.
     """
 
     value: str
@@ -85,11 +78,10 @@ class Choice:
     folders: "ChoiceList | None" = None
     depth: int = 0
     is_open: bool = False
-    toggle: str = ""
 
     @property
     def is_first(self) -> bool:
-        """Whether it is shown at first, wherever it is in its list. A folder is open if a folder in it is chosen or open."""
+        """Whether it is shown at first, wherever it is in its list. A folder is open if it is chosen, or a folder in it."""
         return self.is_checked or self.is_open
 
 
@@ -146,14 +138,13 @@ def show_filter(
     request: Request,
     state: State,
     params: Annotated[QueryParams | QueryInvalid, Depends(params_or_error)],
-    folders: OpenFolders = [],  # noqa: B006 - FastAPI copies it
 ) -> HTMLResponse:
-    """Show the filters of a query, with the number of photos of each choice. `folders`: those that are open."""
+    """Show the filters of a query, with the number of photos of each choice."""
     form = raw_params(request) if isinstance(params, QueryInvalid) else params
     groups: tuple[ChoiceGroup, ...] = ()
     counted, problem = "", ""
     try:
-        groups, counted = _panel(state, valid_params(request, params, _FOLDERS), folders)
+        groups, counted = _panel(state, valid_params(request, params))
     except QUERY_ERRORS as error:
         problem = page_text(error)
     return render(
@@ -162,7 +153,6 @@ def show_filter(
         400 if problem else 200,
         groups=groups,
         counted=counted,
-        folders=folders,
         problem=problem,
         options=form.options,
         year=whole_year(form.query),
@@ -174,9 +164,7 @@ def show_filter(
     )
 
 
-def _panel(
-    state: AppState, params: QueryParams, open_folders: Sequence[str]
-) -> tuple[tuple[ChoiceGroup, ...], str]:
+def _panel(state: AppState, params: QueryParams) -> tuple[tuple[ChoiceGroup, ...], str]:
     """Count the choices; exact copies are one photo, as in the grid.
 
     Return them, and as text how many of the photos added last were counted; empty if all were.
@@ -192,15 +180,10 @@ def _panel(
             facets |= {
                 each.facet: each for each in state.accepted_counts.get(replace(counted, any_rank=False))
             }
-        if open_folders:
-            paths = [parse_path(folder) for folder in open_folders]
-            database, roots = state.database, state.settings.roots
-            (facets["folder"],) = count_facets(database, counted, roots, names=["folder"], open_folders=paths)
     is_exact = all(facet.exact for facet in facets.values())
-    tree = _FolderTree(params, [str(folder) for folder in counted.under], open_folders)
     which = _outcome_group(params, counted, facets["outcome"])
-    groups = (*_groups(state, counted, facets, which), tree.group(facets["folder"]))
-    return groups, "" if is_exact else number_text(MOST_READ)
+    folders = _folder_group(facets["folder"], [str(folder) for folder in counted.under])
+    return (*_groups(state, counted, facets, which), folders), "" if is_exact else number_text(MOST_READ)
 
 
 def _outcome_group(params: QueryParams, query: PhotoQuery, facet: Facet) -> ChoiceGroup:
@@ -286,47 +269,31 @@ def _number(photos: int, *, exact: bool) -> str:
     return number_text(photos) + ("" if exact else "+")
 
 
-@dataclass(frozen=True)
-class _FolderTree:
-    """The folders as a tree, each below its parent. Those with a chosen or open folder in them are open."""
+def _folder_group(facet: Facet, chosen: Sequence[str]) -> ChoiceGroup:
+    """Return the folders as a tree, each below its parent. Those that are chosen, or have a chosen folder in them, are open."""
+    group = _group(facet, "under", chosen, several=True)
+    choices = sorted(group.choices.all, key=lambda choice: choice.value.split("/"))
+    return replace(group, choices=replace(group.choices, all=tuple(_tree(choices, chosen))))
 
-    params: QueryParams
-    chosen: Sequence[str]
-    open_folders: Sequence[str]
 
-    def group(self, facet: Facet) -> ChoiceGroup:
-        """Return the choices, each with the choices inside its folder."""
-        group = _group(facet, "under", self.chosen, several=True)
-        choices = sorted(group.choices.all, key=lambda choice: choice.value.split("/"))
-        return replace(group, choices=replace(group.choices, all=tuple(self._tree(choices))))
-
-    def _tree(self, choices: Sequence[Choice], depth: int = 0) -> Iterator[Choice]:
-        """Yield the outermost of these choices, which are in the order of the tree."""
-        start = 0
-        while start < len(choices):
-            outer, end = choices[start], start + 1
-            while end < len(choices) and _is_in(choices[end].value, outer.value):
-                end += 1
-            yield self._choice(outer, choices[start + 1 : end], depth)
-            start = end
-
-    def _choice(self, choice: Choice, inside: Sequence[Choice], depth: int) -> Choice:
-        within = [folder for folder in self.open_folders if _is_in(folder, choice.value, or_same=True)]
-        is_held_open = any(_is_in(folder, choice.value, or_same=True) for folder in self.chosen)
-        others = [folder for folder in self.open_folders if folder not in within]
-        opened = others if within else [*self.open_folders, choice.value]
-        address = self.params.address("/photos/filter", **{_FOLDERS: tuple(opened) or None})
-        name = PurePath(choice.value).name or choice.name
-        folders = ChoiceList(choice.value, tuple(self._tree(inside, depth + 1)), folder=name)
-        return replace(
-            choice,
+def _tree(choices: Sequence[Choice], chosen: Sequence[str], depth: int = 0) -> Iterator[Choice]:
+    """Yield the outermost of these choices, which are in the order of the tree, each with those inside."""
+    start = 0
+    while start < len(choices):
+        outer, end = choices[start], start + 1
+        while end < len(choices) and _is_in(choices[end].value, outer.value):
+            end += 1
+        name = PurePath(outer.value).name or outer.name
+        inside = tuple(_tree(choices[start + 1 : end], chosen, depth + 1))
+        yield replace(
+            outer,
             name=name,
-            folders=folders,
+            folders=ChoiceList(outer.value, inside, folder=name),
             depth=min(depth, _DEEPEST),
-            is_open=bool(within) or is_held_open,
-            toggle=address if choice.has_folders and not is_held_open else "",
+            is_open=any(folder == outer.value or _is_in(folder, outer.value) for folder in chosen),
         )
+        start = end
 
 
-def _is_in(folder: str, other: str, *, or_same: bool = False) -> bool:
-    return folder.startswith(other.rstrip("/") + "/") or (or_same and folder == other)
+def _is_in(folder: str, other: str) -> bool:
+    return folder.startswith(other.rstrip("/") + "/")

@@ -107,14 +107,14 @@ def raw_params(request: Request) -> QueryParams:
     return QueryParams(options, PhotoQuery())
 
 
-def valid_params(request: Request, params: QueryParams | QueryInvalid, *more: str) -> QueryParams:
+def valid_params(request: Request, params: QueryParams | QueryInvalid) -> QueryParams:
     """Return the query of a request.
 
     Raises:
-        QueryInvalid: it is invalid, or the address has an option that neither queries nor the page (`more`) have.
+        QueryInvalid: it is invalid, or the address has an option that neither queries nor the page have.
     """
     for name in request.query_params:
-        if name not in (*ADDRESS_OPTIONS, *_PAGE_OPTIONS, *more):
+        if name not in (*ADDRESS_OPTIONS, *_PAGE_OPTIONS):
             raise QueryInvalid(reason=f"unknown option {name}; valid options: {', '.join(ADDRESS_OPTIONS)}")
     if isinstance(params, QueryInvalid):
         raise params

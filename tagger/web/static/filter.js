@@ -90,8 +90,7 @@ function listen(element) {
     const link = event.target.closest("a");
     if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
-    if (link.matches(".filter-toggle")) toggleFolder(link);
-    else show(addressOf(link), { isAnew: true });
+    show(addressOf(link), { isAnew: true });
   });
 }
 
@@ -101,25 +100,10 @@ function formAddress() {
   return options.size ? `${form.getAttribute("action")}?${options}` : form.getAttribute("action");
 }
 
-/** The address of the panel for the photos that are shown, with the same folders open. */
-function panelAddress() {
-  const address = new URL(opener().href);
-  for (const { value } of form.querySelectorAll("[data-open-folder]")) address.searchParams.append("folders", value);
-  return addressOf(address);
-}
-
-async function toggleFolder(link) {
-  try {
-    await refresh(undefined, false, link.href);
-  } catch (error) {
-    toast(gettext("The folder could not be opened: %(reason)s. Try again.", { reason: error.message }), { tone: "bad" });
-  }
-}
-
 /** Counts the choices again. What is typed stays unless the panel is filled `isAnew`. If the choice with the focus is folded now, the summary gets the focus. */
-async function refresh(signal, isAnew, address = form && panelAddress()) {
+async function refresh(signal, isAnew) {
   if (!form) return;
-  const [{ page }] = await Promise.all([fetchPage(address, signal), loadIdiomorph()]);
+  const [{ page }] = await Promise.all([fetchPage(opener().href, signal), loadIdiomorph()]);
   const counted = page.getElementById("filter-form");
   if (!form || !counted) return;
   const focused = document.activeElement;
