@@ -168,6 +168,13 @@ class AppState:
         """Return the model in use whose embeddings are taught and compared, by default or for a pack."""
         return with_embeddings(self.models_in_use(), digest)
 
+    def compares_photos(self) -> bool:
+        """Whether the model in use gives embeddings, by which photos are compared."""
+        try:
+            return self.embedding_model().manifest.embedding is not None
+        except TaggerError:  # a page about photos works without a model
+            return False
+
     def close(self) -> None:
         """Stop the model's threads, the updates and the processes that decode."""
         self.taught_updates.close()

@@ -28,9 +28,6 @@ def open_grid(
     with open_page(browser, "about:blank", screen=screen, base=address) as page:
         for kind in ("thumbnail", "preview"):
             page.route(f"**/{kind}?*", lambda route: route.fulfill(content_type="image/png", body=image))
-        page.route(
-            "**/teach", lambda route: route.fulfill(json={"tagged": 0, "suggested": 0})
-        )  # the model has no embeddings
         page.goto(path)
         page.locator("[data-grid][data-drawn]").wait_for()  # the script listens to keys from then on
         page.get_by_role("button", name="Select", exact=True).click()

@@ -14,7 +14,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.errors import CursorInvalid, LandmarkAmbiguous, NotFound, QueryInvalid, TaggerError
+from tagger.errors import CursorInvalid, LandmarkAmbiguous, NotFound, QueryInvalid
 from tagger.library.catalog.landmarks import Landmark, display_names, find_landmark
 from tagger.library.query.facets import count_photos
 from tagger.library.query.filter_words import (
@@ -61,12 +61,8 @@ def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
     learning: dict[str, object] = {
         "to_review": f"{min(to_review, COUNT_LIMIT - 1)}{more}" if to_review else ""
     }
-    try:
-        model = state.embedding_model()
-    except TaggerError:  # a page about photos works without a model
-        return learning
-    if model.manifest.embedding is not None:
-        taught = taught_state(state.database, model, landmark)
+    if state.compares_photos():
+        taught = taught_state(state.database, state.embedding_model(), landmark)
         learning |= {"examples": taught.examples, "tagged": taught.tagged}
         learning |= {"doubtful": _names_text(taught.doubtful), "kept": _names_text(taught.kept)}
     return learning

@@ -259,7 +259,7 @@ class Selection {
     this.show();
     if (failure) return toast(ngettext("%(count)s photo not changed: %(reason)s", "%(count)s photos not changed: %(reason)s", this.selected.size, { reason: failure }), { tone: "bad" });
     const because = ngettext("%(count)s photo skipped: %(reason)s", "%(count)s photos skipped: %(reason)s", skipped, { reason: change.skippedBecause });
-    const isLearned = change.verdict === "confirmed" && changed.length >= LEARN_FROM;
+    const isLearned = "compares" in this.list.dataset && change.verdict === "confirmed" && changed.length >= LEARN_FROM;
     const text = [change.done(changed.length), skipped && because].filter(Boolean).join("; ");
     if (isLearned) showFound(change, text, () => this.undo());
     else toast(text, { tone: skipped ? "bad" : "ok" });
