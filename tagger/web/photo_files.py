@@ -175,38 +175,38 @@ class ArchivedPhoto:
 
 
 def archive_parts(photos: Iterable[ArchivedPhoto]) -> Iterator[bytes]:
-    """Yield the archive, with each file under its own name. Photos are not compressed: their formats are.
+    """Yield the archive, with each file under its own name; photos with a name that another one has, in a folder of their number. Photos are
+    not compressed: their formats are.
 
     A file that cannot be read, or only in part, is listed in `MISSING`, and the others follow.
     """
     sink = _Sink()
-    names, missing = _Names(), list[str]()
+    used, missing = set[str](), list[str]()
     with ZipFile(sink, "w", ZIP_STORED) as archive:
         for photo in photos:
-            yield from _photo_parts(photo, names, archive, sink, missing)
+            yield from _photo_parts(photo, used, archive, sink, missing)
         if missing:
-            archive.writestr(names.unique(MISSING), "".join(missing))
+            archive.writestr(MISSING, "".join(missing))
     yield sink.take()
 
 
 def _photo_parts(
-    photo: ArchivedPhoto, names: "_Names", archive: ZipFile, sink: "_Sink", missing: list[str]
+    photo: ArchivedPhoto, used: set[str], archive: ZipFile, sink: "_Sink", missing: list[str]
 ) -> Iterator[bytes]:
-    """Write the files of a photo, whose names get the same number: `a (2).jpg` and `a (2).cr3`."""
+    """Write the files of a photo. `used`: the names in lower case, since some systems ignore it."""
     texts = (file.path.name.encode(errors="replace").decode() for file in photo.files)
-    own_names = [_UNSAFE.sub("_", text) for text in texts]
-    entry_names: list[str] = []
-    for index, file in enumerate(photo.files):
-        name = own_names[index]
+    names = [_UNSAFE.sub("_", text) for text in texts]
+    if not used.isdisjoint(name.lower() for name in names):
+        names = [f"{photo.files[0].id}/{name}" for name in names]
+    used.update(name.lower() for name in names)
+    for name, file in zip(names, photo.files, strict=True):
         try:
             with (opened := open_stored(file)).file:
-                entry_names = entry_names or names.unique_together(own_names)
-                name = entry_names[index]
                 yield from _file_parts(opened, name, archive, sink)
         except (PhotoUnavailable, _FileIncomplete) as error:
             missing.append(f"{name}: {error}\n")
     if photo.problem is not None:
-        missing.append(f"{own_names[0]}: {photo.problem}\n")
+        missing.append(f"{names[0]}: {photo.problem}\n")
 
 
 class _FileIncomplete(Exception):
@@ -253,36 +253,6 @@ class _Sink:
     def take(self) -> bytes:
         parts, self._parts = self._parts, []
         return b"".join(parts)
-
-
-class _Names:
-    """Names of entries: `a.jpg`, then `a (2).jpg`. Case does not matter, since some systems ignore it."""
-
-    def __init__(self) -> None:
-        self._used: set[str] = set()
-
-    def unique_together(self, names: Sequence[str]) -> list[str]:
-        """Names for the files of a photo, whose own is the first: `a.jpg`, `a.cr3`, then `a (2).jpg`, `a (2).cr3`."""
-        stem = names[0].rpartition(".")[0] or names[0]
-        endings = [name[len(stem) :] for name in names if name.lower().startswith(stem.lower())]
-        number, numbered = 1, stem
-        while any((numbered + ending).lower() in self._used for ending in endings):
-            number += 1
-            numbered = f"{stem} ({number})"
-        return [self.unique(self._with_stem(name, stem, numbered)) for name in names]
-
-    @staticmethod
-    def _with_stem(name: str, stem: str, new: str) -> str:
-        return new + name[len(stem) :] if name.lower().startswith(stem.lower()) and new != stem else name
-
-    def unique(self, name: str) -> str:
-        stem, dot, suffix = name.rpartition(".")
-        candidate, number = name, 1
-        while candidate.lower() in self._used:
-            number += 1
-            candidate = f"{stem} ({number}){dot}{suffix}" if stem else f"{name} ({number})"
-        self._used.add(candidate.lower())
-        return candidate
 
 
 def _entry_time(mtime_ns: int) -> tuple[int, int, int, int, int, int]:

@@ -86,10 +86,10 @@ def test_a_file_that_became_shorter_is_listed(monkeypatch: pytest.MonkeyPatch) -
     short = io.BytesIO(content("b")[:1000])
     with archive_of(monkeypatch, ("b.jpg", None, 0), ("b.jpg", short, 0), ("c.jpg", None, 0)) as archive:
         assert archive.testzip() is None
-        assert archive.namelist() == ["b.jpg", "b (2).jpg", "c.jpg", "missing.txt"]
+        assert archive.namelist() == ["b.jpg", "1/b.jpg", "c.jpg", "missing.txt"]
         text = archive.read("missing.txt").decode()
     reason = "The file became shorter while it was read."
-    assert text == f"b (2).jpg: {reason} The archive has 1000 of its {SIZE_BYTES} bytes.\n"
+    assert text == f"1/b.jpg: {reason} The archive has 1000 of its {SIZE_BYTES} bytes.\n"
 
 
 def test_names_cannot_lead_out_of_a_folder_or_start_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

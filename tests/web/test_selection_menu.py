@@ -59,7 +59,7 @@ def test_selected_photos_are_exported_and_downloaded(
         with page.expect_download() as download:
             page.get_by_role("button", name="Download the photos").click()
         with ZipFile(download.value.path()) as archive:
-            assert sorted(archive.namelist()) == ["IMG_0 (2).jpg", "IMG_0.jpg", "IMG_1 (2).jpg", "IMG_1.jpg"]
+            assert sorted(archive.namelist()) == ["3/IMG_0.jpg", "4/IMG_1.jpg", "IMG_0.jpg", "IMG_1.jpg"]
             assert archive.testzip() is None
         page.locator(".selection-menu summary").press("Enter")
         page.get_by_role("button", name="Share…").press("Enter")
@@ -119,9 +119,9 @@ def test_the_archive_has_the_files_and_names_those_that_are_not_there(
     zipped = client.post("/photos/export", data={"photo": "1,2,3,4,99", "format": "zip"}, headers=FORM)
     assert zipped.headers["content-disposition"] == 'attachment; filename="photos.zip"'
     with ZipFile(io.BytesIO(zipped.content)) as archive:
-        assert archive.namelist() == ["IMG_0.jpg", "IMG_1.jpg", "IMG_0 (2).jpg", "missing.txt"]
+        assert archive.namelist() == ["IMG_0.jpg", "IMG_1.jpg", "3/IMG_0.jpg", "missing.txt"]
         assert archive.read("IMG_0.jpg") == (library.root / "a" / "IMG_0.jpg").read_bytes()
-        assert archive.read("IMG_0 (2).jpg") == (library.root / "b" / "IMG_0.jpg").read_bytes()
+        assert archive.read("3/IMG_0.jpg") == (library.root / "b" / "IMG_0.jpg").read_bytes()
         assert b"IMG_1.jpg: The file no longer exists" in archive.read("missing.txt")
 
 
@@ -141,17 +141,17 @@ def test_raw_files_and_sidecars_are_in_the_archive_on_request(
         return ZipFile(io.BytesIO(client.post("/photos/export", data=form, headers=FORM).content))
 
     with archive("zip") as plain:
-        assert plain.namelist() == ["IMG_0.jpg", "IMG_0 (2).jpg", "IMG_1.jpg"]
+        assert plain.namelist() == ["IMG_0.jpg", "3/IMG_0.jpg", "IMG_1.jpg"]
     with archive("zip-all") as whole:
         assert whole.testzip() is None
         # No scan has joined a/IMG_0.CR3 with its JPEG.
         assert whole.namelist() == [
             *("IMG_0.jpg", "IMG_0.jpg.xmp"),
-            *("IMG_0 (2).jpg", "IMG_0 (2).CR3", "IMG_0 (2).jpg.xmp", "IMG_0 (2).CR3.xmp", "IMG_0 (2).xmp"),
+            *("3/IMG_0.jpg", "3/IMG_0.CR3", "3/IMG_0.jpg.xmp", "3/IMG_0.CR3.xmp", "3/IMG_0.xmp"),
             *("IMG_1.jpg", "missing.txt"),
         ]
         for name in ("CR3", "jpg.xmp", "CR3.xmp", "xmp"):
-            assert whole.read(f"IMG_0 (2).{name}") == f"b/IMG_0.{name}".encode()
+            assert whole.read(f"3/IMG_0.{name}") == f"b/IMG_0.{name}".encode()
         assert whole.read("missing.txt").startswith(b"IMG_1.jpg: The sidecar IMG_1.jpg.xmp is a link")
 
 
