@@ -200,13 +200,6 @@ def month_of_year_text(day: date) -> str:
     return f"{month_name[day.month]} {day.year}"
 
 
-def weekday_text(number: int) -> str:
-    """`Saturday`, for 6, and `Sunday` for 0 and 7, as in cron expressions."""
-    language = _reader.get()
-    days = _locale("en" if language is None else language.locale.language).days
-    return str(days["stand-alone"]["wide"][(number - 1) % 7])
-
-
 def moment_text(time: datetime) -> str:
     """`3 June 2024, 14:05`."""
     return f"{day_text(time)}, {time:%H:%M}"

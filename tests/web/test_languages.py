@@ -26,7 +26,6 @@ from tagger.system.text_format import (
     percent,
     rounded_duration,
     size,
-    weekday_text,
 )
 from tagger.web.http import languages
 from tagger.web.http.error_texts import note_text
@@ -189,8 +188,6 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
             country_name("Germany"),
             rounded_duration(3 * 86_400),
             size(64 * 2**20),
-            weekday_text(6),
-            weekday_text(0),
         ]
 
     english = [
@@ -202,8 +199,6 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
         "Germany",
         "3 days",
         "64\u202fMB",
-        "Saturday",
-        "Sunday",
     ]
     german = [
         "12.345",
@@ -214,8 +209,6 @@ def test_numbers_dates_and_names_follow_the_language() -> None:
         "Deutschland",
         "3 Tage",
         "64\xa0MB",
-        "Samstag",
-        "Sonntag",
     ]
     assert texts() == english
     with in_language(languages.load_language("de")):

@@ -3,7 +3,6 @@
 Every button is a form and works without JavaScript; a script only updates the numbers.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
@@ -27,7 +26,7 @@ from tagger.ledger import job_control
 from tagger.ledger.failures import count_refusals_with_sidecar
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, find_job, job_options, list_older_jobs
-from tagger.system.text_format import gettext, list_text, moment_text, reader_language, weekday_text
+from tagger.system.text_format import gettext, list_text, moment_text, reader_language
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import RetryRequest, WriteMode, write_modes
 from tagger.web.api.job_starter import Starter
@@ -65,8 +64,6 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 FAILURES_PER_PAGE = 48
 OLDER_PER_PAGE = 50
-WEEKDAYS = re.compile(r"\*|[0-7](,[0-7])*")
-"""The last field of a cron expression that names days of the week one by one."""
 
 
 @router.get("/jobs")
@@ -255,19 +252,14 @@ def _schedule_texts(state: AppState, schedule: ScheduleDocument) -> dict[str, ob
 
 
 def _cron_text(schedule: ScheduleDocument) -> str:
-    """When the schedule runs; daily and weekly ones in the reader's language, others explained in English, in other languages as they are written."""
-    minute, hour, *dates, weekdays = schedule.cron.split()
-    if not (dates == ["*"] * 2 and minute.isdecimal() and hour.isdecimal() and WEEKDAYS.fullmatch(weekdays)):
+    """When the schedule runs; a daily one in the reader's language, others explained in English, in other languages as they are written."""
+    minute, hour, *others = schedule.cron.split()
+    if not (others == ["*"] * 3 and minute.isdecimal() and hour.isdecimal()):
         if reader_language() is None:
             return explain_cron(schedule.cron, schedule.until)
         until = gettext("until %(time)s", time=schedule.until) if schedule.until else ""
         return ", ".join(filter(None, (schedule.cron, until)))
     start = f"{int(hour):02}:{int(minute):02}"
-    if weekdays != "*":
-        days = list_text([weekday_text(int(day)) for day in weekdays.split(",")])
-        if schedule.until:
-            return gettext("%(days)s at %(start)s, until %(end)s", days=days, start=start, end=schedule.until)
-        return gettext("%(days)s at %(start)s", days=days, start=start)
     if schedule.until:
         return gettext("every day at %(start)s, until %(end)s", start=start, end=schedule.until)
     return gettext("every day at %(start)s", start=start)
