@@ -3,7 +3,8 @@
 
 import { removeAdded, selectLandmark } from "./naming.js";
 import { showToReview } from "./results.js";
-import { requestJson, requestPage } from "./server.js";
+import { sendDismissal, sendVerdict } from "./selection_changes.js";
+import { requestPage } from "./server.js";
 import { gettext, verdictText } from "./texts.js";
 import { toast } from "./toast.js";
 
@@ -107,15 +108,10 @@ async function advance(text = "") {
 
 // ----- verdicts -----
 
-/** Sends a verdict. The page may be left meanwhile. */
 async function send({ photo, landmark, verdict, withdraw }) {
   const method = withdraw ? "DELETE" : "POST";
-  if (verdict === "dismissed") {
-    const { changed, confirmed } = await requestJson("/api/dismissals", { method, body: { photos: [Number(photo)] }, keepalive: true });
-    if (confirmed.length) throw new Error(gettext("a landmark is confirmed on it"));
-    return { changed: changed.length > 0, before: null };
-  }
-  return requestJson(`/api/photos/${photo}/verdicts`, { method, body: { landmark, verdict }, keepalive: true });
+  if (verdict === "dismissed") return { changed: await sendDismissal(photo, method), before: null };
+  return sendVerdict(photo, method, landmark, verdict);
 }
 
 /** Gives verdicts on the shown entry, or none, which are undone in one step, and shows the next one. `text` says what was done. */

@@ -11,7 +11,6 @@ import { gettext, ngettext, number } from "./texts.js";
 import { toast } from "./toast.js";
 
 const PAGE = 200; // photos per request
-const CONFIRM_ABOVE = 50; // more photos need a confirmation
 const LEARN_FROM = 3; // with this many confirmed photos, a landmark is found in others
 const LONG_PRESS_MS = 450; // a long press selects the range
 const REMOVING = { landmark: ["rejected", "dismissed"], unknown: ["confirmed", "dismissed"], dismissed: ["confirmed", "restored"], other: [] };
@@ -113,7 +112,7 @@ class Selection {
 
   landmarkActions(name) {
     const landmark = { landmark: this.landmark, name: name ?? this.landmark };
-    const give = (verdict) => this.confirmMany(new VerdictChange(verdict, landmark, this.isAlone));
+    const give = (verdict) => this.apply(new VerdictChange(verdict, landmark, this.isAlone));
     return [
       [gettext("Confirm"), createButton(gettext("Confirm"), () => give("confirmed"), "button--primary")],
       [gettext("Reject"), createButton(gettext("Reject"), () => give("rejected"), "button--danger")],
@@ -121,9 +120,9 @@ class Selection {
   }
 
   otherActions() {
-    const select = () => this.isBusy || selectLandmark((chosen) => this.confirmMany(new VerdictChange("confirmed", chosen)), [...this.selected]);
+    const select = () => this.isBusy || selectLandmark((chosen) => this.apply(new VerdictChange("confirmed", chosen)), [...this.selected]);
     const naming = [gettext("Name landmark…"), createButton(gettext("Name landmark…"), select, "button--primary")];
-    const dismissal = (label, isWithdrawal) => [label, createButton(label, () => this.confirmMany(new DismissalChange(isWithdrawal)))];
+    const dismissal = (label, isWithdrawal) => [label, createButton(label, () => this.apply(new DismissalChange(isWithdrawal)))];
     if (this.kind === "unknown") return [naming, dismissal(gettext("Not a landmark"), false)];
     return this.kind === "dismissed" ? [dismissal(gettext("Bring back"), true), naming] : [naming];
   }
@@ -232,18 +231,6 @@ class Selection {
   }
 
   // ----- changes -----
-
-  confirmMany(change) {
-    const count = this.selected.size;
-    if (count <= CONFIRM_ABOVE) return this.apply(change);
-    const question = create("p", {}, `${change.question(count)} ${gettext("You can undo this.")}`);
-    const cancel = createButton(gettext("Cancel"), () => dialog.close());
-    const confirm = createButton(change.action(count), () => (dialog.close(), this.apply(change)), "button--primary");
-    const buttons = create("div", { className: "row row--end" }, cancel, confirm);
-    const dialog = create("dialog", { "aria-label": gettext("Are you sure?"), onclose: () => dialog.remove() }, question, buttons);
-    document.body.append(dialog);
-    dialog.showModal();
-  }
 
   async apply(change) {
     const changed = [];

@@ -13,18 +13,6 @@ export class VerdictChange {
     this.skippedBecause = gettext("not processed yet");
   }
 
-  /** The text of the button that confirms the change. */
-  action(count) {
-    if (this.verdict === "confirmed") return ngettext("Confirm %(count)s photo", "Confirm %(count)s photos", count);
-    return ngettext("Reject %(count)s photo", "Reject %(count)s photos", count);
-  }
-
-  question(count) {
-    const { name } = this;
-    if (this.verdict === "confirmed") return ngettext("Confirm %(name)s on %(count)s photo?", "Confirm %(name)s on %(count)s photos?", count, { name });
-    return ngettext("Reject %(name)s on %(count)s photo?", "Reject %(name)s on %(count)s photos?", count, { name });
-  }
-
   /** What was done. */
   done(count) {
     if (this.verdict === "confirmed") return ngettext("%(count)s photo confirmed", "%(count)s photos confirmed", count);
@@ -66,16 +54,6 @@ export class DismissalChange {
     this.skippedBecause = gettext("not processed yet, or with a confirmed landmark");
   }
 
-  action(count) {
-    if (this.verdict === "restored") return ngettext("Bring back %(count)s photo", "Bring back %(count)s photos", count);
-    return ngettext("Put away %(count)s photo", "Put away %(count)s photos", count);
-  }
-
-  question(count) {
-    if (this.verdict === "restored") return ngettext("Bring back %(count)s photo?", "Bring back %(count)s photos?", count);
-    return ngettext("Put %(count)s photo away as not a landmark?", "Put %(count)s photos away as not a landmark?", count);
-  }
-
   done(count) {
     if (this.verdict === "restored") return ngettext("%(count)s photo brought back", "%(count)s photos brought back", count);
     return ngettext("%(count)s photo put away as not a landmark", "%(count)s photos put away as not a landmark", count);
@@ -109,3 +87,13 @@ export const setStars = (photos, isFavourite) => requestJson("/api/favourites", 
 export const starText = (isFavourite) => (isFavourite ? gettext("Added to favourites") : gettext("Removed from favourites"));
 
 export const DISMISSAL_MARKS = { dismissed: gettext("Not a landmark"), restored: gettext("Brought back") };
+
+/** Gives or withdraws (`DELETE`) a verdict on one photo. The page may be left meanwhile. */
+export const sendVerdict = (photo, method, landmark, verdict) => requestJson(`/api/photos/${photo}/verdicts`, { method, body: { landmark, verdict }, keepalive: true });
+
+/** Puts one photo away as not a landmark, or brings it back (`DELETE`); resolves to whether that changed it. */
+export async function sendDismissal(photo, method) {
+  const { changed, confirmed } = await requestJson("/api/dismissals", { method, body: { photos: [Number(photo)] }, keepalive: true });
+  if (confirmed.length) throw new Error(gettext("a landmark is confirmed on it"));
+  return changed.length > 0;
+}

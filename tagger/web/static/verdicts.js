@@ -3,7 +3,7 @@
 
 import { loadIdiomorph } from "./morphing.js";
 import { removeAdded, selectLandmark } from "./naming.js";
-import { requestJson } from "./server.js";
+import { sendDismissal, sendVerdict } from "./selection_changes.js";
 import { gettext, verdictText } from "./texts.js";
 import { toast } from "./toast.js";
 
@@ -102,7 +102,7 @@ export class PhotoVerdicts {
     if (!isWithdrawal) this.show(landmark, verdict);
     stale.add(this);
     try {
-      const { changed, before, name: fullName } = await send(this.photo, isWithdrawal ? "DELETE" : "POST", landmark, verdict);
+      const { changed, before, name: fullName } = await sendVerdict(this.photo, isWithdrawal ? "DELETE" : "POST", landmark, verdict);
       const reverse = { ...request, withdraw: !isWithdrawal && !before, verdict: (!isWithdrawal && before) || verdict };
       this.onChange({ landmark, name: fullName, verdict: isWithdrawal ? null : verdict });
       return { changed, reverse, text: isWithdrawal ? gettext("%(name)s: verdict withdrawn", { name: fullName }) : verdictText(fullName, verdict) };
@@ -117,15 +117,10 @@ export class PhotoVerdicts {
   async dismiss({ withdraw: isWithdrawal }) {
     stale.add(this);
     try {
-      const { changed, confirmed } = await requestJson("/api/dismissals", {
-        method: isWithdrawal ? "DELETE" : "POST",
-        body: { photos: [Number(this.photo)] },
-        keepalive: true,
-      });
-      if (confirmed.length) throw new Error(gettext("a landmark is confirmed on it"));
+      const changed = await sendDismissal(this.photo, isWithdrawal ? "DELETE" : "POST");
       this.onChange({ landmark: null, name: gettext("Not a landmark"), verdict: isWithdrawal ? null : "dismissed" });
       const reverse = { isDismissal: true, withdraw: !isWithdrawal };
-      return { changed: changed.length > 0, reverse, text: isWithdrawal ? gettext("Photo brought back") : gettext("Not a landmark: photo put away") };
+      return { changed, reverse, text: isWithdrawal ? gettext("Photo brought back") : gettext("Not a landmark: photo put away") };
     } catch (error) {
       toast(gettext("The photo was not changed: %(reason)s", { reason: error.message }), { tone: "bad" });
       this.announce(gettext("The photo was not changed"));
@@ -252,8 +247,3 @@ export class PhotoVerdicts {
 }
 
 const requestOf = ({ dataset: { landmark, name } }, verdict, isWithdrawal = false) => ({ landmark, name, verdict, withdraw: isWithdrawal });
-
-/** Sends a verdict. The page may be left meanwhile. */
-function send(photo, method, landmark, verdict) {
-  return requestJson(`/api/photos/${photo}/verdicts`, { method, body: { landmark, verdict }, keepalive: true });
-}
