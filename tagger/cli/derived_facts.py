@@ -10,6 +10,7 @@ from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.job_text import count_of
 from tagger.errors import TaggerError
+from tagger.system.text_format import percent
 
 if TYPE_CHECKING:
     from tagger.cli.session import Session
@@ -78,7 +79,7 @@ def found_text(state: TaughtState, tagged: str = "tagged") -> str:
     """The numbers of photos that were found, and how many of the tags are probably right."""
     right = ""
     if state.precision is not None:  # never 100 %: nobody can be that sure
-        right = f", of which about {min(state.precision, 0.99):.0%} should be right"
+        right = f", of which about {percent(min(state.precision, 0.99))} should be right"
     return (
         f"{count_of(state.tagged, 'more photo')} {tagged}{right}; {count_of(state.suggested, 'suggestion')}"
     )

@@ -26,6 +26,7 @@ from tagger.photos.files import read_photo
 from tagger.photos.paths import ObjectPath
 from tagger.photos.program_folders import owning_folder
 from tagger.photos.source import has_entry, read_named
+from tagger.system.text_format import distance_text
 
 Fields: TypeAlias = Mapping[str, str | list[str]]
 """Values by name, such as `XMP:dc:subject` or `EXIF:Model`. Structures are written as text."""
@@ -434,7 +435,7 @@ def _read(request: WriteRequest) -> bytes:
 def _estimate(plan: PhotoPlan) -> list[str]:
     """The estimated position in one of the files, if there is one."""
     positions = [file.position for file in plan.files if file.position and file.position.source]
-    return [f"position ± {position.error_m:,.0f} m ({position.source})" for position in positions[:1]]
+    return [f"position ± {distance_text(position.error_m)} ({position.source})" for position in positions[:1]]
 
 
 def _removal_text(file: FilePlan) -> str:

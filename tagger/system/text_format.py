@@ -105,35 +105,35 @@ def NN_(one: str, more: str) -> tuple[str, str]:  # noqa: N802
     return one, more
 
 
-def number_text(count: int) -> str:
-    """`12 345`."""
+def number_text(value: float, decimals: int = 0) -> str:
+    """`12,345`, or `12,345.7` with one decimal."""
     if language := _reader.get():
         from babel.numbers import format_decimal
 
-        return str(format_decimal(count, locale=language.locale))
-    return f"{count:,}".replace(",", _THIN)
+        fraction = f".{'0' * decimals}" if decimals else ""
+        return str(format_decimal(value, f"#,##0{fraction}", locale=language.locale))
+    return f"{value:,.{decimals}f}"
 
 
-def decimal_text(value: float) -> str:
-    """`12.3`."""
-    if language := _reader.get():
-        from babel.numbers import format_decimal
-
-        return str(format_decimal(value, "#,##0.0", locale=language.locale))
-    return f"{value:.1f}"
+def distance_text(metres: float) -> str:
+    """`210 m`, `1.1 km`, `9,560 km`."""
+    if metres < 995:
+        return f"{number_text(metres)} m"
+    km = round(metres / 1000, 1)
+    return f"{number_text(km, 0 if km >= 10 or km.is_integer() else 1)} km"
 
 
 def percent(part: float) -> str:
-    """`83 %`. Only 0 and 1 are written as 0 % and 100 %."""
+    """`83%`. Only 0 and 1 are written as 0% and 100%."""
     if 0 < part < 0.01:
-        return f"<{_THIN}{percent(0.01)}"
+        return f"<{percent(0.01)}"
     if 0.99 < part < 1:
-        return f">{_THIN}{percent(0.99)}"
+        return f">{percent(0.99)}"
     if language := _reader.get():
         from babel.numbers import format_percent
 
         return str(format_percent(round(part, 2), locale=language.locale))
-    return f"{part:.0%}".replace("%", f"{_THIN}%")
+    return f"{part:.0%}"
 
 
 def share(part: float) -> str:
@@ -170,7 +170,7 @@ def _unit_text(number: int, unit: str, name: str) -> str:
         return str(format_unit(number, name, "short", locale=language.locale)).replace(
             " ", "\N{NO-BREAK SPACE}"
         )
-    return f"{number}{_THIN}{unit}" if unit != "days" else f"{number} {unit}"
+    return f"{number_text(number)}{_THIN}{unit}" if unit != "days" else f"{number} {unit}"
 
 
 def day_text(day: date) -> str:

@@ -201,7 +201,7 @@ def test_the_shares_of_a_query_are_those_of_exactly_this_one(
 
 def test_a_link_is_described_in_the_words_of_the_filter(client: TestClient, library: LibraryPhotos) -> None:
     for options, description in (
-        (f"landmark={GATE}&min_score=0.5", "Brandenburg Gate, score from 50\u202f%"),
+        (f"landmark={GATE}&min_score=0.5", "Brandenburg Gate, score from 50%"),
         ("any_rank=1&year=2019", "all photos, 2019"),
         (f"landmark={EIFFEL}&any_rank=1", "Eiffel Tower, guesses too"),
         ("year=2019&under=/a/b", "with a landmark, 2019, in /a/b"),

@@ -17,7 +17,7 @@ from support.page_server import photo, settings_in
 
 from tagger.database.connection import Database
 from tagger.settings import Settings
-from tagger.system.text_format import percent, share, size
+from tagger.system.text_format import distance_text, percent, share, size
 from tagger.web.http.templates import environment
 from tagger.web.pages.try_photo import UploadResult
 
@@ -126,7 +126,7 @@ def test_a_landmark_below_the_threshold_is_a_guess_and_not_named() -> None:
     unsure = result_of(0.45, 0.2)
     assert (unsure.accepted, unsure.guess) == (None, unsure.predictions[0])
     words = environment().get_template("try_result.html").render(result=unsure)
-    assert 'data-announcement="a.jpg: Perhaps Landmark 1, 45\u202f%"' in words
+    assert 'data-announcement="a.jpg: Perhaps Landmark 1, 45%"' in words
     assert result_of(0.3).guess is None
     assert result_of().guess is None
     sure = result_of(0.9)
@@ -134,8 +134,10 @@ def test_a_landmark_below_the_threshold_is_a_guess_and_not_named() -> None:
 
 
 def test_figures_are_short() -> None:
-    words = {0.0: "0 %", 0.0099: "< 1 %", 0.834: "83 %", 0.994: "> 99 %", 1.0: "100 %"}
-    assert {part: percent(part).replace("\u202f", " ") for part in words} == words
+    words = {0.0: "0%", 0.0099: "<1%", 0.834: "83%", 0.994: ">99%", 1.0: "100%"}
+    assert {part: percent(part) for part in words} == words
+    distances = {994.4: "994 m", 1000: "1 km", 1120: "1.1 km", 9960: "10 km", 10_548_000: "10,548 km"}
+    assert {metres: distance_text(metres) for metres in distances} == distances
     assert [share(-0.1), share(0.8321), share(1.2)] == ["0%", "83.21%", "100%"]
     assert [each.replace("\u202f", " ") for each in (size(64 * 2**20), size(2**31 - 1), size(12))] == [
         "64 MB",

@@ -15,7 +15,7 @@ from tagger.library.verdicts.store import dismiss_photos
 
 pytestmark = pytest.mark.usefixtures("shared_thumbnails", "counted")
 
-GUESS = "Eiffel Tower? 56\u202f%"
+GUESS = "Eiffel Tower? 56%"
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from tagger.library.positions import locating
 from tagger.library.positions.clocks import unknown_clocks
 from tagger.library.positions.tracks import add_track, list_tracks, remove_track
 from tagger.library.query.find import find_tagged
+from tagger.system.text_format import number_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -205,7 +206,7 @@ def _print(counts: PositionCounts, *, dry_run: bool) -> None:
         console.info(_clock_text(clock))
     for pair in counts.companions[:COMPANIONS_SHOWN]:
         first, second = map(printable, pair.cameras)
-        times = f"{pair.agreeing:,} of {pair.occasions:,} times"
+        times = f"{number_text(pair.agreeing)} of {number_text(pair.occasions)} times"
         console.info(f"{first} and {second} were together {times}: each locates the other's photos")
     if counts.moved:
         console.info(f"{count_of(counts.moved, 'position')} {'would change' if dry_run else 'changed'}")

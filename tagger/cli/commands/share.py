@@ -44,8 +44,6 @@ share_app = typer.Typer(
 )
 
 LOCAL_URL = f"http://{HOST}:{PORT}"
-_NARROW_SPACE = "\u202f"
-"""Descriptions have it before `%`. In a table, it would be escaped."""
 
 Selection = Annotated[
     list[Path] | None,
@@ -125,7 +123,7 @@ def list_(json: Json = False) -> None:
         [
             str(share.id),
             printable(share.name),
-            printable(document.description.replace(_NARROW_SPACE, " ")),
+            printable(document.description),
             "yes" if share.with_positions else "no",
             local_time(share.created_at),
             _end(share),

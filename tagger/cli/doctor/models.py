@@ -23,6 +23,7 @@ from tagger.library.teaching.packs import find_unfinished
 from tagger.model.backends.protocol import SelectionKey
 from tagger.model.devices import available_kinds, choose_device, core_count, describe_device
 from tagger.model.model import load_model
+from tagger.system.text_format import number_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,9 +67,7 @@ def check_models(settings: Settings, database: Database | None) -> Iterator[Find
             yield _check_scores(model, settings, database)
     if len(models) > 1:
         megabytes = sum(model.file.stat().st_size for model in models if model.file.is_file()) / 1e6
-        found = (
-            f"{len(models)} are in use; their weights take about {megabytes:,.0f} MB of memory in each worker"
-        )
+        found = f"{len(models)} are in use; their weights take about {number_text(megabytes)} MB of memory in each worker"
         yield ok("models", found)
     if database is not None and not is_settled(database):
         yield note("models", "not all photos follow the models in use", "tagger model use NAME… again")

@@ -11,6 +11,8 @@ from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from tagger.system.text_format import percent
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -166,5 +168,5 @@ def _cell(value: object, *, is_terminal: bool) -> str:
     if value is None:
         return ""
     if isinstance(value, Score):
-        return f"{value:.0%}" if is_terminal else f"{value:.4f}"
+        return percent(value) if is_terminal else f"{value:.4f}"
     return value.isoformat(" ", "seconds") if isinstance(value, datetime) else str(value)

@@ -11,6 +11,7 @@ from tagger.cli.session import load_settings
 from tagger.database.enums import METADATA_KINDS, FactProblem, JobKind, JobState
 from tagger.errors import RedisMisconfigured
 from tagger.extensions import install_command
+from tagger.system.text_format import number_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ START_BEAT = "tagger beat and tagger worker (or both: tagger up)"
 
 def count_of(number: int, noun: str) -> str:
     """`1 photo`, `2 photos`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number_text(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def gone_text(number: int) -> str:

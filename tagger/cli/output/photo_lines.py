@@ -41,6 +41,7 @@ from tagger.photos.paths import absolute_path
 from tagger.pipeline.requests import Classified, Result
 from tagger.settings import Settings
 from tagger.system.documents import json_default
+from tagger.system.text_format import percent
 
 LEAST_TELLING_SCORE = 0.01
 """A prediction below it says nothing about an unknown photo, so it is not printed."""
@@ -184,7 +185,7 @@ def _outcome_text(
             elif rejected and rejected[0][0].score >= best.score:
                 facts.append(f"rejected: {_scored(*rejected[0])}")
             elif best.score >= LEAST_TELLING_SCORE:
-                facts.append(f"best prediction: {names[model_id][best.position]} {best.score:.0%}")
+                facts.append(f"best prediction: {names[model_id][best.position]} {percent(best.score)}")
             return f"unknown ({'; '.join(facts)})" if facts else "unknown"
 
 
@@ -195,7 +196,7 @@ def _tag_text(tag: EffectiveTag, name: str) -> str:
 
 
 def _scored(tag: EffectiveTag, name: str) -> str:
-    return f"{name} {tag.score:.0%}" if tag.candidate else name
+    return f"{name} {percent(tag.score)}" if tag.candidate else name
 
 
 def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -> int:
@@ -219,7 +220,7 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
             predictions = named_predictions(database, found, settings.top_k)
             documents.append(prediction_document(_absolute(file), predictions, is_damaged=is_damaged))
             if not json:
-                thresholds = " or ".join(f"{each.threshold:.0%}" for each in found)
+                thresholds = " or ".join(percent(each.threshold) for each in found)
                 of = "of this model" if len(found) == 1 else "of these models"
                 too_low = f"no prediction reaches {thresholds}: the photo probably shows no landmark {of}"
                 damaged = "a part of the image is missing, so no prediction is accepted"

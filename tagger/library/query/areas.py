@@ -18,7 +18,7 @@ from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import Condition
 from tagger.system.geo import EARTH_RADIUS_KM
-from tagger.system.text_format import gettext, number_text
+from tagger.system.text_format import distance_text, gettext
 
 _MARGIN = 1e-6
 """Degrees that a box is larger than its circle, against rounding."""
@@ -103,11 +103,12 @@ _SPOT_KM = 0.01
 def near_text(near: Near) -> str:
     """`within 5 km of 48.86, 2.29`."""
     place = _position_text(near.latitude, near.longitude)
-    return gettext("within %(km)s km of %(place)s", km=_km_text(near.radius_km), place=place)
+    distance = distance_text(near.radius_km * 1000)
+    return gettext("within %(distance)s of %(place)s", distance=distance, place=place)
 
 
 def box_text(box: BoundingBox) -> str:
-    """`area of 12 by 8 km around 48.86, 2.29`, from west to east and from south to north; of a spot, `at 48.86, 2.29`."""
+    """`area of 12 km by 8 km around 48.86, 2.29`, from west to east and from south to north; of a spot, `at 48.86, 2.29`."""
     degrees = box.east - box.west + (360 if box.east < box.west else 0)
     latitude, longitude = (box.south + box.north) / 2, (box.west + degrees / 2 + 180) % 360 - 180
     km_per_degree = EARTH_RADIUS_KM * radians(1)
@@ -116,16 +117,12 @@ def box_text(box: BoundingBox) -> str:
     centre = _position_text(latitude, longitude)
     if max(width_km, height_km) < _SPOT_KM:
         return gettext("at %(place)s", place=centre)
-    sides = {"width": _km_text(width_km), "height": _km_text(height_km)}
-    return gettext("area of %(width)s by %(height)s km around %(place)s", **sides, place=centre)
+    sides = {"width": distance_text(width_km * 1000), "height": distance_text(height_km * 1000)}
+    return gettext("area of %(width)s by %(height)s around %(place)s", **sides, place=centre)
 
 
 def _position_text(latitude: float, longitude: float) -> str:
     return f"{round(latitude, 3):g}, {round(longitude, 3):g}"
-
-
-def _km_text(km: float) -> str:
-    return f"{km:.2g}" if km < 10 else number_text(round(km))
 
 
 @dataclass(frozen=True)

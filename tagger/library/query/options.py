@@ -520,6 +520,8 @@ def _parse_alternative(text: str) -> PhotoQuery:
     ValueError: the text has no options, or one that alternatives do not have.
     """
     values = parse_qs(text, keep_blank_values=True, strict_parsing=True, errors="surrogateescape")
+    if not values:
+        raise ValueError("an alternative is empty")
     options: dict[str, Any] = {}
     for name, texts in values.items():
         option = QUERY_OPTIONS.get(name)

@@ -52,11 +52,9 @@ from tagger.system.geo import distance_km
 from tagger.system.text_format import (
     N_,
     country_name,
-    decimal_text,
+    distance_text,
     gettext,
     list_text,
-    number_text,
-    reader_language,
 )
 
 
@@ -142,17 +140,6 @@ def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_posit
     return _where_taken(tag, photo.source, distance * 1000)
 
 
-def distance_text(metres: float) -> str:
-    """`210 m`, `9,560 km`."""
-    if metres < 995:
-        return f"{metres:.0f} m"
-    if metres < 9950:
-        return f"{decimal_text(metres / 1000)} km"
-    return (
-        f"{metres / 1000:,.0f} km" if reader_language() is None else f"{number_text(round(metres / 1000))} km"
-    )
-
-
 @dataclass(frozen=True)
 class Tag:
     """A landmark of a photo, after verdicts.
@@ -202,8 +189,7 @@ class Position:
     @property
     def text(self) -> str:
         """The position with its error, for people."""
-        error = f"{self.error_m:.0f} m" if self.error_m < 1000 else f"{decimal_text(self.error_m / 1000)} km"
-        return f"{self.latitude:.5f}, {self.longitude:.5f} ± {error}"
+        return f"{self.latitude:.5f}, {self.longitude:.5f} ± {distance_text(self.error_m)}"
 
     @property
     def place(self) -> str:

@@ -33,7 +33,7 @@ from tagger.pipeline.child_main import ParentPipe, Reply, ReplyFunction, reply_t
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
 from tagger.pipeline.confinement import confine, is_due, limit_cpu, limit_memory
 from tagger.system.names import SLUG_PATTERN, check_slug, clean_facts, slug_of_name
-from tagger.system.text_format import INVISIBLE, N_, gettext, has_controls
+from tagger.system.text_format import INVISIBLE, N_, gettext, has_controls, percent
 
 NAMESPACE = "tagger-pack"
 """A signature that was made for anything else is none of a pack."""
@@ -222,7 +222,7 @@ class Pack:
             return []
         names = ", ".join(weak[:MOST_NAMED] + ["…"] * (len(weak) > MOST_NAMED))
         text = N_("By its author's figures, fewer than %(share)s of the tags are right of %(names)s.")
-        return [gettext(text, share=f"{LEAST_PRECISION:.0%}", names=names)]
+        return [gettext(text, share=percent(LEAST_PRECISION), names=names)]
 
     def directions_in(self, space: EmbeddingSpace) -> list[Direction]:
         """The landmarks' directions in the space of the model.

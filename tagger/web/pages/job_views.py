@@ -27,7 +27,6 @@ from tagger.photos.paths import printable_path
 from tagger.system.text_format import (
     N_,
     NN_,
-    decimal_text,
     gettext,
     moment_text,
     ngettext,
@@ -193,7 +192,7 @@ def time_text(time: datetime) -> str:
 
 def rate_text(photos_per_second: float) -> str:
     """`12.3 photos/s`."""
-    return gettext("%(number)s photos/s", number=decimal_text(photos_per_second))
+    return gettext("%(number)s photos/s", number=number_text(photos_per_second, 1))
 
 
 def backfill_text(backfill: Backfill) -> str:

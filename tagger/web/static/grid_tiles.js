@@ -85,7 +85,7 @@ function createBadge(className, text, words) {
   return create("span", { className }, text, create("span", { className: "visually-hidden" }, ` ${words}`));
 }
 
-/** `Eiffel Tower 83 % · 3 June 2024, 14:05`. */
+/** `Eiffel Tower 83% · 3 June 2024, 14:05`. */
 function factsOf({ name, score, taken_at, facts }) {
   if (facts !== undefined) return facts;
   const parts = [];
@@ -95,8 +95,8 @@ function factsOf({ name, score, taken_at, facts }) {
 }
 
 function percent(score) {
-  if (score > 0 && score < 0.01) return `<\u202f${part(0.01)}`;
-  return score > 0.99 && score < 1 ? `>\u202f${part(0.99)}` : part(score);
+  if (score > 0 && score < 0.01) return `<${part(0.01)}`;
+  return score > 0.99 && score < 1 ? `>${part(0.99)}` : part(score);
 }
 
 function thumbnailWidth({ width, height }, px) {

@@ -143,7 +143,7 @@ class Selection {
     else this.count.textContent = text ?? this.hint();
     for (const [label, element] of this.actions) {
       element.disabled = this.isBusy || !count;
-      if (this.landmark) element.textContent = count ? `${label} ${count}` : label;
+      if (this.landmark) element.textContent = count ? `${label} ${number(count)}` : label;
     }
     this.menu.hidden = this.isBusy || !count;
     this.menu.showLimits(count);

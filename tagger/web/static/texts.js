@@ -5,8 +5,10 @@ const known = JSON.parse(template?.content.textContent ?? "{}");
 export const language = document.documentElement.lang;
 const rules = new Intl.PluralRules(language);
 
-/** The number as people read it: “12 345”. */
-export const number = (count) => (language === "en" ? count.toLocaleString("en").replaceAll(",", "\u202f") : count.toLocaleString(language));
+const grouped = new Intl.NumberFormat(language, { useGrouping: "always" }); // as the server writes 1.234 in Spanish, too
+
+/** The number as people read it: “12,345”. */
+export const number = (count) => grouped.format(count);
 
 const fill = (text, values) => text.replace(/%\((\w+)\)s/g, (_, name) => values[name]);
 
@@ -34,10 +36,10 @@ const dateOf = (time) => new Date(`${time.slice(0, 10)}T00:00:00Z`);
 
 const percent = new Intl.NumberFormat(language, { style: "percent" });
 
-/** A part of 1 as people read it: “83 %”. */
-export const part = (share) => (language === "en" ? `${Math.round(100 * share)}\u202f%` : percent.format(share));
+/** A part of 1 as people read it: “83%”. */
+export const part = (share) => percent.format(share);
 
-/** “1 photo”, “12 345 photos”. */
+/** “1 photo”, “12,345 photos”. */
 export const photoCount = (count) => ngettext("%(count)s photo", "%(count)s photos", count);
 
 /** “Eiffel Tower confirmed”: `verdict` is confirmed or rejected. */

@@ -73,10 +73,10 @@ def test_every_view_shows_the_progress_of_running_jobs(
         expect(page.locator("[data-jobs-announcement]")).to_have_text(f"Job {first} has started")
         assert axe_findings(page) == []
         second = jobs.start(folder, again=True)["job"]
-        expect(line).to_have_text("2 jobs, 0\u202f%")
+        expect(line).to_have_text("2 jobs, 0%")
         expect(line.get_by_role("link")).to_have_attribute("href", "/jobs")
         page.goto("/map")
-        expect(line).to_have_text("2 jobs, 0\u202f%")
+        expect(line).to_have_text("2 jobs, 0%")
         process_job(web_database, web_settings, first)
         expect(page.locator("[data-jobs-announcement]")).to_contain_text(f"Job {first} is finished")
         process_job(web_database, web_settings, second)
