@@ -122,7 +122,9 @@ def test_photos_keep_the_tags_of_a_model_until_one_in_use_classifies_them(librar
     library.draw("a.jpg", 0)
     use_models(library.database, ["tiny"])
     library.tag()
-    use_models(library.database, ["other"])
+    settled: list[int] = []
+    use_models(library.database, ["other"], lambda done, _total: settled.append(done))
+    assert settled == [], "one model has classified the photo, so nothing changes"
     assert library.states() == {EIFFEL: ("accepted", "tiny")}
     library.backfill()
     assert EIFFEL not in library.states()

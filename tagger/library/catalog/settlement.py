@@ -104,12 +104,16 @@ def settle_after_upgrade(database: Database, on_progress: Progress = lambda _don
         settled = settle(connection, page, record=False)
         queue_position_updates(connection, [key for key, tags in settled.items() if any(map(_is_new, tags))])
 
-    _settle_pages(database, ledgers.c.settled_to, settle_page, on_progress)
+    _settle_pages(database, ledgers.c.settled_to, contents.c.id, settle_page, on_progress)
 
 
 def settle_models(database: Database, on_progress: Progress = lambda _done, _total: None) -> None:
-    """Settle the images after other models were put in use, like `settle_after_upgrade`."""
-    _settle_pages(database, ledgers.c.models_settled_to, settle, on_progress)
+    """Settle the images after other models were put in use, like `settle_after_upgrade`.
+
+    The tags of an image that a single model has classified count in any case.
+    """
+    several = classifications.c.content_id
+    _settle_pages(database, ledgers.c.models_settled_to, several, settle, on_progress)
 
 
 def is_settled(database: Database) -> bool:
@@ -121,19 +125,20 @@ def is_settled(database: Database) -> bool:
 def _settle_pages(
     database: Database,
     settled_to: Column[int],
+    content_ids: Column[int],
     settle_page: Callable[[Connection, Sequence[int]], object],
     on_progress: Progress,
 ) -> None:
-    """Settle the images after the one that this column names, and name the last one of each page there; None: all are settled."""
+    """Settle those of these images that follow the one that `settled_to` names, and name the last one of each page there; None: all are settled."""
     with database.read() as connection:
         if connection.scalar(select(settled_to)) is None:
             return
-        total = connection.scalar(select(func.count()).select_from(contents)) or 0
+        total = connection.scalar(select(func.count(content_ids.distinct()))) or 0
     done = 0
     while True:
         with database.write() as connection:
             last = connection.execute(select(settled_to).with_for_update()).scalar_one()
-            page = _page_after(connection, last) if last is not None else []
+            page = _page_after(connection, last, content_ids) if last is not None else []
             settle_page(connection, page)
             connection.execute(update(ledgers).values({settled_to: page[-1] if page else None}))
         if not page:
@@ -169,8 +174,8 @@ def _pages_of_all(connection: Connection) -> Iterator[Sequence[int]]:
         page = _page_after(connection, page[-1])
 
 
-def _page_after(connection: Connection, last: int) -> Sequence[int]:
-    query = select(contents.c.id).where(contents.c.id > last).order_by(contents.c.id).limit(PAGE)
+def _page_after(connection: Connection, last: int, content_ids: Column[int] = contents.c.id) -> Sequence[int]:
+    query = select(content_ids).where(content_ids > last).distinct().order_by(content_ids).limit(PAGE)
     return connection.scalars(query).all()
 
 
