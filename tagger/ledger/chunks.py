@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, 
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFICATION_KINDS, JobKind, JobState, Outcome, Runner
-from tagger.database.statements import current_time, db_now
+from tagger.database.statements import among, current_time, db_now
 from tagger.database.tables import chunks, job_items, job_models, jobs
 from tagger.errors import LeaseLost
 from tagger.ledger.jobs import CLAIMABLE, LEASE_S, keep_renewing, other_models
@@ -220,7 +220,7 @@ def _open_items(connection: Connection, claim: Claim, outcomes: Sequence[ItemOut
     by_position = {item.position: item for item in outcomes}
     query = select(job_items.c.position).where(
         job_items.c.job_id == claim.name.job_id,
-        job_items.c.position.in_(by_position),
+        among(job_items.c.position, by_position),
         job_items.c.outcome.is_(None),
     )
     return [by_position[position] for position in sorted(connection.scalars(query))] if outcomes else []
@@ -237,12 +237,7 @@ def _update_items(connection: Connection, claim: Claim, outcomes: Sequence[ItemO
     statement = (
         update(job_items)
         .where(job_items.c.job_id == claim.name.job_id, job_items.c.position == bindparam("item"))
-        .values(
-            outcome=bindparam("outcome"),
-            reason=bindparam("reason"),
-            error_text=bindparam("error_text"),
-            attempts=claim.attempts,
-        )
+        .values(attempts=claim.attempts)
     )
     rows = [
         {"item": o.position, "outcome": o.outcome, "reason": o.reason, "error_text": o.text} for o in outcomes

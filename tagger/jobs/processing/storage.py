@@ -24,7 +24,7 @@ from sqlalchemy import (
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFIED_OUTCOMES, Outcome, TagReason
 from tagger.database.events import has_receivers, record_event
-from tagger.database.statements import insert_page
+from tagger.database.statements import among, ids_parameter, insert_page
 from tagger.database.tables import (
     classifications,
     contents,
@@ -40,7 +40,12 @@ from tagger.jobs.processing.stored_photos import classified_contents, lock_photo
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.library.acceptance import EffectiveTag
-from tagger.library.catalog.contents import is_classified_by, is_classified_by_all, lock_contents_shared
+from tagger.library.catalog.contents import (
+    delete_of_model,
+    is_classified_by,
+    is_classified_by_all,
+    lock_contents_shared,
+)
 from tagger.library.catalog.models_in_use import ids_in_use
 from tagger.library.catalog.registration import landmark_ids_of_labels
 from tagger.library.catalog.settlement import outcome_of, settle
@@ -65,7 +70,9 @@ class _LandmarkEvents:
         self._before: set[int] | None = None
         """The landmarks of these contents before they change. None: nobody receives such events."""
         if has_receivers(connection, Event.LANDMARK_FOUND):
-            self._before = set(connection.scalars(_landmarks(effective_tags.c.content_id.in_(content_ids))))
+            self._before = set(
+                connection.scalars(_landmarks(among(effective_tags.c.content_id, content_ids)))
+            )
 
     def record(self, connection: Connection, settled: Mapping[int, Sequence[EffectiveTag]]) -> None:
         """Record those landmarks that had no photo before this transaction."""
@@ -131,7 +138,7 @@ def store_results(
             for model_id in sorted(claim.thresholds)
         ]
         events = _LandmarkEvents(connection, claim.name.job_id, classified)
-        earlier = _earlier_outcomes(connection, ids, claim)
+        earlier = _earlier_outcomes(connection, items, ids, claim)
         outcomes = {
             item.position: outcome for item in items if (outcome := _outcome(item, ids, earlier)) is not None
         }
@@ -179,7 +186,7 @@ def _content_id(result: Result | str, ids: Mapping[str, int]) -> int:
 
 def _settle_item(item: Item, outcome: ItemOutcome, tags: Sequence[EffectiveTag] | None) -> None:
     """Set the outcome of an item, which the effective tags of its image decide if that was classified now."""
-    if tags is not None and outcome.outcome in CLASSIFIED_OUTCOMES:
+    if tags is not None and outcome.outcome in CLASSIFIED_OUTCOMES and outcome.outcome != outcome_of(tags):
         outcome = replace(outcome, outcome=outcome_of(tags))
     item.outcome, item.tags = outcome, tags or ()
 
@@ -198,13 +205,18 @@ def _content_ids(connection: Connection, items: Iterable[Item]) -> dict[str, int
     return lock_contents_shared(connection, digests)
 
 
-def _earlier_outcomes(connection: Connection, ids: Mapping[str, int], claim: Claim) -> dict[int, Outcome]:
-    """The outcomes of contents that the claim's models have classified before, with the same top-k and thresholds."""
-    is_classified = is_classified_by_all(claim.thresholds, claim.top_k)
+def _earlier_outcomes(
+    connection: Connection, items: Sequence[Item], ids: Mapping[str, int], claim: Claim
+) -> dict[int, Outcome]:
+    """The outcomes of contents that were known when they were read, and that the claim's models have classified with the same options."""
+    digests = {item.result.digest for item in items if isinstance(item.result, AlreadyClassified)}
+    known = [ids[digest] for digest in digests if digest in ids]
     query = select(contents.c.id, contents.c.outcome).where(
-        contents.c.id.in_(ids.values()), contents.c.outcome.is_not(None), is_classified
+        among(contents.c.id, known),
+        contents.c.outcome.is_not(None),
+        is_classified_by_all(claim.thresholds, claim.top_k),
     )
-    rows = connection.execute(query) if ids else ()
+    rows = connection.execute(query) if known else ()
     return {row.id: Outcome(row.outcome) for row in rows}
 
 
@@ -233,12 +245,18 @@ def _model_outcome(result: Classified) -> Outcome:
 
 def _keep_earlier(connection: Connection, content_ids: Collection[int], model_id: int) -> None:
     """Record the last classifications of contents, which one by this model follows."""
-    columns = ("content_id", "model_id", "top_k", "threshold")
-    query = select(contents.c.id, *(contents.c[name] for name in columns[1:]))
-    last = query.where(contents.c.id.in_(content_ids), contents.c.model_id != model_id)
-    of_model = classifications.c.content_id.in_(content_ids), classifications.c.model_id == model_id
-    connection.execute(delete(classifications).where(*of_model))
-    connection.execute(insert(classifications).from_select(columns, last))
+    delete_of_model(connection, classifications, content_ids, model_id)
+    connection.execute(_INSERT_EARLIER, {"ids": list(content_ids), "model": model_id})
+
+
+# Built once: they run for each batch of photos, and to build them takes longer than to run them.
+_INSERT_EARLIER = insert(classifications).from_select(
+    ("content_id", "model_id", "top_k", "threshold"),
+    select(contents.c.id, contents.c.model_id, contents.c.top_k, contents.c.threshold).where(
+        among(contents.c.id, ids_parameter("ids")), contents.c.model_id != bindparam("model")
+    ),
+)
+_UPDATE_CONTENT = update(contents).where(contents.c.id == bindparam("content"))
 
 
 def _update_contents(
@@ -258,8 +276,7 @@ def _update_contents(
         }
         for content_id, result in sorted(classified.items())
     ]
-    columns: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "content"}
-    connection.execute(update(contents).where(contents.c.id == bindparam("content")).values(columns), rows)
+    connection.execute(_UPDATE_CONTENT, rows)
 
 
 def _store_contents(
@@ -273,8 +290,8 @@ def _store_contents(
     """
     if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(ids_in_use(connection))):
         for table in (classifications, embeddings, taught_tags, tags):
-            connection.execute(delete(table).where(table.c.content_id.in_(classified)))
-        connection.execute(update(contents).where(contents.c.id.in_(classified)).values(model_id=None))
+            connection.execute(delete(table).where(among(table.c.content_id, classified)))
+        connection.execute(update(contents).where(among(contents.c.id, classified)).values(model_id=None))
     # The first of the models is the last one that is stored.
     for model_id in reversed(list(claim.thresholds)):
         own = {key: result for key, result in classified.items() if model_id in result.results}
@@ -287,8 +304,7 @@ def _store_contents(
 def _store_tags(
     connection: Connection, model_id: int, threshold: float, classified: Mapping[int, Classified]
 ) -> None:
-    of_model = tags.c.content_id.in_(classified), tags.c.model_id == model_id
-    connection.execute(delete(tags).where(*of_model))
+    delete_of_model(connection, tags, classified, model_id)
     # Read after the first change of tags, for which merges of landmarks wait from now on.
     found = {each.position for result in classified.values() for each in result.results[model_id].predictions}
     landmark_ids = landmark_ids_of_labels(connection, model_id, found)

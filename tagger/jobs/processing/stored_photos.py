@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
+from tagger.database.statements import among, ids_parameter
 from tagger.database.tables import NO_FAILURE, photos
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.photo_facts import fact_columns
@@ -29,8 +30,8 @@ _HAS_CONTENT_FAILURE = and_(photos.c.failure_kind.is_not(None), photos.c.failure
 def lock_photos(connection: Connection, items: Sequence[Item], ids: Mapping[str, int]) -> None:
     """Lock all photos that are about to change in one order: other chunks may change the same copies."""
     if connection.dialect.name == "postgresql":
-        own = photos.c.id.in_([item.photo_id for item in items])
-        copies = and_(photos.c.content_id.in_(_readable_ids(items, ids)), _HAS_CONTENT_FAILURE)
+        own = among(photos.c.id, [item.photo_id for item in items])
+        copies = and_(among(photos.c.content_id, _readable_ids(items, ids)), _HAS_CONTENT_FAILURE)
         query = select(photos.c.id).where(or_(own, copies)).order_by(photos.c.id)
         connection.execute(query.with_for_update(key_share=True))
 
@@ -83,7 +84,7 @@ def _facts(
 def _carry_over(connection: Connection, facts: Mapping[int, Mapping[str, Any]]) -> None:
     """Keep the verdicts on photos whose own file is read first, and whose image so far is that of a RAW file or its JPEG."""
     taken_over = photos.c.content_id.is_not(None) & photos.c.classified_mtime_ns.is_(None)
-    query = select(photos.c.id, photos.c.content_id).where(photos.c.id.in_(facts), taken_over)
+    query = select(photos.c.id, photos.c.content_id).where(among(photos.c.id, facts), taken_over)
     for row in connection.execute(query).all() if facts else ():
         image_id = facts[row.id]["content_id"]
         if row.content_id != image_id:
@@ -102,7 +103,7 @@ def _record_changes(
     if not facts:
         return
     columns = next(iter(facts.values())).keys()
-    query = select(photos.c.id, *(photos.c[name] for name in columns)).where(photos.c.id.in_(facts))
+    query = select(photos.c.id, *(photos.c[name] for name in columns)).where(among(photos.c.id, facts))
     changed = []
     for row in connection.execute(query).mappings():
         values = facts[row["id"]]
@@ -128,15 +129,20 @@ def _store_classified(
             classified = {"classified_size_bytes": size_bytes, "classified_mtime_ns": mtime_ns}
             photo = {"photo": item.photo_id, **facts[item.photo_id]}
             rows.append(photo | version | classified)
-    # A RAW file that was joined with its JPEG since it was claimed has no image of its own.
-    is_photo = (photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
-    stored = update(photos).where(*is_photo).values(gone_since=None, **NO_FAILURE)
     if rows:
-        # All but the id of the photo.
-        columns: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "photo"}
-        connection.execute(stored.values(columns), rows)
-    copies = photos.c.content_id.in_(_readable_ids(items, ids))
-    connection.execute(update(photos).where(copies, _HAS_CONTENT_FAILURE).values(NO_FAILURE))
+        connection.execute(_UPDATE_CLASSIFIED, rows)
+        connection.execute(_CLEAR_FAILURES, {"ids": _readable_ids(items, ids)})
+
+
+# Built once: they run for each batch of photos, and to build them takes longer than to run them.
+# A RAW file that was joined with its JPEG since it was claimed has no image of its own.
+_UPDATE_PHOTO = update(photos).where(photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
+_UPDATE_CLASSIFIED = _UPDATE_PHOTO.values(gone_since=None, **NO_FAILURE)
+_CLEAR_FAILURES = (
+    update(photos)
+    .where(among(photos.c.content_id, ids_parameter("ids")), _HAS_CONTENT_FAILURE)
+    .values(NO_FAILURE)
+)
 
 
 def _store_failures(
@@ -150,7 +156,6 @@ def _store_failures(
 
     What the EXIF of a photo says is stored even if its image cannot be decoded.
     """
-    statement = update(photos).where(photos.c.id == bindparam("photo"), photos.c.primary_id.is_(None))
     for item in items:
         if not isinstance(item.result, Failed):
             continue
@@ -170,4 +175,4 @@ def _store_failures(
                 "classified_mtime_ns": None,
                 **facts.get(item.photo_id, {}),
             }
-        connection.execute(statement.values(values), {"photo": item.photo_id})
+        connection.execute(_UPDATE_PHOTO.values(values), {"photo": item.photo_id})

@@ -5,14 +5,17 @@ records that in the same transaction, for the next update of positions. Recordin
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Delete,
     Exists,
     Table,
     and_,
+    bindparam,
     delete,
     exists,
     insert,
@@ -22,7 +25,7 @@ from sqlalchemy import (
     union,
 )
 
-from tagger.database.statements import among, insert_missing
+from tagger.database.statements import among, ids_parameter, insert_missing, insert_page
 from tagger.database.tables import (
     cameras,
     classifications,
@@ -40,7 +43,7 @@ from tagger.database.tables import (
 
 def lock_contents_shared(connection: Connection, digests: Collection[str]) -> dict[str, int]:
     """Ids of the stored images, by digest. Their rows cannot be deleted until the transaction ends."""
-    query = select(contents.c.digest, contents.c.id).where(contents.c.digest.in_(digests))
+    query = select(contents.c.digest, contents.c.id).where(among(contents.c.digest, digests))
     query = query.order_by(contents.c.id).with_for_update(read=True, key_share=True)
     return {row.digest: row.id for row in connection.execute(query)} if digests else {}
 
@@ -53,12 +56,14 @@ def lock_contents(connection: Connection, content_ids: Collection[int]) -> None:
     connection.execute(query.with_for_update(key_share=True))
 
 
-def record_photos(connection: Connection, photo_ids: Iterable[int]) -> None:
+def record_photos(connection: Connection, photo_ids: Collection[int]) -> None:
     """Record that the time, camera or GPS position of these photos is about to change, or that they are about to be deleted.
 
     Call it before the change: photos that were taken around them are estimated again, too. Their copies have the same tags, which
     depend on the positions of all copies.
     """
+    if not photo_ids:
+        return
     is_changed = among(photos.c.id, sorted(set(photo_ids)))
     record_matching_photos(connection, is_changed)
     images = connection.scalars(select(photos.c.content_id).where(is_changed).distinct()).all()
@@ -67,9 +72,7 @@ def record_photos(connection: Connection, photo_ids: Iterable[int]) -> None:
 
 def queue_position_updates(connection: Connection, content_ids: Iterable[int]) -> None:
     """Record that tags, taught tags or verdicts of these images have changed, or that facts of a photo were read for the first time."""
-    rows = [{"content_id": content_id} for content_id in sorted(set(content_ids))]
-    if rows:
-        connection.execute(insert(position_changes), rows)
+    insert_page(connection, position_changes, ("content_id",), zip(sorted(set(content_ids))))
 
 
 def record_landmark(connection: Connection, landmark_id: int) -> None:
@@ -97,6 +100,21 @@ def record_matching_photos(connection: Connection, condition: ColumnElement[bool
     columns = ("photo_id", "camera_id", "taken_at")
     changed = select(photos.c.id, photos.c.camera_id, photos.c.taken_at).where(condition)
     connection.execute(insert(position_changes).from_select(columns, changed))
+
+
+def delete_of_model(
+    connection: Connection, table: Table, content_ids: Collection[int], model_id: int
+) -> None:
+    """Delete what a table has of these images from a model."""
+    connection.execute(_delete_of_model(table), {"ids": list(content_ids), "model": model_id})
+
+
+@cache
+def _delete_of_model(table: Table) -> Delete:
+    # Built once: it runs for each batch of photos, and to build it takes longer than to run it.
+    return delete(table).where(
+        among(table.c.content_id, ids_parameter("ids")), table.c.model_id == bindparam("model")
+    )
 
 
 def is_dismissed(content_id: ColumnElement[int]) -> ColumnElement[bool]:

@@ -108,7 +108,7 @@ def separate_files(connection: Connection, photo_ids: Iterable[int]) -> None:
 
 def files_of(primary_ids: Collection[int]) -> ColumnElement[bool]:
     """The condition for the RAW files that exist and are joined with one of these photos."""
-    return photos.c.primary_id.in_(primary_ids) & photos.c.gone_since.is_(None)
+    return among(photos.c.primary_id, primary_ids) & photos.c.gone_since.is_(None)
 
 
 def carry_over(connection: Connection, photo_id: int, image_id: int, to_image_id: int) -> None:

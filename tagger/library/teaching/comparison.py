@@ -23,7 +23,6 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    insert,
     select,
     update,
 )
@@ -32,7 +31,7 @@ from tagger.database.connection import Database
 from tagger.database.statements import among, insert_page, unindexed
 from tagger.database.tables import classifiers, embeddings, models, taught_tags
 from tagger.library.acceptance import EffectiveTag
-from tagger.library.catalog.contents import lock_contents
+from tagger.library.catalog.contents import delete_of_model, lock_contents
 from tagger.library.catalog.settlement import settle
 from tagger.library.teaching.classifiers import SUGGESTED_SCORE, Classifier, Embeddings, quantize, restore
 from tagger.model.predictions import TAUGHT_THRESHOLD
@@ -75,7 +74,7 @@ class TaughtLandmarks:
     def tags(self, embeddings: Embeddings) -> list[list[TaughtTag]]:
         """The taught tags of each image, from embeddings (N, D). Of a landmark's, the one that was taught here, or the one with the best score."""
         if not self.sources:
-            return [[] for _ in embeddings]
+            return [[] for _ in range(len(embeddings))]
         tags: dict[int, dict[int, TaughtTag]] = {}
         scores = Classifier(self.weights, self.biases).scores(embeddings)
         for row, column in np.argwhere(scores >= SUGGESTED_SCORE).tolist():
@@ -178,16 +177,17 @@ class BatchComparison:
     ) -> None:
         self._model_id = taught.model_id
         self._found: TaughtTags = dict.fromkeys(embeddings, ())
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[tuple[int, int, int, bytes]] = []
         values = {content_id: each for content_id, each in embeddings.items() if each is not None}
         if not values:
             return
         stacked = np.stack(list(values.values()))
         landmarks = taught.current(connection)
         stored = quantize(stacked)
-        of_model = {"model_id": taught.model_id, "taught_version": landmarks.version}
-        by_id = sorted(zip(values, stored, strict=True))
-        self._rows = [{"content_id": content_id, "data": data} | of_model for content_id, data in by_id]
+        of_model = taught.model_id, landmarks.version
+        self._rows = [
+            (content_id, *of_model, data) for content_id, data in sorted(zip(values, stored, strict=True))
+        ]
         # Compared as they are stored, so that a later comparison gives the same scores.
         tags = landmarks.tags(restore(stored, stacked.shape[1]))
         self._found = dict(self._found) | dict(zip(values, tags, strict=True))
@@ -196,10 +196,9 @@ class BatchComparison:
         """Replace the embeddings and taught tags of the images. Settle them afterwards."""
         if not self._found:
             return
-        of_model = embeddings.c.content_id.in_(self._found), embeddings.c.model_id == self._model_id
-        connection.execute(delete(embeddings).where(*of_model))
-        if self._rows:
-            connection.execute(insert(embeddings), self._rows)
+        delete_of_model(connection, embeddings, self._found, self._model_id)
+        names = ("content_id", "model_id", "taught_version", "data")
+        insert_page(connection, embeddings, names, self._rows)
         _write_taught_tags(connection, self._model_id, self._found)
 
 
