@@ -15,7 +15,7 @@ Accepted and confirmed landmarks are tags. On an image that a person put away as
 Everything here is pure: `catalog.settlement` reads the causes and stores the result.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tagger.database.enums import TagReason, TagState, VerdictKind
@@ -123,7 +123,7 @@ def best_predictions(candidates: Iterable[Candidate]) -> Mapping[int, Candidate]
 
 
 def decide(
-    candidates: Iterable[Candidate],
+    candidates: Collection[Candidate],
     verdicts: Mapping[int, VerdictKind],
     *,
     is_dismissed: bool = False,
@@ -133,13 +133,15 @@ def decide(
 
     `verdicts` are by landmark id. A landmark that a person rejected is among them if something else speaks for it.
     """
-    by_landmark: dict[int, list[Candidate]] = {}
+    # Most candidates are only predicted, with a low score.
+    more = {each.landmark_id for each in candidates if each.is_enough or each.odds or each.rank is None}
+    by_landmark: dict[int, list[Candidate]] = {key: [] for key in sorted(more | verdicts.keys())}
     for candidate in candidates:
-        by_landmark.setdefault(candidate.landmark_id, []).append(candidate)
+        if candidate.landmark_id in by_landmark:
+            by_landmark[candidate.landmark_id].append(candidate)
     counting = [] if is_damaged else list(_counting(by_landmark, verdicts))
     found = []
-    for landmark_id in sorted(by_landmark.keys() | verdicts.keys()):
-        own = by_landmark.get(landmark_id, [])
+    for landmark_id, own in by_landmark.items():
         accepted = [each for each in counting if each.landmark_id == landmark_id]
         state: TagState | None
         reason: TagReason | None = None

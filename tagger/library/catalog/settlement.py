@@ -14,7 +14,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Row,
     Select,
     Table,
     and_,
@@ -236,13 +235,16 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
     orders = {
         key: {model: order for order, model in enumerate(each.models(in_use))} for key, each in causes.items()
     }
-    for row in connection.execute(_CANDIDATES, ids):
-        cause, order = causes[row.content_id], orders[row.content_id].get(row.model_id)
-        if row.rank is not None:
-            cause.counts[row.model_id, row.rank] = bool(row.counts)
+    for content_id, model_id, rank, counts, score, *odds, landmark_id, is_enough, pack in connection.execute(
+        _CANDIDATES, ids
+    ).all():
+        cause, order = causes[content_id], orders[content_id].get(model_id)
+        if rank is not None:
+            cause.counts[model_id, rank] = bool(counts)
         if order is not None:
-            threshold = TAUGHT_THRESHOLD if row.rank is None else cause.thresholds[row.model_id]
-            cause.candidates.append(_candidate(row, threshold, order))
+            threshold = TAUGHT_THRESHOLD if rank is None else cause.thresholds[model_id]
+            of_model = (threshold, model_id, rank, pack, stored_odds(*odds), order)
+            cause.candidates.append(Candidate(landmark_id, score, bool(is_enough), *of_model))
     for content_id, landmark_id, verdict in connection.execute(_VERDICTS, ids):
         causes[content_id].verdicts[landmark_id] = VerdictKind(verdict)
     return causes
@@ -279,39 +281,25 @@ _VERDICTS = select(verdicts.c.content_id, verdicts.c.landmark_id, verdicts.c.ver
 _STORED = select(*(effective_tags.c[name] for name in _NAMES)).where(_of_images(effective_tags.c.content_id))
 
 
-def _select_candidates(table: Table, *columns: ColumnElement[Any]) -> Select[Any]:
-    names = ("content_id", "landmark_id", "score", "model_id", "doubtful", "position_odds", "distance_m")
-    is_enough = score_is_enough(table).label("is_enough")
-    return select(*(table.c[name] for name in names), is_enough, *columns).where(
-        _of_images(table.c.content_id)
-    )
+def _select_candidates(
+    table: Table, rank: ColumnElement[Any], counts: ColumnElement[Any], pack: ColumnElement[Any]
+) -> Select[Any]:
+    odds = (table.c[name] for name in ("doubtful", "position_odds", "distance_m"))
+    columns = (table.c.content_id, table.c.model_id, rank, counts, table.c.score, *odds, table.c.landmark_id)
+    return select(*columns, score_is_enough(table), pack).where(_of_images(table.c.content_id))
 
 
 _CANDIDATES = union_all(
-    _select_candidates(tags, tags.c.rank, literal("").label("pack"), tags.c.counts),
-    _select_candidates(taught_tags, null(), taught_tags.c.pack, true()),
+    _select_candidates(tags, tags.c.rank, tags.c.counts, literal("")),
+    _select_candidates(taught_tags, null(), true(), taught_tags.c.pack),
 )
 
 
-def _candidate(row: Any, threshold: float, model_order: int) -> Candidate:
-    return Candidate(
-        row.landmark_id,
-        row.score,
-        bool(row.is_enough),
-        threshold,
-        row.model_id,
-        row.rank,
-        row.pack,
-        stored_odds(row),
-        model_order,
-    )
-
-
-def stored_odds(row: Row[Any]) -> PositionOdds | None:
+def stored_odds(doubtful: str | None, odds: float | None, distance_m: float | None) -> PositionOdds | None:
     """The odds that a row of `tags` or `taught_tags` has; None: its position turns nothing."""
-    if row.position_odds is None:
+    if odds is None or distance_m is None:
         return None
-    return PositionOdds(row.position_odds, row.distance_m, TagReason(row.doubtful or TagReason.POSITION))
+    return PositionOdds(odds, distance_m, TagReason(doubtful or TagReason.POSITION))
 
 
 def _row(content_id: int, tag: EffectiveTag) -> _Row:

@@ -173,7 +173,8 @@ def _changes(connection: Connection, photo_ids: Collection[int]) -> list[_Change
     return [
         should
         for row, should in decided
-        if (bool(row.accepted), stored_odds(row)) != (should.accepted, should.odds)
+        if (bool(row.accepted), stored_odds(row.doubtful, row.position_odds, row.distance_m))
+        != (should.accepted, should.odds)
     ]
 
 
