@@ -159,6 +159,19 @@ def test_a_job_of_a_model_that_is_not_in_use_replaces_all_results(library: Libra
     assert library.states() == {EIFFEL: ("accepted", "tiny")}
 
 
+def test_a_job_that_outlives_the_use_of_its_model_keeps_the_results_of_the_next_one(library: Library) -> None:
+    library.draw("a.jpg", 0)
+    use_models(library.database, ["tiny"])
+    job = library.record()
+    use_models(library.database, ["other"])
+    library.tag(model=library.other)
+    library.run(job)
+    assert library.predictions() == {("tiny", EIFFEL), ("other", PALACE)}
+    assert EIFFEL not in library.states()
+    assert library.backfill() == {}
+    assert list(check_database(library.database)) == []
+
+
 def test_a_model_that_cannot_be_loaded_leaves_the_photos_to_the_others(library: Library) -> None:
     library.draw("a.jpg", 0)
     use_models(library.database, ["other", "tiny"])

@@ -30,6 +30,7 @@ from tagger.database.tables import (
     contents,
     effective_tags,
     embeddings,
+    jobs,
     landmarks,
     tags,
     taught_tags,
@@ -286,12 +287,16 @@ def _store_contents(
 ) -> None:
     """Update the classified contents and replace their tags of the models that classified them.
 
-    The results of other models stay. They go if none of the job's models is in use: then those of the last model count.
+    The results of other models stay. If none of the job's models is in use, those from before the job go: then those of the last model
+    count. Later ones are of models that were put in use meanwhile.
     """
     if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(ids_in_use(connection))):
+        recorded_at = select(jobs.c.created_at).where(jobs.c.id == claim.name.job_id).scalar_subquery()
+        is_earlier = among(contents.c.id, classified), contents.c.classified_at < recorded_at
+        earlier = connection.scalars(select(contents.c.id).where(*is_earlier)).all()
         for table in (classifications, embeddings, taught_tags, tags):
-            connection.execute(delete(table).where(among(table.c.content_id, classified)))
-        connection.execute(update(contents).where(among(contents.c.id, classified)).values(model_id=None))
+            connection.execute(delete(table).where(among(table.c.content_id, earlier)))
+        connection.execute(update(contents).where(among(contents.c.id, earlier)).values(model_id=None))
     # The first of the models is the last one that is stored.
     for model_id in reversed(list(claim.thresholds)):
         own = {key: result for key, result in classified.items() if model_id in result.results}
