@@ -7,15 +7,9 @@ from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
 from support.page_server import settings_in
 
 from tagger.database.connection import Database
-from tagger.errors import CursorInvalid
+from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.teaching import suggestions
-from tagger.library.teaching.suggestions import (
-    ReviewEntry,
-    ReviewPosition,
-    count_to_review,
-    first_to_review,
-    next_to_review,
-)
+from tagger.library.teaching.suggestions import count_to_review, first_to_review
 
 
 @pytest.fixture
@@ -32,19 +26,12 @@ def library(database: Database, tmp_path: Path) -> LibraryPhotos:
     return library
 
 
-def entries(library: LibraryPhotos, landmark: str | None = None) -> list[ReviewEntry]:
-    landmark_id = landmark and library.landmark_ids[landmark]
-    found: list[ReviewEntry] = []
-    while entry := next_to_review(
-        library.database, landmark_id or None, {}, found[-1].position if found else None
-    ):
-        found.append(entry)
-        assert len(found) < 50
-    return found
+def entries(library: LibraryPhotos, landmark: str | None = None, limit: int = 50) -> list[TaggedPhoto]:
+    return first_to_review(library.database, (landmark and library.landmark_ids[landmark]) or None, {}, limit)
 
 
-def names(found: list[ReviewEntry]) -> list[str]:
-    return [f"{each.photo.tags[0].landmark} {Path(each.photo.path).stem}" for each in found]
+def names(found: list[TaggedPhoto]) -> list[str]:
+    return [f"{photo.tags[0].landmark} {Path(photo.path).stem}" for photo in found]
 
 
 QUEUE = [
@@ -61,13 +48,10 @@ QUEUE = [
 def test_tags_that_are_not_sure_come_first_then_suggestions(library: LibraryPhotos) -> None:
     found = entries(library)
     assert names(found) == QUEUE
-    assert [len(each.photo.tags) for each in found] == [1] * len(found)
-    for number, each in enumerate(found, start=1):
-        assert count_to_review(library.database, None, each.position) == len(found) - number
+    assert [len(photo.tags) for photo in found] == [1] * len(found)
     assert count_to_review(library.database) == len(found)
     for limit in (2, 4, 9):
-        shown = first_to_review(library.database, None, {}, limit)
-        assert shown == [each.photo for each in found[:limit]]
+        assert entries(library, limit=limit) == found[:limit]
 
 
 def test_the_queue_of_one_landmark(library: LibraryPhotos) -> None:
@@ -89,20 +73,7 @@ def test_photos_with_a_verdict_and_photos_that_are_gone_are_left_out(library: Li
     assert names(entries(library)) == [f"{EIFFEL} copy", f"{GATE} c"]
 
 
-def test_a_verdict_on_an_entry_does_not_move_the_ones_after_it(library: LibraryPhotos) -> None:
-    (first, second, *_) = entries(library)
-    library.verdict("high", EIFFEL, "confirmed")
-    entry = next_to_review(library.database, None, {}, first.position)
-    assert entry is not None
-    assert entry.position == second.position
-
-
 def test_counting_ends_at_its_limit(library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in range(1, 6):
         monkeypatch.setattr(suggestions, "COUNT_LIMIT", limit)
         assert count_to_review(library.database) == limit
-
-
-def test_a_position_of_a_landmark_that_is_gone_is_an_error(library: LibraryPhotos) -> None:
-    with pytest.raises(CursorInvalid):
-        next_to_review(library.database, None, {}, ReviewPosition(True, 2**40, 0.5, 1))

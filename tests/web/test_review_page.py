@@ -1,4 +1,4 @@
-"""The review queue: by keyboard, by touch, in groups, and without a script."""
+"""Review: one by one by keyboard and touch, in groups, and without a script."""
 
 import re
 from pathlib import Path
@@ -30,9 +30,11 @@ def verdicts(page: Page) -> dict[str, str]:
     return {f"{Path(each['path']).stem[-1]} {each['landmark']}": each["verdict"] for each in listed}
 
 
-def expect_question(page: Page, number: int, photo: int, total: int = PHOTOS) -> None:
-    expect(page.locator(".review-progress")).to_have_text(f"{number} of {total}")
-    expect(page.locator("#review")).to_contain_text(f"photo-{photo}.jpg")
+def expect_question(page: Page, photo: int) -> None:
+    """The keys are for this photo, whose verdicts have the focus."""
+    group = page.locator("[data-group]:focus-within")
+    expect(group).to_contain_text(f"photo-{photo}.jpg")
+    expect(group.locator(".photo-stage")).to_be_in_viewport(ratio=0.9)
 
 
 def wait_for_verdicts(page: Page, expected: dict[str, str]) -> None:
@@ -50,85 +52,50 @@ def dismissed(page: Page) -> list[dict[str, str]]:
 
 def test_the_queue_is_answered_by_keyboard(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review/one", base=address) as page:
-        expect_question(page, 1, 0)
-        expect(page.get_by_role("heading", name="Eiffel Tower?")).to_be_visible()
-        expect(page.locator(".review-examples img")).to_have_count(6)
-        expect(page.locator('.site-nav [href="/review"] .nav-count')).to_contain_text("6")
+        expect(page.locator("[data-group]")).to_have_count(PHOTOS)
+        expect(page.get_by_role("heading", name="Eiffel Tower?").first).to_be_visible()
+        expect(page.locator("[data-group]").first.locator(".review-examples img")).to_have_count(6)
+        assert axe_findings(page) == []
         page.keyboard.press("c")
-        expect_question(page, 2, 1)
+        expect_question(page, 1)
         page.keyboard.press("u")
-        expect_question(page, 1, 0)
-        page.keyboard.press("c")
-        expect_question(page, 2, 1)
-        page.keyboard.press("r")
-        expect_question(page, 3, 2)
-        page.keyboard.press("s")
-        expect_question(page, 4, 3)
-        expect(page.locator("#announcement")).to_contain_text("Skipped")
+        expect_question(page, 0)
+        wait_for_verdicts(page, {})
+        for photo, key in enumerate("crs"):
+            page.keyboard.press(key)
+            expect_question(page, photo + 1)
         page.keyboard.press("n")
         page.get_by_label("Landmark, city or country").fill("versailles")
         expect(page.get_by_label("Instead of Eiffel Tower")).to_be_checked()
         expect(page.locator("[data-results] button").first).to_be_visible()  # the landmarks are loaded
         page.keyboard.press("Enter")
-        expect_question(page, 5, 4)
+        expect_question(page, 4)
         page.keyboard.press("x")
-        expect_question(page, 6, 5)
+        expect_question(page, 5)
         page.keyboard.press("r")
-        expect(page.get_by_role("heading", name="This was the last one")).to_be_visible()
-        expect(page.locator("#review")).to_contain_text("1 photo is left")
-        assert axe_findings(page) == []
-        expected = {f"{n} {EIFFEL}": "rejected" for n in (1, 3, 5)}
-        wait_for_verdicts(page, {f"0 {EIFFEL}": "confirmed", f"3 {VERSAILLES}": "confirmed", **expected})
+        rejected = {f"{n} {EIFFEL}": "rejected" for n in (1, 3, 5)}
+        given = {f"0 {EIFFEL}": "confirmed", f"3 {VERSAILLES}": "confirmed", **rejected}
+        wait_for_verdicts(page, given)
         assert [Path(photo["path"]).name for photo in dismissed(page)] == ["photo-4.jpg"]
-        page.get_by_role("link", name="Review it").click()
-        expect_question(page, 1, 2, total=1)
-        page.wait_for_load_state()  # the script of the new page listens to keys by then
-        page.keyboard.press("c")
-        expect(page.get_by_role("heading", name="Nothing left to review")).to_be_visible()
-
-
-@pytest.mark.slow
-def test_undo_returns_to_the_photo_and_failures_are_reported(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/review/one", base=address) as page:
-        page.keyboard.press("r")
-        expect_question(page, 2, 1)
-        page.keyboard.press("c")
-        expect_question(page, 3, 2)
-        page.keyboard.press("ArrowRight")
-        expect_question(page, 4, 3)
-        page.keyboard.press("u")
-        expect_question(page, 3, 2)
-        wait_for_verdicts(page, {f"0 {EIFFEL}": "rejected", f"1 {EIFFEL}": "confirmed"})
-        page.keyboard.press("u")
-        page.keyboard.press("u")
-        expect_question(page, 1, 0)
-        wait_for_verdicts(page, {})
-        page.keyboard.press("u")
-        expect(page.get_by_role("button", name="Undo")).to_be_disabled()
-        # Another landmark and not a landmark are undone at once.
-        page.keyboard.press("n")
-        page.get_by_label("Landmark, city or country").fill("versailles")
-        expect(page.locator("[data-results] button").first).to_be_visible()  # the landmarks are loaded
-        page.keyboard.press("Enter")
-        expect_question(page, 2, 1)
-        wait_for_verdicts(page, {f"0 {VERSAILLES}": "confirmed", f"0 {EIFFEL}": "rejected"})
-        page.keyboard.press("u")
-        expect_question(page, 1, 0)
-        wait_for_verdicts(page, {})
-        page.get_by_role("button", name="Not a landmark").click()
-        expect_question(page, 2, 1)
-        page.keyboard.press("u")
-        expect_question(page, 1, 0)
-        page.wait_for_load_state("networkidle")
+        for photo in (5, 4, 3):  # each undo returns to the photo before
+            page.keyboard.press("u")
+            expect_question(page, photo)
+        wait_for_verdicts(page, {f"0 {EIFFEL}": "confirmed", f"1 {EIFFEL}": "rejected"})
         assert dismissed(page) == []
-        # A verdict that is not stored is reported.
-        page.route("**/api/photos/*/verdicts", lambda route: route.fulfill(status=200, body="{"))
+        page.keyboard.press("?")
+        expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_visible()
+        page.reload()
+        expect(page.locator("[data-group]")).to_have_count(PHOTOS - 2)
+
+
+def test_a_verdict_that_is_not_stored_is_reported(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/review/one", base=address) as page:
+        page.route("**/api/verdicts", lambda route: route.fulfill(status=200, body="{"))
         page.keyboard.press("c")
-        expect_question(page, 2, 1)
-        expect(page.locator(".toast--bad")).to_contain_text("Eiffel Tower was not changed")
-        page.get_by_role("button", name="Show photo").click()
-        expect_question(page, 1, 0)
-        expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+        expect(page.locator(".toast--bad")).to_contain_text("The photos were not changed")
+        first = page.locator("[data-group]").first
+        expect(first.get_by_role("button", name="Confirm")).to_be_enabled()
+        assert first.get_attribute("data-done") is None
 
 
 def test_a_group_is_confirmed_at_once_and_what_was_clicked_away_rejected(
@@ -177,7 +144,9 @@ def test_on_a_low_screen_the_photo_is_largest_and_the_verdicts_are_there(
 ) -> None:
     screen = Screen(width, height, touch=True)
     with open_page(browser, f"{address}/review/one", screen=screen, base=address) as page:
-        stage, actions = (page.locator(each).bounding_box() for each in (".photo-stage", ".review-actions"))
+        stage, actions = (
+            page.locator(each).first.bounding_box() for each in (".photo-stage", ".review-actions")
+        )
         assert stage
         assert actions
         assert actions["y"] + actions["height"] <= height
@@ -201,9 +170,9 @@ def test_groups_have_what_is_probable_first(client: TestClient, library: Library
 def test_one_landmark_is_reviewed(client: TestClient, library: LibraryPhotos) -> None:
     gate = library.file("gate.jpg", (EIFFEL, 0.1, False), data=picture((9, 9, 9)))
     library.taught(gate, GATE, 0.5, accepted=False)
-    assert "Suggested: 50" in client.get(f"/review/one?landmark={GATE}").text
     page = client.get(f"/review/one?landmark={GATE}").text
-    assert question_of(page) == ("1 of 1", "gate.jpg")
+    assert "Suggested: 50" in page
+    assert page.count("data-group ") == 1
     body = {"landmark": GATE, "verdict": "confirmed"}
     assert client.post(f"/api/photos/{gate}/verdicts", json=body).status_code == 200
     page = client.get(f"/review/one?landmark={GATE}").text
@@ -211,38 +180,17 @@ def test_one_landmark_is_reviewed(client: TestClient, library: LibraryPhotos) ->
     assert client.get("/review/one?landmark=nowhere").status_code == 404
 
 
-def question_of(page: str) -> tuple[str, str]:
-    """The number of the question, and the name of the photo."""
-    (number,) = re.findall(r'review-progress">([^<]*)<', page)
-    (name,) = re.findall(r'<a href="/photos/\d+">([^<]*)</a>', page.replace("<wbr>", ""))
-    return number, name
-
-
 def test_on_a_phone_fingers_review(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review/one", screen=PHONE, base=address) as page:
-        for name in ("confirmed", "rejected", "name", "skip", "undo"):
-            box = page.locator(f'#review [data-action="{name}"]').bounding_box()
+        first = page.locator("[data-group]").first
+        for name in ("confirm", "reject", "name", "dismiss", "skip"):
+            box = first.locator(f'[data-action="{name}"]').bounding_box()
             assert box is not None, name
             assert min(box["height"], box["width"]) >= 44, name
             assert box["y"] + box["height"] <= PHONE.height, name
-        question, actions = (
-            page.locator(each).bounding_box() for each in (".photo-title", ".review-actions")
-        )
-        assert question
-        assert actions
-        assert question["y"] + question["height"] < actions["y"]
-        page.get_by_role("button", name="Confirm").tap()
-        expect_question(page, 2, 1)
-        page.get_by_role("button", name="Undo").tap()
-        expect_question(page, 1, 0)
+        first.get_by_role("button", name="Confirm").tap()
+        expect_question(page, 1)
+        page.locator("#toasts").get_by_role("button", name="Undo").tap()
+        expect_question(page, 0)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE.width
         assert axe_findings(page) == []
-
-
-def test_an_invalid_or_outdated_position_starts_again(client: TestClient, library: LibraryPhotos) -> None:
-    for after in (
-        *("s_99999_0.5_1", f"s_{-(2**64)}_0.5_1", "x", "s_1_nan_1"),
-        *("t_1_0.5", "t_1_0.5_99999999999999999999", "s__0_1"),
-    ):
-        page = client.get(f"/review/one?after={after}", follow_redirects=True).text
-        assert question_of(page) == ("1 of 6", "photo-0.jpg"), after

@@ -21,7 +21,6 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    tuple_,
 )
 
 from tagger.database.connection import Database
@@ -38,9 +37,8 @@ PAGE = 250
 
 @dataclass(frozen=True)
 class ReviewPosition:
-    """An entry of the queue, or a suggestion: a landmark on an image, and its score."""
+    """A suggestion: a landmark on an image, and its score."""
 
-    is_suggestion: bool
     landmark_id: int
     score: float
     content_id: int
@@ -48,8 +46,7 @@ class ReviewPosition:
     @property
     def cursor(self) -> str:
         """The position as text for web addresses."""
-        kind = "s" if self.is_suggestion else "t"
-        return f"{kind}_{self.landmark_id}_{self.score!r}_{self.content_id}"
+        return f"s_{self.landmark_id}_{self.score!r}_{self.content_id}"
 
     @classmethod
     def of_cursor(cls, cursor: str) -> Self:
@@ -59,9 +56,9 @@ class ReviewPosition:
             CursorInvalid: the text is no cursor.
         """
         try:
-            kind, landmark_id, score, content_id = cursor.split("_")
-            position = cls({"s": True, "t": False}[kind], int(landmark_id), float(score), int(content_id))
-        except (ValueError, KeyError) as error:
+            landmark_id, score, content_id = cursor.removeprefix("s_").split("_")
+            position = cls(int(landmark_id), float(score), int(content_id))
+        except ValueError as error:
             raise CursorInvalid from error
         ids = (position.landmark_id, position.content_id)
         if not (0 <= position.score <= 1 and min(ids) >= 0 and max(ids) < 2**63):
@@ -109,25 +106,17 @@ def suggestion_page(
             after = start if start is not None and start.landmark_id == each else None
             while rows := connection.execute(_suggested(each, after).limit(limit - len(found))).all():
                 found += (photo for _, photo in _photos_of(connection, names, rows, each))
-                after = ReviewPosition(True, each, rows[-1].score, rows[-1].content_id)
+                after = ReviewPosition(each, rows[-1].score, rows[-1].content_id)
                 if len(found) == limit:
                     return found, after
     return found, None
 
 
-def count_suggestions(
-    connection: Connection, landmark_id: int | None, start: ReviewPosition | None, limit: int
-) -> int:
-    """The number of suggestions after a position, in the order of `suggestion_page`, counted up to `limit`."""
+def count_suggestions(connection: Connection, landmark_id: int | None, limit: int) -> int:
+    """The number of suggestions, counted up to `limit`."""
     query = select(effective_tags.c.content_id).where(_IS_SUGGESTED, has_photo(effective_tags.c.content_id))
     if landmark_id is not None:
         query = query.where(effective_tags.c.landmark_id == landmark_id)
-    if start is not None:
-        first = select(landmarks.c.slug).where(landmarks.c.id == start.landmark_id).scalar_subquery()
-        later = effective_tags.c.landmark_id.in_(select(landmarks.c.id).where(landmarks.c.slug > first))
-        query = query.where(
-            or_(later, and_(effective_tags.c.landmark_id == start.landmark_id, _is_after(start)))
-        )
     return connection.scalar(select(func.count()).select_from(query.limit(limit).subquery())) or 0
 
 
@@ -137,39 +126,12 @@ COUNT_LIMIT = 1000
 """Entries are counted up to this number, so that counting costs little however large the library is."""
 
 
-@dataclass(frozen=True)
-class ReviewEntry:
-    """A photo with the landmark to confirm or reject as its only tag."""
-
-    photo: TaggedPhoto
-    position: ReviewPosition
-
-
-def next_to_review(
-    database: Database, landmark_id: int | None, root_paths: RootPaths, after: ReviewPosition | None
-) -> ReviewEntry | None:
-    """The first entry after a position: of one landmark, or of all; None: there is none.
-
-    Raises:
-        CursorInvalid: the position is of a landmark that is gone.
-    """
-    if after is None or not after.is_suggestion:
-        with database.read() as connection:
-            query = _open_tags(landmark_id, after).limit(1)
-            names = NameCache(connection, root_paths)
-            for tag, photo in _photos_of(connection, names, connection.execute(query).all()):
-                return ReviewEntry(photo, ReviewPosition(False, tag.landmark_id, tag.score, tag.content_id))
-        after = None
-    found, end = suggestion_page(database, landmark_id, root_paths, after, 1)
-    return None if end is None else ReviewEntry(found[0], end)
-
-
 def first_to_review(
     database: Database, landmark_id: int | None, root_paths: RootPaths, limit: int
 ) -> list[TaggedPhoto]:
     """The photos of the first entries, each with the landmark to confirm or reject as its only tag."""
     with database.read() as connection:
-        tagged = connection.execute(_open_tags(landmark_id, None).limit(limit)).all()
+        tagged = connection.execute(_open_tags(landmark_id).limit(limit)).all()
         names = NameCache(connection, root_paths)
         found = [photo for _, photo in _photos_of(connection, names, tagged)]
     if len(found) == limit:
@@ -177,17 +139,12 @@ def first_to_review(
     return [*found, *suggestion_page(database, landmark_id, root_paths, None, limit - len(found))[0]]
 
 
-def count_to_review(
-    database: Database, landmark_id: int | None = None, after: ReviewPosition | None = None
-) -> int:
-    """The number of entries after a position, counted up to `COUNT_LIMIT`."""
-    count = 0
+def count_to_review(database: Database, landmark_id: int | None = None) -> int:
+    """The number of entries, counted up to `COUNT_LIMIT`."""
     with database.read() as connection:
-        if after is None or not after.is_suggestion:
-            tag_query = _open_tags(landmark_id, after).limit(COUNT_LIMIT).subquery()
-            count = connection.scalar(select(func.count()).select_from(tag_query)) or 0
-            after = None
-        return count + count_suggestions(connection, landmark_id, after, COUNT_LIMIT - count)
+        tag_query = _open_tags(landmark_id).limit(COUNT_LIMIT).subquery()
+        count = connection.scalar(select(func.count()).select_from(tag_query)) or 0
+        return count + count_suggestions(connection, landmark_id, COUNT_LIMIT - count)
 
 
 def _from_landmark(connection: Connection, landmark_ids: Sequence[int], first: int) -> list[int]:
@@ -243,7 +200,7 @@ def _photos_of(
             yield each, names.photo(connection, rows[each.content_id], photo_tags, selected)
 
 
-def _open_tags(landmark_id: int | None, after: ReviewPosition | None) -> Select[Any]:
+def _open_tags(landmark_id: int | None) -> Select[Any]:
     """A query for accepted tags of the model that are not sure and have no verdict, the highest scores first."""
     key = effective_tags.c.score, effective_tags.c.content_id, effective_tags.c.landmark_id
     query: Select[Any] = (
@@ -260,6 +217,4 @@ def _open_tags(landmark_id: int | None, after: ReviewPosition | None) -> Select[
     )
     if landmark_id is not None:
         query = query.where(effective_tags.c.landmark_id == landmark_id)
-    if after is not None:
-        query = query.where(tuple_(*key) < tuple_(after.score, after.content_id, after.landmark_id))
     return query

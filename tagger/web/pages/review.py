@@ -1,19 +1,19 @@
-"""Pages to review: groups of photos that are confirmed at once, the queue of single photos, and unknown photos that look alike.
+"""Pages to review: groups of photos that are confirmed at once, single photos, and unknown photos that look alike.
 
 Another page shows the photos that resemble a given one, as `tagger similar`.
 """
 
 import logging
-from http import HTTPStatus
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse
 
-from tagger.errors import CursorInvalid, EmbeddingsMissing, ExamplesMissing, ModelNotSelected, TaggerError
+from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected, TaggerError
 from tagger.library.catalog.landmarks import Landmark, find_landmark
-from tagger.library.query.counts import example_covers
+from tagger.library.query.counts import Cover, example_covers
 from tagger.library.query.tagged_photos import TaggedPhoto, stored_photo
 from tagger.library.teaching.similarity import (
     LEAST_LIKELIHOOD,
@@ -22,15 +22,8 @@ from tagger.library.teaching.similarity import (
     photos_of_groups,
     place_likelihood,
 )
-from tagger.library.teaching.suggestions import (
-    COUNT_LIMIT,
-    ReviewEntry,
-    ReviewPosition,
-    count_to_review,
-    first_to_review,
-    next_to_review,
-)
-from tagger.system.text_format import N_, gettext, number_text, percent
+from tagger.library.teaching.suggestions import count_to_review, first_to_review
+from tagger.system.text_format import N_, gettext, percent
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.teaching import similar_photos
 from tagger.web.http.error_texts import page_text
@@ -45,6 +38,8 @@ log = logging.getLogger(__name__)
 
 SHOWN = 200
 """Photos of the groups; the others follow once these have verdicts."""
+ONE_BY_ONE = 50
+"""Photos that are shown one by one."""
 EXAMPLES = 6
 """Photos of the landmark beside the one to review."""
 SHOWN_OF_GROUP = 60
@@ -59,8 +54,7 @@ OnlyLandmark = Annotated[str | None, Query(max_length=1000)]
 def show_groups(request: Request, state: State, landmark: OnlyLandmark = None) -> HTMLResponse:
     """Show the first entries of the queue in groups by landmark, the most probable ones first."""
     only = _only(state, landmark)
-    only_id = None if only is None else only.id
-    shown = first_to_review(state.database, only_id, state.settings.roots, SHOWN)
+    shown, left = _first_to_review(state, only, SHOWN)
     by_landmark: dict[str, list[TaggedPhoto]] = {}
     for photo in shown:
         by_landmark.setdefault(photo.tags[0].landmark, []).append(photo)
@@ -75,41 +69,38 @@ def show_groups(request: Request, state: State, landmark: OnlyLandmark = None) -
             for slug, photos in by_landmark.items()
         ],
         only=only,
-        one_by_one=_queue_address(landmark),
-        left=count_to_review(state.database, only_id) - len(shown),
+        one_by_one=address_of("/review/one", {"landmark": landmark} if landmark else {}),
+        left=left,
     )
-
-
-def _queue_address(only: str | None, after: str | None = None, number: int = 1) -> str:
-    """Return the address of the entry of this `number`, the one `after` another, in the queue of one landmark (`only`) or of all."""
-    options = {"landmark": only, "after": after, "number": number if number > 1 else None}
-    return address_of("/review/one", {name: value for name, value in options.items() if value})
 
 
 @router.get("/review/one")
-def show_review(
-    request: Request,
-    state: State,
-    landmark: OnlyLandmark = None,
-    after: Annotated[str | None, Query(max_length=100)] = None,
-    number: Annotated[int, Query(ge=1, lt=2**31)] = 1,
-) -> Response:
-    """Show the entry of the queue after the one that the address names."""
+def show_one_by_one(request: Request, state: State, landmark: OnlyLandmark = None) -> HTMLResponse:
+    """Show the first entries of the queue, each as large as the window, beside other photos of its landmark."""
     only = _only(state, landmark)
-    only_id = None if only is None else only.id
-    try:
-        start = ReviewPosition.of_cursor(after) if after else None
-        entry = next_to_review(state.database, only_id, state.settings.roots, start)
-    except CursorInvalid:
-        return RedirectResponse(_queue_address(landmark), HTTPStatus.SEE_OTHER)
-    return render(
-        request,
-        "review_one.html",
-        question=None if entry is None else _question(state, entry, landmark, only_id, number),
-        only=only,
-        left=count_to_review(state.database, only_id) if entry is None else 0,
-        start=_queue_address(landmark),
-    )
+    shown, left = _first_to_review(state, only, ONE_BY_ONE)
+    with state.database.read() as connection:
+        landmarks = {
+            slug: find_landmark(connection, slug) for slug in {photo.tags[0].landmark for photo in shown}
+        }
+        covers = {slug: example_covers(connection, each.id) for slug, each in landmarks.items()}
+    entries = [_entry(photo, landmarks, covers) for photo in shown]
+    return render(request, "review_one.html", entries=entries, only=only, left=left)
+
+
+def _entry(
+    photo: TaggedPhoto, landmarks: Mapping[str, Landmark], covers: Mapping[str, Sequence[Cover]]
+) -> dict[str, object]:
+    """A photo and a landmark to review. `examples`: other photos of the landmark."""
+    tag = photo.tags[0]
+    text = N_("Recognised, but not sure: %(score)s") if tag.source == "model" else N_("Suggested: %(score)s")
+    return {
+        "photo": photo,
+        "file": PurePath(photo.path).name,
+        "landmark": landmarks[tag.landmark],
+        "why": gettext(text, score=percent(tag.score or 0.0)),
+        "examples": [each for each in covers[tag.landmark] if each.digest != photo.digest][:EXAMPLES],
+    }
 
 
 def _only(state: AppState, landmark: str | None) -> Landmark | None:
@@ -119,26 +110,11 @@ def _only(state: AppState, landmark: str | None) -> Landmark | None:
         return find_landmark(connection, landmark)
 
 
-def _question(
-    state: AppState, entry: ReviewEntry, only: str | None, only_id: int | None, number: int
-) -> dict[str, object]:
-    """A photo and a landmark to review. `next` is the address of the following page, `total` how many entries there are as far as counted."""
-    photo, position = entry.photo, entry.position
-    with state.database.read() as connection:
-        landmark = find_landmark(connection, photo.tags[0].landmark)
-        examples = [each for each in example_covers(connection, landmark.id) if each.digest != photo.digest]
-    left = 1 + count_to_review(state.database, only_id, position)
-    kind = N_("Suggested: %(score)s") if position.is_suggestion else N_("Recognised, but not sure: %(score)s")
-    return {
-        "photo": photo,
-        "file": PurePath(photo.path).name,
-        "landmark": landmark,
-        "why": gettext(kind, score=percent(position.score)),
-        "examples": examples[:EXAMPLES],
-        "number": number,
-        "total": number_text(number - 1 + left) + ("+" if left > COUNT_LIMIT else ""),
-        "next": _queue_address(only, position.cursor, number + 1),
-    }
+def _first_to_review(state: AppState, only: Landmark | None, most: int) -> tuple[list[TaggedPhoto], int]:
+    """The photos of the first entries, each with its landmark as the only tag, and how many entries are left."""
+    only_id = None if only is None else only.id
+    shown = first_to_review(state.database, only_id, state.settings.roots, most)
+    return shown, count_to_review(state.database, only_id) - len(shown)
 
 
 @router.get("/review/look-alikes")

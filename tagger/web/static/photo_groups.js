@@ -1,13 +1,17 @@
 // Groups of photos that get one verdict at once: those that look alike are named or put away, those to review are confirmed, and rejected
-// where their box is not checked. A group stays, dimmed, until the page is left.
+// where their box is not checked. One by one, each photo is a group. A group stays, dimmed, until the page is left.
 
 import { removeAdded, selectLandmark } from "./naming.js";
 import { DismissalChange, VerdictChange } from "./selection_changes.js";
 import { showFound } from "./teaching.js";
-import { gettext, ngettext } from "./texts.js";
+import { gettext, ngettext, verdictText } from "./texts.js";
 import { toast } from "./toast.js";
 
+const LEARN_FROM = 3; // with this many photos, a place is found in others
+
 const announcement = document.getElementById("announcement");
+const keys = document.getElementById("keys"); // the dialog of the view that has keys
+const undos = new Set(); // what reverts each change, the last one at the end
 
 /** Applies a change to photos; returns how many changed, and what undoes it. */
 async function apply(change, photos) {
@@ -29,21 +33,25 @@ async function change(groups, run, textOf, place = null) {
   const done = []; // groups and what undoes them
   let count = 0;
   groups.forEach((group) => setBusy(group, true));
-  try {
+  focusAfter(groups.at(-1));
+  const changed = (async () => {
     for (const group of groups) {
-      const { photos, undo } = await run(group);
-      done.push({ group, undo });
+      const { photos, undo: revert } = await run(group);
+      done.push({ group, revert });
       count += photos;
       group.toggleAttribute("data-done", true);
     }
-  } catch (error) {
-    toast(gettext("The photos were not changed: %(reason)s", { reason: error.message }), { tone: "bad" });
-  }
+  })().catch((error) => toast(gettext("The photos were not changed: %(reason)s", { reason: error.message }), { tone: "bad" }));
+  const undo = async () => {
+    if (!undos.delete(undo)) return;
+    await changed;
+    if (done.length) await undoAll(done, count);
+  };
+  undos.add(undo);
+  await changed;
   for (const group of groups) setBusy(group, group.hasAttribute("data-done"));
-  focusAfter(groups.at(-1));
-  if (!done.length) return;
+  if (!done.length) return void undos.delete(undo);
   const text = textOf(count);
-  const undo = () => undoAll(done, count);
   announcement.textContent = text;
   if (place) showFound(place, text, undo);
   else toast(text, { tone: "ok", action: { text: gettext("Undo"), run: undo }, duration_ms: groups.length > 1 ? 0 : 15000 });
@@ -52,17 +60,19 @@ async function change(groups, run, textOf, place = null) {
 function focusAfter(group) {
   const every = [...document.querySelectorAll("[data-group]")];
   const next = every.slice(every.indexOf(group) + 1).find(({ dataset }) => !("done" in dataset));
-  (next?.querySelector("[data-action]") ?? document.getElementById("main")).focus();
+  (next?.querySelector("[data-action]") ?? document.getElementById("main")).focus({ preventScroll: Boolean(keys) });
+  if (keys) next?.scrollIntoView({ block: "nearest" });
 }
 
 async function undoAll(done, count) {
   try {
-    for (const { group, undo } of done) {
-      await undo();
+    for (const { group, revert } of done) {
+      await revert();
       group.toggleAttribute("data-done", false);
       setBusy(group, false);
     }
-    done[0].group.querySelector("[data-action]").focus();
+    done[0].group.querySelector("[data-action]").focus({ preventScroll: Boolean(keys) });
+    if (keys) done[0].group.scrollIntoView({ block: "nearest" });
     announcement.textContent = ngettext("Undone on %(count)s photo", "Undone on %(count)s photos", count);
   } catch (error) {
     toast(gettext("Not everything was undone: %(reason)s", { reason: error.message }), { tone: "bad" });
@@ -95,25 +105,46 @@ function putAway(group) {
   return change([group], () => apply(dismissal, chosen(group)), (count) => dismissal.done(count));
 }
 
+function reject(group) {
+  return change([group], () => apply(new VerdictChange("rejected", group.dataset), chosen(group)), () => verdictText(group.dataset.name, "rejected"));
+}
+
 function name(group) {
   const photos = chosen(group);
-  selectLandmark((place) => {
+  const { landmark, name: asked } = group.dataset;
+  selectLandmark((place, isInstead) => {
     const run = async () => {
       const named = await apply(new VerdictChange("confirmed", place), photos);
-      return { ...named, undo: async () => (await named.undo(), await removeAdded(place.landmark)) };
+      const rejected = await apply(new VerdictChange("rejected", group.dataset), isInstead && place.landmark !== landmark ? photos : []);
+      return { ...named, undo: async () => (await named.undo(), await rejected.undo(), await removeAdded(place.landmark)) };
     };
-    change([group], run, (count) => ngettext("%(count)s photo named %(name)s", "%(count)s photos named %(name)s", count, place), place);
-  }, photos);
+    change([group], run, (count) => ngettext("%(count)s photo named %(name)s", "%(count)s photos named %(name)s", count, place), photos.length < LEARN_FROM ? null : place);
+  }, photos, asked ? [asked] : []);
 }
+
+const ACTIONS = { confirm: (group) => review([group]), reject, dismiss: putAway, name, skip: focusAfter };
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-action]");
   const group = button?.closest("[data-group]");
   const action = button?.dataset.action;
   if (action === "confirm-all") return void review([...document.querySelectorAll("[data-group]:not([data-done])")]);
-  if (action === "confirm") return void review([group]);
+  if (action === "keys") return keys.showModal();
   if (!group) return;
-  if (!chosen(group).length) return toast(gettext("No photo of this group is checked"));
-  if (action === "dismiss") putAway(group);
-  else name(group);
+  if (action !== "confirm" && !chosen(group).length) return toast(gettext("No photo of this group is checked"));
+  ACTIONS[action](group);
+});
+
+const KEYS = { c: "confirm", r: "reject", n: "name", x: "dismiss", s: "skip", ArrowRight: "skip" };
+
+document.addEventListener("keydown", (event) => {
+  if (!keys || event.altKey || event.ctrlKey || event.metaKey || event.repeat) return;
+  if (document.querySelector("dialog[open]") || event.target.closest("input, textarea, select")) return;
+  if (event.key === "u") return [...undos].at(-1)?.();
+  if (event.key === "?") return keys.showModal();
+  const group = document.activeElement.closest("[data-group]:not([data-done])") ?? document.querySelector("[data-group]:not([data-done])");
+  const button = KEYS[event.key] && group?.querySelector(`[data-action="${KEYS[event.key]}"]`);
+  if (!button) return;
+  event.preventDefault();
+  button.click();
 });
