@@ -31,6 +31,7 @@ from tagger.library.verdicts.service import give_verdict
 from tagger.web.api.packs import NewPackDocument
 
 CHURCH, PHOTOS, NOISE = 0, 6, 0.2
+WAIT_MS = 30_000
 """For what reads a pack or tags photos: five seconds are too few on a busy machine."""
 BYTES = {"content-type": "application/octet-stream"}
 
