@@ -20,6 +20,7 @@ from tagger.database.tables import (
     contents,
     effective_tags,
     landmarks,
+    models,
     packs,
     photos,
     positions,
@@ -37,15 +38,20 @@ FACTS = {
     verdicts: ("content_id", "landmark_id", "verdict", "given_by"),
     packs: ("name", "digest", "added_landmarks"),
     classifiers: ("landmark_id", "model_id", "pack", "examples", "rejected", "data", "applied"),
-    taught_tags: ("content_id", "landmark_id", "pack", "score", "accepted", "doubtful"),
-    tags: ("content_id", "landmark_id", "score", "rank", "accepted", "doubtful"),
+    taught_tags: ("content_id", "model_id", "landmark_id", "pack", "score", "accepted", "doubtful"),
+    tags: ("content_id", "model_id", "landmark_id", "score", "rank", "accepted", "doubtful", "counts"),
     effective_tags: ("content_id", "landmark_id", "state", "reason", "score", "source", "pack"),
     positions: ("photo_id", "latitude", "longitude", "source"),
     photos: ("path", "content_id", "failure_kind"),
     contents: ("digest", "outcome"),
 }
 """What a command leads to, without times, numbers that each attempt raises, and digests of ids."""
-KEYS = {"landmark_id": landmarks.c.slug, "content_id": contents.c.digest, "photo_id": photos.c.path}
+KEYS = {
+    "landmark_id": landmarks.c.slug,
+    "content_id": contents.c.digest,
+    "photo_id": photos.c.path,
+    "model_id": models.c.name,
+}
 """What stands for the ids of rows, which an attempt that is killed can use up."""
 
 
@@ -151,11 +157,34 @@ def tag_again(library: Library) -> tuple[str | Path, ...]:
     return ("tag", "photos", "new", "--again")
 
 
+def use_two_models(library: Library) -> tuple[str | Path, ...]:
+    library.terminal.run("teach", "Our church", *library.church[:2], *AT)
+    second = library.terminal.folder / "second.pt"
+    teachable_artifact(second, seed=1, name="second")
+    library.terminal.run("model", "add", second)
+    del library.terminal.environment["TAGGER_MODEL"]
+    return ("model", "use", "second", "teachable")
+
+
+def classify_with_the_second(library: Library) -> tuple[str | Path, ...]:
+    library.terminal.run(*use_two_models(library))
+    return ("backfill", "outdated", "--local")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("prepare", "commits"),
-    [(teach, 20), (merge, 3), (add_pack, 3), (remove_pack, 3), (decide, 1), (tag_again, 5)],
+    [
+        (teach, 20),
+        (merge, 3),
+        (add_pack, 3),
+        (remove_pack, 3),
+        (decide, 1),
+        (tag_again, 5),
+        (use_two_models, 3),
+        (classify_with_the_second, 5),
+    ],
 )
 def test_a_command_that_was_killed_before_any_commit_is_completed_by_the_same_command(
     library: Library, prepare: Callable[[Library], tuple[str | Path, ...]], commits: int

@@ -28,7 +28,7 @@ def library_violations(database: Database) -> list[str]:
     with database.read() as connection:
         return [
             *_twice(connection, contents, contents.c.digest),
-            *_twice(connection, tags, tags.c.content_id, tags.c.landmark_id),
+            *_twice(connection, tags, tags.c.content_id, tags.c.model_id, tags.c.landmark_id),
             *_classified_without_content(connection),
             *_tagged_without_tag(connection),
         ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.cli.derived_facts import update_derived_facts
 from tagger.cli.help import argument, option, with_option_groups
 from tagger.cli.job_submission import finish_job, print_left_out, select_runner, submit_job
 from tagger.cli.option_groups import BackfillOptions, WriteOptions
@@ -24,7 +25,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
-from tagger.database.enums import NoteCode, Priority
+from tagger.database.enums import NoteCode, Priority, Runner
 from tagger.library.query.filter_words import conditions_text
 from tagger.photos.paths import absolute_path
 
@@ -121,6 +122,8 @@ def backfill(
         )
     print_left_out(report)
     if discard_empty_job(database, job):
+        if runner is Runner.LOCAL:  # the command may have been interrupted after its last photo
+            update_derived_facts(session)
         _print_nothing(report.skipped_folders, json=json)
         raise typer.Exit(console.SOME_PHOTOS_FAILED if report.skipped_folders else console.DONE)
     finish_job(session, job, runner, wait=wait, json=json)
