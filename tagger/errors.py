@@ -239,6 +239,14 @@ class TripNotFound(NotFound):
     """There is no trip {trip}. `tagger trips` lists them; a trip gets a new name where more photos change its first day."""
 
 
+class TripsApart(Conflict):
+    """The trips {trip} and {other} cannot be merged: there are more than {days} days between them. A trip is found by its first day, without reading the photos of all years."""
+
+
+class TripEditFollowed(Conflict):
+    """A later change of this trip depends on this one. Undo the later one first."""
+
+
 class FileExists(Conflict):
     """The file {path} exists already. Choose another name, or replace it with --force."""
 

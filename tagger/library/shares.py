@@ -44,9 +44,14 @@ from tagger.library.query.filter_words import description
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.options import Alternatives, PhotoQuery, query_of_options, stored_options
 from tagger.library.query.tagged_photos import select_photos
-from tagger.library.query.trip_summaries import TripSummary, summaries_of_trips, trip_summary
+from tagger.library.query.trip_summaries import (
+    TripSummary,
+    summaries_of_trips,
+    summarize_trips,
+    trip_summary,
+)
 from tagger.library.trips import TripReference
-from tagger.library.trips.stored import find_trip
+from tagger.library.trips.stored import find_trip, trip_at
 from tagger.people.tokens import require_access, token_digest
 from tagger.photos.paths import path_from_json
 from tagger.system.documents import document_of
@@ -209,7 +214,7 @@ class Share:
     @property
     def photos_text(self) -> str:
         """What it shares, in the words of the page's filters, with the ids of landmarks and trips."""
-        return _description(self, {}, {})
+        return _description(self, {}, None)
 
 
 def link_key(data_folder: Path) -> bytes | None:
@@ -424,8 +429,23 @@ def share_documents(database: Database, shares: Sequence[Share]) -> list[ShareDo
     trip_ids = {trip_id for share in shares if (trip_id := share.query.trip) is not None}
     trips = summaries_of_trips(database, trip_ids)
     return [
-        document_of(ShareDocument, share, description=_description(share, names, trips)) for share in shares
+        document_of(
+            ShareDocument,
+            share,
+            description=_description(share, names, _trip_of(database, share.query, trips)),
+        )
+        for share in shares
     ]
+
+
+def _trip_of(database: Database, query: PhotoQuery, trips: Mapping[str, TripSummary]) -> TripSummary | None:
+    """The trip of the query: that with its moment, which may have got another id; None: it has none, or it is no more."""
+    summary, moment = trips.get(query.trip or ""), query.trip_moment
+    if moment is None or (summary is not None and summary.trip.contains(moment)):
+        return summary
+    with database.read() as connection:
+        trip = trip_at(connection, moment)
+    return None if trip is None else summarize_trips(database, [trip])[0]
 
 
 NAMES_TTL_S = 5.0
@@ -465,21 +485,12 @@ class SharedPhotos:
         return found[1]
 
 
-def _description(share: Share, names: Mapping[str, str], trips: Mapping[str, TripSummary]) -> str:
+def _description(share: Share, names: Mapping[str, str], trip: TripSummary | None) -> str:
     if share.options is None:
         return f"{share.photos} selected {'photo' if share.photos == 1 else 'photos'}"
     options = {name: _address_text(name, value) for name, value in share.options.items()}
     query = share.query
-    name = _trip_name(query, trips)
-    return description(options, query, names if name is None else {**names, str(query.trip): name})
-
-
-def _trip_name(query: PhotoQuery, trips: Mapping[str, TripSummary]) -> str | None:
-    """None where the trip of the query is no more, also if another one has its id."""
-    summary = trips.get(query.trip or "")
-    if summary is None or (query.trip_moment is not None and not summary.trip.contains(query.trip_moment)):
-        return None
-    return summary.title
+    return description(options, query, names if trip is None else {**names, str(query.trip): trip.title})
 
 
 def _address_text(name: str, value: Any) -> str | tuple[str, ...]:

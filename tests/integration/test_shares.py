@@ -305,7 +305,7 @@ def test_what_cannot_be_shared_is_refused_and_leaves_nothing(library: StoredPhot
 
 
 def test_the_photos_of_a_job_are_shared_as_a_selection_alone(library: StoredPhotos) -> None:
-    for query in (PhotoQuery(job=1), PhotoQuery(job=1, landmark=EIFFEL)):
+    for query in (PhotoQuery(job=1), PhotoQuery(job=1, landmark=EIFFEL), parse_query(without="trip=rome")):
         with pytest.raises(ShareInvalid, match="selection"):
             shared(library.database, query)
     assert list_shares(library.database) == []
@@ -329,6 +329,8 @@ def test_a_stored_query_is_the_same_query(library: StoredPhotos) -> None:
         taken_before="2024-09-01T12:30",
         model="tiny",
         any_rank=True,
+        any_of=f"landmark={EIFFEL}|under=%2Fphotos%2F%E9",
+        without="year=2019",
     )
     with library.database.read() as connection:
         document = query_document(connection, query)

@@ -28,7 +28,8 @@ from tagger.library.catalog.landmark_removal import merge_landmark
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import Section
 from tagger.library.query.trip_summaries import trip_summary
-from tagger.library.shares import NewShare, Share, add_share, revoke_share
+from tagger.library.shares import NewShare, Share, add_share, revoke_share, share_documents
+from tagger.library.trips.stored import all_trips, merge_trips
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import dismiss_photos, star_photos
 from tagger.settings import Settings
@@ -228,6 +229,20 @@ def test_a_trip_is_shared_alone_and_also_when_it_grows(
     others = add_trip(library, datetime(2019, 5, 3, 11))  # noqa: DTZ001 - local time
     assert sorted(tiles_of(get(visitor, link.address, link))) == [*of_trip[:-1], *others]
     assert link.share.options == {"trip": TRIP}
+
+
+def test_a_trip_that_is_merged_into_an_earlier_one_stays_shared(
+    visitor: TestClient, web_database: Database, library: LibraryPhotos
+) -> None:
+    of_trip = add_trip(library)
+    link = Link(web_database, visitor, PhotoQuery(trip=TRIP))
+    before = add_trip(library, datetime(2019, 4, 20, 9))  # noqa: DTZ001 - local time
+    with web_database.write() as connection:
+        earlier, trip = all_trips(connection)
+        merge_trips(connection, trip, earlier)
+    assert tiles_of(get(visitor, link.address, link)) == [*before, *of_trip]
+    (document,) = share_documents(web_database, [link.share])
+    assert document.description == "trip Paris, 20 April \N{EN DASH} 5 May 2019"
 
 
 def test_another_trip_of_the_same_day_is_not_shared(

@@ -107,13 +107,15 @@ def test_a_trip_is_renamed_split_and_merged_and_each_change_is_undone(
     assert beside == ["2019-05-20-paris"]
     assert change(TRIP, other=beside[0]) == "Paris, 18"
     assert client.get(f"/trips/{beside[0]}").status_code == 404
-    assert undo(TRIP) == "Paris, 9"
-    assert (
-        client.post(
-            f"/trips/edit/{TRIP}", data={"other": "2021-07-01-paris"}, headers={"origin": LOCAL_URL}
-        ).status_code
-        == 404
-    )
+    edits = re.findall(r"name=\"undo\" value=\"(\d+)\"", client.get(f"/trips/edit/{TRIP}").text)
+    assert change(TRIP, day="2019-05-20") == "Paris, 9"
+    for form, reason in (
+        ({"undo": edits[0]}, "Undo the later one first"),
+        ({"other": "2021-07-01-paris"}, "there are more than 60 days between them"),
+    ):
+        refused = client.post(f"/trips/edit/{TRIP}", data=form, headers={"origin": LOCAL_URL})
+        assert (refused.status_code, reason in refused.text) == (409, True)
+    assert [undo(TRIP), undo(TRIP)] == ["Paris, 18", "Paris, 9"]
 
 
 def test_the_api_lists_trips(client: TestClient, library: LibraryPhotos) -> None:

@@ -455,10 +455,12 @@ def _landmarks(connection: Connection, query: PhotoQuery) -> list[Landmark]:
 
 
 def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> "Trip":
-    from tagger.library.trips.stored import find_trip
+    from tagger.library.trips.stored import find_trip, trip_at
 
-    trip = find_trip(connection, trip_id)
-    if query.trip_moment is not None and not trip.contains(query.trip_moment):
+    if query.trip_moment is None:
+        return find_trip(connection, trip_id)
+    trip = trip_at(connection, query.trip_moment)
+    if trip is None:
         raise TripNotFound(trip=trip_id)
     return trip
 

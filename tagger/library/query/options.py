@@ -144,7 +144,7 @@ class PhotoQuery:
     tags. `camera` is a make and model, or a name with the serial number. `under` names folders and files. `taken_after` is inclusive, `taken_before` exclusive, and these, as `year` and `calendar_month`, are in the camera's local time.
     `any_of`: of the alternatives of each value, photos match one; `without`: none. Landmarks among them are accepted tags.
     Commands and addresses have no option for `share`: photos that were selected for the share with this id, tagged or not; `by_slug`: each `landmark` is a slug, not a
-    name; `trip_moment`: the trip has to contain it; and `any_outcome`: also photos without tags, not classified ones and those that fail, unless an option is about tags.
+    name; `trip_moment`: the trip is the one that contains it, whatever its id; and `any_outcome`: also photos without tags, not classified ones and those that fail, unless an option is about tags.
     `sort`: None is the order in which photos were added, and of a trip the order of time. `distinct` does not apply where copies may differ: with a position, an area, a trip, a job or a share.
     """
 

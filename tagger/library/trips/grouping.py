@@ -136,6 +136,7 @@ class Trip:
     days: tuple[date, date]
     given_name: str | None = None
     edits: tuple[TripEdit, ...] = ()
+    visits: tuple[Visit, ...] = ()
 
     @property
     def first(self) -> datetime:
@@ -147,9 +148,11 @@ class Trip:
 
     @property
     def moment(self) -> TripReference:
-        """The middle of its longest span, which remains part of it as photos are added or removed at its ends."""
-        span = max(self.spans, key=lambda each: (each.last - each.first, each))
-        return TripReference(span.camera_id, span.first + (span.last - span.first) / 2)
+        """The middle visit of the camera with most of them. It remains part of the trip as photos are added or removed at its ends, and a merge is undone."""
+        visits_of = Counter(visit.camera_id for visit in self.visits)
+        camera_id = max(visits_of, key=lambda each: (visits_of[each], each))
+        times = sorted(visit.first for visit in self.visits if visit.camera_id == camera_id)
+        return TripReference(camera_id, times[len(times) // 2])
 
     def contains(self, moment: TripReference) -> bool:
         """Whether the camera was on the trip at that time."""
@@ -323,7 +326,9 @@ def _draft(group: Sequence[TripSegment]) -> _Draft:
 def _trip(draft: _Draft) -> Trip:
     places = visited_places(draft.visits)
     days = [visit.day for visit in draft.visits]
-    return Trip("", place_name(places), draft.spans, places, (min(days), max(days)), draft.name, draft.edits)
+    of_days = min(days), max(days)
+    name = place_name(places)
+    return Trip("", name, draft.spans, places, of_days, draft.name, draft.edits, draft.visits)
 
 
 def _contain(spans: Iterable[Span], moment: TripReference) -> bool:

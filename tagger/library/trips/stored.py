@@ -3,7 +3,8 @@
 An edit names a moment of its trip, not its id, so it applies again each time trips are grouped, also once photos were added.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select
@@ -11,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, sel
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.enums import TripEditKind
 from tagger.database.tables import photos, trip_edits
-from tagger.errors import TripNotFound
+from tagger.errors import TripEditFollowed, TripNotFound, TripsApart
 from tagger.library.trips import TripEdit, TripReference
 from tagger.library.trips.grouping import REACH, Trip, group_trips
 from tagger.library.trips.homes import read_visits
@@ -49,9 +50,9 @@ def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, T
     if not begins:
         return {}
     edits = _edits(connection)
-    first, last = min(begins) - REACH, max(begins) + _USUAL_LENGTH
+    first, last = min(begins), max(begins) + _USUAL_LENGTH
     while True:
-        trips = group_trips(read_visits(connection, first, last + REACH), edits)
+        trips = _trips_between(connection, first, last, edits)
         found = {trip_id: trip for trip_id in trip_ids if (trip := _match(trips, trip_id)) is not None}
         end = max((trip.last for trip in found.values()), default=last)
         if end <= last or end > _LATEST:
@@ -61,20 +62,25 @@ def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, T
 
 def trip_at(connection: Connection, moment: TripReference) -> Trip | None:
     """The trip that a camera was on at a time, if there is one."""
-    return next(
-        (
-            trip
-            for trip in _trips_between(connection, moment.taken_at, moment.taken_at)
-            if trip.contains(moment)
-        ),
-        None,
+    edits = _edits(connection)
+    first, last = (
+        max(moment.taken_at, _EARLIEST) - _USUAL_LENGTH,
+        min(moment.taken_at, _LATEST) + _USUAL_LENGTH,
     )
+    while True:
+        trips = _trips_between(connection, first, last, edits)
+        trip = next((each for each in trips if each.contains(moment)), None)
+        if trip is None or (first <= trip.first and trip.last <= last):
+            return trip
+        first, last = min(first, trip.first), max(last, trip.last)
 
 
-def _trips_between(connection: Connection, first: datetime, last: datetime) -> list[Trip]:
+def _trips_between(
+    connection: Connection, first: datetime, last: datetime, edits: Sequence[TripEdit]
+) -> list[Trip]:
     """The trips of a time, and others around it, which may be incomplete."""
     return group_trips(
-        read_visits(connection, max(first, _EARLIEST) - REACH, min(last, _LATEST) + REACH), _edits(connection)
+        read_visits(connection, max(first, _EARLIEST) - REACH, min(last, _LATEST) + REACH), edits
     )
 
 
@@ -106,7 +112,7 @@ def is_of_trip(trip: Trip) -> ColumnElement[bool]:
 
 def trips_beside(connection: Connection, trip: Trip) -> tuple[Trip | None, Trip | None]:
     """The trips before and after one with which it can be merged."""
-    trips = _trips_between(connection, trip.first - FARTHEST, trip.last + FARTHEST)
+    trips = _trips_between(connection, trip.first - FARTHEST, trip.last + FARTHEST, _edits(connection))
     others = [other for other in trips if other.id != trip.id]
     before = [other for other in others if trip.first - FARTHEST <= other.last and other.first < trip.first]
     after = [other for other in others if trip.first <= other.first <= trip.last + FARTHEST]
@@ -139,22 +145,19 @@ def rename_trip(connection: Connection, trip: Trip, name: str) -> None:
 def split_trip(connection: Connection, trip: Trip, day: date) -> None:
     """Make the photos from a day on a trip of their own. The first day divides nothing."""
     midnight = datetime.combine(day, time())
-    spans = [span for span in trip.spans if span.last >= midnight]
-    if spans and trip.first < midnight:
-        last = max(spans, key=lambda span: (span.last - max(span.first, midnight), span))
-        begin = max(last.first, midnight)
-        moment = TripReference(last.camera_id, begin + (last.last - begin) / 2)
-        _add(connection, trip, TripEditKind.SPLIT, moment, split_at=midnight)
+    late = tuple(visit for visit in trip.visits if visit.first >= midnight)
+    if late and trip.first < midnight:
+        _add(connection, trip, TripEditKind.SPLIT, replace(trip, visits=late).moment, split_at=midnight)
 
 
 def merge_trips(connection: Connection, trip: Trip, other: Trip) -> None:
     """Make one trip of two.
 
     Raises:
-        TripNotFound: they are more than `FARTHEST` apart.
+        TripsApart: they are more than `FARTHEST` apart.
     """
     if max(trip.first, other.first) - min(trip.last, other.last) > FARTHEST:
-        raise TripNotFound(trip=other.id)
+        raise TripsApart(trip=trip.id, other=other.id, days=FARTHEST.days)
     _add(
         connection,
         trip,
@@ -173,7 +176,19 @@ def _add(
     record_action(connection, AuditAction.TRIP_EDIT, trip.id, change=kind)
 
 
+def undoable_edits(trip: Trip) -> set[int]:
+    """The names, and the last split or merge: what an earlier one made may be part of it."""
+    others = [edit.id for edit in trip.edits if edit.kind is not TripEditKind.RENAME]
+    return {edit.id for edit in trip.edits}.difference(others[:-1])
+
+
 def undo_trip_edit(connection: Connection, trip: Trip, edit_id: int) -> None:
-    """Take back an edit, as if it had never been; later ones stay."""
+    """Take back an edit, as if it had never been; later names stay.
+
+    Raises:
+        TripEditFollowed: a later split or merge stays.
+    """
+    if edit_id not in undoable_edits(trip) and any(edit.id == edit_id for edit in trip.edits):
+        raise TripEditFollowed
     if connection.execute(delete(trip_edits).where(trip_edits.c.id == edit_id)).rowcount:
         record_action(connection, AuditAction.TRIP_EDIT, trip.id, change="undo")

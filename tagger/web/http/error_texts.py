@@ -116,6 +116,8 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     errors.SchemaOutdated: SCHEMA_DIFFERS,
     errors.SearchTextInvalid: N_("The search does not understand {text}. Try other words."),
     errors.ShareInvalid: N_("This cannot be shared like this. Check the title, the end and the photos."),
+    errors.TripEditFollowed: N_("Undo the later change of this trip first."),
+    errors.TripsApart: N_("These trips are more than {days} days apart, and cannot be merged."),
     errors.SystemRefused: N_("The server has no access to {what}. Check its permissions."),
     identities.IdentityNameTaken: N_(
         "{issuer} has signed you in as {name}, but {name} is somebody else here, or yourself with a password. Ask an admin of this page to link you. They need your subject: {subject}"

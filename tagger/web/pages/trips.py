@@ -19,6 +19,7 @@ from tagger.library.trips.stored import (
     trip_at,
     trips_beside,
     undo_trip_edit,
+    undoable_edits,
 )
 from tagger.system.text_format import day_text, gettext
 from tagger.web.http.attempt_limiter import COUNTING
@@ -78,6 +79,7 @@ def show_edit(request: Request, state: State, trip_id: TripId) -> HTMLResponse:
         second_day=summary.trip.days[0] + timedelta(days=1),
         beside=summarize_trips(state.database, [each for each in beside if each is not None]),
         changes=[(edit.id, _edit_text(edit)) for edit in reversed(summary.trip.edits)],
+        undoable=undoable_edits(summary.trip),
     )
 
 

@@ -71,6 +71,12 @@ def test_a_merge_of_the_parts_of_a_split_is_the_trip_before() -> None:
     assert (after.id, after.spans, after.places) == (before.id, before.spans, before.places)
 
 
+def test_the_moment_of_a_merged_trip_is_one_of_a_trip_before() -> None:
+    (trip,), parts = edited(MERGED), edited()
+    assert [part.contains(trip.moment) for part in parts] == [True, False]
+    assert not any(part.contains(TripReference(1, datetime(2019, 5, 15))) for part in parts)
+
+
 def test_an_edit_whose_trip_is_gone_changes_nothing() -> None:
     gone = TripReference(1, datetime(2017, 5, 5))
     assert (
