@@ -79,11 +79,10 @@ def check_teaching(settings: Settings, database: Database) -> Iterator[Finding]:
         models = preview_models(database, settings.model)
     except TaggerError:  # the check of the model says it
         return
-    taught = models_to_teach(models)
     for found in texts_of_other_models(database, models):
         yield note("teaching", *found)
     for model in models:
-        unfinished = find_unfinished(database, model.digest, is_taught=model in taught)
+        unfinished = find_unfinished(database, model.digest, is_taught=model in models_to_teach(models))
         for name in unfinished.added:
             yield note("teaching", f"not all photos are compared with the pack {name}", COMPARE)
         for name in unfinished.removed:

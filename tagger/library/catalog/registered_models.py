@@ -263,13 +263,7 @@ def check_model_file(file: Path) -> RegisteredModel:
 
 
 def verify_model(model: RegisteredModel) -> None:
-    """Check that the model's file exists and has the registered digest. Nothing from it is run.
-
-    Raises:
-        ModelFileNotFound: the file is missing, or an upgrade of the package replaced it.
-        ModelChanged: the file has another digest.
-        ModelRefused: it cannot be read.
-    """
+    """Check the model's file, as `models_in_use.verify_file`, which raises the same. Nothing from it is run."""
     models_in_use.verify_file(model.name, model.file, model.digest)
 
 
