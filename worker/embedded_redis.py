@@ -245,10 +245,6 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-if __name__ == "__main__":
-    watch(Path(sys.argv[1]), Path(sys.argv[2]))
-
-
 _CREDENTIALS = struct.Struct("3i")
 """The process, user and group of the other end, as Linux tells them."""
 
@@ -283,3 +279,7 @@ def _is_peer_this_user(connected: socket.socket) -> bool:
         return True
     credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return bool(_CREDENTIALS.unpack(credentials)[1] == os.geteuid())
+
+
+if __name__ == "__main__":
+    watch(Path(sys.argv[1]), Path(sys.argv[2]))

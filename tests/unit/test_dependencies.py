@@ -1,5 +1,6 @@
 """An installation without extras has every package that commands without extras import; what is downloaded has hashes."""
 
+import ast
 import json
 import re
 import subprocess
@@ -61,6 +62,15 @@ def test_modules_import_nothing_that_only_extras_install() -> None:
     program = IMPORT_WITH.format(undeclared=undeclared, packages=WITHOUT_TORCH, of_extras=OF_EXTRAS)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_programs_define_everything_before_they_run() -> None:
+    for folder in ("tagger", "trainer", "worker", "migrations"):
+        for file in (Path(__file__).parents[2] / folder).rglob("*.py"):
+            *before, _ = ast.parse(file.read_bytes()).body or [None]
+            assert "__main__" not in "".join(ast.dump(each) for each in before if isinstance(each, ast.If)), (
+                file
+            )
 
 
 def _distributions_without_extras() -> set[str]:
