@@ -187,13 +187,19 @@ class Database:
         return redact(self._engine.url)
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A connection for reading, which no writer blocks. On PostgreSQL, each statement sees a newer state."""
+    def read(self, *, in_transaction: bool = True) -> Iterator[Connection]:
+        """A connection for reading, which no writer blocks. On PostgreSQL, each statement sees a newer state.
+
+        Outside of a transaction, a single statement costs half as much.
+        """
         self._require_process()
         if self._rehearsal is not None:
             yield self._rehearsal
             return
-        with self._engine.connect().execution_options(tagger_language=self._language) as connection:
+        options: dict[str, Any] = {"tagger_language": self._language}
+        if not in_transaction:
+            options |= {"tagger_begin": None} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        with self._engine.connect().execution_options(**options) as connection:
             yield connection
 
     @contextmanager

@@ -30,7 +30,7 @@ from tagger.system.metrics import stage_timer
 
 STOP_CHECK_S = 0.2
 """How often a chunk that waits for results checks whether it has to stop."""
-STORE_PHOTOS = 128
+STORE_PHOTOS = 256
 """Photos per transaction. If the worker is killed, the photos not yet stored are classified again."""
 STORE_S = 2.0
 """Slow photos are stored after this time, so that progress is visible and little is lost."""
@@ -51,6 +51,8 @@ class ChunkResults:
         """Submitted photos without a result."""
         self.is_root_unavailable = False
         """Whether photos could not be read because their root is no longer mounted."""
+        self.stored = 0
+        """Photos with an outcome."""
         self.settling = 0
         """Photos that changed just now; their items stay open, and the chunk reads them again."""
         self.retries_settling = loaded.limits.settle_s > 0
@@ -126,6 +128,7 @@ class ChunkResults:
                 stored = chunk.with_retry(
                     lambda: store_results(chunk.database, chunk.claim, items, loaded.taught)
                 )
+            self.stored += len(stored)
             chunk.report(stored)
 
     def _add_all(self, results: Sequence[RequestResult]) -> None:
@@ -209,11 +212,13 @@ class ChunkClassifier:
                 return ChunkEnd.WAITING
             free = [item for item in items if item.photo_id not in busy and item.root_id in roots]
             self._results.is_root_unavailable = False
-            self._results.settling = 0
+            self._results.stored = self._results.settling = 0
             if needs_isolation(self._chunk.claim):
                 self._classify_in_isolation(free, roots)
             else:
                 self._classify(free, roots)
+            if self._results.stored == len(items):
+                return ChunkEnd.DONE
             if self._chunk.stop.is_set():
                 return ChunkEnd.RELEASED
             self._chunk.check_lease()

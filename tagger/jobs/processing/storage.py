@@ -112,7 +112,7 @@ _FIND_CLASSIFIED = select(contents.c.id).where(
 
 def lacking_models(database: Database, claim: Claim, digest: str) -> Sequence[int]:
     """The claim's models that have not classified the image, with the same top-k and threshold."""
-    with database.read() as connection:
+    with database.read(in_transaction=False) as connection:
         return [
             model_id
             for model_id in claim.thresholds
