@@ -31,10 +31,9 @@ def machine(scenario: FaultScenario, settings: Mapping[str, str]) -> Iterator[Pr
     base = scenario.terminal
     own = Terminal(base.folder, base.environment | settings)
     own.injected = dict(base.injected)
-    before = len(base.active_workers())
     process = own.start("worker", "-v")
     try:
-        base.wait_until(lambda: len(base.active_workers()) > before, timeout_s=WORKER_START_S)
+        base.wait_until(lambda: silence_s(scenario, process) < math.inf, timeout_s=WORKER_START_S)
         yield process
     finally:
         stop(process)
