@@ -92,11 +92,13 @@ def parse_database_url(url: str) -> URL:
     return parsed if parsed.drivername == "sqlite" else parsed.set(drivername="postgresql+psycopg")
 
 
-_SET_PAGE_COST = """
-    SELECT set_config('random_page_cost', '1.1', false) FROM pg_settings
-    WHERE name = 'random_page_cost' AND source = 'default'"""
-"""PostgreSQL's default is for disks with heads: rather than look up ten thousand photos, it would read a table of ten million.
-A setting of the server, database or role counts."""
+_SET_DEFAULTS = """
+    SELECT set_config(name, own.value, false) FROM pg_settings JOIN (VALUES
+        ('random_page_cost', '1.1'), ('tcp_keepalives_idle', '20'), ('tcp_keepalives_interval', '5'),
+        ('tcp_keepalives_count', '2'), ('tcp_user_timeout', '30000')
+    ) AS own(name, value) USING (name) WHERE source = 'default'"""
+"""PostgreSQL's defaults are for disks with heads: rather than look up ten thousand photos, it would read a table of ten million; and it
+keeps the locks of a machine that is gone for two hours. A setting of the server, database or role counts."""
 
 
 def _postgresql_engine(url: URL) -> Engine:
@@ -125,7 +127,7 @@ def _postgresql_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
-        connection.execute(_SET_PAGE_COST).close()
+        connection.execute(_SET_DEFAULTS).close()
         connection.commit()
 
     @event.listens_for(engine, "begin")

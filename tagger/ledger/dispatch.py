@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, literal, select, update
+from sqlalchemy import Connection, Row, exists, func, literal, select, tuple_, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Priority, Runner, note_columns
@@ -119,14 +119,14 @@ def chunks_at_once(device: str) -> int:
 def release_expired(database: Database) -> int:
     """Release the chunks whose lease has expired. Returns their number.
 
-    The token stays valid until the next claim: a worker that could not reach the database still stores its results.
+    The token stays valid until the next claim: a worker that could not reach the database still stores its results. A chunk that one has
+    locked waits: the server may not know yet that the machine is gone.
     """
+    key = chunks.c.job_id, chunks.c.chunk
+    expired = select(*key).where(chunks.c.done.is_(False), chunks.c.lease_until < db_now())
+    is_free = tuple_(*key).in_(expired.with_for_update(skip_locked=True))
     with database.write() as connection:
-        released = connection.execute(
-            update(chunks)
-            .where(chunks.c.done.is_(False), chunks.c.lease_until < db_now())
-            .values(lease_until=None)
-        )
+        released = connection.execute(update(chunks).where(is_free).values(lease_until=None))
     return released.rowcount
 
 

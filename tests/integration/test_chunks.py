@@ -18,6 +18,7 @@ from tagger.ledger.chunks import (
     claim_next_chunk,
     photos_claimed_earlier,
     release_chunk,
+    renew_lease,
     renew_leases,
     store_outcomes,
 )
@@ -65,6 +66,16 @@ def test_an_expired_chunk_that_nobody_claimed_is_taken_back_by_its_worker(ledger
         assert claim_next_chunk(ledger.database, claim.name.job_id, Runner.WORKERS, "w") is None
     ledger.store(claim, Outcome.TAGGED)
     assert ledger.progress(job).state is JobState.FINISHED
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_machine_that_is_gone_with_its_locks_holds_up_no_other_chunk(ledger: LedgerBuilder) -> None:
+    job = ledger.job(40)
+    claims = [ledger.claim(job, chunk) for chunk in (0, 1)]
+    ledger.expire(job)
+    with ledger.database.write() as connection:
+        renew_lease(connection, claims[0])
+        assert release_expired(ledger.database) == 1
 
 
 def test_a_local_job_leaves_an_expired_chunk_to_the_thread_that_claimed_it(ledger: LedgerBuilder) -> None:
