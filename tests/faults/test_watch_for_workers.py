@@ -14,6 +14,7 @@ from sqlalchemy import select
 from support.commands import Terminal, draw
 from support.watching import started
 
+from tagger.database.enums import JobState
 from tagger.database.tables import job_items, photos
 from tagger.ledger.progress import JobProgress
 from worker.broker import count_queued
@@ -45,6 +46,10 @@ def enqueued(terminal: Terminal) -> Counter[str]:
     query = select(photos.c.path).join(job_items, job_items.c.photo_id == photos.c.id)
     with terminal.database() as database, database.read() as connection:
         return Counter(connection.scalars(query))
+
+
+def is_scanning(terminal: Terminal) -> bool:
+    return any(job.state is JobState.SCANNING for job in terminal.jobs())
 
 
 def once(numbers: int) -> Counter[str]:
@@ -107,7 +112,7 @@ def test_photos_are_enqueued_once_by_the_start_after_a_kill_before_any_commit(te
         terminal.log.unlink()
         with started(terminal, *WATCH):
             terminal.wait_until(lambda: "watching" in terminal.log.read_text())
-            terminal.wait_until(lambda: set(enqueued(terminal)) == set(once(3)))
+            terminal.wait_until(lambda: set(enqueued(terminal)) == set(once(3)) and not is_scanning(terminal))
         for job in terminal.jobs():
             terminal.process_job(job.job)
         assert enqueued(terminal) == once(3), f"killed before commit {commit}"
