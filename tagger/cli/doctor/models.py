@@ -82,7 +82,7 @@ def check_teaching(settings: Settings, database: Database) -> Iterator[Finding]:
     for found in texts_of_other_models(database, models):
         yield note("teaching", *found)
     for model in models:
-        unfinished = find_unfinished(database, model.digest, is_taught=model in models_to_teach(models))
+        unfinished = find_unfinished(database, model.id, is_taught=model in models_to_teach(models))
         for name in unfinished.added:
             yield note("teaching", f"not all photos are compared with the pack {name}", COMPARE)
         for name in unfinished.removed:

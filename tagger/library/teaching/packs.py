@@ -400,11 +400,10 @@ class Unfinished:
     landmarks: Sequence[str]
 
 
-def find_unfinished(database: Database, model_digest: str, *, is_taught: bool = True) -> Unfinished:
-    """What is unfinished of a model, which may not be registered. `is_taught`: new verdicts teach it."""
+def find_unfinished(database: Database, model_id: int, *, is_taught: bool = True) -> Unfinished:
+    """What is unfinished of a model. `is_taught`: new verdicts teach it."""
     has_classifiers = exists().where(classifiers.c.pack == packs.c.name)
     with database.read() as connection:
-        model_id = connection.scalar(select(models.c.id).where(models.c.digest == model_digest)) or 0
         of_model = classifiers.c.model_id == model_id, ~classifiers.c.applied
         removed = select(packs.c.name).where(packs.c.model_id == model_id, ~has_classifiers)
         rows = connection.execute(
