@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -17,8 +18,13 @@ Document = TypeVar("Document", bound="DataclassInstance")
 
 def document_of(kind: type[Document], source: object, /, **values: Any) -> Document:
     """A document of this kind: its fields come from `values`, and all others from the attributes of `source`, such as a row, by name."""
-    missing = (field.name for field in fields(kind) if field.init and field.name not in values)
+    missing = (name for name in _names(kind) if name not in values)
     return kind(**{name: getattr(source, name) for name in missing}, **values)
+
+
+@cache
+def _names(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.init)
 
 
 def json_default(value: object) -> object:

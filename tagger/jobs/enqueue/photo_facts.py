@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -35,32 +34,12 @@ if TYPE_CHECKING:
 PARALLEL_READS = 16
 
 
-@dataclass(frozen=True)
-class OwnFacts:
-    """What the photo's own file says, as far as other files can say it too."""
-
-    taken_at: datetime | None
-    utc_offset_s: int | None
-    latitude: float | None
-    longitude: float | None
-    gps_error_m: float | None
-    is_date_unread: bool
-
-
 def fact_columns(facts: CameraFacts, side_facts: SideFacts, path: str) -> dict[str, Any]:
     """The columns of a photo that its facts fill, besides `camera_id`. `path` is that of the photo."""
-    own = OwnFacts(
-        facts.taken_at,
-        facts.utc_offset_s,
-        facts.latitude,
-        facts.longitude,
-        facts.gps_error_m,
-        facts.is_date_unread,
-    )
-    return {"origin": facts.origin, **merge_facts(own, side_facts, path)}
+    return {"origin": facts.origin, **merge_facts(facts, side_facts, path)}
 
 
-def merge_facts(own: OwnFacts, side_facts: SideFacts, path: str) -> dict[str, Any]:
+def merge_facts(own: CameraFacts, side_facts: SideFacts, path: str) -> dict[str, Any]:
     """The columns of a photo by its own facts, those of its side files in their order, and its path."""
     position = _position(own, side_facts)
     time = _time(own, side_facts, path, position["latitude"], position["longitude"])
@@ -71,7 +50,7 @@ def merge_facts(own: OwnFacts, side_facts: SideFacts, path: str) -> dict[str, An
     return {**time, **position, "unread_facts": FactProblem.SIDE_FILE if is_broken else date_problem}
 
 
-def _position(own: OwnFacts, side_facts: SideFacts) -> dict[str, Any]:
+def _position(own: CameraFacts, side_facts: SideFacts) -> dict[str, Any]:
     values = own.latitude, own.longitude, own.gps_error_m
     source = FactSource.CAMERA
     if own.latitude is None:
@@ -83,7 +62,11 @@ def _position(own: OwnFacts, side_facts: SideFacts) -> dict[str, Any]:
 
 
 def _time(
-    own: OwnFacts, side_facts: SideFacts, path: str, latitude: float | None, longitude: float | None
+    own: CameraFacts,
+    side_facts: SideFacts,
+    path: str,
+    latitude: float | None,
+    longitude: float | None,
 ) -> dict[str, Any]:
     taken_at, utc_offset_s, source = own.taken_at, own.utc_offset_s, FactSource.CAMERA
     if taken_at is None:
@@ -229,9 +212,13 @@ def _store_facts(connection: Connection, stated: Mapping[int, SideFacts]) -> Non
         connection.execute(update(photos).where(photos.c.id == photo_id).values(facts))
 
 
-def _own_facts(row: Row[Any]) -> OwnFacts:
+def _own_facts(row: Row[Any]) -> CameraFacts:
+    """What the photo's own file said, as far as other files can say it too."""
+    # Only here: its parsers take a while to import, and a scan rarely needs them.
+    from tagger.metadata.camera import CameraFacts
+
     has_time, has_position = row.taken_source == FactSource.CAMERA, row.gps_source == FactSource.CAMERA
-    return OwnFacts(
+    return CameraFacts(
         taken_at=row.taken_at if has_time else None,
         utc_offset_s=row.utc_offset_s if has_time else None,
         latitude=row.latitude if has_position else None,
