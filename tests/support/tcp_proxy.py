@@ -55,9 +55,12 @@ class TcpProxy:
                 connection.drop_packets()
 
     def freeze(self) -> None:
-        """Silence all connections, also new ones, until `recover`."""
+        """Silence all connections, also new ones, until `recover`. The server closes its ends, as if no keepalive was answered."""
         self._is_silent = True
         self.silence()
+        with self._lock:
+            for connection in self._connections:
+                connection.leave_server()
 
     def recover(self) -> None:
         """Let new connections work. Silent ones stay silent."""
@@ -98,6 +101,10 @@ class _Connection:
     def drop_packets(self) -> None:
         program = struct.pack("HP", 1, ctypes.addressof(_DROP_ALL))
         self._client.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+    def leave_server(self) -> None:
+        with suppress(OSError):  # it has left
+            self._server.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         for end in (self._client, self._server):
