@@ -134,8 +134,8 @@ def test_far_photos_are_forgotten_and_come_back_where_they_were(browser: Browser
         photo = "(photo) => Number(document.querySelector('.photo-tile').dataset.photo) === photo"
         page.wait_for_function(photo, arg=first[0]["photo"])
         assert loaded_tiles(page) == first
-        loaded = "document.querySelector('[data-grid]').photoGrid.photos.chunks.filter((chunk) => chunk.photos).length"
-        assert page.evaluate(loaded) <= 8
+        loaded = "document.querySelector('[data-grid]').photoGrid.photos.loaded().length"
+        assert page.evaluate(loaded) <= 160
         # What is on the screen stays there when photos above are loaded.
         page.evaluate("document.querySelector('[data-grid]').photoGrid.goToPhoto(150, 60)")
         loaded_tiles(page)
