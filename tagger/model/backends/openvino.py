@@ -116,6 +116,12 @@ class OpenVinoBackend:
                     self._requests.put(request)
 
 
+def has_shipped_graph(digest: str) -> bool:
+    """Whether the package has OpenVINO's form of the artifact with this digest."""
+    with zipfile.ZipFile(SHIPPED_GRAPH) as file:
+        return file.comment.decode() == digest
+
+
 def read_shipped_graph(artifact: Path, digest: str) -> openvino.Model | None:
     """OpenVINO's form of the shipped model, or None for another one. Its weights are in the artifact; the graph's file has the rest.
 

@@ -1,6 +1,6 @@
 """Selects the backend that is fastest for a model on this machine, of those that agree with the reference.
 
-TorchScript is the reference; without torch, OpenVINO in floating point is. Nothing is timed to choose a backend: on every processor that
+TorchScript is the reference; of the shipped model, and without torch, OpenVINO in floating point is. Nothing is timed to choose a backend: on every processor that
 was measured, eight bits are 1.1 to 3 times as fast as floating point, and OpenVINO is at least as fast as TorchScript. So the instruction
 sets decide what is tried first, the outputs whether it is used, and each selection on a machine has the same result.
 """
@@ -12,7 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Self, cast
@@ -120,7 +120,7 @@ class BackendSelector:
         Raises:
             SettingsInvalid, ExtraMissing: as `load`.
         """
-        reference = self.load(name or reference_name())
+        reference = self.load(name) if name else self._load_reference()
         images = generated_images(self._size, IMAGES)
         try:
             expected = reference.forward(images)
@@ -130,6 +130,8 @@ class BackendSelector:
             return Selection(reference, batch_size or self._device.batch_size, is_final=False)
         is_final = True
         for other in self._alternatives() if name is None else []:
+            if other == reference.name:
+                break
             try:
                 backend = self.load(other)
                 difference = Difference.between(expected, backend.forward(images))
@@ -148,6 +150,16 @@ class BackendSelector:
             if difference.is_small:
                 return Selection(backend, batch_size, is_final)
         return Selection(reference, batch_size, is_final)
+
+    def _load_reference(self) -> Backend:
+        """The shipped model was converted before: comparing it with TorchScript would take torch's time and memory."""
+        if self._device.kind == "cpu" and self._conversions is not None and is_installed("openvino"):
+            with suppress(Exception):  # whatever fails in another engine, TorchScript works
+                with _without_converter():
+                    from tagger.model.backends.openvino import has_shipped_graph
+                if has_shipped_graph(self._conversions.digest):
+                    return self.load("openvino")
+        return self.load(reference_name())
 
     def load(self, name: BackendName) -> Backend:
         """Load the model into the backend `name`.
@@ -229,8 +241,7 @@ class BackendSelector:
         """The backends that are faster than the reference, fastest first. Without AVX2, eight bits were never measured."""
         if self._device.kind != "cpu" or not is_installed("openvino"):
             return []
-        names = [EIGHT_BITS, "openvino"] if self._ranges and "avx2" in instruction_sets() else ["openvino"]
-        return [name for name in names if name != reference_name()]
+        return [EIGHT_BITS, "openvino"] if self._ranges and "avx2" in instruction_sets() else ["openvino"]
 
     def _best_batch_size(self, backend: Backend, images: Images) -> int:
         """The fastest batch size of a GPU. On a CPU, all are as fast that fit its caches."""
