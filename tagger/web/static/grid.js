@@ -39,13 +39,13 @@ class PhotoGrid {
     list.querySelectorAll("[data-photo]").forEach((tile, index) => tile.setAttribute("aria-posinset", String(index + 1)));
   }
 
-  async start() {
-    const own = this.list.dataset.start ? [] : this.photosOfPage();
+  /** `own`: the photos of the page itself. */
+  async start(own = this.list.dataset.start ? [] : this.photosOfPage()) {
     if (own.length) this.placeOwn(own);
     try {
       await this.photos.loadSections();
     } catch (error) {
-      this.showError(error, () => this.start());
+      this.showError(error, () => this.start(own));
       return;
     }
     if (this.closing.signal.aborted) return;
@@ -117,7 +117,7 @@ class PhotoGrid {
       else first ??= chunks[0];
     }
     if (!own.length) first = this.photos.chunks[0];
-    return first ? this.load(first, () => this.start()) : () => {};
+    return first ? this.load(first, () => this.start(own)) : () => {};
   }
 
   /** The heading says how many photos the grid has, as the lightbox does. For landmarks and trips, the server counts copies, too. */
