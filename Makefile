@@ -73,11 +73,15 @@ screenshots: export PYTHONPATH := .:tests
 screenshots: setup  ## create the screenshots of the documentation; needs Chromium
 	$(BIN)/python -m docs.pictures.screenshots
 
-# COLLECTIONS has landmarks/{train,test}, more/{train,test}, places/{known,others} and unknown/{train,test}, with the sources of their
-# photos; WEIGHTS is the model before it, landmarks-164-v5 of release 1.0, from which training goes on. Some landmarks are in the folders of unknown photos.
+# COLLECTIONS has landmarks/{train,test}, more/{train,test}, places/{known,others}, course/{train,test} and unknown/{train,test}, with the
+# sources of their photos; WEIGHTS is the model before it, landmarks-164-v5 of release 1.0; IMAGENET has the backbone's weights. Some
+# landmarks are in the folders of unknown photos. One model goes on from WEIGHTS, another begins with IMAGENET. The first then learns what
+# all three say.
 MODEL := build/model
-model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHTS=file; run it again to continue
-	@test -d "$(COLLECTIONS)" -a -f "$(WEIGHTS)" || { echo "set COLLECTIONS=folder and WEIGHTS=file"; exit 2; }
+TRAIN = $(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others --unknown $(MODEL)/ordinary/train \
+	--cache $(MODEL)/pixels --backbone timm/mobilenet_edgetpu_100 --size 224 --precision 0.95 --resume
+model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHTS=file IMAGENET=file; run it again to continue
+	@test -d "$(COLLECTIONS)" -a -f "$(WEIGHTS)" -a -f "$(IMAGENET)" || { echo "set COLLECTIONS=folder WEIGHTS=file IMAGENET=file"; exit 2; }
 	mkdir -p $(MODEL)/found
 	test -d $(MODEL)/ordinary || { cp -r "$(COLLECTIONS)/unknown" $(MODEL)/copied && chmod -R u+w $(MODEL)/copied && \
 		for split in train test; do mv $(MODEL)/copied/$$split/landmarks $(MODEL)/found/$$split; done && \
@@ -90,10 +94,13 @@ model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHT
 		$(MODEL)/found "$(COLLECTIONS)/places/known" "$(COLLECTIONS)/places/others" "$(COLLECTIONS)/course" \
 		--landmarks trainer/data/shipped-landmarks.csv --exclude trainer/data/shipped-exclusions.csv \
 		--sources $(MODEL)/sources.csv --out $(MODEL)/photos
-	$(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others \
-		--unknown $(MODEL)/ordinary/train --backbone timm/mobilenet_edgetpu_100 --weights "$(WEIGHTS)" \
-		--size 224 --epochs 6 --learning-rate 2.5e-4 --precision 0.95 --out $(MODEL)/run --resume
-	$(BIN)/trainer export $(MODEL)/run --out $(MODEL)/landmarks.pt --name landmarks-203-v6
+	test -f $(MODEL)/tuned.pt || { $(TRAIN) --weights "$(WEIGHTS)" --epochs 6 --learning-rate 2.5e-4 --out $(MODEL)/tuned && \
+		$(BIN)/trainer export $(MODEL)/tuned --out $(MODEL)/tuned.pt; }
+	test -f $(MODEL)/fresh.pt || { $(TRAIN) --weights "$(IMAGENET)" --epochs 22 --out $(MODEL)/fresh && \
+		$(BIN)/trainer export $(MODEL)/fresh --out $(MODEL)/fresh.pt; }
+	$(TRAIN) --weights $(MODEL)/tuned.pt --teacher "$(WEIGHTS)" --teacher $(MODEL)/tuned.pt --teacher $(MODEL)/fresh.pt \
+		--epochs 8 --learning-rate 2.5e-4 --out $(MODEL)/run
+	$(BIN)/trainer export $(MODEL)/run --out $(MODEL)/landmarks.pt --name landmarks-203-v7
 	$(BIN)/trainer evaluate $(MODEL)/landmarks.pt --data $(MODEL)/photos --distractors $(MODEL)/ordinary/test \
 		--altered --out $(MODEL)/report
 

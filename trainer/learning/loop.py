@@ -118,6 +118,7 @@ def fit(
     validate: Callable[[nn.Module], Validation],
     on_step: Callable[[int, float], None],
     on_epoch: Callable[[Epoch], None],
+    teach: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> None:
     """Train from the epoch after `state.history` to the end of the plan.
 
@@ -130,6 +131,7 @@ def fit(
         validate: called with the averaged network after each epoch
         on_step: called with the number of images and the mean loss so far, for progress
         on_epoch: called after each epoch, to save the state
+        teach: images and the network's logits → a second loss, which counts as much as that of the targets
 
     Raises:
         TrainingFailed: with what to change. The last epoch's checkpoint is intact.
@@ -139,7 +141,7 @@ def fit(
     for number in range(len(state.history) + 1, plan.epochs + 1):
         start = time.monotonic()
         try:
-            loss = _epoch(state, photos, classes, plan, device, number, on_step)
+            loss = _epoch(state, photos, classes, plan, device, number, teach, on_step)
             seconds = time.monotonic() - start
             validation = validate(state.average)
         except (RuntimeError, MemoryError) as error:
@@ -166,6 +168,7 @@ def _epoch(
     plan: TrainingPlan,
     device: Device,
     number: int,
+    teach: Callable[[Tensor, Tensor], Tensor] | None,
     on_step: Callable[[int, float], None],
 ) -> float:
     torch.manual_seed(plan.seed * 1_000_003 + number)  # for dropout
@@ -181,7 +184,7 @@ def _epoch(
         targets = batch.targets.to(device.kind)
         images, probabilities = mix(images, targets, classes, plan.mixing, generator)
         images = images.contiguous(memory_format=torch.channels_last)
-        loss = _step(state, images, probabilities, plan, device, scaler)
+        loss = _step(state, images, probabilities, plan, device, scaler, teach)
         total += loss
         _average(state, plan.average_decay, (number - 1) * photos.steps + step)
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == photos.steps:
@@ -199,11 +202,14 @@ def _step(
     plan: TrainingPlan,
     device: Device,
     scaler: GradScaler,
+    teach: Callable[[Tensor, Tensor], Tensor] | None,
 ) -> Tensor:
     """Take one step of the optimiser; returns its loss, on the device."""
     with torch.autocast(device.kind, device.dtype, enabled=device.dtype != torch.float32):
-        logits = state.network(images)
-    loss = functional.cross_entropy(logits.float(), probabilities)
+        logits = state.network(images).float()
+    loss = functional.cross_entropy(logits, probabilities)
+    if teach is not None:
+        loss = (loss + teach(images, logits)) / 2
     state.optimiser.zero_grad()
     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     scaler.unscale_(state.optimiser)

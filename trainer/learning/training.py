@@ -8,6 +8,7 @@ import ctypes
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from trainer.errors import TrainingFailed, writing_to
 from trainer.learning.batches import TrainingSet
 from trainer.learning.classifier import TrainingNetwork, measure_logits
 from trainer.learning.loop import Epoch, Network, TrainingPlan, TrainingState, Validation, fit
+from trainer.learning.teachers import Teachers
 from trainer.progress import PhotoCounter
 
 VALIDATION_BATCH = 32
@@ -47,6 +49,7 @@ def train_network(
     out: Path,
     settings: dict[str, object],
     resume: bool,
+    teachers: Sequence[Path] = (),
 ) -> None:
     """Train the network, float images (B, 3, H, W) of 0…255 → logits (B, C); write a checkpoint to `out` after every epoch.
 
@@ -57,6 +60,7 @@ def train_network(
         TrainingFailed, OutputUnwritable: with what to change.
     """
     keep_freed_memory()
+    teach = Teachers(teachers, data.labels, device).loss if teachers else None
     photos = TrainingSet(
         data.cached,
         data.training,
@@ -100,6 +104,7 @@ def train_network(
                 count, f"epoch {len(state.history) + 1}, loss {loss:.3f}"
             ),
             on_epoch=finish_epoch,
+            teach=teach,
         )
     state.average.cpu()
 

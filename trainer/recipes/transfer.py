@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 import torch
 from torch import nn
 
+from tagger.model.artifact import file_digest
 from tagger.model.devices import Device, choose_device
 from trainer.backbones.backbone import Backbone
 from trainer.backbones.loading import goes_on_from_model, load_backbone
@@ -113,6 +114,8 @@ def _fine_tune(
 ) -> TrainedClassifier:
     """Train backbone and linear layer together, from the run's checkpoint if the run is resumed."""
     rate = options.learning_rate or LEARNING_RATE
+    teachers = options.teacher or []
+    taught = {"teachers": [f"blake3:{file_digest(path)}" for path in teachers]} if teachers else {}
     network = TrainingNetwork(model.encoder, model.head, dropout=DROPOUT)
     state = TrainingState(network, _optimiser(model.encoder, model.head, rate))
     plan = TrainingPlan(
@@ -132,8 +135,9 @@ def _fine_tune(
         plan,
         device,
         out=options.out,
-        settings={"recipe": "transfer", "weights": model.backbone.weights} | options.settings(),
+        settings={"recipe": "transfer", "weights": model.backbone.weights} | options.settings() | taught,
         resume=options.resume,
+        teachers=teachers,
     )
     return TrainedClassifier(
         backbone=model.backbone,
@@ -142,6 +146,7 @@ def _fine_tune(
         history=tuple(state.history),
         recipe=f"{model.recipe}, then both fine-tuned",
         settings=model.settings
+        | taught
         | {
             "learning_rate": rate,
             "weight_decay": WEIGHT_DECAY,
