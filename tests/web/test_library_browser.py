@@ -135,7 +135,7 @@ def test_far_photos_are_forgotten_and_come_back_where_they_were(browser: Browser
         page.wait_for_function(photo, arg=first[0]["photo"])
         assert loaded_tiles(page) == first
         loaded = "document.querySelector('[data-grid]').photoGrid.photos.loaded().length"
-        assert page.evaluate(loaded) <= 160
+        assert page.evaluate(loaded) <= 120
         # What is on the screen stays there when photos above are loaded.
         page.evaluate("document.querySelector('[data-grid]').photoGrid.goToPhoto(150, 60)")
         loaded_tiles(page)
@@ -295,7 +295,7 @@ def test_an_unreachable_server_is_reported_and_retried(browser: Browser, many: s
         page.route("**/api/timeline/photos?*", lambda route: route.abort())
         page.goto(f"{many}/photos?any_rank=1")
         expect(page.get_by_role("status").filter(has_text="could not be loaded")).to_be_visible()
-        expect(page.locator("[data-grid] > .photo-tile")).to_have_count(60)  # those of the page itself
+        expect(page.locator("[data-grid] > .photo-tile").first).to_be_visible()  # those of the page itself
         page.unroute("**/api/timeline/photos?*")
         page.get_by_role("button", name="Try again").click()
         page.wait_for_function(DRAWN)
