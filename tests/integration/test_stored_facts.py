@@ -214,10 +214,11 @@ def test_chunks_with_the_same_new_cameras_are_stored_at_once(library: Library) -
     ids = library.photos(*(f"{number}.jpg" for number in range(64)))
     job = library.ledger.job(0, photo_ids=ids)
     models = [replace(CAMERA, serial=str(number + 1)) for number in range(32)]
+    claims = [library.ledger.claim(job, number) for number in range(2)]
     barrier = threading.Barrier(2)
 
     def store(number: int) -> None:
-        claim = library.ledger.claim(job, number)
+        claim = claims[number]
         items = open_items(library.database, claim)
         facts = models if number else models[::-1]
         for item, each in zip(items, facts, strict=True):

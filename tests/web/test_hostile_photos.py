@@ -119,7 +119,6 @@ PAGES = {
     "/photos?under=/{evil}&landmark=evil&model={evil}": EVIL,
     "/photos?landmark={evil}{evil}": EVIL,
     "/review/unknown": "Unknown",
-    "/map": EVIL,
     "/photos/{photo}": EVIL,
     "/jobs": EVIL,
     "/jobs/2": EVIL,

@@ -103,7 +103,7 @@ def test_several_verdicts_in_a_row_are_one_more_update(page: Page, monkeypatch: 
         return 0
 
     monkeypatch.setattr(server_state, "update_taught", update)
-    updates = TaughtUpdates(page.library.database, lambda: page.library.model, threading.Event())
+    updates = TaughtUpdates(page.library.database, lambda: [page.library.model], threading.Event())
     updates.request()
     assert started.wait(30)
     for _ in range(5):
@@ -128,7 +128,7 @@ def test_a_failed_update_is_logged_once_and_tried_again_without_a_request(
         return 0
 
     monkeypatch.setattr(server_state, "update_taught", update)
-    updates = TaughtUpdates(page.library.database, lambda: page.library.model, threading.Event())
+    updates = TaughtUpdates(page.library.database, lambda: [page.library.model], threading.Event())
     with caplog.at_level(logging.ERROR):
         updates.request()
         wait_until(lambda: len(calls) == 3)
