@@ -424,3 +424,13 @@ def test_photos_stay_where_they_are_first_shown(browser: Browser, address: str) 
             page.locator("[data-grid][data-drawn]").wait_for(state="attached")
             page.wait_for_load_state("networkidle")
             assert page.evaluate("window.shifted") < 0.1, path
+
+
+def test_the_grid_is_as_wide_before_its_script_runs(browser: Browser, many: str) -> None:
+    widths = set()
+    for script in (False, True):
+        with open_page(browser, f"{many}/photos?any_rank=1", screen=Screen(1024, 400), script=script) as page:
+            if script:
+                page.locator(".scrubber").wait_for()
+            widths.add(page.locator("[data-grid]").bounding_box()["width"])
+    assert len(widths) == 1
