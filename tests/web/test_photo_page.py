@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 from support.browser import axe_findings, open_page
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos, picture
+from support.waiting import wait_until
 
 from tagger.web.pages.try_photo import UploadResult
 
@@ -379,10 +380,7 @@ def test_a_verdict_given_while_leaving_is_not_lost(browser: Browser, address: st
         open_details(page, "/photos/3")
         press_at_once(page, "r", "2", "c", then="location.reload()")
         page.wait_for_function("() => performance.getEntriesByType('navigation')[0].type === 'reload'")
-        page.wait_for_function(
-            """async () => (await (await fetch("/api/photos/3")).json()).verdicts.length === 2"""
-        )
-        assert verdicts(page, address, 3) == {EIFFEL: "rejected", GATE: "confirmed"}
+        wait_until(lambda: verdicts(page, address, 3) == {EIFFEL: "rejected", GATE: "confirmed"})
 
 
 def test_a_failed_verdict_is_reverted_and_what_was_queued_after_it_dropped(

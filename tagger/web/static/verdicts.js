@@ -25,6 +25,7 @@ export async function enqueue(action) {
     try {
       await (queue.shift() ?? refreshOne)();
     } catch {
+      await new Promise((resolve) => setTimeout(resolve)); // a page that is left fails its requests before it hides
       queue.length = 0;
     }
   }
