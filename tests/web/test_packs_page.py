@@ -176,6 +176,7 @@ def test_a_pack_is_shown_added_and_removed_on_the_page(
         page.locator(".settings summary").click()
         page.get_by_role("link", name="Packs").click()
         expect(page.get_by_text("No pack was added yet.")).to_be_visible()
+        page.wait_for_load_state()  # htmx listens from then on
         file, shown = page.get_by_label("The pack, and its signature"), page.locator("#shown")
         file.set_input_files({"name": "x.pack", "mimeType": "application/octet-stream", "buffer": b"no pack"})
         expect(shown).to_contain_text("it is damaged, or no pack", timeout=WAIT_MS)

@@ -67,6 +67,7 @@ def test_a_place_is_named_learned_and_reviewed(browser: Browser, address: str, l
         page.locator(".learning a", has_text=f"{suggested} to review").click()
         page.get_by_role("link", name="One by one").click()
         expect(page.locator("[data-group]")).to_have_count(suggested)
+        page.wait_for_load_state()  # the script listens to keys from then on
         page.keyboard.press("c")
         expect(page.locator("#toasts")).to_contain_text("1 photo confirmed as Our church")
 
