@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
-from tagger.cli.output.job_text import count_of
+from tagger.cli.output.job_text import count_of, first_names
 from tagger.errors import TaggerError
 from tagger.system.text_format import percent
 
@@ -94,9 +94,8 @@ def texts_of_other_models(database: Database, in_use: Sequence[RegisteredModel])
         remedy = f"tagger model use {' '.join([*names, other])}"
         if any(model.manifest.embedding for model in in_use):
             remedy = "tagger backfill outdated, and when it has finished: tagger backfill taught"
-        more = ", …" if len(slugs) > NAMED else ""
         yield (
-            f"{', '.join(names)} {'does' if len(names) == 1 else 'do'} not know what {other} was taught: {', '.join(slugs[:NAMED])}{more}",
+            f"{', '.join(names)} {'does' if len(names) == 1 else 'do'} not know what {other} was taught: {first_names(slugs, NAMED)}",
             remedy,
         )
 

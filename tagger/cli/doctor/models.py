@@ -9,6 +9,7 @@ import numpy as np
 
 from tagger.cli.derived_facts import NAMED, texts_of_other_models
 from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.cli.output.job_text import first_names
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import backend_options
 from tagger.library.catalog.registered_models import (
@@ -81,14 +82,15 @@ def check_teaching(settings: Settings, database: Database) -> Iterator[Finding]:
         return
     for found in texts_of_other_models(database, models):
         yield note("teaching", *found)
+    taught = models_to_teach(models)
     for model in models:
-        unfinished = find_unfinished(database, model.id, is_taught=model in models_to_teach(models))
+        unfinished = find_unfinished(database, model.id, is_taught=model in taught)
         for name in unfinished.added:
             yield note("teaching", f"not all photos are compared with the pack {name}", COMPARE)
         for name in unfinished.removed:
             yield note("teaching", f"the pack {name} has no landmark any more", f"tagger pack remove {name}")
         if slugs := unfinished.landmarks:
-            names = ", ".join(slugs[:NAMED]) + (", …" if len(slugs) > NAMED else "")
+            names = first_names(slugs, NAMED)
             yield note("teaching", f"not all photos are compared with what was taught of: {names}", COMPARE)
     if not is_up_to_date(database):
         yield note("teaching", "positions of photos are not up to date", "tagger locate")

@@ -43,6 +43,11 @@ def count_of(number: int, noun: str) -> str:
     return f"{number_text(number)} {noun}{'' if number == 1 else 's'}"
 
 
+def first_names(names: Sequence[str], most: int) -> str:
+    """`a.jpg, b.jpg, …`."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
 def gone_text(number: int) -> str:
     """`1 photo is gone`, `2 photos are gone`."""
     return f"{count_of(number, 'photo')} {'is' if number == 1 else 'are'} gone"
@@ -206,10 +211,9 @@ def unread_lines(database: Database, job: int) -> list[str]:
     lines = []
     with database.read() as connection:
         for problem, paths in unread_photos(connection, job).items():
-            names = ", ".join(printable(path.rpartition("/")[2]) for path in paths[:PHOTOS_SHOWN])
-            more = ", …" if len(paths) > PHOTOS_SHOWN else ""
+            names = first_names([printable(path.rpartition("/")[2]) for path in paths], PHOTOS_SHOWN)
             verb = "has" if len(paths) == 1 else "have"
-            lines.append(f"{count_of(len(paths), 'photo')} {verb} {texts[problem]}: {names}{more}")
+            lines.append(f"{count_of(len(paths), 'photo')} {verb} {texts[problem]}: {names}")
     return lines
 
 

@@ -102,9 +102,10 @@ class Backfill:
 
 def _model_to_compare(database: Database, models: Sequence[RegisteredModel]) -> RegisteredModel:
     """Of these models, the first with landmarks that not all its embeddings were compared with, else the first with embeddings."""
+    taught = models_to_teach(models)
     with database.read() as connection:
         for model in models:
-            changed = model in models_to_teach(models) and changed_landmarks(connection, model.id)
+            changed = model in taught and changed_landmarks(connection, model.id)
             if changed or has_unapplied(connection, model.id):
                 return model
     return with_embeddings(models)
