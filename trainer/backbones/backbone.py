@@ -1,8 +1,8 @@
-"""The description of a backbone in a run, the protocol of network sources, and changes to networks: fusion, rounding, and padding."""
+"""The description of a backbone in a run, the protocol of network sources, and changes to networks: fusion, rounding, padding, and fewer channels."""
 
 import copy
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ class Backbone:
     """A network as recorded in a run, so that it can be built again. The defaults describe TensorFlow's MobileNetV2.
 
     `weights` is their origin: the digest of a file, or the name of published weights. `features` is F, the number of features.
+    `expansions` has the channels of each one if the network was pruned.
     """
 
     architecture: str
@@ -45,6 +46,7 @@ class Backbone:
     features: int = 1280
     normalisation: Normalisation = TENSORFLOW
     folded: bool = False  # batch norms are fused into convolutions
+    expansions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,3 +163,35 @@ def pad_like_tensorflow(network: nn.Module) -> None:
         if isinstance(module, nn.Conv2d) and module.stride == (2, 2) and module.kernel_size[0] > 1:
             module.__class__ = SamePadded
             module.padding = (0, 0)
+
+
+def expansions(network: nn.Module) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
+    """The full convolution of each of timm's fused blocks, and the one of 1 x 1 after it, in order."""
+    blocks: list[Any] = [module for module in network.modules() if hasattr(module, "conv_exp")]
+    return [(block.conv_exp, block.conv_pwl) for block in blocks if isinstance(block.se, nn.Identity)]
+
+
+def narrow(first: nn.Conv2d, second: nn.Conv2d, channels: Tensor) -> None:
+    """Leave only these channels, int64 (K,), between two convolutions."""
+    first.weight = nn.Parameter(first.weight[channels].detach())
+    if first.bias is not None:
+        first.bias = nn.Parameter(first.bias[channels].detach())
+    second.weight = nn.Parameter(second.weight[:, channels].detach())
+    first.out_channels = second.in_channels = len(channels)
+
+
+@torch.no_grad()
+def multiply_adds(network: nn.Module, size: int) -> int:
+    """Those of its convolutions and linear layers for one image of `size` pixels."""
+    counts: list[int] = []
+
+    def count(layer: Any, _: object, output: Tensor) -> None:
+        pixels = output.shape[2:].numel() if output.ndim == 4 else 1
+        counts.append(layer.weight.numel() * pixels)
+
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    network.eval()(torch.zeros(1, 3, size, size))
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)

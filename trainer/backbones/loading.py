@@ -23,8 +23,10 @@ from trainer.backbones.backbone import (
     FeatureNetwork,
     NetworkSource,
     State,
+    expansions,
     fuse_batch_norms,
     fuse_in_place,
+    narrow,
     round_to_half,
 )
 from trainer.backbones.landmark_cnn import FEATURES, LANDMARK_CNN, NORMALISATION, LandmarkCNN
@@ -115,7 +117,11 @@ def build_network(backbone: Backbone) -> nn.Module:
     else:
         source, name = find_source(backbone.architecture)
         network = source.build(name, backbone.convention).network
-    return fuse_in_place(network.eval()) if backbone.folded else network.eval()
+    network = fuse_in_place(network.eval()) if backbone.folded else network.eval()
+    if backbone.expansions:
+        for pair, width in zip(expansions(network), backbone.expansions, strict=True):
+            narrow(*pair, torch.arange(width))
+    return network
 
 
 def find_source(architecture: str) -> tuple[NetworkSource, str]:

@@ -40,9 +40,12 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) → features (B, F)."""
-        pixels = (images.to(self.mean.dtype) - self.mean) / self.deviation
-        features: Tensor = self.network(pixels)
+        features: Tensor = self.network(self.normalised(images))
         return features
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """The images as the backbone takes them, in the precision of its parameters."""
+        return (images.to(self.mean.dtype) - self.mean) / self.deviation
 
 
 class TrainingNetwork(nn.Module):

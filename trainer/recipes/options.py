@@ -125,7 +125,6 @@ class TransferOptions(RecipeOptions):
             help="The backbone's weights: a safetensors file with torchvision's or timm's names, a .pth file of torchvision, or a model of this backbone (.pt), from which training goes on. Downloaded if omitted."
         ),
     ] = None
-
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
@@ -133,5 +132,13 @@ class TransferOptions(RecipeOptions):
         ),
     ] = None
 
+    multiply_adds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Prune the backbone to at most so many million multiply-adds for a photo, before all else. For networks of timm with fused blocks, such as timm/mobilenet_edgetpu_100.",
+        ),
+    ] = None
+
     def settings(self) -> dict[str, object]:
-        return super().settings() | {"backbone": self.backbone}
+        return super().settings() | {"backbone": self.backbone, "multiply-adds": self.multiply_adds}

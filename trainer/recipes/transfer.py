@@ -17,10 +17,11 @@ from trainer.backbones.loading import goes_on_from_model, load_backbone
 from trainer.data.preparation import TrainingData, prepare
 from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import FinishedRun, create_run_folder
-from trainer.learning.batches import Augmentation, MixOptions
+from trainer.learning.batches import Augmentation, MixOptions, TrainingSet
 from trainer.learning.classifier import Encoder, TrainingNetwork
 from trainer.learning.head import FeatureSet, features_from_cache, fit_head
 from trainer.learning.loop import TrainingPlan, TrainingState, growing_sizes
+from trainer.learning.pruning import prune
 from trainer.learning.training import train_network
 from trainer.recipes.options import TransferOptions
 
@@ -34,6 +35,7 @@ FIRST_LAYER = 0.06
 """The rate of the first layer as a share of `LEARNING_RATE`."""
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.2
+PRUNING_EPOCHS = 8
 BALANCE = 0.5
 AUGMENTATION = Augmentation(light=0.4, grey_share=0.1, turned_share=0.2, tilted_share=0.2)
 SIZES = ((0.35, 0.57), (0.7, 0.72), (0.9, 0.86), (1.0, 1.0))
@@ -62,16 +64,39 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
         size=options.size,
         seed=options.seed,
     )
+    encoder = Encoder(backbone, network)
+    if options.multiply_adds:
+        backbone, encoder = _prune(data, backbone, encoder, options.multiply_adds, options, device)
     # Fine-tuning augments photos itself.
-    model = _train_head(
-        data, Encoder(backbone, network), backbone, options, device.kind, mirrored=not options.epochs
-    )
+    model = _train_head(data, encoder, backbone, options, device.kind, mirrored=not options.epochs)
     if options.epochs:
         known = copy.deepcopy(model.encoder) if goes_on_from_model(options.weights) else None
         model = _fine_tune(data, model, options, device)
         if known is not None:
             model = _remember(data, known, model, options, device.kind)
     return complete_run(data, model, options.size, device, options.out, precision=options.precision)
+
+
+def _prune(
+    data: TrainingData,
+    backbone: Backbone,
+    encoder: Encoder,
+    millions: int,
+    options: TransferOptions,
+    device: Device,
+) -> tuple[Backbone, Encoder]:
+    training = data.training
+    views = TrainingSet(
+        data.cached,
+        training,
+        data.classes_of_photos[training],
+        data.training_weights(BALANCE),
+        AUGMENTATION,
+        options.batch_size,
+        options.seed,
+    )
+    sizes = growing_sizes(PRUNING_EPOCHS, options.size, SIZES)
+    return prune(backbone, encoder, millions, views, sizes, options.size, device)
 
 
 def _train_head(
