@@ -75,11 +75,9 @@ screenshots: setup  ## create the screenshots of the documentation; needs Chromi
 
 # COLLECTIONS has landmarks/{train,test}, more/{train,test}, places/{known,others}, course/{train,test} and unknown/{train,test}, with the
 # sources of their photos; WEIGHTS is the model before it, landmarks-164-v5 of release 1.0; IMAGENET has the backbone's weights. Some
-# landmarks are in the folders of unknown photos. One model goes on from WEIGHTS, another begins with IMAGENET. The first then learns what
-# all three say.
+# landmarks are in the folders of unknown photos.
 MODEL := build/model
-TRAIN = $(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others --unknown $(MODEL)/ordinary/train \
-	--cache $(MODEL)/pixels --backbone timm/mobilenet_edgetpu_100 --size 224 --precision 0.95 --resume
+SHIPPED := $(MODEL)/landmarks-203-v8.pt
 model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHTS=file IMAGENET=file; run it again to continue
 	@test -d "$(COLLECTIONS)" -a -f "$(WEIGHTS)" -a -f "$(IMAGENET)" || { echo "set COLLECTIONS=folder WEIGHTS=file IMAGENET=file"; exit 2; }
 	mkdir -p $(MODEL)/found
@@ -94,15 +92,24 @@ model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHT
 		$(MODEL)/found "$(COLLECTIONS)/places/known" "$(COLLECTIONS)/places/others" "$(COLLECTIONS)/course" \
 		--landmarks trainer/data/shipped-landmarks.csv --exclude trainer/data/shipped-exclusions.csv \
 		--sources $(MODEL)/sources.csv --out $(MODEL)/photos
-	test -f $(MODEL)/tuned.pt || { $(TRAIN) --weights "$(WEIGHTS)" --epochs 6 --learning-rate 2.5e-4 --out $(MODEL)/tuned && \
-		$(BIN)/trainer export $(MODEL)/tuned --out $(MODEL)/tuned.pt; }
-	test -f $(MODEL)/fresh.pt || { $(TRAIN) --weights "$(IMAGENET)" --epochs 22 --out $(MODEL)/fresh && \
-		$(BIN)/trainer export $(MODEL)/fresh --out $(MODEL)/fresh.pt; }
-	$(TRAIN) --weights $(MODEL)/tuned.pt --teacher "$(WEIGHTS)" --teacher $(MODEL)/tuned.pt --teacher $(MODEL)/fresh.pt \
-		--epochs 8 --learning-rate 2.5e-4 --out $(MODEL)/run
-	$(BIN)/trainer export $(MODEL)/run --out $(MODEL)/landmarks.pt --name landmarks-203-v7
-	$(BIN)/trainer evaluate $(MODEL)/landmarks.pt --data $(MODEL)/photos --distractors $(MODEL)/ordinary/test \
-		--altered --out $(MODEL)/report
+	$(MAKE) $(SHIPPED)
+	$(BIN)/trainer evaluate $(SHIPPED) --data $(MODEL)/photos --distractors $(MODEL)/ordinary/test --altered --out $(MODEL)/report
+
+# One model goes on from WEIGHTS, another begins with IMAGENET. The first learns what all three say, is pruned, and learns it again.
+GO_ON := --learning-rate 2.5e-4
+TEACHERS = --teacher "$(WEIGHTS)" --teacher $(MODEL)/fresh.pt
+$(MODEL)/tuned.pt: OPTIONS = --weights "$(WEIGHTS)" --epochs 6 $(GO_ON)
+$(MODEL)/fresh.pt: OPTIONS = --weights "$(IMAGENET)" --epochs 22
+$(MODEL)/taught.pt: OPTIONS = --weights $(MODEL)/tuned.pt --teacher $(MODEL)/tuned.pt $(TEACHERS) --epochs 8 $(GO_ON)
+$(MODEL)/pruned.pt: OPTIONS = --weights $(MODEL)/taught.pt --multiply-adds 600 --epochs 0
+$(SHIPPED): OPTIONS = --weights $(MODEL)/pruned.pt --teacher $(MODEL)/taught.pt $(TEACHERS) --epochs 10 $(GO_ON)
+$(MODEL)/taught.pt: $(MODEL)/tuned.pt $(MODEL)/fresh.pt
+$(MODEL)/pruned.pt: $(MODEL)/taught.pt
+$(SHIPPED): $(MODEL)/pruned.pt
+$(MODEL)/%.pt:
+	$(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others --unknown $(MODEL)/ordinary/train \
+		--cache $(MODEL)/pixels --backbone timm/mobilenet_edgetpu_100 --size 224 --precision 0.95 --resume $(OPTIONS) --out $(MODEL)/$*
+	$(BIN)/trainer export $(MODEL)/$* --out $@
 
 cities: export PYTHONPATH := .
 cities: setup  ## make tagger/shipped/cities.npz again, with the names and coordinates of cities; see cities.md there
