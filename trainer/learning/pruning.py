@@ -165,10 +165,10 @@ def best_subset(inputs: Tensor, outputs: Tensor, count: int) -> tuple[Tensor, Te
 def _train(
     whole: Encoder, pruned: Encoder, views: TrainingSet, sizes: tuple[int, ...], device: Device
 ) -> None:
-    """Train the layers up to the last pruned one, until their map is that of the whole network ("FitNets", Romero et al., 2015)."""
-    teacher, student = (_first_stages(encoder).to(device.kind) for encoder in (whole, pruned))
-    teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """Train the stages that were pruned, until their map is that of the whole network ("FitNets", Romero et al., 2015)."""
+    whole.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    pruned.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    (before, teacher), (_, student) = _stages(whole), _stages(pruned)
     optimiser = torch.optim.AdamW(student.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
     autocast = torch.autocast(device.kind, device.dtype, enabled=device.dtype != torch.float32)
     epoch_photos = views.steps * views.batch_size
@@ -184,8 +184,9 @@ def _train(
                 images = batch.images.to(device.kind)
                 with autocast:
                     with torch.no_grad():
-                        expected = teacher(whole.normalised(images)).float()
-                    actual = student(pruned.normalised(images)).float()
+                        inputs = before(whole.normalised(images))
+                        expected = teacher(inputs).float()
+                    actual = student(inputs).float()
                 loss = lost_variance(actual, expected)
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -202,11 +203,15 @@ def _train(
     pruned.cpu()
 
 
-def _first_stages(encoder: Encoder) -> nn.Sequential:
-    """The layers of a network of timm up to its last expansion; they share their weights with it."""
+def _stages(encoder: Encoder) -> tuple[nn.Sequential, nn.Sequential]:
+    """The layers of a network of timm before its first expansion, and the stages from there to its last; they share its weights."""
     network: Any = encoder.network
-    last = max(number for number, stage in enumerate(network.blocks) if expansions(stage))
-    return nn.Sequential(network.conv_stem, network.bn1, *network.blocks[: last + 1])
+    numbers = [number for number, stage in enumerate(network.blocks) if expansions(stage)]
+    first, after = numbers[0], numbers[-1] + 1
+    return (
+        nn.Sequential(network.conv_stem, network.bn1, *network.blocks[:first]),
+        nn.Sequential(*network.blocks[first:after]),
+    )
 
 
 def lost_variance(actual: Tensor, expected: Tensor) -> Tensor:
