@@ -6,6 +6,7 @@ Prints a report in Markdown. `docs/how-to/benchmark.md` describes the programs a
 """
 
 import argparse
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,11 +39,20 @@ def main() -> None:
         cache_backend_selection(args.model, warm_up, data_folder)
         print_heading("Comparison")
         print(INTRODUCTION, flush=True)
-        for folder in args.folders:
-            photos = evenly_spread(photos_in(folder.resolve()), args.photos)
-            workload = Workload(args.model, data_folder, warm_up, photos)
-            results = compare(folder.resolve().name, workload, programs, args.rounds)
+        for number, source in enumerate(args.folders):
+            folder = Path(name, f"photos-{number}")
+            copy_photos(source.resolve(), folder, args.photos)
+            workload = Workload(args.model, data_folder, warm_up, folder)
+            results = compare(source.resolve().name, workload, programs, args.rounds)
             print(results.report(), flush=True)
+
+
+def copy_photos(source: Path, folder: Path, count: int) -> None:
+    """Copy so many of a folder's photos, evenly spread, so that all programs get a folder, as people name it."""
+    for photo in evenly_spread(photos_in(source), count):
+        copy = folder / photo.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, copy)
 
 
 def compare(name: str, workload: Workload, programs: Sequence[Program], count: int) -> Results:

@@ -11,12 +11,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from sqlalchemy import insert, select
 
 from bench.compare import TOP_K
 from bench.compare.workers import run_peer, run_worker
+from bench.photos import photos_in
 from bench.processes import TAGGER, Finished, plain_environment, run, tagger_environment
 from tagger.database.connection import open_database
 from tagger.database.tables import backend_selections
@@ -39,12 +41,17 @@ TAGGER_QUERY = """
 
 @dataclass(frozen=True)
 class Workload:
-    """The model and the photos of one measurement. `data_folder` contains the backend selection of this machine, in a database without photos."""
+    """The model and the folder of photos of one measurement. `data_folder` contains the backend selection of this machine, in a database without photos."""
 
     model: Path
     data_folder: Path
     warm_up: Path
-    photos: Sequence[Path]
+    folder: Path
+
+    @cached_property
+    def photos(self) -> Sequence[Path]:
+        """The photos of the folder."""
+        return photos_in(self.folder)
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ def cache_backend_selection(model: Path, warm_up: Path, data_folder: Path) -> No
 def reference_tags(workload: Workload) -> dict[str, str]:
     """The best tag of each photo, decoded at full size and computed in float32."""
     with _temporary_folder() as folder:
-        _run_loader(workload.model, folder, workload.photos, [])
+        _run_loader(workload.model, folder, [workload.folder], [])
         return read_top_tags(folder / DATABASE, LOADER_QUERY, workload)
 
 
@@ -114,7 +121,7 @@ def measure_worker(workload: Workload) -> Measurement:
     """A Celery worker of the tagger."""
     with _temporary_folder() as folder:
         shutil.copytree(workload.data_folder, folder, dirs_exist_ok=True)
-        costs = run_worker(folder, workload.model, workload.warm_up, workload.photos)
+        costs = run_worker(folder, workload.model, workload.warm_up, workload.folder)
         return Measurement.of(folder / DATABASE, TAGGER_QUERY, workload, *costs)
 
 
@@ -178,7 +185,7 @@ def _measure_command(
     with _temporary_folder() as folder:
         start = run_command(folder, [workload.warm_up])
     with _temporary_folder() as folder:
-        total = run_command(folder, [workload.warm_up, *workload.photos])
+        total = run_command(folder, [workload.warm_up, workload.folder])
         costs = total.cpu_s - start.cpu_s, total.wall_s - start.wall_s
         return Measurement.of(folder / DATABASE, query, workload, *costs)
 

@@ -22,8 +22,8 @@ POLL_S = 0.1
 Worker = subprocess.Popen[bytes]
 
 
-def run_worker(data: Path, model: Path, warm_up: Path, photos: Sequence[Path]) -> tuple[float, float]:
-    """Let a worker of the tagger process the warm-up photos and then the photos.
+def run_worker(data: Path, model: Path, warm_up: Path, photos: Path) -> tuple[float, float]:
+    """Let a worker of the tagger process the folder of warm-up photos and then that of photos.
 
     Returns:
         its CPU time for the photos, and the seconds from the first claim to the end of their job
@@ -36,7 +36,7 @@ def run_worker(data: Path, model: Path, warm_up: Path, photos: Sequence[Path]) -
         while not list_workers(database):  # it registers once its model is loaded
             _wait_for(worker)
         time.sleep(1.0)  # Celery subscribes to its queues just after
-        _run_job([warm_up], environment, worker, database)
+        _run_job(warm_up, environment, worker, database)
         cpu_before_s = cpu_seconds(worker.pid)
         job = _run_job(photos, environment, worker, database)
         if job.started_at is None or job.finished_at is None:
@@ -78,11 +78,9 @@ def _wait_for_photos(worker: Worker, database: Path, count: int) -> None:
             stored = connection.execute("SELECT count(*) FROM tags WHERE rank = 1").fetchone()[0]
 
 
-def _run_job(
-    paths: Sequence[Path], environment: dict[str, str], worker: Worker, database: Database
-) -> JobProgress:
-    """Enqueue photos or a folder and wait for the job's end."""
-    enqueue = run([*TAGGER, "enqueue", *paths], environment).checked()
+def _run_job(folder: Path, environment: dict[str, str], worker: Worker, database: Database) -> JobProgress:
+    """Enqueue a folder and wait for the job's end."""
+    enqueue = run([*TAGGER, "enqueue", folder], environment).checked()
     while not (progress := find_job(database, int(enqueue.out))).is_over:
         _wait_for(worker)
     return progress

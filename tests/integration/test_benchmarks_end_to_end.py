@@ -10,7 +10,7 @@ from support.artifacts import LABELS, tiny_artifact
 from support.commands import draw_many
 
 from bench.compare.programs import Workload, find_program
-from bench.photos import draw_photos, photos_in
+from bench.photos import draw_photos
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -36,8 +36,7 @@ def workload(tmp_path: Path) -> Workload:
     draw_many(tmp_path / "photos", PHOTOS)
     (tmp_path / "data").mkdir()
     draw_photos(tmp_path / "warm-up", 0, 64, (320, 240))
-    photos = photos_in(tmp_path / "photos")
-    return Workload(tmp_path / "tiny.pt", tmp_path / "data", tmp_path / "warm-up", photos)
+    return Workload(tmp_path / "tiny.pt", tmp_path / "data", tmp_path / "warm-up", tmp_path / "photos")
 
 
 @pytest.mark.parametrize("name", ["worker", "loader", "loader-tuned", "celery"])

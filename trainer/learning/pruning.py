@@ -217,5 +217,7 @@ def _stages(encoder: Encoder) -> tuple[nn.Sequential, nn.Sequential]:
 def lost_variance(actual: Tensor, expected: Tensor) -> Tensor:
     """The mean squared difference of maps, float (B, C, H, W), as a share of each channel's variance."""
     variance = expected.var(dim=(0, 2, 3), keepdim=True)
-    deviation = variance.clamp(min=1e-3 * float(variance.mean())).sqrt()  # a channel can be the same everywhere
+    deviation = variance.clamp(
+        min=1e-3 * float(variance.mean())
+    ).sqrt()  # a channel can be the same everywhere
     return functional.mse_loss(actual / deviation, expected / deviation)
