@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tagger.model.backends.protocol import BackendName, Images
     from tagger.model.devices import Device
 
+    Weights = npt.NDArray[np.float32]
 
 SHIPPED_GRAPH = Path(__file__).parents[2] / "shipped" / "landmarks.openvino.zip"
 """Made by make_graph.py beside it. Its comment is the digest of the artifact."""
@@ -43,8 +44,6 @@ LEVELS, WEIGHT_LEVELS = 256, 255
 LEAST_RANGE = 1e-6
 RANGE_MARGIN = 1.2
 """Ranges are means over photos. Half of the photos exceed them; a wider range loses less by clipping than it adds by rounding."""
-AVX2_MARGIN = 2.0
-"""Without VNNI, weights use half of their range, so 7 bits: such processors add two products in 16 bits, which larger weights overflow."""
 
 
 class OpenVinoBackend:
@@ -167,7 +166,7 @@ def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> Non
     nodes = [node for node in model.get_ordered_ops() if node.get_type_name() in CONVOLUTIONS]
     if len(nodes) != len(ranges):
         raise ValueError(f"the model has {len(nodes)} convolutions, and ranges for {len(ranges)}")
-    margin = 1.0 if cpu_has_vnni() else AVX2_MARGIN
+    limits_of = _largest_weights if cpu_has_vnni() else largest_sums
     for node, (lowest, highest) in zip(nodes, ranges, strict=True):
         low, high = with_exact_zero(RANGE_MARGIN * lowest, RANGE_MARGIN * highest)
         values = node.input_value(0)
@@ -178,10 +177,28 @@ def quantise_convolutions(model: openvino.Model, ranges: Sequence[Range]) -> Non
         for user in users:
             user.replace_source_output(rounded)
         weights = _values(node.input_value(1).get_node())
-        axes = tuple(range(CONVOLUTIONS[node.get_type_name()], weights.ndim))
-        limits = margin * np.abs(weights).max(axis=axes, keepdims=True).clip(min=np.finfo(np.float32).tiny)
+        limits = limits_of(weights, CONVOLUTIONS[node.get_type_name()]).clip(min=np.finfo(np.float32).tiny)
         node.input(1).replace_source_output(_rounded(node.input_value(1), -limits, limits, WEIGHT_LEVELS))
     model.validate_nodes_and_infer_types()
+
+
+def _largest_weights(weights: Weights, first: int) -> Weights:
+    """The largest magnitude in each kernel. Its dimensions begin at `first` with its input channels."""
+    largest: Weights = np.abs(weights).max(axis=tuple(range(first, weights.ndim)), keepdims=True)
+    return largest
+
+
+def largest_sums(weights: Weights, first: int) -> Weights:
+    """The largest magnitude of the sum that inputs from 0 to 1 can give in two neighbouring channels, in each kernel.
+
+    Without VNNI, processors add the products of input channels 0 and 1, 2 and 3, and so on in 16 bits (VPMADDUBSW), which weights of
+    8 bits overflow. Scaled by these limits, they do not, and lose less than a half of their range.
+    """
+    pairs = range(0, weights.shape[first], 2)
+    of_one_sign = (weights.clip(min=0), weights.clip(max=0))
+    return np.maximum(
+        *(_largest_weights(np.add.reduceat(part, pairs, axis=first), first) for part in of_one_sign)
+    )
 
 
 def with_exact_zero(lowest: float, highest: float) -> Range:

@@ -20,6 +20,7 @@ from tagger.model.backends.openvino import (
     LEVELS,
     OpenVinoBackend,
     convert,
+    largest_sums,
     quantise_convolutions,
     with_exact_zero,
 )
@@ -130,7 +131,7 @@ from unit.model.test_eight_bits import shipped_selector, shipped_size
 selector, images = shipped_selector(), generated_images(shipped_size(), IMAGES)
 expected = selector.load("openvino").forward(images)
 selected = Difference.between(expected, selector.choose(None, 8).backend.forward(images))
-openvino.AVX2_MARGIN = 1.0
+openvino.cpu_has_vnni = lambda: True
 overflowing = Difference.between(expected, selector.load("openvino-int8").forward(images))
 print(json.dumps([selected, overflowing]))
 """
@@ -172,6 +173,19 @@ def test_zero_is_a_level_of_every_range(one: float, other: float) -> None:
     assert -low / step == pytest.approx(round(-low / step), abs=1e-6)
     assert low <= min(one, 0) + step
     assert high >= max(other, one, 0) - step
+
+
+@given(st.integers(1, 9), st.sampled_from([1, 3]), st.integers(0, 1000))
+def test_two_neighbouring_products_fit_into_16_bits(channels: int, side: int, seed: int) -> None:
+    normal = np.random.default_rng(seed).normal(size=(4, channels, side, side))
+    weights = (normal**3).astype(np.float32)  # few are large, as in a network
+    limits = largest_sums(weights, 1)
+    rounded = np.round(weights / limits * 127)
+    assert abs(rounded).max(axis=(1, 2, 3)).min() >= 63, "weights lose more than a half of their range"
+    for first in range(0, channels, 2):
+        pair = rounded[:, first : first + 2]
+        for part in (pair.clip(min=0), pair.clip(max=0)):
+            assert abs(255 * part.sum(axis=1)).max() <= 32767
 
 
 @pytest.mark.slow
