@@ -116,7 +116,7 @@ class PackEmpty(TaggerError):
 
 
 class ModelNotFound(NotFound):
-    """There is no model {name}: it is neither a registered name ({names}) nor a file. Name a model that `tagger model list` shows, or a file (as ./NAME, if it does not end in .pt)."""
+    """No model is registered as {name} (registered: {names}). Name one of these, or register a file with `tagger model add FILE`. Where a command takes a file too, name it as ./NAME if it does not end in .pt."""
 
 
 class ModelFileNotFound(Unavailable):

@@ -40,6 +40,17 @@ def test_a_model_is_added_listed_put_in_use_and_shown(tagger: CommandRunner, tmp
     assert "mine" in tagger("model", "list").text
 
 
+def test_a_file_is_shown_without_registering_it(tagger: CommandRunner, tmp_path: Path) -> None:
+    tiny_artifact(tmp_path / "a.pt")
+    shown = tagger("model", "show", "a.pt", "--json").json
+    assert (shown["file"], shown["in_use"], shown["manifest"]["name"]) == ("a.pt", False, "tiny")
+    assert tagger("model", "list", "--json").json == []
+    refused = tagger("model", "use", "a.pt")
+    assert refused.code == 1
+    assert "No model is registered as a.pt (registered: none)" in refused.err
+    assert "register a file with `tagger model add FILE`" in refused.err
+
+
 def test_several_models_tag_photos_together(tagger: CommandRunner, tmp_path: Path) -> None:
     tiny_artifact(tmp_path / "a.pt", LABELS[:1], name="tower")
     tiny_artifact(tmp_path / "b.pt", LABELS[:2], seed=1, name="gate")

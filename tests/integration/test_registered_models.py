@@ -139,7 +139,7 @@ def test_a_duplicate_default_name_gets_the_digest_and_a_given_name_is_refused(
 def test_an_unknown_name_lists_the_registered_ones(database: Database, shipped: Path, tmp_path: Path) -> None:
     tiny_artifact(tmp_path / "a.pt")
     add_model(database, tmp_path / "a.pt")
-    with pytest.raises(ModelNotFound, match=r"no model other.*tiny"):
+    with pytest.raises(ModelNotFound, match=r"registered as other \(registered: tiny\)"):
         resolve_model(database, "other")
 
 

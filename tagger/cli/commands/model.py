@@ -133,7 +133,8 @@ def use(
 @model_app.command("show")
 def show(
     name: Annotated[
-        str | None, typer.Argument(help="A registered model. (default: the first one in use)")
+        str | None,
+        typer.Argument(help="A registered model, or a model file. (default: the first one in use)"),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -146,10 +147,7 @@ def show(
     from tagger.library.query.photo_json import model_document
 
     settings, database = open_for_reading()
-    if name is None:
-        model = registered_models.resolve_model(database, settings.model)
-    else:
-        model = registered_models.model_by_name(database, name)
+    model = registered_models.preview_models(database, name or settings.model)[0]
     if json:
         write_json(vars(model_document(model)) | {"manifest": model.manifest.model_dump(mode="json")})
         return

@@ -338,7 +338,7 @@ def _not_found(database: Database | None, name: str) -> ModelNotFound:
     if database is not None:
         with database.read() as connection:
             names = connection.scalars(select(models.c.name).order_by(models.c.name)).all()
-    return ModelNotFound(name=name, names=", ".join(names) or "none is registered")
+    return ModelNotFound(name=name, names=", ".join(names) or "none")
 
 
 log = logging.getLogger(__name__)

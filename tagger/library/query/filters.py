@@ -469,5 +469,5 @@ def _model_id(connection: Connection, name: str) -> int:
     model_id = connection.scalar(select(models.c.id).where(models.c.name == name))
     if model_id is None:
         names = connection.scalars(select(models.c.name).order_by(models.c.name)).all()
-        raise ModelNotFound(name=name, names=", ".join(names) or "none is registered")
+        raise ModelNotFound(name=name, names=", ".join(names) or "none")
     return int(model_id)
