@@ -123,6 +123,22 @@ MODEL_TTL_S = 5.0
 """How long the page keeps using a model after another one was put in use."""
 
 
+class ModelsInUse:
+    """The models that a selector names, read again after `MODEL_TTL_S`, since resolving them reads their files."""
+
+    def __init__(self, database: Database, selector: str | None) -> None:
+        self._database = database
+        self._selector = selector
+        self._resolved: tuple[float, Sequence[RegisteredModel]] | None = None
+
+    def get(self) -> Sequence[RegisteredModel]:
+        """Return them, as `resolve_models`, which raises the same."""
+        resolved = self._resolved
+        if resolved is None or time.monotonic() - resolved[0] > MODEL_TTL_S:
+            resolved = self._resolved = time.monotonic(), resolve_models(self._database, self._selector)
+        return resolved[1]
+
+
 class AppState:
     """Created once per server. The model is loaded with the first uploaded photo."""
 
@@ -147,7 +163,7 @@ class AppState:
         self.accepted_counts = QueryCounts(
             lambda query: count_facets(database, query, settings.roots, names=("landmark", "country"))
         )
-        self._models_in_use: tuple[float, Sequence[RegisteredModel]] | None = None
+        self.models_in_use = ModelsInUse(database, settings.model).get
         self.taught_updates = TaughtUpdates(database, self.models_in_use, self.stopping)
 
     def acting_as(self, actor: Actor) -> "AppState":
@@ -155,14 +171,6 @@ class AppState:
         view = copy(self)
         view.database = self.database.acting_as(actor)
         return view
-
-    def models_in_use(self) -> Sequence[RegisteredModel]:
-        """Return the models in use; cached for `MODEL_TTL_S`, since resolving them reads their files."""
-        resolved = self._models_in_use
-        if resolved is None or time.monotonic() - resolved[0] > MODEL_TTL_S:
-            resolved = time.monotonic(), resolve_models(self.database, self.settings.model)
-            self._models_in_use = resolved
-        return resolved[1]
 
     def embedding_model(self, digest: str | None = None) -> RegisteredModel:
         """Return the model in use whose embeddings are taught and compared, by default or for a pack."""

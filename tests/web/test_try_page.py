@@ -1,7 +1,7 @@
 """Trying a photo: chosen, dropped and pasted photos, with and without JavaScript."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +16,10 @@ from support.library_photos import LibraryPhotos
 from support.page_server import photo, settings_in
 
 from tagger.database.connection import Database
+from tagger.library.catalog.registered_models import RegisteredModel, resolve_models
 from tagger.settings import Settings
 from tagger.system.text_format import distance_text, percent, share, size
+from tagger.web import state
 from tagger.web.http.templates import environment
 from tagger.web.pages.try_photo import UploadResult
 
@@ -53,6 +55,22 @@ def test_the_page_shows_the_landmarks_of_the_model(client: TestClient) -> None:
 def test_one_landmark_is_one(client: TestClient, web_settings: Settings) -> None:
     tiny_artifact(Path(str(web_settings.model)), labels=LABELS[:1])
     assert re.search(r'id="model-summary">1 known landmark<', client.get("/").text)
+
+
+def test_requests_share_what_was_read_of_the_models(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str | None] = []
+
+    def counted(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
+        reads.append(selector)
+        return resolve_models(database, selector)
+
+    monkeypatch.setattr(state, "resolve_models", counted)
+    monkeypatch.setattr(state, "MODEL_TTL_S", 600.0)
+    for _ in range(2):
+        assert "4 known landmarks" in client.get("/try").text
+    assert len(reads) == 1
 
 
 def test_the_photos_are_the_first_view_once_there_are_photos(
