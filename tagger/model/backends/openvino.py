@@ -129,9 +129,9 @@ def read_shipped_graph(artifact: Path, digest: str) -> openvino.Model | None:
         ModelRefused: the artifact's digest is not `digest`.
     """
     try:
+        if not has_shipped_graph(digest):
+            return None
         with zipfile.ZipFile(SHIPPED_GRAPH) as file:
-            if file.comment.decode() != digest:
-                return None
             graph, constants = file.read(GRAPH), file.read(CONSTANTS)
     except DAMAGED as error:
         raise InstallationDamaged(path=SHIPPED_GRAPH) from error
