@@ -109,7 +109,7 @@ def test_the_summary_names_how_to_see_correct_and_write_the_tags(terminal: Termi
     assert "run: " not in terminal.run("tag", "my photos", "--again", "--json").stderr
     repeated = terminal.run("tag", "my photos").stderr
     assert "run: " not in repeated  # nothing new is tagged
-    assert "skipped: this model has classified these photos already; to include them, add --again" in repeated
+    assert "skipped: these photos are classified already; to include them, add --again" in repeated
 
 
 def test_a_photo_with_a_time_no_database_holds_is_tagged_like_any_other(terminal: Terminal) -> None:

@@ -189,7 +189,7 @@ def print_next_steps(database: Database, job: int) -> None:
     if progress.state is not JobState.FINISHED or progress.kind in METADATA_KINDS:
         return
     if progress.skipped and progress.kind == JobKind.TAG:
-        console.info("skipped: this model has classified these photos already; to include them, add --again")
+        console.info("skipped: these photos are classified already; to include them, add --again")
     for text in unread_lines(database, job):
         console.info(text)
     if progress.tagged or progress.unknown:

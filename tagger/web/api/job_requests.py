@@ -174,7 +174,7 @@ class TaggingRequest(WriteRequest):
     """A job over folders, as `tagger enqueue`."""
 
     paths: list[Folder] = Field(min_length=1, max_length=100, description="Folders inside the allowed ones.")
-    again: bool = Field(default=False, description="Also photos that this model has already classified.")
+    again: bool = Field(default=False, description="Also photos that are classified already.")
 
 
 class BackfillRequest(WriteRequest):
