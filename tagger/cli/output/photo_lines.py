@@ -95,6 +95,7 @@ class StoredPrinter:
             self._progress.show(self._done, self._total, rate)
 
     def _print(self, stored: StoredBatch) -> None:
+        self._read_landmark_names({tag.landmark_id for item in stored for tag in item.tags})
         try:
             typer.echo("\n".join(map(self._line, stored)))
         except BrokenPipeError:  # the reader of the pipe has exited; the job continues without lines
@@ -104,15 +105,16 @@ class StoredPrinter:
     def _line(self, item: Item) -> str:
         root = self._root(item.root_id)
         path = os.path.join(str(root.folder), item.file) if root else item.file  # noqa: PTH118 - a Path for each line costs more than the line
-        tags = [(tag, self._landmark_name(tag.landmark_id)) for tag in item.tags]
+        names = self._landmark_names
+        tags = [(tag, names[tag.landmark_id]) for tag in item.tags if tag.landmark_id in names]
         return photo_line(path, item.result, item.outcome, self._names, tags, written=self._written)
 
-    def _landmark_name(self, landmark_id: int) -> str:
-        if landmark_id not in self._landmark_names:
+    def _read_landmark_names(self, landmark_ids: set[int]) -> None:
+        """Read the names that are not known yet. A landmark that was removed meanwhile has none."""
+        if new := landmark_ids - self._landmark_names.keys():
             with self._database.read() as connection:
-                found = landmarks_by_id(connection, {landmark_id})
+                found = landmarks_by_id(connection, new)
             self._landmark_names |= {key: each.display_name for key, each in found.items()}
-        return self._landmark_names[landmark_id]
 
     def _root(self, root_id: int) -> Root | None:
         """None if the root was merged into a root above it, which changes the paths of its photos."""
