@@ -143,7 +143,7 @@ CLASSES = {"teach": "teach.TeachCommand"}
 commands = LazyCommands(COMMANDS, CLASSES)
 
 
-class Program(EndingGroup):
+class RootGroup(EndingGroup):
     """Lists commands by their summaries in the panels of COMMANDS, and imports only the one that runs."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -176,7 +176,7 @@ class Program(EndingGroup):
 
 app = typer.Typer(
     name="tagger",
-    cls=Program,
+    cls=RootGroup,
     help="Recognise landmarks in photos, and store them as tags in a SQL database. Photos are never changed, unless you write tags to their metadata.",
     no_args_is_help=True,
     rich_markup_mode=None,

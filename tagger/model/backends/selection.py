@@ -61,7 +61,7 @@ LoadModule = Callable[[], "torch.jit.ScriptModule"]
 
 
 @dataclass(frozen=True)
-class Selection:
+class SelectedBackend:
     """A backend and its batch size.
 
     `is_final`: the next selection will have the same result. Otherwise something failed that may succeed at the next start.
@@ -114,7 +114,7 @@ class BackendSelector:
         self._ranges = ranges
         self._conversions = conversions
 
-    def choose(self, name: BackendName | None, batch_size: int | None) -> Selection:
+    def choose(self, name: BackendName | None, batch_size: int | None) -> SelectedBackend:
         """Return the backend `name`, or the fastest that agrees with the reference, at `batch_size` or its best one.
 
         Raises:
@@ -127,7 +127,7 @@ class BackendSelector:
             batch_size = batch_size or self._best_batch_size(reference, images)
         except Exception as error:  # noqa: BLE001 - photos may still pass where the generated images fail
             log.warning("the model fails on the generated images: %s", error)
-            return Selection(reference, batch_size or self._device.batch_size, is_final=False)
+            return SelectedBackend(reference, batch_size or self._device.batch_size, is_final=False)
         is_final = True
         for other in self._alternatives() if name is None else []:
             if other == reference.name:
@@ -148,8 +148,8 @@ class BackendSelector:
                 *difference,
             )
             if difference.is_small:
-                return Selection(backend, batch_size, is_final)
-        return Selection(reference, batch_size, is_final)
+                return SelectedBackend(backend, batch_size, is_final)
+        return SelectedBackend(reference, batch_size, is_final)
 
     def _load_reference(self) -> Backend:
         """The shipped model was converted before: comparing it with TorchScript would take torch's time and memory."""
