@@ -24,8 +24,8 @@ from support.injection import injecting_environment, injecting_path
 from support.interrupts import accept_interrupts
 
 from tagger.database.connection import Database, open_database
-from tagger.model.devices import quiet_threads
 from tagger.pipeline.child_process import minimal_environment
+from tagger.system.process import quiet_threads
 
 if TYPE_CHECKING:
     from support.buckets import Bucket, BucketServer

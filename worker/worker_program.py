@@ -13,8 +13,8 @@ from celery.platforms import SecurityWarning
 from celery.utils.nodenames import host_format
 
 from tagger.database.enums import Priority
-from tagger.system.garbage_collection import resume_collection
 from tagger.system.interruption import handle_own_signals
+from tagger.system.process import resume_collection
 from worker.app import app, broker
 from worker.broker import check_broker
 from worker.engine import current_engine

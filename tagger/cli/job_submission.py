@@ -27,9 +27,8 @@ from tagger.database.enums import METADATA_KINDS, JobState, Priority, Runner
 from tagger.database.retry import DatabaseError, is_transient, outage_text
 from tagger.ledger.progress import find_job, has_write_option
 from tagger.ledger.workers import list_workers
-from tagger.model.devices import quiet_threads
-from tagger.system.garbage_collection import resume_collection
 from tagger.system.interruption import set_advice
+from tagger.system.process import resume_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -237,7 +236,6 @@ def run_local_job(database: Database, settings: Settings, job: int, *, lines: bo
 
     if find_job(database, job).is_over:
         return
-    quiet_threads()
     from tagger.jobs.processing.executor import run_job
 
     with StoredPrinter(database, settings, job, lines=lines) as printer:

@@ -9,8 +9,8 @@ import os
 import signal
 import threading
 
-from tagger.system.garbage_collection import postpone_collection
 from tagger.system.interruption import open_closed_streams, run_interruptible
+from tagger.system.process import postpone_collection, quiet_threads
 from tagger.system.working_directory import leave_deleted_folder
 
 STDIN = 0
@@ -21,6 +21,7 @@ def main() -> None:
     open_closed_streams()
     leave_deleted_folder()
     postpone_collection()
+    quiet_threads()
     try:
         run_interruptible(_run, "no work is lost. Run the same command again to continue")
     finally:

@@ -162,14 +162,6 @@ def hardware_name(kind: str) -> str:
     return torch.cuda.get_device_name()
 
 
-def quiet_threads() -> None:
-    """Let OpenMP's threads sleep between forward passes, because spinning threads occupy cores that decoding needs.
-
-    OpenMP reads the variable when torch is first imported, so entry points call this before.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 def _processor_facts(field: str) -> str:
     """The value of a field of the first processor in /proc/cpuinfo; empty where there is none."""
     try:

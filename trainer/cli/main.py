@@ -1,6 +1,7 @@
 """The console script `trainer`. The commands are imported inside, where they can be interrupted."""
 
 from tagger.system.interruption import open_closed_streams, run_interruptible
+from tagger.system.process import quiet_threads
 from tagger.system.working_directory import leave_deleted_folder
 
 
@@ -8,6 +9,7 @@ def main() -> None:
     """Run the command of the command line."""
     open_closed_streams()
     leave_deleted_folder()
+    quiet_threads()
     run_interruptible(_run, "finished work is kept")
 
 

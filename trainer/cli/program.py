@@ -15,7 +15,7 @@ from tagger.cli.output import console
 from tagger.errors import TaggerError
 from tagger.extensions import extra_missing
 from tagger.library.teaching.pack_file import name_of_pack, write_pack
-from tagger.model.devices import describe_device, engine_version, quiet_threads
+from tagger.model.devices import describe_device, engine_version
 from trainer.cli.data import data_app
 from trainer.cli.imports import import_app
 from trainer.cli.options import DeviceName, ImageSize, Json, print_results
@@ -44,7 +44,6 @@ app.add_typer(import_app, name="import")
 
 def run() -> None:
     """Run the command of the command line, and turn errors into messages and exit codes."""
-    quiet_threads()
     use_help_classes(app)
     try:
         arguments, shows_all = prepare_arguments(sys.argv[1:])

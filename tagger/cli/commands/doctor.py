@@ -16,7 +16,6 @@ from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.errors import TaggerError
 from tagger.extensions import load
-from tagger.model.devices import quiet_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +72,6 @@ def doctor(
 
 def run_checks(*, quick: bool = False, worker: bool = False) -> Iterator[Finding]:
     """Yield the findings of all checks, or of a health check, without passwords."""
-    quiet_threads()
     from tagger.cli.doctor.environment import check_settings
 
     settings, findings = check_settings()

@@ -298,9 +298,6 @@ def _computed_embeddings(
     has_failed = False
     if not photos:
         return computed, content_ids, has_failed
-    from tagger.model.devices import quiet_threads
-
-    quiet_threads()
     from tagger.jobs.processing.model_cache import open_local_model
     from tagger.library.teaching.similarity import content_with_embedding
 

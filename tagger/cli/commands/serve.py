@@ -18,8 +18,8 @@ from tagger.cli.session import load_settings, open_session
 from tagger.database.enums import Role
 from tagger.errors import AddressInUse, AddressRefused
 from tagger.extensions import extra_missing
-from tagger.system.garbage_collection import resume_collection
 from tagger.system.interruption import handle_own_signals
+from tagger.system.process import resume_collection
 
 if TYPE_CHECKING:
     from types import FrameType

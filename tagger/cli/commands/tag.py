@@ -30,7 +30,6 @@ from tagger.cli.session import load_settings, open_session, prepare_paths
 from tagger.database.enums import Priority, Runner
 from tagger.errors import PathNotFound
 from tagger.library.catalog.roots import forget_path
-from tagger.model.devices import quiet_threads
 from tagger.photos.paths import parse_path
 from tagger.photos.source import check_exists
 
@@ -94,7 +93,6 @@ def predict(
     settings = load_settings(top_k=top_k, threshold=threshold, model=model, device=device, batch_size=1)
     prepare_paths(files, settings)
     _check_files(file for file in files if file != "-")
-    quiet_threads()
     from tagger.cli.output.photo_lines import print_predictions
 
     failed = print_predictions(files, settings, json=json)
