@@ -1,6 +1,8 @@
 """Photos of landmarks without a label: whole landmarks are held out, sampled as often as labels, and measured apart."""
 
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,32 @@ def test_ordinary_photos_and_each_other_landmark_in_training_are_a_class(data: T
     assert (classes[data.targets < len(LABELS)] == data.targets[data.targets < len(LABELS)]).all()
 
 
+def test_a_linear_layer_learns_at_last_from_the_photos_that_were_held_out(
+    world: Path, tmp_path: Path
+) -> None:
+    run = train(transfer_options(world, tmp_path / "run", epochs=0, others=world / "others"))
+    assert run.classifier.head.out_features == len(LABELS) + 1 + PLACES
+    neighbours = run.classifier.scoring.neighbours
+    assert len(neighbours.landmarks) == 16
+    assert len(neighbours.others) == 5 + 2 * PLACES
+    assert run.record.training["photos"] < 16
+    assert run.record.metrics["val_photos"] == 16 - run.record.training["photos"]
+    assert run.record.background_photos < 16 + 5 + 2 * PLACES
+
+
+def test_photos_of_val_are_never_learnt(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "data", tmp_path / "data")
+    for label in LABELS:
+        photos = sorted((tmp_path / "data" / "train" / label).iterdir())
+        (tmp_path / "data" / "val" / label).mkdir(parents=True)
+        for photo in photos[:2]:
+            photo.rename(tmp_path / "data" / "val" / label / photo.name)
+    data = prepare(tmp_path / "data", None, None, tmp_path / "pixels", size=32, seed=0)
+    assert len(data.whole.validation) == 4
+    run = train(replace(transfer_options(world, tmp_path / "run", epochs=0), data=tmp_path / "data"))
+    assert len(run.classifier.scoring.neighbours.landmarks) == 12
+
+
 def test_background_classes_count_together_in_the_loss() -> None:
     probabilities = torch.tensor([[0.5, 0.2, 0.2, 0.1], [0.1, 0.1, 0.3, 0.5]])
     loss = validation_loss(probabilities.log(), torch.tensor([0, 2]), labels=2)
@@ -93,9 +121,7 @@ def test_a_run_measures_other_landmarks_apart(world: Path, tmp_path: Path) -> No
     run = train(transfer_options(world, tmp_path / "run", epochs=1, others=world / "others"))
     record = run.record
     assert run.classifier.head.out_features == len(LABELS) + 1 + (PLACES - 2)
-    assert len(run.classifier.scoring.neighbours.others) == (
-        record.training["other_landmark_photos"] + record.training["ordinary_photos"]
-    )
+    assert len(run.classifier.scoring.neighbours.others) == 5 + 2 * PLACES
     assert record.metrics["val_other_landmark_photos"] == 4
     assert 0 <= record.metrics["val_other_landmark_auroc"] <= 1
     assert record.metrics["val_ordinary_photos"] >= 1

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,12 @@ class TrainingData:
     sources: npt.NDArray[np.str_]  # (N,), where each photo comes from; empty if that is not known
     targets: npt.NDArray[np.int64]  # (N,)
     is_validation: npt.NDArray[np.bool_]  # (N,)
+    is_of_val: npt.NDArray[np.bool_]  # (N,), whether a photo is in val/, and so never for training
+
+    @property
+    def whole(self) -> "TrainingData":
+        """The same photos, all for training that may be."""
+        return replace(self, is_validation=self.is_of_val)
 
     @property
     def classes(self) -> int:
@@ -163,7 +169,8 @@ def prepare(
     positions = {label.label: position for position, label in enumerate(labels)}
     targets = np.array([positions.get(photo.label or ORDINARY, len(labels)) for photo in cached.photos])
     sources = np.array(sources_of([photo.path for photo in cached.photos], data), dtype=np.str_)
-    is_validation = _hold_out(cached, sources, set(folder.val), seed)
+    own = set(folder.val)
+    is_validation = _hold_out(cached, sources, own, seed)
     trained = set(targets[~is_validation].tolist())
     for position, label in enumerate(labels):
         if position not in trained:
@@ -174,7 +181,8 @@ def prepare(
             reason="each label shows a single scene, so none of them can be held out for validation",
             remedy=f"Add photos of other scenes, or put validation photos in {data}/val/LABEL/photo.jpg",
         )
-    return TrainingData(labels, cached, sources, targets, is_validation)
+    is_of_val = np.array([photo in own for photo in cached.photos], dtype=bool)
+    return TrainingData(labels, cached, sources, targets, is_validation, is_of_val)
 
 
 def photo_weights(

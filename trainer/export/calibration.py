@@ -1,7 +1,7 @@
 """From a trained network to a finished run: calibrate and measure it on the validation photos, and write the run."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -37,7 +37,10 @@ log = logging.getLogger("trainer")
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """The encoder and linear layer that a recipe trained, with the figures of its epochs and its settings."""
+    """The encoder and linear layer that a recipe trained, with the figures of its epochs and its settings.
+
+    `fit_again` fits the layer on the training photos of other data with the same photos; None: it was trained with the encoder.
+    """
 
     backbone: Backbone
     encoder: Encoder
@@ -45,6 +48,7 @@ class TrainedClassifier:
     history: tuple[Epoch, ...]
     recipe: str
     settings: dict[str, object]
+    fit_again: Callable[[TrainingData], tuple[nn.Linear, list[Epoch]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class Threshold:
 def complete_run(
     data: TrainingData, model: TrainedClassifier, size: int, device: Device, out: Path, *, precision: float
 ) -> FinishedRun:
-    """Calibrate and measure the model, and write the run to `out`.
+    """Calibrate and measure the model, let it learn from the photos that were held out, too, and write the run to `out`.
+
+    Its last step leaves score rule, threshold and figures as they are: those of the model before it.
 
     Args:
         data: the photos
@@ -87,9 +93,11 @@ def complete_run(
     round_to_half(head)
     paths = data.validation_paths()
     features = features_from_files(encoder, paths, rule.resize, device.kind)
-    training_features = features_from_cache(encoder, data.cached, data.training.tolist(), size, device.kind)
-    background = BackgroundStatistics.measured(embedding_of(training_features[:, 0]).numpy())
-    classifier, score_rule = _calibrate(data, encoder, head, training_features[:, 0], features)
+    embeddings = embedding_of(
+        features_from_cache(encoder, data.cached, range(len(data.cached.photos)), size, device.kind)[:, 0]
+    )
+    background = BackgroundStatistics.measured(embeddings[data.training].numpy())
+    classifier, score_rule = _calibrate(data, encoder, head, embeddings, features)
     scores = classifier.scores_of(features)  # float32 (N, L)
     targets = torch.from_numpy(data.targets[data.validation])
     is_other = torch.from_numpy(data.is_other[data.validation])
@@ -110,7 +118,12 @@ def complete_run(
         epochs=model.history,
         validation_photos=tuple(path_text(path.absolute())[0] for path in paths),
     )
-    run = FinishedRun(record, classifier, background)
+    whole = data.whole
+    if model.fit_again is not None:
+        head = model.fit_again(whole)[0].eval().requires_grad_(requires_grad=False)
+        round_to_half(head)
+    scoring = Scoring(_neighbours(whole, embeddings), len(data.labels), score_rule)
+    run = FinishedRun(record, LandmarkClassifier(encoder, head, scoring).eval(), background)
     with writing_to(out):
         save_run(out, run)
         draw_curves(record.epochs, out / CURVES)
@@ -127,15 +140,20 @@ def _sample(data: TrainingData, size: int) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def _calibrate(
-    data: TrainingData, encoder: Encoder, head: nn.Linear, training_features: Tensor, features: Tensor
+    data: TrainingData, encoder: Encoder, head: nn.Linear, embeddings: Tensor, features: Tensor
 ) -> tuple[LandmarkClassifier, ScoreRule]:
-    """Build the classifier, and fit its score rule on the validation photos, whose `features` are float32 (N, F)."""
+    """Build the classifier, and fit its score rule on the validation photos, whose `features` are float32 (V, F)."""
     labels = len(data.labels)
-    training_targets = torch.from_numpy(data.targets[data.training])
-    neighbours = Neighbours(feature_space(embedding_of(training_features), training_targets, labels))
+    neighbours = _neighbours(data, embeddings)
     targets = torch.from_numpy(data.targets[data.validation])
     rule = fit_score_rule(head(features), embedding_of(features), neighbours, targets, labels)
     return LandmarkClassifier(encoder, head, Scoring(neighbours, labels, rule)).eval(), rule
+
+
+def _neighbours(data: TrainingData, embeddings: Tensor) -> Neighbours:
+    """The training photos, by the embeddings of all photos, float32 (N, F)."""
+    targets = torch.from_numpy(data.targets[data.training])
+    return Neighbours(feature_space(embeddings[data.training], targets, len(data.labels)))
 
 
 def measure(

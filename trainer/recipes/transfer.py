@@ -20,7 +20,7 @@ from trainer.export.run import FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions, TrainingSet
 from trainer.learning.classifier import Encoder, TrainingNetwork
 from trainer.learning.head import FeatureSet, features_from_cache, fit_head
-from trainer.learning.loop import TrainingPlan, TrainingState, growing_sizes
+from trainer.learning.loop import Epoch, TrainingPlan, TrainingState, growing_sizes
 from trainer.learning.pruning import prune
 from trainer.learning.training import train_network
 from trainer.recipes.options import TransferOptions
@@ -117,20 +117,31 @@ def _train_head(
         device,
         mirrored=mirrored,
     )
-    targets, classes = torch.from_numpy(data.targets), torch.from_numpy(data.classes_of_photos)
     validation = torch.from_numpy(data.is_validation)
-    head, history = fit_head(
-        FeatureSet(features[~validation], classes[~validation]),
-        torch.from_numpy(data.training_weights(BALANCE)),
-        FeatureSet(features[validation], targets[validation]),
-        len(data.labels),
-        data.classes,
-        epochs=HEAD_EPOCHS,
-        seed=options.seed,
-    )
+    measured = FeatureSet(features[validation], torch.from_numpy(data.targets)[validation])
+
+    def fit(photos: TrainingData) -> tuple[nn.Linear, list[Epoch]]:
+        classes = torch.from_numpy(photos.classes_of_photos[photos.training])
+        return fit_head(
+            FeatureSet(features[photos.training], classes),
+            torch.from_numpy(photos.training_weights(BALANCE)),
+            measured,
+            len(photos.labels),
+            photos.classes,
+            epochs=HEAD_EPOCHS,
+            seed=options.seed,
+        )
+
+    head, history = fit(data)
     settings: dict[str, object] = {"head_epochs": HEAD_EPOCHS, "seed": options.seed}
     return TrainedClassifier(
-        backbone, encoder, head, tuple(history), "transfer: a linear layer on a frozen backbone", settings
+        backbone,
+        encoder,
+        head,
+        tuple(history),
+        "transfer: a linear layer on a frozen backbone",
+        settings,
+        fit,
     )
 
 
@@ -196,6 +207,7 @@ def _remember(
     return replace(
         model,
         head=last.head,
+        fit_again=last.fit_again,
         recipe=f"{model.recipe}; a linear layer on the mean of the backbone before and after",
     )
 
