@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from tagger.photos.decoding import Pixels
 
 log = logging.getLogger(__name__)
+
+_FIRST_USE = threading.Lock()
+"""Held until a model was loaded and has run. Engines fill static variables in their first pass, and two threads that do so at once can
+stop the process for good: one lets the interpreter's lock go, the other takes it and waits for the variable."""
 
 
 class OutOfDeviceMemory(Exception):
@@ -128,7 +133,8 @@ def load_model(
     load = partial(_load, path, digest, device, threads or core_count())
     conversions = Conversions(path, digest, None)
     selector = BackendSelector(load, device, manifest.input.size, 1, manifest.ranges, conversions)
-    return _warm_up(Model(selector.load(reference_name()), manifest, device.batch_size))
+    with _FIRST_USE:
+        return _warm_up(Model(selector.load(reference_name()), manifest, device.batch_size))
 
 
 def load_fastest_model(
@@ -161,17 +167,18 @@ def load_fastest_model(
     )
     key = SelectionKey.of(digest, device, options)
     choice = selections.find(key)
-    if choice is not None and (model := _load_choice(choice, selector, manifest)) is not None:
-        return model
-    log.warning("Choosing the fastest way to run the model on this machine, once, for some seconds")
-    selection = selector.choose(options.backend, options.batch_size)
-    model = Model(selection.backend, manifest, selection.batch_size)
-    if not selection.is_final:
-        model.free_memory()  # also that of the backends that were not chosen
-        return model
-    selections.store(key, BackendChoice(selection.backend.name, selection.batch_size))
-    selector.keep(selection.backend)
-    return _warm_up(model)
+    with _FIRST_USE:
+        if choice is not None and (model := _load_choice(choice, selector, manifest)) is not None:
+            return model
+        log.warning("Choosing the fastest way to run the model on this machine, once, for some seconds")
+        selection = selector.choose(options.backend, options.batch_size)
+        model = Model(selection.backend, manifest, selection.batch_size)
+        if not selection.is_final:
+            model.free_memory()  # also that of the backends that were not chosen
+            return model
+        selections.store(key, BackendChoice(selection.backend.name, selection.batch_size))
+        selector.keep(selection.backend)
+        return _warm_up(model)
 
 
 def _load(path: Path, digest: str, device: Device, threads: int) -> torch.jit.ScriptModule:
@@ -187,11 +194,12 @@ def _load_choice(choice: BackendChoice, selector: BackendSelector, manifest: Man
     """Load the model into a backend that was selected before; None if that no longer runs."""
     try:
         backend = selector.load(choice.backend)
+        model = _warm_up(Model(backend, manifest, choice.batch_size))
     except (ExtraMissing, SettingsInvalid) as error:
         log.warning("the backend that was selected does not run: %s", error.__cause__ or error)
         return None
     selector.keep(backend)
-    return _warm_up(Model(backend, manifest, choice.batch_size))
+    return model
 
 
 def _concatenate(parts: Sequence[Outputs]) -> Outputs:
@@ -209,12 +217,11 @@ def _checked(name: str, values: Scores | Embeddings | None, expected: tuple[int,
 
 
 def _warm_up(model: Model) -> Model:
-    """Run blank images through TorchScript, which profiles and compiles in its first two passes."""
-    if model.backend_name != "torchscript":
-        return model
+    """Run blank images, in the thread that loads the model. TorchScript profiles and compiles in its first two passes."""
     size = model.manifest.input.size
     blank = np.zeros((size, size, 3), dtype=np.uint8)
-    for count in (1, model.batch_size, model.batch_size):
+    counts = (1, model.batch_size, model.batch_size) if model.backend_name == "torchscript" else (1,)
+    for count in counts:
         model.outputs([blank] * count)
     model.free_memory()
     return model

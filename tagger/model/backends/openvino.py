@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import io
 import queue
+import sys
 import threading
 import zipfile
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino
-from openvino import opset13
 
 from tagger.errors import InstallationDamaged
 from tagger.model.artifact import read_registered
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
+    import openvino
     import torch
 
     from tagger.model.artifact import Range
@@ -33,6 +35,30 @@ if TYPE_CHECKING:
     from tagger.model.devices import Device
 
     Weights = npt.NDArray[np.float32]
+
+
+def _openvino_without_converter() -> ModuleType:
+    """Import OpenVINO without `convert_model`, for whose command line it would import 150 modules: two thirds of the import.
+
+    OpenVINO gets that function from a stand-in, which imports the real one when a backend of another package calls it.
+    """
+    name = "openvino.tools.ovc"
+    stand_in = ModuleType(name)
+    stand_in.convert_model = _convert_model  # type: ignore[attr-defined]
+    sys.modules.setdefault(name, stand_in)
+    try:
+        return import_module("openvino")
+    finally:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+
+
+def _convert_model(*arguments: Any, **options: Any) -> Any:
+    return import_module("openvino.tools.ovc").convert_model(*arguments, **options)
+
+
+if not TYPE_CHECKING:
+    openvino = _openvino_without_converter()
 
 SHIPPED_GRAPH = Path(__file__).parents[2] / "shipped" / "landmarks.openvino.zip"
 """Made by make_graph.py beside it. Its comment is the digest of the artifact."""
@@ -146,7 +172,7 @@ def round_kernels(model: openvino.Model) -> None:
         weights = _values(node.input_value(1).get_node())  # (groups, outputs, inputs, height, width)
         if weights.shape[2] == 1 and weights.shape[3] * weights.shape[4] > 1:
             kernels = round_keeping_sums(weights.reshape(-1, weights.shape[3] * weights.shape[4]))
-            rounded = opset13.constant(kernels.reshape(weights.shape))
+            rounded = openvino.opset13.constant(kernels.reshape(weights.shape))
             node.input(1).replace_source_output(rounded.output(0))
 
 
@@ -212,8 +238,8 @@ def with_exact_zero(lowest: float, highest: float) -> Range:
 def _rounded(
     values: openvino.Output, low: npt.ArrayLike, high: npt.ArrayLike, levels: int
 ) -> openvino.Output:
-    limits = [opset13.constant(np.asarray(limit, np.float32)) for limit in (low, high)]
-    rounded: openvino.Output = opset13.fake_quantize(values, *limits, *limits, levels).output(0)
+    limits = [openvino.opset13.constant(np.asarray(limit, np.float32)) for limit in (low, high)]
+    rounded: openvino.Output = openvino.opset13.fake_quantize(values, *limits, *limits, levels).output(0)
     return rounded
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 import numpy as np
@@ -155,8 +153,8 @@ class BackendSelector:
         """The shipped model was converted before: comparing it with TorchScript would take torch's time and memory."""
         if self._device.kind == "cpu" and self._conversions is not None and is_installed("openvino"):
             with suppress(Exception):  # whatever fails in another engine, TorchScript works
-                with _without_converter():
-                    from tagger.model.backends.openvino import has_shipped_graph
+                from tagger.model.backends.openvino import has_shipped_graph
+
                 if has_shipped_graph(self._conversions.digest):
                     return self.load("openvino")
         return self.load(reference_name())
@@ -187,8 +185,7 @@ class BackendSelector:
             raise SettingsInvalid(reason=f"backend: this model has no ranges for {name}; set openvino")
         ranges = self._ranges if name == EIGHT_BITS else ()
         try:
-            with _without_converter():
-                from tagger.model.backends.openvino import OpenVinoBackend
+            from tagger.model.backends.openvino import OpenVinoBackend
 
             arguments = self._device, self._size, self._at_once, ranges
             if (file := self._file(name)) is not None and (compiled := read_compiled(file)) is not None:
@@ -257,26 +254,6 @@ class BackendSelector:
                 backend.free_memory()
                 break
         return min(costs, key=costs.__getitem__)
-
-
-@contextmanager
-def _without_converter() -> Iterator[None]:
-    """Let OpenVINO be imported without `convert_model`, for whose command line it would import 150 modules: two thirds of the import.
-
-    Backends of other packages may use the function: it is imported at its first call.
-    """
-    if "openvino" in sys.modules:
-        yield
-        return
-    name = "openvino.tools.ovc"
-    sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[name]
-    sys.modules["openvino"].convert_model = lambda *arguments, **options: import_module(name).convert_model(  # type: ignore[attr-defined]
-        *arguments, **options
-    )
 
 
 def reference_name() -> BackendName:

@@ -1,0 +1,89 @@
+"""Native libraries are first used by several threads at once, each time in a fresh process: it must neither freeze nor fail.
+
+A thread that fills a static variable of a library may let the interpreter's lock go, while another waits for the variable with the lock held.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TIMEOUT_S = 60
+THREADS_AT_ONCE = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(4)
+errors = []
+def run(call):
+    barrier.wait()
+    try:
+        call()
+    except BaseException as error:
+        errors.append(repr(error))
+def at_once(call):
+    threads = [threading.Thread(target=run, args=(call,)) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert not errors, errors
+"""
+FASTEST_MODEL = """
+from pathlib import Path
+import numpy as np
+from tagger.model.artifact import file_digest, read_manifest
+from tagger.model.backends.protocol import BackendChoice, BackendOptions
+from tagger.model.devices import Device
+from tagger.model.model import load_fastest_model
+ARTIFACT, FOLDER, BACKEND = Path({artifact!r}), Path({folder!r}), {backend!r}
+class Selections:
+    find = staticmethod(lambda key: BackendChoice(BACKEND, 8))
+    store = staticmethod(lambda key, choice: None)
+manifest, digest = read_manifest(ARTIFACT), file_digest(ARTIFACT)
+images = [np.zeros((manifest.input.size,) * 2 + (3,), np.uint8)]
+def load():
+    options = BackendOptions(None, 2, None)
+    model = load_fastest_model(ARTIFACT, digest, manifest, Device("cpu", "float32", 8), options, Selections, FOLDER)
+    assert model.backend_name == BACKEND
+    return model
+"""
+LOADED_IN_ONE_THREAD = "model = load()\nat_once(lambda: model.predict(images))"
+LOADED_IN_EACH_THREAD = "at_once(lambda: load().predict(images))"
+OWN_MODEL = """
+import tagger
+models = []
+at_once(lambda: models.append(tagger.load_model({artifact!r})))
+at_once(lambda: [model.predict(bytes({photo!r})) for model in models])
+"""
+
+
+def ends(*program: str) -> None:
+    """Run a program in a fresh process; fail if it does not end well within TIMEOUT_S."""
+    result = subprocess.run(
+        [sys.executable, "-c", "\n".join((THREADS_AT_ONCE, *program))],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+ARTIFACT = str(Path(__file__).parents[2] / "tagger" / "shipped" / "landmarks.pt")
+
+
+@pytest.fixture(scope="module")
+def conversions(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with the shipped model as it was compiled by an earlier process."""
+    folder = str(tmp_path_factory.mktemp("conversions"))
+    for backend in ("openvino", "openvino-int8"):
+        ends(FASTEST_MODEL.format(artifact=ARTIFACT, folder=folder, backend=backend), "load()")
+    return folder
+
+
+@pytest.mark.parametrize("use", [LOADED_IN_ONE_THREAD, LOADED_IN_EACH_THREAD])
+@pytest.mark.parametrize("backend", ["openvino-int8", "openvino", "torchscript"])
+@pytest.mark.parametrize("_run", [0, *(pytest.param(run, marks=pytest.mark.slow) for run in range(1, 30))])
+def test_a_model_is_used_by_several_threads_from_its_first_pass(
+    conversions: str, backend: str, use: str, _run: int
+) -> None:
+    ends(FASTEST_MODEL.format(artifact=ARTIFACT, folder=conversions, backend=backend), use)
