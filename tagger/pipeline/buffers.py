@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, islice
 
 from tagger.errors import ReadsTimedOut
-from tagger.pipeline.requests import ImageKey, Images, OpenPhoto, Request, ResultSink
+from tagger.pipeline.requests import ImageKey, Images, OpenPhoto, Request, ResultSink, fail_sink
 
 LINGER_S = 0.05
 """How long an incomplete batch waits for more photos if none is being read."""
@@ -179,7 +179,7 @@ class PipelineBuffers:
             self.waiters.clear()
             self._notify_all()
         for sink in sinks:
-            sink.fail(error)
+            fail_sink(sink, error)
 
     @property
     def needs_reader(self) -> bool:

@@ -31,6 +31,9 @@ from tagger.pipeline.requests import (
     RequestResult,
     Result,
     ResultSink,
+    deliver,
+    fail_sink,
+    internal_failure,
     open_bytes,
 )
 from tagger.pipeline.sandbox import Sandbox
@@ -108,8 +111,13 @@ class Pipeline:
 
     def _classify_batches(self) -> None:
         while batch := self._next_batch():
-            BATCH_FILL.observe(len(batch) / self._batch_size)
-            self._classify(batch)
+            try:
+                BATCH_FILL.observe(len(batch) / self._batch_size)
+                self._classify(batch)
+            except Exception as error:
+                # The thread goes on: without it, every chunk would wait.
+                log.exception("unexpected error while classifying a batch of %d", len(batch))
+                self._fail_sinks(batch, error)
 
     def _next_batch(self) -> Mapping[ImageKey, Images]:
         if not self._buffers.wait_for_photos(IDLE_S):
@@ -117,7 +125,6 @@ class Pipeline:
                 for model in self._models.values():
                     model.free_memory()
             except Exception:
-                # The thread goes on: without it, every chunk would wait for the watchdog.
                 log.exception("the engine could not release memory")
         return self._buffers.next_batch(self._batch_size)
 
@@ -174,19 +181,19 @@ class Pipeline:
         results: dict[ResultSink, list[RequestResult]] = {}
         for key, images in batch.items():
             for request in self._buffers.take_waiters(key):
-                result = _result(key[0], request, next(iter(images.values())), outputs[key])
+                result = _result_or_failure(key[0], request, next(iter(images.values())), outputs[key])
                 results.setdefault(request.sink, []).append((request, result))
         for sink, sink_results in results.items():
-            sink.deliver(sink_results)
+            deliver(sink, sink_results)
 
     def _fail(self, key: ImageKey, failure: PhotoFailure) -> None:
         for request in self._buffers.take_waiters(key):
-            request.sink.deliver([(request, request.failed(failure))])
+            deliver(request.sink, [(request, request.failed(failure))])
 
     def _fail_sinks(self, keys: Iterable[ImageKey], error: Exception) -> None:
         requests = [request for key in keys for request in self._buffers.take_waiters(key)]
         for sink in {request.sink for request in requests}:
-            sink.fail(error)
+            fail_sink(sink, error)
 
 
 def photo_opener(limits: Limits, sandbox: Sandbox | None, *, only_develops: bool) -> Opener:
@@ -200,6 +207,16 @@ def photo_opener(limits: Limits, sandbox: Sandbox | None, *, only_develops: bool
 def _blank(resizes: Iterable[Resize]) -> Images:
     shapes = {resize: (resize.size, resize.size, 3) for resize in resizes}
     return {resize: DecodedImage(np.zeros(shape, np.uint8), *shape[:2]) for resize, shape in shapes.items()}
+
+
+def _result_or_failure(
+    digest: str, request: Request, image: DecodedImage, outputs: Mapping[int, Output]
+) -> Result:
+    try:
+        return _result(digest, request, image, outputs)
+    except Exception as error:
+        log.exception("unexpected error in the result of a photo")
+        return request.failed(internal_failure(error))
 
 
 def _result(digest: str, request: Request, image: DecodedImage, outputs: Mapping[int, Output]) -> Result:

@@ -34,6 +34,7 @@ from tagger.pipeline.requests import (
     Request,
     Result,
     Unchanged,
+    deliver,
     internal_failure,
     read_photo_bytes,
     timeout_text,
@@ -199,7 +200,7 @@ class ReaderPool:
 
     def _deliver(self, request: Request, result: Result) -> None:
         if self._buffers.settle(request):
-            request.sink.deliver([(request, result)])
+            deliver(request.sink, [(request, result)])
 
     def _fail(self, request: Request, failure: PhotoFailure) -> None:
         """Fail a request and all others that wait for its image."""
@@ -209,7 +210,7 @@ class ReaderPool:
             image = request.image
             waiters = [request] if image is None else self._buffers.take_waiters(image)
         for waiter in waiters:
-            waiter.sink.deliver([(waiter, waiter.failed(failure))])
+            deliver(waiter.sink, [(waiter, waiter.failed(failure))])
 
     def _start(self, target: Callable[[], None]) -> None:
         # Daemon threads: one that hangs in the kernel must not keep the process alive.

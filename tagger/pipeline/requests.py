@@ -3,6 +3,7 @@
 Knows nothing of threads, batches or SQL.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from tagger.photos.photo_names import is_developer_installed
 from tagger.photos.side_files import SideFile
 from tagger.photos.source import PhotoSource
 from tagger.system.metrics import stage_timer
+
+log = logging.getLogger(__name__)
 
 
 def internal_failure(error: Exception) -> PhotoFailure:
@@ -207,6 +210,23 @@ ImageKey = tuple[str, tuple[int, ...]]
 """An image by its digest, and the models that classify it."""
 Images = Mapping[Resize, DecodedImage]
 """An image in the sizes of its models."""
+
+
+def deliver(sink: ResultSink, results: Sequence[RequestResult]) -> None:
+    """Give results to a sink. If it raises an error, it has failed, but the pipeline's thread goes on for others."""
+    try:
+        sink.deliver(results)
+    except Exception as error:
+        log.exception("results could not be delivered")
+        fail_sink(sink, error)
+
+
+def fail_sink(sink: ResultSink, error: Exception) -> None:
+    """Tell a sink that its missing results will not come. The pipeline's thread goes on, whatever the sink raises."""
+    try:
+        sink.fail(error)
+    except Exception:
+        log.exception("a failure could not be delivered")
 
 
 def read_photo_bytes(source: PhotoSource, path: str, limits: Limits) -> PhotoBytes:

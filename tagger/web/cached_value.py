@@ -87,10 +87,11 @@ class CachedValue(Generic[T]):
             if time.monotonic() < self._stale_at_s:
                 return self._value
             if self._thread is None or not self._thread.is_alive():
-                self._waits = not self._refresh_lock.acquire(blocking=False)
+                self._waits = self._refresh_lock.locked()
                 self._waited_s = 0.0
-                self._thread = threading.Thread(target=self._refresh, name="overview", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._refresh, name="overview", daemon=True)
+                thread.start()
+                self._thread = thread
             thread = self._thread
         if not (self.has_value and (self._waits or self._query_s > wait_s)):
             thread.join(max(wait_s - self._waited_s, 0.0))
@@ -111,15 +112,10 @@ class CachedValue(Generic[T]):
             thread.join(wait_s)
 
     def _refresh(self) -> None:
-        had_to_wait = self._waits
-        if had_to_wait:
-            self._refresh_lock.acquire()
+        with self._refresh_lock:
             self._waits = False
-        try:
-            if not (had_to_wait and self._closed):
+            if not self._closed:
                 self._run_query()
-        finally:
-            self._refresh_lock.release()
 
     def _run_query(self) -> None:
         start_s = time.monotonic()

@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 RETRY_S = 30.0
 """How long an update that failed waits for the next attempt, if no verdict comes."""
 
+CLOSE_S = 5.0
+"""How long a server that stops waits for a comparison to end its page."""
+
 
 class ServerStopping(Exception):
     """The server stops: the comparison is left to the next one."""
@@ -75,7 +78,7 @@ class TaughtUpdates:
             self._is_closed = True
             self._changed.notify()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
         while self._take_request():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import PhotoBytes, PhotoVersion
 from tagger.photos.source import FolderSource, PhotoSource
 from tagger.pipeline import buffers, reader_pool
+from tagger.pipeline import pipeline as pipeline_module
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.reader_pool import MOST_HUNG
 from tagger.pipeline.requests import (
@@ -277,6 +279,58 @@ def test_an_error_in_this_program_fails_the_photo_and_not_its_reader(
     results = failing_sink.take(4).values()
     assert {result.failure.kind for result in results if isinstance(result, Failed)} == {FailureKind.INTERNAL}
     sink.take(4)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a mistake"), MemoryError()])
+def test_an_error_in_a_sink_fails_that_sink_alone(pipeline: Pipeline, tmp_path: Path, error: Exception) -> None:
+    class FailingSink(CollectingSink):
+        def deliver(self, results: Sequence[RequestResult]) -> None:
+            raise error
+
+    class BrokenSink(FailingSink):
+        def fail(self, error: Exception) -> None:
+            super().fail(error)
+            raise error
+
+    for failing_sink in (FailingSink(), BrokenSink()):
+        sink, path = CollectingSink(), draw(tmp_path / "a.png", 200)
+        pipeline.submit(file_request(path, failing_sink))
+        assert failing_sink.received.get(timeout=WAIT_S) is error
+        pipeline.submit(file_request(path, sink))
+        sink.take(1)
+
+
+@pytest.mark.parametrize("function", ["_colours", "best_predictions"])
+def test_an_error_in_a_result_fails_that_photo_alone(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    original, calls = getattr(pipeline_module, function), []
+
+    def fails_first(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise ZeroDivisionError("a mistake")
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(pipeline_module, function, fails_first)
+    sink = CollectingSink()
+    for path in draw_photos(tmp_path, 4):
+        pipeline.submit(file_request(path, sink))
+    failed = [result for result in sink.take(4).values() if isinstance(result, Failed)]
+    assert [result.failure.kind for result in failed] == [FailureKind.INTERNAL]
+
+
+def test_an_error_outside_photos_fails_the_sinks_and_not_the_thread(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = draw(tmp_path / "a.png", 200)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline_module.BATCH_FILL, "observe", lambda _share: 1 / 0)
+        sink = CollectingSink()
+        pipeline.submit(file_request(path, sink))
+        assert isinstance(sink.received.get(timeout=WAIT_S), ZeroDivisionError)
+    pipeline.submit(file_request(path, sink))
+    sink.take(1)
 
 
 def test_copies_are_decoded_once_and_fail_together(

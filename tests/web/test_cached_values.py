@@ -148,3 +148,17 @@ def test_a_query_that_took_long_is_not_waited_for_again(monkeypatch: pytest.Monk
     may_end.set()
     cached.close()
     assert cached.get(8.0) == "at 1000"
+
+
+def test_values_go_on_after_a_thread_could_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = threading.Lock()
+    values = [CachedValue(lambda: 1, 1000.0, turn) for _ in range(2)]
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start"):
+            values[0].get(10.0)
+    assert [value.get(10.0) for value in values] == [1, 1]

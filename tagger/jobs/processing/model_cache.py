@@ -92,13 +92,15 @@ class ModelCache:
         """Why models could not be loaded the last time."""
 
     def get(self, model_ids: Iterable[int]) -> LoadedModels:
-        """Return those of these models that can be loaded. They run together; calls load those that are not loaded yet.
+        """Return those of these models that can be loaded. They run together; calls load those that are not loaded yet, one at a time.
 
         Raises:
             ModelFileNotFound, ModelChanged, ModelRefused: there is none: a model's file is missing, differs from the registered one, or
                 cannot be run.
         """
         ids = tuple(model_ids)
+        if ids in self._loaded:  # callers do not wait while others are loaded
+            return self._loaded[ids]
         with self._lock:
             for model_id in ids:
                 self._load_if_needed(model_id)

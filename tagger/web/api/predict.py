@@ -136,13 +136,21 @@ async def classify(
     request = pipeline_requests.Request(
         _UPLOAD_SOURCE, _UPLOAD_PATH, sink, reader=lambda _source, _path: _open(data, state, ends_at)
     )
-    if not await to_thread.run_sync(
-        loaded.pipeline.submit, request, state.stopping.is_set, limiter=_submit_limiter
-    ):
+
+    def must_give_up() -> bool:
+        return state.stopping.is_set() or time.monotonic() > ends_at
+
+    if not await to_thread.run_sync(loaded.pipeline.submit, request, must_give_up, limiter=_submit_limiter):
+        if not state.stopping.is_set():
+            raise ModelFailed(name=loaded.name, reason="it did not answer in time")
         text = gettext("The server is stopping. Try again when it is back.")
         raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, text)
     try:
-        result = await asyncio.wrap_future(sink.result)
+        # Reading has the limit `ends_at`; the model gets as long again.
+        async with asyncio.timeout(2 * state.settings.read_timeout_s):
+            result = await asyncio.wrap_future(sink.result)
+    except TimeoutError as error:
+        raise ModelFailed(name=loaded.name, reason="it did not answer in time") from error
     except Exception as error:
         # The stack of TorchScript precedes the message.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
