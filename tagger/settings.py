@@ -232,6 +232,8 @@ class Settings(BaseModel):
     """Largest image that is decoded, in pixels. Larger images fail as `too-many-pixels`."""
     read_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """Time limit for reading one photo, in seconds. Slower photos fail as `timed-out`."""
+    stall_timeout_s: Annotated[float, Field(ge=10)] = 300.0
+    """Seconds without progress after which `tag`, `watch`, `worker`, `beat`, `serve` and `up` end, so that their supervisor restarts them. Waiting for a database, a share or a full disk is progress."""
     sandbox: Literal["suspicious", "always"] = "suspicious"
     """Photos decoded in confined processes: `suspicious` are those on which workers died, `always` are all. Uploads and RAW photos without a preview always are."""
     settle_s: Annotated[float, Field(ge=0, le=3600)] = 3.0

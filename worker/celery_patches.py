@@ -17,6 +17,7 @@ from celery.worker.state import maybe_shutdown
 
 from tagger.database.enums import Priority
 from tagger.settings import load_settings
+from tagger.system.stall import watch
 from worker.broker import refusal, shared_monitor, unavailable_error
 from worker.producer import app_broker
 
@@ -115,7 +116,9 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
 
     def __init__(self, app: Any, **options: Any) -> None:
         super().__init__(app, **options)
-        self._redis = shared_monitor(app_broker(app, load_settings()))
+        settings = load_settings()
+        watch("beat", settings.data_folder, settings.stall_timeout_s)
+        self._redis = shared_monitor(app_broker(app, settings))
 
     def setup_schedule(self) -> None:
         """Compute when ticks are due from a monotonic clock: if the system's clock were set back by an hour, beat would stop for an hour."""

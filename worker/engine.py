@@ -1,10 +1,10 @@
-"""The engine of one worker process: its database, executor, sweeper and watchdog. Made when the worker starts."""
+"""The engine of one worker process: its database, executor and sweeper. Made when the worker starts."""
 
 import logging
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import redis
 from celery import Celery
@@ -25,12 +25,13 @@ from tagger.library.catalog.registered_models import resolve_models
 from tagger.model.devices import choose_device
 from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
+from tagger.system.stall import stall_check
 from tagger.webhooks import SenderThreads
 from worker.broker import shared_monitor
 from worker.celery_patches import database_unreachable
 from worker.producer import app_broker, send_wake_ups
 from worker.sweeper import SWEEP_S, Sweeper
-from worker.watchdog import STALL_S, Watchdog
+from worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -66,15 +67,15 @@ class Engine:
         self.broker = app_broker(app, settings)
         self.redis = shared_monitor(self.broker)
         self._sweeper = Sweeper(app, self.redis, self.database, settings, name, self.device)
-        stall_s = max(STALL_S, 2 * settings.read_timeout_s)
         self._senders = SenderThreads(self.database, settings)
-        self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s)
+        self._watchdog = Watchdog(self.executor.activity, self._sweeper, settings.stall_timeout_s)
+        self._stall_checks = ExitStack()
 
     def start(self) -> None:
-        """Start the sweeper, which makes this worker visible to others, the watchdog and the other threads."""
+        """Start the sweeper, which makes this worker visible to others, and the other threads."""
         self._senders.start()
         self._sweeper.start()
-        self._watchdog.start()
+        self._stall_checks.enter_context(stall_check(self._watchdog.problem))
 
     def claim(self, priority: Priority) -> Claim | None:
         """Claim the next chunk of this priority. None if no active job has a free one.
@@ -134,7 +135,7 @@ class Engine:
 
     def close(self) -> None:
         """Store the current batch, release the rest, end the threads."""
-        self._watchdog.close()
+        self._stall_checks.close()
         self._senders.close()
         self.executor.close()
         self._sweeper.close()

@@ -12,6 +12,7 @@ from prometheus_client import start_http_server
 from tagger.errors import SettingsInvalid, TaggerError
 from tagger.ledger.dispatch import FEWEST_AT_ONCE, chunks_at_once
 from tagger.settings import load_settings
+from tagger.system.stall import watch
 from worker.engine import current_engine, make_engine, stop_engine
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ def _on_init(sender: Any, **_: Any) -> None:
         settings = load_settings()
         if settings.metrics_port is not None:
             _serve_metrics(settings.metrics_host, settings.metrics_port)
+        watch("worker", settings.data_folder, settings.stall_timeout_s)
         engine = make_engine(sender.app, settings, sender.hostname)
         # The pool is made after this handler. An explicit number of threads stays.
         if sender.concurrency == FEWEST_AT_ONCE:

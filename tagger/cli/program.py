@@ -199,6 +199,7 @@ def _print_version(requested: bool) -> None:
 
 @app.callback()
 def _common(
+    context: typer.Context,
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="Print only results, warnings and errors.")
     ] = False,
@@ -215,6 +216,7 @@ def _common(
         ),
     ] = False,
 ) -> None:
+    console.command = context.invoked_subcommand or ""
     console.verbosity = -1 if quiet else verbose
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
+from tagger.cli.output import console
+from tagger.system.stall import unwatch, watch
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -34,14 +37,19 @@ def load_settings(**options: object) -> Settings:
 
 
 def open_session(settings: Settings | None = None, *, settle_jobs: bool = False) -> Session:
-    """Open the database of `settings`, or of the environment's settings, until the command ends.
+    """Open the database of `settings`, or of the environment's settings, until the command ends. From now on, the process is watched for stalls.
 
     `settle_jobs` ends jobs whose process died; commands that create or control jobs set it.
     """
+    settings = settings or load_settings()
+    watch(console.command, settings.data_folder, settings.stall_timeout_s)
+    return _open(settings, settle_jobs=settle_jobs)
+
+
+def _open(settings: Settings, *, settle_jobs: bool) -> Session:
     from tagger.database.connection import open_configured
     from tagger.photos.object_store import note_endpoints_on_demand
 
-    settings = settings or load_settings()
     database = open_configured(settings)
     _databases.append(database)
     note_endpoints_on_demand(_note_endpoints)
@@ -54,17 +62,17 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
 
 def open_for_reading(*, settle_jobs: bool = False) -> Session:
     """As `open_session`, for a command that creates nothing: instead of a missing SQLite file, an empty database that ends with the command."""
-    from tagger.cli.output import console
     from tagger.database.engine import sqlite_file
 
     settings = load_settings()
     file = sqlite_file(settings.effective_database_url)
     if file is None or file.exists():
-        return open_session(settings, settle_jobs=settle_jobs)
+        return _open(settings, settle_jobs=settle_jobs)
     console.warning(f"there is no database at {file}; to create it, run: tagger tag FOLDER")
     folder = TemporaryDirectory(prefix="tagger-")
     _empty_folders.append(folder)
-    return open_session(settings.model_copy(update={"database_url": f"sqlite:///{folder.name}/empty.sqlite"}))
+    empty = settings.model_copy(update={"database_url": f"sqlite:///{folder.name}/empty.sqlite"})
+    return _open(empty, settle_jobs=False)
 
 
 def _note_endpoints() -> None:
@@ -93,3 +101,4 @@ def close_sessions() -> None:
         _databases.pop().close()
     while _empty_folders:
         _empty_folders.pop().cleanup()
+    unwatch()

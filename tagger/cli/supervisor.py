@@ -5,27 +5,34 @@ from __future__ import annotations
 import math
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from tagger.cli.output import console
 from tagger.errors import ProcessFailed, RedisUnavailable
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
+from tagger.system.stall import stalls
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
     from pathlib import Path
 
     from tagger.cli.session import Session
+    from tagger.settings import Settings
 
 RESTART_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
 EARLY_EXIT_S = 20.0
 """A process that exits sooner than this, several times in a row, is not restarted again."""
 CHILD_STOP_TIMEOUT_S = 60.0
 REDIS_CHECK_S = 5.0
+SILENCE_S = 30.0
+"""How much longer than the limit for stalls a process may send no heartbeat. One that is not stopped from outside ends itself before."""
+HEARTBEATS = 4096
+"""Bytes that are read at once."""
 _ERROR_LINE = re.compile(
     r"^error: (.*)|^\S+ \S+ (?:ERROR|CRITICAL) (.*)|\"(?:error|critical)\".*\"message\": \"([^\"]*)"
 )
@@ -37,15 +44,15 @@ class Supervisor:
 
     def __init__(self, session: Session, page: socket.socket | None) -> None:
         """`page` is the listening socket of the web page; it stays open across restarts, so that no connection is refused."""
-        self._settings, folder = session.settings, session.settings.data_folder
+        self._settings = session.settings
         self._ledger_id = session.database.ledger_id
         self._redis_checked_at = -math.inf
         self._redis_answers = True
         self._listener = page
-        self.worker = _Process("worker", folder)
-        self._processes = [self.worker, _Process("beat", folder)]
+        self.worker = _Process("worker", self._settings)
+        self._processes = [self.worker, _Process("beat", self._settings)]
         self._page = (
-            _Process("page", folder, ("serve", "--fd", str(page.fileno())), (page.fileno(),))
+            _Process("page", self._settings, ("serve", "--fd", str(page.fileno())), (page.fileno(),))
             if page
             else None
         )
@@ -70,12 +77,12 @@ class Supervisor:
 
     def watch(self, arguments: Sequence[str]) -> Path:
         """Keep `tagger watch` running with these arguments, too; returns its log."""
-        watch = _Process("watch", self._settings.data_folder, ("watch", *arguments))
+        watch = _Process("watch", self._settings, ("watch", *arguments))
         self._processes.append(watch)
         return watch.log
 
     def check(self) -> None:
-        """Restart processes that have exited. If the web page keeps exiting, continue without it.
+        """Restart processes that have exited or stand still. If the web page keeps exiting, continue without it.
 
         While Redis is away, nothing is restarted: the processes wait for it.
 
@@ -123,15 +130,18 @@ class Supervisor:
 class _Process:
     """One `tagger` command as a child process."""
 
+    _heartbeats: socket.socket
+
     def __init__(
         self,
         name: str,
-        folder: Path,
+        settings: Settings,
         command: Sequence[str] | None = None,
         file_descriptors: Sequence[int] = (),
     ) -> None:
         """`command`: the arguments of `tagger`; None: the name alone. `file_descriptors` stay open in the process."""
-        self.log = folder / f"{name}.log"
+        self.log = settings.data_folder / f"{name}.log"
+        self._silence_s = settings.stall_timeout_s + SILENCE_S
         self._name = name
         self._command = command or (name,)
         self._file_descriptors = file_descriptors
@@ -144,18 +154,24 @@ class _Process:
         return self._child.poll() is not None
 
     def check(self) -> None:
-        """Restart the process if it has exited, after a pause."""
+        """Restart the process if it has exited, after a pause. One without heartbeats is killed before."""
         if self._restart_at is not None:
             if time.monotonic() >= self._restart_at:
                 self._start()
             return
+        if self._is_silent():
+            console.warning(
+                f"the {self._name} process gave no sign of life for {self._silence_s:.0f} s and is killed"
+            )
+            self.kill()
         code = self._child.poll()
         if code is None:
             return
-        self._close_stdin()
+        self._heartbeats.close()
         is_early = time.monotonic() - self._started_at < EARLY_EXIT_S
         self._early_exits = self._early_exits + 1 if is_early else 1
-        cause = _exit_cause(self.log, self._log_start)
+        ended = [*stalls(self.log.parent, self._command[0]).values()]
+        cause = ended[0] if ended else _exit_cause(self.log, self._log_start)
         if self._early_exits > len(RESTART_PAUSES_S):
             raise ProcessFailed(name=self._name, log=self.log, reason=cause)
         pause_s = RESTART_PAUSES_S[self._early_exits - 1]
@@ -169,31 +185,36 @@ class _Process:
     def kill(self) -> None:
         self._child.kill()
         self._child.wait()
-        self._close_stdin()
+        self._heartbeats.close()
 
     def wait(self) -> None:
         try:
             self._child.wait(CHILD_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.kill()
-        self._close_stdin()
+        self._heartbeats.close()
 
-    def _close_stdin(self) -> None:
-        if self._child.stdin is not None:
-            self._child.stdin.close()
+    def _is_silent(self) -> bool:
+        with suppress(BlockingIOError, ConnectionError):
+            while self._heartbeats.recv(HEARTBEATS):
+                self._heard_at = time.monotonic()
+        return time.monotonic() - self._heard_at > self._silence_s
 
     def _start(self) -> None:
-        self._started_at, self._restart_at = time.monotonic(), None
+        self._started_at = self._heard_at = time.monotonic()
+        self._restart_at = None
         make_private_folder(self.log.parent)
         require_safe(self.log.parent)
         create_private_file(self.log)
         self._log_start = self.log.stat().st_size
-        with self.log.open("ab") as output:
+        self._heartbeats, childs_end = socket.socketpair()
+        self._heartbeats.setblocking(False)
+        with self.log.open("ab") as output, childs_end:
             # -P: import no modules from the working directory.
             # A new session: Ctrl-C reaches only the supervisor, which stops the process gracefully.
             self._child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tagger.cli.main", "-v", *self._command],
-                stdin=subprocess.PIPE,  # it closes when this process ends, however that happens, and ends the child
+                stdin=childs_end.fileno(),  # the other end closes when this process ends, however that happens, and ends the child
                 stdout=output,
                 stderr=output,
                 pass_fds=self._file_descriptors,

@@ -1,5 +1,7 @@
 """The application: `create_app` joins state, API and pages. Called once per server, by `tagger serve` and by tests."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -12,6 +14,7 @@ from tagger.database.connection import Database
 from tagger.library.shares import SharedPhotos
 from tagger.people.oidc_provider import registration_of
 from tagger.settings import Settings
+from tagger.system.stall import stall_check
 from tagger.web import api, pages
 from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
@@ -63,7 +66,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
+        with stall_check(_EventLoopCheck(asyncio.get_running_loop(), settings.stall_timeout_s).problem):
+            yield
         if authenticator is not None:
             authenticator.recorder.close()
         job_starter.close()
@@ -115,3 +119,23 @@ def create_app(
 def _add_routes(app: FastAPI, router: APIRouter) -> None:
     """Add the routes as they are. `include_router` would analyse each one again, at the first request of every application."""
     app.router.routes.extend(router.routes)
+
+
+class _EventLoopCheck:
+    """Asks whether the event loop, which answers all requests, still runs what it is given."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit_s: float) -> None:
+        self._loop = loop
+        self._limit_s = limit_s
+        self._asked_at: float | None = None
+
+    def problem(self) -> str | None:
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+            self._loop.call_soon_threadsafe(self._answer)
+        elif time.monotonic() - self._asked_at > self._limit_s:
+            return f"no request was answered for {self._limit_s:.0f} s"
+        return None
+
+    def _answer(self) -> None:
+        self._asked_at = None

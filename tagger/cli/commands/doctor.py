@@ -87,7 +87,7 @@ def run_checks(*, quick: bool = False, worker: bool = False) -> Iterator[Finding
 def _run_groups(settings: Settings) -> Iterator[Finding]:
     """Run the groups in parallel; groups that read the database start after the checks of the database."""
     from tagger.cli.doctor.database import DatabaseChecks
-    from tagger.cli.doctor.environment import check_extensions, check_extras
+    from tagger.cli.doctor.environment import check_extensions, check_extras, check_stalls
 
     database_checks = DatabaseChecks(settings.effective_database_url)
     database_group = CheckGroup("database", database_checks.run)
@@ -103,6 +103,7 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     yield from _findings(folders, permissions, database_group, model, device, sandbox)
     yield from check_extras(settings)
     yield from check_extensions()
+    yield from check_stalls(settings)
     yield from _findings(redis, sign_on)
     if database is not None:
         yield from _findings(

@@ -28,6 +28,7 @@ from tagger.system.permissions import (
     readable_by_others,
     replaceable_parent,
 )
+from tagger.system.stall import stalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,6 +82,12 @@ def check_folders(settings: Settings) -> Iterator[Finding]:
         yield _check_writable(name, folder)
     for folder in {os.stat(_existing(folder)).st_dev: folder for folder in folders.values()}.values():  # noqa: PTH116
         yield check_space(folder, shutil.disk_usage(_existing(folder)).free)
+
+
+def check_stalls(settings: Settings) -> Iterator[Finding]:
+    """Name the reports of processes that made no progress and were ended. No finding without any."""
+    for report, text in stalls(settings.data_folder).items():
+        yield note("stalls", text, f"report it with this file, then remove it: {report}")
 
 
 def _check_writable(name: str, folder: Path) -> Finding:

@@ -18,6 +18,8 @@ DONE = 0
 NOT_DONE = 1
 SOME_PHOTOS_FAILED = 3
 
+command = ""
+"""The first word of the running command, like `tag`."""
 verbosity = 0
 """-q sets -1, which hides messages other than warnings, errors and the results of jobs; -vv sets 2, which shows tracebacks."""
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -36,10 +36,11 @@ from tagger.ledger.jobs import (
 from tagger.ledger.progress import JobProgress, find_job
 from tagger.settings import Settings
 from tagger.system.metrics import CHUNKS_HELD, RETRIES
+from tagger.system.stall import stall_check
 
 
 class ActivityMonitor:
-    """When the process last received a message and last made progress, for the watchdog. Thread-safe. One per process."""
+    """When the process last received a message and last made progress, for the stall watch. Thread-safe. One per process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -81,6 +82,11 @@ class ActivityMonitor:
         """Seconds since the chunk that has been stuck longest made progress; 0 if none is being processed."""
         with self._lock:
             return time.monotonic() - min(self._progress_at.values()) if self._progress_at else 0.0
+
+    def problem(self, limit_s: float) -> str | None:
+        """What to say of a chunk that has made no progress for `limit_s`, if there is one."""
+        stuck = self.progress_age_s > limit_s
+        return f"the current work has made no progress for {limit_s:.0f} s" if stuck else None
 
     @property
     def idle_s(self) -> float:
@@ -165,6 +171,10 @@ class ChunkExecutor:
         self._leases = LeaseRenewer(database)
         self.models = ModelCache(database, settings)
         self.activity = ActivityMonitor()
+        # A photo may take as long as it may be read, and then be read again.
+        limit_s = max(settings.stall_timeout_s, 2 * settings.read_timeout_s)
+        self._stall_check = ExitStack()
+        self._stall_check.enter_context(stall_check(partial(self.activity.problem, limit_s)))
         self.stop = threading.Event()
         """When it is set, results that are available are stored and all other photos are released."""
         self._lock = SharedExclusiveLock(self.stop)
@@ -207,6 +217,7 @@ class ChunkExecutor:
         self.stop.set()
         self._leases.close()
         self.models.close()
+        self._stall_check.close()
 
     def _process_or_release(self, chunk: ClaimedChunk, *, is_acquired: bool) -> ChunkEnd:
         """Process a chunk, and release it if others may go on with it."""

@@ -17,6 +17,8 @@ puts it there for the processes it starts. Environment variables select the faul
     INJECT_KILL_PARENT_AT=MOMENT  SIGKILL of the process that started this one; with INJECT_KILL_AT, before this one
     INJECT_KILL_AT_COMMIT=NUMBER  SIGKILL before the database commits its NUMBERth transaction of this process
     INJECT_FAULT_AT=MOMENT        SIGSEGV at a moment, each time
+    INJECT_FREEZE=COMMAND…        in `tagger COMMAND`, a thread takes the interpreter's lock for good once the file
+    INJECT_FREEZE_WHEN=FILE       … FILE.COMMAND is there, which it removes
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer,
     INJECT_SLOW_WHILE=FILE        … while the file exists
     INJECT_TICK_S=SECONDS         beat sends a tick this often
@@ -24,6 +26,7 @@ puts it there for the processes it starts. Environment variables select the faul
     INJECT_VALUES=MODULE.NAME=JSON…  constants of the product in this process, such as the duration of a lease
 """
 
+import ctypes
 import importlib
 import itertools
 import json
@@ -32,6 +35,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial, wraps
@@ -174,6 +178,18 @@ def kill_parent() -> None:
     os.kill(os.getppid(), signal.SIGKILL)
 
 
+def freeze_when(file: Path) -> None:
+    """Hold the interpreter's lock: `PyDLL` does not release it during a call, as a library in a deadlock does not."""
+
+    def freeze() -> None:
+        while not file.exists():
+            time.sleep(0.1)
+        file.unlink()
+        ctypes.PyDLL(None).sleep(int(AN_HOUR_S))
+
+    threading.Thread(target=freeze, daemon=True).start()
+
+
 def do_once(once: Path, *acts: Callable[[], None]) -> None:
     try:
         once.touch(exist_ok=False)
@@ -239,6 +255,9 @@ def main() -> None:
         flag = Path(faults["SLOW_WHILE"]) if "SLOW_WHILE" in faults else None
         slow = partial(slow_pass, float(faults["SLOW_PASS_S"]), flag)
         around("tagger.model.model", "Model", "outputs", before=slow)
+    for command in faults.get("FREEZE", "").split():
+        if command in sys.orig_argv:
+            freeze_when(Path(f"{faults['FREEZE_WHEN']}.{command}"))
     kills = {"KILL_PARENT_AT": kill_parent, "KILL_AT": kill}
     for moment in {faults[name] for name in kills if name in faults}:
         acts = [act for name, act in kills.items() if faults.get(name) == moment]

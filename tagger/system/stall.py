@@ -1,0 +1,144 @@
+"""Ends a process that makes no progress, so that its supervisor starts another one, and tells of it at the next start.
+
+Two threads watch. The one in Python asks, every CHECK_S, the checks that parts of the program have registered. A native library may hold
+the interpreter's lock for good: then no Python thread runs, and no signal is handled. So each round sets the timer of `faulthandler`, whose
+thread is written in C; it ends the process with exit code 1 once no round came for the time limit. Both write into a report what each thread
+was doing. Only commands are watched, never another program's process.
+"""
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO
+
+from tagger.system.permissions import create_private_file, make_private_folder
+
+log = logging.getLogger(__name__)
+
+EXIT_CODE = os.EX_TEMPFAIL
+CHECK_S = 5.0
+STEM = "stalled-"
+"""What the names of reports begin with."""
+STDERR = 2
+
+Check = Callable[[], str | None]
+"""What makes no progress for too long, if anything."""
+_checks: list[Check] = []
+
+
+@contextmanager
+def stall_check(check: Check) -> Iterator[None]:
+    """Ask `check` while the context is open, if this process is watched."""
+    _checks.append(check)
+    try:
+        yield
+    finally:
+        _checks.remove(check)
+
+
+def watch(program: str, folder: Path, timeout_s: float) -> None:
+    """Watch this process until it ends, or until `unwatch`. `folder` gets the report. A process is watched once, as its first `program`."""
+    global _watch  # noqa: PLW0603 - a process has one timer
+    if _watch is None:
+        _watch = _Watch(folder / f"{STEM}{program}.log", timeout_s)
+
+
+def unwatch() -> None:
+    """Stop watching."""
+    global _watch  # noqa: PLW0603
+    if _watch is not None:
+        _watch.close()
+        _watch = None
+
+
+def stalls(folder: Path, program: str = "*") -> dict[Path, str]:
+    """The reports in a folder of processes that were ended, each with the sentence that a person reads of it."""
+    found = ((file, file.stat()) for file in sorted(folder.glob(f"{STEM}{program}.log")))
+    return {file: _text(file, status.st_mtime) for file, status in found if status.st_size}
+
+
+def _text(report: Path, ended_at: float) -> str:
+    program = report.stem.removeprefix(STEM).partition(".")[0]
+    when = f"{datetime.fromtimestamp(ended_at).astimezone():%Y-%m-%d at %H:%M}"
+    return f"tagger {program} made no progress and was ended on {when}; no work is lost; {report} shows what it was doing"
+
+
+class _Watch:
+    """The two threads, and the pause of both while Ctrl-Z suspends the process."""
+
+    def __init__(self, report: Path, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._report = _opened(report)
+        self._lock = threading.RLock()
+        self._closed = threading.Event()
+        self._set_timer()
+        self._thread = threading.Thread(target=self._run, name="stall-watch", daemon=True)
+        self._thread.start()
+        self._handles_suspension = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGTSTP) == signal.SIG_DFL
+        )
+        if self._handles_suspension:
+            signal.signal(signal.SIGTSTP, self._suspend)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._thread.join()
+        faulthandler.cancel_dump_traceback_later()
+        if self._handles_suspension:
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        self._report.close()
+
+    def _run(self) -> None:
+        while not self._closed.wait(CHECK_S):
+            for check in [*_checks]:
+                if (problem := check()) is not None:
+                    self._end(problem)
+            with self._lock:
+                self._set_timer()
+
+    def _set_timer(self) -> None:
+        faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._report)
+
+    def _end(self, problem: str) -> None:
+        self._report.write(f"{problem}\n".encode())
+        self._report.flush()
+        faulthandler.dump_traceback(self._report)
+        log.critical(
+            "%s, so this process ends; tagger doctor names the file that shows what it was doing", problem
+        )
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(EXIT_CODE)  # hanging threads would block a normal exit
+
+    def _suspend(self, _number: int, _frame: FrameType | None) -> None:
+        """Stop the process without the timer, which would end it as soon as it continues."""
+        with self._lock:
+            faulthandler.cancel_dump_traceback_later()
+            os.kill(os.getpid(), signal.SIGSTOP)
+            self._set_timer()
+
+
+def _opened(report: Path) -> BinaryIO:
+    """The file for the report; stderr where the disk is full or read-only. Logs once that an earlier process was ended."""
+    try:
+        make_private_folder(report.parent)
+        for file in stalls(report.parent, report.stem.removeprefix(STEM)):
+            told = file.with_name(f"{file.stem}.{file.stat().st_mtime:.0f}.log")
+            file.rename(told)
+            log.warning("%s", *stalls(told.parent, told.stem.removeprefix(STEM)).values())
+        create_private_file(report)
+        return report.open("ab")
+    except OSError:
+        return os.fdopen(os.dup(STDERR), "wb")
+
+
+_watch: _Watch | None = None

@@ -1,0 +1,143 @@
+"""Processes that stand still: a thread that keeps the interpreter's lock for good, or a process that is stopped from outside.
+
+No Python runs in them any more: no heartbeat, no handler of a signal. Each is ended, restarted where it has a supervisor, and reported.
+"""
+
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from rig.ledger_invariants import job_violations, library_violations
+from rig.servers import RedisServer
+from support.commands import Process, Terminal, draw_many
+
+PHOTOS = 40
+LIMIT_S = 10
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, redis_server: RedisServer) -> Terminal:
+    """Processes with the shortest limit, which freeze on demand, and photos for them."""
+    settings = {
+        "TAGGER_REDIS_URL": redis_server.url,
+        "TAGGER_DATABASE_URL": f"sqlite:///{tmp_path / 'database' / 'tagger.sqlite'}",
+        "TAGGER_STALL_TIMEOUT_S": str(LIMIT_S),
+        "TAGGER_BATCH_SIZE": "4",
+    }
+    terminal = Terminal(tmp_path / "terminal", settings)
+    draw_many(terminal.folder / "photos", PHOTOS)
+    return terminal
+
+
+def freezing(terminal: Terminal, *commands: str) -> dict[str, Path]:
+    """The files that freeze the commands once they exist."""
+    terminal.inject(freeze=" ".join(commands), freeze_when=terminal.folder / "freeze")
+    return {command: terminal.folder / f"freeze.{command}" for command in commands}
+
+
+def assert_ended(process: Process, terminal: Terminal) -> None:
+    """The C thread has ended the process. It says so with exit code 1 and in a report."""
+    assert process.wait(timeout=60) == 1, terminal.log.read_text()[-2000:]
+
+
+def test_programs_end_when_a_thread_keeps_the_interpreters_lock(terminal: Terminal) -> None:
+    commands = {
+        "watch": ("watch", "photos"),
+        "worker": ("worker",),
+        "beat": ("beat",),
+        "serve": ("serve", "--port", "0"),
+    }
+    terminal.run("db", "upgrade")
+    files = freezing(terminal, *commands)
+    processes = {name: terminal.start(*arguments) for name, arguments in commands.items()}
+    terminal.wait_until(terminal.active_workers)
+    terminal.wait_until(lambda: "the web page is at" in terminal.log.read_text())
+    terminal.wait_until(lambda: "beat is running" in terminal.log.read_text())
+    time.sleep(3)  # beat connects
+    for file in files.values():
+        file.touch()
+    for process in processes.values():
+        assert_ended(process, terminal)
+    for name in commands:
+        assert "Timeout" in (terminal.data / f"stalled-{name}.log").read_text()
+
+
+def test_tag_that_freezes_loses_and_repeats_nothing(terminal: Terminal) -> None:
+    """Its next run and `doctor` tell of it."""
+    file = freezing(terminal, "tag")["tag"]
+    terminal.inject(slow_pass_s="0.3")
+    tag = terminal.start("tag", "photos")
+    terminal.wait_until(lambda: any(job.tagged for job in terminal.jobs()))
+    file.touch()
+    assert_ended(tag, terminal)
+    terminal.injected.clear()
+    done = terminal.run_process("tag", "photos")
+    report = next(terminal.data.glob("stalled-tag.*.log"))
+    assert "tagger tag made no progress and was ended on" in done.stderr
+    assert str(report) in done.stderr
+    assert "Timeout" in report.read_text()
+    assert len(terminal.json("query")) == PHOTOS * 4 // 5
+    assert len(terminal.json("query", "--unknown")) == PHOTOS // 5
+    with terminal.database() as database:
+        assert [each for job in terminal.jobs() for each in job_violations(database, job.job)] == []
+        assert library_violations(database) == []
+    stall = next(each for each in terminal.json("doctor")["checks"] if each["name"] == "stalls")
+    assert str(report) in stall["found"]
+    assert "stalled" not in terminal.run_process("tag", "photos").stderr
+
+
+def test_up_restarts_services_that_freeze_or_are_stopped(terminal: Terminal) -> None:
+    terminal.inject(values="tagger.cli.supervisor.SILENCE_S=12")
+    files = freezing(terminal, "worker", "beat")
+    up = terminal.start("up", "--port", "0")
+    try:
+        terminal.wait_until(terminal.active_workers)
+        services = {_command(child): child for child in psutil.Process(up.pid).children()}
+        services["serve"].send_signal(signal.SIGSTOP)
+        for file in files.values():
+            file.touch()
+        terminal.wait_until(lambda: not any(child.is_running() for child in services.values()))
+        log = terminal.log.read_text
+        terminal.wait_until(lambda: "the page process gave no sign of life for 22 s and is killed" in log())
+        terminal.wait_until(
+            lambda: "the worker process exited with code 1 (tagger worker made no progress" in log()
+        )
+        terminal.wait_until(
+            lambda: "the beat process exited with code 1 (tagger beat made no progress" in log()
+        )
+        job = int(terminal.run("enqueue", "photos").stdout)
+        terminal.wait_until(lambda: terminal.progress(job).is_over)
+        assert len(psutil.Process(up.pid).children()) == len(services)
+    finally:
+        up.send_signal(signal.SIGTERM)
+        up.wait(timeout=90)
+
+
+@pytest.mark.slow
+def test_up_itself_ends_with_its_services_when_it_freezes(terminal: Terminal) -> None:
+    file = freezing(terminal, "up")["up"]
+    up = terminal.start("up", "--port", "0")
+    terminal.wait_until(terminal.active_workers)
+    services = psutil.Process(up.pid).children()
+    file.touch()
+    assert_ended(up, terminal)
+    _, alive = psutil.wait_procs(services, timeout=60)
+    assert alive == []
+
+
+@pytest.mark.slow
+def test_a_command_that_ctrl_z_suspends_for_longer_than_the_limit_continues(terminal: Terminal) -> None:
+    terminal.inject(slow_pass_s="0.3")
+    tag = terminal.start("tag", "photos")
+    terminal.wait_until(lambda: any(job.tagged for job in terminal.jobs()))
+    tag.send_signal(signal.SIGTSTP)
+    terminal.wait_until(lambda: psutil.Process(tag.pid).status() == psutil.STATUS_STOPPED)
+    time.sleep(LIMIT_S + 2)
+    tag.send_signal(signal.SIGCONT)
+    assert tag.wait(timeout=60) == 0, terminal.log.read_text()[-2000:]
+
+
+def _command(child: psutil.Process) -> str:
+    return next(word for word in child.cmdline() if word in {"worker", "beat", "serve"})
