@@ -42,7 +42,7 @@ ISA_LIMITS: dict[str, set[str]] = {
     "AVX512_CORE_VNNI": {"avx2", "avx512f", "avx512_vnni"},
     "AVX512_CORE_BF16": {"avx2", "avx512f", "avx512_vnni", "avx512_bf16"},
 }
-"""Values of ONEDNN_MAX_CPU_ISA, which lets both engines compute as on an older processor, and what they leave."""
+"""Values of ONEDNN_MAX_CPU_ISA, formerly DNNL_MAX_CPU_ISA, which let both engines compute as on an older processor, and what they leave."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ def cpu_has_vnni() -> bool:
 
 def instruction_sets() -> frozenset[str]:
     """Those of INSTRUCTION_SETS that the engines may use, as far as it is known."""
-    limit = ISA_LIMITS.get(os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper(), INSTRUCTION_SETS)
+    names = map(os.environ.get, ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
+    limit = ISA_LIMITS.get(next(filter(None, names), "").upper(), INSTRUCTION_SETS)
     return INSTRUCTION_SETS.intersection(limit, _processor_facts("flags").split())
 
 

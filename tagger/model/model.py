@@ -138,17 +138,15 @@ def load_model(
 
 
 def load_fastest_model(
-    path: Path,
-    digest: str,
     manifest: Manifest,
     device: Device,
     options: BackendOptions,
     selections: SelectionStore,
-    conversions: Path | None = None,
+    conversions: Conversions,
 ) -> Model:
     """Load an artifact into the backend that is fastest on machines of this kind: the one selected before, else the one that is selected now.
 
-    `conversions` is a folder that keeps models as OpenVINO compiled them: a start with one imports no torch, and compiles nothing.
+    `conversions` may keep the model as OpenVINO compiled it: a start with that imports no torch, and compiles nothing.
 
     Raises:
         ModelRefused: the file's digest is not `digest`, or torch cannot run the file.
@@ -156,17 +154,11 @@ def load_fastest_model(
         ExtraMissing: the model needs torch, which is not installed.
     """
     # One pass per core, each on one thread, so that no pass waits for the threads of another.
-    load = partial(_load, path, digest, device, 1)
+    load = partial(_load, conversions.artifact, conversions.digest, device, 1)
     selector = BackendSelector(
-        load,
-        device,
-        manifest.input.size,
-        options.at_once,
-        manifest.ranges,
-        Conversions(path, digest, conversions),
+        load, device, manifest.input.size, options.at_once, manifest.ranges, conversions
     )
-    key = SelectionKey.of(digest, device, options)
-    choice = selections.find(key)
+    choice = selections.find(SelectionKey.of(conversions, device, options))
     with _FIRST_USE:
         if choice is not None and (model := _load_choice(choice, selector, manifest)) is not None:
             return model
@@ -176,6 +168,7 @@ def load_fastest_model(
         if not selection.is_final:
             model.free_memory()  # also that of the backends that were not chosen
             return model
+        key = SelectionKey.of(conversions, device, options)  # it may have found a backend that crashes
         selections.store(key, BackendChoice(selection.backend.name, selection.batch_size))
         selector.keep(selection.backend)
         return _warm_up(model)

@@ -14,21 +14,10 @@ from typing import TypeVar
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.pipeline.requests import timeout_text
 from tagger.pipeline.running_child import ChildDied, ChildTimedOut, InvalidReply, ParentStopping, RunningChild
+from tagger.system.process import FAULTS
 
 START_S = 30.0
 """Added to the timeout of a child's first reply, because Python starts and imports first."""
-FAULTS = frozenset(
-    {
-        signal.SIGSEGV,
-        signal.SIGABRT,
-        signal.SIGBUS,
-        signal.SIGILL,
-        signal.SIGFPE,
-        signal.SIGTRAP,
-        signal.SIGSYS,
-    }
-)
-"""Signals that a process gets because of what it does. Others, such as SIGKILL, come from outside or from the OOM killer."""
 _PASSED_ON = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 """Variables that Python may need to start."""
 

@@ -16,7 +16,7 @@ from tagger.database.tables import backend_selections
 from tagger.library.catalog.registered_models import StoredSelections, find_selection
 from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.backends import openvino
-from tagger.model.backends.protocol import BackendChoice, BackendOptions, SelectionKey
+from tagger.model.backends.protocol import BackendChoice, BackendOptions, Conversions, SelectionKey
 from tagger.model.devices import Device
 from tagger.model.model import Model, load_fastest_model
 
@@ -52,7 +52,9 @@ class Machine:
         options = BackendOptions(backend=None, at_once=at_once, batch_size=batch_size)
         digest, manifest = file_digest(self._artifact), read_manifest(self._artifact)
         selections = StoredSelections(self._database)
-        return load_fastest_model(self._artifact, digest, manifest, device, options, selections)
+        return load_fastest_model(
+            manifest, device, options, selections, Conversions(self._artifact, digest, None)
+        )
 
     @property
     def measured(self) -> int:
@@ -117,7 +119,7 @@ def test_a_choice_that_is_stored_again_replaces_the_former(database: Database) -
 
 
 def test_the_key_names_the_installed_engines() -> None:
-    key = SelectionKey.of("digest", CPU, BackendOptions(None, 2, None))
+    key = SelectionKey.of(Conversions(Path(), "digest", None), CPU, BackendOptions(None, 2, None))
     assert f"torch {version('torch')}" in key.engines
     assert any(engine.startswith("openvino 20") for engine in key.engines)
     assert key.hardware

@@ -31,7 +31,7 @@ FASTEST_MODEL = """
 from pathlib import Path
 import numpy as np
 from tagger.model.artifact import file_digest, read_manifest
-from tagger.model.backends.protocol import BackendChoice, BackendOptions
+from tagger.model.backends.protocol import BackendChoice, BackendOptions, Conversions
 from tagger.model.devices import Device
 from tagger.model.model import load_fastest_model
 ARTIFACT, FOLDER, BACKEND = Path({artifact!r}), Path({folder!r}), {backend!r}
@@ -42,7 +42,7 @@ manifest, digest = read_manifest(ARTIFACT), file_digest(ARTIFACT)
 images = [np.zeros((manifest.input.size,) * 2 + (3,), np.uint8)]
 def load():
     options = BackendOptions(None, 2, None)
-    model = load_fastest_model(ARTIFACT, digest, manifest, Device("cpu", "float32", 8), options, Selections, FOLDER)
+    model = load_fastest_model(manifest, Device("cpu", "float32", 8), options, Selections, Conversions(ARTIFACT, digest, FOLDER))
     assert model.backend_name == BACKEND
     return model
 """

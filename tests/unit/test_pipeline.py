@@ -282,7 +282,9 @@ def test_an_error_in_this_program_fails_the_photo_and_not_its_reader(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a mistake"), MemoryError()])
-def test_an_error_in_a_sink_fails_that_sink_alone(pipeline: Pipeline, tmp_path: Path, error: Exception) -> None:
+def test_an_error_in_a_sink_fails_that_sink_alone(
+    pipeline: Pipeline, tmp_path: Path, error: Exception
+) -> None:
     class FailingSink(CollectingSink):
         def deliver(self, results: Sequence[RequestResult]) -> None:
             raise error

@@ -11,7 +11,8 @@ from tagger.cli.derived_facts import NAMED, texts_of_other_models
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.cli.output.job_text import first_names
 from tagger.errors import TaggerError
-from tagger.jobs.processing.model_cache import backend_options
+from tagger.extensions import install_command
+from tagger.jobs.processing.model_cache import backend_options, conversions
 from tagger.library.catalog.registered_models import (
     find_selection,
     models_to_teach,
@@ -22,6 +23,7 @@ from tagger.library.catalog.settlement import is_settled
 from tagger.library.positions.update import is_up_to_date
 from tagger.library.teaching.packs import find_unfinished
 from tagger.model.backends.protocol import SelectionKey
+from tagger.model.backends.selection import crash_text, reference_name
 from tagger.model.devices import available_kinds, choose_device, core_count, describe_device
 from tagger.model.model import load_model
 from tagger.system.text_format import number_text
@@ -66,6 +68,7 @@ def check_models(settings: Settings, database: Database | None) -> Iterator[Find
             yield wrong("model", str(error), SELECT_MODEL)
         else:
             yield _check_scores(model, settings, database)
+            yield from _check_crashes(model, settings)
     if len(models) > 1:
         megabytes = sum(model.file.stat().st_size for model in models if model.file.is_file()) / 1e6
         found = f"{len(models)} are in use; their weights take about {number_text(megabytes)} MB of memory in each worker"
@@ -101,6 +104,9 @@ def _check_scores(model: RegisteredModel, settings: Settings, database: Database
     name = f"{model.name} ({len(model.manifest.labels)} landmarks)"
     try:
         device = choose_device(settings.device, 1)
+        if reference_name() in conversions(settings, model).crashes(device):
+            found = f"{name} does not run here: {reference_name()} crashes on this processor"
+            return wrong("model", found, f"run the model with torch: {install_command('torch')}")
         loaded = load_model(model.file, model.digest, model.manifest, device, threads=settings.threads)
         size = model.manifest.input.size
         scores = loaded.predict([np.zeros((size, size, 3), dtype=np.uint8)]).scores
@@ -114,10 +120,18 @@ def _check_scores(model: RegisteredModel, settings: Settings, database: Database
     return ok("model", f"{name}, {model.file}: valid and working; {_backend(model, settings, database)}")
 
 
+def _check_crashes(model: RegisteredModel, settings: Settings) -> Iterator[Finding]:
+    """Name the backends that crashed when they were tried."""
+    device = choose_device(settings.device, settings.batch_size)
+    for name, record in conversions(settings, model).crashes(device).items():
+        found = f"{crash_text(name, record.read_text())}, so another backend runs {model.name}"
+        yield note("backend", found, f"to try it again: rm {record}")
+
+
 def _backend(model: RegisteredModel, settings: Settings, database: Database | None) -> str:
     """Describe the backend and batch size that were selected for the model, where and when."""
     device = choose_device(settings.device, settings.batch_size)
-    key = SelectionKey.of(model.digest, device, backend_options(device, settings))
+    key = SelectionKey.of(conversions(settings, model), device, backend_options(device, settings))
     selection = find_selection(database, key) if database is not None else None
     if selection is None:
         return "its backend is selected when photos are first tagged"

@@ -31,7 +31,7 @@ from tagger.library.catalog.registered_models import (
     verify_model,
 )
 from tagger.library.teaching.comparison import TaughtCache
-from tagger.model.backends.protocol import BackendOptions, Embeddings
+from tagger.model.backends.protocol import BackendOptions, Conversions, Embeddings
 from tagger.model.devices import Device, choose_device, core_count, passes_at_once
 from tagger.model.model import Model, load_fastest_model, load_model
 from tagger.model.predictions import LabelPrediction, best_predictions
@@ -135,13 +135,11 @@ class ModelCache:
         options = backend_options(device, settings)
         selections = StoredSelections(self._database)
         return load_fastest_model(
-            registered.file,
-            registered.digest,
             registered.manifest,
             device,
             options,
             selections,
-            settings.data_folder / "conversions",
+            conversions(settings, registered),
         )
 
     def _start(self, models: Mapping[int, Model]) -> LoadedModels:
@@ -170,6 +168,11 @@ def backend_options(device: Device, settings: Settings) -> BackendOptions:
         at_once=passes_at_once(device, settings.threads),
         batch_size=settings.batch_size,
     )
+
+
+def conversions(settings: Settings, model: RegisteredModel) -> Conversions:
+    """What OpenVINO made of a model on this machine."""
+    return Conversions(model.file, model.digest, settings.data_folder / "conversions")
 
 
 IMAGES_AT_ONCE = 64

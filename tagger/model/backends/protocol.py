@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 BackendName = str
 """`torchscript`, `openvino`, `openvino-int8`, or the name of an extension."""
 EIGHT_BITS: BackendName = "openvino-int8"
+OPENVINO: tuple[BackendName, ...] = ("openvino", EIGHT_BITS)
 Images = npt.NDArray[np.uint8]  # (B, H, W, 3) RGB
 Scores = npt.NDArray[np.float32]  # (B, L)
 Embeddings = npt.NDArray[np.float32]  # (B, D)
@@ -107,6 +108,16 @@ class Conversions(NamedTuple):
         key = " ".join((self.digest, name, device.precision, *sorted(instruction_sets())))
         return self.folder / f"{blake3(key.encode()).hexdigest()}-{engine_version('openvino')}"
 
+    def crash(self, name: BackendName, device: Device) -> Path | None:
+        """The file that says that a backend crashes on processors like this one (see trial). Without it, the backend is tried again."""
+        file = self.compiled(name, device)
+        return file and file.with_name(file.name.replace("-", ".crash-", 1))
+
+    def crashes(self, device: Device) -> dict[BackendName, Path]:
+        """The recorded crashes of OpenVINO's backends."""
+        records = {name: self.crash(name, device) for name in OPENVINO}
+        return {name: record for name, record in records.items() if record is not None and record.exists()}
+
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a forward pass failed for lack of memory. TorchScript wraps the cause, so only its text can be checked."""
@@ -141,10 +152,11 @@ class SelectionKey:
     engines: tuple[str, ...]
 
     @classmethod
-    def of(cls, digest: str, device: Device, options: BackendOptions) -> Self:
+    def of(cls, conversions: Conversions, device: Device, options: BackendOptions) -> Self:
         """The key of a model on this machine."""
+        crashes = (f"{name} crashes" for name in conversions.crashes(device))
         return cls(
-            digest,
+            conversions.digest,
             device.kind,
             device.precision,
             hardware_name(device.kind),
@@ -152,7 +164,7 @@ class SelectionKey:
             options.backend,
             options.at_once,
             options.batch_size,
-            engine_versions(),
+            (*engine_versions(), *crashes),
         )
 
     def __str__(self) -> str:

@@ -19,15 +19,17 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tagger.errors import SettingsInvalid, TaggerError
-from tagger.extensions import BACKENDS, extensions, extra_missing, is_installed
+from tagger.extensions import BACKENDS, extensions, extra_missing, install_command, is_installed
 from tagger.model.backends.compiled import read_compiled, store_compiled
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
+    OPENVINO,
     BackendName,
     Conversions,
     is_out_of_memory,
     is_passing,
 )
+from tagger.model.backends.trial import crash_of
 from tagger.model.devices import instruction_sets
 
 if TYPE_CHECKING:
@@ -111,14 +113,15 @@ class BackendSelector:
         self._at_once = at_once
         self._ranges = ranges
         self._conversions = conversions
+        self._crashed: set[BackendName] = set()
 
     def choose(self, name: BackendName | None, batch_size: int | None) -> SelectedBackend:
         """Return the backend `name`, or the fastest that agrees with the reference, at `batch_size` or its best one.
 
         Raises:
-            SettingsInvalid, ExtraMissing: as `load`.
+            SettingsInvalid, ExtraMissing: as `load`, or the backend crashes.
         """
-        reference = self.load(name) if name else self._load_reference()
+        reference = self._load_reference(name)
         images = generated_images(self._size, IMAGES)
         try:
             expected = reference.forward(images)
@@ -130,6 +133,8 @@ class BackendSelector:
         for other in self._alternatives() if name is None else []:
             if other == reference.name:
                 break
+            if self._crashes(other):
+                continue
             try:
                 backend = self.load(other)
                 difference = Difference.between(expected, backend.forward(images))
@@ -149,15 +154,33 @@ class BackendSelector:
                 return SelectedBackend(backend, batch_size, is_final)
         return SelectedBackend(reference, batch_size, is_final)
 
-    def _load_reference(self) -> Backend:
+    def _load_reference(self, name: BackendName | None) -> Backend:
         """The shipped model was converted before: comparing it with TorchScript would take torch's time and memory."""
-        if self._device.kind == "cpu" and self._conversions is not None and is_installed("openvino"):
+        if name is None and self._device.kind == "cpu" and self._conversions and is_installed("openvino"):
             with suppress(Exception):  # whatever fails in another engine, TorchScript works
                 from tagger.model.backends.openvino import has_shipped_graph
 
-                if has_shipped_graph(self._conversions.digest):
+                if has_shipped_graph(self._conversions.digest) and not self._crashes("openvino"):
                     return self.load("openvino")
-        return self.load(reference_name())
+        name = name or reference_name()
+        if self._crashes(name):
+            other = (
+                "set torchscript"
+                if is_installed("torch")
+                else f"another one needs torch: {install_command('torch')}"
+            )
+            raise SettingsInvalid(reason=f"backend: {name} crashes on this processor; {other}")
+        return self.load(name)
+
+    def _crashes(self, name: BackendName) -> bool:
+        """Whether OpenVINO crashes. It is tried in a process of its own before it is first used on this machine."""
+        if name not in OPENVINO or self._device.kind != "cpu" or self._conversions is None:
+            return False
+        crash = crash_of(name, self._conversions, self._device)
+        if crash is not None and name not in self._crashed:
+            self._crashed.add(name)
+            log.warning("%s; tagger doctor says how to try it again", crash_text(name, crash))
+        return crash is not None
 
     def load(self, name: BackendName) -> Backend:
         """Load the model into the backend `name`.
@@ -172,7 +195,7 @@ class BackendSelector:
             from tagger.model.backends.torchscript import TorchScriptBackend
 
             return TorchScriptBackend(self._load_module(), self._device, self._size, self._at_once)
-        if name in ("openvino", EIGHT_BITS):
+        if name in OPENVINO:
             return self._load_openvino(name)
         return self._load_extension(name)
 
@@ -254,6 +277,11 @@ class BackendSelector:
                 backend.free_memory()
                 break
         return min(costs, key=costs.__getitem__)
+
+
+def crash_text(name: BackendName, crash: str) -> str:
+    """What a person reads of a backend that crashes."""
+    return f"{name} crashes on this processor ({crash})"
 
 
 def reference_name() -> BackendName:

@@ -49,6 +49,7 @@ AN_HOUR_S = 3600.0
 
 MOMENTS = {
     "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),
+    "before a pass of OpenVINO": ("tagger.model.backends.openvino", "OpenVinoBackend", "forward", "before"),
     "before the acknowledgement": ("worker.engine", "Engine", "process", "after"),
     "before a batch is committed": ("tagger.jobs.processing.storage", "_LandmarkEvents", "record", "after"),
     "after a file was replaced": ("tagger.photos.folders", "OpenFolder", "replace", "after"),
