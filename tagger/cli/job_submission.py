@@ -199,7 +199,9 @@ def print_end(database: Database, job: int, *, json: bool) -> int:
         return console.NOT_DONE
     if progress.refused or progress.failed:
         console.info(f"to list the photos that failed or were refused, run: tagger job failures {job}")
-    has_problem = progress.failed or progress.refused or progress.skipped_folders
+    if progress.lacks_a_model:
+        console.warning(f"job {job}: {progress.note}")
+    has_problem = progress.failed or progress.refused or progress.skipped_folders or progress.lacks_a_model
     return console.SOME_PHOTOS_FAILED if has_problem else console.DONE
 
 

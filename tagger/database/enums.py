@@ -170,13 +170,14 @@ class Role(StrEnum):
 
 
 class NoteCode(StrEnum):
-    """Why a job waits or ended early, why a run of a schedule started no job, or why a worker starts no work."""
+    """Why a job waits, ended early or lacks results, why a run of a schedule started no job, or why a worker starts no work."""
 
     FOLDER_UNAVAILABLE = "folder-unavailable"
     SCAN_INTERRUPTED = "scan-interrupted"
     PAUSED_UNTIL_NEXT_RUN = "paused-until-next-run"
     NOTHING_TO_DO = "nothing-to-do"
     RUN_UNFINISHED = "run-unfinished"
+    MODEL_LEFT_OUT = "model-left-out"
     STARTING = "starting"
     REDIS_REFUSES = "redis-refuses"
     ROOTS_MISSING = "roots-missing"
@@ -196,6 +197,7 @@ class NoteCode(StrEnum):
             ),
             NoteCode.NOTHING_TO_DO: N_("nothing to do"),
             NoteCode.RUN_UNFINISHED: N_("job {job} of an earlier run has not finished"),
+            NoteCode.MODEL_LEFT_OUT: N_("{problem} Until then, the job's other models classify its photos."),
             NoteCode.STARTING: N_("it is starting"),
             NoteCode.REDIS_REFUSES: N_("Redis accepts no messages"),
             NoteCode.ROOTS_MISSING: N_("unavailable on its machine: {names}"),

@@ -354,7 +354,7 @@ def suspend_for_root(database: Database, job_id: int, root_name: str, problem: s
     _update_claimable(database, job_id, {"state": JobState.WAITING} | note_columns(note))
 
 
-def record_error(database: Database, job_id: int, error: str) -> None:
+def record_error(database: Database, job_id: int, error: Note | str) -> None:
     """Show an error in the job's note. The chunk is retried."""
     _update_claimable(database, job_id, note_columns(error))
 

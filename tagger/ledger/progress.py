@@ -11,7 +11,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Label, Row, Subquery, case, exists, func, or_, select
 
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFICATION_KINDS, METADATA_KINDS, JobKind, JobState, Outcome
+from tagger.database.enums import (
+    CLASSIFICATION_KINDS,
+    METADATA_KINDS,
+    JobKind,
+    JobState,
+    NoteCode,
+    Outcome,
+    has_code,
+)
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, job_items, job_models, jobs, models
 from tagger.errors import JobNotFound
@@ -120,6 +128,11 @@ class JobProgress:
     def done(self) -> int:
         """The number of items with an outcome, without cancelled ones."""
         return self.total - self.queued - self.running - self.cancelled
+
+    @property
+    def lacks_a_model(self) -> bool:
+        """Whether one of its models could not be loaded, so that its photos lack that model's results."""
+        return has_code(self.note, self.note_message, NoteCode.MODEL_LEFT_OUT)
 
     @property
     def is_over(self) -> bool:

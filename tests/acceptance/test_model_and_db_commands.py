@@ -73,6 +73,15 @@ def test_several_models_tag_photos_together(tagger: CommandRunner, tmp_path: Pat
         "gate.jpg": [("brandenburg-gate", "gate")],
     }
     assert tagger("backfill", "outdated", "--dry-run").text == "0\n"
+    (tmp_path / "a.pt").rename(tmp_path / "away.pt")
+    for command in (["tag", "photos", "--again"], ["backfill", "all", "--local"]):
+        half = tagger(*command)
+        assert half.code == 3
+        assert "warning: job" in half.err
+        assert "a.pt" in half.err
+        assert "Until then, the job's other models classify its photos." in half.err
+    (tmp_path / "away.pt").rename(tmp_path / "a.pt")
+    assert tagger("tag", "photos", "--again").code == 0
     tagger("model", "use", "gate")
     assert [Path(photo["path"]).name for photo in tagger("query", "--json").json] == ["gate.jpg"]
 

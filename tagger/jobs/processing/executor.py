@@ -16,7 +16,7 @@ from functools import partial
 from sqlalchemy.exc import SQLAlchemyError
 
 from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Runner
+from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Note, NoteCode, Runner
 from tagger.database.retry import is_transient, with_retry
 from tagger.errors import LeaseLost
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
@@ -245,7 +245,7 @@ class ChunkExecutor:
             return compare_chunk(chunk)
         loaded = self.models.get(chunk.claim.thresholds)
         for model_id in chunk.claim.thresholds.keys() - loaded.models.keys():
-            note = f"{self.models.errors[model_id]} Until then, the job's other models classify its photos."
+            note = Note(NoteCode.MODEL_LEFT_OUT, {"problem": str(self.models.errors[model_id])})
             chunk.with_retry(partial(record_error, self._database, chunk.claim.name.job_id, note))
         return ChunkClassifier(chunk, loaded).run()
 
