@@ -180,7 +180,7 @@ slow-examples: setup  ## property tests with twenty times as many examples, othe
 	@time $(BIN)/pytest -m "hypothesis and not slow" --hypothesis-profile long -n 2 --dist loadscope --max-worker-restart 0
 
 faults: setup  ## each kind of fault in a job of its own, on SQLite and PostgreSQL; OPTIONS="--only Redis"
-	@time $(BIN)/python -m bench.faults $(OPTIONS)
+	@time $(BIN)/python -m tests.faults.harness $(OPTIONS)
 
 format: setup  ## format the code
 	$(BIN)/ruff format

@@ -1,4 +1,1 @@
-"""Benchmarks that anyone can run; each prints Markdown to stdout. docs/how-to/benchmark.md lists them and explains their reports.
-
-`bench.faults` measures little: it injects faults, and checks that nothing is lost.
-"""
+"""Benchmarks that anyone can run; each prints Markdown to stdout. docs/how-to/benchmark.md lists them and explains their reports."""

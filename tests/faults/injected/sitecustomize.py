@@ -21,6 +21,7 @@ puts it there for the processes it starts. Environment variables select the faul
     INJECT_FREEZE_WHEN=FILE       … FILE.COMMAND is there, which it removes
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer,
     INJECT_SLOW_WHILE=FILE        … while the file exists
+    INJECT_COUNT_INFERENCES=FILE  a line with the number of photos is appended after each forward pass over photos
     INJECT_TICK_S=SECONDS         beat sends a tick this often
     INJECT_RECORD_FLUSHES=FILE    flushes, renames and commits are appended to the file (see flushes)
     INJECT_VALUES=MODULE.NAME=JSON…  constants of the product in this process, such as the duration of a lease
@@ -205,6 +206,22 @@ def slow_pass(seconds: float, flag: Path | None) -> None:
         time.sleep(seconds)
 
 
+def count_inferences(file: str) -> None:
+    """The count of a killed process lacks only the pass during which it was killed."""
+    counts = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    model = importlib.import_module("tagger.model.model").Model
+    original = model.outputs
+
+    @wraps(original)
+    def counted(self: Any, images: Any) -> Any:
+        outputs = original(self, images)
+        if any(image.any() for image in images):  # blank images warm the model up and belong to no photo
+            os.write(counts, f"{len(images)}\n".encode())
+        return outputs
+
+    model.outputs = counted
+
+
 def tick_every(seconds: float) -> None:
     importlib.import_module("worker.celery_config").TICK_S = seconds  # type: ignore[attr-defined]
 
@@ -252,6 +269,8 @@ def main() -> None:
         without_layers(faults["WITHOUT_LAYERS"].split())
     if "WITHOUT_MODULES" in faults:
         sys.modules |= dict.fromkeys(faults["WITHOUT_MODULES"].split())
+    if "COUNT_INFERENCES" in faults:
+        count_inferences(faults["COUNT_INFERENCES"])
     if "SLOW_PASS_S" in faults:
         flag = Path(faults["SLOW_WHILE"]) if "SLOW_WHILE" in faults else None
         slow = partial(slow_pass, float(faults["SLOW_PASS_S"]), flag)

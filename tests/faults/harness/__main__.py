@@ -1,7 +1,7 @@
 """Injects faults into running jobs, and checks that no photo is lost or stored twice.
 
-    python -m bench.faults [--databases sqlite postgresql] [--only WORD] [--workers 1] [--photos N]
-    python -m bench.faults --soak 20 [--databases sqlite postgresql] [--workers 2] [--seed N]
+    python -m tests.faults.harness [--databases sqlite postgresql] [--only WORD] [--workers 1] [--photos N]
+    python -m tests.faults.harness --soak 20 [--databases sqlite postgresql] [--workers 2] [--seed N]
 
 Starts a real Redis, a real database and real workers, which are restarted when they end. Each kind of fault gets a job of its own:
 the report says how long nothing was stored after the fault had ended, when its job was over, and how many photos were classified
@@ -20,9 +20,12 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.faults.kinds import faults_for
-from bench.faults.soak import soak
-from bench.faults.system import (
+from bench.photos import draw_photos
+from bench.report import note, print_heading, print_table
+from tagger.ledger.progress import JobProgress, find_job
+from tests.faults.harness.kinds import faults_for
+from tests.faults.harness.soak import soak
+from tests.faults.harness.system import (
     PHOTO_SIZE,
     Fault,
     FaultContext,
@@ -32,9 +35,6 @@ from bench.faults.system import (
     running_system,
     wait_until_ready,
 )
-from bench.photos import draw_photos
-from bench.report import note, print_heading, print_table
-from tagger.ledger.progress import JobProgress, find_job
 from tests.rig.ledger_invariants import job_violations, library_violations
 
 MAX_STANDSTILL_S = 60.0
@@ -62,7 +62,7 @@ class Recovery:
 
 def main() -> None:
     """Inject faults into running jobs, and check that no photo is lost or stored twice."""
-    parser = argparse.ArgumentParser(prog="python -m bench.faults", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.harness", description=main.__doc__)
     parser.add_argument("--databases", nargs="+", choices=DATABASES, default=DATABASES, help="[both]")
     parser.add_argument("--only", default="", metavar="WORD", help="only faults with this text in their name")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="faults that follow each other")

@@ -8,8 +8,8 @@ from typing import TypeVar
 import psycopg
 from redis import Redis
 
-from bench.faults.system import Fault, FaultContext
 from tagger.database.enums import Priority
+from tests.faults.harness.system import Fault, FaultContext
 from tests.rig.invalid_messages import invalid_messages
 from tests.rig.servers import PostgresServer, RedisServer
 from worker.messages import TASK_NAME, WakeUp

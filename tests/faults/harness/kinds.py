@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from bench.faults.server_faults import POSTGRES_FAULTS, REDIS_FAULTS, SQLITE_FAULTS
-from bench.faults.system import Fault, FaultContext
 from tagger.errors import JobFinished
 from tagger.ledger.job_control import pause, resume
 from tagger.ledger.progress import list_jobs
+from tests.faults.harness.server_faults import POSTGRES_FAULTS, REDIS_FAULTS, SQLITE_FAULTS
+from tests.faults.harness.system import Fault, FaultContext
 
 FREEZE_S = 55.0
 """Longer than a lease and a sweep."""
@@ -57,6 +57,16 @@ def freeze_one(context: FaultContext) -> None:
         worker.send_signal(signal.SIGSTOP)
         context.pause(FREEZE_S)
         worker.send_signal(signal.SIGCONT)
+
+
+def hold_lock_in_one(context: FaultContext) -> None:
+    """Let a thread of one worker keep the interpreter's lock: no Python runs in it, until a thread in C ends it."""
+    context.choose_worker()
+    context.kills += 1
+    file = context.system.folder / "freeze.worker"
+    file.touch()
+    while file.exists() and not context.system.stopping.is_set():
+        context.pause(0.1)
 
 
 def replace_model(context: FaultContext) -> None:
@@ -125,6 +135,7 @@ OTHER_FAULTS: Mapping[str, Fault] = {
     "workers killed while they start": kill_during_start,
     "worker stopped with SIGTERM": stop_one,
     "worker frozen for longer than its lease": freeze_one,
+    "interpreter's lock kept in a worker": hold_lock_in_one,
     "model file replaced and a worker killed": replace_model,
     "photo folder unmounted for 15 s": unmount_folder,
     "photos copied again slowly": copy_photos_slowly,

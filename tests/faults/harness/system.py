@@ -22,12 +22,14 @@ from tagger.database.tables import chunks, contents
 from tagger.ledger.workers import list_workers
 from tests.rig.servers import PostgresServer, RedisServer
 
-INFERENCE_COUNTER = Path(__file__).parent / "inference_counter"
+INJECTED = Path(__file__).parents[1] / "injected"
 PHOTO_SIZE = (640, 480)
 BATCH_SIZE = 8
 READY_TIMEOUT_S = 120.0
 SETTLE_S = "3"
 """The default of TAGGER_SETTLE_S, because one of the faults copies photos."""
+STALL_S = 20
+"""Longer than a server is away in one attempt to reach it."""
 SUPERVISION_S = 0.5
 RESTART_DELAY_S = 1.0
 STOP_TIMEOUT_S = 60.0
@@ -151,8 +153,14 @@ def running_system(*, postgres: bool, workers: int) -> Iterator[System]:
             batch_size=str(BATCH_SIZE),
             settle_s=SETTLE_S,
         )
-        counter = {"PYTHONPATH": str(INFERENCE_COUNTER), "INFERENCE_COUNTS": str(folder / "inferences")}
-        supervisor = Supervisor(workers, environment | counter, folder / "workers.log")
+        injected = {
+            "PYTHONPATH": str(INJECTED),
+            "INJECT_COUNT_INFERENCES": str(folder / "inferences"),
+            "INJECT_FREEZE": "worker",
+            "INJECT_FREEZE_WHEN": str(folder / "freeze"),
+            "TAGGER_STALL_TIMEOUT_S": str(STALL_S),
+        }
+        supervisor = Supervisor(workers, environment | injected, folder / "workers.log")
         database = stack.enter_context(closing(open_database(url)))
         yield System(
             folder, redis, server, database, supervisor, environment, threading.Event(), threading.Lock()

@@ -10,10 +10,18 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench.faults.system import BATCH_SIZE, PHOTO_SIZE, Fault, FaultContext, System, enqueue_again, job_id
 from bench.photos import draw_photos
 from bench.report import note, print_table
 from tagger.ledger.progress import list_jobs
+from tests.faults.harness.system import (
+    BATCH_SIZE,
+    PHOTO_SIZE,
+    Fault,
+    FaultContext,
+    System,
+    enqueue_again,
+    job_id,
+)
 from tests.rig.ledger_invariants import job_violations, library_violations
 
 JOBS_TIMEOUT_S = 600.0
