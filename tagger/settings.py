@@ -284,6 +284,11 @@ class Settings(BaseModel):
     """Folders of roots that differ on this machine, as a JSON object of root names."""
 
     @property
+    def work_stall_s(self) -> float:
+        """How long work may make no progress: while a photo is read twice, or a server does not answer."""
+        return max(self.stall_timeout_s, 2 * self.read_timeout_s)
+
+    @property
     def effective_database_url(self) -> str:
         return self.database_url or f"sqlite:///{quote(str(self.data_folder / 'tagger.sqlite'))}"
 

@@ -68,7 +68,7 @@ class Engine:
         self.redis = shared_monitor(self.broker)
         self._sweeper = Sweeper(app, self.redis, self.database, settings, name, self.device)
         self._senders = SenderThreads(self.database, settings)
-        self._watchdog = Watchdog(self.executor.activity, self._sweeper, settings.stall_timeout_s)
+        self._watchdog = Watchdog(self.executor.activity, self._sweeper, settings.work_stall_s)
         self._stall_checks = ExitStack()
 
     def start(self) -> None:

@@ -3,6 +3,7 @@
 A thread that fills a static variable of a library may let the interpreter's lock go, while another waits for the variable with the lock held.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,18 +49,38 @@ def load():
 """
 LOADED_IN_ONE_THREAD = "model = load()\nat_once(lambda: model.predict(images))"
 LOADED_IN_EACH_THREAD = "at_once(lambda: load().predict(images))"
-OWN_MODEL = """
-import tagger
-models = []
-at_once(lambda: models.append(tagger.load_model({artifact!r})))
-at_once(lambda: [model.predict(bytes({photo!r})) for model in models])
+OWN_PROGRAM = """
+import io
+import pillow_heif, tagger
+from PIL import Image
+pillow_heif.register_heif_opener()
+photos = []
+for format in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "HEIF"):
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), "red").save(file, format)
+    photos.append(file.getvalue())
+models = {}
+at_once(lambda: models.update({threading.get_ident(): tagger.load_model(device="cpu")}))
+at_once(lambda: [model.predict(photo) for model in models.values() for photo in photos])
+"""
+BUCKETS = """
+from tagger.photos.paths import parse_path
+from tagger.photos.source import open_source
+from tagger.errors import TaggerError
+def look():
+    try:
+        open_source(parse_path("s3://bucket/prefix")).mount()
+    except TaggerError:
+        pass
+at_once(look)
 """
 
 
-def ends(*program: str) -> None:
+def ends(*program: str, **variables: str) -> None:
     """Run a program in a fresh process; fail if it does not end well within TIMEOUT_S."""
     result = subprocess.run(
         [sys.executable, "-c", "\n".join((THREADS_AT_ONCE, *program))],
+        env=os.environ | variables,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
@@ -82,8 +103,25 @@ def conversions(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("use", [LOADED_IN_ONE_THREAD, LOADED_IN_EACH_THREAD])
 @pytest.mark.parametrize("backend", ["openvino-int8", "openvino", "torchscript"])
-@pytest.mark.parametrize("_run", [0, *(pytest.param(run, marks=pytest.mark.slow) for run in range(1, 30))])
+@pytest.mark.parametrize("_run", [0, *(pytest.param(run, marks=pytest.mark.slow) for run in range(1, 5))])
 def test_a_model_is_used_by_several_threads_from_its_first_pass(
     conversions: str, backend: str, use: str, _run: int
 ) -> None:
     ends(FASTEST_MODEL.format(artifact=ARTIFACT, folder=conversions, backend=backend), use)
+
+
+@pytest.mark.parametrize("_run", [0, *(pytest.param(run, marks=pytest.mark.slow) for run in range(1, 5))])
+def test_several_threads_of_a_program_load_and_use_models_at_once(tmp_path: Path, _run: int) -> None:
+    ends(OWN_PROGRAM, TAGGER_DATA_FOLDER=str(tmp_path))
+
+
+@pytest.mark.parametrize("_run", [0, *(pytest.param(run, marks=pytest.mark.slow) for run in range(1, 5))])
+def test_several_threads_open_the_first_bucket_at_once(tmp_path: Path, _run: int) -> None:
+    endpoint = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_REGION": "eu-west-1"}
+    ends(
+        BUCKETS,
+        TAGGER_DATA_FOLDER=str(tmp_path),
+        **endpoint,
+        AWS_ACCESS_KEY_ID="a",
+        AWS_SECRET_ACCESS_KEY="b",
+    )

@@ -171,10 +171,8 @@ class ChunkExecutor:
         self._leases = LeaseRenewer(database)
         self.models = ModelCache(database, settings)
         self.activity = ActivityMonitor()
-        # A photo may take as long as it may be read, and then be read again.
-        limit_s = max(settings.stall_timeout_s, 2 * settings.read_timeout_s)
         self._stall_check = ExitStack()
-        self._stall_check.enter_context(stall_check(partial(self.activity.problem, limit_s)))
+        self._stall_check.enter_context(stall_check(partial(self.activity.problem, settings.work_stall_s)))
         self.stop = threading.Event()
         """When it is set, results that are available are stored and all other photos are released."""
         self._lock = SharedExclusiveLock(self.stop)
