@@ -6,10 +6,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from tagger.cli.output import console
-from tagger.system.stall import unwatch, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from tagger.database.connection import Database
@@ -20,6 +19,8 @@ _databases: list[Database] = []
 """Open databases of this command."""
 _empty_folders: list[TemporaryDirectory[str]] = []
 """The folders of empty databases."""
+_at_end: list[Callable[[], None]] = []
+"""What ends with the command after its databases are closed."""
 
 
 class Session(NamedTuple):
@@ -41,8 +42,11 @@ def open_session(settings: Settings | None = None, *, settle_jobs: bool = False)
 
     `settle_jobs` ends jobs whose process died; commands that create or control jobs set it.
     """
+    from tagger.system.stall import unwatch, watch
+
     settings = settings or load_settings()
     watch(console.command, settings.data_folder, settings.stall_timeout_s)
+    _at_end.append(unwatch)
     return _open(settings, settle_jobs=settle_jobs)
 
 
@@ -101,4 +105,5 @@ def close_sessions() -> None:
         _databases.pop().close()
     while _empty_folders:
         _empty_folders.pop().cleanup()
-    unwatch()
+    while _at_end:
+        _at_end.pop()()
