@@ -271,6 +271,10 @@ class DatabaseConnectionLost(Unavailable):
     """The connection to the database is lost: {reason}. Stored results are safe; run the same command again when the database is back."""
 
 
+class StatementRefused(TaggerError):
+    """The database refuses a statement of this program: {reason}. `tagger db check` names rows that another program damaged; if there are none, this is a defect: run the command again with -vv, and report what it prints."""
+
+
 class DatabaseReadOnly(DatabaseConnectionLost):
     """The database is read-only here, so only commands that read it work: {reason}. Run this as the user to whom the file belongs, with write permission for the file and its folder; of servers, set TAGGER_DATABASE_URL to the primary."""
 
@@ -279,7 +283,7 @@ class DatabaseRemoved(TaggerError):
     """The database file {path} was deleted, moved or replaced while this command was using it. Put it back, or start the command again to use what is there now."""
 
 
-class DatabasePermissionMissing(TaggerError):
+class DatabasePermissionMissing(Unavailable):
     """The role of TAGGER_DATABASE_URL may not do this: {reason}. Run the command as the role that owns the schema; if that is this one, grant it the right."""
 
 

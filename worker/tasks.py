@@ -33,7 +33,7 @@ def tag_chunk(body: dict[str, Any]) -> None:
     except DatabaseUnreachable as reason:
         raise Reject(requeue=True) from reason
     except DatabaseError as error:
-        log.error("No photos were claimed: the database does not answer: %s", error)  # noqa: TRY400
+        log.error("No photos were claimed: %s", outage_text(error))  # noqa: TRY400
         return
     if claim is not None:
         _process(engine, claim)
@@ -45,7 +45,7 @@ def _process(engine: Engine, claim: Claim) -> None:
         engine.process(claim)
     except DatabaseError as error:
         # The lease expires, and a sweeper releases the chunk.
-        log.error("Job %d, photos %d to %d: the database does not answer: %s", job, first, last, error)  # noqa: TRY400
+        log.error("Job %d, photos %d to %d: %s", job, first, last, outage_text(error))  # noqa: TRY400
     except ReadsTimedOut as error:
         log.critical("%s This worker exits, to be restarted.", error)
         _record_error(job, error)

@@ -24,7 +24,6 @@ from tagger.cli.help import (
 from tagger.cli.output import console
 from tagger.errors import (
     DISK_FULL_ERRNOS,
-    DatabasePermissionMissing,
     DiskFull,
     PathNotFound,
     SystemRefused,
@@ -247,13 +246,13 @@ def run() -> None:
 
 def _fail_of_database(error: Exception) -> None:
     """End the command if the database or its driver has raised the error; say it if a row may be the cause."""
-    from tagger.database.retry import DAMAGED_ROWS, DatabaseError, is_permission_missing, outage, reason_of
+    from tagger.database.retry import DAMAGED_ROWS, DatabaseError, reason_of, stated_error
 
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         console.fail(TextNotUtf8(text=error.object))
     if isinstance(error, DatabaseError):
-        if is_permission_missing(error):
-            console.fail(DatabasePermissionMissing(reason=reason_of(error)))
-        console.fail(outage(error, reason_of(error)))
+        stated = stated_error(error, reason_of(error))
+        stated.__cause__ = error  # for the traceback of -vv
+        console.fail(stated)
     elif "tagger.cli.session" in sys.modules:
         console.warning(DAMAGED_ROWS)

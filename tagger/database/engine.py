@@ -92,13 +92,25 @@ def parse_database_url(url: str) -> URL:
     return parsed if parsed.drivername == "sqlite" else parsed.set(drivername="postgresql+psycopg")
 
 
-_SET_DEFAULTS = """
+_SET_PARAMETERS = """
     SELECT set_config(name, own.value, false) FROM pg_settings JOIN (VALUES
-        ('random_page_cost', '1.1'), ('tcp_keepalives_idle', '20'), ('tcp_keepalives_interval', '5'),
-        ('tcp_keepalives_count', '2'), ('tcp_user_timeout', '30000')
-    ) AS own(name, value) USING (name) WHERE source = 'default'"""
-"""PostgreSQL's defaults are for disks with heads: rather than look up ten thousand photos, it would read a table of ten million; and it
-keeps the locks of a machine that is gone for two hours. A setting of the server, database or role counts."""
+        ('DateStyle', 'ISO', true), ('IntervalStyle', 'postgres', true), ('TimeZone', 'UTC', true),
+        ('extra_float_digits', '1', true), ('bytea_output', 'hex', true), ('array_nulls', 'on', true),
+        ('standard_conforming_strings', 'on', true), ('default_transaction_isolation', 'read committed', true),
+        ('statement_timeout', '0', true), ('lock_timeout', '0', true), ('transaction_timeout', '0', true),
+        ('idle_in_transaction_session_timeout', '0', true),
+        ('search_path', (SELECT coalesce(string_agg(quote_ident(name), ', ' ORDER BY place), 'public')
+                         FROM unnest(current_schemas(false)) WITH ORDINALITY AS path(name, place)
+                         WHERE NOT starts_with(name, 'pg_')), true),
+        ('random_page_cost', '1.1', false), ('tcp_keepalives_idle', '20', false),
+        ('tcp_keepalives_interval', '5', false), ('tcp_keepalives_count', '2', false), ('tcp_user_timeout', '30000', false)
+    ) AS own(name, value, is_pinned) USING (name) WHERE is_pinned OR source = 'default'"""
+"""Parameters of a session. The driver and the statements rely on the pinned ones, which a server, database, role, address or PGOPTIONS can
+set otherwise: how values are written, that a search path has a schema, and that long statements end. Of the others a setting counts: by
+default PostgreSQL expects disks with heads, and reads a table of ten million photos rather than look up ten thousand; and it keeps the
+locks of a machine that is gone for two hours.
+
+It is a statement, as poolers refuse these parameters at the login."""
 
 
 def _postgresql_engine(url: URL) -> Engine:
@@ -123,12 +135,14 @@ def _postgresql_engine(url: URL) -> Engine:
     def _connect(
         _dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]
     ) -> WatchedConnection:
-        return WatchedConnection.open(parameters)
-
-    @event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _record: Any) -> None:
-        connection.execute(_SET_DEFAULTS).close()
-        connection.commit()
+        connection = WatchedConnection.open(parameters)
+        try:
+            connection.execute(_SET_PARAMETERS).close()
+            connection.commit()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:

@@ -12,10 +12,24 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from tagger.errors import DatabaseConnectionLost, DatabaseReadOnly, DiskFull
+from tagger.errors import (
+    DatabaseConnectionLost,
+    DatabasePermissionMissing,
+    DatabaseReadOnly,
+    DiskFull,
+    StatementRefused,
+    TaggerError,
+)
 
 DatabaseError = SQLAlchemyError
 """Any error of SQLAlchemy or the driver. `is_transient` tells whether waiting can help."""
@@ -23,7 +37,9 @@ DatabaseError = SQLAlchemyError
 DAMAGED_ROWS = "if another program wrote to the database, `tagger db check` names the rows that it damaged"
 """Said with an unexpected error: values that this program never stores have no error of their own."""
 
-_INSUFFICIENT_PRIVILEGE, _DISK_FULL, _READ_ONLY = "42501", "53100", "25006"
+_MISSING_RIGHTS = frozenset({"42501", "3F000"})
+"""PostgreSQL's codes. With the second, the role may use no schema."""
+_DISK_FULL, _READ_ONLY = "53100", "25006"
 """PostgreSQL's codes. Its driver does not count the last, a write while the server is read-only, among operational errors."""
 _SQLITE_DISK_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 """SQLite's codes. The second is a lack of space for the `-shm` file, which readers create too; SQLite reports it as a disk I/O error."""
@@ -31,7 +47,7 @@ _SQLITE_DISK_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE
 
 def is_permission_missing(error: DatabaseError) -> bool:
     """Whether the server refused a statement because the role lacks a right."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None) == _INSUFFICIENT_PRIVILEGE
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _MISSING_RIGHTS
 
 
 def is_read_only(error: DatabaseError | sqlite3.Error) -> bool:
@@ -59,13 +75,26 @@ def reason_of(error: DatabaseError | sqlite3.Error) -> str:
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
 
 
-def outage(error: DatabaseError, reason: str) -> DatabaseConnectionLost | DiskFull:
+def is_defect(error: DatabaseError) -> bool:
+    """Whether the database answered, and refuses a statement or a value of this program: waiting cannot help."""
+    if is_read_only(error) or is_disk_full(error) or is_permission_missing(error):
+        return False
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return False
+    if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return True  # a table or column is missing, for example
+    return isinstance(error, DataError | IntegrityError | ProgrammingError)
+
+
+def stated_error(error: DatabaseError, reason: str) -> TaggerError:
     """The text about an error of an open database, for a command that ends because of it."""
     if is_read_only(error):
         return DatabaseReadOnly(reason=reason)
     if is_disk_full(error):
         return DiskFull(what="the database", reason=reason)
-    return DatabaseConnectionLost(reason=reason)
+    if is_permission_missing(error):
+        return DatabasePermissionMissing(reason=reason)
+    return (StatementRefused if is_defect(error) else DatabaseConnectionLost)(reason=reason)
 
 
 def outage_text(error: DatabaseError) -> str:
@@ -74,6 +103,8 @@ def outage_text(error: DatabaseError) -> str:
         return "the disk of the database is full: free some space"
     if is_read_only(error):
         return f"the database is read-only ({reason_of(error)})"
+    if is_defect(error):
+        return f"the database refuses a statement, which is a defect of this program ({reason_of(error)})"
     return f"the database does not answer ({reason_of(error)})"
 
 
@@ -93,8 +124,8 @@ LONGEST_PAUSE_S = 5.0
 def is_transient(error: SQLAlchemyError) -> bool:
     """True if waiting can help: the database is unavailable, locked or read-only, or the connection pool is exhausted."""
     if isinstance(error, DBAPIError):
-        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
-            return False  # a table or column is missing, for example
+        if is_defect(error):
+            return False
         return isinstance(error, OperationalError) or error.connection_invalidated or is_read_only(error)
     return isinstance(error, PoolTimeout)
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from rig.servers import RedisServer
 from support.camera_photos import draw_shot
-from support.command_line import run_command
+from support.command_line import CommandRunner, run_command
 from support.commands import BIN, Terminal, draw, stop
 from support.internal_words import internal_words
 from support.screens import Screen
 
 from tagger.cli.main import main
+from tagger.database.connection import Database
 
 
 def run_with_closed_pipe(terminal: Terminal, program: str, *arguments: str) -> tuple[int, str]:
@@ -261,3 +262,17 @@ def test_a_search_on_a_terminal_ends_with_the_number_of_photos(terminal: Termina
         screen.read_until(b"2 photos, 1 of them by position alone")
         assert b"\nphotos/tower.jpg " in screen.written
     assert terminal.run("query").stderr == ""
+
+
+def test_a_statement_that_the_database_refuses_is_called_a_defect(
+    tagger: CommandRunner, sqlite_database: Database
+) -> None:
+    refuse = "CREATE TRIGGER refused BEFORE INSERT ON landmarks BEGIN SELECT RAISE(ABORT, 'no row'); END"
+    with sqlite_database.write() as connection:
+        connection.exec_driver_sql(refuse)
+    done = tagger("landmark", "add", "Old Tower")
+    assert (done.code, done.err.partition(". ")[0]) == (
+        1,
+        "error: The database refuses a statement of this program: no row",
+    )
+    assert "IntegrityError" in tagger("-vv", "landmark", "add", "Old Tower").err

@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from rig.postgres_databases import autocommitted
-from sqlalchemy import make_url, text
+from sqlalchemy import func, insert, make_url, select, text
+from support.colour_folders import TaggedFolder
 
 from tagger.cli.doctor.database import DatabaseChecks
 from tagger.cli.doctor.findings import State
 from tagger.database.connection import Database, open_database, upgrade_database
-from tagger.errors import DatabaseNotUnicode
+from tagger.database.tables import photos, workers
+from tagger.errors import DatabaseNotUnicode, DatabasePermissionMissing
 
 SHOW = text("SHOW random_page_cost")
 
@@ -33,6 +37,111 @@ def test_an_operators_page_cost_counts(postgres_url: str) -> None:
         connection.execute(text(f'ALTER DATABASE "{name}" SET random_page_cost = 3'))
     with closing(open_database(postgres_url)) as database:
         assert page_cost(database) == "3"
+
+
+OTHERWISE = {
+    "DateStyle": "German, DMY",
+    "IntervalStyle": "sql_standard",
+    "TimeZone": "<+03>-3",
+    "extra_float_digits": "-10",
+    "bytea_output": "escape",
+    "array_nulls": "off",
+    "default_transaction_isolation": "serializable",
+    "statement_timeout": "5s",
+    "lock_timeout": "4s",
+    "idle_in_transaction_session_timeout": "1s",
+}
+"""Settings on which no result may depend."""
+PINNED = ("ISO, DMY", "postgres", "UTC", "1", "hex", "on", "read committed", "0", "0", "0")
+
+
+def set_for_database(url: str, settings: dict[str, str]) -> None:
+    with autocommitted(url) as connection:
+        name = connection.scalar(text("SELECT current_database()"))
+        for parameter, value in settings.items():
+            connection.exec_driver_sql(f"ALTER DATABASE \"{name}\" SET {parameter} = '{value}'")
+
+
+def set_for_role(url: str, settings: dict[str, str]) -> None:
+    with autocommitted(url) as connection:
+        name = make_url(url).database
+        for parameter, value in settings.items():
+            connection.exec_driver_sql(
+                f"ALTER ROLE CURRENT_USER IN DATABASE \"{name}\" SET {parameter} = '{value}'"
+            )
+
+
+def set_in_environment(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]) -> None:
+    monkeypatch.setenv("PGDATESTYLE", "SQL, DMY")
+    monkeypatch.setenv("PGTZ", "CST6CDT")
+    escaped = {name: value.replace(" ", "\\ ") for name, value in settings.items()}
+    monkeypatch.setenv("PGOPTIONS", " ".join(f"-c {name}={value}" for name, value in escaped.items()))
+
+
+def shown(database: Database, *parameters: str) -> tuple[str, ...]:
+    with database.read() as connection:
+        return tuple(str(connection.exec_driver_sql(f"SHOW {name}").scalar()) for name in parameters)
+
+
+@pytest.mark.parametrize("place", ["database", "role", "environment"])
+def test_no_result_depends_on_settings_of_the_session(
+    postgres_url: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place == "environment":
+        set_in_environment(monkeypatch, OTHERWISE)
+    else:
+        (set_for_database if place == "database" else set_for_role)(postgres_url, OTHERWISE)
+    with closing(open_database(postgres_url)) as database:
+        assert shown(database, *OTHERWISE) == PINNED
+        folder = TaggedFolder(database, tmp_path)
+        folder.draw("a.jpg", shade=1)
+        (folder.folder / "b.jpg").write_bytes(b"no picture")
+        job = folder.record()
+        folder.run(job)
+        assert (folder.progress(job).tagged, folder.progress(job).failed) == (1, 1)
+        at = datetime(2024, 6, 1, 23, 30, tzinfo=UTC)
+        with database.write() as connection:
+            connection.execute(
+                insert(workers).values(name="w", device="cpu", started_at=at, heartbeat_at=1 / 3)
+            )
+        with database.read() as connection:
+            assert connection.execute(select(workers.c.started_at, workers.c.heartbeat_at)).one() == (
+                at,
+                1 / 3,
+            )
+            named_null = select(func.count()).select_from(photos).where(photos.c.failure_text == "NULL")
+            assert connection.scalar(named_null) == 0
+
+
+@pytest.mark.parametrize("path", ["", "pg_catalog", "pg_catalog, pg_temp", "nowhere"])
+def test_a_search_path_without_a_schema_leads_to_public(empty_postgres_url: str, path: str) -> None:
+    with autocommitted(empty_postgres_url) as connection:
+        name = connection.scalar(text("SELECT current_database()"))
+        names = ", ".join(f"'{each}'" for each in path.split(", "))
+        connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET search_path = {names}')
+    upgrade_database(empty_postgres_url)
+    with closing(open_database(empty_postgres_url)) as database:
+        assert shown(database, "search_path") == ("public",)
+
+
+def test_a_schema_of_its_own_is_kept(empty_postgres_url: str) -> None:
+    with autocommitted(empty_postgres_url) as connection:
+        name = connection.scalar(text("SELECT current_database()"))
+        connection.exec_driver_sql('CREATE SCHEMA "My Photos"')
+        connection.exec_driver_sql(
+            f'ALTER DATABASE "{name}" SET search_path = "$user", pg_catalog, "My Photos", public'
+        )
+    upgrade_database(empty_postgres_url)
+    with closing(open_database(empty_postgres_url)) as database, database.read() as connection:
+        assert connection.scalar(text("SELECT to_regclass('\"My Photos\".photos') IS NOT NULL"))
+        assert shown(database, "search_path") == ('"My Photos", public',)
+
+
+def test_without_any_schema_the_missing_right_is_named(empty_postgres_url: str) -> None:
+    with autocommitted(empty_postgres_url) as connection:
+        connection.exec_driver_sql("DROP SCHEMA public")
+    with pytest.raises(DatabasePermissionMissing, match="no schema has been selected"):
+        upgrade_database(empty_postgres_url)
 
 
 @contextmanager

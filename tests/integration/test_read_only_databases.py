@@ -17,7 +17,7 @@ from support.stored_photos import StoredPhotos
 
 from tagger.cli.doctor.database import check_database_file
 from tagger.database.connection import open_database, upgrade_database
-from tagger.database.retry import DatabaseError, outage, outage_text
+from tagger.database.retry import DatabaseError, outage_text, stated_error
 from tagger.errors import DatabaseReadOnly
 from tagger.transfer.integrity import NOT_CHECKED, check_database
 
@@ -80,7 +80,7 @@ def test_a_read_only_file_is_read_and_named_as_read_only(
             with pytest.raises(OperationalError) as refused, database.write() as connection:
                 connection.execute(text("DELETE FROM photos"))
         findings = {finding.name: finding for finding in check_database_file(file)}
-    assert isinstance(outage(refused.value, "why"), DatabaseReadOnly)
+    assert isinstance(stated_error(refused.value, "why"), DatabaseReadOnly)
     assert outage_text(refused.value).startswith("the database is read-only")
     assert (findings["database file"].state, findings["database lock"].state) == ("ok", "wrong")
     assert "cannot write" in findings["database lock"].found
@@ -115,7 +115,7 @@ def test_a_read_only_server_is_read_and_named_as_read_only(postgres_url: str) ->
             assert connection.scalar(text("SELECT count(*) FROM photos")) == 0
         with pytest.raises(DatabaseError) as refused, database.write() as connection:
             connection.execute(text("DELETE FROM photos"))
-    assert isinstance(outage(refused.value, "why"), DatabaseReadOnly)
+    assert isinstance(stated_error(refused.value, "why"), DatabaseReadOnly)
 
 
 @pytest.mark.parametrize("table", ["photos", "tags", "contents"])

@@ -1,4 +1,4 @@
-"""What is said of a database whose disk is full: to free space, and not that the file cannot be opened or is damaged."""
+"""What is said of a database whose disk is full, or that refuses a statement: not that it is away, cannot be opened or is damaged."""
 
 import resource
 import sqlite3
@@ -12,13 +12,13 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import Engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from support.empty_databases import create_sqlite_database
 
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import _connected
-from tagger.database.retry import outage_text, reason_of
-from tagger.errors import DiskFull
+from tagger.database.retry import is_transient, outage_text, reason_of, stated_error
+from tagger.errors import DiskFull, StatementRefused
 
 FREE_SPACE = "Free space on its disk"
 
@@ -99,3 +99,17 @@ def test_a_full_disk_is_not_called_a_disk_error() -> None:
 def test_a_connection_that_is_refused_for_lack_of_space_says_to_free_some() -> None:
     refused = psycopg.OperationalError("FATAL:  could not write init file: No space left on device")
     assert outage_text(OperationalError("connect", {}, refused)).endswith("free some space")
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        IntegrityError("INSERT", None, psycopg.errors.UniqueViolation("duplicate key")),
+        IntegrityError("INSERT", None, sqlite3.IntegrityError("UNIQUE constraint failed")),
+        ProgrammingError("SELECT", None, psycopg.errors.UndefinedTable("no such relation")),
+    ],
+)
+def test_a_refused_statement_is_a_defect_and_no_outage(refused: IntegrityError | ProgrammingError) -> None:
+    assert not is_transient(refused)
+    assert "is a defect of this program" in outage_text(refused)
+    assert isinstance(stated_error(refused, "reason"), StatementRefused)

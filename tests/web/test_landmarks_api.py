@@ -46,6 +46,17 @@ def test_a_landmark_is_added_changed_merged_and_removed(client: TestClient, libr
     assert actions == ["landmark-remove", "landmark-add", "landmark-merge", "landmark-edit", "landmark-add"]
 
 
+def test_a_statement_that_the_database_refuses_is_a_defect_and_no_outage(
+    client: TestClient, library: LibraryPhotos, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse = "CREATE TRIGGER refused BEFORE INSERT ON landmarks BEGIN SELECT RAISE(ABORT, 'refused'); END"
+    with library.database.write() as connection:
+        connection.exec_driver_sql(refuse)
+    answer = add(client)
+    assert (answer.status_code, answer.json()["error"][:26]) == (500, "An error in this program; ")
+    assert "unexpected error in POST" in caplog.text
+
+
 IMPOSSIBLE: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("POST", "/api/landmarks", {"name": "Eiffel Tower"}, 409, "use eiffel-tower"),
     ("POST", "/api/landmarks", {"name": "a\0b"}, 400, "control character"),

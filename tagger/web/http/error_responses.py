@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger import errors
-from tagger.database.retry import DAMAGED_ROWS, DatabaseError, outage
+from tagger.database.retry import DAMAGED_ROWS, DatabaseError, is_defect, stated_error
 from tagger.errors import TaggerError
 from tagger.people.tokens import AccessEnded
 from tagger.system.text_format import N_, gettext, reader_language
@@ -119,9 +119,11 @@ async def _tagger_error(request: Request, error: Exception) -> Response:
 
 async def _database_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, DatabaseError)  # noqa: S101 - it is registered for these alone
+    if is_defect(error):
+        raise error  # it is unexpected, and logged as such
     log.error("database error in %s", _route_path(request.scope), exc_info=error)
     reason = type(getattr(error, "orig", None) or error).__name__  # the message may hold values and addresses
-    return await _tagger_error(request, outage(error, reason))
+    return await _tagger_error(request, stated_error(error, reason))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

@@ -65,6 +65,8 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.NameNotFound: N_("There is no {name} any more. Open this page again, and see who is there."),
     errors.CursorInvalid: N_("This page of the list is not there any more. Open the first page again."),
     errors.DatabaseConnectionLost: N_("The connection to the database is lost. Try again."),
+    errors.DatabasePermissionMissing: N_("The database refuses this. Tell the administrator of the server."),
+    errors.StatementRefused: N_("An error in this program; its log has the details. Please report it."),
     errors.DatabaseReadOnly: N_("The database is read-only now. Tell the administrator of the server."),
     errors.DatabaseUnavailable: N_(
         "The database does not answer. Try again; if it stays so, tell the administrator of the server."

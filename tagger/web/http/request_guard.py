@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tagger.database.retry import DatabaseError, outage
+from tagger.database.retry import DatabaseError, stated_error
 from tagger.people.oidc_provider import CALLBACK_PATH, START_PATH
 from tagger.people.tokens import Grant
 from tagger.system.text_format import N_, gettext, in_language, reader_language
@@ -211,8 +211,8 @@ class RequestGuard:
 
 def _outage_text(error: DatabaseError, reason: str) -> str:
     """Say that the database is away: in English as programs read it."""
-    away = outage(error, reason)
-    return str(away) if reader_language() is None else page_text(away)
+    stated = stated_error(error, reason)
+    return str(stated) if reader_language() is None else page_text(stated)
 
 
 def _refusal_response(scope: Scope, headers: Headers, refused: RequestRefused) -> ASGIApp:
