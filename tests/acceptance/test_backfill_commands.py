@@ -77,6 +77,21 @@ def test_a_schedule_says_whether_beat_has_ever_run(terminal: Terminal) -> None:
         assert "beat" not in add("second")
 
 
+@pytest.mark.parametrize(
+    ("zone", "code", "said"),
+    [
+        ("EST5EDT,M3.2.0,M11.1.0", 0, "At 03:00 every day (EST5EDT)"),
+        ("EST5EDT,M2.2.0,M12.1.0", 1, "name one with --zone"),
+    ],
+)
+def test_a_schedule_is_in_the_zone_of_the_machine_or_asks_for_one(
+    terminal: Terminal, zone: str, code: int, said: str
+) -> None:
+    terminal.environment["TZ"] = zone
+    done = terminal.run_process("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged", code=code)
+    assert said in done.stderr
+
+
 def test_schedules_are_kept_paused_run_and_removed(terminal: Terminal) -> None:
     made = terminal.json(
         *("schedule", "add", "nightly", "--cron", "0 3 * * *", "--zone", "Europe/Paris"),

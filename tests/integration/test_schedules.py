@@ -104,6 +104,7 @@ def test_a_run_is_returned_with_the_time_that_is_stored(database: Database, sett
     ("cron", "zone", "message"),
     [
         ("0 3 * *", "UTC", "not a valid cron expression"),
+        ("0 0 3 * * *", "UTC", "more than five fields"),
         ("0 0 31 2 *", "UTC", "not a valid cron expression"),
         ("0 3 * * *", "../../etc/passwd", "no time zone"),
     ],

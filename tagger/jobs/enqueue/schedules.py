@@ -4,6 +4,7 @@ Expressions say when they are due, and what they mean in words. Runs may end at 
 continues them.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import tzlocal
 from cronsim import CronSim, CronSimError
 from sqlalchemy import Connection, Row, Select, and_, delete, insert, or_, select, update
 
@@ -25,6 +25,7 @@ from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options, backfi
 from tagger.ledger.job_control import change_job, pause_job, resume
 from tagger.ledger.jobs import OPEN_STATES, WRITE
 from tagger.system.documents import document_of
+from tagger.system.local_zone import local_zone
 from tagger.system.text_format import INVISIBLE, has_controls
 
 
@@ -71,9 +72,21 @@ def explain_cron(cron: str, until: str | None = None) -> str:
     return f"{text}, until {until}" if until else text
 
 
-def local_zone() -> str:
-    """The name of this machine's time zone."""
-    return tzlocal.get_localzone_name() or "UTC"
+def _checked_zone(zone: str | None) -> str:
+    if found := zone or local_zone():
+        return found
+    raise ScheduleInvalid(
+        reason=f"no time zone shows the time of this machine (TZ is {os.environ.get('TZ')!r}); name one with --zone, such as Europe/Paris"
+    )
+
+
+def _check_fields(cron: str) -> None:
+    if len(cron.split()) > _FIELDS:  # as some programs read it, with seconds first
+        raise ScheduleInvalid(reason=f"{cron!r} has more than five fields. {_FIELDS_TEXT}")
+
+
+_FIELDS = 5
+_FIELDS_TEXT = "Write minute, hour, day, month and weekday: '0 3 * * *' is every day at three"
 
 
 def _due(cron: str, zone: str, start: datetime, *, reverse: bool) -> datetime:
@@ -84,8 +97,7 @@ def _due(cron: str, zone: str, start: datetime, *, reverse: bool) -> datetime:
         raise ScheduleInvalid(reason=f"there is no time zone {zone!r}; use one like Europe/Paris") from error
     except (CronSimError, StopIteration) as error:
         raise ScheduleInvalid(
-            reason=f"{cron!r} is not a valid cron expression, or is never due ({error}). Write minute, hour, day, month and "
-            "weekday: '0 3 * * *' is every day at three"
+            reason=f"{cron!r} is not a valid cron expression, or is never due ({error}). {_FIELDS_TEXT}"
         ) from error
 
 
@@ -220,7 +232,8 @@ def add_schedule(
     if not visible or len(name) > LONGEST_NAME or has_controls(name):
         raise ScheduleInvalid(reason=f"name: it needs 1 to {LONGEST_NAME} characters in one line")
     check_time_of_day(until)
-    zone = zone or local_zone()
+    _check_fields(cron)
+    zone = _checked_zone(zone)
     options = backfill_options(backfill)
     with database.write() as connection:
         now = current_time(connection)

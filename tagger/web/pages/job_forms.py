@@ -1,6 +1,7 @@
 """The page that starts jobs: a folder that is tagged now, which may be a new one, and one that is looked into every night."""
 
 import os
+import time
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,10 +15,10 @@ from tagger.database.enums import Role
 from tagger.errors import PathNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import BackfillScope
 from tagger.jobs.enqueue.scan import Selection, select_paths
-from tagger.jobs.enqueue.schedules import local_zone
 from tagger.jobs.enqueue.submission import Tagging
 from tagger.people.tokens import Grant
 from tagger.system.addresses import is_loopback
+from tagger.system.local_zone import local_zone
 from tagger.system.text_format import N_, gettext
 from tagger.web.api.folders import (
     FolderEntry,
@@ -191,5 +192,5 @@ def _render(
         at_night=AT_NIGHT,
         may_allow=may_allow_folder(request, state),
         suggested=pictures if pictures.is_dir() else home if home.is_absolute() else Path("/"),
-        zone=local_zone(),
+        zone=local_zone() or time.tzname[0],
     )
