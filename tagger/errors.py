@@ -263,6 +263,10 @@ class DatabaseUnavailable(Unavailable):
     """The database {url} cannot be opened: {reason}. Check TAGGER_DATABASE_URL, and that the server is running or the folder is writable."""
 
 
+class FolderUnsuited(Unavailable):
+    """The folder {folder} is on a disk without {lacking}, which {user} needs. Put TAGGER_DATA_FOLDER on a local disk, or use a server: {setting}."""
+
+
 class DiskFull(Unavailable):
     """No space is left for {what} ({reason}). Free space on its disk, then try again; stored results are safe."""
 

@@ -25,12 +25,14 @@ from tagger.errors import (
     DatabaseReadOnly,
     DatabaseUnavailable,
     DiskFull,
+    FolderUnsuited,
     SettingsInvalid,
     TaggerError,
 )
 from tagger.extensions import extra_missing
 from tagger.system.addresses import AddressInvalid, database_address, split_servers
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
+from tagger.system.shared_files import lacking_support
 
 BUSY_TIMEOUT_S = 30.0
 IDLE_WRITER_S = 30
@@ -258,6 +260,8 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
             raise DatabaseReadOnly(reason=reason_of(error)) from error
         if is_disk_full(error):
             raise DiskFull(what=redact(engine.url), reason=reason_of(error)) from error
+        if (file := sqlite_file(str(engine.url))) is not None:
+            require_locks(file)
         reason = reason_of(error)
         shown = _without_values(reason, engine.url)
         cause = error if shown == reason else None
@@ -265,6 +269,17 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
     except TaggerError:
         engine.dispose()
         raise
+
+
+def require_locks(file: Path) -> None:
+    """Check that the disk of an SQLite file has what SQLite needs: its errors call other causes.
+
+    Raises:
+        FolderUnsuited: it has not.
+    """
+    folder = file.absolute().parent
+    if (lacking := lacking_support(folder)) is not None:
+        raise FolderUnsuited(folder=folder, lacking=lacking, user="SQLite", setting="TAGGER_DATABASE_URL")
 
 
 def _without_values(reason: str, url: URL) -> str:

@@ -122,11 +122,12 @@ class Server:
 
 
 class RedisServer(Server):
-    """Redis on a TCP port, configured as for workers: append-only file, no eviction."""
+    """Redis on a TCP port, configured as for workers: append-only file, no eviction. `options` follow, like those of its program."""
 
-    def __init__(self, program: Path | None = None) -> None:
+    def __init__(self, program: Path | None = None, options: Sequence[str] = ()) -> None:
         super().__init__("redis")
         self._program = program or server_program()
+        self._options = options
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
@@ -166,6 +167,7 @@ class RedisServer(Server):
             *("--port", str(self.port), "--bind", "127.0.0.1"),
             *("--dir", str(self.folder), "--appendonly", "yes", "--save", ""),
             *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
+            *self._options,
         ]
         return start_child([str(self._program), *arguments])
 

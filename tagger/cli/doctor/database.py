@@ -22,11 +22,11 @@ from tagger.database.diagnostics import (
 )
 from tagger.database.engine import read_only_address, sqlite_file
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.errors import DatabaseNotUnicode, DiskFull, SchemaUnreleased, TaggerError
+from tagger.errors import DatabaseNotUnicode, DiskFull, FolderUnsuited, SchemaUnreleased, TaggerError
 from tagger.system.addresses import is_remote, redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tagger.cli.doctor.findings import Finding
     from tagger.database.connection import Database
@@ -36,6 +36,12 @@ VERIFIED = "verify-full"
 """The only mode in which libpq checks that the certificate is that of the host."""
 
 
+_DISK_REMEDIES: Mapping[type[TaggerError], str] = {
+    DiskFull: "free space on the disk of the database",
+    FolderUnsuited: "put TAGGER_DATA_FOLDER on a local disk, or use PostgreSQL: TAGGER_DATABASE_URL",
+}
+
+
 class DatabaseChecks:
     """Checks one database. `database` is open after the checks, if its schema is current."""
 
@@ -43,12 +49,13 @@ class DatabaseChecks:
         self._url = url
         self._file = sqlite_file(url)
         self.database: Database | None = None
-        self._is_disk_full = False
+        self._disk_remedy: str | None = None
+        """What to do about a disk on which an intact file would look damaged."""
 
     def run(self) -> Iterator[Finding]:
         yield from self.check_connection()
-        if self._is_disk_full:
-            return  # an intact file would look damaged
+        if self._disk_remedy is not None:
+            return
         if self._file is not None and self._file.exists():
             yield from check_database_file(self._file)
         elif self.database is not None:
@@ -61,7 +68,7 @@ class DatabaseChecks:
             if schema is SchemaStatus.CURRENT:
                 self.database = open_database(bounded_url(self._url))
         except TaggerError as error:
-            self._is_disk_full = isinstance(error, DiskFull)
+            self._disk_remedy = _DISK_REMEDIES.get(type(error))
             remedy = _CREATE if isinstance(error, DatabaseNotUnicode) else self._remedy()
             yield wrong("database", str(error), remedy)
             return
@@ -99,8 +106,8 @@ class DatabaseChecks:
         return redact_url(self._url) if self._file is None else f"sqlite:///{self._file}"
 
     def _remedy(self) -> str:
-        if self._is_disk_full:
-            return "free space on the disk of the database"
+        if self._disk_remedy is not None:
+            return self._disk_remedy
         if self._file is None:
             return "start the server, create the database with createdb, or correct TAGGER_DATABASE_URL"
         return f"ls -l {self._file}; if the file is not a database, restore a backup"

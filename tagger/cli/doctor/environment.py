@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.cli.doctor.findings import State, note, ok, wrong
 from tagger.database.engine import sqlite_file
 from tagger.errors import PhotoFailed, SettingsInvalid
 from tagger.extensions import (
@@ -28,6 +28,7 @@ from tagger.system.permissions import (
     readable_by_others,
     replaceable_parent,
 )
+from tagger.system.shared_files import lacking_support
 from tagger.system.stall import stalls
 
 if TYPE_CHECKING:
@@ -73,13 +74,21 @@ def check_environment(environment: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def check_folders(settings: Settings) -> Iterator[Finding]:
-    """Check that the data folder and the folder of the SQLite file are writable and have free space."""
+    """Check that the data folder and the folder of the SQLite file are writable, have free space, and locks where they are needed."""
     folders = {"data folder": settings.data_folder.absolute()}
     file = sqlite_file(settings.effective_database_url)
     if file is not None and file.absolute().parent != folders["data folder"]:
         folders["database folder"] = file.absolute().parent
+    users = {"data folder": "the embedded Redis"} if settings.redis_url is None else {}
+    if file is not None:
+        users[list(folders)[-1]] = "SQLite"
     for name, folder in folders.items():
-        yield _check_writable(name, folder)
+        finding = _check_writable(name, folder)
+        is_tried = name in users and finding.state is State.OK
+        if is_tried and (lacking := lacking_support(_existing(folder))) is not None:
+            found = f"{folder} is on a disk without {lacking}, which {users[name]} needs"
+            finding = wrong(name, found, "put it on a local disk: TAGGER_DATA_FOLDER, TAGGER_DATABASE_URL")
+        yield finding
     for folder in {os.stat(_existing(folder)).st_dev: folder for folder in folders.values()}.values():  # noqa: PTH116
         yield check_space(folder, shutil.disk_usage(_existing(folder)).free)
 
