@@ -138,6 +138,15 @@ def _endpoint(url: str) -> str:
     return url
 
 
+def _page_url(url: str) -> str:
+    path = urlsplit(_endpoint(url)).path
+    if path.strip("/"):
+        raise ValueError(
+            f"it must be like https://photos.example, without {path}: the page needs a host name of its own, as its addresses begin at /"
+        )
+    return url
+
+
 _BACKENDS = ("auto", "torchscript", "openvino", "openvino-int8")
 
 
@@ -255,7 +264,7 @@ class Settings(BaseModel):
     web_write: Literal["none", "sidecar", "embed"] = "sidecar"
     """Where jobs started on the web page may write tags: nowhere, to sidecar files, or into the photos too."""
     web_trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = []
-    """Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto the web page believes, as a JSON list."""
+    """Addresses or networks of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Port the web page believes, as a JSON list."""
     web_user_header: Annotated[str, AfterValidator(_header)] | None = None
     """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like `X-Remote-User`. Default: people sign in to the page."""
     web_user_role: Literal["viewer", "editor", "none"] | None = None
@@ -264,8 +273,8 @@ class Settings(BaseModel):
     """URL of a tile server for the map, like `https://tiles.example/{z}/{x}/{y}.png`; it must allow other origins. Default: the map of the package."""
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
-    web_url: Annotated[str, AfterValidator(_endpoint)] | None = None
-    """Public address of the web page, like `https://photos.example`, for links of shares, webhooks and the API. Default: `http://127.0.0.1:8080` for `tagger people share add`; other links are relative."""
+    web_url: Annotated[str, AfterValidator(_page_url)] | None = None
+    """Public address of the web page, like `https://photos.example` or `https://photos.example:8443`, with a host name of its own, for links of shares, webhooks and the API, and to recognise its own pages behind proxies. Default: `http://127.0.0.1:8080` for `tagger people share add`; other links are relative."""
     web_oidc_issuer: Annotated[str, AfterValidator(_issuer)] | None = None
     """OpenID Connect provider at which people sign in to the page, like `https://sso.example/realms/home`, as it calls itself in its configuration. Default: people sign in to the page."""
     web_oidc_client_id: Annotated[str, Field(min_length=1)] | None = Field(None, validate_default=True)

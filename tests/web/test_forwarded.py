@@ -30,7 +30,8 @@ def forwarded(*values: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("peer", "proxies"), [("203.0.113.7", PROXIES), ("::1", PROXIES), ("127.0.0.1", ())])
 def test_headers_of_others_are_ignored(peer: str, proxies: tuple[str, ...]) -> None:
-    headers = [*forwarded("192.0.2.1"), ("x-forwarded-proto", "https")]
+    said = {"proto": "https", "host": "a.example", "port": "1"}
+    headers = [*forwarded("192.0.2.1"), *((f"x-forwarded-{name}", value) for name, value in said.items())]
     assert client(peer, *headers, proxies=proxies) == Client(peer)
 
 
@@ -55,11 +56,11 @@ def test_the_last_address_that_is_not_trusted_counts(values: list[str], address:
     assert client("127.0.0.1", *forwarded(*values)).address == address
 
 
-def test_the_scheme_is_that_of_the_last_proxy_and_an_ipv6_client_is_its_network() -> None:
+def test_the_scheme_is_that_of_the_first_proxy_and_an_ipv6_client_is_its_network() -> None:
     for value, scheme in {
         "https": "https",
         "HTTP": "http",
-        "https, http": "http",
+        "https,http": "https",
         "wss": None,
         "": None,
     }.items():

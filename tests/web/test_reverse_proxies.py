@@ -102,6 +102,41 @@ def test_people_sign_in_upload_and_follow_jobs_over_https(proxy: Proxy) -> None:
         assert next(line for line in iter(answer.readline, b"") if line.startswith(b"data:"))
 
 
+def sign_in(proxy: Proxy, origin: str, **headers: str) -> int:
+    """The status of a sign-in by a browser at the proxy's own port."""
+    form = urlencode({"token": TOKEN}).encode()
+    sent = FORM | {"Host": f"{HOST}:{proxy.https_port}", "Origin": origin} | headers
+    return proxy.status("POST", "/sign-in", form, sent)
+
+
+def test_people_sign_in_at_another_port(proxy: Proxy) -> None:
+    own = f"https://{HOST}:{proxy.https_port}"
+    assert sign_in(proxy, own) == 303
+    others = (
+        f"https://{HOST}",
+        f"https://{HOST}:1",
+        f"http://{HOST}:{proxy.https_port}",
+        "https://evil.example",
+    )
+    assert [sign_in(proxy, origin) for origin in others] == [403] * len(others)
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+def test_a_proxy_that_drops_the_port_needs_another_who_says_it(
+    web_settings: Settings, web_database: Database, tmp_path: Path
+) -> None:
+    settings = web_settings.model_copy(update={"web_trusted_proxies": [ip_network("127.0.0.1")]})
+    drops = ("Host $http_host;", "Host $host;")
+    says = ("Host $http_host;", "Host $host; proxy_set_header X-Forwarded-Port $server_port;")
+    with served(settings, web_database, TOKEN) as port:
+        with _nginx(tmp_path / "drops", port, drops) as proxy:
+            own = f"https://{HOST}:{proxy.https_port}"
+            assert sign_in(proxy, own) == 403
+            assert sign_in(proxy, own, **{"Sec-Fetch-Site": "same-origin"}) == 303
+        with _nginx(tmp_path / "says", port, says) as proxy:
+            assert sign_in(proxy, f"https://{HOST}:{proxy.https_port}") == 303
+
+
 def test_wrong_tokens_lock_out_their_sender_alone(proxy: Proxy) -> None:
     def statuses(client: str, token: str, count: int) -> list[int]:
         headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": "198.51.100.9"}
@@ -121,7 +156,7 @@ def test_plain_http_leads_to_https(proxy: Proxy) -> None:
 
 
 @contextmanager
-def _nginx(folder: Path, page_port: int) -> Iterator[Proxy]:
+def _nginx(folder: Path, page_port: int, *changes: tuple[str, str]) -> Iterator[Proxy]:
     key, certificate, authority = _certificates(folder)
     proxy = Proxy(free_port(), free_port(), authority)
     site = _replaced(
@@ -132,6 +167,7 @@ def _nginx(folder: Path, page_port: int) -> Iterator[Proxy]:
             "/etc/ssl/photos.example.org.crt": str(certificate),
             "/etc/ssl/photos.example.org.key": str(key),
             "127.0.0.1:8080": f"127.0.0.1:{page_port}",
+            **dict(changes),
         },
     )
     temporary = "".join(

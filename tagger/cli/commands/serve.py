@@ -170,6 +170,7 @@ def access_policy(
         tuple(settings.web_trusted_proxies),
         settings.web_user_header,
         None if settings.web_user_role == "none" else Role(settings.web_user_role or Role.VIEWER),
+        settings.web_url,
     )
 
 

@@ -159,6 +159,8 @@ class AccessPolicy:
     """The header in which these proxies name the person that they have signed in."""
     new_user_role: Role | None = None
     """The role of a person whom the header names for the first time; None: they have no access."""
+    web_url: str | None = None
+    """The page's public address, whose pages may change something too."""
 
     def __post_init__(self) -> None:
         if self.token is None and not is_loopback(self.host):

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.responses import Response
@@ -18,11 +17,16 @@ _Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True)
 class Client:
-    """`address` is empty if it is not known. A trusted proxy may say `scheme`, which the browser uses, and `user`, whom the proxy has signed in."""
+    """`address` is empty if it is not known.
+
+    A trusted proxy may say the rest: the `scheme`, `host` and `port` of the address in the browser, and the `user`, whom it has signed in.
+    """
 
     address: str
     scheme: str | None = None
     user: str | None = None
+    host: str | None = None
+    port: str | None = None
 
     @property
     def network(self) -> str:
@@ -53,11 +57,19 @@ def client_of(
         address = previous
         if not _is_trusted(address, trusted):
             break
-    schemes = _values(headers, "x-forwarded-proto")
-    scheme = schemes[-1].lower() if schemes else None
+    # The first proxy in the chain is the browser's. Clients can forge what it says of themselves alone: no page of another site can.
+    scheme, host, port = (
+        next(iter(_values(headers, f"x-forwarded-{name}")), "").lower() for name in ("proto", "host", "port")
+    )
     # Two headers give no valid name: one of them could be the client's own.
     user = ", ".join(headers.getlist(user_header)) if user_header else None
-    return Client(str(address), scheme if scheme in {"http", "https"} else None, user or None)
+    return Client(
+        str(address),
+        scheme if scheme in {"http", "https"} else None,
+        user or None,
+        host or None,
+        port or None,
+    )
 
 
 def peer_network(peer: str, trusted: Sequence[Network]) -> str | None:
@@ -127,22 +139,6 @@ def sent_sessions(headers: Headers, name: str) -> Mapping[str, str]:
     cookies = cookie_parser(headers.get("cookie", ""))
     # Some cookies have no name or no value.
     return {each: session for each in (HOST_PREFIX + name, name) if (session := cookies.get(each))}
-
-
-def is_by_https(request: Request, web_url: str | None = None) -> bool:
-    """Whether the browser uses https, as far as the request shows.
-
-    A form has an Origin header. A link that is opened has none: then `web_url`, the address of the page in the settings, decides
-    if the request names its host.
-    """
-    client: Client = request.state.client
-    if client.scheme == "https":
-        return True
-    origin = request.headers.get("origin")
-    if origin is not None:
-        return origin.startswith("https://")
-    host = request.headers.get("host", "").lower().removesuffix(":443")
-    return web_url is not None and web_url.rstrip("/").lower() == f"https://{host}"
 
 
 MAX_NEXT_LENGTH = 4096

@@ -24,7 +24,8 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
 from tagger.system.text_format import Language
-from tagger.web.http.forwarded import is_by_https, local_address
+from tagger.web.http.forwarded import local_address
+from tagger.web.http.origins import is_by_https
 
 LOCALE = Path(__file__).parents[1] / "locale"
 COOKIE = "tagger_language"

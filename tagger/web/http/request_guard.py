@@ -6,7 +6,7 @@ language of its texts.
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
 from urllib.parse import quote
@@ -27,6 +27,7 @@ from tagger.web.http.error_responses import error_response
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.forwarded import Client, client_of
 from tagger.web.http.languages import language_of
+from tagger.web.http.origins import Origin, is_from, own_origins
 from tagger.web.http.responses import add_headers, send_in_blocks
 from tagger.web.http.uploads import (
     CLOSE_CONNECTION,
@@ -125,7 +126,7 @@ class RequestGuard:
             raise RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, gettext(BUSY), retry_after)
         _check_address(scope)
         self._check_host(headers)
-        _check_origin(scope["method"], headers, client)
+        _check_origin(scope["method"], headers, own_origins(headers, client, self._policy.web_url))
         _check_content_type(scope, headers)
         return self._body_limit(scope, headers)
 
@@ -249,29 +250,19 @@ def _check_address(scope: Scope) -> None:
         )
 
 
-def _check_origin(method: str, headers: Headers, client: Client) -> None:
+def _check_origin(method: str, headers: Headers, own: Collection[Origin]) -> None:
     """Refuse what a page of another site sends through the browser of somebody who has access."""
     site = headers.get("sec-fetch-site", "none")
     if method in SAFE_METHODS:
         # Other sites may link to this page; they may not embed or fetch it.
         is_foreign = site in {"cross-site", "same-site"} and headers.get("sec-fetch-mode") != "navigate"
     else:
-        is_foreign = site not in {"same-origin", "none"} or not _is_same_host(headers, client.scheme)
+        is_foreign = site not in {"same-origin", "none"} or not is_from(headers, own)
     if is_foreign:
         raise RequestRefused(
             HTTPStatus.FORBIDDEN,
             gettext("The request came from a page of another site. Open this page directly and try again."),
         )
-
-
-def _is_same_host(headers: Headers, scheme: str | None) -> bool:
-    """Compare Origin or Referer with Host, and with the scheme if it is known: a proxy may terminate TLS."""
-    host = headers.get("host", "").lower()
-    valid = {f"{each}://{host}" for each in ((scheme,) if scheme else ("http", "https"))}
-    origins = headers.getlist("origin") or [
-        "/".join(page.split("/")[:3]) for page in headers.getlist("referer")
-    ]
-    return all(origin.lower() in valid for origin in origins)
 
 
 def _check_content_type(scope: Scope, headers: Headers) -> None:

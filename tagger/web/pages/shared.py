@@ -37,7 +37,7 @@ from tagger.web.http.attempt_limiter import (
     RequestLimiter,
     TooManyAttempts,
 )
-from tagger.web.http.forwarded import is_by_https
+from tagger.web.http.origins import is_by_https
 from tagger.web.http.query_params import QueryParams, address_of
 from tagger.web.http.responses import DocumentResponse
 from tagger.web.http.templates import render

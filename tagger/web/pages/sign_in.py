@@ -22,10 +22,10 @@ from tagger.web.http.error_texts import page_text
 from tagger.web.http.forwarded import (
     Client,
     delete_session_cookie,
-    is_by_https,
     local_address,
     set_session_cookie,
 )
+from tagger.web.http.origins import is_by_https
 from tagger.web.http.templates import render
 from tagger.web.pages.single_sign_on import PROVIDER_LIMITER, SingleSignOn
 from tagger.web.state import AppState, State, app_state

@@ -1,0 +1,178 @@
+"""Which pages may change something: those of the page's own origins, however a proxy names them, and no other port, scheme or host."""
+
+from ipaddress import ip_network
+
+import pytest
+from starlette.testclient import TestClient
+from support.page_server import TOKEN
+
+from tagger.database.connection import Database
+from tagger.errors import SettingsInvalid
+from tagger.settings import Settings, load_settings
+from tagger.web.app import create_app
+from tagger.web.http.auth import AccessPolicy
+
+PROXY, STRANGER = "10.0.0.5", "203.0.113.7"
+HTTPS = {"x-forwarded-proto": "https"}
+
+
+def status(
+    settings: Settings,
+    database: Database,
+    headers: dict[str, str],
+    *,
+    peer: str = PROXY,
+    web_url: str | None = None,
+) -> int:
+    """The status of a sign-in with these headers, behind a trusted proxy."""
+    policy = AccessPolicy("0.0.0.0", 8080, TOKEN, trusted_proxies=(ip_network(PROXY),), web_url=web_url)
+    with TestClient(
+        create_app(settings, database, policy),
+        base_url="http://photos.example",
+        client=(peer, 5000),
+        follow_redirects=False,
+    ) as client:
+        return client.post("/sign-in", data={"token": TOKEN}, headers=headers).status_code
+
+
+@pytest.mark.parametrize(
+    ("headers", "web_url"),
+    [
+        ({"host": "photos.example:443", "origin": "https://photos.example", **HTTPS}, None),
+        ({"host": "photos.example", "origin": "https://photos.example:443", **HTTPS}, None),
+        ({"host": "PHOTOS.example:80", "origin": "http://photos.example"}, None),
+        ({"host": "photos.example:443", "origin": "https://photos.example"}, None),
+        ({"host": "photos.example:8443", "origin": "https://photos.example:8443", **HTTPS}, None),
+        ({"host": "[2001:db8::1]:443", "origin": "https://[2001:db8::1]", **HTTPS}, None),
+        (
+            {"host": "photos.example", "origin": "https://photos.example", "x-forwarded-proto": "https,http"},
+            None,
+        ),
+        (
+            {
+                "host": "127.0.0.1:8080",
+                "origin": "https://photos.example:8443",
+                **HTTPS,
+                "x-forwarded-host": "photos.example:8443, cache.example",
+            },
+            None,
+        ),
+        (
+            {
+                "host": "127.0.0.1:8080",
+                "origin": "https://photos.example:8443",
+                **HTTPS,
+                "x-forwarded-host": "photos.example",
+                "x-forwarded-port": "8443, 80",
+            },
+            None,
+        ),
+        (
+            {
+                "host": "photos.example",
+                "origin": "https://photos.example:8443",
+                "x-forwarded-port": "8443",
+                **HTTPS,
+            },
+            None,
+        ),
+        # A wrong port of a proxy, such as that of a container, does no harm.
+        (
+            {
+                "host": "photos.example",
+                "origin": "https://photos.example",
+                "x-forwarded-port": "8080",
+                **HTTPS,
+            },
+            None,
+        ),
+        ({"host": "127.0.0.1:8080", "origin": "https://photos.example:8443"}, "https://photos.example:8443/"),
+        (
+            {"host": "photos.example", "referer": "https://photos.example:8443/a?b"},
+            "https://photos.example:8443",
+        ),
+        (
+            {
+                "host": "photos.example",
+                "origin": "https://photos.example:8443",
+                **HTTPS,
+                "sec-fetch-site": "same-origin",
+            },
+            None,
+        ),
+    ],
+)
+def test_the_own_page_may(
+    web_settings: Settings, web_database: Database, headers: dict[str, str], web_url: str | None
+) -> None:
+    assert status(web_settings, web_database, headers, web_url=web_url) == 303
+
+
+OWN = {"host": "photos.example", **HTTPS}
+
+
+@pytest.mark.parametrize(
+    ("headers", "peer"),
+    [
+        *(
+            (OWN | {"origin": origin}, PROXY)
+            for origin in (
+                *("https://photos.example:8443", "https://photos.example:80", "http://photos.example"),
+                *("https://photos.example.evil", "https://evil.example", "https://sub.photos.example"),
+                *(
+                    "null",
+                    "https://photos.example/",
+                    "https://photos.example:0443x",
+                    "ftp://photos.example:443",
+                ),
+                "https://user@photos.example",
+            )
+        ),
+        # Without a trusted proxy, headers of proxies say nothing.
+        (
+            {"host": "photos.example", "origin": "https://evil.example", "x-forwarded-host": "evil.example"},
+            STRANGER,
+        ),
+        (
+            {"host": "photos.example", "origin": "https://photos.example:8443", "x-forwarded-port": "8443"},
+            STRANGER,
+        ),
+        # What a proxy adds behind the first value is not the browser's.
+        (OWN | {"origin": "https://evil.example", "x-forwarded-host": "photos.example, evil.example"}, PROXY),
+        # The proxy has replaced Host, which names another page of this machine.
+        (
+            {
+                "host": "127.0.0.1:8080",
+                "origin": "http://127.0.0.1:8080",
+                "x-forwarded-host": "photos.example",
+            },
+            PROXY,
+        ),
+        (OWN | {"origin": "https://evil.example", "sec-fetch-site": "same-origin"}, PROXY),
+        (OWN | {"origin": "https://photos.example:8443", "sec-fetch-site": "same-site"}, PROXY),
+        (OWN | {"origin": "https://photos.example", "sec-fetch-site": "cross-site"}, PROXY),
+    ],
+)
+def test_no_other_page_may(
+    web_settings: Settings, web_database: Database, headers: dict[str, str], peer: str
+) -> None:
+    assert status(web_settings, web_database, headers, peer=peer) == 403
+
+
+@pytest.mark.parametrize("path", ["/photos", "/a/b/"])
+def test_an_address_of_the_page_below_another_site_is_refused(
+    monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setenv("TAGGER_WEB_URL", f"https://nas.example{path}")
+    with pytest.raises(SettingsInvalid, match=f"without {path}: the page needs a host name of its own"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "url", ["https://photos.example/", "http://192.168.1.2:8080", "https://photos.example:8443"]
+)
+def test_an_address_with_a_host_name_of_its_own_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("TAGGER_WEB_URL", url)
+    assert load_settings().web_url == url
