@@ -1,25 +1,27 @@
-"""Camera facts: what a photo's file says about when, where and by which camera it was taken. EXIF comes first, then XMP, then IPTC.
+"""Camera facts: what a photo's file says about when, where and by which camera it was taken. EXIF comes first, then XMP, IPTC and texts of PNG.
 
 Times are in the camera's local time, with how far that is ahead of UTC. These fields often hold invalid values, which are returned
 as None. Facts depend on the file alone, not on the time or place at which it is read. Knows nothing of writing.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tagger.metadata import iptc
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import can_embed, is_jpeg, read_blocks, read_only_blocks
-from tagger.metadata.formats.jpeg_segments import PHOTOSHOP, XMP
+from tagger.metadata.formats.jpeg_segments import EXIF, PHOTOSHOP, XMP
 from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
+from tagger.metadata.png_texts import creation_times, png_texts, profile_blocks
 from tagger.metadata.splices import Blocks
 from tagger.metadata.stated_facts import StatedTime, stated_in_xmp
 from tagger.metadata.written_times import is_blank, parse_offset, parse_time
 from tagger.photos.containers import Container, exif_of
-from tagger.photos.formats import PhotoOrigin
+from tagger.photos.formats import PhotoFormat, PhotoOrigin, detect_format
 from tagger.photos.jpeg import jpeg_head
-from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, open_tiff
+from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, has_tags, open_tiff
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,25 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     """
     blocks = None if can_embed(data) else read_only_blocks(data)
     exif = exif_of(data) if container is None else container.exif
+    texts = png_texts(data) if detect_format(data) is PhotoFormat.PNG else {}
+    profiles = profile_blocks(texts)
+    if texts or (exif or b"").startswith(EXIF):
+        exif = _png_exif(exif or b"", profiles)
     block = open_tiff((exif if blocks is None else blocks.exif) or b"")
     main = block.directory(block.first) if block else None
     facts = CameraFacts() if block is None or main is None else _exif_facts(block, main)
     if facts.taken_at is not None and facts.latitude is not None:
         return facts
     has_position = block is not None and exif_position(block) != (None, None)
-    return _with_stated(facts, _blocks(data) if blocks is None else blocks, has_position=has_position)
+    found = _blocks(data) if blocks is None else blocks
+    found = replace(found, xmp=found.xmp or profiles.xmp)
+    return _with_stated(facts, found, creation_times(texts), has_position=has_position)
+
+
+def _png_exif(chunk: bytes, profiles: Blocks) -> bytes | None:
+    """EXIF from its chunk, some of which begin as segments of JPEG do, else from a text."""
+    exif = chunk.removeprefix(EXIF)
+    return exif if has_tags(exif) else profiles.exif
 
 
 def _blocks(data: bytes) -> Blocks:
@@ -126,15 +140,17 @@ def _blocks(data: bytes) -> Blocks:
         return Blocks()
 
 
-def _with_stated(facts: CameraFacts, blocks: Blocks, *, has_position: bool) -> CameraFacts:
-    """The facts with those that EXIF lacks from XMP, else from IPTC. XMP repeats a position of EXIF (`has_position`) that does not count."""
+def _with_stated(
+    facts: CameraFacts, blocks: Blocks, creation_times: Sequence[str], *, has_position: bool
+) -> CameraFacts:
+    """The facts with those that EXIF lacks from XMP, else from IPTC, else from texts. XMP repeats a position of EXIF (`has_position`) that does not count."""
     xmp = stated_in_xmp(blocks.xmp or b"", needs_time=facts.taken_at is None)
     found = xmp.position
     if facts.latitude is None and found is not None and not has_position:
         facts = replace(facts, latitude=found.latitude, longitude=found.longitude, gps_error_m=found.error_m)
     if facts.taken_at is not None:
         return facts
-    times = xmp.time, _iptc_time(blocks.iptc or b"")
+    times = xmp.time, _iptc_time(blocks.iptc or b""), StatedTime.of_texts(*creation_times)
     stated = next((time for time in times if time.taken_at is not None), StatedTime())
     is_unread = facts.is_date_unread or any(time.is_unread for time in times)
     return replace(

@@ -14,7 +14,7 @@ from blake3 import blake3
 from tagger.photos.formats import PNG_SIGNATURE, PhotoFormat, detect_format
 from tagger.photos.jpeg import SEGMENT_LIMIT, Part, jpeg_exif, jpeg_image
 from tagger.photos.raw import read_raw
-from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff, orientation_of
+from tagger.photos.tiff import TiffBlock, TiffDirectory, first_with_tags, open_tiff, orientation_of
 
 DIGEST_VERSION = 1
 
@@ -78,7 +78,7 @@ def _png_parts(data: bytes) -> tuple[Part, ...] | None:
 
 
 def _png_exif(data: bytes) -> bytes | None:
-    return next((bytes(chunk[8:-4]) for kind, chunk in png_chunks(data) if kind == b"eXIf"), None)
+    return first_with_tags(bytes(chunk[8:-4]) for kind, chunk in png_chunks(data) if kind == b"eXIf")
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -118,7 +118,7 @@ def _webp_parts(data: bytes) -> tuple[Part, ...] | None:
 
 def _webp_exif(data: bytes) -> bytes | None:
     blocks = (bytes(chunk[8:]) for kind, chunk in _webp_chunks(data) if kind == b"EXIF")
-    return next((block.removeprefix(b"Exif\0\0") for block in blocks), None)
+    return first_with_tags(block.removeprefix(b"Exif\0\0") for block in blocks)
 
 
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:

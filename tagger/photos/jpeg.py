@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
 
+from tagger.photos.tiff import first_with_tags
+
 Part: TypeAlias = bytes | memoryview
 
 SEGMENT_LIMIT = 100_000
@@ -45,7 +47,7 @@ def jpeg_image(data: bytes) -> tuple[tuple[Part, ...] | None, bytes | None]:
     """Return the segments of the image, None if there is no scan, and the EXIF block as `jpeg_exif` does."""
     view = memoryview(data)
     parts: list[Part] = []
-    exif: bytes | None = None
+    exif: list[tuple[int, int]] = []
     has_scan = False
     for count, (marker, start, end) in enumerate(_segments(data)):
         if count >= SEGMENT_LIMIT:
@@ -53,9 +55,11 @@ def jpeg_image(data: bytes) -> tuple[tuple[Part, ...] | None, bytes | None]:
         has_scan = has_scan or marker == _SOS
         if _is_image_segment(data, marker, start):
             parts.append(view[start:end])
-        elif exif is None and not has_scan and _is_exif(data, marker, start):
-            exif = data[start + 10 : end]
-    return (tuple(parts) if has_scan else None), exif
+        elif not has_scan and _is_exif(data, marker, start):
+            exif.append((start, end))
+    return (tuple(parts) if has_scan else None), first_with_tags(
+        data[start + 10 : end] for start, end in exif
+    )
 
 
 def is_without_end(data: bytes) -> bool:
@@ -139,11 +143,12 @@ def components_of_first_scan(data: bytes) -> int:
 
 
 def jpeg_exif(data: bytes | memoryview) -> bytes | None:
-    """Return the first EXIF block."""
-    for marker, start, end in _segments(data, scans=False):
-        if _is_exif(data, marker, start):
-            return bytes(data[start + 10 : end])
-    return None
+    """Return the first EXIF block that has tags, else the first."""
+    return first_with_tags(
+        bytes(data[start + 10 : end])
+        for marker, start, end in _segments(data, scans=False)
+        if _is_exif(data, marker, start)
+    )
 
 
 def jpeg_head(data: bytes) -> bytes:

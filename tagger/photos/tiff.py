@@ -5,8 +5,9 @@ the meaning of tags except the orientation.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 ORIENTATION = 274
@@ -23,6 +24,7 @@ LETTERS = {
 }
 """By type of value: the letters in `struct` of one value. Those of texts (2) and undefined content (7) are bytes."""
 VALUE_SIZES = {kind: struct.calcsize("<" + letters) for kind, letters in LETTERS.items()}
+_FLOATS = (11, 12)
 INTEGERS = {kind: LETTERS[kind] for kind in (1, 3, 4, 6, 8, 9, 13, 16, 17, 18)}
 
 _VERSIONS = (42, 0x4F52, 0x5352, 0x55)
@@ -99,10 +101,15 @@ class TiffBlock:
             return ()
         return struct.unpack(f"{self.order}{entry.count}{INTEGERS[entry.kind]}", entry.raw)
 
-    def fractions(self, entry: TiffTag | None) -> tuple[tuple[int, int], ...]:
-        """The numerators and denominators of a rational tag; none for other types, or more than a photo has."""
-        if entry is None or entry.kind not in (5, 10) or entry.count > COUNT_LIMIT:
+    def fractions(self, entry: TiffTag | None) -> tuple[tuple[float, int], ...]:
+        """The numerators and denominators of a rational tag; of other numbers, the denominators are 1. None for more than a photo has."""
+        if entry is None or entry.count > COUNT_LIMIT:
             return ()
+        if entry.kind in _FLOATS:
+            numbers = struct.unpack(f"{self.order}{entry.count}{LETTERS[entry.kind]}", entry.raw)
+            return tuple((number, 1) for number in numbers)
+        if entry.kind not in (5, 10):
+            return tuple((number, 1) for number in self.integers(entry))
         letter = "I" if entry.kind == 5 else "i"
         flat = struct.unpack(f"{self.order}{entry.count * 2}{letter}", entry.raw)
         return tuple(zip(flat[::2], flat[1::2], strict=True))
@@ -129,6 +136,23 @@ def open_tiff(data: bytes | memoryview) -> TiffBlock | None:
     if version == 43 and len(data) >= 16:
         return TiffBlock(data, order, big=True, first=struct.unpack_from(order + "Q", data, 8)[0])
     return None
+
+
+def has_tags(data: bytes | memoryview) -> bool:
+    """Whether a block's first directory has a tag."""
+    block = open_tiff(data)
+    directory = block.directory(block.first) if block else None
+    return directory is not None and len(directory.tags) > 0
+
+
+_BLOCKS_TRIED = 8
+"""A photo has one block of EXIF, and rarely two."""
+
+
+def first_with_tags(blocks: Iterable[bytes]) -> bytes | None:
+    """The first EXIF block that has tags, else the first: some programs write an empty one before it."""
+    tried = list(islice(blocks, _BLOCKS_TRIED))
+    return next(filter(has_tags, tried), next(iter(tried), None))
 
 
 def orientation_of(block: TiffBlock | None) -> int:
