@@ -33,6 +33,7 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tagger.errors import ModelRefused
+from tagger.model.file_formats import HEAD_BYTES, format_text
 from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive
 from tagger.model.model_definitions import ProgramRefused
 from tagger.photos.decoding import Fit, Resize
@@ -250,7 +251,9 @@ def read_manifest(path: Path) -> Manifest:
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
         raise ModelRefused(path=path, reason=f"its manifest is invalid at {where}: {first['msg']}") from error
     except DAMAGED as error:
-        raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
+        with open_regular(path) as file:
+            text = format_text(file.read(HEAD_BYTES))
+        raise ModelRefused(path=path, reason=f"it is {text or 'not a TorchScript file'}") from error
 
 
 def read_background(path: Path, expected_digest: str, embedding: Embedding) -> BackgroundStatistics:

@@ -8,7 +8,7 @@ from typing import Any
 from blake3 import blake3
 
 from tagger.errors import LandmarkInvalid
-from tagger.system.text_format import INVISIBLE, N_, gettext, has_controls
+from tagger.system.text_format import INVISIBLE, N_, UNDECOMPOSED, gettext, has_controls
 
 LANGUAGE_PATTERN = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
 """A language tag, like `de` or `zh-Hant` (BCP 47)."""
@@ -24,25 +24,11 @@ def name_in_language(name: str, names: Mapping[str, str], language: str | None) 
 
 
 SLUG_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-_UNDECOMPOSED = str.maketrans(
-    {
-        "ß": "ss",
-        "æ": "ae",
-        "œ": "oe",
-        "ø": "o",
-        "ł": "l",
-        "đ": "d",
-        "ð": "d",
-        "þ": "th",
-        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
-    }
-)
-"""Latin letters that Unicode does not decompose into one of a to z and an accent."""
 
 
 def slug_of_name(name: str) -> str | None:
     """The slug of a name: `Cimetière du Père-Lachaise` → `cimetiere-du-pere-lachaise`. None for a name of another script."""
-    plain = unicodedata.normalize("NFKD", name.lower().translate(_UNDECOMPOSED))
+    plain = unicodedata.normalize("NFKD", name.lower().translate(UNDECOMPOSED))
     slug = "-".join(re.findall(r"[a-z0-9]+", plain.encode("ascii", "ignore").decode().lower()))
     has_lost_letters = any(letter.isalpha() and not letter.isascii() for letter in plain)
     if has_lost_letters and not re.search("[a-z]", slug):  # `Храм 2` is not `2`

@@ -288,7 +288,26 @@ The joiners of emoji and of Persian and Indian scripts are not among them.
 """
 
 
+_LETTERS = {
+    "ß": "ss",
+    "æ": "ae",
+    "œ": "oe",
+    "ø": "o",
+    "ł": "l",
+    "đ": "d",
+    "ð": "d",
+    "þ": "th",
+    "\N{LATIN SMALL LETTER DOTLESS I}": "i",
+}
+_CAPITALS = {
+    letter.upper(): plain.upper() for letter, plain in _LETTERS.items() if letter.upper() in "ÆŒØŁĐÐÞ"
+}
+UNDECOMPOSED = str.maketrans(_LETTERS | _CAPITALS)
+"""Latin letters that Unicode does not decompose into one of a to z and an accent."""
+
+
 def without_accents(text: str) -> str:
-    """The text in letters without accents, and without invisible marks."""
+    """The text in letters without accents, strokes and ligatures, and without invisible marks: `Łódź` is `Lodz`."""
     decomposed = unicodedata.normalize("NFKD", INVISIBLE.sub("", text))
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return plain.translate(UNDECOMPOSED)

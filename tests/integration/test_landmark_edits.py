@@ -50,6 +50,18 @@ def find(database: Database, name: str) -> Landmark:
         return find_landmark(connection, name)
 
 
+@pytest.mark.postgresql
+def test_a_landmark_is_found_by_the_letters_that_people_type(database: Database) -> None:
+    for name, texts in {
+        "Łódź Manufaktura": ("lodz manufaktura", "ŁÓDŹ manufaktura"),
+        "Ørsteds Park": ("orsteds park",),
+        "Đà Lạt": ("da lat", "Ðà Lạt"),
+        "Gemäldegalerie": ("gemaldegalerie",),
+    }.items():
+        added = add(database, name)
+        assert [find(database, text) for text in texts] == [added] * len(texts)
+
+
 def test_an_own_landmark_is_found_and_listed_without_photos(database: Database) -> None:
     added = add(
         database,

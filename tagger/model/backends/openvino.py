@@ -98,7 +98,7 @@ class OpenVinoBackend:
         }
         self.is_new = isinstance(network, openvino.Model)
         if isinstance(network, bytes):
-            self._compiled = openvino.Core().import_model(io.BytesIO(network), "CPU", properties)
+            self._compiled = _imported(network, properties)
         else:
             if device.precision == "bfloat16":
                 round_kernels(network)
@@ -139,6 +139,18 @@ class OpenVinoBackend:
             finally:
                 for request in requests:
                     self._requests.put(request)
+
+
+def _imported(network: bytes, properties: dict[str, object]) -> openvino.CompiledModel:
+    """What `to_bytes` returned, on the same kind of processor.
+
+    Raises:
+        ValueError: OpenVINO refuses it, for reasons of its source code, over several lines.
+    """
+    try:
+        return openvino.Core().import_model(io.BytesIO(network), "CPU", properties)
+    except Exception as error:  # OpenVINO's exceptions have no common base class
+        raise ValueError("OpenVINO compiled it for another processor, or it is damaged") from error
 
 
 def has_shipped_graph(digest: str) -> bool:

@@ -82,7 +82,8 @@ function showSearch() {
 }
 
 function showResults() {
-  const isMatch = (landmark) => [...namesOf(landmark), landmark.city, landmark.country].some((text) => text && folded(text).includes(typed()));
+  // A slug has the letters of the name that people type: `lodz` for Łódź.
+  const isMatch = (landmark) => [...namesOf(landmark), landmark.landmark.replaceAll("-", " "), landmark.city, landmark.country].some((text) => text && folded(text).includes(typed()));
   const matches = (landmarks ?? []).filter(isMatch);
   const isNamed = matches.some((landmark) => namesOf(landmark).some((name) => folded(name) === typed()));
   const items = matches.slice(0, MAX_ITEMS).map(createItem);

@@ -290,6 +290,7 @@ def test_a_damaged_network_is_never_run_and_is_compiled_anew(
     np.testing.assert_array_equal(start(), expected)
     (warning,) = [record.getMessage() for record in caplog.records]
     assert warning.startswith(f"the compiled model in {start.kept} is made anew: ")
+    assert "\n" not in warning
     np.testing.assert_array_equal(start(), expected)
     assert start.conversions == 2
 

@@ -39,6 +39,21 @@ def test_a_name_is_found_by_its_parts(text: str, match: Match, found: str) -> No
     assert INDEX.find(text) == [(match, found)]
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        *(("lodz", "Łódź"), ("LODZ", "Łódź"), ("orsted", "Ørsted"), ("orstedspark", "Ørstedspark")),
+        *(("da lat", "Đà Lạt"), ("da lat", "Ðà Lạt"), ("đà lạt", "Ðà Lạt"), ("thingvellir", "Þingvellir")),
+        *(("aero", "Ærø"), ("strasse des 17 juni", "Straße des 17. Juni"), ("istanbul", "İstanbul")),
+        *(("œuvre", "Oeuvre"), ("ørsted", "Orsted"), ("skaerbaek", "Skærbæk")),
+    ],
+)
+def test_letters_with_strokes_and_ligatures_are_those_that_people_type(text: str, name: str) -> None:
+    index = NameIndex([(name, (name,))])
+    assert index.find(text) == [(Match.WHOLE, name)]
+    assert [match.thing for match in index.find_words(text)] == [name]
+
+
 @pytest.mark.parametrize("text", ["", " ", "'", "x", "eff", "paris", "towel of london", "ul"])
 def test_other_texts_find_nothing(text: str) -> None:
     assert INDEX.find(text) == []

@@ -63,7 +63,7 @@ def city(name: str, photos: int) -> CityCount:
 CITIES = [
     CityCount("Paris", "Île-de-France", "France", 48.86, 2.35, 7.5, 20),
     CityCount("Lyon", "Rhône", "France", 45.76, 4.84, 3.0, 10),
-    *map(city, ("Rome, Lazio", "Milan, Lombardy", "Florence, Tuscany", "Munich", "Lisbon", "Hanoi", "Ho Chi Minh City", "Delhi", "Avignon"), range(30, 39)),
+    *map(city, ("Rome, Lazio", "Milan, Lombardy", "Florence, Tuscany", "Munich", "Lisbon", "Hanoi", "Ho Chi Minh City", "Delhi", "Avignon", "Łódź", "Da Lat"), range(30, 41)),
 ]  # fmt: skip
 
 
@@ -131,6 +131,8 @@ QUESTIONS = [
     ("ताज महल", "Taj Mahal"),
     ("cathedral", "Cologne Cathedral"),
     ("phong nha", "Phong Nha Cave"),
+    ("da lat", "Ðà Lạt"),
+    ("lodz 2019", "Łódź, 2019"),
     ("papal palace", "Palais des Papes"),
     ("collosseum", "Colosseum"),
     # countries
