@@ -19,9 +19,9 @@ from tagger.metadata.splices import Blocks
 from tagger.metadata.stated_facts import StatedTime, stated_in_xmp
 from tagger.metadata.written_times import is_blank, parse_offset, parse_time
 from tagger.photos.containers import Container, exif_of
-from tagger.photos.formats import PhotoFormat, PhotoOrigin, detect_format
+from tagger.photos.formats import PhotoFormat, PhotoOrigin, detect_format, is_iso_media
 from tagger.photos.jpeg import jpeg_head
-from tagger.photos.tiff import TiffBlock, TiffDirectory, TiffTag, has_tags, open_tiff
+from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, TiffTag, has_tags, open_tiff
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class CameraFacts:
     `taken_at` is the camera's local time without a zone, as in EXIF. `latitude` and `longitude` are degrees, both set or neither, and
     `gps_error_m` is their error as the camera states it. `utc_offset_s` is local time minus UTC. `origin` is set if no camera took the
     photo as it is. `make`, `model` and `serial` are short lines of printable text. `is_date_unread`: the file has a date, but none that
-    can be read.
+    can be read. `has_orientation`: the file states one, also that the image is upright.
     """
 
     taken_at: datetime | None = None
@@ -98,6 +98,7 @@ class CameraFacts:
     model: str | None = None
     serial: str | None = None
     is_date_unread: bool = False
+    has_orientation: bool = False
 
 
 def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts:
@@ -115,6 +116,8 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     block = open_tiff((exif if blocks is None else blocks.exif) or b"")
     main = block.directory(block.first) if block else None
     facts = CameraFacts() if block is None or main is None else _exif_facts(block, main)
+    if is_iso_media(data):
+        facts = replace(facts, has_orientation=True)
     if facts.taken_at is not None and facts.latitude is not None:
         return facts
     has_position = block is not None and exif_position(block) != (None, None)
@@ -185,6 +188,7 @@ def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
         model=_name(main.tags.get(_MODEL)),
         serial=_name(exif.tags.get(_BODY_SERIAL)) or _name(main.tags.get(_DNG_SERIAL)),
         is_date_unread=capture.is_unread,
+        has_orientation=ORIENTATION in main.tags,
     )
 
 

@@ -66,11 +66,12 @@ def stated_position(
 
 @dataclass(frozen=True)
 class StatedFacts:
-    """What one file states. `is_broken`: the file cannot be read, so nothing is known of it."""
+    """What one file states. `is_broken`: the file cannot be read, so nothing is known of it. `orientation`: 1 to 8, as in EXIF."""
 
     time: StatedTime = StatedTime()
     position: StatedPosition | None = None
     is_broken: bool = False
+    orientation: int | None = None
 
 
 _YEAR_OF_FIRST_CAMERAS = 1990
@@ -175,17 +176,23 @@ def _takeout_position(value: Any) -> StatedPosition | None:
         return None
 
 
-def stated_in_xmp(packet: bytes, *, needs_time: bool = True) -> StatedFacts:
-    """The facts of an XMP packet, the time only if it is needed; never raises. Positions that this program wrote are not read."""
+def stated_in_xmp(packet: bytes, *, needs_time: bool = True, is_sidecar: bool = False) -> StatedFacts:
+    """The facts of an XMP packet, the time only if it is needed, and the orientation only of a sidecar; never raises.
+
+    Positions that this program wrote are not read. Viewers ignore the orientation in the XMP of a photo.
+    """
     plain = packet.replace(b"\0", b"")  # UTF-16
-    names = _NAMES if needs_time else _NAMES[-1:]
+    names = (*(_NAMES if needs_time else _NAMES[-1:]), *([b"Orientation"] if is_sidecar else ()))
     if not any(name in plain for name in names):  # parsing takes a hundred times as long
         return StatedFacts()
     try:
         fields = properties(packet)
     except WriteRefused:
         return StatedFacts(is_broken=True)
-    return StatedFacts(StatedTime.of_texts(*(_text(fields, name) for name in _TIMES)), _xmp_position(fields))
+    time = StatedTime.of_texts(*(_text(fields, name) for name in _TIMES))
+    stated = _text(fields, "tiff:Orientation") if is_sidecar else ""
+    orientation = int(stated) if re.fullmatch("[1-8]", stated) else None
+    return StatedFacts(time, _xmp_position(fields), orientation=orientation)
 
 
 _TIMES = ("exif:DateTimeOriginal", "photoshop:DateCreated", "exif:DateTimeDigitized", "xmp:CreateDate")
@@ -232,4 +239,12 @@ def _read(source: PhotoSource, path: str, *, is_sidecar: bool) -> StatedFacts:
         data = source.read(path, max_bytes=SIDECAR_MAX_BYTES if is_sidecar else TAKEOUT_MAX_BYTES).data
     except PhotoFailed as failed:
         return StatedFacts(is_broken=failed.failure.kind is not FailureKind.GONE)
-    return stated_in_xmp(data) if is_sidecar else stated_in_takeout(data)
+    return stated_in_xmp(data, is_sidecar=True) if is_sidecar else stated_in_takeout(data)
+
+
+def orientation_beside(photo: str, side_facts: SideFacts) -> int | None:
+    """The orientation that the first sidecar of this file states. That of a RAW file is about its own image, not that of its JPEG."""
+    name = photo.rpartition("/")[2].casefold()
+    own = (f"{name}.xmp", f"{name.rpartition('.')[0]}.xmp")
+    stated = (facts.orientation for file, facts in side_facts if file.name.casefold() in own)
+    return next((orientation for orientation in stated if orientation is not None), None)

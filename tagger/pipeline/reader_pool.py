@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from functools import partial
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure, ReadsTimedOut
-from tagger.metadata.stated_facts import read_side_facts
-from tagger.photos.decoding import Resize
+from tagger.metadata.stated_facts import orientation_beside, read_side_facts
+from tagger.photos.decoding import Resize, turned
 from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import PhotoSource
@@ -184,8 +184,11 @@ class ReaderPool:
     def _decode(self, request: Request, photo: OpenPhoto) -> None:
         try:
             # Once for each size: several models may have the same.
+            orientation = None
+            if not photo.facts.has_orientation:
+                orientation = orientation_beside(request.path, request.side_facts)
             images = {
-                resize: photo.decode(resize)
+                resize: turned(photo.decode(resize), orientation)
                 for resize in dict.fromkeys(self._resizes[model_id] for model_id in request.models)
             }
         except PhotoFailed as failed:

@@ -187,6 +187,7 @@ class _OpenReply(BaseModel):
     model: _ShortText | None
     serial: _ShortText | None
     is_date_unread: bool
+    has_orientation: bool
 
     def facts(self) -> CameraFacts:
         if (self.latitude is None) != (self.longitude is None):

@@ -40,13 +40,16 @@ def _offsets_here(first: int) -> dict[int, int]:
     days = range(first, first + YEARS * 366 * 86400, 86400)
     offsets = {second: _offset_here(second) for second in days}
     for before, after in pairwise(days):
-        if (old := offsets[before]) != offsets[after]:
-            seconds = range(before, after)
-            change = before + bisect_left(
-                seconds, x=True, key=lambda second, old=old: _offset_here(second) != old
-            )
+        if offsets[before] != offsets[after]:
+            change = _change_between(before, after)
             offsets |= {second: _offset_here(second) for second in (change - 1, change)}
     return offsets
+
+
+def _change_between(before: int, after: int) -> int:
+    """The first second with another offset than that of `before`."""
+    old = _offset_here(before)
+    return before + bisect_left(range(before, after), x=True, key=lambda second: _offset_here(second) != old)
 
 
 def _offset_here(second: int) -> int:

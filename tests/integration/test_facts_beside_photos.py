@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from sqlalchemy import Row, select
 from support.buckets import Bucket
 from support.camera_photos import draw_shot
@@ -245,3 +246,44 @@ def test_side_files_are_found_without_a_check_for_each_photo(
     list(open_source(str(folder.folder)).photos())
     in_folder = [Path(path).name for path in checked if path.startswith(f"{folder.folder}/")]
     assert sorted(in_folder) == ["0.jpg", "0.jpg.json", *(f"{number}.jpg" for number in range(1, 5))]
+
+
+def stated_orientation(value: object) -> str:
+    return sidecar(None).replace(
+        'rdf:about=""', f'rdf:about="" xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{value}"'
+    )
+
+
+def colours(folder: PairFolder, name: str) -> bytes:
+    query = select(contents.c.colours).join(photos, photos.c.content_id == contents.c.id)
+    with folder.database.read() as connection:
+        found = connection.scalar(query.where(photos.c.path == name))
+    assert isinstance(found, bytes)
+    return found
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6, 8])
+def test_an_orientation_in_a_sidecar_alone_turns_what_is_classified(
+    folder: PairFolder, orientation: int
+) -> None:
+    image = Image.new("RGB", (90, 90), "red")
+    image.paste("blue", (0, 0, 30, 90))
+    image.paste("lime", (0, 0, 30, 30))
+    stated = Image.Exif()
+    stated[274] = orientation
+    upright = Image.Exif()
+    upright[274] = 1
+    image.save(folder.folder / "exif.png", exif=stated)
+    image.save(folder.folder / "beside.png")
+    image.save(folder.folder / "stem.webp", lossless=True)
+    image.save(folder.folder / "wrong.bmp")
+    image.putpixel((89, 89), (254, 0, 0))  # another image, which classification does not tell apart
+    image.save(folder.folder / "both.png", exif=upright)
+    for name in ("beside.png.xmp", "stem.xmp", "both.png.xmp"):
+        (folder.folder / name).write_text(stated_orientation(orientation))
+    (folder.folder / "wrong.bmp.xmp").write_text(stated_orientation(9))
+    folder.tag()
+    turned = colours(folder, "exif.png")
+    assert turned != colours(folder, "wrong.bmp")
+    assert colours(folder, "beside.png") == colours(folder, "stem.webp") == turned
+    assert colours(folder, "both.png") == colours(folder, "wrong.bmp")

@@ -160,6 +160,7 @@ TRUE_FACTS: dict[str, Any] = {
     "model": "Canon EOS 5D",
     "serial": None,
     "is_date_unread": False,
+    "has_orientation": False,
 }
 
 

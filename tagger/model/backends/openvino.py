@@ -24,7 +24,7 @@ from tagger.model.devices import cpu_has_vnni
 from tagger.model.model_archive import DAMAGED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
     import openvino
@@ -141,7 +141,7 @@ class OpenVinoBackend:
                     self._requests.put(request)
 
 
-def _imported(network: bytes, properties: dict[str, object]) -> openvino.CompiledModel:
+def _imported(network: bytes, properties: Mapping[str, object]) -> openvino.CompiledModel:
     """What `to_bytes` returned, on the same kind of processor.
 
     Raises:

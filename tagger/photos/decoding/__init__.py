@@ -3,6 +3,14 @@
 The trainer, `predict`, `tag` and the workers all use `decode_photo`, so a photo gives the same pixels everywhere.
 """
 
-from tagger.photos.decoding.decode import DecodedImage, Fit, Pixels, Resize, decode_photo, decode_whole
+from tagger.photos.decoding.decode import (
+    DecodedImage,
+    Fit,
+    Pixels,
+    Resize,
+    decode_photo,
+    decode_whole,
+    turned,
+)
 
-__all__ = ["DecodedImage", "Fit", "Pixels", "Resize", "decode_photo", "decode_whole"]
+__all__ = ["DecodedImage", "Fit", "Pixels", "Resize", "decode_photo", "decode_whole", "turned"]

@@ -303,6 +303,15 @@ def _turned(image: Image.Image, width: int, height: int, orientation: int) -> De
     return DecodedImage(np.asarray(image), width, height)
 
 
+def turned(image: DecodedImage, orientation: int | None) -> DecodedImage:
+    """The image with its square pixels turned as another file than the photo says. Its size stays that of the photo, as viewers show it."""
+    if orientation not in _TRANSPOSES:
+        return image
+    return replace(
+        image, pixels=np.asarray(Image.fromarray(image.pixels).transpose(_TRANSPOSES[orientation]))
+    )
+
+
 def _draft_size(resize: Resize) -> tuple[int, int]:
     """The least size to which a JPEG is decoded. Decoding at 1/2, 1/4 or 1/8 of its size takes a fraction of the time.
 
