@@ -32,7 +32,6 @@ from tagger.errors import (
 from tagger.extensions import extra_missing
 from tagger.system.addresses import AddressInvalid, database_address, split_servers
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
-from tagger.system.shared_files import lacking_support
 
 BUSY_TIMEOUT_S = 30.0
 IDLE_WRITER_S = 30
@@ -277,6 +276,9 @@ def require_locks(file: Path) -> None:
     Raises:
         FolderUnsuited: it has not.
     """
+    # Only here: after an error.
+    from tagger.system.shared_files import lacking_support
+
     folder = file.absolute().parent
     if (lacking := lacking_support(folder)) is not None:
         raise FolderUnsuited(folder=folder, lacking=lacking, user="SQLite", setting="TAGGER_DATABASE_URL")
