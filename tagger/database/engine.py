@@ -99,7 +99,6 @@ _SET_PARAMETERS = """
         ('extra_float_digits', '1', true), ('bytea_output', 'hex', true), ('array_nulls', 'on', true),
         ('standard_conforming_strings', 'on', true), ('default_transaction_isolation', 'read committed', true),
         ('statement_timeout', '0', true), ('lock_timeout', '0', true), ('transaction_timeout', '0', true),
-        ('idle_in_transaction_session_timeout', '0', true),
         ('search_path', (SELECT coalesce(string_agg(quote_ident(name), ', ' ORDER BY place), 'public')
                          FROM unnest(current_schemas(false)) WITH ORDINALITY AS path(name, place)
                          WHERE NOT starts_with(name, 'pg_')), true),

@@ -49,10 +49,9 @@ OTHERWISE = {
     "default_transaction_isolation": "serializable",
     "statement_timeout": "5s",
     "lock_timeout": "4s",
-    "idle_in_transaction_session_timeout": "1s",
 }
 """Settings on which no result may depend."""
-PINNED = ("ISO, DMY", "postgres", "UTC", "1", "hex", "on", "read committed", "0", "0", "0")
+PINNED = ("ISO, DMY", "postgres", "UTC", "1", "hex", "on", "read committed", "0", "0")
 
 
 def set_for_database(url: str, settings: dict[str, str]) -> None:
