@@ -19,10 +19,14 @@ SHIPPED = Path(__file__).parents[1] / "tagger" / "shipped" / "landmarks.pt"
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that has ended. `cpu_s` is user and system time of all threads, and of the children that it waited for."""
+    """A process that has ended. `cpu_s` is user and system time of all threads, and of the children that it waited for.
+
+    `memory_mib` is the most memory that it had.
+    """
 
     wall_s: float
     cpu_s: float
+    memory_mib: float
     code: int
     out: str
     err: str
@@ -56,7 +60,8 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str]) -> Finish
         for file in (out, err):
             file.seek(0)
             texts.append(file.read().decode(errors="surrogateescape"))
-    return Finished(wall_s, rusage.ru_utime + rusage.ru_stime, process.returncode, *texts)
+    cpu_s, memory_mib = rusage.ru_utime + rusage.ru_stime, rusage.ru_maxrss / 1024
+    return Finished(wall_s, cpu_s, memory_mib, process.returncode, *texts)
 
 
 def tagger_environment(data_folder: Path, **settings: str) -> dict[str, str]:

@@ -5,17 +5,21 @@ import platform
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 
-from tagger.model.devices import core_count, processor_name
+from tagger.model.devices import core_count, engine_version, processor_name
 
 PACKAGES = ("landmark-tagger", "torch", "torchvision", "pillow", "sqlalchemy", "celery", "redis")
 
 
 def print_heading(title: str) -> None:
-    """Print the title, the command, and when and where it ran, in Markdown."""
-    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    """Print the heading of a report."""
+    print(heading(title), flush=True)
+
+
+def heading(title: str) -> str:
+    """Return the title, the command, and when and where it ran, in Markdown."""
+    versions = ", ".join(f"{package} {engine_version(package)}" for package in PACKAGES)
     load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     lines = (
@@ -25,7 +29,7 @@ def print_heading(title: str) -> None:
         f"- Python {platform.python_version()}, {versions}",
         f"- `python -m {_program()}` with {_arguments()}\n",
     )
-    print("\n".join(lines), flush=True)
+    return "\n".join(lines)
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
