@@ -77,9 +77,9 @@ def choose_device(name: str, batch_size: int | None) -> Device:
     if kind == "cuda":
         import torch
 
-        return Device(
-            kind, "bfloat16" if torch.cuda.is_bf16_supported() else "float32", batch_size or GPU_BATCH
-        )
+        # GPUs before Ampere have no instructions for it. Torch emulates them, many times slower than float32.
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Device(kind, "bfloat16" if has_bfloat16 else "float32", batch_size or GPU_BATCH)
     return Device(kind, "float32", batch_size or CPU_BATCH)
 
 

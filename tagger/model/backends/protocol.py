@@ -119,13 +119,20 @@ class Conversions(NamedTuple):
         return {name: record for name, record in records.items() if record is not None and record.exists()}
 
 
+LACKS_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "bad_alloc",
+    "alloc_failed",
+    "allocation_failed",
+)
+"""In the words of CUDA, of torch's and C++'s allocators on a CPU, of cuBLAS, and of cuDNN."""
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a forward pass failed for lack of memory. TorchScript wraps the cause, so only its text can be checked."""
     text = str(error).lower()
-    # A CPU's allocator reports it in its own words.
-    return isinstance(error, MemoryError) or any(
-        part in text for part in ("out of memory", "can't allocate memory", "bad_alloc")
-    )
+    return isinstance(error, MemoryError) or any(part in text for part in LACKS_OF_MEMORY)
 
 
 def is_passing(error: BaseException | None) -> bool:

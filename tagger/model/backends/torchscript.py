@@ -24,11 +24,14 @@ class TorchScriptBackend:
     def __init__(self, module: torch.jit.ScriptModule, device: Device, size: int, at_once: int) -> None:
         self._module = freeze(module, device)
         self._kind = device.kind
+        if device.kind == "cuda":
+            # The weights are prepared on the default stream, for which the threads' own streams do not wait.
+            torch.cuda.synchronize()
         self._size = size
         self.at_once = at_once
 
     def empty(self, count: int) -> Images:
-        """Pinned memory for a GPU, so that the copy overlaps with computation."""
+        """Pinned memory for a GPU, so that the copy overlaps with computation. Torch gives it again once the copy is done."""
         shape = (count, self._size, self._size, 3)
         if self._kind != "cuda":
             return np.empty(shape, dtype=np.uint8)

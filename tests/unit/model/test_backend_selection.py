@@ -4,6 +4,7 @@ import errno
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from tagger.model.backends.protocol import (
 )
 from tagger.model.backends.selection import GPU_BATCHES, IMAGES, BackendSelector
 from tagger.model.backends.torchscript import TorchScriptBackend
-from tagger.model.devices import Device
+from tagger.model.devices import Device, choose_device
 
 CPU = Device("cpu", "float32", 8)
 GPU = Device("cuda", "float32", 256)
@@ -150,7 +151,12 @@ def test_the_fastest_batch_size_of_a_gpu_is_chosen_unless_one_is_set(
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError, lambda: RuntimeError("The following operation failed\nCUDA out of memory. Tried")],
+    [
+        MemoryError,
+        lambda: RuntimeError("The following operation failed\nCUDA out of memory. Tried"),
+        lambda: RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        lambda: RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    ],
 )
 def test_out_of_memory_ends_the_search_for_a_batch_size(error: Callable[[], Exception]) -> None:
     backend = FakeBackend("torchscript", max_batch=100, error=error)
@@ -158,6 +164,19 @@ def test_out_of_memory_ends_the_search_for_a_batch_size(error: Callable[[], Exce
     assert tested.batch_size in GPU_BATCHES[:2]
     assert backend.batches == [IMAGES, *GPU_BATCHES[:3]]
     assert backend.freed == 1
+
+
+@pytest.mark.parametrize(("major", "precision"), [(7, "float32"), (8, "bfloat16")], ids=["Turing", "Ampere"])
+def test_a_gpu_that_only_emulates_bfloat16_computes_in_float32(
+    major: int, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    properties = SimpleNamespace(major=major)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _device: properties)
+    monkeypatch.setattr("torch.cuda._check_bf16_tensor_supported", lambda _device: True)
+    monkeypatch.setattr("tagger.model.devices.available_kinds", lambda: ["cuda", "cpu"])
+    assert choose_device("auto", None).precision == precision
 
 
 @pytest.mark.parametrize("name", [None, "torchscript"])
