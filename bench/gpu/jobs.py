@@ -47,7 +47,10 @@ class Library:
         # GPUs run TorchScript, so the CPU runs it in their place.
         backend = {"backend": "torchscript"} if device == "cpu" else {}
         self.environment = tagger_environment(folder, model=str(SHIPPED), device=device, **backend)
-        self.environment["PYTHONPATH"] = str(REPOSITORY)
+        # From a checkout that is not installed, and with packages that were carried.
+        self.environment["PYTHONPATH"] = os.pathsep.join(
+            [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
         self.database = open_database(f"sqlite:///{folder / 'tagger.sqlite'}")
         self._log = folder / "workers.log"
         self._workers: list[Process] = []

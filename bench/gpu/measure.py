@@ -22,6 +22,8 @@ from tagger.model.devices import Device, core_count, hardware_name
 GOAL = 0.85
 EQUALITY_PHOTOS = 500
 WARM_UP_PHOTOS, BROKEN_PHOTOS = 64, 20
+SHORTEST_S = 1.0
+"""Starts differ by some tenths of a second."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,12 @@ def measure_tag(report: Report, library: Library, folders: Folders, limit: Limit
     report.add(f"{WARM_UP_PHOTOS} small photos", f"{start.wall_s:.1f} s, {start.cpu_s:.1f} CPU s")
     with GpuLoad() as gpu:
         total = library.tag(folders.warm_up, folders.photos)
-    end, seconds = time.time(), max(total.wall_s - start.wall_s, 0.001)
-    _add_costs(report, Rate(len(folders.paths), seconds), limit, total.cpu_s - start.cpu_s, total.memory_mib)
+    end, seconds = time.time(), total.wall_s - start.wall_s
+    if seconds < SHORTEST_S:
+        report.add_for_gpu("rate", "the photos are too few for it", f"≥ {SHORTEST_S} s", passed=False)
+        return
+    rate = Rate(len(folders.paths), seconds)
+    _add_costs(report, rate, limit, total.cpu_s - start.cpu_s, total.memory_mib)
     _add_load(report, gpu, end - seconds, end)
 
 
