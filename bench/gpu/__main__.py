@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.gpu.report import Report
 from bench.report import heading
+from tagger.errors import SettingsInvalid
 from tagger.model.devices import choose_device, core_count
 
 FEWEST_PHOTOS = 48
@@ -33,7 +34,10 @@ def main() -> None:
         parser.error(f"--photos: use at least {FEWEST_PHOTOS}")
     from bench.gpu.measure import measure  # not in the processes of the pool: it imports torch
 
-    device = choose_device(args.device, None)
+    try:
+        device = choose_device(args.device, None)
+    except SettingsInvalid as error:
+        raise SystemExit(f"error: {error}") from error
     report = Report(args.out, heading("Tagging on a GPU"), has_gpu=device.kind == "cuda")
     with (
         tempfile.TemporaryDirectory(prefix="tagger-gpu-", ignore_cleanup_errors=True) as folder,

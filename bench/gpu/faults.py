@@ -83,7 +83,7 @@ def check_small_memory(report: Report, library: Library, folder: Path, fraction:
         variables = library.simulated(largest_batch=SIMULATED_LARGEST)
     else:
         size, how = LARGE_BATCH, f"in {fraction:.2%} of the memory"
-        variables = {"PYTORCH_ALLOC_CONF": f"per_process_memory_fraction:{fraction:.5f}"}
+        variables = library.simulated(memory_fraction=fraction)
     done = library.tag("--batch-size", str(size), folder, **variables)
     smaller = HALVED.findall(done.err)
     value = f"{' → '.join([str(size), *smaller])}, exit code {done.code}"

@@ -70,7 +70,7 @@ class Library:
         """Run `tagger tag --again` to its end, with these variables."""
         return run([*TAGGER, "tag", "--again", *words], self.environment | variables).checked(0, 3)
 
-    def simulated(self, **faults: int) -> dict[str, str]:
+    def simulated(self, **faults: float) -> dict[str, str]:
         """The variables that simulate faults in a process (see simulated/sitecustomize.py)."""
         path = os.pathsep.join([str(SIMULATED), self.environment["PYTHONPATH"]])
         return {

@@ -65,7 +65,7 @@ def measure(
         folders = draw(report, folder, count, pool)
     with report.part("equality"):
         photos = [] if pictures is None else evenly_spread(photos_in(pictures), EQUALITY_PHOTOS // 2)
-        images = views(photos, MANIFEST.input.resize, min(count, EQUALITY_PHOTOS), pool)
+        images = views(photos, MANIFEST.input.resize, min(count // 2, EQUALITY_PHOTOS), pool)
         check_equality(report, device, images, are_photos=bool(photos))
     with report.part("limits"):
         decoding = measure_decoding(report, folders.paths, pool)

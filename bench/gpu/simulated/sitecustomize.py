@@ -48,3 +48,7 @@ if "SIMULATED_LEASE_S" in os.environ:
     shorten_leases(float(os.environ["SIMULATED_LEASE_S"]))
 if {"SIMULATED_LARGEST_BATCH", "SIMULATED_LOSS_AFTER"} & set(os.environ):
     let_device_fail()
+if "SIMULATED_MEMORY_FRACTION" in os.environ:
+    import torch
+
+    torch.cuda.set_per_process_memory_fraction(float(os.environ["SIMULATED_MEMORY_FRACTION"]))
