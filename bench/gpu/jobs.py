@@ -1,6 +1,7 @@
 """Jobs of the real programs, `tagger tag` and `tagger worker` with an embedded Redis and SQLite, and what they cost while they run."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -31,8 +32,8 @@ SUBSCRIBE_S = 1.0
 """A worker that has registered subscribes to its queues in this time."""
 WAIT_S = 120.0
 """For anything. The first start on a GPU selects the batch size."""
-SAMPLE_MS = 100
-PARTS = 10
+SAMPLE_S, PARTS = 0.1, 10
+SAMPLE = re.compile(r"(\d+) %, (\d+) MiB")
 NO_SAMPLES = "nvidia-smi does not say"
 
 Process = subprocess.Popen[bytes]
@@ -133,7 +134,10 @@ class Library:
         """Stop a worker as systemd does, if it runs."""
         if worker.poll() is None:
             worker.terminate()
-            worker.wait(STOP_S)
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(STOP_S)
+            worker.kill()
+            worker.wait()
 
     def _statuses(self, worker: Process) -> Sequence[WorkerStatus]:
         return [each for each in list_workers(self.database) if f"-{worker.pid}@" in each.name]
@@ -169,32 +173,24 @@ class GpuLoad:
     """Samples the load and the memory of the first GPU inside its context, all processes together. Without nvidia-smi, it has none."""
 
     def __init__(self) -> None:
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="load", daemon=True)
         self._samples: list[tuple[float, int, int]] = []
         """The time, percent, and MiB."""
 
     def __enter__(self) -> Self:
-        self._process: subprocess.Popen[str] | None = None
-        if shutil.which("nvidia-smi"):
-            query = ("--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits", "--id=0")
-            command = ["nvidia-smi", *query, "-lms", str(SAMPLE_MS)]
-            self._process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
-            self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
-            self._reader.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
-            self._reader.join()
+        self._is_over.set()
+        self._thread.join()
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        for line in process.stdout or ():
-            with suppress(ValueError):  # an error, or "[N/A]"
-                load, memory = map(int, line.split(","))
-                self._samples.append((time.time(), load, memory))
+    def _sample(self) -> None:
+        while not self._is_over.wait(SAMPLE_S):
+            at, said = time.time(), nvidia_smi("utilization.gpu,memory.used")
+            if numbers := SAMPLE.fullmatch(said):
+                self._samples.append((at, int(numbers[1]), int(numbers[2])))
 
     def load(self, start: float, end: float) -> str:
         """The average between two times, and that of each tenth of it."""
