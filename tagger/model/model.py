@@ -85,16 +85,12 @@ class Model:
         done, batch_size = 0, self.batch_size
         while done < len(images):
             part = images[done : done + batch_size]
-            try:
-                parts.append(self._forward(part))
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                if len(part) == 1:
-                    raise OutOfDeviceMemory(str(error)) from error
+            outputs = self._forward_if_it_fits(part)
+            if outputs is None:
                 batch_size = len(part) // 2
                 self._reduce_batch_size(batch_size)
             else:
+                parts.append(outputs)
                 done += len(part)
         return parts[0] if len(parts) == 1 else _concatenate(parts)
 
@@ -102,6 +98,17 @@ class Model:
         """Release memory kept for later passes. Call it when no photos are expected soon."""
         self._backend.free_memory()
         trim_memory()
+
+    def _forward_if_it_fits(self, images: Sequence[Pixels]) -> Outputs | None:
+        """None if the device has no memory for several images. The error, which keeps the memory of its frames, is gone then."""
+        try:
+            return self._forward(images)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(images) == 1:
+                raise OutOfDeviceMemory(str(error)) from error
+            return None
 
     def _forward(self, images: Sequence[Pixels]) -> Outputs:
         batch = self._backend.empty(len(images))

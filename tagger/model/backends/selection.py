@@ -270,7 +270,9 @@ class BackendSelector:
         costs: dict[int, float] = {}
         for batch_size in GPU_BATCHES:
             try:
-                costs[batch_size] = _cost_s(backend, np.resize(images, (batch_size, *images.shape[1:])))
+                batch = backend.empty(batch_size)  # as jobs do: in pinned memory
+                batch[:] = np.resize(images, batch.shape)
+                costs[batch_size] = _cost_s(backend, batch)
             except Exception as error:
                 if not (costs and is_out_of_memory(error)):
                     raise
