@@ -8,8 +8,7 @@ copied are creation times, which only macOS can set, file flags (`chattr`), and 
 (`security.ima`).
 
 Limits: a program that opens the file between the last check and the rename writes into the old file, which is lost.
-Programs on other machines are noticed only by their changes. Shares that cannot lock files, or cannot rename open
-files, are refused.
+Programs on other machines are noticed only by their changes. Shares that cannot rename open files are refused.
 """
 
 import ctypes
@@ -162,7 +161,7 @@ def _copy_attributes(source: int, original: os.stat_result, target: int, *, with
         except PermissionError as error:
             raise _not_copied("owner or group") from error
     _copy_extended_attributes(source, target)
-    os.fchmod(target, stat.S_IMODE(original.st_mode))
+    _set_mode(target, stat.S_IMODE(original.st_mode))
     if with_times:
         _copy_times(original, target)
 
@@ -194,7 +193,7 @@ def _copy_photo_permissions(photo: os.stat_result, target: int) -> None:
         # If this is not allowed, the sidecar belongs to the current user.
         with suppress(PermissionError):
             os.fchown(target, photo.st_uid, photo.st_gid)
-    os.fchmod(target, stat.S_IMODE(photo.st_mode) & 0o666 | 0o600)
+    _set_mode(target, stat.S_IMODE(photo.st_mode) & 0o666 | 0o600)
 
 
 _REQUIRED_PREFIXES = ("user.", "system.")
@@ -203,6 +202,15 @@ _NEVER_COPIED = ("security.ima", "security.evm")
 _NO_ATTRIBUTES = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _COPYFILE_ACL, _COPYFILE_XATTR = 1, 4
+
+
+def _set_mode(target: int, mode: int) -> None:
+    """Set the permissions, where the file system has some: exFAT, CIFS, gvfs and others give every file those of the mount.
+
+    A replaced file that has other permissions than its original is refused later (see _check_attributes).
+    """
+    with suppress(OSError):
+        os.fchmod(target, mode)
 
 
 def _owner(target: int) -> tuple[int, int]:

@@ -2,14 +2,17 @@
 
 Every writer of a file uses the same temporary name, so writers find each other, and the leftovers of writers that died.
 A lock belongs to a file, not to its name. A name may be removed or renamed only by the process that holds the lock of the
-file it refers to, and a lock counts only while the name refers to its file.
+file it refers to, and a lock counts only while the name refers to its file. Where a share has no locks, creating the name takes their
+place, and a leftover is removed when it is old.
 """
 
+import errno
 import fcntl
 import hashlib
 import os
 import re
 import stat
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +123,11 @@ _EXISTING = os.O_RDWR | os.O_NONBLOCK
 _LEFTOVER = re.compile(r"\.tagger-[0-9a-f]{32}\.part")
 _ATTEMPTS = 10
 _PIECE_BYTES = 1 << 20
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""What network shares without locks answer: NFS without lockd, CIFS with `nobrl`, gvfs."""
+_OLD_S = 600.0
+"""On a share without locks, a temporary file that is older belongs to no running process. A process that is slower finds its file gone,
+and leaves the photo as it is."""
 
 
 def _create(folder: OpenFolder, temporary: str) -> int | None:
@@ -129,7 +137,7 @@ def _create(folder: OpenFolder, temporary: str) -> int | None:
     except FileExistsError:
         return None
     try:
-        if _lock(descriptor) and _refers_to(folder, temporary, descriptor):
+        if _lock(descriptor) is not False and _refers_to(folder, temporary, descriptor):
             return descriptor
     except OSError:
         with suppress(FileNotFoundError):
@@ -156,7 +164,7 @@ def _remove_unlocked(folder: OpenFolder, leftover: str, *, dry_run: bool = False
             f"Another user is writing it, or a write of theirs died. Try again; if {path} remains, remove it.",
         ) from error
     try:
-        if _lock(descriptor) and _refers_to(folder, leftover, descriptor):
+        if _is_abandoned(descriptor) and _refers_to(folder, leftover, descriptor):
             if not dry_run:
                 folder.unlink(leftover)
             return True
@@ -165,12 +173,23 @@ def _remove_unlocked(folder: OpenFolder, leftover: str, *, dry_run: bool = False
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int) -> bool | None:
+    """Lock an open file. False if another process has locked it, None if its share has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):  # some shares raise the latter for a file that is locked
         return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return None
+        raise
     return True
+
+
+def _is_abandoned(descriptor: int) -> bool:
+    """Whether the process that wrote a temporary file has died."""
+    is_locked = _lock(descriptor)
+    return time.time() - os.fstat(descriptor).st_mtime > _OLD_S if is_locked is None else is_locked
 
 
 def _refers_to(folder: OpenFolder, name: str, descriptor: int) -> bool:
