@@ -21,10 +21,11 @@ from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.originals import Original
 from tagger.metadata.sidecar_names import (
     SIDECAR_ENDINGS,
+    Sidecars,
     is_sidecar_name,
     new_sidecar_name,
     refuse_shared,
-    shares_sidecar,
+    sort_stem_sidecars,
 )
 from tagger.photos.buckets import is_object, names_with_stem, objects_beginning
 from tagger.photos.files import PhotoVersion
@@ -47,7 +48,9 @@ from tagger.photos.object_writes import (
     read_object,
 )
 from tagger.photos.paths import ObjectPath
+from tagger.photos.side_files import SIDECAR_MAX_BYTES, ReadSidecar
 from tagger.photos.signed_requests import ask_bucket, send_signed
+from tagger.photos.source import read_named
 
 
 @contextmanager
@@ -236,10 +239,8 @@ class PreparedObject:
         """There is nothing on the server to remove."""
 
 
-def object_sidecar_paths(
-    photo: ObjectPath, *, may_create: bool = False, adds: bool = False
-) -> tuple[ObjectPath, ...]:
-    """The sidecars that the photo has; the first is the one to write. With `may_create`, a new one if it has none.
+def find_object_sidecars(photo: ObjectPath, *, may_create: bool = False, adds: bool = False) -> Sidecars:
+    """Find the sidecars that the photo has. With `may_create`, a new one if it has none.
 
     One request lists the objects whose names begin with the photo's stem. Other photos that may share a sidecar are looked up with
     the stem as it is, in upper case and in lower case.
@@ -248,6 +249,7 @@ def object_sidecar_paths(
         WriteRefused: values would be added (`adds`) to what may be the sidecar of another photo.
         WriteFailed: the bucket cannot be listed.
     """
+    hidden: list[str] = []
     try:
         names = names_with_stem(photo.parent, photo.stem)
         found = [photo.name + ending for ending in SIDECAR_ENDINGS if photo.name + ending in names]
@@ -256,9 +258,10 @@ def object_sidecar_paths(
             for stem in {photo.stem.lower(), photo.stem.upper()} - {photo.stem}:
                 names |= names_with_stem(photo.parent, stem)
             # The sidecars of the stem may be those of an object with this name: `a.jpg` beside `a.jpg.cr3`.
-            has_namesake = "." in photo.stem and is_object(photo.with_name(photo.stem))
-            if not has_namesake and not any(shares_sidecar(photo, name) for name in names):
-                found += of_stem
+            if "." in photo.stem and is_object(photo.with_name(photo.stem)):
+                names.add(photo.stem)
+            owned, hidden = sort_stem_sidecars(photo.name, of_stem, names, _read_sidecar_beside(photo))
+            found += owned
     except BucketUnavailable as error:
         reason = error.values["reason"]
         raise WriteFailed("unreadable", f"Its sidecars cannot be found: {reason}.") from error
@@ -266,7 +269,16 @@ def object_sidecar_paths(
         found = [new_sidecar_name(photo)]
     if adds:
         refuse_shared(photo, found, sorted(names))
-    return tuple(photo.with_name(name) for name in found)
+    return Sidecars(tuple(map(photo.with_name, found)), tuple(map(photo.with_name, hidden)))
+
+
+def _read_sidecar_beside(photo: ObjectPath) -> ReadSidecar:
+    def read(name: str) -> bytes | None:
+        with suppress(PhotoFailed):
+            return read_named(photo.with_name(name), max_bytes=SIDECAR_MAX_BYTES).data
+        return None
+
+    return read
 
 
 NOT_REQUESTED = (

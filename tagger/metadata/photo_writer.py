@@ -19,7 +19,7 @@ from tagger.metadata.plans import FilePlan, check_image, plan_embed, plan_sideca
 from tagger.metadata.restored_files import FindUndoRecord
 from tagger.metadata.sidecar_names import new_sidecar_name
 from tagger.metadata.tag_fields import TagFields
-from tagger.metadata.writable_files import Prepared, prepare, remove_leftover, sidecar_paths
+from tagger.metadata.writable_files import Prepared, find_sidecars, prepare, remove_leftover
 from tagger.metadata.xmp import has_our_fields
 from tagger.photos.containers import digest_photo, exif_of
 from tagger.photos.files import read_photo
@@ -322,7 +322,8 @@ def _without_known_position(request: WriteRequest, find_undo_record: FindUndoRec
     """Leave our position out of all files if a sidecar has one: no program may find two."""
     if request.tag_fields.position is None:
         return request
-    for path in sidecar_paths(request.path, request.root):
+    found = find_sidecars(request.path, request.root)
+    for path in (*found.paths, *found.hidden):
         if sidecar_has_position(path, find_undo_record, request.root):
             return replace(request, tag_fields=replace(request.tag_fields, position=None))
     return request
@@ -368,13 +369,13 @@ def _plan_sidecars(
     if not request.tag_fields and recorded_only and Target.SIDECAR not in request.written_targets:
         return ()
     # An undo also records a sidecar that was deleted already.
-    paths = sidecar_paths(
+    found = find_sidecars(
         request.path,
         request.root,
         may_create=may_create or not request.tag_fields,
         adds=bool(request.tag_fields),
     )
-    photo_data = _tagged_photo(request) if request.tag_fields and paths else None
+    photo_data = _tagged_photo(request) if request.tag_fields and found.paths else None
     own_name = new_sidecar_name(request.path).lower()
     # In `photo.xmp`, darktable takes the coordinates of any location for the camera's position.
     stem_fields = request.tag_fields.without_landmark_coordinates()
@@ -384,9 +385,10 @@ def _plan_sidecars(
             request.tag_fields if path.name.lower() == own_name else stem_fields,
             find_undo_record,
             photo_data=photo_data,
+            hidden=found.hidden,
             root=request.root,
         )
-        for path in paths
+        for path in found.paths
     )
 
 

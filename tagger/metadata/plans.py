@@ -6,6 +6,7 @@ one repeats the photo's own XMP.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,11 +35,11 @@ from tagger.metadata.restored_files import (
     verify_insertion,
     without_occupied_fields,
 )
-from tagger.metadata.sidecar_names import SIDECAR_MAX_BYTES
 from tagger.metadata.splices import Blocks, Splice, apply_splices, inverse_of
 from tagger.metadata.tag_fields import PositionEstimate, TagFields
 from tagger.metadata.writable_files import read_for_writing
 from tagger.photos.containers import digest_photo
+from tagger.photos.side_files import SIDECAR_MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -171,12 +172,13 @@ def plan_sidecar(
     find_undo_record: FindUndoRecord,
     *,
     photo_data: bytes | None = None,
+    hidden: Sequence[Path] = (),
     root: Path | None = None,
 ) -> FilePlan:
     """Plan the sidecar at `path`. `photo_data` is the content of its photo, required to add values.
 
-    A new sidecar starts as a copy of the photo's own XMP and keywords, because programs that read a sidecar ignore the
-    photo's own metadata.
+    A new sidecar starts as a copy of what programs read so far and will ignore: of the sidecar of the stem that it hides, or of the photo's own
+    XMP and keywords.
 
     Raises:
         WriteRefused: the write would lose data that the sidecar holds.
@@ -192,7 +194,8 @@ def plan_sidecar(
     if not tag_fields or photo_data is None:
         plan = FilePlan(Target.SIDECAR, original, base.data, None, restores_original=base.is_restored)
     else:
-        plan = _plan_insertion(original, base.data, tag_fields, blocks)
+        template = _hidden_template(hidden, find_undo_record, root) if base.data is None else None
+        plan = _plan_insertion(original, base.data, tag_fields, blocks, template)
     if base.is_restored and plan.changes:
         # What was written passed this check, so a record that does not pass it was not made by a write.
         refuse_difference(xmp.insertion_difference(base.data, original.data))
@@ -209,11 +212,24 @@ def sidecar_has_position(path: Path, find_undo_record: FindUndoRecord, root: Pat
     return has_position_fields(xmp.properties(base_of_sidecar(original.data, find_undo_record).data))
 
 
+def _hidden_template(
+    hidden: Sequence[Path], find_undo_record: FindUndoRecord, root: Path | None
+) -> bytes | None:
+    """What a new sidecar copies from the first of those it hides that can be read."""
+    for path in hidden:
+        with suppress(WriteRefused):
+            data = read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=root).data
+            packet = base_of_sidecar(data, find_undo_record).data
+            if (template := xmp.sidecar_template(packet, xmp.SIDECAR_ONLY_FIELDS)) is not None:
+                return template
+    return None
+
+
 def _plan_insertion(
-    original: Original, base: bytes | None, tag_fields: TagFields, blocks: Blocks
+    original: Original, base: bytes | None, tag_fields: TagFields, blocks: Blocks, template: bytes | None
 ) -> FilePlan:
-    """Plan a sidecar with our values. `base` is the sidecar without them, `blocks` are the photo's."""
-    start = _template(blocks.xmp) if base is None else base
+    """Plan a sidecar with our values. `base` is the sidecar without them, `blocks` are the photo's, and a new sidecar starts as the `template`."""
+    start = template or _template(blocks.xmp) if base is None else base
     new = xmp.add(
         start,
         tag_fields,

@@ -200,6 +200,7 @@ _REQUIRED_PREFIXES = ("user.", "system.")
 _NEVER_COPIED = ("security.ima", "security.evm")
 """Checksums of the file itself."""
 _NO_ATTRIBUTES = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_NO_PERMISSIONS = (errno.EPERM, errno.EACCES, errno.EINVAL, *_NO_ATTRIBUTES)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _COPYFILE_ACL, _COPYFILE_XATTR = 1, 4
 
@@ -209,8 +210,11 @@ def _set_mode(target: int, mode: int) -> None:
 
     A replaced file that has other permissions than its original is refused later (see _check_attributes).
     """
-    with suppress(OSError):
+    try:
         os.fchmod(target, mode)
+    except OSError as error:
+        if error.errno not in _NO_PERMISSIONS:
+            raise
 
 
 def _owner(target: int) -> tuple[int, int]:

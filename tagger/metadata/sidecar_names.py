@@ -1,52 +1,98 @@
 """The paths of a photo's sidecars.
 
-digiKam, darktable, Immich and this program name them `photo.jpg.xmp`; Adobe's programs name them `photo.xmp`.
+digiKam, darktable, Immich and this program name them `photo.jpg.xmp`; Adobe's programs name them `photo.xmp`. Whose the latter is, says
+`owner_of_stem_sidecar`, as for reading.
 """
 
 import itertools
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tagger.metadata.errors import RefusalKind, WriteRefused, translated_os_errors
+from tagger.photos.folder_walk import read_sidecar_in
 from tagger.photos.folders import OpenFolder, open_folder
-from tagger.photos.photo_names import DEVELOPED_EXTENSIONS, RAW_EXTENSIONS, is_raw_name
+from tagger.photos.photo_names import (
+    DEVELOPED_EXTENSIONS,
+    RAW_EXTENSIONS,
+    extension_of,
+    is_raw_name,
+    may_have_stem_sidecar,
+    stem_of,
+)
+from tagger.photos.side_files import ReadSidecar, folded_name, owner_of_stem_sidecar, stated_extension
 
-SIDECAR_MAX_BYTES = 16 * 2**20
-"""A larger file is not read: real sidecars have kilobytes, with a history of edits perhaps a megabyte."""
 SIDECAR_ENDINGS = tuple("." + "".join(letters) for letters in itertools.product("xX", "mM", "pP"))
 """`.xmp` in every case, the usual one first."""
 
 
-def sidecar_paths(
+@dataclass(frozen=True)
+class Sidecars:
+    """The sidecars of a photo, the one to write first. `hidden` are those that programs read for it as long as it has none of its own."""
+
+    paths: tuple[Path, ...] = ()
+    hidden: tuple[Path, ...] = ()
+
+
+def find_sidecars(
     photo: Path, root: Path | None = None, *, may_create: bool = False, adds: bool = False
-) -> tuple[Path, ...]:
-    """The sidecars that the photo has; the first is the one to write. No link to a folder is followed below `root`.
+) -> Sidecars:
+    """Find the sidecars that the photo has. No link to a folder is followed below `root`.
 
     With `may_create`, a new one if it has none. `adds`: values will be added to them.
-    The `photo.xmp` of `photo.jpg` counts only if the folder has no other file with this stem: beside `photo.cr3` it belongs to the
-    RAW file. That of a RAW file counts unless another RAW file has this stem, or a file has the stem as its whole name: beside
-    `photo.jpg`, `photo.jpg.xmp` is not the sidecar of `photo.jpg.cr3`.
 
     Raises:
         WriteRefused: the folder is a link or may not be read, or values would be added to what may be the sidecar of another photo.
         WriteFailed: the disk or share failed.
     """
-    own = (new_sidecar_name(photo),) if may_create else ()
+    new = (new_sidecar_name(photo),) if may_create else ()
     with translated_os_errors(photo):
         try:
             folder = open_folder(photo.parent, root)
         except FileNotFoundError:
-            return tuple(map(photo.with_name, own))
+            return Sidecars(tuple(map(photo.with_name, new)))
         with folder:
-            sidecars = _files_in_any_case(folder, photo.name)
-            stem_sidecars = _files_in_any_case(folder, photo.stem) if photo.suffix else ()
-            if stem_sidecars and not _shares_stem(folder, photo):
-                sidecars += stem_sidecars
-            sidecars = sidecars or own
+            own = _own_sidecars(folder, photo)
+            of_stem = _files_in_any_case(folder, photo.stem) if photo.suffix else ()
+            names = _file_names(folder) if of_stem else ()
+            owned, hidden = sort_stem_sidecars(
+                photo.name, of_stem, names, read_sidecar_in(photo.parent, root)
+            )
+            found = (*own, *owned) or new
             if adds:
-                refuse_shared(photo, sidecars, _raw_files_named_after(folder, photo))
-    return tuple(map(photo.with_name, sidecars))
+                refuse_shared(photo, found, _raw_files_named_after(folder, photo))
+    return Sidecars(tuple(map(photo.with_name, found)), tuple(map(photo.with_name, hidden)))
+
+
+def sort_stem_sidecars(
+    photo: str, sidecars: Iterable[str], names: Iterable[str], read_sidecar: ReadSidecar
+) -> tuple[list[str], list[str]]:
+    """Those sidecars `photo.xmp` that belong to the photo, and those that a new `photo.jpg.xmp` would hide.
+
+    Immich and digiKam read `IMG_1.xmp` for every file of its stem that has no sidecar of its own. Its values are the photo's, unless it says that
+    it is for another file (`photoshop:SidecarForExtension`) which is not the same photo.
+    """
+    owned, hidden = [], []
+    names = list(filter(may_have_stem_sidecar, names))
+    for sidecar in sidecars:
+        owner = owner_of_stem_sidecar(sidecar, names, read_sidecar)
+        if owner is not None and folded_name(owner) == folded_name(photo):
+            owned.append(sidecar)
+        elif owner is None and any(folded_name(name) == folded_name(sidecar[:-4]) for name in names):
+            continue  # beside `a.jpg`, `a.jpg.xmp` is not the sidecar of `a.jpg.cr3`
+        elif _is_same_photo(photo, owner) or stated_extension(read_sidecar(sidecar)) in (
+            None,
+            extension_of(photo),
+        ):
+            hidden.append(sidecar)
+    return owned, hidden
+
+
+def _is_same_photo(photo: str, raw_file: str | None) -> bool:
+    """Whether a photo was developed from a RAW file of its stem, as far as the names tell."""
+    return raw_file is not None and is_raw_name(raw_file) and None not in (stem_of(photo), stem_of(raw_file))
 
 
 def new_sidecar_name(photo: Path) -> str:
@@ -75,44 +121,63 @@ def is_sidecar_name(name: str) -> bool:
     return name.lower().endswith(".xmp")
 
 
-def shares_sidecar(photo: Path, name: str) -> bool:
-    """Whether `photo.xmp` may also belong to the file `name` of the photo's folder: it has the photo's stem in upper or lower case.
-
-    RAW files often use another case. A file whose whole name is the stem also has this sidecar: `a.jpg` beside `a.jpg.cr3`.
-    """
-    if name == photo.name or is_sidecar_name(name):
-        return False
-    stem = photo.stem.lower()
-    if "." in stem and name.lower() == stem:
-        return True
-    return _stem(name) == stem and (is_raw_name(name) or not is_raw_name(photo.name))
-
-
 def _stem(name: str) -> str:
     return os.path.splitext(name)[0].lower()  # noqa: PTH122 - a Path for each is slow
 
 
+def _own_sidecars(folder: OpenFolder, photo: Path) -> tuple[str, ...]:
+    """The files `photo.jpg.xmp`; if there are none, those whose name has another case, unless there is a photo of that name."""
+    exact = _distinct(folder, (photo.name + ending for ending in SIDECAR_ENDINGS))
+    if exact:
+        return exact
+    others = (
+        base for base in _spellings(photo.name) if not folder.exists(base) or _is_same(folder, base, photo)
+    )
+    return _distinct(folder, (base + ending for base in others for ending in (".xmp", ".XMP")))
+
+
+def _is_same(folder: OpenFolder, name: str, photo: Path) -> bool:
+    """Whether two names are those of one file, as on file systems that ignore case."""
+    try:
+        return os.path.samestat(folder.status(name), folder.status(photo.name))
+    except FileNotFoundError:
+        return False
+
+
 def _files_in_any_case(folder: OpenFolder, base: str) -> tuple[str, ...]:
-    """The files `base`.xmp of a folder, with the suffix in any case.
+    """The files `base`.xmp of a folder, with the suffix in any case; if there are none, those with the base in another case.
 
     Each spelling is checked by name: listing the folder for every photo takes quadratic time.
     """
+    exact = _distinct(folder, (base + ending for ending in SIDECAR_ENDINGS))
+    return exact or _distinct(
+        folder, (other + ending for other in _spellings(base) for ending in (".xmp", ".XMP"))
+    )
+
+
+def _spellings(name: str) -> list[str]:
+    """How programs that copy files spell the name: in one case, with the extension in another case, with accents encoded otherwise."""
+    stem, extension = os.path.splitext(name)  # noqa: PTH122 - a Path for each is slow
+    found = [stem + extension.lower(), stem + extension.upper(), name.lower(), name.upper()]
+    if not name.isascii():
+        found += [unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)]
+    return [spelling for spelling in dict.fromkeys(found) if spelling != name]
+
+
+def _distinct(folder: OpenFolder, names: Iterable[str]) -> tuple[str, ...]:
+    """Those names that are files, each file once: on case-insensitive file systems all spellings are the same file."""
     sidecars: dict[tuple[int, int], str] = {}
-    for ending in SIDECAR_ENDINGS:
+    for name in names:
         try:
-            status = folder.status(base + ending)
+            status = folder.status(name)
         except FileNotFoundError:
             continue
-        # On case-insensitive file systems all spellings are the same file.
-        sidecars.setdefault((status.st_dev, status.st_ino), base + ending)
+        sidecars.setdefault((status.st_dev, status.st_ino), name)
     return tuple(sidecars.values())
 
 
-def _shares_stem(folder: OpenFolder, photo: Path) -> bool:
-    return any(
-        shares_sidecar(photo, entry.name) and not entry.is_dir(follow_symlinks=False)
-        for entry in folder.entries()
-    )
+def _file_names(folder: OpenFolder) -> list[str]:
+    return [entry.name for entry in folder.entries() if not entry.is_dir(follow_symlinks=False)]
 
 
 def _raw_files_named_after(folder: OpenFolder, photo: Path) -> Iterator[str]:

@@ -13,11 +13,10 @@ from typing import Any, Self
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.gps import LARGEST_ERROR_M, OUR_METHOD
-from tagger.metadata.sidecar_names import SIDECAR_MAX_BYTES
 from tagger.metadata.written_times import is_blank, parse_time
 from tagger.metadata.xmp.properties import Value, added_in_properties, properties, texts
 from tagger.metadata.xmp.schema import GPS_ERROR, GPS_METHOD, LATITUDE, LONGITUDE, degrees_of, same_coordinate
-from tagger.photos.side_files import SideFile
+from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile
 from tagger.photos.source import PhotoSource
 
 

@@ -7,11 +7,12 @@ from tagger.metadata import originals, replacement, sidecar_names, temporary_fil
 from tagger.metadata.bucket_files import (
     ObjectOriginal,
     PreparedObject,
-    object_sidecar_paths,
+    find_object_sidecars,
     prepare_object,
     read_object_for_writing,
 )
 from tagger.metadata.originals import Original
+from tagger.metadata.sidecar_names import Sidecars
 from tagger.photos.paths import ObjectPath
 
 Prepared: TypeAlias = replacement.PreparedFile | PreparedObject
@@ -29,20 +30,18 @@ def read_for_writing(path: Path, *, max_bytes: int, root: Path | None = None) ->
     return originals.read_for_writing(path, max_bytes=max_bytes, root=root)
 
 
-def sidecar_paths(
+def find_sidecars(
     photo: Path, root: Path | None = None, *, may_create: bool = False, adds: bool = False
-) -> tuple[Path, ...]:
-    """The sidecars that the photo has; the first is the one to write. With `may_create`, a new `photo.jpg.xmp` if it has none.
-
-    `adds`: values will be added to them.
+) -> Sidecars:
+    """Find the sidecars that the photo has. With `may_create`, a new `photo.jpg.xmp` if it has none. `adds`: values will be added to them.
 
     Raises:
         WriteRefused: the folder is a link or may not be read, or values would be added to what may be the sidecar of another photo.
         WriteFailed: the folder or bucket cannot be listed.
     """
     if isinstance(photo, ObjectPath):
-        return object_sidecar_paths(photo, may_create=may_create, adds=adds)
-    return sidecar_names.sidecar_paths(photo, root, may_create=may_create, adds=adds)
+        return find_object_sidecars(photo, may_create=may_create, adds=adds)
+    return sidecar_names.find_sidecars(photo, root, may_create=may_create, adds=adds)
 
 
 def prepare(original: Original, data: bytes | None, *, photo: Path) -> Prepared:

@@ -7,7 +7,7 @@ is what all servers agree on between listing and reading, and a digest of the ET
 import re
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,9 +31,9 @@ from tagger.photos.object_store import (
     store_errors,
 )
 from tagger.photos.paths import ObjectPath, parse_path, printable_path
-from tagger.photos.photo_names import OtherFiles
+from tagger.photos.photo_names import OtherFiles, may_have_stem_sidecar
 from tagger.photos.program_folders import AFTER_MARKERS, BEFORE_MARKERS, is_marker, marked_reason
-from tagger.photos.side_files import SideFile, is_side_file_name, side_files_of
+from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile, is_side_file_name, side_files_of
 from tagger.photos.signed_requests import (
     UnlistedKey,
     begins_with_slashes,
@@ -94,7 +94,9 @@ class ObjectSource:
             BucketUnavailable: the bucket cannot be listed (further).
         """
         left_out = 0
-        for key, entry in _with_side_files(self._entries(include, exclude, "", other_files)):
+        for key, entry in _with_side_files(
+            self._entries(include, exclude, "", other_files), self._read_sidecar
+        ):
             if isinstance(entry, FoundPhoto):
                 yield entry
             elif entry is not None:
@@ -140,6 +142,13 @@ class ObjectSource:
             else:
                 is_side_file = folders.is_entered and is_side_file_name(relative)
                 yield meta["path"], _side_file(meta) if is_side_file else None
+
+    def _read_sidecar(self, key: str) -> bytes | None:
+        try:
+            relative = key[len(self.prefix.key) :].lstrip("/")
+            return self.read(relative, max_bytes=SIDECAR_MAX_BYTES).data
+        except PhotoFailed:
+            return None
 
     def _has_entry(self, address: str) -> bool:
         path = parse_path(address)
@@ -464,19 +473,33 @@ _COMMON_START = 40
 _MOST_WAITING = 20_000
 
 
-def _with_side_files(entries: Iterator[_Listed]) -> Iterator[_Listed]:
+def _with_side_files(
+    entries: Iterator[_Listed], read_sidecar: Callable[[str], bytes | None]
+) -> Iterator[_Listed]:
     """Give photos their side files. Photos wait for the names that begin as their own does, because those of side files do."""
     for _, group in groupby(entries, key=lambda listed: _start(listed[0])):
         while page := list(islice(group, _MOST_WAITING)):
             names = {key.rpartition("/")[2]: entry for key, entry in page if isinstance(entry, FoundPhoto)}
             files = {entry.name: entry for _, entry in page if isinstance(entry, SideFile)}
-            found = side_files_of(names, files) if names and files else {}
+            found = _side_files_of(page, names, files, read_sidecar) if names and files else {}
             for key, entry in page:
                 if isinstance(entry, FoundPhoto):
                     of_photo = found.get(key.rpartition("/")[2], ())
                     yield key, replace(entry, side_files=tuple(files[name] for name in of_photo))
                 elif not isinstance(entry, SideFile):
                     yield key, entry
+
+
+def _side_files_of(
+    page: Sequence[_Listed],
+    photos: Collection[str],
+    files: Collection[str],
+    read_sidecar: Callable[[str], bytes | None],
+) -> Mapping[str, tuple[str, ...]]:
+    folder = page[0][0].rpartition("/")[0]
+    unlisted = (name for key, _ in page if may_have_stem_sidecar(name := key.rpartition("/")[2]))
+    others = [*files, *(name for name in unlisted if name not in photos)]
+    return side_files_of(photos, others, lambda name: read_sidecar(f"{folder}/{name}".lstrip("/")))
 
 
 def _start(key: str) -> tuple[str, str]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from tagger.errors import PathNotFound
-from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
+from tagger.errors import PathNotFound, PhotoFailed
+from tagger.photos.files import PhotoVersion, os_error_text, read_photo, stored_time_ns
 from tagger.photos.paths import parse_path, path_text
 from tagger.photos.photo_names import (
     SIDECAR_EXTENSION,
@@ -27,7 +27,15 @@ from tagger.photos.program_folders import (
     is_marker,
     marked_reason,
 )
-from tagger.photos.side_files import TAKEOUT_EXTENSION, SideFile, is_side_file_name, side_files_of
+from tagger.photos.side_files import (
+    SIDECAR_MAX_BYTES,
+    TAKEOUT_EXTENSION,
+    ReadSidecar,
+    SideFile,
+    counts_beside_photos,
+    is_side_file_name,
+    side_files_of,
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,20 @@ def side_files_in(folder: Path) -> Mapping[str, Sequence[str]]:
         names = os.listdir(folder)  # noqa: PTH208 - names are needed
     except OSError:
         return {}
-    return side_files_of(list(filter(is_photo_name, names)), filter(is_side_file_name, names))
+    others = (name for name in names if not is_photo_name(name) and counts_beside_photos(name))
+    return side_files_of(list(filter(is_photo_name, names)), others, read_sidecar_in(folder))
+
+
+def read_sidecar_in(folder: Path, root: Path | None = None) -> ReadSidecar:
+    """What reads the sidecars of a folder by their names. In a `root`, links are followed as by `open_photo`."""
+
+    def read(name: str) -> bytes | None:
+        try:
+            return read_photo(folder / name, max_bytes=SIDECAR_MAX_BYTES, root=root).data
+        except PhotoFailed:
+            return None
+
+    return read
 
 
 class PathFilter:
@@ -230,9 +251,8 @@ class _Walk:
                     elif is_side_file_name(name):
                         others.append(name)
                     elif entry.is_file(follow_symlinks=False):
-                        if is_marker(name):
-                            marked = marked or marked_reason(folder.rstrip("/"), name)
-                        self._filter.count_other(relative, self._other_files)
+                        others += [name] if counts_beside_photos(name) else []
+                        marked = marked or self._closing_marker(folder, name)
         except OSError as error:
             problem = FolderProblem(Path(path), os_error_text("The folder", error), is_folder=True)
         if marked and folder:  # not in the folder that the user named
@@ -240,6 +260,11 @@ class _Walk:
             return [], {}, None
         entries.sort()
         return entries, self._side_files(entries, others, folder) if others else {}, problem
+
+    def _closing_marker(self, folder: str, name: str) -> str | None:
+        """Count a file that is no photo. Why photos in its folder are left out, if it says so."""
+        self._filter.count_other(folder + name, self._other_files)
+        return marked_reason(folder.rstrip("/"), name) if is_marker(name) else None
 
     def _enters(self, relative: str) -> bool:
         reason = self._filter.closed_by(relative)
@@ -251,7 +276,8 @@ class _Walk:
         self, entries: Iterable[_Entry], others: Sequence[str], folder: str
     ) -> Mapping[str, Sequence[str]]:
         """The side files of each photo. JSON files that are none are other files."""
-        found = side_files_of([name for _, name, kind in entries if kind is not _Kind.FOLDER], others)
+        photos = [name for _, name, kind in entries if kind is not _Kind.FOLDER]
+        found = side_files_of(photos, others, read_sidecar_in(Path(self.root, folder), Path(self.root)))
         used = {name for names in found.values() for name in names}
         for name in others:
             if name not in used and extension_of(name) == TAKEOUT_EXTENSION:

@@ -36,6 +36,29 @@ PHOTO_EXTENSIONS = RAW_EXTENSIONS | {
 """Extensions of photos, in lower case. EPS and PDF are excluded because their readers start other programs."""
 HEIC_EXTENSIONS = frozenset((".heic", ".heif", ".hif"))
 """Extensions of photos if the extra that reads them is installed."""
+_OTHER_RAW_EXTENSIONS = frozenset(
+    (
+        *(
+            ".ari",
+            ".bay",
+            ".braw",
+            ".cap",
+            ".cs1",
+            ".dcr",
+            ".dcs",
+            ".drf",
+            ".eip",
+            ".erf",
+            ".gpr",
+            ".k25",
+            ".kc2",
+            ".kdc",
+        ),
+        *(".mdc", ".mef", ".mos", ".ptx", ".pxn", ".r3d", ".raw", ".rwz", ".srf", ".sti"),
+    )
+)
+"""Extensions of RAW files that are not read, but have sidecars of other programs."""
+_OTHER_IMAGE_EXTENSIONS = frozenset((".jp2", ".jxl", ".jxr"))
 SIDECAR_EXTENSION = ".xmp"
 """The extension of sidecars, in lower case."""
 _JPEG_EXTENSIONS = frozenset((".jpg", ".jpeg", ".jpe"))
@@ -61,6 +84,20 @@ def is_raw_name(name: str) -> bool:
     """Whether a file of this name is a camera's RAW file."""
     extension = extension_of(name)
     return extension in RAW_EXTENSIONS or extension in DEVELOPED_EXTENSIONS
+
+
+def may_have_stem_sidecar(name: str) -> bool:
+    """Whether programs take the sidecar of the stem for that of a file with this name: `IMG_1.xmp` for `IMG_1.heic`, even where HEIC is not read.
+
+    They do for images and RAW files. Videos, project files, edits (`.aae`, `.dop`), backups (`.jpg_original`) and texts have no such sidecar.
+    """
+    extension = extension_of(name)
+    return extension in PHOTO_EXTENSIONS | HEIC_EXTENSIONS | _OTHER_IMAGE_EXTENSIONS or is_any_raw_name(name)
+
+
+def is_any_raw_name(name: str) -> bool:
+    """Whether a file of this name is a RAW file, of a kind that is read or of another one."""
+    return is_raw_name(name) or extension_of(name) in _OTHER_RAW_EXTENSIONS
 
 
 def extension_of(path: str) -> str:

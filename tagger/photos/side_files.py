@@ -1,6 +1,7 @@
-"""Side files: XMP sidecars and the JSON files of Google Takeout, and to which photos of their folder they belong. Only names are read.
+"""Side files: XMP sidecars and the JSON files of Google Takeout, and to which photos of their folder they belong. Names decide, and where several photos share a
+stem, what its sidecar says.
 
-Sidecars are `photo.jpg.xmp` and `photo.xmp`; the latter belongs to the RAW file of its stem, else to the only photo of it.
+Sidecars are `photo.jpg.xmp` and `photo.xmp`; whose the latter is, for reading and for writing, says `owner_of_stem_sidecar`.
 
 Takeout names the JSON file of `IMG_1.jpg` `IMG_1.jpg.json` or `IMG_1.jpg.supplemental-metadata.json`, cut to 51 characters with `.json`. A number
 moves behind the extension: `IMG_1.jpg(1).json` is that of `IMG_1(1).jpg`. An edited copy, `IMG_1-edited.jpg` in the language of the account, has
@@ -11,12 +12,22 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from tagger.photos.photo_names import SIDECAR_EXTENSION, extension_of, is_photo_name, is_raw_name
+from tagger.photos.photo_names import (
+    SIDECAR_EXTENSION,
+    extension_of,
+    is_any_raw_name,
+    is_photo_name,
+    is_raw_name,
+    may_have_stem_sidecar,
+    stem_of,
+)
 
+ReadSidecar = Callable[[str], bytes | None]
+"""Reads the sidecar of this name; None if it cannot be read."""
 TAKEOUT_EXTENSION = ".json"
 
 
@@ -36,6 +47,15 @@ class SideFile:
 def is_side_file_name(name: str) -> bool:
     """Whether a file of this name may be a side file of a photo in its folder."""
     return extension_of(name) in (SIDECAR_EXTENSION, TAKEOUT_EXTENSION)
+
+
+def counts_beside_photos(name: str) -> bool:
+    """Whether a file of this name that is not listed as a photo may be a side file, or have one: see side_files_of."""
+    return is_side_file_name(name) or may_have_stem_sidecar(name)
+
+
+SIDECAR_MAX_BYTES = 16 * 2**20
+"""A larger sidecar is not read: real ones have kilobytes, with a history of edits perhaps a megabyte."""
 
 
 def side_files_to_text(files: Iterable[SideFile]) -> str | None:
@@ -62,35 +82,86 @@ def _is_row(row: Any) -> bool:
     return is_side_file_name(row[0]) and not {"/", "\0"} & set(row[0])
 
 
-def side_files_of(photos: Collection[str], others: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
-    """The names of the side files of each photo in a folder that has some, the one that counts first."""
+def side_files_of(
+    photos: Collection[str], others: Iterable[str], read_sidecar: ReadSidecar = lambda _: None
+) -> Mapping[str, tuple[str, ...]]:
+    """The names of the side files of each photo in a folder that has some, the one that counts first.
+
+    `others` are the side files and the images that are not listed as photos: their sidecars are theirs.
+    """
     sidecars: list[str] = []
     takeout: list[str] = []
+    unlisted: list[str] = []
     for name in others:
-        (sidecars if extension_of(name) == SIDECAR_EXTENSION else takeout).append(name)
+        extension = extension_of(name)
+        kind = {SIDECAR_EXTENSION: sidecars, TAKEOUT_EXTENSION: takeout}.get(extension, unlisted)
+        kind.append(name)
     found: dict[str, list[str]] = {}
-    for photo, name in [*_sidecars(photos, sidecars), *_takeout_files(photos, takeout)]:
+    for photo, name in [
+        *_sidecars(photos, unlisted, sidecars, read_sidecar),
+        *_takeout_files(photos, takeout),
+    ]:
         found.setdefault(photo, []).append(name)
     return {photo: tuple(names) for photo, names in found.items()}
 
 
-def _sidecars(photos: Collection[str], sidecars: Collection[str]) -> Iterator[tuple[str, str]]:
+def owner_of_stem_sidecar(sidecar: str, names: Iterable[str], read_sidecar: ReadSidecar) -> str | None:
+    """The photo among `names` to which the sidecar `IMG_1.xmp` belongs; None if that is not known.
+
+    It belongs to the only image of its stem. Of several, it belongs to the one whose extension it states (`photoshop:SidecarForExtension`),
+    else to the only RAW file. A sidecar that has the whole name of a file, as `a.jpg.xmp` has beside `a.jpg` and `a.jpg.cr3`, is no stem's.
+    """
+    base = folded_name(sidecar[: -len(SIDECAR_EXTENSION)])
+    sharing = []
+    for name in filter(may_have_stem_sidecar, names):
+        if folded_name(name) == base:
+            return None
+        if folded_name(_stem(name)) == base:
+            sharing.append(name)
+    raw_files = [name for name in sharing if is_any_raw_name(name)]
+    if len(sharing) > 1 and not _are_one_photo(sharing, raw_files):
+        extension = stated_extension(read_sidecar(sidecar))
+        if extension is not None:
+            sharing = raw_files = [name for name in sharing if extension_of(name) == extension]
+    owners = raw_files or sharing
+    return owners[0] if len(owners) == 1 else None
+
+
+def stated_extension(sidecar: bytes | None) -> str | None:
+    """The extension, in lower case and with its dot, of the file that a sidecar says it is for; None if it does not say so."""
+    match = _SIDECAR_FOR.search((sidecar or b"").replace(b"\0", b""))  # UTF-16
+    return f".{match[1].decode('ascii').lower()}" if match else None
+
+
+_SIDECAR_FOR = re.compile(rb"""\bSidecarForExtension\s*(?:=\s*["']|>)\s*\.?(\w{1,10})\s*["'<]""", re.ASCII)
+
+
+def _are_one_photo(names: Sequence[str], raw_files: Sequence[str]) -> bool:
+    """Whether files of one stem are a RAW file and what was developed from it: to whichever the sidecar belongs, it is that of one photo."""
+    return len(raw_files) == 1 and is_raw_name(raw_files[0]) and None not in map(stem_of, names)
+
+
+def _sidecars(
+    photos: Collection[str], unlisted: Collection[str], sidecars: Collection[str], read_sidecar: ReadSidecar
+) -> Iterator[tuple[str, str]]:
     """Pairs of photos and their sidecars: for each photo, `photo.jpg.xmp` comes before `photo.xmp`."""
     if not sidecars:
         return
-    by_name = _grouped(photos, _folded)
-    by_stem = _grouped(photos, lambda photo: _folded(_stem(photo)))
+    by_name = _grouped(photos, folded_name)
+    by_stem = _grouped((*photos, *unlisted), lambda name: folded_name(_stem(name)))
+    unlisted_names = set(map(folded_name, unlisted))
     of_stem = []
     for sidecar in sorted(sidecars):
         base = sidecar[: -len(SIDECAR_EXTENSION)]
-        named = by_name.get(_folded(base), ())
-        same_stem = by_stem.get(_folded(base), ())
-        candidates = [photo for photo in same_stem if is_raw_name(photo)] or same_stem
+        named = by_name.get(folded_name(base), ())
         if named:
             yield (base if base in named else named[0]), sidecar
-        elif len(candidates) == 1:
-            of_stem.append((candidates[0], sidecar))
-    yield from of_stem
+        elif folded_name(base) not in unlisted_names:
+            owner = owner_of_stem_sidecar(sidecar, by_stem.get(folded_name(base), ()), read_sidecar)
+            if owner is not None:
+                of_stem.append((owner, sidecar))
+    listed = set(photos) if of_stem else ()
+    yield from ((owner, sidecar) for owner, sidecar in of_stem if owner in listed)
 
 
 def _grouped(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:
@@ -104,7 +175,7 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0]  # noqa: PTH122 - see photo_names.extension_of
 
 
-def _folded(name: str) -> str:
+def folded_name(name: str) -> str:
     """The name without case. Programs that copy files also change how accents are encoded."""
     return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 
@@ -134,26 +205,26 @@ class _TakeoutFiles:
                 base, number = match["before"], match["number"]
             title, dot, supplement = base.rpartition(".")
             is_title = not dot or not title or not _SUPPLEMENT.startswith(supplement.lower())
-            key = _folded(base if is_title else title), number
+            key = folded_name(base if is_title else title), number
             self._by_title.setdefault(key, []).append(name)
             if is_photo_name(key[0]) or key[0].endswith((_MOTION, ".mp4", ".mov")):
                 self._by_stem.setdefault((_stem(key[0]), number), []).append(name)
             if len(os.fsencode(base)) >= _CUT_BYTES:
-                self._cut[_folded(base), number] = name
+                self._cut[folded_name(base), number] = name
 
     def of_title(self, title: str, number: str) -> str | None:
         """The file of a photo with this title. Where only their case differs, that in the same case."""
-        names = self._by_title.get((_folded(title), number), ())
+        names = self._by_title.get((folded_name(title), number), ())
         return next((name for name in names if name.startswith(title)), names[0] if names else None)
 
     def of_stem(self, stem: str, number: str) -> str | None:
         """The only file of a title with this stem, whatever its extension."""
-        names = self._by_stem.get((_folded(stem), number), ())
+        names = self._by_stem.get((folded_name(stem), number), ())
         return names[0] if len(names) == 1 else None
 
     def of_cut_title(self, title: str, number: str) -> str | None:
         """The file whose name is the longest beginning of a long title."""
-        folded = _folded(title)
+        folded = folded_name(title)
         for end in range(len(folded) - 1, _SHORTEST_CUT - 1, -1) if self._cut else ():
             if (name := self._cut.get((folded[:end], number))) is not None:
                 return name
@@ -165,12 +236,12 @@ def _takeout_files(photos: Collection[str], names: Collection[str]) -> Iterator[
     if not names:
         return
     files = _TakeoutFiles(names)
-    stems = _grouped(photos, lambda photo: _folded(_stem(photo)))
+    stems = _grouped(photos, lambda photo: folded_name(_stem(photo)))
     guessed: dict[str, list[str]] = {}
     for photo in photos:
         if (name := _file_of(photo, files)) is not None:
             yield photo, name
-        elif (name := _guessed_file(photo, files)) is not None and len(stems[_folded(_stem(photo))]) == 1:
+        elif (name := _guessed_file(photo, files)) is not None and len(stems[folded_name(_stem(photo))]) == 1:
             guessed.setdefault(name, []).append(photo)
     for name, candidates in guessed.items():
         originals = [photo for photo in candidates if not _EDITED.fullmatch(_stem(photo))] or candidates

@@ -17,7 +17,7 @@ from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.library.catalog.roots import forget_path
 from tagger.metadata import bucket_files
-from tagger.metadata.bucket_files import object_sidecar_paths
+from tagger.metadata.bucket_files import find_object_sidecars
 from tagger.metadata.errors import RefusalKind
 from tagger.photos import signed_requests
 from tagger.photos.paths import parse_path
@@ -203,4 +203,4 @@ def test_names_of_sidecars(
         for name in ("IMG_1.jpg", *others):
             bucket.put(prefix + name, b"content")
         photo = parse_path(f"{bucket.address}/{prefix}IMG_1.jpg")
-        assert object_sidecar_paths(photo) == tuple(photo.with_name(name) for name in expected)  # type: ignore[arg-type]
+        assert find_object_sidecars(photo).paths == tuple(photo.with_name(name) for name in expected)  # type: ignore[arg-type]

@@ -9,8 +9,8 @@ from support.format_photos import encode_photo
 
 from tagger.cli.output.metadata import FileState, metadata_state
 from tagger.metadata import xmp
-from tagger.metadata.sidecar_names import SIDECAR_MAX_BYTES
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
+from tagger.photos.side_files import SIDECAR_MAX_BYTES
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", "France", city="Paris")
 PACKET = xmp.add(None, make_tag_fields((TOWER,)), sidecar=True)

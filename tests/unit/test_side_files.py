@@ -167,3 +167,20 @@ def test_a_folder_of_any_size_between_two_files_is_not_kept() -> None:
     complete = [list(groups.add([path])) for path in paths]
     assert [len(found) for found in complete] == [0, 0, *[1] * 10_000]
     assert list(groups.rest()) == [["a.CR3", "a.JPG"]]
+
+
+@pytest.mark.parametrize(
+    ("stated", "owner"), [("jpg", "IMG_1.jpg"), ("PNG", "IMG_1.png"), ("CR3", None), (None, None)]
+)
+def test_a_sidecar_of_several_photos_is_that_of_the_one_it_names(
+    stated: str | None, owner: str | None
+) -> None:
+    data = f'<rdf:Description photoshop:SidecarForExtension="{stated}"/>'.encode() if stated else b""
+    for encoded in (data, data.decode().encode("utf-16")):
+        found = side_files_of(["IMG_1.jpg", "IMG_1.png"], ["IMG_1.xmp"], {"IMG_1.xmp": encoded}.get)
+        assert found == ({owner: ("IMG_1.xmp",)} if owner else {})
+
+
+def test_an_image_that_is_no_photo_here_keeps_its_sidecar() -> None:
+    for other in ("IMG_1.heic", "IMG_1.srf", "IMG_1.jxl"):
+        assert side_files_of(["IMG_1.jpg"], [other, "IMG_1.xmp"]) == {}

@@ -15,10 +15,11 @@ from tagger.errors import PhotoFailed, SystemRefused
 from tagger.jobs.processing.metadata_preview import changed_fields
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import TAGGER_RECORD, exif_refusal, photo_fields, xmp_fields, xmp_packet
-from tagger.metadata.sidecar_names import SIDECAR_MAX_BYTES, is_sidecar_name
-from tagger.metadata.writable_files import sidecar_paths
+from tagger.metadata.sidecar_names import is_sidecar_name
+from tagger.metadata.writable_files import find_sidecars
 from tagger.metadata.xmp import written_landmarks
 from tagger.photos.paths import ObjectPath, parse_path
+from tagger.photos.side_files import SIDECAR_MAX_BYTES
 from tagger.photos.source import check_exists, read_named
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def metadata_state(file: Path, max_bytes: int) -> MetadataState:
     except PhotoFailed as failed:
         raise SystemRefused(what=str(file), reason=failed.failure.text) from failed
     try:
-        sidecars = sidecar_paths(file)
+        sidecars = find_sidecars(file).paths
     except (WriteRefused, WriteFailed) as problem:
         raise SystemRefused(what=str(file), reason=str(problem)) from problem
     note = exif_refusal(data)

@@ -1,7 +1,7 @@
 """XMP packets: our values are added and removed, with a check that nothing else changes."""
 
 from tagger.metadata.xmp.differences import conflicts_with_extended, insertion_difference, removal_difference
-from tagger.metadata.xmp.fields import sidecar_template
+from tagger.metadata.xmp.fields import SIDECAR_ONLY_FIELDS, sidecar_template
 from tagger.metadata.xmp.insertion import add
 from tagger.metadata.xmp.properties import (
     Value,
@@ -16,6 +16,7 @@ from tagger.metadata.xmp.properties import (
 from tagger.metadata.xmp.removal import remove
 
 __all__ = [
+    "SIDECAR_ONLY_FIELDS",
     "Value",
     "WrittenLandmark",
     "add",

@@ -35,6 +35,9 @@ PHOTO_ONLY_FIELDS = (
     "xmpNote:HasExtendedXMP",
 )
 
+SIDECAR_ONLY_FIELDS = ("photoshop:SidecarForExtension",)
+"""What a copy of a sidecar for another file does not repeat."""
+
 _LIST_FIELDS = dict.fromkeys((*LISTS, *(field for field, _ in HIERARCHIES), LOCATION_SHOWN))
 
 
@@ -151,8 +154,9 @@ def _find(rdf: Element, matches: Callable[[str], bool]) -> list[Occurrence]:
     return found
 
 
-def sidecar_template(packet: bytes | None) -> bytes | None:
-    """The packet without dates, orientation and references to other blocks of the photo; None without a packet.
+def sidecar_template(packet: bytes | None, left_out: Sequence[str] = PHOTO_ONLY_FIELDS) -> bytes | None:
+    """The packet without the fields that are `left_out`, of a photo's packet dates, orientation and references to its other blocks; None
+    without a packet.
 
     Lists that other programs have written in another form, like a single text or an Alt, become lists, which can be extended.
 
@@ -162,7 +166,7 @@ def sidecar_template(packet: bytes | None) -> bytes | None:
     if packet is None or is_blank(packet):
         return None
     parsed = read_packet(packet)
-    for occurrence in find_fields(parsed.rdf, *PHOTO_ONLY_FIELDS):
+    for occurrence in find_fields(parsed.rdf, *left_out):
         occurrence.remove()
     remove_namespace(parsed.rdf, NAMESPACES["xmpNote"])
     for field in _LIST_FIELDS:

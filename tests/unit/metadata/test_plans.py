@@ -17,6 +17,7 @@ from tagger.metadata.plans import FilePlan, check_image, plan_embed, plan_sideca
 from tagger.metadata.restored_files import FindUndoRecord, UndoRecord, digest_file
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields, make_tag_fields
+from tagger.metadata.xmp import properties
 from tagger.photos.containers import digest_photo
 
 TOWER = NamedLandmark(
@@ -491,3 +492,26 @@ def test_a_location_without_a_list_becomes_one_in_a_new_sidecar(tmp_path: Path) 
         "XMP:Iptc4xmpExt:LocationShown"
     ]
     assert (first, "Arc de Triomphe" in second) == ("City=Rome", True)
+
+
+def test_a_new_sidecar_repeats_the_one_that_it_hides(tmp_path: Path) -> None:
+    hidden = tmp_path / "photo.xmp"
+    hidden.write_text(
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:exif="http://ns.adobe.com/exif/1.0/" '
+        'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" xmp:Rating="5" '
+        'exif:DateTimeOriginal="2015-08-22T10:08:19" exif:GPSLatitude="44,8.5N" exif:GPSLongitude="4,48.5E" '
+        'photoshop:SidecarForExtension="CR3"><dc:subject><rdf:Bag><rdf:li>family</rdf:li></rdf:Bag></dc:subject>'
+        "</rdf:Description></rdf:RDF></x:xmpmeta>"
+    )
+    path = tmp_path / "photo.jpg.xmp"
+    written = plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg(), hidden=[hidden])
+    assert written.data is not None
+    values = properties(written.data)
+    assert (values["xmp:Rating"], values["exif:DateTimeOriginal"]) == ("5", "2015-08-22T10:08:19")
+    assert (values["exif:GPSLatitude"], values["exif:GPSLongitude"]) == ("44,8.5N", "4,48.5E")
+    assert "family" in values["dc:subject"]
+    assert len(values["dc:subject"]) > 1
+    assert "photoshop:SidecarForExtension" not in values
+    path.write_bytes(written.data)
+    assert plan_sidecar(path, NONE, undo_records_of(written)).data is None

@@ -12,7 +12,7 @@ from tagger.metadata.formats import can_embed, read_heif_blocks, read_only_block
 from tagger.metadata.photo_writer import Fields, photo_fields, xmp_fields
 from tagger.metadata.plans import plan_embed, plan_sidecar
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
-from tagger.metadata.writable_files import sidecar_paths
+from tagger.metadata.writable_files import find_sidecars
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", latitude=48.8584, longitude=2.2945, extent="point")
 TAGS = make_tag_fields([TOWER], gps=True, description=True)
@@ -93,17 +93,17 @@ def test_broken_xmp_prevents_no_sidecar(kind: str) -> None:
 @pytest.mark.parametrize("name", ["IMG_1.xmp", "IMG_1.CR3.xmp"])
 def test_an_existing_sidecar_of_either_name_is_used(name: str, tmp_path: Path) -> None:
     photo = create(tmp_path, "IMG_1.CR3", name)
-    assert sidecar_paths(photo) == (tmp_path / name,)
+    assert find_sidecars(photo).paths == (tmp_path / name,)
 
 
 @pytest.mark.parametrize("other", ["IMG_1.JPG", "img_1.jpg", "IMG_1.mov", "IMG_1.JPG.xmp"])
 def test_beside_a_jpeg_the_sidecar_belongs_to_the_raw_file(other: str, tmp_path: Path) -> None:
     photo = create(tmp_path, "IMG_1.CR3", other, "IMG_1.xmp")
-    assert sidecar_paths(photo) == (tmp_path / "IMG_1.xmp",)
+    assert find_sidecars(photo).paths == (tmp_path / "IMG_1.xmp",)
     if not other.endswith((".xmp", ".mov")):
-        assert sidecar_paths(tmp_path / other) == ()
+        assert find_sidecars(tmp_path / other).paths == ()
 
 
 def test_between_two_raw_files_the_sidecar_belongs_to_neither(tmp_path: Path) -> None:
     photo = create(tmp_path, "IMG_1.CR3", "IMG_1.dng", "IMG_1.xmp")
-    assert sidecar_paths(photo) == sidecar_paths(tmp_path / "IMG_1.dng") == ()
+    assert find_sidecars(photo).paths == find_sidecars(tmp_path / "IMG_1.dng").paths == ()

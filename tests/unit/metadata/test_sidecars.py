@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.sidecar_names import is_sidecar_name
-from tagger.metadata.writable_files import sidecar_paths
+from tagger.metadata.writable_files import find_sidecars
 
 
 @pytest.fixture
@@ -23,36 +23,106 @@ def create_file(folder: Path, name: str) -> Path:
 
 
 def test_new_sidecar_appends_a_suffix(photo: Path, tmp_path: Path) -> None:
-    assert sidecar_paths(photo, may_create=True)[0] == tmp_path / "photo.jpg.xmp"
-    assert sidecar_paths(photo) == ()
+    assert find_sidecars(photo, may_create=True).paths[0] == tmp_path / "photo.jpg.xmp"
+    assert find_sidecars(photo).paths == ()
 
 
 @pytest.mark.parametrize("name", ["photo.jpg.xmp", "photo.jpg.XMP", "photo.jpg.Xmp"])
 def test_existing_sidecar_is_found_in_any_case(name: str, photo: Path, tmp_path: Path) -> None:
     sidecar = create_file(tmp_path, name)
-    assert sidecar_paths(photo) == (sidecar,)
-    assert sidecar_paths(photo, may_create=True)[0] == sidecar
+    assert find_sidecars(photo).paths == (sidecar,)
+    assert find_sidecars(photo, may_create=True).paths[0] == sidecar
 
 
 @pytest.mark.parametrize("name", ["photo.xmp", "photo.XMP"])
 def test_adobe_sidecar_is_found(name: str, photo: Path, tmp_path: Path) -> None:
     sidecar = create_file(tmp_path, name)
-    assert sidecar_paths(photo, may_create=True)[0] == sidecar
-    assert sidecar_paths(photo) == (sidecar,)
+    assert find_sidecars(photo, may_create=True).paths[0] == sidecar
+    assert find_sidecars(photo).paths == (sidecar,)
 
 
 def test_sidecar_with_the_photos_suffix_comes_first(photo: Path, tmp_path: Path) -> None:
     adobe, ours = create_file(tmp_path, "photo.xmp"), create_file(tmp_path, "photo.jpg.xmp")
-    assert sidecar_paths(photo, may_create=True)[0] == ours
-    assert sidecar_paths(photo) == (ours, adobe)
+    assert find_sidecars(photo, may_create=True).paths[0] == ours
+    assert find_sidecars(photo).paths == (ours, adobe)
 
 
-@pytest.mark.parametrize("other", ["photo.nef", "photo.CR2", "PHOTO.dng", "photo.png", "photo.mov", "photo"])
+@pytest.mark.parametrize(
+    "other", ["photo.nef", "photo.CR2", "PHOTO.dng", "photo.png", "photo.heic", "photo.srf"]
+)
 def test_sidecar_of_a_raw_file_is_ignored(other: str, photo: Path, tmp_path: Path) -> None:
     create_file(tmp_path, other)
     create_file(tmp_path, "photo.xmp")
-    assert sidecar_paths(photo, may_create=True)[0] == tmp_path / "photo.jpg.xmp"
-    assert sidecar_paths(photo) == ()
+    assert find_sidecars(photo, may_create=True).paths[0] == tmp_path / "photo.jpg.xmp"
+    assert find_sidecars(photo).paths == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *(
+            "photo.AAE",
+            "photo.MOV",
+            "photo.mp4",
+            "photo.json",
+            "photo.THM",
+            "photo.dop",
+            "photo.psd",
+            "photo.txt",
+        ),
+        *("photo.jpg_original", "photo.xmp~", "photo.wav", "photo.pp3", "photo.jpg.bak", "photo"),
+    ],
+)
+def test_files_without_sidecars_of_the_stem_leave_it_to_the_photo(
+    other: str, photo: Path, tmp_path: Path
+) -> None:
+    create_file(tmp_path, other)
+    adobe = create_file(tmp_path, "photo.xmp")
+    assert find_sidecars(photo).paths == (adobe,)
+
+
+@pytest.mark.parametrize(
+    ("stated", "paths", "hidden"),
+    [
+        ("jpg", ("photo.xmp",), ()),
+        ("JPG", ("photo.xmp",), ()),
+        ("png", ("photo.jpg.xmp",), ()),
+        ("CR3", ("photo.jpg.xmp",), ()),
+        (None, ("photo.jpg.xmp",), ("photo.xmp",)),
+    ],
+)
+def test_a_sidecar_of_several_photos_is_that_of_the_extension_it_states(
+    stated: str | None, paths: tuple[str, ...], hidden: tuple[str, ...], photo: Path, tmp_path: Path
+) -> None:
+    create_file(tmp_path, "photo.png")
+    text = f'photoshop:SidecarForExtension="{stated}"' if stated else "xmp:Rating='5'"
+    create_file(tmp_path, "photo.xmp").write_text(f"<rdf:Description {text}/>")
+    found = find_sidecars(photo, may_create=True)
+    assert tuple(path.name for path in found.paths) == paths
+    assert tuple(path.name for path in found.hidden) == hidden
+
+
+def test_the_jpeg_of_a_raw_file_repeats_the_sidecar_that_it_hides(photo: Path, tmp_path: Path) -> None:
+    create_file(tmp_path, "photo.CR3")
+    adobe = create_file(tmp_path, "photo.xmp")
+    adobe.write_text("<photoshop:SidecarForExtension>CR3</photoshop:SidecarForExtension>")
+    assert find_sidecars(photo).hidden == (adobe,)
+    assert find_sidecars(tmp_path / "photo.CR3").paths == (adobe,)
+
+
+@pytest.mark.parametrize(
+    "name", ["IMG_1.JPG.xmp", "IMG_1.jpg.XMP", "img_1.jpg.xmp", "IMG_1.XMP", "img_1.xmp"]
+)
+def test_a_sidecar_in_another_case_is_found(name: str, tmp_path: Path) -> None:
+    photo, sidecar = create_file(tmp_path, "IMG_1.jpg"), create_file(tmp_path, name)
+    assert find_sidecars(photo, may_create=True).paths == (sidecar,)
+
+
+def test_photos_whose_names_differ_by_case_keep_their_own_sidecars(tmp_path: Path) -> None:
+    lower, upper = create_file(tmp_path, "IMG_1.jpg"), create_file(tmp_path, "IMG_1.JPG")
+    sidecar = create_file(tmp_path, "IMG_1.jpg.xmp")
+    assert find_sidecars(lower).paths == (sidecar,)
+    assert find_sidecars(upper).paths == ()
 
 
 @pytest.mark.parametrize("name", ["photo.jpg.cr3", "photo.JPG.CR3", "photo.jpg.png"])
@@ -61,9 +131,9 @@ def test_a_file_named_after_another_photo_leaves_it_its_sidecar(
 ) -> None:
     other = create_file(tmp_path, name)
     sidecar = create_file(tmp_path, f"{other.stem}.xmp")
-    assert sidecar_paths(other) == ()
-    assert sidecar_paths(other, may_create=True, adds=True) == (tmp_path / f"{name}.xmp",)
-    assert sidecar_paths(photo) == ((sidecar,) if sidecar.stem == photo.name else ())
+    assert find_sidecars(other).paths == ()
+    assert find_sidecars(other, may_create=True, adds=True).paths == (tmp_path / f"{name}.xmp",)
+    assert find_sidecars(photo).paths == ((sidecar,) if sidecar.stem.lower() == photo.name else ())
 
 
 @pytest.mark.parametrize("has_sidecar", [False, True])
@@ -73,31 +143,33 @@ def test_a_sidecar_that_may_be_of_a_raw_file_gets_no_values(
     sidecar = tmp_path / "photo.jpg.xmp"
     if has_sidecar:
         create_file(tmp_path, sidecar.name)
-    assert sidecar_paths(photo, may_create=True, adds=True) == (sidecar,)
+    assert find_sidecars(photo, may_create=True, adds=True).paths == (sidecar,)
     create_file(tmp_path, "photo.jpg.CR3")
-    assert sidecar_paths(photo, may_create=True) == (sidecar,)  # to remove values
+    assert find_sidecars(photo, may_create=True).paths == (sidecar,)  # to remove values
     with pytest.raises(WriteRefused, match=r"photo\.jpg\.CR3.*Rename one") as refused:
-        sidecar_paths(photo, may_create=True, adds=True)
+        find_sidecars(photo, may_create=True, adds=True)
     assert refused.value.kind is RefusalKind.SIDECAR
     if not has_sidecar:
-        assert sidecar_paths(photo, adds=True) == ()
+        assert find_sidecars(photo, adds=True).paths == ()
         adobe = create_file(tmp_path, "photo.xmp")
-        assert sidecar_paths(photo, may_create=True, adds=True) == (adobe,)
+        assert find_sidecars(photo, may_create=True, adds=True).paths == (adobe,)
 
 
 def test_undecodable_names_are_kept(tmp_path: Path) -> None:
     photo = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.jpg"))
-    assert os.fsencode(sidecar_paths(photo, may_create=True)[0].name) == b"\xff\xe9t\xe9.jpg.xmp"
+    assert os.fsencode(find_sidecars(photo, may_create=True).paths[0].name) == b"\xff\xe9t\xe9.jpg.xmp"
     adobe = create_file(tmp_path, os.fsdecode(b"\xff\xe9t\xe9.XMP"))
-    assert sidecar_paths(photo, may_create=True)[0] == adobe
+    assert find_sidecars(photo, may_create=True).paths[0] == adobe
 
 
 def test_unreadable_folder_is_refused(photo: Path) -> None:
-    assert sidecar_paths(photo.parent / "gone" / "photo.jpg", may_create=True)[0].name == "photo.jpg.xmp"
+    assert (
+        find_sidecars(photo.parent / "gone" / "photo.jpg", may_create=True).paths[0].name == "photo.jpg.xmp"
+    )
     with pytest.raises(WriteFailed):
-        sidecar_paths(photo / "photo.jpg", may_create=True)
+        find_sidecars(photo / "photo.jpg", may_create=True)
     with pytest.raises(WriteRefused):
-        sidecar_paths(photo.with_name("x" * 252 + ".jpg"), may_create=True)
+        find_sidecars(photo.with_name("x" * 252 + ".jpg"), may_create=True)
 
 
 @given(st.text(max_size=5), st.text(alphabet="xXmMpP.", min_size=3, max_size=4))
