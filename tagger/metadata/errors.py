@@ -40,6 +40,8 @@ class RefusalKind(StrEnum):
     """The photo is an object in a bucket."""
     SIDECAR = "sidecar"
     """The sidecar may belong to another photo as well: `a.jpg.xmp` beside `a.jpg` and `a.jpg.cr3`."""
+    LOST = "lost"
+    """A file that was written is not where it was, or another program has replaced it."""
     READ_ONLY = "read-only"
     """The file or its folder is write-protected."""
     LIBRARY = "library"

@@ -1,10 +1,12 @@
 """One photo's metadata: its own file and its sidecars are planned, prepared and replaced. Knows no SQL.
 
+Which files were written is on record, and updates and undo go by it: what stands beside a photo today may say otherwise (see written_files).
+
 If embedding is refused, the tags go into a sidecar, unless the photo is no longer the one that was tagged. For display,
 the fields of a file are read by name, and two versions are compared.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -20,11 +22,20 @@ from tagger.metadata.restored_files import FindUndoRecord
 from tagger.metadata.sidecar_names import new_sidecar_name
 from tagger.metadata.tag_fields import TagFields
 from tagger.metadata.writable_files import Prepared, find_sidecars, prepare, remove_leftover
+from tagger.metadata.written_files import (
+    LostFile,
+    WrittenFile,
+    find_lost,
+    is_among,
+    plan_left_sidecars,
+    written_sidecars,
+)
 from tagger.metadata.xmp import has_our_fields
 from tagger.photos.containers import digest_photo, exif_of
 from tagger.photos.files import read_photo
 from tagger.photos.paths import ObjectPath
 from tagger.photos.program_folders import owning_folder
+from tagger.photos.side_files import folded_name
 from tagger.photos.source import has_entry, read_named
 from tagger.system.text_format import distance_text
 
@@ -109,7 +120,8 @@ class WriteRequest:
 
     `image_digest` is the digest the photo was tagged under; None accepts any image. `target` None is an undo.
     `written_targets` are the targets that this program has written before. `single_job` limits an undo to the writes of
-    one job, so files that the job has no record of are left alone. `embeds_objects`: photos in buckets may be changed, too. `raw_files` are
+    one job, so files that the job has no record of are left alone. `written_files` are those on record. `is_gone`: the photo was
+    gone at the last scan. `embeds_objects`: photos in buckets may be changed, too. `raw_files` are
     further files of the photo, which get sidecars of their own.
     """
 
@@ -121,17 +133,30 @@ class WriteRequest:
     written_targets: frozenset[Target]
     max_bytes: int
     single_job: bool = False
+    is_gone: bool = False
     embeds_objects: bool = False
     raw_files: tuple[Path, ...] = ()
+    written_files: tuple[WrittenFile, ...] = ()
 
 
 @dataclass(frozen=True)
 class PhotoPlan:
-    """The plans of a photo's files. `refusal` is why the photo's own file is not changed although this was requested."""
+    """The plans of a photo's files. `refusal` is why the photo's own file is not changed although this was requested.
+
+    `lost` are the files on record that are not there any more, or not as they were written.
+    """
 
     request: WriteRequest
     files: tuple[FilePlan, ...] = ()
     refusal: WriteRefused | None = None
+    lost: tuple[LostFile, ...] = ()
+
+    @property
+    def refusal_kind(self) -> RefusalKind | None:
+        """The reason of the photo's outcome, if not everything could be done."""
+        if self.refusal is not None:
+            return self.refusal.kind
+        return RefusalKind.LOST if any(file.text for file in self.lost) else None
 
 
 @dataclass
@@ -169,7 +194,7 @@ class PreparedPhoto:
     @property
     def outcome(self) -> Outcome:
         """The photo's outcome once all files are replaced."""
-        if self.plan.refusal is not None:
+        if self.plan.refusal_kind is not None:
             return Outcome.REFUSED
         return Outcome.WRITTEN if self.prepared else Outcome.UNCHANGED
 
@@ -191,9 +216,8 @@ def plan_and_prepare(request: WriteRequest, find_undo_record: FindUndoRecord) ->
         embeds = request.target is Target.EMBED and request.tag_fields and plan.refusal is None
         if not embeds or refused.kind in NO_SIDECAR_KINDS:
             raise
-        sidecars = _plan_sidecars(request, find_undo_record, may_create=True)
-        raw_sidecars = _plan_raw_sidecars(request, find_undo_record)
-        return prepare_photo(PhotoPlan(request, (*sidecars, *raw_sidecars), refused))
+        sidecars = _plan_all_sidecars(request, find_undo_record, may_create=True)
+        return prepare_photo(_checked(PhotoPlan(request, sidecars, refused)))
 
 
 def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> PhotoPlan:
@@ -218,10 +242,19 @@ def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> Photo
         if refused.kind in NO_SIDECAR_KINDS:
             raise
         refusal = refused
+    except WriteFailed as failed:
+        if failed.kind != "gone" or not request.is_gone:
+            raise
     may_create = request.target is Target.SIDECAR or refusal is not None
-    sidecars = _plan_sidecars(request, find_undo_record, may_create=may_create)
-    files = (*own_file, *sidecars, *_plan_raw_sidecars(request, find_undo_record))
-    return without_unreadable_sidecars(PhotoPlan(request, files, refusal))
+    sidecars = _plan_all_sidecars(request, find_undo_record, may_create=may_create)
+    return _checked(PhotoPlan(request, (*own_file, *sidecars), refusal))
+
+
+def _checked(plan: PhotoPlan) -> PhotoPlan:
+    request = plan.request
+    adds, is_gone = bool(request.tag_fields), request.is_gone and request.target is None
+    lost = find_lost(request.written_files, plan.files, adds=adds, is_gone=is_gone)
+    return without_unreadable_sidecars(replace(plan, lost=lost))
 
 
 def _refuse_library(path: Path) -> None:
@@ -307,14 +340,15 @@ def describe_result(photo: PreparedPhoto) -> str:
         parts.append(
             f"The {values} written to a sidecar: {names} → {target}"
             if plan.refusal
-            else f"{names} → {target}"
+            else f"{names} → {target}{'.' if plan.refusal_kind else ''}"
         )
     elif files:
-        parts.append(", ".join(_removal_text(file) for file in photo.replaced))
-    elif not plan.refusal:
+        parts.append(", ".join(_removal_text(file) for file in photo.replaced) + ("." if plan.lost else ""))
+    elif plan.refusal_kind is None:
         is_undo = plan.request.target is None
         nothing = "it holds none of our values" if is_undo else "nothing to write"
         parts.append(f"{names}: already written" if names else nothing)
+    parts += [file.text for file in plan.lost if file.text]
     return " ".join(parts) + (" (XMP only)" if any(file.notes for file in plan.files) else "")
 
 
@@ -323,7 +357,8 @@ def _without_known_position(request: WriteRequest, find_undo_record: FindUndoRec
     if request.tag_fields.position is None:
         return request
     found = find_sidecars(request.path, request.root)
-    for path in (*found.paths, *found.hidden):
+    recorded = written_sidecars(request.written_files, request.root)
+    for path in dict.fromkeys((*found.paths, *found.hidden, *recorded)):
         if sidecar_has_position(path, find_undo_record, request.root):
             return replace(request, tag_fields=replace(request.tag_fields, position=None))
     return request
@@ -361,34 +396,49 @@ def _holds_our_values(request: WriteRequest) -> bool:
         return False
 
 
-def _plan_sidecars(
+def _plan_all_sidecars(
     request: WriteRequest, find_undo_record: FindUndoRecord, *, may_create: bool
 ) -> tuple[FilePlan, ...]:
-    # An undo also examines sidecars that no job has recorded: they may have been copied together with a photo.
+    """The sidecars of the photo, those of its RAW files, and those that were left behind when the photo was renamed or moved."""
+    raw_sidecars = tuple(_plan_raw_sidecars(request, find_undo_record))
+    of_raw_files = {file.path for file in raw_sidecars}
+    recorded = written_sidecars(
+        request.written_files, request.root, of_raw_files, removes=not request.tag_fields
+    )
+    sidecars = _plan_sidecars(request, find_undo_record, may_create=may_create, recorded=recorded)
+    planned = {file.path for file in (*sidecars, *raw_sidecars)}
+    left = plan_left_sidecars(request.written_files, request.root, planned, find_undo_record)
+    return (*sidecars, *raw_sidecars, *left)
+
+
+def _plan_sidecars(
+    request: WriteRequest,
+    find_undo_record: FindUndoRecord,
+    *,
+    may_create: bool,
+    recorded: Sequence[Path] = (),
+) -> tuple[FilePlan, ...]:
+    """Plan the sidecars that are on record, and those that stand beside the photo: they may have been copied together with it."""
     recorded_only = request.target is not None or request.single_job
     if not request.tag_fields and recorded_only and Target.SIDECAR not in request.written_targets:
         return ()
-    # An undo also records a sidecar that was deleted already.
-    found = find_sidecars(
-        request.path,
-        request.root,
-        may_create=may_create or not request.tag_fields,
-        adds=bool(request.tag_fields),
-    )
-    photo_data = _tagged_photo(request) if request.tag_fields and found.paths else None
-    own_name = new_sidecar_name(request.path).lower()
+    adds = bool(request.tag_fields)
+    found = find_sidecars(request.path, request.root, may_create=may_create and not recorded, adds=adds)
+    paths = (*found.paths, *(path for path in recorded if not is_among(path, found.paths)))
+    photo_data = _tagged_photo(request) if adds and paths else None
+    own_name = folded_name(new_sidecar_name(request.path))
     # In `photo.xmp`, darktable takes the coordinates of any location for the camera's position.
     stem_fields = request.tag_fields.without_landmark_coordinates()
     return tuple(
         plan_sidecar(
             path,
-            request.tag_fields if path.name.lower() == own_name else stem_fields,
+            request.tag_fields if folded_name(path.name) == own_name else stem_fields,
             find_undo_record,
             photo_data=photo_data,
             hidden=found.hidden,
             root=request.root,
         )
-        for path in found.paths
+        for path in paths
     )
 
 
@@ -396,7 +446,7 @@ def _plan_raw_sidecars(request: WriteRequest, find_undo_record: FindUndoRecord) 
     """The sidecars of the photo's RAW files, which no target changes. A file that was deleted since the last scan has none."""
     for path in request.raw_files:
         own = _without_known_position(
-            replace(request, path=path, image_digest=None, raw_files=()), find_undo_record
+            replace(request, path=path, image_digest=None, raw_files=(), written_files=()), find_undo_record
         )
         try:
             yield from _plan_sidecars(own, find_undo_record, may_create=request.target is not None)

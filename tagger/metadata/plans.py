@@ -61,6 +61,10 @@ class FilePlan:
     restores_original: bool = False
 
     @property
+    def path(self) -> Path:
+        return self.original.path
+
+    @property
     def changes(self) -> bool:
         return self.data != self.original.data
 

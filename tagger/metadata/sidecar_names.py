@@ -14,6 +14,7 @@ from pathlib import Path
 from tagger.metadata.errors import RefusalKind, WriteRefused, translated_os_errors
 from tagger.photos.folder_walk import read_sidecar_in
 from tagger.photos.folders import OpenFolder, open_folder
+from tagger.photos.paths import path_text
 from tagger.photos.photo_names import (
     DEVELOPED_EXTENSIONS,
     RAW_EXTENSIONS,
@@ -93,6 +94,27 @@ def sort_stem_sidecars(
 def _is_same_photo(photo: str, raw_file: str | None) -> bool:
     """Whether a photo was developed from a RAW file of its stem, as far as the names tell."""
     return raw_file is not None and is_raw_name(raw_file) and None not in (stem_of(photo), stem_of(raw_file))
+
+
+def find_written(path: Path, root: Path | None) -> Path:
+    """Where the file that was written as `path` is now: under its name, or under one that reads the same but for case and accents.
+
+    The name may be as the database stores it, with replacements for what is no Unicode. If there is no such file, `path` itself.
+
+    Raises:
+        WriteRefused, WriteFailed: the folder cannot be read.
+    """
+    with translated_os_errors(path):
+        try:
+            folder = open_folder(path.parent, root)
+        except FileNotFoundError:
+            return path
+        with folder:
+            if folder.exists(path.name):
+                return path
+            folded = folded_name(path.name)
+            found = [name for name in _file_names(folder) if folded_name(path_text(name)[0]) == folded]
+    return path.with_name(found[0]) if len(found) == 1 else path
 
 
 def new_sidecar_name(photo: Path) -> str:

@@ -44,6 +44,15 @@ def find_sidecars(
     return sidecar_names.find_sidecars(photo, root, may_create=may_create, adds=adds)
 
 
+def find_written(path: Path, root: Path | None = None) -> Path:
+    """Where the file that was written as `path` is now, see sidecar_names. Objects are never renamed.
+
+    Raises:
+        WriteRefused, WriteFailed: the folder cannot be read.
+    """
+    return path if isinstance(path, ObjectPath) else sidecar_names.find_written(path, root)
+
+
 def prepare(original: Original, data: bytes | None, *, photo: Path) -> Prepared:
     """Prepare the file or object that replaces the original; `data` None deletes a sidecar.
 

@@ -13,7 +13,7 @@ from support.written_folder import SIDECAR
 from tagger.database.enums import Runner
 from tagger.jobs.processing import metadata_chunk
 from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
-from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_unlogged
+from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.library.catalog.roots import forget_path
 from tagger.metadata import bucket_files
@@ -178,7 +178,7 @@ def test_sidecars_of_forgotten_photos_are_undone_by_name(photos: WrittenBucket, 
     address = parse_path(bucket.address)
     forget_path(photos.database, address, {})
     (preview,) = preview_unlogged_undo(photos.database, photos.settings, [address / "a.jpg"])
-    assert undo_unlogged(photos.database, preview) == "a.jpg.xmp deleted"
+    assert undo_unlogged(photos.database, preview, photos.settings.roots)[0] == "a.jpg.xmp deleted"
     assert photos.objects() == before
 
 

@@ -16,7 +16,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Target, VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing import metadata_chunk as writing_chunk
-from tagger.jobs.processing.metadata_preview import preview_unlogged_undo, undo_unlogged
+from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
 from tagger.library.catalog.roots import forget_path
 from tagger.library.query.options import PhotoQuery
 from tagger.metadata import photo_writer
@@ -264,9 +264,15 @@ def test_copied_and_deleted_sidecars_are_undone(folder: WrittenFolder) -> None:
         shutil.copy2(folder.folder / name, folder.folder / f"copy-of-{name}")
     (folder.folder / "b.jpg.xmp").unlink()
     folder.tag()
-    assert folder.undo() == {"a.jpg": "written", "b.jpg": "unchanged", "copy-of-a.jpg": "written"}
+    assert folder.undo() == {"a.jpg": "written", "b.jpg": "refused", "copy-of-a.jpg": "written"}
+    assert (
+        "'b.jpg.xmp', into which tags were written, is not there"
+        in folder.reasons(folder.latest().job)["b.jpg"][2]
+    )
     assert folder.files() == {**before, "copy-of-a.jpg": before["a.jpg"]}
-    assert folder.undo_rows == []
+    (row,) = folder.undo_rows
+    assert (row.photo_id, row.complete) == (None, False)
+    assert set(folder.undo().values()) == {"unchanged"}
 
 
 def test_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
@@ -278,7 +284,7 @@ def test_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
     for path in paths:
         forget_path(folder.database, path, folder.settings.roots)
     (first,) = preview_unlogged_undo(folder.database, folder.settings, [paths[0]])
-    assert "removed from" in undo_unlogged(folder.database, first)
+    assert "removed from" in undo_unlogged(folder.database, first, folder.settings.roots)[0]
     assert paths[0].read_bytes() == before["a.jpg"]
     folder.tag()
     folder.undo()
@@ -399,7 +405,9 @@ def test_undo_names_a_sidecar_that_was_cut_meanwhile(folder: WrittenFolder, leng
 
 
 def undo(database: Database, *paths: Path) -> list[str]:
-    return [undo_unlogged(database, each) for each in preview_unlogged_undo(database, Settings(), paths)]
+    return [
+        undo_unlogged(database, each, {})[0] for each in preview_unlogged_undo(database, Settings(), paths)
+    ]
 
 
 def sidecar_beside(photo: Path) -> Path:

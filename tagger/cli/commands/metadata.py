@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tagger.cli.help import argument, flag, option, with_option_groups
-from tagger.cli.job_submission import finish_job, submit_job
+from tagger.cli.job_submission import finish_in_process, finish_job, submit_job
 from tagger.cli.option_groups import QueryOptions, WriteOptions
 from tagger.cli.options import (
     Description,
@@ -25,36 +26,43 @@ from tagger.cli.options import (
 )
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
+from tagger.cli.output.job_text import count_of
 from tagger.cli.output.metadata import metadata_state, print_differences, print_state
 from tagger.cli.session import Session, load_settings, open_session, prepare_paths
+from tagger.database.engine import sqlite_file
 from tagger.database.enums import Priority, Runner
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
-from tagger.jobs.processing.metadata_preview import preview_photos, preview_unlogged_undo, undo_unlogged
+from tagger.jobs.processing.metadata_preview import preview_photos, recorded_sidecars
+from tagger.jobs.processing.undo_log import count_forgotten
+from tagger.jobs.processing.unlogged_undo import FoundValues, preview_unlogged_undo, undo_unlogged
 from tagger.ledger.progress import find_job
-from tagger.library.catalog.roots import is_stored
+from tagger.library.catalog.roots import is_stored, list_roots
 from tagger.library.positions.update import is_up_to_date
 from tagger.library.query.photo_conditions import require_folders
-from tagger.photos.paths import parse_path
+from tagger.photos.buckets import is_object
+from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import check_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tagger.database.connection import Database
     from tagger.jobs.enqueue.job_options import MetadataOptions
     from tagger.jobs.enqueue.metadata_jobs import Write
     from tagger.jobs.processing.metadata_preview import MetadataPreview
+    from tagger.settings import Settings
 
 metadata_app = typer.Typer(
     help="Write tags to the metadata of photos, so that other programs see them. Only these commands and --write change metadata.",
     no_args_is_help=True,
 )
 
-NOTHING_TO_UNDO = (
-    "the database has no written metadata there; to undo files whose photos were forgotten, name the files"
-)
+NOTHING_TO_UNDO = "nothing is left to undo: the database has no written metadata there, and no file there holds tags of tagger"
 NOTHING_TO_UNDO_OF_JOB = "nothing of job {job} is left to undo: it wrote no metadata, or this was undone, or written again by a later job"
+SEARCH_FOLDERS = (
+    "to undo them by what the files themselves say, name their folders: tagger metadata undo FOLDER"
+)
+NO_FOLDERS = f"the database has no written metadata and no folders to search; if another database has written tags to files, {SEARCH_FOLDERS}"
 
 To = Annotated[
     Literal["sidecar", "embed"],
@@ -78,11 +86,21 @@ def show(
     """
     settings = load_settings()
     prepare_paths([file], settings)
-    state = metadata_state(file, settings.max_bytes)
+    state = metadata_state(file, settings.max_bytes, _recorded_sidecars(file, settings))
     if json:
         write_json(state)
     else:
         print_state(state)
+    if state.lost:
+        raise typer.Exit(console.SOME_PHOTOS_FAILED)
+
+
+def _recorded_sidecars(file: Path, settings: Settings) -> Sequence[str]:
+    """The sidecars of a photo on record; none without a database, which is not needed to show files."""
+    stored = sqlite_file(settings.effective_database_url)
+    if stored is not None and not stored.exists():
+        return ()
+    return recorded_sidecars(open_session(settings).database, parse_path(file), settings.roots)
 
 
 @metadata_app.command("write")
@@ -155,7 +173,7 @@ def undo(
 ) -> None:
     """Undo what tagger wrote to photos and sidecar files, and nothing else.
 
-    A file that no other program has changed since becomes identical to the original. From other files, only the values that tagger wrote are removed. The tags in the database stay.
+    A file that no other program has changed since becomes identical to the original. From other files, only the values that tagger wrote are removed. The tags in the database stay. Folders that you name are searched for files that hold tags of tagger, also without a record of them.
 
     For example:
 
@@ -175,20 +193,79 @@ def undo(
     logged = request.photo_id_pages(database, settings.roots)
     # Files without a record in this database, such as copies, are undone by the record inside the file.
     unlogged = preview_unlogged_undo(database, settings, files if job is None else ())
+    found = _found_values(session, files, job)
     if dry_run:
-        previews = chain(unlogged, _previews(session, logged, undo_job=job))
-        print_differences(previews, json=json)
+        left = found.left() if files else ()
+        previews = chain(unlogged, found.copies(), _previews(session, logged, undo_job=job), left)
+        print_differences(_distinct(previews), json=json)
         return
     remove_interrupted_files(database, settings.roots)
-    count = _undo_unlogged(database, unlogged, json=json)
-    if next(logged, None) is not None:
+    undone = _undo_unlogged(session, chain(unlogged, found.copies()), json=json)
+    has_job = next(logged, None) is not None
+    if has_job:
         number, _ = submit_job(session, request, runner, job_priority, "photos")
-        finish_job(session, number, runner, wait=wait, json=json)
-        return
+        if runner is Runner.WORKERS:
+            finish_job(session, number, runner, wait=wait, json=json)
+            return
+        undone.code = finish_in_process(session, number, json=json) or undone.code
+    undone.add(_undo_rest(session, found, job, is_named=bool(files), json=json))
+    if not has_job:
+        _print_without_job(undone, job, json=json)
+    raise typer.Exit(undone.code)
+
+
+def _found_values(session: Session, files: Sequence[Path], job: int | None) -> FoundValues:
+    """The files that hold values of tagger in the folders that were named, else in all folders of the database."""
+    settings, database = session
+    if files:
+        folders = [] if job is not None else [path for path in files if _is_folder(path)]
+        return FoundValues(database, settings, folders)
+    with database.read() as connection:
+        folders = [root.folder for root in list_roots(connection, settings.roots) if not root.is_bucket]
+    return FoundValues(database, settings, folders, job)
+
+
+def _is_folder(path: Path) -> bool:
+    return not is_object(path) if isinstance(path, ObjectPath) else path.is_dir()
+
+
+def _undo_rest(
+    session: Session, found: FoundValues, job: int | None, *, is_named: bool, json: bool
+) -> _Undone:
+    """Undo the files of which the database has no record, if their folders were named; else say that there are some."""
+    if is_named:
+        return _undo_unlogged(session, found.left(), json=json)
+    others = sum(1 for _ in found.left()) if job is None else 0
+    forgotten = count_forgotten(session.database, job)
+    if others:
+        files = count_of(others, "file")
+        console.warning(f"{files} hold tags of tagger that this database has no record of; {SEARCH_FOLDERS}")
+    if forgotten:
+        files = count_of(forgotten, "written file")
+        console.warning(f"{files} belong to photos that were removed from the database; {SEARCH_FOLDERS}")
+    is_searched = job is not None or bool(found.folders)
+    if not (is_searched or forgotten):
+        console.warning(NO_FOLDERS)
+    is_complete = is_searched and not others and not forgotten
+    return _Undone(0, console.DONE if is_complete else console.SOME_PHOTOS_FAILED)
+
+
+def _print_without_job(undone: _Undone, job: int | None, *, json: bool) -> None:
+
     if json:
-        write_json({"job": None, "total": count})
-    if not count:
+        write_json({"job": None, "total": undone.count})
+    if not undone.count and undone.code == console.DONE:
         console.info(NOTHING_TO_UNDO if job is None else NOTHING_TO_UNDO_OF_JOB.format(job=job))
+
+
+def _distinct(previews: Iterable[MetadataPreview]) -> Iterator[MetadataPreview]:
+    """The previews without those of files that are in an earlier one."""
+    paths: set[Path] = set()
+    for preview in previews:
+        changing = {file.path for file in preview.plan.files if file.changes} if preview.plan else set()
+        if not changing or changing - paths:
+            yield preview
+        paths |= changing
 
 
 def _parse_runner(priority: Priority, *, enqueue: bool, wait: bool, dry_run: bool) -> tuple[Runner, Priority]:
@@ -209,13 +286,26 @@ def _check_targets(session: Session, paths: Iterable[Path], job: int | None) -> 
             check_exists(path)
 
 
-def _undo_unlogged(database: Database, previews: Iterable[MetadataPreview], *, json: bool) -> int:
+@dataclass
+class _Undone:
+    """How many files were examined outside of jobs, and the exit code so far."""
 
-    count = 0
+    count: int = 0
+    code: int = console.DONE
+
+    def add(self, other: _Undone) -> None:
+        self.count += other.count
+        self.code = self.code or other.code
+
+
+def _undo_unlogged(session: Session, previews: Iterable[MetadataPreview], *, json: bool) -> _Undone:
+
+    undone = _Undone()
     for preview in previews:
-        typer.echo(f"{printable(str(preview.path))}: {undo_unlogged(database, preview)}", err=json)
-        count += 1
-    return count
+        text, is_complete = undo_unlogged(session.database, preview, session.settings.roots)
+        typer.echo(f"{printable(str(preview.path))}: {printable(text)}", err=json)
+        undone.add(_Undone(1, console.DONE if is_complete else console.SOME_PHOTOS_FAILED))
+    return undone
 
 
 def _previews(

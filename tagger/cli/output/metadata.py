@@ -16,14 +16,15 @@ from tagger.jobs.processing.metadata_preview import changed_fields
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import TAGGER_RECORD, exif_refusal, photo_fields, xmp_fields, xmp_packet
 from tagger.metadata.sidecar_names import is_sidecar_name
-from tagger.metadata.writable_files import find_sidecars
+from tagger.metadata.writable_files import find_sidecars, find_written
+from tagger.metadata.written_files import is_among
 from tagger.metadata.xmp import written_landmarks
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
-from tagger.photos.source import check_exists, read_named
+from tagger.photos.source import check_exists, has_entry, read_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from tagger.jobs.processing.metadata_preview import MetadataPreview
@@ -74,6 +75,9 @@ def _print_preview(preview: MetadataPreview) -> None:
     for file in preview.plan.files:
         if file.changes:
             _print_file(file)
+    for lost in preview.plan.lost:
+        if lost.text:
+            typer.echo(f"{path}: {printable(lost.text)}")
 
 
 def _print_file(plan: FilePlan) -> None:
@@ -125,15 +129,19 @@ class FileState:
 
 @dataclass(frozen=True)
 class MetadataState:
-    """A photo (None for a sidecar file alone) and its sidecar files. `note` says what is never written to it, and why."""
+    """A photo (None for a sidecar file alone) and its sidecar files. `note` says what is never written to it, and why.
+
+    `lost` are the names of the sidecar files that were written and are not there any more.
+    """
 
     photo: FileState | None
     sidecars: tuple[FileState, ...]
     note: str | None
+    lost: tuple[str, ...] = ()
 
 
-def metadata_state(file: Path, max_bytes: int) -> MetadataState:
-    """Read the metadata of a photo and its sidecar files, or of one sidecar file.
+def metadata_state(file: Path, max_bytes: int, recorded: Sequence[str] = ()) -> MetadataState:
+    """Read the metadata of a photo and its sidecar files, with those that are `recorded` as written, or of one sidecar file.
 
     Raises:
         PathNotFound: the file does not exist.
@@ -152,13 +160,17 @@ def metadata_state(file: Path, max_bytes: int) -> MetadataState:
         raise SystemRefused(what=str(file), reason=failed.failure.text) from failed
     try:
         sidecars = find_sidecars(file).paths
+        written = [find_written(file.with_name(name)) for name in recorded]
     except (WriteRefused, WriteFailed) as problem:
         raise SystemRefused(what=str(file), reason=str(problem)) from problem
+    written = [path for path in written if not is_among(path, sidecars)]
+    sidecars += tuple(path for path in written if has_entry(str(path)))
     note = exif_refusal(data)
     return MetadataState(
         _photo_state(file, data),
         tuple(map(_sidecar_state, sidecars)),
         note and f"tagger never changes the EXIF of this photo, only its XMP: {note}",
+        tuple(path.name for path in written if path not in sidecars),
     )
 
 
@@ -173,6 +185,8 @@ def print_state(state: MetadataState) -> None:
             typer.echo(f"{printable(file.path.name)}: tagger wrote {_landmark_text(landmark)}")
         if file.problem:
             console.warning(f"{printable(str(file.path))}: {file.problem}")
+    for name in state.lost:
+        console.warning(f"{printable(name)}, into which tags were written, is not there any more")
     if state.photo and not state.sidecars:
         console.info("there is no sidecar file")
     if state.note:

@@ -109,8 +109,8 @@ class Undo:
         return photo_id_pages(database, self.conditions(database, root_paths))
 
     def conditions(self, database: Database, root_paths: RootPaths) -> list[ColumnElement[bool]]:
-        """The conditions for the photos."""
-        conditions = [photos.c.gone_since.is_(None), _was_written(self.job)]
+        """The conditions for the photos. Photos that are gone are among them: their sidecars may still be there."""
+        conditions = [_was_written(self.job)]
         if self.paths:
             conditions.append(is_under(database, self.paths, root_paths))
         return conditions if self.photo_ids is None else [*conditions, of_photos(self.photo_ids)]
@@ -159,17 +159,13 @@ def count_job_writes(database: Database, job: int) -> JobWrites:
     is_sidecar = metadata_writes.c.target == Target.SIDECAR
     is_new = and_(is_sidecar, metadata_writes.c.base_digest.is_(None))
     kinds = {"embedded": ~is_sidecar, "sidecars": is_sidecar, "new_sidecars": is_new}
-    files = (
-        func.count(case((kind, metadata_writes.c.id)).distinct()).label(name) for name, kind in kinds.items()
-    )
-    query = (
-        select(func.count(photos.c.id.distinct()).label("photos"), *files)
-        .join_from(metadata_writes, contents, contents.c.digest == metadata_writes.c.image_digest)
-        .join(photos, photos.c.content_id == contents.c.id)
-        .where(*_is_own_write(job), photos.c.gone_since.is_(None))
-    )
+    files = (func.count(case((kind, metadata_writes.c.id))).label(name) for name, kind in kinds.items())
+    of_job = metadata_writes.c.job_id == job
+    is_held = metadata_writes.c.photo_id.is_not(None)
     with database.read() as connection:
-        return JobWrites(**connection.execute(query).mappings().one())
+        counts = connection.execute(select(*files).where(of_job, is_held)).mappings().one()
+        count = connection.scalar(select(func.count()).select_from(photos).where(_was_written(job)))
+    return JobWrites(photos=count or 0, **counts)
 
 
 def has_job_writes(database: Database, job: int) -> bool:
@@ -213,28 +209,23 @@ _other_photos = photos.alias("other_photos")
 
 
 def _was_written(job: int | None = None) -> ColumnElement[bool]:
-    """Whether the photo's image was written in any file.
+    """Whether one of the photo's files was written, or, if the photo is not gone, its image in any file.
 
-    With a job: whether that job wrote this photo's own file, or the file it was before it was moved.
+    With a job: whether that job wrote this photo's own files, or those it had before it was moved.
     """
     same_image = (
         select(metadata_writes.c.id)
         .join(_written_contents, _written_contents.c.digest == metadata_writes.c.image_digest)
-        .where(_written_contents.c.id == photos.c.content_id)
+        .where(_written_contents.c.id == photos.c.content_id, photos.c.gone_since.is_(None))
     )
+    own = select(_own_writes.c.id).where(_own_writes.c.photo_id == photos.c.id)
     if job is None:
-        return same_image.exists()
-    return same_image.where(*_is_own_write(job)).exists()
-
-
-def _is_own_write(job: int) -> tuple[ColumnElement[bool], ...]:
-    """The conditions for a write of the job in the photo's own file, or in the file that it was before it was moved."""
+        return or_(own.exists(), same_image.exists())
     # A photo that was moved after the write has a new id and no row of its own.
-    has_own = select(_own_writes.c.id).where(_own_writes.c.photo_id == photos.c.id).correlate(photos).exists()
     gone = select(_other_photos.c.id).where(_other_photos.c.gone_since.is_not(None))
     was_moved = or_(metadata_writes.c.photo_id.is_(None), metadata_writes.c.photo_id.in_(gone))
-    own = or_(metadata_writes.c.photo_id == photos.c.id, and_(~has_own, was_moved))
-    return metadata_writes.c.job_id == job, own
+    moved = same_image.where(metadata_writes.c.job_id == job, was_moved)
+    return or_(own.where(_own_writes.c.job_id == job).exists(), and_(~own.exists(), moved.exists()))
 
 
 def _has_other_values(max_error_m: int | None) -> ColumnElement[bool]:

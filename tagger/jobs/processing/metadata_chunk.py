@@ -29,6 +29,7 @@ from tagger.jobs.processing.undo_log import (
     PhotoResult,
     find_undo_record,
     has_incomplete_write,
+    intended_removals,
     intended_writes,
     record_intents,
     record_results,
@@ -239,7 +240,7 @@ class MetadataChunkWriter:
 
     def _prepare(self, item: Item, root: Root, tags: PhotoTags | None) -> PhotoResult | None:
         """Prepare a photo's files; None if the photo is busy and should be tried again."""
-        if tags is None:
+        if tags is None or (self._options is not None and tags.image_digest is None):
             text = "no model has classified it yet"
             return PhotoResult(item, Outcome.SKIPPED, text, text)
         request = tags.write_request(
@@ -269,9 +270,7 @@ class MetadataChunkWriter:
             return PhotoResult(item, Outcome.FAILED, _INTERNAL_ERROR, FailureKind.INTERNAL)
         finally:
             self._chunk.on_progress()
-        refusal = photo.plan.refusal
-        reason = refusal.kind if refusal else None
-        return PhotoResult(item, photo.outcome, "", reason, photo, tags.complete_digests)
+        return PhotoResult(item, photo.outcome, "", photo.plan.refusal_kind, photo, tags.complete_digests)
 
     def _find_undo_record(self, item: Item, written_digest: str) -> UndoRecord | None:
         return self._chunk.with_retry(
@@ -286,8 +285,10 @@ class MetadataChunkWriter:
     def _record_intents(self, results: Sequence[PhotoResult]) -> None:
         """Record the intended writes: if this process dies, the files show which of them were done."""
         if any(result.photo and result.photo.prepared for result in results):
-            writes = intended_writes(self._claim.name.job_id, results)
-            self._chunk.with_retry(lambda: record_intents(self._chunk.database, self._claim, writes))
+            writes, removals = intended_writes(self._claim.name.job_id, results), intended_removals(results)
+            self._chunk.with_retry(
+                lambda: record_intents(self._chunk.database, self._claim, writes, removals)
+            )
 
     def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
         """Replace a photo's files.

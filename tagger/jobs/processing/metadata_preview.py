@@ -3,15 +3,14 @@
 A preview changes nothing. In files that the undo log does not know, the XMP names the values that are ours.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, select, true
+from sqlalchemy import Connection, Row, and_, exists, select, true
 
-from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, Target
 from tagger.database.tables import (
@@ -23,10 +22,10 @@ from tagger.database.tables import (
     photos,
     positions,
 )
-from tagger.errors import PhotoFailed, PhotoNotFound
+from tagger.errors import PhotoNotFound
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing.claimed_chunk import raw_files_of
-from tagger.jobs.processing.undo_log import delete_orphaned, find_undo_record
+from tagger.jobs.processing.undo_log import find_undo_record
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.library.query.details import find_photo_id
 from tagger.library.query.tagged_photos import best_first
@@ -35,35 +34,32 @@ from tagger.metadata.photo_writer import (
     TAGGER_RECORD,
     PhotoPlan,
     WriteRequest,
-    describe_result,
     differences,
     photo_fields,
     plan_photo,
-    prepare_photo,
-    without_unreadable_sidecars,
     xmp_fields,
-    xmp_packet,
 )
-from tagger.metadata.plans import FilePlan, plan_sidecar
-from tagger.metadata.restored_files import FindUndoRecord, digest_file
-from tagger.metadata.sidecar_names import is_sidecar_name
+from tagger.metadata.plans import FilePlan
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields, make_tag_fields
-from tagger.metadata.xmp import has_our_fields
-from tagger.photos.buckets import is_object
-from tagger.photos.paths import ObjectPath, path_text
-from tagger.photos.source import read_named
+from tagger.metadata.written_files import WrittenFile
+from tagger.photos.paths import path_from_text
 from tagger.settings import Settings
 from tagger.system.documents import document_of
 
 
 @dataclass(frozen=True)
 class PhotoTags:
-    """A photo's accepted tags after verdicts, best first, and the writes of its image in any file (see `_writes`).
+    """A photo's accepted tags after verdicts, best first, and the writes of its files and of its image in any file (see `_writes`).
 
-    `estimate` is its stored position, unless its camera measured it. `image_digest` is the digest of the tagged image.
+    `estimate` is its stored position, unless its camera measured it. `image_digest` is the digest of the tagged image; None: it has not been
+    classified. `has_copy`: a photo that is not gone has the same image.
     """
 
-    image_digest: str
+    photo_id: int
+    root_id: int
+    is_gone: bool
+    has_copy: bool
+    image_digest: str | None
     landmarks: tuple[NamedLandmark, ...]
     estimate: PositionEstimate | None
     writes: Sequence[Row[Any]]
@@ -75,7 +71,32 @@ class PhotoTags:
 
     def written_targets(self, job: int | None = None) -> frozenset[Target]:
         """The targets that this program, or one job of it, has written before."""
-        return frozenset(Target(write.target) for write in self.writes if job in {None, write.job_id})
+        return frozenset(
+            Target(write.target)
+            for write in self.writes
+            if job in {None, write.job_id} and (not self.is_gone or write.photo_id == self.photo_id)
+        )
+
+    def written_files(self, root: Path, job: int | None = None) -> tuple[WrittenFile, ...]:
+        """The files on record of the photo itself, and of photos with its image that are gone from the same root."""
+        return tuple(
+            WrittenFile(
+                (root / path_from_text(write.path, write.path_bytes)).with_name(write.file),
+                Target(write.target),
+                write.written_digest,
+                write.base_digest,
+                is_complete=write.complete,
+                is_own=write.photo_id == self.photo_id,
+                has_moved=self.is_gone and self.has_copy,
+            )
+            for write in self.writes
+            if job in {None, write.job_id} and self._is_located(write)
+        )
+
+    def _is_located(self, write: Row[Any]) -> bool:
+        if write.photo_id == self.photo_id:
+            return True
+        return not self.is_gone and write.root_id == self.root_id and write.gone_since is not None
 
     def write_request(
         self,
@@ -89,7 +110,8 @@ class PhotoTags:
         """The request for the photo at `path` in the folder `root`. Without `options` it is an undo, of all writes or of those of `undo_job`."""
         if options is None:
             written = self.written_targets(undo_job)
-            return _undo_request(path, root, written, max_bytes, single_job=undo_job is not None)
+            request = undo_request(path, root, written, max_bytes, single_job=undo_job is not None)
+            return replace(request, written_files=self.written_files(root, undo_job), is_gone=self.is_gone)
         landmarks = [tag.in_language(options.language) for tag in self.landmarks]
         gps, estimate = options.gps, None
         if options.max_error_m is not None and self.estimate is not None:
@@ -105,15 +127,27 @@ class PhotoTags:
             self.written_targets(),
             max_bytes,
             embeds_objects=options.embed_objects,
+            written_files=self.written_files(root),
         )
 
 
 def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[int, PhotoTags]:
-    """Load tags by photo id. Photos that no model has classified are missing."""
+    """Load tags by photo id. Photos that were removed from the database are missing."""
+    copy = photos.alias("copy")
+    has_copy = exists().where(
+        copy.c.content_id == photos.c.content_id, copy.c.id != photos.c.id, copy.c.gone_since.is_(None)
+    )
     with database.read() as connection:
         rows = connection.execute(
-            select(photos.c.id, photos.c.content_id, contents.c.digest)
-            .join(contents, contents.c.id == photos.c.content_id)
+            select(
+                photos.c.id,
+                photos.c.root_id,
+                photos.c.content_id,
+                photos.c.gone_since,
+                contents.c.digest,
+                has_copy.label("has_copy"),
+            )
+            .outerjoin(contents, contents.c.id == photos.c.content_id)
             .where(photos.c.id.in_(photo_ids))
         ).all()
         estimates = _estimates(connection, photo_ids)
@@ -121,6 +155,10 @@ def load_photo_tags(database: Database, photo_ids: Collection[int]) -> Mapping[i
         writes = _writes(connection, photo_ids)
     return {
         row.id: PhotoTags(
+            row.id,
+            row.root_id,
+            row.gone_since is not None,
+            row.has_copy,
             row.digest,
             accepted.get(row.content_id, ()),
             estimates.get(row.id),
@@ -173,24 +211,43 @@ def _written_order(row: Row[Any]) -> tuple[bool, int, float, str]:
 
 
 def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, list[Row[Any]]]:
-    """The writes of each photo's image in any file: photos are moved, copied, forgotten and scanned again."""
-    is_complete = and_(metadata_writes.c.photo_id == photos.c.id, metadata_writes.c.complete)
+    """The writes of each photo's files, and of its image in any file, with the photos of these: photos are moved, copied, forgotten and scanned
+    again, and get other images.
+    """
+    of_file = metadata_writes.c.photo_id == photos.c.id
+    of_image = metadata_writes.c.image_digest == contents.c.digest
+    holder = photos.alias("holder")
     query = (
         select(
-            photos.c.id,
-            metadata_writes.c.target,
-            metadata_writes.c.job_id,
-            metadata_writes.c.written_digest,
-            is_complete.label("is_complete"),
+            photos.c.id.label("of_photo"),
+            *(column for column in metadata_writes.c if column.name != "undo"),
+            and_(of_file, metadata_writes.c.complete).label("is_complete"),
+            *(holder.c[name] for name in ("root_id", "path", "path_bytes", "gone_since")),
         )
-        .join(contents, contents.c.id == photos.c.content_id)
-        .join(metadata_writes, metadata_writes.c.image_digest == contents.c.digest)
-        .where(photos.c.id.in_(photo_ids))
+        .select_from(photos)
+        .outerjoin(contents, contents.c.id == photos.c.content_id)
     )
-    writes: dict[int, list[Row[Any]]] = {}
-    for row in connection.execute(query):
-        writes.setdefault(row.id, []).append(row)
-    return writes
+    writes: dict[int, dict[int, Any]] = {}
+    for condition in (of_file, of_image):
+        joined = query.join(metadata_writes, condition).outerjoin(
+            holder, holder.c.id == metadata_writes.c.photo_id
+        )
+        for row in connection.execute(joined.where(photos.c.id.in_(photo_ids))):
+            writes.setdefault(row.of_photo, {})[row.id] = row
+    return {photo_id: list(rows.values()) for photo_id, rows in writes.items()}
+
+
+def recorded_sidecars(database: Database, photo: Path, root_paths: RootPaths) -> Sequence[str]:
+    """The names of the sidecars of a photo that were written and not undone; empty if the photo is not stored."""
+    try:
+        with database.read() as connection:
+            photo_id = find_photo_id(connection, photo, root_paths)
+    except PhotoNotFound:
+        return ()
+    written = (metadata_writes.c.photo_id == photo_id, metadata_writes.c.target == Target.SIDECAR)
+    query = select(metadata_writes.c.file).where(*written, metadata_writes.c.complete)
+    with database.read() as connection:
+        return list(dict.fromkeys(connection.scalars(query)))
 
 
 @dataclass(frozen=True)
@@ -226,7 +283,7 @@ def preview_photos(
     tags = load_photo_tags(database, photo_ids)
     by_id = {row.id: row for row in rows}
     for photo_id in photo_ids:
-        if photo_id in by_id and photo_id in tags:
+        if photo_id in by_id and photo_id in tags and (options is None or tags[photo_id].image_digest):
             row = by_id[photo_id]
             root = roots[row.root_id]
             path = root.path_of(row.path, row.path_bytes)
@@ -235,62 +292,21 @@ def preview_photos(
             )
             files = tuple(root.path_of(*file) for file in raw_files.get(photo_id, ()))
             find = partial(find_undo_record, database, photo_id)
-            yield _preview(path, partial(plan_photo, replace(request, raw_files=files), find))
+            yield preview_of(path, partial(plan_photo, replace(request, raw_files=files), find))
 
 
-def preview_unlogged_undo(
-    database: Database, settings: Settings, paths: Iterable[Path]
-) -> Iterator[MetadataPreview]:
-    """Preview an undo in each of these files that no job would process. Folders are left to jobs."""
-    for path in paths:
-        if _is_file(path) and not _is_logged(database, path, settings.roots):
-            find = partial(find_undo_record, database, None)
-            yield _preview(path, partial(_plan_undo, path, find, settings.max_bytes))
-
-
-def undo_unlogged(database: Database, preview: MetadataPreview) -> str:
-    """Carry out a previewed undo; return the result in words."""
-    if preview.plan is None:
-        return f"unchanged: {preview.problem}"
-    try:
-        photo = prepare_photo(preview.plan)
-        photo.replace_files()
-    except (WriteRefused, WriteFailed) as problem:
-        return f"unchanged: {problem}"
-    for file in photo.replaced:
-        if file.original.data is not None:
-            name = path_text(file.original.path.name)[0]
-            delete_orphaned(database, name, digest_file(file.original.data))
-    if photo.replaced:
-        with database.write() as connection:
-            record_action(connection, AuditAction.METADATA_UNDO, preview.path)
-    return describe_result(photo)
-
-
-def _preview(path: Path, plan: Callable[[], PhotoPlan]) -> MetadataPreview:
+def preview_of(path: Path, plan: Callable[[], PhotoPlan]) -> MetadataPreview:
+    """The preview of a plan, which may be refused."""
     try:
         return MetadataPreview(path, plan())
     except (WriteRefused, WriteFailed) as problem:
         return MetadataPreview(path, None, problem)
 
 
-def _is_file(path: Path) -> bool:
-    return is_object(path) if isinstance(path, ObjectPath) else path.is_file()
-
-
-def _plan_undo(path: Path, find_undo_record: FindUndoRecord, max_bytes: int) -> PhotoPlan:
-    """Plan the undo of a photo, or of a sidecar alone, whose photo may be gone."""
-    if is_sidecar_name(path.name):
-        request = _undo_request(path, path.parent, frozenset({Target.SIDECAR}), max_bytes)
-        plan = PhotoPlan(request, (plan_sidecar(path, request.tag_fields, find_undo_record),))
-        return without_unreadable_sidecars(plan)
-    targets = frozenset(Target) if _may_hold_our_values(path, max_bytes) else frozenset({Target.SIDECAR})
-    return plan_photo(_undo_request(path, path.parent, targets, max_bytes), find_undo_record)
-
-
-def _undo_request(
+def undo_request(
     path: Path, root: Path, targets: frozenset[Target], max_bytes: int, *, single_job: bool = False
 ) -> WriteRequest:
+    """The request for an undo of a photo that was written in these targets."""
     return WriteRequest(
         path,
         root,
@@ -302,21 +318,3 @@ def _undo_request(
         single_job=single_job,
         embeds_objects=True,
     )
-
-
-def _may_hold_our_values(path: Path, max_bytes: int) -> bool:
-    """Whether the photo's own file holds our values. True if it cannot be read, so that planning reports the error."""
-    try:
-        return has_our_fields(xmp_packet(read_named(path, max_bytes=max_bytes).data))
-    except (PhotoFailed, WriteRefused):
-        return True
-
-
-def _is_logged(database: Database, path: Path, root_paths: RootPaths) -> bool:
-    try:
-        with database.read() as connection:
-            photo_id = find_photo_id(connection, path, root_paths)
-    except PhotoNotFound:
-        return False
-    tags = load_photo_tags(database, [photo_id]).get(photo_id)
-    return tags is not None and bool(tags.writes)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -33,6 +34,7 @@ from tagger.database.tables import contents, metadata_writes, photos
 from tagger.jobs.processing.claimed_chunk import Item
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
 from tagger.ledger.failures import EDITED
+from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest
 from tagger.metadata.plans import FilePlan
 from tagger.metadata.restored_files import UndoRecord, digest_file
@@ -72,8 +74,11 @@ def has_incomplete_write(database: Database, job_id: int, photo_id: int, written
         return connection.scalar(select(metadata_writes.c.id).where(*incomplete).limit(1)) is not None
 
 
-def record_intents(database: Database, claimed: Claim, writes: Sequence[WriteRow]) -> None:
-    """Record writes before they are done.
+def record_intents(
+    database: Database, claimed: Claim, writes: Sequence[WriteRow], removals: Sequence[tuple[int, str]]
+) -> None:
+    """Record writes before they are done, and from which files of which photos all our values are about to be removed: they may not be there
+    afterwards.
 
     Raises:
         LeaseLost: another worker took the chunk over and may be writing the same files.
@@ -82,6 +87,13 @@ def record_intents(database: Database, claimed: Claim, writes: Sequence[WriteRow
         renew_lease(connection, claimed)
         if writes:
             connection.execute(insert(metadata_writes), writes)
+        if removals:
+            of_file = (
+                metadata_writes.c.photo_id == bindparam("photo"),
+                metadata_writes.c.file == bindparam("name"),
+            )
+            rows = [{"photo": photo_id, "name": name} for photo_id, name in removals]
+            connection.execute(update(metadata_writes).where(*of_file).values(complete=False), rows)
 
 
 def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
@@ -133,13 +145,78 @@ def _complete_write(connection: Connection, state: "_FileState") -> None:
         connection.execute(insert(metadata_writes), [{**state.write, "complete": True}])
 
 
-def delete_orphaned(database: Database, file: str, written_digest: str) -> None:
-    """Delete the rows of a file that was undone and that belongs to no photo in the database."""
-    orphaned = (metadata_writes.c.photo_id.is_(None), _matches_file(file))
-    with database.write() as connection:
-        connection.execute(
-            delete(metadata_writes).where(metadata_writes.c.written_digest == written_digest, *orphaned)
+def _release_lost(connection: Connection, results: Sequence["PhotoResult"]) -> None:
+    """Separate the rows of lost files from their photos, after they were reported: the files may be found by their digests."""
+    rows = [
+        {"photo": result.item.photo_id, "name": path_text(lost.file.path.name)[0]}
+        for result in results
+        if result.photo is not None
+        for lost in result.photo.plan.lost
+        if lost.text
+    ]
+    if rows:
+        of_file = (
+            metadata_writes.c.photo_id == bindparam("photo"),
+            metadata_writes.c.file == bindparam("name"),
+            metadata_writes.c.complete,
         )
+        separated = update(metadata_writes).where(*of_file).values(photo_id=None, complete=False)
+        connection.execute(separated, rows)
+
+
+def find_jobs(
+    database: Database, path: Path, written_digest: str, root_paths: RootPaths
+) -> set[int | None] | None:
+    """The jobs that wrote a file with this digest at another place than `path`; None if the undo log does not know the digest."""
+    query = (
+        select(metadata_writes.c.job_id, metadata_writes.c.file, photos)
+        .outerjoin(photos, photos.c.id == metadata_writes.c.photo_id)
+        .where(metadata_writes.c.written_digest == written_digest)
+    )
+    with database.read() as connection:
+        rows = connection.execute(query).all()
+        roots = {root.id: root for root in list_roots(connection, root_paths)} if rows else {}
+    if not rows:
+        return None
+    name = path_text(path.name)[0]
+    is_here = any(
+        row.id is not None
+        and row.file == name
+        and roots[row.root_id].path_of(row.path, row.path_bytes).parent == path.parent
+        for row in rows
+    )
+    return set() if is_here else {row.job_id for row in rows}
+
+
+def count_forgotten(database: Database, job: int | None = None) -> int:
+    """The number of written files whose photos were removed from the database, so that it does not know where they are."""
+    is_forgotten = (metadata_writes.c.photo_id.is_(None), metadata_writes.c.complete)
+    query = select(func.count()).select_from(metadata_writes).where(*is_forgotten)
+    with database.read() as connection:
+        return connection.scalar(query if job is None else query.where(metadata_writes.c.job_id == job)) or 0
+
+
+def delete_undone(database: Database, path: Path, written_digest: str, root_paths: RootPaths) -> None:
+    """Delete the rows of a file that was undone outside of a job: those of its place, and those of forgotten photos with its digest."""
+    file = path_text(path.name)[0]
+    orphaned = and_(
+        metadata_writes.c.photo_id.is_(None),
+        metadata_writes.c.written_digest == written_digest,
+        _matches_file(file),
+    )
+    held = (
+        select(metadata_writes.c.id, photos.c.root_id, photos.c.path, photos.c.path_bytes)
+        .join(photos, photos.c.id == metadata_writes.c.photo_id)
+        .where(metadata_writes.c.file == file)
+    )
+    with database.write() as connection:
+        roots = {root.id: root for root in list_roots(connection, root_paths)}
+        here = [
+            row.id
+            for row in connection.execute(held)
+            if roots[row.root_id].path_of(row.path, row.path_bytes).parent == path.parent
+        ]
+        connection.execute(delete(metadata_writes).where(or_(orphaned, metadata_writes.c.id.in_(here))))
 
 
 def _update_file_versions(connection: Connection, rows: Sequence[Mapping[str, int]]) -> None:
@@ -220,6 +297,17 @@ def intended_writes(job_id: int, results: Sequence[PhotoResult]) -> list[WriteRo
     ]
 
 
+def intended_removals(results: Sequence[PhotoResult]) -> list[tuple[int, str]]:
+    """The files, with their photos, from which all our values are about to be removed."""
+    return [
+        (result.item.photo_id, _file_name(file))
+        for result in results
+        if result.photo is not None
+        for file, _ in result.photo.prepared
+        if file.undo_record is None
+    ]
+
+
 def record_results(connection: Connection, job_id: int, results: Sequence[PhotoResult]) -> None:
     """Make the undo log and the photos' file versions agree with the files as they are now."""
     states = [state for result in results for state in _file_states(job_id, result)]
@@ -228,6 +316,7 @@ def record_results(connection: Connection, job_id: int, results: Sequence[PhotoR
             _add_rows_for_copies(connection, state)
     for state in states:
         _complete_write(connection, state)
+    _release_lost(connection, results)
     changes = [change for result in results if (change := _file_change(result)) is not None]
     _update_file_versions(connection, sorted(changes, key=itemgetter("photo")))
 

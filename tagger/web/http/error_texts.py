@@ -187,6 +187,7 @@ REFUSALS: Mapping[str, str] = {
     RefusalKind.BUSY: N_("in use"),
     RefusalKind.CHECK: N_("check failed"),
     RefusalKind.SIDECAR: N_("sidecar of two photos"),
+    RefusalKind.LOST: N_("written file not found"),
     RefusalKind.READ_ONLY: N_("read-only"),
     RefusalKind.LIBRARY: N_("library of another program"),
 }

@@ -1,0 +1,225 @@
+"""Undo of files that no job processes, by what they say themselves: files that were copied, or whose photos were forgotten, or whose record is in
+another database or was lost.
+
+Our namespace in their XMP names the values that are ours. Where the undo log knows the digest of a file, its original is restored.
+"""
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import select
+
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
+from tagger.database.enums import Target
+from tagger.database.tables import photos
+from tagger.errors import BucketUnavailable, PhotoFailed, PhotoNotFound
+from tagger.jobs.processing.metadata_preview import (
+    MetadataPreview,
+    load_photo_tags,
+    preview_of,
+    undo_request,
+)
+from tagger.jobs.processing.undo_log import delete_undone, find_jobs, find_undo_record
+from tagger.library.catalog.roots import RootPaths, list_roots
+from tagger.library.query.details import find_photo_id
+from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata.photo_writer import (
+    PhotoPlan,
+    describe_result,
+    plan_photo,
+    prepare_photo,
+    without_unreadable_sidecars,
+    xmp_packet,
+)
+from tagger.metadata.plans import plan_sidecar
+from tagger.metadata.restored_files import FindUndoRecord, digest_file
+from tagger.metadata.sidecar_names import is_sidecar_name
+from tagger.metadata.xmp import has_our_fields, names_our_namespace
+from tagger.photos.buckets import ObjectSource, is_object
+from tagger.photos.paths import ObjectPath, path_text
+from tagger.photos.photo_names import extension_of, is_photo_name
+from tagger.photos.side_files import SIDECAR_MAX_BYTES
+from tagger.photos.source import read_named
+from tagger.settings import Settings
+
+PAGE = 500
+HEAD_BYTES = 2**20
+"""Where our XMP is in a JPEG: before the image, whose bytes are not read."""
+
+
+def preview_unlogged_undo(
+    database: Database, settings: Settings, paths: Iterable[Path]
+) -> Iterator[MetadataPreview]:
+    """Preview an undo in each of these files that no job would process. Folders are left to jobs, and to `FoundValues`."""
+    for path in paths:
+        if _is_file(path) and not _is_logged(database, path, settings.roots):
+            yield _preview_undo(database, settings, path)
+
+
+class FoundValues:
+    """Files below folders that hold our values and that no job processes.
+
+    Of `job`, or of all jobs. Before the jobs, those are undone whose content the undo log knows from another place: copies. What it does not know is
+    looked at again after the jobs: `left`.
+    """
+
+    def __init__(
+        self, database: Database, settings: Settings, folders: Collection[Path], job: int | None = None
+    ) -> None:
+        self.folders = folders
+        self._database = database
+        self._settings = settings
+        self._job = job
+        self._unknown: list[Path] = []
+
+    def copies(self) -> Iterator[MetadataPreview]:
+        """Preview an undo of each copy of a written file."""
+        for folder in self.folders:
+            for path, is_stored in self._files(folder):
+                if not self._holds_our_values(path):
+                    continue
+                data = _read(path, self._settings.max_bytes)
+                jobs = find_jobs(self._database, path, digest_file(data or b""), self._settings.roots)
+                if jobs is None:
+                    self._unknown.append(path)
+                elif not is_stored and (self._job in jobs if self._job is not None else jobs):
+                    yield self._preview(path)
+
+    def left(self) -> Iterator[MetadataPreview]:
+        """Preview an undo of each file that the undo log does not know and that holds our values still."""
+        for path in self._unknown:
+            if self._holds_our_values(path):
+                yield self._preview(path)
+
+    def _preview(self, path: Path) -> MetadataPreview:
+        return _preview_undo(self._database, self._settings, path)
+
+    def _files(self, folder: Path) -> Iterator[tuple[Path, bool]]:
+        """The sidecars and photos below a folder, and whether they are stored photos. In a bucket, the sidecars."""
+        if isinstance(folder, ObjectPath):
+            yield from ((path, False) for path in _sidecar_objects(folder))
+            return
+        for parent, folders, names in os.walk(folder):
+            folders.sort()
+            photo_names = sorted(filter(is_photo_name, names))
+            stored = self._stored_photos(Path(parent), photo_names)
+            yield from ((Path(parent, name), name in stored) for name in photo_names)
+            yield from ((Path(parent, name), False) for name in sorted(filter(is_sidecar_name, names)))
+
+    def _stored_photos(self, folder: Path, names: Sequence[str]) -> set[str]:
+        with self._database.read() as connection:
+            all_roots = list_roots(connection, self._settings.roots)
+            root = next((root for root in all_roots if folder.is_relative_to(root.folder)), None)
+            if root is None:
+                return set()
+            relative = folder.relative_to(root.folder)
+            stored: set[str] = set()
+            for start in range(0, len(names), PAGE):
+                page = names[start : start + PAGE]
+                paths = {path_text(str(relative / name))[0]: name for name in page}
+                is_stored = (
+                    photos.c.root_id == root.id,
+                    photos.c.path.in_(paths),
+                    photos.c.gone_since.is_(None),
+                )
+                stored |= {
+                    paths[path] for path in connection.scalars(select(photos.c.path).where(*is_stored))
+                }
+            return stored
+
+    def _holds_our_values(self, path: Path) -> bool:
+        if isinstance(path, ObjectPath):
+            return names_our_namespace(_read(path, SIDECAR_MAX_BYTES))
+        if path.is_symlink() or not path.is_file():
+            return False
+        if is_sidecar_name(path.name):
+            return names_our_namespace(_read(path, SIDECAR_MAX_BYTES))
+        if extension_of(path.name) in (".jpg", ".jpeg", ".jpe"):
+            return names_our_namespace(_head(path))
+        with suppress(WriteRefused):
+            return has_our_fields(xmp_packet(_read(path, self._settings.max_bytes) or b""))
+        return False
+
+
+def undo_unlogged(database: Database, preview: MetadataPreview, root_paths: RootPaths) -> tuple[str, bool]:
+    """Carry out a previewed undo; return the result in words, and whether everything could be undone."""
+    if preview.plan is None:
+        return f"unchanged: {preview.problem}", False
+    try:
+        photo = prepare_photo(preview.plan)
+        photo.replace_files()
+    except (WriteRefused, WriteFailed) as problem:
+        return f"unchanged: {problem}", False
+    for file in photo.replaced:
+        if file.original.data is not None:
+            delete_undone(database, file.path, digest_file(file.original.data), root_paths)
+    if photo.replaced:
+        with database.write() as connection:
+            record_action(connection, AuditAction.METADATA_UNDO, preview.path)
+    return describe_result(photo), preview.plan.refusal_kind is None
+
+
+def _preview_undo(database: Database, settings: Settings, path: Path) -> MetadataPreview:
+    find = partial(find_undo_record, database, None)
+    return preview_of(path, partial(_plan_undo, path, find, settings.max_bytes))
+
+
+def _sidecar_objects(folder: ObjectPath) -> Iterator[ObjectPath]:
+    start = len(folder.key) + 1 if folder.key else 0
+    try:
+        for key, _ in ObjectSource(folder).objects():
+            if is_sidecar_name(key):
+                yield folder / key[start:]
+    except BucketUnavailable:
+        return
+
+
+def _head(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return None
+
+
+def _read(path: Path, max_bytes: int) -> bytes | None:
+    try:
+        return read_named(path, max_bytes=max_bytes).data
+    except PhotoFailed:
+        return None
+
+
+def _is_file(path: Path) -> bool:
+    return is_object(path) if isinstance(path, ObjectPath) else path.is_file()
+
+
+def _plan_undo(path: Path, find_undo_record: FindUndoRecord, max_bytes: int) -> PhotoPlan:
+    """Plan the undo of a photo, or of a sidecar alone, whose photo may be gone."""
+    if is_sidecar_name(path.name):
+        request = undo_request(path, path.parent, frozenset({Target.SIDECAR}), max_bytes)
+        plan = PhotoPlan(request, (plan_sidecar(path, request.tag_fields, find_undo_record),))
+        return without_unreadable_sidecars(plan)
+    targets = frozenset(Target) if _may_hold_our_values(path, max_bytes) else frozenset({Target.SIDECAR})
+    return plan_photo(undo_request(path, path.parent, targets, max_bytes), find_undo_record)
+
+
+def _may_hold_our_values(path: Path, max_bytes: int) -> bool:
+    """Whether the photo's own file holds our values. True if it cannot be read, so that planning reports the error."""
+    try:
+        return has_our_fields(xmp_packet(read_named(path, max_bytes=max_bytes).data))
+    except (PhotoFailed, WriteRefused):
+        return True
+
+
+def _is_logged(database: Database, path: Path, root_paths: RootPaths) -> bool:
+    try:
+        with database.read() as connection:
+            photo_id = find_photo_id(connection, path, root_paths)
+    except PhotoNotFound:
+        return False
+    tags = load_photo_tags(database, [photo_id]).get(photo_id)
+    return tags is not None and bool(tags.writes)

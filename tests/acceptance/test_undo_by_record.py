@@ -1,0 +1,81 @@
+"""`tagger metadata undo` finds what was written when photos were renamed, copied or forgotten, or the database is another one, or says that it cannot."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from support.command_line import CommandRunner
+from support.commands import draw
+
+SIDECAR_OF_USER = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/></rdf:RDF></x:xmpmeta>'
+)
+OURS = b"landmark-tagger"
+
+
+@pytest.fixture
+def folder(tagger_with_redis: CommandRunner, tmp_path: Path) -> Path:
+    """A folder with a photo whose tags were written to a sidecar, and one into which they were embedded."""
+    folder = tmp_path / "photos"
+    draw(folder / "a.jpg", 0, seed=1)
+    tagger_with_redis("tag", folder, "--write", "sidecar")
+    draw(folder / "b.jpg", 0, seed=2)
+    tagger_with_redis("tag", folder / "b.jpg", "--write", "embed")
+    return folder
+
+
+def left(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.*") if OURS in path.read_bytes()}
+
+
+def test_copies_that_were_not_scanned_are_undone(tagger_with_redis: CommandRunner, folder: Path) -> None:
+    shutil.copytree(folder, folder / "copies")
+    shutil.copy2(folder / "a.jpg.xmp", folder / "old.xmp")
+    assert len(left(folder)) == 5
+    output = tagger_with_redis("metadata", "undo", "--all")
+    assert (output.code, left(folder)) == (0, set())
+    assert "the original is restored" in output.text
+    assert not (folder / "copies" / "a.jpg.xmp").exists()
+
+
+def test_forgotten_photos_are_named_with_the_command_that_undoes_them(
+    tagger_with_redis: CommandRunner, folder: Path
+) -> None:
+    tagger_with_redis("forget", folder)
+    for _ in range(2):
+        output = tagger_with_redis("metadata", "undo", "--all")
+        assert output.code == 3
+        assert "2 written files belong to photos that were removed from the database" in output.err
+        assert "tagger metadata undo FOLDER" in output.err
+    undone = tagger_with_redis("metadata", "undo", folder)
+    assert (undone.code, left(folder)) == (0, set())
+    assert "a.jpg.xmp deleted" in undone.text
+    assert "the original is restored" in undone.text
+    nothing = tagger_with_redis("metadata", "undo", folder)
+    assert (nothing.code, "nothing is left to undo" in nothing.err) == (0, True)
+
+
+def test_another_database_finds_values_by_what_the_files_say(
+    tagger_with_redis: CommandRunner, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/other.db")
+    other = tagger_with_redis
+    output = other("metadata", "undo", "--all")
+    assert (output.code, "tagger metadata undo FOLDER" in output.err) == (3, True)
+    undone = other("metadata", "undo", folder)
+    assert (undone.code, left(folder)) == (0, set())
+
+
+def test_show_goes_by_the_record(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
+    photo = tmp_path / "photos" / "a.jpg"
+    draw(photo, 0)
+    sidecar = photo.with_suffix(".xmp")
+    sidecar.write_text(SIDECAR_OF_USER)
+    tagger_with_redis("tag", photo, "--write", "sidecar")
+    photo.with_suffix(".png").write_bytes(b"another photo")
+    shown = tagger_with_redis("metadata", "show", photo)
+    assert (shown.code, "a.xmp: tagger wrote Eiffel Tower" in shown.text) == (0, True)
+    sidecar.unlink()
+    lost = tagger_with_redis("metadata", "show", photo)
+    assert (lost.code, "a.xmp, into which tags were written, is not there any more" in lost.err) == (3, True)
