@@ -99,22 +99,6 @@ class ModelRefused(Unavailable):
     """The model file {path} cannot be used: {reason}. Export it again with `trainer export`."""
 
 
-class PackRefused(TaggerError):
-    """The pack {file} cannot be used: {reason}. Nothing was changed; {remedy}."""
-
-
-class PackExists(Conflict):
-    """There is a pack {name} already. To add this one instead, run `tagger pack remove {name}` first."""
-
-
-class PackNotFound(NotFound):
-    """There is no pack {name}: neither a file nor one that was added. `tagger pack list` shows those."""
-
-
-class PackEmpty(TaggerError):
-    """No landmark can be put into the pack: {reason}. Teach one with `tagger teach LANDMARK PHOTO...`, from two photos or more."""
-
-
 class ModelNotFound(NotFound):
     """No model is registered as {name} (registered: {names}). Name one of these, or register a file with `tagger model add FILE`. Where a command takes a file too, name it as ./NAME if it does not end in .pt."""
 

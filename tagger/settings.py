@@ -456,11 +456,6 @@ def config_file() -> Path:
     return Path(named)
 
 
-def signers_file() -> Path:
-    """The file of those whose signed packs are known, beside the settings file; it may not exist."""
-    return config_file().with_name("allowed_signers")
-
-
 @cache  # once per process and folder, though settings are loaded several times
 def _mention_ignored(ignored: Path, file: Path) -> None:
     if ignored.is_file() and not (file.is_file() and ignored.samefile(file)):

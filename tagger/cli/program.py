@@ -16,6 +16,7 @@ from tagger.cli.help import (
     EndingGroup,
     flag,
     prepare_arguments,
+    refuse_former_command,
     use_help_classes,
     write_commands,
     write_head,
@@ -130,7 +131,6 @@ COMMANDS = {
         "serve.serve": "Serve the web page and the JSON API.",
         "locate.locate_app": "Estimate where photos without GPS were taken.",
         "landmark.landmark_app": "List and change landmarks.",
-        "pack.pack_app": "Share taught landmarks, and add those of others.",
         "model.model_app": "Register models, and select the one in use.",
         "tag.forget": "Remove photos from the database. The files stay.",
         "database.db_app": "Upgrade, check, export and import the database.",
@@ -222,6 +222,7 @@ def run() -> None:
     """Run the command of the command line, and turn errors into messages and exit codes."""
     try:
         arguments, shows_all = prepare_arguments(sys.argv[1:])
+        refuse_former_command("tagger", arguments)
         app(args=arguments, obj=HELP_ALL if shows_all else None)
     except TaggerError as error:
         console.fail(error)

@@ -46,8 +46,6 @@ class AuditAction(StrEnum):
     LANDMARK_MERGE = "landmark-merge"
     LANDMARK_UNMERGE = "landmark-unmerge"
     LANDMARK_REMOVE = "landmark-remove"
-    PACK_ADD = "pack-add"
-    PACK_REMOVE = "pack-remove"
     MODEL_ADD = "model-add"
     MODEL_USE = "model-use"
     TRACK_ADD = "track-add"

@@ -17,7 +17,7 @@ from sqlalchemy import Table
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, StatementError
 
 from tagger.database.schema import LAST_UNRELEASED_REVISION, SCHEMA_REVISION
-from tagger.database.tables import classifications, job_models, packs, trip_edits
+from tagger.database.tables import classifications, job_models, trip_edits
 from tagger.errors import ImportRefused
 from tagger.transfer.exporter import FORMAT, TITLE, Progress, exported_tables
 from tagger.transfer.rows import describe_error, row_validator
@@ -31,7 +31,7 @@ MOST_VALUES = 500_000
 
 _SCHEMAS = (SCHEMA_REVISION, LAST_UNRELEASED_REVISION)
 """The exported tables have the same columns in both, except those with an `imported_default` in their `info`; and 0.2 had not all tables."""
-MISSING_TABLES = {table.name: 0 for table in (packs, classifications, job_models, trip_edits)}
+MISSING_TABLES = {table.name: 0 for table in (classifications, job_models, trip_edits)}
 _SMALL_LINE = 1 << 16
 _ROW = re.compile(rb'\{\s*"table"\s*:\s*"([a-z_]+)"\s*,\s*"row"\s*:\s*')
 _END = re.compile(rb'\{\s*"end"\s*:')

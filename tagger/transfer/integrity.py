@@ -39,7 +39,6 @@ from tagger.database.tables import (
     landmarks,
     model_labels,
     models,
-    packs,
     photos,
     taught_tags,
 )
@@ -214,7 +213,6 @@ def _taught_problems() -> Iterator[Problem]:
     has_classifier = exists().where(
         classifiers.c.landmark_id == taught_tags.c.landmark_id,
         classifiers.c.model_id == taught_tags.c.model_id,
-        classifiers.c.pack == taught_tags.c.pack,
     )
     unfounded = select(taught_tags.c.content_id).where(~(has_embedding & has_classifier)).distinct()
     for ids, problem in (
@@ -223,10 +221,6 @@ def _taught_problems() -> Iterator[Problem]:
     ):
         digests = select(contents.c.digest).where(contents.c.id.in_(ids)).order_by(contents.c.id)
         yield f"image {{}}: {problem}", digests
-    is_known = exists().where(packs.c.name == classifiers.c.pack, packs.c.model_id == classifiers.c.model_id)
-    missing = select(classifiers.c.pack).where(classifiers.c.pack != "", ~is_known).distinct()
-    problem = "pack {}: something was learned from it, and there is no such pack of this model"
-    yield problem, missing.order_by(classifiers.c.pack)
     for table, version in ((embeddings, embeddings.c.taught_version), (classifiers, classifiers.c.version)):
         later = exists().where(table.c.model_id == models.c.id, version > models.c.taught_version)
         problem = f"model {{}}: its {table.name} are of a later version than what was taught"

@@ -38,7 +38,6 @@ from tagger.errors import FailureKind, LandmarkInvalid, ScheduleInvalid
 from tagger.jobs.enqueue.schedules import backfill_from_schedule, check_time_of_day, explain_cron, next_due
 from tagger.jobs.enqueue.submission import check_job_options
 from tagger.library.teaching.classifiers import BOUNDS_BYTES, restore
-from tagger.library.teaching.pack_file import PackManifest
 from tagger.metadata.splices import unpacked_inverse
 from tagger.model.artifact import Extent, Language, Manifest
 from tagger.photos.formats import PhotoOrigin
@@ -208,8 +207,6 @@ COLUMN_TYPES: Mapping[str, Any] = {
     "digest": FileDigest,
     "contents.digest": ImageDigest,
     "classifiers.evidence": FileDigest,
-    "packs.name": Slug,
-    "packs.added_landmarks": list[Slug],
     "written_digest": FileDigest,
     "base_digest": FileDigest,
     "image_digest": ImageDigest | Literal[""],
@@ -250,7 +247,6 @@ COLUMN_TYPES: Mapping[str, Any] = {
     "owner_lease_until": Annotated[float, Field(ge=0, le=1e11)],
     # Documents and bytes.
     "models.manifest": _manifest(Manifest),
-    "packs.manifest": _manifest(PackManifest),
     "names": dict[Language, Name],
     "aliases": list[Name],
     "edited": list[
@@ -328,11 +324,6 @@ def _check_landmark(row: dict[str, Any]) -> None:
         raise ValueError(error.values["reason"]) from error
 
 
-def _check_pack(row: Row) -> None:
-    for landmark in PackManifest.model_validate(row["manifest"], strict=False).landmarks:
-        _check_landmark(vars(landmark))
-
-
 def _check_tag(row: Row) -> None:
     if row["accepted"] and row["doubtful"] is not None:
         raise ValueError("it is both accepted and doubtful")
@@ -390,7 +381,6 @@ RULES: Mapping[str, Callable[[dict[str, Any]], None]] = {
     "roots": _check_root,
     "photos": _check_photo,
     "landmarks": _check_landmark,
-    "packs": _check_pack,
     "tags": _check_tag,
     "taught_tags": _check_tag,
     "track_parts": _check_track_part,

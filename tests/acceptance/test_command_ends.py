@@ -90,7 +90,6 @@ MISSING = "photos/missing.jpg"
         f"people share add --under {MISSING}",
         f"model add {MISSING}",
         f"model verify {MISSING}",
-        f"pack add {MISSING}",
         f"review import {MISSING}",
         f"db import {MISSING}",
     ],
@@ -106,7 +105,7 @@ def test_a_missing_file_is_named(terminal: Terminal, command: str) -> None:
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("words", ["query --landmark", "schedule pause", "landmark remove", "pack show"])
+@pytest.mark.parametrize("words", ["query --landmark", "schedule pause", "landmark remove"])
 def test_a_name_that_is_not_utf_8_is_refused(terminal: Terminal, database_url: str, words: str) -> None:
     terminal.environment["TAGGER_DATABASE_URL"] = database_url
     done = terminal.run(*words.split(), b"\xffa", code=1)
@@ -226,7 +225,6 @@ FAILING = [
     "teach Barn photos/text.txt",
     "model add photos/text.txt",
     "model use atlantis",
-    "pack add photos/text.txt",
     "db import photos/text.txt",
     "review import photos/text.txt",
     "metadata show photos",
@@ -261,3 +259,12 @@ def test_a_search_on_a_terminal_ends_with_the_number_of_photos(terminal: Termina
         screen.read_until(b"2 photos, 1 of them by position alone")
         assert b"\nphotos/tower.jpg " in screen.written
     assert terminal.run("query").stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words", ["pack add castles.pack", "pack --help", "help pack", "-q pack list --json"]
+)
+def test_a_former_command_says_what_replaces_it(terminal: Terminal, words: str) -> None:
+    done = terminal.run(*words.split(), code=2)
+    assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
+    assert done.stderr.startswith("error: `tagger pack` is gone: send a few photos of the place instead")

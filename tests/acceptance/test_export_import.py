@@ -91,9 +91,7 @@ def test_a_packed_file_that_was_cut_off_is_refused(
     assert tagger("db", "import", "all.gz").code == 0
 
 
-@pytest.mark.parametrize(
-    "command", ["pack show", "pack add", "locate --gpx", "model add", "review import", "db import"]
-)
+@pytest.mark.parametrize("command", ["locate --gpx", "model add", "review import", "db import"])
 def test_a_pipe_with_a_name_is_refused_at_once(tagger: CommandRunner, tmp_path: Path, command: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     refused = tagger(*command.split(), "pipe")

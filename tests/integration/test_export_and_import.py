@@ -1,10 +1,8 @@
 """Exporting and importing a database: the same rows on either database, or nothing at all."""
 
 import io
-import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +14,7 @@ from sqlalchemy import delete, insert, select, update
 from support.artifacts import tiny_artifact
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.empty_databases import empty_database
-from support.exports import exported, imported, with_checksum, with_row
+from support.exports import exported, imported, with_row
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.database import diagnostics
@@ -26,14 +24,12 @@ from tagger.database.tables import (
     cameras,
     chunks,
     classifications,
-    classifiers,
     contents,
     landmarks,
     ledgers,
     metadata,
     metadata_writes,
     models,
-    packs,
     photos,
     position_changes,
     positions,
@@ -50,8 +46,6 @@ from tagger.ledger.job_control import resume
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.registered_models import add_model, list_models
 from tagger.library.teaching.learning import update_taught
-from tagger.library.teaching.pack_file import read_pack
-from tagger.library.teaching.packs import add_pack, create_pack
 from tagger.library.verdicts.service import give_verdict
 from tagger.library.verdicts.store import dismiss_photos, star_photos
 from tagger.metadata.splices import Splice, inverse_of
@@ -118,9 +112,6 @@ def _teach(folder: TaggedFolder, examples: list[Path]) -> None:
     for example in examples:
         give_verdict(folder.database, example, church.slug, VerdictKind.CONFIRMED, "ada", {})
     update_taught(folder.database, folder.model)
-    pack = folder.folder.with_name("town.pack")
-    pack.write_bytes(create_pack(folder.database, folder.model, "town", [], {}, with_single=True).data)
-    add_pack(folder.database, folder.model, read_pack(pack))
 
 
 def _insert_track(database: Database) -> None:
@@ -207,29 +198,6 @@ def rows(database: Database) -> dict[str, list[tuple[Any, ...]]]:
             for table in exported_tables()
             if table is not ledgers
         }
-
-
-def test_an_export_of_0_2_is_imported_without_packs(
-    folder: TaggedFolder, new_database: Callable[[], Database]
-) -> None:
-    header, *lines, end = map(json.loads, exported(folder.database).splitlines())
-    lines = [line for line in lines if line["table"] != packs.name and not line["row"].pop("pack", "")]
-    counts = Counter(line["table"] for line in lines)
-    header |= {
-        "schema": "0033",
-        "counts": {name: counts[name] for name in header["counts"] if name != packs.name},
-    }
-    end["end"]["counts"] = header["counts"]
-    old = with_checksum(
-        [json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in (header, *lines, end)]
-    )
-    imported(database := new_database(), old)
-    assert {name: len(stored) for name, stored in rows(database).items() if stored} == counts - Counter(
-        ledgers=1
-    )
-    with database.read() as connection:
-        assert set(connection.scalars(select(classifiers.c.pack))) == {""}
-    assert list(check_database(database)) == []
 
 
 @pytest.mark.postgresql

@@ -50,12 +50,9 @@ READ_ONLY_MAY_POST = {
 }
 READ_ONLY_MAY_NOT_GET = {
     "/api/folders",
-    "/api/packs",
-    "/api/packs/1",
     "/api/shares",
     "/api/shares/1",
     "/jobs/new",
-    "/packs",
     "/places/edit/1",
     "/review",
     "/review/look-alikes",

@@ -124,7 +124,7 @@ _STORED_DOUBTFUL = (
 )
 _REASON = (
     "why a landmark is doubtful: `position`, `speed` or `damaged` as in `tags`, or what another landmark of the image is: `confirmed-other` (confirmed), "
-    "`taught-other` (taught), `scored-other` (has a higher score, from another model or pack); why one is only suggested: `certain-other` (a "
+    "`taught-other` (taught), `scored-other` (has a higher score, from another model); why one is only suggested: `certain-other` (a "
     "model is nearly certain of another one); why one is accepted with a low score: `position`"
 )
 _DISTANCE = "from that position to the landmark, in metres, if `position_odds` is set"
@@ -244,45 +244,15 @@ def _model_of_embeddings() -> Column[int]:
     return Column("model_id", Id, model, nullable=False, doc="the model of the embeddings")
 
 
-packs = Table(
-    "packs",
-    metadata,
-    Column("name", Text, primary_key=True, doc="name in commands, which the pack's file gives"),
-    Column("digest", Text, nullable=False, doc="BLAKE3 digest of the pack's file"),
-    _model_of_embeddings(),
-    Column(
-        "manifest",
-        JSON,
-        nullable=False,
-        doc="what the file says: author, licence, landmarks with their figures",
-    ),
-    Column(
-        "added_landmarks",
-        JSON,
-        nullable=False,
-        doc="list of the slugs of landmarks that came with the pack",
-    ),
-    Column("added_at", UtcDateTime, nullable=False),
-    info={"doc": "A file with landmarks that somebody else has taught."},
-)
-
-
-def _pack_column() -> Column[str]:
-    """The column that names the pack from which a row comes. An export of 0.2 lacks it."""
-    doc = "name of the pack that it comes from; empty: from verdicts here"
-    return Column("pack", Text, nullable=False, server_default="", doc=doc, info={"imported_default": ""})
-
-
 classifiers = Table(
     "classifiers",
     metadata,
     _taught_landmark(),
     _model_of_embeddings(),
-    _pack_column(),
     Column("version", Integer, nullable=False, doc="`models.taught_version` when it was learned"),
     Column("examples", Integer, nullable=False, doc="number of confirmed images"),
     Column("rejected", Integer, nullable=False, doc="number of rejected images"),
-    Column("evidence", Text, nullable=False, doc="BLAKE3 digest of these verdicts, or of the pack's file"),
+    Column("evidence", Text, nullable=False, doc="BLAKE3 digest of these verdicts"),
     Column("data", LargeBinary, nullable=False, doc="weights of the dimensions (float32)"),
     Column(
         "applied",
@@ -291,11 +261,9 @@ classifiers = Table(
         doc="whether all embeddings were compared with it",
     ),
     Column("learned_at", UtcDateTime, nullable=False),
-    PrimaryKeyConstraint("landmark_id", "model_id", "pack"),
+    PrimaryKeyConstraint("landmark_id", "model_id"),
     Index(None, "model_id"),
-    info={
-        "doc": "What was learned of a taught landmark, from verdicts here or by a pack's author, for embeddings of one model."
-    },
+    info={"doc": "What was learned of a taught landmark, from verdicts, for embeddings of one model."},
 )
 
 taught_tags = Table(
@@ -311,7 +279,6 @@ taught_tags = Table(
         doc="true: a tag; false: a suggestion, or refused by its position",
     ),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model of the embedding"),
-    _pack_column(),
     _doubtful_column(_AS_IN_TAGS),
     Column("position_odds", Float, doc=_AS_IN_TAGS),
     Column("distance_m", Float, doc=_AS_IN_TAGS),
@@ -319,7 +286,7 @@ taught_tags = Table(
     Index(None, "landmark_id", "content_id", "accepted"),
     sqlite_with_rowid=False,
     info={
-        "doc": "A taught landmark that an image probably shows. Derived from verdicts and packs; replaced when they change."
+        "doc": "A taught landmark that an image probably shows. Derived from verdicts; replaced when they change."
     },
 )
 for _table in (tags, taught_tags):
@@ -387,7 +354,6 @@ effective_tags = Table(
     Column(
         "model_id", Id, ForeignKey("models.id"), doc="the model of the tag or embedding; null like `score`"
     ),
-    Column("pack", Text, doc="name of the pack that a `taught` tag comes from; null: from verdicts here"),
     Column("position_odds", Float, doc=_AS_IN_TAGS),
     Column("distance_m", Float, doc=_AS_IN_TAGS),
     Column(

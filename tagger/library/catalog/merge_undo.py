@@ -11,7 +11,6 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.statements import among, lock_tables
 from tagger.database.tables import (
     audit_log,
-    classifiers,
     contents,
     landmarks,
     models,
@@ -140,17 +139,12 @@ def _columns_before(target: Landmark, undo: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _move_back(connection: Connection, target_id: int, merged_id: int, undo: Mapping[str, Any]) -> None:
-    """Give labels with their tags, also those of models that came since, and classifiers of packs back to the landmark that was merged."""
+    """Give labels with their tags, also those of models that came since, back to the landmark that was merged."""
     slugs = {undo["landmark"]["slug"], *undo["landmark"]["merged_slugs"]}
     for model_id in move_labels(connection, target_id, slugs, merged_id):
         # No model has a label for each of the two, so all its tags are of this label.
         of_label = tags.c.model_id == model_id, tags.c.landmark_id == target_id
         connection.execute(update(tags).where(*of_label).values(landmark_id=merged_id))
-    for model_id, pack in undo["packs"]:
-        of_pack = classifiers.c.model_id == model_id, classifiers.c.pack == pack
-        version = select(models.c.taught_version).where(models.c.id == model_id).scalar_subquery()
-        moved = update(classifiers).where(*of_pack, classifiers.c.landmark_id == target_id)
-        connection.execute(moved.values(landmark_id=merged_id, applied=False, version=version))
 
 
 def _verdicts_of(connection: Connection, first: Row[Any]) -> Iterator[dict[str, Any]]:

@@ -43,8 +43,6 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.LandmarkNotFound: N_(
         "There is no landmark {name}.{close} Search for another name, or add it as a new landmark."
     ),
-    errors.PackExists: N_("There is a pack {name} already. To add this one instead, remove that one first."),
-    errors.PackNotFound: N_("There is no pack {name} any more."),
     errors.PhotoIdNotFound: N_(
         "The library has no photo with the number {photo_id}. It may have been removed; search for it in the library."
     ),
@@ -98,9 +96,6 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     ),
     errors.ObjectUnsupported: N_(
         "{path} is in a bucket, and this works with folders only. Copy the photos to a folder first."
-    ),
-    errors.PackRefused: N_(
-        "The pack {file} cannot be used, and nothing was changed: it is damaged, was changed, or is for another model. Get it again from where you have it."
     ),
     errors.QueryInvalid: N_("The filter is not valid. Go back to the photos and filter again."),
     errors.QueryOptionInvalid: N_("The filter {option} is not valid. Change it or leave it out."),

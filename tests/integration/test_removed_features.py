@@ -1,0 +1,110 @@
+"""What becomes of rows of features that went: the upgrade says what it removes, and everything else stays."""
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select, text
+from support.colour_folders import EIFFEL, GATE
+from support.schemas import downgrade
+from support.stored_photos import StoredPhotos
+
+from tagger.database.connection import Database, upgrade_database
+from tagger.database.tables import classifiers, effective_tags, landmarks, models, verdicts
+from tagger.library.catalog.registered_models import RegisteredModel
+
+pytestmark = [
+    pytest.mark.postgresql,
+    pytest.mark.filterwarnings(
+        "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_name"
+    ),
+]
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+BEFORE = "1007"
+"""The schema of 1.1."""
+
+
+@pytest.fixture
+def stored(database: Database, tmp_path: Path) -> StoredPhotos:
+    return StoredPhotos.with_tiny_model(database, tmp_path)
+
+
+def _execute(engine: Engine, statement: str, **values: object) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(statement), values)
+
+
+def _add_pack(engine: Engine, model: RegisteredModel, landmark_id: int) -> None:
+    """The rows of a pack that tags photo 1 and suggests what is confirmed for photo 2; beside it, the landmark was taught here."""
+    _execute(
+        engine,
+        "INSERT INTO packs VALUES ('castles', 'd', :model, '{}', '[]', :at)",
+        model=model.id,
+        at=str(NOW.replace(tzinfo=None)) if engine.dialect.name == "sqlite" else NOW,
+    )
+    for pack in ("", "castles"):
+        _execute(
+            engine,
+            "INSERT INTO classifiers (landmark_id, model_id, pack, version, examples, rejected, evidence, data, applied, learned_at)"
+            " VALUES (:landmark, :model, :pack, 0, 1, 0, 'e', :data, true, :at)",
+            landmark=landmark_id,
+            model=model.id,
+            pack=pack,
+            data=b"\0" * 8,
+            at=str(NOW.replace(tzinfo=None)) if engine.dialect.name == "sqlite" else NOW,
+        )
+    for photo, score in ((1, 0.95), (2, 0.3)):
+        _execute(
+            engine,
+            "INSERT INTO taught_tags (content_id, landmark_id, score, accepted, model_id, pack)"
+            " VALUES (:photo, :landmark, :score, :accepted, :model, 'castles')",
+            photo=photo,
+            landmark=landmark_id,
+            score=score,
+            accepted=score >= 0.9,
+            model=model.id,
+        )
+    _execute(
+        engine,
+        "INSERT INTO effective_tags (content_id, landmark_id, state, score, source, model_id, pack)"
+        " VALUES (1, :landmark, 'accepted', 0.95, 'taught', :model, 'castles')",
+        landmark=landmark_id,
+        model=model.id,
+    )
+
+
+def test_tags_of_packs_go_and_those_that_people_confirmed_or_models_gave_stay(
+    stored: StoredPhotos, database: Database, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored.photo("a.jpg", (EIFFEL, 0.9, True))
+    stored.photo("b.jpg", (EIFFEL, 0.9, True), digest="b")
+    stored.verdict("b", GATE, "confirmed")
+    engine = downgrade(database_url, BEFORE)
+    _add_pack(engine, stored.model, stored.landmark_ids[GATE])
+    engine.dispose()
+    with caplog.at_level(logging.WARNING):
+        upgrade_database(database_url)
+    assert "removed: the packs castles, and the tags that images had from them alone (1)" in caplog.text
+    gate, eiffel = stored.landmark_ids[GATE], stored.landmark_ids[EIFFEL]
+    with database.read() as connection:
+        rows = connection.execute(
+            select(effective_tags.c.content_id, effective_tags.c.landmark_id, effective_tags.c.state)
+        ).all()
+        expected = {(1, eiffel, "accepted"), (2, eiffel, "doubtful"), (2, gate, "confirmed")}
+        assert set(map(tuple, rows)) == expected
+        assert connection.scalar(select(verdicts.c.verdict)) == "confirmed"
+        assert connection.scalar(select(landmarks.c.slug).where(landmarks.c.id == gate)) == GATE
+        learned = connection.execute(select(classifiers.c.landmark_id, classifiers.c.applied)).all()
+        assert [tuple(row) for row in learned] == [(gate, False)]  # it is compared again
+        assert connection.scalar(select(models.c.taught_version)) == 1
+
+
+def test_a_library_without_packs_is_upgraded_without_a_word(
+    stored: StoredPhotos, database: Database, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stored.photo("a.jpg", (EIFFEL, 0.9, True))
+    downgrade(database_url, BEFORE).dispose()
+    with caplog.at_level(logging.WARNING):
+        upgrade_database(database_url)
+    assert "removed" not in caplog.text
