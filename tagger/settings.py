@@ -17,7 +17,7 @@ from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import platformdirs
 from pydantic import (
@@ -33,7 +33,7 @@ from pydantic import (
 
 from tagger.errors import SettingsInvalid
 from tagger.extensions import BACKENDS, Event, extension_names
-from tagger.system.addresses import BUCKET_SCHEMES, database_address, is_loopback, redis_address
+from tagger.system.addresses import BUCKET_SCHEMES, database_address, redis_address
 from tagger.system.names import LANGUAGE_PATTERN
 from tagger.system.permissions import writable_by_all
 from tagger.system.text_format import invalid_text
@@ -99,9 +99,12 @@ JSON_EXAMPLES = {
     "roots": '{"holidays": "/mnt/holidays"}',
 }
 """Settings that are lists or objects, in the environment as JSON, each with an example."""
+FORMER_SETTINGS = {
+    "web_oidc_": "a proxy in front of the page can sign people in: see docs/how-to/single-sign-on.md",
+}
+"""Beginnings of settings of version 1 that are gone, and what to do instead. Version 3 drops this table."""
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _OTHER_HEADERS = {"authorization", "cookie", "host", "origin", "referer", "user-agent", "x-forwarded-for"}
-_CLAIM = r"^[A-Za-z0-9_.:/-]{1,200}$"
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
 _TILES = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d+)?/[^\s\"';,<>]*")
 
@@ -145,13 +148,6 @@ def _backend(name: str) -> str:
     if name not in _BACKENDS and name not in extension_names(BACKENDS):
         raise ValueError(f"it must be one of {', '.join(_BACKENDS)}, and no installed package adds another")
     return name
-
-
-def _issuer(url: str) -> str:
-    host = urlsplit(_endpoint(url)).hostname or ""
-    if url.startswith("http:") and not is_loopback(host):
-        raise ValueError("it must be https://…, because whoever changes its answers can sign in as anybody")
-    return url
 
 
 def _tiles(url: str) -> str:
@@ -257,23 +253,13 @@ class Settings(BaseModel):
     web_user_header: Annotated[str, AfterValidator(_header)] | None = None
     """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like `X-Remote-User`. Default: people sign in to the page."""
     web_user_role: Literal["viewer", "editor", "none"] | None = None
-    """Role of a person at the first sign-in by `TAGGER_WEB_USER_HEADER` or `TAGGER_WEB_OIDC_ISSUER`. `none` refuses all but those whom `tagger people user` added. Default: `viewer` with the header, `none` with the provider."""
+    """Role of a person at the first sign-in by `TAGGER_WEB_USER_HEADER`. `none` refuses all but those whom `tagger people user` added. Default: `viewer`."""
     web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = None
     """URL of a tile server for the map, like `https://tiles.example/{z}/{x}/{y}.png`; it must allow other origins. Default: the map of the package."""
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_endpoint)] | None = None
     """Public address of the web page, like `https://photos.example`, for links of shares, webhooks and the API. Default: `http://127.0.0.1:8080` for `tagger people share add`; other links are relative."""
-    web_oidc_issuer: Annotated[str, AfterValidator(_issuer)] | None = None
-    """OpenID Connect provider at which people sign in to the page, like `https://sso.example/realms/home`, as it calls itself in its configuration. Default: people sign in to the page."""
-    web_oidc_client_id: Annotated[str, Field(min_length=1)] | None = Field(None, validate_default=True)
-    """Name under which the page is registered at the provider. Needed with `TAGGER_WEB_OIDC_ISSUER`."""
-    web_oidc_client_secret: Annotated[str, Field(min_length=1)] | None = Field(
-        None, repr=False, validate_default=True
-    )
-    """Secret of this registration. Needed with `TAGGER_WEB_OIDC_ISSUER`."""
-    web_oidc_role_claim: Annotated[str, Field(pattern=_CLAIM)] | None = None
-    """Claim with people's roles, like `groups`: `tagger-viewer`, `tagger-editor` or `tagger-admin`. People without one have no access. Default: the roles of `tagger people user`."""
     webhooks: Annotated[dict[ReceiverName, ReceiverSettings], Field(max_length=MAX_RECEIVERS)] = Field(
         default_factory=dict, repr=False
     )
@@ -291,19 +277,6 @@ class Settings(BaseModel):
         if header is not None and not info.data.get("web_trusted_proxies", True):
             raise ValueError("name the proxy in web_trusted_proxies, too: nobody else may send it")
         return header
-
-    @field_validator("web_oidc_client_id", "web_oidc_client_secret")
-    @classmethod
-    def _require_registration(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if info.data.get("web_oidc_issuer") is None:
-            return value
-        if value is None:
-            raise ValueError(
-                "the provider of web_oidc_issuer gives it to you when you register the page there"
-            )
-        if info.data.get("web_url", True) is None:
-            raise ValueError("set web_url too: people come back from the provider to that address")
-        return value
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -346,9 +319,9 @@ def _reason(error: ValidationError) -> str:
     first = error.errors()[0]
     name, *path = map(str, first["loc"])
     if first["type"] == "extra_forbidden" and not path:
-        return f"there is no setting {name}"
+        return f"there is no setting {name}{_instead(name)}"
     # A URL may contain a password.
-    is_secret = name == "webhooks" or name.endswith(("_url", "_issuer", "_token", "_secret"))
+    is_secret = name == "webhooks" or name.endswith(("_url", "_token"))
     value = "" if is_secret else f" is {first['input']!r}"
     message = invalid_text(first["msg"])
     if first["type"] in ("list_type", "dict_type") and not path:
@@ -370,6 +343,8 @@ def environment_values(settings: Iterable[str]) -> dict[str, Any]:
     variables are ignored; `tagger doctor` lists them.
     """
     variables = {name.lower(): text for name in os.environ if (text := _variable(name))}
+    for name in variables:
+        _mention_former(name)
     texts = {name: variables[_PREFIX + name] for name in settings if _PREFIX + name in variables}
     values = {name: _parse_variable(name, text) for name, text in texts.items()}
     return {name: value for name, value in values.items() if value is not None or texts[name] == "none"}
@@ -454,6 +429,19 @@ def config_file() -> Path:
     if not Path(named).is_file():
         raise SettingsInvalid(reason=f"TAGGER_CONFIG names {named}, which does not exist")
     return Path(named)
+
+
+def _instead(name: str) -> str:
+    """What to do instead of a former setting; empty for other names."""
+    return next(
+        (f" any more: {text}" for start, text in FORMER_SETTINGS.items() if name.startswith(start)), ""
+    )
+
+
+@cache  # once per process
+def _mention_former(variable: str) -> None:
+    if variable.startswith(_PREFIX) and (instead := _instead(variable.removeprefix(_PREFIX))):
+        log.warning("%s is no setting%s", variable.upper(), instead)
 
 
 @cache  # once per process and folder, though settings are loaded several times

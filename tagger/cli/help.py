@@ -63,8 +63,11 @@ def prepare_arguments(words: list[str]) -> tuple[list[str], bool]:
     return [*flags, *others, *words[end:]], HELP_ALL in words[:end]
 
 
+_PROXY = "a proxy in front of the page can sign people in, as docs/how-to/single-sign-on.md shows"
 FORMER_COMMANDS = {
     "tagger pack": "send a few photos of the place instead, and teach it from them with `tagger teach`",
+    "tagger people user link": _PROXY,
+    "tagger people user unlink": _PROXY,
     "trainer pack": "send a few photos of each place instead, and teach it from them with `tagger teach`",
 }
 """Commands of version 1 that are gone, and what to do instead. Version 3 drops this table."""

@@ -29,8 +29,6 @@ class AuditAction(StrEnum):
     USER_REMOVE = "user-remove"
     USER_PASSWORD = "user-password"  # noqa: S105
     USER_ROLE = "user-role"
-    USER_LINK = "user-link"
-    USER_UNLINK = "user-unlink"
     SESSION_END = "session-end"
     SHARE_ADD = "share-add"
     SHARE_REVOKE = "share-revoke"

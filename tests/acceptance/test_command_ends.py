@@ -262,9 +262,15 @@ def test_a_search_on_a_terminal_ends_with_the_number_of_photos(terminal: Termina
 
 
 @pytest.mark.parametrize(
-    "words", ["pack add castles.pack", "pack --help", "help pack", "-q pack list --json"]
+    ("words", "former"),
+    [
+        ("pack add castles.pack", "tagger pack"),
+        ("pack --help", "tagger pack"),
+        ("help pack", "tagger pack"),
+        ("-q people user link ada 7 --json", "tagger people user link"),
+    ],
 )
-def test_a_former_command_says_what_replaces_it(terminal: Terminal, words: str) -> None:
+def test_a_former_command_says_what_replaces_it(terminal: Terminal, words: str, former: str) -> None:
     done = terminal.run(*words.split(), code=2)
     assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
-    assert done.stderr.startswith("error: `tagger pack` is gone: send a few photos of the place instead")
+    assert done.stderr.startswith(f"error: `{former}` is gone: ")

@@ -11,8 +11,10 @@ from support.schemas import downgrade
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database, upgrade_database
-from tagger.database.tables import classifiers, effective_tags, landmarks, models, verdicts
+from tagger.database.enums import Role
+from tagger.database.tables import classifiers, effective_tags, landmarks, models, page_sessions, verdicts
 from tagger.library.catalog.registered_models import RegisteredModel
+from tagger.people.users import add_user, list_users
 
 pytestmark = [
     pytest.mark.postgresql,
@@ -35,13 +37,17 @@ def _execute(engine: Engine, statement: str, **values: object) -> None:
         connection.execute(text(statement), values)
 
 
+def _stored(engine: Engine, time: datetime) -> object:
+    return str(time.replace(tzinfo=None)) if engine.dialect.name == "sqlite" else time
+
+
 def _add_pack(engine: Engine, model: RegisteredModel, landmark_id: int) -> None:
     """The rows of a pack that tags photo 1 and suggests what is confirmed for photo 2; beside it, the landmark was taught here."""
     _execute(
         engine,
         "INSERT INTO packs VALUES ('castles', 'd', :model, '{}', '[]', :at)",
         model=model.id,
-        at=str(NOW.replace(tzinfo=None)) if engine.dialect.name == "sqlite" else NOW,
+        at=_stored(engine, NOW),
     )
     for pack in ("", "castles"):
         _execute(
@@ -52,7 +58,7 @@ def _add_pack(engine: Engine, model: RegisteredModel, landmark_id: int) -> None:
             model=model.id,
             pack=pack,
             data=b"\0" * 8,
-            at=str(NOW.replace(tzinfo=None)) if engine.dialect.name == "sqlite" else NOW,
+            at=_stored(engine, NOW),
         )
     for photo, score in ((1, 0.95), (2, 0.3)):
         _execute(
@@ -108,3 +114,31 @@ def test_a_library_without_packs_is_upgraded_without_a_word(
     with caplog.at_level(logging.WARNING):
         upgrade_database(database_url)
     assert "removed" not in caplog.text
+
+
+def test_people_who_signed_in_at_a_provider_stay_without_their_sessions(
+    database: Database, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("ada", "bob"):
+        add_user(database, name, Role.EDITOR, None)
+        engine = downgrade(database_url, BEFORE)
+    _execute(engine, "UPDATE users SET issuer = 'https://sso.example', subject = '7' WHERE name = 'ada'")
+    for user_id, digest in ((1, "a"), (2, "b")):
+        _execute(
+            engine,
+            "INSERT INTO page_sessions (digest, user_id, created_at, last_used_at, expires_at, id_token)"
+            " VALUES (:digest, :user, :at, :at, :at, '')",
+            digest=digest,
+            user=user_id,
+            at=_stored(engine, NOW),
+        )
+    engine.dispose()
+    with caplog.at_level(logging.WARNING):
+        upgrade_database(database_url)
+    assert "removed: the sign-in of ada with OpenID Connect. They keep their names" in caplog.text
+    assert [(user.name, user.role) for user in list_users(database)] == [
+        ("ada", Role.EDITOR),
+        ("bob", Role.EDITOR),
+    ]
+    with database.read() as connection:
+        assert connection.scalars(select(page_sessions.c.digest)).all() == ["b"]

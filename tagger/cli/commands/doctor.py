@@ -95,7 +95,6 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     permissions = _group("permissions", "environment:check_permissions", settings)
     device = _group("device", "models:check_device", settings)
     sandbox = _group("sandbox", "environment:check_sandbox", settings)
-    sign_on = _group("single sign-on", "environment:check_single_sign_on", settings)
     database_group.findings()  # wait: other groups read the database
     database = database_checks.database
     model = _group("model", "models:check_models", settings, database)
@@ -103,7 +102,7 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     yield from _findings(folders, permissions, database_group, model, device, sandbox)
     yield from check_extras(settings)
     yield from check_extensions()
-    yield from _findings(redis, sign_on)
+    yield from _findings(redis)
     if database is not None:
         yield from _findings(
             _group("workers", "jobs:check_jobs", database),
@@ -181,6 +180,5 @@ def _secrets(settings: Settings) -> list[str]:
         rest = url.partition("://")[2]
         passwords.add(rest.rpartition("@")[0].partition(":")[2])
         passwords.update(parse_qs(rest.partition("?")[2]).get("password", ()))
-    passwords.add(settings.web_oidc_client_secret or "")
     decoded = [text for password in passwords for text in (password, unquote(password))]
     return [text for text in decoded if len(text) >= MIN_SECRET_LENGTH]

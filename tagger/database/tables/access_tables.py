@@ -40,14 +40,11 @@ users = Table(
     Column(
         "password_hash",
         Text,
-        doc="argon2id hash; null: sign-in at a reverse proxy or a provider only",
+        doc="argon2id hash; null: sign-in at a reverse proxy only",
     ),
-    Column("issuer", Text, doc="OpenID Connect provider of the person; null: none"),
-    Column("subject", Text, doc="the provider's identifier of the person; null like `issuer`"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime, doc="when the person used the page last, to the minute; null: never"),
     one_of("role", Role),
-    Index(None, "issuer", "subject", unique=True),
     info={"exported": False, "doc": "A person who signs in to the page by name. Not exported."},
 )
 
@@ -76,24 +73,19 @@ page_sessions = Table(
         "token_id",
         Id,
         ForeignKey("access_tokens.id", ondelete="CASCADE"),
-        doc="the token of the sign-in; null: a password, a provider, or the token of the settings",
+        doc="the token of the sign-in; null: a password, or the token of the settings",
     ),
     Column(
         "user_id",
         Id,
         ForeignKey("users.id", ondelete="CASCADE"),
-        doc="the person, after a sign-in with a password or at a provider; null: a token",
+        doc="the person, after a sign-in with a password; null: a token",
     ),
     Column("network", Text, doc="address of the client; of IPv6, its /64 network"),
     Column("browser", Text, doc="User-Agent of the browser"),
     Column("created_at", UtcDateTime, nullable=False, doc="when the person signed in"),
     Column("last_used_at", UtcDateTime, nullable=False, doc="when it was used last, to the minute"),
     Column("expires_at", UtcDateTime, nullable=False, doc="when it becomes invalid"),
-    Column(
-        "id_token",
-        Text,
-        doc="ID token of the sign-in, used to sign out at the provider; empty: it is too long; null: no sign-out there",
-    ),
     Index(None, "token_id"),
     Index(None, "user_id"),
     info={
