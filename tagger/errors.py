@@ -83,10 +83,6 @@ class SettingsInvalid(TaggerError):
     """Invalid setting: {reason}. Correct the option, environment variable or tagger.toml that sets it."""
 
 
-class NotConfigured(TaggerError):
-    """{what} Set {settings}."""
-
-
 class NameNotFound(NotFound):
     """There is no {kind} {name}. {known}."""
 

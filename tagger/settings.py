@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import sys
-from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
@@ -32,61 +31,11 @@ from pydantic import (
 )
 
 from tagger.errors import SettingsInvalid
-from tagger.extensions import BACKENDS, Event, extension_names
+from tagger.extensions import BACKENDS, extension_names
 from tagger.system.addresses import BUCKET_SCHEMES, database_address, redis_address
 from tagger.system.names import LANGUAGE_PATTERN
 from tagger.system.permissions import writable_by_all
 from tagger.system.text_format import invalid_text
-
-MAX_RECEIVERS = 16
-"""Each has a thread in every worker."""
-MIN_SECRET, MAX_SECRET = 24, 64
-"""Bytes of a secret, as the specification of Standard Webhooks has it."""
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_URL = re.compile(r"https?://([^\s@/?#]+@)?([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?(/[^\s#]*)?")
-
-
-def is_receiver_name(text: str) -> bool:
-    return _NAME.fullmatch(text) is not None
-
-
-def _name(text: str) -> str:
-    if not is_receiver_name(text):
-        raise ValueError("names of receivers are like chat: 1 to 32 small letters, digits and hyphens")
-    return text
-
-
-def _url(url: str) -> str:
-    if not _URL.fullmatch(url):
-        raise ValueError("it must be like https://HOST/PATH")
-    return url
-
-
-def _secret(secret: str) -> str:
-    try:
-        size = len(b64decode(secret.removeprefix("whsec_"), validate=True))
-    except ValueError:
-        size = 0
-    if not secret.startswith("whsec_") or not MIN_SECRET <= size <= MAX_SECRET:
-        raise ValueError(
-            "it must be whsec_ and 24 to 64 bytes in Base64: echo whsec_$(openssl rand -base64 32)"
-        )
-    return secret
-
-
-ReceiverName = Annotated[str, AfterValidator(_name)]
-
-
-class ReceiverSettings(BaseModel):
-    """One receiver. Without `events`, it gets all."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    url: Annotated[str, AfterValidator(_url)] = Field(repr=False)
-    secret: Annotated[str, AfterValidator(_secret)] = Field(repr=False)
-    events: Annotated[frozenset[Event], Field(min_length=1)] = frozenset(Event)
-
 
 log = logging.getLogger(__name__)
 
@@ -95,11 +44,11 @@ _PREFIX = "tagger_"
 JSON_EXAMPLES = {
     "web_folders": '["/photos", "s3://bucket/photos"]',
     "web_trusted_proxies": '["127.0.0.1", "10.0.0.0/8"]',
-    "webhooks": '{"chat": {"url": "https://hooks.example/tagger", "secret": "whsec_…"}}',
     "roots": '{"holidays": "/mnt/holidays"}',
 }
 """Settings that are lists or objects, in the environment as JSON, each with an example."""
 FORMER_SETTINGS = {
+    "webhooks": "cron and `tagger status --json` tell what happened: see docs/how-to/notifications.md",
     "web_oidc_": "a proxy in front of the page can sign people in: see docs/how-to/single-sign-on.md",
 }
 """Beginnings of settings of version 1 that are gone, and what to do instead. Version 3 drops this table."""
@@ -259,11 +208,7 @@ class Settings(BaseModel):
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_endpoint)] | None = None
-    """Public address of the web page, like `https://photos.example`, for links of shares, webhooks and the API. Default: `http://127.0.0.1:8080` for `tagger people share add`; other links are relative."""
-    webhooks: Annotated[dict[ReceiverName, ReceiverSettings], Field(max_length=MAX_RECEIVERS)] = Field(
-        default_factory=dict, repr=False
-    )
-    """Receivers of events by name, as a JSON object: `{"chat": {"url": "https://hooks.example/tagger", "secret": "whsec_…", "events": ["job.failures"]}}`. The secret, 24 to 64 bytes in Base64, signs them. Without `events`, a receiver gets all."""
+    """Public address of the web page, like `https://photos.example`, for links of shares and the API. Default: `http://127.0.0.1:8080` for `tagger people share add`; other links are relative."""
     roots: dict[str, Path] = Field(default_factory=dict)
     """Folders of roots that differ on this machine, as a JSON object of root names."""
 
@@ -321,15 +266,12 @@ def _reason(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden" and not path:
         return f"there is no setting {name}{_instead(name)}"
     # A URL may contain a password.
-    is_secret = name == "webhooks" or name.endswith(("_url", "_token"))
+    is_secret = name.endswith(("_url", "_token"))
     value = "" if is_secret else f" is {first['input']!r}"
     message = invalid_text(first["msg"])
     if first["type"] in ("list_type", "dict_type") and not path:
         message += f"; as a variable, write it as JSON, like {JSON_EXAMPLES[name]}"
-    # The part of the setting that names a receiver of webhooks. What is no name may be an address with a password.
-    is_named = name == "webhooks" and path and is_receiver_name(path[0])
-    place = ".".join([name, *path]) if is_named else name
-    return f"{place} (TAGGER_{name.upper()}){value}: {message}"
+    return f"{name} (TAGGER_{name.upper()}){value}: {message}"
 
 
 _NONE_IS_A_CHOICE = {"web_write", "web_user_role"}

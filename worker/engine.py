@@ -25,7 +25,6 @@ from tagger.library.catalog.registered_models import resolve_models
 from tagger.model.devices import choose_device
 from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
-from tagger.webhooks import SenderThreads
 from worker.broker import shared_monitor
 from worker.celery_patches import database_unreachable
 from worker.producer import app_broker, send_wake_ups
@@ -67,12 +66,10 @@ class Engine:
         self.redis = shared_monitor(self.broker)
         self._sweeper = Sweeper(app, self.redis, self.database, settings, name, self.device)
         stall_s = max(STALL_S, 2 * settings.read_timeout_s)
-        self._senders = SenderThreads(self.database, settings)
         self._watchdog = Watchdog(self.executor.activity, self._sweeper, stall_s)
 
     def start(self) -> None:
         """Start the sweeper, which makes this worker visible to others, the watchdog and the other threads."""
-        self._senders.start()
         self._sweeper.start()
         self._watchdog.start()
 
@@ -135,7 +132,6 @@ class Engine:
     def close(self) -> None:
         """Store the current batch, release the rest, end the threads."""
         self._watchdog.close()
-        self._senders.close()
         self.executor.close()
         self._sweeper.close()
         self.database.close()

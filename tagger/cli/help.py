@@ -68,6 +68,7 @@ FORMER_COMMANDS = {
     "tagger pack": "send a few photos of the place instead, and teach it from them with `tagger teach`",
     "tagger people user link": _PROXY,
     "tagger people user unlink": _PROXY,
+    "tagger people webhook": "let cron and `tagger status --json` tell what happened, as docs/how-to/notifications.md shows",
     "trainer pack": "send a few photos of each place instead, and teach it from them with `tagger teach`",
 }
 """Commands of version 1 that are gone, and what to do instead. Version 3 drops this table."""

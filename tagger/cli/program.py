@@ -134,7 +134,7 @@ COMMANDS = {
         "model.model_app": "Register models, and select the one in use.",
         "tag.forget": "Remove photos from the database. The files stay.",
         "database.db_app": "Upgrade, check, export and import the database.",
-        "people.people_app": "Manage users, tokens, shares and webhooks.",
+        "people.people_app": "Manage users, tokens and shares.",
     },
 }
 """The panels of the help: the places of their commands in order, each with its summary."""

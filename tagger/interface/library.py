@@ -304,7 +304,7 @@ class Library:
                 progress = Throttled(job, on_progress if number == job.number else None)
                 run_job(self._database, self._settings, number, progress)
 
-        for each in run_local_jobs(self._database, self._settings, number, run, "tag again"):
+        for each in run_local_jobs(self._database, number, run, "tag again"):
             if each.kind not in METADATA_KINDS:
                 self._update_derived_facts()
         job.refresh()

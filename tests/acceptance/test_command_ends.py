@@ -268,6 +268,7 @@ def test_a_search_on_a_terminal_ends_with_the_number_of_photos(terminal: Termina
         ("pack --help", "tagger pack"),
         ("help pack", "tagger pack"),
         ("-q people user link ada 7 --json", "tagger people user link"),
+        ("people webhook test", "tagger people webhook"),
     ],
 )
 def test_a_former_command_says_what_replaces_it(terminal: Terminal, words: str, former: str) -> None:

@@ -1,4 +1,4 @@
-"""The image of deploy/Containerfile runs a job, unprivileged and on a read-only root; and sends a webhook."""
+"""The image of deploy/Containerfile runs a job, unprivileged and on a read-only root."""
 
 import json
 import re
@@ -16,7 +16,6 @@ import pytest
 from rig.servers import PostgresServer, RedisServer, free_port
 from support.container_images import PROJECT, Container, Image, built_image, missing_program
 from support.waiting import wait_until
-from support.webhook_receiver import SECRET, WebhookReceiver, is_signed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -36,12 +35,10 @@ def image() -> Iterator[Image]:
 def container(
     image: Image,
     redis_server: RedisServer,
-    receiver: WebhookReceiver,
     test_data: Path,
     tmp_path: Path,
 ) -> Iterator[Container]:
-    """The image with PostgreSQL, Redis, photos, and a receiver of webhooks."""
-    chat = {"url": receiver.url, "secret": SECRET, "events": ["job.finished"]}
+    """The image with PostgreSQL, Redis, and photos."""
     port = free_port()
     with PostgresServer() as postgres:
         yield Container(
@@ -52,16 +49,13 @@ def container(
             settings={
                 "TAGGER_DATABASE_URL": "postgresql://postgres@/postgres?host=/run/postgres",
                 "TAGGER_REDIS_URL": redis_server.url,
-                "TAGGER_WEBHOOKS": json.dumps({"chat": chat}, separators=(",", ":")),
                 "TAGGER_WEB_TOKEN": TOKEN,
                 "TAGGER_WEB_URL": f"http://127.0.0.1:{port}",
             },
         )
 
 
-def test_a_job_runs_in_the_image(
-    image: Image, container: Container, receiver: WebhookReceiver, tmp_path: Path
-) -> None:
+def test_a_job_runs_in_the_image(image: Image, container: Container, tmp_path: Path) -> None:
     _done(container.run("tagger", "db", "upgrade"))
     port = urlsplit(container.settings["TAGGER_WEB_URL"]).port or 0
     worker_words = [*image.config["Entrypoint"], *image.config["Cmd"]]
@@ -81,9 +75,6 @@ def test_a_job_runs_in_the_image(
         wait_until(lambda: _page(port, "/sign-in") is not None, START_S, 1.0)
         assert _page(port, "/static/app.css")
         assert json.loads(_page(port, "/api/status") or "{}")["waiting_photos"] == 0
-        wait_until(lambda: bool(receiver.received), START_S, 1.0)
-        assert is_signed(receiver.received[0])
-        assert receiver.received[0].document["data"]["tagged"] == job["tagged"]
 
 
 def test_only_data_and_temporary_files_can_be_written(image: Image, container: Container) -> None:

@@ -386,6 +386,5 @@ def test_all_tables_are_exported_except_those_of_one_place_and_what_follows_from
         "shares",
         "share_photos",
         "audit_log",
-        "webhook_messages",
     }
     assert {table.name for table in exported_tables()} == set(metadata.tables) - local

@@ -121,7 +121,7 @@ def test_people_who_signed_in_at_a_provider_stay_without_their_sessions(
 ) -> None:
     for name in ("ada", "bob"):
         add_user(database, name, Role.EDITOR, None)
-        engine = downgrade(database_url, BEFORE)
+    engine = downgrade(database_url, BEFORE)
     _execute(engine, "UPDATE users SET issuer = 'https://sso.example', subject = '7' WHERE name = 'ada'")
     for user_id, digest in ((1, "a"), (2, "b")):
         _execute(
@@ -142,3 +142,22 @@ def test_people_who_signed_in_at_a_provider_stay_without_their_sessions(
     ]
     with database.read() as connection:
         assert connection.scalars(select(page_sessions.c.digest)).all() == ["b"]
+
+
+def test_events_of_webhooks_are_counted_when_they_go(
+    database: Database, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = downgrade(database_url, BEFORE)
+    for number, delivered in ((1, NOW), (2, None)):
+        _execute(
+            engine,
+            "INSERT INTO webhook_messages (message_id, subject, event, data, created_at, delivered_at)"
+            " VALUES (:id, :id, 'job.finished', '{}', :at, :delivered)",
+            id=f"msg_{number}",
+            at=_stored(engine, NOW),
+            delivered=delivered and _stored(engine, delivered),
+        )
+    engine.dispose()
+    with caplog.at_level(logging.WARNING):
+        upgrade_database(database_url)
+    assert "removed: the events of webhooks (2, not delivered: 1)" in caplog.text

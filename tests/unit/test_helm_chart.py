@@ -151,9 +151,7 @@ def test_commands_probes_and_settings_exist(
         (("web.ingress.enabled=true", "web.enabled=false"), None),
     ],
 )
-def test_all_who_send_webhooks_know_the_address_of_the_page(
-    helm: str, values: Sequence[str], address: str | None
-) -> None:
+def test_all_know_the_address_of_the_page(helm: str, values: Sequence[str], address: str | None) -> None:
     manifests = _rendered(helm, values)
     deployments = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
     containers = [container for each in deployments for container in _containers(each)]

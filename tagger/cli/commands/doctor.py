@@ -106,7 +106,6 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     if database is not None:
         yield from _findings(
             _group("workers", "jobs:check_jobs", database),
-            _group("webhooks", "jobs:check_webhooks", database, settings),
             _group("teaching", "models:check_teaching", settings, database),
             _group("roots", "jobs:check_roots", database, settings.roots),
             _group("failing photos", "jobs:check_failures", database),
@@ -173,10 +172,9 @@ def _check_messages(settings: Settings, database: Database | None) -> Iterator[F
 
 
 def _secrets(settings: Settings) -> list[str]:
-    """The passwords in the URLs of the settings, as written and decoded, and secrets."""
-    passwords = {receiver.secret for receiver in settings.webhooks.values()}
-    webhooks = [receiver.url for receiver in settings.webhooks.values()]
-    for url in filter(None, (settings.database_url, settings.redis_url, *webhooks)):
+    """The passwords in the URLs of the settings, as written and decoded."""
+    passwords = set[str]()
+    for url in filter(None, (settings.database_url, settings.redis_url)):
         rest = url.partition("://")[2]
         passwords.add(rest.rpartition("@")[0].partition(":")[2])
         passwords.update(parse_qs(rest.partition("?")[2]).get("password", ()))

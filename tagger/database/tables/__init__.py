@@ -61,7 +61,6 @@ from tagger.database.tables.job_tables import (
     metadata_writes as metadata_writes,
     schedule_runs as schedule_runs,
     schedules as schedules,
-    webhook_messages as webhook_messages,
     workers as workers,
 )
 from tagger.database.tables.access_tables import (

@@ -1,4 +1,4 @@
-"""The tables of the work: jobs → items and chunks, the writes to metadata, workers, schedules, and events for the receivers of webhooks."""
+"""The tables of the work: jobs → items and chunks, the writes to metadata, workers, and schedules."""
 
 from sqlalchemy import (
     JSON,
@@ -14,7 +14,6 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
-    UniqueConstraint,
 )
 
 from tagger.database.enums import JobKind, JobState, Outcome, Priority, Runner, Target
@@ -199,41 +198,6 @@ chunks = Table(
         "doc": "A range of a job's items, for one worker at a time. A job's counts are sums over its chunks."
     },
 )
-webhook_messages = Table(
-    "webhook_messages",
-    metadata,
-    Column("id", Id, primary_key=True, doc="primary key"),
-    Column("message_id", Text, nullable=False, unique=True, doc="the header `webhook-id`"),
-    Column(
-        "subject",
-        Text,
-        nullable=False,
-        doc="event and object, like `job.finished/7`; unique for each receiver",
-    ),
-    Column("event", Text, nullable=False, doc="type of the event, like `job.finished`"),
-    Column("data", JSON, nullable=False, doc="facts of the event"),
-    Column("created_at", UtcDateTime, nullable=False, doc="when the event happened"),
-    counter("attempts", "how often it was sent"),
-    Column(
-        "next_attempt_at",
-        Float,
-        doc="when it is sent next; null: it was delivered or given up",
-    ),
-    Column("delivered_at", UtcDateTime, doc="when the receiver accepted it; null: not yet, or given up"),
-    Column("problem", Text, doc="why the last attempt failed, in words"),
-    Column(
-        "receiver",
-        Text,
-        nullable=False,
-        server_default="default",
-        doc="name in `TAGGER_WEBHOOKS`",
-    ),
-    UniqueConstraint("receiver", "subject"),
-    info={
-        "exported": False,
-        "doc": "An event for a receiver of webhooks, written in the transaction of the event.",
-    },
-)
 
 
 add_partial_index("ix_chunks_open", chunks.c.job_id, chunks.c.chunk, where=chunks.c.done.is_(False))
@@ -365,18 +329,3 @@ schedule_runs = Table(
     PrimaryKeyConstraint("schedule_id", "due_at"),
     info={"doc": "A run of a schedule. The primary key lets only one process start a due run."},
 )
-
-
-add_partial_index(
-    "ix_webhook_messages_pending",
-    webhook_messages.c.receiver,
-    webhook_messages.c.next_attempt_at,
-    where=webhook_messages.c.next_attempt_at.is_not(None),
-)
-add_partial_index(
-    "ix_webhook_messages_undelivered",
-    webhook_messages.c.receiver,
-    webhook_messages.c.id,
-    where=webhook_messages.c.delivered_at.is_(None),
-)
-Index(None, webhook_messages.c.created_at)

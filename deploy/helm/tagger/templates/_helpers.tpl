@@ -54,7 +54,7 @@ env:
 {{- end }}
 {{- end }}
 
-{{/* The address of the page, for all processes: workers write it into webhooks. Empty: not known. */}}
+{{/* The address of the page, for all processes. Empty: not known. */}}
 {{- define "tagger.pageUrl" -}}
 {{- $web := .Values.web }}
 {{- $ofIngress := ternary (printf "https://%s" $web.ingress.host) "" (and $web.enabled $web.ingress.enabled) }}
