@@ -42,7 +42,6 @@ class AuditAction(StrEnum):
     LANDMARK_ADD = "landmark-add"
     LANDMARK_EDIT = "landmark-edit"
     LANDMARK_MERGE = "landmark-merge"
-    LANDMARK_UNMERGE = "landmark-unmerge"
     LANDMARK_REMOVE = "landmark-remove"
     MODEL_ADD = "model-add"
     MODEL_USE = "model-use"

@@ -15,7 +15,7 @@ from tagger.database.engine import create_database_engine, redact, unavailable_o
 from tagger.database.tables import ledgers, metadata
 from tagger.errors import DatabaseNotUnicode, SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
 
-SCHEMA_REVISION = "1011"
+SCHEMA_REVISION = "1012"
 """The newest migration. A test keeps it equal to Alembic's head."""
 LAST_UNRELEASED_REVISION = "0033"
 """The last schema before 1.0, which `tagger db import` still reads. The schemas before it are 0001 to 0032."""

@@ -10,6 +10,7 @@ from support.colour_folders import EIFFEL, GATE
 from support.schemas import downgrade
 from support.stored_photos import StoredPhotos
 
+from tagger.database.audit_log import AuditAction, AuditFilter, list_entries, record_action
 from tagger.database.connection import Database, upgrade_database
 from tagger.database.enums import Role
 from tagger.database.tables import classifiers, effective_tags, landmarks, models, page_sessions, verdicts
@@ -161,3 +162,17 @@ def test_events_of_webhooks_are_counted_when_they_go(
     with caplog.at_level(logging.WARNING):
         upgrade_database(database_url)
     assert "removed: the events of webhooks (2, not delivered: 1)" in caplog.text
+
+
+def test_what_undid_merges_goes_and_the_entries_of_the_audit_log_stay(
+    database: Database, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = {"into": "eiffel-tower", "verdicts": 2, "replaced": [{"digest": "d"}]}
+    with database.write() as connection:
+        for details in ({"undo": {"landmark": {}}, "verdicts_before": []}, {"continues": 1}):
+            record_action(connection, AuditAction.LANDMARK_MERGE, "old-tower", **kept, **details)
+    downgrade(database_url, BEFORE).dispose()
+    with caplog.at_level(logging.WARNING):
+        upgrade_database(database_url)
+    assert "removed: what undoes the merges of old-tower." in caplog.text
+    assert [entry.details for entry in list_entries(database, AuditFilter(), 9)] == [kept, kept]

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, exists, func, select, update
@@ -36,7 +35,6 @@ from tagger.errors import (
 from tagger.library.catalog.contents import has_verdict, record_landmark
 from tagger.library.catalog.landmark_uses import lock_images, retire_classifiers
 from tagger.library.catalog.landmarks import Landmark, find_landmark
-from tagger.library.catalog.merge_undo import changes_of_merge, verdicts_of_merge
 from tagger.library.catalog.settlement import settle
 from tagger.system.names import MAX_MERGED_ALIASES, check_alias_count
 from tagger.system.text_format import N_, gettext
@@ -92,12 +90,10 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
         raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both), **names)
     taught = retire_classifiers(connection, merged)
     united = _united(target, merged)
-    undo = changes_of_merge(merged, target, united)
     images = lock_images(connection, merged, target)
     for each in (merged, target):
         record_landmark(connection, each.id)
     replaced = list(_opposite_verdicts(connection, merged, target))
-    before = list(verdicts_of_merge(connection, merged, target, PAGE))
     counts = {
         "verdicts": _move_verdicts(connection, merged, target),
         "tags": _move_tags(connection, merged, target),
@@ -107,12 +103,9 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
     connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
     connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(united))
     settle(connection, images)
-    details: dict[str, Any] = {**counts, "undo": undo}
-    # An entry of the audit log for each page.
-    for page, verdicts_before in zip_longest(replaced, before or [[]]):
-        details |= {"into": target.slug, "replaced": page or None, "verdicts_before": verdicts_before}
-        entry = record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **details)
-        details = {"continues": details.get("continues", entry)}
+    details: dict[str, Any] = {"into": target.slug, **counts}
+    for page in replaced or [None]:  # an entry of the audit log for each
+        record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **details, replaced=page)
     return MergedLandmark(
         find_landmark(connection, target.slug),
         merged,
