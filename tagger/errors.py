@@ -236,7 +236,11 @@ class ImportRefused(TaggerError):
 
 
 class DatabaseNotEmpty(TaggerError):
-    """The database {url} is not empty: it contains {contents}. Import into a new database; name it with TAGGER_DATABASE_URL."""
+    """The database {url} is not empty: it contains {contents}. Name a new database."""
+
+
+class CopyIncomplete(TaggerError):
+    """Of {expected} rows of {table}, {found} arrived, so nothing was stored. Run `tagger db check`, and copy again."""
 
 
 class DatabaseUnavailable(Unavailable):
@@ -280,7 +284,7 @@ class SchemaNewer(Unavailable):
 
 
 class SchemaUnreleased(TaggerError):
-    """The database {url} was created by a version before 1.0 (schema {revision}). Export it with that version (`tagger export FILE`), then import the file into a new database with this one (`tagger db import FILE`)."""
+    """The database {url} was created by a version before 1.0 (schema {revision}), which this one cannot upgrade. Set TAGGER_DATABASE_URL to a new database, and tag the photos again."""
 
 
 class ModelFailed(Unavailable):

@@ -64,7 +64,10 @@ def prepare_arguments(words: list[str]) -> tuple[list[str], bool]:
 
 
 _PROXY = "a proxy in front of the page can sign people in, as docs/how-to/single-sign-on.md shows"
+_COPY = "`tagger db copy URL` moves a database, and the database's own tools back it up, as docs/how-to/back-up-and-upgrade.md shows"
 FORMER_COMMANDS = {
+    "tagger db export": _COPY,
+    "tagger db import": _COPY,
     "tagger pack": "send a few photos of the place instead, and teach it from them with `tagger teach`",
     "tagger people user link": _PROXY,
     "tagger people user unlink": _PROXY,

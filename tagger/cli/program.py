@@ -133,7 +133,7 @@ COMMANDS = {
         "landmark.landmark_app": "List and change landmarks.",
         "model.model_app": "Register models, and select the one in use.",
         "tag.forget": "Remove photos from the database. The files stay.",
-        "database.db_app": "Upgrade, check, export and import the database.",
+        "database.db_app": "Upgrade, check and copy the database.",
         "people.people_app": "Manage users, tokens and shares.",
     },
 }

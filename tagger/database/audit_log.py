@@ -53,7 +53,6 @@ class AuditAction(StrEnum):
     SCHEDULE_PAUSE = "schedule-pause"
     SCHEDULE_RESUME = "schedule-resume"
     PHOTOS_FORGET = "photos-forget"
-    DATABASE_IMPORT = "database-import"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from tagger.errors import DatabaseNotUnicode, SchemaNewer, SchemaOutdated, Schem
 SCHEMA_REVISION = "1012"
 """The newest migration. A test keeps it equal to Alembic's head."""
 LAST_UNRELEASED_REVISION = "0033"
-"""The last schema before 1.0, which `tagger db import` still reads. The schemas before it are 0001 to 0032."""
+"""The last schema before 1.0. The schemas before it are 0001 to 0032."""
 
 LOCK_S = 5.0
 """How long migrations wait for a lock of PostgreSQL. Meanwhile, other transactions that use the table wait behind them."""

@@ -76,7 +76,6 @@ def test_a_sidecar_is_on_the_disk(terminal: Terminal) -> None:
 def test_exports_are_on_the_disk(terminal: Terminal) -> None:
     terminal.run("tag", "photos")
     recorder = Recorder(terminal)
-    assert replaced(recorder.events("db", "export", "library.jsonl.gz")) == {"library.jsonl.gz"}
     assert replaced(recorder.events("review", "export", "verdicts.jsonl")) == {"verdicts.jsonl"}
 
 

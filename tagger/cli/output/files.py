@@ -38,10 +38,8 @@ Force = Annotated[bool, flag("--force", "Replace an existing file.")]
 
 
 @contextmanager
-def open_output(path: Path, *, force: bool, private: bool = False) -> Iterator[IO[bytes]]:
+def open_output(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
     """Open a file for writing, or stdout for `-`. The file appears at the end, if no error occurs; .gz compresses it.
-
-    `private` keeps it from other users; otherwise the umask decides.
 
     Raises:
         FileExists: the file exists, and `force` is not set.
@@ -54,11 +52,7 @@ def open_output(path: Path, *, force: bool, private: bool = False) -> Iterator[I
     _check_absent(path, force=force)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        mode = 0o600 if private else 0o666
-        with (
-            open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file,
-            _compressed(file, path) as inner,
-        ):
+        with part.open("xb") as file, _compressed(file, path) as inner:
             yield inner
         _check_absent(path, force=force)
         replace_file(path, by=part)

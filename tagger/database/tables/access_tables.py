@@ -26,8 +26,7 @@ access_tokens = Table(
         doc="when it or one of its sessions was used last, to the minute; null: never",
     ),
     info={
-        "exported": False,
-        "doc": "A token that gives access to the page, until it expires or is revoked. Not exported.",
+        "doc": "A token that gives access to the page, until it expires or is revoked.",
     },
 )
 
@@ -45,7 +44,7 @@ users = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime, doc="when the person used the page last, to the minute; null: never"),
     one_of("role", Role),
-    info={"exported": False, "doc": "A person who signs in to the page by name. Not exported."},
+    info={"doc": "A person who signs in to the page by name."},
 )
 
 sign_in_attempts = Table(
@@ -59,8 +58,7 @@ sign_in_attempts = Table(
     Index(None, "network", "at"),
     Index(None, "at"),
     info={
-        "exported": False,
-        "doc": "An attempt to sign in with a name and a wrong password, within the last hour. Not exported.",
+        "doc": "An attempt to sign in with a name and a wrong password, within the last hour.",
     },
 )
 
@@ -89,8 +87,7 @@ page_sessions = Table(
     Index(None, "token_id"),
     Index(None, "user_id"),
     info={
-        "exported": False,
-        "doc": "A browser that is signed in to the page, with its network and User-Agent. Signing out deletes it. Not exported.",
+        "doc": "A browser that is signed in to the page, with its network and User-Agent. Signing out deletes it.",
     },
 )
 
@@ -113,8 +110,7 @@ shares = Table(
     Column("revoked_at", UtcDateTime, doc="when it was revoked; null: it was not"),
     Column("author", Text, doc="who made it, like `audit_log.actor`; null: unknown"),
     info={
-        "exported": False,
-        "doc": "A link that shows some photos without sign-in. Kept for 90 days after its end. Not exported.",
+        "doc": "A link that shows some photos without sign-in. Kept for 90 days after its end.",
     },
 )
 
@@ -127,7 +123,7 @@ share_photos = Table(
     ),
     PrimaryKeyConstraint("share_id", "photo_id"),
     Index(None, "photo_id"),
-    info={"exported": False, "doc": "The photos of a share that is a fixed selection. Not exported."},
+    info={"doc": "The photos of a share that is a fixed selection."},
 )
 
 audit_log = Table(
@@ -147,7 +143,6 @@ audit_log = Table(
     Index(None, "at"),
     Index(None, "action", "id"),
     info={
-        "exported": False,
-        "doc": "Who did what, for 400 days and at most a million entries. `tagger people audit` lists it. Not exported.",
+        "doc": "Who did what, for 400 days and at most a million entries. `tagger people audit` lists it.",
     },
 )

@@ -60,7 +60,6 @@ models = Table(
         "use_order",
         Integer,
         doc="1 for the first model in use, 2 for the next, …; null: not in use",
-        info={"imported_default": None},
     ),
     counter("taught_version", "counts the changes of its classifiers of taught landmarks"),
     info={"doc": "A registered model."},
@@ -166,7 +165,6 @@ tags = Table(
         nullable=False,
         server_default="1",
         doc="false: its model is not in use, or another one in use gives the landmark a higher score",
-        info={"exported": False},
     ),
     PrimaryKeyConstraint("content_id", "model_id", "rank"),
     Index(None, "landmark_id", "content_id", "accepted"),
@@ -380,7 +378,6 @@ effective_tags = Table(
     info={
         "doc": "A landmark of an image with what counts: predictions, teaching, positions and verdicts together. Landmarks that a model only predicts "
         "are in `tags` alone. Replaced when one of these changes.",
-        "exported": False,
     },
 )
 _IS_TAG = effective_tags.c.accepted == true()

@@ -104,7 +104,8 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
     connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(united))
     settle(connection, images)
     details: dict[str, Any] = {"into": target.slug, **counts}
-    for page in replaced or [None]:  # an entry of the audit log for each
+    pages: list[list[dict[str, Any]] | None] = [*replaced] or [None]
+    for page in pages:  # an entry of the audit log for each
         record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **details, replaced=page)
     return MergedLandmark(
         find_landmark(connection, target.slug),

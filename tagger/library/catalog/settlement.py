@@ -82,12 +82,6 @@ def settle(
     return settled
 
 
-def settle_all(connection: Connection) -> None:
-    """Settle every image after an import, which has the positions that follow from it."""
-    for page in _pages_of_all(connection):
-        settle(connection, page, record=False)
-
-
 Progress = Callable[[int, int], None]
 """Called with the numbers of images that are settled, and of all."""
 
