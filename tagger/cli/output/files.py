@@ -29,7 +29,7 @@ GZIP_LEVEL = 5
 GZIP_BUFFER_BYTES = 1 << 17
 GZIP_FREE_BYTES = 1 << 28
 MOST_GROWTH = 200
-"""An export grows about 20 times when it is decompressed. Beyond GZIP_FREE_BYTES, a file that grows more is refused."""
+"""A list of verdicts grows about 20 times when it is decompressed. Beyond GZIP_FREE_BYTES, a file that grows more is refused."""
 _OPENED_BY_SHELL = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/\d+")
 """`/dev/fd/63` is what bash and zsh give a command for `<(…)`."""
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -73,13 +73,6 @@ def _compressed(file: BinaryIO, path: Path) -> Iterator[IO[bytes]]:
     # Without name and time in the header, the same content gives the same file.
     with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as packed:
         yield cast("IO[bytes]", packed)
-
-
-@contextmanager
-def open_stream(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, or stdin for `-`, to read it once. gzip is decompressed."""
-    with _opened(path) as file:
-        yield _decompressed(file)
 
 
 @contextmanager
