@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, inspect, select, text
 from support.colour_folders import EIFFEL, GATE
 from support.schemas import downgrade
 from support.stored_photos import StoredPhotos
 
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries, record_action
 from tagger.database.connection import Database, upgrade_database
+from tagger.database.engine import create_database_engine
 from tagger.database.enums import Role
 from tagger.database.tables import classifiers, effective_tags, landmarks, models, page_sessions, verdicts
 from tagger.library.catalog.registered_models import RegisteredModel
@@ -176,3 +177,34 @@ def test_what_undid_merges_goes_and_the_entries_of_the_audit_log_stay(
         upgrade_database(database_url)
     assert "removed: what undoes the merges of old-tower." in caplog.text
     assert [entry.details for entry in list_entries(database, AuditFilter(), 9)] == [kept, kept]
+
+
+def test_a_library_of_1_1_gets_the_schema_of_a_new_one(
+    database: Database, database_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    new_url = f"sqlite:///{tmp_path}/new.sqlite"
+    if not database.is_sqlite:
+        new_url = request.getfixturevalue("empty_postgres_url")
+    upgrade_database(new_url)
+    for _ in range(2):  # up, down and up again
+        downgrade(database_url, BEFORE).dispose()
+        upgrade_database(database_url)
+    assert _schema(database_url) == _schema(new_url)
+
+
+def _schema(url: str) -> object:
+    """Columns, keys and indexes of all tables, whatever their order."""
+    engine = create_database_engine(url)
+    found = inspect(engine)
+    schema = {
+        name: (
+            sorted((each["name"], str(each["type"]), each["nullable"]) for each in found.get_columns(name)),
+            found.get_pk_constraint(name),
+            sorted(found.get_foreign_keys(name), key=str),
+            sorted(found.get_unique_constraints(name), key=str),
+            sorted((each["name"], each["column_names"], each["unique"]) for each in found.get_indexes(name)),
+        )
+        for name in found.get_table_names()
+    }
+    engine.dispose()
+    return schema
