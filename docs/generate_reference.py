@@ -76,7 +76,6 @@ BOOKKEEPING = {
     "position_changes",
     "sign_in_attempts",
     "page_sessions",
-    "webhook_messages",
 }
 """Tables that only the program reads: a line for each."""
 VALUE_NAMES = {int: "N", float: "X", Path: "PATH"}

@@ -18,7 +18,6 @@ from docs.generate_reference import BOOKKEEPING
 from tagger.cli.program import app as tagger_app
 from tagger.database.tables import metadata, views
 from tagger.errors import FailureKind
-from tagger.library.teaching.pack_file import PackManifest
 from tagger.model.artifact import Manifest
 from tagger.settings import Settings
 from tagger.web import api
@@ -38,7 +37,6 @@ def current_lines() -> list[str]:
         *(f"setting TAGGER_{name.upper()}" for name in Settings.model_fields),
         *(f"failure {kind.value}" for kind in FailureKind),
         *_fields("model file", Manifest.model_json_schema()),
-        *_fields("pack", PackManifest.model_json_schema()),
         *(
             f"{kind} {table.name}.{column.name}"
             for kind, tables in (("table", metadata.tables), ("view", views.tables))

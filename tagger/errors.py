@@ -83,10 +83,6 @@ class SettingsInvalid(TaggerError):
     """Invalid setting: {reason}. Correct the option, environment variable or tagger.toml that sets it."""
 
 
-class NotConfigured(TaggerError):
-    """{what} Set {settings}."""
-
-
 class NameNotFound(NotFound):
     """There is no {kind} {name}. {known}."""
 
@@ -97,22 +93,6 @@ class NameAmbiguous(TaggerError):
 
 class ModelRefused(Unavailable):
     """The model file {path} cannot be used: {reason}. Export it again with `trainer export`."""
-
-
-class PackRefused(TaggerError):
-    """The pack {file} cannot be used: {reason}. Nothing was changed; {remedy}."""
-
-
-class PackExists(Conflict):
-    """There is a pack {name} already. To add this one instead, run `tagger pack remove {name}` first."""
-
-
-class PackNotFound(NotFound):
-    """There is no pack {name}: neither a file nor one that was added. `tagger pack list` shows those."""
-
-
-class PackEmpty(TaggerError):
-    """No landmark can be put into the pack: {reason}. Teach one with `tagger teach LANDMARK PHOTO...`, from two photos or more."""
 
 
 class ModelNotFound(NotFound):
@@ -256,7 +236,11 @@ class ImportRefused(TaggerError):
 
 
 class DatabaseNotEmpty(TaggerError):
-    """The database {url} is not empty: it contains {contents}. Import into a new database; name it with TAGGER_DATABASE_URL."""
+    """The database {url} is not empty: it contains {contents}. Name a new database."""
+
+
+class CopyIncomplete(TaggerError):
+    """Of {expected} rows of {table}, {found} arrived, so nothing was stored. Run `tagger db check`, and copy again."""
 
 
 class DatabaseUnavailable(Unavailable):
@@ -308,7 +292,7 @@ class SchemaNewer(Unavailable):
 
 
 class SchemaUnreleased(TaggerError):
-    """The database {url} was created by a version before 1.0 (schema {revision}). Export it with that version (`tagger export FILE`), then import the file into a new database with this one (`tagger db import FILE`)."""
+    """The database {url} was created by a version before 1.0 (schema {revision}), which this one cannot upgrade. Set TAGGER_DATABASE_URL to a new database, and tag the photos again."""
 
 
 class ModelFailed(Unavailable):

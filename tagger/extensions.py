@@ -120,10 +120,9 @@ def extensions(group: str) -> Mapping[str, Any]:
 
 
 class Event(StrEnum):
-    """Types of events. Webhooks add `job.failures` to `job.finished` if more photos failed than the settings expect."""
+    """Types of events."""
 
     JOB_FINISHED = "job.finished"
-    JOB_FAILURES = "job.failures"
     LANDMARK_FOUND = "landmark.found"
 
 

@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import sys
-from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
@@ -32,61 +31,11 @@ from pydantic import (
 )
 
 from tagger.errors import SettingsInvalid
-from tagger.extensions import BACKENDS, Event, extension_names
-from tagger.system.addresses import BUCKET_SCHEMES, database_address, is_loopback, redis_address
+from tagger.extensions import BACKENDS, extension_names
+from tagger.system.addresses import BUCKET_SCHEMES, database_address, redis_address
 from tagger.system.names import LANGUAGE_PATTERN
 from tagger.system.permissions import writable_by_all
 from tagger.system.text_format import invalid_text
-
-MAX_RECEIVERS = 16
-"""Each has a thread in every worker."""
-MIN_SECRET, MAX_SECRET = 24, 64
-"""Bytes of a secret, as the specification of Standard Webhooks has it."""
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_URL = re.compile(r"https?://([^\s@/?#]+@)?([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?(/[^\s#]*)?")
-
-
-def is_receiver_name(text: str) -> bool:
-    return _NAME.fullmatch(text) is not None
-
-
-def _name(text: str) -> str:
-    if not is_receiver_name(text):
-        raise ValueError("names of receivers are like chat: 1 to 32 small letters, digits and hyphens")
-    return text
-
-
-def _url(url: str) -> str:
-    if not _URL.fullmatch(url):
-        raise ValueError("it must be like https://HOST/PATH")
-    return url
-
-
-def _secret(secret: str) -> str:
-    try:
-        size = len(b64decode(secret.removeprefix("whsec_"), validate=True))
-    except ValueError:
-        size = 0
-    if not secret.startswith("whsec_") or not MIN_SECRET <= size <= MAX_SECRET:
-        raise ValueError(
-            "it must be whsec_ and 24 to 64 bytes in Base64: echo whsec_$(openssl rand -base64 32)"
-        )
-    return secret
-
-
-ReceiverName = Annotated[str, AfterValidator(_name)]
-
-
-class ReceiverSettings(BaseModel):
-    """One receiver. Without `events`, it gets all."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    url: Annotated[str, AfterValidator(_url)] = Field(repr=False)
-    secret: Annotated[str, AfterValidator(_secret)] = Field(repr=False)
-    events: Annotated[frozenset[Event], Field(min_length=1)] = frozenset(Event)
-
 
 log = logging.getLogger(__name__)
 
@@ -95,13 +44,16 @@ _PREFIX = "tagger_"
 JSON_EXAMPLES = {
     "web_folders": '["/photos", "s3://bucket/photos"]',
     "web_trusted_proxies": '["127.0.0.1", "10.0.0.0/8"]',
-    "webhooks": '{"chat": {"url": "https://hooks.example/tagger", "secret": "whsec_…"}}',
     "roots": '{"holidays": "/mnt/holidays"}',
 }
 """Settings that are lists or objects, in the environment as JSON, each with an example."""
+FORMER_SETTINGS = {
+    "webhooks": "cron and `tagger status --json` tell what happened: see docs/how-to/notifications.md",
+    "web_oidc_": "a proxy in front of the page can sign people in: see docs/how-to/single-sign-on.md",
+}
+"""Beginnings of settings of version 1 that are gone, and what to do instead. Version 3 drops this table."""
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _OTHER_HEADERS = {"authorization", "cookie", "host", "origin", "referer", "user-agent", "x-forwarded-for"}
-_CLAIM = r"^[A-Za-z0-9_.:/-]{1,200}$"
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
 _TILES = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d+)?/[^\s\"';,<>]*")
 
@@ -154,13 +106,6 @@ def _backend(name: str) -> str:
     if name not in _BACKENDS and name not in extension_names(BACKENDS):
         raise ValueError(f"it must be one of {', '.join(_BACKENDS)}, and no installed package adds another")
     return name
-
-
-def _issuer(url: str) -> str:
-    host = urlsplit(_endpoint(url)).hostname or ""
-    if url.startswith("http:") and not is_loopback(host):
-        raise ValueError("it must be https://…, because whoever changes its answers can sign in as anybody")
-    return url
 
 
 def _tiles(url: str) -> str:
@@ -268,27 +213,13 @@ class Settings(BaseModel):
     web_user_header: Annotated[str, AfterValidator(_header)] | None = None
     """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like `X-Remote-User`. Default: people sign in to the page."""
     web_user_role: Literal["viewer", "editor", "none"] | None = None
-    """Role of a person at the first sign-in by `TAGGER_WEB_USER_HEADER` or `TAGGER_WEB_OIDC_ISSUER`. `none` refuses all but those whom `tagger people user` added. Default: `viewer` with the header, `none` with the provider."""
+    """Role of a person at the first sign-in by `TAGGER_WEB_USER_HEADER`. `none` refuses all but those whom `tagger people user` added. Default: `viewer`."""
     web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = None
     """URL of a tile server for the map, like `https://tiles.example/{z}/{x}/{y}.png`; it must allow other origins. Default: the map of the package."""
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_page_url)] | None = None
-    """Public address of the web page, like `https://photos.example` or `https://photos.example:8443`, with a host name of its own, for links of shares, webhooks and the API, and to recognise its own pages behind proxies. Default: `http://127.0.0.1:8080` for `tagger people share add`; other links are relative."""
-    web_oidc_issuer: Annotated[str, AfterValidator(_issuer)] | None = None
-    """OpenID Connect provider at which people sign in to the page, like `https://sso.example/realms/home`, as it calls itself in its configuration. Default: people sign in to the page."""
-    web_oidc_client_id: Annotated[str, Field(min_length=1)] | None = Field(None, validate_default=True)
-    """Name under which the page is registered at the provider. Needed with `TAGGER_WEB_OIDC_ISSUER`."""
-    web_oidc_client_secret: Annotated[str, Field(min_length=1)] | None = Field(
-        None, repr=False, validate_default=True
-    )
-    """Secret of this registration. Needed with `TAGGER_WEB_OIDC_ISSUER`."""
-    web_oidc_role_claim: Annotated[str, Field(pattern=_CLAIM)] | None = None
-    """Claim with people's roles, like `groups`: `tagger-viewer`, `tagger-editor` or `tagger-admin`. People without one have no access. Default: the roles of `tagger people user`."""
-    webhooks: Annotated[dict[ReceiverName, ReceiverSettings], Field(max_length=MAX_RECEIVERS)] = Field(
-        default_factory=dict, repr=False
-    )
-    """Receivers of events by name, as a JSON object: `{"chat": {"url": "https://hooks.example/tagger", "secret": "whsec_…", "events": ["job.failures"]}}`. The secret, 24 to 64 bytes in Base64, signs them. Without `events`, a receiver gets all."""
+    """Public address of the web page, like `https://photos.example` or `https://photos.example:8443`, with a host name of its own, for links of shares and the API, and to recognise its own pages behind proxies. Default: `http://127.0.0.1:8080` for `tagger people share add`; other links are relative."""
     roots: dict[str, Path] = Field(default_factory=dict)
     """Folders of roots that differ on this machine, as a JSON object of root names."""
 
@@ -307,19 +238,6 @@ class Settings(BaseModel):
         if header is not None and not info.data.get("web_trusted_proxies", True):
             raise ValueError("name the proxy in web_trusted_proxies, too: nobody else may send it")
         return header
-
-    @field_validator("web_oidc_client_id", "web_oidc_client_secret")
-    @classmethod
-    def _require_registration(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if info.data.get("web_oidc_issuer") is None:
-            return value
-        if value is None:
-            raise ValueError(
-                "the provider of web_oidc_issuer gives it to you when you register the page there"
-            )
-        if info.data.get("web_url", True) is None:
-            raise ValueError("set web_url too: people come back from the provider to that address")
-        return value
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -362,17 +280,14 @@ def _reason(error: ValidationError) -> str:
     first = error.errors()[0]
     name, *path = map(str, first["loc"])
     if first["type"] == "extra_forbidden" and not path:
-        return f"there is no setting {name}"
+        return f"there is no setting {name}{_instead(name)}"
     # A URL may contain a password.
-    is_secret = name == "webhooks" or name.endswith(("_url", "_issuer", "_token", "_secret"))
+    is_secret = name.endswith(("_url", "_token"))
     value = "" if is_secret else f" is {first['input']!r}"
     message = invalid_text(first["msg"])
     if first["type"] in ("list_type", "dict_type") and not path:
         message += f"; as a variable, write it as JSON, like {JSON_EXAMPLES[name]}"
-    # The part of the setting that names a receiver of webhooks. What is no name may be an address with a password.
-    is_named = name == "webhooks" and path and is_receiver_name(path[0])
-    place = ".".join([name, *path]) if is_named else name
-    return f"{place} (TAGGER_{name.upper()}){value}: {message}"
+    return f"{name} (TAGGER_{name.upper()}){value}: {message}"
 
 
 _NONE_IS_A_CHOICE = {"web_write", "web_user_role"}
@@ -386,6 +301,8 @@ def environment_values(settings: Iterable[str]) -> dict[str, Any]:
     variables are ignored; `tagger doctor` lists them.
     """
     variables = {name.lower(): text for name in os.environ if (text := _variable(name))}
+    for name in variables:
+        _mention_former(name)
     texts = {name: variables[_PREFIX + name] for name in settings if _PREFIX + name in variables}
     values = {name: _parse_variable(name, text) for name, text in texts.items()}
     return {name: value for name, value in values.items() if value is not None or texts[name] == "none"}
@@ -472,9 +389,17 @@ def config_file() -> Path:
     return Path(named)
 
 
-def signers_file() -> Path:
-    """The file of those whose signed packs are known, beside the settings file; it may not exist."""
-    return config_file().with_name("allowed_signers")
+def _instead(name: str) -> str:
+    """What to do instead of a former setting; empty for other names."""
+    return next(
+        (f" any more: {text}" for start, text in FORMER_SETTINGS.items() if name.startswith(start)), ""
+    )
+
+
+@cache  # once per process
+def _mention_former(variable: str) -> None:
+    if variable.startswith(_PREFIX) and (instead := _instead(variable.removeprefix(_PREFIX))):
+        log.warning("%s is no setting%s", variable.upper(), instead)
 
 
 @cache  # once per process and folder, though settings are loaded several times

@@ -1,6 +1,6 @@
-"""Embeddings of photos by a model file, from which packs and indexes of landmarks are learned."""
+"""Embeddings of photos by a model file, from which indexes of landmarks are learned."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,23 +9,21 @@ import numpy.typing as npt
 
 from tagger.errors import EmbeddingsMissing
 from tagger.library.teaching.classifiers import EmbeddingSpace, Values
-from tagger.library.teaching.pack_file import PackEmbedding
 from tagger.model.artifact import file_digest, read_background, read_manifest
 from tagger.model.devices import choose_device
 from tagger.model.model import Model, load_model
-from trainer.data.pixels import PhotoReader, decode_batches, readers_of
-from trainer.progress import photo_progress
+from trainer.data.pixels import PhotoReader, decode_batches
 
 Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class EmbeddingModel:
-    """A loaded model, the space of its embeddings, and what packs say of them."""
+    """A loaded model, its digest, and the space of its embeddings."""
 
     model: Model
     space: EmbeddingSpace
-    facts: PackEmbedding
+    digest: str
 
     @classmethod
     def load(cls, file: Path, device: str) -> "EmbeddingModel":
@@ -39,10 +37,7 @@ class EmbeddingModel:
         if embedding is None:
             raise EmbeddingsMissing(name=manifest.name)
         space = EmbeddingSpace.of(read_background(file, digest, embedding))
-        facts = PackEmbedding(
-            digest=digest, model=manifest.name, layer=embedding.layer, dimension=embedding.dimension
-        )
-        return cls(load_model(file, digest, manifest, choose_device(device, None)), space, facts)
+        return cls(load_model(file, digest, manifest, choose_device(device, None)), space, digest)
 
     def embed(self, photos: Iterable[PhotoReader]) -> Iterator[tuple[Positions, Values]]:
         """Yield the positions (B,) and embeddings (B, D) of a few photos at a time. Skips unreadable ones, with a warning."""
@@ -51,14 +46,3 @@ class EmbeddingModel:
             embeddings = self.model.outputs(batch.pixels).embeddings
             if embeddings is not None:  # as for every model that `load` accepts
                 yield np.array(batch.positions, np.int64), embeddings
-
-    def embed_files(self, paths: Sequence[Path]) -> tuple[Positions, Values]:
-        """The positions (N,) of the readable photos, and their embeddings (N, D). Shows progress."""
-        positions = [np.empty(0, np.int64)]
-        embeddings: list[Values] = [np.empty((0, self.facts.dimension), np.float32)]
-        with photo_progress("embeddings", len(paths)) as advance:
-            for numbers, values in self.embed(readers_of(paths)):
-                positions.append(numbers)
-                embeddings.append(values)
-                advance(len(numbers))
-        return np.concatenate(positions), np.concatenate(embeddings)

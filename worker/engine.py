@@ -26,7 +26,6 @@ from tagger.model.devices import choose_device
 from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
 from tagger.system.stall import stall_check
-from tagger.webhooks import SenderThreads
 from worker.broker import shared_monitor
 from worker.celery_patches import database_unreachable
 from worker.producer import app_broker, send_wake_ups
@@ -67,13 +66,11 @@ class Engine:
         self.broker = app_broker(app, settings)
         self.redis = shared_monitor(self.broker)
         self._sweeper = Sweeper(app, self.redis, self.database, settings, name, self.device)
-        self._senders = SenderThreads(self.database, settings)
         self._watchdog = Watchdog(self.executor.activity, self._sweeper, settings.work_stall_s)
         self._stall_checks = ExitStack()
 
     def start(self) -> None:
-        """Start the sweeper, which makes this worker visible to others, and the other threads."""
-        self._senders.start()
+        """Start the sweeper, which makes this worker visible to others."""
         self._sweeper.start()
         self._stall_checks.enter_context(stall_check(self._watchdog.problem))
 
@@ -136,7 +133,6 @@ class Engine:
     def close(self) -> None:
         """Store the current batch, release the rest, end the threads."""
         self._stall_checks.close()
-        self._senders.close()
         self.executor.close()
         self._sweeper.close()
         self.database.close()

@@ -18,7 +18,6 @@ from kombu.exceptions import KombuError, OperationalError
 
 from tagger.database.connection import Database
 from tagger.database.enums import Note, NoteCode, Priority
-from tagger.database.events import remove_old_messages
 from tagger.database.retry import DatabaseError, outage_text
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.ledger.dispatch import (
@@ -139,7 +138,6 @@ class Sweeper:
         self._resume_suspended()
         fill_chained_jobs(self._database)
         self._send_wake_ups()
-        remove_old_messages(self._database)
         self._while_idle(LOCATE_S, self._positions.update)
         if (days := self._settings.keep_jobs_days) is not None:
             before = datetime.now(UTC) - timedelta(days=days)

@@ -23,8 +23,8 @@ NAMED = 5
 """Landmarks that a message lists."""
 
 
-def model_in_use(session: Session, digest: str | None = None) -> RegisteredModel:
-    """The model whose embeddings are used to teach, or those of a pack with the digest of its model.
+def model_in_use(session: Session) -> RegisteredModel:
+    """The model whose embeddings are used to teach.
 
     Raises:
         EmbeddingsMissing: it gives none.
@@ -33,7 +33,7 @@ def model_in_use(session: Session, digest: str | None = None) -> RegisteredModel
     from tagger.library.catalog.registered_models import embedding_model
     from tagger.library.teaching.learning import embedding_of
 
-    model = embedding_model(session.database, session.settings.model, digest)
+    model = embedding_model(session.database, session.settings.model)
     embedding_of(model)
     return model
 

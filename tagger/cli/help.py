@@ -31,6 +31,7 @@ DEFAULT = "_"
 _LONGEST_TERM = 27
 HELP_ALL = "--help-all"
 _UsageError: Any = typer.BadParameter.__base__  # Typer has no public name for it
+_WRONG_USAGE = 2
 _VERBOSITY = {"-q", "--quiet", "-v", "-vv", "--verbose"}
 
 
@@ -60,6 +61,29 @@ def prepare_arguments(words: list[str]) -> tuple[list[str], bool]:
     flags = [word for word in words[:end] if word in _VERBOSITY]
     others = ["--help" if word == HELP_ALL else word for word in words[:end] if word not in _VERBOSITY]
     return [*flags, *others, *words[end:]], HELP_ALL in words[:end]
+
+
+_PROXY = "a proxy in front of the page can sign people in, as docs/how-to/single-sign-on.md shows"
+_COPY = "`tagger db copy URL` moves a database, and the database's own tools back it up, as docs/how-to/back-up-and-upgrade.md shows"
+FORMER_COMMANDS = {
+    "tagger db export": _COPY,
+    "tagger db import": _COPY,
+    "tagger pack": "send a few photos of the place instead, and teach it from them with `tagger teach`",
+    "tagger people user link": _PROXY,
+    "tagger people user unlink": _PROXY,
+    "tagger people webhook": "let cron and `tagger status --json` tell what happened, as docs/how-to/notifications.md shows",
+    "trainer pack": "send a few photos of each place instead, and teach it from them with `tagger teach`",
+}
+"""Commands of version 1 that are gone, and what to do instead. Version 3 drops this table."""
+
+
+def refuse_former_command(program: str, arguments: list[str]) -> None:
+    """Say what replaces the command of these arguments if it is gone, and exit."""
+    words = [program, *(word for word in arguments if not word.startswith("-"))]
+    for name, instead in FORMER_COMMANDS.items():
+        if words[: len(name.split())] == name.split():
+            typer.echo(f"error: `{name}` is gone: {instead}.", err=True)
+            sys.exit(_WRONG_USAGE)
 
 
 def reflow(text: str | None) -> str:

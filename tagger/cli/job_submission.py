@@ -224,7 +224,7 @@ def finish_in_process(session: Session, job: int, *, json: bool) -> int:
     settings, database = session
     run = partial(run_local_job, database, settings, lines=not json)
     code = console.DONE
-    for progress in run_local_jobs(database, settings, job, run, "run the same command again"):
+    for progress in run_local_jobs(database, job, run, "run the same command again"):
         if progress.kind not in METADATA_KINDS:
             # Some photos may be examples that had no embedding of the model before.
             update_derived_facts(session)

@@ -16,6 +16,7 @@ from tagger.cli.help import (
     EndingGroup,
     flag,
     prepare_arguments,
+    refuse_former_command,
     use_help_classes,
     write_commands,
     write_head,
@@ -129,11 +130,10 @@ COMMANDS = {
         "serve.serve": "Serve the web page and the JSON API.",
         "locate.locate_app": "Estimate where photos without GPS were taken.",
         "landmark.landmark_app": "List and change landmarks.",
-        "pack.pack_app": "Share taught landmarks, and add those of others.",
         "model.model_app": "Register models, and select the one in use.",
         "tag.forget": "Remove photos from the database. The files stay.",
-        "database.db_app": "Upgrade, check, export and import the database.",
-        "people.people_app": "Manage users, tokens, shares and webhooks.",
+        "database.db_app": "Upgrade, check and copy the database.",
+        "people.people_app": "Manage users, tokens and shares.",
     },
 }
 """The panels of the help: the places of their commands in order, each with its summary."""
@@ -223,6 +223,7 @@ def run() -> None:
     """Run the command of the command line, and turn errors into messages and exit codes."""
     try:
         arguments, shows_all = prepare_arguments(sys.argv[1:])
+        refuse_former_command("tagger", arguments)
         app(args=arguments, obj=HELP_ALL if shows_all else None)
     except TaggerError as error:
         console.fail(error)

@@ -29,8 +29,6 @@ class AuditAction(StrEnum):
     USER_REMOVE = "user-remove"
     USER_PASSWORD = "user-password"  # noqa: S105
     USER_ROLE = "user-role"
-    USER_LINK = "user-link"
-    USER_UNLINK = "user-unlink"
     SESSION_END = "session-end"
     SHARE_ADD = "share-add"
     SHARE_REVOKE = "share-revoke"
@@ -44,10 +42,7 @@ class AuditAction(StrEnum):
     LANDMARK_ADD = "landmark-add"
     LANDMARK_EDIT = "landmark-edit"
     LANDMARK_MERGE = "landmark-merge"
-    LANDMARK_UNMERGE = "landmark-unmerge"
     LANDMARK_REMOVE = "landmark-remove"
-    PACK_ADD = "pack-add"
-    PACK_REMOVE = "pack-remove"
     MODEL_ADD = "model-add"
     MODEL_USE = "model-use"
     TRACK_ADD = "track-add"
@@ -58,7 +53,6 @@ class AuditAction(StrEnum):
     SCHEDULE_PAUSE = "schedule-pause"
     SCHEDULE_RESUME = "schedule-resume"
     PHOTOS_FORGET = "photos-forget"
-    DATABASE_IMPORT = "database-import"
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from tagger.database.engine import create_database_engine, redact, unavailable_o
 from tagger.database.tables import ledgers, metadata
 from tagger.errors import DatabaseNotUnicode, SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
 
-SCHEMA_REVISION = "1007"
+SCHEMA_REVISION = "1012"
 """The newest migration. A test keeps it equal to Alembic's head."""
 LAST_UNRELEASED_REVISION = "0033"
-"""The last schema before 1.0, which `tagger db import` still reads. The schemas before it are 0001 to 0032."""
+"""The last schema before 1.0. The schemas before it are 0001 to 0032."""
 
 LOCK_S = 5.0
 """How long migrations wait for a lock of PostgreSQL. Meanwhile, other transactions that use the table wait behind them."""

@@ -46,17 +46,7 @@ from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.teaching.examples import find_examples, paths_to_tag
 from tagger.library.teaching.learning import TaughtState, embedding_of, taught_state, update_taught
-from tagger.library.teaching.pack_file import Pack, PackManifest, name_of_pack, read_pack, write_pack
-from tagger.library.teaching.packs import (
-    AddedPack,
-    add_pack,
-    create_pack,
-    find_pack,
-    list_packs,
-    remove_pack,
-)
 from tagger.library.verdicts.service import give_examples, give_verdict
-from tagger.settings import signers_file
 
 if TYPE_CHECKING:
     from enum import StrEnum
@@ -268,71 +258,6 @@ class Library:
                 log.warning("%s is left out: %s", example.path, example.failure or "it has no embedding")
         return [example.photo_id for example in found if example.content_id is not None]
 
-    def create_pack(
-        self,
-        file: str | Path,
-        landmarks: str | Iterable[str] = (),
-        *,
-        author: str = "",
-        licence: str = "",
-        about: str = "",
-        single: bool = False,
-    ) -> PackManifest:
-        """Write a pack of landmarks that are taught here, or of all, for libraries with the same model.
-
-        Its name is that of the file. Landmarks that a single photo has taught are left out, unless `single`.
-
-        Raises:
-            ArgumentInvalid: the file's name gives no name.
-            LandmarkNotFound, LandmarkAmbiguous: there is no such landmark, or there are several.
-            PackEmpty: nothing is taught that may be in it.
-        """
-        path = path_of(file)
-        if not (name := name_of_pack(path)):
-            raise ArgumentInvalid(argument="file", reason="name a file like castles.pack")
-        model = embedding_model(self._database, self._settings.model)
-        names = [landmarks] if isinstance(landmarks, str) else list(landmarks)
-        words = {"author": author, "licence": licence, "about": about}
-        created = create_pack(self._database, model, name, names, words, with_single=single)
-        write_pack(path, created.data)
-        return created.manifest
-
-    def read_pack(self, file: str | Path) -> Pack:
-        """Return what is in a pack, and who has signed it. Nothing is added.
-
-        Raises:
-            PathNotFound: there is no such file.
-            PackRefused: it is damaged or forged, or its signature is not one of it.
-        """
-        return read_pack(path_of(file), signers_file())
-
-    def add_pack(self, file: str | Path) -> AddedPack:
-        """Add the landmarks of a pack, and tag every photo that shows one.
-
-        Raises:
-            PathNotFound, PackRefused: as `read_pack`; or the pack is for another model.
-            PackExists: one with its name was added.
-        """
-        pack = self.read_pack(file)
-        digest = pack.manifest.embedding.digest
-        add_pack(self._database, embedding_model(self._database, self._settings.model, digest), pack)
-        self._update_derived_facts()
-        return find_pack(self._database, pack.manifest.name)
-
-    def packs(self) -> list[AddedPack]:
-        """Return the packs that were added, by name."""
-        return list_packs(self._database)
-
-    def remove_pack(self, name: str) -> AddedPack:
-        """Remove a pack with its tags; return it as it was. Verdicts stay.
-
-        Raises:
-            PackNotFound: no pack with that name was added.
-        """
-        removed = remove_pack(self._database, name)
-        self._update_derived_facts()
-        return removed
-
     def jobs(self) -> list[Job]:
         """Return all jobs, newest first."""
         return [Job(self._database, self._settings, progress) for progress in list_jobs(self._database)]
@@ -379,7 +304,7 @@ class Library:
                 progress = Throttled(job, on_progress if number == job.number else None)
                 run_job(self._database, self._settings, number, progress)
 
-        for each in run_local_jobs(self._database, self._settings, number, run, "tag again"):
+        for each in run_local_jobs(self._database, number, run, "tag again"):
             if each.kind not in METADATA_KINDS:
                 self._update_derived_facts()
         job.refresh()

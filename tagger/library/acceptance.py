@@ -4,8 +4,8 @@ Models and teaching give an image candidates; people give verdicts. A landmark i
 
 - `confirmed` if a person confirmed it, and `rejected` if a person rejected it, whatever anything else says;
 - `accepted` if a candidate of it counts: its score reaches the threshold, nothing is missing of the image, the position of the photo does not
-  speak against it, no other landmark is confirmed, and no candidate for another landmark wins. Landmarks that are taught here win over all others,
-  then the higher score wins, of equal ones that of a model, and of models the first. Candidates of one model or pack do not compete. Where a
+  speak against it, no other landmark is confirmed, and no candidate for another landmark wins. Taught landmarks win over all others,
+  then the higher score wins, and of equal ones that of the first model. Candidates of one model do not compete. Where a
   model is nearly certain of a landmark, another one that is taught is only suggested;
 - `doubtful` if its score is enough, and one of these speaks against it;
 - `suggested` if teaching finds it probable, and no more.
@@ -48,7 +48,7 @@ class PositionOdds:
 class Candidate:
     """A landmark that a model or teaching gives an image, with its calibrated score. `is_enough`: the score reaches the threshold.
 
-    `rank`: the place among the best of a model, from 1 on; None: it comes from teaching, that of `pack` or (if that is empty) that here.
+    `rank`: the place among the best of a model, from 1 on; None: it comes from teaching.
     `model_order`: 0 for the first of the models that count for the image.
     """
 
@@ -58,7 +58,6 @@ class Candidate:
     threshold: float
     model_id: int
     rank: int | None = None
-    pack: str = ""
     odds: PositionOdds | None = None
     model_order: int = 0
 
@@ -70,12 +69,12 @@ class Candidate:
         return is_accepted(self.score, self.odds.odds, self.threshold, by_score=self.is_enough)
 
     @property
-    def _origin(self) -> tuple[int | None, str]:
-        return (None, self.pack) if self.rank is None else (self.model_id, "")
+    def _origin(self) -> int | None:
+        return None if self.rank is None else self.model_id
 
     @property
-    def _strength(self) -> tuple[bool, float, bool, int]:
-        return self.rank is None and not self.pack, self.score, self.rank is not None, -self.model_order
+    def _strength(self) -> tuple[bool, float, int]:
+        return self.rank is None, self.score, -self.model_order
 
     def beats(self, other: "Candidate") -> bool:
         """Whether it wins over a candidate for another landmark."""
@@ -202,8 +201,8 @@ def _contested(
         if each.landmark_id != landmark_id and verdicts.get(each.landmark_id) is not VerdictKind.REJECTED
     ]
     if all(any(other.beats(each) for other in others) for each in accepted):
-        is_taught_here = any(other.rank is None and not other.pack for other in others)
-        return TagState.DOUBTFUL, TagReason.TAUGHT_OTHER if is_taught_here else TagReason.SCORED_OTHER
+        is_taught = any(other.rank is None for other in others)
+        return TagState.DOUBTFUL, TagReason.TAUGHT_OTHER if is_taught else TagReason.SCORED_OTHER
     is_raised = not any(each.is_enough for each in accepted)
     return TagState.ACCEPTED, TagReason.POSITION if is_raised else None
 

@@ -9,10 +9,10 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tagger.database.audit_log import AuditAction, record_action
@@ -100,14 +100,6 @@ class Origin:
     browser: str | None = None
 
 
-@dataclass(frozen=True)
-class ProviderSession:
-    """The provider at which a session began. `id_token`: the token of the sign-in; empty if it is too long to be sent back."""
-
-    issuer: str
-    id_token: str = field(repr=False)
-
-
 def token_grant(database: Database, secret: str, settings_token: str) -> Grant | None:
     """The grant of this token; None if it is not valid. The token of the settings needs no database."""
     if hmac.compare_digest(secret.encode(errors="replace"), settings_token.encode()):
@@ -156,26 +148,11 @@ def start_session(
     return session
 
 
-def start_identity_session(
-    database: Database, user: User, issuer: str, subject: str, origin: Origin, id_token: str | None = None
-) -> str | None:
-    """Start a session for a person whom the provider has signed in as this subject.
-
-    `id_token`: the token with which the provider can sign the person out; empty: it can do so without one; None: it cannot.
-
-    Returns the value of the cookie; None if the person was removed or linked to another subject in the meantime.
-    """
-    is_linked = and_(users.c.issuer == issuer, users.c.subject == subject)
-    return _start_session_of(database, user, is_linked, origin, id_token, issuer=issuer, identity=subject)
-
-
 def _start_session_of(
     database: Database,
     user: User,
     is_unchanged: ColumnElement[bool],
     origin: Origin,
-    id_token: str | None = None,
-    **details: object,
 ) -> str | None:
     """Start a session for a person; None if the person is gone, or not `is_unchanged`."""
     with database.acting_as(Actor(f"web {user.name}", origin.address)).write() as connection:
@@ -184,8 +161,8 @@ def _start_session_of(
         if role is None:
             return None
         connection.execute(update(users).where(users.c.id == user.id).values(last_used_at=datetime.now(UTC)))
-        session = _insert_session(connection, origin, user_id=user.id, id_token=id_token)
-        record_action(connection, AuditAction.SIGN_IN, user.name, role=role, **details)
+        session = _insert_session(connection, origin, user_id=user.id)
+        record_action(connection, AuditAction.SIGN_IN, user.name, role=role)
     return session
 
 
@@ -215,23 +192,12 @@ def session_grant(database: Database, session: str, settings_token: str) -> Gran
     return Grant(row.name, role, row.token_id, row.user_id, row.id, row.last_used_at)
 
 
-def end_session(database: Database, grant: Grant) -> ProviderSession | None:
-    """End the session, in every browser that has its cookie. Returns what its provider needs to end its own session; None if it did not
-    begin at a provider, or at one that cannot end sessions.
-    """
-    ended = delete(page_sessions).where(page_sessions.c.id == grant.session_id)
+def end_session(database: Database, grant: Grant) -> None:
+    """End the session, in every browser that has its cookie."""
     with database.write() as connection:
-        row = connection.execute(
-            ended.returning(page_sessions.c.id_token, page_sessions.c.user_id)
-        ).one_or_none()
-        if row is None:
-            return None
-        record_action(connection, AuditAction.SIGN_OUT, grant.name)
-        if row.id_token is None:
-            return None
-        # The issuer of the person is that of the sign-in: linking a person to another provider ends their sessions.
-        issuer = connection.scalar(select(users.c.issuer).where(users.c.id == row.user_id))
-    return None if issuer is None else ProviderSession(issuer, row.id_token)
+        of_grant = page_sessions.c.id == grant.session_id
+        if connection.execute(delete(page_sessions).where(of_grant)).rowcount:
+            record_action(connection, AuditAction.SIGN_OUT, grant.name)
 
 
 def record_use(database: Database, grant: Grant) -> None:
@@ -262,7 +228,6 @@ def _insert_session(
     *,
     token_id: int | None = None,
     user_id: int | None = None,
-    id_token: str | None = None,
 ) -> str:
     """Insert a session that ends at the `latest` time, and return the value of its cookie."""
     session, now = secrets.token_urlsafe(32), datetime.now(UTC)
@@ -277,7 +242,6 @@ def _insert_session(
         "created_at": now,
         "last_used_at": now,
         "expires_at": expires_at if latest is None else min(expires_at, latest),
-        "id_token": id_token,
     }
     connection.execute(insert(page_sessions).values(values))
     return session

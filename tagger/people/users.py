@@ -11,7 +11,7 @@ from tagger.database.audit_log import AuditAction, act_as, actor_of, record_acti
 from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.tables import access_tokens, page_sessions, users
-from tagger.errors import NameNotFound, TaggerError
+from tagger.errors import NameNotFound
 from tagger.people.passwords import check_password, forget_attempts, hash_password
 from tagger.people.tokens import (
     SETTINGS_TOKEN,
@@ -29,9 +29,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}")
 
 @dataclass(frozen=True)
 class User:
-    """A person, without the hash of the password. `last_used_at` is None if the person never used the page. `issuer` and `subject` are
-    the provider at which they sign in and their identifier there, or None.
-    """
+    """A person, without the hash of the password. `last_used_at` is None if the person never used the page."""
 
     id: int
     name: str
@@ -39,25 +37,14 @@ class User:
     has_password: bool
     created_at: datetime
     last_used_at: datetime | None
-    issuer: str | None = None
-    subject: str | None = None
 
 
-def add_user(
-    database: Database,
-    name: str,
-    role: Role,
-    password: str | None,
-    *,
-    issuer: str | None = None,
-    subject: str | None = None,
-) -> User:
-    """Add a person. Without a password, they sign in at a reverse proxy only, or at the provider as this subject.
+def add_user(database: Database, name: str, role: Role, password: str | None) -> User:
+    """Add a person. Without a password, they sign in at a reverse proxy only.
 
     Raises:
         NameInvalid, NameExists, NameTaken: the name cannot be used.
         PasswordRefused: the password is too weak.
-        SubjectInvalid, SubjectTaken: the subject cannot be linked.
         AccessEnded: who adds the person is no admin any more.
     """
     if not is_valid_name(normalize_name(name)):
@@ -73,9 +60,7 @@ def add_user(
                 f"`tagger people user password {name}` sets a password"
             )
             raise NameExists(kind="user", name=name, remedy=remedy)
-        if issuer is not None and subject is not None:
-            check_subject(connection, issuer, subject)
-        return insert_user(connection, name, role, password_hash, issuer=issuer, subject=subject)
+        return insert_user(connection, name, role, password_hash)
 
 
 def insert_user(
@@ -84,8 +69,6 @@ def insert_user(
     role: Role,
     password_hash: str | None,
     *,
-    issuer: str | None = None,
-    subject: str | None = None,
     by_themselves: bool = False,
 ) -> User:
     """Insert a person whose name is valid and free. `by_themselves`: the person signs in for the first time, rather than being added by
@@ -100,15 +83,13 @@ def insert_user(
         "name": name,
         "role": role,
         "password_hash": password_hash,
-        "issuer": issuer,
-        "subject": subject,
         "created_at": datetime.now(UTC),
     }
     row = connection.execute(insert(users).values(values).returning(users)).one()
     user = user_of(row)
     if by_themselves:
         act_as(connection, replace(actor_of(connection), name=f"web {name}", is_person=True))
-    record_action(connection, AuditAction.USER_ADD, name, role=role, issuer=issuer, identity=subject)
+    record_action(connection, AuditAction.USER_ADD, name, role=role)
     return user
 
 
@@ -258,34 +239,3 @@ def lock_user(connection: Connection, name: str) -> Row[tuple[object, ...]]:
         names = connection.scalars(select(users.c.name).order_by(users.c.name)).all()
         raise NameNotFound(kind="user", name=name, known=f"The users are: {', '.join(names) or 'none'}")
     return row
-
-
-MAX_SUBJECT_LENGTH = 255
-"""As in the specification of OpenID Connect."""
-
-
-class SubjectInvalid(TaggerError):
-    """{subject} cannot be a subject. Copy it from the page that refused the sign-in, from `tagger people audit`, or from the provider."""
-
-
-class SubjectTaken(TaggerError):
-    """The subject {subject} is linked to {name} already. Run `tagger people user unlink {name}` first if that is wrong."""
-
-
-def is_subject(text: str) -> bool:
-    """Whether the text can be a subject: printable characters of ASCII, not too many."""
-    return 0 < len(text) <= MAX_SUBJECT_LENGTH and text.isascii() and text.isprintable()
-
-
-def check_subject(connection: Connection, issuer: str, subject: str, user_id: int | None = None) -> None:
-    """Check that the subject can be linked to somebody new, or to the person with this number.
-
-    Raises:
-        SubjectInvalid, SubjectTaken: it cannot.
-    """
-    if not is_subject(subject):
-        raise SubjectInvalid(subject=repr(subject))
-    query = select(users.c.id, users.c.name).where(users.c.issuer == issuer, users.c.subject == subject)
-    row = connection.execute(query).one_or_none()
-    if row is not None and row.id != user_id:
-        raise SubjectTaken(subject=subject, name=row.name)

@@ -35,12 +35,6 @@ RETRIES = Counter("tagger_retries", "Chunks claimed again after a claim that end
 LEASES_RETURNED = Counter("tagger_leases_returned", "Chunks whose lease expired.")
 QUEUE_DEPTH = Gauge("tagger_queue_depth", "Messages waiting in Redis.", ["queue"])
 CHUNKS_HELD = Gauge("tagger_chunks_held", "Chunks that this worker is processing.")
-WEBHOOK_EVENTS = Gauge(
-    "tagger_webhook_events", "Events that a receiver has not accepted, by state.", ["receiver", "state"]
-)
-WEBHOOK_ATTEMPTS = Counter(
-    "tagger_webhook_attempts", "Attempts to deliver events, by result.", ["receiver", "result"]
-)
 DEVICE_MEMORY = Gauge(
     "tagger_device_memory_bytes", "Memory that torch has reserved on a CUDA device; 0 elsewhere."
 )

@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
 
 from blake3 import blake3
 
@@ -47,8 +46,6 @@ MAX_SLUG = 100
 MAX_ALIASES = 100
 MAX_MERGED_ALIASES = 1000
 """A landmark keeps the names of those that were merged into it."""
-MAX_NAMES = 500
-"""Names in languages."""
 MAX_LANGUAGE = 35
 """Characters of a language tag, as BCP 47 recommends."""
 
@@ -120,24 +117,6 @@ def check_language(language: str) -> str:
     if len(language) > MAX_LANGUAGE or not re.fullmatch(LANGUAGE_PATTERN, language):
         raise LandmarkInvalid(reason=f"language: {language[:40]!r} is no language tag, like de or zh-Hant")
     return language
-
-
-def clean_facts(facts: Mapping[str, Any], *, max_aliases: int = MAX_ALIASES) -> dict[str, Any]:
-    """The texts of a landmark that a file describes, as if a person had typed them.
-
-    Raises:
-        LandmarkInvalid: one of them is invalid, or there are too many.
-    """
-    names, aliases = facts["names"], facts["aliases"]
-    if len(names) > MAX_NAMES:
-        raise LandmarkInvalid(reason=f"name: there are {len(names)} languages, more than {MAX_NAMES}")
-    check_alias_count(len(aliases), max_aliases)
-    return {
-        "name": clean_name(facts["name"]),
-        "names": {check_language(language): clean_name(name) for language, name in names.items()},
-        "aliases": tuple(clean_name(alias, "alias") for alias in aliases),
-        **{column: optional_text(facts[column], column) for column in ("country", "region", "city")},
-    }
 
 
 def check_alias_count(count: int, limit: int) -> None:

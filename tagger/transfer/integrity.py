@@ -1,6 +1,6 @@
-"""The integrity check of a database: the file, the values of every row, and what rows say about each other.
+"""The integrity check of a database: the file, whether every row can be read, and what rows say about each other.
 
-Checked in SQL: the counts of jobs, the outcomes of images, the labels of models, and slugs. Every import has to pass these checks, too.
+Checked in SQL: the counts of jobs, the outcomes of images, the labels of models, and slugs.
 """
 
 from collections import Counter
@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import (
+    JSON,
     Connection,
     Select,
     Table,
@@ -37,9 +38,9 @@ from tagger.database.tables import (
     job_items,
     jobs,
     landmarks,
+    metadata,
     model_labels,
     models,
-    packs,
     photos,
     taught_tags,
 )
@@ -47,8 +48,6 @@ from tagger.library.catalog.contents import is_classified_by
 from tagger.library.catalog.settlement import unsettled
 from tagger.library.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.model.artifact import Manifest
-from tagger.transfer.exporter import exported_columns, exported_tables
-from tagger.transfer.rows import describe_error, row_validator
 
 PROBLEMS_SHOWN = 100
 """The limit per kind of problem."""
@@ -70,8 +69,8 @@ def connection_problems(connection: Connection) -> Iterator[str]:
             yield problem
         if are_valid:  # a damaged file cannot be searched for them
             yield from _missing_rows(connection)
-    for table in exported_tables():
-        for problem in islice(_value_problems(connection, table), PROBLEMS_SHOWN):
+    for table in metadata.sorted_tables:
+        for problem in islice(_unreadable_rows(connection, table), PROBLEMS_SHOWN):
             are_valid = False
             yield problem
     if are_valid:
@@ -97,17 +96,37 @@ def _missing_rows(connection: Connection) -> Iterator[str]:
         yield f"a row of {row[0]} refers to a missing row of {row[2]} (row {row[1]})"
 
 
-def _value_problems(connection: Connection, table: Table) -> Iterator[str]:
-    validator = row_validator(table)
+_LIST: TypeAdapter[Any] = TypeAdapter(list[str])
+_DOCUMENTS: dict[str, TypeAdapter[Any]] = {
+    "names": TypeAdapter(dict[str, str]),
+    **dict.fromkeys(("aliases", "edited", "merged_slugs", "landmarks", "engines"), _LIST),
+}
+"""What the documents of a column are; those of all others are objects."""
+_OBJECT: TypeAdapter[Any] = TypeAdapter(dict[str, Any])
+
+
+def _is_of(kind: TypeAdapter[Any], document: object) -> bool:
     try:
-        for row in stored_rows(connection, table, select(*exported_columns(table))):
-            try:
-                validator.validate_python(row._asdict())
-            except ValidationError as error:
-                key = ", ".join(f"{column.name} {getattr(row, column.name)}" for column in table.primary_key)
-                yield f"{table.name}, {key}: {describe_error(error)}"
+        kind.validate_python(document, strict=True)
+    except ValidationError:
+        return False
+    return True
+
+
+def _unreadable_rows(connection: Connection, table: Table) -> Iterator[str]:
+    """SQLite stores any value in any column, and the driver fails to read a time or a document."""
+    kinds = {
+        column.name: _DOCUMENTS.get(column.name, _OBJECT)
+        for column in table.columns
+        if isinstance(column.type, JSON)
+    }
+    try:
+        for row in stored_rows(connection, table, select(table)):
+            for name, kind in kinds.items():
+                if getattr(row, name) is not None and not _is_of(kind, getattr(row, name)):
+                    key = ", ".join(f"{each.name} {getattr(row, each.name)}" for each in table.primary_key)
+                    yield f"{table.name}, {key}: {name}: it is no document of this program"
     except (SQLAlchemyError, ValueError, TypeError) as error:
-        # SQLite stores any value in any column, and the driver fails to read a time or a document.
         yield f"{table.name}: a row cannot be read: {str(error).splitlines()[0]}"
 
 
@@ -214,7 +233,6 @@ def _taught_problems() -> Iterator[Problem]:
     has_classifier = exists().where(
         classifiers.c.landmark_id == taught_tags.c.landmark_id,
         classifiers.c.model_id == taught_tags.c.model_id,
-        classifiers.c.pack == taught_tags.c.pack,
     )
     unfounded = select(taught_tags.c.content_id).where(~(has_embedding & has_classifier)).distinct()
     for ids, problem in (
@@ -223,10 +241,6 @@ def _taught_problems() -> Iterator[Problem]:
     ):
         digests = select(contents.c.digest).where(contents.c.id.in_(ids)).order_by(contents.c.id)
         yield f"image {{}}: {problem}", digests
-    is_known = exists().where(packs.c.name == classifiers.c.pack, packs.c.model_id == classifiers.c.model_id)
-    missing = select(classifiers.c.pack).where(classifiers.c.pack != "", ~is_known).distinct()
-    problem = "pack {}: something was learned from it, and there is no such pack of this model"
-    yield problem, missing.order_by(classifiers.c.pack)
     for table, version in ((embeddings, embeddings.c.taught_version), (classifiers, classifiers.c.version)):
         later = exists().where(table.c.model_id == models.c.id, version > models.c.taught_version)
         problem = f"model {{}}: its {table.name} are of a later version than what was taught"
@@ -244,7 +258,11 @@ def _model_problems(connection: Connection) -> Iterator[str]:
         .order_by(model_labels.c.position)
     )
     for model in connection.execute(select(models.c.id, models.c.name, models.c.manifest)).all():
-        manifest = Manifest.model_validate(model.manifest)
+        try:
+            manifest = Manifest.model_validate(model.manifest)
+        except ValueError:
+            yield f"model {model.name}: its manifest cannot be used"
+            continue
         stored = connection.execute(labels.where(model_labels.c.model_id == model.id)).all()
         are_same = len(stored) == len(manifest.labels) and all(
             (row.position, row.label) == (position, label.label)

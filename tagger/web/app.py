@@ -12,7 +12,6 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 
 from tagger.database.connection import Database
 from tagger.library.shares import SharedPhotos
-from tagger.people.oidc_provider import registration_of
 from tagger.settings import Settings
 from tagger.system.stall import stall_check
 from tagger.web import api, pages
@@ -27,11 +26,10 @@ from tagger.web.http.request_guard import RequestGuard
 from tagger.web.http.responses import HeadRequests
 from tagger.web.http.templates import STATIC, AssetFiles
 from tagger.web.http.uploads import ClientLimits
-from tagger.web.pages import admin, sign_in, single_sign_on
+from tagger.web.pages import admin, sign_in
 from tagger.web.pages.job_views import live_document
 from tagger.web.pages.overview import LibraryOverview
 from tagger.web.pages.review import look_alikes_of
-from tagger.web.pages.single_sign_on import SingleSignOn
 from tagger.web.photo_files import PhotoUnavailable
 from tagger.web.state import AppState
 
@@ -104,10 +102,6 @@ def create_app(
         for router in (sign_in.router, admin.router):
             _add_routes(app, router)
         app.state.authenticator = authenticator
-        app.state.single_sign_on = None
-        if (registration := registration_of(settings)) is not None:
-            _add_routes(app, single_sign_on.router)
-            app.state.single_sign_on = SingleSignOn(database, registration, authenticator.recorder)
     # The last middleware that is added is the outermost. Compression reveals no secret by its length (BREACH): pages hold no
     # tokens, and a request that another site causes has no session (SameSite=Strict) or is refused.
     app.add_middleware(GZipMiddleware, compresslevel=COMPRESSION_LEVEL, exclude_content_types=SENT_AS_IS)

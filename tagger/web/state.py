@@ -26,7 +26,6 @@ from tagger.library.positions.update import update_positions
 from tagger.library.query.facets import count_facets
 from tagger.library.query.timeline import timeline_sections
 from tagger.library.teaching.learning import update_taught
-from tagger.library.teaching.pack_file import PackChecker
 from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
 from tagger.web.cached_value import QueryCounts
@@ -160,7 +159,6 @@ class AppState:
         self.models = ModelCache(database, settings)
         reading = photo_limits(settings)
         self.upload_sandbox = Sandbox(reading, count=min(reading.readers, UPLOAD_DECODERS))
-        self.pack_checker = PackChecker()
         self.section_counts = QueryCounts(lambda query: timeline_sections(database, query, settings.roots))
         self.facet_counts = QueryCounts(lambda query: count_facets(database, query, settings.roots))
         self.accepted_counts = QueryCounts(
@@ -175,9 +173,9 @@ class AppState:
         view.database = self.database.acting_as(actor)
         return view
 
-    def embedding_model(self, digest: str | None = None) -> RegisteredModel:
-        """Return the model in use whose embeddings are taught and compared, by default or for a pack."""
-        return with_embeddings(self.models_in_use(), digest)
+    def embedding_model(self) -> RegisteredModel:
+        """Return the model in use whose embeddings are taught and compared."""
+        return with_embeddings(self.models_in_use())
 
     def compares_photos(self) -> bool:
         """Whether the model in use gives embeddings, by which photos are compared."""
@@ -192,7 +190,6 @@ class AppState:
         self.thumbnails.close()
         self.models.close()
         self.upload_sandbox.close()
-        self.pack_checker.close()
 
 
 def app_state(request: Request) -> AppState:

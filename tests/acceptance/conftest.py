@@ -11,7 +11,6 @@ from support.command_line import CommandRunner, run_command
 from support.commands import Terminal, draw
 from support.empty_databases import empty_database
 from support.tls_servers import PAGE as HARDEN
-from support.webhook_receiver import WebhookReceiver
 
 from tagger.cli.main import main
 from tagger.database.connection import Database
@@ -76,12 +75,6 @@ def bare_terminal(tmp_path: Path) -> Iterator[Terminal]:
     terminal = Terminal(tmp_path / "terminal")
     yield terminal
     terminal.end_embedded_redis()
-
-
-@pytest.fixture
-def receiver() -> Iterator[WebhookReceiver]:
-    with WebhookReceiver() as receiver:
-        yield receiver
 
 
 @pytest.fixture

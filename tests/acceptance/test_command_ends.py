@@ -51,7 +51,6 @@ def run_with_closed_pipe(terminal: Terminal, program: str, *arguments: str) -> t
                 "tagger status",
                 "tagger status --watch",
                 "tagger trips",
-                "tagger db export -",
                 "tagger doctor --quick",
                 "tagger predict photos/a.jpg",
                 "tagger tag photos --again",
@@ -91,9 +90,7 @@ MISSING = "photos/missing.jpg"
         f"people share add --under {MISSING}",
         f"model add {MISSING}",
         f"model verify {MISSING}",
-        f"pack add {MISSING}",
         f"review import {MISSING}",
-        f"db import {MISSING}",
     ],
 )
 def test_a_missing_file_is_named(terminal: Terminal, command: str) -> None:
@@ -107,7 +104,7 @@ def test_a_missing_file_is_named(terminal: Terminal, command: str) -> None:
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("words", ["query --landmark", "schedule pause", "landmark remove", "pack show"])
+@pytest.mark.parametrize("words", ["query --landmark", "schedule pause", "landmark remove"])
 def test_a_name_that_is_not_utf_8_is_refused(terminal: Terminal, database_url: str, words: str) -> None:
     terminal.environment["TAGGER_DATABASE_URL"] = database_url
     done = terminal.run(*words.split(), b"\xffa", code=1)
@@ -227,8 +224,6 @@ FAILING = [
     "teach Barn photos/text.txt",
     "model add photos/text.txt",
     "model use atlantis",
-    "pack add photos/text.txt",
-    "db import photos/text.txt",
     "review import photos/text.txt",
     "metadata show photos",
     "people user remove ada",
@@ -276,3 +271,21 @@ def test_a_statement_that_the_database_refuses_is_called_a_defect(
         "error: The database refuses a statement of this program: no row",
     )
     assert "IntegrityError" in tagger("-vv", "landmark", "add", "Old Tower").err
+
+
+@pytest.mark.parametrize(
+    ("words", "former"),
+    [
+        ("pack add castles.pack", "tagger pack"),
+        ("pack --help", "tagger pack"),
+        ("help pack", "tagger pack"),
+        ("-q people user link ada 7 --json", "tagger people user link"),
+        ("people webhook test", "tagger people webhook"),
+        ("db export - | gzip", "tagger db export"),
+        ("db import library.ndjson", "tagger db import"),
+    ],
+)
+def test_a_former_command_says_what_replaces_it(terminal: Terminal, words: str, former: str) -> None:
+    done = terminal.run(*words.split(), code=2)
+    assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
+    assert done.stderr.startswith(f"error: `{former}` is gone: ")

@@ -22,7 +22,6 @@ from sqlalchemy import insert, make_url, select, text, update
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.commands import draw
-from support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider
 
 from tagger.cli.doctor import findings
 from tagger.cli.doctor.environment import check_extras, check_folders, check_space, sandbox_finding
@@ -461,23 +460,3 @@ def _writing(file: Path) -> Iterator["subprocess.Popen[str]"]:
         assert process.stdout.readline() == "begun\n"
         yield process
         process.kill()
-
-
-def test_a_provider_that_does_not_answer_is_reported(
-    tagger_with_redis: CommandRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with OidcProvider() as provider:
-        for name, value in {
-            "TAGGER_WEB_URL": "https://photos.example",
-            "TAGGER_WEB_OIDC_ISSUER": provider.issuer,
-            "TAGGER_WEB_OIDC_CLIENT_ID": CLIENT_ID,
-            "TAGGER_WEB_OIDC_CLIENT_SECRET": CLIENT_SECRET,
-        }.items():
-            monkeypatch.setenv(name, value)
-        found = checked(tagger_with_redis, code=0)["single sign-on"]
-        assert (found["state"], found["found"]) == ("ok", f"{provider.issuer} answers")
-        provider.configuration = {"issuer": f"https://other.example/{CLIENT_SECRET}"}
-        found = checked(tagger_with_redis, code=1)["single sign-on"]
-        assert "it calls itself https://other.example/***" in found["found"]
-    found = checked(tagger_with_redis, code=1)["single sign-on"]
-    assert f"{provider.issuer}: no connection" in found["found"]

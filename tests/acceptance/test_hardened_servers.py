@@ -22,7 +22,6 @@ from support.http_servers import running
 
 from tagger.cli.program import run
 from tagger.database.connection import open_database, upgrade_database
-from tagger.transfer.exporter import export_database
 from worker.producer import make_app
 
 SOURCES = Path(__file__).parents[2]
@@ -141,17 +140,16 @@ def test_other_programs_read_the_tags(postgres: PostgresServer) -> None:
         assert connection.execute("SELECT count(*) FROM effective_tags").fetchone() is not None
 
 
-def test_only_the_owner_upgrades_and_imports(
+def test_only_the_owner_upgrades_and_gets_a_copy(
     postgres: PostgresServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("TAGGER_DATA_FOLDER", str(tmp_path / "data"))
-    exported = tmp_path / "library.ndjson"
-    with closing(open_database(f"sqlite:///{tmp_path}/laptop.sqlite")) as laptop, exported.open("wb") as file:
+    laptop_url = f"sqlite:///{tmp_path}/laptop.sqlite"
+    with closing(open_database(laptop_url)) as laptop:
         TaggedFolder(laptop, tmp_path)  # its model has landmarks, whose ids a sequence continues
-        export_database(laptop, file, "1.2.3")
     with closing(psycopg.connect(postgres.url, autocommit=True)) as connection:
         connection.execute("CREATE DATABASE moved OWNER tagger_owner")
     _, as_owner, _ = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
@@ -167,12 +165,15 @@ def test_only_the_owner_upgrades_and_imports(
         return int(exited.value.code or 0), capsys.readouterr().err
 
     tagger_url = owner_url.replace("//tagger_owner@", "//tagger@")
-    for command in (("db", "upgrade"), ("db", "import", str(exported))):
-        code, text = run_as(tagger_url, *command)
+    for refused, done in (
+        ((tagger_url, "db", "upgrade"), (owner_url, "db", "upgrade")),
+        ((laptop_url, "db", "copy", tagger_url), (laptop_url, "db", "copy", owner_url)),
+    ):
+        code, text = run_as(*refused)
         assert code == 1
         assert "permission denied" in text
         assert "as the role that owns the schema" in text
-        assert run_as(owner_url, *command)[0] == 0
+        assert run_as(*done)[0] == 0
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused_by_default() -> None:

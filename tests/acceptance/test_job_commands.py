@@ -1,7 +1,10 @@
 """`tagger job pause`, `resume`, `cancel`, `retry` and `failures`, and what `status --watch` shows of jobs."""
 
+import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +15,7 @@ from rig.servers import PostgresServer, RedisServer
 from sqlalchemy import func, select
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
-from support.commands import Terminal, draw, draw_many
+from support.commands import BIN, Terminal, draw, draw_many
 from support.screens import Screen
 
 from tagger.database.connection import Database
@@ -194,3 +197,24 @@ def test_a_dry_run_counts_failures_by_kind_and_stores_nothing(
     with sqlite_database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(jobs)) == 1
         assert connection.scalar(select(func.count()).select_from(models)) == 1
+
+
+def test_the_script_of_the_docs_prints_each_job_that_ended_once(sqlite_terminal: Terminal) -> None:
+    terminal = sqlite_terminal
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "notifications.md"
+    (script,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    draw(terminal.folder / "photos" / "a.jpg")
+    environment = terminal.environment | {
+        "HOME": str(terminal.folder),
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+    }
+
+    def news() -> str:
+        return subprocess.check_output([sys.executable, "-c", script], env=environment, text=True)
+
+    assert news() == ""
+    terminal.run("tag", "photos")
+    assert news() == "job 1 finished: 1 photos, 1 tagged, 0 failed\n"
+    terminal.run("tag", "photos", "--again")
+    assert news() == "job 2 finished: 1 photos, 1 tagged, 0 failed\n"
+    assert news() == ""

@@ -43,7 +43,6 @@ COMMANDS = {
         "trainer compare --data data --backbones resnet18 --out runs",
         "trainer evaluate tiny.pt --data data --out report",
         "trainer export run --out model.pt",
-        "trainer pack data/train --model tiny.pt --out a.pack",
     ],
     "web": ["tagger serve", "tagger people user add ada --generate"],
 }

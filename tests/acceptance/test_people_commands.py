@@ -78,28 +78,6 @@ def test_a_terminal_asks_twice_and_shows_nothing(tagger: CommandRunner, tmp_path
     assert [user["name"] for user in tagger("people", "user", "list", "--json").json] == ["ada"]
 
 
-def test_a_person_is_linked_to_a_provider_and_unlinked(
-    tagger: CommandRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tagger("people", "user", "add", "ada", "--no-password")
-    assert "TAGGER_WEB_OIDC_ISSUER" in tagger("people", "user", "link", "ada", "248289761001").err
-    monkeypatch.setenv("TAGGER_WEB_URL", "https://photos.example")
-    monkeypatch.setenv("TAGGER_WEB_OIDC_ISSUER", "https://sso.example")
-    monkeypatch.setenv("TAGGER_WEB_OIDC_CLIENT_ID", "tagger")
-    monkeypatch.setenv("TAGGER_WEB_OIDC_CLIENT_SECRET", "geheim")
-    linked = tagger("people", "user", "link", "Ada", "248289761001")
-    assert linked.err == "Ada signs in with https://sso.example now, 0 sessions ended\n"
-    (listed,) = tagger("people", "user", "list", "--json").json
-    assert (listed["issuer"], listed["subject"]) == ("https://sso.example", "248289761001")
-    assert tagger("people", "user", "add", "bob", "--subject", "7").err.startswith("bob is added as viewer")
-    taken = tagger("people", "user", "link", "bob", "248289761001")
-    assert (taken.code, "is linked to ada already" in taken.err) == (1, True)
-    assert tagger("people", "user", "unlink", "ada", "--json").json["name"] == "ada"
-    assert tagger("people", "user", "list", "--json").json[0]["subject"] is None
-    (entry,) = tagger("people", "audit", "--action", "user-link", "--json").json["entries"]
-    assert (entry["subject"], entry["details"]["identity"]) == ("ada", "248289761001")
-
-
 def names(tagger: CommandRunner) -> list[str]:
     return [token["name"] for token in tagger("people", "token", "list", "--json").json]
 

@@ -197,7 +197,6 @@ def test_what_was_written_is_undone_of_a_photo_a_folder_and_a_job(
         (lambda library: library.landmarks(country=3), "country: 3 is not a text"),
         (lambda library: library.job(10**30), "no job 1000"),
         (lambda library: library.undo(), "photos: name photos"),
-        (lambda library: library.create_pack(".pack"), "file: name a file like"),
     ],
 )
 def test_a_wrong_argument_is_an_error_that_says_what_is_possible(

@@ -32,7 +32,7 @@ TAG = {
     "longitude": 2.2945,
     "model": "tiny",
     "source": "model",
-    **dict.fromkeys(("pack", "doubtful", "position_odds", "distance_m", "reason")),
+    **dict.fromkeys(("doubtful", "position_odds", "distance_m", "reason")),
     "state": "accepted",
 }
 PHOTO = {

@@ -13,7 +13,9 @@ import psycopg
 import pytest
 from rig.released_library import LIBRARIES, unpack_library
 from rig.servers import RedisServer
+from sqlalchemy import text
 from support.commands import Terminal, draw_many
+from support.schemas import downgrade
 
 from tagger.database import schema
 from tagger.ledger.dispatch import release_expired
@@ -62,6 +64,19 @@ def test_a_library_of_a_release_is_continued(terminal: Terminal, tmp_path: Path)
     assert sorted(taught) == ["church-0.jpg", "church-1.jpg", "church-2.jpg", "church-3.jpg", "church.jpg"]
     terminal.run("metadata", "undo", "photos/album")
     assert _contents(tmp_path / "photos" / "album") == _contents(tmp_path / "before")
+
+
+def test_an_upgrade_says_what_it_removes(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home")
+    terminal.run("people", "user", "add", "ada", "--no-password")
+    url = f"sqlite:///{terminal.data}/tagger.sqlite"
+    engine = downgrade(url, "1007")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE users SET issuer = 'https://sso.example', subject = '7'"))
+    engine.dispose()
+    done = terminal.run_process("db", "upgrade")
+    removed, _upgraded = (done.stderr + done.stdout).splitlines()
+    assert removed.startswith("removed: the sign-in of ada with OpenID Connect. They keep their names")
 
 
 def _tags(photos: list[dict[str, Any]]) -> list[tuple[str, object, object]]:

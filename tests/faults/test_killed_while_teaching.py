@@ -21,7 +21,6 @@ from tagger.database.tables import (
     effective_tags,
     landmarks,
     models,
-    packs,
     photos,
     positions,
     tags,
@@ -36,11 +35,10 @@ AT = ("--at", "51.05,13.74")
 FACTS = {
     landmarks: ("slug", "name", "aliases"),
     verdicts: ("content_id", "landmark_id", "verdict", "given_by"),
-    packs: ("name", "digest", "added_landmarks"),
-    classifiers: ("landmark_id", "model_id", "pack", "examples", "rejected", "data", "applied"),
-    taught_tags: ("content_id", "model_id", "landmark_id", "pack", "score", "accepted", "doubtful"),
+    classifiers: ("landmark_id", "model_id", "examples", "rejected", "data", "applied"),
+    taught_tags: ("content_id", "model_id", "landmark_id", "score", "accepted", "doubtful"),
     tags: ("content_id", "model_id", "landmark_id", "score", "rank", "accepted", "doubtful", "counts"),
-    effective_tags: ("content_id", "landmark_id", "state", "reason", "score", "source", "pack"),
+    effective_tags: ("content_id", "landmark_id", "state", "reason", "score", "source"),
     positions: ("photo_id", "latitude", "longitude", "source"),
     photos: ("path", "content_id", "failure_kind"),
     contents: ("digest", "outcome"),
@@ -133,19 +131,6 @@ def merge(library: Library) -> tuple[str | Path, ...]:
     return ("landmark", "merge", "chapel", "--into", "our-church")
 
 
-def add_pack(library: Library) -> tuple[str | Path, ...]:
-    library.terminal.run("teach", "Our church", *library.church[:2], *AT)
-    library.terminal.run("pack", "create", "church.pack")
-    library.terminal.run("landmark", "remove", "our-church", "--with-verdicts")
-    return ("pack", "add", "church.pack", "--yes")
-
-
-def remove_pack(library: Library) -> tuple[str | Path, ...]:
-    library.terminal.run(*add_pack(library))
-    library.terminal.run("teach", "Our church", library.church[5])
-    return ("pack", "remove", "church")
-
-
 def decide(library: Library) -> tuple[str | Path, ...]:
     library.terminal.run("teach", "Our church", *library.church[:2], *AT)
     return ("reject", "our-church", *library.church[2:])
@@ -178,8 +163,6 @@ def classify_with_the_second(library: Library) -> tuple[str | Path, ...]:
     [
         (teach, 20),
         (merge, 3),
-        (add_pack, 3),
-        (remove_pack, 3),
         (decide, 1),
         (tag_again, 5),
         (use_two_models, 3),

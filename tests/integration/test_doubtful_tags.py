@@ -67,19 +67,18 @@ def test_tags_and_positions_follow_a_confirmed_landmark_until_it_is_withdrawn(li
 
 
 @pytest.mark.parametrize(
-    ("score", "pack", "confirmed", "reason"),
+    ("score", "confirmed", "reason"),
     [
-        (0.96, "", (), "doubtful: Château de Versailles is taught"),
-        (0.93, "a", (), "doubtful: Château de Versailles has a higher score"),
-        (0.96, "", (GATE,), "doubtful: Brandenburg Gate is confirmed"),
-        (0.96, "", (GATE, HILL), "doubtful: Brandenburg Gate and Nameless Hill are confirmed"),
+        (0.96, (), "doubtful: Château de Versailles is taught"),
+        (0.96, (GATE,), "doubtful: Brandenburg Gate is confirmed"),
+        (0.96, (GATE, HILL), "doubtful: Brandenburg Gate and Nameless Hill are confirmed"),
     ],
 )
 def test_a_doubtful_tag_names_the_landmarks_that_speak_against_it(
-    library: Library, score: float, pack: str, confirmed: tuple[str, ...], reason: str
+    library: Library, score: float, confirmed: tuple[str, ...], reason: str
 ) -> None:
     photo = library.shot(0, (EIFFEL, score, True))
-    library.taught(photo, VERSAILLES, 0.95, accepted=True, pack=pack)
+    library.taught(photo, VERSAILLES, 0.95, accepted=True)
     for slug in confirmed:
         library.give(photo, slug)
     assert library.tag(photo, EIFFEL).reason == reason

@@ -1,8 +1,6 @@
 """Connections to PostgreSQL that are open and silent: statements end with an error that is retried, long ones go on."""
 
-import io
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,6 @@ from tagger.database.connection import open_database
 from tagger.database.engine import create_database_engine
 from tagger.database.retry import is_transient
 from tagger.database.tables import ledgers
-from tagger.transfer.exporter import export_database
-from tagger.transfer.importer import import_database
 
 LONG_S = 1.2
 """Longer than several questions to the server."""
@@ -162,25 +158,3 @@ def test_locks_of_a_half_open_connection_are_released(
     with engine.connect() as other:
         assert other.scalar(text(lock)) == 1
     pooled.invalidate()
-
-
-class _SlowFile(io.BytesIO):
-    """Pauses once, in the middle, for longer than a writer may be idle."""
-
-    paused = False
-
-    def readline(self, size: int | None = -1) -> bytes:
-        if not self.paused and self.tell() > len(self.getbuffer()) // 2:
-            self.paused = True
-            time.sleep(1.5)
-        return super().readline(size)
-
-
-def test_an_import_waits_for_a_slow_file(postgres_url: str) -> None:
-    exported = io.BytesIO()
-    database = open_database(postgres_url)
-    export_database(database, exported, "test")
-    slow = _SlowFile(exported.getvalue())
-    assert import_database(database, slow, "slow").ledger == database.ledger_id
-    assert slow.paused
-    database.close()

@@ -1,7 +1,6 @@
 """Merging and removing landmarks: what becomes of verdicts, tags, labels, schedules and metadata, on both databases."""
 
 import io
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,7 +32,6 @@ from tagger.library.catalog.landmark_removal import (
     remove_landmark,
 )
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
-from tagger.library.catalog.merge_undo import undo_merge, undoable_merges
 from tagger.library.catalog.registered_models import RegisteredModel, add_model
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
@@ -279,73 +277,6 @@ def test_a_running_worker_stores_tags_of_the_landmark_that_remains(
     progress = folder.run(folder.record())
     assert (progress.tagged, progress.failed) == (3, 0)
     assert len(list(find_tagged(database, PhotoQuery(landmark=TOWER)))) == 4
-
-
-def test_an_undone_merge_leaves_what_was_before_and_verdicts_given_since(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(landmark_removal, "PAGE", 2)  # the record of the merge has several pages
-    library.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.1, False), digest=digest(1))
-    for number in range(2, 8):
-        library.photo(f"{number}.jpg", digest=digest(number))
-    newer, since = MONDAY + timedelta(days=1), MONDAY + timedelta(days=2)
-    for number, eiffel, tower in (
-        (2, "confirmed", None),
-        (3, None, "confirmed"),
-        (4, "rejected", "confirmed"),
-    ):
-        for slug, verdict, at in ((EIFFEL, eiffel, MONDAY), (TOWER, tower, newer)):
-            if verdict:
-                library.give(digest(number), slug, verdict, at)
-    library.give(digest(5), TOWER, "rejected")
-    library.give(digest(5), EIFFEL, "rejected", newer)
-    library.give(digest(6), EIFFEL, "confirmed")
-    before = library.find(EIFFEL), library.find(TOWER), library.verdicts()
-    library.merge(EIFFEL, TOWER)
-    with library.database.write() as connection:
-        tower = find_landmark(connection, TOWER)
-        assert [each.slug for each in undoable_merges(connection, tower)] == [EIFFEL]
-        connection.execute(
-            verdicts.update()
-            .where(verdicts.c.content_id.in_(select(contents.c.id).where(contents.c.digest == digest(6))))
-            .values(verdict="rejected", given_at=since)
-        )
-        assert undo_merge(connection, TOWER, EIFFEL).slug == EIFFEL
-        assert undoable_merges(connection, find_landmark(connection, TOWER)) == []
-    eiffel, tower, given = before
-    assert (replace(library.find(EIFFEL), id=eiffel.id), library.find(TOWER)) == (eiffel, tower)
-    assert (library.found(TOWER), library.found(EIFFEL)) == (["3.jpg", "4.jpg"], ["2.jpg", "a.jpg"])
-    given_since = (digest(6), TOWER, "rejected")
-    assert library.verdicts() == sorted({*given, given_since} - {(digest(6), EIFFEL, "confirmed")})
-    assert library.problems() == []
-
-
-def test_a_separated_landmark_has_the_labels_of_models_that_came_since(
-    library: Library, tmp_path: Path
-) -> None:
-    library.merge(EIFFEL, TOWER)
-    tiny_artifact(tmp_path / "next.pt", seed=1, name="next")
-    library.model = add_model(library.database, tmp_path / "next.pt")
-    # As the label of Eiffel Tower, which stands for the tower now.
-    library.photo("a.jpg", (TOWER, 0.9, True), digest=digest(1))
-    with library.database.write() as connection:
-        undo_merge(connection, TOWER, EIFFEL)
-    assert (library.found(TOWER), library.found(EIFFEL)) == ([], ["a.jpg"])
-
-
-def test_a_merge_is_undone_only_from_the_landmark_into_which_it_was_and_once(library: Library) -> None:
-    with library.database.write() as connection:
-        add_landmark(connection, NewLandmark("Lookout"))
-    library.merge("lookout", TOWER)
-    library.merge(TOWER, EIFFEL)
-    with library.database.write() as connection:
-        names = [each.name for each in undoable_merges(connection, find_landmark(connection, EIFFEL))]
-        assert names == ["Old Tower"]
-        undo_merge(connection, EIFFEL, TOWER)
-        undo_merge(connection, TOWER, "lookout")
-        assert find_landmark(connection, TOWER).merged_slugs == []
-        with pytest.raises(LandmarkInvalid, match="cannot be undone any more"):
-            undo_merge(connection, EIFFEL, TOWER)
 
 
 # ---------- removing ----------

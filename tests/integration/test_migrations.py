@@ -12,9 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import (
@@ -32,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.schema import SchemaItem
 from support.ledgers import LedgerBuilder
+from support.schemas import downgrade
 from support.waiting import wait_until
 
 from tagger.database import schema
@@ -271,16 +270,6 @@ def test_the_schema_revision_is_the_newest_migration() -> None:
     assert ScriptDirectory(str(migrations_folder())).get_current_head() == SCHEMA_REVISION
 
 
-def _downgrade(database_url: str, revision: str) -> Engine:
-    engine = create_database_engine(database_url)
-    with engine.begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(migrations_folder()))
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
-    return engine
-
-
 def test_positions_of_1_0_stay_and_those_of_side_files_can_follow(
     database: Database, database_url: str
 ) -> None:
@@ -294,7 +283,7 @@ def test_positions_of_1_0_stay_and_those_of_side_files_can_follow(
 
     put(first, "camera")
     put(second, "takeout")
-    engine = _downgrade(database_url, "1003")
+    engine = downgrade(database_url, "1003")
     columns = {column["name"] for column in inspect(engine).get_columns("photos")}
     assert not columns & {"taken_source", "gps_source", "side_files", "unread_facts"}
     upgrade(engine)
@@ -327,7 +316,7 @@ def test_a_job_that_1_0_paused_is_resumed_without_the_note_of_its_pause(
         pause(database, job_id)
         with database.write() as connection:
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(note=note))
-    engine = _downgrade(database_url, "1002")
+    engine = downgrade(database_url, "1002")
     assert "note_message" not in {column["name"] for column in inspect(engine).get_columns("jobs")}
     upgrade(engine)
     engine.dispose()
@@ -385,7 +374,7 @@ def test_a_database_of_before_the_release_is_refused_with_what_to_do(
     with database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0033'"))
     for open_it in (open_database, upgrade_database):
-        with pytest.raises(SchemaUnreleased, match=r"before 1.0 .*tagger export FILE.*tagger db import FILE"):
+        with pytest.raises(SchemaUnreleased, match=r"before 1.0 .*to a new database"):
             open_it(database_url)
     assert schema_status(database_url) == (SchemaStatus.UNRELEASED, "0033")
 

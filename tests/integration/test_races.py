@@ -20,7 +20,6 @@ from tagger.library.catalog.contents import has_verdict
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
 from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
 from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.catalog.merge_undo import undo_merge, undoable_merges
 from tagger.library.catalog.roots import forget_path
 from tagger.library.verdicts.service import give_verdict, withdraw_verdict
 from tagger.library.verdicts.store import dismiss_photos, restore_photos, star_photos
@@ -44,11 +43,6 @@ class Library(StoredPhotos):
     def merge(self, name: str, into: str) -> None:
         with self.database.write() as connection:
             merge_landmark(connection, name, into)
-
-    def separate(self, name: str) -> None:
-        with self.database.write() as connection:
-            for merged in undoable_merges(connection, find_landmark(connection, name)):
-                undo_merge(connection, name, merged.slug)
 
     def remove(self, name: str) -> None:
         with self.database.write() as connection:
@@ -207,7 +201,6 @@ def _actions(library: Library, rng: random.Random) -> Sequence[Call]:
                 partial(library.star, photo, starred=rng.random() < 0.5),
                 partial(library.name_in, landmark, "de", f"Name {rng.randint(1, 5)}"),
                 partial(library.merge, other, landmark),
-                partial(library.separate, landmark),
                 partial(library.remove, other),
                 partial(library.add, other),
             ]

@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 from support.colour_folders import EIFFEL, GATE
-from support.empty_databases import empty_database
-from support.exports import exported, imported
 from support.query_plans import query_plans
 from support.raw_pairs import PairFolder
 
@@ -26,7 +24,6 @@ from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts.store import star_photos
 from tagger.photos.source import open_source
-from tagger.transfer.integrity import check_database
 
 
 def unseen(folder: PairFolder) -> list[str]:
@@ -227,17 +224,6 @@ def test_an_item_of_a_raw_file_is_skipped_if_its_jpeg_came_after_the_job(folder:
     assert folder.outcomes(early) == {"IMG_1.CR3": "skipped"}
     assert folder.outcomes(late) == {"IMG_1.JPG": "tagged"}
     assert folder.found() == {"IMG_1.JPG": [EIFFEL]}
-
-
-def test_pairs_are_exported_and_imported(folder: PairFolder, tmp_path: Path) -> None:
-    folder.draw_raw("IMG_1.CR3", 1)  # its row comes first
-    folder.draw("IMG_1.JPG", 0)
-    folder.tag()
-    with empty_database(tmp_path / "other") as other:
-        imported(other, exported(folder.database))
-        assert [*check_database(other)] == []
-        folder.database = other
-        assert folder.primary_files() == {"IMG_1.CR3": "IMG_1.JPG"}
 
 
 def test_either_file_removes_the_photo_from_the_database(folder: PairFolder) -> None:

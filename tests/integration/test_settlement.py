@@ -44,8 +44,6 @@ from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.teaching.comparison import TaughtCache, compare_images
 from tagger.library.teaching.learning import learn_landmarks, update_taught
-from tagger.library.teaching.pack_file import read_pack
-from tagger.library.teaching.packs import add_pack, create_pack, remove_pack
 from tagger.library.verdicts.importing import import_verdicts, read_entries
 from tagger.library.verdicts.service import (
     give_verdict,
@@ -58,8 +56,8 @@ from tagger.transfer.integrity import check_database
 
 CELLS = 8
 PARIS, TOKYO = (48.8584, 2.2945), (35.68, 139.77)
-CHAPEL, BRIDGE, PACKED = "chapel", "bridge", "our-church"
-LANDMARKS = (EIFFEL, GATE, CHAPEL, BRIDGE, PACKED)
+CHAPEL, BRIDGE, CHURCH = "chapel", "bridge", "our-church"
+LANDMARKS = (EIFFEL, GATE, CHAPEL, BRIDGE, CHURCH)
 
 
 @dataclass(frozen=True)
@@ -100,14 +98,14 @@ PHOTOS = {
 photo_names = st.sampled_from(sorted(PHOTOS))
 several_photos = st.lists(photo_names, min_size=1, max_size=4, unique=True)
 slugs = st.sampled_from(LANDMARKS)
-own_slugs = st.sampled_from((CHAPEL, BRIDGE, PACKED))
+own_slugs = st.sampled_from((CHAPEL, BRIDGE, CHURCH))
 kinds = st.sampled_from(VerdictKind)
 places = st.sampled_from((None, PARIS, TOKYO))
 thresholds = st.sampled_from((0.3, 0.5, 0.95))
 
 
 class Library(TaggedFolder):
-    """Tagged photos, two of which are put away, and two models; landmarks of the models, one that is taught here, and one of a pack."""
+    """Tagged photos, two of which are put away, and two models; landmarks of the models, and one that is taught."""
 
     def __init__(self, database: Database, folder: Path) -> None:
         folder.mkdir()
@@ -120,16 +118,8 @@ class Library(TaggedFolder):
         for model in (self.other, self.model):
             self.tag(model=model, reprocess=True)
         self.add("Our church", PARIS)
-        self.give("certain.jpg", PACKED, VerdictKind.CONFIRMED)
-        self.give("likely.jpg", PACKED, VerdictKind.CONFIRMED)
-        words = {"author": "Ada", "licence": "CC0", "about": "A church."}
-        created = create_pack(database, self.model, "church", [PACKED], words, with_single=True)
-        (folder / "church.pack").write_bytes(created.data)
-        self.pack = read_pack(folder / "church.pack")
-        self.remove(PACKED)
         for name in ("Chapel", "Bridge"):
             self.add(name, TOKYO)
-        add_pack(database, self.model, self.pack)
         for name in ("near.jpg", "far.jpg"):
             self.give(name, CHAPEL, VerdictKind.CONFIRMED)
         update_taught(database, self.model)
@@ -310,16 +300,6 @@ class History(RuleBasedStateMachine):
         with library.database.write() as connection:
             images = set(connection.scalars(query))
             compare_images(connection, library.model.id, images, TaughtCache(library.model.id))
-
-    @rule()
-    def add_pack(self) -> None:
-        with suppress(TaggerError):
-            add_pack(self.library.database, self.library.model, self.library.pack)
-
-    @rule()
-    def remove_pack(self) -> None:
-        with suppress(TaggerError):
-            remove_pack(self.library.database, "church")
 
     @rule(name=st.sampled_from(("Chapel", "Bridge", "Our church")), position=places)
     def add_landmark(self, name: str, position: tuple[float, float] | None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select
 from support.gpx_files import START, START_S, gpx_text, walk, write_gpx
 from support.position_library import NOON, PositionLibrary
 from support.query_plans import query_plans
@@ -196,18 +196,6 @@ def test_the_good_points_of_a_track_that_breaks_off_are_added(database: Database
     added = add_track(database, file)
     assert (added.points, added.left_out) == (5997, {"unreadable": 1})
     assert "line 5999, column" in str(added.fault)
-
-
-def test_damaged_points_are_found(database: Database, tmp_path: Path) -> None:
-    add_track(database, write_gpx(tmp_path / "a.gpx", walk(2)))
-    for points, problem in (
-        ([[START_S + 1, 48, 2], [START_S + 10, 48, 2]], "first_at and last_at are not the times"),
-        ([[START_S, 48, 2], [START_S, 48, 2]], "not in order of time"),
-        ([[START_S, 48, 2], [START_S + 10, 91, 2]], "not on Earth"),
-    ):
-        with database.write() as connection:
-            connection.execute(update(track_parts).values(data=np.array(points, "<f8").tobytes()))
-        assert problem in "".join(check_database(database))
 
 
 def test_a_name_that_is_not_utf8_is_stored(database: Database, tmp_path: Path) -> None:

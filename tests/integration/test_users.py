@@ -17,7 +17,6 @@ from tagger.database.enums import Role
 from tagger.database.tables import page_sessions, sign_in_attempts, users
 from tagger.errors import NameNotFound
 from tagger.people import passwords
-from tagger.people.identities import link_user
 from tagger.people.passwords import (
     MAX_LENGTH,
     AttemptLimit,
@@ -133,7 +132,6 @@ def test_who_is_no_admin_any_more_changes_nobody(database: Database) -> None:
         lambda: add_user(acting_ada, "mallory", Role.ADMIN, PASSWORD),
         lambda: set_role(acting_ada, "eve", Role.ADMIN),
         lambda: set_password(acting_ada, "bob", PASSWORD + "x"),
-        lambda: link_user(acting_ada, "eve", "https://sso.example", "1"),
         lambda: remove_user(acting_ada, "bob"),
         lambda: remove_user(acting_ada, "nobody"),
     ):

@@ -134,8 +134,8 @@ class StoredPhotos:
         with self.database.read() as connection:
             return connection.execute(select(func.max(photos.c.id))).scalar_one()
 
-    def taught(self, number: int, slug: str, score: float, *, accepted: bool, pack: str = "") -> None:
-        """Give a photo a taught tag, of a pack or taught here."""
+    def taught(self, number: int, slug: str, score: float, *, accepted: bool) -> None:
+        """Give a photo a taught tag."""
         with self.database.write() as connection:
             content_id = connection.scalar(select(photos.c.content_id).where(photos.c.id == number))
             connection.execute(
@@ -144,7 +144,6 @@ class StoredPhotos:
                     landmark_id=self.landmark_ids[slug],
                     score=score,
                     accepted=accepted,
-                    pack=pack,
                     model_id=self.model.id,
                 )
             )

@@ -12,8 +12,7 @@ from support.landmarks_dataset import photo_id, write_archive, write_checksum, w
 from support.teaching import draw_place, teachable_artifact
 
 from tagger.library.teaching.classifiers import Direction, EmbeddingSpace
-from tagger.library.teaching.pack_file import read_pack
-from tagger.model.artifact import BackgroundStatistics, file_digest, read_background, read_manifest
+from tagger.model.artifact import BackgroundStatistics
 from trainer.gldv2 import embeddings, landmark_index
 from trainer.gldv2.embeddings import read_embeddings
 from trainer.gldv2.landmark_index import LandmarkIndex, write_index
@@ -74,17 +73,6 @@ def test_an_index_is_learned_and_measured(published: Path, data: CommandRunner, 
     assert figures["gap_private"] == 1
     files = sorted(path.name for path in (tmp_path / "gldv2-places").iterdir())
     assert files == ["landmarks.safetensors", "test", "train"]
-
-    pack = read_pack(tmp_path / "gldv2.pack")
-    assert [(each.slug, each.examples) for each in pack.manifest.landmarks] == [
-        ("chateau-de-chillon", 6),
-        ("kolner-dom", 6),
-    ]
-    digest, rule = pack.manifest.embedding.digest, read_manifest(tmp_path / "places.pt").embedding
-    assert digest == file_digest(tmp_path / "places.pt")
-    assert rule
-    space = EmbeddingSpace.of(read_background(tmp_path / "places.pt", digest, rule))
-    assert len(pack.directions_in(space)) == 2
 
     again = data(*command, "--json", folder=tmp_path).json
     assert (again["archives"], again["earlier_archives"], again["photos"]) == (0, 3, 12)

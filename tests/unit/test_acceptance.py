@@ -34,9 +34,8 @@ def predicted(
     return Candidate(landmark, score, score >= THRESHOLD, THRESHOLD, odds=odds, **of_model)
 
 
-def taught(landmark: int, score: float, odds: PositionOdds | None = None, *, pack: str = "") -> Candidate:
-    """Taught here, or by a pack."""
-    return Candidate(landmark, score, score >= 0.9, 0.9, model_id=1, pack=pack, odds=odds)
+def taught(landmark: int, score: float, odds: PositionOdds | None = None) -> Candidate:
+    return Candidate(landmark, score, score >= 0.9, 0.9, model_id=1, odds=odds)
 
 
 def states(
@@ -58,7 +57,6 @@ ACCEPTED, IS_CONFIRMED, IS_REJECTED = ("accepted", None), ("confirmed", None), (
         (predicted(TOWER, 0.97, TOO_FAST), ("doubtful", "speed")),
         (predicted(TOWER, 0.49, NEAR), None),
         (taught(TOWER, 0.9), ACCEPTED),
-        (taught(TOWER, 0.95, pack="a"), ACCEPTED),
         (taught(TOWER, 0.89), ("suggested", None)),
         (taught(TOWER, 0.7, NEAR), ("accepted", "position")),
         (taught(TOWER, 0.95, FAR), ("doubtful", "position")),
@@ -79,11 +77,6 @@ def test_a_lower_score_is_enough_near_a_landmark_of_a_model_with_a_high_threshol
     ("winner", "loser", "reason"),
     [
         (taught(TOWER, 0.91), predicted(GATE, 0.96), "taught-other"),
-        (taught(TOWER, 0.91), taught(GATE, 0.99, pack="a"), "taught-other"),
-        (predicted(TOWER, 0.96), taught(GATE, 0.95, pack="a"), "scored-other"),
-        (taught(TOWER, 0.95, pack="a"), predicted(GATE, 0.93), "scored-other"),
-        (taught(TOWER, 0.95, pack="a"), taught(GATE, 0.92, pack="b"), "scored-other"),
-        (predicted(TOWER, 0.95), taught(GATE, 0.95, pack="a"), "scored-other"),
         (predicted(TOWER, 0.96, model=2), predicted(GATE, 0.95), "scored-other"),
         (predicted(TOWER, 0.95), predicted(GATE, 0.95, model=2), "scored-other"),
     ],
@@ -106,14 +99,9 @@ def test_of_the_same_landmark_by_several_models_the_best_score_counts() -> None:
     assert (gate.state, gate.reason) == (TagState.DOUBTFUL, TagReason.SCORED_OTHER)
 
 
-def test_landmarks_of_two_packs_with_the_same_score_are_both_accepted() -> None:
-    found = states(taught(TOWER, 0.95, pack="a"), taught(GATE, 0.95, pack="b"))
-    assert found == {TOWER: ACCEPTED, GATE: ACCEPTED}
-
-
 def test_a_landmark_is_accepted_if_one_of_its_candidates_is() -> None:
-    found = states(predicted(TOWER, 0.93), taught(TOWER, 0.97, pack="a"), taught(GATE, 0.95, pack="b"))
-    assert found == {TOWER: ACCEPTED, GATE: ("doubtful", "scored-other")}
+    found = states(predicted(TOWER, 0.93), taught(TOWER, 0.92), taught(GATE, 0.95))
+    assert found == {TOWER: ACCEPTED, GATE: ACCEPTED}
 
 
 def test_a_rejected_landmark_contradicts_no_other() -> None:
@@ -253,8 +241,7 @@ def images(draw: st.DrawFn, *, intact: bool = False) -> Image:
         if draw(st.booleans()):
             candidates.append(predicted(landmark, draw(scores), draw(st.sampled_from((None, odds)))))
         if draw(st.booleans()):
-            pack = draw(st.sampled_from(("", "a", "b")))
-            candidates.append(taught(landmark, draw(scores), draw(st.sampled_from((None, odds))), pack=pack))
+            candidates.append(taught(landmark, draw(scores), draw(st.sampled_from((None, odds)))))
     if intact:
         return Image(candidates)
     verdicts = draw(st.dictionaries(st.sampled_from(LANDMARKS), st.sampled_from(VerdictKind)))
@@ -306,14 +293,14 @@ def test_an_intact_image_has_a_tag_if_anything_is_accepted_alone(image: Image) -
     assert bool(image.accepted()) == any(each.is_alone_accepted for each in image.candidates)
 
 
-@given(images(intact=True), st.sampled_from(("model", "", "a")))
-def test_candidates_of_one_origin_never_compete(image: Image, origin: str) -> None:
-    own = [each for each in image.candidates if (each.pack if each.rank is None else "model") == origin]
+@given(images(intact=True), st.booleans())
+def test_candidates_of_one_origin_never_compete(image: Image, is_taught: bool) -> None:
+    own = [each for each in image.candidates if (each.rank is None) == is_taught]
     assert Image(own).accepted() == {each.landmark_id for each in own if each.is_alone_accepted}
 
 
 @given(images(), st.sampled_from(LANDMARKS))
-def test_what_is_taught_here_never_makes_another_landmark_accepted(image: Image, landmark: int) -> None:
+def test_what_is_taught_never_makes_another_landmark_accepted(image: Image, landmark: int) -> None:
     candidates = [each for each in image.candidates if each.rank is not None or each.landmark_id != landmark]
     before = replace(image, candidates=candidates)
     after = replace(image, candidates=[*candidates, taught(landmark, 1.0)])

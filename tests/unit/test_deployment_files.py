@@ -6,19 +6,15 @@ import shlex
 import shutil
 import subprocess
 from importlib.resources import files
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from dotenv import dotenv_values
 from jsonschema.validators import validator_for
 from support.command_words import check_command
-from support.webhook_receiver import SECRET
 
-from tagger.people.oidc_provider import registration_of
-from tagger.settings import Event, Settings, load_settings
+from tagger.settings import Settings, load_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CONTAINERFILE = (DEPLOY / "Containerfile").read_text()
@@ -87,35 +83,6 @@ def test_settings_exist_and_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load_settings()
     assert loaded.web_folders == [Path("/photos")]
     assert loaded.web_write == "none"
-
-
-def test_settings_of_webhooks_are_valid_as_the_page_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (DEPLOY.parent / "docs" / "how-to" / "run-in-containers.md").read_text()
-    (line,) = re.findall(r"`(TAGGER_WEBHOOKS=[^`]*)`", page)
-    values = dotenv_values(stream=StringIO(line.replace("whsec_…", SECRET)))
-    monkeypatch.setenv("TAGGER_WEBHOOKS", str(values["TAGGER_WEBHOOKS"]))
-    assert load_settings().webhooks["chat"].secret == SECRET
-    assert all("env_file" in SERVICES[name] for name in OWN)
-
-
-def test_the_secret_of_single_sign_on_reaches_the_page_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    readers = [name for name, service in SERVICES.items() if "web.env" in str(service.get("env_file"))]
-    assert readers == ["web"]
-    assert SERVICES["web"]["env_file"][0] == SERVICES["worker"]["env_file"][0]
-    text = (DEPLOY / "example.web.env").read_text()
-    settings = dict(re.findall(r"^#?(TAGGER_\w+)=(.*)$", text, re.MULTILINE))
-    assert [name for name, value in settings.items() if not value] == ["TAGGER_WEB_OIDC_CLIENT_SECRET"]
-    assert not settings.keys() & SERVICES["web"]["environment"].keys(), "these would take precedence"
-    # The address is not the page's alone: workers write it into webhooks.
-    assert "TAGGER_WEB_URL" not in settings
-    page = (DEPLOY.parent / "docs" / "how-to" / "run-in-containers.md").read_text()
-    (address,) = set(re.findall(r"`TAGGER_WEB_URL=([^`]*)`", page))
-    settings["TAGGER_WEB_URL"] = address
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value or "geheim")
-    registration = registration_of(load_settings())
-    assert registration is not None
-    assert (registration.name, registration.client_secret) == ("sso.example.org", "geheim")
 
 
 def test_commands_and_health_checks_exist() -> None:
@@ -191,12 +158,11 @@ def test_settings_of_the_units_exist() -> None:
 
 
 def test_examples_of_settings_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (UNITS / "tagger.env").read_text().replace("whsec_BASE64", SECRET)
+    text = (UNITS / "tagger.env").read_text()
     for name, value in re.findall(r"^#?(TAGGER_\w+)=(.+)$", text, re.MULTILINE):
         monkeypatch.setenv(name, shlex.split(value)[0])
     settings = load_settings()
     assert settings.roots == {"Pictures": Path("/mnt/nas/pictures")}
-    assert settings.webhooks["chat"].events == {Event.JOB_FAILURES}
 
 
 def test_commands_of_the_units_exist() -> None:

@@ -27,10 +27,6 @@ EVERYTHING = (
     "web.ingress.enabled=true",
     "web.trustedProxies={10.0.0.0/8}",
     "web.settings.TAGGER_WEB_USER_ROLE=viewer",
-    "web.oidc.issuer=https://sso.example.org/realms/home",
-    "web.oidc.clientId=landmark-tagger",
-    "web.oidc.secret=sign-on",
-    "web.oidc.roleClaim=groups",
     "authoritySecret=authority",
     "ownerSecret=owner",
     "photos.volume.persistentVolumeClaim.claimName=photos",
@@ -146,23 +142,6 @@ def test_commands_probes_and_settings_exist(
 
 
 @pytest.mark.slow
-def test_single_sign_on_reaches_the_page_alone_and_its_secret_as_a_secret(
-    manifests: list[dict[str, Any]],
-) -> None:
-    variables = {
-        manifest["metadata"]["name"]: {each["name"]: each for each in container.get("env", ())}
-        for manifest in manifests
-        for container in _containers(manifest)
-    }
-    of_page = variables.pop("rel-web")
-    assert of_page["TAGGER_WEB_OIDC_CLIENT_SECRET"]["valueFrom"] == {
-        "secretKeyRef": {"name": "sign-on", "key": "client-secret"}
-    }
-    assert of_page["TAGGER_WEB_OIDC_ROLE_CLAIM"]["value"] == "groups"
-    assert not any("OIDC" in name for others in variables.values() for name in others)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "address"),
     [
@@ -172,9 +151,7 @@ def test_single_sign_on_reaches_the_page_alone_and_its_secret_as_a_secret(
         (("web.ingress.enabled=true", "web.enabled=false"), None),
     ],
 )
-def test_all_who_send_webhooks_know_the_address_of_the_page(
-    helm: str, values: Sequence[str], address: str | None
-) -> None:
+def test_all_know_the_address_of_the_page(helm: str, values: Sequence[str], address: str | None) -> None:
     manifests = _rendered(helm, values)
     deployments = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
     containers = [container for each in deployments for container in _containers(each)]
@@ -189,8 +166,6 @@ def test_all_who_send_webhooks_know_the_address_of_the_page(
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ("web.oidc.issuer=https://sso.example.org", "web.url"),
-        ("web.oidc.issuer=https://sso.example.org,web.url=https://photos.example.org", "web.oidc.clientId"),
         ("web.enabled=false,workers.cpu.autoscaling.enabled=true", "set web.enabled"),
     ],
 )

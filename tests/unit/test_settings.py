@@ -1,6 +1,5 @@
 """Where settings come from: the user's configuration folder or a named file, never the working directory."""
 
-import json
 import logging
 from pathlib import Path
 from typing import get_args, get_origin
@@ -10,7 +9,7 @@ import pytest
 
 from tagger.database.connection import open_configured
 from tagger.errors import SettingsInvalid, TaggerError
-from tagger.settings import Event, Settings, load_settings
+from tagger.settings import Settings, load_settings
 from worker.broker import check_broker, find_broker
 
 
@@ -194,55 +193,6 @@ def test_a_list_or_object_that_is_no_json_is_refused_with_an_example(
     assert getattr(load_settings(), name)
 
 
-CHAT = {"url": "https://hooks.example/geheim", "secret": f"whsec_{'A' * 32}", "events": ["job.failures"]}
-
-
-def test_receivers_of_webhooks_have_names_and_events(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = folder / "settings.toml"
-    config.write_text(f'[webhooks.monitor]\nurl = "http://127.0.0.1:9"\nsecret = "{CHAT["secret"]}"\n')
-    monkeypatch.setenv("TAGGER_CONFIG", str(config))
-    monkeypatch.setenv("TAGGER_WEBHOOKS", json.dumps({"chat": CHAT}))
-    settings = load_settings()
-    assert {name: receiver.events for name, receiver in settings.webhooks.items()} == {
-        "chat": {Event.JOB_FAILURES},
-        "monitor": set(Event),
-    }
-    assert "geheim" not in repr(settings) + repr(settings.webhooks)
-    assert Settings(**settings.model_dump(mode="json")) == settings, "as other processes get them"
-
-
-@pytest.mark.parametrize(
-    ("receivers", "reason"),
-    [
-        ({"chat": CHAT | {"secret": "geheim"}}, r"webhooks\.chat\.secret .* it must be whsec_"),
-        ({"chat": CHAT | {"url": "geheim"}}, r"webhooks\.chat\.url .* it must be like https://"),
-        ({"chat": CHAT | {"events": ["job.done"]}}, r"webhooks\.chat\.events\.0 .*'landmark\.found'"),
-        ({"chat": CHAT | {"events": []}}, r"webhooks\.chat\.events .* at least 1"),
-        ({"chat": {"url": CHAT["url"]}}, r"webhooks\.chat\.secret .* required"),
-        ({"https://hooks.example/geheim": CHAT}, r"^Invalid setting: webhooks \(.*names of receivers"),
-        ({f"chat-{number}": CHAT for number in range(17)}, "at most 16"),
-        (["geheim"], "valid dictionary"),
-    ],
-)
-def test_invalid_receivers_are_refused_without_their_secrets(
-    receivers: object, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TAGGER_WEBHOOKS", json.dumps(receivers))
-    with pytest.raises(SettingsInvalid, match=reason) as refused:
-        load_settings()
-    assert "geheim" not in str(refused.value)
-    assert "(TAGGER_WEBHOOKS)" in str(refused.value)
-
-
-def test_receivers_that_are_no_json_are_refused_without_their_secrets(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("TAGGER_WEBHOOKS", "{'chat': 'geheim'}")
-    with pytest.raises(SettingsInvalid, match="webhooks") as refused:
-        load_settings()
-    assert "geheim" not in str(refused.value)
-
-
 @pytest.mark.parametrize("quote_mark", ["'", '"'])
 def test_quotes_that_an_env_file_keeps_are_no_part_of_a_value(
     quote_mark: str, monkeypatch: pytest.MonkeyPatch
@@ -314,3 +264,16 @@ def refusal_of(variable: str) -> str:
     except TaggerError as error:
         return str(error)
     return ""
+
+
+def test_a_former_setting_says_what_replaces_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TAGGER_WEB_OIDC_ISSUER", "https://sso.example")
+    load_settings()
+    assert "TAGGER_WEB_OIDC_ISSUER is no setting any more: a proxy in front of the page" in caplog.text
+    file = tmp_path / "tagger.toml"
+    file.write_text('web_oidc_client_id = "tagger"')
+    monkeypatch.setenv("TAGGER_CONFIG", str(file))
+    with pytest.raises(SettingsInvalid, match="no setting web_oidc_client_id any more: a proxy"):
+        load_settings()

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Browser
@@ -19,11 +18,6 @@ from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
 from tagger.web.pages import overview
-
-if TYPE_CHECKING:
-    from support.oidc_provider import OidcProvider
-    from support.single_sign_on import Visitor
-
 
 share_api_documents()
 
@@ -103,30 +97,3 @@ def client(client_of: Callable[..., TestClient]) -> TestClient:
 def client_with_token(client_of: Callable[..., TestClient]) -> TestClient:
     """A client on the network that has not signed in."""
     return client_of("0.0.0.0", TOKEN)
-
-
-@pytest.fixture
-def provider() -> Iterator["OidcProvider"]:
-    """An OpenID Connect provider, at which Ada is signed in."""
-    from support.oidc_provider import OidcProvider
-
-    with OidcProvider() as provider:
-        yield provider
-
-
-@pytest.fixture
-def visit(
-    web_settings: Settings, web_database: Database, provider: "OidcProvider"
-) -> Iterator[Callable[..., "Visitor"]]:
-    """`visit(web_user_role="viewer")` serves a page with these settings, and returns a browser of it."""
-    from support.single_sign_on import Visitor, page_with
-
-    with ExitStack() as opened:
-
-        def make(**changes: object) -> Visitor:
-            address = opened.enter_context(page_with(web_settings, web_database, provider, **changes))
-            visitor = Visitor(address)
-            opened.callback(visitor.client.close)
-            return visitor
-
-        yield make

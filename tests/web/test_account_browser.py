@@ -1,15 +1,12 @@
-"""People in a browser on a phone: signing in by name or at a provider, the account, and the access of others."""
+"""People in a browser on a phone: signing in by name, the account, and the access of others."""
 
 import re
-from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 from support.browser import PHONE, axe_findings, colour_findings, open_page, serving
-from support.oidc_provider import OidcProvider
 from support.page_server import LOCAL_URL, TOKEN
-from support.single_sign_on import Visitor
 from test_accessibility import OUTSIDE_THE_SCREEN
 
 from tagger.database.connection import Database
@@ -19,7 +16,6 @@ from tagger.people.users import add_user
 from tagger.settings import Settings
 
 PASSWORD = "correct horse battery"
-Visit = Callable[..., Visitor]
 MISPLACED_IN_HEADER = """() => {
   const parts = [".brand-mark", ".site-nav li", ".site-tools > *"].flatMap((each) => [...document.querySelectorAll(each)]);
   const boxes = parts.filter((each) => each.checkVisibility()).map((each) => [each, each.getBoundingClientRect()]);
@@ -65,27 +61,6 @@ def test_people_sign_in_and_their_pages_are_accessible(
         check(page)
         page.get_by_role("button", name="Sign out", exact=True).click()
         page.wait_for_url(f"{address}/sign-in")
-
-
-def test_the_way_leads_to_the_requested_page_and_out_at_the_provider_too(
-    visit: Visit, provider: OidcProvider, browser: Browser
-) -> None:
-    provider.asks = True
-    address = str(visit(web_user_role="editor").client.base_url).rstrip("/")
-    with open_page(browser, f"{address}/places?country=France", screen=PHONE) as page:
-        assert page.evaluate(OUTSIDE_THE_SCREEN) == []
-        page.get_by_role("link", name="Sign in with localhost").click()
-        page.get_by_role("link", name="Continue").click()
-        page.wait_for_url(f"{address}/places?country=France")
-        page.get_by_role("button", name="Settings").click()
-        page.get_by_role("link", name="Account").click()
-        expect(page.get_by_role("heading", name="ada", exact=True)).to_be_visible()
-        expect(page.get_by_text("Signed in as editor")).to_be_visible()
-        assert axe_findings(page) == []
-        provider.asks = False
-        page.get_by_role("button", name="Sign out", exact=True).first.click()
-        page.wait_for_url(f"{address}/sign-in")
-    assert provider.person is None
 
 
 def test_a_wrong_token_and_a_missing_page_say_what_to_do(client_with_token: TestClient) -> None:

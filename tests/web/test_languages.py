@@ -38,7 +38,7 @@ PLACEHOLDER = re.compile(r"%\(\w+\)s|\{[^}]*\}|</?[a-z][^>]*>")
 IN_CATALOGUE = re.compile(r"\{%-? *trans\b.*?\{%-? *endtrans *-?%\}", re.DOTALL)
 JINJA = re.compile(r"\{#.*?#\}|\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 NAMES = re.compile(
-    r"(· )?landmark tagger|RAW|JPEG\b.*|UTC|Ctrl|Shift|Esc|Home|End|tagger up|TAGGER_WEB_FOLDERS=.*|NAME\.pack.*"
+    r"(· )?landmark tagger|RAW|JPEG\b.*|UTC|Ctrl|Shift|Esc|Home|End|tagger up|TAGGER_WEB_FOLDERS=.*"
 )
 """Not translated."""
 

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 import typer
 
 from tagger.cli.output import console
-from tagger.library.teaching.pack_file import name_of_pack
 from tagger.settings import load_settings
 from tagger.system.interruption import set_advice
 from trainer.cli.options import DeviceName, Json, print_results
@@ -236,12 +235,6 @@ def gldv2(
         Path | None,
         typer.Option(help="recognition_solution_v2.1.csv. Also measures GAP on the photos in test/."),
     ] = None,
-    pack: Annotated[
-        Path | None,
-        typer.Option(
-            help="A pack to write too, NAME.pack, for `tagger pack add`: of the landmarks with the most photos, at most 5,000."
-        ),
-    ] = None,
     device: Annotated[
         DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the model.")
     ] = "auto",
@@ -253,10 +246,8 @@ def gldv2(
     """
     from trainer.gldv2.recipe import index_landmarks
 
-    if pack and not name_of_pack(pack):
-        raise typer.BadParameter("name a file like gldv2.pack", param_hint="--pack")
     set_advice("repeat the command to continue after the last finished archive")
-    document = index_landmarks(folder, model, out, solution, pack, device)
+    document = index_landmarks(folder, model, out, solution, device)
     print_results(document, as_json=as_json)
     if any(document.get(name) for name in ("left_out", "unreadable", "test_left_out", "test_unreadable")):
         raise typer.Exit(console.SOME_PHOTOS_FAILED)

@@ -10,11 +10,10 @@ from typing import Annotated
 
 import typer
 
-from tagger.cli.help import HELP_ALL, prepare_arguments, use_help_classes
+from tagger.cli.help import HELP_ALL, prepare_arguments, refuse_former_command, use_help_classes
 from tagger.cli.output import console
 from tagger.errors import TaggerError
 from tagger.extensions import extra_missing
-from tagger.library.teaching.pack_file import name_of_pack, write_pack
 from tagger.model.devices import describe_device, engine_version
 from trainer.cli.data import data_app
 from trainer.cli.imports import import_app
@@ -47,6 +46,7 @@ def run() -> None:
     use_help_classes(app)
     try:
         arguments, shows_all = prepare_arguments(sys.argv[1:])
+        refuse_former_command("trainer", arguments)
         app(args=arguments, obj=HELP_ALL if shows_all else None)
     except TaggerError as error:
         console.fail(error)
@@ -168,52 +168,6 @@ def evaluate(
     for line in assess_evaluation(evaluation).lines(f"tagger model add {shlex.quote(str(model))}"):
         typer.echo(line)
     typer.echo(f"report: {out / REPORT}")
-
-
-@app.command()
-def pack(
-    *,
-    photos: Annotated[
-        Path, typer.Argument(help="A folder with a folder of photos for each landmark, and landmarks.csv.")
-    ],
-    model: Annotated[
-        Path,
-        typer.Option(
-            help="The model file of the libraries that the pack is for. It is a program: name only files that you trust."
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="The pack to write, NAME.pack.")],
-    others: Annotated[
-        Path | None,
-        typer.Option(help="A folder of ordinary photos, at any depth. Measures how many get a false tag."),
-    ] = None,
-    author: Annotated[str | None, typer.Option(help="Who made it.")] = None,
-    licence: Annotated[str | None, typer.Option(help="On what terms others may use it, like CC0.")] = None,
-    about: Annotated[str | None, typer.Option(help="What it has, in your words.")] = None,
-    device: Annotated[
-        DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that computes the embeddings.")
-    ] = "auto",
-    as_json: Json = False,
-) -> None:
-    """Make a pack of landmarks for `tagger pack add`, and measure how well they are found.
-
-    Landmarks with fewer than six different photos are left out. The figures are for photos that were held out.
-    """
-    from trainer.export.pack import make_pack
-
-    if not (name := name_of_pack(out)):
-        raise typer.BadParameter("name a file like castles.pack", param_hint="--out")
-    log.info("loading the model %s", model)
-    words = {"author": author or "", "licence": licence or "", "about": about or ""}
-    made = make_pack(photos, others, model, device, name, words)
-    write_pack(out, made.data)
-    document = {
-        "path": str(out.absolute()),
-        "size_bytes": len(made.data),
-        "landmarks": len(made.manifest.landmarks),
-        **{field: getattr(made, field) for field in ("held_out", "found", "tags", "others", "false_others")},
-    }
-    print_results(document, as_json=as_json)
 
 
 @app.command()

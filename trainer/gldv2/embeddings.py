@@ -145,7 +145,7 @@ def _embed(
             ids.append(photo_id)
             yield f"{archive.name}: {photo_id.decode()}", partial(bytes, content)
 
-    rows, embeddings = list[int](), [np.empty((0, model.facts.dimension), np.float16)]
+    rows, embeddings = list[int](), [np.empty((0, len(model.space.mean)), np.float16)]
     for positions, values in model.embed(contents()):
         # Other values are no embeddings: a comparison with NaN is false.
         is_finite = np.abs(values).max(axis=1) < FLOAT16_LIMIT

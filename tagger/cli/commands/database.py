@@ -1,15 +1,7 @@
-"""`tagger db …`: maintain the database, and move it to another server.
-
-An import leaves some rows inactive, and says which commands activate them.
-"""
+"""`tagger db …`: maintain the database, and copy it to another server."""
 
 from __future__ import annotations
 
-import shlex
-import sys
-from dataclasses import asdict
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,28 +10,19 @@ from tagger.cli.help import argument, option
 from tagger.cli.options import DryRun, Json, parse_time
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
-from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_stream
-from tagger.cli.output.formats import printable, write_json
+from tagger.cli.output.formats import printable
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_for_reading, open_session
 from tagger.database.connection import upgrade_database
 from tagger.database.diagnostics import database_stats
 from tagger.database.schema import SCHEMA_REVISION, read_revision
 from tagger.ledger.job_control import count_old_items, remove_old_items
-from tagger.transfer.exporter import export_database, row_counts_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
-    from tagger.transfer.importer import ImportReport, Inactive
 
-db_app = typer.Typer(
-    help="Upgrade, check, count, prune, export and import the database.", no_args_is_help=True
-)
-
-DatabaseFile = Annotated[
-    Path, argument("[FILE|-]", "A file (.gz compresses it), or - for a pipe.", show_default="-")
-]
+db_app = typer.Typer(help="Upgrade, check, count, prune and copy the database.", no_args_is_help=True)
 
 
 @db_app.command("upgrade")
@@ -69,7 +52,7 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
 
 @db_app.command("check")
 def check(json: Json = False) -> None:
-    """Check the integrity of the database: the file, the values of every row, references, and the counts of every job.
+    """Check the integrity of the database: the file, whether every row can be read, references, and the counts of every job.
 
     The exit code is 1 if there is a problem.
 
@@ -126,84 +109,33 @@ def prune(
     console.write_result({"jobs": jobs, "items": count, "dry_run": dry_run}, text, json=json)
 
 
-@db_app.command("export")
-def export(file: DatabaseFile = STREAM, force: Force = False, json: Json = False) -> None:
-    """Export the whole database as lines of JSON: one consistent snapshot, while workers continue.
+@db_app.command("copy")
+def copy(
+    url: Annotated[
+        str,
+        argument(
+            "URL", "Address of an empty database, in the form of TAGGER_DATABASE_URL. A file is created."
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Copy the whole database into an empty one: from SQLite to PostgreSQL, or back. All rows, or nothing.
 
-    `tagger db import` reads the file into SQLite or PostgreSQL. It contains neither model files nor photos.
+    Stop the page and the workers before: what they store meanwhile is not copied. This database stays as it is.
 
     For example:
 
-    tagger db export library.ndjson.gz
+    tagger db copy postgresql://tagger@db.example/tagger
 
-    tagger db export - | ssh server tagger db import -
+    TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger db copy sqlite:////home/you/library.sqlite
     """
-    if file == STREAM and (json or sys.stdout.isatty()):
-        raise typer.BadParameter("name a file", param_hint="--json" if json else "FILE")
+    from tagger.transfer.copying import copy_database, row_counts_text
+
     database = open_for_reading().database
-    with open_output(file, force=force, private=True) as out, ProgressLine("exporting") as line:
-        rows = export_database(database, out, version("landmark-tagger"), line.show)
-    if json:
-        write_json({"file": str(file.absolute()), "rows": rows, "total": sum(rows.values())})
-    else:
-        console.info(f"{sum(rows.values())} rows exported: {row_counts_text(rows)}")
-
-
-@db_app.command("import")
-def import_(
-    file: DatabaseFile = STREAM,
-    dry_run: DryRun = False,
-    json: Json = False,
-) -> None:
-    """Import a file of `tagger db export` into an empty database: all of it, or nothing.
-
-    Every row keeps its number. Open jobs and schedules are paused, and no model is in use; the command lists the commands that activate them.
-
-    Example: TAGGER_DATABASE_URL=postgresql://tagger@db.example/tagger tagger db import library.ndjson.gz
-    """
-    from tagger.transfer.importer import import_database
-
-    if file == STREAM and sys.stdin.isatty():
-        raise typer.BadParameter("name a file", param_hint="FILE")
-    database = open_session().database
-    with open_stream(file) as source, ProgressLine("importing") as line:
-        report = import_database(database, source, display_name(file), dry_run=dry_run, progress=line.show)
-    if json:
-        document = {"rows": report.rows, "total": report.total, "ledger": report.ledger, "dry_run": dry_run}
-        write_json(document | {"inactive": asdict(report.inactive)})
-    else:
-        _print_import(report, dry_run=dry_run)
-
-
-def _print_import(report: ImportReport, *, dry_run: bool) -> None:
-
-    verb = "would be imported" if dry_run else "imported"
-    typer.echo(f"{report.total} rows {verb}: {row_counts_text(report.rows)}")
-    for inactive in _inactive_lines(report.inactive):
-        console.info(printable(inactive))
-    if not dry_run:
-        console.info(
-            "this database has an identity of its own: the old one may stay in use; "
-            "`tagger doctor` checks what is still missing"
-        )
-
-
-def _inactive_lines(inactive: Inactive) -> Iterator[str]:
-    """What is inactive, a line each, and how to activate it. The path of a model in an export may be anybody's."""
-    for model in inactive.models:
-        use = f", then: tagger model use {shlex.quote(model.name)}" if model.was_in_use else ""
-        yield (
-            f"model {model.name} (digest {model.digest[:12]}) was {model.file}; if you trust that file, name it with: "
-            f"tagger model add FILE{use}"
-        )
-    for name in inactive.schedules:
-        yield f"schedule {name} is paused; resume it with: tagger schedule resume {shlex.quote(name)}"
-    for job in inactive.paused_jobs:
-        writes = f", which writes metadata ({job.writes})" if job.writes else ""
-        writes = ", which undoes metadata writes" if job.kind == "undo" else writes
-        what = f"job {job.job} ({job.kind}, {count_of(job.photos, 'photo')}){writes}"
-        yield f"{what}, is paused; resume it with: tagger job resume {job.job}"
-    for number in inactive.cancelled_jobs:
-        yield f"job {number} is cancelled, because it ran in a command; run the same command again"
-    for root in inactive.roots:
-        yield f"photos of root {root.name} are expected in {root.folder}"
+    with ProgressLine("copying") as line:
+        rows = copy_database(database, url, line.show)
+    del rows["ledgers"]  # each database has this row
+    total = sum(rows.values())
+    text = f"{total} rows copied: {row_counts_text(rows) or 'the database is empty'}"
+    console.write_result({"rows": rows, "total": total}, text, json=json)
+    console.info("to use the copy, set TAGGER_DATABASE_URL to its address; `tagger doctor` checks the rest")

@@ -95,7 +95,6 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     permissions = _group("permissions", "environment:check_permissions", settings)
     device = _group("device", "models:check_device", settings)
     sandbox = _group("sandbox", "environment:check_sandbox", settings)
-    sign_on = _group("single sign-on", "environment:check_single_sign_on", settings)
     database_group.findings()  # wait: other groups read the database
     database = database_checks.database
     model = _group("model", "models:check_models", settings, database)
@@ -104,11 +103,10 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     yield from check_extras(settings)
     yield from check_extensions()
     yield from check_stalls(settings)
-    yield from _findings(redis, sign_on)
+    yield from _findings(redis)
     if database is not None:
         yield from _findings(
             _group("workers", "jobs:check_jobs", database),
-            _group("webhooks", "jobs:check_webhooks", database, settings),
             _group("teaching", "models:check_teaching", settings, database),
             _group("roots", "jobs:check_roots", database, settings.roots),
             _group("failing photos", "jobs:check_failures", database),
@@ -175,13 +173,11 @@ def _check_messages(settings: Settings, database: Database | None) -> Iterator[F
 
 
 def _secrets(settings: Settings) -> list[str]:
-    """The passwords in the URLs of the settings, as written and decoded, and secrets."""
-    passwords = {receiver.secret for receiver in settings.webhooks.values()}
-    webhooks = [receiver.url for receiver in settings.webhooks.values()]
-    for url in filter(None, (settings.database_url, settings.redis_url, *webhooks)):
+    """The passwords in the URLs of the settings, as written and decoded."""
+    passwords = set[str]()
+    for url in filter(None, (settings.database_url, settings.redis_url)):
         rest = url.partition("://")[2]
         passwords.add(rest.rpartition("@")[0].partition(":")[2])
         passwords.update(parse_qs(rest.partition("?")[2]).get("password", ()))
-    passwords.add(settings.web_oidc_client_secret or "")
     decoded = [text for password in passwords for text in (password, unquote(password))]
     return [text for text in decoded if len(text) >= MIN_SECRET_LENGTH]

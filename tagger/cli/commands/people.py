@@ -1,4 +1,4 @@
-"""`tagger people …`: who may use the page, with tokens or by name, who did what, and what other programs are told."""
+"""`tagger people …`: who may use the page, with tokens or by name, and who did what."""
 
 from __future__ import annotations
 
@@ -14,27 +14,18 @@ from tagger.cli.commands.user import KeepShares, report_ended, user_app
 from tagger.cli.help import argument, flag, option
 from tagger.cli.options import Json, parse_time
 from tagger.cli.output import console
-from tagger.cli.output.formats import local_time, printable, write_json, write_table
-from tagger.cli.output.job_text import count_of
-from tagger.cli.session import load_settings, open_for_reading, open_session
+from tagger.cli.output.formats import local_time, write_json, write_table
+from tagger.cli.session import open_for_reading, open_session
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
-from tagger.database.events import Message, new_message_id, retry_messages, undelivered_messages
-from tagger.errors import NameNotFound, NotConfigured
 from tagger.people.tokens import add_token, list_tokens, revoke_token
-from tagger.system.http_exchange import NoAnswer
-from tagger.webhooks import TEST, deliver, receivers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tagger.database.audit_log import AuditAction, AuditEntry
     from tagger.people.tokens import AccessToken
-    from tagger.settings import Settings
-    from tagger.webhooks import Receiver
 
 
 people_app = typer.Typer(
-    help="Manage users, access tokens, shared links and webhooks, and list who did what.",
+    help="Manage users, access tokens and shared links, and list who did what.",
     no_args_is_help=True,
 )
 token_app = typer.Typer(
@@ -189,104 +180,7 @@ def _parse_actions(names: list[str] | None) -> tuple[AuditAction, ...]:
     return tuple(AuditAction(name) for name in names or ())
 
 
-webhook_app = typer.Typer(
-    help="Try the receivers of TAGGER_WEBHOOKS, and list and retry what they have not accepted.",
-    no_args_is_help=True,
-)
-
-ReceiverName = Annotated[
-    str | None, argument("RECEIVER", "Name of a receiver in TAGGER_WEBHOOKS. (default: all)")
-]
-
-
-@webhook_app.command("test")
-def send_test(receiver: ReceiverName = None, json: Json = False) -> None:
-    """Send an event of type test, and print the answers. Exits with 1 if a receiver does not accept it.
-
-    Example: tagger people webhook test
-    """
-    documents = []
-    for each in _receivers(load_settings(), receiver):
-        document = _send_test(each)
-        documents.append(document)
-        if not json:
-            found = document["problem"] or f"accepted with {document['status']}"
-            typer.echo(f"{each.name} ({each.address}): {found}")
-            if document["text"]:
-                typer.echo(printable(document["text"]))
-    if json:
-        write_json(documents)
-    all_accepted = all(document["accepted"] for document in documents)
-    raise typer.Exit(console.DONE if all_accepted else console.NOT_DONE)
-
-
-@webhook_app.command("list")
-def list_events(json: Json = False) -> None:
-    """List the events that are not delivered: when they are sent again, or that they were given up, and why.
-
-    Example: tagger people webhook list
-    """
-    messages = list(undelivered_messages(open_session().database))
-    rows = (
-        [
-            local_time(message.at),
-            message.receiver,
-            message.subject,
-            message.attempts,
-            "given up" if message.next_attempt_at is None else local_time(message.next_attempt_at),
-            message.problem or "",
-        ]
-        for message in messages
-    )
-    console.write_list(
-        messages,
-        ("Time", "Receiver", "Event", "Attempts", "Next attempt", "Problem"),
-        rows,
-        "all events are delivered",
-        json=json,
-    )
-
-
-@webhook_app.command("retry")
-def retry(receiver: ReceiverName = None, json: Json = False) -> None:
-    """Send the events that are not delivered again, also those that were given up. Workers send them within seconds.
-
-    Example: tagger people webhook retry
-    """
-    settings = load_settings()
-    names = [each.name for each in _receivers(settings, receiver)]
-    count = retry_messages(open_session(settings).database, names)
-    if json:
-        write_json({"events": count})
-    else:
-        console.info(f"{count_of(count, 'event')} will be sent by the workers")
-
-
-def _receivers(settings: Settings, name: str | None) -> Sequence[Receiver]:
-    """The receiver of this name, or all."""
-    receivers = receivers_of(settings)
-    if not receivers:
-        raise NotConfigured(what="Nobody receives webhooks.", settings="TAGGER_WEBHOOKS")
-    found = [each for each in receivers if name in {None, each.name}]
-    if not found:
-        known = f"TAGGER_WEBHOOKS names {', '.join(each.name for each in receivers)}"
-        raise NameNotFound(kind="receiver", name=name, known=known)
-    return found
-
-
-def _send_test(receiver: Receiver) -> dict[str, Any]:
-    """Send an event of type test; returns the answer, or why there is none."""
-    document = {"receiver": receiver.name, "address": receiver.address}
-    try:
-        answer = deliver(receiver, Message(new_message_id(), TEST, datetime.now(UTC), {}))
-    except NoAnswer as error:
-        return document | {"accepted": False, "status": None, "text": None, "problem": str(error)}
-    problem = None if answer.is_accepted else answer.problem
-    return document | {"accepted": problem is None, **vars(answer), "problem": problem}
-
-
 people_app.add_typer(user_app, name="user")
 people_app.add_typer(token_app, name="token")
 people_app.add_typer(share_app, name="share")
 people_app.command("audit")(audit)
-people_app.add_typer(webhook_app, name="webhook")

@@ -75,7 +75,7 @@ def serve(
         closing(_listener(host, port, fd)) as listener,
     ):
         by_name = has_users(database)
-        requires_sign_in = by_name or bool(settings.web_user_header or settings.web_oidc_issuer)
+        requires_sign_in = by_name or bool(settings.web_user_header)
         policy = access_policy(listener, settings, requires_sign_in=requires_sign_in)
         app = create_app(
             settings, database, policy, has_own_worker=fd is not None
@@ -99,7 +99,6 @@ def check_extra() -> None:
         import argon2  # noqa: F401
         import fastapi  # noqa: F401
         import jinja2  # noqa: F401
-        import joserfc  # noqa: F401
         import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
@@ -190,8 +189,6 @@ def _print_address(policy: AccessPolicy, settings: Settings, *, by_name: bool) -
     sys.stderr.write(f"the web page is at {address_of(host, policy.port)}; press Ctrl-C to stop it\n")
     if policy.token is None:
         return
-    if settings.web_oidc_issuer is not None:
-        console.info(f"people sign in with {settings.web_oidc_issuer}, at {settings.web_url}")
     if by_name:
         console.info("sign in with a name and password of `tagger people user`, or with a token")
     elif settings.web_token is None:

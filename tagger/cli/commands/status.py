@@ -18,11 +18,9 @@ from tagger.cli.output.job_text import (
     overview_lines,
     service_lines,
     tick_text,
-    webhook_lines,
 )
 from tagger.cli.session import Session, open_for_reading
 from tagger.database.enums import Priority
-from tagger.database.events import count_messages
 from tagger.database.retry import DatabaseError, outage_text
 from tagger.jobs.enqueue.job_json import status_document
 from tagger.ledger.progress import list_jobs, list_recent_jobs
@@ -99,7 +97,7 @@ def _services(session: Session) -> _Services:
 def _overview(session: Session, services: _Services, jobs_shown: int) -> list[str]:
 
     jobs = overview_lines(*list_recent_jobs(session.database, jobs_shown))
-    return [*jobs, *service_lines(*services), *webhook_lines(count_messages(session.database))]
+    return [*jobs, *service_lines(*services)]
 
 
 def _queue_depths(session: Session) -> tuple[dict[str, int | None], TaggerError | None]:

@@ -13,10 +13,8 @@ from tagger.cli.options import Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, write_json
 from tagger.cli.output.job_text import count_of
-from tagger.cli.session import load_settings, open_for_reading, open_session
+from tagger.cli.session import open_for_reading, open_session
 from tagger.database.enums import Role
-from tagger.errors import NotConfigured
-from tagger.people.identities import link_user, unlink_user
 from tagger.people.passwords import generate_password
 from tagger.people.tokens import EndedAccess
 from tagger.people.users import add_user, has_users, list_users, remove_user, set_password, set_role
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
     from tagger.people.tokens import EndedAccess
     from tagger.people.users import User
-    from tagger.settings import Settings
 
 user_app = typer.Typer(
     help="Let people sign in to the page by name and password, each with a role.",
@@ -50,18 +47,8 @@ def add(
     generate: Generate = False,
     no_password: Annotated[
         bool,
-        flag(
-            "--no-password", "Without a password: the person signs in at a reverse proxy, or is linked later."
-        ),
+        flag("--no-password", "Without a password: the person signs in at a reverse proxy."),
     ] = False,
-    subject: Annotated[
-        str | None,
-        option(
-            "--subject",
-            "SUBJECT",
-            "Without a password: the person signs in at the provider of TAGGER_WEB_OIDC_ISSUER, which calls them so.",
-        ),
-    ] = None,
     json: Json = False,
 ) -> None:
     """Add a person. The password is asked for twice, or read from standard input.
@@ -70,16 +57,12 @@ def add(
 
     Example: tagger people user add ada --role editor
     """
-    if generate and (no_password or subject):
-        raise typer.BadParameter(
-            "use one of --generate, --no-password and --subject", param_hint="--generate"
-        )
-    settings = load_settings()
-    issuer = None if subject is None else _issuer(settings)
-    database = open_session(settings).database
+    if generate and no_password:
+        raise typer.BadParameter("use one of --generate and --no-password", param_hint="--generate")
+    database = open_session().database
     is_first = not has_users(database)
-    password = None if no_password or subject else _new_password(generate=generate)
-    user = add_user(database, name, role, password, issuer=issuer, subject=subject)
+    password = None if no_password else _new_password(generate=generate)
+    user = add_user(database, name, role, password)
     _write(user.name, password if generate else None, {"role": user.role}, json=json)
     if not json:
         console.info(f"{user.name} is added as {user.role}")
@@ -101,7 +84,6 @@ def list_(json: Json = False) -> None:
             user.name,
             user.role,
             "yes" if user.has_password else "no",
-            user.subject or "",
             local_time(user.created_at),
             "never" if user.last_used_at is None else local_time(user.last_used_at),
         ]
@@ -109,7 +91,7 @@ def list_(json: Json = False) -> None:
     )
     console.write_list(
         [_document(user) for user in users],
-        ("Name", "Role", "Password", "Subject", "Added", "Last used"),
+        ("Name", "Role", "Password", "Added", "Last used"),
         rows,
         "there is no user; add one with: tagger people user add NAME",
         json=json,
@@ -155,43 +137,6 @@ def role(
     """
     ended = set_role(open_session().database, name, role, keep_shares=keep_shares)
     report_ended(name, f"is {role} now", ended, json=json)
-
-
-@user_app.command("link")
-def link(
-    name: Name,
-    subject: Annotated[str, argument("SUBJECT", "What the provider calls the person, and nobody else.")],
-    json: Json = False,
-) -> None:
-    """Let a person sign in at the provider of TAGGER_WEB_OIDC_ISSUER. Ends the person's sessions.
-
-    `tagger people audit --action sign-in-refused` lists the subjects of people who were refused.
-
-    Example: tagger people user link ada 248289761001
-    """
-    settings = load_settings()
-    issuer = _issuer(settings)
-    sessions = link_user(open_session(settings).database, name, issuer, subject)
-    report_ended(name, f"signs in with {issuer} now", EndedAccess(sessions), json=json)
-
-
-@user_app.command("unlink")
-def unlink(name: Name, json: Json = False) -> None:
-    """Let a person sign in at no provider any more. Ends the person's sessions.
-
-    Example: tagger people user unlink ada
-    """
-    sessions = unlink_user(open_session().database, name)
-    report_ended(name, "signs in at no provider any more", EndedAccess(sessions), json=json)
-
-
-def _issuer(settings: Settings) -> str:
-    if settings.web_oidc_issuer is None:
-        raise NotConfigured(
-            what="Single sign-on is not configured.",
-            settings="TAGGER_WEB_OIDC_ISSUER, TAGGER_WEB_OIDC_CLIENT_ID, TAGGER_WEB_OIDC_CLIENT_SECRET and TAGGER_WEB_URL",
-        )
-    return settings.web_oidc_issuer
 
 
 def _new_password(*, generate: bool) -> str:

@@ -95,7 +95,7 @@ class DatabaseChecks:
                     "database", found, "make a backup, stop the workers, then: tagger db upgrade"
                 )
             case SchemaStatus.UNRELEASED:
-                remedy = "set TAGGER_DATABASE_URL to a new database, then: tagger db import FILE"
+                remedy = "set TAGGER_DATABASE_URL to a new database"
                 return wrong("database", str(SchemaUnreleased(url=shown, revision=revision)), remedy)
             case SchemaStatus.NEWER:
                 found = f"{shown} was created by a newer version of tagger (schema {revision})"

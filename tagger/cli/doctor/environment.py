@@ -1,4 +1,4 @@
-"""Checks of the environment: settings, variables, data folder, disk space, extras, single sign-on, and the sandbox."""
+"""Checks of the environment: settings, variables, data folder, disk space, extras, and the sandbox."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tagger.cli.doctor.findings import Finding
-    from tagger.people.oidc_provider import Provider
 
 PREFIX = "TAGGER_"
 OUTSIDE_SETTINGS = ("TAGGER_CONFIG", "TAGGER_TEST_DATA")
@@ -195,42 +194,6 @@ def _existing(folder: Path) -> Path:
     """The folder, or its nearest parent that exists."""
     # Path.exists raises PermissionError inside a folder that this user may not enter.
     return next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
-
-
-def check_single_sign_on(settings: Settings) -> Iterator[Finding]:
-    """No finding where people sign in to the page itself."""
-    from tagger.people.oidc_provider import (
-        Provider,
-        ProviderMisconfigured,
-        ProviderUnavailable,
-        registration_of,
-    )
-
-    registration = registration_of(settings)
-    if registration is None:
-        return
-    provider = Provider(registration)
-    try:
-        provider.configuration()
-        has_keys = _has_keys(provider)
-    except (ProviderUnavailable, ProviderMisconfigured) as error:
-        found = f"{registration.issuer}: {error.values['reason']}"
-        yield wrong("single sign-on", found, "check TAGGER_WEB_OIDC_ISSUER, and the provider's log")
-        return
-    if has_keys:
-        yield ok("single sign-on", f"{registration.issuer} answers")
-    else:
-        found = f"{registration.issuer} has no key that can be used"
-        yield wrong("single sign-on", found, "check the provider's keys")
-
-
-def _has_keys(provider: Provider) -> bool:
-    from tagger.people.oidc_flow import usable_keys  # joserfc is imported only where there is a provider
-
-    try:
-        return len(usable_keys(provider.keys()).keys) > 0
-    except (KeyError, TypeError, AttributeError):  # not a list of keys
-        return False
 
 
 _PHOTOS = {

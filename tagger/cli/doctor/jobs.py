@@ -1,10 +1,9 @@
-"""Checks of workers, jobs, schedules and webhooks, and of the photos: whether their roots are available, and which of them fail."""
+"""Checks of workers, jobs and schedules, and of the photos: whether their roots are available, and which of them fail."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.cli.output.job_text import (
@@ -16,7 +15,6 @@ from tagger.cli.output.job_text import (
     worker_text,
 )
 from tagger.database.enums import JobState, NoteCode, Runner, has_code
-from tagger.database.events import KEPT_DAYS, MessageCounts, count_messages
 from tagger.database.statements import current_time
 from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.ledger.dispatch import waiting_chunks
@@ -31,7 +29,6 @@ from tagger.ledger.workers import (
 from tagger.library.catalog.roots import count_root_photos, list_roots, root_mounts
 from tagger.photos.folders import Mount, MountState
 from tagger.photos.paths import ObjectPath
-from tagger.system.addresses import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +39,6 @@ if TYPE_CHECKING:
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
     from tagger.library.catalog.roots import Root, RootPaths
-    from tagger.settings import Settings
 
 PROBLEMS_SHOWN = 10
 OLD_JOB_S = 3600.0
@@ -135,34 +131,6 @@ def _check_schedules(database: Database) -> Iterator[Finding]:
         yield wrong("schedules", f"they do not run: {tick_text(last_tick)}", START_BEAT)
     elif last_tick is not None:
         yield ok("schedules", tick_text(last_tick))
-
-
-def check_webhooks(database: Database, settings: Settings) -> Iterator[Finding]:
-    """No finding where nobody receives webhooks and none is left."""
-    counts = count_messages(database)
-    for name, receiver in settings.webhooks.items():
-        yield _check_deliveries(name, counts.pop(name, MessageCounts()))
-        address = urlsplit(receiver.url)
-        if address.scheme == "http" and not is_loopback(str(address.hostname)):
-            yield note(f"webhook {name}", "events are sent unencrypted", "use https in its URL")
-    for name, left in counts.items():
-        events = count_of(left.pending + left.given_up, "event")
-        yield note(
-            f"webhook {name}",
-            f"{events} not delivered, and the settings here name no such receiver",
-            f"name it in TAGGER_WEBHOOKS, or wait: events are removed after {KEPT_DAYS} days",
-        )
-
-
-def _check_deliveries(name: str, counts: MessageCounts) -> Finding:
-    reason = f": {counts.problem}" if counts.problem else ""
-    if counts.given_up:
-        remedy = f"tagger people webhook test {name}; when it succeeds, tagger people webhook retry {name}"
-        return note(f"webhook {name}", f"{count_of(counts.given_up, 'event')} given up{reason}", remedy)
-    if counts.pending:
-        found = f"{count_of(counts.pending, 'event')} not delivered yet{reason}"
-        return note(f"webhook {name}", found, "tagger people webhook list")
-    return ok(f"webhook {name}", "all events are delivered")
 
 
 def check_roots(database: Database, root_paths: RootPaths) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from tagger.library.catalog.registered_models import (
 )
 from tagger.library.catalog.settlement import is_settled
 from tagger.library.positions.update import is_up_to_date
-from tagger.library.teaching.packs import find_unfinished
+from tagger.library.teaching.learning import unfinished_landmarks
 from tagger.model.backends.protocol import SelectionKey
 from tagger.model.backends.selection import crash_text, reference_name
 from tagger.model.devices import available_kinds, choose_device, core_count, describe_device
@@ -87,12 +87,7 @@ def check_teaching(settings: Settings, database: Database) -> Iterator[Finding]:
         yield note("teaching", *found)
     taught = models_to_teach(models)
     for model in models:
-        unfinished = find_unfinished(database, model.id, is_taught=model in taught)
-        for name in unfinished.added:
-            yield note("teaching", f"not all photos are compared with the pack {name}", COMPARE)
-        for name in unfinished.removed:
-            yield note("teaching", f"the pack {name} has no landmark any more", f"tagger pack remove {name}")
-        if slugs := unfinished.landmarks:
+        if slugs := unfinished_landmarks(database, model.id, is_taught=model in taught):
             names = first_names(slugs, NAMED)
             yield note("teaching", f"not all photos are compared with what was taught of: {names}", COMPARE)
     if not is_up_to_date(database):

@@ -29,7 +29,7 @@ GZIP_LEVEL = 5
 GZIP_BUFFER_BYTES = 1 << 17
 GZIP_FREE_BYTES = 1 << 28
 MOST_GROWTH = 200
-"""An export grows about 20 times when it is decompressed. Beyond GZIP_FREE_BYTES, a file that grows more is refused."""
+"""A list of verdicts grows about 20 times when it is decompressed. Beyond GZIP_FREE_BYTES, a file that grows more is refused."""
 _OPENED_BY_SHELL = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/\d+")
 """`/dev/fd/63` is what bash and zsh give a command for `<(…)`."""
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -38,10 +38,8 @@ Force = Annotated[bool, flag("--force", "Replace an existing file.")]
 
 
 @contextmanager
-def open_output(path: Path, *, force: bool, private: bool = False) -> Iterator[IO[bytes]]:
+def open_output(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
     """Open a file for writing, or stdout for `-`. The file appears at the end, if no error occurs; .gz compresses it.
-
-    `private` keeps it from other users; otherwise the umask decides.
 
     Raises:
         FileExists: the file exists, and `force` is not set.
@@ -54,11 +52,7 @@ def open_output(path: Path, *, force: bool, private: bool = False) -> Iterator[I
     _check_absent(path, force=force)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        mode = 0o600 if private else 0o666
-        with (
-            open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file,
-            _compressed(file, path) as inner,
-        ):
+        with part.open("xb") as file, _compressed(file, path) as inner:
             yield inner
         _check_absent(path, force=force)
         replace_file(path, by=part)
@@ -79,13 +73,6 @@ def _compressed(file: BinaryIO, path: Path) -> Iterator[IO[bytes]]:
     # Without name and time in the header, the same content gives the same file.
     with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as packed:
         yield cast("IO[bytes]", packed)
-
-
-@contextmanager
-def open_stream(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, or stdin for `-`, to read it once. gzip is decompressed."""
-    with _opened(path) as file:
-        yield _decompressed(file)
 
 
 @contextmanager

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tagger.database.connection import Database
-    from tagger.database.events import MessageCounts
     from tagger.errors import TaggerError
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import LastTick, WorkerStatus
@@ -143,15 +142,6 @@ def service_lines(
     names = ", ".join(map(worker_text, workers)) or "none"
     lines = [f"workers: {names}", f"queued messages: {depths or missing}"]
     return lines if last_tick is None else [*lines, f"schedules: {tick_text(last_tick)}"]
-
-
-def webhook_lines(counts: Mapping[str, MessageCounts]) -> list[str]:
-    """How many events each receiver of webhooks has not accepted; no line for one that has all."""
-    return [
-        f"webhooks: {count_of(each.pending, 'event')} pending for {name}"
-        + (f", {each.given_up} given up; list them with: tagger people webhook list" if each.given_up else "")
-        for name, each in counts.items()
-    ]
 
 
 def worker_text(worker: WorkerStatus) -> str:

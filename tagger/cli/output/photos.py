@@ -241,5 +241,4 @@ def _state(tag: Tag) -> str:
         return tag.reason
     if tag.verdict or not tag.accepted:
         return tag.verdict or ("suggested" if tag.source == "taught" else "")
-    by_pack = f" by the pack {tag.pack}" if tag.pack else ""
-    return f"taught{by_pack}" if tag.source == "taught" else "accepted"
+    return "taught" if tag.source == "taught" else "accepted"

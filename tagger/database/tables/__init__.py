@@ -3,7 +3,7 @@
 The reference of the tables, docs/reference/tables.md, is generated from `doc` of each column and of each table's `info`.
 
 Photos and their tags: roots → photos → contents → classifications, tags, verdicts and dismissals, landmarks, models.
-Teaching: contents → embeddings and taught_tags; verdicts and packs → classifiers.
+Teaching: contents → embeddings and taught_tags; verdicts → classifiers.
 Positions: photos, cameras, tracks → positions. Trips: cameras → trip_edits.
 Work: jobs → job_models, job_items and chunks.
 Access to the page: access_tokens, users → page_sessions; sign_in_attempts; shares → share_photos. Who did what: audit_log.
@@ -40,7 +40,6 @@ from tagger.database.tables.tag_tables import (
     landmarks as landmarks,
     model_labels as model_labels,
     models as models,
-    packs as packs,
     tags as tags,
     taught_tags as taught_tags,
     verdicts as verdicts,
@@ -62,7 +61,6 @@ from tagger.database.tables.job_tables import (
     metadata_writes as metadata_writes,
     schedule_runs as schedule_runs,
     schedules as schedules,
-    webhook_messages as webhook_messages,
     workers as workers,
 )
 from tagger.database.tables.access_tables import (

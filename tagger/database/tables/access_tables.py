@@ -26,8 +26,7 @@ access_tokens = Table(
         doc="when it or one of its sessions was used last, to the minute; null: never",
     ),
     info={
-        "exported": False,
-        "doc": "A token that gives access to the page, until it expires or is revoked. Not exported.",
+        "doc": "A token that gives access to the page, until it expires or is revoked.",
     },
 )
 
@@ -40,15 +39,12 @@ users = Table(
     Column(
         "password_hash",
         Text,
-        doc="argon2id hash; null: sign-in at a reverse proxy or a provider only",
+        doc="argon2id hash; null: sign-in at a reverse proxy only",
     ),
-    Column("issuer", Text, doc="OpenID Connect provider of the person; null: none"),
-    Column("subject", Text, doc="the provider's identifier of the person; null like `issuer`"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime, doc="when the person used the page last, to the minute; null: never"),
     one_of("role", Role),
-    Index(None, "issuer", "subject", unique=True),
-    info={"exported": False, "doc": "A person who signs in to the page by name. Not exported."},
+    info={"doc": "A person who signs in to the page by name."},
 )
 
 sign_in_attempts = Table(
@@ -62,8 +58,7 @@ sign_in_attempts = Table(
     Index(None, "network", "at"),
     Index(None, "at"),
     info={
-        "exported": False,
-        "doc": "An attempt to sign in with a name and a wrong password, within the last hour. Not exported.",
+        "doc": "An attempt to sign in with a name and a wrong password, within the last hour.",
     },
 )
 
@@ -76,29 +71,23 @@ page_sessions = Table(
         "token_id",
         Id,
         ForeignKey("access_tokens.id", ondelete="CASCADE"),
-        doc="the token of the sign-in; null: a password, a provider, or the token of the settings",
+        doc="the token of the sign-in; null: a password, or the token of the settings",
     ),
     Column(
         "user_id",
         Id,
         ForeignKey("users.id", ondelete="CASCADE"),
-        doc="the person, after a sign-in with a password or at a provider; null: a token",
+        doc="the person, after a sign-in with a password; null: a token",
     ),
     Column("network", Text, doc="address of the client; of IPv6, its /64 network"),
     Column("browser", Text, doc="User-Agent of the browser"),
     Column("created_at", UtcDateTime, nullable=False, doc="when the person signed in"),
     Column("last_used_at", UtcDateTime, nullable=False, doc="when it was used last, to the minute"),
     Column("expires_at", UtcDateTime, nullable=False, doc="when it becomes invalid"),
-    Column(
-        "id_token",
-        Text,
-        doc="ID token of the sign-in, used to sign out at the provider; empty: it is too long; null: no sign-out there",
-    ),
     Index(None, "token_id"),
     Index(None, "user_id"),
     info={
-        "exported": False,
-        "doc": "A browser that is signed in to the page, with its network and User-Agent. Signing out deletes it. Not exported.",
+        "doc": "A browser that is signed in to the page, with its network and User-Agent. Signing out deletes it.",
     },
 )
 
@@ -121,8 +110,7 @@ shares = Table(
     Column("revoked_at", UtcDateTime, doc="when it was revoked; null: it was not"),
     Column("author", Text, doc="who made it, like `audit_log.actor`; null: unknown"),
     info={
-        "exported": False,
-        "doc": "A link that shows some photos without sign-in. Kept for 90 days after its end. Not exported.",
+        "doc": "A link that shows some photos without sign-in. Kept for 90 days after its end.",
     },
 )
 
@@ -135,7 +123,7 @@ share_photos = Table(
     ),
     PrimaryKeyConstraint("share_id", "photo_id"),
     Index(None, "photo_id"),
-    info={"exported": False, "doc": "The photos of a share that is a fixed selection. Not exported."},
+    info={"doc": "The photos of a share that is a fixed selection."},
 )
 
 audit_log = Table(
@@ -155,7 +143,6 @@ audit_log = Table(
     Index(None, "at"),
     Index(None, "action", "id"),
     info={
-        "exported": False,
-        "doc": "Who did what, for 400 days and at most a million entries. `tagger people audit` lists it. Not exported.",
+        "doc": "Who did what, for 400 days and at most a million entries. `tagger people audit` lists it.",
     },
 )

@@ -1,4 +1,4 @@
-"""The tables of the work: jobs → items and chunks, the writes to metadata, workers, schedules, and events for the receivers of webhooks."""
+"""The tables of the work: jobs → items and chunks, the writes to metadata, workers, and schedules."""
 
 from sqlalchemy import (
     JSON,
@@ -14,7 +14,6 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
-    UniqueConstraint,
 )
 
 from tagger.database.enums import JobKind, JobState, Outcome, Priority, Runner, Target
@@ -38,7 +37,6 @@ ledgers = Table(
         "last_tick_at",
         Float,
         doc="when a worker last executed a tick of beat; null: never",
-        info={"exported": False},
     ),
     Column(
         "max_gap_s",
@@ -58,13 +56,11 @@ ledgers = Table(
         "settled_to",
         Id,
         doc="while an upgrade brings `effective_tags` up to date: the last image that is; null: all are",
-        info={"exported": False},
     ),
     Column(
         "models_settled_to",
         Id,
         doc="like `settled_to`, after other models were put in use",
-        info={"exported": False},
     ),
     info={
         "doc": "A single row with the database's identity. Messages carry its id, so that workers of other databases refuse them."
@@ -99,7 +95,6 @@ jobs = Table(
     Column(
         "note_message",
         JSON(none_as_null=True),
-        info={"imported_default": None},
         doc="code and values of the note, by which pages translate it; null: it is any other text",
     ),
     Column(
@@ -121,7 +116,6 @@ jobs = Table(
         "author",
         Text,
         doc="who started it, like `audit_log.actor`, or `schedule` and its name; of a job that writes tags, the author of its parent; null: unknown",
-        info={"exported": False},
     ),
     Column("owner", Text, doc="process that scans or runs it, as host/pid; null: workers run it"),
     Column("owner_lease_until", Float, doc="end of the owner's lease"),
@@ -176,20 +170,17 @@ chunks = Table(
         "token",
         Text,
         doc="secret of the last claim; only its holder may store outcomes",
-        info={"exported": False},
     ),
-    Column("claimed_at", Float, doc="when it was claimed last", info={"exported": False}),
+    Column("claimed_at", Float, doc="when it was claimed last"),
     Column(
         "lease_until",
         Float,
         doc="end of the claim unless renewed; null: not claimed",
-        info={"exported": False},
     ),
     Column(
         "worker",
         Text,
         doc="the worker of the last claim; null: released, or never claimed",
-        info={"exported": False},
     ),
     counter("attempts", "number of claims, without those given back"),
     Column("done", Boolean, nullable=False, server_default="0", doc="whether all its items have an outcome"),
@@ -197,41 +188,6 @@ chunks = Table(
     PrimaryKeyConstraint("job_id", "chunk"),
     info={
         "doc": "A range of a job's items, for one worker at a time. A job's counts are sums over its chunks."
-    },
-)
-webhook_messages = Table(
-    "webhook_messages",
-    metadata,
-    Column("id", Id, primary_key=True, doc="primary key"),
-    Column("message_id", Text, nullable=False, unique=True, doc="the header `webhook-id`"),
-    Column(
-        "subject",
-        Text,
-        nullable=False,
-        doc="event and object, like `job.finished/7`; unique for each receiver",
-    ),
-    Column("event", Text, nullable=False, doc="type of the event, like `job.finished`"),
-    Column("data", JSON, nullable=False, doc="facts of the event"),
-    Column("created_at", UtcDateTime, nullable=False, doc="when the event happened"),
-    counter("attempts", "how often it was sent"),
-    Column(
-        "next_attempt_at",
-        Float,
-        doc="when it is sent next; null: it was delivered or given up",
-    ),
-    Column("delivered_at", UtcDateTime, doc="when the receiver accepted it; null: not yet, or given up"),
-    Column("problem", Text, doc="why the last attempt failed, in words"),
-    Column(
-        "receiver",
-        Text,
-        nullable=False,
-        server_default="default",
-        doc="name in `TAGGER_WEBHOOKS`",
-    ),
-    UniqueConstraint("receiver", "subject"),
-    info={
-        "exported": False,
-        "doc": "An event for a receiver of webhooks, written in the transaction of the event.",
     },
 )
 
@@ -293,7 +249,7 @@ workers = Table(
     Column("waits_for", Text, doc="why it waits, in words; null: it does not"),
     Column("waits_for_message", JSON(none_as_null=True), doc="code and values of `waits_for`"),
     Column("photos_per_second", Float, doc="photos stored per second, in the last half minute"),
-    info={"exported": False, "doc": "A worker that has not been shut down."},
+    info={"doc": "A worker that has not been shut down."},
 )
 
 backend_selections = Table(
@@ -313,7 +269,7 @@ backend_selections = Table(
     Column("batch_size", Integer, nullable=False, doc="number of images in a forward pass"),
     Column("selected_at", UtcDateTime, nullable=False),
     Column("selected_by", Text, nullable=False, doc="name of the machine that selected it"),
-    info={"exported": False, "doc": "The fastest backend of a model on one kind of machine."},
+    info={"doc": "The fastest backend of a model on one kind of machine."},
 )
 
 schedules = Table(
@@ -358,25 +314,9 @@ schedule_runs = Table(
     Column(
         "note_message",
         JSON(none_as_null=True),
-        info={"imported_default": None},
         doc="code and values of the note; null: it is any other text",
     ),
     Column("paused_at", UtcDateTime, doc="when `until` paused its job; null: it did not"),
     PrimaryKeyConstraint("schedule_id", "due_at"),
     info={"doc": "A run of a schedule. The primary key lets only one process start a due run."},
 )
-
-
-add_partial_index(
-    "ix_webhook_messages_pending",
-    webhook_messages.c.receiver,
-    webhook_messages.c.next_attempt_at,
-    where=webhook_messages.c.next_attempt_at.is_not(None),
-)
-add_partial_index(
-    "ix_webhook_messages_undelivered",
-    webhook_messages.c.receiver,
-    webhook_messages.c.id,
-    where=webhook_messages.c.delivered_at.is_(None),
-)
-Index(None, webhook_messages.c.created_at)

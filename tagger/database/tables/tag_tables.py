@@ -60,7 +60,6 @@ models = Table(
         "use_order",
         Integer,
         doc="1 for the first model in use, 2 for the next, …; null: not in use",
-        info={"imported_default": None},
     ),
     counter("taught_version", "counts the changes of its classifiers of taught landmarks"),
     info={"doc": "A registered model."},
@@ -124,7 +123,7 @@ _STORED_DOUBTFUL = (
 )
 _REASON = (
     "why a landmark is doubtful: `position`, `speed` or `damaged` as in `tags`, or what another landmark of the image is: `confirmed-other` (confirmed), "
-    "`taught-other` (taught), `scored-other` (has a higher score, from another model or pack); why one is only suggested: `certain-other` (a "
+    "`taught-other` (taught), `scored-other` (has a higher score, from another model); why one is only suggested: `certain-other` (a "
     "model is nearly certain of another one); why one is accepted with a low score: `position`"
 )
 _DISTANCE = "from that position to the landmark, in metres, if `position_odds` is set"
@@ -166,7 +165,6 @@ tags = Table(
         nullable=False,
         server_default="1",
         doc="false: its model is not in use, or another one in use gives the landmark a higher score",
-        info={"exported": False},
     ),
     PrimaryKeyConstraint("content_id", "model_id", "rank"),
     Index(None, "landmark_id", "content_id", "accepted"),
@@ -244,45 +242,15 @@ def _model_of_embeddings() -> Column[int]:
     return Column("model_id", Id, model, nullable=False, doc="the model of the embeddings")
 
 
-packs = Table(
-    "packs",
-    metadata,
-    Column("name", Text, primary_key=True, doc="name in commands, which the pack's file gives"),
-    Column("digest", Text, nullable=False, doc="BLAKE3 digest of the pack's file"),
-    _model_of_embeddings(),
-    Column(
-        "manifest",
-        JSON,
-        nullable=False,
-        doc="what the file says: author, licence, landmarks with their figures",
-    ),
-    Column(
-        "added_landmarks",
-        JSON,
-        nullable=False,
-        doc="list of the slugs of landmarks that came with the pack",
-    ),
-    Column("added_at", UtcDateTime, nullable=False),
-    info={"doc": "A file with landmarks that somebody else has taught."},
-)
-
-
-def _pack_column() -> Column[str]:
-    """The column that names the pack from which a row comes. An export of 0.2 lacks it."""
-    doc = "name of the pack that it comes from; empty: from verdicts here"
-    return Column("pack", Text, nullable=False, server_default="", doc=doc, info={"imported_default": ""})
-
-
 classifiers = Table(
     "classifiers",
     metadata,
     _taught_landmark(),
     _model_of_embeddings(),
-    _pack_column(),
     Column("version", Integer, nullable=False, doc="`models.taught_version` when it was learned"),
     Column("examples", Integer, nullable=False, doc="number of confirmed images"),
     Column("rejected", Integer, nullable=False, doc="number of rejected images"),
-    Column("evidence", Text, nullable=False, doc="BLAKE3 digest of these verdicts, or of the pack's file"),
+    Column("evidence", Text, nullable=False, doc="BLAKE3 digest of these verdicts"),
     Column("data", LargeBinary, nullable=False, doc="weights of the dimensions (float32)"),
     Column(
         "applied",
@@ -291,11 +259,9 @@ classifiers = Table(
         doc="whether all embeddings were compared with it",
     ),
     Column("learned_at", UtcDateTime, nullable=False),
-    PrimaryKeyConstraint("landmark_id", "model_id", "pack"),
+    PrimaryKeyConstraint("landmark_id", "model_id"),
     Index(None, "model_id"),
-    info={
-        "doc": "What was learned of a taught landmark, from verdicts here or by a pack's author, for embeddings of one model."
-    },
+    info={"doc": "What was learned of a taught landmark, from verdicts, for embeddings of one model."},
 )
 
 taught_tags = Table(
@@ -311,7 +277,6 @@ taught_tags = Table(
         doc="true: a tag; false: a suggestion, or refused by its position",
     ),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model of the embedding"),
-    _pack_column(),
     _doubtful_column(_AS_IN_TAGS),
     Column("position_odds", Float, doc=_AS_IN_TAGS),
     Column("distance_m", Float, doc=_AS_IN_TAGS),
@@ -319,7 +284,7 @@ taught_tags = Table(
     Index(None, "landmark_id", "content_id", "accepted"),
     sqlite_with_rowid=False,
     info={
-        "doc": "A taught landmark that an image probably shows. Derived from verdicts and packs; replaced when they change."
+        "doc": "A taught landmark that an image probably shows. Derived from verdicts; replaced when they change."
     },
 )
 for _table in (tags, taught_tags):
@@ -387,7 +352,6 @@ effective_tags = Table(
     Column(
         "model_id", Id, ForeignKey("models.id"), doc="the model of the tag or embedding; null like `score`"
     ),
-    Column("pack", Text, doc="name of the pack that a `taught` tag comes from; null: from verdicts here"),
     Column("position_odds", Float, doc=_AS_IN_TAGS),
     Column("distance_m", Float, doc=_AS_IN_TAGS),
     Column(
@@ -414,7 +378,6 @@ effective_tags = Table(
     info={
         "doc": "A landmark of an image with what counts: predictions, teaching, positions and verdicts together. Landmarks that a model only predicts "
         "are in `tags` alone. Replaced when one of these changes.",
-        "exported": False,
     },
 )
 _IS_TAG = effective_tags.c.accepted == true()

@@ -6,7 +6,6 @@ from datetime import datetime
 
 from tagger.database.connection import Database
 from tagger.database.enums import Runner
-from tagger.database.events import count_messages
 from tagger.database.statements import current_time
 from tagger.ledger.failures import FailingPhoto, FailureDocument
 from tagger.ledger.jobs import CLAIMABLE
@@ -15,23 +14,6 @@ from tagger.ledger.workers import DeviceStatus, LastTick, WorkerStatus, by_devic
 from tagger.library.catalog.models_in_use import names_in_use, problems_in_use
 from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.system.documents import document_of
-
-
-@dataclass(frozen=True)
-class UndeliveredEvents:
-    """How many events a receiver of webhooks has not accepted yet, and how many were given up."""
-
-    pending: int
-    given_up: int
-
-
-@dataclass(frozen=True)
-class WebhooksDocument:
-    """The sums of all receivers of webhooks, and each that has not accepted all, by its name."""
-
-    pending: int
-    given_up: int
-    receivers: Mapping[str, UndeliveredEvents]
 
 
 @dataclass(frozen=True)
@@ -52,7 +34,6 @@ class StatusDocument:
     waiting_photos: int
     oldest_waiting_s: float | None
     last_tick: LastTick | None
-    webhooks: WebhooksDocument
     models: Sequence[str]
     model_problems: Sequence[str]
 
@@ -69,20 +50,9 @@ def status_document(
         waiting = waiting_photos(jobs, current_time(connection))
     return StatusDocument(
         *(jobs, workers, by_device(workers), queues, *waiting, last_tick),
-        webhooks=webhooks_document(database),
         models=names_in_use(database),
         model_problems=[*problems_in_use(database)],
     )
-
-
-def webhooks_document(database: Database) -> WebhooksDocument:
-    """How many events are not delivered to receivers, together and to each that has not accepted all."""
-    counts = count_messages(database)
-    receivers = {name: document_of(UndeliveredEvents, each) for name, each in counts.items()}
-    pending, given_up = (
-        sum(getattr(each, state) for each in counts.values()) for state in ("pending", "given_up")
-    )
-    return WebhooksDocument(pending, given_up, receivers)
 
 
 def waiting_photos(jobs: Sequence[JobProgress], now: datetime) -> tuple[int, float | None]:

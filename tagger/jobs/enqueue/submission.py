@@ -5,7 +5,6 @@ A request is a frozen dataclass that says what is to be done with which photos: 
 schedules record a job in one transaction with their run. Workers find the job in the database; to wake them, see worker.producer.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,10 +16,8 @@ from tagger.database.tables import jobs
 from tagger.errors import BucketUnwritable, JobNotRetriable
 from tagger.jobs.enqueue.job_options import (
     PATHS,
-    UNDO_JOB,
     MetadataOptions,
     inference_options,
-    tag_job_paths,
 )
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport, Selection, require_available_roots
 from tagger.ledger.failures import FailureFilter, failure_conditions
@@ -181,33 +178,3 @@ class Retry:
 
     def add_photos(self, scan: Scan) -> None:
         scan.select(failure_conditions(self.failures))
-
-
-_STORED_OPTIONS = {
-    JobKind.TAG: {PATHS, WRITE},
-    JobKind.RETRY: {WRITE},
-    JobKind.WRITE: {WRITE},
-    JobKind.UNDO: {UNDO_JOB},
-}
-
-
-def check_job_options(kind: JobKind, options: Mapping[str, Any]) -> None:
-    """Check that a job of this kind may store these options.
-
-    Raises:
-        ValueError: it stores no such options.
-    """
-    if kind in {JobKind.BACKFILL, JobKind.COMPARE}:
-        from tagger.jobs.enqueue.backfill import backfill_from_options  # it needs what is known of teaching
-
-        others = {name: value for name, value in options.items() if name != "what"}
-        backfill_from_options(options.get("what", ""), others)
-        return
-    if unknown := options.keys() - _STORED_OPTIONS[kind]:
-        raise ValueError(f"a job of the kind {kind} has no option {min(unknown)!r}")
-    tag_job_paths(options)
-    if MetadataOptions.from_job_options(options) is None and kind is JobKind.WRITE:
-        raise ValueError("it has no metadata options")  # and would undo writes
-    undo_job = options.get(UNDO_JOB)
-    if undo_job is not None and (type(undo_job) is not int or not 1 <= undo_job < 2**63):
-        raise ValueError(f"{UNDO_JOB} is not the number of a job")

@@ -297,7 +297,7 @@ def run_job(
 
 
 def run_local_jobs(
-    database: Database, settings: Settings, job_id: int, run: Callable[[int], None], advice: str
+    database: Database, job_id: int, run: Callable[[int], None], advice: str
 ) -> Iterator[JobProgress]:
     """Call `run` with a local job, then with the one that is chained to it, and yield each when it has ended.
 
@@ -318,9 +318,6 @@ def run_local_jobs(
             from tagger.jobs.enqueue.metadata_jobs import select_parent_photos
 
             select_parent_photos(database, next_id)
-    from tagger.webhooks import send_after_job
-
-    send_after_job(database, settings)
 
 
 def _close(executor: ChunkExecutor, pool: ThreadPoolExecutor) -> None:

@@ -3,19 +3,17 @@
 What is derived from a landmark's verdicts (its classifiers and taught tags) is deleted with its row (`ON DELETE CASCADE`).
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import zip_longest
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, delete, exists, func, select, update
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.statements import among, lock_tables
 from tagger.database.tables import (
-    classifiers,
     contents,
     landmarks,
     model_labels,
@@ -35,9 +33,8 @@ from tagger.errors import (
     LandmarksDistinct,
 )
 from tagger.library.catalog.contents import has_verdict, record_landmark
-from tagger.library.catalog.landmark_uses import lock_images, lock_uses, retire_classifiers
-from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
-from tagger.library.catalog.merge_undo import changes_of_merge, verdicts_of_merge
+from tagger.library.catalog.landmark_uses import lock_images, retire_classifiers
+from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.catalog.settlement import settle
 from tagger.system.names import MAX_MERGED_ALIASES, check_alias_count
 from tagger.system.text_format import N_, gettext
@@ -93,13 +90,10 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
         raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both), **names)
     taught = retire_classifiers(connection, merged)
     united = _united(target, merged)
-    undo = changes_of_merge(merged, target, united)
-    undo["packs"] = _move_classifiers_of_packs(connection, merged, target)
     images = lock_images(connection, merged, target)
     for each in (merged, target):
         record_landmark(connection, each.id)
     replaced = list(_opposite_verdicts(connection, merged, target))
-    before = list(verdicts_of_merge(connection, merged, target, PAGE))
     counts = {
         "verdicts": _move_verdicts(connection, merged, target),
         "tags": _move_tags(connection, merged, target),
@@ -109,12 +103,10 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
     connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
     connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(united))
     settle(connection, images)
-    details: dict[str, Any] = {**counts, "undo": undo}
-    # An entry of the audit log for each page.
-    for page, verdicts_before in zip_longest(replaced, before or [[]]):
-        details |= {"into": target.slug, "replaced": page or None, "verdicts_before": verdicts_before}
-        entry = record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **details)
-        details = {"continues": details.get("continues", entry)}
+    details: dict[str, Any] = {"into": target.slug, **counts}
+    pages: list[list[dict[str, Any]] | None] = [*replaced] or [None]
+    for page in pages:  # an entry of the audit log for each
+        record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **details, replaced=page)
     return MergedLandmark(
         find_landmark(connection, target.slug),
         merged,
@@ -163,18 +155,6 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
     )
 
 
-def remove_unused_landmarks(connection: Connection, slugs: Collection[str]) -> None:
-    """Remove those of these landmarks that nobody has edited, and that have no verdict, tag, classifier or label any more."""
-    lock_tables(connection, landmarks)
-    lock_uses(connection)
-    tables = (verdicts, tags, classifiers, model_labels)
-    is_used = or_(*(exists().where(table.c.landmark_id == landmarks.c.id) for table in tables))
-    for landmark in all_landmarks(connection, among(landmarks.c.slug, slugs), ~is_used):
-        if not (landmark.edited or landmark.merged_slugs):
-            _revoke_shares(connection, landmark)
-            connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
-
-
 def _models_of_both(connection: Connection, one: Landmark, other: Landmark) -> Sequence[str]:
     """The names of the models that have a label for each of the two landmarks."""
     query = (
@@ -186,27 +166,6 @@ def _models_of_both(connection: Connection, one: Landmark, other: Landmark) -> S
         .order_by(models.c.name)
     )
     return connection.scalars(query).all()
-
-
-def _move_classifiers_of_packs(
-    connection: Connection, merged: Landmark, target: Landmark
-) -> list[tuple[int, str]]:
-    """Give the classifiers that packs have for a landmark to `target`, unless the same pack has one for `target`, too.
-
-    Returns their models and packs.
-    """
-    other = classifiers.alias()
-    has_own = exists().where(
-        other.c.landmark_id == target.id,
-        other.c.model_id == classifiers.c.model_id,
-        other.c.pack == classifiers.c.pack,
-    )
-    moved = classifiers.c.landmark_id == merged.id, classifiers.c.pack != "", ~has_own
-    version = select(models.c.taught_version).where(models.c.id == classifiers.c.model_id).scalar_subquery()
-    values = {"landmark_id": target.id, "applied": False, "version": version}
-    of_target = update(classifiers).where(*moved).values(values)
-    rows = connection.execute(of_target.returning(classifiers.c.model_id, classifiers.c.pack))
-    return [(row.model_id, row.pack) for row in rows]
 
 
 def _opposite_verdicts(

@@ -51,17 +51,14 @@ def retire_classifiers(connection: Connection, landmark: Landmark) -> int:
     return connection.scalar(count) or 0
 
 
-def move_labels(connection: Connection, landmark_id: int, slugs: Collection[str], to: int) -> set[int]:
-    """Assign those labels of a landmark that have one of these slugs in their manifests to another one. Returns their models."""
+def move_labels(connection: Connection, landmark_id: int, slugs: Collection[str], to: int) -> None:
+    """Assign those labels of a landmark that have one of these slugs in their manifests to another one."""
     query = (
         select(models.c.manifest, model_labels.c.model_id, model_labels.c.position)
         .join(models, models.c.id == model_labels.c.model_id)
         .where(model_labels.c.landmark_id == landmark_id)
     )
-    moved = set()
     for row in connection.execute(query).all():
         if row.manifest["labels"][row.position]["slug"] in slugs:
             label = model_labels.c.model_id == row.model_id, model_labels.c.position == row.position
             connection.execute(update(model_labels).where(*label).values(landmark_id=to))
-            moved.add(row.model_id)
-    return moved

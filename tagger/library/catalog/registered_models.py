@@ -97,19 +97,18 @@ def resolve_models(database: Database, selector: str | None) -> Sequence[Registe
     return found
 
 
-def embedding_model(database: Database, selector: str | None, digest: str | None = None) -> RegisteredModel:
+def embedding_model(database: Database, selector: str | None) -> RegisteredModel:
     """The model whose embeddings are taught and compared, as `with_embeddings` of `resolve_models`.
 
     Raises:
         ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: as `resolve_models`.
     """
-    return with_embeddings(resolve_models(database, selector), digest)
+    return with_embeddings(resolve_models(database, selector))
 
 
-def with_embeddings(found: Sequence[RegisteredModel], digest: str | None = None) -> RegisteredModel:
-    """Of these models, that with the digest, such as a pack's; else the first of `models_to_teach`, else the first."""
-    given = models_to_teach(found) or found
-    return next((model for model in found if model.digest == digest), given[0])
+def with_embeddings(found: Sequence[RegisteredModel]) -> RegisteredModel:
+    """Of these models, the first of `models_to_teach`, else the first."""
+    return (models_to_teach(found) or found)[0]
 
 
 def models_to_teach(found: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
@@ -303,8 +302,7 @@ def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
     """Registered models."""
     with database.read() as connection:
         columns = (column for column in models.c if column is not models.c.manifest)
-        of_model = classifiers.c.model_id == models.c.id, classifiers.c.pack == ""
-        is_taught = exists().where(*of_model).label("is_taught")
+        is_taught = exists().where(classifiers.c.model_id == models.c.id).label("is_taught")
         query: Select[Any] = select(*columns, is_taught, cast(models.c.manifest, Text).label("manifest"))
         rows = connection.execute(query.where(*conditions).order_by(models.c.id)).all()
         orders = {ids[0]: number for number, ids in enumerate(models_in_use.ids_in_use(connection), 1)}

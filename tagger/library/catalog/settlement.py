@@ -20,7 +20,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    literal,
     null,
     or_,
     select,
@@ -81,12 +80,6 @@ def settle(
         _store_outcomes(connection, causes, found)
         settled |= found
     return settled
-
-
-def settle_all(connection: Connection) -> None:
-    """Settle every image after an import, which has the positions that follow from it."""
-    for page in _pages_of_all(connection):
-        settle(connection, page, record=False)
 
 
 Progress = Callable[[int, int], None]
@@ -235,7 +228,7 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
     orders = {
         key: {model: order for order, model in enumerate(each.models(in_use))} for key, each in causes.items()
     }
-    for content_id, model_id, rank, counts, score, *odds, landmark_id, is_enough, pack in connection.execute(
+    for content_id, model_id, rank, counts, score, *odds, landmark_id, is_enough in connection.execute(
         _CANDIDATES, ids
     ).all():
         cause, order = causes[content_id], orders[content_id].get(model_id)
@@ -243,7 +236,7 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
             cause.counts[model_id, rank] = bool(counts)
         if order is not None:
             threshold = TAUGHT_THRESHOLD if rank is None else cause.thresholds[model_id]
-            of_model = (threshold, model_id, rank, pack, stored_odds(*odds), order)
+            of_model = (threshold, model_id, rank, stored_odds(*odds), order)
             cause.candidates.append(Candidate(landmark_id, score, bool(is_enough), *of_model))
     for content_id, landmark_id, verdict in connection.execute(_VERDICTS, ids):
         causes[content_id].verdicts[landmark_id] = VerdictKind(verdict)
@@ -281,17 +274,15 @@ _VERDICTS = select(verdicts.c.content_id, verdicts.c.landmark_id, verdicts.c.ver
 _STORED = select(*(effective_tags.c[name] for name in _NAMES)).where(_of_images(effective_tags.c.content_id))
 
 
-def _select_candidates(
-    table: Table, rank: ColumnElement[Any], counts: ColumnElement[Any], pack: ColumnElement[Any]
-) -> Select[Any]:
+def _select_candidates(table: Table, rank: ColumnElement[Any], counts: ColumnElement[Any]) -> Select[Any]:
     odds = (table.c[name] for name in ("doubtful", "position_odds", "distance_m"))
     columns = (table.c.content_id, table.c.model_id, rank, counts, table.c.score, *odds, table.c.landmark_id)
-    return select(*columns, score_is_enough(table), pack).where(_of_images(table.c.content_id))
+    return select(*columns, score_is_enough(table)).where(_of_images(table.c.content_id))
 
 
 _CANDIDATES = union_all(
-    _select_candidates(tags, tags.c.rank, tags.c.counts, literal("")),
-    _select_candidates(taught_tags, null(), true(), taught_tags.c.pack),
+    _select_candidates(tags, tags.c.rank, tags.c.counts),
+    _select_candidates(taught_tags, null(), true()),
 )
 
 
@@ -315,7 +306,6 @@ def _row(content_id: int, tag: EffectiveTag) -> _Row:
         tag.source,
         tag.rank,
         best and best.model_id,
-        (best and best.pack) or None,
         odds and odds.odds,
         odds and odds.distance_m,
     )

@@ -33,7 +33,7 @@ PHOTO_COLUMNS = (
 )
 TAG_COLUMNS = (
     *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
-    *("country", "latitude", "longitude", "model", "source", "pack"),
+    *("country", "latitude", "longitude", "model", "source"),
     *("doubtful", "position_odds", "distance_m", "reason"),
 )
 SIMILAR_PHOTO_COLUMNS = (*PHOTO_COLUMNS, "similarity")

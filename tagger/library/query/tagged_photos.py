@@ -144,7 +144,7 @@ def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_posit
 class Tag:
     """A landmark of a photo, after verdicts.
 
-    `source` is `model`, `taught` (a landmark that people taught, or the author of `pack`) or `verdict`. A tag that is not among the model's best has
+    `source` is `model`, `taught` (a landmark that people taught) or `verdict`. A tag that is not among the model's best has
     no rank; one from a verdict alone has no score, label or model either. `doubtful`: why it is not accepted although its score is
     enough, in one word. If the photo's position turned what the score says, `position_odds` is by how much it made the landmark
     likelier, and `distance_m` how far the photo was taken from it. `reason` says all that in words. `state`: accepted, doubtful, suggested,
@@ -163,7 +163,6 @@ class Tag:
     longitude: float | None
     model: str | None
     source: str
-    pack: str | None
     doubtful: TagReason | None
     position_odds: float | None
     distance_m: float | None
@@ -318,13 +317,13 @@ def select_photos() -> Select[Any]:
 
 
 _PREDICTED = ("content_id", "landmark_id", "rank", "score", "model_id", "position_odds", "distance_m")
-_TAG_COLUMNS = ("state", "reason", "source", "pack", "accepted", "verdict", "doubtful")
+_TAG_COLUMNS = ("state", "reason", "source", "accepted", "verdict", "doubtful")
 
 
 def _tag_query(content_ids: Sequence[int]) -> CompoundSelect[Any]:
     """The effective tags of images, and the predictions that have no state."""
     effective = select(*(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)))
-    without_state = (null(), null(), literal("model"), null(), false(), null(), null())
+    without_state = (null(), null(), literal("model"), false(), null(), null())
     predicted = select(*(tags.c[name] for name in _PREDICTED), *without_state).where(is_only_predicted())
     return union_all(
         effective.where(effective_tags.c.content_id.in_(content_ids)),
@@ -451,7 +450,6 @@ class NameCache:
             longitude=landmark.longitude,
             model=self._models.get(row.model_id),
             source=row.source,
-            pack=row.pack,
             doubtful=None if row.doubtful is None else TagReason(row.doubtful),
             position_odds=row.position_odds,
             distance_m=row.distance_m,

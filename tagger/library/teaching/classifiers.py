@@ -96,10 +96,6 @@ class EmbeddingSpace:
         noise = NOISE * (float(np.vdot(precision, covariance)) or 1.0)
         return cls(background.mean.astype(np.float64), precision, noise)
 
-    def lengths(self, weights: Values) -> Matrix:
-        """The lengths (C,) of the directions u whose weights (C, D) these are: 1 for those that were learned in this space."""
-        return np.asarray(np.sqrt(np.sum(weights * np.linalg.solve(self.precision, weights.T).T, axis=1)))
-
 
 @dataclass(frozen=True)
 class Classifier:

@@ -39,20 +39,15 @@ from tagger.model.predictions import TAUGHT_THRESHOLD
 
 @dataclass(frozen=True)
 class TaughtTag:
-    """A taught landmark that an image probably shows. `pack`: empty if taught here."""
+    """A taught landmark that an image probably shows."""
 
     landmark_id: int
     score: float
-    pack: str = ""
 
     @property
     def is_enough(self) -> bool:
         """Whether the score reaches the threshold; otherwise, it is a suggestion."""
         return self.score >= TAUGHT_THRESHOLD
-
-    @property
-    def _rank(self) -> tuple[bool, float]:
-        return self.is_enough and not self.pack, self.score
 
 
 TaughtTags = Mapping[int, Sequence[TaughtTag]]
@@ -61,31 +56,25 @@ TaughtTags = Mapping[int, Sequence[TaughtTag]]
 
 @dataclass(frozen=True)
 class TaughtLandmarks:
-    """The classifiers of a model at one version, each with its landmark's id and its pack. A landmark may have several.
+    """The classifiers of a model at one version, each with its landmark's id.
 
     `weights` (D, C) and `biases` (C,) are those of the classifiers, side by side.
     """
 
     version: int
-    sources: Sequence[tuple[int, str]]
+    landmark_ids: Sequence[int]
     weights: Embeddings
     biases: Embeddings
 
     def tags(self, embeddings: Embeddings) -> list[list[TaughtTag]]:
-        """The taught tags of each image, from embeddings (N, D). Of a landmark's, the one that was taught here, or the one with the best score."""
-        if not self.sources:
-            return [[] for _ in range(len(embeddings))]
-        tags: dict[int, dict[int, TaughtTag]] = {}
+        """The taught tags of each image, from embeddings (N, D)."""
+        tags: list[list[TaughtTag]] = [[] for _ in range(len(embeddings))]
+        if not self.landmark_ids:
+            return tags
         scores = Classifier(self.weights, self.biases).scores(embeddings)
         for row, column in np.argwhere(scores >= SUGGESTED_SCORE).tolist():
-            landmark_id, pack = self.sources[column]
-            score = float(scores[row, column])
-            tag = TaughtTag(landmark_id, score, pack)
-            of_image = tags.setdefault(row, {})
-            other = of_image.get(landmark_id)
-            if other is None or tag._rank > other._rank:  # noqa: SLF001 - of the same class
-                of_image[landmark_id] = tag
-        return [list(tags[row].values()) if row in tags else [] for row in range(len(embeddings))]
+            tags[row].append(TaughtTag(self.landmark_ids[column], float(scores[row, column])))
+        return tags
 
 
 class TaughtCache:
@@ -110,15 +99,15 @@ def load_classifiers(
     landmark_ids: Collection[int] | None = None,
 ) -> TaughtLandmarks:
     """The classifiers of a model: of these landmarks, or of all."""
-    columns = classifiers.c.landmark_id, classifiers.c.pack, classifiers.c.data
-    query = select(*columns).where(classifiers.c.model_id == model_id).order_by(*columns[:2])
+    columns = classifiers.c.landmark_id, classifiers.c.data
+    query = select(*columns).where(classifiers.c.model_id == model_id).order_by(classifiers.c.landmark_id)
     if landmark_ids is not None:
         query = query.where(classifiers.c.landmark_id.in_(landmark_ids))
     rows = connection.execute(query).all()
     loaded = [Classifier.from_bytes(row.data) for row in rows]
     return TaughtLandmarks(
         version,
-        [(row.landmark_id, row.pack) for row in rows],
+        [row.landmark_id for row in rows],
         np.stack([each.weights for each in loaded], axis=1) if loaded else np.empty((0, 0), np.float32),
         np.array([each.bias for each in loaded], np.float32),
     )
@@ -145,11 +134,11 @@ def _write_taught_tags(
     of_model = among(taught_tags.c.content_id, found), taught_tags.c.model_id == model_id
     connection.execute(delete(taught_tags).where(*of_model, *conditions))
     rows = [
-        (content_id, tag.landmark_id, tag.score, tag.is_enough, model_id, tag.pack)
+        (content_id, tag.landmark_id, tag.score, tag.is_enough, model_id)
         for content_id in sorted(found)
         for tag in found[content_id]
     ]
-    names = ("content_id", "landmark_id", "score", "accepted", "model_id", "pack")
+    names = ("content_id", "landmark_id", "score", "accepted", "model_id")
     insert_page(connection, taught_tags, names, rows)
 
 
@@ -276,12 +265,6 @@ def has_unapplied(connection: Connection, model_id: int) -> bool:
     return bool(connection.scalar(select(unapplied)))
 
 
-def compare_again(connection: Connection, model_id: int, version: int, landmark_ids: Collection[int]) -> None:
-    """Let the next comparison apply all classifiers of these landmarks, of which this new version has removed one."""
-    of_landmarks = classifiers.c.model_id == model_id, among(classifiers.c.landmark_id, landmark_ids)
-    connection.execute(update(classifiers).where(*of_landmarks).values(applied=False, version=version))
-
-
 def mark_applied(connection: Connection, model_id: int) -> None:
     """Mark as applied the classifiers that every image was compared with."""
     is_outdated = exists().where(
@@ -309,7 +292,7 @@ def _tags(rows: Sequence[Row[Any]], taught: TaughtLandmarks) -> dict[int, list[T
     if not rows:
         return {}
     content_ids, stored = zip(*rows, strict=True)
-    if not taught.sources:
+    if not taught.landmark_ids:
         return {content_id: [] for content_id in content_ids}
     found = taught.tags(restore(stored, len(taught.weights)))
     return dict(zip(content_ids, found, strict=True))

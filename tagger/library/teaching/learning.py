@@ -43,13 +43,7 @@ from tagger.library.teaching.classifiers import (
     calibrate,
     fit_direction,
 )
-from tagger.library.teaching.comparison import (
-    Progress,
-    compare_again,
-    compare_all,
-    delete_taught_tags,
-    next_version,
-)
+from tagger.library.teaching.comparison import Progress, compare_all, delete_taught_tags, next_version
 from tagger.library.teaching.examples import (
     Evidence,
     NamedOtherwise,
@@ -90,10 +84,24 @@ def changed_landmarks(
     """The ids of landmarks whose verdicts have changed since they were learned: of these, or of all."""
     evidence = find_evidence(connection, model_id, landmark_ids)
     query = select(classifiers.c.landmark_id, classifiers.c.evidence)
-    rows = connection.execute(query.where(*_taught_here(classifiers, model_id, landmark_ids)))
+    rows = connection.execute(query.where(*_of_landmarks(classifiers, model_id, landmark_ids)))
     stored = {row.landmark_id: row.evidence for row in rows}
     stale = {key for key, each in evidence.items() if stored.get(key) != each.digest}
     return frozenset(stale | (stored.keys() - evidence.keys()))
+
+
+def unfinished_landmarks(database: Database, model_id: int, *, is_taught: bool) -> Sequence[str]:
+    """The slugs of landmarks that were not learned from all verdicts, or that not all photos were compared with. `is_taught`: new verdicts teach the model."""
+    with database.read() as connection:
+        unapplied = select(classifiers.c.landmark_id).where(
+            classifiers.c.model_id == model_id, ~classifiers.c.applied
+        )
+        ids = {
+            *connection.scalars(unapplied),
+            *(changed_landmarks(connection, model_id) if is_taught else ()),
+        }
+        slugs = select(landmarks.c.slug).where(among(landmarks.c.id, ids)).order_by(landmarks.c.slug)
+        return connection.scalars(slugs).all()
 
 
 def embedding_of(model: RegisteredModel) -> Embedding:
@@ -129,21 +137,6 @@ class Learner:
             ModelFileNotFound, ModelRefused: the model's file cannot be read.
         """
         return EmbeddingSpace.of(read_background(self._model.file, self._model.digest, self._embedding))
-
-    def directions(self, landmark_ids: Collection[int]) -> dict[int, Direction]:
-        """What the current verdicts teach, by landmark id: of those of these landmarks that can be taught.
-
-        Raises:
-            ModelFileNotFound, ModelRefused: as `learn_landmarks`.
-        """
-        with self._database.read() as connection:
-            found = find_evidence(connection, self._model.id, landmark_ids)
-            return {key: self._direction(connection, evidence) for key, evidence in found.items()}
-
-    def library_sample(self) -> Embeddings:
-        """Embeddings of random images of the library."""
-        with self._database.read() as connection:
-            return self._load(connection, _library_sample(connection, self._model.id))
 
     def learn(self, landmark_id: int) -> None:
         """Learn a landmark from its current verdicts and store it, and again if they change meanwhile."""
@@ -196,12 +189,11 @@ class Learner:
         evidence: Evidence | None,
         classifier: Classifier | None,
     ) -> None:
-        """Replace the landmark's classifier. Without one, its tags go too, and those of packs come back."""
+        """Replace the landmark's classifier. Without one, its tags go too."""
         model_id = self._model.id
-        connection.execute(delete(classifiers).where(*_taught_here(classifiers, model_id, [landmark_id])))
+        connection.execute(delete(classifiers).where(*_of_landmarks(classifiers, model_id, [landmark_id])))
         if evidence is None or classifier is None:
-            delete_taught_tags(connection, *_taught_here(taught_tags, model_id, [landmark_id]))
-            compare_again(connection, model_id, version, [landmark_id])
+            delete_taught_tags(connection, *_of_landmarks(taught_tags, model_id, [landmark_id]))
             return
         connection.execute(
             insert(classifiers).values(
@@ -218,12 +210,11 @@ class Learner:
         )
 
 
-def _taught_here(
+def _of_landmarks(
     table: Table, model_id: int, landmark_ids: Collection[int] | None
 ) -> Iterator[ColumnElement[bool]]:
-    """The conditions on `classifiers` or `taught_tags` that a row follows from verdicts and not from a pack: of these landmarks, or of all."""
+    """The conditions on `classifiers` or `taught_tags` that a row is of a model: of these landmarks, or of all."""
     yield table.c.model_id == model_id
-    yield table.c.pack == ""
     if landmark_ids is not None:
         yield table.c.landmark_id.in_(landmark_ids)
 
@@ -333,7 +324,7 @@ def taught_state(database: Database, model: RegisteredModel, landmark: Landmark)
     with database.read() as connection:
         learned = connection.execute(
             select(classifiers.c.examples, classifiers.c.rejected).where(
-                *_taught_here(classifiers, model.id, [landmark.id])
+                *_of_landmarks(classifiers, model.id, [landmark.id])
             )
         ).one_or_none()
         label = select(model_labels.c.position).where(
@@ -375,7 +366,7 @@ def landmarks_of_other_models(database: Database, model_ids: Collection[int]) ->
         select(models.c.name, landmarks.c.slug)
         .join(classifiers, classifiers.c.model_id == models.c.id)
         .join(landmarks, landmarks.c.id == classifiers.c.landmark_id)
-        .where(classifiers.c.pack == "", models.c.id.not_in(model_ids))
+        .where(models.c.id.not_in(model_ids))
         .where(examples.where(has_photo(verdicts.c.content_id)), ~examples.where(*is_known))
         .order_by(models.c.id, landmarks.c.slug)
     )

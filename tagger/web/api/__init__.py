@@ -7,7 +7,6 @@ from tagger.web.api import (
     events,
     jobs,
     landmarks,
-    packs,
     photo_images,
     photos,
     predict,
@@ -21,7 +20,7 @@ from tagger.web.api import (
 
 def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the API."""
-    of_photos = teaching, predict, photos, photo_images, verdicts, landmarks, packs, search, shares
+    of_photos = teaching, predict, photos, photo_images, verdicts, landmarks, search, shares
     of_jobs = jobs, schedules, events, audit
     others = photos.trips_router, predict.models_router
     return *(module.router for module in (*of_photos, *of_jobs)), *others

@@ -99,9 +99,9 @@ def is_for_visitors(path: str) -> bool:
 
 WINDOW_S = 3600
 MAX_OF_SOURCE = 10
-"""Refusals that are recorded of one network, for each account or identity, and for none."""
+"""Refusals that are recorded of one network, for each account, and for none."""
 MAX_OF_ALL = 100
-"""Refusals that are recorded of all networks together: of strangers, and of identities."""
+"""Refusals of strangers that are recorded of all networks together."""
 MAX_OF_ACCOUNT = 20
 
 
@@ -115,14 +115,10 @@ class RefusalBudget:
         self._of_all = AttemptLimiter(MAX_OF_ALL, WINDOW_S, clock=clock)
         self._unrecorded = 0
 
-    def admit(self, network: str, account: str | None, identity: str | None) -> bool:
-        """Return whether a refusal is to be recorded. `account`: the name, if a person here has it; `identity`: the subject at the provider."""
-        source = f"{network} {account is not None} {account or identity}"
-        shared = (
-            (self._of_all, "strangers" if identity is None else "identities")
-            if account is None
-            else (self._of_account, account)
-        )
+    def admit(self, network: str, account: str | None) -> bool:
+        """Return whether a refusal is to be recorded. `account`: the name, if a person here has it."""
+        source = f"{network} {account is not None} {account}"
+        shared = (self._of_all, "strangers") if account is None else (self._of_account, account)
         limits = ((self._of_source, source), shared)
         with self._lock:
             try:

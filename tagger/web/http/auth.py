@@ -6,7 +6,7 @@ Refused sign-ins are recorded in the audit log, last uses in the tables of acces
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,7 +21,6 @@ from tagger.database.retry import DatabaseError
 from tagger.errors import PicklableError
 from tagger.people.sessions import (
     Origin,
-    ProviderSession,
     end_session,
     proxied_grant,
     record_use,
@@ -50,15 +49,12 @@ class AccessRecorder:
         self._waiting: dict[object, Callable[[], None]] = {}
         self._thread: threading.Thread | None = None
 
-    def record_refusal(
-        self, client: Client, what: str = "token", account: str | None = None, **details: object
-    ) -> None:
-        """Log a wrong token, password or identity, for programs such as fail2ban, and record it as far as the budget allows."""
+    def record_refusal(self, client: Client, what: str = "token", account: str | None = None) -> None:
+        """Log a wrong token or password, for programs such as fail2ban, and record it as far as the budget allows."""
         log.warning("wrong %s from %s", what, client.address or "an unknown address")
-        identity = details.get("identity")
-        if self._budget.admit(client.network, account, None if identity is None else str(identity)):
+        if self._budget.admit(client.network, account):
             actor = Actor("web", client.address or None)
-            self._write(object(), partial(self._write_refusal, actor, account, details))
+            self._write(object(), partial(self._write_refusal, actor, account))
 
     def record_use(self, grant: Grant) -> None:
         """Record the last use of a token and session, unless such a record already waits to be written."""
@@ -95,7 +91,7 @@ class AccessRecorder:
             with self._lock:
                 del self._waiting[key]
 
-    def _write_refusal(self, actor: Actor, account: str | None, details: Mapping[str, object]) -> None:
+    def _write_refusal(self, actor: Actor, account: str | None) -> None:
         """Record a refusal, with the number of those that were not recorded since the last one."""
         unrecorded = self._budget.take_unrecorded()
         try:
@@ -104,7 +100,6 @@ class AccessRecorder:
                     connection,
                     AuditAction.SIGN_IN_REFUSED,
                     account,
-                    **details,
                     unrecorded=unrecorded or None,
                 )
         except DatabaseError:
@@ -117,9 +112,9 @@ _VIEWER_POSTS = frozenset(
     {"/", "/api/predict", "/language", "/sign-out", "/account/password", "/account/sessions/end"}
 )
 """What a viewer may send: photos to classify, of which nothing is stored, a language, and changes of the own account."""
-_VIEWER_HIDDEN = frozenset({"/api/folders", "/api/shares", "/api/packs", "/jobs/new", "/packs"})
-"""What a viewer may not read: these list folders of the server, to start jobs in them, who else sees photos, and packs to add or remove. Below: also photos that wait for a verdict."""
-_HIDDEN_BELOW = ("/api/shares/", "/api/packs/", "/places/edit/", "/trips/edit/", "/review")
+_VIEWER_HIDDEN = frozenset({"/api/folders", "/api/shares", "/jobs/new"})
+"""What a viewer may not read: these list folders of the server, to start jobs in them, and who else sees photos. Below: also photos that wait for a verdict."""
+_HIDDEN_BELOW = ("/api/shares/", "/places/edit/", "/trips/edit/", "/review")
 _ADMIN_PATHS = ("/admin/", "/api/admin/")
 """All routes about other people's access are below these, and no other routes."""
 _READ_ONLY = N_(
@@ -289,18 +284,12 @@ class Authenticator:
             self._sign_ins.record(digest)
         return session
 
-    def sign_out(self, headers: Headers, client: Client) -> ProviderSession | None:
-        """End the session that the request carries, for every copy of its cookie.
-
-        Return the session at the provider where it began; None if there is none to end.
-        """
-        of_provider = None
+    def sign_out(self, headers: Headers, client: Client) -> None:
+        """End the session that the request carries, for every copy of its cookie."""
         for session in sent_sessions(headers, self.cookie).values():
             grant = session_grant(self._database, session, self._token)
             if grant is not None:
-                ended = end_session(self._database.acting_as(actor_of(grant, client)), grant)
-                of_provider = of_provider or ended
-        return of_provider
+                end_session(self._database.acting_as(actor_of(grant, client)), grant)
 
     def record_use(self, grant: Grant) -> None:
         """Record in the background that a token or session was used, if the last record is old."""

@@ -8,7 +8,7 @@ from tagger.database.enums import stored_note
 from tagger.errors import FailureKind, TaggerError
 from tagger.jobs.enqueue.schedule_runs import ScheduleFolderIsLink
 from tagger.metadata.errors import RefusalKind
-from tagger.people import identities, oidc_provider, passwords, tokens, users
+from tagger.people import passwords, tokens
 from tagger.system.text_format import N_, gettext, reader_language
 
 PAGE_TEXTS: Mapping[type[TaggerError], str] = {
@@ -43,8 +43,6 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     errors.LandmarkNotFound: N_(
         "There is no landmark {name}.{close} Search for another name, or add it as a new landmark."
     ),
-    errors.PackExists: N_("There is a pack {name} already. To add this one instead, remove that one first."),
-    errors.PackNotFound: N_("There is no pack {name} any more."),
     errors.PhotoIdNotFound: N_(
         "The library has no photo with the number {photo_id}. It may have been removed; search for it in the library."
     ),
@@ -55,12 +53,6 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
         "The schedule {name} exists already. Choose another name, or remove that one first."
     ),
     errors.ScheduleNotFound: N_("There is no schedule {name}. The schedules are: {names}."),
-    users.SubjectInvalid: N_(
-        "{subject} cannot be a subject. Copy it from the page that refused the sign-in, or from the audit log."
-    ),
-    users.SubjectTaken: N_(
-        "The subject {subject} is linked to {name} already. Empty it there first if that is wrong."
-    ),
     tokens.NameExists: N_("There is already somebody with the name {name}. Choose another name."),
     errors.NameNotFound: N_("There is no {name} any more. Open this page again, and see who is there."),
     errors.CursorInvalid: N_("This page of the list is not there any more. Open the first page again."),
@@ -101,9 +93,6 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     errors.ObjectUnsupported: N_(
         "{path} is in a bucket, and this works with folders only. Copy the photos to a folder first."
     ),
-    errors.PackRefused: N_(
-        "The pack {file} cannot be used, and nothing was changed: it is damaged, was changed, or is for another model. Get it again from where you have it."
-    ),
     errors.QueryInvalid: N_("The filter is not valid. Go back to the photos and filter again."),
     errors.QueryOptionInvalid: N_("The filter {option} is not valid. Change it or leave it out."),
     errors.ReadsTimedOut: N_("Reading photos takes too long. Check their disk or share, then try again."),
@@ -121,22 +110,7 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     errors.TripEditFollowed: N_("Undo the later change of this trip first."),
     errors.TripsApart: N_("These trips are more than {days} days apart, and cannot be merged."),
     errors.SystemRefused: N_("The server has no access to {what}. Check its permissions."),
-    identities.IdentityNameTaken: N_(
-        "{issuer} has signed you in as {name}, but {name} is somebody else here, or yourself with a password. Ask an admin of this page to link you. They need your subject: {subject}"
-    ),
-    identities.IdentityUnknown: N_(
-        "{issuer} has signed you in, but you have no access to this page. Ask an admin of this page to add you. They need your subject: {subject}"
-    ),
-    identities.SignInFailed: N_(
-        "Signing in failed. Sign in again. If it stays so, tell an admin of this page."
-    ),
     passwords.PasswordRefused: N_("The password cannot be used: it is too short, too long or easy to guess."),
-    oidc_provider.RoleMissing: N_(
-        "{issuer} has signed you in, but gives you no role here. Ask those who manage your account there."
-    ),
-    oidc_provider.SignInExpired: N_(
-        "The sign-in took too long, is completed already, or began in another browser. Sign in again."
-    ),
     ScheduleFolderIsLink: N_(
         "A folder of the schedule {name} is a link now. Remove the schedule, and add it again."
     ),

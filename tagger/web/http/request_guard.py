@@ -18,7 +18,6 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tagger.database.retry import DatabaseError, stated_error
-from tagger.people.oidc_provider import CALLBACK_PATH, START_PATH
 from tagger.people.tokens import Grant
 from tagger.system.text_format import N_, gettext, in_language, reader_language
 from tagger.web.http.attempt_limiter import VISITOR, TooManyAttempts, is_for_visitors
@@ -52,8 +51,7 @@ RETRY_AFTER_S = 5
 
 # Forms of any site can send these types without a preflight request; a program declares what it sends.
 _FORM_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
-_SIGN_IN_PATHS = frozenset({"/sign-in", START_PATH, CALLBACK_PATH})
-_UPLOAD_PATHS = frozenset({"/", "/api/predict", "/api/packs", "/packs/preview", "/packs/add"})
+_UPLOAD_PATHS = frozenset({"/", "/api/predict"})
 _UPLOAD_TYPES = ("multipart/form-data", "image/", "application/octet-stream")
 _database_limiter = CapacityLimiter(8)
 """Threads that check tokens and sessions: apart from those of the pages, which may all be busy."""
@@ -285,7 +283,7 @@ def _content_type(headers: Headers) -> str:
 
 def _is_public(path: str) -> bool:
     """Return whether the path needs no authentication: the sign-in page and its files."""
-    return path in _SIGN_IN_PATHS or path.startswith("/static/")
+    return path == "/sign-in" or path.startswith("/static/")
 
 
 def _address(scope: Scope) -> str:

@@ -178,17 +178,15 @@ class UploadReader:
         self._free_space_bytes = space_bytes
 
     @asynccontextmanager
-    async def read(
-        self, request: Request, max_bytes: int, *, most: int = 1
-    ) -> AsyncIterator[list[UploadedFile]]:
-        """Yield the files of a request: at most `most` of a form, or the body. `max_bytes` must not exceed the memory.
+    async def read(self, request: Request, max_bytes: int) -> AsyncIterator[list[UploadedFile]]:
+        """Yield the file of a request: that of a form, or the body. `max_bytes` must not exceed the memory.
 
         Raises:
             HTTPException: there is no file, one is too large, too many others are arriving, or the disk is full.
         """
         try:
             with self._in_space(request) as limited:
-                async with self._spool(limited, max_bytes, most) as files:
+                async with self._spool(limited, max_bytes) as files:
                     yield files
         except OSError as error:  # closing a file writes too, so this encloses everything
             if error.errno not in _NO_SPACE_ERRNOS:
@@ -224,9 +222,9 @@ class UploadReader:
             self._free_space_bytes += taken_bytes
 
     @asynccontextmanager
-    async def _spool(self, request: Request, max_bytes: int, most: int) -> AsyncIterator[list[UploadedFile]]:
+    async def _spool(self, request: Request, max_bytes: int) -> AsyncIterator[list[UploadedFile]]:
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            async with request.form(max_files=most, max_fields=8) as form:
+            async with request.form(max_files=1, max_fields=8) as form:
                 files = [
                     (value.filename, value.file, value.size or 0)
                     for _name, value in form.multi_items()

@@ -9,7 +9,6 @@ from tagger.web.pages import (
     jobs,
     library,
     map_clusters,
-    packs,
     photo,
     photos,
     review,
@@ -22,6 +21,6 @@ from tagger.web.pages import (
 
 def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the pages; the order decides between `/jobs/new` and `/jobs/{job}`."""
-    of_photos = try_photo, library, filter_panel, photos, map_clusters, review, packs, selected_photos, photo
+    of_photos = try_photo, library, filter_panel, photos, map_clusters, review, selected_photos, photo
     others = trips, job_forms, jobs, languages, shared
     return *(module.router for module in (*of_photos, *others)), shared.data_router

@@ -12,7 +12,6 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from tagger.database.audit_log import AuditAction
 from tagger.database.enums import Role
 from tagger.errors import TaggerError
-from tagger.people.identities import link_user, unlink_user
 from tagger.people.passwords import generate_password
 from tagger.people.sessions import end_open_session, list_sessions
 from tagger.people.users import add_user, list_users, remove_user, set_password, set_role
@@ -20,7 +19,6 @@ from tagger.web.api.audit import audit
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.sign_in import HASH_LIMITER, browser_name
-from tagger.web.pages.single_sign_on import SingleSignOn
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -28,7 +26,6 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 ENTRIES_SHOWN = 100
 Name = Annotated[str, Form(max_length=200)]
 """The forms send names with numbers (`ada#1`): somebody who has the name since the page was opened is somebody else."""
-Subject = Annotated[str, Form(max_length=1000)]
 ShownPassword = tuple[str, str]
 """A name and the new password."""
 
@@ -40,16 +37,10 @@ def show_users(request: Request, state: State) -> HTMLResponse:
 
 
 @router.post("/admin/users/add")
-async def add(
-    request: Request, state: State, name: Name, role: Annotated[Role, Form()], subject: Subject = ""
-) -> Response:
-    """Add a person with a generated password, which the answer shows once, or one who signs in at the provider."""
-    issuer, subject = _issuer(request), subject.strip()
+async def add(request: Request, state: State, name: Name, role: Annotated[Role, Form()]) -> Response:
+    """Add a person with a generated password, which the answer shows once."""
 
-    def change() -> ShownPassword | None:
-        if subject and issuer is not None:
-            add_user(state.database, name, role, None, issuer=issuer, subject=subject)
-            return None
+    def change() -> ShownPassword:
         password = generate_password()
         return add_user(state.database, name, role, password).name, password
 
@@ -66,15 +57,6 @@ async def renew_password(request: Request, state: State, name: Name) -> Response
         return name.partition("#")[0], password
 
     return await to_thread.run_sync(partial(_changed, request, state, change), limiter=HASH_LIMITER)
-
-
-@router.post("/admin/users/link")
-def link(request: Request, state: State, name: Name, subject: Subject = "") -> Response:
-    """Let a person sign in at the provider as this subject; without one, no more."""
-    issuer, subject = _issuer(request), subject.strip()
-    if subject and issuer is not None:
-        return _changed(request, state, partial(link_user, state.database, name, issuer, subject))
-    return _changed(request, state, partial(unlink_user, state.database, name))
 
 
 @router.post("/admin/users/role")
@@ -129,11 +111,6 @@ def show_audit_log(
     )
 
 
-def _issuer(request: Request) -> str | None:
-    sign_on: SingleSignOn | None = request.app.state.single_sign_on
-    return None if sign_on is None else sign_on.registration.issuer
-
-
 def _render_users(
     request: Request,
     state: AppState,
@@ -142,14 +119,12 @@ def _render_users(
     typed: str = "",
     shown: ShownPassword | None = None,
 ) -> HTMLResponse:
-    sign_on: SingleSignOn | None = request.app.state.single_sign_on
     page = render(
         request,
         "users.html",
         HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK,
         users=list_users(state.database),
         sessions=list_sessions(state.database),
-        provider=sign_on and sign_on.registration,
         roles=Role,
         browser_name=browser_name,
         problem=problem,

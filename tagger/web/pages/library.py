@@ -1,6 +1,6 @@
 """The library: landmarks as cards with covers, and the map; and the search that leads to its photos.
 
-A landmark is renamed, merged into another one, separated from it, or deleted, as by `tagger landmark`.
+A landmark is renamed, merged into another one, or deleted, as by `tagger landmark`.
 """
 
 from collections import Counter
@@ -21,7 +21,6 @@ from tagger.library.catalog.landmark_removal import (
     remove_landmark,
 )
 from tagger.library.catalog.landmarks import familiar_landmarks, find_landmark, normalize_name
-from tagger.library.catalog.merge_undo import undo_merge, undoable_merges
 from tagger.library.query.option_values import parse_box
 from tagger.library.search.names import Kind
 from tagger.system.text_format import N_
@@ -118,18 +117,6 @@ def merge(
     return RedirectResponse(f"/landmarks/{merged.landmark.slug}", HTTPStatus.SEE_OTHER)
 
 
-@router.post("/places/unmerge/{slug}")
-def unmerge(request: Request, state: State, slug: Slug, merged: TypedName) -> Response:
-    """Separate a landmark from this one, into which it was merged."""
-    try:
-        with state.database.write() as connection:
-            landmark = undo_merge(connection, slug, merged)
-    except TaggerError as error:
-        return _render_edit(request, state, slug, page_text(error))
-    state.taught_updates.request()
-    return RedirectResponse(f"/landmarks/{landmark.slug}", HTTPStatus.SEE_OTHER)
-
-
 @router.post("/places/delete/{slug}")
 def delete(request: Request, state: State, slug: Slug, is_confirmed: IsConfirmed = False) -> Response:
     """Show what would go with a landmark that no model knows; once that is confirmed, delete it."""
@@ -156,7 +143,6 @@ def _render_edit(
 ) -> HTMLResponse:
     with state.database.read() as connection:
         landmark, every = find_landmark(connection, slug), familiar_landmarks(connection)
-        undoable = undoable_merges(connection, landmark)
     status = HTTPStatus.CONFLICT if problem else HTTPStatus.OK
     names = Counter(normalize_name(name) for each in every for name in {each.name, each.display_name})
     others = {
@@ -172,7 +158,6 @@ def _render_edit(
         typed=name or landmark.display_name,
         into=into,
         others=others,
-        undoable=undoable,
         problem=problem,
         merged=merged,
         removed=removed,

@@ -27,7 +27,6 @@ from tagger.web.http.forwarded import (
 )
 from tagger.web.http.origins import is_by_https
 from tagger.web.http.templates import render
-from tagger.web.pages.single_sign_on import PROVIDER_LIMITER, SingleSignOn
 from tagger.web.state import AppState, State, app_state
 
 router = APIRouter(include_in_schema=False)
@@ -87,7 +86,6 @@ def _sign_in(request: Request, form: SignInForm) -> Response:
 def _show_form(
     request: Request, form: SignInForm, problem: str = "", status: HTTPStatus = HTTPStatus.OK
 ) -> Response:
-    sign_on: SingleSignOn | None = request.app.state.single_sign_on
     return render(
         request,
         "sign_in.html",
@@ -97,28 +95,15 @@ def _show_form(
         problem=problem,
         by_name=has_passwords(app_state(request).database),
         with_token=bool(form.token),
-        provider=sign_on and sign_on.registration,
     )
 
 
 @router.post("/sign-out")
 async def sign_out(request: Request) -> Response:
-    """End the session, in this browser and for every copy of its cookie, and at the provider if it began there."""
+    """End the session, in this browser and for every copy of its cookie."""
     authenticator: Authenticator = request.app.state.authenticator
-    sign_on: SingleSignOn | None = request.app.state.single_sign_on
-    session = await to_thread.run_sync(authenticator.sign_out, request.headers, request.state.client)
-    address = None
-    if session is not None and sign_on is not None:
-        address = await to_thread.run_sync(sign_on.sign_out_url, session, limiter=PROVIDER_LIMITER)
-    response: Response
-    if sign_on is None or address is None:
-        response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
-    else:
-        # Not a redirect: a form may lead to this server alone (Content-Security-Policy).
-        provider = sign_on.registration.name
-        response = render(
-            request, "signed_out.html", opened_from="/sign-in", address=address, provider=provider
-        )
+    await to_thread.run_sync(authenticator.sign_out, request.headers, request.state.client)
+    response = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
     # Browsers keep thumbnails for a year, and the next user could open them by their address.
     response.headers["Clear-Site-Data"] = '"cache"'
     delete_session_cookie(response, authenticator.cookie)

@@ -54,27 +54,11 @@ env:
 {{- end }}
 {{- end }}
 
-{{/* The address of the page, for all processes: workers write it into webhooks. Empty: not known. */}}
+{{/* The address of the page, for all processes. Empty: not known. */}}
 {{- define "tagger.pageUrl" -}}
 {{- $web := .Values.web }}
 {{- $ofIngress := ternary (printf "https://%s" $web.ingress.host) "" (and $web.enabled $web.ingress.enabled) }}
 {{- coalesce $web.url (get .Values.settings "TAGGER_WEB_URL") $ofIngress | default "" }}
-{{- end }}
-
-{{/* The settings of single sign-on. The client secret is not among them. */}}
-{{- define "tagger.signOn" -}}
-{{- $root := . }}
-{{- with .Values.web.oidc }}
-{{- if .issuer }}
-{{- if not (include "tagger.pageUrl" $root) }}{{ fail "single sign-on: set web.url, or web.ingress" }}{{ end }}
-TAGGER_WEB_OIDC_ISSUER: {{ .issuer | quote }}
-TAGGER_WEB_OIDC_CLIENT_ID: {{ required "single sign-on: set web.oidc.clientId" .clientId | quote }}
-{{- if not .secret }}{{ fail "single sign-on: set web.oidc.secret" }}{{ end }}
-{{- with .roleClaim }}
-TAGGER_WEB_OIDC_ROLE_CLAIM: {{ . | quote }}
-{{- end }}
-{{- end }}
-{{- end }}
 {{- end }}
 
 {{/* Mounts and volumes; take a list of the root and whether photos are needed. */}}

@@ -1,0 +1,113 @@
+"""Copies a database into an empty one, between SQLite and PostgreSQL: every row, in one transaction of the new database."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from sqlalchemy import JSON, Connection, Row, Select, Table, and_, delete, func, or_, select, text, update
+
+from tagger.database.connection import Database, open_database, upgrade_database
+from tagger.database.diagnostics import stored_rows
+from tagger.database.statements import insert_page, pages
+from tagger.database.tables import ledgers, metadata, workers
+from tagger.errors import CopyIncomplete, DatabaseNotEmpty
+
+TABLES = [table for table in metadata.sorted_tables if table is not workers]
+"""Each after those that its foreign keys refer to. Workers belong to the database for which they run."""
+Progress = Callable[[int, int], None]
+"""Called with the number of rows done, and of all rows."""
+
+
+def copy_database(
+    source: Database, url: str, progress: Progress = lambda _done, _total: None
+) -> dict[str, int]:
+    """Copy every row into the empty database at `url`, which is created if need be; returns the number of rows by table.
+
+    The copy keeps a ledger id of its own, because two databases with the same one would share their keys in Redis.
+
+    Raises:
+        DatabaseNotEmpty: there are rows at `url`.
+        CopyIncomplete: not all rows arrived. Nothing is stored.
+    """
+    upgrade_database(url)
+    with closing(open_database(url)) as target, source.snapshot() as old, target.write() as new:
+        _require_empty(target, new)
+        new.execute(delete(ledgers))
+        counts = _counts(old)
+        done = 0
+        for table in TABLES:
+            for rows in _pages(old, table):
+                _insert(new, table, rows)
+                done += len(rows)
+                progress(done, sum(counts.values()))
+        new.execute(update(ledgers).values(ledger_id=target.ledger_id))
+        for name, found in _counts(new).items():
+            if found != counts[name]:
+                raise CopyIncomplete(table=name, found=found, expected=counts[name])
+        if not target.is_sqlite:
+            _continue_sequences(new)
+    return counts
+
+
+def row_counts_text(counts: Mapping[str, int]) -> str:
+    """The tables that have rows, in words: `1 root, 2 job items`."""
+    nouns = ((count, name.replace("_", " ").removesuffix("s")) for name, count in counts.items() if count)
+    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in nouns)
+
+
+def _counts(connection: Connection) -> dict[str, int]:
+    return {table.name: connection.scalar(select(func.count()).select_from(table)) or 0 for table in TABLES}
+
+
+def _require_empty(target: Database, connection: Connection) -> None:
+    counts = _counts(connection) | {ledgers.name: 0}
+    if any(counts.values()):
+        raise DatabaseNotEmpty(url=target.redacted_url, contents=row_counts_text(counts))
+
+
+def _pages(connection: Connection, table: Table) -> Iterator[Sequence[Row[Any]]]:
+    """The rows of a table in pages, so that each follows those that it refers to."""
+    for query in _selects(table):
+        yield from pages(stored_rows(connection, table, query))
+
+
+def _selects(table: Table) -> Iterator[Select[Any]]:
+    """The queries that together read the table: of rows that refer to others of the same table, in order of their ids, the others first."""
+    query = select(*(column for column in table.columns if column.computed is None))
+    own = [key for key in table.foreign_keys if key.column.table is table]
+    if not own:
+        yield query
+        return
+    refers_to_none = and_(*(or_(key.parent.is_(None), key.parent == key.column) for key in own))
+    yield query.where(refers_to_none)
+    yield query.where(~refers_to_none)
+
+
+def _insert(connection: Connection, table: Table, rows: Sequence[Row[Any]]) -> None:
+    if connection.dialect.name == "sqlite":
+        connection.execute(table.insert(), [row._asdict() for row in rows])
+        return
+    names = list(rows[0]._fields)
+    documents = {at for at, name in enumerate(names) if isinstance(table.c[name].type, JSON)}
+    values = (
+        [
+            json.dumps(value) if at in documents and value is not None else value
+            for at, value in enumerate(row)
+        ]
+        for row in rows
+    )
+    insert_page(connection, table, names, values)
+
+
+def _continue_sequences(connection: Connection) -> None:
+    """Let PostgreSQL's sequences continue after the copied ids. SQLite continues after the largest id by itself."""
+    for table in TABLES:
+        column = table.autoincrement_column
+        if column is not None and (largest := connection.scalar(select(func.max(column)))):
+            names = {"table": table.name, "column": column.name}
+            sequence = connection.scalar(text("SELECT pg_get_serial_sequence(:table, :column)"), names)
+            if sequence:
+                connection.execute(text("SELECT setval(:name, :last)"), {"name": sequence, "last": largest})
+    # Without statistics, the server would plan badly until it gathers them itself.
+    connection.execute(text("ANALYZE"))

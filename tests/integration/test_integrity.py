@@ -1,0 +1,50 @@
+"""`tagger db check` names rows that cannot be used."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from support.artifacts import tiny_artifact
+from support.stored_photos import StoredPhotos
+
+from tagger.database.connection import open_database
+from tagger.library.catalog.registered_models import add_model
+from tagger.transfer.integrity import connection_problems
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("UPDATE photos SET gone_since = 'soon'", "photos: a row cannot be read"),
+        ("UPDATE landmarks SET aliases = 'no list'", "landmarks: a row cannot be read"),
+        (
+            "UPDATE landmarks SET aliases = '[null]' WHERE id = 2",
+            "landmarks, id 2: aliases: it is no document",
+        ),
+        (
+            "UPDATE landmarks SET names = '{\"de\": 3}' WHERE id = 1",
+            "landmarks, id 1: names: it is no document",
+        ),
+        ("UPDATE models SET manifest = '{}'", "model tiny: its manifest cannot be used"),
+        (
+            "DELETE FROM model_labels WHERE position = 1",
+            "model tiny: its labels are not those of its manifest",
+        ),
+        (
+            "UPDATE contents SET outcome = 'unknown'",
+            f"image 1-{'b2' * 32}: its effective tags or its outcome",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_named(tmp_path: Path, change: str, problem: str) -> None:
+    tiny_artifact(tmp_path / "tiny.pt")
+    with closing(open_database(f"sqlite:///{tmp_path}/library.sqlite")) as database:
+        library = StoredPhotos(database, tmp_path / "photos", add_model(database, tmp_path / "tiny.pt"))
+        library.photo("a.jpg", ("eiffel-tower", 0.9, True), digest=f"1-{'b2' * 32}")
+        with database.read() as connection, connection.begin() as transaction:
+            assert list(connection_problems(connection)) == []
+            connection.execute(text(change))
+            found = list(connection_problems(connection))
+            transaction.rollback()
+    assert any(line.startswith(problem) for line in found), found
