@@ -6,7 +6,7 @@ import pytest
 from support.commands import Terminal, draw_many
 
 import tagger
-from tagger.model.backends import trial
+from tagger.model.backends import crashes
 from tagger.model.backends.protocol import Conversions
 from tagger.model.devices import Device
 
@@ -52,8 +52,8 @@ def test_without_another_backend_the_error_names_one(terminal: Terminal) -> None
 
 
 def test_a_backend_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(crashes, "TIMEOUT_S", 0.2)
     artifact = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"
     kept, device = Conversions(artifact, "digest", tmp_path), Device("cpu", "float32", 8)
-    assert trial.crash_of("openvino", kept, device) == "it does not end within 0 s"
+    assert crashes.crash_of("openvino", kept, device) == "it does not end within 0 s"
     assert kept.crashes(device).keys() == {"openvino"}

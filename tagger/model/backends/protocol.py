@@ -109,7 +109,7 @@ class Conversions(NamedTuple):
         return self.folder / f"{blake3(key.encode()).hexdigest()}-{engine_version('openvino')}"
 
     def crash(self, name: BackendName, device: Device) -> Path | None:
-        """The file that says that a backend crashes on processors like this one (see trial). Without it, the backend is tried again."""
+        """The file that says that a backend crashes on processors like this one (see crashes). Without it, the backend is tried again."""
         file = self.compiled(name, device)
         return file and file.with_name(file.name.replace("-", ".crash-", 1))
 

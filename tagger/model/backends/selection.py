@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw
 from tagger.errors import SettingsInvalid, TaggerError
 from tagger.extensions import BACKENDS, extensions, extra_missing, install_command, is_installed
 from tagger.model.backends.compiled import read_compiled, store_compiled
+from tagger.model.backends.crashes import crash_of
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
     OPENVINO,
@@ -29,7 +30,6 @@ from tagger.model.backends.protocol import (
     is_out_of_memory,
     is_passing,
 )
-from tagger.model.backends.trial import crash_of
 from tagger.model.devices import instruction_sets
 
 if TYPE_CHECKING:

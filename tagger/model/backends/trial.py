@@ -1,70 +1,20 @@
-"""The first pass of a backend on this machine, in a process of its own: on some processors, an engine ends its process (SIGILL, SIGSEGV).
+"""The program in which a backend makes its first pass on this machine (see crashes): artifact, digest, backend, device and precision."""
 
-A crash is recorded in a file beside the compiled models. The backend is not used as long as the file exists.
-"""
-
-from __future__ import annotations
-
-import signal
-import subprocess
 import sys
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
+from tagger.model.artifact import load_module, read_manifest
 from tagger.model.backends.protocol import Conversions
-from tagger.model.devices import Device
-from tagger.system.permissions import create_private_file, make_private_folder
-from tagger.system.process import FAULTS
-
-if TYPE_CHECKING:
-    from tagger.model.backends.protocol import BackendName
-    from tagger.model.devices import Precision
-
-TIMEOUT_S = 120.0
-"""Importing an engine, and converting, compiling and running a network takes some seconds."""
-
-
-def crash_of(name: BackendName, conversions: Conversions, device: Device) -> str | None:
-    """What ended the process in which the backend was tried, now or at an earlier start. None if nothing did."""
-    compiled, record = conversions.compiled(name, device), conversions.crash(name, device)
-    if compiled is None or record is None or compiled.exists():  # it has run here
-        return None
-    if record.exists():
-        return record.read_text()
-    crash = _try(name, conversions, device)
-    if crash is not None:
-        with suppress(OSError):  # then the next start tries it again
-            make_private_folder(record.parent)
-            create_private_file(record)
-            record.write_text(crash)
-    return crash
-
-
-def _try(name: BackendName, conversions: Conversions, device: Device) -> str | None:
-    arguments = str(conversions.artifact), conversions.digest, name, device.kind, device.precision
-    try:
-        code = subprocess.run(
-            [sys.executable, "-P", "-m", __name__, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=TIMEOUT_S,
-            check=False,
-        ).returncode
-    except subprocess.TimeoutExpired:
-        return f"it does not end within {TIMEOUT_S:.0f} s"
-    return signal.Signals(-code).name if -code in FAULTS else None
+from tagger.model.backends.selection import BackendSelector
+from tagger.model.devices import Device, Precision
 
 
 def main() -> None:
-    """Run the backend once, in the child process."""
-    from tagger.model.artifact import load_module, read_manifest
-    from tagger.model.backends.selection import BackendSelector
-
+    """Run the backend once."""
     artifact, digest, name, kind, precision = sys.argv[1:]
     path, device = Path(artifact), Device(kind, cast("Precision", precision), 1)
     manifest = read_manifest(path)
