@@ -1,8 +1,7 @@
 """What a worker's stall watch asks besides the progress of chunks: whether it sweeps, and receives the messages that wait for it."""
 
-import time
-
 from tagger.jobs.processing.executor import ActivityMonitor
+from tagger.system.stall import awake_s
 from worker.sweeper import Sweeper
 
 
@@ -22,7 +21,7 @@ class Watchdog:
         if self._activity.is_busy or not self._sweeper.waiting:
             self._idle_since = None
             return None
-        now = time.monotonic()
+        now = awake_s()
         self._idle_since = max(self._idle_since or now, now - self._activity.message_age_s)
         stuck = now - self._idle_since > self._timeout_s
         return f"messages are waiting, but none was received for {self._timeout_s:.0f} s" if stuck else None

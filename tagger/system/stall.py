@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -59,6 +60,11 @@ def unwatch() -> None:
         _watch = None
 
 
+def awake_s() -> float:
+    """The clock of checks. It stands while the process is suspended, or gets no time on a processor, if it is watched."""
+    return time.monotonic() - _suspended_s
+
+
 def stalls(folder: Path, program: str = "*") -> dict[Path, str]:
     """The reports in a folder of processes that were ended, each with the sentence that a person reads of it."""
     found = ((file, file.stat()) for file in sorted(folder.glob(f"{STEM}{program}.log")))
@@ -98,12 +104,15 @@ class _Watch:
         self._report.close()
 
     def _run(self) -> None:
+        began_at = time.monotonic()
         while not self._closed.wait(CHECK_S):
+            _note_suspension(time.monotonic() - began_at - CHECK_S)
             for check in [*_checks]:
                 if (problem := check()) is not None:
                     self._end(problem)
             with self._lock:
                 self._set_timer()
+            began_at = time.monotonic()
 
     def _set_timer(self) -> None:
         faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._report)
@@ -127,6 +136,13 @@ class _Watch:
             self._set_timer()
 
 
+def _note_suspension(late_s: float) -> None:
+    """Stop the clock of checks for the time by which a round is late."""
+    global _suspended_s  # noqa: PLW0603 - a process has one clock
+    if late_s > CHECK_S:
+        _suspended_s += late_s
+
+
 def _opened(report: Path) -> BinaryIO:
     """The file for the report; stderr where the disk is full or read-only. Logs once that an earlier process was ended."""
     try:
@@ -142,3 +158,4 @@ def _opened(report: Path) -> BinaryIO:
 
 
 _watch: _Watch | None = None
+_suspended_s = 0.0

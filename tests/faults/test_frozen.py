@@ -3,7 +3,10 @@
 No Python runs in them any more: no heartbeat, no handler of a signal. Each is ended, restarted where it has a supervisor, and reported.
 """
 
+import fcntl
+import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import psutil
 import pytest
 from rig.ledger_invariants import job_violations, library_violations
 from rig.servers import PostgresServer, RedisServer
-from support.commands import Process, Terminal, draw_many, stop
+from support.commands import BIN, Process, Terminal, draw_many, stop
 
 PHOTOS = 40
 LIMIT_S = 10
@@ -129,6 +132,7 @@ def test_up_itself_ends_with_its_services_when_it_freezes(terminal: Terminal) ->
 
 @pytest.mark.slow
 def test_a_command_that_ctrl_z_suspends_for_longer_than_the_limit_continues(terminal: Terminal) -> None:
+    terminal.environment["TAGGER_READ_TIMEOUT_S"] = "1"  # its work, too, has the shortest limit
     terminal.inject(slow_pass_s="0.3")
     tag = terminal.start("tag", "photos")
     terminal.wait_until(lambda: any(job.tagged for job in terminal.jobs()))
@@ -136,6 +140,27 @@ def test_a_command_that_ctrl_z_suspends_for_longer_than_the_limit_continues(term
     terminal.wait_until(lambda: psutil.Process(tag.pid).status() == psutil.STATUS_STOPPED)
     time.sleep(LIMIT_S + 2)
     tag.send_signal(signal.SIGCONT)
+    assert tag.wait(timeout=60) == 0, terminal.log.read_text()[-2000:]
+
+
+@pytest.mark.slow
+def test_a_command_whose_output_is_not_read_for_longer_than_the_limit_continues(terminal: Terminal) -> None:
+    """As by a pager, or after Ctrl-S."""
+    terminal.environment["TAGGER_READ_TIMEOUT_S"] = "1"
+    draw_many(terminal.folder / "photos", 3 * PHOTOS)  # whose lines fill the pipe
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    with open(reader, "rb") as output, terminal.log.open("ab") as log:  # noqa: PTH123 - a pipe
+        command = [BIN / "tagger", "tag", "photos"]
+        environment = terminal.environment
+        tag = subprocess.Popen(
+            command, cwd=terminal.folder, env=environment, stdout=writer, stderr=log, stdin=subprocess.DEVNULL
+        )
+        os.close(writer)
+        terminal.wait_until(lambda: any(job.tagged for job in terminal.jobs()))
+        with pytest.raises(subprocess.TimeoutExpired):
+            tag.wait(timeout=LIMIT_S + 10)
+        assert output.read().count(b".jpg") == 3 * PHOTOS
     assert tag.wait(timeout=60) == 0, terminal.log.read_text()[-2000:]
 
 

@@ -6,6 +6,7 @@ lock of isolated chunks: an isolated chunk holds it exclusively, so that if the 
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ from tagger.ledger.jobs import (
 from tagger.ledger.progress import JobProgress, find_job
 from tagger.settings import Settings
 from tagger.system.metrics import CHUNKS_HELD, RETRIES
-from tagger.system.stall import stall_check
+from tagger.system.stall import awake_s, stall_check
 
 
 class ActivityMonitor:
@@ -44,25 +45,29 @@ class ActivityMonitor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._message_at = self._ended_at = time.monotonic()
+        self._message_at = awake_s()
+        self._ended_at = time.monotonic()
         self._progress_at: dict[object, float] = {}
-        """When each chunk that is being processed last made progress."""
+        """When each chunk that is being processed last made progress; infinite while it waits for something that takes as long as it takes."""
 
     def record_message(self) -> None:
-        self._message_at = time.monotonic()
+        self._message_at = awake_s()
 
     @contextmanager
-    def chunk(self) -> Iterator[Callable[[], None]]:
-        """Track one chunk. Call the yielded function whenever the chunk makes progress."""
+    def chunk(self) -> Iterator[Callable[..., None]]:
+        """Track one chunk. Call the yielded function whenever the chunk makes progress; its time counts from the first call on.
+
+        Call it with infinity before something that takes as long as it takes.
+        """
         key = object()
 
-        def record_progress() -> None:
+        def record_progress(at: float | None = None) -> None:
             with self._lock:
                 if key in self._progress_at:  # a thread may still work for a chunk that has ended
-                    self._progress_at[key] = time.monotonic()
+                    self._progress_at[key] = awake_s() if at is None else at
 
         with self._lock:
-            self._progress_at[key] = time.monotonic()
+            self._progress_at[key] = math.inf
             CHUNKS_HELD.set(len(self._progress_at))
         try:
             yield record_progress
@@ -81,7 +86,7 @@ class ActivityMonitor:
     def progress_age_s(self) -> float:
         """Seconds since the chunk that has been stuck longest made progress; 0 if none is being processed."""
         with self._lock:
-            return time.monotonic() - min(self._progress_at.values()) if self._progress_at else 0.0
+            return max(0.0, awake_s() - min(self._progress_at.values(), default=math.inf))
 
     def problem(self, limit_s: float) -> str | None:
         """What to say of a chunk that has made no progress for `limit_s`, if there is one."""
@@ -97,7 +102,7 @@ class ActivityMonitor:
     @property
     def message_age_s(self) -> float:
         """Seconds since the last message."""
-        return time.monotonic() - self._message_at
+        return awake_s() - self._message_at
 
 
 TIMEOUT_S = 30.0
@@ -191,6 +196,12 @@ class ChunkExecutor:
             self._lock.acquire(exclusive=needs_isolation(claim)) as is_acquired,
             self.activity.chunk() as record_progress,
         ):
+
+            def report(stored: StoredBatch) -> None:
+                record_progress(math.inf)  # who reads the output may let it wait: a pager, or Ctrl-S
+                on_stored(stored)
+                record_progress()
+
             chunk = ClaimedChunk(
                 self._database,
                 self._settings,
@@ -200,7 +211,7 @@ class ChunkExecutor:
                 # An isolated chunk has the process for itself, with child processes that are slow to start.
                 slice_s=None if needs_isolation(claim) else self._slice_s,
                 on_progress=record_progress,
-                on_stored=on_stored,
+                on_stored=report,
             )
             end = self._process_or_release(chunk, is_acquired=is_acquired)
         # A lost chunk may be done: if the reply to its last commit was lost, storing again finds it closed.
@@ -241,7 +252,8 @@ class ChunkExecutor:
             return MetadataChunkWriter(chunk).run()
         if chunk.claim.kind is JobKind.COMPARE:
             return compare_chunk(chunk)
-        loaded = self.models.get(chunk.claim.thresholds)
+        loaded = self.models.get(chunk.claim.thresholds)  # its first start on a machine may take minutes
+        chunk.on_progress()
         for model_id in chunk.claim.thresholds.keys() - loaded.models.keys():
             note = Note(NoteCode.MODEL_LEFT_OUT, {"problem": str(self.models.errors[model_id])})
             chunk.with_retry(partial(record_error, self._database, chunk.claim.name.job_id, note))

@@ -1,10 +1,12 @@
 """When the watchdog considers a worker stuck, and when it only waits."""
 
+import math
 from dataclasses import dataclass
 
 import pytest
 
 from tagger.jobs.processing.executor import ActivityMonitor
+from tagger.system import stall
 from worker.watchdog import Watchdog
 
 
@@ -29,14 +31,16 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("tagger.jobs.processing.executor.time", clock)
-    monkeypatch.setattr("worker.watchdog.time", clock)
+    monkeypatch.setattr("tagger.system.stall.time", clock)
     return clock
 
 
 def test_work_without_progress_is_a_problem(clock: Clock) -> None:
     activity = ActivityMonitor()
     with activity.chunk() as beat:
+        clock.now += 1000  # its models are loaded
+        assert activity.problem(60) is None
+        beat()
         clock.now += 59
         assert activity.problem(60) is None
         beat()
@@ -44,7 +48,25 @@ def test_work_without_progress_is_a_problem(clock: Clock) -> None:
         assert activity.problem(60) is None
         clock.now += 2
         assert activity.problem(60) == "the current work has made no progress for 60 s"
+        beat(math.inf)
+        clock.now += 1000  # a pager does not read the output
+        assert activity.problem(60) is None
     assert activity.problem(60) is None
+
+
+def test_time_in_which_the_process_is_suspended_does_not_count(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stall, "_suspended_s", 0.0)
+    activity = ActivityMonitor()
+    with activity.chunk() as beat:
+        beat()
+        clock.now += 1000
+        stall._note_suspension(1000 - stall.CHECK_S)
+        assert activity.problem(60) is None
+        clock.now += 61
+        stall._note_suspension(0.1)
+        assert activity.problem(60) is not None
 
 
 def test_messages_that_are_not_received_are_a_problem(clock: Clock) -> None:
