@@ -10,11 +10,12 @@ import faulthandler
 import logging
 import os
 import signal
+import stat
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -67,8 +68,13 @@ def awake_s() -> float:
 
 def stalls(folder: Path, program: str = "*") -> dict[Path, str]:
     """The reports in a folder of processes that were ended, each with the sentence that a person reads of it."""
-    found = ((file, file.stat()) for file in sorted(folder.glob(f"{STEM}{program}.log")))
-    return {file: _text(file, status.st_mtime) for file, status in found if status.st_size}
+    found = {}
+    for file in sorted(folder.glob(f"{STEM}{program}.log")):
+        with suppress(OSError):  # another start renames it just now, or it is a link to nothing
+            status = file.stat()
+            if stat.S_ISREG(status.st_mode) and status.st_size:
+                found[file] = _text(file, status.st_mtime)
+    return found
 
 
 def _text(report: Path, ended_at: float) -> str:
@@ -147,10 +153,13 @@ def _opened(report: Path) -> BinaryIO:
     """The file for the report; stderr where the disk is full or read-only. Logs once that an earlier process was ended."""
     try:
         make_private_folder(report.parent)
-        for file in stalls(report.parent, report.stem.removeprefix(STEM)):
-            told = file.with_name(f"{file.stem}.{file.stat().st_mtime:.0f}.log")
-            file.rename(told)
-            log.warning("%s", *stalls(told.parent, told.stem.removeprefix(STEM)).values())
+        earlier = report.with_name(
+            f"{report.stem}.earlier.log"
+        )  # one, however often a supervisor starts it again
+        if stalls(report.parent, report.stem.removeprefix(STEM)):
+            with suppress(OSError):  # another start has just done it
+                report.replace(earlier)
+                log.warning("%s", _text(earlier, earlier.stat().st_mtime))
         create_private_file(report)
         return report.open("ab")
     except OSError:
