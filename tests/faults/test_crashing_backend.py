@@ -1,5 +1,8 @@
 """A backend that ends its process at its first pass, as on a processor that its engine does not know."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,15 @@ import tagger
 from tagger.model.backends import crashes
 from tagger.model.backends.protocol import Conversions
 from tagger.model.devices import Device
+
+HANGING = """
+import ctypes, sys
+from tagger.model.backends import trial
+trial.TIMEOUT_S = -4
+trial.read_manifest = lambda _path: ctypes.PyDLL(None).sleep(3600)
+sys.argv[1:] = ["model.pt", "digest", "openvino", "cpu", "float32"]
+trial.main()
+"""
 
 PHOTOS = 5
 
@@ -57,3 +69,16 @@ def test_a_backend_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
     kept, device = Conversions(artifact, "digest", tmp_path), Device("cpu", "float32", 8)
     assert crashes.crash_of("openvino", kept, device) == "it does not end within 0 s"
     assert kept.crashes(device).keys() == {"openvino"}
+
+
+def test_a_trial_that_hangs_ends_although_its_parent_was_killed() -> None:
+    assert subprocess.run([sys.executable, "-c", HANGING], check=False).returncode == -signal.SIGALRM
+
+
+@pytest.mark.parametrize("record", ["damaged", "folder"])
+def test_a_record_that_cannot_be_read_still_counts(tmp_path: Path, record: str) -> None:
+    kept, device = Conversions(tmp_path / "model.pt", "digest", tmp_path), Device("cpu", "float32", 8)
+    file = kept.crash("openvino", device)
+    assert file is not None
+    file.mkdir() if record == "folder" else file.write_bytes(b"\xff\xfe")
+    assert crashes.crash_of("openvino", kept, device)

@@ -22,6 +22,7 @@ from tagger.library.catalog.registered_models import (
 from tagger.library.catalog.settlement import is_settled
 from tagger.library.positions.update import is_up_to_date
 from tagger.library.teaching.learning import unfinished_landmarks
+from tagger.model.backends.crashes import read_crash
 from tagger.model.backends.protocol import SelectionKey
 from tagger.model.backends.selection import crash_text, reference_name
 from tagger.model.devices import available_kinds, choose_device, core_count, describe_device
@@ -119,7 +120,7 @@ def _check_crashes(model: RegisteredModel, settings: Settings) -> Iterator[Findi
     """Name the backends that crashed when they were tried."""
     device = choose_device(settings.device, settings.batch_size)
     for name, record in conversions(settings, model).crashes(device).items():
-        found = f"{crash_text(name, record.read_text())}, so another backend runs {model.name}"
+        found = f"{crash_text(name, read_crash(record))}, so another backend runs {model.name}"
         yield note("backend", found, f"to try it again: rm {record}")
 
 

@@ -15,6 +15,8 @@ from tagger.system.permissions import create_private_file, make_private_folder
 from tagger.system.process import FAULTS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tagger.model.backends.protocol import BackendName, Conversions
     from tagger.model.devices import Device
 
@@ -29,7 +31,7 @@ def crash_of(name: BackendName, conversions: Conversions, device: Device) -> str
     if compiled is None or record is None or compiled.exists():  # it has run here
         return None
     if record.exists():
-        return record.read_text()
+        return read_crash(record)
     crash = _try(name, conversions, device)
     if crash is not None:
         with suppress(OSError):  # then the next start tries it again
@@ -37,6 +39,13 @@ def crash_of(name: BackendName, conversions: Conversions, device: Device) -> str
             create_private_file(record)
             record.write_text(crash)
     return crash
+
+
+def read_crash(record: Path) -> str:
+    """What a record says. One that cannot be read says less, but still that the backend is not used."""
+    with suppress(OSError):
+        return record.read_text(errors="replace")
+    return "its record cannot be read"
 
 
 def _try(name: BackendName, conversions: Conversions, device: Device) -> str | None:
