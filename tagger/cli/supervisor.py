@@ -28,6 +28,7 @@ RESTART_PAUSES_S = (1.0, 2.0, 5.0, 10.0)
 EARLY_EXIT_S = 20.0
 """A process that exits sooner than this, several times in a row, is not restarted again."""
 CHILD_STOP_TIMEOUT_S = 60.0
+KILL_TIMEOUT_S = 5.0
 REDIS_CHECK_S = 5.0
 SILENCE_S = 30.0
 """How much longer than the limit for stalls a process may send no heartbeat. One that is not stopped from outside ends itself before."""
@@ -164,6 +165,7 @@ class _Process:
                 f"the {self._name} process gave no sign of life for {self._silence_s:.0f} s and is killed"
             )
             self.kill()
+            self._heard_at = time.monotonic()
         code = self._child.poll()
         if code is None:
             return
@@ -184,7 +186,8 @@ class _Process:
 
     def kill(self) -> None:
         self._child.kill()
-        self._child.wait()
+        with suppress(subprocess.TimeoutExpired):  # the kernel keeps it, as long as a disk does not answer
+            self._child.wait(KILL_TIMEOUT_S)
         self._heartbeats.close()
 
     def wait(self) -> None:
@@ -195,7 +198,7 @@ class _Process:
         self._heartbeats.close()
 
     def _is_silent(self) -> bool:
-        with suppress(BlockingIOError, ConnectionError):
+        with suppress(OSError):  # nothing more was sent, or the process has ended
             while self._heartbeats.recv(HEARTBEATS):
                 self._heard_at = time.monotonic()
         return time.monotonic() - self._heard_at > self._silence_s

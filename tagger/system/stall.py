@@ -30,6 +30,8 @@ CHECK_S = 5.0
 STEM = "stalled-"
 """What the names of reports begin with."""
 STDERR = 2
+SUSPENSIONS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+"""Ctrl-Z, and a background process that reads from the terminal or writes to it."""
 
 Check = Callable[[], str | None]
 """What makes no progress for too long, if anything."""
@@ -94,19 +96,19 @@ class _Watch:
         self._set_timer()
         self._thread = threading.Thread(target=self._run, name="stall-watch", daemon=True)
         self._thread.start()
-        self._handles_suspension = (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGTSTP) == signal.SIG_DFL
-        )
-        if self._handles_suspension:
-            signal.signal(signal.SIGTSTP, self._suspend)
+        is_main = threading.current_thread() is threading.main_thread()
+        self._suspensions = [
+            each for each in SUSPENSIONS if is_main and signal.getsignal(each) == signal.SIG_DFL
+        ]
+        for each in self._suspensions:
+            signal.signal(each, self._suspend)
 
     def close(self) -> None:
         self._closed.set()
         self._thread.join()
         faulthandler.cancel_dump_traceback_later()
-        if self._handles_suspension:
-            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        for each in self._suspensions:
+            signal.signal(each, signal.SIG_DFL)
         self._report.close()
 
     def _run(self) -> None:
@@ -155,7 +157,7 @@ def _opened(report: Path) -> BinaryIO:
         make_private_folder(report.parent)
         earlier = report.with_name(
             f"{report.stem}.earlier.log"
-        )  # one, however often a supervisor starts it again
+        )  # one, however often a supervisor restarts it
         if stalls(report.parent, report.stem.removeprefix(STEM)):
             with suppress(OSError):  # another start has just done it
                 report.replace(earlier)

@@ -64,12 +64,11 @@ def test_what_a_group_shares_stays_shared(tmp_path: Path) -> None:
             assert mode(path) == ("0o2770" if path.is_dir() else "0o660"), path
 
 
-def test_the_export_of_the_database_is_closed_and_other_output_follows_the_umask(tmp_path: Path) -> None:
+def test_output_follows_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o022)
-    for private, expected in ((True, "0o600"), (False, "0o644")):
-        with open_output(tmp_path / "file", force=True, private=private) as file:
-            file.write(b"x")
-        assert mode(tmp_path / "file") == expected
+    with open_output(tmp_path / "file", force=True) as file:
+        file.write(b"x")
+    assert mode(tmp_path / "file") == "0o644"
     os.umask(before)
 
 

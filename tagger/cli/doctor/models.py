@@ -101,7 +101,7 @@ def _check_scores(model: RegisteredModel, settings: Settings, database: Database
     try:
         device = choose_device(settings.device, 1)
         if reference_name() in conversions(settings, model).crashes(device):
-            found = f"{name} does not run here: {reference_name()} crashes on this processor"
+            found = f"{name} does not run here: {reference_name()} does not run on this processor"
             return wrong("model", found, f"run the model with torch: {install_command('torch')}")
         loaded = load_model(model.file, model.digest, model.manifest, device, threads=settings.threads)
         size = model.manifest.input.size

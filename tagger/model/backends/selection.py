@@ -169,7 +169,7 @@ class BackendSelector:
                 if is_installed("torch")
                 else f"another one needs torch: {install_command('torch')}"
             )
-            raise SettingsInvalid(reason=f"backend: {name} crashes on this processor; {other}")
+            raise SettingsInvalid(reason=f"backend: {name} does not run on this processor; {other}")
         return self.load(name)
 
     def _crashes(self, name: BackendName) -> bool:
@@ -283,7 +283,7 @@ class BackendSelector:
 
 def crash_text(name: BackendName, crash: str) -> str:
     """What a person reads of a backend that crashes."""
-    return f"{name} crashes on this processor ({crash})"
+    return f"{name} does not run on this processor ({crash})"
 
 
 def reference_name() -> BackendName:
