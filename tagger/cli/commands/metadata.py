@@ -239,7 +239,9 @@ def _undo_rest(
     forgotten = count_forgotten(session.database, job)
     if others:
         files = count_of(others, "file")
-        console.warning(f"{files} hold tags of tagger that this database has no record of; {SEARCH_FOLDERS}")
+        console.warning(
+            f"{files} hold tags of tagger that this database has no record of: another database wrote them, or a later state of this one; {SEARCH_FOLDERS}"
+        )
     if forgotten:
         files = count_of(forgotten, "written file")
         console.warning(f"{files} belong to photos that were removed from the database; {SEARCH_FOLDERS}")

@@ -42,7 +42,7 @@ from tagger.metadata.xmp import has_our_fields, names_our_namespace
 from tagger.photos.buckets import ObjectSource, is_object
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.photo_names import extension_of, is_photo_name
-from tagger.photos.side_files import SIDECAR_MAX_BYTES
+from tagger.photos.side_files import SIDECAR_MAX_BYTES, folded_name
 from tagger.photos.source import read_named
 from tagger.settings import Settings
 
@@ -64,7 +64,8 @@ class FoundValues:
     """Files below folders that hold our values and that no job processes.
 
     Of `job`, or of all jobs. Before the jobs, those are undone whose content the undo log knows from another place: copies. What it does not know is
-    looked at again after the jobs: `left`.
+    looked at again after the jobs: `left`. So is what stands beside stored photos: their own writes are on record, and a new sidecar has the same
+    content for each photo of a landmark, so another library may have written it.
     """
 
     def __init__(
@@ -84,9 +85,9 @@ class FoundValues:
                     continue
                 data = _read(path, self._settings.max_bytes)
                 jobs = find_jobs(self._database, path, digest_file(data or b""), self._settings.roots)
-                if jobs is None:
+                if jobs is None or (jobs and is_stored):
                     self._unknown.append(path)
-                elif not is_stored and (self._job in jobs if self._job is not None else jobs):
+                elif self._job in jobs if self._job is not None else jobs:
                     yield self._preview(path)
 
     def left(self) -> Iterator[MetadataPreview]:
@@ -99,7 +100,7 @@ class FoundValues:
         return _preview_undo(self._database, self._settings, path)
 
     def _files(self, folder: Path) -> Iterator[tuple[Path, bool]]:
-        """The sidecars and photos below a folder, and whether they are stored photos. In a bucket, the sidecars."""
+        """The sidecars and photos below a folder, and whether they are stored photos or beside one. In a bucket, the sidecars."""
         if isinstance(folder, ObjectPath):
             yield from ((path, False) for path in _sidecar_objects(folder))
             return
@@ -108,7 +109,9 @@ class FoundValues:
             photo_names = sorted(filter(is_photo_name, names))
             stored = self._stored_photos(Path(parent), photo_names)
             yield from ((Path(parent, name), name in stored) for name in photo_names)
-            yield from ((Path(parent, name), False) for name in sorted(filter(is_sidecar_name, names)))
+            with_sidecars = {folded_name(base) for name in stored for base in (name, Path(name).stem)}
+            for name in sorted(filter(is_sidecar_name, names)):
+                yield Path(parent, name), folded_name(Path(name).stem) in with_sidecars
 
     def _stored_photos(self, folder: Path, names: Sequence[str]) -> set[str]:
         with self._database.read() as connection:
