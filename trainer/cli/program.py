@@ -24,6 +24,11 @@ from trainer.cli.train import train_app
 TRAIN_PACKAGES = {"matplotlib", "torch", "torchvision"}
 """The packages of the extra `train`."""
 
+REMOVED = {
+    ("data", "gldv2"): "use `trainer import google-landmarks`, or train with your own folders of photos",
+}
+"""What to do instead of commands that the last release had."""
+
 log = logging.getLogger("trainer")
 
 
@@ -47,6 +52,8 @@ def run() -> None:
     use_help_classes(app)
     try:
         arguments, shows_all = prepare_arguments(sys.argv[1:])
+        if remedy := REMOVED.get(tuple(arguments[:2])):
+            console.wrong_usage(f"`trainer {' '.join(arguments[:2])}` was removed in 2.0: {remedy}.")
         app(args=arguments, obj=HELP_ALL if shows_all else None)
     except TaggerError as error:
         console.fail(error)

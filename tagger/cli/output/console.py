@@ -16,6 +16,7 @@ from tagger.errors import TaggerError
 
 DONE = 0
 NOT_DONE = 1
+WRONG_USAGE = 2
 SOME_PHOTOS_FAILED = 3
 
 verbosity = 0
@@ -69,6 +70,12 @@ def fail(error: TaggerError) -> NoReturn:
         traceback.print_exception(error)
     _write(f"error: {error}")
     sys.exit(NOT_DONE)
+
+
+def wrong_usage(text: str) -> NoReturn:
+    """Print what is wrong with the words of the command line, and exit with code 2."""
+    _write(f"error: {text}")
+    sys.exit(WRONG_USAGE)
 
 
 def _write(text: str) -> None:
