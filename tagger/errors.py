@@ -60,7 +60,7 @@ class ObjectUnsupported(Conflict):
 
 
 class BucketUnwritable(Conflict):
-    """{path} is in a bucket, where photos are not changed. Use sidecar instead of embed, or add --embed-objects if the bucket has versioning."""
+    """{path} is in a bucket, where nothing is written. Tag it without writing, or copy the photos to a folder first."""
 
 
 class TextNotUtf8(TaggerError):

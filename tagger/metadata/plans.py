@@ -20,7 +20,7 @@ from tagger.metadata.formats import (
     read_only_blocks,
     replace_blocks,
 )
-from tagger.metadata.originals import Original
+from tagger.metadata.originals import Original, read_for_writing
 from tagger.metadata.restored_files import (
     FindUndoRecord,
     UndoRecord,
@@ -37,7 +37,6 @@ from tagger.metadata.restored_files import (
 from tagger.metadata.sidecar_names import SIDECAR_MAX_BYTES
 from tagger.metadata.splices import Blocks, Splice, apply_splices, inverse_of
 from tagger.metadata.tag_fields import PositionEstimate, TagFields
-from tagger.metadata.writable_files import read_for_writing
 from tagger.photos.containers import digest_photo
 
 

@@ -8,8 +8,11 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tagger.metadata.errors import RefusalKind, WriteRefused, translated_os_errors
+from tagger.errors import BucketUnavailable
+from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
+from tagger.photos.buckets import sidecars_of
 from tagger.photos.folders import OpenFolder, open_folder
+from tagger.photos.paths import ObjectPath
 from tagger.photos.photo_names import DEVELOPED_EXTENSIONS, RAW_EXTENSIONS, is_raw_name
 
 SIDECAR_MAX_BYTES = 16 * 2**20
@@ -32,6 +35,8 @@ def sidecar_paths(
         WriteRefused: the folder is a link or may not be read, or values would be added to what may be the sidecar of another photo.
         WriteFailed: the disk or share failed.
     """
+    if isinstance(photo, ObjectPath):
+        return _sidecars_in_bucket(photo)
     own = (new_sidecar_name(photo),) if may_create else ()
     with translated_os_errors(photo):
         try:
@@ -47,6 +52,14 @@ def sidecar_paths(
             if adds:
                 refuse_shared(photo, sidecars, _raw_files_named_after(folder, photo))
     return tuple(map(photo.with_name, sidecars))
+
+
+def _sidecars_in_bucket(photo: ObjectPath) -> tuple[Path, ...]:
+    try:
+        return sidecars_of(photo)
+    except BucketUnavailable as error:
+        text = f"Its sidecars cannot be found: {error.values['reason']}."
+        raise WriteFailed("unreadable", text) from error
 
 
 def new_sidecar_name(photo: Path) -> str:

@@ -1,6 +1,5 @@
 """Sources of photos: what the scan lists and the pipeline reads. Folders, and prefixes of buckets (see buckets)."""
 
-import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 from tagger.errors import ObjectNotFound, PathNotFound
-from tagger.photos import buckets
 from tagger.photos.buckets import ObjectSource, find_object, is_object
 from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_photo
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, find_photo, find_photos, side_files_in
@@ -111,16 +109,6 @@ class FolderSource:
         except OSError:
             return False
         return not stat.S_ISREG(status.st_mode)
-
-
-def has_entry(path: str) -> bool:
-    """Whether there is a file, folder or object at a path, or an object below it.
-
-    Raises:
-        BucketUnavailable: the bucket does not answer.
-    """
-    parsed = parse_path(path)
-    return buckets.has_entry(parsed) if isinstance(parsed, ObjectPath) else os.path.lexists(parsed)
 
 
 def check_exists(path: Path) -> None:

@@ -278,7 +278,7 @@ def test_forgotten_photo_is_restored_exactly(folder: WrittenFolder) -> None:
     for path in paths:
         forget_path(folder.database, path, folder.settings.roots)
     (first,) = preview_unlogged_undo(folder.database, folder.settings, [paths[0]])
-    assert "removed from" in undo_unlogged(folder.database, first)
+    assert "removed from" in undo_unlogged(folder.database, first)[0]
     assert paths[0].read_bytes() == before["a.jpg"]
     folder.tag()
     folder.undo()
@@ -399,7 +399,7 @@ def test_undo_names_a_sidecar_that_was_cut_meanwhile(folder: WrittenFolder, leng
 
 
 def undo(database: Database, *paths: Path) -> list[str]:
-    return [undo_unlogged(database, each) for each in preview_unlogged_undo(database, Settings(), paths)]
+    return [undo_unlogged(database, each)[0] for each in preview_unlogged_undo(database, Settings(), paths)]
 
 
 def sidecar_beside(photo: Path) -> Path:

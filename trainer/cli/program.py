@@ -24,7 +24,7 @@ from trainer.cli.train import train_app
 TRAIN_PACKAGES = {"matplotlib", "torch", "torchvision"}
 """The packages of the extra `train`."""
 
-REMOVED = {
+REMOVED: dict[tuple[str, ...], str] = {
     ("data", "gldv2"): "use `trainer import google-landmarks`, or train with your own folders of photos",
 }
 """What to do instead of commands that the last release had."""

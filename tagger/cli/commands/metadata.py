@@ -14,7 +14,6 @@ from tagger.cli.option_groups import QueryOptions, WriteOptions
 from tagger.cli.options import (
     Description,
     DryRun,
-    EmbedObjects,
     Gps,
     GpsEstimated,
     Json,
@@ -97,7 +96,6 @@ def write(
     gps_estimated: GpsEstimated = False,
     max_error_km: MaxErrorKm = None,
     description: Description = False,
-    embed_objects: EmbedObjects = False,
     query_options: QueryOptions,
     limit: Limit = None,
     enqueue: Enqueue = False,
@@ -116,8 +114,8 @@ def write(
 
     tagger metadata write ~/Pictures/Paris --to embed --gps-estimated
     """
-    options = WriteOptions(to, gps, gps_estimated, max_error_km, description, embed_objects)
-    metadata = options.written("--to")
+    options = WriteOptions(to, gps, gps_estimated, max_error_km, description)
+    metadata = options.written()
     runner, job_priority = _parse_runner(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
     query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)
     settings, database = session = open_session(settle_jobs=True)
@@ -180,15 +178,20 @@ def undo(
         print_differences(previews, json=json)
         return
     remove_interrupted_files(database, settings.roots)
-    count = _undo_unlogged(database, unlogged, json=json)
+    count, refused = _undo_unlogged(database, unlogged, json=json)
+    code = console.SOME_PHOTOS_FAILED if refused else console.DONE
     if next(logged, None) is not None:
         number, _ = submit_job(session, request, runner, job_priority, "photos")
-        finish_job(session, number, runner, wait=wait, json=json)
-        return
+        try:
+            finish_job(session, number, runner, wait=wait, json=json)
+        except typer.Exit as ended:
+            code = ended.exit_code or code
+        raise typer.Exit(code)
     if json:
         write_json({"job": None, "total": count})
     if not count:
         console.info(NOTHING_TO_UNDO if job is None else NOTHING_TO_UNDO_OF_JOB.format(job=job))
+    raise typer.Exit(code)
 
 
 def _parse_runner(priority: Priority, *, enqueue: bool, wait: bool, dry_run: bool) -> tuple[Runner, Priority]:
@@ -209,13 +212,15 @@ def _check_targets(session: Session, paths: Iterable[Path], job: int | None) -> 
             check_exists(path)
 
 
-def _undo_unlogged(database: Database, previews: Iterable[MetadataPreview], *, json: bool) -> int:
-
-    count = 0
+def _undo_unlogged(database: Database, previews: Iterable[MetadataPreview], *, json: bool) -> tuple[int, int]:
+    """The number of files, and of those that were refused."""
+    count = refused = 0
     for preview in previews:
-        typer.echo(f"{printable(str(preview.path))}: {undo_unlogged(database, preview)}", err=json)
+        text, is_done = undo_unlogged(database, preview)
+        typer.echo(f"{printable(str(preview.path))}: {text}", err=json)
         count += 1
-    return count
+        refused += not is_done
+    return count, refused
 
 
 def _previews(

@@ -15,8 +15,7 @@ from tagger.errors import PhotoFailed, SystemRefused
 from tagger.jobs.processing.metadata_preview import changed_fields
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import TAGGER_RECORD, exif_refusal, photo_fields, xmp_fields, xmp_packet
-from tagger.metadata.sidecar_names import SIDECAR_MAX_BYTES, is_sidecar_name
-from tagger.metadata.writable_files import sidecar_paths
+from tagger.metadata.sidecar_names import SIDECAR_MAX_BYTES, is_sidecar_name, sidecar_paths
 from tagger.metadata.xmp import written_landmarks
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import check_exists, read_named

@@ -40,6 +40,7 @@ from tagger.metadata.photo_writer import (
     photo_fields,
     plan_photo,
     prepare_photo,
+    refuse_object,
     without_unreadable_sidecars,
     xmp_fields,
     xmp_packet,
@@ -104,7 +105,6 @@ class PhotoTags:
             options.to,
             self.written_targets(),
             max_bytes,
-            embeds_objects=options.embed_objects,
         )
 
 
@@ -248,15 +248,15 @@ def preview_unlogged_undo(
             yield _preview(path, partial(_plan_undo, path, find, settings.max_bytes))
 
 
-def undo_unlogged(database: Database, preview: MetadataPreview) -> str:
-    """Carry out a previewed undo; return the result in words."""
+def undo_unlogged(database: Database, preview: MetadataPreview) -> tuple[str, bool]:
+    """Carry out a previewed undo; return the result in words, and whether nothing was refused."""
     if preview.plan is None:
-        return f"unchanged: {preview.problem}"
+        return f"unchanged: {preview.problem}", False
     try:
         photo = prepare_photo(preview.plan)
         photo.replace_files()
     except (WriteRefused, WriteFailed) as problem:
-        return f"unchanged: {problem}"
+        return f"unchanged: {problem}", False
     for file in photo.replaced:
         if file.original.data is not None:
             name = path_text(file.original.path.name)[0]
@@ -264,7 +264,7 @@ def undo_unlogged(database: Database, preview: MetadataPreview) -> str:
     if photo.replaced:
         with database.write() as connection:
             record_action(connection, AuditAction.METADATA_UNDO, preview.path)
-    return describe_result(photo)
+    return describe_result(photo), preview.plan.refusal is None
 
 
 def _preview(path: Path, plan: Callable[[], PhotoPlan]) -> MetadataPreview:
@@ -280,6 +280,7 @@ def _is_file(path: Path) -> bool:
 
 def _plan_undo(path: Path, find_undo_record: FindUndoRecord, max_bytes: int) -> PhotoPlan:
     """Plan the undo of a photo, or of a sidecar alone, whose photo may be gone."""
+    refuse_object(path, None)
     if is_sidecar_name(path.name):
         request = _undo_request(path, path.parent, frozenset({Target.SIDECAR}), max_bytes)
         plan = PhotoPlan(request, (plan_sidecar(path, request.tag_fields, find_undo_record),))
@@ -300,7 +301,6 @@ def _undo_request(
         targets,
         max_bytes,
         single_job=single_job,
-        embeds_objects=True,
     )
 
 

@@ -11,8 +11,8 @@ from tagger.metadata.errors import RefusalKind, WriteRefused
 from tagger.metadata.formats import can_embed, read_heif_blocks, read_only_blocks
 from tagger.metadata.photo_writer import Fields, photo_fields, xmp_fields
 from tagger.metadata.plans import plan_embed, plan_sidecar
+from tagger.metadata.sidecar_names import sidecar_paths
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
-from tagger.metadata.writable_files import sidecar_paths
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", latitude=48.8584, longitude=2.2945, extent="point")
 TAGS = make_tag_fields([TOWER], gps=True, description=True)
