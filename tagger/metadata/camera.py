@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from tagger.metadata import iptc
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.formats import can_embed, is_jpeg, read_blocks, read_only_blocks
+from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks, read_only_blocks
 from tagger.metadata.formats.jpeg_segments import PHOTOSHOP, XMP
 from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
 from tagger.metadata.splices import Blocks
@@ -104,7 +104,7 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     Positions that this program wrote are ignored, and so are those measured on another day than that of the capture: they are the
     position of the desk at which the photo was edited, or of the last place with reception.
     """
-    blocks = None if can_embed(data) else read_only_blocks(data)
+    blocks = None if may_hold_tags(data) else read_only_blocks(data)
     exif = exif_of(data) if container is None else container.exif
     block = open_tiff((exif if blocks is None else blocks.exif) or b"")
     main = block.directory(block.first) if block else None

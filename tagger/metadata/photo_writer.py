@@ -14,7 +14,7 @@ from tagger.database.enums import Outcome, Target
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.formats import can_embed, is_jpeg, read_blocks, read_only_blocks
+from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks, read_only_blocks
 from tagger.metadata.plans import FilePlan, check_image, plan_embed, plan_sidecar, sidecar_has_position
 from tagger.metadata.replacement import PreparedFile, prepare
 from tagger.metadata.restored_files import FindUndoRecord
@@ -41,7 +41,7 @@ def photo_fields(data: bytes) -> Fields:
     Raises:
         WriteRefused: the container or its XMP is broken.
     """
-    blocks = read_blocks(data) if can_embed(data) else read_only_blocks(data)
+    blocks = read_blocks(data) if may_hold_tags(data) else read_only_blocks(data)
     return {
         **exif.read(exif_of(data) or blocks.exif),
         **(iptc.read(blocks.iptc) if blocks.iptc is not None else {}),
@@ -63,7 +63,7 @@ def xmp_fields(packet: bytes | None) -> Fields:
 
 def xmp_packet(data: bytes) -> bytes | None:
     """The XMP packet in a photo's own file."""
-    return read_blocks(data).xmp if can_embed(data) else None
+    return read_blocks(data).xmp if may_hold_tags(data) else None
 
 
 def exif_refusal(data: bytes) -> str | None:
