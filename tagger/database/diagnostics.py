@@ -150,12 +150,6 @@ def is_read_only(database: Database) -> bool:
         return str(connection.scalar(text("SHOW transaction_read_only"))) == "on"
 
 
-def is_superuser(database: Database) -> bool:
-    """Whether the role of the connection may do everything on a PostgreSQL server."""
-    with database.read() as connection:
-        return str(connection.scalar(text("SHOW is_superuser"))) == "on"
-
-
 def is_locked(file: Path) -> bool:
     """Whether another process holds the write lock for longer than LOCK_S."""
     with _connected(file, "rw", timeout_s=LOCK_S) as connection:

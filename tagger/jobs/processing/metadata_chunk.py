@@ -46,26 +46,23 @@ JOBS = 20
 """How many interrupted jobs are considered, the latest first."""
 
 
-def remove_interrupted_files(database: Database, root_paths: RootPaths, *, dry_run: bool = False) -> int:
-    """Remove the temporary files of the latest jobs whose process died, and return their number. With `dry_run`, they stay.
-
-    They have no record, so an undo does not find them.
-    """
+def remove_interrupted_files(database: Database, root_paths: RootPaths) -> None:
+    """Remove the temporary files of the latest jobs whose process died. They have no record, so an undo does not find them."""
     paths = _interrupted_photos(database)
     with database.read() as connection:
         needed = {path.root_id for path in paths}
         roots = [root for root in list_roots(connection, root_paths) if root.id in needed]
         unavailable = unavailable_roots(connection, roots)
     reachable = {root.id: root for root in roots if root not in unavailable}
-    return sum(_remove_left(root, folder, dry_run=dry_run) for root, folder in _folders_of(paths, reachable))
+    for root, folder in _folders_of(paths, reachable):
+        _remove_left(root, folder)
 
 
-def _remove_left(root: Root, folder: Path, *, dry_run: bool = False) -> int:
+def _remove_left(root: Root, folder: Path) -> None:
     if isinstance(folder, ObjectPath):
-        return 0
+        return
     with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
-        return remove_leftovers(folder, root.folder, dry_run=dry_run)
-    return 0
+        remove_leftovers(folder, root.folder)
 
 
 def _folders_of(paths: Iterable[Any], roots: Mapping[int, Root]) -> set[tuple[Root, Path]]:
