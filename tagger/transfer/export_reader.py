@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from sqlalchemy import Table
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, StatementError
 
-from tagger.database.schema import LAST_UNRELEASED_REVISION, SCHEMA_REVISION
+from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.tables import classifications, job_models, packs, trip_edits
 from tagger.errors import ImportRefused
 from tagger.transfer.exporter import FORMAT, TITLE, Progress, exported_tables
@@ -29,7 +29,7 @@ LONGEST_LINE = 24 * 2**20
 MOST_VALUES = 500_000
 """The limit on the values in a line. Each takes tens of bytes of memory, and only one or two in the file."""
 
-_SCHEMAS = (SCHEMA_REVISION, LAST_UNRELEASED_REVISION)
+_SCHEMAS = (SCHEMA_REVISION, "0033")
 """The exported tables have the same columns in both, except those with an `imported_default` in their `info`; and 0.2 had not all tables."""
 MISSING_TABLES = {table.name: 0 for table in (packs, classifications, job_models, trip_edits)}
 _SMALL_LINE = 1 << 16

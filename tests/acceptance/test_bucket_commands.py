@@ -77,7 +77,7 @@ def test_metadata_is_shown_and_never_written(terminal: Terminal, bucket: Bucket)
         ("tag", "--dry-run", "--write", "embed"),
     ):
         refused = terminal.run(*write, bucket.address, code=1).stderr
-        assert f"{bucket.address} is in a bucket, where nothing is written" in refused
+        assert f"{bucket.address} is in a bucket, and this works with files and folders only" in refused
     bucket.put("trip/tower.jpg.xmp", SIDECAR)
     terminal.run("tag", bucket.address)
     shown = terminal.run("metadata", "show", tower).stdout

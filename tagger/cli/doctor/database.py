@@ -20,7 +20,7 @@ from tagger.database.diagnostics import (
 )
 from tagger.database.engine import read_only_address, sqlite_file
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.errors import DatabaseNotUnicode, DiskFull, SchemaUnreleased, TaggerError
+from tagger.errors import DatabaseNotUnicode, DiskFull, TaggerError
 from tagger.system.addresses import redact_url
 
 if TYPE_CHECKING:
@@ -81,9 +81,6 @@ class DatabaseChecks:
                 return make_finding(
                     "database", found, "make a backup, stop the workers, then: tagger db upgrade"
                 )
-            case SchemaStatus.UNRELEASED:
-                remedy = "set TAGGER_DATABASE_URL to a new database, then: tagger db import FILE"
-                return wrong("database", str(SchemaUnreleased(url=shown, revision=revision)), remedy)
             case SchemaStatus.NEWER:
                 found = f"{shown} was created by a newer version of tagger (schema {revision})"
                 return wrong("database", found, "pip install --upgrade landmark-tagger")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 from tagger.cli.help import flag
-from tagger.errors import FileExists
+from tagger.errors import AlreadyExists
 from tagger.photos.files import open_regular
 from tagger.photos.folders import replace_file
 
@@ -44,7 +44,7 @@ def open_output(path: Path, *, force: bool, private: bool = False) -> Iterator[I
     `private` keeps it from other users; otherwise the umask decides.
 
     Raises:
-        FileExists: the file exists, and `force` is not set.
+        AlreadyExists: the file exists, and `force` is not set.
     """
     if path == STREAM:
         sys.stdout.flush()
@@ -68,7 +68,7 @@ def open_output(path: Path, *, force: bool, private: bool = False) -> Iterator[I
 
 def _check_absent(path: Path, *, force: bool) -> None:
     if os.path.lexists(path) and not force:
-        raise FileExists(path=path)
+        raise AlreadyExists(what=f"The file {path}", remedy="Choose another name, or replace it with --force")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority, Runner
 from tagger.database.tables import jobs
-from tagger.errors import BucketUnwritable, JobNotRetriable
+from tagger.errors import JobNotRetriable, ObjectUnsupported
 from tagger.jobs.enqueue.job_options import (
     PATHS,
     UNDO_JOB,
@@ -125,12 +125,12 @@ class Tagging:
 
     def check(self, database: Database, root_paths: RootPaths) -> None:
         """Raises:
-        BucketUnwritable: tags would be written into a bucket.
+        ObjectUnsupported: tags would be written into a bucket.
         RootUnavailable: the disk of a folder is not mounted.
         """
         objects = [path for path in self._paths if isinstance(path, ObjectPath)]
         if objects and self.write is not None:
-            raise BucketUnwritable(path=objects[0])
+            raise ObjectUnsupported(path=objects[0])
         require_available_roots(database, self.selection, root_paths)
 
     def new_job(self, database: Database, settings: Settings) -> NewJob:
