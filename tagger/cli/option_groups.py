@@ -12,7 +12,6 @@ import typer
 from tagger.cli.help import ADVANCED, FILTER
 from tagger.cli.options import (
     Description,
-    EmbedObjects,
     Exclude,
     Gps,
     GpsEstimated,
@@ -161,7 +160,6 @@ class WriteOptions:
     gps_estimated: GpsEstimated = False
     max_error_km: MaxErrorKm = None
     description: Description = False
-    embed_objects: EmbedObjects = False
 
     def metadata(self) -> MetadataOptions | None:
         """Return what to write; None for nothing.
@@ -170,15 +168,15 @@ class WriteOptions:
             typer.BadParameter: the options are invalid, or contradict each other.
         """
         if self.write != "none":
-            return self.written("--write")
-        for option in ("gps", "gps_estimated", "max_error_km", "description", "embed_objects"):
+            return self.written()
+        for option in ("gps", "gps_estimated", "max_error_km", "description"):
             if getattr(self, option):
                 hint = "--" + option.replace("_", "-")
                 raise typer.BadParameter("it needs --write sidecar or --write embed", param_hint=hint)
         return None
 
-    def written(self, option: str) -> MetadataOptions:
-        """Return what to write to metadata. `option` is the name of the one that says where.
+    def written(self) -> MetadataOptions:
+        """Return what to write to metadata.
 
         Raises:
             typer.BadParameter: the options contradict each other.
@@ -190,12 +188,8 @@ class WriteOptions:
             max_error_m = MAX_ERROR_M if self.max_error_km is None else round(self.max_error_km * 1000)
         elif self.max_error_km is not None:
             raise typer.BadParameter("it needs --gps-estimated", param_hint="--max-error-km")
-        if self.embed_objects and self.write != "embed":
-            raise typer.BadParameter(f"it needs {option} embed", param_hint="--embed-objects")
         language = load_settings().language
-        return MetadataOptions(
-            Target(self.write), self.gps, self.description, language, max_error_m, self.embed_objects
-        )
+        return MetadataOptions(Target(self.write), self.gps, self.description, language, max_error_m)
 
     def arguments(self) -> list[str]:
         """The options as a command line has them."""
@@ -203,7 +197,6 @@ class WriteOptions:
             "--gps": self.gps,
             "--gps-estimated": self.gps_estimated,
             "--description": self.description,
-            "--embed-objects": self.embed_objects,
         }
         limit = [] if self.max_error_km is None else ["--max-error-km", str(self.max_error_km)]
         return ["--write", self.write, *(flag for flag, is_set in flags.items() if is_set), *limit]

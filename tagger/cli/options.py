@@ -135,14 +135,6 @@ MaxErrorKm = Annotated[
 Description = Annotated[
     bool, flag("--description", "Also write a description, to photos without one.", METADATA)
 ]
-EmbedObjects = Annotated[
-    bool,
-    flag(
-        "--embed-objects",
-        "Also embed into photos in buckets, if the bucket has versioning; otherwise they get sidecars.",
-        ADVANCED,
-    ),
-]
 Local = Annotated[
     bool | None,
     flag(

@@ -91,7 +91,7 @@ def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda 
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
-        SchemaNewer, SchemaUnreleased: another version of this program created it.
+        SchemaNewer: another version of this program created it.
         UpgradeBlocked: another transaction does not end.
     """
     before = upgrade_schema(url)

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from tagger.database.connection import Database
 from tagger.database.engine import parse_database_url, read_only_address, require_locks, sqlite_file
 from tagger.database.retry import is_disk_full, reason_of
-from tagger.database.schema import SCHEMA_REVISION, is_unreleased, read_revision, supported_revisions
+from tagger.database.schema import SCHEMA_REVISION, read_revision, supported_revisions
 from tagger.database.tables import (
     PRESENT,
     classifiers,
@@ -81,7 +81,6 @@ class SchemaStatus(StrEnum):
 
     MISSING = "missing"
     CURRENT = "current"
-    UNRELEASED = "unreleased"
     OLDER = "older"
     NEWER = "newer"
 
@@ -111,8 +110,6 @@ def schema_status(url: str) -> tuple[SchemaStatus, str]:
         return SchemaStatus.MISSING, ""
     if revision == SCHEMA_REVISION:
         return SchemaStatus.CURRENT, revision
-    if is_unreleased(revision):
-        return SchemaStatus.UNRELEASED, revision
     return (SchemaStatus.OLDER if revision in supported_revisions() else SchemaStatus.NEWER), revision
 
 
@@ -150,12 +147,6 @@ def is_read_only(database: Database) -> bool:
     """Whether a server's database is read-only, as a standby is."""
     with database.read() as connection:
         return str(connection.scalar(text("SHOW transaction_read_only"))) == "on"
-
-
-def is_superuser(database: Database) -> bool:
-    """Whether the role of the connection may do everything on a PostgreSQL server."""
-    with database.read() as connection:
-        return str(connection.scalar(text("SHOW is_superuser"))) == "on"
 
 
 def is_locked(file: Path) -> bool:

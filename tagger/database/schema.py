@@ -13,12 +13,10 @@ from sqlalchemy.exc import OperationalError
 
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.tables import ledgers, metadata
-from tagger.errors import DatabaseNotUnicode, SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
+from tagger.errors import DatabaseNotUnicode, SchemaNewer, SchemaOutdated, UpgradeBlocked
 
-SCHEMA_REVISION = "1012"
+SCHEMA_REVISION = "1011"
 """The newest migration. A test keeps it equal to Alembic's head."""
-LAST_UNRELEASED_REVISION = "0033"
-"""The last schema before 1.0. The schemas before it are 0001 to 0032."""
 
 LOCK_S = 5.0
 """How long migrations wait for a lock of PostgreSQL. Meanwhile, other transactions that use the table wait behind them."""
@@ -41,7 +39,7 @@ def upgrade_schema(url: str) -> str:
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
         DatabaseNotUnicode: not all texts can be stored in it.
-        SchemaNewer, SchemaUnreleased: another version of this program created it.
+        SchemaNewer: another version of this program created it.
         UpgradeBlocked: another transaction does not end.
     """
     engine = create_database_engine(url)
@@ -88,7 +86,7 @@ def require_current_schema(engine: Engine) -> None:
 
     Raises:
         SchemaOutdated: the schema of a server is older.
-        SchemaNewer, SchemaUnreleased: another version of this program created it.
+        SchemaNewer: another version of this program created it.
     """
     revision = schema_revision(engine)
     if revision == SCHEMA_REVISION:
@@ -98,17 +96,11 @@ def require_current_schema(engine: Engine) -> None:
     elif revision is None or revision in supported_revisions():
         raise SchemaOutdated(url=redact(engine.url))
     else:
-        raise _other_version(engine, revision)
+        raise _newer(engine, revision)
 
 
-def _other_version(engine: Engine, revision: str) -> SchemaNewer | SchemaUnreleased:
-    error = SchemaUnreleased if is_unreleased(revision) else SchemaNewer
-    return error(url=redact(engine.url), revision=revision)
-
-
-def is_unreleased(revision: str) -> bool:
-    """Whether a version before 1.0 created the schema."""
-    return revision.isdecimal() and int(revision) <= int(LAST_UNRELEASED_REVISION)
+def _newer(engine: Engine, revision: str) -> SchemaNewer:
+    return SchemaNewer(url=redact(engine.url), revision=revision)
 
 
 def schema_revision(engine: Engine) -> str | None:
@@ -131,7 +123,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     back and tried again.
 
     Raises:
-        SchemaNewer, SchemaUnreleased: another version of this program created it.
+        SchemaNewer: another version of this program created it.
         UpgradeBlocked: all LOCK_TRIES failed.
     """
     is_server = engine.dialect.name == "postgresql"
@@ -173,7 +165,7 @@ def _migrate(connection: Connection, revision: str) -> None:
 
     current = _stored_revision(connection)
     if current is not None and current not in supported_revisions():
-        raise _other_version(connection.engine, current)
+        raise _newer(connection.engine, current)
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()))
     config.attributes["connection"] = connection

@@ -232,7 +232,7 @@ class Library:
             ExamplesMissing: none of the photos can be an example.
             EmbeddingsMissing: the model cannot be taught.
             LandmarkAmbiguous, LandmarkInvalid: several landmarks have the name, or it cannot be one.
-            LandmarkFactsDiffer: it exists with another position or country.
+            LandmarkInvalid: it exists with another position or country.
         """
         _require_text(landmark=landmark, country=country or "")
         new = NewLandmark(landmark, country=country, position=None if at is None else check_position(at))

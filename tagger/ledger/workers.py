@@ -1,6 +1,6 @@
 """Workers and beat as others see them, by the database's clock: heartbeats, chunks in progress, ticks, and chunks that fail repeatedly."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -118,23 +118,6 @@ def silent_workers(database: Database) -> list[Row[Any]]:
     with database.read() as connection:
         rows = connection.execute(query.order_by(silent.desc())).all()
     return [row for row in rows if row.claimed or row.silent_s < SILENT_WORKER_S]
-
-
-STUCK_CHUNKS_SHOWN = 5
-STUCK_ATTEMPTS = 2
-"""A released chunk counts no attempt, so a second attempt means that the first ended badly."""
-
-
-def stuck_chunks(database: Database) -> Sequence[Row[Any]]:
-    """At most STUCK_CHUNKS_SHOWN rows of chunks that are not done after STUCK_ATTEMPTS claims, most attempts first."""
-    query = (
-        select(chunks)
-        .where(chunks.c.done.is_(False), chunks.c.attempts >= STUCK_ATTEMPTS)
-        .order_by(chunks.c.attempts.desc(), chunks.c.job_id, chunks.c.chunk)
-        .limit(STUCK_CHUNKS_SHOWN)
-    )
-    with database.read() as connection:
-        return connection.execute(query).all()
 
 
 LATE_TICK_S = 180.0

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from tagger.metadata import iptc
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.formats import can_embed, is_jpeg, read_blocks, read_only_blocks
+from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks, read_only_blocks
 from tagger.metadata.formats.jpeg_segments import EXIF, PHOTOSHOP, XMP
 from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
 from tagger.metadata.png_texts import creation_times, png_texts, profile_blocks
@@ -107,7 +107,7 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     Positions that this program wrote are ignored, and so are those measured on another day than that of the capture: they are the
     position of the desk at which the photo was edited, or of the last place with reception.
     """
-    blocks = None if can_embed(data) else read_only_blocks(data)
+    blocks = None if may_hold_tags(data) else read_only_blocks(data)
     exif = exif_of(data) if container is None else container.exif
     texts = png_texts(data) if detect_format(data) is PhotoFormat.PNG else {}
     profiles = profile_blocks(texts)

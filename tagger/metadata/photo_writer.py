@@ -6,22 +6,23 @@ If embedding is refused, the tags go into a sidecar, unless the photo is no long
 the fields of a file are read by name, and two versions are compared.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from tagger.database.enums import Outcome, Target
-from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
+from tagger.errors import FailureKind, PhotoFailed
 from tagger.metadata import exif, iptc, xmp
-from tagger.metadata.bucket_files import NOT_REQUESTED, check_settings, check_versioning
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.formats import can_embed, is_jpeg, read_blocks, read_only_blocks
+from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks, read_only_blocks
 from tagger.metadata.plans import FilePlan, check_image, plan_embed, plan_sidecar, sidecar_has_position
+from tagger.metadata.replacement import PreparedFile, prepare
 from tagger.metadata.restored_files import FindUndoRecord
-from tagger.metadata.sidecar_names import new_sidecar_name
+from tagger.metadata.sidecar_names import find_sidecars, new_sidecar_name
 from tagger.metadata.tag_fields import TagFields
-from tagger.metadata.writable_files import Prepared, find_sidecars, prepare, remove_leftover
+from tagger.metadata.temporary_files import remove_leftover
 from tagger.metadata.written_files import (
     LostFile,
     WrittenFile,
@@ -36,7 +37,6 @@ from tagger.photos.files import read_photo
 from tagger.photos.paths import ObjectPath
 from tagger.photos.program_folders import owning_folder
 from tagger.photos.side_files import folded_name
-from tagger.photos.source import has_entry, read_named
 from tagger.system.text_format import distance_text
 
 Fields: TypeAlias = Mapping[str, str | list[str]]
@@ -52,7 +52,7 @@ def photo_fields(data: bytes) -> Fields:
     Raises:
         WriteRefused: the container or its XMP is broken.
     """
-    blocks = read_blocks(data) if can_embed(data) else read_only_blocks(data)
+    blocks = read_blocks(data) if may_hold_tags(data) else read_only_blocks(data)
     return {
         **exif.read(exif_of(data) or blocks.exif),
         **(iptc.read(blocks.iptc) if blocks.iptc is not None else {}),
@@ -74,7 +74,7 @@ def xmp_fields(packet: bytes | None) -> Fields:
 
 def xmp_packet(data: bytes) -> bytes | None:
     """The XMP packet in a photo's own file."""
-    return read_blocks(data).xmp if can_embed(data) else None
+    return read_blocks(data).xmp if may_hold_tags(data) else None
 
 
 def exif_refusal(data: bytes) -> str | None:
@@ -121,7 +121,7 @@ class WriteRequest:
     `image_digest` is the digest the photo was tagged under; None accepts any image. `target` None is an undo.
     `written_targets` are the targets that this program has written before. `single_job` limits an undo to the writes of
     one job, so files that the job has no record of are left alone. `written_files` are those on record. `is_gone`: the photo was
-    gone at the last scan. `embeds_objects`: photos in buckets may be changed, too. `raw_files` are
+    gone at the last scan. `raw_files` are
     further files of the photo, which get sidecars of their own.
     """
 
@@ -134,7 +134,6 @@ class WriteRequest:
     max_bytes: int
     single_job: bool = False
     is_gone: bool = False
-    embeds_objects: bool = False
     raw_files: tuple[Path, ...] = ()
     written_files: tuple[WrittenFile, ...] = ()
 
@@ -164,7 +163,7 @@ class PreparedPhoto:
     """A planned photo whose new files are ready beside the old ones. End with `replace_files` or `discard`."""
 
     plan: PhotoPlan
-    prepared: tuple[tuple[FilePlan, Prepared], ...] = ()
+    prepared: tuple[tuple[FilePlan, PreparedFile], ...] = ()
     replaced: list[FilePlan] = field(default_factory=list)
 
     def replace_files(self) -> None:
@@ -229,9 +228,10 @@ def plan_photo(request: WriteRequest, find_undo_record: FindUndoRecord) -> Photo
         WriteRefused: neither the photo nor a sidecar can be written.
         WriteFailed: a file cannot be read.
     """
+    if request.target is not None and not request.tag_fields and not request.written_targets:
+        return PhotoPlan(request)
+    refuse_object(request.path, request.target)
     if request.target is not None:
-        if not request.tag_fields and not request.written_targets:
-            return PhotoPlan(request)
         _refuse_library(request.path)
     request = _without_known_position(request, find_undo_record)
     refusal = None
@@ -257,17 +257,26 @@ def _checked(plan: PhotoPlan) -> PhotoPlan:
     return without_unreadable_sidecars(replace(plan, lost=lost))
 
 
+def refuse_object(path: Path, target: Target | None) -> None:
+    """Refuse a photo or sidecar in a bucket.
+
+    Raises:
+        WriteRefused: it is in a bucket.
+    """
+    if isinstance(path, ObjectPath):
+        undo = "What version 1 wrote there is undone with version 1"
+        write = "To write tags, copy the photos to a folder"
+        text = f"Buckets are only read. {undo if target is None else write}."
+        raise WriteRefused(RefusalKind.BUCKET, text)
+
+
 def _refuse_library(path: Path) -> None:
     """Refuse a photo in a folder of another program. An undo is not refused: it restores the file that this program changed.
 
     Raises:
         WriteRefused: the photo is in such a folder.
-        WriteFailed: the bucket does not answer.
     """
-    try:
-        found = owning_folder(str(path), has_entry)
-    except BucketUnavailable as error:
-        raise WriteFailed("unreadable", f"Its bucket cannot be listed: {error.values['reason']}.") from error
+    found = owning_folder(str(path), os.path.lexists)
     if found is not None:
         folder, owner = found
         name = folder.rpartition("/")[2]
@@ -313,11 +322,13 @@ def prepare_photo(plan: PhotoPlan) -> PreparedPhoto:
     Raises:
         WriteRefused, WriteFailed: no file was changed, and no temporary file remains.
     """
-    ready: list[tuple[FilePlan, Prepared]] = []
+    ready: list[tuple[FilePlan, PreparedFile]] = []
     try:
         for file in plan.files:
             if not file.changes:
-                remove_leftover(file.original)  # left by a process that died while it wrote other values
+                remove_leftover(
+                    file.original.path, file.original.root
+                )  # left by a process that died while it wrote other values
                 continue
             ready.append((file, prepare(file.original, file.data, photo=plan.request.path)))
     except BaseException:
@@ -371,10 +382,6 @@ def _plan_own_file(request: WriteRequest, find_undo_record: FindUndoRecord) -> t
     removes = removes or (request.target is None and not request.single_job and _holds_our_values(request))
     if not adds and not removes:
         return ()
-    if isinstance(request.path, ObjectPath):
-        if not request.embeds_objects:
-            raise WriteRefused(RefusalKind.BUCKET, NOT_REQUESTED)
-        check_versioning(request.path)
     plan = plan_embed(
         request.path,
         request.tag_fields,
@@ -383,8 +390,6 @@ def _plan_own_file(request: WriteRequest, find_undo_record: FindUndoRecord) -> t
         max_bytes=request.max_bytes,
         root=request.root,
     )
-    if isinstance(request.path, ObjectPath) and plan.changes:
-        check_settings(request.path)
     return (plan,)
 
 
@@ -479,8 +484,6 @@ def _has_tagged_image(request: WriteRequest, path: Path) -> bool:
 
 
 def _read(request: WriteRequest) -> bytes:
-    if isinstance(request.path, ObjectPath):
-        return read_named(request.path, max_bytes=request.max_bytes).data
     return read_photo(request.path, max_bytes=request.max_bytes, root=request.root).data
 
 

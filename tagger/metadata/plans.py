@@ -14,14 +14,15 @@ from tagger.database.enums import Target
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.formats import (
-    can_embed,
     extended_xmp,
     is_jpeg,
+    may_hold_tags,
+    only_jpeg,
     read_blocks,
     read_only_blocks,
     replace_blocks,
 )
-from tagger.metadata.originals import Original
+from tagger.metadata.originals import Original, read_for_writing
 from tagger.metadata.restored_files import (
     FindUndoRecord,
     UndoRecord,
@@ -37,7 +38,6 @@ from tagger.metadata.restored_files import (
 )
 from tagger.metadata.splices import Blocks, Splice, apply_splices, inverse_of
 from tagger.metadata.tag_fields import PositionEstimate, TagFields
-from tagger.metadata.writable_files import read_for_writing
 from tagger.photos.containers import digest_photo
 from tagger.photos.side_files import SIDECAR_MAX_BYTES
 
@@ -89,6 +89,8 @@ def plan_embed(
     if data is None:
         raise WriteFailed("gone", "The file no longer exists. Scan its folder again.")
     check_image(data, image_digest)
+    if tag_fields and not is_jpeg(data):
+        raise only_jpeg()
     base = base_of_photo(data, find_undo_record)
     blocks = read_blocks(base.data)
     if tag_fields:
@@ -126,7 +128,7 @@ def _embed(
         raise WriteRefused(
             RefusalKind.XMP, "Its keywords or locations are in extended XMP, which is never changed."
         )
-    exif_change, exif_notes = _change_exif(base, blocks, tag_fields)
+    exif_change, exif_notes = _change_exif(blocks, tag_fields)
     datasets, iptc_values, iptc_notes = _change_iptc(base, blocks, tag_fields)
     packet = xmp.add(
         blocks.xmp,
@@ -143,17 +145,11 @@ def _embed(
     return new, inverse_of(base, splices), (*exif_notes, *iptc_notes)
 
 
-def _change_exif(
-    base: bytes, blocks: Blocks, tag_fields: TagFields
-) -> tuple[exif.ExifChange, tuple[str, ...]]:
-    """Change EXIF in JPEG files only: in other formats, programs that read EXIF keywords read XMP too."""
-    unchanged = exif.ExifChange(blocks.exif, ())
-    if not is_jpeg(base):
-        return unchanged, ()
+def _change_exif(blocks: Blocks, tag_fields: TagFields) -> tuple[exif.ExifChange, tuple[str, ...]]:
     try:
         return exif.add(blocks.exif, tag_fields), ()
     except exif.ExifRewriteError as error:
-        return unchanged, (f"EXIF is left unchanged, only XMP is written: {error}",)
+        return exif.ExifChange(blocks.exif, ()), (f"EXIF is left unchanged, only XMP is written: {error}",)
 
 
 def _change_iptc(
@@ -253,7 +249,7 @@ def _plan_insertion(
 def _photo_base(photo: bytes, find_undo_record: FindUndoRecord) -> bytes:
     """The photo without our values: values that we embedded in it must still go into the sidecar."""
     try:
-        return base_of_photo(photo, find_undo_record).data if can_embed(photo) else photo
+        return base_of_photo(photo, find_undo_record).data if may_hold_tags(photo) else photo
     except WriteRefused:
         return photo
 
@@ -261,8 +257,8 @@ def _photo_base(photo: bytes, find_undo_record: FindUndoRecord) -> bytes:
 def _readable_blocks(photo: bytes) -> Blocks:
     """The photo's blocks without our values; empty if they cannot be read, which does not prevent a sidecar."""
     try:
-        blocks = read_blocks(photo) if can_embed(photo) else read_only_blocks(photo)
-        if xmp.has_our_fields(blocks.xmp) and can_embed(photo):
+        blocks = read_blocks(photo) if may_hold_tags(photo) else read_only_blocks(photo)
+        if xmp.has_our_fields(blocks.xmp) and is_jpeg(photo):
             blocks = read_blocks(remove_our_values(photo, blocks))
         elif xmp.has_our_fields(blocks.xmp):
             blocks = replace(blocks, xmp=xmp.remove(blocks.xmp or b""))

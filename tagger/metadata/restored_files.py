@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from tagger.metadata import exif, iptc, xmp
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.formats import read_blocks, replace_blocks
+from tagger.metadata.formats import is_jpeg, read_blocks, replace_blocks
 from tagger.metadata.formats.comparison import difference_outside_blocks
 from tagger.metadata.splices import Blocks, apply_splices, undo_splices
 from tagger.metadata.tag_fields import TagFields
@@ -100,7 +100,15 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
         original = _undone(data, find_undo_record(digest_file(data)))
         if original is not None:
             return Base(original, is_restored=True)
-    return Base(remove_our_values(data, blocks) if xmp.has_our_fields(blocks.xmp) else data)
+    if not xmp.has_our_fields(blocks.xmp):
+        return Base(data)
+    if not is_jpeg(data):
+        raise WriteRefused(
+            RefusalKind.FORMAT,
+            "Version 1 embedded its tags into the file, and another program has changed it since. Tags are removed from JPEG files only: "
+            "restore the file from a backup, or remove the keywords with that program.",
+        )
+    return Base(remove_our_values(data, blocks))
 
 
 def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> Base[bytes | None]:
@@ -181,12 +189,19 @@ def verify_insertion(base: bytes, new: bytes, base_blocks: Blocks, new_blocks: B
     added = xmp.added_values(after.xmp)
     refuse_difference(
         None if digest_photo(new) == digest_photo(base) else "the image",
-        difference_outside_blocks(base, new),
+        _other_difference(base, new),
         xmp.insertion_difference(before.xmp, after.xmp),
         exif.insertion_difference(before.exif, after.exif, added),
         iptc.insertion_difference(before.iptc or b"", after.iptc or b"", added),
         None if (before, after) == (base_blocks, new_blocks) else _OTHER_BLOCKS,
     )
+
+
+def _other_difference(base: bytes, new: bytes) -> str | None:
+    """The first difference outside of the blocks. Other formats are only restored, with the image and EXIF compared."""
+    if is_jpeg(base):
+        return difference_outside_blocks(base, new)
+    return None if exif.read(exif_of(base)) == exif.read(exif_of(new)) else "EXIF"
 
 
 def _verify_removal(data: bytes, base: bytes, data_blocks: Blocks, base_blocks: Blocks) -> None:

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tagger.metadata.errors import RefusalKind, WriteRefused, translated_os_errors
+from tagger.errors import BucketUnavailable
+from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused, translated_os_errors
+from tagger.photos.buckets import sidecars_of
 from tagger.photos.folder_walk import read_sidecar_in
 from tagger.photos.folders import OpenFolder, open_folder
-from tagger.photos.paths import path_text
+from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.photo_names import (
     DEVELOPED_EXTENSIONS,
     RAW_EXTENSIONS,
@@ -48,6 +50,8 @@ def find_sidecars(
         WriteRefused: the folder is a link or may not be read, or values would be added to what may be the sidecar of another photo.
         WriteFailed: the disk or share failed.
     """
+    if isinstance(photo, ObjectPath):
+        return _sidecars_in_bucket(photo)
     new = (new_sidecar_name(photo),) if may_create else ()
     with translated_os_errors(photo):
         try:
@@ -96,7 +100,7 @@ def _is_same_photo(photo: str, raw_file: str | None) -> bool:
     return raw_file is not None and is_raw_name(raw_file) and None not in (stem_of(photo), stem_of(raw_file))
 
 
-def find_written(path: Path, root: Path | None) -> Path:
+def find_written(path: Path, root: Path | None = None) -> Path:
     """Where the file that was written as `path` is now: under its name, or under one that reads the same but for case and accents.
 
     The name may be as the database stores it, with replacements for what is no Unicode. If there is no such file, `path` itself.
@@ -104,6 +108,8 @@ def find_written(path: Path, root: Path | None) -> Path:
     Raises:
         WriteRefused, WriteFailed: the folder cannot be read.
     """
+    if isinstance(path, ObjectPath):
+        return path
     with translated_os_errors(path):
         try:
             folder = open_folder(path.parent, root)
@@ -115,6 +121,14 @@ def find_written(path: Path, root: Path | None) -> Path:
             folded = folded_name(path.name)
             found = [name for name in _file_names(folder) if folded_name(path_text(name)[0]) == folded]
     return path.with_name(found[0]) if len(found) == 1 else path
+
+
+def _sidecars_in_bucket(photo: ObjectPath) -> Sidecars:
+    try:
+        return Sidecars(sidecars_of(photo))
+    except BucketUnavailable as error:
+        text = f"Its sidecars cannot be found: {error.values['reason']}."
+        raise WriteFailed("unreadable", text) from error
 
 
 def new_sidecar_name(photo: Path) -> str:

@@ -164,8 +164,3 @@ def signed_file() -> WriteRefused:
 def too_large(problem: str) -> WriteRefused:
     """The blocks exceed the room in the container."""
     return WriteRefused(RefusalKind.TOO_LARGE, f"{problem}. Keep its tags in a sidecar.")
-
-
-def unsupported_block(problem: str) -> WriteRefused:
-    """The container cannot hold the block."""
-    return WriteRefused(RefusalKind.FORMAT, f"{problem}. Keep its tags in a sidecar.")

@@ -96,8 +96,8 @@ def check_written(temporary: TemporaryFile, data: bytes) -> None:
         )
 
 
-def remove_leftovers(path: Path, root: Path | None = None, *, dry_run: bool = False) -> int:
-    """Remove the files that writers left in a folder when they died; return their number. Locked files are kept; with `dry_run`, all are.
+def remove_leftovers(path: Path, root: Path | None = None) -> int:
+    """Remove the files that writers left in a folder when they died; return their number. Locked files are kept.
 
     Raises:
         WriteRefused, WriteFailed: the folder cannot be read.
@@ -107,7 +107,7 @@ def remove_leftovers(path: Path, root: Path | None = None, *, dry_run: bool = Fa
         removed = 0
         for leftover in leftovers:
             with suppress(OSError, WriteRefused):
-                removed += _remove_unlocked(folder, leftover, dry_run=dry_run)
+                removed += _remove_unlocked(folder, leftover)
     return removed
 
 
@@ -148,7 +148,7 @@ def _create(folder: OpenFolder, temporary: str) -> int | None:
     return None
 
 
-def _remove_unlocked(folder: OpenFolder, leftover: str, *, dry_run: bool = False) -> bool:
+def _remove_unlocked(folder: OpenFolder, leftover: str) -> bool:
     path = folder.path / leftover
     try:
         if not stat.S_ISREG(folder.status(leftover).st_mode):
@@ -165,8 +165,7 @@ def _remove_unlocked(folder: OpenFolder, leftover: str, *, dry_run: bool = False
         ) from error
     try:
         if _is_abandoned(descriptor) and _refers_to(folder, leftover, descriptor):
-            if not dry_run:
-                folder.unlink(leftover)
+            folder.unlink(leftover)
             return True
         return False
     finally:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from tagger.database.enums import Target
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.formats import can_embed, read_blocks
+from tagger.metadata.formats import may_hold_tags, read_blocks
+from tagger.metadata.originals import read_for_writing
 from tagger.metadata.plans import FilePlan, plan_sidecar
 from tagger.metadata.restored_files import FindUndoRecord, digest_file
+from tagger.metadata.sidecar_names import find_written
 from tagger.metadata.tag_fields import TagFields
-from tagger.metadata.writable_files import find_written, read_for_writing
 from tagger.metadata.xmp import has_our_fields
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, folded_name
@@ -57,7 +58,9 @@ def written_sidecars(
     for file in files:
         if file.is_own and file.target is Target.SIDECAR:
             path = find_written(file.path, root)
-            found[path] = (removes and not file.is_complete) or found.get(path, False) or _exists(path, root)
+            found[path] = (
+                (removes and not file.is_complete) or found.get(path, False) or os.path.lexists(path)
+            )
     return [path for path, counts in found.items() if counts and not is_among(path, others)]
 
 
@@ -147,15 +150,9 @@ def _has_our_values(plan: FilePlan) -> bool:
     if data is None or plan.target is Target.SIDECAR:
         return has_our_fields(data)
     try:
-        return has_our_fields(read_blocks(data).xmp) if can_embed(data) else False
+        return has_our_fields(read_blocks(data).xmp) if may_hold_tags(data) else False
     except WriteRefused:
         return True
-
-
-def _exists(path: Path, root: Path | None) -> bool:
-    if isinstance(path, ObjectPath):
-        return read_for_writing(path, max_bytes=SIDECAR_MAX_BYTES, root=root).data is not None
-    return os.path.lexists(path)
 
 
 def _is_same_file(path: Path, other: Path) -> bool:

@@ -6,24 +6,18 @@ class declares, both of which read and write foreign memory. Nothing is construc
 
 import pickletools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from tagger.model.model_definitions import Program, ProgramRefused
 
 ITEM_BYTES = {
-    "BFloat16Storage": 2,
-    "BoolStorage": 1,
-    "ByteStorage": 1,
-    "CharStorage": 1,
-    "DoubleStorage": 8,
-    "FloatStorage": 4,
-    "HalfStorage": 2,
-    "IntStorage": 4,
-    "LongStorage": 8,
-    "ShortStorage": 2,
+    **dict.fromkeys(("BoolStorage", "ByteStorage", "CharStorage"), 1),
+    **dict.fromkeys(("BFloat16Storage", "HalfStorage", "ShortStorage"), 2),
+    **dict.fromkeys(("FloatStorage", "IntStorage"), 4),
+    **dict.fromkeys(("DoubleStorage", "LongStorage"), 8),
 }
 TYPED_LISTS = {
     "torch.jit._pickle build_boollist": "List[bool]",
@@ -37,6 +31,7 @@ ORDERED_DICT = "collections OrderedDict"
 FUNCTIONS = frozenset({*TYPED_LISTS, REBUILD_TENSOR, RESTORE_TYPE, ORDERED_DICT})
 CLASS_NAME = re.compile(r"__torch__[.\w]* \w+", re.ASCII)
 DATA_TYPE = re.compile(r"(Dict|List|Optional|Tuple|Tensor|bool|float|int|str|[\[\], ])+")
+STORAGE_KEY = re.compile(r"\d+", re.ASCII)
 BOOLEANS = b"\x00\x01"
 
 
@@ -51,6 +46,10 @@ class Records(Protocol):
 @dataclass(frozen=True)
 class _Global:
     name: str
+
+    @property
+    def is_class(self) -> bool:
+        return CLASS_NAME.fullmatch(self.name) is not None
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,7 @@ class _Mark:
 
 
 MARK = _Mark()
-PLAIN_VALUES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-NEW_VALUES: Mapping[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "MARK": lambda: MARK}
-VALUES_IN_THE_FILE = frozenset({"BINFLOAT", "BININT", "BININT1", "BININT2", "BINUNICODE"})
+PLAIN_VALUES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "MARK": MARK}
 TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -105,7 +102,7 @@ def check_module(data: bytes, records: Records, program: Program) -> None:
     """Check `data.pkl`: one module, whose attributes have the types that its class declares.
 
     Raises:
-        ProgramRefused: with what is wrong.
+        ProgramRefused: it has something else.
     """
     root = _read("data.pkl", data, records)
     if not isinstance(root, _Object):
@@ -126,16 +123,20 @@ def check_constants(data: bytes, records: Records) -> None:
 
 def _read(name: str, data: bytes, records: Records) -> Any:
     try:
-        return _Reader(name, records).read(data)
+        return _Reader(records).read(data)
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ProgramRefused(f"{name} is not a pickle of TorchScript") from error
+        raise ProgramRefused(f"{name} is not what TorchScript writes") from error
+
+
+def _require(condition: object) -> None:
+    if not condition:
+        raise ValueError
 
 
 class _Reader:
-    """Follows the operations that torch writes. Others, and unusual combinations, are refused."""
+    """Follows the operations that torch writes. Others, and unusual combinations, raise an error."""
 
-    def __init__(self, name: str, records: Records) -> None:
-        self._name = name
+    def __init__(self, records: Records) -> None:
         self._records = records
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
@@ -143,167 +144,136 @@ class _Reader:
     def read(self, data: bytes) -> Any:
         end = 0
         for number, (operation, argument, position) in enumerate(pickletools.genops(data)):
-            if (operation.name == "PROTO") != (number == 0):
-                raise ProgramRefused(f"{self._name} is not a pickle of TorchScript")
+            _require((operation.name == "PROTO") == (number == 0))
             self._run(operation.name, argument)
             end = int(position or 0) + 1
-        if end != len(data) or len(self._stack) != 1:
-            raise ProgramRefused(f"{self._name} has data after its end")
+        _require(end == len(data) and len(self._stack) == 1)
         return self._stack[0]
 
     def _run(self, operation: str, argument: Any) -> None:
-        if operation in PLAIN_VALUES:
-            self._stack.append(PLAIN_VALUES[operation])
-        elif operation in NEW_VALUES:
-            self._stack.append(NEW_VALUES[operation]())
-        elif operation in VALUES_IN_THE_FILE:
-            self._stack.append(argument)
-        elif operation in TUPLES:
-            self._stack.append(self._pop_many(TUPLES[operation]))
-        elif operation in self._OPERATIONS:
-            self._OPERATIONS[operation](self, argument)
-        elif operation not in {"PROTO", "STOP"}:
-            raise ProgramRefused(f"{self._name} has the operation {operation}, which torch does not write")
+        match operation:
+            case "PROTO" | "STOP":
+                pass
+            case "BINPUT" | "LONG_BINPUT":
+                self._memorise(argument)
+            case "APPENDS":
+                values = self._pop_to_mark()
+                _require(isinstance(self._stack[-1], list))
+                self._stack[-1].extend(values)
+            case "SETITEMS":
+                self._set_items(self._pop_to_mark())
+            case (
+                "TUPLE"
+                | "EMPTY_TUPLE"
+                | "TUPLE1"
+                | "TUPLE2"
+                | "TUPLE3"
+                | "BINPERSID"
+                | "NEWOBJ"
+                | "BUILD"
+                | "REDUCE"
+            ):
+                self._stack.append(self._combined(operation))
+            case _:
+                self._stack.append(self._value(operation, argument))
 
-    def _push_global(self, argument: str) -> None:
-        module, _, name = argument.partition(" ")
-        is_storage = module == "torch" and name in ITEM_BYTES
-        if not (is_storage or argument in FUNCTIONS or CLASS_NAME.fullmatch(argument)):
-            raise ProgramRefused(f"{self._name} names {argument[:100]}")
-        self._stack.append(_Global(argument))
+    def _value(self, operation: str, argument: Any) -> Any:
+        match operation:
+            case "NONE" | "NEWTRUE" | "NEWFALSE" | "MARK":
+                return PLAIN_VALUES[operation]
+            case "EMPTY_DICT" | "EMPTY_LIST":
+                return {} if operation == "EMPTY_DICT" else []
+            case "BINGET" | "LONG_BINGET":
+                return self._memo[argument]
+            case "GLOBAL":
+                module, _, name = argument.partition(" ")
+                is_storage = module == "torch" and name in ITEM_BYTES
+                _require(is_storage or argument in FUNCTIONS or CLASS_NAME.fullmatch(argument))
+                return _Global(argument)
+        _require(operation in {"BINFLOAT", "BININT", "BININT1", "BININT2", "BINUNICODE"})
+        return argument
 
-    def _recall(self, number: int) -> None:
-        self._stack.append(self._memo[number])
-
-    def _push_tuple(self, _argument: None) -> None:
-        self._stack.append(self._pop_to_mark())
-
-    def _push_storage(self, _argument: None) -> None:
-        self._stack.append(self._storage(self._stack.pop()))
+    def _combined(self, operation: str) -> Any:
+        """A value that is made of those at the end of the stack."""
+        if operation == "TUPLE":
+            return self._pop_to_mark()
+        if operation in TUPLES:
+            return self._pop_many(TUPLES[operation])
+        if operation == "BINPERSID":
+            return self._storage(*self._stack.pop())
+        new, values = self._pop_many(2)
+        if operation == "REDUCE":
+            return self._call(new, values)
+        if operation == "NEWOBJ":
+            _require(new.is_class and values == ())
+            return _Unbuilt(new.name.replace(" ", "."))
+        _require(isinstance(new, _Unbuilt) and isinstance(values, dict))
+        return _Object(new.class_name, values)
 
     def _memorise(self, number: int) -> None:
         # Lists and dictionaries can still change, and an object has no attributes yet. torch counts from 0: a large
         # number would make its table of values fill the memory.
-        if isinstance(self._stack[-1], list | dict | _Unbuilt | _Mark) or number != len(self._memo):
-            raise ProgramRefused(f"{self._name} refers to an unfinished value")
+        is_unfinished = isinstance(self._stack[-1], list | dict | _Unbuilt | _Mark)
+        _require(not is_unfinished and number == len(self._memo))
         self._memo[number] = self._stack[-1]
 
     def _pop_many(self, count: int) -> tuple[Any, ...]:
-        if count == 0:
-            return ()
-        values = tuple(self._stack[-count:])
-        if len(values) != count or MARK in values:
-            raise ProgramRefused(f"{self._name} is not a pickle of TorchScript")
-        del self._stack[-count:]
+        values = tuple(self._stack[len(self._stack) - count :])
+        _require(len(values) == count and MARK not in values)
+        del self._stack[len(self._stack) - count :]
         return values
 
     def _pop_to_mark(self) -> tuple[Any, ...]:
-        position = len(self._stack) - 1
-        while self._stack[position] is not MARK:
-            position -= 1
-            if position < 0:
-                raise ProgramRefused(f"{self._name} is not a pickle of TorchScript")
+        position = max(at for at, value in enumerate(self._stack) if value is MARK)
         values = tuple(self._stack[position + 1 :])
         del self._stack[position:]
         return values
 
-    def _append(self, _argument: None) -> None:
-        values = self._pop_to_mark()
-        if not isinstance(self._stack[-1], list):
-            raise ProgramRefused(f"{self._name} changes a finished value")
-        self._stack[-1].extend(values)
-
-    def _set_items(self, _argument: None) -> None:
-        values = self._pop_to_mark()
-        target = self._stack[-1]
-        keys = values[::2]
-        if not all(isinstance(key, str | int | float) for key in keys):  # hashing deep tuples crashes Python
-            raise ProgramRefused(f"{self._name} has a dictionary with unusual keys")
-        is_new = len(set(keys)) == len(keys) and not (isinstance(target, dict) and target)
-        if not isinstance(target, dict) or not is_new or len(values) % 2:
-            raise ProgramRefused(f"{self._name} changes a finished value")
+    def _set_items(self, values: tuple[Any, ...]) -> None:
+        target, keys = self._stack[-1], values[::2]
+        _require(
+            all(isinstance(key, str | int | float) for key in keys)
+        )  # hashing deep tuples crashes Python
+        _require(isinstance(target, dict) and not target and len(set(keys)) == len(keys))
         target.update(zip(keys, values[1::2], strict=True))
 
-    def _new_object(self, _argument: None) -> None:
-        new, arguments = self._pop_many(2)
-        if not isinstance(new, _Global) or not CLASS_NAME.fullmatch(new.name) or arguments != ():
-            raise ProgramRefused(f"{self._name} makes an object of something else than a class")
-        self._stack.append(_Unbuilt(new.name.replace(" ", ".")))
-
-    def _build(self, _argument: None) -> None:
-        new, attributes = self._pop_many(2)
-        if not isinstance(new, _Unbuilt) or not isinstance(attributes, dict):
-            raise ProgramRefused(f"{self._name} changes a finished value")
-        self._stack.append(_Object(new.class_name, attributes))
-
-    def _call(self, _argument: None) -> None:
-        function, arguments = self._pop_many(2)
-        if isinstance(function, _Global) and CLASS_NAME.fullmatch(function.name):
-            self._stack.append(_Member(function.name.replace(" ", "."), arguments))
-            return
-        if not isinstance(function, _Global) or not isinstance(arguments, tuple):
-            raise ProgramRefused(f"{self._name} calls something else than a function")
+    def _call(self, function: Any, arguments: Any) -> Any:
+        if function.is_class:
+            return _Member(function.name.replace(" ", "."), arguments)
+        _require(isinstance(arguments, tuple))
         if function.name in TYPED_LISTS:
             (values,) = arguments
-            self._stack.append(self._typed(values, TYPED_LISTS[function.name]))
-        elif function.name == RESTORE_TYPE:
-            values, type_text = arguments
-            self._stack.append(self._typed(values, type_text))
-        elif function.name == REBUILD_TENSOR:
-            self._stack.append(self._tensor(*arguments))
-        elif function.name == ORDERED_DICT and arguments == ():
-            self._stack.append(_Typed({}, ORDERED_DICT))
-        else:
-            raise ProgramRefused(f"{self._name} calls {function.name}")
+            return self._typed(values, TYPED_LISTS[function.name])
+        if function.name == RESTORE_TYPE:
+            return self._typed(*arguments)
+        if function.name == REBUILD_TENSOR:
+            return self._tensor(*arguments)
+        _require(function.name == ORDERED_DICT and arguments == ())
+        return _Typed({}, ORDERED_DICT)
 
     def _typed(self, values: Any, type_text: Any) -> _Typed:
-        if not isinstance(values, list | dict) or not isinstance(type_text, str):
-            raise ProgramRefused(f"{self._name} gives a type to something else than a list or a dictionary")
-        if not DATA_TYPE.fullmatch(type_text) or not _matches(values, type_text, tagging=True):
-            raise ProgramRefused(f"{self._name} has values of another type than {type_text}")
+        _require(isinstance(values, list | dict) and DATA_TYPE.fullmatch(type_text))
+        _require(_matches(values, type_text, tagging=True))
         return _Typed(values, type_text)
 
-    def _storage(self, reference: Any) -> _Storage:
-        kind, storage, key, device, items = reference
-        is_plain = kind == "storage" and device == "cpu" and isinstance(storage, _Global)
-        if not is_plain or type(items) is not int or not re.fullmatch(r"\d+", key, re.ASCII):
-            raise ProgramRefused(f"{self._name} has an unusual storage")
+    def _storage(self, kind: Any, storage: Any, key: Any, device: Any, items: Any) -> _Storage:
+        _require((kind, device) == ("storage", "cpu") and type(items) is int and STORAGE_KEY.fullmatch(key))
         name = storage.name.removeprefix("torch ")
-        if items * ITEM_BYTES[name] != self._records.size_bytes(key):
-            raise ProgramRefused(f"{self._name} has a storage of another size than its data")
-        if name == "BoolStorage" and self._records.read(key).strip(BOOLEANS):
-            raise ProgramRefused(f"{self._name} has booleans that are neither true nor false")
+        _require(items * ITEM_BYTES[name] == self._records.size_bytes(key))
+        # torch reads a byte that is neither true nor false as both.
+        _require(name != "BoolStorage" or not self._records.read(key).strip(BOOLEANS))
         return _Storage(items)
 
     def _tensor(
         self, storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any
     ) -> _Tensor:
-        are_counts = all(type(each) is int and each >= 0 for each in (offset, *size, *stride))
-        are_tuples = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride)
-        is_plain = isinstance(requires_grad, bool) and hooks == _Typed({}, ORDERED_DICT)
-        if not isinstance(storage, _Storage) or not (are_counts and are_tuples and is_plain):
-            raise ProgramRefused(f"{self._name} has an unusual tensor")
-        extent = (
-            1 + sum((side - 1) * step for side, step in zip(size, stride, strict=True)) if prod(size) else 0
-        )
-        if offset + extent > storage.items:
-            raise ProgramRefused(f"{self._name} has a tensor outside of its storage")
+        _require(all(type(each) is int and each >= 0 for each in (offset, *size, *stride)))
+        _require(isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride))
+        _require(isinstance(requires_grad, bool) and hooks == _Typed({}, ORDERED_DICT))
+        sides = zip(size, stride, strict=True)
+        extent = 1 + sum((side - 1) * step for side, step in sides) if prod(size) else 0
+        _require(isinstance(storage, _Storage) and offset + extent <= storage.items)
         return _Tensor()
-
-    _OPERATIONS: ClassVar[dict[str, Callable[["_Reader", Any], None]]] = {
-        "APPENDS": _append,
-        "BINGET": _recall,
-        "BINPERSID": _push_storage,
-        "BINPUT": _memorise,
-        "BUILD": _build,
-        "GLOBAL": _push_global,
-        "LONG_BINGET": _recall,
-        "LONG_BINPUT": _memorise,
-        "NEWOBJ": _new_object,
-        "REDUCE": _call,
-        "SETITEMS": _set_items,
-        "TUPLE": _push_tuple,
-    }
 
 
 def _check_object(root: _Object, program: Program) -> None:
@@ -318,20 +288,20 @@ def _check_object(root: _Object, program: Program) -> None:
             )
         for name, type_text in declared.attributes.items():
             value = instance.attributes[name]
-            if isinstance(value, _Object):
-                is_right = value.class_name == type_text
-                if id(value) not in checked:
-                    checked.add(id(value))
-                    waiting.append(value)
-            elif isinstance(value, _Member):
-                members = program.enums.get(value.enum_name, {}).values()
-                is_right = (
-                    value.enum_name == type_text and isinstance(value.value, str) and value.value in members
-                )
-            else:
-                is_right = _matches(value, type_text)
-            if not is_right:
+            if not _is_declared(value, type_text, program.enums):
                 raise ProgramRefused(f"data.pkl has a {name} that is no {type_text}, as its class declares")
+            if isinstance(value, _Object) and id(value) not in checked:
+                checked.add(id(value))
+                waiting.append(value)
+
+
+def _is_declared(value: Any, type_text: str, enums: Mapping[str, Mapping[str, object]]) -> bool:
+    if isinstance(value, _Object):
+        return value.class_name == type_text
+    if isinstance(value, _Member):
+        is_member = isinstance(value.value, str) and value.value in enums.get(value.enum_name, {}).values()
+        return value.enum_name == type_text and is_member
+    return _matches(value, type_text)
 
 
 def _matches(value: Any, type_text: str, *, tagging: bool = False) -> bool:

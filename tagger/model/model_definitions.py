@@ -52,8 +52,9 @@ PRIMITIVES = frozenset(
     {"RaiseException", "abs", "device", "dtype", "is_nested", "max", "min", "requires_grad", "type"}
 )
 BUILTINS = frozenset({"bool", "float", "int", "range", "str"})
-SIMPLE_TYPES = frozenset({"Device", "NoneType", "Tensor", "bool", "float", "int", "str"})
-GENERIC_TYPES = frozenset({"Dict", "Final", "List", "Optional", "Tuple", "Union"})
+_TYPES = "Device NoneType Tensor bool float int str Dict Final List Optional Tuple Union"
+TYPES = frozenset({*_TYPES.split(), "inf", "nan"})
+"""The names that stand for something else than a variable: types, and two numbers."""
 CASTABLE = re.compile(r"(List\[)?(Device|Tensor|bool|float|int|str)\]?")
 """The types that values are cast to without a check. The operators check these themselves, but not tuples and modules."""
 CALLS_WITH_TYPES = frozenset({"annotate", "getattr", "isinstance", "unchecked_cast", "uninitialized"})
@@ -63,12 +64,21 @@ CUSTOM_CLASSES = "__torch__.torch.classes"
 DUNDER = re.compile(r"__\w+__")
 METHODS_OF_MODULES = frozenset({"__contains__", "__getitem__", "__iter__", "__len__"})
 """Others with two underscores at both ends have a meaning: `__setstate__` is called when the file is loaded."""
-LISTS_OF_NAMES = frozenset({"__parameters__", "__buffers__"})
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SYNTAX = """
+Assign AnnAssign Expr For If Pass Return While Attribute Call Constant List Name Subscript Tuple UnaryOp USub Load
+"""
+SYNTAX = tuple(getattr(ast, name) for name in _SYNTAX.split())
+"""What is in functions and declarations."""
 
 
 class ProgramRefused(Exception):
     """The program of a model file does something that no classifier needs; the text says what."""
+
+
+def not_allowed(path: str, what: str) -> ProgramRefused:
+    """The refusal of a part of a program."""
+    return ProgramRefused(f"its code in {path} uses {what[:100]}, and exported classifiers never do")
 
 
 @dataclass(frozen=True)
@@ -98,14 +108,16 @@ class Definitions:
     enums: dict[str, dict[str, object]] = field(default_factory=dict)
     functions: set[str] = field(default_factory=set)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.classes or name in self.enums or name in self.functions
+
     def add_file(self, path: str, tree: ast.Module) -> None:
         module = module_name(path)
         for node in tree.body:
             if not isinstance(node, ast.ClassDef | ast.FunctionDef):
                 continue  # refused later
             name = f"{module}.{node.name}"
-            is_new = not any(name in names for names in (self.classes, self.enums, self.functions))
-            _require(is_new and IDENTIFIER.fullmatch(node.name), path, f"the name {node.name}")
+            _require(name not in self and IDENTIFIER.fullmatch(node.name), path, f"the name {node.name}")
             if isinstance(node, ast.FunctionDef):
                 self.functions.add(name)
             elif [ast.unparse(base) for base in node.bases] == ["Enum"]:
@@ -163,4 +175,4 @@ def _declared_members(node: ast.ClassDef) -> dict[str, object]:
 
 def _require(condition: object, path: str, what: str) -> None:
     if not condition:
-        raise ProgramRefused(f"its code in {path} uses {what}, and exported classifiers never do")
+        raise not_allowed(path, what)

@@ -23,25 +23,16 @@ from tagger.photos.folder_walk import FolderProblem, FoundPhoto, PathFilter
 from tagger.photos.folders import Mount, MountState
 from tagger.photos.object_store import (
     RETRY_TIMEOUT,
-    can_sign,
     error_text,
     is_worth_repeating,
     open_store,
     repeated,
     store_errors,
 )
-from tagger.photos.paths import ObjectPath, parse_path, printable_path
-from tagger.photos.photo_names import OtherFiles, may_have_stem_sidecar
+from tagger.photos.paths import ObjectPath, parse_path
+from tagger.photos.photo_names import SIDECAR_EXTENSION, OtherFiles, may_have_stem_sidecar
 from tagger.photos.program_folders import AFTER_MARKERS, BEFORE_MARKERS, is_marker, marked_reason
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile, is_side_file_name, side_files_of
-from tagger.photos.signed_requests import (
-    UnlistedKey,
-    begins_with_slashes,
-    exact_pages,
-    is_momentary,
-    key_problem,
-    plain_pages,
-)
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -49,12 +40,13 @@ if TYPE_CHECKING:
 _SECOND_NS = 10**9
 OVERLAP_S = 600.0
 """Parallel uploads end in any order, so a listing of the end begins after the greatest key of this long ago."""
-NAMED_KEYS = 20
-"""How many objects with unreadable keys are named; further ones are only counted, as a bucket may have millions."""
-_Listed = tuple[str, FoundPhoto | SideFile | str | None]
+PAGE = 1000
+_Listed = tuple[str, FoundPhoto | SideFile | None]
 """A key with what `ObjectSource` found there."""
-_LEFT_OUT = "The object {} is left out: {}. Rename it."
-_MORE_LEFT_OUT = "{} more objects are left out, because their keys cannot be read. Rename them."
+_NOT_IN_ORDER = (
+    "its keys are not listed in order: one begins with a slash, which is not supported, or the server does not sort them. "
+    "Rename that object"
+)
 _GONE_TEXT = "There is no such object any more, or its key ends with a slash. If it was moved, tag the prefix it is in now."
 
 
@@ -93,18 +85,10 @@ class ObjectSource:
         Raises:
             BucketUnavailable: the bucket cannot be listed (further).
         """
-        left_out = 0
-        for key, entry in _with_side_files(
-            self._entries(include, exclude, "", other_files), self._read_sidecar
-        ):
-            if isinstance(entry, FoundPhoto):
-                yield entry
-            elif entry is not None:
-                left_out += 1
-                if left_out <= NAMED_KEYS:
-                    yield FolderProblem(self.prefix, _LEFT_OUT.format(printable_path(key), entry))
-        if left_out > NAMED_KEYS:
-            yield FolderProblem(self.prefix, _MORE_LEFT_OUT.format(left_out - NAMED_KEYS))
+        entries = self._entries(include, exclude, "", other_files)
+        yield from _with_side_files(
+            entries, lambda key: self.read_sidecar(key[len(self.prefix.key) :].lstrip("/"))
+        )
 
     def objects(
         self, *, include: Sequence[str] = (), exclude: Sequence[str] = (), after: str = ""
@@ -124,16 +108,12 @@ class ObjectSource:
         after: str,
         other_files: OtherFiles | None = None,
     ) -> Iterator[_Listed]:
-        """The keys of all objects, each with its photo or side file, or with the reason why it cannot be read."""
+        """The keys of all objects, each with its photo or side file."""
         path_filter = PathFilter(str(self.prefix), self._has_entry, include, exclude)
         folders = _OpenFolders(self.prefix, path_filter, after, other_files or OtherFiles())
         start = len(self.prefix.key) + 1 if self.prefix.key else 0
         for meta in _ordered(self.prefix, after):
             relative = meta["path"][start:]
-            if problem := key_problem(relative):
-                is_photo = meta["size"] and path_filter.is_listed(relative.strip("/"))
-                yield meta["path"], problem if is_photo else None
-                continue
             is_listed = folders.enter(relative) and path_filter.is_listed(relative) and folders.lists_photos()
             if other_files is not None and folders.is_entered and not is_listed and meta["size"]:
                 path_filter.count_other(relative, other_files)  # empty objects stand for folders
@@ -143,10 +123,10 @@ class ObjectSource:
                 is_side_file = folders.is_entered and is_side_file_name(relative)
                 yield meta["path"], _side_file(meta) if is_side_file else None
 
-    def _read_sidecar(self, key: str) -> bytes | None:
+    def read_sidecar(self, path: str) -> bytes | None:
+        """The content of a sidecar; None if it cannot be read."""
         try:
-            relative = key[len(self.prefix.key) :].lstrip("/")
-            return self.read(relative, max_bytes=SIDECAR_MAX_BYTES).data
+            return self.read(path, max_bytes=SIDECAR_MAX_BYTES).data
         except PhotoFailed:
             return None
 
@@ -336,36 +316,25 @@ def find_object(path: ObjectPath, *, patient: bool = True) -> FoundPhoto:
         raise BucketUnavailable(folder=path, reason=error_text(error)) from None
 
 
-def names_with_stem(folder: ObjectPath, stem: str) -> set[str]:
-    """The names of the objects in a folder that are `stem` and an extension.
+def sidecars_of(photo: ObjectPath) -> tuple[ObjectPath, ...]:
+    """The sidecars beside an object.
 
     Raises:
         BucketUnavailable: the bucket cannot be listed (further).
     """
-    names: set[str] = set()
+    names = {photo.name, *_names_with_stem(photo.parent, photo.stem)}
+    sidecars = {name for name in names if name.lower().endswith(SIDECAR_EXTENSION)}
+    found = side_files_of(names - sidecars, sidecars, ObjectSource(photo.parent).read_sidecar)
+    return tuple(photo.with_name(name) for name in found.get(photo.name, ()))
+
+
+def _names_with_stem(folder: ObjectPath, stem: str) -> Iterator[str]:
     start = len(folder.key) + 1 if folder.key else 0
     for page in _pages(folder, f"{folder.key}/{stem}".lstrip("/").rstrip("./")):
         listed = [meta["path"][start:] for meta in page]
-        names.update(name for name in listed if name.startswith(f"{stem}.") and "/" not in name)
+        yield from (name for name in listed if name.startswith(f"{stem}.") and "/" not in name)
         if listed[-1] > f"{stem}/":  # every name with the stem sorts before
             break
-    return names
-
-
-def objects_beginning(folder: ObjectPath, start: str) -> Iterator[tuple[ObjectPath, float]]:
-    """The objects in a folder whose names begin with `start` and go on, and when they were written, in seconds since 1970.
-
-    Raises:
-        BucketUnavailable: the bucket cannot be listed (further).
-    """
-    first = (folder / start).key
-    for page in _pages(folder, first):
-        for meta in page:
-            if not meta["path"].startswith(first):
-                return
-            path = folder / meta["path"].rpartition("/")[2]
-            if path.key == meta["path"]:
-                yield path, meta["last_modified"].timestamp()
 
 
 def _markers(folder: ObjectPath) -> Iterator[str]:
@@ -411,50 +380,35 @@ def is_object(path: ObjectPath) -> bool:
 def _ordered(prefix: ObjectPath, after: str) -> Iterator["ObjectMeta"]:
     """List all objects after a key. The order is strict, because photos that a scan does not find between two keys count as gone."""
     last = after
-    for page in _pages(prefix, after, is_exact=not after and begins_with_slashes(prefix)):
+    for page in _pages(prefix, after):
         for meta in page:
             if meta["path"] > last:
                 last = meta["path"]
                 yield meta
 
 
-def _pages(
-    prefix: ObjectPath, after: str = "", *, patient: bool = True, is_exact: bool = False
-) -> Iterator[Sequence["ObjectMeta"]]:
-    """List all objects after a key, page by page. A listing that fails goes on after the last key.
-
-    When obstore cannot list a page, pages are listed without obstore until one has only keys that it can list.
-    """
+def _pages(prefix: ObjectPath, after: str = "", *, patient: bool = True) -> Iterator[Sequence["ObjectMeta"]]:
+    """List all objects after a key, page by page, in order. A listing that fails goes on after the last key."""
     failures, deadline = 0, time.monotonic() + RETRY_TIMEOUT.total_seconds()
     while True:
         try:
-            for page in (exact_pages if is_exact else plain_pages)(prefix, after, patient=patient):
+            store = open_store(prefix, patient=patient)
+            for page in store.list(prefix.key or None, offset=after or None, chunk_size=PAGE):
+                for meta in page:
+                    # The empty object that stands for a folder is listed without the slash at its end.
+                    if meta["path"] <= after and meta["size"]:
+                        raise BucketUnavailable(folder=prefix, reason=_NOT_IN_ORDER)
+                    after = max(after, meta["path"])
                 yield page
-                after, failures = page[-1]["path"], 0
-                deadline = time.monotonic() + RETRY_TIMEOUT.total_seconds()
-                if is_exact and _is_plain(prefix, page):
-                    break
-            else:
-                return
-            is_exact = False
-        except UnlistedKey as problem:
-            if is_exact or not can_sign(prefix):
-                raise BucketUnavailable(folder=prefix, reason=problem.reason) from None
-            is_exact = True
+                failures, deadline = 0, time.monotonic() + RETRY_TIMEOUT.total_seconds()
         except store_errors() as error:
             failures += 1
             is_last = failures >= object_store.ATTEMPTS or time.monotonic() > deadline or not patient
-            if is_last or not (is_momentary(error) or is_worth_repeating(error)):
+            if is_last or not is_worth_repeating(error):
                 raise BucketUnavailable(folder=prefix, reason=error_text(error)) from None
             time.sleep(object_store.RETRY_PAUSE_S * 2 ** (failures - 1))
-
-
-def _is_plain(prefix: ObjectPath, page: Sequence["ObjectMeta"]) -> bool:
-    """Whether obstore can list what comes after the page, as far as is known."""
-    last = page[-1]["path"]
-    is_beyond_slashes = prefix.key or last > "0"
-    has_problems = any(meta["size"] and key_problem(meta["path"]) for meta in page)
-    return not (has_problems or key_problem(last)) and bool(is_beyond_slashes)
+        else:
+            return
 
 
 def _found(path: ObjectPath, meta: "ObjectMeta") -> FoundPhoto:
@@ -475,8 +429,8 @@ _MOST_WAITING = 20_000
 
 def _with_side_files(
     entries: Iterator[_Listed], read_sidecar: Callable[[str], bytes | None]
-) -> Iterator[_Listed]:
-    """Give photos their side files. Photos wait for the names that begin as their own does, because those of side files do."""
+) -> Iterator[FoundPhoto]:
+    """The photos with their side files. Photos wait for the names that begin as their own does, because those of side files do."""
     for _, group in groupby(entries, key=lambda listed: _start(listed[0])):
         while page := list(islice(group, _MOST_WAITING)):
             names = {key.rpartition("/")[2]: entry for key, entry in page if isinstance(entry, FoundPhoto)}
@@ -485,9 +439,7 @@ def _with_side_files(
             for key, entry in page:
                 if isinstance(entry, FoundPhoto):
                     of_photo = found.get(key.rpartition("/")[2], ())
-                    yield key, replace(entry, side_files=tuple(files[name] for name in of_photo))
-                elif not isinstance(entry, SideFile):
-                    yield key, entry
+                    yield replace(entry, side_files=tuple(files[name] for name in of_photo))
 
 
 def _side_files_of(

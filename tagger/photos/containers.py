@@ -103,7 +103,7 @@ _WEBP_IMAGE = {b"VP8 ", b"VP8L", b"ALPH", b"ICCP", b"ANIM", b"ANMF"}
 def _webp_parts(data: bytes) -> tuple[Part, ...] | None:
     parts: list[Part] = []
     canvas: Part = b""
-    for count, (kind, chunk) in enumerate(_webp_chunks(data)):
+    for count, (kind, chunk) in enumerate(webp_chunks(data)):
         if count >= SEGMENT_LIMIT:
             return None
         if kind in _WEBP_IMAGE:
@@ -117,11 +117,12 @@ def _webp_parts(data: bytes) -> tuple[Part, ...] | None:
 
 
 def _webp_exif(data: bytes) -> bytes | None:
-    blocks = (bytes(chunk[8:]) for kind, chunk in _webp_chunks(data) if kind == b"EXIF")
+    blocks = (bytes(chunk[8:]) for kind, chunk in webp_chunks(data) if kind == b"EXIF")
     return first_with_tags(block.removeprefix(b"Exif\0\0") for block in blocks)
 
 
-def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+def webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield (kind, chunk without padding); the last chunk may be truncated."""
     view = memoryview(data)
     at = 12
     for _ in range(SEGMENT_LIMIT + 1):

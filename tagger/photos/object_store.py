@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,6 @@ from tagger.photos.files import open_regular
 from tagger.photos.paths import ObjectPath
 
 if TYPE_CHECKING:
-    from obstore import HTTP_METHOD
     from obstore.store import AzureStore, GCSStore, S3Credential, S3Store
 
     Store = S3Store | GCSStore | AzureStore
@@ -39,8 +38,6 @@ CHECK_TIMEOUT = timedelta(seconds=10)
 ATTEMPTS = 4
 RETRY_PAUSE_S = 0.5
 """The first pause before a request is repeated; each further one takes twice as long."""
-_SIGNATURE_VALID = timedelta(minutes=5)
-"""How long a signed address can be used."""
 _REREAD = timedelta(minutes=5)
 """How long keys from a file are used before the file is read again: programs that rotate keys replace it."""
 
@@ -137,40 +134,6 @@ def reopen_stores() -> None:
     _open_store.cache_clear()
 
 
-def can_sign(path: ObjectPath) -> bool:
-    """Whether `signed_bucket_address` works: on S3, unless it is used without credentials."""
-    return path.scheme == "s3" and os.environ.get("AWS_SKIP_SIGNATURE", "").lower() not in {"true", "1"}
-
-
-def signed_address(path: ObjectPath, method: "HTTP_METHOD") -> str:
-    """The address of an object in S3, with a signature for one method."""
-    store = open_store(path)
-    import obstore
-
-    return obstore.sign(store, method, path.key, _SIGNATURE_VALID)
-
-
-def signed_bucket_address(path: ObjectPath, query: str) -> str:
-    """The address of a question about the object's bucket in S3, like `versioning`, with a signature.
-
-    obstore signs addresses of objects only. It therefore gets an endpoint that ends in the query, and the object's key becomes the value
-    of `x-id`: Amazon's programs name the operation there, and servers ignore it.
-    """
-    root = signed_address(ObjectPath(f"{path.scheme}://{path.bucket}/x"), "GET")
-    import obstore
-    from obstore.store import S3Store
-
-    bucket = root.partition("?")[0].removesuffix("/x")
-    store = S3Store(
-        path.bucket,
-        **_s3_options(_variables()),
-        aws_endpoint_url_s3=f"{bucket}?{query}=&x-id=",
-        virtual_hosted_style_request=True,
-        client_options={"allow_http": True},
-    )
-    return obstore.sign(store, "GET", "GetBucket", _SIGNATURE_VALID)
-
-
 _NO_ENDPOINT_TEXT = (
     "it was found at {0}, and this process, which has no endpoint, would ask AWS. Set AWS_ENDPOINT_URL={0}"
 )
@@ -212,10 +175,10 @@ def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]
 
 
 def _s3_options(variables: dict[str, str]) -> dict[str, Any]:
-    """Credentials and region; and conditions on writes, which the environment must not switch off."""
+    """Credentials and region."""
     keys = _ProfileKeys(variables)
     region = variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or keys.region or "us-east-1"
-    options: dict[str, Any] = {"region": region, "conditional_put": "etag"}
+    options: dict[str, Any] = {"region": region}
     if "AWS_ACCESS_KEY_ID" not in variables and keys.read() is not None:
         options["credential_provider"] = keys
     return options
@@ -319,15 +282,6 @@ def store_errors() -> tuple[type[Exception], ...]:
     return (BaseError, OSError, ValueError)
 
 
-def condition_errors() -> tuple[type[Exception], ...]:
-    """What obstore raises if the condition of a write does not hold; nothing where it is not installed."""
-    if not is_installed("obstore"):
-        return ()
-    from obstore.exceptions import AlreadyExistsError, PreconditionError
-
-    return (AlreadyExistsError, PreconditionError)
-
-
 def error_code(error: Exception) -> str:
     """The code in a server's answer, like `NoSuchBucket`, or its status; empty if the server did not answer."""
     match = _CODE.search(str(error)) or _STATUS.search(str(error))
@@ -348,17 +302,6 @@ def is_worth_repeating(error: Exception) -> bool:
     return not code and not is_final and not isinstance(error, FileNotFoundError | ValueError)
 
 
-def attempts() -> Iterator[None]:
-    """Yield for each try of a request, after a pause. None begins later than a minute after the first."""
-    deadline = time.monotonic() + RETRY_TIMEOUT.total_seconds()
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(RETRY_PAUSE_S * 2 ** (attempt - 1))
-        yield
-        if time.monotonic() > deadline:
-            return
-
-
 def repeated(
     request: Callable[[], Result], may_succeed: Callable[[Exception], bool] = is_worth_repeating
 ) -> Result:
@@ -367,29 +310,15 @@ def repeated(
     Raises:
         store_errors(): the last error.
     """
-    for _attempt in attempts():
+    failures, deadline = 0, time.monotonic() + RETRY_TIMEOUT.total_seconds()
+    while True:
         try:
             return request()
         except store_errors() as error:
-            problem = error
-            if not may_succeed(error):
-                break
-    raise problem
-
-
-def is_unsupported(error: Exception) -> bool:
-    """Whether the server does not know this kind of request."""
-    return error_code(error) in {"NotImplemented", "501", "MethodNotAllowed", "405"}
-
-
-def lacks_rights(error: Exception) -> bool:
-    """Whether the server accepts the credentials, but they lack the right for this request."""
-    from obstore.exceptions import PermissionDeniedError
-
-    code = error_code(error)
-    return code in {"AccessDenied", "403"} or (
-        isinstance(error, PermissionDeniedError) and code not in _CODE_TEXTS
-    )
+            failures += 1
+            if failures == ATTEMPTS or time.monotonic() > deadline or not may_succeed(error):
+                raise
+        time.sleep(RETRY_PAUSE_S * 2 ** (failures - 1))
 
 
 def error_text(error: Exception) -> str:

@@ -119,13 +119,6 @@ class Sandbox:
         """Read a photo here, within the time limit, and open it; raises as `open`."""
         return self.open(read_in_time(source, path, self._limits, self._must_stop))
 
-    def layers(self) -> list[str]:
-        """What confines a child on this system (see confinement)."""
-        with self._child(None, math.inf) as child:
-            return [
-                str(layer) for layer in child.run(lambda running: running.call({"layers": True}))["layers"]
-            ]
-
     def survives(self, for_s: float) -> bool:
         """Whether a child without a photo lives this long. If not, something outside kills the children."""
         with self._child(None, math.inf) as child:

@@ -27,15 +27,13 @@ def _make_answer(config: dict[str, Any], parent: ParentPipe) -> ReplyFunction:
     trim_memory()
     limit_memory(config["memory_bytes"])
     MEMORY_BUDGET.reserve_elsewhere = parent.reserve_memory
-    layers = confine()
+    confine()
     data = b""
 
     def answer(request: dict[str, Any], request_data: bytes) -> Reply:
         nonlocal data
         # Twice the time limit: an image that several threads decode takes more processor time than wall-clock time.
         limit_cpu(2 * config["timeout_s"])
-        if "layers" in request:
-            return {"layers": layers}, b""
         if "open" in request:
             data = request_data
             return _open_reply(data), b""

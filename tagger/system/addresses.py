@@ -170,11 +170,6 @@ def redact_url(url: str) -> str:
     return HIDDEN
 
 
-def is_remote(host: str | None) -> bool:
-    """Return whether the host is another machine. Without a host, or with a folder of sockets, it is this machine."""
-    return bool(host and not host.startswith("/") and not is_loopback(host))
-
-
 def is_loopback(host: str) -> bool:
     """Return whether only this machine reaches the address."""
     if host == "localhost":

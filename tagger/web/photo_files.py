@@ -28,7 +28,7 @@ from tagger.errors import (
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.tagged_photos import StoredPhoto, stored_photo, stored_raw_files
 from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.writable_files import find_sidecars
+from tagger.metadata.sidecar_names import find_sidecars
 from tagger.photos.buckets import ObjectSource, find_object
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
 from tagger.photos.folders import MountState, check_mount, open_photo

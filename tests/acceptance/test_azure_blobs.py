@@ -50,11 +50,11 @@ def _create_container(url: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("azurite-blob") is None, reason="azurite-blob is not installed")
-def test_blobs_are_tagged_and_get_sidecars_that_undo_deletes(terminal: Terminal, tmp_path: Path) -> None:
+def test_blobs_are_tagged_and_not_written(terminal: Terminal, tmp_path: Path) -> None:
     with environment_of(terminal.environment):
         store = open_store(ObjectPath("az://photos"))
         store.put("trip/tower.jpg", draw(tmp_path / "tower.jpg", 0).read_bytes())
-    assert "1 written" in terminal.run("tag", "--write", "sidecar", "az://photos").stderr
-    assert "1 undone" in terminal.run("metadata", "undo", "az://photos").stderr
+    assert "1 tagged" in terminal.run("tag", "az://photos").stderr
+    assert "1 refused" in terminal.run("metadata", "write", "--to", "sidecar", code=3).stderr
     assert [meta["path"] for page in store.list() for meta in page] == ["trip/tower.jpg"]
     assert "there is no such bucket" in terminal.run("tag", "az://none", code=1).stderr

@@ -16,6 +16,12 @@ from tagger.errors import BucketUnavailable
 from tagger.photos.object_store import open_store
 from tagger.photos.paths import ObjectPath
 
+SIDECAR = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Bag>'
+    b"<rdf:li>holiday</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
 
 @pytest.fixture
 def terminal(tmp_path: Path, bucket: Bucket) -> Terminal:
@@ -63,23 +69,32 @@ def test_a_bucket_that_refuses_ends_the_command_with_the_reason(terminal: Termin
     assert len(terminal.json("query", "--any-rank")) == 3
 
 
-def test_sidecars_are_written_shown_and_undone(terminal: Terminal, bucket: Bucket) -> None:
+def test_metadata_is_shown_and_never_written(terminal: Terminal, bucket: Bucket) -> None:
     tower = f"{bucket.address}/trip/tower.jpg"
-    done = terminal.run("tag", "--write", "sidecar", bucket.address)
-    assert "2 written" in done.stderr
+    for write in (
+        ("tag", "--write", "sidecar"),
+        ("enqueue", "--write", "embed"),
+        ("tag", "--dry-run", "--write", "embed"),
+    ):
+        refused = terminal.run(*write, bucket.address, code=1).stderr
+        assert f"{bucket.address} is in a bucket, and this works with files and folders only" in refused
+    gone = terminal.run("metadata", "write", "--to", "embed", "--embed-objects", code=2).stderr
+    assert gone.startswith("error: `--embed-objects` is gone: buckets are only read")
+    bucket.put("trip/tower.jpg.xmp", SIDECAR)
+    terminal.run("tag", bucket.address)
     shown = terminal.run("metadata", "show", tower).stdout
-    assert "tower.jpg.xmp: tagger wrote Eiffel Tower" in shown
+    assert "XMP:dc:subject" in shown
+    assert "holiday" in shown
     assert terminal.json("metadata", "show", f"{tower}.xmp")["sidecars"][0]["path"] == f"{tower}.xmp"
-    preview = terminal.run("metadata", "undo", f"{bucket.address}/trip", "--dry-run")
-    assert "- XMP:dc:subject: Eiffel Tower" in preview.stdout
-    assert "2 undone" in terminal.run("metadata", "undo", f"{bucket.address}/trip").stderr
-    again = terminal.run("metadata", "write", tower, "--to", "sidecar", "--dry-run")
-    assert f"{tower}.xmp (new)" in again.stdout
-    assert "1 new sidecar would be created" in again.stderr
-    assert bucket.proxy.count("PUT", "tower.jpg.xmp") == 1
-    terminal.run("metadata", "write", "--to", "sidecar")
-    terminal.run("forget", bucket.address)
-    assert "tower.jpg.xmp deleted" in terminal.run("metadata", "undo", tower).stdout
+    for to in ("sidecar", "embed"):
+        written = terminal.run("metadata", "write", "--to", to, code=3)
+        assert "2 refused" in written.stderr
+        preview = terminal.run("metadata", "write", "--to", to, "--dry-run").stdout
+        assert "Buckets are only read. To write tags, copy the photos to a folder." in preview
+    for name in (tower, f"{tower}.xmp"):
+        refused = terminal.run("metadata", "undo", name, code=3)
+        assert "Buckets are only read. What version 1 wrote there is undone with version 1." in refused.stdout
+    assert bucket.proxy.count("PUT") == bucket.proxy.count("DELETE") == 0
 
 
 def test_what_is_not_in_the_bucket_has_no_metadata(terminal: Terminal, bucket: Bucket) -> None:
@@ -89,27 +104,6 @@ def test_what_is_not_in_the_bucket_has_no_metadata(terminal: Terminal, bucket: B
         with bucket.proxy.refusing(403, "InvalidAccessKeyId"):
             refused = terminal.run("metadata", command, f"{bucket.address}/none.jpg", code=1)
         assert "the server refuses access" in refused.stderr
-
-
-def test_photos_are_changed_on_request_in_a_bucket_with_versioning(
-    terminal: Terminal, bucket: Bucket
-) -> None:
-    tower = f"{bucket.address}/trip/tower.jpg"
-    refused = terminal.run("tag", "--write", "embed", bucket.address, code=1)
-    assert "is in a bucket, where photos are not changed" in refused.stderr
-    terminal.run("tag", bucket.address)
-    preview = terminal.run("metadata", "write", "--to", "embed", "--dry-run").stdout
-    assert "Photos in buckets are changed only with --embed-objects" in preview
-    write = ("metadata", "write", tower, "--to", "embed", "--embed-objects")
-    assert "the bucket has no versioning" in terminal.run(*write, "--dry-run").stdout
-    bucket.client.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
-    assert "1 photo would be changed" in terminal.run(*write, "--dry-run").stderr
-    assert bucket.proxy.count("PUT") == 0
-    assert "1 written" in terminal.run(*write).stderr
-    assert "tower.jpg: tagger wrote Eiffel Tower" in terminal.run("metadata", "show", tower).stdout
-    assert "the original is restored" in terminal.run("metadata", "undo", tower).stdout
-    refused = terminal.run("metadata", "write", "--to", "sidecar", "--embed-objects", code=2)
-    assert "it needs --to embed" in refused.stderr
 
 
 def test_a_bucket_is_not_asked_for_while_the_servers_cannot_be_read(

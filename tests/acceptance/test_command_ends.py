@@ -259,20 +259,6 @@ def test_a_search_on_a_terminal_ends_with_the_number_of_photos(terminal: Termina
     assert terminal.run("query").stderr == ""
 
 
-def test_a_statement_that_the_database_refuses_is_called_a_defect(
-    tagger: CommandRunner, sqlite_database: Database
-) -> None:
-    refuse = "CREATE TRIGGER refused BEFORE INSERT ON landmarks BEGIN SELECT RAISE(ABORT, 'no row'); END"
-    with sqlite_database.write() as connection:
-        connection.exec_driver_sql(refuse)
-    done = tagger("landmark", "add", "Old Tower")
-    assert (done.code, done.err.partition(". ")[0]) == (
-        1,
-        "error: The database refuses a statement of this program: no row",
-    )
-    assert "IntegrityError" in tagger("-vv", "landmark", "add", "Old Tower").err
-
-
 @pytest.mark.parametrize(
     ("words", "former"),
     [
@@ -289,3 +275,17 @@ def test_a_former_command_says_what_replaces_it(terminal: Terminal, words: str, 
     done = terminal.run(*words.split(), code=2)
     assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
     assert done.stderr.startswith(f"error: `{former}` is gone: ")
+
+
+def test_a_statement_that_the_database_refuses_is_called_a_defect(
+    tagger: CommandRunner, sqlite_database: Database
+) -> None:
+    refuse = "CREATE TRIGGER refused BEFORE INSERT ON landmarks BEGIN SELECT RAISE(ABORT, 'no row'); END"
+    with sqlite_database.write() as connection:
+        connection.exec_driver_sql(refuse)
+    done = tagger("landmark", "add", "Old Tower")
+    assert (done.code, done.err.partition(". ")[0]) == (
+        1,
+        "error: The database refuses a statement of this program: no row",
+    )
+    assert "IntegrityError" in tagger("-vv", "landmark", "add", "Old Tower").err

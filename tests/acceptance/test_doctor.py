@@ -24,14 +24,14 @@ from support.command_line import CommandRunner
 from support.commands import draw
 
 from tagger.cli.doctor import findings
-from tagger.cli.doctor.environment import check_extras, check_folders, check_space, sandbox_finding
+from tagger.cli.doctor.environment import check_extras, check_folders, check_space
 from tagger.cli.doctor.findings import CheckGroup, State, ok
 from tagger.database import diagnostics
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import file_system_of
 from tagger.database.enums import Runner
 from tagger.database.statements import db_now
-from tagger.database.tables import chunks, jobs, ledgers, workers
+from tagger.database.tables import jobs, ledgers, workers
 from tagger.errors import SettingsInvalid
 from tagger.extensions import install_command
 from tagger.ledger.chunks import claim_next_chunk
@@ -39,23 +39,7 @@ from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import record_heartbeat, record_tick
 from tagger.model.artifact import save_artifact
 from tagger.model.devices import processor_name
-from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings, load_settings
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_sandbox() -> Iterator[None]:
-    """Look at the sandbox of this machine once: its process takes longer than all other checks."""
-    look, seen = Sandbox.layers, []
-
-    def layers(sandbox: Sandbox) -> list[str]:
-        if not seen:
-            seen.append(look(sandbox))
-        return seen[0]
-
-    with pytest.MonkeyPatch.context() as patches:
-        patches.setattr(Sandbox, "layers", layers)
-        yield
 
 
 def checked(tagger_with_redis: CommandRunner, *, code: int) -> dict[str, dict[str, Any]]:
@@ -84,9 +68,10 @@ def test_a_healthy_installation_has_nothing_wrong(
     assert {each["state"] for each in checks} == {"ok"}, checks
     names = [each["name"] for each in checks]
     assert len(names) == len(set(names))
-    of_machine = {"settings", "environment", "data folder", "disk space", "device", "sandbox"}
-    of_jobs = {"messages", "workers", "jobs", "roots", "failing photos", "interrupted writes"}
-    assert of_machine | of_jobs | {"database", "model", "redis"} <= set(names)
+    of_machine = {"settings", "environment", "data folder", "disk space", "permissions", "device", "extras"}
+    assert of_machine | {"database", "database file", "model", "redis", "workers", "jobs", "roots"} == set(
+        names
+    )
     done = tagger_with_redis("doctor")
     assert (done.code, done.err) == (0, "no problems found\n")
     assert all(line.startswith("ok     ") for line in done.text.splitlines())
@@ -94,10 +79,9 @@ def test_a_healthy_installation_has_nothing_wrong(
 
 def test_an_extra_that_is_not_installed_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tagger.cli.doctor.environment.is_installed", lambda name: name != "rawpy")
-    noted, installed = check_extras(Settings(redis_url="redis://localhost"))
+    (noted,) = check_extras(Settings(redis_url="redis://localhost"))
     assert (noted.state, noted.remedy) == (State.NOTE, install_command("raw"))
     assert "`raw` is not installed" in noted.found
-    assert (installed.state, "raw" in installed.found) == (State.OK, False)
 
 
 def test_a_fresh_machine_has_nothing_wrong_and_nothing_is_made(tagger: CommandRunner, tmp_path: Path) -> None:
@@ -105,34 +89,6 @@ def test_a_fresh_machine_has_nothing_wrong_and_nothing_is_made(tagger: CommandRu
     assert output.code == 0, output.text
     assert "does not exist yet" in output.text
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("setting", "layers", "state", "text"),
-    [
-        (
-            "suspicious",
-            ["Landlock 7", "seccomp"],
-            State.OK,
-            "RAW photos without a preview are decoded without files",
-        ),
-        (
-            "always",
-            ["resource limits", "seccomp"],
-            State.OK,
-            "all photos and uploads are decoded without files",
-        ),
-        ("always", ["resource limits"], State.NOTE, "there is no seccomp"),
-        ("always", [], State.NOTE, "confines little (none)"),
-    ],
-)
-def test_what_confines_the_processes_that_decode_is_reported(
-    setting: str, layers: list[str], state: State, text: str
-) -> None:
-    finding = sandbox_finding(setting, layers)
-    assert finding.state is state
-    assert text in finding.found
-    assert ", ".join(layers) in finding.found
 
 
 def test_mistakes_in_the_environment_are_reported(
@@ -144,7 +100,6 @@ def test_mistakes_in_the_environment_are_reported(
         ("TAGGER_REDISURL", "redis://x", 1, "environment", "did you mean TAGGER_REDIS_URL?"),
         ("TAGGER_TOP_K", "many", 1, "settings", "TAGGER_TOP_K"),
         ("TAGGER_DATA_FOLDER", str(tmp_path / "file"), 1, "data folder", "is not a folder"),
-        ("TAGGER_THREADS", "256", 0, "device", "note"),
     ):
         with monkeypatch.context() as variables:
             variables.setenv(name, value)
@@ -198,22 +153,11 @@ def test_a_check_that_hangs_or_fails_is_reported_with_its_findings(monkeypatch: 
     never.set()
 
 
-@pytest.mark.parametrize(("load", "cause"), [(0.5, "does not answer"), (999.0, "this machine is busy: 999 ")])
-def test_a_check_without_an_answer_names_the_probable_cause(
-    monkeypatch: pytest.MonkeyPatch, load: float, cause: str
-) -> None:
-    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
-    never = threading.Event()
-    (finding,) = CheckGroup("model", lambda: [ok("model", str(never.wait()))], 0.1).findings()
-    assert cause in f"{finding.found} -> {finding.remedy}"
-    never.set()
-
-
 def test_a_locked_database_is_reported(tagger_with_redis: CommandRunner, sqlite_database: Database) -> None:
     file = Path(sqlite_database.redacted_url.removeprefix("sqlite:///"))
     with _writing(file):
         assert f"fuser -v {file}" in checked(tagger_with_redis, code=1)["database lock"]["remedy"]
-    assert checked(tagger_with_redis, code=0)["database lock"]["state"] == "ok"
+    assert checked(tagger_with_redis, code=0)["database file"]["state"] == "ok"
 
 
 @pytest.mark.usefixtures("failing_photos")
@@ -322,27 +266,14 @@ def test_a_redis_that_drops_or_refuses_messages_is_reported(
 ) -> None:
     with redis_server.client() as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
-        client.config_set("appendonly", "no")
-        found = checked(tagger_with_redis, code=0)
-        assert (found["redis eviction"]["state"], found["redis persistence"]["state"]) == ("note", "note")
+        assert checked(tagger_with_redis, code=0)["redis"]["state"] == "ok"
         client.config_set("maxmemory", "100mb")
-        eviction = checked(tagger_with_redis, code=1)["redis eviction"]
+        eviction = checked(tagger_with_redis, code=1)["redis"]
         assert "config set maxmemory-policy noeviction" in eviction["remedy"]
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", "1")
-        assert "refuses messages" in checked(tagger_with_redis, code=1)["redis memory"]["found"]
+        assert "refuses messages" in checked(tagger_with_redis, code=1)["redis"]["found"]
         assert client.dbsize() == 0
-
-
-def test_lost_messages_are_reported(
-    tagger_with_redis: CommandRunner, redis_server: RedisServer, tmp_path: Path
-) -> None:
-    draw(tmp_path / "photos" / "a.jpg", 0)
-    tagger_with_redis("enqueue", "photos")
-    # What is wrong is that there is no worker.
-    assert checked(tagger_with_redis, code=1)["messages"]["state"] == "ok"
-    redis_server.flush()
-    assert "none for the bulk jobs" in checked(tagger_with_redis, code=1)["messages"]["found"]
 
 
 def test_jobs_without_a_worker_and_long_waiting_jobs_are_reported(
@@ -394,20 +325,6 @@ def test_a_worker_that_disappeared_is_reported_for_an_hour_or_while_it_holds_pho
     assert "and no other worker is running to take them over" in tagger_with_redis("doctor").text
 
 
-def test_photos_that_crash_workers_are_reported(
-    tagger_with_redis: CommandRunner, tmp_path: Path, sqlite_database: Database
-) -> None:
-    draw(tmp_path / "photos" / "a.jpg", 0)
-    tagger_with_redis("enqueue", "photos")
-    for _ in range(2):
-        assert claim_next_chunk(sqlite_database, 1, Runner.WORKERS, "w") is not None
-        with sqlite_database.write() as connection:
-            connection.execute(update(chunks).values(lease_until=None))
-    # Wrong is that no worker is running.
-    attempts = checked(tagger_with_redis, code=1)["attempts"]
-    assert "photos 1 to 1 of job 1 were started 2 times" in attempts["found"]
-
-
 def test_an_unavailable_root_is_reported_with_its_waiting_jobs(
     tagger_with_redis: CommandRunner,
     tmp_path: Path,
@@ -428,12 +345,6 @@ def test_an_unavailable_root_is_reported_with_its_waiting_jobs(
     monkeypatch.setenv("TAGGER_ROOTS", '{"photo": "/x"}')
     output = tagger_with_redis("doctor").text
     assert "TAGGER_ROOTS names photo, which is not a root; the roots are photos" in output
-
-
-@pytest.mark.usefixtures("failing_photos")
-def test_failing_photos_are_counted_with_how_to_retry_them(tagger_with_redis: CommandRunner) -> None:
-    failing = checked(tagger_with_redis, code=0)["failing photos"]
-    assert (failing["found"][:2], "tagger job retry" in failing["remedy"]) == ("2 ", True)
 
 
 class _NoNumbers(torch.nn.Module):

@@ -1,6 +1,8 @@
 """`tagger metadata undo` finds what was written when photos were renamed, copied or forgotten, or the database is another one, or says that it cannot."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,53 @@ def test_show_goes_by_the_record(tagger_with_redis: CommandRunner, tmp_path: Pat
     sidecar.unlink()
     lost = tagger_with_redis("metadata", "show", photo)
     assert (lost.code, "a.xmp, into which tags were written, is not there any more" in lost.err) == (3, True)
+
+
+def test_two_libraries_leave_each_other_s_files(
+    tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, photos = tagger_with_redis, tmp_path / "photos"
+    for number, name in enumerate(("a/1.jpg", "b/2.jpg")):
+        draw(photos / name, 0, seed=number)
+    before = {path: path.read_bytes() for path in photos.rglob("*.*")}
+    for library in "ab":
+        monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/{library}.db")
+        run("tag", photos)
+        run("metadata", "write", "--to", "sidecar", photos / library)
+    assert (photos / "a/1.jpg.xmp").read_bytes() == (photos / "b/2.jpg.xmp").read_bytes()
+    monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/a.db")
+    first = run("metadata", "undo", "--all")
+    # An older backup of the other database looks the same, so the files are named.
+    assert (first.code, left(photos)) == (3, {"b/2.jpg.xmp"})
+    assert "another database wrote them" in first.err
+    monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/b.db")
+    second = run("metadata", "undo", "--all")
+    assert (second.code, {path: path.read_bytes() for path in photos.rglob("*.*")}) == (0, before)
+
+
+def test_an_older_backup_of_the_database_names_the_files(
+    tagger_with_redis: CommandRunner, tmp_path: Path
+) -> None:
+    run, photos = tagger_with_redis, tmp_path / "photos"
+    for number, name in enumerate(("a/1.jpg", "b/2.jpg", "b/3.jpg")):
+        draw(photos / name, 0, seed=number)
+    before = {path: path.read_bytes() for path in photos.rglob("*.*")}
+    run("tag", photos)
+    run("metadata", "write", "--to", "sidecar", photos / "a")
+    backup = tmp_path / "backup.sqlite"
+    with (
+        closing(sqlite3.connect(tmp_path / "data" / "tagger.sqlite")) as source,
+        closing(sqlite3.connect(backup)) as copy,
+    ):
+        source.backup(copy)
+    run("metadata", "write", "--to", "sidecar", photos / "b" / "2.jpg")
+    run("metadata", "write", "--to", "embed", photos / "b" / "3.jpg")
+    for path in (tmp_path / "data").glob("tagger.sqlite*"):
+        path.unlink()
+    shutil.copy2(backup, tmp_path / "data" / "tagger.sqlite")
+    undone = run("metadata", "undo", "--all")
+    assert (undone.code, left(photos)) == (3, {"b/2.jpg.xmp", "b/3.jpg"})
+    assert "2 files hold tags of tagger" in undone.err
+    assert run("metadata", "undo", photos).code == 0
+    assert left(photos) == set()
+    assert set(photos.rglob("*.*")) == before.keys()

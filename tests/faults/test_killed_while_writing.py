@@ -96,14 +96,6 @@ class Library:
         """The temporary files of writers that were killed."""
         return list(self.folder.rglob(".tagger-*.part"))
 
-    def interrupted_writes(self) -> str:
-        """What `tagger doctor` finds of them. It changes no file."""
-        before = self.files()
-        checks = self.terminal.json("doctor")["checks"]
-        assert self.files() == before
-        (finding,) = [check for check in checks if check["name"] == "interrupted writes"]
-        return str(finding["found"])
-
     def is_brought_back(self) -> None:
         assert self.files() == self.originals
         with self.terminal.database() as database, database.read() as connection:
@@ -138,7 +130,7 @@ def library(terminal: Terminal, durations: FaultDurations, request: pytest.Fixtu
         pytest.param(("write", "--to", "embed"), id="write", marks=pytest.mark.slow),
     ],
 )
-def test_doctor_counts_and_the_next_undo_or_write_removes_the_temporary_files_of_a_killed_write(
+def test_the_next_undo_or_write_removes_the_temporary_files_of_a_killed_write(
     library: Library, next_command: Sequence[str]
 ) -> None:
     library.terminal.inject(kill_on_open="photo-080")
@@ -146,10 +138,8 @@ def test_doctor_counts_and_the_next_undo_or_write_removes_the_temporary_files_of
     left = library.leftovers()
     assert left
     library.terminal.injected.clear()
-    assert f"{len(left)} hidden file" in library.interrupted_writes()
     library.terminal.run("metadata", *next_command)
     assert [path for path in left if path.exists()] == []
-    assert library.interrupted_writes() == "left no hidden files"
 
 
 @pytest.mark.parametrize(

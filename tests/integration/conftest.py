@@ -12,7 +12,6 @@ from support.stored_photos import StoredPhotos
 from support.written_folder import WrittenFolder
 
 from tagger.database.connection import Database
-from tagger.metadata import bucket_files
 from tagger.photos import object_store
 from tagger.settings import Settings
 
@@ -51,12 +50,10 @@ def settings(folder: WrittenFolder) -> Settings:
 def photos(
     database: Database, tmp_path: Path, bucket: "Bucket", monkeypatch: pytest.MonkeyPatch
 ) -> "WrittenBucket":
-    """Of a bucket that no process has checked; without photos."""
+    """Of a bucket; without photos."""
     from support.written_bucket import WrittenBucket
 
     monkeypatch.setattr(object_store, "RETRY_PAUSE_S", 0.01)
-    for checked in ("_supported", "_checked", "_check_objects"):
-        monkeypatch.setattr(bucket_files, checked, {})
     return WrittenBucket(database, tmp_path, bucket)
 
 

@@ -16,9 +16,7 @@ from tagger.database.tables import roots
 from tagger.errors import BucketUnavailable, FailureKind, PhotoFailed
 from tagger.jobs.processing.executor import run_job
 from tagger.photos import buckets, object_store
-from tagger.photos.files import PhotoVersion
 from tagger.photos.object_store import AWS, current_endpoint, note_endpoint, open_store
-from tagger.photos.object_writes import StoredObject, delete_object, put_object
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import open_source
 
@@ -158,21 +156,14 @@ def test_a_redirect_to_another_server_is_not_followed(
     object_store.reopen_stores()
     photos.draw("a.jpg", 0)
     job = photos.record(parse_path(bucket.address))
-    path = parse_path(f"{bucket.address}/a.jpg")
     with BucketProxy(urlsplit(bucket.client.meta.endpoint_url).port or 0) as other:
         address = other.url.replace("127.0.0.1", "localhost")
-        for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+        for method in ("GET", "HEAD"):
             location = {"Location": f"{address}/{bucket.name}/a.jpg"}
             bucket.proxy.inject(Fault("", method=method, status=status, headers=location, times=10**9))
         run_job(photos.database, photos.settings, job, lambda _stored: None)
         with pytest.raises(PhotoFailed, match="redirects to another server, and redirects are not followed"):
             open_source(bucket.address).read("a.jpg", max_bytes=10**6)
-        for write in (
-            lambda: put_object(path, b"new", None, {}),
-            lambda: delete_object(path, StoredObject(b"", PhotoVersion(0, 0), None, None)),
-        ):
-            with pytest.raises(object_store.store_errors()):
-                write()
         assert other.calls == []
     assert bucket.proxy.calls != []
     assert "redirects to another server" in str(photos.progress(job).note)

@@ -35,7 +35,6 @@ from support.waiting import wait_until
 
 from tagger.database import schema
 from tagger.database.connection import Database, open_database, upgrade_database
-from tagger.database.diagnostics import SchemaStatus, schema_status
 from tagger.database.engine import create_database_engine
 from tagger.database.enums import Note, NoteCode
 from tagger.database.schema import (
@@ -47,7 +46,7 @@ from tagger.database.schema import (
     upgrade_schema,
 )
 from tagger.database.tables import jobs, ledgers, metadata, photos, positions, verdicts, views
-from tagger.errors import SchemaNewer, SchemaOutdated, SchemaUnreleased, UpgradeBlocked
+from tagger.errors import SchemaNewer, SchemaOutdated, UpgradeBlocked
 from tagger.ledger.job_control import pause, resume
 from tagger.ledger.progress import find_job
 
@@ -366,17 +365,6 @@ def test_a_newer_database_is_refused(database: Database, database_url: str) -> N
         open_database(database_url)
     with pytest.raises(SchemaNewer, match="9999"):
         upgrade_database(database_url)
-
-
-def test_a_database_of_before_the_release_is_refused_with_what_to_do(
-    database: Database, database_url: str
-) -> None:
-    with database.write() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0033'"))
-    for open_it in (open_database, upgrade_database):
-        with pytest.raises(SchemaUnreleased, match=r"before 1.0 .*to a new database"):
-            open_it(database_url)
-    assert schema_status(database_url) == (SchemaStatus.UNRELEASED, "0033")
 
 
 @pytest.mark.slow

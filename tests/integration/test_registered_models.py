@@ -13,9 +13,9 @@ from support.threads import in_threads
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import landmarks, model_labels, models
 from tagger.errors import (
+    AlreadyExists,
     ModelChanged,
     ModelFileNotFound,
-    ModelNameTaken,
     ModelNotFound,
     ModelNotSelected,
     ModelRefused,
@@ -130,7 +130,7 @@ def test_a_duplicate_default_name_gets_the_digest_and_a_given_name_is_refused(
     tiny_artifact(tmp_path / "b.pt", seed=1)
     first, second = add_model(database, tmp_path / "a.pt"), add_model(database, tmp_path / "b.pt")
     assert (first.name, second.name) == ("tiny", f"tiny-{second.digest[:8]}")
-    with pytest.raises(ModelNameTaken):
+    with pytest.raises(AlreadyExists):
         add_model(database, tmp_path / "b.pt", "tiny")
     assert add_model(database, tmp_path / "b.pt", "better").id == second.id
     assert resolve_model(database, "better").id == second.id

@@ -16,11 +16,11 @@ from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner, Target
 from tagger.database.tables import jobs
 from tagger.errors import (
-    BucketUnwritable,
     EmbeddingsMissing,
     JobNotFound,
     JobNotRetriable,
     LandmarkNotFound,
+    ObjectUnsupported,
     PathNotFound,
     RootUnavailable,
     TaggerError,
@@ -153,7 +153,7 @@ def test_tag_job_notes_that_there_are_no_photos(folder: TaggedFolder, settings: 
     ("request_of", "error"),
     [
         (lambda folder: Tagging(select_paths([folder])), RootUnavailable),
-        (lambda folder: Tagging(Selection((ObjectPath("s3://b/p"),), ()), write=EMBED), BucketUnwritable),
+        (lambda folder: Tagging(Selection((ObjectPath("s3://b/p"),), ()), write=EMBED), ObjectUnsupported),
         (lambda folder: Backfill(BackfillScope.ALL, scan=(folder / "no",)), PathNotFound),
         (lambda folder: Backfill(BackfillScope.ALL, scan=(folder,)), RootUnavailable),
         (lambda folder: Backfill(BackfillScope.ALL, PhotoQuery(landmark=("atlantis",))), LandmarkNotFound),

@@ -1,6 +1,7 @@
 """Update and undo go by what is on record: whatever happens to a folder after a write, our values are removed, or the job says where they may be."""
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -217,3 +218,54 @@ def test_an_embedded_photo_without_our_record_is_named(folder: WrittenFolder) ->
     folder.write(EMBED)
     (folder.folder / "IMG_1.jpg").write_bytes(original + b"\0")
     assert folder.undo() == {"IMG_1.jpg": "refused"}
+
+
+@pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
+def test_what_exiftool_changed_in_a_sidecar_stays(folder: WrittenFolder) -> None:
+    folder.write(SIDECAR)
+    edit_with_exiftool(folder.folder / "IMG_1.xmp")
+    assert folder.undo() == {"IMG_1.jpg": "written"}
+    sidecar = (folder.folder / "IMG_1.xmp").read_bytes()
+    assert OURS not in sidecar
+    assert b"Eiffel Tower" not in sidecar
+    assert b"edited by exiftool" in sidecar
+    assert (folder.folder / "IMG_1.xmp_original").exists()
+
+
+@pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
+def test_what_exiftool_changed_in_a_photo_stays(folder: WrittenFolder) -> None:
+    folder.write(EMBED)
+    edit_with_exiftool(folder.folder / "IMG_1.jpg")
+    folder.undo()
+    photo = (folder.folder / "IMG_1.jpg").read_bytes()
+    assert OURS not in photo
+    assert b"Eiffel Tower" not in photo
+    assert b"edited by exiftool" in photo
+
+
+def edit_with_exiftool(path: Path) -> None:
+    subprocess.run(["exiftool", "-q", "-XMP-dc:Title=edited by exiftool", path], check=True)
+
+
+def hard_link(sidecar: Path) -> None:
+    sidecar.with_name("link").hardlink_to(sidecar)
+
+
+def symbolic_link(sidecar: Path) -> None:
+    sidecar.rename(sidecar.with_name("target"))
+    sidecar.symlink_to("target")
+
+
+@pytest.mark.parametrize("link", [hard_link, symbolic_link], ids=lambda link: link.__name__)
+def test_a_sidecar_that_became_a_link_is_refused_and_stays_on_record(
+    folder: WrittenFolder, link: Callable[[Path], None]
+) -> None:
+    folder.write(SIDECAR)
+    link(folder.folder / "IMG_1.xmp")
+    linked = folder.files()
+    folder.judge("IMG_1.jpg", "eiffel-tower", VerdictKind.REJECTED)
+    for outcomes in (folder.write(SIDECAR), folder.undo()):
+        assert outcomes == {"IMG_1.jpg": "refused"}
+        assert folder.reasons(folder.latest().job)["IMG_1.jpg"][1] == "link"
+    assert folder.files() == linked
+    assert len(folder.undo_rows) == 1

@@ -116,8 +116,7 @@ class Fault:
     """What happens to the next `times` requests of a method whose target contains a text, instead of an answer, or with it.
 
     `status` and `code` refuse the request, with `headers`, `cut_after` closes the connection after so many bytes of the body, `delay_s` waits
-    first, and `then` runs before the request is passed on. `dropped` closes the connection instead of passing it on, `lost`
-    after that.
+    first, and `then` runs before the request is passed on.
     """
 
     contains: str = ""
@@ -129,19 +128,16 @@ class Fault:
     cut_after: int | None = None
     delay_s: float = 0.0
     then: Callable[[], object] = lambda: None
-    dropped: bool = False
-    lost: bool = False
 
 
 class BucketProxy:
     """Passes requests on to the server. `calls` lists them; `faults` apply in order, each until it is used up.
 
-    `page_keys`: the server's listings have at most this many keys per answer. `ignored_headers` do not reach the server.
+    `page_keys`: the server's listings have at most this many keys per answer.
     """
 
     def __init__(self, port: int) -> None:
         self.page_keys = 1000
-        self.ignored_headers: set[str] = set()
         self.calls: list[Call] = []
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
@@ -198,21 +194,15 @@ def _handler(proxy: BucketProxy, port: int) -> type[BaseHTTPRequestHandler]:
                     fault.status, f"<Error><Code>{fault.code}</Code></Error>".encode(), dict(fault.headers)
                 )
                 return
-            if fault.dropped:
-                self._close()
-                return
             server = http.client.HTTPConnection("127.0.0.1", port)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             is_listing = "list-type=2" in self.path
             target = f"{self.path}&max-keys={proxy.page_keys}" if is_listing else self.path
-            headers = {k: v for k, v in self.headers.items() if k.lower() not in proxy.ignored_headers}
+            headers = dict(self.headers.items())
             server.request(self.command, target, body, headers)
             answer = server.getresponse()
             data = answer.read()
             server.close()
-            if fault.lost:
-                self._close()
-                return
             self._answer(answer.status, data, dict(answer.headers), fault.cut_after)
 
         do_HEAD = do_PUT = do_DELETE = do_POST = do_GET  # noqa: N815 - http.server's names

@@ -6,14 +6,7 @@ from support.buckets import Bucket
 from support.written_folder import WrittenFolder
 
 from tagger.database.connection import Database
-from tagger.metadata.photo_writer import xmp_fields
 from tagger.photos.paths import parse_path
-
-OWNERS = (
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    b'<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:subject><rdf:Bag>'
-    b"<rdf:li>holiday</rdf:li></rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"
-)
 
 
 class WrittenBucket(WrittenFolder):
@@ -42,9 +35,6 @@ class WrittenBucket(WrittenFolder):
         client, name = self.bucket.client, self.bucket.name
         keys = [row["Key"] for row in client.list_objects_v2(Bucket=name).get("Contents", ())]
         return {key: client.get_object(Bucket=name, Key=key)["Body"].read() for key in keys}
-
-    def keywords(self, name: str) -> object:
-        return xmp_fields(self.objects()[name]).get("XMP:dc:subject")
 
     def refusal(self, name: str) -> tuple[str, str]:
         """The reason and the text why the latest job did not write a photo."""

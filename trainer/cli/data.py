@@ -9,10 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from tagger.cli.output import console
 from tagger.settings import load_settings
-from tagger.system.interruption import set_advice
-from trainer.cli.options import DeviceName, Json, print_results
+from trainer.cli.options import Json, print_results
 from trainer.data.combination import plan_combination, write_combination
 from trainer.data.corrections import collect_corrections, write_corrections
 from trainer.data.folders import find_labelled_photos
@@ -213,44 +211,6 @@ def download(
         "out": str(out),
     }
     print_results(document, as_json=as_json)
-
-
-@data_app.command()
-def gldv2(
-    *,
-    folder: Annotated[
-        Path,
-        typer.Argument(help="The folder with the lists (CSV) and with the archives in train/ and test/."),
-    ],
-    model: Annotated[
-        Path, typer.Option(help="The model file. It is a program: name only files that you trust.")
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            help="The folder for embeddings and index. To continue after an interruption or with more archives, repeat the command."
-        ),
-    ],
-    solution: Annotated[
-        Path | None,
-        typer.Option(help="recognition_solution_v2.1.csv. Also measures GAP on the photos in test/."),
-    ] = None,
-    device: Annotated[
-        DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the model.")
-    ] = "auto",
-    as_json: Json = False,
-) -> None:
-    """Learn the landmarks of Google Landmarks v2 from its published archives, which are never unpacked, into one index.
-
-    Example: trainer data gldv2 gldv2 --model places.pt --out gldv2-places
-    """
-    from trainer.gldv2.recipe import index_landmarks
-
-    set_advice("repeat the command to continue after the last finished archive")
-    document = index_landmarks(folder, model, out, solution, device)
-    print_results(document, as_json=as_json)
-    if any(document.get(name) for name in ("left_out", "unreadable", "test_left_out", "test_unreadable")):
-        raise typer.Exit(console.SOME_PHOTOS_FAILED)
 
 
 @data_app.command("from-verdicts")

@@ -44,7 +44,7 @@ def doctor(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Check settings, disk, database, model, device, sandbox, Redis, workers, jobs, folders and photos, and suggest remedies.
+    """Check settings, disk, database, model, device, Redis, workers, jobs and folders, and suggest remedies.
 
     The command changes nothing. The exit code is 1 if something is wrong; notes do not count.
 
@@ -62,9 +62,8 @@ def doctor(
         typer.echo(printable(wrong or f"healthy: {checked}"))
     else:
         for finding in findings:
-            typer.echo(f"{finding.state:<6} {finding.name}: {printable(finding.found)}")
-            if finding.remedy:
-                typer.echo(f"{'':<6} -> {printable(finding.remedy)}")
+            remedy = f" -> {printable(finding.remedy)}" if finding.remedy else ""
+            typer.echo(f"{finding.state:<6} {finding.name}: {printable(finding.found)}{remedy}")
     if not quick:
         console.info(f"{count_of(len(problems), 'problem')} found" if problems else "no problems found")
     raise typer.Exit(console.NOT_DONE if problems else console.DONE)
@@ -87,21 +86,19 @@ def run_checks(*, quick: bool = False, worker: bool = False) -> Iterator[Finding
 def _run_groups(settings: Settings) -> Iterator[Finding]:
     """Run the groups in parallel; groups that read the database start after the checks of the database."""
     from tagger.cli.doctor.database import DatabaseChecks
-    from tagger.cli.doctor.environment import check_extensions, check_extras, check_stalls
+    from tagger.cli.doctor.environment import check_extras, check_stalls
 
     database_checks = DatabaseChecks(settings.effective_database_url)
     database_group = CheckGroup("database", database_checks.run)
     folders = _group("data folder", "environment:check_folders", settings)
     permissions = _group("permissions", "environment:check_permissions", settings)
     device = _group("device", "models:check_device", settings)
-    sandbox = _group("sandbox", "environment:check_sandbox", settings)
     database_group.findings()  # wait: other groups read the database
     database = database_checks.database
     model = _group("model", "models:check_models", settings, database)
     redis = _group("redis", "broker:check_redis", settings, database)
-    yield from _findings(folders, permissions, database_group, model, device, sandbox)
+    yield from _findings(folders, permissions, database_group, model, device)
     yield from check_extras(settings)
-    yield from check_extensions()
     yield from check_stalls(settings)
     yield from _findings(redis)
     if database is not None:
@@ -109,8 +106,6 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
             _group("workers", "jobs:check_jobs", database),
             _group("teaching", "models:check_teaching", settings, database),
             _group("roots", "jobs:check_roots", database, settings.roots),
-            _group("failing photos", "jobs:check_failures", database),
-            _group("interrupted writes", "jobs:check_interrupted_writes", database, settings.roots),
         )
         database.close()
 

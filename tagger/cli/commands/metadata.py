@@ -15,7 +15,6 @@ from tagger.cli.option_groups import QueryOptions, WriteOptions
 from tagger.cli.options import (
     Description,
     DryRun,
-    EmbedObjects,
     Gps,
     GpsEstimated,
     Json,
@@ -115,7 +114,6 @@ def write(
     gps_estimated: GpsEstimated = False,
     max_error_km: MaxErrorKm = None,
     description: Description = False,
-    embed_objects: EmbedObjects = False,
     query_options: QueryOptions,
     limit: Limit = None,
     enqueue: Enqueue = False,
@@ -134,8 +132,8 @@ def write(
 
     tagger metadata write ~/Pictures/Paris --to embed --gps-estimated
     """
-    options = WriteOptions(to, gps, gps_estimated, max_error_km, description, embed_objects)
-    metadata = options.written("--to")
+    options = WriteOptions(to, gps, gps_estimated, max_error_km, description)
+    metadata = options.written()
     runner, job_priority = _parse_runner(priority, enqueue=enqueue, wait=wait, dry_run=dry_run)
     query = query_options.parse(under=(*(paths or ()), *(query_options.under or ())), limit=limit)
     settings, database = session = open_session(settle_jobs=True)
@@ -239,7 +237,9 @@ def _undo_rest(
     forgotten = count_forgotten(session.database, job)
     if others:
         files = count_of(others, "file")
-        console.warning(f"{files} hold tags of tagger that this database has no record of; {SEARCH_FOLDERS}")
+        console.warning(
+            f"{files} hold tags of tagger that this database has no record of: another database wrote them, or a later state of this one; {SEARCH_FOLDERS}"
+        )
     if forgotten:
         files = count_of(forgotten, "written file")
         console.warning(f"{files} belong to photos that were removed from the database; {SEARCH_FOLDERS}")

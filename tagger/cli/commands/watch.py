@@ -27,8 +27,8 @@ from tagger.database.retry import DatabaseError, is_transient, outage_text
 from tagger.errors import (
     BucketExtraMissing,
     BucketUnavailable,
-    BucketUnwritable,
     DatabaseRemoved,
+    ObjectUnsupported,
     PathNotFound,
     TaggerError,
 )
@@ -146,7 +146,7 @@ class Watcher:
 
         Raises:
             DatabaseRemoved: the database file was deleted.
-            BucketUnwritable: tags would be written to metadata in a bucket.
+            ObjectUnsupported: tags would be written to metadata in a bucket.
         """
         self._session.database.require_file()
         for source in self._sources:
@@ -156,7 +156,7 @@ class Watcher:
 
         try:
             self._step(source)
-        except (BucketUnwritable, DatabaseRemoved):  # waiting does not help
+        except (ObjectUnsupported, DatabaseRemoved):  # waiting does not help
             raise
         except TaggerError as error:
             self._scan_later(source, str(error))

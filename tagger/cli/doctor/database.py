@@ -1,10 +1,9 @@
-"""Checks of the database: connection, access, schema, integrity of the file, disk and lock."""
+"""Checks of the database: connection, schema, integrity of the file, disk and lock."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from tagger.cli.doctor.findings import note, ok, wrong
 from tagger.database.connection import open_database
@@ -16,14 +15,13 @@ from tagger.database.diagnostics import (
     file_system_of,
     is_locked,
     is_read_only,
-    is_superuser,
     quick_check,
     schema_status,
 )
 from tagger.database.engine import read_only_address, sqlite_file
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.errors import DatabaseNotUnicode, DiskFull, FolderUnsuited, SchemaUnreleased, TaggerError
-from tagger.system.addresses import is_remote, redact_url
+from tagger.errors import DatabaseNotUnicode, DiskFull, FolderUnsuited, TaggerError
+from tagger.system.addresses import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
     from tagger.database.connection import Database
 
 _CREATE = "createdb --encoding=UTF8 --template=template0 NAME"
-VERIFIED = "verify-full"
-"""The only mode in which libpq checks that the certificate is that of the host."""
 
 
 _DISK_REMEDIES: Mapping[type[TaggerError], str] = {
@@ -58,8 +54,6 @@ class DatabaseChecks:
             return
         if self._file is not None and self._file.exists():
             yield from check_database_file(self._file)
-        elif self.database is not None:
-            yield check_database_access(self._url, self.database)
 
     def check_connection(self) -> Iterator[Finding]:
         """Check that the database answers, has this version's schema and, on a server, can be written."""
@@ -94,9 +88,6 @@ class DatabaseChecks:
                 return make_finding(
                     "database", found, "make a backup, stop the workers, then: tagger db upgrade"
                 )
-            case SchemaStatus.UNRELEASED:
-                remedy = "set TAGGER_DATABASE_URL to a new database"
-                return wrong("database", str(SchemaUnreleased(url=shown, revision=revision)), remedy)
             case SchemaStatus.NEWER:
                 found = f"{shown} was created by a newer version of tagger (schema {revision})"
                 return wrong("database", found, "pip install --upgrade landmark-tagger")
@@ -113,31 +104,14 @@ class DatabaseChecks:
         return f"ls -l {self._file}; if the file is not a database, restore a backup"
 
 
-def check_database_access(url: str, database: Database) -> Finding:
-    """Check who else can read the connection to a PostgreSQL server, and what its role may do."""
-    address = urlsplit(url)
-    options = parse_qs(address.query)
-    is_elsewhere = is_remote(options.get("host", [unquote(address.hostname or "")])[-1])
-    problems = []
-    if is_elsewhere and options.get("sslmode", [""])[-1] != VERIFIED:
-        problems.append(f"its certificate is not checked (sslmode is not {VERIFIED})")
-    if is_superuser(database):
-        problems.append("the role is a superuser, which may also run programs on the server")
-    if problems:
-        return note("database access", "; ".join(problems), "docs/how-to/harden.md, PostgreSQL")
-    return ok("database access", "TLS with a checked certificate" if is_elsewhere else "on this machine")
-
-
 def check_database_file(file: Path) -> Iterator[Finding]:
     """Check the disk, the integrity and the lock of an SQLite file."""
-    yield _check_disk(file)
+    yield from _check_disk(file)
     result = quick_check(file)
     if result not in {None, "ok"}:
         remedy = "restore a backup; tagger db check shows details"
         yield wrong("database file", f"it is damaged: {result}", remedy)
         return
-    part = "" if result else ", which ended early; tagger db check reads the whole file"
-    yield ok("database file", f"no damage found by a quick check{part}")
     if read_only_address(file.absolute()) is not None:
         found = "this user cannot write the file or its folder: commands that read work, others do not"
         yield wrong("database lock", found, f"run as the user to whom it belongs: ls -l {file}")
@@ -145,14 +119,13 @@ def check_database_file(file: Path) -> Iterator[Finding]:
         found = f"a process has held the write lock for more than {LOCK_S:.0f} s; others cannot store results"
         yield wrong("database lock", found, f"end the process that this shows: fuser -v {file}")
     else:
-        yield ok("database lock", "free")
+        yield ok("database file", "no damage found by a quick check, and no process holds its lock")
 
 
-def _check_disk(file: Path) -> Finding:
+def _check_disk(file: Path) -> Iterator[Finding]:
     mounts = Path("/proc/mounts")
     kind = file_system_of(file.resolve(), mounts.read_text()) if mounts.exists() else None
     if kind in NETWORK_FILE_SYSTEMS:
         found = f"{file} is on a network file system ({kind}), where SQLite's locks do not work"
         remedy = "move it to a local disk and set TAGGER_DATABASE_URL, or use PostgreSQL"
-        return wrong("database disk", found, remedy)
-    return ok("database disk", f"on a local disk ({kind})" if kind else "unknown on this system")
+        yield wrong("database disk", found, remedy)

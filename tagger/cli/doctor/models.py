@@ -50,9 +50,6 @@ def check_device(settings: Settings) -> Iterator[Finding]:
     is_auto = settings.device == "auto"
     found = f"auto selects {describe_device()}" if is_auto else f"{device.kind} ({core_count()} cores)"
     yield ok("device", f"{found}; {device.precision}")
-    if settings.threads is not None and settings.threads > core_count():
-        found = f"TAGGER_THREADS is {settings.threads}, but this process may use {core_count()} cores"
-        yield note("device", found, f"export TAGGER_THREADS={core_count()}")
 
 
 def check_models(settings: Settings, database: Database | None) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 from tagger.cli.help import flag
-from tagger.errors import FileExists
+from tagger.errors import AlreadyExists
 from tagger.photos.files import open_regular
 from tagger.photos.folders import replace_file
 
@@ -42,7 +42,7 @@ def open_output(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
     """Open a file for writing, or stdout for `-`. The file appears at the end, if no error occurs; .gz compresses it.
 
     Raises:
-        FileExists: the file exists, and `force` is not set.
+        AlreadyExists: the file exists, and `force` is not set.
     """
     if path == STREAM:
         sys.stdout.flush()
@@ -62,7 +62,7 @@ def open_output(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
 
 def _check_absent(path: Path, *, force: bool) -> None:
     if os.path.lexists(path) and not force:
-        raise FileExists(path=path)
+        raise AlreadyExists(what=f"The file {path}", remedy="Choose another name, or replace it with --force")
 
 
 @contextmanager

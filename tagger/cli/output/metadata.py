@@ -15,8 +15,7 @@ from tagger.errors import PhotoFailed, SystemRefused
 from tagger.jobs.processing.metadata_preview import changed_fields
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import TAGGER_RECORD, exif_refusal, photo_fields, xmp_fields, xmp_packet
-from tagger.metadata.sidecar_names import is_sidecar_name
-from tagger.metadata.writable_files import find_sidecars, find_written
+from tagger.metadata.sidecar_names import find_sidecars, find_written, is_sidecar_name
 from tagger.metadata.written_files import is_among
 from tagger.metadata.xmp import written_landmarks
 from tagger.photos.paths import ObjectPath, parse_path

@@ -54,6 +54,9 @@ def tag_job_paths(options: Mapping[str, Any]) -> list[Path]:
 KEYWORDS, PLACE, POSITION, DESCRIPTION = N_("keywords"), N_("place"), N_("position"), N_("description")
 """The kinds of values that are written."""
 
+_FOR_BUCKETS = "embed_objects"
+"""What jobs and schedules of version 1 store; now nothing is written into buckets."""
+
 
 @dataclass(frozen=True)
 class MetadataOptions:
@@ -61,7 +64,6 @@ class MetadataOptions:
 
     `language` chooses the landmarks' names, the same on each worker; None: those of the models. `max_error_m`: stored
     positions are written too, unless the photo's camera measured them or their error is larger; None: none is written.
-    `embed_objects`: photos in buckets may be changed, too; otherwise they get sidecars.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -71,7 +73,6 @@ class MetadataOptions:
     description: StrictBool = False
     language: Annotated[str, Field(pattern=LANGUAGE_PATTERN)] | None = None
     max_error_m: Annotated[int, Field(strict=True, gt=0, le=LARGEST_ERROR_M)] | None = None
-    embed_objects: StrictBool = False
 
     @property
     def fields(self) -> list[str]:
@@ -82,8 +83,7 @@ class MetadataOptions:
 
     def to_job_options(self) -> dict[str, object]:
         """The options as a job stores them."""
-        options = asdict(self) | {"embed_objects": self.embed_objects or None}
-        return {WRITE: {name: value for name, value in options.items() if value is not None}}
+        return {WRITE: {name: value for name, value in asdict(self).items() if value is not None}}
 
     @classmethod
     def from_job_options(cls, options: Mapping[str, Any]) -> Self | None:
@@ -92,9 +92,12 @@ class MetadataOptions:
         Raises:
             ValueError: these are not options that a job stores.
         """
-        if options.get(WRITE) is None:
+        written = options.get(WRITE)
+        if written is None:
             return None
+        if isinstance(written, Mapping):
+            written = {name: value for name, value in written.items() if name != _FOR_BUCKETS}
         try:
-            return TypeAdapter(cls).validate_python(options[WRITE])
+            return TypeAdapter(cls).validate_python(written)
         except ValidationError as error:
             raise ValueError(f"its metadata options are invalid: {error.errors()[0]['msg']}") from error

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 from sqlalchemy import select
 
 from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS, JobKind, Priority, Runner, Target
+from tagger.database.enums import METADATA_KINDS, JobKind, Priority, Runner
 from tagger.database.tables import jobs
-from tagger.errors import BucketUnwritable, JobNotRetriable
+from tagger.errors import JobNotRetriable, ObjectUnsupported
 from tagger.jobs.enqueue.job_options import (
     PATHS,
     MetadataOptions,
@@ -122,13 +122,12 @@ class Tagging:
 
     def check(self, database: Database, root_paths: RootPaths) -> None:
         """Raises:
-        BucketUnwritable: tags would be written into photos in a bucket without `embed_objects`.
+        ObjectUnsupported: tags would be written into a bucket.
         RootUnavailable: the disk of a folder is not mounted.
         """
         objects = [path for path in self._paths if isinstance(path, ObjectPath)]
-        write = self.write
-        if objects and write is not None and write.to is Target.EMBED and not write.embed_objects:
-            raise BucketUnwritable(path=objects[0])
+        if objects and self.write is not None:
+            raise ObjectUnsupported(path=objects[0])
         require_available_roots(database, self.selection, root_paths)
 
     def new_job(self, database: Database, settings: Settings) -> NewJob:

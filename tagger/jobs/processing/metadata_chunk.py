@@ -37,7 +37,6 @@ from tagger.jobs.processing.undo_log import (
 from tagger.ledger.chunks import store_outcomes
 from tagger.ledger.failures import EDITED
 from tagger.library.catalog.roots import Root, RootPaths, list_roots, unavailable_roots
-from tagger.metadata.bucket_files import remove_old_checks
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import PreparedPhoto, describe_result, plan_and_prepare
 from tagger.metadata.restored_files import UndoRecord
@@ -48,26 +47,23 @@ JOBS = 20
 """How many interrupted jobs are considered, the latest first."""
 
 
-def remove_interrupted_files(database: Database, root_paths: RootPaths, *, dry_run: bool = False) -> int:
-    """Remove the temporary files of the latest jobs whose process died, and return their number. With `dry_run`, they stay.
-
-    They have no record, so an undo does not find them. In buckets, they are check objects.
-    """
+def remove_interrupted_files(database: Database, root_paths: RootPaths) -> None:
+    """Remove the temporary files of the latest jobs whose process died. They have no record, so an undo does not find them."""
     paths = _interrupted_photos(database)
     with database.read() as connection:
         needed = {path.root_id for path in paths}
         roots = [root for root in list_roots(connection, root_paths) if root.id in needed]
         unavailable = unavailable_roots(connection, roots)
     reachable = {root.id: root for root in roots if root not in unavailable}
-    return sum(_remove_left(root, folder, dry_run=dry_run) for root, folder in _folders_of(paths, reachable))
+    for root, folder in _folders_of(paths, reachable):
+        _remove_left(root, folder)
 
 
-def _remove_left(root: Root, folder: Path, *, dry_run: bool = False) -> int:
+def _remove_left(root: Root, folder: Path) -> None:
     if isinstance(folder, ObjectPath):
-        return remove_old_checks(folder, dry_run=dry_run)
+        return
     with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
-        return remove_leftovers(folder, root.folder, dry_run=dry_run)
-    return 0
+        remove_leftovers(folder, root.folder)
 
 
 def _folders_of(paths: Iterable[Any], roots: Mapping[int, Root]) -> set[tuple[Root, Path]]:
@@ -100,7 +96,7 @@ log = logging.getLogger(__name__)
 BATCH = 32
 """Photos whose new files are ready at the same time: two transactions and as many locks for all of them."""
 THREADS = 4
-"""Preparing or replacing a file is mostly waiting for the disk or the network."""
+"""Preparing a file is mostly waiting for the disk or the network."""
 BUSY_PAUSE_S = 0.5
 BUSY_TRIES = 20
 """How often a photo is tried that another process is writing."""
@@ -197,14 +193,13 @@ class MetadataChunkWriter:
         return bool(unavailable)
 
     def _remove_leftovers(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
-        """Remove temporary files of processes that died; those of running processes are locked. Objects in buckets have none.
+        """Remove temporary files of processes that died; those of running processes are locked.
 
         An undo always removes them, so that nothing of ours remains.
         """
         if self._claim.attempts > 1 or self._options is None:
             for root, folder in _folders_of(items, roots):
-                if not isinstance(folder, ObjectPath):
-                    _remove_left(root, folder)
+                _remove_left(root, folder)
 
     def _process_batch(
         self, items: Sequence[Item], roots: Mapping[int, Root], pool: ThreadPoolExecutor
@@ -220,9 +215,7 @@ class MetadataChunkWriter:
         prepared = [result for future in futures if (result := future.result()) is not None]
         self._chunk.check_lease()
         self._record_intents(prepared)
-        in_bucket = any(roots[result.item.root_id].is_bucket for result in prepared)
-        run_each = pool.map if in_bucket else map  # a request to a bucket takes as long as many renames
-        results = [result for result in run_each(self._replace_files, prepared) if result is not None]
+        results = [result for result in map(self._replace_files, prepared) if result is not None]
         self._discard_prepared()
         self._store(results)
 

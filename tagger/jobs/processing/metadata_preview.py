@@ -126,7 +126,6 @@ class PhotoTags:
             options.to,
             self.written_targets(),
             max_bytes,
-            embeds_objects=options.embed_objects,
             written_files=self.written_files(root),
         )
 
@@ -316,5 +315,4 @@ def undo_request(
         targets,
         max_bytes,
         single_job=single_job,
-        embeds_objects=True,
     )

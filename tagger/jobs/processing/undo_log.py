@@ -25,6 +25,7 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    true,
     update,
 )
 
@@ -108,7 +109,8 @@ def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
             or_(metadata_writes.c.photo_id == state.photo_id, _orphaned_with_digest(state.digest_before)),
             metadata_writes.c.target == Target.EMBED,
             metadata_writes.c.written_digest != state.written_digest,
-            metadata_writes.c.complete,
+            # Before a removal, the photo's rows were made incomplete: see `record_intents`.
+            or_(metadata_writes.c.complete, true() if state.write is None else false()),
         )
     ).all()
     for row in {row.written_digest: row for row in rows}.values():

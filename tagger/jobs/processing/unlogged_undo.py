@@ -16,7 +16,7 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Target
 from tagger.database.tables import photos
-from tagger.errors import BucketUnavailable, PhotoFailed, PhotoNotFound
+from tagger.errors import PhotoFailed, PhotoNotFound
 from tagger.jobs.processing.metadata_preview import (
     MetadataPreview,
     load_photo_tags,
@@ -32,6 +32,7 @@ from tagger.metadata.photo_writer import (
     describe_result,
     plan_photo,
     prepare_photo,
+    refuse_object,
     without_unreadable_sidecars,
     xmp_packet,
 )
@@ -39,10 +40,10 @@ from tagger.metadata.plans import plan_sidecar
 from tagger.metadata.restored_files import FindUndoRecord, digest_file
 from tagger.metadata.sidecar_names import is_sidecar_name
 from tagger.metadata.xmp import has_our_fields, names_our_namespace
-from tagger.photos.buckets import ObjectSource, is_object
+from tagger.photos.buckets import is_object
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.photo_names import extension_of, is_photo_name
-from tagger.photos.side_files import SIDECAR_MAX_BYTES
+from tagger.photos.side_files import SIDECAR_MAX_BYTES, folded_name
 from tagger.photos.source import read_named
 from tagger.settings import Settings
 
@@ -64,7 +65,8 @@ class FoundValues:
     """Files below folders that hold our values and that no job processes.
 
     Of `job`, or of all jobs. Before the jobs, those are undone whose content the undo log knows from another place: copies. What it does not know is
-    looked at again after the jobs: `left`.
+    looked at again after the jobs: `left`. So is what stands beside stored photos: their own writes are on record, and a new sidecar has the same
+    content for each photo of a landmark, so another library may have written it.
     """
 
     def __init__(
@@ -84,9 +86,9 @@ class FoundValues:
                     continue
                 data = _read(path, self._settings.max_bytes)
                 jobs = find_jobs(self._database, path, digest_file(data or b""), self._settings.roots)
-                if jobs is None:
+                if jobs is None or (jobs and is_stored):
                     self._unknown.append(path)
-                elif not is_stored and (self._job in jobs if self._job is not None else jobs):
+                elif self._job in jobs if self._job is not None else jobs:
                     yield self._preview(path)
 
     def left(self) -> Iterator[MetadataPreview]:
@@ -99,16 +101,17 @@ class FoundValues:
         return _preview_undo(self._database, self._settings, path)
 
     def _files(self, folder: Path) -> Iterator[tuple[Path, bool]]:
-        """The sidecars and photos below a folder, and whether they are stored photos. In a bucket, the sidecars."""
+        """The sidecars and photos below a folder, and whether they are stored photos or beside one. Of a bucket, none."""
         if isinstance(folder, ObjectPath):
-            yield from ((path, False) for path in _sidecar_objects(folder))
             return
         for parent, folders, names in os.walk(folder):
             folders.sort()
             photo_names = sorted(filter(is_photo_name, names))
             stored = self._stored_photos(Path(parent), photo_names)
             yield from ((Path(parent, name), name in stored) for name in photo_names)
-            yield from ((Path(parent, name), False) for name in sorted(filter(is_sidecar_name, names)))
+            with_sidecars = {folded_name(base) for name in stored for base in (name, Path(name).stem)}
+            for name in sorted(filter(is_sidecar_name, names)):
+                yield Path(parent, name), folded_name(Path(name).stem) in with_sidecars
 
     def _stored_photos(self, folder: Path, names: Sequence[str]) -> set[str]:
         with self._database.read() as connection:
@@ -132,8 +135,6 @@ class FoundValues:
             return stored
 
     def _holds_our_values(self, path: Path) -> bool:
-        if isinstance(path, ObjectPath):
-            return names_our_namespace(_read(path, SIDECAR_MAX_BYTES))
         if path.is_symlink() or not path.is_file():
             return False
         if is_sidecar_name(path.name):
@@ -168,16 +169,6 @@ def _preview_undo(database: Database, settings: Settings, path: Path) -> Metadat
     return preview_of(path, partial(_plan_undo, path, find, settings.max_bytes))
 
 
-def _sidecar_objects(folder: ObjectPath) -> Iterator[ObjectPath]:
-    start = len(folder.key) + 1 if folder.key else 0
-    try:
-        for key, _ in ObjectSource(folder).objects():
-            if is_sidecar_name(key):
-                yield folder / key[start:]
-    except BucketUnavailable:
-        return
-
-
 def _head(path: Path) -> bytes | None:
     try:
         with path.open("rb") as file:
@@ -199,6 +190,7 @@ def _is_file(path: Path) -> bool:
 
 def _plan_undo(path: Path, find_undo_record: FindUndoRecord, max_bytes: int) -> PhotoPlan:
     """Plan the undo of a photo, or of a sidecar alone, whose photo may be gone."""
+    refuse_object(path, None)
     if is_sidecar_name(path.name):
         request = undo_request(path, path.parent, frozenset({Target.SIDECAR}), max_bytes)
         plan = PhotoPlan(request, (plan_sidecar(path, request.tag_fields, find_undo_record),))

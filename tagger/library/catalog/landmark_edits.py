@@ -17,7 +17,6 @@ from tagger.database.statements import lock_tables
 from tagger.database.tables import landmarks
 from tagger.errors import (
     LandmarkExists,
-    LandmarkFactsDiffer,
     LandmarkInvalid,
     LandmarkNotFound,
     LandmarkSlugTaken,
@@ -100,8 +99,8 @@ def find_or_add_landmark(
     Raises:
         LandmarkNotFound: there is none, and it may not be added.
         LandmarkAmbiguous: several landmarks have the name.
-        LandmarkInvalid, LandmarkSlugTaken: the name cannot be that of a new landmark.
-        LandmarkFactsDiffer: it exists with another country or position, which are not changed.
+        LandmarkInvalid, LandmarkSlugTaken: the name cannot be that of a new landmark; or it exists with another country or position,
+            which are not changed.
     """
     with database.write(dry_run=dry_run) as connection:
         try:
@@ -113,7 +112,8 @@ def find_or_add_landmark(
     has_country = landmark.country in {None, found.country}
     has_position = landmark.position in {None, (found.latitude, found.longitude)}
     if not has_country or not has_position:
-        raise LandmarkFactsDiffer(name=found.display_name, slug=found.slug)
+        reason = f"{found.display_name} exists already, with another position or country. Change it with `tagger landmark edit {found.slug}`"
+        raise LandmarkInvalid(reason=reason)
     return found, False
 
 

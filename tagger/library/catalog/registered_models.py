@@ -147,7 +147,7 @@ def add_model(database: Database, file: Path, name: str | None = None) -> Regist
 
     Raises:
         ModelRefused: the file cannot be read or has no valid manifest.
-        ModelNameTaken: another model has `name`.
+        AlreadyExists: another model has `name`.
     """
     shipped, file = models_in_use.shipped_file(), file.absolute()
     is_shipped = shipped.is_file() and file.resolve() == shipped.resolve()

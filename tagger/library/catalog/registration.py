@@ -18,7 +18,7 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database, display_language
 from tagger.database.statements import among, insert_page, lock_tables
 from tagger.database.tables import landmarks, model_labels, models
-from tagger.errors import ModelNameTaken, ModelRefused
+from tagger.errors import AlreadyExists, ModelRefused
 from tagger.library.catalog import models_in_use
 from tagger.library.catalog.contents import record_landmark
 from tagger.library.catalog.landmark_uses import move_labels
@@ -200,7 +200,7 @@ def register(
 
     Raises:
         ModelRefused: its manifest or path cannot be stored.
-        ModelNameTaken: another model has `name`.
+        AlreadyExists: another model has `name`.
     """
     path = None if file is None else _path_text(file)
     document = _manifest_document(manifest, path)
@@ -304,7 +304,7 @@ def _free_name(connection: Connection, digest: str, default: str, name: str | No
     if not count:
         return candidate
     if name is not None:
-        raise ModelNameTaken(name=name)
+        raise AlreadyExists(what=f"Another model {name}", remedy="Choose another --name, or omit it")
     return f"{candidate}-{digest[:8]}"
 
 

@@ -1,17 +1,16 @@
-"""The metadata blocks of JPEG, PNG, WebP and TIFF files: read, and replaced in place without encoding the image again.
+"""The metadata blocks of photos: read, and in JPEG files replaced in place without encoding the image again.
 
 Every change is a splice. Offsets and sizes that span a splice are adjusted; a file whose offsets cannot be adjusted is
-refused. `difference_outside_blocks` checks the result independently. Knows nothing of the blocks' content.
-HEIC, AVIF and RAW are never written; their blocks are read for sidecars and for people. The image decoders parse the boxes of
-HEIC and AVIF, so nothing here knows their structure.
+refused. `difference_outside_blocks` checks the result independently. Knows nothing of the blocks' content. The image decoders parse the
+boxes of HEIC and AVIF, so nothing here knows their structure.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
-from tagger.metadata.errors import WriteRefused
-from tagger.metadata.formats import jpeg, png, tiff, webp
-from tagger.metadata.splices import Blocks, Splice, broken_structure, unsupported_block
+from tagger.metadata.errors import RefusalKind, WriteRefused
+from tagger.metadata.formats import chunks, jpeg
+from tagger.metadata.splices import Blocks, Splice, broken_structure
 from tagger.photos.containers import read_container
 from tagger.photos.decoding.formats import open_header, require_format
 from tagger.photos.formats import PhotoFormat, detect_format, is_iso_media
@@ -19,9 +18,9 @@ from tagger.photos.raw import read_raw
 from tagger.photos.tiff import open_tiff
 
 
-def can_embed(data: bytes) -> bool:
-    """Whether blocks can be written into files of this format. An individual file may still be refused."""
-    return _block_format(data) is not None
+def may_hold_tags(data: bytes) -> bool:
+    """Whether this program embeds tags into files of this format, or did so in version 1."""
+    return _reader(data) is not None
 
 
 def is_jpeg(data: bytes) -> bool:
@@ -33,21 +32,32 @@ def read_blocks(data: bytes) -> Blocks:
     """Read a file's metadata blocks.
 
     Raises:
-        WriteRefused: the file has another format, or is broken.
+        WriteRefused: the file has a format that never holds our tags, or is broken.
     """
-    return _require_block_format(data).read_blocks(data)
+    if (reader := _reader(data)) is None:
+        raise only_jpeg()
+    return reader(data)
 
 
 def replace_blocks(data: bytes, new: Blocks) -> tuple[Splice, ...]:
-    """Return the splices that give a file these blocks. Blocks that are equal are not changed; None removes a block.
+    """Return the splices that give a JPEG these blocks. Blocks that are equal are not changed; None removes a block.
 
     Raises:
         WriteRefused: the change would put other data in the file at risk.
     """
-    splices = _require_block_format(data).replace_blocks(data, new)
+    if not is_jpeg(data):
+        raise only_jpeg()
+    splices = jpeg.replace_blocks(data, new)
     if splices and read_container(data) is None:
         raise broken_structure("its image data cannot be located")
     return splices
+
+
+def only_jpeg() -> WriteRefused:
+    """The refusal for files of other formats."""
+    return WriteRefused(
+        RefusalKind.FORMAT, "Tags are embedded into JPEG files only. Keep its tags in a sidecar."
+    )
 
 
 def extended_xmp(data: bytes) -> bytes | None:
@@ -59,32 +69,18 @@ def extended_xmp(data: bytes) -> bytes | None:
     return jpeg.extended_xmp(data) if is_jpeg(data) else None
 
 
-class _BlockFormat(Protocol):
-    """A module that reads and replaces the blocks of one format."""
-
-    def read_blocks(self, data: bytes) -> Blocks: ...
-    def replace_blocks(self, data: bytes, new: Blocks) -> tuple[Splice, ...]: ...
-
-
-_BLOCK_FORMATS: dict[PhotoFormat | None, _BlockFormat] = {
-    PhotoFormat.JPEG: jpeg,
-    PhotoFormat.PNG: png,
-    PhotoFormat.WEBP: webp,
-    PhotoFormat.TIFF: tiff,
+_READERS: dict[PhotoFormat | None, Callable[[bytes], Blocks]] = {
+    PhotoFormat.JPEG: jpeg.read_blocks,
+    PhotoFormat.PNG: chunks.read_png,
+    PhotoFormat.WEBP: chunks.read_webp,
+    PhotoFormat.TIFF: chunks.read_tiff,
 }
 
 
-def _require_block_format(data: bytes) -> _BlockFormat:
-    block_format = _block_format(data)
-    if block_format is None:
-        raise unsupported_block("Metadata is embedded in JPEG, PNG, WebP and TIFF files only")
-    return block_format
-
-
-def _block_format(data: bytes) -> _BlockFormat | None:
+def _reader(data: bytes) -> Callable[[bytes], Blocks] | None:
     photo_format = detect_format(data)
     is_unreadable = photo_format is PhotoFormat.TIFF and open_tiff(data) is None
-    return None if is_unreadable else _BLOCK_FORMATS.get(photo_format)
+    return None if is_unreadable else _READERS.get(photo_format)
 
 
 def _read_raw_blocks(data: bytes) -> Blocks:

@@ -1,4 +1,4 @@
-"""Compares two photo files piece by piece, apart from their XMP, EXIF and IPTC blocks.
+"""Compares two JPEG files piece by piece, apart from their XMP, EXIF and IPTC blocks.
 
 The comparison protects photos from mistakes in writing, so it parses both files on its own and shares no code with the
 writers. Sizes and offsets that depend on the blocks may differ, but only as they must.
@@ -6,35 +6,19 @@ writers. Sizes and offsets that depend on the blocks may differ, but only as the
 
 import hashlib
 import struct
-import zlib
-from collections.abc import Iterator
 from itertools import zip_longest
 from typing import TypeAlias
 
 from tagger.photos.formats import PhotoFormat, detect_format
-from tagger.photos.tiff import TiffBlock, TiffDirectory, open_tiff
 
-_PIECE_LIMIT = 100_000
-_PNG_HEAD, _RIFF_HEAD = 8, 12
-_WEBP_BLOCK_FLAGS = 0x0C
 Pieces: TypeAlias = list[tuple[str, object]]
 
 
 def difference_outside_blocks(before: bytes, after: bytes) -> str | None:
-    """Return None if the files differ in their blocks only, else the first other difference in a few words."""
-    photo_format = detect_format(before)
-    if photo_format != detect_format(after):
+    """Return None if two JPEG files differ in their blocks only, else the first other difference in a few words."""
+    if not detect_format(before) is detect_format(after) is PhotoFormat.JPEG:
         return "the container"
-    match photo_format:
-        case PhotoFormat.TIFF:
-            return _tiff_difference(before, after)
-        case PhotoFormat.JPEG:
-            return _first_difference(*_jpeg_pieces(before, after))
-        case PhotoFormat.PNG:
-            return _first_difference(_png_pieces(before), _png_pieces(after))
-        case PhotoFormat.WEBP:
-            return _first_difference(_webp_pieces(before), _webp_pieces(after))
-    return "the container"
+    return _first_difference(*_jpeg_pieces(before, after))
 
 
 def _first_difference(before: Pieces | None, after: Pieces | None) -> str | None:
@@ -46,71 +30,7 @@ def _first_difference(before: Pieces | None, after: Pieces | None) -> str | None
     return None
 
 
-def _png_pieces(data: bytes) -> Pieces | None:
-    pieces: Pieces = []
-    blocks: set[str] = set()
-    at = _PNG_HEAD
-    while at + 12 <= len(data) and len(pieces) < _PIECE_LIMIT:
-        length, kind = struct.unpack_from(">I4s", data, at)
-        whole = data[at : at + 12 + length]
-        at += 12 + length
-        is_xmp = kind == b"iTXt" and whole[8:26] == b"XML:com.adobe.xmp\0"
-        block = "EXIF" if kind == b"eXIf" else "XMP" if is_xmp else None
-        if block is None or block in blocks:
-            pieces.append((f"the PNG chunk {kind!r}", whole))
-        elif at > len(data) or zlib.crc32(whole[4:-4]) != int.from_bytes(whole[-4:], "big"):
-            return None
-        else:
-            blocks.add(block)
-        if kind == b"IEND":
-            pieces.append(("the data after the end of the PNG", data[at:]))
-            return pieces
-    return None
-
-
-def _webp_pieces(data: bytes) -> Pieces | None:
-    pieces: Pieces = []
-    blocks: set[bytes] = set()
-    at, end = _RIFF_HEAD, 8 + int.from_bytes(data[4:8], "little")
-    while at + 8 <= end <= len(data) and len(pieces) < _PIECE_LIMIT:
-        kind, length = struct.unpack_from("<4sI", data, at)
-        stop = at + 8 + length
-        if stop > end:
-            return None
-        content, at = data[at + 8 : stop], stop + length % 2
-        if not pieces and kind != b"VP8X":
-            pieces.append(("the WebP header", _implied_header(kind, content)))
-        if kind == b"VP8X":
-            flags = bytes(flag & ~_WEBP_BLOCK_FLAGS for flag in content[:1])
-            pieces.append(("the WebP header", flags + content[1:]))
-        elif kind in (b"EXIF", b"XMP ") and kind not in blocks:
-            blocks.add(kind)
-        else:
-            # The last chunk may lack its padding, which is added once another chunk follows.
-            pieces.append(
-                (f"the WebP chunk {kind!r}", content + (data[stop : min(at, end)] or bytes(length % 2)))
-            )
-    if at < end or at > end + 1 or end > len(data):
-        return None
-    pieces.append(("the data after the end of the WebP", data[end:]))
-    return pieces
-
-
-def _implied_header(kind: bytes, image: bytes) -> bytes:
-    """The extended header that a simple file lacks: transparency, width and height less one."""
-    flags = width = height = 0
-    if kind == b"VP8L" and len(image) >= 5:
-        bits = int.from_bytes(image[1:5], "little")
-        width, height, flags = bits % 0x4000, (bits >> 14) % 0x4000, (bits >> 28) % 2 * 0x10
-    elif len(image) >= 10:
-        width = int.from_bytes(image[6:8], "little") % 0x4000 - 1
-        height = int.from_bytes(image[8:10], "little") % 0x4000 - 1
-    if width < 0 or height < 0:
-        return b""
-    return bytes([flags, 0, 0, 0]) + width.to_bytes(3, "little") + height.to_bytes(3, "little")
-
-
-# --- JPEG: segments without the blocks, the index of images with offsets resolved, and everything from the first scan on ---
+# The pieces: segments without the blocks, the index of images with offsets resolved, and everything from the first scan on.
 
 _SOS, _APP2 = 0xDA, 0xE2
 _SEGMENT_LIMIT = 200_000
@@ -257,105 +177,3 @@ def _mp_entries(block: bytes) -> list[int]:
         if tag == _MP_ENTRIES and start + size <= len(block):
             return list(range(start, start + size - 15, 16))
     return []
-
-
-# --- TIFF: every tag of every directory with its values, XMP aside, and every byte at its offset ---
-#
-# Notes of cameras and programs point anywhere in a TIFF file, so no byte may move or change, even if no known tag refers to it.
-
-_XMP = 700
-_POINTERS = (0x014A, 0x8769, 0x8825, 0xA005)
-_DIRECTORY_LIMIT = 256
-
-
-def _tiff_difference(before: bytes, after: bytes) -> str | None:
-    """Return the first difference in a few words; None if there is none."""
-    old, new = open_tiff(before), open_tiff(after)
-    if old is None or new is None or (old.order, old.big) != (new.order, new.big):
-        return "the TIFF header"
-    old_entries, new_entries = _main_entries(old), _main_entries(new)
-    if (
-        old_entries is None
-        or new_entries is None
-        or _other_entries(old, old_entries) != _other_entries(new, new_entries)
-    ):
-        return "the entries of the first TIFF directory"
-    header = (8, 16) if old.big else (4, 8)
-    if not _unchanged_outside(
-        before, after, [header, *_xmp_spans(old, old_entries), *_xmp_spans(new, new_entries)]
-    ):
-        return "bytes outside of the XMP"
-    return _directories_difference(old, new)
-
-
-def _unchanged_outside(before: bytes, after: bytes, spans: list[tuple[int, int]]) -> bool:
-    """Whether the bytes at all common offsets are the same outside of the spans."""
-    at, end = 0, min(len(before), len(after))
-    for start, stop in sorted(spans):
-        if before[at : min(start, end)] != after[at : min(start, end)]:
-            return False
-        at = max(at, stop)
-    return before[at:end] == after[at:end]
-
-
-def _main_entries(block: TiffBlock) -> range | None:
-    """The offsets of the first directory's entries; None if it is not completely inside of the file."""
-    head, step, slot = (8, 20, 8) if block.big else (2, 12, 4)
-    start = block.first + head
-    end = start + _number(block, block.first, head) * step
-    return range(start, end, step) if block.first > 0 and end + slot <= len(block.data) else None
-
-
-def _other_entries(block: TiffBlock, entries: range) -> list[bytes]:
-    """The raw entries other than XMP."""
-    return [bytes(block.data[at : at + entries.step]) for at in entries if _number(block, at, 2) != _XMP]
-
-
-def _xmp_spans(block: TiffBlock, entries: range) -> list[tuple[int, int]]:
-    return [(at, at + entries.step) for at in entries if _number(block, at, 2) == _XMP]
-
-
-def _number(block: TiffBlock, at: int, size: int) -> int:
-    return int.from_bytes(block.data[at : at + size], "little" if block.order == "<" else "big")
-
-
-def _directories_difference(old: TiffBlock, new: TiffBlock) -> str | None:
-    """The first difference in tags and values. Image data has not moved, so it is the same if these are."""
-    budget = 2 * len(old.data)
-    for number, (old_directory, new_directory) in enumerate(
-        zip(_directories(old), _directories(new), strict=False)
-    ):
-        if old_directory is None or new_directory is None:
-            return (
-                None if old_directory is new_directory else f"the number of TIFF directories, after {number}"
-            )
-        ignored = {_XMP} if number == 0 else set()
-        tags = old_directory.tags.keys() - ignored
-        if old_directory.following != new_directory.following or tags != new_directory.tags.keys() - ignored:
-            return f"the tags of TIFF directory {number}"
-        for tag in tags:
-            old_value, new_value = old_directory.tags[tag], new_directory.tags[tag]
-            budget -= len(old_value.raw)
-            if budget < 0:
-                return "more values than the TIFF has bytes"
-            if (old_value.kind, old_value.count) != (new_value.kind, new_value.count) or bytes(
-                old_value.raw
-            ) != bytes(new_value.raw):
-                return f"the TIFF tag {tag}"
-    return None
-
-
-def _directories(block: TiffBlock) -> Iterator[TiffDirectory | None]:
-    """Each directory that can be reached from the first, then None without end."""
-    pending, visited = [block.first], set[int]()
-    while pending and len(visited) < _DIRECTORY_LIMIT:
-        at = pending.pop(0)
-        directory = block.directory(at) if at not in visited else None
-        visited.add(at)
-        if directory:
-            yield directory
-            for pointer in _POINTERS:
-                pending += block.integers(directory.tags.get(pointer))[:_DIRECTORY_LIMIT]
-            pending.append(directory.following)
-    while True:
-        yield None

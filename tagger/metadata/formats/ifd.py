@@ -17,35 +17,21 @@ _WITHIN_IMAGES = 0x014A
 _POINTERS = (_WITHIN_IMAGES, 0x8769, 0x8825, 0xA005)
 
 
+_SLOT = 4
+"""The size in bytes of an offset, and of a value stored in the entry itself."""
+_ENTRY_BYTES = 12
+
+
 @dataclass(frozen=True)
 class TiffHeader:
-    """The byte order of a TIFF file or block, and the offset of its first directory."""
+    """The byte order of an EXIF or MPF block, and the offset of its first directory."""
 
     order: str
-    big: bool
     first: int
-
-    @property
-    def slot(self) -> int:
-        """The size in bytes of an offset, and of a value stored in the entry itself."""
-        return 8 if self.big else 4
-
-    @property
-    def first_position(self) -> int:
-        """The position in the header of the first directory's offset."""
-        return 8 if self.big else 4
-
-    @property
-    def entry_bytes(self) -> int:
-        return 4 + 2 * self.slot
 
     def packed(self, number: int) -> bytes:
         """Pack an offset or count."""
-        return struct.pack(self.order + ("Q" if self.big else "I"), number)
-
-    def packed_length(self, entries: int) -> bytes:
-        """Pack the number of entries, with which a directory starts."""
-        return struct.pack(self.order + ("Q" if self.big else "H"), entries)
+        return struct.pack(self.order + "I", number)
 
 
 @dataclass(frozen=True)
@@ -74,16 +60,12 @@ class Ifd:
 
 
 def read_header(data: bytes) -> TiffHeader | None:
-    """The header of a TIFF or BigTIFF file, an EXIF block or an MPF block."""
+    """The header of an EXIF or MPF block."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 8:
         return None
     version, first = struct.unpack_from(order + "HI", data, 2)
-    if version == 42:
-        return TiffHeader(order, big=False, first=first)
-    if data[2:8] == struct.pack(order + "HHH", 43, 8, 0) and len(data) >= 16:
-        return TiffHeader(order, big=True, first=struct.unpack_from(order + "Q", data, 8)[0])
-    return None
+    return TiffHeader(order, first) if version == 42 else None
 
 
 def read_directory(data: bytes, header: TiffHeader, at: int) -> Ifd | None:
@@ -91,21 +73,8 @@ def read_directory(data: bytes, header: TiffHeader, at: int) -> Ifd | None:
     span = _entries_span(data, header, at)
     if span is None:
         return None
-    entries = tuple(_read_entry(data, header, entry) for entry in range(*span, header.entry_bytes))
+    entries = tuple(_read_entry(data, header, entry) for entry in range(*span, _ENTRY_BYTES))
     return Ifd(at, entries, _number(data, header, span[1]))
-
-
-def next_directory_offset(data: bytes, header: TiffHeader, at: int) -> int:
-    """The offset of the directory after the one at `at` (0: none), without reading its entries."""
-    span = _entries_span(data, header, at)
-    return _number(data, header, span[1]) if span else 0
-
-
-def directory_end(data: bytes, header: TiffHeader, at: int) -> int:
-    """The end of the directory at `at`, even if it lies past the end of the file."""
-    start = at + len(header.packed_length(0))
-    count = int.from_bytes(data[at:start], "little" if header.order == "<" else "big")
-    return start + count * header.entry_bytes + header.slot
 
 
 def directories(data: bytes, header: TiffHeader) -> Iterator[Ifd]:
@@ -144,24 +113,23 @@ def integers(data: bytes, header: TiffHeader, entry: IfdEntry | None) -> tuple[i
 
 def _entries_span(data: bytes, header: TiffHeader, at: int) -> tuple[int, int] | None:
     """The start and end of a directory's entries."""
-    count_format = struct.Struct(header.order + ("Q" if header.big else "H"))
-    if not 0 < at <= len(data) - count_format.size:
+    if not 0 < at <= len(data) - 2:
         return None
-    (count,) = count_format.unpack_from(data, at)
-    start = at + count_format.size
-    end = start + count * header.entry_bytes
-    return (start, end) if count <= _ENTRY_LIMIT and end + header.slot <= len(data) else None
+    (count,) = struct.unpack_from(header.order + "H", data, at)
+    start = at + 2
+    end = start + count * _ENTRY_BYTES
+    return (start, end) if count <= _ENTRY_LIMIT and end + _SLOT <= len(data) else None
 
 
 def _read_entry(data: bytes, header: TiffHeader, at: int) -> IfdEntry:
     tag, kind = struct.unpack_from(header.order + "HH", data, at)
     count = _number(data, header, at + 4)
     size = VALUE_SIZES.get(kind, 0) * count
-    inline_at = at + 4 + header.slot
+    inline_at = at + 4 + _SLOT
     return IfdEntry(
-        tag, kind, count, at, inline_at if size <= header.slot else _number(data, header, inline_at), size
+        tag, kind, count, at, inline_at if size <= _SLOT else _number(data, header, inline_at), size
     )
 
 
 def _number(data: bytes, header: TiffHeader, at: int) -> int:
-    return int.from_bytes(data[at : at + header.slot], "little" if header.order == "<" else "big")
+    return int.from_bytes(data[at : at + _SLOT], "little" if header.order == "<" else "big")

@@ -55,11 +55,6 @@ def _counts_from_file_start(data: bytes) -> bool:
     return data[-12:-9] == b"AXS" and data[-9:-8] in (b"!", b"*")
 
 
-def has_notes_at_end(data: bytes) -> bool:
-    """Whether a file ends in notes that readers search at its end, so that nothing may be appended."""
-    return _counts_from_file_start(data) or _recognised_bytes(data) > 0
-
-
 def _recognised_bytes(data: bytes) -> int:
     """The size of the recognised kind at the end; 0 if it claims more bytes than there are."""
     size = max(parse(data) for parse in _PARSERS)
@@ -140,7 +135,7 @@ def read_index(jpeg: Jpeg) -> Index | None:
     header = read_header(block)
     directory = read_directory(block, header, header.first) if header else None
     entries = directory.entry(_ENTRIES) if directory else None
-    if len(segments) > 1 or header is None or header.big or entries is None:
+    if len(segments) > 1 or header is None or entries is None:
         raise _unreadable()
     is_complete = (
         entries.size and not entries.size % _ENTRY_BYTES and entries.start + entries.size <= len(block)
@@ -270,7 +265,7 @@ def _note_offsets(data: bytes, start: int, end: int) -> Iterator[int]:
     note = b"\0" + data[start:end]
     for at in _MAKER_HEADER_BYTES:
         for order in "<>":
-            directory = read_directory(note, TiffHeader(order, big=False, first=at + 1), at + 1)
+            directory = read_directory(note, TiffHeader(order, at + 1), at + 1)
             if directory is None or len(directory.entries) > _MAKER_ENTRY_LIMIT:
                 continue
             if all(entry.size or entry.count == 0 for entry in directory.entries):  # else it is no directory

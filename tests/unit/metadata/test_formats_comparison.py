@@ -1,10 +1,9 @@
 """The comparison of files notices every change outside of the blocks."""
 
 import random
-import struct
 
 import pytest
-from rig.containers import jpeg_segment, png_chunk, riff_chunk
+from rig.containers import jpeg_segment
 from support.format_photos import EXIF_NAME, IMAGE, LARGE, SMALL, encode_photo, exif_block, write_and_check
 
 from tagger.metadata.formats import read_blocks
@@ -20,10 +19,6 @@ JPEG = (
 PHOTOS = {
     "jpeg": JPEG[:20] + PHOTOSHOP + JPEG[20:],
     "mpo": encode_photo("MPO", FACE, quality=20, save_all=True, append_images=[FACE.rotate(180)]),
-    "png": encode_photo("PNG", FACE, exif=exif_block()) + b"a trailer",
-    "webp": encode_photo("WEBP", FACE, exif=exif_block(), icc_profile=b"profile") + b"a trailer",
-    "tiff": encode_photo("TIFF", FACE, compression="jpeg"),
-    "bigtiff": encode_photo("TIFF", FACE, big_tiff=True),
 }
 
 
@@ -31,13 +26,7 @@ def ignored_bytes(data: bytes) -> list[range]:
     """The bytes of the blocks, and of what refers to them, which the comparison ignores."""
     blocks = read_blocks(data)
     existing = [block for block in (blocks.xmp, blocks.exif, blocks.iptc) if block]
-    spans = [range(data.index(block) - 40, data.index(block) + len(block) + 8) for block in existing]
-    if data[:4] == b"RIFF":
-        spans.append(range(20, 21))
-    if data[:4] in (b"II*\0", b"II+\0"):
-        entry = data.rindex(struct.pack("<HH", 700, 1))
-        spans.append(range(entry, entry + 20))
-    return spans
+    return [range(data.index(block) - 40, data.index(block) + len(block) + 8) for block in existing]
 
 
 @pytest.mark.parametrize("kind", PHOTOS)
@@ -68,12 +57,11 @@ def test_missing_and_extra_bytes_are_noticed(kind: str) -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (PHOTOS["jpeg"], PHOTOS["png"]),
+        (PHOTOS["jpeg"], encode_photo("PNG", FACE)),
         (PHOTOS["jpeg"], b""),
         (b"", b""),
         (b"GIF89a", b"GIF89a"),
-        (PHOTOS["tiff"], PHOTOS["bigtiff"]),
-        (PHOTOS["png"], PHOTOS["png"][:-30]),
+        (encode_photo("PNG", FACE), encode_photo("PNG", FACE)),
     ],
 )
 def test_files_that_cannot_be_compared_differ(before: bytes, after: bytes) -> None:
@@ -81,17 +69,7 @@ def test_files_that_cannot_be_compared_differ(before: bytes, after: bytes) -> No
 
 
 def test_second_block_of_a_kind_is_compared() -> None:
-    png = PHOTOS["png"]
-    assert difference_outside_blocks(png, png[:33] + png_chunk(b"eXIf", b"another") + png[33:])
-    webp = PHOTOS["webp"].removesuffix(b"a trailer")
-    assert difference_outside_blocks(webp, webp + riff_chunk(b"EXIF", b"another"))
     jpeg = PHOTOS["jpeg"]
     assert difference_outside_blocks(
         jpeg, jpeg[:20] + jpeg_segment(0xE1, b"Exif\0\0" + exif_block("b")) + jpeg[20:]
     )
-
-
-def test_added_header_with_another_size_is_noticed() -> None:
-    plain = encode_photo("WEBP", FACE)
-    new = write_and_check(plain, xmp=SMALL)
-    assert difference_outside_blocks(plain, new[:24] + b"\x10" + new[25:]) == "the WebP header"

@@ -22,7 +22,7 @@ from support.format_photos import (
 )
 
 from tagger.metadata.errors import RefusalKind
-from tagger.metadata.formats import can_embed, extended_xmp, read_blocks, replace_blocks
+from tagger.metadata.formats import extended_xmp, may_hold_tags, read_blocks, replace_blocks
 from tagger.metadata.formats.comparison import difference_outside_blocks
 from tagger.metadata.splices import Blocks, apply_splices
 
@@ -343,7 +343,7 @@ def test_content_credentials_and_afcp_notes_are_refused() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"BM", b"\0\0\0\x18ftypheic", b"%PDF"])
 def test_other_formats_are_not_written(data: bytes) -> None:
-    assert not can_embed(data)
+    assert not may_hold_tags(data)
     assert refusal(data, Blocks(xmp=SMALL)) == RefusalKind.FORMAT
 
 

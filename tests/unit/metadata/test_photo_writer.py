@@ -4,7 +4,7 @@ import re
 import shutil
 import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,9 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import ImageCms
-from PIL.PngImagePlugin import PngInfo
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
-from rig.containers import jpeg_segment, png_chunk
+from rig.containers import jpeg_segment
 from rig.exif_blocks import block, blocks, camera_block
 from rig.exiftool import Fields, fixed_fields, is_installed, lost_fields, new_warnings, read_fields
 from support.examples import examples
@@ -195,7 +193,7 @@ def written(every: int, test_data: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_most_real_photos_are_written(every: int, written: Path) -> None:
-    assert len(list((written / "after").iterdir())) > 200 / every
+    assert len(list((written / "after").iterdir())) > 140 / every  # JPEG files
 
 
 def test_exiftool_finds_our_values_and_all_existing_ones(every: int, written: Path) -> None:
@@ -273,9 +271,6 @@ def photo_contents(draw: st.DrawFn) -> PhotoContent:
     )
 
 
-MakePhoto = Callable[[PhotoContent], bytes]
-
-
 def _dataset(keyword: str) -> bytes:
     return struct.pack(">BBBH", 0x1C, 2, 25, len(keyword.encode())) + keyword.encode()
 
@@ -290,53 +285,20 @@ def _jpeg(content: PhotoContent) -> bytes:
     return plain[:2] + head + plain[2:] + content.trailer
 
 
-def _png(content: PhotoContent) -> bytes:
-    info = PngInfo()
-    if content.xmp:
-        info.add_itxt("XML:com.adobe.xmp", content.xmp.decode())
-    data = encode_photo("PNG", IMAGE, pnginfo=info, **({"icc_profile": content.icc} if content.icc else {}))
-    block = png_chunk(b"eXIf", content.exif) if content.exif else b""
-    return data[:33] + block + data[33:] + content.trailer
-
-
-def _webp(content: PhotoContent) -> bytes:
-    blocks = {"exif": content.exif, "xmp": content.xmp, "icc_profile": content.icc}
-    return (
-        encode_photo("WEBP", IMAGE, **{name: value for name, value in blocks.items() if value})
-        + content.trailer
-    )
-
-
-def _tiff(content: PhotoContent) -> bytes:
-    tags = ImageFileDirectory_v2()
-    tags[271] = "a camera"
-    if content.xmp:
-        tags.tagtype[700], tags[700] = 1, content.xmp
-    if content.iptc:
-        tags.tagtype[33723], tags[33723] = 7, content.iptc
-    return encode_photo("TIFF", IMAGE, tiffinfo=tags, **({"icc_profile": content.icc} if content.icc else {}))
-
-
-@pytest.mark.parametrize("make_photo", [_jpeg, _png, _webp, _tiff], ids=["JPEG", "PNG", "WebP", "TIFF"])
 @examples(15)
 @given(content=photo_contents())
-def test_generated_photos_are_written_and_undone(
-    make_photo: MakePhoto, content: PhotoContent, tmp_path: Path
-) -> None:
-    photo = new_photo(tmp_path / "one", make_photo(content))
+def test_generated_photos_are_written_and_undone(content: PhotoContent, tmp_path: Path) -> None:
+    photo = new_photo(tmp_path / "one", _jpeg(content))
     photo.write(BOTH)
     assert frames(photo.data) == frames(photo.original)
     assert list(problems_of(photo)) == []
 
 
-@pytest.mark.parametrize("make_photo", [_jpeg, _png, _webp, _tiff], ids=["JPEG", "PNG", "WebP", "TIFF"])
 @examples(15)
 @given(content=photo_contents())
 @example(content=PhotoContent(exif=SHORT_OF_A_ZERO, xmp=b"", iptc=b"", icc=b"", trailer=b""))
-def test_undo_without_records_uses_the_files_own_xmp(
-    make_photo: MakePhoto, content: PhotoContent, tmp_path: Path
-) -> None:
-    photo = new_photo(tmp_path / "one", make_photo(content))
+def test_undo_without_records_uses_the_files_own_xmp(content: PhotoContent, tmp_path: Path) -> None:
+    photo = new_photo(tmp_path / "one", _jpeg(content))
     if photo.write(BOTH) is Outcome.REFUSED:
         photo.undo()
         return

@@ -8,11 +8,11 @@ from PIL import Image
 from rig.raw_files import RAW_KINDS, RawContent, raw_file
 
 from tagger.metadata.errors import RefusalKind, WriteRefused
-from tagger.metadata.formats import can_embed, read_heif_blocks, read_only_blocks
+from tagger.metadata.formats import may_hold_tags, read_heif_blocks, read_only_blocks
 from tagger.metadata.photo_writer import Fields, photo_fields, xmp_fields
 from tagger.metadata.plans import plan_embed, plan_sidecar
+from tagger.metadata.sidecar_names import find_sidecars
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
-from tagger.metadata.writable_files import find_sidecars
 
 TOWER = NamedLandmark("eiffel-tower", "Eiffel Tower", latitude=48.8584, longitude=2.2945, extent="point")
 TAGS = make_tag_fields([TOWER], gps=True, description=True)
@@ -44,7 +44,7 @@ def test_exif_and_xmp_are_read(kind: str) -> None:
 def test_nothing_is_embedded(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "photo.tif"
     path.write_bytes(raw_file(kind))
-    assert not can_embed(path.read_bytes())
+    assert not may_hold_tags(path.read_bytes())
     with pytest.raises(WriteRefused) as refused:
         plan_embed(path, TAGS, lambda _: None, image_digest=None, max_bytes=10**6)
     assert refused.value.kind is RefusalKind.FORMAT

@@ -49,7 +49,8 @@ int flock(int file, int operation) {
 WRITE = """
 import sys
 from pathlib import Path
-from tagger.metadata.writable_files import prepare, read_for_writing
+from tagger.metadata.originals import read_for_writing
+from tagger.metadata.replacement import prepare
 
 photo, sidecar = map(Path, sys.argv[1:3])
 data = sys.argv[3].encode() if sys.argv[3:] else None

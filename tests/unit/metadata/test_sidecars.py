@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.sidecar_names import is_sidecar_name
-from tagger.metadata.writable_files import find_sidecars
+from tagger.metadata.sidecar_names import find_sidecars, is_sidecar_name
 
 
 @pytest.fixture

@@ -247,13 +247,13 @@ def test_unknown_and_repeated_entries_are_refused(artifact: bytes, name: str) ->
 def test_keys_that_python_cannot_hash_are_refused(artifact: bytes) -> None:
     """The hash of a deep tuple overflows the stack: without the check, this process dies."""
     deep = b"\x80\x02}()" + b"\x85" * 200_000 + b"Nu."
-    with pytest.raises(ProgramRefused, match="unusual keys"):
+    with pytest.raises(ProgramRefused, match=r"data\.pkl"):
         checked_archive(_edited(artifact, {DATA: lambda _: deep}))
 
 
 def test_a_number_that_would_fill_the_memory_of_torch_is_refused(artifact: bytes) -> None:
     storage = b"X\x07\x00\x00\x00storage"
-    with pytest.raises(ProgramRefused, match="unfinished value"):
+    with pytest.raises(ProgramRefused, match=r"data\.pkl"):
         checked_archive(
             _edited(artifact, {DATA: lambda data: data.replace(storage, storage + b"r\xff\xff\xff\xff", 1)})
         )

@@ -5,7 +5,7 @@ import logging
 import sqlalchemy as sa
 from alembic import op
 
-revision = "1009"
+revision = "1008"
 down_revision = "1007"
 branch_labels = None
 depends_on = None

@@ -5,8 +5,8 @@ import logging
 import sqlalchemy as sa
 from alembic import op
 
-revision = "1011"
-down_revision = "1010"
+revision = "1010"
+down_revision = "1009"
 branch_labels = None
 depends_on = None
 

@@ -5,8 +5,8 @@ import logging
 import sqlalchemy as sa
 from alembic import op
 
-revision = "1012"
-down_revision = "1011"
+revision = "1011"
+down_revision = "1010"
 branch_labels = None
 depends_on = None
 

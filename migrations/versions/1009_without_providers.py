@@ -5,8 +5,8 @@ import logging
 import sqlalchemy as sa
 from alembic import op
 
-revision = "1010"
-down_revision = "1009"
+revision = "1009"
+down_revision = "1008"
 branch_labels = None
 depends_on = None
 
