@@ -112,7 +112,7 @@ def test_up_restarts_services_that_freeze_or_are_stopped(terminal: Terminal) -> 
         )
         job = int(terminal.run("enqueue", "photos").stdout)
         terminal.wait_until(lambda: terminal.progress(job).is_over)
-        assert len(psutil.Process(up.pid).children()) == len(services)
+        terminal.wait_until(lambda: len(psutil.Process(up.pid).children()) == len(services))
     finally:
         up.send_signal(signal.SIGTERM)
         up.wait(timeout=90)
