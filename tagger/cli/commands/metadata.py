@@ -216,7 +216,7 @@ def _found_values(session: Session, files: Sequence[Path], job: int | None) -> F
     """The files that hold values of tagger in the folders that were named, else in all folders of the database."""
     settings, database = session
     if files:
-        folders = [] if job is not None else [path for path in files if _is_folder(path)]
+        folders = [] if job is not None else [path.resolve() for path in files if _is_folder(path)]
         return FoundValues(database, settings, folders)
     with database.read() as connection:
         folders = [root.folder for root in list_roots(connection, settings.roots) if not root.is_bucket]

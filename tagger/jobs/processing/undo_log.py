@@ -184,7 +184,7 @@ def find_jobs(
     is_here = any(
         row.id is not None
         and row.file == name
-        and roots[row.root_id].path_of(row.path, row.path_bytes).parent == path.parent
+        and roots[row.root_id].path_of(row.path, row.path_bytes).parent.resolve() == path.parent.resolve()
         for row in rows
     )
     return set() if is_here else {row.job_id for row in rows}
@@ -216,7 +216,7 @@ def delete_undone(database: Database, path: Path, written_digest: str, root_path
         here = [
             row.id
             for row in connection.execute(held)
-            if roots[row.root_id].path_of(row.path, row.path_bytes).parent == path.parent
+            if roots[row.root_id].path_of(row.path, row.path_bytes).parent.resolve() == path.parent.resolve()
         ]
         connection.execute(delete(metadata_writes).where(or_(orphaned, metadata_writes.c.id.in_(here))))
 

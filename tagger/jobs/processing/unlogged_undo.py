@@ -104,7 +104,7 @@ class FoundValues:
         """The sidecars and photos below a folder, and whether they are stored photos or beside one. Of a bucket, none."""
         if isinstance(folder, ObjectPath):
             return
-        for parent, folders, names in os.walk(folder):
+        for parent, folders, names in os.walk(folder.resolve()):
             folders.sort()
             photo_names = sorted(filter(is_photo_name, names))
             stored = self._stored_photos(Path(parent), photo_names)
@@ -116,10 +116,11 @@ class FoundValues:
     def _stored_photos(self, folder: Path, names: Sequence[str]) -> set[str]:
         with self._database.read() as connection:
             all_roots = list_roots(connection, self._settings.roots)
-            root = next((root for root in all_roots if folder.is_relative_to(root.folder)), None)
+            found = ((root, root.folder.resolve()) for root in all_roots if not root.is_bucket)
+            root, place = next((each for each in found if folder.is_relative_to(each[1])), (None, folder))
             if root is None:
                 return set()
-            relative = folder.relative_to(root.folder)
+            relative = folder.relative_to(place)
             stored: set[str] = set()
             for start in range(0, len(names), PAGE):
                 page = names[start : start + PAGE]

@@ -145,7 +145,7 @@ def test_the_first_backend_that_agrees_is_chosen() -> None:
 def test_the_fastest_batch_size_of_a_gpu_is_chosen_unless_one_is_set(
     device: Device, batch_size: int | None, expected: int
 ) -> None:
-    backend = FakeBackend("torchscript", pass_ms=lambda count: 3 if count <= 64 else count / 10)
+    backend = FakeBackend("torchscript", pass_ms=lambda count: 20 if count <= 64 else count / 2)
     assert FakeSelector(backend, device=device).choose(None, batch_size).batch_size == expected
 
 
