@@ -68,7 +68,7 @@ def test_tags_go_into_the_photos_and_what_cannot_be_embedded_gets_a_sidecar(
     output = tagger_with_redis("tag", photos, "--write", "embed", "--gps", "--description")
     assert output.code == 3  # one was refused, although its tags are in a sidecar
     assert "written: Eiffel Tower → the photo itself" in output.text
-    assert "moving.gif: refused: Metadata is embedded in JPEG, PNG, WebP and TIFF files only" in output.text
+    assert "moving.gif: refused: Tags are embedded into JPEG files only" in output.text
     assert "The tags were written to a sidecar: Brandenburg Gate → moving.gif.xmp" in output.text
     assert "3 photos: 2 written, 0 unchanged, 1 refused" in output.err
     assert "were refused, run: tagger job failures 2" in output.err
@@ -102,7 +102,10 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(
     assert f"{photos / 'eiffel.jpg'}\n" in output.text
     assert "  + XMP:lr:hierarchicalSubject: Places|France|Paris|Eiffel Tower" in output.text
     assert "EXIF:GPS" not in output.text
-    assert f"{photos / 'moving.gif'}: would get a sidecar file instead: Metadata is embedded" in output.text
+    assert (
+        f"{photos / 'moving.gif'}: would get a sidecar file instead: Tags are embedded into JPEG files only"
+        in output.text
+    )
     assert f"{photos / 'moving.gif.xmp'} (new)\n" in output.text
     assert "2 photos would be changed, 1 new sidecar would be created; this was a dry run" in output.err
     listed = tagger_with_redis(*write, "--gps", "--dry-run", "--json").json
@@ -111,7 +114,7 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(
     (file,) = by_name["eiffel.jpg"]["files"]
     assert {"change": "added", "field": "XMP:dc:subject", "value": "Eiffel Tower"} in file["changes"]
     assert "EXIF:GPSLatitude" in {change["field"] for change in file["changes"]}
-    assert by_name["moving.gif"]["refusal"].startswith("Metadata is embedded in JPEG")
+    assert by_name["moving.gif"]["refusal"].startswith("Tags are embedded into JPEG")
     assert state(photos) == before
     assert len(tagger_with_redis("status", "--json").json["jobs"]) == 1
     tagger_with_redis(*write)

@@ -52,7 +52,7 @@ class _QueueBroker(RedisEndpoint):
         def llen(name: str) -> int:
             return self.messages.qsize() if name == KEYS.queues[Priority.BULK] else 0
 
-        yield SimpleNamespace(llen=llen, lpushx=lambda *_: 0)
+        yield SimpleNamespace(llen=llen, lpushx=lambda *_: 0, exists=lambda *_: 0)
 
 
 @contextmanager
