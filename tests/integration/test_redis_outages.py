@@ -11,7 +11,7 @@ import pytest
 import redis
 from celery.worker import state
 from kombu.utils.imports import symbol_by_name
-from rig.servers import KEYS, REFUSALS, RedisServer
+from rig.servers import KEYS, REFUSALS, RedisServer, free_port
 from support.ledgers import LedgerBuilder
 
 from tagger.cli.doctor.broker import check_redis
@@ -141,7 +141,8 @@ def test_a_worker_without_a_right_names_it(
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RedisServer]:
-    with RedisServer(options=("--cluster-enabled", "yes")) as server:
+    bus = free_port()  # the default, the port + 10000, can be above 65535
+    with RedisServer(options=("--cluster-enabled", "yes", "--cluster-port", str(bus))) as server:
         yield server
 
 
