@@ -41,9 +41,10 @@ INSTALL = set -o pipefail; $(UV) pip install --python $(BIN)/python --require-ha
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The folder is passed in the environment, which keeps quotes and spaces. Exit code 3 means that some photos failed.
-# Sample photos go into a separate database.
-demo: export PHOTOS := $(PHOTOS)
+# The folder is passed in the environment, which keeps quotes and spaces; `value` keeps dollar signs. Exit code 3 means that some photos
+# failed. Sample photos go into a separate database.
+override PHOTOS := $(value PHOTOS)
+export PHOTOS
 demo: .venv/app  ## tag PHOTOS=folder with Redis, a worker and a SQLite database, and show the results
 	@folder="$${PHOTOS/#\~/$$HOME}"; \
 	if [ -z "$$folder" ] && [ -n "$$TAGGER_TEST_DATA" ]; then \
@@ -59,7 +60,7 @@ demo: .venv/app  ## tag PHOTOS=folder with Redis, a worker and a SQLite database
 	if [ -e /dev/nvidia0 ] && [ ! -e .venv/ready ]; then \
 		echo "this machine has an NVIDIA GPU: to use it, run make setup once (6 GB)"; \
 	fi; \
-	$(BIN)/tagger up --once "$$folder" || [ $$? -eq 3 ]
+	$(BIN)/tagger up --once -- "$$folder" || [ $$? -eq 3 ]
 
 reference: export PYTHONPATH := .
 reference: setup  ## write the reference of commands, settings, tables and failures from the code

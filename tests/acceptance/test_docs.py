@@ -207,3 +207,22 @@ def test_make_alone_lists_what_there_is_to_do() -> None:
     shown = subprocess.run(["make"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     for target in ("setup", "demo", "test", "lock"):
         assert f"make {target}" in shown
+
+
+@pytest.mark.parametrize("folder", ["pr$ce", "$(shell touch ran)", "-h", 'it\'s "mine" #1', "$$HOME"])
+@pytest.mark.parametrize("is_argument", [True, False])
+def test_make_demo_takes_every_name_of_a_folder_as_it_is(
+    tmp_path: Path, folder: str, is_argument: bool
+) -> None:
+    program = tmp_path / "tagger"
+    program.write_text("#!/bin/sh\nprintf '%s|' \"$@\"\n")
+    program.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    words = ["make", "--silent", "--old-file=.venv/app", "demo", f"BIN={tmp_path}"]
+    if is_argument:
+        words.append(f"PHOTOS={folder}")
+    else:
+        environment["PHOTOS"] = folder
+    ran = subprocess.run(words, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == f"up|--once|--|{folder}|"
+    assert not (PROJECT / "ran").exists()
