@@ -26,6 +26,7 @@ from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.jobs.processing.model_cache import photo_limits
 from tagger.library.query.tagged_photos import StoredPhoto
 from tagger.photos.decoding import DecodedImage, Resize
+from tagger.photos.files import open_regular
 from tagger.photos.source import open_source
 from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.sandbox import Sandbox
@@ -61,7 +62,7 @@ class DiskCache:
         """Return the data stored under the name; None if there is none, or if it was damaged."""
         path = self._path(name)
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 if time.time() - os.fstat(file.fileno()).st_mtime > USE_INTERVAL_S:
                     with suppress(OSError):
                         os.utime(path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from tagger.errors import PermissionsUnsafe
+from tagger.photos.files import open_at_once, open_regular
 from tagger.photos.folders import new_file
 from tagger.system.permissions import create_private_file, make_private_folder, require_safe
 
@@ -26,7 +27,8 @@ def read_compiled(file: Path) -> bytes | None:
     try:
         for path in (file.parent, file):
             require_safe(path)
-        data = file.read_bytes()
+        with open_regular(file) as opened:
+            data = opened.read()
         network = data[DIGEST_BYTES:]
         if blake3(network).digest() == data[:DIGEST_BYTES]:
             return network
@@ -48,7 +50,7 @@ def store_compiled(network: bytes, file: Path) -> None:
     try:
         make_private_folder(folder)
         create_private_file(folder / LOCK)
-        with (folder / LOCK).open("w") as lock:
+        with open(folder / LOCK, "w", opener=open_at_once) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for other in folder.iterdir():
                 if other.name != LOCK and _version(other) != _version(file):

@@ -11,6 +11,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from tagger.photos.files import open_regular
 from tagger.system.permissions import create_private_file, make_private_folder
 from tagger.system.process import FAULTS
 
@@ -43,8 +44,8 @@ def crash_of(name: BackendName, conversions: Conversions, device: Device) -> str
 
 def read_crash(record: Path) -> str:
     """What a record says. One that cannot be read says less, but still that the backend is not used."""
-    with suppress(OSError):
-        return record.read_text(errors="replace")
+    with suppress(OSError), open_regular(record) as file:
+        return file.read().decode(errors="replace")
     return "its record cannot be read"
 
 

@@ -295,6 +295,18 @@ def test_a_damaged_network_is_never_run_and_is_compiled_anew(
     assert start.conversions == 2
 
 
+@pytest.mark.parametrize("name", ["network", "lock"])
+def test_a_pipe_in_place_of_a_stored_network_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    start = Start(tmp_path)
+    expected = start()
+    replaced = start.kept if name == "network" else tmp_path / "lock"
+    start.kept.unlink()
+    replaced.unlink(missing_ok=True)
+    os.mkfifo(replaced, 0o600)
+    np.testing.assert_array_equal(start(), expected)
+    assert start.conversions == 2
+
+
 def test_backends_and_precisions_have_networks_of_their_own(tmp_path: Path) -> None:
     start = Start(tmp_path)
     start("openvino-int8", [(-1.0, 1.0)] * 3)
