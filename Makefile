@@ -170,7 +170,7 @@ pytest: setup  ## the tests alone
 	@test -d tests/unit/__pycache__ || $(BIN)/pytest --collect-only -q -n 0 > /dev/null; \
 	time $(BIN)/pytest -m "not slow" -n $(PROCESSES) --dist loadscope --max-worker-restart 0
 
-slow-faults: export TAGGER_FAULTS := real
+slow-faults: export FAULT_DURATIONS := real
 slow-faults: setup  ## tests of faults with real durations, on SQLite and PostgreSQL
 	@time $(BIN)/pytest -n 3 --dist loadscope --max-worker-restart 0 tests/faults
 

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -52,6 +53,7 @@ FORMER_SETTINGS = {
     "web_oidc_": "a proxy in front of the page can sign people in: see docs/how-to/single-sign-on.md",
 }
 """Beginnings of settings of version 1 that are gone, and what to do instead. Version 3 drops this table."""
+_OTHER_VARIABLES = ("config", "test_data")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _OTHER_HEADERS = {"authorization", "cookie", "host", "origin", "referer", "user-agent", "x-forwarded-for"}
 _ENDPOINT = re.compile(r"https?://[^\s@/?#]+(/[^\s@?#]*)?")
@@ -298,14 +300,25 @@ def environment_values(settings: Iterable[str]) -> dict[str, Any]:
     """The values of these settings in the environment, where case does not matter; `none` is no value, and `null` in JSON has no effect.
 
     White space around a value is removed, as are quotes, which Docker's env files keep, and an empty variable counts as unset. Other
-    variables are ignored; `tagger doctor` lists them.
+    variables are ignored, with a warning.
     """
+    for problem in unknown_variables():
+        _mention(problem)
     variables = {name.lower(): text for name in os.environ if (text := _variable(name))}
-    for name in variables:
-        _mention_former(name)
     texts = {name: variables[_PREFIX + name] for name in settings if _PREFIX + name in variables}
     values = {name: _parse_variable(name, text) for name, text in texts.items()}
     return {name: value for name, value in values.items() if value is not None or texts[name] == "none"}
+
+
+def unknown_variables() -> list[str]:
+    """What is wrong with the variables that have the prefix of settings and are none, sorted by name."""
+    known = {*Settings.model_fields, *_OTHER_VARIABLES}
+    names = sorted(name for name in os.environ if name.lower().startswith(_PREFIX))
+    return [
+        f"{name} is no setting{_instead(setting, _PREFIX.upper())}"
+        for name in names
+        if (setting := name.lower().removeprefix(_PREFIX)) not in known
+    ]
 
 
 def _variable(name: str) -> str:
@@ -389,17 +402,18 @@ def config_file() -> Path:
     return Path(named)
 
 
-def _instead(name: str) -> str:
-    """What to do instead of a former setting; empty for other names."""
-    return next(
-        (f" any more: {text}" for start, text in FORMER_SETTINGS.items() if name.startswith(start)), ""
-    )
+def _instead(name: str, prefix: str = "") -> str:
+    """What to do about the name of no setting: what replaced a former one, or the name that was probably meant."""
+    for start, text in FORMER_SETTINGS.items():
+        if name.startswith(start):
+            return f" any more: {text}"
+    close = get_close_matches(name, Settings.model_fields, n=1, cutoff=0.75)
+    return f"; did you mean {prefix}{close[0].upper() if prefix else close[0]}?" if close else ""
 
 
-@cache  # once per process
-def _mention_former(variable: str) -> None:
-    if variable.startswith(_PREFIX) and (instead := _instead(variable.removeprefix(_PREFIX))):
-        log.warning("%s is no setting%s", variable.upper(), instead)
+@cache  # once per process, though settings are loaded several times
+def _mention(problem: str) -> None:
+    log.warning("%s", problem)
 
 
 @cache  # once per process and folder, though settings are loaded several times

@@ -96,7 +96,7 @@ def test_mistakes_in_the_environment_are_reported(
 ) -> None:
     (tmp_path / "file").touch()
     for name, value, code, check, told in (
-        ("TAGGER_COLOUR", "blue", 0, "environment", "TAGGER_COLOUR"),
+        ("TAGGER_COLOUR", "blue", 1, "environment", "TAGGER_COLOUR is no setting"),
         ("TAGGER_REDISURL", "redis://x", 1, "environment", "did you mean TAGGER_REDIS_URL?"),
         ("TAGGER_TOP_K", "many", 1, "settings", "TAGGER_TOP_K"),
         ("TAGGER_DATA_FOLDER", str(tmp_path / "file"), 1, "data folder", "is not a folder"),

@@ -1,9 +1,9 @@
-"""How long faults last: seconds by default, as long as in production with TAGGER_FAULTS=real (`make test-slow`)."""
+"""How long faults last: seconds by default, as long as in production with FAULT_DURATIONS=real (`make test-slow`)."""
 
 import os
 from dataclasses import dataclass
 
-REAL_FAULTS = os.environ.get("TAGGER_FAULTS") == "real"
+REAL_FAULTS = os.environ.get("FAULT_DURATIONS") == "real"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from tagger.database.connection import open_configured
 from tagger.errors import SettingsInvalid, TaggerError
-from tagger.settings import Settings, load_settings
+from tagger.settings import Settings, _mention, load_settings
 from worker.broker import check_broker, find_broker
 
 
@@ -264,6 +264,25 @@ def refusal_of(variable: str) -> str:
     except TaggerError as error:
         return str(error)
     return ""
+
+
+@pytest.mark.parametrize(
+    ("variable", "problem"),
+    [
+        ("TAGGER_REDISURL", "TAGGER_REDISURL is no setting; did you mean TAGGER_REDIS_URL?"),
+        ("TAGGER_COLOUR", "TAGGER_COLOUR is no setting"),
+        ("tagger_modle", "tagger_modle is no setting; did you mean TAGGER_MODEL?"),
+        ("TAGGER_COLOUR_OF_NOTHING", "TAGGER_COLOUR_OF_NOTHING is no setting"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_mentioned_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str, problem: str
+) -> None:
+    monkeypatch.setenv(variable, "blue")
+    _mention.cache_clear()
+    load_settings()
+    load_settings()
+    assert [record.getMessage() for record in caplog.records] == [problem]
 
 
 def test_a_former_setting_says_what_replaces_it(

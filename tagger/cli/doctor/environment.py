@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from tagger.cli.doctor.findings import State, note, ok, wrong
 from tagger.database.engine import sqlite_file
 from tagger.errors import SettingsInvalid
 from tagger.extensions import install_command, is_installed
-from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
+from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings, unknown_variables
 from tagger.system.permissions import (
     foreign_owner,
     permission_problem,
@@ -24,13 +23,10 @@ from tagger.system.shared_files import lacking_support
 from tagger.system.stall import stalls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from tagger.cli.doctor.findings import Finding
 
-PREFIX = "TAGGER_"
-OUTSIDE_SETTINGS = ("TAGGER_CONFIG", "TAGGER_TEST_DATA")
-"""Variables with the prefix that are not settings."""
 FREE_WRONG_BYTES = 200 * 2**20
 FREE_NOTE_BYTES = 2 * 2**30
 
@@ -43,25 +39,18 @@ def check_settings() -> tuple[Settings | None, list[Finding]]:
     except SettingsInvalid as error:
         config = os.environ.get("TAGGER_CONFIG") or CONFIG_NAME
         remedy = f"correct it in the environment or in {config}, then run tagger doctor again: other checks were skipped"
-        return None, [wrong("settings", str(error), remedy), *check_environment(os.environ)]
+        return None, [wrong("settings", str(error), remedy), *check_environment()]
     source = str(file) if file.is_file() else f"there is no {file}"
-    return settings, [ok("settings", f"valid; {source}"), *check_environment(os.environ)]
+    return settings, [ok("settings", f"valid; {source}"), *check_environment()]
 
 
-def check_environment(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Find variables that are not settings, which are ignored silently."""
-    names = [*(PREFIX + name.upper() for name in Settings.model_fields), *OUTSIDE_SETTINGS]
-    variables = sorted(name for name in environment if name.upper().startswith(PREFIX))
-    unknown = [name for name in variables if name.upper() not in names]
-    for name in unknown:
-        found = f"there is no setting {name}, so it has no effect"
-        if close := get_close_matches(name.upper(), names, n=1, cutoff=0.75):
-            remedy = f"unset {name}; export {close[0]}=…"
-            yield wrong("environment", f"{found}; did you mean {close[0]}?", remedy)
-        else:
-            yield note("environment", found, f"unset {name}")
-    if not unknown:
-        yield ok("environment", ", ".join(variables) or f"no {PREFIX}… variable is set")
+def check_environment() -> Iterator[Finding]:
+    """Find variables that are not settings."""
+    problems = unknown_variables()
+    for problem in problems:
+        yield wrong("environment", problem, f"unset {problem.partition(' ')[0]}")
+    if not problems:
+        yield ok("environment", "all variables TAGGER_… are settings")
 
 
 def check_folders(settings: Settings) -> Iterator[Finding]:
