@@ -111,6 +111,9 @@ def renew_job_lease(database: Database, job_id: int) -> None:
 WRITE = "write"
 """The job option with the metadata options of the job that writes its tags (see jobs.enqueue.job_options)."""
 
+PATHS = "paths"
+"""The job option that lists the folders and files of a job."""
+
 SKIPPED_FOLDERS = "skipped_folders"
 """The job option with the number of folders that its scan could not read, if there are any."""
 

@@ -6,6 +6,7 @@ Counts are sums over a job's chunks: cheap to read, and never out of step with t
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Label, Row, Subquery, case, exists, func, or_, select
@@ -23,7 +24,8 @@ from tagger.database.enums import (
 from tagger.database.statements import db_now
 from tagger.database.tables import chunks, job_items, job_models, jobs, models
 from tagger.errors import JobNotFound
-from tagger.ledger.jobs import CLAIMABLE, OPEN_STATES, SKIPPED_FOLDERS, WRITE, other_models
+from tagger.ledger.jobs import CLAIMABLE, OPEN_STATES, PATHS, SKIPPED_FOLDERS, WRITE, other_models
+from tagger.photos.paths import path_from_json, printable_path
 from tagger.system.documents import document_of
 
 
@@ -46,6 +48,11 @@ def job_options(database: Database, job_ids: Iterable[int]) -> dict[int, dict[st
     with database.read() as connection:
         rows = connection.execute(query).all()
     return {row.id: row.options for row in rows}
+
+
+def tag_job_paths(options: Mapping[str, Any]) -> list[Path]:
+    """The recorded folders and files of a job, from its options; empty for jobs of other kinds."""
+    return [path_from_json(path) for path in options.get(PATHS, ())]
 
 
 def count_open_jobs(database: Database) -> int:
@@ -123,6 +130,8 @@ class JobProgress:
     """Who started it, as in the audit log, or `schedule` and its name; None: it is not known."""
     models: Sequence[str] = field(default=(), kw_only=True)
     """All its models, the first one first."""
+    paths: Sequence[str] = field(default=(), kw_only=True)
+    """The folders and files that were named, at most a hundred; empty for backfills, retries and jobs of metadata."""
 
     @property
     def done(self) -> int:
@@ -248,6 +257,7 @@ def _progress(row: Row[Any], other_models: Sequence[str]) -> JobProgress:
         running=running,
         photos_per_second=round(rate, 2),
         models=(row.model, *other_models),
+        paths=[printable_path(path) for path in tag_job_paths(row.options)],
         eta_seconds=0.0 if is_over or not remaining else round(remaining / rate, 1) if rate else None,
         **counts,
     )

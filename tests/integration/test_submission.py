@@ -26,12 +26,12 @@ from tagger.errors import (
     TaggerError,
 )
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, backfill_from_options, backfill_options
-from tagger.jobs.enqueue.job_options import MetadataOptions, tag_job_paths
+from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.submission import MOST_PATHS, JobRequest, Retry, Tagging, submit
 from tagger.ledger.failures import FailureFilter
-from tagger.ledger.progress import list_jobs
+from tagger.ledger.progress import list_jobs, tag_job_paths
 from tagger.library.query.options import PhotoQuery, options_used_by, parse_query
 from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings

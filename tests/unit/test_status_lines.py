@@ -26,7 +26,11 @@ def job(number: int, state: JobState = JobState.RUNNING, **values: object) -> Jo
         ("parent", "note", "note_message", "write_job", "author", "started_at", "finished_at")
     )
     kind = {"kind": "tag", "runner": "workers", "priority": "bulk", "model": "m", "total": 37}
-    rates = {"photos_per_second": 0.0, "eta_seconds": None, "created_at": datetime.now(UTC)}
+    rates = {
+        "photos_per_second": 0.0,
+        "eta_seconds": None,
+        "created_at": datetime(2026, 5, 1, 14, 30, tzinfo=UTC),
+    }
     return JobProgress(job=number, state=state, **(numbers | about | kind | rates | values))  # type: ignore[arg-type]
 
 
@@ -46,11 +50,13 @@ def test_unknown_queues_say_why(problem: TaggerError | None, text: str) -> None:
 
 def test_the_overview_says_what_metadata_jobs_wrote() -> None:
     jobs = [job(number, JobState.FINISHED, kind="write", written=35, refused=2) for number in (7, 6)]
-    lines = overview_lines([*jobs, job(5, note="waits for the folder")], 3)
+    tagging = job(5, note="waits for the folder", paths=["/photos", "/phone", "/old"])
+    lines = overview_lines([*jobs, tagging, job(4, JobState.FINISHED, kind="backfill")], 3)
     assert lines == [
-        "job 7 finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused",
-        "job 6 finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused",
-        "job 5 running: 37 photos: 0 tagged, 0 unknown, 0 skipped; 0 running, 0 queued",
+        "job 7 (2026-05-01 14:30 UTC) finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused",
+        "job 6 (2026-05-01 14:30 UTC) finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused",
+        "job 5 (2026-05-01 14:30 UTC, /photos, /phone, …) running: 37 photos: 0 tagged, 0 unknown, 0 skipped; 0 running, 0 queued",
         "  waits for the folder",
+        "job 4 (2026-05-01 14:30 UTC, backfill) finished: 37 photos: 0 tagged, 0 unknown, 0 skipped",
         "… and 3 older jobs, finished; to list all, run: tagger job list",
     ]

@@ -29,6 +29,7 @@ from tagger.cli.output.job_text import (
     job_lines,
     job_report,
     job_summary,
+    listed_job,
     print_next_steps,
     unread_lines,
 )
@@ -68,7 +69,7 @@ def list_(json: Json = False) -> None:
         write_json(jobs)
         return
     for job in jobs:
-        typer.echo(job_summary(job))
+        typer.echo(listed_job(job))
     if not jobs:
         console.info("there are no jobs; to start one, run: tagger tag FOLDER")
 

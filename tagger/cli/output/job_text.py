@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from tagger.cli.output import console
-from tagger.cli.output.formats import printable
+from tagger.cli.output.formats import local_time, printable
 from tagger.cli.session import load_settings
 from tagger.database.enums import METADATA_KINDS, FactProblem, JobKind, JobState
 from tagger.errors import RedisMisconfigured
@@ -32,6 +32,7 @@ def duration_text(seconds: float) -> str:
     )
 
 
+PATHS_SHOWN = 2
 WAITING_WORKERS_SHOWN = 3
 START_BEAT = "tagger beat and tagger worker (or both: tagger up)"
 """What schedules need."""
@@ -71,6 +72,18 @@ def other_files_text(count: int) -> str:
 
 def job_summary(progress: JobProgress) -> str:
     """The state and the counts of a job in one line."""
+    return f"job {progress.job} {_state_and_counts(progress)}"
+
+
+def listed_job(progress: JobProgress) -> str:
+    """The same among other jobs: with the date, and what was tagged."""
+    paths = first_names(progress.paths, PATHS_SHOWN)
+    about = paths or ("" if progress.kind in METADATA_KINDS else progress.kind)
+    origin = ", ".join(filter(None, (local_time(progress.created_at), about)))
+    return f"job {progress.job} ({origin}) {_state_and_counts(progress)}"
+
+
+def _state_and_counts(progress: JobProgress) -> str:
     if progress.kind in METADATA_KINDS:
         changed = "undone" if progress.kind == JobKind.UNDO else "written"
         parts = [f"{progress.written} {changed}", f"{progress.unchanged} unchanged"]
@@ -85,7 +98,7 @@ def job_summary(progress: JobProgress) -> str:
     photos = count_of(progress.total, "photo")
     skipped = count_of(progress.skipped_folders, "folder")
     action += f", {skipped} could not be read" if progress.skipped_folders else ""
-    return f"job {progress.job} {progress.state}{action}: {photos}: {', '.join(parts)}{rate}"
+    return f"{progress.state}{action}: {photos}: {', '.join(parts)}{rate}"
 
 
 def job_lines(progress: JobProgress) -> list[str]:
@@ -99,7 +112,7 @@ def job_lines(progress: JobProgress) -> list[str]:
     author = author_text(progress.author)
     started = f", started by {printable(author)}" if author else ""
     lines = [
-        job_summary(progress) + remainder,
+        listed_job(progress) + remainder,
         f"  model {', '.join(progress.models) or progress.model}, {progress.priority}, runner {progress.runner}{started}{_relation(progress)}",
     ]
     lines += [f"  {other_files_text(progress.other_files)}"] if progress.other_files else []
@@ -220,8 +233,7 @@ def _print_doubtful_tags(database: Database, job: int) -> None:
 
 
 def _print_tag_commands(database: Database, job: int) -> None:
-    from tagger.jobs.enqueue.job_options import tag_job_paths
-    from tagger.ledger.progress import has_write_option, job_options
+    from tagger.ledger.progress import has_write_option, job_options, tag_job_paths
 
     named = tag_job_paths(job_options(database, [job])[job])
     paths = [shlex.quote(str(path)) for path in named]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
@@ -12,7 +11,6 @@ from tagger.database.enums import Target
 from tagger.ledger.jobs import WRITE, InferenceOptions
 from tagger.library.catalog.registered_models import resolve_models
 from tagger.metadata.gps import LARGEST_ERROR_M
-from tagger.photos.paths import path_from_json
 from tagger.settings import Settings
 from tagger.system.names import LANGUAGE_PATTERN
 from tagger.system.text_format import N_
@@ -33,22 +31,8 @@ def inference_options(database: Database, settings: Settings, *, reprocess: bool
 
 MAX_ERROR_M = 5000
 """The default of the largest error of estimated positions: few programs show an error, so they have to be in the right town."""
-PATHS = "paths"
-"""The job option that lists the folders and files of a job."""
 UNDO_JOB = "undo_job"
 """The key, in the options of an undo job, of the one job whose writes are undone."""
-
-
-def tag_job_paths(options: Mapping[str, Any]) -> list[Path]:
-    """The recorded folders and files of a job, from its options; empty for jobs of other kinds.
-
-    Raises:
-        ValueError: they are not a list of paths.
-    """
-    paths = options.get(PATHS, [])
-    if not isinstance(paths, list):
-        raise ValueError("its paths are not a list")  # noqa: TRY004 - as for other invalid values
-    return [path_from_json(path) for path in paths]
 
 
 KEYWORDS, PLACE, POSITION, DESCRIPTION = N_("keywords"), N_("place"), N_("position"), N_("description")

@@ -14,14 +14,10 @@ from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority, Runner
 from tagger.database.tables import jobs
 from tagger.errors import JobNotRetriable, ObjectUnsupported
-from tagger.jobs.enqueue.job_options import (
-    PATHS,
-    MetadataOptions,
-    inference_options,
-)
+from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport, Selection, require_available_roots
 from tagger.ledger.failures import FailureFilter, failure_conditions
-from tagger.ledger.jobs import WRITE, NewJob, create_job, finish_scan, job_heartbeat, other_models
+from tagger.ledger.jobs import PATHS, WRITE, NewJob, create_job, finish_scan, job_heartbeat, other_models
 from tagger.ledger.progress import find_job
 from tagger.library.catalog.registered_models import model_by_id, verify_model
 from tagger.library.catalog.roots import RootPaths

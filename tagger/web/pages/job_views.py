@@ -14,13 +14,13 @@ from tagger.database.connection import Database, author_text
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options
-from tagger.jobs.enqueue.job_options import UNDO_JOB, tag_job_paths
+from tagger.jobs.enqueue.job_options import UNDO_JOB
 from tagger.ledger.failures import (
     FailingPhoto,
     FailureFilter,
     count_failures,
 )
-from tagger.ledger.progress import JobProgress
+from tagger.ledger.progress import JobProgress, tag_job_paths
 from tagger.ledger.workers import LastTick, WorkerStatus
 from tagger.library.query.filter_words import conditions_text
 from tagger.photos.paths import printable_path
