@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from sqlalchemy import select, update
-from support.artifacts import LABELS, tiny_artifact
+from support.artifacts import LABELS
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.threads import in_threads
 
@@ -160,18 +160,6 @@ def test_photos_are_classified_again_by_request_and_with_another_top_k_or_thresh
     shutil.copy(folder.folder / "a.jpg", folder.folder / "b.jpg")
     assert folder.tag(**options) == {"a.jpg": "skipped", "b.jpg": "tagged"}
     assert folder.results == ["AlreadyClassified"]
-
-
-def test_another_models_tags_replace_the_old_ones_whole(folder: TaggedFolder, tmp_path: Path) -> None:
-    folder.draw("a.jpg", 0)
-    folder.tag()
-    tiny_artifact(tmp_path / "other.pt", LABELS[:2], seed=1, name="other")
-    other = add_model(folder.database, tmp_path / "other.pt")
-    assert folder.tag(model=other) in ({"a.jpg": "tagged"}, {"a.jpg": "unknown"})
-    with folder.database.read() as connection:
-        rows = connection.execute(select(tags.c.model_id, tags.c.rank).order_by(tags.c.rank)).all()
-    assert [tuple(row) for row in rows] == [(other.id, 1), (other.id, 2)]
-    assert folder.tag(model=other) == {"a.jpg": "skipped"}
 
 
 def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder: TaggedFolder) -> None:

@@ -203,21 +203,6 @@ def test_the_last_use_of_a_person_is_written(database: Database) -> None:
     assert used_at > long_ago
 
 
-def test_a_password_that_changes_during_the_sign_in_starts_no_session(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_user(database, "ada", Role.VIEWER, PASSWORD)
-
-    def is_right_and_changed(password: str, stored: str | None) -> bool:
-        result = is_right(password, stored)
-        set_password(database, "ada", "another long password")
-        return result
-
-    monkeypatch.setattr("tagger.people.sessions.is_right", is_right_and_changed)
-    assert sign_in_user(database, "ada", PASSWORD, HOME) is None
-    assert count(database, page_sessions) == 0
-
-
 def test_an_unknown_name_takes_the_work_of_a_known_one(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

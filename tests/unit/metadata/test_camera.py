@@ -290,11 +290,6 @@ def test_a_date_of_the_last_change_says_nothing_about_the_position() -> None:
     assert facts.latitude == pytest.approx(48.8584)
 
 
-def test_the_status_of_the_receiver_is_ignored() -> None:
-    """Drones write that the measurement is void, beside right positions."""
-    assert camera_facts(photo(gps=EIFFEL | {9: "V"})).latitude == pytest.approx(48.8584)
-
-
 @pytest.mark.parametrize(
     ("error", "error_m"),
     [

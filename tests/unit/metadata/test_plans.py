@@ -181,12 +181,6 @@ def test_changed_image_is_refused(tmp_path: Path) -> None:
     assert refused.value.kind is RefusalKind.CHANGED
 
 
-def test_formats_without_metadata_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(WriteRefused) as refused:
-        embed(photo_in(tmp_path, encode_photo("GIF")), ALL)
-    assert refused.value.kind is RefusalKind.FORMAT
-
-
 def test_missing_and_too_large_photos_are_reported(tmp_path: Path) -> None:
     with pytest.raises(WriteFailed) as failed:
         embed(tmp_path / "gone.jpg", ALL)

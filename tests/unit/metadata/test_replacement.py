@@ -116,16 +116,6 @@ def set_attribute(path: Path, name: str, value: bytes) -> None:
 # Attributes
 
 
-def test_prepare_does_not_change_the_file(photo: Path, tmp_path: Path) -> None:
-    prepared = prepare_file(photo)
-    assert photo.read_bytes() == OLD
-    assert len(names(tmp_path)) == 2
-    assert all(name == "photo.jpg" or name.startswith(".") for name in names(tmp_path))
-    prepared.discard()
-    assert photo.read_bytes() == OLD
-    assert names(tmp_path) == {"photo.jpg"}
-
-
 @pytest.mark.parametrize("mode", [0o640, 0o600, 0o777, 0o664, 0o200])
 def test_permissions_stay(mode: int, photo: Path) -> None:
     photo.chmod(mode)
@@ -515,14 +505,6 @@ def test_concurrent_processes_lose_no_update(tmp_path: Path) -> None:
 
 
 # Leftovers of writers that died
-
-
-def test_leftover_is_replaced_by_the_next_write(photo: Path, tmp_path: Path) -> None:
-    temporary_path(photo).write_bytes(b"half of somethi" * 1000)
-    temporary_path(photo).chmod(0o600)
-    write(photo)
-    assert photo.read_bytes() == NEW
-    assert names(tmp_path) == {"photo.jpg"}
 
 
 def test_another_users_leftover_is_named_in_the_refusal(open_folder: Path) -> None:

@@ -144,25 +144,11 @@ def test_owners_paths_are_repeated_from_any_field(field: str, owners: str) -> No
     assert properties["digiKam:TagsList"] == ["People/Anna", "Places/France/Paris/Eiffel Tower"]
 
 
-def test_keywords_of_other_blocks_start_new_fields() -> None:
-    after = xmp.add(None, TOWER, sidecar=False, repeated=("Anna", "paris"))
-    properties = xmp.properties(after)
-    assert properties["dc:subject"] == ["Anna", "paris", "Eiffel Tower", "France"]
-    assert properties["digiKam:TagsList"] == ["Anna", "paris", "Places/France/Paris/Eiffel Tower"]
-    assert xmp.insertion_difference(None, after) is None
-    assert xmp.remove(after) is None
-
-
 def test_sidecar_from_a_photos_packet_keeps_the_copied_fields() -> None:
     after = xmp.add(packet(listed("dc:subject", "sun")), TOWER, sidecar=True, created=True)
     assert xmp.properties(after)["landmarkTagger:Sidecar"] == "created"
     assert xmp.properties(xmp.remove(after)) == {"dc:subject": ["sun"]}
     assert xmp.remove(xmp.add(packet(""), TOWER, sidecar=True, created=True)) is None
-
-
-def test_our_fields_are_recognised() -> None:
-    assert xmp.has_our_fields(xmp.add(None, TOWER, sidecar=True))
-    assert not any(map(xmp.has_our_fields, (None, packet(""), b"no XML")))
 
 
 @pytest.mark.parametrize(
@@ -237,13 +223,6 @@ def test_minutes_are_rounded_into_degrees(latitude: float, written: str) -> None
     )
 
 
-def test_invalid_position_is_not_written() -> None:
-    for latitude in (float("nan"), float("inf"), 91.0):
-        assert "exif:GPSLatitude" not in properties_after(
-            None, TagFields(position=PositionEstimate(latitude, 0, 1))
-        )
-
-
 def test_description_is_never_replaced() -> None:
     texts = "<dc:description><rdf:Alt><rdf:li xml:lang='fr'>Ma tour</rdf:li></rdf:Alt></dc:description>"
     assert properties_after(packet(texts))["dc:description"] == {"fr": "Ma tour"}
@@ -269,11 +248,6 @@ def test_our_packet_stays_while_it_holds_the_owners_values() -> None:
     assert xmp.properties(remaining) == {"dc:subject": ["mine"]}
     assert remaining is not None
     assert b"landmark-tagger:xmp" not in remaining
-
-
-def test_packet_without_our_values_stays_byte_for_byte() -> None:
-    before = packet(listed("dc:subject", "a")) + b"\0\0"
-    assert xmp.remove(before) == before
 
 
 @pytest.mark.parametrize(
