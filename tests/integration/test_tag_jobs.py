@@ -4,14 +4,13 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from sqlalchemy import select, update
-from support.artifacts import LABELS
+from support.artifacts import tiny_manifest
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.threads import in_threads
 
@@ -26,7 +25,7 @@ from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import cancel_job
 from tagger.library.catalog.registered_models import add_model
-from tagger.model.artifact import InputRule, Manifest, save_artifact
+from tagger.model.artifact import save_artifact
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Request
 
@@ -339,19 +338,7 @@ class _Raises(torch.nn.Module):
 
 
 def other_model(folder: TaggedFolder, module: torch.nn.Module, path: Path) -> object:
-    manifest = Manifest(
-        name=path.stem,
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        labels=LABELS,
-        input=InputRule(size=64, short_side=64),
-        threshold=0.5,
-        threshold_reason="for the test",
-        calibration={"method": "none"},
-        training={},
-        metrics={"top1": 1.0},
-        versions={"torch": torch.__version__},
-    )
-    save_artifact(torch.jit.script(module.eval()), manifest, path)
+    save_artifact(torch.jit.script(module.eval()), tiny_manifest(name=path.stem), path)
     return add_model(folder.database, path)
 
 

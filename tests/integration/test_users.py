@@ -8,7 +8,7 @@ from functools import partial
 import argon2
 import pytest
 from sqlalchemy import func, select, update
-from support.page_server import TOKEN
+from support.page_server import TOKEN, grant_of
 from support.threads import in_threads
 
 from tagger.database.audit_log import AuditFilter, list_entries
@@ -53,12 +53,6 @@ def signed_in(database: Database, name: str = "ada", origin: Origin = HOME) -> s
     session = sign_in_user(database, name, PASSWORD, origin)
     assert session is not None
     return session
-
-
-def grant_of(database: Database, session: str) -> Grant:
-    grant = session_grant(database, session, TOKEN)
-    assert grant is not None
-    return grant
 
 
 def count(database: Database, table: object) -> int:
