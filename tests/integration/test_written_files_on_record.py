@@ -6,16 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.written_folder import EMBED, SIDECAR, WrittenFolder
+from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER, WrittenFolder
 
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
 
-SIDECAR_OF_USER = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/></rdf:RDF></x:xmpmeta>'
-)
 OURS = b"ns.landmark-tagger"
 SIBLINGS = (
     *("IMG_1.MOV", "IMG_1.AAE", "IMG_1.JPG_original", "IMG_1.png", "IMG_1.txt", "IMG_1.CR3", "IMG_1.json"),
