@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from rig.servers import RedisServer
 from sqlalchemy import update
-from support.artifacts import tiny_artifact
 from support.commands import Terminal, draw, draw_many, stop
 
 from tagger.database.tables import schedules
@@ -31,31 +30,6 @@ def test_a_backfill_scans_counts_and_tags(terminal: Terminal) -> None:
         again = terminal.run("backfill", "untagged", "--scan", "photos", "--wait")
         assert "scanned 21 photos: 1 new, 0 changed, 0 gone" in again.stderr
         assert terminal.json("job", "show", again.stdout.split()[0])["tagged"] == 1
-
-
-def test_a_new_model_makes_the_rest_outdated_and_old_tags_stay_until_then(terminal: Terminal) -> None:
-    terminal.run("tag", "photos")
-    tiny_artifact(terminal.folder / "next.pt", seed=0, name="next", threshold=0.6)
-    del terminal.environment["TAGGER_MODEL"]
-    terminal.run("model", "add", "next.pt")
-    terminal.run("model", "use", "next")
-    assert terminal.run("backfill", "outdated", "--dry-run").stdout == "20\n"
-    of_germany = ("--country", "germany", "--verdict", "none")
-    assert terminal.run("backfill", "outdated", *of_germany, "--dry-run").stdout == "4\n"
-    job = terminal.run("backfill", "outdated", "--landmark", "Eiffel Tower", "--no-local").stdout.strip()
-    before = terminal.json("query", "--landmark", "eiffel-tower")
-    assert [photo["tags"][0]["model"] for photo in before] == ["tiny"] * 4
-    terminal.process_job(int(job))
-    after = terminal.json("query", "--landmark", "eiffel-tower")
-    assert [photo["tags"][0]["model"] for photo in after] == ["next"] * 4
-    assert terminal.run("backfill", "outdated", "--dry-run").stdout == "16\n"
-
-
-def test_invalid_arguments_are_usage_errors(terminal: Terminal) -> None:
-    assert "untagged, outdated, failed, all" in terminal.run("backfill", "everything", code=2).stderr
-    assert "is not a date" in terminal.run("backfill", "all", "--taken-after", "May", code=2).stderr
-    invalid = terminal.run("schedule", "add", "x", "--cron", "daily", "all", code=1)
-    assert "not a valid cron expression" in invalid.stderr
 
 
 def test_a_backfill_with_nothing_to_do_makes_no_job(terminal: Terminal) -> None:

@@ -114,12 +114,6 @@ def test_a_name_that_is_not_utf_8_is_refused(terminal: Terminal, database_url: s
     assert done.stderr.splitlines() == [expected]
 
 
-def test_wrong_usage_is_an_error_like_others(terminal: Terminal) -> None:
-    for command in ("query --limit x", "query --bogus", "tagg", "job show", "job show x"):
-        lines = terminal.run(*command.split(), code=2).stderr.splitlines()
-        assert [line.split()[0] for line in lines if line.lower().startswith("error")] == ["error:"], command
-
-
 def make_unreadable_folder(folder: Path) -> None:
     """Make a folder in `folder` whose path is too long to be listed, also by root, whom permissions do not stop."""
     folder.mkdir(exist_ok=True)

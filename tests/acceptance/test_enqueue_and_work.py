@@ -167,13 +167,6 @@ def test_a_worker_that_is_shown_can_be_stopped(terminal: Terminal) -> None:
     assert terminal.active_workers() == []
 
 
-def test_a_server_without_schema_asks_for_the_upgrade(tmp_path: Path, empty_postgres_url: str) -> None:
-    terminal = Terminal(tmp_path / "terminal", {"TAGGER_DATABASE_URL": empty_postgres_url})
-    assert "Run `tagger db upgrade`" in terminal.run("status", code=1).stderr
-    terminal.run("db", "upgrade")
-    assert terminal.json("status")["jobs"] == []
-
-
 def test_commands_say_that_no_worker_starts_work_now(terminal: Terminal) -> None:
     draw(terminal.folder / "photos" / "a.jpg")
     reason = NoteCode.REDIS_REFUSES.text

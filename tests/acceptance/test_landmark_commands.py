@@ -41,20 +41,6 @@ def test_an_own_landmark_is_added_and_confirmed(tagger: CommandRunner, known: St
     assert [(each["landmark"], each["photos"]) for each in listed] == [(GATE, 1), ("frauenkirche", 1)]
 
 
-def test_odd_input_is_wrong_usage_or_refused_with_a_reason(
-    tagger: CommandRunner, known: StoredPhotos
-) -> None:
-    for options, code, reason in (
-        (("x", "--at", "48,2;16,3"), 2, "is not a position"),
-        (("x", "--extent", "blob"), 1, "point, line, area, multi"),
-        (("x", "--slug", "My Tower"), 1, "like my-tower"),
-        (("Eiffel Tower",), 1, "use eiffel-tower"),
-    ):
-        output = tagger("landmark", "add", *options)
-        assert (output.code, output.text) == (code, ""), options
-        assert reason in " ".join(output.err.split())
-
-
 def test_a_landmark_is_changed_and_named_in_a_language(
     tagger: CommandRunner, known: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,12 +52,6 @@ def test_locate_says_where_positions_come_from(tagger: CommandRunner, library: P
     assert len(library.found()) == 3
 
 
-def test_query_options_select_what_is_counted(tagger: CommandRunner, library: PositionLibrary) -> None:
-    assert tagger("locate", "--landmark", "Eiffel Tower", "--json").json["photos"] == 1
-    assert tagger("locate", "--taken-before", "2024-05-03T12:15", "--json").json["photos"] == 2
-    assert len(library.found()) == 3
-
-
 def test_photos_that_queries_do_not_find_are_not_counted(
     tagger: CommandRunner, library: PositionLibrary
 ) -> None:
@@ -74,24 +68,6 @@ def test_a_dry_run_changes_nothing(tagger: CommandRunner, library: PositionLibra
     assert "2 positions would change" in output.err
     assert library.found() == {}
     assert "3 positions changed" in tagger("locate").err
-
-
-def test_a_landmark_far_from_the_photo_is_not_accepted_unless_switched_off(
-    tagger: CommandRunner, library: PositionLibrary
-) -> None:
-    library.shot(900, EIFFEL, gps=(35.68, 139.77))
-    assert (
-        "1 image with a landmark that is too far from where a photo of it was taken" in tagger("locate").err
-    )
-    photo = str(library.root / "4.jpg")
-    reason = "doubtful: 9,718 km from the photo's position (GPS)"
-    assert reason in tagger("show", photo).text
-    (tag,) = tagger("show", photo, "--json").json["tags"]
-    assert (tag["accepted"], tag["reason"], tag["position_odds"]) == (False, reason, 0.002)
-    assert tagger("locate", "--no-position-odds", "--json").json["tags_doubtful"] == 0
-    assert tagger("locate", "--json").json["tags_doubtful"] == 0
-    assert len(tagger("query", "--landmark", "Eiffel Tower", "--json").json) == 2
-    assert tagger("locate", "--position-odds", "--json").json["tags_doubtful"] == 1
 
 
 def test_a_gap_stays(tagger: CommandRunner, library: PositionLibrary) -> None:

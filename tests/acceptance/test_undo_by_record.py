@@ -8,11 +8,8 @@ from pathlib import Path
 import pytest
 from support.command_line import CommandRunner
 from support.commands import draw
+from support.written_folder import SIDECAR_OF_USER
 
-SIDECAR_OF_USER = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/></rdf:RDF></x:xmpmeta>'
-)
 OURS = b"landmark-tagger"
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select, update
-from support.page_server import TOKEN
+from support.page_server import TOKEN, grant_of
 from support.threads import in_threads
 
 from tagger.database.connection import Database, open_database
@@ -36,12 +36,6 @@ def signed_in(database: Database, secret: str = TOKEN) -> str:
     session = start_session(database, secret, TOKEN)
     assert session is not None
     return session
-
-
-def grant_of(database: Database, session: str) -> Grant:
-    grant = session_grant(database, session, TOKEN)
-    assert grant is not None
-    return grant
 
 
 def count_sessions(database: Database) -> int:

@@ -206,17 +206,3 @@ def test_a_choice_that_cannot_be_loaded_causes_a_new_selection(
     assert machine.start()._backend.name == "torchscript"
     (row,) = rows(database)
     assert row.backend == stored
-
-
-def test_a_lack_of_memory_in_openvino_is_no_selection(
-    machine: Machine, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_args: object) -> None:
-        raise RuntimeError("Exception from src/inference/src/cpp/core.cpp:112: std::bad_alloc")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(openvino, "OpenVinoBackend", fail)
-        assert machine.start()._backend.name == "torchscript"
-    assert rows(database) == []
-    machine.start()
-    assert len(rows(database)) == 1

@@ -2,18 +2,14 @@
 
 import importlib
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import torch
 from support.artifacts import LABELS, tiny_artifact
 from support.command_line import CommandOutput, run_command
-from support.teaching import teachable_artifact
 
 import bench
-from bench.compare.loader import best_scores, load_network
 from bench.compare.programs import LOADER_QUERY, Workload, read_top_tags
 
 BENCH = Path(bench.__file__).parent
@@ -31,17 +27,6 @@ def test_help_names_the_program_and_its_purpose(name: str) -> None:
     output = _run(name, "--help")
     assert output.code == 0, output.err
     assert f"python -m bench.{name}" in output.text
-
-
-@pytest.mark.parametrize("make", [tiny_artifact, teachable_artifact])
-def test_the_loader_classifies_with_models_of_both_formats(
-    tmp_path: Path, make: Callable[[Path], object]
-) -> None:
-    make(tmp_path / "model.pt")
-    network, manifest = load_network(tmp_path / "model.pt")
-    size = manifest["input"]["size"]
-    (scores,) = best_scores(network, torch.zeros(1, 3, size, size, dtype=torch.uint8), 1).values.tolist()
-    assert 0 < sum(scores) <= 1
 
 
 def test_a_program_that_stores_fewer_tags_is_not_compared(tmp_path: Path) -> None:

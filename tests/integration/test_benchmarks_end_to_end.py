@@ -21,7 +21,7 @@ PHOTOS, TAGS = 32, len(LABELS)
 
 def _run(module: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", f"bench.{module}", *words],
+        [sys.executable, "-m", module, *words],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -51,7 +51,7 @@ def test_programs_store_all_photos_with_the_drawn_landmark(workload: Workload, n
 
 def test_compare_prints_the_costs_of_programs(workload: Workload) -> None:
     words = ("--programs", "tag", "--rounds", "1", "--model", workload.model)
-    done = _run("compare", workload.model.parent / "photos", *words)
+    done = _run("bench.compare", workload.model.parent / "photos", *words)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.endswith("100.0 % |")]
     assert [row[:2] for row in rows] == [["| `tagger tag`", "openvino"]]
@@ -61,13 +61,13 @@ def test_compare_prints_the_costs_of_programs(workload: Workload) -> None:
 def test_faults_and_a_soak_lose_no_photo() -> None:
     small = ("--databases", "sqlite", "--only", "surplus messages", "--photos", "60")
     for words in ((), ("--soak", "0.3")):
-        done = _run("faults", *small, *words)
+        done = _run("tests.faults.harness", *small, *words)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "| surplus messages | " in done.stdout
 
 
 def test_gpu_runs_on_a_cpu_and_passes_what_needs_no_gpu(tmp_path: Path) -> None:
-    done = _run("gpu", "--device", "cpu", "--photos", "48", "--out", tmp_path)
+    done = _run("bench.gpu", "--device", "cpu", "--photos", "48", "--out", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = json.loads((tmp_path / "gpu.json").read_text())
     assert (tmp_path / "gpu.md").read_text().strip() == done.stdout.strip()
@@ -78,6 +78,6 @@ def test_gpu_runs_on_a_cpu_and_passes_what_needs_no_gpu(tmp_path: Path) -> None:
 
 
 def test_page_measures_views() -> None:
-    done = _run("page", "--photos", "400", "--rounds", "1")
+    done = _run("bench.page", "--photos", "400", "--rounds", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^\| /places \|( [\d.]+ \|){6} ", done.stdout, re.MULTILINE)

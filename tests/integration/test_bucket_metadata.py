@@ -6,30 +6,13 @@ import pytest
 from sqlalchemy import insert, select
 from support.buckets import Bucket
 from support.written_bucket import WrittenBucket
-from support.written_folder import EMBED, SIDECAR
 
 from tagger.database.enums import Target
 from tagger.database.tables import contents, metadata_writes
 from tagger.jobs.enqueue.job_options import WRITE, MetadataOptions
-from tagger.metadata.errors import RefusalKind
 from tagger.metadata.sidecar_names import find_sidecars
 from tagger.photos import buckets
 from tagger.photos.paths import parse_path
-
-
-@pytest.mark.parametrize("options", [SIDECAR, EMBED], ids=["sidecar", "embed"])
-def test_photos_in_buckets_are_refused(
-    photos: WrittenBucket, bucket: Bucket, options: MetadataOptions
-) -> None:
-    photos.draw("a.jpg", 0)
-    photos.draw("grey.jpg", None)
-    photos.tag_bucket()
-    before = photos.objects()
-    assert photos.write(options) == {"a.jpg": "refused"}
-    text = "Buckets are only read. To write tags, copy the photos to a folder."
-    assert photos.refusal("a.jpg") == (RefusalKind.BUCKET, text)
-    assert photos.objects() == before
-    assert bucket.proxy.count("PUT") == bucket.proxy.count("DELETE") == 0
 
 
 def test_what_version_1_wrote_stays_recorded_and_is_not_undone(photos: WrittenBucket) -> None:

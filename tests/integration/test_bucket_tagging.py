@@ -195,43 +195,28 @@ def test_keys_come_from_the_profile_of_the_aws_tools(
     assert headers["x-amz-security-token"] == "%token"
 
 
-def test_missing_credentials_are_the_reason(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
-    problem = buckets.ObjectSource(parse_path(bucket.address)).mount().problem
-    assert problem is not None
-    assert problem.startswith("there are no credentials for it")
-
-
 @pytest.mark.parametrize(
-    ("endpoint", "problem"),
+    ("variables", "problem"),
     [
-        ("http://127.0.0.1:1", "no server listens at 127.0.0.1:1. Check the endpoint"),
-        ("http://minio.invalid:9000", "the name of minio.invalid:9000 is not known. Check the endpoint"),
-        ("https://{server}", "{server} does not use TLS. Begin the endpoint with http://"),
-        ("http://{server}/no-bucket", "there is no such bucket. Check its name and the endpoint"),
+        ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}, "no server listens at 127.0.0.1:1. Check the endpoint"),
+        ({"AWS_ENDPOINT_URL_S3": "http://minio.invalid:9000"}, "the name of minio.invalid:9000 is not known. Check the endpoint"),
+        ({"AWS_ENDPOINT_URL_S3": "https://{server}"}, "{server} does not use TLS. Begin the endpoint with http://"),
+        ({"AWS_ENDPOINT_URL_S3": "http://{server}/no-bucket"}, "there is no such bucket. Check its name and the endpoint"),
+        ({"AWS_CA_BUNDLE": "/none.pem"}, "the file /none.pem, which AWS_CA_BUNDLE names, cannot be read: No such file or directory"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_CONFIG_FILE": os.devnull,
+          "AWS_METADATA_ENDPOINT": "http://127.0.0.1:1"}, "there are no credentials for it"),
     ],
-)
-def test_a_wrong_endpoint_is_the_reason(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, endpoint: str, problem: str
+)  # fmt: skip
+def test_a_wrong_setting_is_the_reason(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], problem: str
 ) -> None:
     server = bucket.proxy.url.removeprefix("http://")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint.format(server=server))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(server=server))
+        if not value:
+            monkeypatch.delenv(name)
     found = buckets.ObjectSource(parse_path(bucket.address)).mount().problem
-    assert found is not None
-    assert found.startswith(problem.format(server=server))
-
-
-def test_a_missing_file_of_certificates_is_the_reason(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_CA_BUNDLE", "/none.pem")
-    problem = buckets.ObjectSource(parse_path(bucket.address)).mount().problem
-    assert (
-        problem == "the file /none.pem, which AWS_CA_BUNDLE names, cannot be read: No such file or directory"
-    )
+    assert (found or "").startswith(problem.format(server=server))
 
 
 def test_versions_agree_between_listing_head_and_reading(bucket: Bucket) -> None:
@@ -260,9 +245,8 @@ def test_a_process_without_an_endpoint_does_not_ask_aws_for_a_bucket_of_another_
     with pytest.raises(PhotoFailed, match="this process, which has no endpoint, would ask AWS"):
         open_source(bucket.address).read("a.jpg", max_bytes=10**6)
     assert bucket.proxy.calls == []
-    monkeypatch.setenv(
-        "AWS_ENDPOINT_URL_S3", bucket.proxy.url.replace("127.0.0.1", "localhost")
-    )  # another name
+    another_name = bucket.proxy.url.replace("127.0.0.1", "localhost")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", another_name)
     monkeypatch.setenv("NO_PROXY", "localhost")
     assert open_source(bucket.address).read("a.jpg", max_bytes=10**6).size_bytes
 

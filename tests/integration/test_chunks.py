@@ -109,16 +109,6 @@ def rows(ledger: LedgerBuilder, job: int) -> list[tuple]:
     return [tuple(row) for row in result]
 
 
-def test_releasing_a_chunk_counts_no_attempt(ledger: LedgerBuilder) -> None:
-    job = ledger.job(20)
-    claim = ledger.claim(job)
-    ledger.store(claim, Outcome.TAGGED, count=4)
-    release_chunk(ledger.database, claim)
-    progress = ledger.progress(job)
-    assert (progress.tagged, progress.queued, progress.running) == (4, 16, 0)
-    assert ledger.claim(job).attempts == 1
-
-
 def test_outcomes_stored_twice_count_once(ledger: LedgerBuilder) -> None:
     job = ledger.job(20)
     claim = ledger.claim(job)

@@ -185,12 +185,6 @@ def test_a_choice_is_left_out_if_no_photo_has_it_or_it_contradicts_others(librar
     assert untagged["country"] == untagged["position"] == untagged["verdict"] == {}
 
 
-def test_an_open_folder_shows_its_folders_and_those_beside_it(library: StoredPhotos) -> None:
-    query = PhotoQuery(under=(library.root / "a" / "b",), any_rank=True)
-    names = counted(count_facets(library.database, query))["folder"]
-    assert names.keys() == {str(library.root / name) for name in ("a", "ab", "a'%_", "a/b", "a/b/c")}
-
-
 def count_folders(library: StoredPhotos, *under: Path) -> tuple[FacetValue, ...]:
     query = PhotoQuery(any_rank=True, under=under)
     (facet,) = count_facets(library.database, query, names=["folder"])

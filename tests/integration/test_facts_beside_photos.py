@@ -17,9 +17,6 @@ from support.written_bucket import WrittenBucket
 from tagger.database.enums import FactProblem
 from tagger.database.tables import contents, photos, positions
 from tagger.jobs.enqueue.photo_facts import unread_photos
-from tagger.jobs.enqueue.scan import Selection
-from tagger.jobs.enqueue.watched_folders import scan_watched
-from tagger.ledger.jobs import InferenceOptions
 from tagger.library.positions.update import update_positions
 from tagger.photos.source import open_source
 
@@ -187,18 +184,11 @@ def test_a_photo_that_is_named_alone_has_its_side_file(folder: PairFolder) -> No
 def test_a_watch_sees_a_changed_side_file_once(folder: PairFolder) -> None:
     photo = draw_shot(folder.folder / "a.jpg", None)
     folder.tag()
-
-    def unseen() -> list[str]:
-        inference = InferenceOptions(folder.model.id, 3, 0.5, reprocess=False)
-        listing = open_source(str(folder.folder)).photos()
-        changes = scan_watched(folder.database, Selection((folder.folder,), ()), listing, inference, {})
-        return [path.name for path in changes.unseen.files]
-
-    assert unseen() == []
+    assert folder.unseen() == []
     (folder.folder / "a.jpg.json").write_text(takeout())
-    assert unseen() == ["a.jpg"]
+    assert folder.unseen() == ["a.jpg"]
     folder.tag(photo)
-    assert unseen() == []
+    assert folder.unseen() == []
 
 
 def test_a_side_file_is_no_file_that_is_left_out(folder: PairFolder) -> None:
@@ -213,20 +203,18 @@ def test_objects_have_side_files_too(photos: WrittenBucket, bucket: Bucket) -> N
     def put(timestamp: int) -> None:
         bucket.put("IMG_1.jpg.supplemental-metadata(1).json", takeout(timestamp=timestamp).encode())
 
-    for name in ("IMG_1(1).jpg", "IMG_1-edited.jpg", "IMG_1.jpg", "IMG_2.jpg"):
+    latitudes = {
+        "IMG_1(1).jpg": PARIS[0],
+        "IMG_1-edited.jpg": SYDNEY[0],
+        "IMG_1.jpg": SYDNEY[0],
+        "IMG_2.jpg": None,
+    }
+    for name in latitudes:
         photos.draw(name, 0)
     put(1563140283)
     bucket.put("IMG_1.jpg.json", takeout(SYDNEY).encode())
     photos.tag_bucket()
-    found = {
-        name: photos.photo(name) for name in ("IMG_1(1).jpg", "IMG_1-edited.jpg", "IMG_1.jpg", "IMG_2.jpg")
-    }
-    assert [round(each.latitude) if each.latitude else None for each in found.values()] == [
-        49,
-        -34,
-        -34,
-        None,
-    ]
+    assert {name: photos.photo(name).latitude for name in latitudes} == pytest.approx(latitudes)
     put(1563140284)
     assert photos.tag_bucket()["IMG_1(1).jpg"] == "skipped"
     assert photos.photo("IMG_1(1).jpg").taken_at == datetime(2019, 7, 14, 23, 38, 4)  # noqa: DTZ001

@@ -49,28 +49,28 @@ def failures(database: Database, job: int) -> list[tuple[int, str]]:
         return [(row.position, row.reason) for row in connection.execute(query)]
 
 
+@pytest.mark.parametrize(
+    ("fault", "kills", "failing"),
+    [
+        (("FAULT_ON_DECODE", "crashes"), SHARED_ATTEMPTS, 2),
+        pytest.param(("FAULT_AT", "before the forward pass"), KILLS, 0, marks=pytest.mark.slow),
+    ],
+    ids=["decoding", "forward pass"],
+)
 def test_a_photo_that_crashes_its_child_fails_alone(
-    folder: WrittenFolder, inject: Callable[[str, str], None]
+    folder: WrittenFolder,
+    inject: Callable[[str, str], None],
+    fault: tuple[str, str],
+    kills: int,
+    failing: int,
 ) -> None:
-    inject("FAULT_ON_DECODE", "crashes")
+    inject(*fault)
     with (folder.folder / "2.jpg").open("ab") as photo:
         photo.write(b"crashes")
     job = folder.record(runner=Runner.WORKERS)
-    kill_workers(folder.database, job, SHARED_ATTEMPTS)
+    kill_workers(folder.database, job, kills)
     folder.work(job)
-    assert failures(folder.database, job) == [(2, FailureKind.CRASHED)]
-    assert folder.progress(job).tagged == 3
-
-
-@pytest.mark.slow
-def test_a_photo_on_which_workers_died_fails_if_its_child_dies_of_the_forward_pass(
-    folder: WrittenFolder, inject: Callable[[str, str], None]
-) -> None:
-    inject("FAULT_AT", "before the forward pass")
-    job = folder.record(runner=Runner.WORKERS)
-    kill_workers(folder.database, job, KILLS)
-    folder.work(job)
-    assert failures(folder.database, job) == [(0, FailureKind.CRASHED)]
+    assert failures(folder.database, job) == [(failing, FailureKind.CRASHED)]
     assert folder.progress(job).tagged == 3
 
 

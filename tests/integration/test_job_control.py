@@ -11,7 +11,7 @@ from support.colour_folders import TaggedFolder
 from support.ledgers import LedgerBuilder
 
 from tagger.database.connection import Database
-from tagger.database.enums import JobState, Outcome, Priority, Runner
+from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable, LeaseLost
 from tagger.jobs.processing import classification_chunk
@@ -19,7 +19,7 @@ from tagger.jobs.processing.claimed_chunk import ChunkEnd
 from tagger.jobs.processing.isolation import SHARED_ATTEMPTS
 from tagger.ledger import job_control
 from tagger.ledger.chunks import claim_next_chunk
-from tagger.ledger.dispatch import resume_suspended_jobs, waiting_chunks
+from tagger.ledger.dispatch import resume_suspended_jobs
 from tagger.ledger.job_control import count_old_items, recover_stale_jobs, remove_old_items
 from tagger.ledger.jobs import NewJob, create_job, finish_scan, suspend_for_root
 from tagger.ledger.progress import find_job, list_recent_jobs
@@ -57,25 +57,6 @@ def test_pausing_stores_the_current_batch_and_releases_the_chunk(ledger: LedgerB
         ledger.store(claim, Outcome.TAGGED, first=10)
     assert attempts(ledger, job) == [0]
     assert claim_next_chunk(ledger.database, claim.name.job_id, Runner.WORKERS, "w") is None
-
-
-def test_chunks_of_a_paused_job_wait_for_no_worker_until_it_is_resumed(ledger: LedgerBuilder) -> None:
-    job = ledger.job(40)
-    job_control.pause(ledger.database, job)
-    assert waiting_chunks(ledger.database)[Priority.BULK] == 0
-    assert claim_next_chunk(ledger.database, job, Runner.WORKERS, "w") is None
-    assert job_control.resume(ledger.database, job)
-    assert waiting_chunks(ledger.database)[Priority.BULK] == 2
-    assert ledger.progress(job).state is JobState.QUEUED
-    assert not job_control.resume(ledger.database, job)
-
-
-def test_a_job_paused_in_its_last_batch_is_finished(ledger: LedgerBuilder) -> None:
-    job = ledger.job(32)
-    claim = ledger.claim(job)
-    job_control.pause(ledger.database, job)
-    ledger.store(claim, Outcome.TAGGED)
-    assert ledger.progress(job).state is JobState.FINISHED
 
 
 def test_a_scan_continues_while_its_job_is_paused(ledger: LedgerBuilder) -> None:

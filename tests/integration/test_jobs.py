@@ -196,13 +196,6 @@ def test_the_items_of_an_interrupted_scan_are_queued_and_it_adds_no_more(ledger:
     assert ledger.progress(job).state is JobState.FINISHED
 
 
-def test_jobs_of_living_owners_are_not_recovered(ledger: LedgerBuilder) -> None:
-    scanning, running = ledger.scanning(), ledger.job(5, runner=Runner.LOCAL)
-    recover_stale_jobs(ledger.database)
-    assert ledger.progress(scanning).state is JobState.SCANNING
-    assert ledger.progress(running).state is JobState.QUEUED
-
-
 def test_the_heartbeat_renews_the_lease_of_a_blocked_process(
     ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

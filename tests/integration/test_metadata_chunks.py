@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import shutil
 from pathlib import Path
 
@@ -191,15 +190,6 @@ def test_rejected_tag_is_removed_and_confirmed_tag_added(
     assert folder.files() == before
 
 
-def test_confirmed_tag_without_score_is_written(folder: WrittenFolder) -> None:
-    path = folder.draw("grey.jpg", None)
-    folder.tag()
-    assert folder.write() == {}
-    folder.judge("grey.jpg", GATE, VerdictKind.CONFIRMED)
-    assert folder.write() == {"grey.jpg": "written"}
-    assert keywords(path) == [GATE_NAME]
-
-
 # --- Undo.
 
 
@@ -321,26 +311,6 @@ def test_undo_of_a_job_keeps_another_jobs_writes(folder: WrittenFolder) -> None:
 
 
 # --- Photos that others keep or change.
-
-
-def test_reported_keywords_in_other_forms_are_written_somewhere(
-    folder: WrittenFolder, test_data: Path
-) -> None:
-    empty, alt = (folder.folder / f"subject-{name}.jpg" for name in ("empty", "alt"))
-    for path in (empty, alt):
-        packet = re.search(rb"<x:xmpmeta.*?</x:xmpmeta>", (test_data / "reports" / path.name).read_bytes())
-        assert packet is not None
-        Image.open(folder.draw(path.name, 0, shade=len(path.name))).save(path, quality=90, xmp=packet[0])
-    before = folder.files()
-    folder.tag()
-    assert folder.write() == {"subject-empty.jpg": "written", "subject-alt.jpg": "refused"}
-    assert folder.reasons(folder.latest().job)["subject-alt.jpg"][1] == "xmp"
-    assert keywords(empty) == [EIFFEL_NAME]
-    assert keywords(folder.folder / "subject-alt.jpg.xmp") == ["beach", "dog", EIFFEL_NAME]
-    folder.undo()
-    assert folder.files() == before
-    assert set(folder.write(SIDECAR).values()) == {"written"}
-    assert folder.files().keys() - before.keys() == {"subject-empty.jpg.xmp", "subject-alt.jpg.xmp"}
 
 
 LIBRARY_PHOTOS = (

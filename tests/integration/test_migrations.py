@@ -45,7 +45,7 @@ from tagger.database.schema import (
     upgrade,
     upgrade_schema,
 )
-from tagger.database.tables import jobs, ledgers, metadata, photos, positions, verdicts, views
+from tagger.database.tables import jobs, ledgers, metadata, model_labels, photos, positions, verdicts, views
 from tagger.errors import SchemaNewer, SchemaOutdated, UpgradeBlocked
 from tagger.ledger.job_control import pause, resume
 from tagger.ledger.progress import find_job
@@ -110,24 +110,24 @@ def upgrade() -> None:
 
 
 NEXT_REVISION = str(int(SCHEMA_REVISION) + 1)
+LATEST = str(int(NEXT_REVISION) + 1)
+CREATES_INDEX = "create_index_concurrently('ix_photos_later', 'photos', ['size_bytes'])"
+ADDS_COLUMNS = "[op.add_column(table, sa.Column('later', sa.Text())) for table in ('photos', 'jobs')]"
 LATER_MIGRATIONS = (
-    (
-        NEXT_REVISION,
-        SCHEMA_REVISION,
-        "create_index_concurrently('ix_photos_later', 'photos', ['size_bytes'])",
-    ),
-    (
-        str(int(NEXT_REVISION) + 1),
-        NEXT_REVISION,
-        "[op.add_column(table, sa.Column('later', sa.Text())) for table in ('photos', 'jobs')]",
-    ),
+    (NEXT_REVISION, SCHEMA_REVISION, CREATES_INDEX),
+    (LATEST, NEXT_REVISION, ADDS_COLUMNS),
 )
-LATEST = LATER_MIGRATIONS[-1][0]
 
 
-@pytest.mark.usefixtures("later_migrations")
-def test_a_worker_and_a_migration_that_wait_for_each_other_go_on(empty_postgres_url: str) -> None:
+@pytest.fixture
+def later_engine(later_migrations: None, empty_postgres_url: str) -> Iterator[Engine]:
     engine = create_database_engine(empty_postgres_url)
+    yield engine
+    engine.dispose()
+
+
+def test_a_worker_and_a_migration_that_wait_for_each_other_go_on(later_engine: Engine) -> None:
+    engine = later_engine
     upgrade(engine, NEXT_REVISION)
     with ThreadPoolExecutor(1) as pool, engine.connect() as worker:
         worker.execute(text("SET deadlock_timeout = '1h'"))  # so that the server ends the migration
@@ -139,17 +139,15 @@ def test_a_worker_and_a_migration_that_wait_for_each_other_go_on(empty_postgres_
         worker.commit()
         migration.result(60)
     assert schema_revision(engine) == LATEST
-    engine.dispose()
 
 
-@pytest.mark.usefixtures("later_migrations")
 def test_an_upgrade_that_waits_for_a_dump_lets_others_go_on_and_gives_up(
-    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    later_engine: Engine, empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "LOCK_S", 0.2)
     monkeypatch.setattr(schema, "LOCK_PAUSE_S", 0.0)
     monkeypatch.setattr(schema, "LOCK_TRIES", 3)
-    engine = create_database_engine(empty_postgres_url)
+    engine = later_engine
     upgrade(engine, NEXT_REVISION)
     with engine.connect() as dump:
         dump.execute(text("LOCK TABLE jobs IN ACCESS SHARE MODE"))
@@ -161,7 +159,6 @@ def test_an_upgrade_that_waits_for_a_dump_lets_others_go_on_and_gives_up(
             assert worker.scalar(text("SELECT count(*) FROM jobs")) == 0
     upgrade(engine)
     assert schema_revision(engine) == LATEST
-    engine.dispose()
 
 
 @contextmanager
@@ -175,22 +172,18 @@ def _index_in_creation(engine: Engine) -> Iterator[tuple[Future[None], Connectio
         yield migration, slow
 
 
-@pytest.mark.usefixtures("later_migrations")
-def test_workers_write_while_an_index_is_created(empty_postgres_url: str) -> None:
-    engine = create_database_engine(empty_postgres_url)
-    with _index_in_creation(engine) as (migration, slow), engine.connect() as worker:
+def test_workers_write_while_an_index_is_created(later_engine: Engine) -> None:
+    with _index_in_creation(later_engine) as (migration, slow), later_engine.connect() as worker:
         worker.execute(text("SET statement_timeout = '10s'"))
         worker.execute(text("UPDATE photos SET size_bytes = 2"))
         worker.commit()
         slow.commit()
         migration.result(60)
-    assert _index_states(engine) == [True]
-    engine.dispose()
+    assert _index_states(later_engine) == [True]
 
 
-@pytest.mark.usefixtures("later_migrations")
-def test_an_index_whose_creation_was_interrupted_is_created_again(empty_postgres_url: str) -> None:
-    engine = create_database_engine(empty_postgres_url)
+def test_an_index_whose_creation_was_interrupted_is_created_again(later_engine: Engine) -> None:
+    engine = later_engine
     with _index_in_creation(engine) as (migration, _), engine.connect() as operator:
         operator.execute(text(f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE {_CREATES_INDEX}"))
         with pytest.raises(OperationalError, match="canceling statement"):
@@ -198,39 +191,34 @@ def test_an_index_whose_creation_was_interrupted_is_created_again(empty_postgres
     assert (schema_revision(engine), _index_states(engine)) == (SCHEMA_REVISION, [False])
     upgrade(engine)
     assert (schema_revision(engine), _index_states(engine)) == (LATEST, [True])
-    engine.dispose()
 
 
-@pytest.mark.usefixtures("later_migrations")
 def test_an_upgrade_that_waits_for_another_one_does_not_keep_its_index_waiting(
-    empty_postgres_url: str,
+    later_engine: Engine, empty_postgres_url: str
 ) -> None:
-    engine = create_database_engine(empty_postgres_url)
-    upgrade(engine, SCHEMA_REVISION)
-    with ThreadPoolExecutor(2) as pool, engine.connect() as slow:
+    upgrade(later_engine, SCHEMA_REVISION)
+    with ThreadPoolExecutor(2) as pool, later_engine.connect() as slow:
         slow.execute(text("UPDATE photos SET size_bytes = 1"))
-        first = pool.submit(upgrade, engine)
-        _wait_for_index(engine)
+        first = pool.submit(upgrade, later_engine)
+        _wait_for_index(later_engine)
         second = pool.submit(upgrade_schema, empty_postgres_url)
         time.sleep(0.3)  # so that it waits
         slow.commit()
         first.result(60)
         assert second.result(60) == SCHEMA_REVISION
-    assert schema_revision(engine) == LATEST
-    engine.dispose()
+    assert schema_revision(later_engine) == LATEST
 
 
-@pytest.mark.usefixtures("later_migrations")
-def test_the_default_isolation_level_does_not_keep_an_index_waiting(empty_postgres_url: str) -> None:
-    engine = create_database_engine(empty_postgres_url)
-    with engine.begin() as operator:
+def test_the_default_isolation_level_does_not_keep_an_index_waiting(
+    later_engine: Engine, empty_postgres_url: str
+) -> None:
+    with later_engine.begin() as operator:
         database = operator.scalar(text("SELECT quote_ident(current_database())"))
         for setting in ("default_transaction_isolation = 'repeatable read'", "statement_timeout = '20s'"):
             operator.execute(text(f"ALTER DATABASE {database} SET {setting}"))
-    engine.dispose()
+    later_engine.dispose()
     assert upgrade_schema(empty_postgres_url) == ""
-    assert (schema_revision(engine), _index_states(engine)) == (LATEST, [True])
-    engine.dispose()
+    assert (schema_revision(later_engine), _index_states(later_engine)) == (LATEST, [True])
 
 
 _CREATES_INDEX = "query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'"
@@ -306,10 +294,8 @@ def test_a_job_that_1_0_paused_is_resumed_without_the_note_of_its_pause(
     database: Database, database_url: str
 ) -> None:
     ledger = LedgerBuilder(database)
-    at_night, by_hand = (
-        "paused at 06:00 (Europe/Paris); the next run of the schedule nightly continues it",
-        "disk error",
-    )
+    at_night = "paused at 06:00 (Europe/Paris); the next run of the schedule nightly continues it"
+    by_hand = "disk error"
     job_ids = [ledger.job(1), ledger.job(1)]
     for job_id, note in zip(job_ids, (at_night, by_hand), strict=True):
         pause(database, job_id)
@@ -328,21 +314,15 @@ def test_a_job_that_1_0_paused_is_resumed_without_the_note_of_its_pause(
     assert [find_job(database, job_id).note for job_id in job_ids] == [None, by_hand]
 
 
-def test_invalid_values_are_refused(database: Database) -> None:
+def test_invalid_values_and_foreign_keys_are_refused(database: Database) -> None:
     verdict = {"content_id": 1, "landmark_id": 1, "given_at": datetime(2026, 1, 1, tzinfo=UTC)}
-    for change in (
-        insert(ledgers).values(id=2, ledger_id="second", created_at=datetime(2026, 1, 1, tzinfo=UTC)),
-        insert(verdicts).values(**verdict, verdict="maybe"),
+    for change, constraint in (
+        (insert(ledgers).values(id=2, ledger_id="second", created_at=verdict["given_at"]), "check"),
+        (insert(verdicts).values(**verdict, verdict="maybe"), "check"),
+        (insert(model_labels).values(model_id=9, position=0, label="a", landmark_id=9), "foreign"),
     ):
-        with pytest.raises(IntegrityError, match=r"(?i)check"), database.write() as connection:
+        with pytest.raises(IntegrityError, match=f"(?i){constraint}"), database.write() as connection:
             connection.execute(change)
-
-
-def test_foreign_keys_are_enforced(database: Database) -> None:
-    with pytest.raises(IntegrityError, match=r"(?i)foreign"), database.write() as connection:
-        connection.execute(
-            text("INSERT INTO model_labels (model_id, position, label, landmark_id) VALUES (9, 0, 'a', 9)")
-        )
 
 
 def test_an_sqlite_file_is_upgraded_automatically_and_a_server_is_not(empty_database_url: str) -> None:

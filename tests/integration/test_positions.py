@@ -107,14 +107,6 @@ def test_a_confirmed_landmark_counts_before_one_with_a_higher_score(library: Pos
     assert library.found()[photo][1:] == (52.5163, 13.3777)
 
 
-def test_a_rejected_landmark_gives_no_position(library: PositionLibrary) -> None:
-    library.shot(0, EIFFEL, digest="wrong")
-    library.shot(5)
-    library.verdict("wrong", "eiffel-tower", "rejected")
-    library.update()
-    assert library.found() == {}
-
-
 def test_local_times_of_two_time_zones_are_compared_in_utc(library: PositionLibrary) -> None:
     """A phone flies from Paris to New York: six hours are repeated."""
     library.shot(0, gps=PARIS, utc_offset_s=7200)

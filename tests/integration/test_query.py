@@ -113,14 +113,6 @@ def test_unknown_name_raises_at_once_with_close_names(library: StoredPhotos) -> 
         find_tagged(library.database, PhotoQuery(model="other"))
 
 
-def test_country_in_any_case_returns_a_photo_with_two_of_its_landmarks_once(library: StoredPhotos) -> None:
-    library.photo("both.jpg", (EIFFEL, 0.5, True), (VERSAILLES, 0.5, True))
-    library.photo("gate.jpg", (GATE, 0.9, True))
-    assert paths_of(library, country="FRANCE") == ["both.jpg"]
-    (photo,) = find_tagged(library.database, PhotoQuery(country="france"))
-    assert [tag.landmark for tag in photo.tags] == [EIFFEL, VERSAILLES]
-
-
 def test_min_score_does_not_exclude_confirmed_tags(library: StoredPhotos) -> None:
     library.photo("sure.jpg", (EIFFEL, 0.95, True))
     library.photo("unsure.jpg", (EIFFEL, 0.6, True))
@@ -228,21 +220,6 @@ def test_reader_that_stops_early_holds_no_connection(library: StoredPhotos) -> N
     next(matches)
     library.photo("while reading.jpg", (EIFFEL, 0.9, True))
     assert len(list(matches)) == 2
-
-
-def test_details_have_everything_about_a_photo(library: StoredPhotos) -> None:
-    path = library.photo("a.jpg", (EIFFEL, 0.9, True), (GATE, 0.05, False), digest="same")
-    copy = library.photo("copy.jpg", digest="same")
-    library.verdict("same", EIFFEL, "confirmed")
-    details = photo_details(library.database, Path(path))
-    assert [tag.landmark for tag in details.photo.tags] == [EIFFEL, GATE]
-    assert details.copies == (copy,)
-    assert [(verdict.landmark, verdict.verdict, verdict.given_by) for verdict in details.verdicts] == [
-        (EIFFEL, "confirmed", "ada")
-    ]
-    assert (details.model, details.top_k, details.threshold) == ("tiny", 5, 0.5)
-    assert details.job is None
-    assert details.failure is None
 
 
 def test_details_have_the_failure_of_a_photo(library: StoredPhotos) -> None:

@@ -181,16 +181,6 @@ def test_photo_that_stops_matching_after_a_verdict_keeps_its_neighbours(own_libr
         assert neighbours_of(own_library.database, query, photo.id) == (before, after)
 
 
-def test_photo_that_does_not_exist_has_no_neighbours(library: StoredPhotos) -> None:
-    assert neighbours_of(library.database, PhotoQuery(), 9999) == (None, None)
-
-
-def test_last_page_has_no_next_position(library: StoredPhotos) -> None:
-    whole = list(find_tagged(library.database, PhotoQuery(landmark=EIFFEL)))
-    page = find_tagged_page(library.database, PhotoQuery(landmark=EIFFEL), None, None, len(whole))
-    assert (len(page.photos), page.next) == (len(whole), None)
-
-
 def test_photos_added_between_two_pages_repeat_no_photo(own_library: StoredPhotos) -> None:
     query = PhotoQuery(any_rank=True)
     first = find_tagged_page(own_library.database, query, None, None, 5)

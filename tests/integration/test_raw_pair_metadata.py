@@ -5,15 +5,12 @@ from pathlib import Path
 import pytest
 from support.colour_folders import GATE
 from support.raw_pairs import PairFolder
-from support.written_folder import EMBED, SIDECAR
+from support.written_folder import EMBED, SIDECAR, SIDECAR_OF_USER
 
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing.metadata_preview import preview_photos
-
-OWN_SIDECAR = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>"""
 
 
 @pytest.fixture
@@ -35,7 +32,7 @@ def test_tags_are_written_for_both_files_and_undone_in_both(
     folder: PairFolder, options: MetadataOptions, own: str | None, written: set[str]
 ) -> None:
     if own is not None:
-        (folder.folder / own).write_bytes(OWN_SIDECAR)
+        (folder.folder / own).write_text(SIDECAR_OF_USER)
     folder.tag()
     before = folder.files()
     assert folder.write(options) == {"IMG_1.JPG": "written"}
@@ -97,19 +94,16 @@ def test_a_rejected_tag_is_removed_from_both(folder: PairFolder) -> None:
 
 @pytest.mark.parametrize(
     ("options", "existing"),
-    [
-        (SIDECAR, None),
-        (EMBED, OWN_SIDECAR),
-    ],
+    [(SIDECAR, None), (EMBED, SIDECAR_OF_USER)],
 )
 def test_a_sidecar_that_may_be_of_two_photos_stays_as_it_is(
-    database: Database, tmp_path: Path, options: MetadataOptions, existing: bytes | None
+    database: Database, tmp_path: Path, options: MetadataOptions, existing: str | None
 ) -> None:
     folder = PairFolder(database, tmp_path)
     folder.draw("a.jpg", 1)
     folder.draw_raw("a.jpg.cr3", 0)
     if existing is not None:
-        (folder.folder / "a.jpg.xmp").write_bytes(existing)
+        (folder.folder / "a.jpg.xmp").write_text(existing)
     folder.tag()
     before = folder.files()
     outcomes = folder.write(options)

@@ -13,8 +13,7 @@ from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import database_stats
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import photos
-from tagger.jobs.enqueue.scan import Selection, preview_scan, select_paths
-from tagger.jobs.enqueue.watched_folders import scan_watched
+from tagger.jobs.enqueue.scan import preview_scan, select_paths
 from tagger.ledger.jobs import InferenceOptions
 from tagger.library.catalog.raw_pairs import pair_files
 from tagger.library.catalog.roots import forget_path, list_roots
@@ -23,15 +22,6 @@ from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts.store import star_photos
-from tagger.photos.source import open_source
-
-
-def unseen(folder: PairFolder) -> list[str]:
-    """The files for which a watch makes a job."""
-    inference = InferenceOptions(folder.model.id, 3, 0.5, reprocess=False)
-    listing = open_source(str(folder.folder)).photos()
-    changes = scan_watched(folder.database, Selection((folder.folder,), ()), listing, inference, {})
-    return [path.name for path in changes.unseen.files]
 
 
 @pytest.fixture
@@ -77,7 +67,7 @@ def test_a_pair_that_was_classified_is_skipped_as_one_photo(folder: PairFolder) 
     assert folder.tag(include=("*.CR3",)) == {"IMG_1.JPG": "skipped"}
     inference = InferenceOptions(folder.model.id, 3, 0.5, reprocess=False)
     assert preview_scan(folder.database, select_paths([folder.folder]), inference, {})[:2] == (1, 1)
-    assert unseen(folder) == []
+    assert folder.unseen() == []
 
 
 @pytest.mark.parametrize(
@@ -108,7 +98,7 @@ def test_a_raw_file_keeps_the_verdicts_when_its_jpeg_is_gone(folder: PairFolder)
     folder.judge("IMG_1.CR3", GATE, VerdictKind.CONFIRMED)
     star_photos(folder.database, [folder.photo("IMG_1.JPG").id], "ada", starred=True)
     jpeg.unlink()
-    assert unseen(folder) == ["IMG_1.CR3"]
+    assert folder.unseen() == ["IMG_1.CR3"]
     assert folder.primary_files() == {}
     assert folder.found() == folder.found(favourite=True) == {"IMG_1.CR3": [GATE]}
     assert folder.tag() == {"IMG_1.CR3": "tagged"}
@@ -203,11 +193,11 @@ def test_the_setting_makes_each_file_a_photo_of_its_own(folder: PairFolder, apar
     selection = select_paths([folder.folder])
     assert apart.tag() == {"IMG_1.CR3": "tagged", "IMG_1.JPG": "tagged"}
     assert apart.found() == {"IMG_1.CR3": [GATE], "IMG_1.JPG": [EIFFEL]}
-    assert unseen(folder) == ["IMG_1.CR3"]
+    assert folder.unseen() == ["IMG_1.CR3"]
     folder.judge("IMG_1.CR3", GATE, VerdictKind.CONFIRMED)
     assert folder.tag() == {"IMG_1.JPG": "skipped"}
     assert folder.found() == {"IMG_1.JPG": [GATE]}
-    assert unseen(apart) == ["IMG_1.CR3"]
+    assert apart.unseen() == ["IMG_1.CR3"]
     assert preview_scan(apart.database, selection, inference, {})[:2] == (2, 1)
     assert apart.tag() == {"IMG_1.CR3": "tagged", "IMG_1.JPG": "skipped"}
     assert apart.found() == {"IMG_1.CR3": [GATE], "IMG_1.JPG": [GATE]}

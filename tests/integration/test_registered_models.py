@@ -16,7 +16,6 @@ from tagger.errors import (
     AlreadyExists,
     ModelChanged,
     ModelFileNotFound,
-    ModelNotFound,
     ModelNotSelected,
     ModelRefused,
 )
@@ -134,13 +133,6 @@ def test_a_duplicate_default_name_gets_the_digest_and_a_given_name_is_refused(
         add_model(database, tmp_path / "b.pt", "tiny")
     assert add_model(database, tmp_path / "b.pt", "better").id == second.id
     assert resolve_model(database, "better").id == second.id
-
-
-def test_an_unknown_name_lists_the_registered_ones(database: Database, shipped: Path, tmp_path: Path) -> None:
-    tiny_artifact(tmp_path / "a.pt")
-    add_model(database, tmp_path / "a.pt")
-    with pytest.raises(ModelNotFound, match=r"registered as other \(registered: tiny\)"):
-        resolve_model(database, "other")
 
 
 def test_a_changed_or_missing_file_is_refused(database: Database, tmp_path: Path) -> None:

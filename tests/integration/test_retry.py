@@ -11,12 +11,12 @@ from support.query_plans import query_plans
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState, Priority, Runner
 from tagger.database.tables import chunks, job_items, jobs, photos, roots
-from tagger.errors import FailureKind, ScanInterrupted
+from tagger.errors import FailureKind
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan
 from tagger.jobs.enqueue.submission import Retry, queue_job, submit
 from tagger.ledger import items
 from tagger.ledger.failures import FailureFilter, count_failures, failing_photos
-from tagger.ledger.jobs import NewJob, cancel_job, create_job
+from tagger.ledger.jobs import NewJob, create_job
 
 
 class FailureLedger(LedgerBuilder):
@@ -113,22 +113,6 @@ def test_retry_is_recorded_in_pages_and_chunks_have_one_root(
     )
     with ledger.database.read() as connection:
         assert {row.roots for row in connection.execute(of_chunk)} == {1}
-
-
-def test_retry_cancelled_while_recorded_adds_no_more_photos(
-    ledger: FailureLedger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(items, "PAGE", 10)
-    ledger.failing(30)
-
-    def cancel(_count: int) -> None:
-        with ledger.database.write() as connection:
-            cancel_job(connection, 1, "by request")
-
-    with pytest.raises(ScanInterrupted, match="Job 1"):
-        ledger.retry(FailureFilter(), cancel)
-    progress = ledger.progress(1)
-    assert (progress.state, progress.cancelled) == (JobState.CANCELLED, 10)
 
 
 @pytest.mark.postgresql

@@ -113,19 +113,8 @@ def test_deleted_file_is_marked_as_gone_until_it_is_back(folder: Folder) -> None
     assert folder.stored_paths(gone=True) == set()
 
 
-NAMES = (
-    "a b/x.jpg",
-    "a/x.jpg",
-    "a-b.jpg",
-    "a0/x.jpg",
-    "a.jpg",
-    "a/b/c.jpg",
-    "a/b.jpg",
-    "é.jpg",
-    "Z.jpg",
-    "\U0001f600.jpg",
-    "\uffee.jpg",
-)
+NAMES = ("a b/x.jpg", "a/x.jpg", "a-b.jpg", "a0/x.jpg", "a.jpg", "a/b/c.jpg", "a/b.jpg", "é.jpg", "Z.jpg",
+         "\U0001f600.jpg", "\uffee.jpg")  # fmt: skip
 
 
 REPLACEMENTS: dict[str, Callable[[Path], object]] = {
@@ -172,19 +161,19 @@ def test_scan_is_the_same_for_every_page_size(
 
 @pytest.mark.postgresql
 def test_names_with_newlines_or_not_utf8_are_unchanged(folder: Folder, small_pages: None) -> None:
-    odd = [
+    odd = (
         b"bad\xff.jpg",
         b"new\nline.jpg",
         b"dir\xfe/in.jpg",
         b"dir\xfe/\xfd.jpg",
         b"plain.jpg",
         b"%s 100%.jpg",
-    ]
+    )
     paths = {str(folder.file(name)) for name in odd}
     assert folder.counts() == (6, 6, 0, 0)
     assert folder.stored_paths() == paths
     assert folder.counts() == (6, 0, 0, 0)
-    (folder.path / os.fsdecode(b"dir\xfe/in.jpg")).unlink()
+    (folder.path / os.fsdecode(odd[2])).unlink()
     assert folder.counts() == (5, 0, 0, 1)
 
 
@@ -285,9 +274,8 @@ def test_scan_of_a_cancelled_job_stops(folder: Folder, small_pages: None) -> Non
 
     with pytest.raises(ScanInterrupted):
         folder.run(job, select_paths([folder.path]), cancel)
-    assert (
-        folder.ledger.progress(job).cancelled == 2
-    )  # the last photo of the page may have a RAW file on the next
+    # The last photo of the page may have a RAW file on the next.
+    assert folder.ledger.progress(job).cancelled == 2
 
 
 @pytest.mark.postgresql

@@ -4,14 +4,13 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from sqlalchemy import select, update
-from support.artifacts import LABELS, tiny_artifact
+from support.artifacts import tiny_manifest
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.threads import in_threads
 
@@ -26,7 +25,7 @@ from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import cancel_job
 from tagger.library.catalog.registered_models import add_model
-from tagger.model.artifact import InputRule, Manifest, save_artifact
+from tagger.model.artifact import save_artifact
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Request
 
@@ -160,18 +159,6 @@ def test_photos_are_classified_again_by_request_and_with_another_top_k_or_thresh
     shutil.copy(folder.folder / "a.jpg", folder.folder / "b.jpg")
     assert folder.tag(**options) == {"a.jpg": "skipped", "b.jpg": "tagged"}
     assert folder.results == ["AlreadyClassified"]
-
-
-def test_another_models_tags_replace_the_old_ones_whole(folder: TaggedFolder, tmp_path: Path) -> None:
-    folder.draw("a.jpg", 0)
-    folder.tag()
-    tiny_artifact(tmp_path / "other.pt", LABELS[:2], seed=1, name="other")
-    other = add_model(folder.database, tmp_path / "other.pt")
-    assert folder.tag(model=other) in ({"a.jpg": "tagged"}, {"a.jpg": "unknown"})
-    with folder.database.read() as connection:
-        rows = connection.execute(select(tags.c.model_id, tags.c.rank).order_by(tags.c.rank)).all()
-    assert [tuple(row) for row in rows] == [(other.id, 1), (other.id, 2)]
-    assert folder.tag(model=other) == {"a.jpg": "skipped"}
 
 
 def test_a_file_that_vanished_since_the_scan_is_gone_alone(folder: TaggedFolder) -> None:
@@ -351,19 +338,7 @@ class _Raises(torch.nn.Module):
 
 
 def other_model(folder: TaggedFolder, module: torch.nn.Module, path: Path) -> object:
-    manifest = Manifest(
-        name=path.stem,
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        labels=LABELS,
-        input=InputRule(size=64, short_side=64),
-        threshold=0.5,
-        threshold_reason="for the test",
-        calibration={"method": "none"},
-        training={},
-        metrics={"top1": 1.0},
-        versions={"torch": torch.__version__},
-    )
-    save_artifact(torch.jit.script(module.eval()), manifest, path)
+    save_artifact(torch.jit.script(module.eval()), tiny_manifest(name=path.stem), path)
     return add_model(folder.database, path)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import argon2
 import pytest
 from sqlalchemy import func, select, update
-from support.page_server import TOKEN
+from support.page_server import TOKEN, grant_of
 from support.threads import in_threads
 
 from tagger.database.audit_log import AuditFilter, list_entries
@@ -53,12 +53,6 @@ def signed_in(database: Database, name: str = "ada", origin: Origin = HOME) -> s
     session = sign_in_user(database, name, PASSWORD, origin)
     assert session is not None
     return session
-
-
-def grant_of(database: Database, session: str) -> Grant:
-    grant = session_grant(database, session, TOKEN)
-    assert grant is not None
-    return grant
 
 
 def count(database: Database, table: object) -> int:
@@ -201,21 +195,6 @@ def test_the_last_use_of_a_person_is_written(database: Database) -> None:
     used_at = list_users(database)[0].last_used_at
     assert used_at is not None
     assert used_at > long_ago
-
-
-def test_a_password_that_changes_during_the_sign_in_starts_no_session(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_user(database, "ada", Role.VIEWER, PASSWORD)
-
-    def is_right_and_changed(password: str, stored: str | None) -> bool:
-        result = is_right(password, stored)
-        set_password(database, "ada", "another long password")
-        return result
-
-    monkeypatch.setattr("tagger.people.sessions.is_right", is_right_and_changed)
-    assert sign_in_user(database, "ada", PASSWORD, HOME) is None
-    assert count(database, page_sessions) == 0
 
 
 def test_an_unknown_name_takes_the_work_of_a_known_one(

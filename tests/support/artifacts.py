@@ -75,22 +75,35 @@ def tiny_artifact(
     return manifest
 
 
+def tiny_manifest(labels: Sequence[Label] = LABELS, **fields: object) -> Manifest:
+    """A manifest with what every test leaves as it is."""
+    return Manifest.model_validate(
+        {
+            "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+            "labels": labels,
+            "input": InputRule(size=SIZE, short_side=SIZE),
+            "threshold": THRESHOLD,
+            "threshold_reason": "chosen for tests",
+            "calibration": {"method": "none"},
+            "training": {},
+            "metrics": {"top1": 1.0},
+            "versions": {"torch": torch.__version__},
+            **fields,
+        }
+    )
+
+
 @cache
 def _artifact(
     labels: tuple[str, ...], seed: int, name: str, threshold: float, created_at: datetime, max_batch: int
 ) -> tuple[Manifest, bytes]:
     """The manifest and the file, of labels in JSON; compiling the model takes longer than most tests of it."""
-    manifest = Manifest(
+    manifest = tiny_manifest(
+        tuple(map(Label.model_validate_json, labels)),
         name=name,
         created_at=created_at,
-        labels=tuple(map(Label.model_validate_json, labels)),
-        input=InputRule(size=SIZE, short_side=SIZE),
         threshold=threshold,
-        threshold_reason="chosen for tests",
-        calibration={"method": "none"},
         training={"seed": seed},
-        metrics={"top1": 1.0},
-        versions={"torch": torch.__version__},
     )
     with TemporaryDirectory() as folder:
         path = Path(folder) / "artifact.pt"

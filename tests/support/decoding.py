@@ -1,8 +1,10 @@
 """Photos as bytes, decoded or refused, and readers for pipelines."""
 
+import io
 from collections.abc import Callable
 
 import pytest
+from PIL import Image
 
 from tagger.errors import FailureKind, PhotoFailed
 from tagger.photos.decoding import DecodedImage, Resize, decode_photo
@@ -11,6 +13,14 @@ from tagger.pipeline.requests import Limits, OpenPhoto, Reader, Request, open_by
 
 RESIZE = Resize(short_side=128, size=112)
 MAX_PIXELS = 50_000_000
+
+
+def encode_heic(image: Image.Image, **options: object) -> bytes:
+    """The image as a HEIC file; skips the test where no package writes one."""
+    heif = pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
+    file = io.BytesIO()
+    heif.from_pillow(image).save(file, **options)
+    return file.getvalue()
 
 
 def decode(data: bytes, resize: Resize = RESIZE) -> DecodedImage:

@@ -14,6 +14,8 @@ from support.artifacts import colour_of, tiny_artifact
 from tagger.cli.commands.serve import listen, server_for
 from tagger.database.connection import Database
 from tagger.database.enums import Role
+from tagger.people.sessions import session_grant
+from tagger.people.tokens import Grant
 from tagger.settings import Settings
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
@@ -23,6 +25,12 @@ LOCAL_URL = "http://127.0.0.1:8080"
 TOKEN = "a-token-for-these-tests"
 GREY = (128, 128, 128)
 """No label's colour."""
+
+
+def grant_of(database: Database, session: str) -> Grant:
+    grant = session_grant(database, session, TOKEN)
+    assert grant is not None
+    return grant
 
 
 def settings_in(folder: Path) -> Settings:

@@ -10,9 +10,13 @@ from support.artifacts import colour_of
 from support.written_folder import WrittenFolder
 
 from tagger.database.tables import photos
+from tagger.jobs.enqueue.scan import Selection
+from tagger.jobs.enqueue.watched_folders import scan_watched
+from tagger.ledger.jobs import InferenceOptions
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
+from tagger.photos.source import open_source
 
 
 class PairFolder(WrittenFolder):
@@ -27,6 +31,13 @@ class PairFolder(WrittenFolder):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(raw_file("dng", raw))
         return path
+
+    def unseen(self) -> list[str]:
+        """The files for which a watch makes a job."""
+        inference = InferenceOptions(self.model.id, 3, 0.5, reprocess=False)
+        listing = open_source(str(self.folder)).photos()
+        changes = scan_watched(self.database, Selection((self.folder,), ()), listing, inference, {})
+        return [path.name for path in changes.unseen.files]
 
     def primary_files(self) -> dict[str, str]:
         """The file that stands for each RAW file that is joined with one."""

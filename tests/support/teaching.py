@@ -4,7 +4,6 @@ The embedding is a picture of 20 x 20 cells: photos of one place have nearly the
 about as many dimensions as real ones, for which the scores of classifiers are calibrated.
 """
 
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,9 +11,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from PIL import Image
-from support.artifacts import LABELS, SIZE, THRESHOLD, MeanColours
+from support.artifacts import LABELS, MeanColours, tiny_manifest
 
-from tagger.model.artifact import BackgroundStatistics, Embedding, InputRule, Manifest, save_artifact
+from tagger.model.artifact import BackgroundStatistics, Embedding, Manifest, save_artifact
 
 CELLS = 20
 DIMENSION = CELLS * CELLS * 3
@@ -31,20 +30,8 @@ def teachable_artifact(path: Path, *, seed: int = 0, name: str = "teachable", ce
 @cache
 def _artifact(seed: int, name: str, cells: int) -> tuple[Manifest, bytes]:
     dimension = cells * cells * 3
-    manifest = Manifest(
-        format=2,
-        name=name,
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        labels=LABELS,
-        input=InputRule(size=SIZE, short_side=SIZE),
-        embedding=Embedding(dimension=dimension, layer="cells", background_photos=BACKGROUND_PHOTOS),
-        threshold=THRESHOLD,
-        threshold_reason="chosen for tests",
-        calibration={"method": "none"},
-        training={"seed": seed},
-        metrics={"top1": 1.0},
-        versions={"torch": torch.__version__},
-    )
+    embedding = Embedding(dimension=dimension, layer="cells", background_photos=BACKGROUND_PHOTOS)
+    manifest = tiny_manifest(format=2, name=name, embedding=embedding, training={"seed": seed})
     generator = np.random.default_rng(seed)
     strangers = generator.uniform(0, 1, (BACKGROUND_PHOTOS, dimension)).astype(np.float32)
     background = BackgroundStatistics.measured(np.sqrt(strangers))

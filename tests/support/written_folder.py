@@ -20,6 +20,11 @@ from tagger.ledger.progress import JobProgress
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts.service import give_verdict
 
+SIDECAR_OF_USER = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/></rdf:RDF></x:xmpmeta>'
+)
+"""By another program."""
 EMBED, SIDECAR = MetadataOptions(Target.EMBED), MetadataOptions(Target.SIDECAR)
 
 

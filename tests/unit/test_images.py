@@ -1,6 +1,5 @@
 """Decoding: photos give the image that a viewer shows, or fail alone with a reason."""
 
-import io
 import struct
 import tracemalloc
 import zlib
@@ -12,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 from rig.containers import encode_image, png_chunk
 from rig.drawing import draw_photo
-from support.decoding import MAX_PIXELS, RESIZE, decode
+from support.decoding import MAX_PIXELS, RESIZE, decode, encode_heic
 from support.profiles import WHITE, colour_profile
 
 from tagger.errors import FailureKind, PhotoFailed
@@ -64,6 +63,7 @@ EXPECTED = decode(encode_image(PICTURE, "PNG"))
         ("TIFF", {"compression": "jpeg", "quality": 95}),
         ("BMP", {}),
         ("AVIF", {"quality": 90}),
+        ("GIF", {}),
     ],
 )
 def test_every_format_shows_the_same_picture(kind: str, options: dict[str, object]) -> None:
@@ -74,15 +74,8 @@ def test_every_format_shows_the_same_picture(kind: str, options: dict[str, objec
     assert difference(image, EXPECTED) < 3
 
 
-def test_gif_shows_the_same_picture_in_its_few_colours() -> None:
-    assert difference(decode(encode_image(PICTURE.quantize(256), "GIF")), EXPECTED) < 6
-
-
 def test_heic_shows_the_same_picture() -> None:
-    heif = pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
-    file = io.BytesIO()
-    heif.from_pillow(PICTURE).save(file, quality=95)
-    assert difference(decode(file.getvalue()), EXPECTED) < 4
+    assert difference(decode(encode_heic(PICTURE, quality=95)), EXPECTED) < 4
 
 
 def test_heic_without_its_extra_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +132,7 @@ def test_a_progressive_jpeg_that_ends_early_keeps_its_scans() -> None:
 @pytest.mark.parametrize(
     ("kind", "orientation"),
     [
-        *(("JPEG", each) for each in range(1, 9)),
+        *(("JPEG", each) for each in range(10)),  # 0 and 9 say nothing
         ("PNG", 6),
         ("WEBP", 3),
         ("TIFF", 5),
@@ -161,11 +154,6 @@ def test_photo_stands_upright_in_every_orientation(kind: str, orientation: int) 
     image = decode(encode_image(stored, kind, exif=exif(orientation)))
     assert (image.width, image.height) == (600, 400)
     assert difference(image, EXPECTED) < 3
-
-
-@pytest.mark.parametrize("orientation", [0, 9])
-def test_senseless_orientation_is_upright(orientation: int) -> None:
-    assert difference(decode(encode_image(PICTURE, "JPEG", quality=95, exif=exif(orientation))), EXPECTED) < 3
 
 
 def test_xmp_does_not_turn_a_photo() -> None:
@@ -210,13 +198,11 @@ def test_gray_and_palette_transparency_are_seen_on_white() -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
-def test_cmyk_shows_its_colours_and_not_their_negative(kind: str) -> None:
-    assert near(
-        middle(decode(encode_image(Image.new("CMYK", (200, 200), (0, 255, 255, 0)), kind))), (255, 0, 0)
-    )
-    assert near(
-        middle(decode(encode_image(Image.new("CMYK", (200, 200), (0, 0, 0, 200)), kind))), (55, 55, 55)
-    )
+@pytest.mark.parametrize(("inks", "shown"), [((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 200), (55, 55, 55))])
+def test_cmyk_shows_its_colours_and_not_their_negative(
+    kind: str, inks: tuple[int, ...], shown: tuple[int, int, int]
+) -> None:
+    assert near(middle(decode(encode_image(Image.new("CMYK", (200, 200), inks), kind))), shown)
 
 
 def test_lab_shows_its_colours() -> None:
@@ -282,13 +268,9 @@ def test_truncated_jpeg_shows_what_is_there() -> None:
         image = decode(data[: len(data) * 2 // 3])
         assert np.abs(image.pixels[:40].astype(int) - EXPECTED.pixels[:40]).mean() < 12
         assert image.is_damaged
+        assert failure(data[: data.index(b"\xff\xda") + 14]) is FailureKind.TRUNCATED
     assert difference(decode(data[:-2]), EXPECTED) < 3
     assert not decode(data).is_damaged
-
-
-def test_a_jpeg_that_is_truncated_before_anything_is_seen_fails() -> None:
-    jpeg = encode_image(PICTURE, "JPEG", quality=90)
-    assert failure(jpeg[: jpeg.index(b"\xff\xda") + 14]) is FailureKind.TRUNCATED
 
 
 def test_damage_beside_the_picture_hides_neither_it_nor_that_it_is_cut_off() -> None:
@@ -314,14 +296,11 @@ def test_damage_beside_the_picture_hides_neither_it_nor_that_it_is_cut_off() -> 
         (b"\xff\xd8\xff", FailureKind.CORRUPT),
         (b"\x89PNG\r\n\x1a\n", FailureKind.CORRUPT),
         (b"GIF89a", FailureKind.CORRUPT),
+        (b"GIF89a\0\0\0\0\0\0\0,\0\0\0\0\0\0\0\0\0\x02\0;", FailureKind.CORRUPT),  # no pixels at all
     ],
 )
 def test_what_is_no_photo_fails_with_its_kind(data: bytes, kind: FailureKind) -> None:
     assert failure(data) in (kind, FailureKind.TRUNCATED)
-
-
-def test_no_pixels_at_all_fail() -> None:
-    assert failure(b"GIF89a\0\0\0\0\0\0\0,\0\0\0\0\0\0\0\0\0\x02\0;") is FailureKind.CORRUPT
 
 
 def png_header(width: int, height: int) -> bytes:

@@ -144,14 +144,9 @@ def test_a_second_signal_ends_a_program_at_once() -> None:
         assert program.output() == (130, "", "interrupted; continue\n")
 
 
-def test_a_main_thread_that_misses_the_signal_is_woken() -> None:
-    with started(MISSES_THE_SIGNAL, end_s=AN_HOUR_S) as program:
-        program.send_signal(signal.SIGINT)
-        assert program.output() == (130, "", "interrupted; continue\n")
-
-
-def test_a_signal_while_an_object_is_destroyed_is_not_lost() -> None:
-    with started(DESTROYS_AN_OBJECT, end_s=AN_HOUR_S) as program:
+@pytest.mark.parametrize("body", [MISSES_THE_SIGNAL, DESTROYS_AN_OBJECT])
+def test_a_signal_that_the_main_thread_misses_is_not_lost(body: str) -> None:
+    with started(body, end_s=AN_HOUR_S) as program:
         program.send_signal(signal.SIGINT)
         assert program.output() == (130, "", "interrupted; continue\n")
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from rig.containers import encode_image, png_chunk
 from rig.drawing import draw_photo
 from rig.handmade_images import CMYK, GRAY, LAB, SEE_THROUGH, png_of, tiff_of
-from support.decoding import decode, decode_failure
+from support.decoding import decode, decode_failure, encode_heic
 from support.profiles import gray_profile, ink_profile
 
 from tagger.errors import FailureKind, PhotoFailed
@@ -106,24 +106,18 @@ def test_profile_of_another_kind_of_image_is_ignored(kind: str) -> None:
     assert difference(encode_image(gray, kind, icc_profile=SRGB, **exact), GRAY_COLOURS) < 1.5
     assert difference(encode_image(gray, kind, icc_profile=gray_profile(), **exact), GRAY_COLOURS) < 3
     if kind != "PNG":
-        assert (
-            difference(encode_image(PICTURE.convert("CMYK"), kind, icc_profile=SRGB, **exact), COLOURS) < 1.5
-        )
+        cmyk = PICTURE.convert("CMYK")
+        assert difference(encode_image(cmyk, kind, icc_profile=SRGB, **exact), COLOURS) < 1.5
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_a_profile_determines_ink_colours(kind: str) -> None:
-    cyan = Image.new("CMYK", (200, 200), (255, 0, 0, 0))
-    colour = (
-        decode(encode_image(cyan, kind, icc_profile=ink_profile((65, 40, 60)))).pixels[50, 50].astype(int)
-    )
-    assert np.abs(colour - (237, 126, 46)).max() < 4  # this L*a*b* colour in sRGB
-    assert (
-        decode(
-            encode_image(Image.new("CMYK", (200, 200)), kind, icc_profile=ink_profile((0, 0, 0)))
-        ).pixels.min()
-        > 250
-    )
+    def shown(ink: int, lab: tuple[int, int, int]) -> np.ndarray:
+        picture = Image.new("CMYK", (200, 200), (ink, 0, 0, 0))
+        return decode(encode_image(picture, kind, icc_profile=ink_profile(lab))).pixels
+
+    assert np.abs(shown(255, (65, 40, 60))[50, 50].astype(int) - (237, 126, 46)).max() < 4  # in sRGB
+    assert shown(0, (0, 0, 0)).min() > 250
 
 
 def test_cmyk_jpeg_without_adobe_marker_is_not_its_negative() -> None:
@@ -142,15 +136,12 @@ def test_cmyk_jpeg_without_adobe_marker_is_not_its_negative() -> None:
     [(4, Image.Transpose.FLIP_TOP_BOTTOM), (5, Image.Transpose.TRANSPOSE), (6, Image.Transpose.ROTATE_90)],
 )
 def test_heic_stands_upright_in_every_orientation(orientation: int, turned: Image.Transpose) -> None:
-    heif = pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
     block = Image.Exif()
     block[274] = orientation
-    file = io.BytesIO()
-    heif.from_pillow(PICTURE.transpose(turned)).save(file, quality=95, exif=block.tobytes())
-    assert b"irot" in file.getvalue() or b"imir" in file.getvalue()
-    image = decode(file.getvalue())
-    assert (image.width, image.height) == PICTURE.size
-    assert difference(file.getvalue(), COLOURS) < 4
+    data = encode_heic(PICTURE.transpose(turned), quality=95, exif=block.tobytes())
+    assert b"irot" in data or b"imir" in data
+    assert (decode(data).width, decode(data).height) == PICTURE.size
+    assert difference(data, COLOURS) < 4
 
 
 def test_broken_exif_hides_no_avif() -> None:
@@ -181,13 +172,9 @@ def test_several_pictures_in_a_heic_show_the_primary_one() -> None:
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
-        ("PNG", {}),
-        ("TIFF", {}),
+        *((kind, {}) for kind in ("PNG", "TIFF", "GIF", "BMP", "AVIF")),
         ("TIFF", {"compression": "tiff_lzw"}),
-        ("GIF", {}),
         ("WEBP", {"lossless": True}),
-        ("BMP", {}),
-        ("AVIF", {}),
     ],
 )
 def test_cut_off_files_are_truncated_and_not_corrupt(
@@ -199,10 +186,7 @@ def test_cut_off_files_are_truncated_and_not_corrupt(
 
 
 def test_cut_off_heic_is_truncated() -> None:
-    heif = pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
-    file = io.BytesIO()
-    heif.from_pillow(PICTURE).save(file)
-    assert decode_failure(file.getvalue()[:-500])[0] is FailureKind.TRUNCATED
+    assert decode_failure(encode_heic(PICTURE)[:-500])[0] is FailureKind.TRUNCATED
 
 
 @pytest.mark.parametrize("frame", [0xC3, 0xC5, 0xC7, 0xCB, 0xCF, 0xF7])
@@ -220,11 +204,6 @@ def test_tiff_in_a_coding_without_a_decoder_is_unsupported(compression: int) -> 
     assert (kind, "TIFF with " in text) == (FailureKind.UNSUPPORTED, True)
 
 
-def test_reported_tiff_with_webp_is_unsupported(test_data: Path) -> None:
-    kind, text = decode_failure((test_data / "reports" / "webp-in.tif").read_bytes())
-    assert (kind, "TIFF with WebP" in text) == (FailureKind.UNSUPPORTED, True)
-
-
 @pytest.mark.parametrize("compression", [5, 8, 34925, 50000])
 def test_damaged_tiff_in_a_coding_with_a_decoder_is_damaged(compression: int) -> None:
     kind, _ = decode_failure(tiff_of(BYTES, tags={259: compression}))
@@ -235,10 +214,7 @@ def test_damaged_tiff_in_a_coding_with_a_decoder_is_damaged(compression: int) ->
 def test_heic_and_avif_in_another_coding_are_unsupported(coding: bytes) -> None:
     avif = encode_image(PICTURE, "AVIF").replace(b"av01", coding)
     assert decode_failure(avif)[0] is FailureKind.UNSUPPORTED
-    heif = pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
-    file = io.BytesIO()
-    heif.from_pillow(PICTURE).save(file)
-    assert decode_failure(file.getvalue().replace(b"hvc1", coding))[0] is FailureKind.UNSUPPORTED
+    assert decode_failure(encode_heic(PICTURE).replace(b"hvc1", coding))[0] is FailureKind.UNSUPPORTED
 
 
 @pytest.mark.parametrize(

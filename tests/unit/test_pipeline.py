@@ -60,7 +60,6 @@ class BrightModel:
         self.memory_freed = threading.Event()
         self.was_called = threading.Event()
         self.batches: list[int] = []
-        self.trouble: Exception | None = None
         self.manifest = _Manifest()
 
     predict = Model.predict
@@ -72,8 +71,6 @@ class BrightModel:
         self.was_called.set()
         assert self.gate.wait(WAIT_S)
         self.batches.append(len(images))
-        if self.trouble:
-            raise self.trouble
         red = [float(image[..., 0].mean()) / 255 for image in images]
         return Outputs(np.array([[value, 1 - value] for value in red], dtype=np.float32), None)
 
@@ -371,31 +368,27 @@ def test_classified_and_unchanged_photos_skip_the_model(
     assert model.batches == [1]
 
 
-def test_a_failing_model_fails_the_sinks_of_its_batch_only(
-    pipeline: Pipeline, model: BrightModel, tmp_path: Path
+@pytest.mark.parametrize("scores", [None, np.zeros((0, 2)), np.zeros(2)], ids=["an error", "none", "a row"])
+def test_a_pass_that_fails_fails_the_sinks_of_its_batch_only(
+    pipeline: Pipeline,
+    model: BrightModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scores: np.ndarray | None,
 ) -> None:
-    sink, later = CollectingSink(), CollectingSink()
-    model.trouble = RuntimeError("no memory")
-    pipeline.submit(file_request(draw(tmp_path / "a.png", 1), sink))
-    delivery = sink.received.get(timeout=WAIT_S)
-    assert delivery is model.trouble
-    model.trouble = None
-    pipeline.submit(file_request(draw(tmp_path / "a.png", 1), later))
-    later.take(1)
-    assert pipeline._buffers.waiters == {}
+    def fails(_images: object) -> Outputs:
+        if scores is None:
+            raise ValueError("no memory")
+        return Outputs(scores.astype(np.float32), None)
 
-
-@pytest.mark.parametrize("shape", [(0, 2), (2,)])
-def test_scores_of_the_wrong_shape_fail_the_batch_but_not_the_thread(
-    pipeline: Pipeline, model: BrightModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple
-) -> None:
-    sink = CollectingSink()
+    sink, path = CollectingSink(), draw(tmp_path / "a.png", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(model, "outputs", lambda _images: Outputs(np.zeros(shape, dtype=np.float32), None))
-        pipeline.submit(file_request(draw(tmp_path / "a.png", 1), sink))
+        patch.setattr(model, "outputs", fails)
+        pipeline.submit(file_request(path, sink))
         assert isinstance(sink.received.get(timeout=WAIT_S), ValueError)
-    pipeline.submit(file_request(draw(tmp_path / "b.png", 2), sink))
+    pipeline.submit(file_request(path, sink))
     sink.take(1)
+    assert pipeline._buffers.waiters == {}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -716,13 +709,7 @@ def test_no_thread_waits_forever_whatever_is_submitted_and_withdrawn(parallel_pi
     assert parallel_pipeline._buffers.waiters == {}
     assert not parallel_pipeline._buffers.requests
     assert not parallel_pipeline._buffers.reads
-
-
-@pytest.mark.usefixtures("no_timeouts")
-def test_a_single_photo_is_never_forgotten(parallel_pipeline: Pipeline) -> None:
-    """No other photos wake sleeping threads."""
-    read_with(parallel_pipeline, FakeReader().open)
-    for seed in range(100, 103):
+    for seed in range(100, 103):  # without photos of others, which wake sleeping threads
         _submit_and_withdraw(parallel_pipeline, seed)
 
 

@@ -44,10 +44,7 @@ def failure(data: bytes, max_pixels: int = MAX_PIXELS) -> PhotoFailure:
 def test_raw_files_are_listed_and_detected(kind: str) -> None:
     assert is_photo_name(f"IMG_1.{kind.upper()}")
     assert detect_format(raw_file(kind)) is PhotoFormat.RAW
-
-
-@pytest.mark.parametrize("kind", RAW_KINDS)
-def test_the_head_of_a_raw_file_is_that_of_no_format_that_browsers_show(kind: str) -> None:
+    # No format that browsers show:
     assert detect_format(raw_file(kind)[:HEAD_BYTES]) in (PhotoFormat.RAW, PhotoFormat.TIFF)
 
 
@@ -59,15 +56,12 @@ def test_other_tiffs_are_no_raw_files(options: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)
-def test_the_largest_preview_is_shown(kind: str) -> None:
+def test_the_largest_preview_is_shown_wherever_it_is(kind: str) -> None:
     shown = decode_whole(raw_file(kind), max_pixels=MAX_PIXELS)
     assert np.array_equal(shown, decode_whole(preview(), max_pixels=MAX_PIXELS))
-
-
-@pytest.mark.parametrize("kind", SEVERAL_PREVIEWS)
-def test_the_order_of_previews_in_the_file_does_not_matter(kind: str) -> None:
-    swapped = raw_file(kind, RawContent(large=preview(MIDDLE), middle=preview(LARGE)))
-    assert decode_photo(swapped, RESIZE, max_pixels=MAX_PIXELS).width == LARGE[0]
+    if kind in SEVERAL_PREVIEWS:
+        swapped = raw_file(kind, RawContent(large=preview(MIDDLE), middle=preview(LARGE)))
+        assert decode_photo(swapped, RESIZE, max_pixels=MAX_PIXELS).width == LARGE[0]
 
 
 def test_a_preview_that_is_coded_as_hevc_is_named() -> None:
@@ -103,19 +97,14 @@ def test_sensor_data_and_lossless_jpegs_are_no_preview(kind: str) -> None:
 @pytest.mark.parametrize("orientation", [5, 6])
 def test_previews_are_turned_upright_by_the_orientation_of_the_file(kind: str, orientation: int) -> None:
     data = raw_file(kind, RawContent(orientation=orientation))
-    assert orientation_in(data) == orientation
     exif = Image.Exif()
     exif[274] = orientation
     expected = decode_whole(preview(exif=exif), max_pixels=MAX_PIXELS)
     assert np.array_equal(decode_whole(data, max_pixels=MAX_PIXELS), expected)
-
-
-@pytest.mark.parametrize("kind", [kind for kind in RAW_KINDS if kind != "raf"])
-def test_the_orientation_of_the_file_precedes_that_of_its_preview(kind: str) -> None:
-    exif = Image.Exif()
-    exif[274] = 3
-    data = raw_file(kind, RawContent(large=preview(exif=exif), orientation=6))
-    assert orientation_in(data) == 6
+    if kind != "raf":  # the orientation of the file precedes that of its preview
+        exif[274] = 3
+        data = raw_file(kind, RawContent(large=preview(exif=exif), orientation=orientation))
+    assert orientation_in(data) == orientation
 
 
 @pytest.mark.parametrize("kind", RAW_KINDS)

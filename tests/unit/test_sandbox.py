@@ -74,11 +74,8 @@ def test_the_sandbox_reads_as_this_process_does(sandbox: Sandbox, tmp_path: Path
     for shade, name in enumerate(names):
         path = draw(tmp_path / name, shade)
         result, expected = read(sandbox, path), read_locally(*located(path))
-        assert (result.digest, result.version, result.facts) == (
-            expected.digest,
-            expected.version,
-            expected.facts,
-        )
+        for fact in ("digest", "version", "facts"):
+            assert getattr(result, fact) == getattr(expected, fact)
         image, expected_image = result.decode(RESIZE), expected.decode(RESIZE)
         assert np.array_equal(image.pixels, expected_image.pixels)
         assert (image.width, image.height) == (expected_image.width, expected_image.height)
@@ -122,12 +119,8 @@ def test_a_photo_that_takes_over_its_decoder_is_refused_everything(
         name for name in surroundings["environment"] if not str(name).startswith(("PYTHON", "INJECT", "LC_"))
     ]
     assert set(own) <= {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "LD_LIBRARY_PATH"}
-    assert surroundings["descriptors"] == [
-        0,
-        1,
-        2,
-        3,
-    ]  # the pipes, and standard output and error without readers
+    # The pipes, and standard output and error without readers.
+    assert surroundings["descriptors"] == [0, 1, 2, 3]
 
 
 @LINUX

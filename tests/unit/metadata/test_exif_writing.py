@@ -66,14 +66,6 @@ def test_camera_block_takes_and_returns_all_our_values(order: str) -> None:
     assert insertion_difference(before, remove(change.block, change.added), ()) is None
 
 
-def test_photo_without_exif_gets_a_block_of_our_values() -> None:
-    change = add(None, ALL)
-    assert change.block is not None
-    assert insertion_difference(None, change.block, change.added) is None
-    assert ("EXIF:GPSVersionID", "2.3.0.0") in change.added
-    assert remove(change.block, change.added) is None
-
-
 def test_nothing_to_add_leaves_the_block_unchanged() -> None:
     before = camera_block("<")
     assert add(before, TagFields()).block is before

@@ -98,17 +98,6 @@ def test_a_forged_record_does_not_change_the_image(tmp_path: Path, name: str) ->
     assert path.read_bytes() == written
 
 
-@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_tags_are_embedded_into_jpeg_files_only(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / f"photo.{kind.lower()}"
-    path.write_bytes(encode_photo(kind))
-    request = WriteRequest(path, tmp_path, None, TAGS, Target.EMBED, frozenset(), 2**26)
-    plan = plan_photo(request, lambda _: None)
-    assert plan.refusal is not None
-    assert plan.refusal.kind is RefusalKind.FORMAT
-    assert [file.original.path.name for file in plan.files] == [f"{path.name}.xmp"]
-
-
 def test_xmp_and_exif_are_read() -> None:
     info = PngInfo()
     info.add_itxt(NAME[:-1].decode(), SMALL.decode(), zip=True)

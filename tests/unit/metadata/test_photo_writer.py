@@ -39,9 +39,6 @@ VIDEO = (
 OFFSET = str(len(VIDEO))
 """Counted from the end of the file, as all forms do."""
 PHOTO = encode_photo("JPEG", IMAGE)
-TAGS = make_tag_fields(
-    [NamedLandmark("tower", "Tower", latitude=48.86, longitude=2.29, extent="point")], gps=True
-)
 _HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 _PACKET = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:GCamera="http://ns.google.com/photos/1.0/camera/"
@@ -66,16 +63,10 @@ class WrittenPhoto:
     undo_records: dict[str, UndoRecord] = field(default_factory=dict)
 
     def write(self, tag_fields: TagFields, target: Target = Target.EMBED) -> Outcome:
-        return self._apply(
-            WriteRequest(
-                self.path, self.path.parent, None, tag_fields, target, self._written_targets, MAX_BYTES
-            )
-        )
+        return self._apply(tag_fields, target, frozenset(Target) if self.undo_records else frozenset())
 
-    def undo(self) -> None:
-        self._apply(
-            WriteRequest(self.path, self.path.parent, None, TagFields(), None, frozenset(Target), MAX_BYTES)
-        )
+    def undo(self) -> Outcome:
+        return self._apply(TagFields(), None, frozenset(Target))
 
     @property
     def data(self) -> bytes:
@@ -87,11 +78,8 @@ class WrittenPhoto:
         if other_files := [file.name for file in self.path.parent.iterdir() if file != self.path]:
             yield f"is not alone: {other_files}"
 
-    @property
-    def _written_targets(self) -> frozenset[Target]:
-        return frozenset(Target) if self.undo_records else frozenset()
-
-    def _apply(self, photo: WriteRequest) -> Outcome:
+    def _apply(self, tag_fields: TagFields, target: Target | None, written: frozenset[Target]) -> Outcome:
+        photo = WriteRequest(self.path, self.path.parent, None, tag_fields, target, written, MAX_BYTES)
         ready = prepare_photo(plan_photo(photo, self.undo_records.get))
         ready.replace_files()
         records = [file.undo_record for file in ready.replaced if file.undo_record]
@@ -336,37 +324,24 @@ def test_darktable_finds_no_coordinates_of_landmarks_beside_a_photo(tmp_path: Pa
 
 
 @pytest.fixture(params=FORMS)
-def photo(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def photo(request: pytest.FixtureRequest, tmp_path: Path) -> WrittenPhoto:
     packet = _PACKET.format(FORMS[request.param]).encode()
-    path = tmp_path / "PXL_1.MP.jpg"
-    path.write_bytes(PHOTO[:2] + jpeg_segment(0xE1, _HEADER + packet) + PHOTO[2:] + VIDEO)
-    return path
+    data = PHOTO[:2] + jpeg_segment(0xE1, _HEADER + packet) + PHOTO[2:] + VIDEO
+    return new_photo(tmp_path / "one", data, "PXL_1.MP.jpg")
 
 
-def write(photo: Path, tags: TagFields, target: Target | None, records: dict[str, UndoRecord]) -> Outcome:
-    request = WriteRequest(photo, photo.parent, None, tags, target, frozenset(Target), 2**26)
-    ready = prepare_photo(plan_photo(request, records.get))
-    ready.replace_files()
-    records |= {
-        file.undo_record.written_digest: file.undo_record for file in ready.replaced if file.undo_record
-    }
-    return ready.outcome
-
-
-def test_a_video_is_no_part_of_the_image(photo: Path) -> None:
-    assert digest_photo(photo.read_bytes()) == digest_photo(PHOTO) == digest_photo(PHOTO + VIDEO)
-
-
-def test_the_video_stays_and_is_found_where_the_photo_says(photo: Path) -> None:
-    original, records = photo.read_bytes(), dict[str, UndoRecord]()
-    assert write(photo, TAGS, Target.EMBED, records) is Outcome.WRITTEN
-    written = photo.read_bytes()
-    assert len(written) > len(original)
+def test_the_video_is_no_part_of_the_image_stays_and_is_found_where_the_photo_says(
+    photo: WrittenPhoto,
+) -> None:
+    assert digest_photo(photo.original) == digest_photo(PHOTO) == digest_photo(PHOTO + VIDEO)
+    assert photo.write(BOTH) is Outcome.WRITTEN
+    written = photo.data
+    assert len(written) > len(photo.original)
     assert written[-int(OFFSET) :] == VIDEO
     assert written.count(VIDEO) == 1
-    assert digest_photo(written) == digest_photo(original)
-    packet, before = xmp_packet(written) or b"", xmp_packet(original) or b""
+    assert digest_photo(written) == digest_photo(photo.original)
+    packet, before = xmp_packet(written) or b"", xmp_packet(photo.original) or b""
     assert xmp.has_our_fields(packet)
     assert _VALUES.findall(packet) == _VALUES.findall(before) != []
-    assert write(photo, TagFields(), None, records) is Outcome.WRITTEN
-    assert photo.read_bytes() == original
+    assert photo.undo() is Outcome.WRITTEN
+    assert photo.data == photo.original

@@ -181,12 +181,6 @@ def test_changed_image_is_refused(tmp_path: Path) -> None:
     assert refused.value.kind is RefusalKind.CHANGED
 
 
-def test_formats_without_metadata_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(WriteRefused) as refused:
-        embed(photo_in(tmp_path, encode_photo("GIF")), ALL)
-    assert refused.value.kind is RefusalKind.FORMAT
-
-
 def test_missing_and_too_large_photos_are_reported(tmp_path: Path) -> None:
     with pytest.raises(WriteFailed) as failed:
         embed(tmp_path / "gone.jpg", ALL)
@@ -256,10 +250,7 @@ def test_existing_description_in_any_block_prevents_ours(
     tmp_path: Path, read: ReadFields, photo: bytes
 ) -> None:
     after = read(tmp_path, photo)
-    assert [value for name, value in after.items() if name == "XMP:dc:description"] in (
-        [],
-        ["theirs"],
-    )
+    assert after.get("XMP:dc:description") in (None, "theirs")
     assert after.get("EXIF:ImageDescription") in (None, "theirs")
 
 
@@ -367,6 +358,12 @@ def test_sidecar_of_a_written_photo_copies_the_original(tmp_path: Path) -> None:
     assert xmp_fields(sidecar_plan.data)["XMP:dc:subject"] == ["mine", "Arc de Triomphe"]
 
 
+def forged_record(forged: bytes, written: bytes) -> FindUndoRecord:
+    inverse = inverse_of(forged, [Splice(0, len(forged), written)])
+    record = UndoRecord(digest_file(written), digest_file(forged), inverse)
+    return {record.written_digest: record}.get
+
+
 @pytest.mark.parametrize("tag_fields", [NONE, OTHERS], ids=["undo", "another write"])
 @pytest.mark.parametrize(
     "forged",
@@ -382,10 +379,8 @@ def test_a_forged_undo_record_changes_nothing(tmp_path: Path, forged: bytes, tag
     path = photo_in(tmp_path, jpeg(packet=subject("mine")))
     written = embed(path, ALL).data or b""
     path.write_bytes(written)
-    inverse = inverse_of(forged, [Splice(0, len(forged), written)])
-    record = UndoRecord(digest_file(written), digest_file(forged), inverse)
     with pytest.raises(WriteRefused):
-        embed(path, tag_fields, {record.written_digest: record}.get)
+        embed(path, tag_fields, forged_record(forged, written))
 
 
 @pytest.mark.parametrize("tag_fields", [NONE, OTHERS], ids=["undo", "another write"])
@@ -401,19 +396,10 @@ def test_a_forged_undo_record_changes_no_sidecar(
     path.write_bytes(in_xmp(subject("theirs")))
     written = plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg()).data or b""
     path.write_bytes(written)
-    inverse = inverse_of(forged, [Splice(0, len(forged), written)])
-    record = UndoRecord(digest_file(written), digest_file(forged), inverse)
     with pytest.raises(WriteRefused):
-        plan_sidecar(path, tag_fields, {record.written_digest: record}.get, photo_data=jpeg())
-
-
-def test_a_forged_undo_record_deletes_no_sidecar_of_the_owner(tmp_path: Path) -> None:
-    path = tmp_path / "photo.xmp"
-    path.write_bytes(in_xmp(subject("theirs")))
-    written = plan_sidecar(path, ALL, no_undo_record, photo_data=jpeg()).data or b""
-    path.write_bytes(written)
-    record = UndoRecord(digest_file(written), None, None)
-    back = plan_sidecar(path, NONE, {record.written_digest: record}.get)
+        plan_sidecar(path, tag_fields, forged_record(forged, written), photo_data=jpeg())
+    deletes = UndoRecord(digest_file(written), None, None)
+    back = plan_sidecar(path, NONE, {deletes.written_digest: deletes}.get)
     assert xmp_fields(back.data) == {"XMP:dc:subject": ["theirs"]}
 
 
@@ -426,8 +412,7 @@ def test_unreadable_iptc_stays_and_xmp_is_written(tmp_path: Path) -> None:
         + one[behind_iptc:]
     )
     plan = embed(photo_in(tmp_path, data), ALL)
-    assert plan.data is not None
-    read = photo_fields(plan.data)
+    read = photo_fields(plan.data or b"")
     assert read["IPTC:Keywords"] == ["holiday"]
     assert read["XMP:dc:subject"] == ["holiday", "Eiffel Tower"]
     assert any(note.startswith("IPTC is left unchanged") for note in plan.notes)

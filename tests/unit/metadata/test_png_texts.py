@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from rig.containers import jpeg_segment
+from rig.containers import png_chunk as chunk
 from support.format_photos import encode_photo
 
 from tagger.metadata.camera import CameraFacts, camera_facts
@@ -26,12 +28,11 @@ KINDS = ("tEXt", "zTXt", "iTXt", "packed iTXt")
 
 def block(*, gps_kind: int = 5) -> bytes:
     """An EXIF block with a time and a position, whose numbers are rational, float or double."""
-    pack = {
-        5: lambda v: struct.pack("<II", v, 1),
-        11: lambda v: struct.pack("<f", v),
-        12: lambda v: struct.pack("<d", v),
-    }
-    coordinates = [b"".join(map(pack[gps_kind], parts)) for parts in ((43, 8, 18), (4, 48, 16))]
+    form = {5: "<II", 11: "<f", 12: "<d"}[gps_kind]
+    coordinates = [
+        b"".join(struct.pack(form, part, *[1][: gps_kind == 5]) for part in parts)
+        for parts in ((43, 8, 18), (4, 48, 16))
+    ]
     taken = b"2019:07:14 10:20:30\0"
 
     def directory(*tags: tuple[int, int, int, bytes]) -> bytes:
@@ -66,10 +67,6 @@ def raw_profile(content: bytes, name: bytes = b"exif") -> bytes:
     return b"\n%b\n%8d\n%b\n" % (name, len(content), lines)
 
 
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
 def text_chunk(kind: str, keyword: bytes, text: bytes) -> bytes:
     content = {
         "tEXt": keyword + b"\0" + text,
@@ -88,8 +85,7 @@ def png(*chunks: bytes, is_behind: bool = False) -> bytes:
 
 def jpeg(*payloads: bytes) -> bytes:
     data = encode_photo("JPEG")
-    segments = (b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload for payload in payloads)
-    return data[:2] + b"".join(segments) + data[2:]
+    return data[:2] + b"".join(jpeg_segment(0xE1, payload) for payload in payloads) + data[2:]
 
 
 def check(data: bytes, *, has_position: bool = True) -> CameraFacts:
@@ -133,10 +129,8 @@ def test_raw_profiles_are_read_as_exiftool_reads_them(keyword: bytes, kind: str,
 def test_exiv2_reads_the_same_profiles(keyword: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(text_chunk("zTXt", keyword, raw_profile(PROFILES[keyword]))))
     command = ["exiv2", "-K", "Exif.Photo.DateTimeOriginal", "-Pv", str(tmp_path / "a.png")]
-    assert (
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-        == "2019:07:14 10:20:30"
-    )
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "2019:07:14 10:20:30"
 
 
 def test_other_forms_of_profiles_are_read() -> None:

@@ -1,12 +1,12 @@
 """Models of format 2: embeddings beside the scores, the background statistics in the file, and the best predictions."""
 
 import zipfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.artifacts import tiny_manifest
 from support.small_network import DIMENSION, LABELS, SIZE, ScoresOnly, SmallNetwork
 
 from tagger.errors import ModelRefused
@@ -44,22 +44,9 @@ def artifact(tmp_path: Path, background: BackgroundStatistics) -> Path:
 
 def manifest(embedding: Embedding | None = EMBEDDING, format_: int = 2) -> Manifest:
     names = [f"landmark-{number}" for number in range(LABELS)]
-    return Manifest.model_validate(
-        {
-            "format": format_,
-            "name": "small",
-            "created_at": datetime(2026, 1, 1, tzinfo=UTC),
-            "labels": [Label(label=name, slug=name, name=name) for name in names],
-            "input": InputRule(size=SIZE, short_side=SIZE),
-            "embedding": embedding,
-            "threshold": 0.5,
-            "threshold_reason": "for the test",
-            "calibration": {},
-            "training": {},
-            "metrics": {},
-            "versions": {},
-        }
-    )
+    labels = [Label(label=name, slug=name, name=name) for name in names]
+    rule = InputRule(size=SIZE, short_side=SIZE)
+    return tiny_manifest(labels, format=format_, name="small", input=rule, embedding=embedding)
 
 
 def written(

@@ -59,25 +59,25 @@ def test_a_photo_between_two_anchors_lies_between_them() -> None:
     assert (found.before[1], found.after[1]) == (0, 2)
 
 
-def test_a_longer_gap_is_not_bridged() -> None:
-    photos = [camera(0, 48.0, 2.0), unknown(ONE_ANCHOR_S + 1), camera(GAP_S + 1, 48.1, 2.0)]
-    assert positions(estimate(line(*photos), GAP_S)) == [None, None, None]
+@pytest.mark.parametrize(
+    ("photos", "second"),
+    [
+        ([unknown(ONE_ANCHOR_S + 1), camera(GAP_S + 1, 48.1, 2.0)], None),
+        ([unknown(1700), camera(1700 + GAP_S, 50.0, 2.0)], (48.0, 2.0)),
+        ([unknown(1200), unknown(2400)], (48.0, 2.0)),
+    ],
+    ids=["a longer gap is not bridged", "the nearer anchor counts", "an estimate is no anchor"],
+)
+def test_behind_an_anchor(
+    photos: list[tuple[float, Anchor, int]], second: tuple[float, float] | None
+) -> None:
+    assert positions(estimate(line(camera(0, 48.0, 2.0), *photos), GAP_S)) == [None, second, None]
 
 
 def test_near_one_anchor_a_photo_has_its_position() -> None:
     found = estimate(line(unknown(0), camera(600, 48.0, 2.0), unknown(600 + ONE_ANCHOR_S)), GAP_S)
     assert positions(found) == [(48.0, 2.0), None, (48.0, 2.0)]
     assert (found.before.tolist(), found.after.tolist()) == ([-1, -1, 1], [1, -1, -1])
-
-
-def test_across_a_long_gap_the_nearer_anchor_counts() -> None:
-    photos = [camera(0, 48.0, 2.0), unknown(1700), camera(1700 + GAP_S, 50.0, 2.0)]
-    assert positions(estimate(line(*photos), GAP_S)) == [None, (48.0, 2.0), None]
-
-
-def test_an_estimate_is_no_anchor() -> None:
-    photos = [camera(0, 48.0, 2.0), unknown(1200), unknown(2400)]
-    assert positions(estimate(line(*photos), GAP_S)) == [None, (48.0, 2.0), None]
 
 
 def test_the_error_grows_with_time_and_distance_and_is_the_anchors_beside_them() -> None:
