@@ -54,6 +54,7 @@ models = Table(
         nullable=False,
         doc="labels, input size, default threshold, metrics",
     ),
+    Column("suggestion_threshold", Float, doc="lowest score of a suggestion; null: it suggests nothing"),
     Column("registered_at", UtcDateTime, nullable=False),
     Column("in_use", Boolean, nullable=False, doc="whether new jobs use it by default"),
     Column(
@@ -400,6 +401,13 @@ add_partial_index(
     effective_tags.c.landmark_id,
     effective_tags.c.score,
     effective_tags.c.content_id,
+    where=effective_tags.c.state == literal_column(f"'{TagState.SUGGESTED}'"),
+)
+add_partial_index(
+    "ix_effective_tags_suggested_score",
+    effective_tags.c.score,
+    effective_tags.c.content_id,
+    effective_tags.c.landmark_id,
     where=effective_tags.c.state == literal_column(f"'{TagState.SUGGESTED}'"),
 )
 add_partial_index(

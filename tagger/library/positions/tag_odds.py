@@ -31,13 +31,12 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.enums import CLASSIFIED_OUTCOMES, TagReason, TagState
+from tagger.database.enums import TagReason, TagState
 from tagger.database.statements import among
 from tagger.database.tables import (
     classifications,
     contents,
     effective_tags,
-    job_items,
     landmarks,
     ledgers,
     photos,
@@ -45,7 +44,7 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.library.acceptance import LEAST_SCORE, PositionOdds, is_accepted
-from tagger.library.catalog.contents import lock_contents, record_matching_photos
+from tagger.library.catalog.contents import count_photos_of_job, lock_contents, record_matching_photos
 from tagger.library.catalog.landmarks import REACHES_KM, UNKNOWN_EXTENT
 from tagger.library.catalog.settlement import score_is_enough, settle, stored_odds
 from tagger.library.positions.estimation import Floats, distances_m
@@ -139,14 +138,7 @@ def count_overruled_by_gps(connection: Connection) -> tuple[int, int]:
 
 def count_doubtful_photos(connection: Connection, job: int) -> int:
     """The number of photos of a job with a landmark that is doubtful because of the position of a photo."""
-    overruled = select(effective_tags.c.content_id).where(*_is_overruled(TagState.DOUBTFUL))
-    of_job = (
-        select(func.count())
-        .select_from(job_items.join(photos, photos.c.id == job_items.c.photo_id))
-        .where(job_items.c.job_id == job, job_items.c.outcome.in_(CLASSIFIED_OUTCOMES))
-        .where(photos.c.content_id.in_(overruled))
-    )
-    return connection.scalar(of_job) or 0
+    return count_photos_of_job(connection, job, *_is_overruled(TagState.DOUBTFUL))
 
 
 def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
