@@ -8,7 +8,7 @@ Models and teaching give an image candidates; people give verdicts. A landmark i
   then the higher score wins, and of equal ones that of the first model. Candidates of one model do not compete. Where a
   model is nearly certain of a landmark, another one that is taught is only suggested;
 - `doubtful` if its score is enough, and one of these speaks against it;
-- `suggested` if a candidate of it is probable, and no more. What a model finds probable is not suggested beside another landmark that counts.
+- `suggested` if a candidate of it is probable, and no more, or if the other photos of its day speak against a score that is enough. What a model finds probable is not suggested beside another landmark that counts.
 
 Accepted and confirmed landmarks are tags. On an image that a person put away as not a landmark, none is accepted, doubtful or suggested.
 
@@ -36,11 +36,12 @@ LEAST_SCORE = 0.5
 class PositionOdds:
     """The factor by which the position of a photo changes the odds of a landmark, and how far from it the photo was taken, in metres.
 
-    `reason`: whose position it is, that of the photo, or that of its camera before and after.
+    `distance_m` None: the other photos of its day change them. `reason`: whose position it is, that of the photo, or that of its camera
+    before and after.
     """
 
     odds: float
-    distance_m: float
+    distance_m: float | None
     reason: TagReason = TagReason.POSITION
 
 
@@ -223,12 +224,14 @@ def _not_counting(
     `is_named`: another landmark of the image counts by itself or is confirmed.
     """
     refused = [each for each in own if each.is_enough and (is_damaged or not each.is_alone_accepted)]
-    if refused:
-        odds = refused[0].odds
-        return TagState.DOUBTFUL, TagReason.DAMAGED if is_damaged or odds is None else odds.reason
+    odds = refused[0].odds if refused else None
     probable = [each for each in own if each.is_probable and not (is_named and each.rank is not None)]
+    if refused and (is_damaged or odds is None or odds.distance_m is not None or not probable):
+        return TagState.DOUBTFUL, TagReason.DAMAGED if is_damaged or odds is None else odds.reason
     if not probable:
         return None, None
+    if odds is not None:
+        return TagState.SUGGESTED, odds.reason
     is_held_back = any(each.is_alone_accepted for each in probable)
     return TagState.SUGGESTED, TagReason.CERTAIN_OTHER if is_held_back else None
 

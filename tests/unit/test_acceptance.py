@@ -23,6 +23,8 @@ from tagger.library.acceptance import (
 TOWER, GATE, PALACE = 1, 2, 3
 CONFIRMED, REJECTED = VerdictKind.CONFIRMED, VerdictKind.REJECTED
 FAR, NEAR = PositionOdds(0.002, 9_718_000.0), PositionOdds(5.0, 160.0)
+RARE, FREQUENT = PositionOdds(0.25, None), PositionOdds(4.0, None)
+"""What the other photos of the day say."""
 TOO_FAST = PositionOdds(0.002, 9_718_000.0, TagReason.SPEED)
 THRESHOLD = 0.5
 
@@ -349,6 +351,13 @@ def probable(score: float, **options: Any) -> Candidate:
         ([probable(0.4)], {"verdicts": {GATE: CONFIRMED}}, None),
         ([probable(0.4)], {"verdicts": {GATE: REJECTED}}, ("suggested", None)),
         ([probable(0.4)], {"is_dismissed": True}, None),
+        ([probable(0.6, odds=RARE)], {}, ("suggested", "position")),
+        ([probable(0.81, odds=RARE)], {}, ("accepted", None)),
+        ([predicted(TOWER, 0.6, RARE)], {}, ("doubtful", "position")),
+        ([probable(0.6, odds=RARE), taught(GATE, 0.95)], {}, ("doubtful", "position")),
+        ([probable(0.6, odds=FAR)], {}, ("doubtful", "position")),
+        ([probable(0.6, odds=RARE)], {"is_damaged": True}, ("doubtful", "damaged")),
+        ([probable(0.45, odds=FREQUENT)], {}, ("suggested", None)),  # below the least score
     ],
 )
 def test_what_a_model_finds_probable_is_suggested(

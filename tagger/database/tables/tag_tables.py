@@ -114,20 +114,21 @@ model_labels = Table(
     info={"doc": "A label of a model and the landmark that it stands for."},
 )
 _POSITION_ODDS = (
-    "factor by which the position of the photo, or of the camera before and after, changes the odds of the landmark, if `accepted` "
-    "depends on it"
+    "factor by which the position of the photo, or of the camera before and after, or the other photos of its day, change the odds of "
+    "the landmark, if `accepted` depends on it"
 )
 _AS_IN_TAGS = "as in `tags`"
 _STORED_DOUBTFUL = (
     "why a tag is not accepted although its score is enough: `position` (the photo was taken elsewhere), `speed` (its camera cannot "
-    "have been there), `damaged` (a part of the image is missing)"
+    "have been there), `damaged` (a part of the image is missing). `position` without `distance_m`: few photos of its day show a landmark"
 )
 _REASON = (
     "why a landmark is doubtful: `position`, `speed` or `damaged` as in `tags`, or what another landmark of the image is: `confirmed-other` (confirmed), "
     "`taught-other` (taught), `scored-other` (has a higher score, from another model); why one is only suggested: `certain-other` (a "
-    "model is nearly certain of another one); why one is accepted with a low score: `position`"
+    "model is nearly certain of another one), `position` without `distance_m` (few photos of the day show a landmark); why one is accepted "
+    "with a low score: `position`, without `distance_m` because other photos of the day show it"
 )
-_DISTANCE = "from that position to the landmark, in metres, if `position_odds` is set"
+_DISTANCE = "from that position to the landmark, in metres, if `position_odds` follow from one"
 
 
 def _doubtful_column(doc: str) -> Column[str]:

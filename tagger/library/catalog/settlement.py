@@ -291,7 +291,7 @@ _CANDIDATES = union_all(
 
 def stored_odds(doubtful: str | None, odds: float | None, distance_m: float | None) -> PositionOdds | None:
     """The odds that a row of `tags` or `taught_tags` has; None: its position turns nothing."""
-    if odds is None or distance_m is None:
+    if odds is None:
         return None
     return PositionOdds(odds, distance_m, TagReason(doubtful or TagReason.POSITION))
 
