@@ -39,13 +39,11 @@ def predicted(
     suggested_from: float | None = None,
 ) -> Candidate:
     """By a model whose threshold is 0.5: the first in use, or the one with this place in the order of use."""
-    of_model = {
-        "model_id": model,
-        "model_order": model - 1,
-        "rank": rank,
-        "suggested_from": suggested_from,
-    }
-    return Candidate(landmark, score, score >= THRESHOLD, THRESHOLD, odds=odds, **of_model)
+    of_model = {"model_id": model, "model_order": model - 1, "rank": rank}
+    is_enough = score >= THRESHOLD
+    return Candidate(
+        landmark, score, is_enough, THRESHOLD, odds=odds, suggested_from=suggested_from, **of_model
+    )
 
 
 def taught(landmark: int, score: float, odds: PositionOdds | None = None) -> Candidate:
