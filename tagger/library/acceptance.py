@@ -8,7 +8,7 @@ Models and teaching give an image candidates; people give verdicts. A landmark i
   then the higher score wins, and of equal ones that of the first model. Candidates of one model do not compete. Where a
   model is nearly certain of a landmark, another one that is taught is only suggested;
 - `doubtful` if its score is enough, and one of these speaks against it;
-- `suggested` if teaching finds it probable, and no more.
+- `suggested` if a candidate of it is probable, and no more, or if the other photos of its day speak against a score that is enough. What a model finds probable is not suggested beside another landmark that counts.
 
 Accepted and confirmed landmarks are tags. On an image that a person put away as not a landmark, none is accepted, doubtful or suggested.
 
@@ -36,11 +36,12 @@ LEAST_SCORE = 0.5
 class PositionOdds:
     """The factor by which the position of a photo changes the odds of a landmark, and how far from it the photo was taken, in metres.
 
-    `reason`: whose position it is, that of the photo, or that of its camera before and after.
+    `distance_m` None: the other photos of its day change them. `reason`: whose position it is, that of the photo, or that of its camera
+    before and after.
     """
 
     odds: float
-    distance_m: float
+    distance_m: float | None
     reason: TagReason = TagReason.POSITION
 
 
@@ -48,6 +49,7 @@ class PositionOdds:
 class Candidate:
     """A landmark that a model or teaching gives an image, with its calibrated score. `is_enough`: the score reaches the threshold.
 
+    `suggested_from`: the lowest score of a suggestion; None: there are none.
     `rank`: the place among the best of a model, from 1 on; None: it comes from teaching.
     `model_order`: 0 for the first of the models that count for the image.
     """
@@ -60,6 +62,12 @@ class Candidate:
     rank: int | None = None
     odds: PositionOdds | None = None
     model_order: int = 0
+    suggested_from: float | None = None
+
+    @property
+    def is_probable(self) -> bool:
+        """Whether it is suggested on an image of which nothing else is known, unless it is accepted."""
+        return self.suggested_from is not None and self.score >= self.suggested_from
 
     @property
     def is_alone_accepted(self) -> bool:
@@ -133,7 +141,7 @@ def decide(
     `verdicts` are by landmark id. A landmark that a person rejected is among them if something else speaks for it.
     """
     # Most candidates are only predicted, with a low score.
-    more = {each.landmark_id for each in candidates if each.is_enough or each.odds or each.rank is None}
+    more = {each.landmark_id for each in candidates if each.is_enough or each.odds or each.is_probable}
     by_landmark: dict[int, list[Candidate]] = {key: [] for key in sorted(more | verdicts.keys())}
     for candidate in candidates:
         if candidate.landmark_id in by_landmark:
@@ -153,7 +161,8 @@ def decide(
         elif accepted:
             state, reason = _contested(accepted, counting, verdicts)
         else:
-            state, reason = _not_counting(own, is_damaged=is_damaged)
+            is_named = bool(counting) or VerdictKind.CONFIRMED in verdicts.values()
+            state, reason = _not_counting(own, is_damaged=is_damaged, is_named=is_named)
         if state is not None:
             rank = min((each.rank for each in own if each.rank is not None), default=None)
             found.append(EffectiveTag(landmark_id, state, reason, _shown(own, accepted, state), rank))
@@ -207,25 +216,29 @@ def _contested(
     return TagState.ACCEPTED, TagReason.POSITION if is_raised else None
 
 
-def _not_counting(own: Sequence[Candidate], *, is_damaged: bool) -> tuple[TagState | None, TagReason | None]:
-    """The state of a landmark without a verdict, of whose candidates none counts; None: it is only predicted."""
+def _not_counting(
+    own: Sequence[Candidate], *, is_damaged: bool, is_named: bool
+) -> tuple[TagState | None, TagReason | None]:
+    """The state of a landmark without a verdict, of whose candidates none counts; None: it is only predicted.
+
+    `is_named`: another landmark of the image counts by itself or is confirmed.
+    """
     refused = [each for each in own if each.is_enough and (is_damaged or not each.is_alone_accepted)]
-    if refused:
-        odds = refused[0].odds
+    odds = refused[0].odds if refused else None
+    probable = [each for each in own if each.is_probable and not (is_named and each.rank is not None)]
+    if refused and (is_damaged or odds is None or odds.distance_m is not None or not probable):
         return TagState.DOUBTFUL, TagReason.DAMAGED if is_damaged or odds is None else odds.reason
-    taught = [each for each in own if each.rank is None]
-    if not taught:
+    if not probable:
         return None, None
-    is_held_back = any(each.is_alone_accepted for each in taught)
+    if odds is not None:
+        return TagState.SUGGESTED, odds.reason
+    is_held_back = any(each.is_alone_accepted for each in probable)
     return TagState.SUGGESTED, TagReason.CERTAIN_OTHER if is_held_back else None
 
 
 def _shown(own: Sequence[Candidate], accepted: Sequence[Candidate], state: TagState) -> Candidate | None:
-    """The candidate whose score the landmark is shown with: of those that count, or else of all, one of a model before taught ones.
-
-    A suggestion has its own score.
-    """
-    among = [each for each in own if each.rank is None] if state is TagState.SUGGESTED else accepted or own
+    """The candidate whose score the landmark is shown with: of those that count, or are suggested, or else of all, one of a model before taught ones."""
+    among = [each for each in own if each.is_probable] if state is TagState.SUGGESTED else accepted or own
     return max(among, key=lambda each: (each.rank is not None, each.score, -each.model_order), default=None)
 
 

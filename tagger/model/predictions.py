@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 TAUGHT_THRESHOLD = 0.9
 """A photo with at least this score gets the tag of a taught landmark."""
+SUGGESTED_SCORE = 0.2
+"""A photo with at least this score, but less than `TAUGHT_THRESHOLD`, is a suggestion of a taught landmark."""
 
 
 @dataclass(frozen=True)

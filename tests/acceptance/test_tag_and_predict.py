@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from rig.containers import encode_image
 from rig.raw_files import LARGE, MIDDLE, RAW_KINDS, THUMBNAIL, RawContent, raw_file
-from support.artifacts import colour_of
+from support.artifacts import colour_of, tiny_artifact
 from support.camera_photos import draw_shot
 from support.commands import Terminal, draw, draw_many
 from support.screens import Screen
@@ -52,6 +52,36 @@ def test_a_job_ends_with_the_landmarks_that_it_found(terminal: Terminal) -> None
     terminal.run("reject", "eiffel-tower", "photos/tower0.jpg")
     numbers = [each["photos"] for each in terminal.json("job", "show", "1")["landmarks"]]
     assert numbers == [1, 1]
+
+
+def test_what_is_probable_is_suggested_and_no_tag_anywhere(terminal: Terminal) -> None:
+    draw(terminal.folder / "photos" / "gate.jpg", 1)
+    draw(terminal.folder / "photos" / "grey.jpg", None)
+    tiny_artifact(terminal.folder / "strict.pt", threshold=1.0, suggestion_threshold=0.3)
+    terminal.run("model", "add", "strict.pt", "--name", "strict")
+    terminal.run("model", "use", "strict")
+    text = "1 more is probable; to look at them, run: tagger review"
+    done = terminal.run("tag", "photos", "--model", "strict")
+    assert "2 photos: 0 tagged, 2 unknown" in done.stderr
+    assert text in done.stderr
+    assert text in terminal.run("job", "show", "1").stdout
+    assert terminal.json("job", "show", "1")["suggested"] == 1
+    assert terminal.json("query") == []
+    assert terminal.json("query", "--landmark", "brandenburg-gate") == []
+    assert terminal.json("landmark", "list") == []
+    (photo,) = terminal.json("query", "--any-rank", "--landmark", "brandenburg-gate", "--min-score", "0.3")
+    tags = [(tag["landmark"], tag["state"], tag["accepted"]) for tag in photo["tags"]]
+    assert tags[0] == ("brandenburg-gate", "suggested", False)
+    shown = terminal.run("show", "photos/gate.jpg").stdout
+    assert re.search(r"suggested: +Brandenburg Gate 0\.\d\d; below the threshold 1\n", shown)
+    (suggested,) = terminal.json("review")
+    assert suggested["path"].endswith("gate.jpg")
+    terminal.run("reject", "brandenburg-gate", "photos/gate.jpg")
+    terminal.run("tag", "photos", "--model", "strict", "--again")
+    assert terminal.json("review") == []
+    assert terminal.json("job", "show", "2")["suggested"] == 0
+    terminal.run("confirm", "brandenburg-gate", "photos/gate.jpg")
+    assert [photo["path"][-8:] for photo in terminal.json("query")] == ["gate.jpg"]
 
 
 def test_on_a_terminal_photos_without_a_landmark_have_no_line(terminal: Terminal) -> None:

@@ -20,7 +20,7 @@ from tagger.library.query.facets import count_facets
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.search.text_query import text_query
-from tagger.library.teaching.suggestions import count_to_review
+from tagger.library.teaching.suggestions import count_suggestions
 from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
 from tagger.library.verdicts.service import give_verdict
@@ -93,10 +93,11 @@ def test_a_photo_that_is_put_away_is_not_unknown_with_its_copies(folder: Folder)
 
 def test_it_leaves_the_review_queue(database: Database, tmp_path: Path) -> None:
     stored = StoredPhotos.with_tiny_model(database, tmp_path)
-    stored.photo("a.jpg", (EIFFEL, 0.6, True))
-    waiting = count_to_review(database)
-    dismiss_photos(database, [photo.id for photo in find_tagged(database, PhotoQuery())], "ada")
-    assert (waiting, count_to_review(database)) == (1, 0)
+    stored.photo("a.jpg", (EIFFEL, 0.1, False))
+    stored.taught(stored.newest_id(), EIFFEL, 0.6, accepted=False)
+    waiting = count_suggestions(database)
+    dismiss_photos(database, [photo.id for photo in find_tagged(database, PhotoQuery(unknown=True))], "ada")
+    assert (waiting, count_suggestions(database)) == (1, 0)
 
 
 def test_a_confirmed_landmark_and_a_dismissal_exclude_each_other(folder: Folder) -> None:

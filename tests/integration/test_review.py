@@ -1,33 +1,42 @@
-"""The review queue: which photos wait for a verdict, in which order, and how many they are."""
+"""What is suggested: which photos wait for a verdict, in which order, and how many they are."""
 
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text, update
 from support.library_photos import EIFFEL, GATE, VERSAILLES, LibraryPhotos
 from support.page_server import settings_in
 
 from tagger.database.connection import Database
+from tagger.database.tables import models
+from tagger.library.query.counts import landmark_counts
+from tagger.library.query.find import find_tagged
+from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.teaching import suggestions
-from tagger.library.teaching.suggestions import count_to_review, first_to_review
+from tagger.library.teaching.suggestions import count_suggestions, find_suggestions, suggestion_page
 
 
 @pytest.fixture
 def library(database: Database, tmp_path: Path) -> LibraryPhotos:
-    """Eight photos: tags of three landmarks, and suggestions of two of them."""
+    """Ten photos, with suggestions of a model, which are from 0.3 on, and of two taught landmarks."""
     library = LibraryPhotos(database, settings_in(tmp_path), tmp_path / "photos")
-    for name, score in (("low", 0.6), ("high", 0.8), ("sure", 0.95), ("copy", 0.7)):
-        library.number(f"{name}.jpg", (EIFFEL, score, True), (GATE, 0.1, False), digest=name)
-    library.number("copy-2.jpg", (EIFFEL, 0.7, True), digest="copy")
-    library.number("refused.jpg", (VERSAILLES, 0.4, False), digest="refused")
-    for name, slug, score in (("a", VERSAILLES, 0.3), ("b", VERSAILLES, 0.8), ("c", GATE, 0.5)):
+    with database.write() as connection:
+        connection.execute(update(models).values(suggestion_threshold=0.3))
+    for name, score in (("low", 0.3), ("high", 0.48), ("less", 0.29), ("copy", 0.4)):
+        library.number(f"{name}.jpg", (EIFFEL, score, False), (GATE, 0.1, False), digest=name)
+    library.number("tagged.jpg", (EIFFEL, 0.6, True), (GATE, 0.35, False), digest="tagged")
+    library.number("copy-2.jpg", (EIFFEL, 0.4, False), digest="copy")
+    library.number("refused.jpg", (VERSAILLES, 0.2, False), digest="refused")
+    for name, slug, score in (("a", VERSAILLES, 0.33), ("b", VERSAILLES, 0.8), ("c", GATE, 0.45)):
         number = library.number(f"{name}.jpg", (EIFFEL, 0.1, False), digest=name)
         library.taught(number, slug, score, accepted=False)
     return library
 
 
 def entries(library: LibraryPhotos, landmark: str | None = None, limit: int = 50) -> list[TaggedPhoto]:
-    return first_to_review(library.database, (landmark and library.landmark_ids[landmark]) or None, {}, limit)
+    landmark_id = library.landmark_ids[landmark] if landmark else None
+    return list(find_suggestions(library.database, landmark_id, {}, limit))
 
 
 def names(found: list[TaggedPhoto]) -> list[str]:
@@ -35,45 +44,63 @@ def names(found: list[TaggedPhoto]) -> list[str]:
 
 
 QUEUE = [
-    f"{EIFFEL} high",
-    f"{EIFFEL} copy",
-    f"{EIFFEL} low",
-    f"{GATE} c",
     f"{VERSAILLES} b",
+    f"{EIFFEL} high",
+    f"{GATE} c",
+    f"{EIFFEL} copy",
     f"{VERSAILLES} a",
+    f"{EIFFEL} low",
 ]
 
 
 @pytest.mark.postgresql
-def test_tags_that_are_not_sure_come_first_then_suggestions(library: LibraryPhotos) -> None:
+def test_suggestions_of_models_and_of_taught_places_are_one_list_the_most_probable_first(
+    library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = entries(library)
     assert names(found) == QUEUE
     assert [len(photo.tags) for photo in found] == [1] * len(found)
-    assert count_to_review(library.database) == len(found)
+    assert {photo.outcome for photo in found} == {"unknown"}
+    assert count_suggestions(library.database) == len(found)
+    monkeypatch.setattr(suggestions, "PAGE", 2)
     for limit in (2, 4, 9):
         assert entries(library, limit=limit) == found[:limit]
 
 
-def test_the_queue_of_one_landmark(library: LibraryPhotos) -> None:
+def test_a_suggestion_is_no_tag_in_sql_searches_and_counts(library: LibraryPhotos) -> None:
+    with library.database.read() as connection:
+        assert connection.execute(text("SELECT landmark FROM photo_tags")).all() == [(EIFFEL,)]
+        outcomes = connection.execute(
+            text("SELECT outcome, count(*) FROM photos_view GROUP BY outcome")
+        ).all()
+        assert sorted(map(tuple, outcomes)) == [("tagged", 1), ("unknown", 9)]
+    assert [Path(photo.path).stem for photo in find_tagged(library.database, PhotoQuery(), {})] == ["tagged"]
+    assert [(each.landmark, each.photos) for each in landmark_counts(library.database)] == [(EIFFEL, 1)]
+
+
+def test_the_suggestions_of_one_landmark(library: LibraryPhotos) -> None:
     for slug in (EIFFEL, VERSAILLES, GATE):
         found = entries(library, slug)
         assert names(found) == [name for name in QUEUE if name.startswith(slug)]
-        assert count_to_review(library.database, library.landmark_ids[slug]) == len(found)
+        landmark_id = library.landmark_ids[slug]
+        assert count_suggestions(library.database, landmark_id) == len(found)
+        first, end = suggestion_page(library.database, landmark_id, {}, None, 1)
+        assert first + suggestion_page(library.database, landmark_id, {}, end, 9)[0] == found
 
 
 def test_photos_with_a_verdict_and_photos_that_are_gone_are_left_out(library: LibraryPhotos) -> None:
-    library.verdict("low", EIFFEL, "confirmed")
-    library.verdict("b", VERSAILLES, "rejected")
+    library.verdict("low", EIFFEL, "rejected")
+    library.verdict("b", VERSAILLES, "confirmed")
     library.verdict("c", EIFFEL, "rejected")  # of another landmark
     library.gone("high.jpg")
     library.gone("a.jpg")
-    assert names(entries(library)) == [f"{EIFFEL} copy", f"{GATE} c"]
-    assert count_to_review(library.database) == 2
+    assert names(entries(library)) == [f"{GATE} c", f"{EIFFEL} copy"]
+    assert count_suggestions(library.database) == 2
     library.gone("copy-2.jpg")
-    assert names(entries(library)) == [f"{EIFFEL} copy", f"{GATE} c"]
+    assert names(entries(library)) == [f"{GATE} c", f"{EIFFEL} copy"]
 
 
 def test_counting_ends_at_its_limit(library: LibraryPhotos, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in range(1, 6):
         monkeypatch.setattr(suggestions, "COUNT_LIMIT", limit)
-        assert count_to_review(library.database) == limit
+        assert count_suggestions(library.database) == limit

@@ -36,12 +36,12 @@ from tagger.library.positions.update import update_positions
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.library.teaching.classifiers import SUGGESTED_SCORE, embedding_bytes
+from tagger.library.teaching.classifiers import embedding_bytes
 from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import TaughtState, learn_landmarks, taught_state, update_taught
 from tagger.library.teaching.suggestions import find_suggestions
 from tagger.library.verdicts.service import give_verdict, withdraw_verdict
-from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 
 CHURCH, BRIDGE = 0, 1
 PHOTOS = 8

@@ -62,6 +62,7 @@ def tiny_artifact(
     *,
     name: str = "tiny",
     threshold: float = THRESHOLD,
+    suggestion_threshold: float | None = None,
     created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC),
     max_batch: int = 10_000,
 ) -> Manifest:
@@ -70,7 +71,8 @@ def tiny_artifact(
     A batch of more than `max_batch` images fails like a batch that does not fit the memory of a GPU.
     """
     documents = tuple(label.model_dump_json() for label in labels)
-    manifest, data = _artifact(documents, seed, name, threshold, created_at, max_batch)
+    thresholds = threshold, suggestion_threshold
+    manifest, data = _artifact(documents, seed, name, thresholds, created_at, max_batch)
     path.write_bytes(data)
     return manifest
 
@@ -95,14 +97,20 @@ def tiny_manifest(labels: Sequence[Label] = LABELS, **fields: object) -> Manifes
 
 @cache
 def _artifact(
-    labels: tuple[str, ...], seed: int, name: str, threshold: float, created_at: datetime, max_batch: int
+    labels: tuple[str, ...],
+    seed: int,
+    name: str,
+    thresholds: tuple[float, float | None],
+    created_at: datetime,
+    max_batch: int,
 ) -> tuple[Manifest, bytes]:
     """The manifest and the file, of labels in JSON; compiling the model takes longer than most tests of it."""
     manifest = tiny_manifest(
         tuple(map(Label.model_validate_json, labels)),
         name=name,
         created_at=created_at,
-        threshold=threshold,
+        threshold=thresholds[0],
+        suggestion_threshold=thresholds[1],
         training={"seed": seed},
     )
     with TemporaryDirectory() as folder:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,20 +23,31 @@ from tagger.library.acceptance import (
 TOWER, GATE, PALACE = 1, 2, 3
 CONFIRMED, REJECTED = VerdictKind.CONFIRMED, VerdictKind.REJECTED
 FAR, NEAR = PositionOdds(0.002, 9_718_000.0), PositionOdds(5.0, 160.0)
+RARE, FREQUENT = PositionOdds(0.25, None), PositionOdds(4.0, None)
+"""What the other photos of the day say."""
 TOO_FAST = PositionOdds(0.002, 9_718_000.0, TagReason.SPEED)
 THRESHOLD = 0.5
 
 
 def predicted(
-    landmark: int, score: float, odds: PositionOdds | None = None, *, rank: int = 1, model: int = 1
+    landmark: int,
+    score: float,
+    odds: PositionOdds | None = None,
+    *,
+    rank: int = 1,
+    model: int = 1,
+    suggested_from: float | None = None,
 ) -> Candidate:
     """By a model whose threshold is 0.5: the first in use, or the one with this place in the order of use."""
     of_model = {"model_id": model, "model_order": model - 1, "rank": rank}
-    return Candidate(landmark, score, score >= THRESHOLD, THRESHOLD, odds=odds, **of_model)
+    is_enough = score >= THRESHOLD
+    return Candidate(
+        landmark, score, is_enough, THRESHOLD, odds=odds, suggested_from=suggested_from, **of_model
+    )
 
 
 def taught(landmark: int, score: float, odds: PositionOdds | None = None) -> Candidate:
-    return Candidate(landmark, score, score >= 0.9, 0.9, model_id=1, odds=odds)
+    return Candidate(landmark, score, score >= 0.9, 0.9, model_id=1, odds=odds, suggested_from=0.2)
 
 
 def states(
@@ -311,3 +323,51 @@ def test_what_is_taught_never_makes_another_landmark_accepted(image: Image, land
 def test_rejecting_a_landmark_takes_no_other_one_away(image: Image, landmark: int) -> None:
     after = replace(image, verdicts={landmark: REJECTED})
     assert image.accepted() - {landmark} <= after.accepted()
+
+
+def probable(score: float, **options: Any) -> Candidate:
+    """By a model that suggests landmarks from 0.3 on."""
+    return predicted(TOWER, score, suggested_from=0.3, **options)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "image", "state"),
+    [
+        ([probable(0.5)], {}, ("accepted", None)),
+        ([probable(0.49)], {}, ("suggested", None)),
+        ([probable(0.3)], {}, ("suggested", None)),
+        ([probable(0.29)], {}, None),
+        ([predicted(TOWER, 0.49)], {}, None),  # by a model that suggests nothing
+        ([probable(0.49, rank=2), predicted(GATE, 0.2)], {}, ("suggested", None)),
+        ([probable(0.4), predicted(GATE, 0.5, model=2)], {}, None),  # something else counts
+        ([probable(0.4), taught(GATE, 0.95)], {}, None),
+        ([probable(0.4), taught(GATE, 0.5)], {}, ("suggested", None)),
+        ([probable(0.4), taught(TOWER, 0.3)], {}, ("suggested", None)),
+        ([probable(0.4), taught(TOWER, 0.95)], {}, ("accepted", None)),
+        ([probable(0.4)], {"verdicts": {TOWER: REJECTED}}, ("rejected", None)),
+        ([probable(0.4)], {"verdicts": {TOWER: CONFIRMED}}, ("confirmed", None)),
+        ([probable(0.4)], {"verdicts": {GATE: CONFIRMED}}, None),
+        ([probable(0.4)], {"verdicts": {GATE: REJECTED}}, ("suggested", None)),
+        ([probable(0.4)], {"is_dismissed": True}, None),
+        ([probable(0.6, odds=RARE)], {}, ("suggested", "position")),
+        ([probable(0.81, odds=RARE)], {}, ("accepted", None)),
+        ([predicted(TOWER, 0.6, RARE)], {}, ("doubtful", "position")),
+        ([probable(0.6, odds=RARE), taught(GATE, 0.95)], {}, ("doubtful", "position")),
+        ([probable(0.6, odds=FAR)], {}, ("doubtful", "position")),
+        ([probable(0.6, odds=RARE)], {"is_damaged": True}, ("doubtful", "damaged")),
+        ([probable(0.45, odds=FREQUENT)], {}, ("suggested", None)),  # below the least score
+    ],
+)
+def test_what_a_model_finds_probable_is_suggested(
+    candidates: list[Candidate], image: dict[str, Any], state: tuple[str, str | None] | None
+) -> None:
+    assert states(*candidates, **image).get(TOWER) == state
+
+
+def test_a_threshold_below_the_one_of_suggestions_leaves_nothing_to_suggest() -> None:
+    scores = [number / 20 for number in range(21)]
+    found = [
+        decide([Candidate(TOWER, score, score >= 0.25, 0.25, 1, 1, suggested_from=0.3)], {})
+        for score in scores
+    ]
+    assert {tag.state for tags in found for tag in tags} == {"accepted"}

@@ -216,7 +216,7 @@ def test_suggestions_are_listed_page_by_page(page_on_each_database: Page) -> Non
     assert photos == listed["photos"]
     last = page.client.get("/api/suggestions", params={"limit": 1, **after}).json()
     assert last == {"photos": [], "next": None}
-    for cursor in ("x", "1_nan_1", "1_0.5", "999_0.5_1", f"{-(2**64)}_0.5_1"):
+    for cursor in ("x", "1_nan_1", "1_0.5", f"{-(2**64)}_0.5_1"):
         assert page.client.get("/api/suggestions", params={"after": cursor}).status_code == 400
 
 

@@ -1,4 +1,4 @@
-"""`tagger confirm`, `reject` and `review …`: verdicts on photos, and photos that probably show a taught landmark."""
+"""`tagger confirm`, `reject` and `review …`: verdicts on photos, and photos that probably show a landmark."""
 
 from __future__ import annotations
 
@@ -199,14 +199,14 @@ VerdictsFile = Annotated[Path, argument("FILE|-", "A file, or - for a pipe.")]
 
 @review_app.command(DEFAULT)
 def review(
-    landmark: Annotated[str | None, argument("LANDMARK", "A taught landmark. (default: all of them)")] = None,
+    landmark: Annotated[str | None, argument("LANDMARK", "A landmark. (default: all of them)")] = None,
     limit: Limit = None,
     format_: FormatName = None,
     json: Json = False,
 ) -> None:
-    """List photos that probably show a taught landmark, and have no verdict: the most probable ones first.
+    """List photos that probably show a landmark, and have no verdict: the most probable ones first.
 
-    Answer them with `tagger confirm` and `tagger reject`, or many at once with `tagger teach`. Each answer improves what
+    These are the suggestions of models and of taught landmarks. Answer them with `tagger confirm` and `tagger reject`, or many at once with `tagger teach`. Each answer improves what
     was learned.
 
     For example:

@@ -263,17 +263,23 @@ def job_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any
 
 
 def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
-    """The landmarks on the photos that a job classified, most frequent first."""
+    """The landmarks on the photos that a job classified, most frequent first, and how many photos have a suggested one."""
     from tagger.jobs.enqueue.photo_facts import unread_counts
     from tagger.library.query.counts import landmark_counts
+    from tagger.library.teaching.suggestions import count_suggested_photos
 
+    suggested = count_suggested_photos(database, progress.job)
     found = landmark_counts(database, job=progress.job)
     lines = [f"{each.photos:6}  {printable(each.name)}" for each in found[:LANDMARKS_SHOWN]]
     if len(found) > LANDMARKS_SHOWN:
         lines.append(
             f"        and {len(found) - LANDMARKS_SHOWN} more; to list all, run: tagger landmark list"
         )
-    return {"landmarks": found, "unread_facts": unread_counts(database, progress.job)}, lines
+    if suggested:
+        verb = "is" if suggested == 1 else "are"
+        lines.append(f"{number_text(suggested)} more {verb} probable; to look at them, run: tagger review")
+    unread = unread_counts(database, progress.job)
+    return {"landmarks": found, "suggested": suggested, "unread_facts": unread}, lines
 
 
 def _edited_photos(database: Database, job: int) -> list[str]:

@@ -18,6 +18,7 @@ from tagger.cli.output.formats import (
     write_parts,
     write_table,
 )
+from tagger.database.enums import TagState
 from tagger.library.query.photo_json import (
     LANDMARK_COLUMNS,
     SIMILAR_PHOTO_COLUMNS,
@@ -27,6 +28,7 @@ from tagger.library.query.photo_json import (
     photo_feature_parts,
 )
 from tagger.library.query.tagged_photos import photo_document
+from tagger.model.predictions import TAUGHT_THRESHOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -104,7 +106,7 @@ def _tag_state(tag: Tag) -> str:
         return tag.verdict or ""
     if tag.reason:
         return tag.reason
-    return "suggested" if tag.source == "taught" else "not accepted"
+    return tag.state or "not accepted"
 
 
 def write_landmarks(counts: Iterable[LandmarkCount], output_format: Format) -> int:
@@ -165,6 +167,11 @@ def print_details(details: PhotoDetails) -> None:
         ),
         ("classified", classified),
         ("threshold", details.threshold),
+        *(
+            ("suggested", f"{tag.name} {tag.score:.2f}; below the threshold {_threshold(tag, details):.4g}")
+            for tag in photo.tags
+            if tag.state is TagState.SUGGESTED and not tag.reason
+        ),
         (
             "last job",
             details.job
@@ -236,9 +243,14 @@ def _verdict(text: str, given: Verdict | Dismissal) -> str:
     return f"{text}{by}, {given.given_at:%Y-%m-%d}"
 
 
+def _threshold(tag: Tag, details: PhotoDetails) -> float:
+    """The lowest score with which a suggested landmark would be accepted."""
+    return TAUGHT_THRESHOLD if tag.source == "taught" else details.thresholds[str(tag.model)]
+
+
 def _state(tag: Tag) -> str:
     if tag.reason:
         return tag.reason
     if tag.verdict or not tag.accepted:
-        return tag.verdict or ("suggested" if tag.source == "taught" else "")
+        return tag.state or ""
     return "taught" if tag.source == "taught" else "accepted"

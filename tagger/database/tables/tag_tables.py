@@ -54,6 +54,7 @@ models = Table(
         nullable=False,
         doc="labels, input size, default threshold, metrics",
     ),
+    Column("suggestion_threshold", Float, doc="lowest score of a suggestion; null: it suggests nothing"),
     Column("registered_at", UtcDateTime, nullable=False),
     Column("in_use", Boolean, nullable=False, doc="whether new jobs use it by default"),
     Column(
@@ -113,20 +114,21 @@ model_labels = Table(
     info={"doc": "A label of a model and the landmark that it stands for."},
 )
 _POSITION_ODDS = (
-    "factor by which the position of the photo, or of the camera before and after, changes the odds of the landmark, if `accepted` "
-    "depends on it"
+    "factor by which the position of the photo, or of the camera before and after, or the other photos of its day, change the odds of "
+    "the landmark, if `accepted` depends on it"
 )
 _AS_IN_TAGS = "as in `tags`"
 _STORED_DOUBTFUL = (
     "why a tag is not accepted although its score is enough: `position` (the photo was taken elsewhere), `speed` (its camera cannot "
-    "have been there), `damaged` (a part of the image is missing)"
+    "have been there), `damaged` (a part of the image is missing). `position` without `distance_m`: few photos of its day show a landmark"
 )
 _REASON = (
     "why a landmark is doubtful: `position`, `speed` or `damaged` as in `tags`, or what another landmark of the image is: `confirmed-other` (confirmed), "
     "`taught-other` (taught), `scored-other` (has a higher score, from another model); why one is only suggested: `certain-other` (a "
-    "model is nearly certain of another one); why one is accepted with a low score: `position`"
+    "model is nearly certain of another one), `position` without `distance_m` (few photos of the day show a landmark); why one is accepted "
+    "with a low score: `position`, without `distance_m` because other photos of the day show it"
 )
-_DISTANCE = "from that position to the landmark, in metres, if `position_odds` is set"
+_DISTANCE = "from that position to the landmark, in metres, if `position_odds` follow from one"
 
 
 def _doubtful_column(doc: str) -> Column[str]:
@@ -400,6 +402,13 @@ add_partial_index(
     effective_tags.c.landmark_id,
     effective_tags.c.score,
     effective_tags.c.content_id,
+    where=effective_tags.c.state == literal_column(f"'{TagState.SUGGESTED}'"),
+)
+add_partial_index(
+    "ix_effective_tags_suggested_score",
+    effective_tags.c.score,
+    effective_tags.c.content_id,
+    effective_tags.c.landmark_id,
     where=effective_tags.c.state == literal_column(f"'{TagState.SUGGESTED}'"),
 )
 add_partial_index(

@@ -18,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    func,
     insert,
     or_,
     select,
@@ -25,6 +26,7 @@ from sqlalchemy import (
     union,
 )
 
+from tagger.database.enums import CLASSIFIED_OUTCOMES
 from tagger.database.statements import among, ids_parameter, insert_missing, insert_page
 from tagger.database.tables import (
     cameras,
@@ -33,6 +35,7 @@ from tagger.database.tables import (
     dismissals,
     effective_tags,
     favourites,
+    job_items,
     photos,
     position_changes,
     tags,
@@ -68,6 +71,18 @@ def record_photos(connection: Connection, photo_ids: Collection[int]) -> None:
     record_matching_photos(connection, is_changed)
     images = connection.scalars(select(photos.c.content_id).where(is_changed).distinct()).all()
     record_matching_photos(connection, among(photos.c.content_id, images) & ~is_changed)
+
+
+def count_photos_of_job(connection: Connection, job: int, *conditions: ColumnElement[bool]) -> int:
+    """The number of photos that a job has classified with an effective tag with these conditions."""
+    images = select(effective_tags.c.content_id).where(*conditions)
+    of_job = (
+        select(func.count())
+        .select_from(job_items.join(photos, photos.c.id == job_items.c.photo_id))
+        .where(job_items.c.job_id == job, job_items.c.outcome.in_(CLASSIFIED_OUTCOMES))
+        .where(photos.c.content_id.in_(images))
+    )
+    return connection.scalar(of_job) or 0
 
 
 def queue_position_updates(connection: Connection, content_ids: Iterable[int]) -> None:

@@ -215,7 +215,8 @@ def register(
             if existing.manifest == document:
                 return model_id
             # The stored manifest was imported, or written by an older version: the one in the file counts.
-            connection.execute(update(models).where(models.c.id == model_id).values(manifest=document))
+            values = {"manifest": document, "suggestion_threshold": manifest.suggestion_threshold}
+            connection.execute(update(models).where(models.c.id == model_id).values(values))
         landmark_ids = record_landmarks(connection, manifest)
         connection.execute(delete(model_labels).where(model_labels.c.model_id == model_id))
         names = ("model_id", "position", "label", "landmark_id")
@@ -235,6 +236,7 @@ def _insert_model(
         "name": _free_name(connection, digest, document["name"], name),
         "file": path,
         "manifest": document,
+        "suggestion_threshold": document["suggestion_threshold"],
         "registered_at": datetime.now(UTC),
         "in_use": False,
     }

@@ -45,7 +45,7 @@ from tagger.database.tables import (
 from tagger.library.acceptance import Candidate, EffectiveTag, PositionOdds, best_predictions, decide
 from tagger.library.catalog.contents import lock_contents, queue_position_updates
 from tagger.library.catalog.models_in_use import ids_in_use
-from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 
 PAGE = 5000
 """Images whose causes are in memory at the same time."""
@@ -225,6 +225,7 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
     for content_id, model_id, threshold in connection.execute(_CLASSIFICATIONS, ids):
         causes[content_id].thresholds.setdefault(model_id, threshold)
     in_use = ids_in_use(connection)
+    suggested_from = {row.id: row.suggestion_threshold for row in connection.execute(_SUGGESTION_THRESHOLDS)}
     orders = {
         key: {model: order for order, model in enumerate(each.models(in_use))} for key, each in causes.items()
     }
@@ -237,7 +238,8 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
         if order is not None:
             threshold = TAUGHT_THRESHOLD if rank is None else cause.thresholds[model_id]
             of_model = (threshold, model_id, rank, stored_odds(*odds), order)
-            cause.candidates.append(Candidate(landmark_id, score, bool(is_enough), *of_model))
+            least = SUGGESTED_SCORE if rank is None else suggested_from[model_id]
+            cause.candidates.append(Candidate(landmark_id, score, bool(is_enough), *of_model, least))
     for content_id, landmark_id, verdict in connection.execute(_VERDICTS, ids):
         causes[content_id].verdicts[landmark_id] = VerdictKind(verdict)
     return causes
@@ -271,6 +273,7 @@ _CLASSIFICATIONS = select(
 _VERDICTS = select(verdicts.c.content_id, verdicts.c.landmark_id, verdicts.c.verdict).where(
     _of_images(verdicts.c.content_id)
 )
+_SUGGESTION_THRESHOLDS = select(models.c.id, models.c.suggestion_threshold)
 _STORED = select(*(effective_tags.c[name] for name in _NAMES)).where(_of_images(effective_tags.c.content_id))
 
 
@@ -288,7 +291,7 @@ _CANDIDATES = union_all(
 
 def stored_odds(doubtful: str | None, odds: float | None, distance_m: float | None) -> PositionOdds | None:
     """The odds that a row of `tags` or `taught_tags` has; None: its position turns nothing."""
-    if odds is None or distance_m is None:
+    if odds is None:
         return None
     return PositionOdds(odds, distance_m, TagReason(doubtful or TagReason.POSITION))
 

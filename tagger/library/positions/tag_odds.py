@@ -5,7 +5,8 @@ where the camera stood to the landmark. What was measured for it, and what is as
 positions count: one that follows from a landmark, or from other photos, is no evidence for a tag. Where the photo has none, its
 camera's GPS before and after it counts, if nobody reaches the landmark in that time (see measured_positions).
 
-A row of `tags` or `taught_tags` has `position_odds` only if its position reverses what its score alone decides, which `accepted` says.
+What the other photos of its camera's day say counts where no position does (see camera_days). A row of `tags` or `taught_tags` has
+`position_odds` only if its position, or its day, reverses what its score alone decides, which `accepted` says.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -31,13 +32,12 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.enums import CLASSIFIED_OUTCOMES, TagReason, TagState
+from tagger.database.enums import TagReason, TagState
 from tagger.database.statements import among
 from tagger.database.tables import (
     classifications,
     contents,
     effective_tags,
-    job_items,
     landmarks,
     ledgers,
     photos,
@@ -45,9 +45,10 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.library.acceptance import LEAST_SCORE, PositionOdds, is_accepted
-from tagger.library.catalog.contents import lock_contents, record_matching_photos
+from tagger.library.catalog.contents import count_photos_of_job, lock_contents, record_matching_photos
 from tagger.library.catalog.landmarks import REACHES_KM, UNKNOWN_EXTENT
 from tagger.library.catalog.settlement import score_is_enough, settle, stored_odds
+from tagger.library.positions.camera_days import Day, candidates_of, day_odds
 from tagger.library.positions.estimation import Floats, distances_m
 from tagger.library.positions.measured_positions import (
     GpsInterval,
@@ -101,12 +102,16 @@ class _Change:
     odds: PositionOdds | None
 
 
-def weigh_positions(connection: Connection, photo_ids: Collection[int]) -> None:
+def weigh_positions(
+    connection: Connection, photo_ids: Collection[int], days: Collection[Day] | None = None
+) -> None:
     """Bring up to date what the positions of these photos say about their tags. Positions of copies that are not among them are estimated again.
 
-    Called before the landmarks of these photos become anchors.
+    Called before the landmarks of these photos become anchors. `days`: those of which photos have changed. What the photos of a day say
+    about each other is brought up to date, too; None: not yet, since more photos of a day follow.
     """
-    changes = _changes(connection, photo_ids)
+    of_days = None if days is None else candidates_of(connection, days)
+    changes = _changes(connection, photo_ids, of_days)
     if not changes:
         return
     content_ids = {change.content_id for change in changes}
@@ -120,7 +125,7 @@ def weigh_positions(connection: Connection, photo_ids: Collection[int]) -> None:
 
 def record_changes(connection: Connection, photo_ids: Collection[int]) -> None:
     """Record these photos for the next update if some of their tags are not up to date any more."""
-    content_ids = {change.content_id for change in _changes(connection, photo_ids)}
+    content_ids = {change.content_id for change in _changes(connection, photo_ids, ())}
     if content_ids:
         record_matching_photos(connection, among(photos.c.content_id, content_ids))
 
@@ -139,36 +144,34 @@ def count_overruled_by_gps(connection: Connection) -> tuple[int, int]:
 
 def count_doubtful_photos(connection: Connection, job: int) -> int:
     """The number of photos of a job with a landmark that is doubtful because of the position of a photo."""
-    overruled = select(effective_tags.c.content_id).where(*_is_overruled(TagState.DOUBTFUL))
-    of_job = (
-        select(func.count())
-        .select_from(job_items.join(photos, photos.c.id == job_items.c.photo_id))
-        .where(job_items.c.job_id == job, job_items.c.outcome.in_(CLASSIFIED_OUTCOMES))
-        .where(photos.c.content_id.in_(overruled))
-    )
-    return connection.scalar(of_job) or 0
+    return count_photos_of_job(connection, job, *_is_overruled(TagState.DOUBTFUL))
 
 
 def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
     """The conditions on `effective_tags` that a landmark has its state because of the position of a photo."""
     by_position = effective_tags.c.reason.in_((TagReason.POSITION, TagReason.SPEED))
-    return by_position, effective_tags.c.state == state
+    return by_position, effective_tags.c.distance_m.is_not(None), effective_tags.c.state == state
 
 
-def _changes(connection: Connection, photo_ids: Collection[int]) -> list[_Change]:
-    """The tags of these photos that are not as they should be."""
-    if not photo_ids:
+def _changes(
+    connection: Connection, photo_ids: Collection[int], of_days: Collection[int] | None
+) -> list[_Change]:
+    """The tags of these photos, and of images `of_days`, that are not as they should be. None: the other photos of a day say nothing yet."""
+    if not photo_ids and not of_days:
         return []
     settings = connection.execute(select(ledgers.c.position_odds, ledgers.c.max_gap_s)).one()
     of_photos = among(photos.c.id, photo_ids) & photos.c.content_id.is_not(None)
-    content_ids = set(connection.scalars(select(photos.c.content_id).where(of_photos)))
+    content_ids = set(connection.scalars(select(photos.c.content_id).where(of_photos))).union(of_days or ())
+    uses_days = settings.position_odds and of_days is not None
+    by_day = day_odds(connection, content_ids) if uses_days else {}
     measured = measured_positions(connection, content_ids) if settings.position_odds else []
     located = {position.content_id for position in measured}
     others = content_ids - located if settings.position_odds else ()
     between = list(passages(connection, others, settings.max_gap_s))
     passed = {passage.content_id for passage in between}
-    rows = _tags(connection, located | passed | _turned(connection, content_ids))
-    odds = _odds(connection, rows, measured, settings.max_gap_s) | _odds_of_passages(rows, between)
+    turned = _turned(connection, content_ids).union(content_id for content_id, _ in by_day)
+    rows = _tags(connection, located | passed | turned)
+    odds = by_day | _odds(connection, rows, measured, settings.max_gap_s) | _odds_of_passages(rows, between)
     decided = ((row, _decided(row, odds.get((row.content_id, row.landmark_id)))) for row in rows)
     return [
         should
@@ -192,7 +195,7 @@ def _turned(connection: Connection, content_ids: Collection[int]) -> set[int]:
 def _decided(row: Row[Any], odds: PositionOdds | None) -> _Change:
     """What the score of a tag and its odds decide."""
     should = by_score = bool(row.by_score)
-    if odds is not None:
+    if odds is not None and not (row.is_taught and odds.distance_m is None):
         should = is_accepted(row.score, odds.odds, row.threshold, by_score=by_score)
     table = taught_tags if row.is_taught else tags
     new = odds if should != by_score else None

@@ -22,6 +22,7 @@ from tagger.database.tables import cameras, ledgers, photos, position_changes
 from tagger.library.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_time
 from tagger.library.catalog.contents import record_matching_photos
 from tagger.library.positions import companions, estimation, tag_odds
+from tagger.library.positions.camera_days import days_of
 from tagger.library.positions.companions import estimate_together
 from tagger.library.positions.evidence import TRUST, Fix, Shot, read_shots
 from tagger.library.positions.measured_positions import store_positions
@@ -200,7 +201,8 @@ def _update(connection: Connection, ids: Sequence[int]) -> int:
     fixes: dict[int, Fix | None] = {}
     changed = {change.photo_id for change in changes}
     near: set[int] = set()
-    tag_odds.weigh_positions(connection, changed)
+    days = days_of(moment for change in changes for moment in (change.now, change.before))
+    tag_odds.weigh_positions(connection, changed, days)
     for conditions, moments in _windows(changes, _groups(connection), reach):
         lines = [read_shots(connection, condition) for condition in conditions]
         estimates = estimate_fixes(lines, max_gap_s) if moments else {}

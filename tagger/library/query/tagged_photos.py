@@ -107,8 +107,19 @@ def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> st
     if tag.reason == TagReason.CERTAIN_OTHER:
         text = gettext("suggested: the model is nearly certain of %(names)s", names=list_text(names))
         return text if names else None
+    if tag.distance_m is None:
+        return _of_day(tag)
     reason = _where_taken(tag, source, tag.distance_m)
     return gettext("accepted: %(reason)s", reason=reason) if tag.accepted else _doubtful(reason)
+
+
+def _of_day(tag: Row[Any]) -> str:
+    """What the other photos of its day say about a tag."""
+    if tag.accepted:
+        return gettext("accepted: other photos of that day show it")
+    reason = gettext("few photos of that day show a landmark")
+    text = N_("suggested: %(reason)s") if tag.state == TagState.SUGGESTED else N_("doubtful: %(reason)s")
+    return gettext(text, reason=reason)
 
 
 def _where_taken(tag: Row[Any], source: str | None, metres: float) -> str:
@@ -128,7 +139,7 @@ def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_posit
     """
     if photo.damaged:
         return gettext(DAMAGED)
-    if tag.position_odds is not None:
+    if tag.distance_m is not None:
         return _where_taken(tag, photo.source, tag.distance_m)
     if not uses_positions or photo.origin == PhotoOrigin.SCREENSHOT or photo.source not in _FROM_POSITION:
         return None

@@ -38,9 +38,6 @@ Matrix = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 STORED = np.dtype("<f4")
 
-SUGGESTED_SCORE = 0.2
-"""A photo with at least this score, but less than `TAUGHT_THRESHOLD`, is suggested."""
-
 # How much the examples count. More of the identity helps single examples, less of it helps twenty.
 COVARIANCE_SHARE, IDENTITY_SHARE = 0.9, 1.0
 NOISE = 0.6

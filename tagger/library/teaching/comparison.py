@@ -33,8 +33,8 @@ from tagger.database.tables import classifiers, embeddings, models, taught_tags
 from tagger.library.acceptance import EffectiveTag
 from tagger.library.catalog.contents import delete_of_model, lock_contents
 from tagger.library.catalog.settlement import settle
-from tagger.library.teaching.classifiers import SUGGESTED_SCORE, Classifier, Embeddings, quantize, restore
-from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.library.teaching.classifiers import Classifier, Embeddings, quantize, restore
+from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 
 
 @dataclass(frozen=True)

@@ -101,12 +101,12 @@ def teach(state: State, landmark: Landmark, body: TeachRequest) -> TaughtLandmar
 def suggestions(
     state: State,
     landmark: Annotated[
-        str | None, Query(min_length=1, max_length=1000, description="A taught landmark. Default: all.")
+        str | None, Query(min_length=1, max_length=1000, description="A landmark. Default: all.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="The page size.")] = 100,
     after: Annotated[str | None, Query(max_length=100, description="`next` of the previous page.")] = None,
 ) -> PhotoPage:
-    """List photos that probably show a taught landmark and have no verdict, page by page: pass `next` as `after` until it is null."""
+    """List photos that probably show a landmark and have no verdict, the most probable first, page by page: pass `next` as `after` until it is null."""
     start = None if after is None else ReviewPosition.of_cursor(after)
     landmark_id = None
     if landmark is not None:

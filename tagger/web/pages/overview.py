@@ -19,7 +19,7 @@ from tagger.library.query.position_clusters import PositionCell, position_cells
 from tagger.library.query.timeline import count_photos
 from tagger.library.query.trip_summaries import TripSummary, trip_summaries
 from tagger.library.teaching.similarity import LookAlikes
-from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
+from tagger.library.teaching.suggestions import COUNT_LIMIT, count_suggestions
 from tagger.system.names import name_in_language
 from tagger.system.text_format import reader_language
 from tagger.web.cached_value import CachedValue, close_all
@@ -60,7 +60,7 @@ class LibraryOverview:
             for tag in languages()
             if tag != ENGLISH
         }
-        self._to_review = CachedValue(lambda: count_to_review(database), COUNTS_TTL_S, refresh_lock)
+        self._to_review = CachedValue(lambda: count_suggestions(database), COUNTS_TTL_S, refresh_lock)
 
     def counts(self, wait_s: float = WAIT_S, first_wait_s: float = WAIT_S) -> list[LandmarkCount] | None:
         """Return the familiar landmarks with photo counts, most photos first; None while they are counted for the first time."""

@@ -36,7 +36,7 @@ from tagger.library.query.trip_summaries import summaries_of_trips
 from tagger.library.shares import is_kept, share_name
 from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import taught_state
-from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
+from tagger.library.teaching.suggestions import COUNT_LIMIT, count_suggestions
 from tagger.system.text_format import N_, dates_text, gettext, month_of_year_text, number_text
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists, suggestion_document
@@ -56,7 +56,7 @@ def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
 
     `doubtful` and `kept`: the other landmarks of its photos (see `TaughtState`).
     """
-    to_review = count_to_review(state.database, landmark.id)
+    to_review = count_suggestions(state.database, landmark.id)
     more = "+" if to_review >= COUNT_LIMIT else ""
     learning: dict[str, object] = {
         "to_review": f"{min(to_review, COUNT_LIMIT - 1)}{more}" if to_review else ""

@@ -22,8 +22,8 @@ from tagger.library.teaching.similarity import (
     photos_of_groups,
     place_likelihood,
 )
-from tagger.library.teaching.suggestions import count_to_review, first_to_review
-from tagger.system.text_format import N_, gettext, percent
+from tagger.library.teaching.suggestions import count_suggestions, suggestion_page
+from tagger.system.text_format import gettext, percent
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.teaching import similar_photos
 from tagger.web.http.error_texts import page_text
@@ -93,12 +93,11 @@ def _entry(
 ) -> dict[str, object]:
     """A photo and a landmark to review. `examples`: other photos of the landmark."""
     tag = photo.tags[0]
-    text = N_("Recognised, but not sure: %(score)s") if tag.source == "model" else N_("Suggested: %(score)s")
     return {
         "photo": photo,
         "file": PurePath(photo.path).name,
         "landmark": landmarks[tag.landmark],
-        "why": gettext(text, score=percent(tag.score or 0.0)),
+        "why": gettext("Suggested: %(score)s", score=percent(tag.score or 0.0)),
         "examples": [each for each in covers[tag.landmark] if each.digest != photo.digest][:EXAMPLES],
     }
 
@@ -113,8 +112,8 @@ def _only(state: AppState, landmark: str | None) -> Landmark | None:
 def _first_to_review(state: AppState, only: Landmark | None, most: int) -> tuple[list[TaggedPhoto], int]:
     """The photos of the first entries, each with its landmark as the only tag, and how many entries are left."""
     only_id = None if only is None else only.id
-    shown = first_to_review(state.database, only_id, state.settings.roots, most)
-    return shown, count_to_review(state.database, only_id) - len(shown)
+    shown, _ = suggestion_page(state.database, only_id, state.settings.roots, None, most)
+    return shown, count_suggestions(state.database, only_id) - len(shown)
 
 
 @router.get("/review/look-alikes")

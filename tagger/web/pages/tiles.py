@@ -10,6 +10,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from tagger.database.connection import Database
+from tagger.database.enums import TagState
 from tagger.errors import LandmarkAmbiguous, LandmarkNotFound
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.details import PhotoDetails, Verdict
@@ -127,10 +128,9 @@ STATE_TEXTS = {
     "confirmed": N_("confirmed"),
     "rejected": N_("rejected"),
     "accepted": N_("recognised"),
+    "suggested": N_("suggested"),
     "predicted": "",
 }
-TAUGHT_TEXTS = STATE_TEXTS | {"accepted": N_("taught"), "predicted": N_("suggested")}
-"""The texts of a landmark that people taught."""
 UNLIKELY_SCORE = 0.01
 """Landmarks with lower scores are collapsed at first."""
 
@@ -157,7 +157,7 @@ class LandmarkRow:
 
     @property
     def state_text(self) -> str:
-        text = (TAUGHT_TEXTS if self.is_taught else STATE_TEXTS)[self.state]
+        text = N_("taught") if self.is_taught and self.state == "accepted" else STATE_TEXTS[self.state]
         return self.reason or (text and gettext(text))
 
     @property
@@ -167,12 +167,7 @@ class LandmarkRow:
     @property
     def is_prominent(self) -> bool:
         """Whether the row is large: the first one, and every landmark that is accepted or suggested, or has a `reason`."""
-        return (
-            self.key == 1
-            or self.is_accepted
-            or self.reason is not None
-            or (self.is_taught and self.state == "predicted")
-        )
+        return self.key == 1 or self.is_accepted or self.reason is not None or self.state == "suggested"
 
     @property
     def is_unlikely(self) -> bool:
@@ -201,7 +196,8 @@ def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
 
 
 def _tag_row(key: int, tag: Tag, verdict: Verdict | None, threshold: float | None) -> LandmarkRow:
-    state = verdict.verdict if verdict else ("accepted" if tag.accepted else "predicted")
+    is_shown = tag.accepted or tag.state is TagState.SUGGESTED
+    state = verdict.verdict if verdict else str(tag.state) if is_shown else "predicted"
     return LandmarkRow(
         key=key,
         slug=tag.landmark,

@@ -10,7 +10,6 @@ from support.examples import examples
 
 from tagger.library.teaching import similarity
 from tagger.library.teaching.classifiers import (
-    SUGGESTED_SCORE,
     Classifier,
     EmbeddingSpace,
     calibrate,
@@ -18,7 +17,7 @@ from tagger.library.teaching.classifiers import (
 )
 from tagger.library.teaching.similarity import group_directions
 from tagger.model.artifact import BackgroundStatistics
-from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 
 DIMENSION = 64
 Values = npt.NDArray[np.float32]

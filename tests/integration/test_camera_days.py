@@ -1,0 +1,142 @@
+"""The library as evidence: photos of one day and camera speak for each other, and a lone landmark among many others is only suggested."""
+
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select, update
+from support.position_library import PositionLibrary
+
+from tagger.database.connection import Database, open_database
+from tagger.database.tables import contents, effective_tags, models
+from tagger.library.catalog.settlement import unsettled
+from tagger.library.query.details import photo_details_by_id
+from tagger.library.teaching.suggestions import find_suggestions
+
+EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
+SURE, PROBABLE, CLOSE = (EIFFEL, 0.95, True), (EIFFEL, 0.7, False), (EIFFEL, 0.82, True)
+THRESHOLD = 0.8
+DAY = 24 * 60
+
+
+class Library(PositionLibrary):
+    """Photos of a model that accepts from 0.8 and suggests from 0.4 on."""
+
+    @classmethod
+    def with_camera(cls, database: Database, folder: Path) -> Self:
+        library = cls.with_tiny_model(database, folder)
+        library.camera()
+        with database.write() as connection:
+            connection.execute(update(models).values(suggestion_threshold=0.4))
+        return library
+
+    def shoot(self, minutes: float | None, *predictions: tuple[str, float, bool], **columns: Any) -> int:
+        photo_id = self.shot(minutes, *predictions, **columns)
+        with self.database.write() as connection:
+            connection.execute(update(contents).values(threshold=THRESHOLD))
+        return photo_id
+
+    def state(self, photo_id: int) -> tuple[str | None, str | None]:
+        tags = photo_details_by_id(self.database, photo_id).photo.tags
+        return next(((tag.state, tag.reason) for tag in tags if tag.landmark == EIFFEL), (None, None))
+
+
+@pytest.fixture
+def library(database: Database, tmp_path: Path) -> Library:
+    return Library.with_camera(database, tmp_path)
+
+
+@pytest.mark.postgresql
+def test_several_photos_of_a_landmark_on_one_day_speak_for_another_one(library: Library) -> None:
+    probable = library.shoot(0, PROBABLE)
+    next_day = library.shoot(DAY, PROBABLE)
+    library.update()
+    assert library.state(probable)[0] == "suggested"
+    for minutes in (10, 20, 30):
+        library.shoot(minutes, SURE)
+    library.update()
+    assert library.state(probable) == ("accepted", "accepted: other photos of that day show it")
+    assert library.state(next_day)[0] == "suggested"
+    assert next(find_suggestions(library.database, None, {})).id == next_day
+    assert library.update() == 0
+
+
+@pytest.mark.parametrize("minutes", [0, None])
+def test_a_lone_landmark_among_many_photos_without_any_is_only_suggested(
+    library: Library, minutes: float | None
+) -> None:
+    alone = library.shoot(minutes, CLOSE)
+    sure = library.shoot(DAY, SURE)
+    library.update()
+    assert library.state(alone) == ("accepted", None)
+    for number in range(30):
+        library.shoot(minutes and number, (GATE, 0.1, False))
+    library.update()
+    assert library.state(alone) == ("suggested", "suggested: few photos of that day show a landmark")
+    assert library.state(sure) == ("accepted", None)
+    with library.database.read() as connection:
+        assert list(unsettled(connection)) == []
+
+
+def test_other_landmarks_copies_and_far_cameras_speak_for_nothing(library: Library) -> None:
+    probable = library.shoot(0, PROBABLE, digest="same")
+    library.shoot(5, PROBABLE, digest="same")
+    for minutes in (10, 20, 30):
+        library.shoot(minutes, (GATE, 0.95, True))
+        library.shoot(minutes, SURE, camera=library.camera(f"other {minutes}"))
+    library.update()
+    assert library.state(probable)[0] == "suggested"
+    far = library.shoot(40, PROBABLE, gps=(35.68, 139.77))
+    for minutes in (50, 51, 52):
+        library.shoot(minutes, SURE)
+    library.update()
+    assert library.state(probable)[0] == "accepted"
+    assert library.state(far)[0] != "accepted"
+
+
+shots = st.lists(
+    st.tuples(
+        st.sampled_from((0, 1, DAY)),
+        st.sampled_from((SURE, PROBABLE, CLOSE, (GATE, 0.9, True), (GATE, 0.1, False))),
+    ),
+    min_size=2,
+    max_size=6,
+)
+
+
+@pytest.fixture
+def states_of(tmp_path: Path) -> Any:
+    """The effective tags after photos were added in this order, and positions updated after some of them."""
+    empty = tmp_path / "empty.sqlite"
+    open_database(f"sqlite:///{empty}").close()
+
+    def states(order: Sequence[int], found: Sequence[Any], updates: frozenset[int]) -> Any:
+        shutil.copyfile(empty, tmp_path / "copy.sqlite")
+        with closing(open_database(f"sqlite:///{tmp_path}/copy.sqlite")) as database:
+            library = Library.with_camera(database, tmp_path)
+            for number in order:
+                library.shoot(found[number][0], found[number][1], digest=f"image {number}")
+                if number in updates:
+                    library.update()
+            library.update()
+            of_image = contents.join(effective_tags, effective_tags.c.content_id == contents.c.id)
+            columns = (effective_tags.c[name] for name in ("landmark_id", "state", "reason", "position_odds"))
+            with database.read() as connection:
+                rows = connection.execute(select(contents.c.digest, *columns).select_from(of_image))
+                return sorted(map(str, rows.all()))
+
+    return states
+
+
+@settings(max_examples=4)
+@given(found=shots, data=st.data())
+def test_the_order_of_jobs_makes_no_difference(states_of: Any, found: Any, data: st.DataObject) -> None:
+    numbers = range(len(found))
+    order = data.draw(st.permutations(numbers))
+    updates = data.draw(st.frozensets(st.sampled_from(numbers)))
+    assert states_of(order, found, updates) == states_of(numbers, found, frozenset())
