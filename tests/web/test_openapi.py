@@ -32,7 +32,6 @@ from tagger.library.verdicts.service import (
     VerdictResultDocument,
     WithdrawnVerdicts,
 )
-from tagger.web.api.audit import AuditPage
 from tagger.web.api.jobs import CountedBackfill, FailurePage, Job, NothingToRetry, OverviewDocument
 from tagger.web.api.landmarks import Place
 from tagger.web.api.photos import PhotoNeighbours, PhotoPage
@@ -99,7 +98,6 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
     (list[ScheduleDocument], "GET", "/api/schedules", None),
     (ScheduleRun, "POST", "/api/schedules/nightly/run-now", None),
     (list[ScheduleRun], "GET", "/api/schedules/nightly/history", None),
-    (AuditPage, "GET", "/api/admin/audit?limit=1", None),
     (Problem, "GET", "/api/photos/99", None),
     (Problem, "GET", "/api/photos?min_score=2", None),
 ]

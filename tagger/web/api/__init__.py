@@ -3,7 +3,6 @@
 from fastapi import APIRouter
 
 from tagger.web.api import (
-    audit,
     events,
     jobs,
     landmarks,
@@ -21,6 +20,6 @@ from tagger.web.api import (
 def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the API."""
     of_photos = teaching, predict, photos, photo_images, verdicts, landmarks, search, shares
-    of_jobs = jobs, schedules, events, audit
+    of_jobs = jobs, schedules, events
     others = photos.trips_router, predict.models_router
     return *(module.router for module in (*of_photos, *of_jobs)), *others
