@@ -126,7 +126,7 @@ def test_a_landmark_has_its_photos_which_a_filter_has_as_data(
     assert tiles_of(page) == [1]
     assert "Paris" in page
     page = client.get(address_of(page, "Filter")).text
-    for name in ("Export as JSON", "Export as CSV", "Export as GeoJSON"):
+    for name in ("Export as CSV", "Export as GeoJSON"):
         answer = client.get(address_of(page, name))
         assert answer.status_code == 200
         assert "a.jpg" in answer.text

@@ -41,7 +41,7 @@ from tagger.web.api.search import SearchResult
 from tagger.web.api.shares import NewShareDocument, ShareDocument
 from tagger.web.api.verdicts import PhotosVerdictDocument, VerdictPage
 
-STREAMS = ("csv", "ndjson", "geojson", "image", "preview", "thumbnail", "file", "events")
+STREAMS = ("csv", "geojson", "image", "preview", "thumbnail", "file", "events")
 
 
 @pytest.fixture

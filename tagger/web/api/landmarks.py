@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from operator import attrgetter
 from typing import Annotated, Self, cast
 
 import numpy as np
-from fastapi import Body, Depends, Path, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi import Body, Path, Query
 from pydantic import Field, model_validator
 
 from tagger.errors import QueryInvalid
@@ -23,16 +21,12 @@ from tagger.library.positions.cities import City, find_cities, nearest_cities
 from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.option_values import parse_position
 from tagger.library.query.photo_json import (
-    LANDMARK_COLUMNS,
     EditedLandmarkDocument,
     LandmarkDocument,
     MergedLandmarkDocument,
     RemovedLandmarkDocument,
-    csv_parts,
     edited_landmark_document,
-    json_line_parts,
     landmark_document,
-    landmark_feature_parts,
     merged_landmark_document,
     removed_landmark_document,
 )
@@ -40,7 +34,6 @@ from tagger.model.artifact import Extent
 from tagger.system.text_format import country_name, reader_language
 from tagger.web.api.routes import api_router
 from tagger.web.http.query_params import ONE_LINE, RequestModel
-from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
 from tagger.web.state import State
 
 router = api_router("landmarks")
@@ -127,7 +120,8 @@ class RemovalRequest(RequestModel):
 _REMOVAL = RemovalRequest()
 
 
-def counted_landmarks(
+@router.get("/landmarks")
+def landmarks(
     state: State,
     country: Annotated[
         str | None, Query(max_length=1000, description="Landmarks of this country, in any case.")
@@ -140,38 +134,11 @@ def counted_landmarks(
         ),
     ] = False,
 ) -> Sequence[LandmarkCount]:
-    """Return landmarks, most photos first; a FastAPI dependency."""
-    return landmark_counts(state.database, (country or "").strip() or None, include_empty=include_all)
-
-
-Counts = Annotated[Sequence[LandmarkCount], Depends(counted_landmarks)]
-
-
-@router.get("/landmarks")
-def landmarks(counts: Counts) -> Sequence[LandmarkCount]:
     """List landmarks, most photos first."""
+    counts = landmark_counts(state.database, (country or "").strip() or None, include_empty=include_all)
     if reader_language() is None:
         return counts
     return [replace(each, country=each.country and country_name(each.country)) for each in counts]
-
-
-@router.get("/landmarks.ndjson", response_class=StreamingResponse)
-def landmarks_ndjson(request: Request, counts: Counts) -> StreamingResponse:
-    """List landmarks, a JSON document per line."""
-    return stream_download(request, json_line_parts(counts), NDJSON, "landmarks.ndjson")
-
-
-@router.get("/landmarks.csv", response_class=StreamingResponse)
-def landmarks_csv(request: Request, counts: Counts) -> StreamingResponse:
-    """List landmarks as CSV."""
-    rows = map(attrgetter(*LANDMARK_COLUMNS), counts)
-    return stream_download(request, csv_parts(LANDMARK_COLUMNS, rows), CSV, "landmarks.csv")
-
-
-@router.get("/landmarks.geojson", response_class=StreamingResponse)
-def landmarks_geojson(request: Request, counts: Counts) -> StreamingResponse:
-    """List landmarks as GeoJSON points."""
-    return stream_download(request, landmark_feature_parts(counts), GEOJSON, "landmarks.geojson")
 
 
 @router.post("/landmarks", status_code=HTTPStatus.CREATED)

@@ -28,7 +28,6 @@ from tagger.library.query.option_values import parse_date
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_json import (
     PositionCellDocument,
-    json_line_parts,
     photo_csv_parts,
     photo_feature_parts,
 )
@@ -41,7 +40,7 @@ from tagger.system.text_format import N_, gettext, percent
 from tagger.web.api.routes import api_router
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams, query_params
-from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
+from tagger.web.http.responses import CSV, GEOJSON, stream_download
 from tagger.web.state import AppState, State
 
 router = api_router("photos")
@@ -98,13 +97,6 @@ def photo_page(
 def cursor_of(position: ScanPosition | None, query: PhotoQuery) -> str | None:
     """Return the cursor of a position in a query; None for its end."""
     return None if position is None else encode_cursor(position, query)
-
-
-@router.get("/photos.ndjson", response_class=StreamingResponse)
-def photos_ndjson(request: Request, state: State, params: Params) -> StreamingResponse:
-    """List all photos, a JSON document per line."""
-    documents = (photo_document(photo) for photo in _find_all(state, params))
-    return stream_download(request, json_line_parts(documents), NDJSON, "photos.ndjson")
 
 
 @router.get("/photos.csv", response_class=StreamingResponse)

@@ -48,7 +48,7 @@ from tagger.web.pages.overview import LibraryOverview, Overview
 from tagger.web.pages.tiles import Link, PhotoTile, photo_tiles
 from tagger.web.state import AppState, State
 
-FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"), ("JSON", ""), ("NDJSON", ".ndjson"))
+FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"))
 
 
 def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
