@@ -28,8 +28,8 @@ from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.photos import (
+    ALL_PHOTOS,
     QUERY_ERRORS,
-    all_photos_address,
     params_or_error,
     photos_name,
     raw_params,
@@ -160,7 +160,7 @@ def show_filter(
         titles={option: gettext(title) for option, title in TITLES.items()},
         back=form.address("/photos"),
         back_name=photos_name(form.options),
-        all_photos=all_photos_address(form),
+        all_photos=ALL_PHOTOS,
     )
 
 

@@ -37,7 +37,7 @@ from tagger.library.shares import is_kept, share_name
 from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import taught_state
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
-from tagger.system.text_format import N_, dates_text, gettext, month_of_year_text, number_text
+from tagger.system.text_format import dates_text, gettext, month_of_year_text, number_text
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists, suggestion_document
 from tagger.web.http.error_texts import page_text
@@ -159,15 +159,14 @@ def _filters_to_drop(state: AppState, chips: Sequence[FilterChip]) -> list[tuple
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
+ALL_PHOTOS = "/photos?any_rank=1"
+"""The address of all classified photos."""
 PAGE_SIZE = 60
 """Photos in the page itself. A script loads more; without it, there is a link to the next page."""
 QUERY_ERRORS = (CursorInvalid, LandmarkAmbiguous, NotFound, QueryInvalid)
 """Errors of a query, such as a landmark, country, camera, trip or job that does not exist."""
 
 After = Annotated[str | None, Query(max_length=20_000)]
-Sort = Annotated[str | None, Query(max_length=20)]
-
-SORTS = {"newest": N_("Newest first"), "oldest": N_("Oldest first"), "name": N_("By name")}
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,6 @@ class PhotoGrid:
     sections: tuple[PhotoSection, ...]
     source: str
     options: str
-    sorts: tuple[Link, ...] = ()
     next_page: str | None = None
     first_page: str | None = None
     downloads: tuple[Link, ...] = ()
@@ -212,7 +210,6 @@ def show_landmark(
     overview: Overview,
     slug: Annotated[str, Path(max_length=500)],
     after: After = None,
-    sort: Sort = None,
 ) -> HTMLResponse:
     """Show a landmark's position, its number of photos, and those photos."""
     with state.database.read() as connection:
@@ -225,7 +222,7 @@ def show_landmark(
         photos=None
         if counts is None
         else next((each.photos for each in counts if each.landmark == landmark.slug), 0),
-        grid=photo_grid(state, QueryParams.of(landmark=landmark.slug, sort=sort), after, request.url.path),
+        grid=photo_grid(state, QueryParams.of(landmark=landmark.slug), after, request.url.path),
         learning={"examples": 0, "tagged": 0} | _learning(state, landmark),
     )
 
@@ -300,7 +297,7 @@ def render_photos(
         guesses=[
             (words, suggestion_document(request, meaning).label) for words, meaning in understood.guesses
         ],
-        all_photos=all_photos_address(form),
+        all_photos=ALL_PHOTOS,
         view="" if filters - {"any_rank"} else "classified" if filters else "landmark",
         unclassified=overview.unclassified(),
         searches_classified=_searches_classified(form.query),
@@ -309,14 +306,6 @@ def render_photos(
         filter_address=form.address("/photos/filter"),
         opened=opened,
         **(opened or {}),
-    )
-
-
-def all_photos_address(params: QueryParams) -> str:
-    """The address of all classified photos. An order stays if it is one of all photos."""
-    sort = params.text("sort")
-    return QueryParams({"any_rank": "1"}, PhotoQuery()).address(
-        "/photos", sort=sort if sort in SORTS else None
     )
 
 
@@ -337,9 +326,9 @@ def photos_name(options: Collection[str]) -> str:
 
 
 @router.get("/review/unknown")
-def show_unknown(request: Request, state: State, after: After = None, sort: Sort = None) -> HTMLResponse:
+def show_unknown(request: Request, state: State, after: After = None) -> HTMLResponse:
     """Show classified photos without an accepted landmark, those with the best guesses first."""
-    grid = photo_grid(state, QueryParams.of(unknown=True, sort=sort), after, "/review/unknown")
+    grid = photo_grid(state, QueryParams.of(unknown=True), after, "/review/unknown")
     return render(
         request,
         "unknown.html",
@@ -357,18 +346,13 @@ def _has_any(state: AppState, query: PhotoQuery) -> bool:
 def photo_grid(state: AppState, params: QueryParams, after: str | None, path: str) -> PhotoGrid:
     shown = params.as_timeline()
     page, cursor = photo_page(state, shown, after, PAGE_SIZE)
-    of_page = {name: value for name, value in params.options.items() if path == "/photos" or name == "sort"}
-    page_params = QueryParams(of_page, params.query)
+    page_params = params if path == "/photos" else QueryParams({}, params.query)
     # Downloads are in the order of the page, with all copies.
     data_params = QueryParams({**params.options, "sort": shown.options["sort"]}, params.query)
     return PhotoGrid(
         sections=_sections(state, params, page),
         source=params.address("/api/photos"),
         options=shown.address(""),
-        sorts=tuple(
-            Link(gettext(name), page_params.address(path, sort=sort), current=sort == shown.query.sort)
-            for sort, name in _sorts(params.query).items()
-        ),
         next_page=page_params.address(path, after=cursor) if cursor else None,
         first_page=page_params.address(path) if after else None,
         downloads=tuple(Link(name, data_params.address(f"/api/photos{suffix}")) for name, suffix in FORMATS),
@@ -395,14 +379,6 @@ def _sections(
     if is_dated:
         return tuple(photo_sections(tiles, by_day=params.query.trip is not None))
     return (PhotoSection("", "", tuple(tiles)),) if tiles else ()
-
-
-def _sorts(query: PhotoQuery) -> dict[str, str]:
-    """The orders of photos. By score only those of one landmark, or unknown ones: the scores of different landmarks are hard to compare."""
-    if query.unknown:
-        return {"score": N_("Best guess first"), **SORTS}
-    has_scores = len(query.landmark) == 1 or query.sort == "score"
-    return {**SORTS, "score": N_("By score")} if has_scores else SORTS
 
 
 def photo_sections(tiles: Iterable[PhotoTile], *, by_day: bool) -> Iterator[PhotoSection]:

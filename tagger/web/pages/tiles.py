@@ -35,11 +35,10 @@ USUAL_SIZE = (4000, 3000)
 
 @dataclass(frozen=True)
 class Link:
-    """A link; of an order also whether it is the current one."""
+    """A link."""
 
     name: str
     address: str
-    current: bool = False
 
 
 @dataclass(frozen=True)
