@@ -15,7 +15,6 @@ from fastapi import Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
 from tagger.library.query.details import PhotoDetailsDocument, photo_details_by_id
-from tagger.library.query.facets import Facet
 from tagger.library.query.find import (
     ScanPosition,
     decode_cursor,
@@ -159,16 +158,6 @@ def positions(state: State, degrees: Degrees = 1.0) -> list[PositionCellDocument
     """Count photos by where they were taken, and by where their positions come from."""
     cells = merge_cells(position_cells(state.database), degrees)
     return [document_of(PositionCellDocument, cell) for cell in cells]
-
-
-@router.get("/facets", dependencies=[COUNTING])
-def facets(state: State, params: Params) -> Sequence[Facet]:
-    """Count the photos of each choice of a filter, together with all other filters of the query.
-
-    If a query reads very many photos, only the newest are counted: `exact` is false, and a choice has at least as many.
-    """
-    with params.model_checked():
-        return state.facet_counts.get(params.query)
 
 
 trips_router = api_router("trips")

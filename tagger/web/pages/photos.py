@@ -73,11 +73,9 @@ def _names_text(named: Sequence[NamedOtherwise]) -> str:
     return ", ".join(f"{each.name} ({number_text(each.photos)})" for each in named)
 
 
-_SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
 _PAGE_OPTIONS = ("after", "which", "q")
-_IN_FIELDS = ("near", "min_score", "taken_after", "taken_before")
-"""Options of the filter panel that have fields instead of choices."""
-_NOT_IN_PANEL = ("box", "trip", "job", "model", "any_of", "without")
+_CHOICES = ("landmark", "country", "year", "camera", "under")
+_DATES = ("taken_after", "taken_before")
 
 
 @wraps(query_params)
@@ -117,11 +115,6 @@ def valid_params(request: Request, params: QueryParams | QueryInvalid) -> QueryP
     return params
 
 
-def score_choices(score: str | None) -> list[str]:
-    """Return the least scores to choose from, including the current one."""
-    return sorted({*_SCORES, *([score] if score else ())}, key=float)
-
-
 @dataclass(frozen=True)
 class FilterChip:
     """An active filter, with the options of the `others`. `group`: where the filter panel has it; empty: nowhere."""
@@ -138,15 +131,16 @@ class FilterChip:
 def filter_chips(params: QueryParams, names: Mapping[str, str]) -> list[FilterChip]:
     """Return the active filters. `names` are those of `active_filters`."""
     return [
-        FilterChip(text, options_without(params.options, removed), _panel_group(next(iter(removed))))
+        FilterChip(text, options_without(params.options, removed), panel_group(next(iter(removed))))
         for text, removed in active_filters(params.options, params.query, names)
     ]
 
 
-def _panel_group(option: str) -> str:
-    if option in _IN_FIELDS:
-        return "more"
-    return "" if option in _NOT_IN_PANEL else "which" if option in WHICH else option
+def panel_group(option: str) -> str:
+    """Return the group of the filter panel that has an option of a query; empty: none has it."""
+    if option in _DATES:
+        return "dates"
+    return "which" if option in WHICH else option if option in _CHOICES else ""
 
 
 def _filters_to_drop(state: AppState, chips: Sequence[FilterChip]) -> list[tuple[FilterChip, str]]:

@@ -108,7 +108,7 @@ async function refresh(signal, isAnew) {
   if (!form || !counted) return;
   const focused = document.activeElement;
   const hadFocus = form.contains(focused);
-  const isFilled = ({ dataset }) => isAnew || dataset?.group !== "more";
+  const isFilled = ({ dataset }) => isAnew || dataset?.group !== "dates";
   const opened = [...form.querySelectorAll("details[open] > summary[id]")].map(({ id }) => id);
   window.Idiomorph.morph(form, counted, { callbacks: { beforeNodeMorphed: isFilled } });
   // Morphing makes a list anew, and closed, if the choice with the focus moves into it.
