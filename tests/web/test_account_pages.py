@@ -25,7 +25,7 @@ from tagger.web.pages.sign_in import browser_name
 ORIGIN = {"origin": LOCAL_URL}
 PASSWORD, OTHER = "correct horse battery", "another long password"
 VIEWER_MAY_POST = {
-    "/", "/api/predict", "/language", "/sign-in", "/sign-out", "/account/password", "/account/sessions/end"
+    "/try", "/api/predict", "/language", "/sign-in", "/sign-out", "/account/password", "/account/sessions/end"
 }  # fmt: skip
 ADMIN_MODULE = "tagger.web.pages.admin"
 ClientOf = Callable[..., TestClient]

@@ -56,7 +56,6 @@ def test_without_photos_every_page_explains_how_to_start(client: TestClient) -> 
         page = client.get(path)
         assert page.status_code == 200, path
         assert "No photos yet" in page.text, path
-        assert 'href="/try"' in page.text, path
         assert 'href="/jobs/new"' in page.text, path
 
 

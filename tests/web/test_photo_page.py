@@ -107,7 +107,7 @@ def test_what_a_photo_shows_is_said_as_when_it_is_tried(client: TestClient, libr
             SimpleNamespace(landmark=SimpleNamespace(display_name=name), score=score, accepted=False)
             for name, score in zip(NAMES, scores, strict=False)
         ]
-        assert UploadResult("a.jpg", predictions).headline == words
+        assert UploadResult(predictions).headline == words
     guessed = next(photo for photo in (5, 6, 7) if "Perhaps" in client.get(f"/photos/{photo}").text)
     give(client, guessed, EIFFEL, "rejected")
     assert "Perhaps" not in client.get(f"/photos/{guessed}").text

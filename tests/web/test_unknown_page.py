@@ -138,7 +138,9 @@ def test_settings_open_without_script(browser: Browser, address: str) -> None:
         expect(settings).to_be_hidden()
         page.get_by_role("button", name="Settings").focus()
         page.keyboard.press("Enter")
-        expect(settings.get_by_role("link")).to_have_text(["Jobs and schedules", "Tag a folder"])
+        expect(settings.get_by_role("link")).to_have_text(
+            ["Jobs and schedules", "Tag a folder", "Try a photo"]
+        )
         page.keyboard.press("Escape")
         expect(settings).to_be_hidden()
         page.get_by_role("button", name="Settings").click()

@@ -109,7 +109,7 @@ class AccessRecorder:
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _VIEWER_POSTS = frozenset(
-    {"/", "/api/predict", "/language", "/sign-out", "/account/password", "/account/sessions/end"}
+    {"/try", "/api/predict", "/language", "/sign-out", "/account/password", "/account/sessions/end"}
 )
 """What a viewer may send: photos to classify, of which nothing is stored, a language, and changes of the own account."""
 _VIEWER_HIDDEN = frozenset({"/api/folders", "/api/shares", "/jobs/new"})

@@ -1,4 +1,4 @@
-"""The library: landmarks as cards with covers, and the map; and the search that leads to its photos.
+"""The library: its first view, landmarks as cards with covers, the map, and the search that leads to its photos.
 
 A landmark is renamed, merged into another one, or deleted, as by `tagger landmark`.
 """
@@ -22,15 +22,17 @@ from tagger.library.catalog.landmark_removal import (
 )
 from tagger.library.catalog.landmarks import familiar_landmarks, find_landmark, normalize_name
 from tagger.library.query.option_values import parse_box
+from tagger.library.query.tagged_photos import has_photos
 from tagger.library.search.names import Kind
 from tagger.system.text_format import N_
 from tagger.web.api.search import Lists, SearchText, suggestion_document
 from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import address_of
-from tagger.web.http.templates import render
+from tagger.web.http.templates import may_change, render
 from tagger.web.pages.map_clusters import SOURCES, extent_of, legend, live_map, render_map
 from tagger.web.pages.overview import Overview
+from tagger.web.pages.photos import ALL_PHOTOS
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
@@ -49,6 +51,13 @@ KINDS = {
     Kind.FILE: N_("File"),
     Kind.OUTCOME: N_("State"),
 }
+
+
+@router.get("/")
+def show_first_view(request: Request, state: State) -> RedirectResponse:
+    """Lead to the photos; until there are some, to the choice of their folder."""
+    may_start = may_change(request) and not has_photos(state.database)
+    return RedirectResponse("/jobs/new" if may_start else ALL_PHOTOS)
 
 
 @router.get("/places")
