@@ -23,7 +23,6 @@ from tagger.library.query.photo_json import (
     LandmarkDocument,
     MergedLandmarkDocument,
     ModelDocument,
-    PositionCellDocument,
     RemovedLandmarkDocument,
 )
 from tagger.library.query.trip_summaries import TripDocument
@@ -71,7 +70,6 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
     (list[Place], "GET", "/api/cities?q=48.86,2.29", None),
     (list[SearchResult], "GET", "/api/search?q=paris", None),
     (list[SearchResult], "GET", "/api/search?q=other", None),  # a file
-    (list[PositionCellDocument], "GET", "/api/positions", None),
     (list[ModelDocument], "GET", "/api/models", None),
     (VerdictResultDocument, "POST", "/api/photos/1/verdicts", WORD),
     (VerdictResultDocument, "DELETE", "/api/photos/1/verdicts", WORD),

@@ -36,7 +36,7 @@ ANSWERS = (
     "/api/landmarks", "/api/landmarks?all=1", "/api/photos", "/api/photos?any_rank=1&limit=7",
     "/api/photos.csv?any_rank=1", "/api/photos.geojson", "/api/photos/1",
     "/api/photos?landmark=nowhere", "/api/photos?under={root}/%C3%89t%C3%A9", "/api/verdicts", "/api/schedules", "/api/status",
-    "/api/positions", "/api/positions?degrees=30", "/api/photos?near=43.7,7.2&radius_km=500",
+    "/api/photos?near=43.7,7.2&radius_km=500",
 )  # fmt: skip
 
 

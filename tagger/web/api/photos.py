@@ -1,4 +1,4 @@
-"""Photos and their tags, as `tagger query` and `tagger show`; their numbers by position and filter; trips, as `tagger trips`.
+"""Photos and their tags, as `tagger query` and `tagger show`; trips, as `tagger trips`.
 
 Photos are named by number, never by path. Those of a trip are `/api/photos?trip=…`. A timeline is a sorted result in sections, for views
 that show any part of it: the sections, the photos of one, and ids alone.
@@ -26,11 +26,9 @@ from tagger.library.query.find import (
 from tagger.library.query.option_values import parse_date
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_json import (
-    PositionCellDocument,
     photo_csv_parts,
     photo_feature_parts,
 )
-from tagger.library.query.position_clusters import FINEST_DEGREES, merge_cells, position_cells
 from tagger.library.query.tagged_photos import PhotoDocument, TaggedPhoto, photo_document
 from tagger.library.query.timeline import Section, SectionStart, count_copies, find_section_ids
 from tagger.library.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
@@ -141,23 +139,6 @@ def _neighbour(photo: TaggedPhoto) -> NeighbourDocument:
 def _find_all(state: AppState, params: QueryParams) -> Iterator[TaggedPhoto]:
     with params.model_checked():
         return find_tagged(state.database, params.query, state.settings.roots)
-
-
-Degrees = Annotated[
-    float,
-    Query(
-        ge=FINEST_DEGREES,
-        le=90,
-        description="The least size of a cell. Cells have 0.25 degrees, or two, four, … times as much.",
-    ),
-]
-
-
-@router.get("/positions", dependencies=[COUNTING])
-def positions(state: State, degrees: Degrees = 1.0) -> list[PositionCellDocument]:
-    """Count photos by where they were taken, and by where their positions come from."""
-    cells = merge_cells(position_cells(state.database), degrees)
-    return [document_of(PositionCellDocument, cell) for cell in cells]
 
 
 trips_router = api_router("trips")

@@ -30,7 +30,7 @@ from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import address_of
 from tagger.web.http.templates import may_change, render
-from tagger.web.pages.map_clusters import SOURCES, extent_of, legend, live_map, render_map
+from tagger.web.pages.map_clusters import extent_of, live_map, render_map
 from tagger.web.pages.overview import Overview
 from tagger.web.pages.photos import ALL_PHOTOS
 from tagger.web.state import AppState, State
@@ -181,8 +181,6 @@ def show_map(request: Request, state: State, overview: Overview, box: Text = "")
         request,
         state.settings,
         "map.html",
-        sources=SOURCES,
-        legend=legend(cells or ()),
         is_complete=cells is not None,
         live=live_map(state.settings, extent_of(cells), parse_box(box) if box else None) if cells else None,
     )
