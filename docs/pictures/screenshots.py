@@ -147,7 +147,7 @@ VIEWS = {
     "select": View("/landmarks/{landmark}", _select),
     "share": View("/landmarks/{landmark}", _list_links),
     "map": View("/map", _wait_for_map, dark=True),
-    "unknown": View("/review/unknown"),
+    "unknown": View("/photos?unknown=1"),
     "photo": View("/landmarks/{landmark}", _open_photo, dark=True),
     "another": View("/landmarks/{landmark}", _name_another),
     "jobs": View("/jobs", dark=True),

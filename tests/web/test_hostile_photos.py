@@ -118,7 +118,7 @@ PAGES = {
     "/photos/filter?any_rank=1": EVIL,
     "/photos?under=/{evil}&landmark=evil&model={evil}": EVIL,
     "/photos?landmark={evil}{evil}": EVIL,
-    "/review/unknown": "Unknown",
+    "/photos?unknown=1": "Unknown",
     "/photos/{photo}": EVIL,
     "/jobs": EVIL,
     "/jobs/2": EVIL,

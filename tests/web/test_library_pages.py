@@ -52,7 +52,7 @@ def address_of(page: str, label: str) -> str:
 
 
 def test_without_photos_every_page_explains_how_to_start(client: TestClient) -> None:
-    for path in ("/places", "/photos", "/map", "/review/unknown"):
+    for path in ("/places", "/photos", "/map", "/photos?unknown=1"):
         page = client.get(path)
         assert page.status_code == 200, path
         assert "No photos yet" in page.text, path
@@ -66,7 +66,7 @@ def test_without_landmarks_the_library_leads_to_what_is_unknown(
     library.photo("a.jpg", (EIFFEL, 0.2, False))
     page = client.get("/places").text
     assert "No landmarks recognised yet" in page
-    assert 'href="/review/unknown"' in page
+    assert 'href="/photos?unknown=1"' in page
     assert "being processed" not in page
 
 
@@ -325,9 +325,10 @@ def test_before_a_photo_is_classified_or_has_a_landmark_lists_say_so(
     page = client.get("/photos?any_rank=1").text
     assert "No photo is processed yet" in page
     assert address_of(page, "1 photo is not processed yet") == "/photos?untagged=1"
-    unknown = client.get("/review/unknown").text
-    assert "No photo is processed yet" in unknown
-    assert "has a landmark" not in unknown
+    assert (
+        address_of(client.get("/photos?unknown=1").text, "1 photo is not processed yet")
+        == "/photos?untagged=1"
+    )
     library.photo("b.jpg", (EIFFEL, 0.2, False))
     page = client.get("/photos").text
     assert "No photo with a landmark yet" in page
@@ -516,7 +517,7 @@ def test_first_views_of_a_large_library_pass_few_rows(
     """In a country, all unknown photos are read to sort them, in a million steps; reading all tags takes more."""
     client, steps = large
     for path in (
-        *("/photos", "/review/unknown", "/photos?any_rank=1", "/photos?taken_after=2001-06-01"),
+        *("/photos", "/photos?unknown=1", "/photos?any_rank=1", "/photos?taken_after=2001-06-01"),
         *("/photos?near=43.95,4.81&radius_km=300", "/photos?country=France"),
         "/photos?country=France&unknown=1",
     ):

@@ -26,7 +26,7 @@ from tagger.web.pages import overview
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 VIEWS = (
-    "/places", "/trips", "/map", "/review/unknown", "/photos?landmark=eiffel-tower&q=%C3%A9iffel+x",
+    "/places", "/trips", "/map", "/photos?unknown=1", "/photos?landmark=eiffel-tower&q=%C3%A9iffel+x",
     "/landmarks/eiffel-tower", "/photos", "/photos?any_rank=1", "/photos?min_score=0.75", "/photos?calendar_month=1&any_rank=1", "/photos?near=48.86,2.29",
     "/photos?taken_after=2026-01-04&taken_before=2026-01-20", "/photos?country=france&any_rank=1", "/photos?untagged=1",
     "/photos?under={root}/%C3%89t%C3%A9", "/photos/1?landmark=eiffel-tower", "/photos/5?any_rank=1&within=1", "/photos/22", "/review",

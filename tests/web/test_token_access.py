@@ -57,7 +57,6 @@ READ_ONLY_MAY_NOT_GET = {
     "/review",
     "/review/look-alikes",
     "/review/one",
-    "/review/unknown",
     "/trips/edit/1",
 }
 

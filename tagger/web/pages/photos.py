@@ -1,4 +1,4 @@
-"""Grids of photos: those of a landmark, of any query with its filter form, and unknown ones.
+"""Grids of photos: those of a landmark, and of any query with its filter form.
 
 Each grid's address holds its whole query, and links to the same query in the API. Its active filters are chips. The grid of a landmark
 shows what is learned of it: from how many photos, what was found, and what is to review.
@@ -27,7 +27,6 @@ from tagger.library.query.filter_words import (
     query_of,
     selects_with_landmark,
 )
-from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.sorted_scan import NO_MONTH
 from tagger.library.query.tagged_photos import TaggedPhoto
@@ -292,6 +291,7 @@ def render_photos(
             (words, suggestion_document(request, meaning).label) for words, meaning in understood.guesses
         ],
         all_photos=ALL_PHOTOS,
+        is_unknown="unknown" in form.options,
         view="" if filters - {"any_rank"} else "classified" if filters else "landmark",
         unclassified=overview.unclassified(),
         searches_classified=_searches_classified(form.query),
@@ -317,24 +317,6 @@ def photos_name(options: Collection[str]) -> str:
     if selects_with_landmark(options):
         return gettext("Photos with a landmark")
     return gettext("Photos")
-
-
-@router.get("/review/unknown")
-def show_unknown(request: Request, state: State, after: After = None) -> HTMLResponse:
-    """Show classified photos without an accepted landmark, those with the best guesses first."""
-    grid = photo_grid(state, QueryParams.of(unknown=True), after, "/review/unknown")
-    return render(
-        request,
-        "unknown.html",
-        grid=grid,
-        has_classified=bool(grid.tiles) or _has_any(state, PhotoQuery(any_rank=True, limit=1)),
-        dismissed=QueryParams.of(dismissed=True).address("/photos"),
-        has_dismissed=_has_any(state, PhotoQuery(dismissed=True, limit=1)),
-    )
-
-
-def _has_any(state: AppState, query: PhotoQuery) -> bool:
-    return next(find_tagged(state.database, query, state.settings.roots), None) is not None
 
 
 def photo_grid(state: AppState, params: QueryParams, after: str | None, path: str) -> PhotoGrid:
