@@ -1,7 +1,6 @@
 // Updates the pages of jobs: numbers change in place; after larger changes, htmx fetches that part of the page again (jobs_parts.html).
 // Text is set by textContent. Every event holds the whole state, so a reconnect loses nothing.
 
-import "./failed_forms.js";
 import { followJobs } from "./job_events.js";
 import { loadIdiomorph } from "./morphing.js";
 import { gettext, number } from "./texts.js";
@@ -30,20 +29,20 @@ function showNumber(figure, count) {
   if ("ifAny" in figure.parentElement.dataset) figure.parentElement.hidden = count === 0;
 }
 
-function announceState(job) {
+function announceState(job, name) {
   const state = job.shown.state.split(",")[0]; // without the number of photos in progress
   const before = states.get(job.job);
   states.set(job.job, state);
   if (!before || before === state) return;
-  const text = gettext("Job %(number)s is %(state)s.", { number: job.job, state: job.shown.state });
-  announce(`${text} ${job.shown.counts}`);
+  announce(`${name}: ${job.shown.state}. ${job.shown.counts}`);
 }
 
 function show(state) {
   const cards = new Map([...document.querySelectorAll("[data-job]")].map((card) => [Number(card.dataset.job), card]));
   for (const job of state.jobs) {
-    announceState(job);
-    if (cards.has(job.job)) showJob(cards.get(job.job), job);
+    const card = cards.get(job.job);
+    announceState(job, card?.querySelector("h1, h3").textContent ?? gettext("Job"));
+    if (card) showJob(card, job);
   }
   for (const worker of state.workers) {
     setText(document.querySelector(`[data-worker="${CSS.escape(worker.name)}"]`), worker.shown);

@@ -188,7 +188,7 @@ def test_a_cancelled_job_has_no_buttons(client: TestClient, jobs: JobClient, fol
     page = client.get(f"/jobs/{job}").text
     assert "by request" in page
     assert 'data-number="cancelled">3<' in page
-    assert "hx-post" not in page
+    assert "/resume" not in page
     assert "No photo of this job fails now" not in page
     late = client.post(f"/jobs/{job}/resume")
     assert late.status_code == 409
