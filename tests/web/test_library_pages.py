@@ -48,6 +48,12 @@ def address_of(page: str, label: str) -> str:
     return next(address for address, text in texts if text.startswith(label))
 
 
+def panel_of(client: TestClient, page: str) -> str:
+    """The filter panel that a page opens."""
+    (address,) = re.findall(r'data-filter-address="([^"]*)"', page)
+    return client.get(unescape(address)).text
+
+
 # ---------- empty ----------
 
 
@@ -201,7 +207,7 @@ def test_every_filter_is_in_the_panel_and_stays_in_the_address(
     }
     page = client.get(sent.headers["location"]).text
     assert tiles_of(page) == [1]
-    panel = client.get(address_of(page, "Filter")).text
+    panel = panel_of(client, page)
     for name in options:
         assert f'name="{name}"' in panel
     assert "min_score=0.8" in address_of(page, "Export as CSV")
@@ -280,7 +286,7 @@ def test_without_the_last_landmark_or_country_all_classified_photos_are_left(
     ):
         page = client.get(f"/photos?{query}").text
         assert address_of(page, f"Remove filter {label}") == f"/photos?{rest}"
-        panel = client.get(address_of(page, "Filter")).text
+        panel = panel_of(client, page)
         hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', panel))
         which = [*checked(panel, "which"), *([hidden["which"]] if "which" in hidden else [])]
         is_same = client.get("/photos", params={**parse_qs(rest), "which": which or ""}).headers["location"]
@@ -367,7 +373,6 @@ def test_each_list_of_photos_says_which_one_it_is(
     assert f"<title>{title} · landmark tagger</title>" in page
     assert f"<h1>{heading}</h1>" in page
     assert [*re.findall(r"Remove filter ([^<]*)<", page), None][0] == first_chip
-    assert f">{heading}</a></nav>" in client.get(address_of(page, "Filter")).text
 
 
 def test_a_long_list_of_the_filter_shows_its_first_choices_and_the_number_of_others(
@@ -465,7 +470,7 @@ def test_which_photos_are_chosen_by_one_field_and_named_by_their_option(
         assert (sent.status_code, sent.headers["location"]) == (303, address)
         page = client.get(address).text
         assert tiles_of(page) == numbers
-        panel = client.get(address_of(page, "Filter")).text
+        panel = panel_of(client, page)
         assert checked(panel, "which") == ([which] if "=" in address else [""])
 
 
@@ -483,9 +488,7 @@ def test_a_wrong_filter_is_answered_with_what_to_do(client: TestClient, library:
         assert output in page.text
         if query.startswith(("contry", "after")):
             continue
-        panel = client.get(address_of(page.text, "Filter"))
-        assert panel.status_code == 400
-        assert output in panel.text
+        assert output in panel_of(client, page.text)
 
 
 def test_what_was_typed_is_text(client: TestClient, library: LibraryPhotos) -> None:

@@ -1,4 +1,4 @@
-"""The filter panel: choices with their numbers of photos, on a page of its own. With a script, the page of photos shows it beside them."""
+"""The filter panel: choices with their numbers of photos, which a script shows beside them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,6 @@ from tagger.web.pages.photos import (
     QUERY_ERRORS,
     panel_group,
     params_or_error,
-    photos_name,
     raw_params,
     valid_params,
 )
@@ -134,7 +133,7 @@ def show_filter(
     state: State,
     params: Annotated[QueryParams | QueryInvalid, Depends(params_or_error)],
 ) -> HTMLResponse:
-    """Show the filters of a query, with the number of photos of each choice."""
+    """Return the filters of a query, with the number of photos of each choice, a part of a page."""
     form = raw_params(request) if isinstance(params, QueryInvalid) else params
     groups: tuple[ChoiceGroup, ...] = ()
     counted, problem = "", ""
@@ -152,8 +151,6 @@ def show_filter(
         options=form.options,
         year=whole_year(form.query),
         kept=[(name, value) for name, value in form.options.items() if not panel_group(name)],
-        back=form.address("/photos"),
-        back_name=photos_name(form.options),
         all_photos=ALL_PHOTOS,
     )
 
