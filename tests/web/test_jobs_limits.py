@@ -276,8 +276,7 @@ def test_words_with_control_characters_are_refused(client_of_either: TestClient,
         assert "control character" in answer.text
     assert client.post("/api/schedules", json=NIGHTLY | {"name": f"a{word}b"}).status_code == 422
     assert client.post("/jobs/schedules/remove", data={"name": word}).status_code == 422
-    for address, query in (("/api/verdicts", {"by": word}), ("/api/jobs/1/failures", {"kind": word})):
-        assert client.get(address, params=query).status_code in {400, 422}
+    assert client.get("/api/jobs/1/failures", params={"kind": word}).status_code in {400, 422}
 
 
 def test_a_schedule_has_a_name_that_an_address_carries(

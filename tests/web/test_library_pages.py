@@ -11,7 +11,7 @@ from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from rig.large_library import ROOT, make_library
+from rig.large_library import make_library
 from sqlalchemy import event, insert
 from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
@@ -527,27 +527,6 @@ def test_first_views_of_a_large_library_pass_few_rows(
         before = steps()
         assert len(tiles_of(client.get(path).text)) == 60
         assert steps() - before < 2_500_000, path
-
-
-@pytest.mark.slow
-def test_the_photos_beside_one_in_a_large_library_are_found_in_few_steps(
-    large: tuple[TestClient, Callable[[], int]],
-) -> None:
-    client, steps = large
-    for query in (
-        *("any_rank=1", "landmark=eiffel-tower", f"under={ROOT}", "taken_after=2001-06-01"),
-        *("near=43.95,4.81&radius_km=300", "country=France"),
-    ):
-        in_order = f"/api/photos?{query}&sort=newest&distinct=1&limit=302"
-        photos = client.get(in_order).json()["photos"]
-        before = steps()
-        around = f"/api/photos/{photos[300]['id']}/neighbours?{query}&sort=newest&distinct=1"
-        found = client.get(around).json()
-        assert steps() - before < 1_000_000, query
-        assert [found[side][0]["id"] for side in ("previous", "next")] == [
-            photos[299]["id"],
-            photos[301]["id"],
-        ]
 
 
 def _counted_steps(database: Database) -> Callable[[], int]:

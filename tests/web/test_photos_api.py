@@ -28,16 +28,6 @@ def test_a_list_continues_after_the_previous_page(client: TestClient, library: L
     assert pages == [[1, 2, 3], [4, 5, 6], [7]]
 
 
-def test_the_photos_around_one_are_those_of_the_query(client: TestClient, library: LibraryPhotos) -> None:
-    for n in range(4):
-        library.photo(f"{n}.jpg", (GATE if n == 1 else EIFFEL, 0.9, True))
-    options = {"landmark": EIFFEL, "previous": 2, "next": 100}
-    answer = client.get("/api/photos/3/neighbours", params=options).json()
-    assert [[photo["id"] for photo in answer[side]] for side in ("previous", "next")] == [[1], [4]]
-    for wrong in ("next=101", "previous=-1", "after=x", "landmark=eifel"):
-        assert client.get(f"/api/photos/3/neighbours?{wrong}").status_code in {404, 422}, wrong
-
-
 def test_a_query_has_the_options_of_the_command(client: TestClient, library: LibraryPhotos) -> None:
     phone, camera = library.camera("Google", "Pixel 8"), library.camera("Canon", "Canon EOS 5D")
     library.photo("a.jpg", (EIFFEL, 0.9, True), camera_id=phone)

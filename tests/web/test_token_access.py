@@ -49,9 +49,7 @@ READ_ONLY_MAY_POST = {
     "/account/sessions/end",
 }
 READ_ONLY_MAY_NOT_GET = {
-    "/api/folders",
     "/api/shares",
-    "/api/shares/1",
     "/jobs/new",
     "/places/edit/1",
     "/review",

@@ -21,5 +21,4 @@ def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the API."""
     of_photos = teaching, predict, photos, photo_images, verdicts, landmarks, search, shares
     of_jobs = jobs, schedules, events
-    others = photos.trips_router, predict.models_router
-    return *(module.router for module in (*of_photos, *of_jobs)), *others
+    return *(module.router for module in (*of_photos, *of_jobs)), photos.trips_router

@@ -3,37 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Annotated, Self, cast
+from typing import Annotated, Self
 
 import numpy as np
 from fastapi import Body, Path, Query
 from pydantic import Field, model_validator
 
 from tagger.errors import QueryInvalid
-from tagger.library.catalog.landmark_edits import (
-    LandmarkChanges,
-    NewLandmark,
-    add_landmark,
-    edit_landmark,
-)
-from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.catalog.landmark_removal import remove_landmark
 from tagger.library.positions.cities import City, find_cities, nearest_cities
 from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.option_values import parse_position
 from tagger.library.query.photo_json import (
-    EditedLandmarkDocument,
     LandmarkDocument,
-    MergedLandmarkDocument,
     RemovedLandmarkDocument,
-    edited_landmark_document,
     landmark_document,
-    merged_landmark_document,
     removed_landmark_document,
 )
 from tagger.model.artifact import Extent
 from tagger.system.text_format import country_name, reader_language
 from tagger.web.api.routes import api_router
-from tagger.web.http.query_params import ONE_LINE, RequestModel
+from tagger.web.http.query_params import RequestModel
 from tagger.web.state import State
 
 router = api_router("landmarks")
@@ -81,35 +72,6 @@ class NewLandmarkRequest(_Facts):
         return NewLandmark(self.name, self.slug, *facts, tuple(self.aliases))
 
 
-class LandmarkChangesRequest(_Facts):
-    """What to change in a landmark. What is missing stays; null removes a value."""
-
-    name: Text | None = None
-    names: Annotated[
-        dict[Annotated[str, Field(max_length=100)], Text | None] | None,
-        Field(max_length=100, description="Names by language. Null removes the name in a language."),
-    ] = None
-    add_aliases: Annotated[list[Text] | None, Field(max_length=100)] = None
-    remove_aliases: Annotated[list[Text] | None, Field(max_length=100)] = None
-
-    def changes(self) -> LandmarkChanges:
-        """Return the changes that the request names."""
-        changes = self.model_dump(exclude_unset=True, exclude={"dry_run", "latitude", "longitude"})
-        for column in ("name", "names", "add_aliases", "remove_aliases"):
-            if changes.get(column, "") is None:
-                del changes[column]  # these cannot be removed
-        if self.model_fields_set & {"latitude", "longitude"}:
-            changes["position"] = self.position
-        return cast("LandmarkChanges", changes)
-
-
-class MergeRequest(RequestModel):
-    """The landmark that remains, by slug or name."""
-
-    into: Annotated[Text, ONE_LINE]
-    dry_run: DryRun = False
-
-
 class RemovalRequest(RequestModel):
     """Whether to delete the verdicts on the landmark too."""
 
@@ -147,24 +109,6 @@ def add(state: State, body: NewLandmarkRequest) -> LandmarkDocument:
     with state.database.write(dry_run=body.dry_run) as connection:
         landmark = add_landmark(connection, body.landmark())
     return landmark_document(landmark, dry_run=body.dry_run)
-
-
-@router.patch("/landmarks/{landmark}")
-def edit(state: State, landmark: Landmark, body: LandmarkChangesRequest) -> EditedLandmarkDocument:
-    """Change what is known of a landmark. Models do not change what a person set; the slug never changes."""
-    with state.database.write(dry_run=body.dry_run) as connection:
-        result = edit_landmark(connection, landmark, body.changes())
-    return edited_landmark_document(result, dry_run=body.dry_run)
-
-
-@router.post("/landmarks/{landmark}/merge")
-def merge(state: State, landmark: Landmark, body: MergeRequest) -> MergedLandmarkDocument:
-    """Merge a landmark into another one, which gets its verdicts, tags and names. Its slug finds that one from now on."""
-    with state.database.write(dry_run=body.dry_run) as connection:
-        result = merge_landmark(connection, landmark, body.into)
-    if not body.dry_run:
-        state.taught_updates.request()
-    return merged_landmark_document(result, dry_run=body.dry_run)
 
 
 @router.delete("/landmarks/{landmark}")

@@ -19,7 +19,6 @@ from tagger.library.query.find import (
     ScanPosition,
     decode_cursor,
     encode_cursor,
-    find_surrounding,
     find_tagged,
     find_tagged_page,
 )
@@ -52,21 +51,6 @@ class PhotoPage:
 
     photos: Sequence[PhotoDocument]
     next: str | None
-
-
-@dataclass(frozen=True)
-class NeighbourDocument(PhotoDocument):
-    """A photo, and the `place` where it was taken, in words."""
-
-    place: str | None
-
-
-@dataclass(frozen=True)
-class PhotoNeighbours:
-    """The photos before and after one in a list, the nearest first."""
-
-    previous: Sequence[NeighbourDocument]
-    next: Sequence[NeighbourDocument]
 
 
 @router.get("/photos")
@@ -112,28 +96,6 @@ def photos_geojson(request: Request, state: State, params: Params) -> StreamingR
 def photo(state: State, photo_id: PhotoNumber) -> PhotoDetailsDocument:
     """Return everything the database has about a photo."""
     return photo_details_by_id(state.database, photo_id, state.settings.roots).document()
-
-
-@router.get("/photos/{photo_id}/neighbours")
-def neighbours(
-    state: State,
-    params: Params,
-    photo_id: PhotoNumber,
-    previous: Annotated[int, Query(ge=0, le=100, description="How many photos before it.")] = 1,
-    following: Annotated[int, Query(alias="next", ge=0, le=100, description="How many photos after it.")] = 1,
-) -> PhotoNeighbours:
-    """List the photos before and after one in the list of the query, the nearest first."""
-    roots = state.settings.roots
-    with params.model_checked():
-        found = find_surrounding(
-            state.database, params.query, roots, photo_id, before=previous, after=following
-        )
-    sides = (found.previous, found.following)
-    return PhotoNeighbours(*([_neighbour(each) for each in side] for side in sides))
-
-
-def _neighbour(photo: TaggedPhoto) -> NeighbourDocument:
-    return NeighbourDocument(**vars(photo_document(photo)), place=photo.place)
 
 
 def _find_all(state: AppState, params: QueryParams) -> Iterator[TaggedPhoto]:

@@ -112,9 +112,9 @@ _VIEWER_POSTS = frozenset(
     {"/try", "/api/predict", "/language", "/sign-out", "/account/password", "/account/sessions/end"}
 )
 """What a viewer may send: photos to classify, of which nothing is stored, a language, and changes of the own account."""
-_VIEWER_HIDDEN = frozenset({"/api/folders", "/api/shares", "/jobs/new"})
+_VIEWER_HIDDEN = frozenset({"/api/shares", "/jobs/new"})
 """What a viewer may not read: these list folders of the server, to start jobs in them, and who else sees photos. Below: also photos that wait for a verdict."""
-_HIDDEN_BELOW = ("/api/shares/", "/places/edit/", "/trips/edit/", "/review")
+_HIDDEN_BELOW = ("/places/edit/", "/trips/edit/", "/review")
 _ADMIN_PATH = "/admin/"
 """All routes about other people's access are below it, and no other routes."""
 _READ_ONLY = N_(
