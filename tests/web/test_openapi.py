@@ -13,8 +13,6 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.page_server import photo
 from support.trip_photos import TRIP, add_trip
 
-from tagger.jobs.enqueue.schedule_runs import ScheduleRun
-from tagger.jobs.enqueue.schedules import ScheduleDocument
 from tagger.library.query.details import PhotoDetailsDocument
 from tagger.library.query.photo_json import LandmarkDocument, RemovedLandmarkDocument
 from tagger.library.query.trip_summaries import TripDocument
@@ -48,7 +46,6 @@ def library(library: LibraryPhotos) -> LibraryPhotos:
 
 
 WORD = {"landmark": EIFFEL, "verdict": "confirmed"}
-NIGHTLY = {"name": "nightly", "cron": "0 3 * * *", "what": "untagged"}
 OLD = "/api/landmarks/old-tower"
 ANSWERS: list[tuple[Any, str, str, Any]] = [
     (PhotoPage, "GET", "/api/photos?any_rank=1&limit=1", None),
@@ -77,10 +74,6 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
     (NothingToRetry, "POST", "/api/jobs/1/retry", None),
     (FailurePage, "GET", "/api/jobs/1/failures", None),
     (CountedBackfill, "POST", "/api/backfills", {"what": "all", "dry_run": True}),
-    (ScheduleDocument, "POST", "/api/schedules", NIGHTLY),
-    (list[ScheduleDocument], "GET", "/api/schedules", None),
-    (ScheduleRun, "POST", "/api/schedules/nightly/run-now", None),
-    (list[ScheduleRun], "GET", "/api/schedules/nightly/history", None),
     (Problem, "GET", "/api/photos/99", None),
     (Problem, "GET", "/api/photos?min_score=2", None),
 ]

@@ -35,7 +35,7 @@ VIEWS = (
 ANSWERS = (
     "/api/landmarks", "/api/landmarks?all=1", "/api/photos", "/api/photos?any_rank=1&limit=7",
     "/api/photos.csv?any_rank=1", "/api/photos.geojson", "/api/photos/1",
-    "/api/photos?landmark=nowhere", "/api/photos?under={root}/%C3%89t%C3%A9", "/api/schedules", "/api/status",
+    "/api/photos?landmark=nowhere", "/api/photos?under={root}/%C3%89t%C3%A9", "/api/status",
     "/api/photos?near=43.7,7.2&radius_km=500",
 )  # fmt: skip
 
@@ -142,4 +142,3 @@ def test_the_api_returns_what_the_commands_print(
         assert api(f"/api/photos/{numbers[path.name]}") == typed("show", path)
     assert api("/api/jobs/1/failures")["failures"] == typed("job", "failures", 1)
     assert api("/api/status")["jobs"] == typed("status")["jobs"]
-    assert api("/api/schedules") == typed("schedule", "list")

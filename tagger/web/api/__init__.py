@@ -9,7 +9,6 @@ from tagger.web.api import (
     photo_images,
     photos,
     predict,
-    schedules,
     search,
     shares,
     teaching,
@@ -20,5 +19,5 @@ from tagger.web.api import (
 def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the API."""
     of_photos = teaching, predict, photos, photo_images, verdicts, landmarks, search, shares
-    of_jobs = jobs, schedules, events
+    of_jobs = jobs, events
     return *(module.router for module in (*of_photos, *of_jobs)), photos.trips_router

@@ -47,13 +47,11 @@ def test_no_path_and_no_key_leads_to_a_folder_outside(
     draw_many(outside, 1)
     draw_many(outside / "deeper", 1)
     draw_many(tmp_path / "photos-beside", 1)
-    schedule = {"name": "n", "cron": "0 3 * * *", "what": "all"}
     for trick in tricks(inside, outside):
         key = {"key": folder_key(Path(trick))}
         for address, sent in (
             ("/api/jobs", {"paths": [str(inside), trick]}),
             ("/api/backfills", {"what": "all", "scan": [trick]}),
-            ("/api/schedules", schedule | {"scan": [trick]}),
             *(
                 (("/api/jobs", {"paths": [key]}), ("/api/backfills", {"what": "all", "under": [key]}))
                 if trick
@@ -66,7 +64,6 @@ def test_no_path_and_no_key_leads_to_a_folder_outside(
         page = client.get("/jobs/new", params={"folder": key["key"]} if trick else {})
         assert page.status_code == (403 if trick else 200), trick
     assert client.get("/api/status").json()["jobs"] == []
-    assert client.get("/api/schedules").json() == []
 
 
 def test_an_invalid_key_is_refused(client: TestClient) -> None:
