@@ -3,16 +3,10 @@
 
 import { followJobs } from "./job_events.js";
 import { loadIdiomorph } from "./morphing.js";
-import { gettext, number } from "./texts.js";
+import { number } from "./texts.js";
 
 const live = () => document.querySelector("[data-live]");
 const connection = document.querySelector("[data-connection]");
-const announcement = document.querySelector("[data-announcement]");
-const states = new Map();
-
-function announce(text) {
-  announcement.textContent = text;
-}
 
 function setText(element, text) {
   if (element && element.textContent !== text) element.textContent = text;
@@ -29,20 +23,10 @@ function showNumber(figure, count) {
   if ("ifAny" in figure.parentElement.dataset) figure.parentElement.hidden = count === 0;
 }
 
-function announceState(job, name) {
-  const state = job.shown.state.split(",")[0]; // without the number of photos in progress
-  const before = states.get(job.job);
-  states.set(job.job, state);
-  if (!before || before === state) return;
-  announce(`${name}: ${job.shown.state}. ${job.shown.counts}`);
-}
-
 function show(state) {
   const cards = new Map([...document.querySelectorAll("[data-job]")].map((card) => [Number(card.dataset.job), card]));
   for (const job of state.jobs) {
-    const card = cards.get(job.job);
-    announceState(job, card?.querySelector("h1, h3").textContent ?? gettext("Job"));
-    if (card) showJob(card, job);
+    if (cards.has(job.job)) showJob(cards.get(job.job), job);
   }
   for (const worker of state.workers) {
     setText(document.querySelector(`[data-worker="${CSS.escape(worker.name)}"]`), worker.shown);

@@ -58,10 +58,10 @@ function setText(text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Only starts and ends are read aloud, not each number. The pages of jobs announce them themselves. */
+/** Only starts and ends are read aloud, not each number. */
 function announceChanges(jobs) {
   const states = new Map(jobs.map((job) => [job.job, job.state]));
-  if (before && announcement) {
+  if (before) {
     for (const job of jobs) {
       const old = before.get(job.job);
       const isNew = old === undefined && MOVING.includes(job.state);
