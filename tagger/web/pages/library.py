@@ -23,8 +23,6 @@ from tagger.library.catalog.landmark_removal import (
 from tagger.library.catalog.landmarks import familiar_landmarks, find_landmark, normalize_name
 from tagger.library.query.option_values import parse_box
 from tagger.library.query.tagged_photos import has_photos
-from tagger.library.search.names import Kind
-from tagger.system.text_format import N_
 from tagger.web.api.search import Lists, SearchText, suggestion_document
 from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.error_texts import page_text
@@ -38,19 +36,6 @@ from tagger.web.state import AppState, State
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 Text = Annotated[str, Query(max_length=200)]
-KINDS = {
-    Kind.PHOTOS: N_("Photos"),
-    Kind.DATE: N_("Date"),
-    Kind.LANDMARK: N_("Landmark"),
-    Kind.COUNTRY: N_("Country"),
-    Kind.CITY: N_("City"),
-    Kind.REGION: N_("Region"),
-    Kind.TRIP: N_("Trip"),
-    Kind.CAMERA: N_("Camera"),
-    Kind.FOLDER: N_("Folder"),
-    Kind.FILE: N_("File"),
-    Kind.OUTCOME: N_("State"),
-}
 
 
 @router.get("/")
@@ -194,6 +179,4 @@ def search(request: Request, lists: Lists, q: SearchText = "") -> Response:
         order = {"sort": "newest"} if understood.query.unknown else {}
         return RedirectResponse(address_of("/photos", {**understood.options, **order, "q": q}), 303)
     similar = [suggestion_document(request, each) for each in lists.suggest(q)]
-    return render(
-        request, "search.html", search_text=q, search_note=understood.note, similar=similar, kinds=KINDS
-    )
+    return render(request, "search.html", search_text=q, search_note=understood.note, similar=similar)
