@@ -33,7 +33,7 @@ def test_a_landmark_is_added_and_removed(client: TestClient, library: LibraryPho
     for dry_run in (True, False):
         removed = client.request("DELETE", "/api/landmarks/other", json={"dry_run": dry_run}).json()
         assert (removed["landmark"], removed["confirmed"], removed["dry_run"]) == ("other", 0, dry_run)
-    actions = [entry.action for entry in list_entries(library.database, AuditFilter(), 5)]
+    actions = [entry.action for entry in list_entries(library.database, AuditFilter(), 3)]
     assert actions == ["landmark-remove", "landmark-add", "landmark-add"]
 
 
