@@ -179,7 +179,7 @@ def views_of(database: Database, photos: int) -> dict[str, str]:
         "/places": "/places",
         "/map": "/map",
         "/search, nothing understood": "/search?q=qwertz",
-        "/review/unknown": "/review/unknown",
+        "/photos?unknown=1": "/photos?unknown=1",
         "/review": "/review",
         "/trips": "/trips",
         "/photos": "/photos",

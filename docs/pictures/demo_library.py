@@ -40,14 +40,12 @@ WORKERS = {"tagger-4127@studio": "cuda", "tagger-4128@studio": "cuda", "tagger-9
 
 @dataclass(frozen=True)
 class DemoLibrary:
-    """The landmark with the most photos, the path of a tagged and of an unknown photo, and the ids of two jobs."""
+    """The landmark with the most photos, its best photo, and the ids of two jobs."""
 
     settings: Settings
     database: Database
     landmark: str
     photo: int
-    tagged_path: str
-    unknown_path: str
     failing: int
     running: int
     claims: list[Claim]
@@ -77,7 +75,6 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
             failing = _tag(database, settings, pictures)
             landmark = landmark_counts(database)[0].landmark
             best = sorted(find_tagged(database, PhotoQuery(landmark=landmark)), key=_score, reverse=True)
-            classified = list(find_tagged(database, PhotoQuery(any_rank=True)))
             _give_verdicts(database, landmark, [photo.id for photo in best])
             terminal.run("metadata", "write", "--to", "sidecar", "--landmark", landmark)
             claims = _start_jobs(database, settings, pictures)
@@ -88,8 +85,6 @@ def demo_library(home: Path, model: Path) -> Iterator[DemoLibrary]:
                 database,
                 landmark,
                 photo=best[0].id,
-                tagged_path=best[0].path,
-                unknown_path=min(classified, key=_score).path,
                 failing=failing,
                 running=claims[0].name.job_id,
                 claims=claims,

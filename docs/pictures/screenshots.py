@@ -59,11 +59,6 @@ class View:
     token: bool = False
 
 
-def _try(page: Page, photo: str) -> None:
-    page.set_input_files("#photo", photo)
-    expect(page.locator("[data-announcement]")).to_be_visible(timeout=60_000)
-
-
 def _select(page: Page, _library: DemoLibrary) -> None:
     page.get_by_role("button", name="Select").click()
     tiles = page.locator("[data-grid] > .photo-tile")
@@ -143,9 +138,6 @@ def _open_folder(page: Page, _library: DemoLibrary) -> None:
 
 
 VIEWS = {
-    "try": View("/try", dark=True),
-    "try-named": View("/try", lambda page, library: _try(page, library.tagged_path), dark=True),
-    "try-unknown": View("/try", lambda page, library: _try(page, library.unknown_path)),
     "library": View("/places", dark=True),
     "landmark": View("/landmarks/{landmark}"),
     "photos": View("/photos?min_score=0.9", _open_filters),
@@ -155,7 +147,7 @@ VIEWS = {
     "select": View("/landmarks/{landmark}", _select),
     "share": View("/landmarks/{landmark}", _list_links),
     "map": View("/map", _wait_for_map, dark=True),
-    "unknown": View("/review/unknown"),
+    "unknown": View("/photos?unknown=1"),
     "photo": View("/landmarks/{landmark}", _open_photo, dark=True),
     "another": View("/landmarks/{landmark}", _name_another),
     "jobs": View("/jobs", dark=True),

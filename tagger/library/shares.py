@@ -315,16 +315,6 @@ def list_shares(database: Database) -> Sequence[Share]:
         return [Share(**row._asdict()) for row in rows]
 
 
-def get_share(database: Database, share_id: int) -> Share:
-    """The share with this number, also one that has ended.
-
-    Raises:
-        ShareNotFound: there is no such share.
-    """
-    with database.read() as connection:
-        return _share(connection, share_id)
-
-
 def revoke_share(database: Database, share_id: int) -> Share:
     """End a share at once, for everybody who has its link; one that has ended stays as it is.
 

@@ -6,9 +6,9 @@ The path comes from the database, never from a request.
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from itertools import chain
@@ -26,9 +26,7 @@ from tagger.errors import (
     PicklableError,
 )
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.tagged_photos import StoredPhoto, stored_photo, stored_raw_files
-from tagger.metadata.errors import WriteFailed, WriteRefused
-from tagger.metadata.sidecar_names import find_sidecars
+from tagger.library.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.photos.buckets import ObjectSource, find_object
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
 from tagger.photos.folders import MountState, check_mount, open_photo
@@ -166,15 +164,7 @@ _LATER_S = 2**33
 """A time after the last one, in a year that `datetime` knows."""
 
 
-@dataclass(frozen=True)
-class ArchivedPhoto:
-    """A photo to archive: its own file first, then its other files. `problem`: why some of these may be left out."""
-
-    files: Sequence[StoredPhoto]
-    problem: str | None = None
-
-
-def archive_parts(photos: Iterable[ArchivedPhoto]) -> Iterator[bytes]:
+def archive_parts(photos: Iterable[StoredPhoto]) -> Iterator[bytes]:
     """Yield the archive, with each file under its own name; photos with a name that another one has, in a folder of their number. Photos are
     not compressed: their formats are.
 
@@ -184,29 +174,22 @@ def archive_parts(photos: Iterable[ArchivedPhoto]) -> Iterator[bytes]:
     used, missing = set[str](), list[str]()
     with ZipFile(sink, "w", ZIP_STORED) as archive:
         for photo in photos:
-            yield from _photo_parts(photo, used, archive, sink, missing)
+            name = _safe_name(photo)
+            if name.lower() in used:  # some systems ignore the case
+                name = f"{photo.id}/{name}"
+            used.add(name.lower())
+            try:
+                with (opened := open_stored(photo)).file:
+                    yield from _file_parts(opened, name, archive, sink)
+            except (PhotoUnavailable, _FileIncomplete) as error:
+                missing.append(f"{name}: {error}\n")
         if missing:
             archive.writestr(MISSING, "".join(missing))
     yield sink.take()
 
 
-def _photo_parts(
-    photo: ArchivedPhoto, used: set[str], archive: ZipFile, sink: "_Sink", missing: list[str]
-) -> Iterator[bytes]:
-    """Write the files of a photo. `used`: the names in lower case, since some systems ignore it."""
-    texts = (file.path.name.encode(errors="replace").decode() for file in photo.files)
-    names = [_UNSAFE.sub("_", text) for text in texts]
-    if not used.isdisjoint(name.lower() for name in names):
-        names = [f"{photo.files[0].id}/{name}" for name in names]
-    used.update(name.lower() for name in names)
-    for name, file in zip(names, photo.files, strict=True):
-        try:
-            with (opened := open_stored(file)).file:
-                yield from _file_parts(opened, name, archive, sink)
-        except (PhotoUnavailable, _FileIncomplete) as error:
-            missing.append(f"{name}: {error}\n")
-    if photo.problem is not None:
-        missing.append(f"{names[0]}: {photo.problem}\n")
+def _safe_name(photo: StoredPhoto) -> str:
+    return _UNSAFE.sub("_", photo.path.name.encode(errors="replace").decode())
 
 
 class _FileIncomplete(Exception):
@@ -263,29 +246,9 @@ def _entry_time(mtime_ns: int) -> tuple[int, int, int, int, int, int]:
 
 
 def archived_photos(
-    database: Database, photo_ids: Iterable[int], root_paths: RootPaths, *, whole: bool
-) -> Iterator[ArchivedPhoto]:
-    """Yield the photos, each read from the database when its turn comes. `whole`: with RAW files and sidecars."""
+    database: Database, photo_ids: Iterable[int], root_paths: RootPaths
+) -> Iterator[StoredPhoto]:
+    """Yield the photos, each read from the database when its turn comes."""
     for photo_id in photo_ids:
         with suppress(PhotoIdNotFound):  # it was removed from the database
-            photo = stored_photo(database, photo_id, root_paths)
-            raw_files = stored_raw_files(database, photo_id, root_paths) if whole else ()
-            yield _with_other_files([photo, *raw_files]) if whole else ArchivedPhoto([photo])
-
-
-def _with_other_files(files: list[StoredPhoto]) -> ArchivedPhoto:
-    sidecars: list[StoredPhoto] = []
-    problem = None
-    for file in files:
-        try:
-            paths = find_sidecars(file.path, file.root).paths
-        except (WriteRefused, WriteFailed) as error:
-            problem = error.text
-        else:
-            for path in paths:
-                if not isinstance(path, ObjectPath) and path.is_symlink():
-                    problem = f"The sidecar {path.name} is a link, which may lead to any file."
-                else:
-                    # Scans do not record sidecars, so there is nothing to compare this one with.
-                    sidecars.append(replace(file, path=path, size_bytes=-1, mtime_ns=0, digest=None))
-    return ArchivedPhoto([*files, *sidecars], problem)
+            yield stored_photo(database, photo_id, root_paths)

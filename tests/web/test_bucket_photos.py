@@ -12,6 +12,7 @@ from support.library_photos import decoded
 
 from tagger.database.connection import Database
 from tagger.photos.paths import parse_path
+from tagger.web.api.folders import folder_key
 
 
 @pytest.fixture
@@ -56,7 +57,6 @@ def test_what_is_not_available_says_why(client: TestClient, bucket: Bucket) -> N
 
 def test_jobs_start_at_addresses_in_known_buckets(client: TestClient, bucket: Bucket, tmp_path: Path) -> None:
     bucket.put("trip/2026/b.jpg", draw(tmp_path / "b.jpg", 1))
-    assert client.get("/api/folders").json()["folders"][0]["path"] == bucket.address
     page = client.get("/jobs/new").text
     assert f'value="{bucket.address}"' in page
     started = client.post("/jobs/new", data={"address": f"{bucket.address}/trip/2026"})
@@ -66,7 +66,7 @@ def test_jobs_start_at_addresses_in_known_buckets(client: TestClient, bucket: Bu
     assert "Tag 2026" in shown
     answer = client.post("/api/jobs", json={"paths": [f"{bucket.address}/trip/a.jpg"]})
     assert (answer.status_code, answer.json()["total"]) == (202, 1)
-    key = client.get("/api/folders").json()["folders"][0]["key"]
+    key = folder_key(parse_path(bucket.address))
     assert client.post("/api/jobs", json={"paths": [{"key": key}]}).json()["total"] == 2
 
 

@@ -37,8 +37,8 @@ def test_one_person_counts_a_few_things_at_once_and_others_are_answered(client: 
         return []
 
     state = client.app.state.app_state
-    with patch.object(state.facet_counts, "get", count), ThreadPoolExecutor(12) as threads:
-        counted = [threads.submit(client.get, f"/api/facets?year={2000 + number}") for number in range(12)]
+    with patch.object(state.section_counts, "get", count), ThreadPoolExecutor(12) as threads:
+        counted = [threads.submit(client.get, f"/api/timeline?year={2000 + number}") for number in range(12)]
         both.wait(timeout=30)
         assert client.get("/api/status").status_code == 200
         release.set()

@@ -268,7 +268,7 @@ def test_a_failure_is_explained_in_the_language_with_english_details(
     assert re.search(r'<p [^>]*lang="en">It ends early\.</p>', page)
     assert "It ends early." in client.get(f"/photos/{number}/details").text
     form = {"photo": ("a.jpg", picture()[:400], "image/jpeg")}
-    assert meaning in client.post("/", files=form, headers={**german, "HX-Request": "true"}).text
+    assert meaning in client.post("/try", files=form, headers=german).text
 
 
 def test_errors_are_in_the_language_of_the_page(client: TestClient, library: LibraryPhotos) -> None:

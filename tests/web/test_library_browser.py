@@ -307,7 +307,7 @@ def test_filters_show_their_photos_at_once_and_back_undoes_each(browser: Browser
         tiles = page.locator("[data-grid] > .photo-tile")
         expect(tiles).to_have_count(4)
         page.evaluate("window.isSamePage = true")
-        page.get_by_role("link", name="Filter 1 set", exact=True).click()
+        page.get_by_role("button", name="Filter 1 set", exact=True).click()
         expect(page.get_by_role("button", name="Close")).to_be_focused()
         gate = page.get_by_label("Brandenburg Gate")
         gate.focus()
@@ -366,7 +366,7 @@ def test_the_rest_of_a_list_of_the_filter_stays_open_and_keeps_the_focus(
         library.photo(f"{n}.jpg", (EIFFEL, 0.9, True), camera_id=library.camera(model=f"Camera {n}"))
     with serving(web_settings) as address:
         with open_page(browser, f"{address}/photos?any_rank=1") as page:
-            page.get_by_role("link", name="Filter", exact=True).click()
+            page.get_by_role("button", name="Filter", exact=True).click()
             group, tiles = page.get_by_role("group", name="Camera"), page.locator("[data-grid] > .photo-tile")
             camera, rest = group.get_by_label("Camera 9"), group.locator("summary")
             expect(rest).to_have_accessible_name("4 more")
@@ -389,7 +389,7 @@ def test_the_rest_of_a_list_of_the_filter_stays_open_and_keeps_the_focus(
             expect(camera).to_be_focused()
             assert axe_findings(page) == []
         with open_page(browser, f"{address}/photos?any_rank=1&camera=Camera+9") as page:
-            page.get_by_role("link", name="Filter 1 set", exact=True).click()
+            page.get_by_role("button", name="Filter 1 set", exact=True).click()
             group = page.get_by_role("group", name="Camera")
             camera = group.get_by_role("checkbox", name="Camera 9")
             camera.uncheck()
@@ -400,7 +400,7 @@ def test_the_rest_of_a_list_of_the_filter_stays_open_and_keeps_the_focus(
 
 def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos", screen=PHONE) as page:
-        page.get_by_role("link", name="Filter 1 set", exact=True).click()
+        page.get_by_role("button", name="Filter 1 set", exact=True).click()
         sheet = page.get_by_role("dialog", name="Filter")
         sheet.get_by_label("Brandenburg Gate").check()
         expect(page.locator(".filtered-count")).to_have_text("1 photo")
@@ -409,7 +409,7 @@ def test_the_filter_is_a_sheet_on_a_phone(browser: Browser, address: str) -> Non
         expect(sheet.get_by_role("button", name="Close")).to_be_in_viewport(ratio=1)
         sheet.get_by_role("button", name="Show photos").click()
         expect(sheet).to_have_count(0)
-        expect(page.get_by_role("link", name="Filter 1")).to_be_focused()
+        expect(page.get_by_role("button", name="Filter 1")).to_be_focused()
 
 
 SHIFTS = """window.shifted = 0;

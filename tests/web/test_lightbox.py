@@ -1,6 +1,5 @@
 """The lightbox: a photo of a grid over the whole window, by keyboard, mouse and touch."""
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -178,15 +177,14 @@ def test_the_details_are_those_of_the_photos_page(browser: Browser, address: str
 def test_keys_give_verdicts_that_the_grid_shows_too(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/landmarks/{EIFFEL}") as page:
         open_photo(page, 2)
-        for key in ("r", "ArrowRight", "2", "c"):  # each for the photo that is shown at that time
+        for key in ("r", "ArrowRight", "c"):  # each for the photo that is shown at that time
             page.keyboard.press(key)
-        expect(page.locator(STATUS)).to_have_text("Brandenburg Gate confirmed")
-        expect(page.locator("#lightbox .toasts")).to_contain_text("Brandenburg Gate confirmed")
-        expect(page.locator("#lightbox [data-place]")).to_have_text(re.compile("Brandenburg Gate"))
+        expect(page.locator(STATUS)).to_have_text("Eiffel Tower confirmed")
+        expect(page.locator("#lightbox .toasts")).to_contain_text("Eiffel Tower confirmed")
         assert verdicts(page, address, 2) == {EIFFEL: "rejected"}
-        assert verdicts(page, address, 3) == {GATE: "confirmed"}
+        assert verdicts(page, address, 3) == {EIFFEL: "confirmed"}
         page.keyboard.press("u")
-        expect(page.locator(STATUS)).to_have_text("Brandenburg Gate: verdict withdrawn")
+        expect(page.locator(STATUS)).to_have_text("Eiffel Tower: verdict withdrawn")
         press_escape_twice(page)
         page.wait_for_function(f"() => ({FOCUSED})() === '3'")
         expect(page.locator('[data-photo="2"][data-removed] [data-mark]')).to_have_text("rejected")
@@ -269,8 +267,8 @@ def test_the_photo_itself_is_loaded_when_it_is_enlarged(browser: Browser, addres
         page.keyboard.press("Shift+ArrowRight")
         page.keyboard.press("0")
         assert page.evaluate(TRANSFORM) == ""
-        page.get_by_role("button", name="Zoom in").click()
-        assert "scale(2)" in page.evaluate(TRANSFORM)
+        page.keyboard.press("+")
+        assert "scale(1.5)" in page.evaluate(TRANSFORM)
         page.keyboard.press("ArrowRight")
         page.wait_for_url("**/photos/3?**")
         assert page.evaluate(TRANSFORM) == ""

@@ -38,7 +38,7 @@ def numbers(page: Page, query: str) -> set[int]:
 def test_a_group_is_named_or_put_away_at_once(browser: Browser, address: str, library: TaggedFolder) -> None:
     church = [library.photo(f"church/{number}.jpg").id for number in range(5)]
     bridge = {library.photo(f"bridge/{number}.jpg").id for number in range(4)}
-    with open_page(browser, f"{address}/review/unknown", base=address) as page:
+    with open_page(browser, f"{address}/photos?unknown=1", base=address) as page:
         page.get_by_role("link", name="Look-alikes").click()
         groups = page.locator("[data-group]")
         expect(groups).to_have_count(2, timeout=SLOW_MS)

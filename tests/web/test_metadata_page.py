@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, expect
 from starlette.testclient import TestClient
+from support.browser import PHONE, axe_findings, open_page
 from support.job_runs import process_job
 from support.library_photos import EIFFEL, VERSAILLES, LibraryPhotos, picture
 
@@ -76,6 +78,23 @@ def test_what_is_written_is_undone_byte_for_byte(client: TestClient, library: Li
     start(client, library, photo=["1"], action="undo")
     start(client, library, photo=["2", "3"], action="undo")
     assert {file.name: file.read_bytes() for file in library.root.iterdir()} == before
+
+
+def test_each_choice_shows_its_preview_before_it_is_written(
+    browser: Browser, address: str, client: TestClient, library: LibraryPhotos
+) -> None:
+    with open_page(browser, f"{address}/photos/1", screen=PHONE) as page:
+        page.keyboard.press("i")
+        page.get_by_role("button", name="Write tags…").click()
+        preview, choice = page.locator("#preview"), page.get_by_label("A description")
+        expect(preview).not_to_contain_text("description:")
+        choice.focus()
+        page.keyboard.press("Space")
+        expect(preview).to_contain_text("description:")
+        expect(choice).to_be_focused()
+        assert axe_findings(page) == []
+        page.get_by_role("button", name="Write 1 photo").click()
+        page.wait_for_url("**/jobs/1")
 
 
 def test_a_sidecar_that_is_out_of_date_is_written_anew(client: TestClient, library: LibraryPhotos) -> None:

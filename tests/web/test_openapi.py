@@ -1,7 +1,6 @@
 """What /api/openapi.json says of answers is what answers are."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -14,35 +13,23 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.page_server import photo
 from support.trip_photos import TRIP, add_trip
 
-from tagger.database.connection import Database
-from tagger.jobs.enqueue.schedule_runs import ScheduleRun
-from tagger.jobs.enqueue.schedules import ScheduleDocument
 from tagger.library.query.details import PhotoDetailsDocument
-from tagger.library.query.photo_json import (
-    EditedLandmarkDocument,
-    LandmarkDocument,
-    MergedLandmarkDocument,
-    ModelDocument,
-    PositionCellDocument,
-    RemovedLandmarkDocument,
-)
+from tagger.library.query.photo_json import LandmarkDocument, RemovedLandmarkDocument
 from tagger.library.query.trip_summaries import TripDocument
-from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.library.verdicts.service import (
     VerdictResultDocument,
     WithdrawnVerdicts,
 )
-from tagger.web.api.audit import AuditPage
 from tagger.web.api.jobs import CountedBackfill, FailurePage, Job, NothingToRetry, OverviewDocument
 from tagger.web.api.landmarks import Place
-from tagger.web.api.photos import PhotoNeighbours, PhotoPage
+from tagger.web.api.photos import PhotoPage
 from tagger.web.api.predict import FailedUpload, UploadPrediction
 from tagger.web.api.routes import Problem
 from tagger.web.api.search import SearchResult
 from tagger.web.api.shares import NewShareDocument, ShareDocument
-from tagger.web.api.verdicts import PhotosVerdictDocument, VerdictPage
+from tagger.web.api.verdicts import PhotosVerdictDocument
 
-STREAMS = ("csv", "ndjson", "geojson", "image", "preview", "thumbnail", "file", "events")
+STREAMS = ("csv", "geojson", "image", "preview", "thumbnail", "file", "events")
 
 
 @pytest.fixture
@@ -59,11 +46,9 @@ def library(library: LibraryPhotos) -> LibraryPhotos:
 
 
 WORD = {"landmark": EIFFEL, "verdict": "confirmed"}
-NIGHTLY = {"name": "nightly", "cron": "0 3 * * *", "what": "untagged"}
 OLD = "/api/landmarks/old-tower"
 ANSWERS: list[tuple[Any, str, str, Any]] = [
     (PhotoPage, "GET", "/api/photos?any_rank=1&limit=1", None),
-    (PhotoNeighbours, "GET", "/api/photos/2/neighbours?any_rank=1", None),
     (PhotoDetailsDocument, "GET", "/api/photos/1", None),
     (PhotoDetailsDocument, "GET", "/api/photos/3", None),  # not classified
     (list[TripDocument], "GET", "/api/trips", None),
@@ -72,20 +57,14 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
     (list[Place], "GET", "/api/cities?q=48.86,2.29", None),
     (list[SearchResult], "GET", "/api/search?q=paris", None),
     (list[SearchResult], "GET", "/api/search?q=other", None),  # a file
-    (list[PositionCellDocument], "GET", "/api/positions", None),
-    (list[ModelDocument], "GET", "/api/models", None),
     (VerdictResultDocument, "POST", "/api/photos/1/verdicts", WORD),
     (VerdictResultDocument, "DELETE", "/api/photos/1/verdicts", WORD),
-    (VerdictPage, "GET", "/api/verdicts", None),
     (PhotosVerdictDocument, "POST", "/api/verdicts", WORD | {"photos": [1, 2, 3]}),
     (WithdrawnVerdicts, "DELETE", "/api/verdicts", WORD | {"photos": [1]}),
     (LandmarkDocument, "POST", "/api/landmarks", {"name": "Old Tower", "city": "Paris"}),
-    (EditedLandmarkDocument, "PATCH", OLD, {"names": {"fr": "Vieille tour"}}),
     (RemovedLandmarkDocument, "DELETE", OLD, {"dry_run": True}),
-    (MergedLandmarkDocument, "POST", f"{OLD}/merge", {"into": EIFFEL}),
     (NewShareDocument, "POST", "/api/shares", {"photos": [1]}),
     (list[ShareDocument], "GET", "/api/shares?selection=1", None),
-    (ShareDocument, "GET", "/api/shares/1", None),
     (ShareDocument, "DELETE", "/api/shares/1", None),
     (UploadPrediction, "POST", "/api/predict", photo()),
     (FailedUpload, "POST", "/api/predict", b"no"),
@@ -95,11 +74,6 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
     (NothingToRetry, "POST", "/api/jobs/1/retry", None),
     (FailurePage, "GET", "/api/jobs/1/failures", None),
     (CountedBackfill, "POST", "/api/backfills", {"what": "all", "dry_run": True}),
-    (ScheduleDocument, "POST", "/api/schedules", NIGHTLY),
-    (list[ScheduleDocument], "GET", "/api/schedules", None),
-    (ScheduleRun, "POST", "/api/schedules/nightly/run-now", None),
-    (list[ScheduleRun], "GET", "/api/schedules/nightly/history", None),
-    (AuditPage, "GET", "/api/admin/audit?limit=1", None),
     (Problem, "GET", "/api/photos/99", None),
     (Problem, "GET", "/api/photos?min_score=2", None),
 ]
@@ -136,32 +110,6 @@ def test_every_answer_and_every_error_is_described(client: TestClient) -> None:
             schema = good["content"]["application/json"]["schema"]
             assert set(schema) & {"$ref", "items", "anyOf"}, where
     assert "HTTPValidationError" not in document["components"]["schemas"]
-
-
-def test_verdicts_are_listed_page_by_page(
-    client: TestClient, library: LibraryPhotos, web_database: Database
-) -> None:
-    client.post("/api/photos/1/verdicts", json={"landmark": GATE, "verdict": "rejected", "by": "Ada"})
-    client.post("/api/photos/1/verdicts", json={"landmark": EIFFEL, "verdict": "confirmed", "by": "Ada"})
-    client.post("/api/photos/2/verdicts", json={"landmark": GATE, "verdict": "confirmed"})
-    verdicts = list(list_verdicts(web_database, VerdictFilter()))
-    first, second = verdicts[0].path, verdicts[-1].path
-    pages = list(_pages(client, "/api/verdicts?limit=1"))
-    assert [[each["path"] for each in page] for page in pages] == [[first], [first], [second], []]
-    assert len(client.get("/api/verdicts?by=Ada&verdict=rejected").json()["verdicts"]) == 1
-    assert len(client.get("/api/verdicts?country=germany").json()["verdicts"]) == 2
-    for wrong in ("after=x", "after=1-", f"after=1-{2**63}", "verdict=maybe"):
-        answer = client.get(f"/api/verdicts?{wrong}")
-        assert answer.status_code in {400, 422}, wrong
-        assert answer.json()["error"]
-
-
-def _pages(client: TestClient, address: str) -> Iterator[list[dict[str, Any]]]:
-    page = client.get(address).json()
-    yield page["verdicts"]
-    while page["next"] is not None:
-        page = client.get(f"{address}&after={page['next']}").json()
-        yield page["verdicts"]
 
 
 def _keys(value: Any) -> Any:

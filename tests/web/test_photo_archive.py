@@ -18,9 +18,8 @@ from tagger.library.query.tagged_photos import StoredPhoto
 from tagger.people.tokens import add_token, revoke_token
 from tagger.settings import Settings
 from tagger.web import photo_files
-from tagger.web.api import photos
 from tagger.web.http import auth
-from tagger.web.photo_files import BLOCK_BYTES, ArchivedPhoto, OpenFile, archive_parts
+from tagger.web.photo_files import BLOCK_BYTES, OpenFile, archive_parts
 
 SIZE_BYTES = 3 * BLOCK_BYTES
 ORIGIN = {"origin": LOCAL_URL}
@@ -54,8 +53,7 @@ def archive_of(monkeypatch: pytest.MonkeyPatch, *files: tuple[str, io.BytesIO | 
     monkeypatch.setattr(photo_files, "open_stored", lambda photo: opened[photo.id])
     root = Path("/photos")
     photos = (StoredPhoto(n, root, root / name, SIZE_BYTES, 0, None) for n, (name, *_) in enumerate(files))
-    archived = (ArchivedPhoto([photo]) for photo in photos)
-    return ZipFile(io.BytesIO(b"".join(archive_parts(archived))))
+    return ZipFile(io.BytesIO(b"".join(archive_parts(photos))))
 
 
 def test_a_time_that_entries_cannot_have_is_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +107,7 @@ def test_a_download_ends_when_its_token_is_revoked(
     numbers = [library.file(f"{n}.jpg", data=os.urandom(SIZE_BYTES)) for n in range(3)]
     _, secret = add_token(web_database, "phone")
     client = client_of("0.0.0.0", TOKEN)
-    form = {"photo": ",".join(map(str, numbers)), "format": "zip"}
+    form = {"photo": ",".join(map(str, numbers))}
     headers = ORIGIN | {"authorization": f"Bearer {secret}"}
 
     def open_and_revoke(photo: StoredPhoto) -> OpenFile:
@@ -119,28 +117,8 @@ def test_a_download_ends_when_its_token_is_revoked(
 
     open_stored = photo_files.open_stored
     with patch.object(auth, "RECHECK_S", 0.0):
-        whole = client.post("/photos/export", data=form, headers=headers)
+        whole = client.post("/photos/download", data=form, headers=headers)
         with patch.object(photo_files, "open_stored", open_and_revoke):
-            cut = client.post("/photos/export", data=form, headers=headers)
+            cut = client.post("/photos/download", data=form, headers=headers)
     assert len(ZipFile(io.BytesIO(whole.content)).namelist()) == 3
     assert SIZE_BYTES / 2 < len(cut.content) < SIZE_BYTES * 1.1
-
-
-def test_a_list_ends_when_its_token_is_revoked(
-    client_of: Callable[..., TestClient], web_database: Database, web_settings: Settings, tmp_path: Path
-) -> None:
-    library = LibraryPhotos(web_database, web_settings, tmp_path / "photos")
-    for number in range(3):
-        library.file(f"{number}.jpg")
-    _, secret = add_token(web_database, "phone")
-    client, headers = client_of("0.0.0.0", TOKEN), {"authorization": f"Bearer {secret}"}
-    documents = iter(range(3))
-
-    def document_and_revoke(_photo: object) -> str:
-        if next(documents) == 1:
-            revoke_token(web_database, "phone")
-        return "x" * SIZE_BYTES
-
-    with patch.object(auth, "RECHECK_S", 0.0), patch.object(photos, "photo_document", document_and_revoke):
-        cut = client.get("/api/photos.ndjson?any_rank=1", headers=headers)
-    assert SIZE_BYTES / 2 < len(cut.content) < SIZE_BYTES * 1.9

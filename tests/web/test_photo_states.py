@@ -53,7 +53,7 @@ def test_a_job_that_has_still_to_look_at_it_is_named(client: TestClient, folder:
     job = folder.record(runner=Runner.WORKERS)
     page = page_of(client, folder, "a.jpg")
     assert "Not processed yet" in page
-    assert f'<a href="/jobs/{job}">Job {job}</a> will process it' in page
+    assert f'A <a href="/jobs/{job}">job</a> will process it' in page
     assert "data-name-another" not in page  # it is not processed yet
     folder.work(job)
     page = page_of(client, folder, "a.jpg")

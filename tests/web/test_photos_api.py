@@ -10,8 +10,7 @@ from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos, decoded, picture
 
 from tagger.cli.output.formats import Format
-from tagger.cli.output.photos import write_landmarks, write_photos
-from tagger.library.query.counts import landmark_counts
+from tagger.cli.output.photos import write_photos
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 
@@ -27,16 +26,6 @@ def test_a_list_continues_after_the_previous_page(client: TestClient, library: L
             break
         after = {"after": answer["next"]}
     assert pages == [[1, 2, 3], [4, 5, 6], [7]]
-
-
-def test_the_photos_around_one_are_those_of_the_query(client: TestClient, library: LibraryPhotos) -> None:
-    for n in range(4):
-        library.photo(f"{n}.jpg", (GATE if n == 1 else EIFFEL, 0.9, True))
-    options = {"landmark": EIFFEL, "previous": 2, "next": 100}
-    answer = client.get("/api/photos/3/neighbours", params=options).json()
-    assert [[photo["id"] for photo in answer[side]] for side in ("previous", "next")] == [[1], [4]]
-    for wrong in ("next=101", "previous=-1", "after=x", "landmark=eifel"):
-        assert client.get(f"/api/photos/3/neighbours?{wrong}").status_code in {404, 422}, wrong
 
 
 def test_a_query_has_the_options_of_the_command(client: TestClient, library: LibraryPhotos) -> None:
@@ -64,7 +53,7 @@ def test_a_query_has_the_options_of_the_command(client: TestClient, library: Lib
         assert (answer.status_code, text in answer.json()["error"]) == (status, True), (refused, answer.text)
 
 
-@pytest.mark.parametrize("written_as", [Format.NDJSON, Format.CSV, Format.GEOJSON])
+@pytest.mark.parametrize("written_as", [Format.CSV, Format.GEOJSON])
 def test_the_whole_answer_streams_byte_for_byte_as_the_command_writes_it(
     client: TestClient, library: LibraryPhotos, written_as: Format, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -199,16 +188,10 @@ def test_a_named_pipe_blocks_no_request(client: TestClient, library: LibraryPhot
     assert client.get(f"/api/photos/{number}/image").status_code == 404
 
 
-def test_landmarks_are_counted_as_the_command_counts_them(
-    client: TestClient, library: LibraryPhotos, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
+def test_landmarks_are_counted(client: TestClient, library: LibraryPhotos) -> None:
     library.photo("a.jpg", (EIFFEL, 0.9, True))
     library.photo("b.jpg", (EIFFEL, 0.9, True))
     library.photo("c.jpg", (GATE, 0.9, True))
-    counts = landmark_counts(library.database)
-    for written_as in (Format.NDJSON, Format.CSV, Format.GEOJSON):
-        write_landmarks(counts, written_as)
-        assert client.get(f"/api/landmarks.{written_as}").content == capfdbinary.readouterr().out
     landmarks = client.get("/api/landmarks", params={"country": "france"}).json()
     assert [(each["landmark"], each["photos"]) for each in landmarks] == [(EIFFEL, 2)]
     assert len(client.get("/api/landmarks?all=1").json()) > 2

@@ -131,7 +131,7 @@ def test_a_full_temporary_folder_is_reported_with_the_remedy(
     with monkeypatch.context() as full:
         full.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("w+b"))  # noqa: SIM115 - its owner closes it
         for sent in ({"content": data, "headers": PNG}, {"files": {"file": ("a.png", data, "image/png")}}):
-            for address in ("/api/predict", "/"):
+            for address in ("/api/predict", "/try"):
                 answer = client.post(address, **sent)
                 assert answer.status_code == 507
                 assert "TMPDIR" in answer.text

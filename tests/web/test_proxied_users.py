@@ -26,7 +26,7 @@ from tagger.web.http.auth import AccessPolicy
 HEADER = "X-Remote-User"
 PROXY, STRANGER = "10.0.0.1", "203.0.113.7"
 ORIGIN = {"origin": LOCAL_URL}
-SCHEDULE = {"name": "nightly", "cron": "0 3 * * *", "zone": "UTC", "what": "all"}
+PLACE = {"name": "Old Tower"}
 ClientAt = Callable[..., TestClient]
 
 
@@ -102,9 +102,9 @@ def test_the_header_goes_before_sessions_and_tokens(client_at: ClientAt, web_dat
     client.post("/sign-in", data={"token": TOKEN}, headers=ORIGIN)
     bearer = {"authorization": f"Bearer {TOKEN}"}
     for headers in (ORIGIN, ORIGIN | bearer):
-        answer = client.post("/api/schedules", json=SCHEDULE, headers=headers | {HEADER: "ada"})
+        answer = client.post("/api/landmarks", json=PLACE, headers=headers | {HEADER: "ada"})
         assert answer.status_code == 403
-    assert client.post("/api/schedules", json=SCHEDULE, headers=ORIGIN).status_code == 201
+    assert client.post("/api/landmarks", json=PLACE, headers=ORIGIN).status_code == 201
 
 
 def test_only_added_people_have_access_if_the_setting_says_so(
@@ -124,12 +124,12 @@ def test_only_added_people_have_access_if_the_setting_says_so(
 def test_a_role_holds_at_once_and_the_name_is_recorded(client_at: ClientAt, web_database: Database) -> None:
     client = client_at(PROXY)
     headers = ORIGIN | {HEADER: "ada"}
-    assert client.post("/api/schedules", json=SCHEDULE, headers=headers).status_code == 403
+    assert client.post("/api/landmarks", json=PLACE, headers=headers).status_code == 403
     set_role(web_database, "ada", Role.EDITOR)
     elsewhere = headers | {"origin": "https://evil.example"}
-    assert client.post("/api/schedules", json=SCHEDULE, headers=elsewhere).status_code == 403
-    assert client.post("/api/schedules", json=SCHEDULE, headers=headers).status_code == 201
-    (added,) = list_entries(web_database, AuditFilter((AuditAction.SCHEDULE_ADD,)), 10)
+    assert client.post("/api/landmarks", json=PLACE, headers=elsewhere).status_code == 403
+    assert client.post("/api/landmarks", json=PLACE, headers=headers).status_code == 201
+    (added,) = list_entries(web_database, AuditFilter((AuditAction.LANDMARK_ADD,)), 10)
     assert added.actor == "web ada"
     assert client.get("/admin/users", headers=headers).status_code == 403
     client.app.state.authenticator.recorder.close()  # type: ignore[attr-defined]

@@ -87,7 +87,7 @@ def test_suggestions_are_chosen_and_opened_by_keyboard(browser: Browser, address
 def test_the_parts_of_a_search_are_changed_and_removed(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/photos?landmark=eiffel-tower&q=eiffel%20tower%20dogs") as page:
         expect(page.get_by_text("Left out: “dogs”")).to_be_visible()
-        page.get_by_role("link", name="Change filter Eiffel Tower").click()
+        page.get_by_role("button", name="Change filter Eiffel Tower").click()
         expect(page.locator('[id="group=landmark"]')).to_be_focused(timeout=60_000)
         page.get_by_role("checkbox", name="Brandenburg Gate").check()
         page.wait_for_url(re.compile(r"/photos\?landmark=[a-z-]+&landmark=[a-z-]+$"))

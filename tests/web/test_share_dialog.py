@@ -113,14 +113,10 @@ def test_all_links_say_who_made_them_and_are_shown_again(
         "Eiffel Tower",
         None,
     )
-    found = client.get(f"/api/shares/{made['id']}", headers=bearer).json()
-    assert found == listed | {"photos": 6}
     assert listed["link"] == made["link"]
     (web_settings.data_folder / "links.key").write_bytes(bytes(32))  # of another data folder
     assert client.get("/api/shares", headers=bearer).json()[0]["link"] is None
     assert client.get(made["link"]).status_code == 303
-    client.delete(f"/api/shares/{made['id']}", headers=bearer)
-    assert client.get(f"/api/shares/{made['id']}", headers=bearer).json()["photos"] == 0
 
 
 @pytest.mark.slow
@@ -181,7 +177,6 @@ def test_what_cannot_be_shared_is_refused(
         assert client.post(f"/api/shares?{options}", json=body).status_code == status, (options, body)
     assert list_shares(web_database) == []
     assert client.delete("/api/shares/1").status_code == 404
-    assert client.get("/api/shares/99").status_code == 404
     assert "data-share=" in client.get(f"/photos?landmark={EIFFEL}").text
     for query in ("", "?job=1"):
         assert "data-share=" not in client.get(f"/photos{query}").text

@@ -16,7 +16,7 @@ from support.teaching import draw_place, teachable_artifact
 from support.waiting import wait_until
 
 from tagger.database.connection import Database
-from tagger.library.query.tagged_photos import SimilarPhotoDocument
+from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.web import state as server_state
 from tagger.web.api.photos import PhotoPage
 from tagger.web.api.teaching import TaughtLandmark
@@ -89,7 +89,8 @@ def test_verdicts_are_learned_in_the_background(page_on_each_database: Page) -> 
 def test_a_merge_is_learned_in_the_background(page: Page) -> None:
     page.client.post("/api/landmarks/our-church/teach", json={"confirmed": page.church(0, 1)})
     assert page.tagged() == ALL
-    page.client.post("/api/landmarks/nameless-hill/merge", json={"into": "our-church"})
+    form = {"into": "our-church", "is_confirmed": "true"}
+    page.client.post("/places/merge/nameless-hill", data=form)
     wait_until(lambda: page.tagged() == {"0.jpg", "1.jpg"})  # the model missed only two
 
 
@@ -192,7 +193,7 @@ def test_what_cannot_be_taught_is_refused(page: Page) -> None:
     ):
         answer = page.client.post(f"/api/landmarks/{landmark}/teach", json=body)
         assert (answer.status_code, bool(answer.json()["error"])) == (status, True), body
-    assert page.client.get("/api/verdicts").json()["verdicts"] == []
+    assert list(list_verdicts(page.library.database, VerdictFilter())) == []
 
 
 def test_suggestions_are_listed_page_by_page(page_on_each_database: Page) -> None:
@@ -218,11 +219,3 @@ def test_suggestions_are_listed_page_by_page(page_on_each_database: Page) -> Non
     assert last == {"photos": [], "next": None}
     for cursor in ("x", "1_nan_1", "1_0.5", f"{-(2**64)}_0.5_1"):
         assert page.client.get("/api/suggestions", params={"after": cursor}).status_code == 400
-
-
-def test_similar_photos_are_listed(page: Page) -> None:
-    (photo,) = page.church(0)
-    answer = page.client.get(f"/api/photos/{photo}/similar", params={"limit": PHOTOS - 1}).json()
-    assert TypeAdapter(list[SimilarPhotoDocument]).validate_python(answer)
-    assert {Path(each["path"]).name for each in answer} == ALL - {"0.jpg"}
-    assert page.client.get("/api/photos/999/similar").status_code == 404

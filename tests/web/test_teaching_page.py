@@ -77,7 +77,7 @@ def test_a_list_follows_what_is_named_elsewhere_and_undo_leaves_no_place(
 ) -> None:
     with open_page(browser, address, base=address) as page:
         other = page.context.new_page()
-        other.goto("/review/unknown")
+        other.goto("/photos?unknown=1")
         total = int(other.locator("[data-grid][data-drawn]").get_attribute("data-total") or 0)
         name_church(page, library, 3)
         expect(page.locator("#toasts a", has_text="Found in ")).to_be_visible(timeout=60_000)

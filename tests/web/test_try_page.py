@@ -1,6 +1,5 @@
-"""Trying a photo: chosen, dropped and pasted photos, with and without JavaScript."""
+"""The first view, and trying a photo."""
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +8,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
-from support.artifacts import LABELS, colour_of, tiny_artifact
 from support.browser import open_page, serving
 from support.commands import draw
 from support.library_photos import LibraryPhotos
@@ -23,38 +21,7 @@ from tagger.web import state
 from tagger.web.http.templates import environment
 from tagger.web.pages.try_photo import UploadResult
 
-HTMX_REQUEST = {"hx-request": "true"}
-
-DRAG_DATA = """([colour, name]) => {
-  const canvas = Object.assign(document.createElement("canvas"), { width: 80, height: 60 });
-  const pen = canvas.getContext("2d");
-  pen.fillStyle = `rgb(${colour.join(" ")})`;
-  pen.fillRect(0, 0, 80, 60);
-  const bytes = Uint8Array.from(atob(canvas.toDataURL("image/png").split(",")[1]), (c) => c.charCodeAt(0));
-  const data = new DataTransfer();
-  data.items.add(new File([bytes], name, { type: "image/png" }));
-  return data;
-}"""
-PASTE = """(data) => document.dispatchEvent(
-  new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }))"""
-
-
 # ---------- rendered by the server ----------
-
-
-def test_the_page_shows_the_landmarks_of_the_model(client: TestClient) -> None:
-    page = client.get("/")
-    assert page.status_code == 200
-    assert "4 known landmarks" in page.text
-    assert "Château de Versailles, Eiffel Tower" in page.text  # a country's, by name
-    camera = re.search(r"<input[^>]*capture[^>]*>", page.text)  # it is no field of the form
-    assert camera is not None
-    assert not re.search("name=|required", camera[0])
-
-
-def test_one_landmark_is_one(client: TestClient, web_settings: Settings) -> None:
-    tiny_artifact(Path(str(web_settings.model)), labels=LABELS[:1])
-    assert re.search(r'id="model-summary">1 known landmark<', client.get("/").text)
 
 
 def test_requests_share_what_was_read_of_the_models(
@@ -69,42 +36,34 @@ def test_requests_share_what_was_read_of_the_models(
     monkeypatch.setattr(state, "resolve_models", counted)
     monkeypatch.setattr(state, "MODEL_TTL_S", 600.0)
     for _ in range(2):
-        assert "4 known landmarks" in client.get("/try").text
+        client.post("/try", files={"photo": ("tower.png", photo())})
     assert len(reads) == 1
 
 
-def test_the_photos_are_the_first_view_once_there_are_photos(
+def test_the_first_view_asks_for_photos_until_there_are_some(
     client: TestClient, web_database: Database, web_settings: Settings, tmp_path: Path
 ) -> None:
-    assert client.get("/").status_code == 200
+    assert client.get("/").headers["location"] == "/jobs/new"
+    assert "<h1>Where are your photos?</h1>" in client.get("/jobs/new").text
     LibraryPhotos(web_database, web_settings, tmp_path / "photos").file("a.jpg")
     assert client.get("/").headers["location"] == "/photos?any_rank=1"
-    assert "Which landmark is this?" in client.get("/try").text
+    assert "<h1>Start a job</h1>" in client.get("/jobs/new").text
+    assert 'href="/try"' in client.get("/places").text
 
 
-def test_a_form_without_script_gets_the_whole_page_and_nothing_is_stored(
-    client: TestClient, web_settings: Settings
-) -> None:
-    page = client.post("/", files={"photo": ("tower.png", photo())})
-    assert page.status_code == 200
-    assert "<!doctype html>" in page.text
-    for text in ("tower.png", "Eiffel Tower", "Paris, France", "No landmark"):
-        assert text in page.text
-    odd = client.post("/", files={"photo": ("<img src=x onerror=alert(1)>.png", photo())}).text
-    assert "&lt;img src=x" in odd
-    assert "<img src=x" not in odd
+def tried(client: TestClient, data: bytes) -> str:
+    answer = client.post("/try", files={"photo": ("photo", data)})
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_a_photo_gets_its_landmarks_and_is_not_stored(client: TestClient, web_settings: Settings) -> None:
+    result = tried(client, photo())
+    for text in ("<h2>Eiffel Tower</h2>", "Paris, France", "No landmark", "score-row--sure"):
+        assert result.count(text) == 1, text
+    assert "<html" not in result
     assert not any(path.suffix == ".png" for path in Path(web_settings.data_folder).rglob("*"))
-    assert "tower.png" not in client.get("/").text
-
-
-def test_a_script_gets_the_result_alone(client: TestClient) -> None:
-    fragment = client.post("/", files={"photo": ("tower.png", photo())}, headers=HTMX_REQUEST)
-    assert fragment.text.lstrip().startswith('<div class="result-body" data-result')
-    assert 'data-announcement="tower.png: Eiffel Tower, ' in fragment.text
-    assert fragment.text.count("Recognised: ") == 1
-    fragment = client.post("/", files={"photo": ("field.png", photo(None))}, headers=HTMX_REQUEST)
-    assert '<h2 class="result-name">No landmark</h2>' in fragment.text
-    assert ": No landmark, " in fragment.text
+    assert "<h2>No landmark</h2>" in tried(client, photo(None))
 
 
 def test_a_photo_of_which_a_part_is_missing_is_neither_named_nor_without_a_landmark(
@@ -113,18 +72,17 @@ def test_a_photo_of_which_a_part_is_missing_is_neither_named_nor_without_a_landm
     whole = draw(tmp_path / "cut.jpg", 0, size=(1200, 900)).read_bytes()
     cut = whole[: len(whole) // 2]
     assert client.post("/api/predict", files={"file": ("cut.jpg", cut)}).json()["damaged"]
-    fragment = client.post("/", files={"photo": ("cut.jpg", cut)}, headers=HTMX_REQUEST).text
-    assert 'data-announcement="cut.jpg: A part of the image is missing"' in fragment
-    assert "So no landmark is named" in fragment
-    assert not any(words in fragment for words in ("below the threshold", "shows no landmark", "row--sure"))
+    result = tried(client, cut)
+    assert "<h2>A part of the image is missing</h2>" in result
+    assert "So no landmark is named" in result
+    assert not any(words in result for words in ("below the threshold", "shows no landmark", "row--sure"))
 
 
 @pytest.mark.parametrize(("data", "words"), [(b"", "0 bytes"), (b"no photo", "not an image")])
 def test_the_reason_is_shown_for_a_file_that_is_no_photo(client: TestClient, data: bytes, words: str) -> None:
-    fragment = client.post("/", files={"photo": ("odd.png", data)}, headers=HTMX_REQUEST)
-    assert fragment.status_code == 422
-    assert "This photo could not be processed" in fragment.text
-    assert words in fragment.text
+    result = tried(client, data)
+    assert "This photo could not be processed" in result
+    assert words in result
 
 
 # ---------- scores and numbers ----------
@@ -137,14 +95,15 @@ def result_of(*scores: float, threshold: float = 0.5) -> UploadResult:
         return SimpleNamespace(landmark=landmark, score=score, accepted=score >= threshold, of=of)
 
     predictions = [prediction(number, score) for number, score in enumerate(scores, start=1)]
-    return UploadResult("a.jpg", predictions, 1.0 - sum(scores))
+    return UploadResult(predictions, 1.0 - sum(scores))
 
 
 def test_a_landmark_below_the_threshold_is_a_guess_and_not_named() -> None:
     unsure = result_of(0.45, 0.2)
     assert (unsure.accepted, unsure.guess) == (None, unsure.predictions[0])
     words = environment().get_template("try_result.html").render(result=unsure)
-    assert 'data-announcement="a.jpg: Perhaps Landmark 1, 45%"' in words
+    assert "<h2>Perhaps Landmark 1</h2>" in words
+    assert "below the threshold of 50%" in words
     assert result_of(0.3).guess is None
     assert result_of().guess is None
     sure = result_of(0.9)
@@ -174,43 +133,33 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def choose(page: Page, *photos: tuple[str, bytes]) -> None:
-    files = [{"name": name, "mimeType": "image/png", "buffer": data} for name, data in photos]
-    page.get_by_label("Choose photos").set_input_files(files)
-    expect(page.locator(".result[aria-busy]")).to_have_count(0, timeout=60_000)
+def choose(page: Page, data: bytes) -> None:
+    file = {"name": "photo.png", "mimeType": "image/png", "buffer": data}
+    page.get_by_label("Choose a photo").set_input_files([file])
 
 
-def test_photos_are_classified_that_are_chosen_dropped_anywhere_or_pasted(
-    browser: Browser, address: str
-) -> None:
-    with open_page(browser, address) as page:
-        choose(page, ("tower.png", photo()), ("field.png", photo(None)))
-        expect(page.locator(".result h2")).to_have_text(["Eiffel Tower", "No landmark"])
-        expect(page.locator("#announcement")).to_contain_text("field.png: No landmark")
-        choose(page, ("later.png", photo()))
-        expect(page.locator(".result [data-name]")).to_have_text(["later.png", "tower.png", "field.png"])
-        for name in ("dropped.png", "pasted.png"):
-            data = page.evaluate_handle(DRAG_DATA, [list(colour_of(0)), name])
-            if name == "dropped.png":
-                page.dispatch_event("h1", "drop", {"dataTransfer": data})
-            else:
-                page.evaluate(PASTE, data)
-            expect(page.locator("#announcement")).to_contain_text(f"{name}: Eiffel Tower", timeout=60_000)
+def test_a_photo_is_shown_beside_its_landmarks(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos") as page:
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_role("link", name="Try a photo").click()
+        expect(page.locator("[data-preview]")).to_be_hidden()
+        choose(page, photo())
+        expect(page.locator("#result h2")).to_have_text("Eiffel Tower", timeout=60_000)
+        expect(page.locator("[data-preview]")).to_be_visible()
+        choose(page, b"no photo")
+        expect(page.locator("#result")).to_contain_text("This photo could not be processed")
+        expect(page.locator("[data-preview]")).to_be_hidden()
 
 
 @pytest.mark.slow
-def test_failures_are_shown_beside_the_others(browser: Browser, address: str) -> None:
-    # The browser logs a response with status 422 as an error, so its errors are not checked here.
-    page = browser.new_page()
-    page.goto(address)
-    choose(page, ("odd.png", b"no photo"), ("huge.png", b"0" * (2 * 2**20 + 1)), ("tower.png", photo()))
-    results = page.locator(".result")
-    expect(results.nth(0)).to_contain_text("This photo could not be processed")
-    expect(results.nth(1)).to_contain_text("the limit is 2 MB")  # it is not even sent
-    expect(results.nth(2)).to_contain_text("Eiffel Tower")
+def test_what_the_server_refuses_is_said(browser: Browser, address: str) -> None:
+    page = browser.new_page()  # the browser logs failed requests as errors
+    page.goto(f"{address}/try")
+    choose(page, b"0" * (2 * 2**20 + 1))
+    expect(page.locator("#toasts")).to_contain_text("Make it smaller")
     page.context.set_offline(True)
-    choose(page, ("later.png", photo()))
-    expect(results.nth(0)).to_contain_text("The server does not respond")
+    choose(page, photo())
+    expect(page.locator("#toasts")).to_contain_text("The server does not respond")
     page.close()
 
 

@@ -43,11 +43,11 @@ def words_of(page: str, photo: int) -> str:
 def test_the_nearest_to_a_landmark_come_first_with_their_guess(
     client: TestClient, library: LibraryPhotos
 ) -> None:
-    page = client.get("/review/unknown").text
+    page = client.get("/photos?unknown=1").text
     assert tiles_of(page) == [3, 2, 1, 4]
+    assert 'href="/photos?unknown=1" aria-current="page">Unknown<' in page
     assert words_of(page, 3) == f"7 June 2024, 12:30 {' '.join(GUESS.split())} 2 copies"
     assert words_of(page, 2) == "8 June 2024, 12:30"
-    assert tiles_of(client.get("/review/unknown?sort=newest").text) == [1, 2, 3, 4]
     listed = client.get("/api/timeline/photos?unknown=1").json()["photos"]
     assert [(photo["id"], photo["guess"]) for photo in listed][:2] == [(3, GUESS), (2, None)]
 
@@ -56,12 +56,12 @@ def test_a_refused_guess_is_explained_beside_the_photo_alone(
     client: TestClient, library: LibraryPhotos
 ) -> None:
     library.position("unknown-2.jpg", 35.68, 139.76, "Japan", "neighbour")
-    assert GUESS in client.get("/review/unknown").text  # an estimate is no evidence
+    assert GUESS in client.get("/photos?unknown=1").text  # an estimate is no evidence
     library.file("tokyo.jpg", (EIFFEL, 0.56, False), data=picture((1, 2, 3)))
     library.position("tokyo.jpg", 35.68, 139.76, "Japan", "camera")
     library.file("track.jpg", (EIFFEL, 0.57, False), data=picture((3, 2, 1)))
     library.position("track.jpg", 48.5, 2.29, "France", "track")
-    assert words_of(client.get("/review/unknown").text, 7) == ""
+    assert words_of(client.get("/photos?unknown=1").text, 7) == ""
     assert re.search(
         r"Not Eiffel Tower: 9,7\d\d km from the photo(?:'|&#39;)s position \(GPS\)",
         client.get("/photos/7").text,
@@ -72,12 +72,9 @@ def test_a_refused_guess_is_explained_beside_the_photo_alone(
 
 
 def test_other_grids_have_no_words_over_photos(client: TestClient, library: LibraryPhotos) -> None:
-    assert "data-dismissed-link hidden" in client.get("/review/unknown").text
     dismiss_photos(library.database, [2], "ada")
-    page = client.get("/review/unknown").text
-    assert "data-dismissed-link hidden" not in page
+    page = client.get("/photos?unknown=1").text
     assert tiles_of(page) == [3, 1, 4]
-    assert 'href="/photos?dismissed=1"' in page
     everything = client.get("/photos?any_rank=1").text
     assert [words_of(everything, photo) for photo in (2, 3)] == [
         "8 June 2024, 12:30",
@@ -102,7 +99,7 @@ def dismissed(page: Page) -> list[int]:
 
 @pytest.mark.slow
 def test_many_are_put_away_and_brought_back(browser: Browser, address: str) -> None:
-    with open_page(browser, f"{address}/review/unknown", base=address) as page:
+    with open_page(browser, f"{address}/photos?unknown=1", base=address) as page:
         expect(page.locator('[data-photo="3"]')).to_contain_text(GUESS)
         assert axe_findings(page) == []
         select(page, 2, 3)
@@ -116,14 +113,13 @@ def test_many_are_put_away_and_brought_back(browser: Browser, address: str) -> N
         page.locator('[data-photo="2"]').click()
         page.get_by_role("button", name="Not a landmark").click()
         expect(page.locator("#toasts")).to_contain_text("1 photo put away as not a landmark")
-        page.get_by_role("link", name="Photos that are not of a landmark").click()
-        page.wait_for_url("**/photos?dismissed=1")
+        page.goto("/photos?dismissed=1")
         select(page, 2)
         page.get_by_role("button", name="Bring back").click()
         expect(page.locator("#toasts")).to_contain_text("1 photo brought back")
         assert dismissed(page) == []
         # Over the grid
-        page.goto("/review/unknown")
+        page.goto("/photos?unknown=1")
         page.locator("[data-grid][data-drawn]").wait_for()
         page.locator('[data-photo="3"] a').click()
         page.locator("#lightbox[open]").wait_for()
@@ -139,7 +135,9 @@ def test_settings_open_without_script(browser: Browser, address: str) -> None:
         expect(settings).to_be_hidden()
         page.get_by_role("button", name="Settings").focus()
         page.keyboard.press("Enter")
-        expect(settings.get_by_role("link")).to_have_text(["Jobs and schedules", "Tag a folder"])
+        expect(settings.get_by_role("link")).to_have_text(
+            ["Jobs and schedules", "Tag a folder", "Try a photo"]
+        )
         page.keyboard.press("Escape")
         expect(settings).to_be_hidden()
         page.get_by_role("button", name="Settings").click()

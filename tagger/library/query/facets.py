@@ -3,7 +3,6 @@
 A choice has the same number as a query with it. Where a query reads too many photos, only those added last are counted: the numbers are lower bounds.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -31,7 +30,7 @@ from tagger.library.catalog.landmarks import landmarks_by_id
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.areas import Area
 from tagger.library.query.filters import AddedOption, ResolvedQuery
-from tagger.library.query.options import PhotoQuery, PositionOption, VerdictOption, refuse_contradictions
+from tagger.library.query.options import PhotoQuery, refuse_contradictions
 from tagger.library.query.photo_conditions import Condition, shown_landmarks
 from tagger.library.query.tagged_photos import select_photos
 from tagger.photos.paths import path_text
@@ -41,7 +40,7 @@ MOST_READ = 50_000
 MOST_VALUES = 200
 """Choices of a facet, the most frequent ones."""
 
-FacetName = Literal["landmark", "country", "year", "camera", "position", "outcome", "verdict", "folder"]
+FacetName = Literal["landmark", "country", "year", "camera", "outcome", "folder"]
 FACETS: tuple[FacetName, ...] = get_args(FacetName)
 OUTCOMES = ("favourite", "any_rank", "unknown", "untagged", "failed", "dismissed")
 """Options that select photos by outcome; at most one of them is set."""
@@ -105,7 +104,7 @@ def count_photos(
 
 @dataclass(frozen=True)
 class _Matches:
-    """The photos of a query as a table: id, content_id, camera_id, root_id, path, taken_at, source, country, and `unit`, which is
+    """The photos of a query as a table: id, content_id, camera_id, root_id, path, taken_at, country, and `unit`, which is
     the same for photos that count once. `areas`: those of the query, each with the column that says whether the position is inside.
     """
 
@@ -128,9 +127,7 @@ class _FacetCounts:
             "country": self._country,
             "year": self._year,
             "camera": self._camera,
-            "position": self._position,
             "outcome": self._outcome,
-            "verdict": self._verdict,
             "folder": self._folder,
         }
         try:
@@ -194,25 +191,16 @@ class _FacetCounts:
         found = ((name, sum(counts.get(id_, 0) for id_ in ids)) for name, ids in models.items())
         return matches.exact, _most_first(FacetValue(name, name, count) for name, count in found)
 
-    def _position(self) -> tuple[bool, Iterable[FacetValue]]:
-        refuse_contradictions(replace(self.query, position="any"))
-        matches = self._matches(replace(self.query, position=None), "place")
-        counts = Counter(self._grouped(matches, matches.rows.c.source))
-        counts["none"] = counts.pop(None, 0)
-        every = counts.total()
-        counts["any"], counts["no-gps"] = every - counts["none"], every - counts["camera"]
-        return matches.exact, _with_photos(get_args(PositionOption), counts)
-
     def _outcome(self) -> tuple[bool, Iterable[FacetValue]]:
-        return self._alternatives({name: self._with_outcome(name) for name in OUTCOMES})
+        """Count the photos of each outcome, except those that other options contradict."""
+        chosen = {name: self.counted(self._with_outcome(name)) for name in OUTCOMES}
+        found = {name: counted for name, counted in chosen.items() if counted}
+        values = [FacetValue(name, name, count) for name, (_, count) in found.items() if count]
+        return all(exact for exact, _ in found.values()), values
 
     def _with_outcome(self, chosen: str | None) -> PhotoQuery:
         options: dict[str, Any] = {name: name == chosen for name in OUTCOMES}
         return replace(self.query, **options)
-
-    def _verdict(self) -> tuple[bool, Iterable[FacetValue]]:
-        names: tuple[VerdictOption, ...] = get_args(VerdictOption)
-        return self._alternatives({name: replace(self.query, verdict=name) for name in names})
 
     def _folder(self) -> tuple[bool, Iterable[FacetValue]]:
         matches = self._matches(replace(self.query, under=()))
@@ -223,12 +211,6 @@ class _FacetCounts:
         starts = [(root, start) for root in roots for start in self._open_folders(root, is_only=is_only)]
         inside = (value for start in starts for value in self._subfolders(matches, *start))
         return matches.exact, (*outermost, *inside)
-
-    def _alternatives(self, queries: Mapping[str, PhotoQuery]) -> tuple[bool, Iterable[FacetValue]]:
-        """Count the photos of each of these queries, except those with options that contradict each other."""
-        found = {name: counted for name, query in queries.items() if (counted := self.counted(query))}
-        counts = {name: count for name, (_, count) in found.items()}
-        return all(exact for exact, _ in found.values()), _with_photos(queries, counts)
 
     def counted(self, query: PhotoQuery) -> tuple[bool, int] | None:
         """Whether the number of photos is exact, and the number; None if options of the query contradict each other."""
@@ -286,7 +268,6 @@ class _FacetCounts:
         columns = ("id", "content_id", "camera_id", "root_id", "path", "path_bytes", "taken_at")
         selected = select_photos().with_only_columns(
             *(photos.c[name] for name in columns),
-            positions.c.source,
             positions.c.country,
             unit.label("unit"),
             maintain_column_froms=True,
@@ -324,7 +305,3 @@ class _FacetCounts:
 
 def _most_first(values: Iterable[FacetValue]) -> list[FacetValue]:
     return sorted((value for value in values if value.photos), key=lambda value: (-value.photos, value.name))
-
-
-def _with_photos(names: Iterable[str], counts: Mapping[str, int]) -> list[FacetValue]:
-    return [FacetValue(name, name, counts[name]) for name in names if counts.get(name)]

@@ -57,7 +57,7 @@ POSITIONS = {
     "none": N_("Without a position"),
     "no-gps": N_("Without GPS"),
 }
-"""Choices of the form for where positions come from."""
+"""Where positions come from, as words of the search."""
 
 _POSITION_CHIPS = {
     "camera": N_("position: GPS"),
@@ -78,7 +78,7 @@ VERDICTS = {
     "any": N_("With a verdict"),
     "none": N_("Without a verdict"),
 }
-"""Choices of the form for verdicts."""
+"""Verdicts, as words of the search."""
 
 _VERDICT_CHIPS = {
     "confirmed": N_("confirmed"),

@@ -43,22 +43,6 @@ LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude",
 
 
 @dataclass(frozen=True)
-class PositionCellDocument:
-    """The number of `photos` within `radius_km` of a position, of those with a position from `source`.
-
-    `city` and `country` are null if these photos have several.
-    """
-
-    source: str
-    photos: int
-    latitude: float
-    longitude: float
-    radius_km: float
-    city: str | None
-    country: str | None
-
-
-@dataclass(frozen=True)
 class LandmarkDocument:
     """A landmark. `names` are by language, `edited` the columns that a person set, `own`: no registered model knows it."""
 

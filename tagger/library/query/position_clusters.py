@@ -1,10 +1,9 @@
 """Photos on a map of any scale: clusters of positions that do not cover each other; reads only.
 
-The database counts positions by the cells of a grid, and by where they come from. The number of cells depends on the size of the
+The database counts positions by the cells of a grid. The number of cells depends on the size of the
 map, not of the library.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -28,12 +27,11 @@ _EXTREMES = (positions.c.latitude, positions.c.longitude, positions.c.city, posi
 
 @dataclass(frozen=True)
 class PositionCell:
-    """The photos of one cell whose positions come from `source`, and the least box around these positions, in degrees.
+    """The photos of one cell, and the least box around these positions, in degrees.
 
     `city` and `country`: those of all its photos; None if they are several, or unknown. `photo_id` is one of them; 0: not known.
     """
 
-    source: str
     photos: int
     south: float
     north: float
@@ -75,7 +73,6 @@ def position_cells(
     latitude, longitude = positions.c.latitude, positions.c.longitude
     query = (
         select(
-            positions.c.source,
             func.count().label("photos"),
             func.max(positions.c.photo_id).label("photo_id"),
             *(func.min(column).label(f"least_{column.name}") for column in _EXTREMES),
@@ -84,7 +81,6 @@ def position_cells(
         .join(photos, photos.c.id == positions.c.photo_id)
         .where(photos.c.gone_since.is_(None))
         .group_by(
-            positions.c.source,
             rounded_down((latitude + 90) / degrees),
             rounded_down((longitude + 180) / degrees),
         )
@@ -95,7 +91,6 @@ def position_cells(
     with database.read() as connection:
         return [
             PositionCell(
-                source=row.source,
                 photos=row.photos,
                 south=row.least_latitude,
                 north=row.greatest_latitude,
@@ -109,14 +104,14 @@ def position_cells(
         ]
 
 
-def merge_cells(cells: Iterable[PositionCell], degrees: float) -> list[PositionCell]:
+def _merge_cells(cells: Iterable[PositionCell], degrees: float) -> list[PositionCell]:
     """Merge cells into those of at least this size, in order of latitude and longitude."""
     size = FINEST_DEGREES
     while size < degrees:
         size *= 2
-    merged: dict[tuple[int, int, str], list[PositionCell]] = {}
+    merged: dict[tuple[int, int], list[PositionCell]] = {}
     for cell in cells:
-        key = floor((cell.latitude + 90) / size), floor((cell.longitude + 180) / size), cell.source
+        key = floor((cell.latitude + 90) / size), floor((cell.longitude + 180) / size)
         merged.setdefault(key, []).append(cell)
     return [reduce(_merged, merged[key]) for key in sorted(merged)]
 
@@ -152,21 +147,17 @@ _MOST_LATITUDE = 85.0
 
 @dataclass(frozen=True)
 class PositionCluster:
-    """Photos near each other on a map, and the least box around their positions. `photos`: by the source of their positions.
+    """Photos near each other on a map, and the least box around their positions.
 
     `latitude` and `longitude` are of its mark. `photo_id` is one of the photos. `place`: city and country, as far as all share them.
     """
 
-    photos: Mapping[str, int]
+    photos: int
     latitude: float
     longitude: float
     bounds: BoundingBox
     place: str
     photo_id: int
-
-    @property
-    def total(self) -> int:
-        return sum(self.photos.values())
 
 
 def needs_fine_cells(zoom: float) -> bool:
@@ -184,8 +175,8 @@ def cells_within(database: Database, bounds: BoundingBox, zoom: float) -> list[P
 def cluster_cells(cells: Iterable[PositionCell], bounds: BoundingBox, zoom: float) -> list[PositionCluster]:
     """Join the cells within the bounds until no mark covers another, most photos first."""
     inside = [cell for cell in cells if bounds.contains(cell.latitude, cell.longitude)]
-    merged = merge_cells(inside, _cell_degrees(zoom)) if not needs_fine_cells(zoom) else inside
-    ordered = sorted(merged, key=lambda cell: (-cell.photos, cell.latitude, cell.longitude, cell.source))
+    merged = _merge_cells(inside, _cell_degrees(zoom)) if not needs_fine_cells(zoom) else inside
+    ordered = sorted(merged, key=lambda cell: (-cell.photos, cell.latitude, cell.longitude))
     squares: dict[tuple[int, int], list[_Group]] = {}
     for cell in ordered:
         x, y = _pixels(cell.latitude, cell.longitude, zoom)
@@ -195,7 +186,7 @@ def cluster_cells(cells: Iterable[PositionCell], bounds: BoundingBox, zoom: floa
             squares.setdefault(_square(x, y), []).append(near)
         near.cells.append(cell)
     clusters = [_cluster(group.cells) for square in squares.values() for group in square]
-    return sorted(clusters, key=lambda cluster: (-cluster.total, cluster.latitude, cluster.longitude))
+    return sorted(clusters, key=lambda cluster: (-cluster.photos, cluster.latitude, cluster.longitude))
 
 
 @dataclass(frozen=True)
@@ -236,9 +227,6 @@ def _nearest_group(squares: Mapping[tuple[int, int], list[_Group]], x: float, y:
 
 
 def _cluster(cells: list[PositionCell]) -> PositionCluster:
-    counts = Counter[str]()
-    for cell in cells:
-        counts[cell.source] += cell.photos
     first, whole = cells[0], reduce(_merged, cells)
     bounds = BoundingBox(whole.south, whole.west, whole.north, whole.east)
-    return PositionCluster(counts, first.latitude, first.longitude, bounds, whole.place, first.photo_id)
+    return PositionCluster(whole.photos, first.latitude, first.longitude, bounds, whole.place, first.photo_id)

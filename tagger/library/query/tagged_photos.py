@@ -4,7 +4,7 @@ Reads rows and names; which photos to read is decided in find and details. A tag
 reason in words. An unknown photo has a guess, if the model's best prediction is worth one.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -43,7 +43,6 @@ from tagger.database.tables import (
 from tagger.errors import PhotoIdNotFound
 from tagger.library.catalog.contents import is_dismissed, is_favourite, is_only_predicted
 from tagger.library.catalog.landmarks import Landmark, farthest_km, landmarks_by_id
-from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.photos.formats import PhotoOrigin
 from tagger.photos.paths import printable_path
@@ -495,20 +494,6 @@ def _outcome(row: Row[Any], photo_tags: Sequence[Row[Any]]) -> Outcome | None:
     return None if row.failure_kind is None else Outcome.FAILED
 
 
-def photos_by_id(
-    database: Database, photo_ids: Sequence[int], root_paths: RootPaths
-) -> Iterator[TaggedPhoto]:
-    """Yield the photos in this order, page by page; those that were removed from the database are left out."""
-    with database.read() as connection:
-        names = NameCache(connection, root_paths)
-    for page in pages(photo_ids):
-        with database.read() as connection:
-            rows = {row.id: row for row in connection.execute(select_photos().where(photos.c.id.in_(page)))}
-            in_order = [rows[photo_id] for photo_id in page if photo_id in rows]
-            found = names.photos(connection, in_order, accepted_tags)
-        yield from found
-
-
 @dataclass(frozen=True)
 class StoredPhoto:
     """A photo's file as it was when it was scanned. `digest` is the image digest; None before it is classified."""
@@ -529,11 +514,6 @@ def stored_photo(database: Database, photo_id: int, root_paths: RootPaths) -> St
     if not found:
         raise PhotoIdNotFound(photo_id=photo_id)
     return found[0]
-
-
-def stored_raw_files(database: Database, photo_id: int, root_paths: RootPaths) -> list[StoredPhoto]:
-    """The RAW files that are joined with the photo, by path."""
-    return _stored_photos(database, files_of([photo_id]), root_paths)
 
 
 def _stored_photos(

@@ -77,17 +77,6 @@ def list_dismissals(
     return _Listing(database, dismissals, verdict_filter, root_paths or {}).all()
 
 
-def verdict_page(
-    database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths, after: Key | None, limit: int
-) -> tuple[list[ListedVerdict], Key | None]:
-    """At most `limit` matching verdicts after the key `after`, and the key of the next page; None: this is the last page.
-
-    Raises:
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
-    """
-    return _Listing(database, verdicts, verdict_filter, root_paths).page(after, limit)
-
-
 class _Listing:
     """The matching rows of `verdicts` or `dismissals`, along their key."""
 

@@ -3,14 +3,12 @@
 from fastapi import APIRouter
 
 from tagger.web.api import (
-    audit,
     events,
     jobs,
     landmarks,
     photo_images,
     photos,
     predict,
-    schedules,
     search,
     shares,
     teaching,
@@ -21,6 +19,5 @@ from tagger.web.api import (
 def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the API."""
     of_photos = teaching, predict, photos, photo_images, verdicts, landmarks, search, shares
-    of_jobs = jobs, schedules, events, audit
-    others = photos.trips_router, predict.models_router
-    return *(module.router for module in (*of_photos, *of_jobs)), *others
+    of_jobs = jobs, events
+    return *(module.router for module in (*of_photos, *of_jobs)), photos.trips_router

@@ -152,15 +152,6 @@ class FolderEntry:
         return isinstance(self.path, ObjectPath)
 
 
-@dataclass(frozen=True)
-class FolderListing:
-    """The folders in a folder (null: the outermost allowed ones), and how many more there are."""
-
-    folder: FolderEntry | None
-    folders: Sequence[FolderEntry]
-    more: int
-
-
 def folder_key(folder: Path) -> str:
     """Encode a folder's path for addresses and forms."""
     return urlsafe_b64encode(os.fsencode(str(folder))).decode().rstrip("=")

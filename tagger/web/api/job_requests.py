@@ -124,7 +124,7 @@ Key = Annotated[str, Field(max_length=8192)]
 
 
 class FolderKey(RequestModel):
-    """The key of a folder, from /api/folders; for paths that are not UTF-8."""
+    """The key of a folder, as `folder_key` makes it; for paths that are not UTF-8."""
 
     key: Key
 

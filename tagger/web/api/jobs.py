@@ -33,10 +33,9 @@ from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.settings import Settings
 from tagger.system.text_format import N_, gettext, reader_language
-from tagger.web.api.folders import FolderEntry, FolderListing, allowed_folders, list_subfolders, path_of_key
+from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import (
     BackfillRequest,
-    Key,
     RetryRequest,
     TaggingRequest,
     UndoRequest,
@@ -140,23 +139,6 @@ def status(state: State, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> O
     """Return all open jobs and the newest others, the running workers, and the depth of the queues."""
     recover_stale_jobs(state.database)
     return read_status(state.settings, state.database, limit)
-
-
-@router.get("/folders")
-def folders(
-    state: State,
-    path: Annotated[
-        str | None, Query(max_length=4096, description="A folder inside the allowed ones.")
-    ] = None,
-    key: Annotated[Key | None, Query(description="The folder's key, instead of its path.")] = None,
-) -> FolderListing:
-    """List the folders in a folder, by default the outermost allowed ones. Use a `key` for a path that is not UTF-8."""
-    allowed = allowed_folders(state.settings, state.database)
-    named = path_of_key(key) if key else path
-    folder = allowed.check(named) if named else None
-    subfolders, more = list_subfolders(folder) if folder else (allowed.folders, 0)
-    entries = [FolderEntry.of(subfolder) for subfolder in subfolders]
-    return FolderListing(FolderEntry.of(folder) if folder else None, entries, more)
 
 
 @router.get("/jobs/{job}")

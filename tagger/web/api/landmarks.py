@@ -3,44 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from operator import attrgetter
-from typing import Annotated, Self, cast
+from typing import Annotated, Self
 
 import numpy as np
-from fastapi import Body, Depends, Path, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi import Body, Path, Query
 from pydantic import Field, model_validator
 
 from tagger.errors import QueryInvalid
-from tagger.library.catalog.landmark_edits import (
-    LandmarkChanges,
-    NewLandmark,
-    add_landmark,
-    edit_landmark,
-)
-from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
+from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+from tagger.library.catalog.landmark_removal import remove_landmark
 from tagger.library.positions.cities import City, find_cities, nearest_cities
 from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.option_values import parse_position
 from tagger.library.query.photo_json import (
-    LANDMARK_COLUMNS,
-    EditedLandmarkDocument,
     LandmarkDocument,
-    MergedLandmarkDocument,
     RemovedLandmarkDocument,
-    csv_parts,
-    edited_landmark_document,
-    json_line_parts,
     landmark_document,
-    landmark_feature_parts,
-    merged_landmark_document,
     removed_landmark_document,
 )
 from tagger.model.artifact import Extent
 from tagger.system.text_format import country_name, reader_language
 from tagger.web.api.routes import api_router
-from tagger.web.http.query_params import ONE_LINE, RequestModel
-from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
+from tagger.web.http.query_params import RequestModel
 from tagger.web.state import State
 
 router = api_router("landmarks")
@@ -88,35 +72,6 @@ class NewLandmarkRequest(_Facts):
         return NewLandmark(self.name, self.slug, *facts, tuple(self.aliases))
 
 
-class LandmarkChangesRequest(_Facts):
-    """What to change in a landmark. What is missing stays; null removes a value."""
-
-    name: Text | None = None
-    names: Annotated[
-        dict[Annotated[str, Field(max_length=100)], Text | None] | None,
-        Field(max_length=100, description="Names by language. Null removes the name in a language."),
-    ] = None
-    add_aliases: Annotated[list[Text] | None, Field(max_length=100)] = None
-    remove_aliases: Annotated[list[Text] | None, Field(max_length=100)] = None
-
-    def changes(self) -> LandmarkChanges:
-        """Return the changes that the request names."""
-        changes = self.model_dump(exclude_unset=True, exclude={"dry_run", "latitude", "longitude"})
-        for column in ("name", "names", "add_aliases", "remove_aliases"):
-            if changes.get(column, "") is None:
-                del changes[column]  # these cannot be removed
-        if self.model_fields_set & {"latitude", "longitude"}:
-            changes["position"] = self.position
-        return cast("LandmarkChanges", changes)
-
-
-class MergeRequest(RequestModel):
-    """The landmark that remains, by slug or name."""
-
-    into: Annotated[Text, ONE_LINE]
-    dry_run: DryRun = False
-
-
 class RemovalRequest(RequestModel):
     """Whether to delete the verdicts on the landmark too."""
 
@@ -127,7 +82,8 @@ class RemovalRequest(RequestModel):
 _REMOVAL = RemovalRequest()
 
 
-def counted_landmarks(
+@router.get("/landmarks")
+def landmarks(
     state: State,
     country: Annotated[
         str | None, Query(max_length=1000, description="Landmarks of this country, in any case.")
@@ -140,38 +96,11 @@ def counted_landmarks(
         ),
     ] = False,
 ) -> Sequence[LandmarkCount]:
-    """Return landmarks, most photos first; a FastAPI dependency."""
-    return landmark_counts(state.database, (country or "").strip() or None, include_empty=include_all)
-
-
-Counts = Annotated[Sequence[LandmarkCount], Depends(counted_landmarks)]
-
-
-@router.get("/landmarks")
-def landmarks(counts: Counts) -> Sequence[LandmarkCount]:
     """List landmarks, most photos first."""
+    counts = landmark_counts(state.database, (country or "").strip() or None, include_empty=include_all)
     if reader_language() is None:
         return counts
     return [replace(each, country=each.country and country_name(each.country)) for each in counts]
-
-
-@router.get("/landmarks.ndjson", response_class=StreamingResponse)
-def landmarks_ndjson(request: Request, counts: Counts) -> StreamingResponse:
-    """List landmarks, a JSON document per line."""
-    return stream_download(request, json_line_parts(counts), NDJSON, "landmarks.ndjson")
-
-
-@router.get("/landmarks.csv", response_class=StreamingResponse)
-def landmarks_csv(request: Request, counts: Counts) -> StreamingResponse:
-    """List landmarks as CSV."""
-    rows = map(attrgetter(*LANDMARK_COLUMNS), counts)
-    return stream_download(request, csv_parts(LANDMARK_COLUMNS, rows), CSV, "landmarks.csv")
-
-
-@router.get("/landmarks.geojson", response_class=StreamingResponse)
-def landmarks_geojson(request: Request, counts: Counts) -> StreamingResponse:
-    """List landmarks as GeoJSON points."""
-    return stream_download(request, landmark_feature_parts(counts), GEOJSON, "landmarks.geojson")
 
 
 @router.post("/landmarks", status_code=HTTPStatus.CREATED)
@@ -180,24 +109,6 @@ def add(state: State, body: NewLandmarkRequest) -> LandmarkDocument:
     with state.database.write(dry_run=body.dry_run) as connection:
         landmark = add_landmark(connection, body.landmark())
     return landmark_document(landmark, dry_run=body.dry_run)
-
-
-@router.patch("/landmarks/{landmark}")
-def edit(state: State, landmark: Landmark, body: LandmarkChangesRequest) -> EditedLandmarkDocument:
-    """Change what is known of a landmark. Models do not change what a person set; the slug never changes."""
-    with state.database.write(dry_run=body.dry_run) as connection:
-        result = edit_landmark(connection, landmark, body.changes())
-    return edited_landmark_document(result, dry_run=body.dry_run)
-
-
-@router.post("/landmarks/{landmark}/merge")
-def merge(state: State, landmark: Landmark, body: MergeRequest) -> MergedLandmarkDocument:
-    """Merge a landmark into another one, which gets its verdicts, tags and names. Its slug finds that one from now on."""
-    with state.database.write(dry_run=body.dry_run) as connection:
-        result = merge_landmark(connection, landmark, body.into)
-    if not body.dry_run:
-        state.taught_updates.request()
-    return merged_landmark_document(result, dry_run=body.dry_run)
 
 
 @router.delete("/landmarks/{landmark}")

@@ -1,4 +1,4 @@
-"""Photos and their tags, as `tagger query` and `tagger show`; their numbers by position and filter; trips, as `tagger trips`.
+"""Photos and their tags, as `tagger query` and `tagger show`; trips, as `tagger trips`.
 
 Photos are named by number, never by path. Those of a trip are `/api/photos?trip=…`. A timeline is a sorted result in sections, for views
 that show any part of it: the sections, the photos of one, and ids alone.
@@ -15,24 +15,19 @@ from fastapi import Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
 from tagger.library.query.details import PhotoDetailsDocument, photo_details_by_id
-from tagger.library.query.facets import Facet
 from tagger.library.query.find import (
     ScanPosition,
     decode_cursor,
     encode_cursor,
-    find_surrounding,
     find_tagged,
     find_tagged_page,
 )
 from tagger.library.query.option_values import parse_date
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_json import (
-    PositionCellDocument,
-    json_line_parts,
     photo_csv_parts,
     photo_feature_parts,
 )
-from tagger.library.query.position_clusters import FINEST_DEGREES, merge_cells, position_cells
 from tagger.library.query.tagged_photos import PhotoDocument, TaggedPhoto, photo_document
 from tagger.library.query.timeline import Section, SectionStart, count_copies, find_section_ids
 from tagger.library.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
@@ -41,7 +36,7 @@ from tagger.system.text_format import N_, gettext, percent
 from tagger.web.api.routes import api_router
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams, query_params
-from tagger.web.http.responses import CSV, GEOJSON, NDJSON, stream_download
+from tagger.web.http.responses import CSV, GEOJSON, stream_download
 from tagger.web.state import AppState, State
 
 router = api_router("photos")
@@ -56,21 +51,6 @@ class PhotoPage:
 
     photos: Sequence[PhotoDocument]
     next: str | None
-
-
-@dataclass(frozen=True)
-class NeighbourDocument(PhotoDocument):
-    """A photo, and the `place` where it was taken, in words."""
-
-    place: str | None
-
-
-@dataclass(frozen=True)
-class PhotoNeighbours:
-    """The photos before and after one in a list, the nearest first."""
-
-    previous: Sequence[NeighbourDocument]
-    next: Sequence[NeighbourDocument]
 
 
 @router.get("/photos")
@@ -100,13 +80,6 @@ def cursor_of(position: ScanPosition | None, query: PhotoQuery) -> str | None:
     return None if position is None else encode_cursor(position, query)
 
 
-@router.get("/photos.ndjson", response_class=StreamingResponse)
-def photos_ndjson(request: Request, state: State, params: Params) -> StreamingResponse:
-    """List all photos, a JSON document per line."""
-    documents = (photo_document(photo) for photo in _find_all(state, params))
-    return stream_download(request, json_line_parts(documents), NDJSON, "photos.ndjson")
-
-
 @router.get("/photos.csv", response_class=StreamingResponse)
 def photos_csv(request: Request, state: State, params: Params) -> StreamingResponse:
     """List all photos as CSV, a row per tag."""
@@ -125,58 +98,9 @@ def photo(state: State, photo_id: PhotoNumber) -> PhotoDetailsDocument:
     return photo_details_by_id(state.database, photo_id, state.settings.roots).document()
 
 
-@router.get("/photos/{photo_id}/neighbours")
-def neighbours(
-    state: State,
-    params: Params,
-    photo_id: PhotoNumber,
-    previous: Annotated[int, Query(ge=0, le=100, description="How many photos before it.")] = 1,
-    following: Annotated[int, Query(alias="next", ge=0, le=100, description="How many photos after it.")] = 1,
-) -> PhotoNeighbours:
-    """List the photos before and after one in the list of the query, the nearest first."""
-    roots = state.settings.roots
-    with params.model_checked():
-        found = find_surrounding(
-            state.database, params.query, roots, photo_id, before=previous, after=following
-        )
-    sides = (found.previous, found.following)
-    return PhotoNeighbours(*([_neighbour(each) for each in side] for side in sides))
-
-
-def _neighbour(photo: TaggedPhoto) -> NeighbourDocument:
-    return NeighbourDocument(**vars(photo_document(photo)), place=photo.place)
-
-
 def _find_all(state: AppState, params: QueryParams) -> Iterator[TaggedPhoto]:
     with params.model_checked():
         return find_tagged(state.database, params.query, state.settings.roots)
-
-
-Degrees = Annotated[
-    float,
-    Query(
-        ge=FINEST_DEGREES,
-        le=90,
-        description="The least size of a cell. Cells have 0.25 degrees, or two, four, … times as much.",
-    ),
-]
-
-
-@router.get("/positions", dependencies=[COUNTING])
-def positions(state: State, degrees: Degrees = 1.0) -> list[PositionCellDocument]:
-    """Count photos by where they were taken, and by where their positions come from."""
-    cells = merge_cells(position_cells(state.database), degrees)
-    return [document_of(PositionCellDocument, cell) for cell in cells]
-
-
-@router.get("/facets", dependencies=[COUNTING])
-def facets(state: State, params: Params) -> Sequence[Facet]:
-    """Count the photos of each choice of a filter, together with all other filters of the query.
-
-    If a query reads very many photos, only the newest are counted: `exact` is false, and a choice has at least as many.
-    """
-    with params.model_checked():
-        return state.facet_counts.get(params.query)
 
 
 trips_router = api_router("trips")

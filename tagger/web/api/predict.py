@@ -1,7 +1,6 @@
-"""LabelPrediction of an uploaded photo, as `tagger predict`, of which nothing is stored; and registered models, as `tagger model list`.
+"""LabelPrediction of an uploaded photo, as `tagger predict`, of which nothing is stored.
 
-Photos go through the same pipeline as jobs, so those that arrive together share forward passes. Registering a model requires
-access to the files of the server, so the API cannot.
+Photos go through the same pipeline as jobs, so those that arrive together share forward passes.
 """
 
 import asyncio
@@ -19,8 +18,7 @@ from starlette.exceptions import HTTPException
 
 from tagger.errors import FailureKind, ModelFailed, ModelNotFound, PhotoFailed
 from tagger.jobs.processing.model_cache import LoadedModels
-from tagger.library.catalog.registered_models import RegisteredModel, list_models
-from tagger.library.query.photo_json import ModelDocument, model_document
+from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.query.predictions import (
     FailedPredictionDocument,
     ModelPredictions,
@@ -200,12 +198,3 @@ def _open(data: bytes, state: AppState, ends_at: float) -> OpenPhoto:
     if not data:
         raise PhotoFailed(FailureKind.EMPTY, "The file is empty (0 bytes). Copy it again from its source.")
     return state.upload_sandbox.open(PhotoBytes(data, len(data), 0), ends_at=ends_at)
-
-
-models_router = api_router("models")
-
-
-@models_router.get("/models")
-def models(state: State) -> list[ModelDocument]:
-    """List the registered models."""
-    return [model_document(model) for model in list_models(state.database)]

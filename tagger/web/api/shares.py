@@ -15,9 +15,7 @@ from tagger.library.shares import (
     MOST_PHOTOS,
     NewShare,
     Share,
-    ShareState,
     add_share,
-    get_share,
     known_tokens,
     link_key,
     list_shares,
@@ -110,16 +108,6 @@ def shares(
         return share.options is None if selection else not options or share.options == options
 
     return _listed(state, [share for share in list_shares(state.database) if matches(share)])
-
-
-@router.get("/shares/{share_id}")
-def share(state: State, share_id: ShareNumber) -> ShareDocument:
-    """Return a share, with the number of photos that visitors see now: 0 once it has ended."""
-    found = get_share(state.database, share_id)
-    is_active = found.state is ShareState.ACTIVE
-    sections = state.section_counts.get(found.query) if is_active else ()
-    (document,) = _listed(state, [found])
-    return replace(document, photos=sum(section.photos for section in sections))
 
 
 @router.delete("/shares/{share_id}")

@@ -11,8 +11,6 @@ from pydantic import Field
 from tagger.errors import ExamplesMissing, QueryInvalid
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.tagged_photos import (
-    PhotoDocument,
-    SimilarPhotoDocument,
     TaggedPhoto,
     photo_document,
     stored_photo,
@@ -29,7 +27,7 @@ from tagger.library.teaching.similarity import find_similar
 from tagger.library.teaching.suggestions import ReviewPosition, suggestion_page
 from tagger.library.verdicts.service import give_examples
 from tagger.system.text_format import gettext
-from tagger.web.api.photos import PhotoNumber, PhotoPage
+from tagger.web.api.photos import PhotoPage
 from tagger.web.api.routes import api_router
 from tagger.web.api.verdicts import MAX_PHOTOS, By, person_of
 from tagger.web.http.query_params import ONE_LINE, PhotoId, RequestModel
@@ -115,16 +113,6 @@ def suggestions(
     photos, end = suggestion_page(state.database, landmark_id, state.settings.roots, start, limit)
     cursor = None if end is None else end.cursor
     return PhotoPage([photo_document(photo) for photo in photos], cursor)
-
-
-@router.get("/photos/{photo_id}/similar", response_model=list[SimilarPhotoDocument])
-def similar(
-    state: State,
-    photo_id: PhotoNumber,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Most photos.")] = 20,
-) -> list[PhotoDocument]:
-    """List the photos that resemble a photo most, best first. Copies of it are left out."""
-    return [photo_document(photo) for photo in similar_photos(state, photo_id, limit)]
 
 
 def similar_photos(state: AppState, photo_id: int, limit: int) -> list[TaggedPhoto]:

@@ -4,18 +4,14 @@ A photo is named by its number, many photos by a list of numbers.
 """
 
 import getpass
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Query
 from pydantic import Field
 
 from tagger.database.enums import VerdictKind
-from tagger.errors import CursorInvalid
 from tagger.library.query.tagged_photos import stored_photo
-from tagger.library.verdicts.listing import ListedVerdict, VerdictFilter, verdict_page
 from tagger.library.verdicts.service import (
     VerdictResultDocument,
     WithdrawnVerdicts,
@@ -35,7 +31,7 @@ from tagger.library.verdicts.store import (
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.auth import ANYBODY
-from tagger.web.http.query_params import ONE_LINE, PhotoId, QueryParams, RequestModel, verdict_query_params
+from tagger.web.http.query_params import ONE_LINE, PhotoId, RequestModel
 from tagger.web.state import AppState, State
 
 router = api_router("verdicts")
@@ -48,20 +44,6 @@ Person = Annotated[str, Field(max_length=200), ONE_LINE]
 By = Annotated[
     Person | None, Field(description="The person. Default: the token; without tokens, the server's user.")
 ]
-
-
-def verdict_filter(
-    params: Annotated[QueryParams, Depends(verdict_query_params)],
-    verdict: Annotated[VerdictKind | None, Query(description="Only these verdicts.")] = None,
-    by: Annotated[Person | None, Query(description="Verdicts of this person.")] = None,
-) -> VerdictFilter:
-    """Parse which verdicts to list; a FastAPI dependency."""
-    return VerdictFilter(verdict, by, params.query)
-
-
-Filter = Annotated[VerdictFilter, Depends(verdict_filter)]
-Limit = Annotated[int, Query(ge=1, le=1000, description="The page size.")]
-After = Annotated[str | None, Query(max_length=50, description="`next` of the previous page.")]
 
 
 class _ChangeRequest(RequestModel):
@@ -84,23 +66,6 @@ class VerdictsRequest(_VerdictRequest):
 
     photos: Annotated[list[PhotoId], Field(max_length=MAX_PHOTOS)]
     landmark: Name
-
-
-@dataclass(frozen=True)
-class VerdictPage:
-    """A page of verdicts; `next` is null on the last page."""
-
-    verdicts: Sequence[ListedVerdict]
-    next: str | None
-
-
-@router.get("/verdicts")
-def list_verdicts(state: State, filter_: Filter, limit: Limit = 100, after: After = None) -> VerdictPage:
-    """List verdicts, page by page, in the order in which their images were first classified: pass `next` as `after` until it is null."""
-    start = None if after is None else _decode_cursor(after)
-    verdicts, end = verdict_page(state.database, filter_, state.settings.roots, start, limit)
-    cursor = None if end is None else f"{end[0]}-{end[1]}"
-    return VerdictPage(verdicts, cursor)
 
 
 @router.post("/photos/{photo_id}/verdicts")
@@ -195,13 +160,6 @@ def _learn(state: AppState, body: _ChangeRequest) -> None:
     """Request that taught landmarks and positions be updated from the verdicts."""
     if not body.dry_run:
         state.taught_updates.request()
-
-
-def _decode_cursor(after: str) -> tuple[int, int]:
-    numbers = re.fullmatch(r"(\d{1,18})-(\d{1,18})", after, re.ASCII)
-    if numbers is None:
-        raise CursorInvalid
-    return int(numbers[1]), int(numbers[2])
 
 
 class StarRequest(RequestModel):

@@ -109,14 +109,14 @@ class AccessRecorder:
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _VIEWER_POSTS = frozenset(
-    {"/", "/api/predict", "/language", "/sign-out", "/account/password", "/account/sessions/end"}
+    {"/try", "/api/predict", "/language", "/sign-out", "/account/password", "/account/sessions/end"}
 )
 """What a viewer may send: photos to classify, of which nothing is stored, a language, and changes of the own account."""
-_VIEWER_HIDDEN = frozenset({"/api/folders", "/api/shares", "/jobs/new"})
+_VIEWER_HIDDEN = frozenset({"/api/shares", "/jobs/new"})
 """What a viewer may not read: these list folders of the server, to start jobs in them, and who else sees photos. Below: also photos that wait for a verdict."""
-_HIDDEN_BELOW = ("/api/shares/", "/places/edit/", "/trips/edit/", "/review")
-_ADMIN_PATHS = ("/admin/", "/api/admin/")
-"""All routes about other people's access are below these, and no other routes."""
+_HIDDEN_BELOW = ("/places/edit/", "/trips/edit/", "/review")
+_ADMIN_PATH = "/admin/"
+"""All routes about other people's access are below it, and no other routes."""
 _READ_ONLY = N_(
     "Your access is read-only: you can search photos and classify uploads. Sign in with another token or name to make changes."
 )
@@ -125,7 +125,7 @@ _NO_ADMIN = N_("Only admins may do this. Ask one of them.")
 
 def refusal(grant: Grant, method: str, path: str) -> str | None:
     """Return why the request exceeds its role; None if it is allowed."""
-    if path.startswith(_ADMIN_PATHS) and grant.role is not Role.ADMIN:
+    if path.startswith(_ADMIN_PATH) and grant.role is not Role.ADMIN:
         return gettext(_NO_ADMIN)
     if grant.role is not Role.VIEWER:
         return None

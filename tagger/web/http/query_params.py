@@ -18,7 +18,6 @@ from pydantic_core import PydanticCustomError
 
 from tagger.errors import ModelNotFound, QueryInvalid
 from tagger.library.query.options import (
-    VERDICT_OPTIONS,
     PhotoQuery,
     QueryOption,
     SortOption,
@@ -179,7 +178,6 @@ def _dependency(options: Mapping[str, QueryOption], doc: str) -> Callable[..., Q
 ADDRESS_OPTIONS = options_used_by("all", "searches", "addresses")
 """The options of a query in an address."""
 query_params = _dependency(ADDRESS_OPTIONS, "Parse the query of a request; a FastAPI dependency.")
-verdict_query_params = _dependency(VERDICT_OPTIONS, "Parse a query of verdicts; a FastAPI dependency.")
 
 
 def _parse_folders(folders: str | Sequence[str]) -> tuple[Path, ...]:

@@ -87,7 +87,6 @@ def _cache_control(scope: Scope, status: int) -> str:
     return FOR_EVER if scope["query_string"].startswith(b"v=") else "no-cache"
 
 
-NDJSON = "application/x-ndjson"
 CSV = "text/csv; charset=utf-8"
 GEOJSON = "application/geo+json"
 BLOCK_BYTES = 2**16

@@ -112,14 +112,22 @@ def render(request: Request, name: str, status_code: int = 200, **values: object
 
     `has_photos` and `has_writes` are functions, since few pages ask them.
     """
-    grant: Grant | None = getattr(request.state, "grant", None)
-    may_change = grant is None or grant.may_change
     database: Database = request.app.state.app_state.database
-    context = {"request": request, "may_change": may_change, "has_photos": lambda: has_photos(database)}
+    context = {
+        "request": request,
+        "may_change": may_change(request),
+        "has_photos": lambda: has_photos(database),
+    }
     context |= {"has_writes": lambda: has_metadata_writes(database)}
     page = environment().get_template(name).render(**context, **values)
     # Bytes of a file name that are not UTF-8 appear as question marks.
     return HTMLResponse(page.encode(errors="replace"), status_code)
+
+
+def may_change(request: Request) -> bool:
+    """Return whether the session of a request may change anything."""
+    grant: Grant | None = getattr(request.state, "grant", None)
+    return grant is None or grant.may_change
 
 
 def thumbnail_address(photo_id: int, digest: str | None, side_px: int) -> str:

@@ -1,4 +1,4 @@
-"""Other people's access, and the audit log: for admins. All routes are below /admin/, which the request guard keeps from others."""
+"""Other people's access, for admins. All routes are below /admin/, which the request guard keeps from others."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,16 +6,14 @@ from http import HTTPStatus
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tagger.database.audit_log import AuditAction
 from tagger.database.enums import Role
 from tagger.errors import TaggerError
 from tagger.people.passwords import generate_password
 from tagger.people.sessions import end_open_session, list_sessions
 from tagger.people.users import add_user, list_users, remove_user, set_password, set_role
-from tagger.web.api.audit import audit
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.templates import render
 from tagger.web.pages.sign_in import HASH_LIMITER, browser_name
@@ -23,7 +21,6 @@ from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
-ENTRIES_SHOWN = 100
 Name = Annotated[str, Form(max_length=200)]
 """The forms send names with numbers (`ada#1`): somebody who has the name since the page was opened is somebody else."""
 ShownPassword = tuple[str, str]
@@ -87,28 +84,6 @@ def end_session(state: State, session: Annotated[int, Form(ge=1, lt=2**63)]) -> 
     """Sign out anybody's session."""
     end_open_session(state.database, session)
     return RedirectResponse("/admin/users#sessions", HTTPStatus.SEE_OTHER)
-
-
-@router.get("/admin/audit")
-def show_audit_log(
-    request: Request,
-    state: State,
-    action: str = "",
-    by: Annotated[str, Query(max_length=200)] = "",
-    before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
-) -> HTMLResponse:
-    """Show who did what, newest first."""
-    actions = tuple(each for each in AuditAction if each == action)
-    page = audit(state, list(actions), by=by.strip(), limit=ENTRIES_SHOWN, before=before)
-    return render(
-        request,
-        "audit.html",
-        entries=page.entries,
-        following=page.next,
-        actions=list(AuditAction),
-        action=actions[0] if actions else "",
-        by=by.strip(),
-    )
 
 
 def _render_users(

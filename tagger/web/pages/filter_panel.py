@@ -1,4 +1,4 @@
-"""The filter panel: choices with their numbers of photos, on a page of its own. With a script, the page of photos shows it beside them."""
+"""The filter panel: choices with their numbers of photos, which a script shows beside them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +13,6 @@ from tagger.library.catalog.cameras import camera_model
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.facets import MOST_READ, Facet, FacetName
 from tagger.library.query.filter_words import (
-    POSITIONS,
-    VERDICTS,
     WHICH,
     WITH_LANDMARK,
     is_of_accepted_tags,
@@ -22,18 +20,17 @@ from tagger.library.query.filter_words import (
     whole_year,
 )
 from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery
-from tagger.system.text_format import N_, country_name, gettext, month_text, number_text
+from tagger.system.text_format import N_, country_name, gettext, number_text
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
 from tagger.web.pages.photos import (
+    ALL_PHOTOS,
     QUERY_ERRORS,
-    all_photos_address,
+    panel_group,
     params_or_error,
-    photos_name,
     raw_params,
-    score_choices,
     valid_params,
 )
 from tagger.web.state import AppState, State
@@ -52,10 +49,7 @@ TITLES = {
     "landmark": N_("Landmark"),
     "country": N_("Country"),
     "year": N_("Year"),
-    "calendar_month": N_("Month"),
     "camera": N_("Camera"),
-    "position": N_("Position"),
-    "verdict": N_("Verdict"),
     "under": N_("Folder"),
 }
 """The titles of filters by the options of queries."""
@@ -139,7 +133,7 @@ def show_filter(
     state: State,
     params: Annotated[QueryParams | QueryInvalid, Depends(params_or_error)],
 ) -> HTMLResponse:
-    """Show the filters of a query, with the number of photos of each choice."""
+    """Return the filters of a query, with the number of photos of each choice, a part of a page."""
     form = raw_params(request) if isinstance(params, QueryInvalid) else params
     groups: tuple[ChoiceGroup, ...] = ()
     counted, problem = "", ""
@@ -156,11 +150,8 @@ def show_filter(
         problem=problem,
         options=form.options,
         year=whole_year(form.query),
-        scores=score_choices(form.text("min_score")),
-        titles={option: gettext(title) for option, title in TITLES.items()},
-        back=form.address("/photos"),
-        back_name=photos_name(form.options),
-        all_photos=all_photos_address(form),
+        kept=[(name, value) for name, value in form.options.items() if not panel_group(name)],
+        all_photos=ALL_PHOTOS,
     )
 
 
@@ -212,30 +203,16 @@ def _groups(
         ),
         "year": (map(str, query.year), {}),
         "camera": (cameras, {}),
-        "position": ([query.position], _in_words(POSITIONS)),
     }
     yield which
     for name, (values, texts) in groups.items():
         several = QUERY_OPTIONS[name].several
         yield _group(facets[name], name, values, texts, several=several)
-        if name == "year":
-            yield _months(query)
-    yield _group(facets["verdict"], "verdict", [query.verdict], _in_words(VERDICTS))
 
 
 def _in_words(names: Mapping[str, str]) -> dict[str, str]:
     """Names in the reader's language."""
     return {value: gettext(name) for value, name in names.items()}
-
-
-def _months(query: PhotoQuery) -> ChoiceGroup:
-    """The months of any year, without numbers of photos."""
-    choices = (
-        Choice(str(month), month_text(month), "", month in query.calendar_month) for month in range(1, 13)
-    )
-    option = "calendar_month"
-    listed = ChoiceList(option, tuple(choices))
-    return ChoiceGroup(option, gettext(TITLES[option]), gettext(_ANY), listed, several=True)
 
 
 def _group(

@@ -11,10 +11,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
-from tagger.database.enums import Role
+from tagger.database.enums import Priority, Role
 from tagger.errors import PathNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import BackfillScope
 from tagger.jobs.enqueue.scan import Selection, select_paths
+from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.enqueue.submission import Tagging
 from tagger.people.tokens import Grant
 from tagger.system.addresses import is_loopback
@@ -27,9 +28,8 @@ from tagger.web.api.folders import (
     list_subfolders,
     path_of_key,
 )
-from tagger.web.api.job_requests import FolderKey, Key, WriteMode, WriteRequest, write_modes
+from tagger.web.api.job_requests import BackfillRequest, FolderKey, Key, WriteMode, WriteRequest, write_modes
 from tagger.web.api.job_starter import Starter
-from tagger.web.api.schedules import ScheduleRequest, add_schedule
 from tagger.web.http.auth import AccessPolicy
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import RequestModel
@@ -63,20 +63,6 @@ class NightlyForm(RequestModel):
     scan: Key
     time: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = AT_NIGHT
     write: WriteMode = WriteMode.NONE
-
-    def schedule(self, folder: str) -> ScheduleRequest:
-        """The request that adds it. It is named after the folder."""
-        hour, minute = map(int, self.time.split(":"))
-        name = "".join(filter(str.isprintable, Path(folder).name or folder))
-        return ScheduleRequest(
-            name=" ".join(gettext("New photos in %(folder)s", folder=name[:MAX_NAME_LENGTH]).split()),
-            cron=f"{minute} {hour} * * *",
-            zone=None,
-            until=None,
-            what=BackfillScope.UNTAGGED,
-            scan=[FolderKey(key=self.scan)],
-            write=self.write,
-        )
 
 
 @router.get("/jobs/new")
@@ -135,10 +121,27 @@ def _other_folder(request: Request, state: AppState, form: FolderForm) -> Select
 def add_nightly(request: Request, state: State, form: Annotated[NightlyForm, Form()]) -> Response:
     """Add a schedule that tags new photos."""
     try:
-        add_schedule(state, form.schedule(path_of_key(form.scan)))
+        _add_nightly(state, form)
     except (TaggerError, HTTPException) as error:
         return _refuse(request, state, "", error, form)
     return RedirectResponse("/jobs#schedules", HTTPStatus.SEE_OTHER)
+
+
+def _add_nightly(state: AppState, form: NightlyForm) -> None:
+    """Add the schedule, named after the folder.
+
+    Raises:
+        TaggerError, HTTPException: it is not possible; the text says why.
+    """
+    request = BackfillRequest(what=BackfillScope.UNTAGGED, scan=[FolderKey(key=form.scan)], write=form.write)
+    backfill = request.backfill(state)
+    backfill.check(state.database, state.settings.roots)
+    folder = path_of_key(form.scan)
+    name = "".join(filter(str.isprintable, Path(folder).name or folder))
+    title = " ".join(gettext("New photos in %(folder)s", folder=name[:MAX_NAME_LENGTH]).split())
+    hour, minute = map(int, form.time.split(":"))
+    cron = f"{minute} {hour} * * *"
+    add_schedule(state.database, title, cron, backfill, Priority.BULK, None, follows_links=False)
 
 
 def _refuse(

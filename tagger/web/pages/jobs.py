@@ -19,6 +19,7 @@ from tagger.jobs.enqueue.schedules import (
     ScheduleDocument,
     explain_cron,
     list_schedules,
+    pause_schedule,
     remove_schedule,
 )
 from tagger.jobs.processing.metadata_preview import preview_photos
@@ -28,7 +29,7 @@ from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, find_job, job_options, list_older_jobs
 from tagger.system.text_format import gettext, list_text, moment_text, reader_language
 from tagger.web.api.folders import allowed_folders
-from tagger.web.api.job_requests import RetryRequest, WriteMode, write_modes
+from tagger.web.api.job_requests import RetryRequest, WriteMode, check_schedule, write_modes
 from tagger.web.api.job_starter import Starter
 from tagger.web.api.jobs import (
     JOBS_SHOWN,
@@ -40,7 +41,6 @@ from tagger.web.api.jobs import (
     start_retry,
     waiting_reason,
 )
-from tagger.web.api.schedules import pause_or_resume
 from tagger.web.http.error_texts import FAILURES, REFUSALS, note_text, page_text
 from tagger.web.http.query_params import ONE_LINE
 from tagger.web.http.templates import render
@@ -187,7 +187,9 @@ def change_schedule(
                 return render_jobs(request, state, problem, HTTPStatus.CONFLICT)
             return RedirectResponse(f"/jobs/{run.job}", HTTPStatus.SEE_OTHER)
         case _:
-            pause_or_resume(state, name, paused=action == "pause")
+            if action == "resume":  # the page must be allowed to run it
+                check_schedule(state.settings, state.database, name)
+            pause_schedule(state.database, name, paused=action == "pause")
     return RedirectResponse("/jobs#schedules", HTTPStatus.SEE_OTHER)
 
 

@@ -1,4 +1,4 @@
-"""The library: landmarks as cards with covers, and the map; and the search that leads to its photos.
+"""The library: its first view, landmarks as cards with covers, the map, and the search that leads to its photos.
 
 A landmark is renamed, merged into another one, or deleted, as by `tagger landmark`.
 """
@@ -22,33 +22,27 @@ from tagger.library.catalog.landmark_removal import (
 )
 from tagger.library.catalog.landmarks import familiar_landmarks, find_landmark, normalize_name
 from tagger.library.query.option_values import parse_box
-from tagger.library.search.names import Kind
-from tagger.system.text_format import N_
+from tagger.library.query.tagged_photos import has_photos
 from tagger.web.api.search import Lists, SearchText, suggestion_document
 from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import address_of
-from tagger.web.http.templates import render
-from tagger.web.pages.map_clusters import SOURCES, extent_of, legend, live_map, render_map
+from tagger.web.http.templates import may_change, render
+from tagger.web.pages.map_clusters import extent_of, live_map, render_map
 from tagger.web.pages.overview import Overview
+from tagger.web.pages.photos import ALL_PHOTOS
 from tagger.web.state import AppState, State
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 Text = Annotated[str, Query(max_length=200)]
-KINDS = {
-    Kind.PHOTOS: N_("Photos"),
-    Kind.DATE: N_("Date"),
-    Kind.LANDMARK: N_("Landmark"),
-    Kind.COUNTRY: N_("Country"),
-    Kind.CITY: N_("City"),
-    Kind.REGION: N_("Region"),
-    Kind.TRIP: N_("Trip"),
-    Kind.CAMERA: N_("Camera"),
-    Kind.FOLDER: N_("Folder"),
-    Kind.FILE: N_("File"),
-    Kind.OUTCOME: N_("State"),
-}
+
+
+@router.get("/")
+def show_first_view(request: Request, state: State) -> RedirectResponse:
+    """Lead to the photos; until there are some, to the choice of their folder."""
+    may_start = may_change(request) and not has_photos(state.database)
+    return RedirectResponse("/jobs/new" if may_start else ALL_PHOTOS)
 
 
 @router.get("/places")
@@ -172,8 +166,6 @@ def show_map(request: Request, state: State, overview: Overview, box: Text = "")
         request,
         state.settings,
         "map.html",
-        sources=SOURCES,
-        legend=legend(cells or ()),
         is_complete=cells is not None,
         live=live_map(state.settings, extent_of(cells), parse_box(box) if box else None) if cells else None,
     )
@@ -187,6 +179,4 @@ def search(request: Request, lists: Lists, q: SearchText = "") -> Response:
         order = {"sort": "newest"} if understood.query.unknown else {}
         return RedirectResponse(address_of("/photos", {**understood.options, **order, "q": q}), 303)
     similar = [suggestion_document(request, each) for each in lists.suggest(q)]
-    return render(
-        request, "search.html", search_text=q, search_note=understood.note, similar=similar, kinds=KINDS
-    )
+    return render(request, "search.html", search_text=q, search_note=understood.note, similar=similar)

@@ -1,10 +1,9 @@
-"""Marks and clusters of photos on a map: where they were taken, by where their positions come from. The map of a trip has its path, too.
+"""Marks and clusters of photos on a map: where they were taken. The map of a trip has its path, too.
 
 Photos that are near each other share a mark, so that a map has few. Photos that are located by a landmark are at its dot.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from math import ceil, cos, floor, radians
 from typing import Annotated, Any
@@ -26,30 +25,13 @@ from tagger.library.query.trip_summaries import PathPoint, trip_path
 from tagger.library.trips.stored import find_trip
 from tagger.settings import Settings
 from tagger.system.documents import document_of
-from tagger.system.text_format import N_, gettext, number_text
+from tagger.system.text_format import N_, gettext
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import DocumentResponse, policy_with_tiles
 from tagger.web.http.templates import asset, render, thumbnail_address
 from tagger.web.pages.overview import Overview
 from tagger.web.state import AppState, State
-
-SOURCES = {
-    "camera": N_("%(count)s by GPS"),
-    "sidecar": N_("%(count)s by a sidecar"),
-    "takeout": N_("%(count)s by Google Takeout"),
-    "track": N_("%(count)s by a GPS track"),
-    "landmark": N_("%(count)s by a landmark"),
-    "neighbour": N_("%(count)s estimated"),
-}
-"""Numbers of photos by where their positions come from."""
-
-
-def legend(cells: Sequence[PositionCell]) -> dict[str, int]:
-    """Return the number of photos of each source of positions that photos on the map have."""
-    counts = {source: sum(cell.photos for cell in cells if cell.source == source) for source in SOURCES}
-    return {source: count for source, count in counts.items() if count}
-
 
 router = APIRouter(include_in_schema=False)
 
@@ -85,11 +67,9 @@ def clusters(
     if cells is None:
         cells = cells_within(state.database, bounds, zoom)
     found = cluster_cells(cells, bounds, zoom)
-    counts = sum((Counter(cluster.photos) for cluster in found), Counter[str]())
     return DocumentResponse(
         {
-            "photos": counts.total(),
-            "text": _text(counts),
+            "photos": sum(cluster.photos for cluster in found),
             "address": _address(bounds, trip),
             "clusters": [_document(cluster, trip) for cluster in found],
         }
@@ -161,23 +141,11 @@ def _document(cluster: PositionCluster, trip: str | None) -> dict[str, Any]:
         "latitude": cluster.latitude,
         "longitude": cluster.longitude,
         "box": [box.south, box.west, box.north, box.east],
-        "photos": cluster.total,
-        "sources": dict(cluster.photos),
+        "photos": cluster.photos,
         "place": cluster.place,
-        "text": _text(cluster.photos),
         "address": _address(box, trip),
         "thumbnail": thumbnail_address(cluster.photo_id, None, 256),
     }
-
-
-def _text(counts: Mapping[str, int]) -> str:
-    """The photos by the source of their positions: 8 by GPS, 4 estimated."""
-    texts = (
-        gettext(text, count=number_text(counts[source]))
-        for source, text in SOURCES.items()
-        if source in counts
-    )
-    return ", ".join(texts)
 
 
 def _address(box: BoundingBox, trip: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Grids of photos: those of a landmark, of any query with its filter form, and unknown ones.
+"""Grids of photos: those of a landmark, and of any query with its filter form.
 
 Each grid's address holds its whole query, and links to the same query in the API. Its active filters are chips. The grid of a landmark
 shows what is learned of it: from how many photos, what was found, and what is to review.
@@ -27,7 +27,6 @@ from tagger.library.query.filter_words import (
     query_of,
     selects_with_landmark,
 )
-from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.sorted_scan import NO_MONTH
 from tagger.library.query.tagged_photos import TaggedPhoto
@@ -37,7 +36,7 @@ from tagger.library.shares import is_kept, share_name
 from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import taught_state
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_suggestions
-from tagger.system.text_format import N_, dates_text, gettext, month_of_year_text, number_text
+from tagger.system.text_format import dates_text, gettext, month_of_year_text, number_text
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists, suggestion_document
 from tagger.web.http.error_texts import page_text
@@ -48,7 +47,7 @@ from tagger.web.pages.overview import LibraryOverview, Overview
 from tagger.web.pages.tiles import Link, PhotoTile, photo_tiles
 from tagger.web.state import AppState, State
 
-FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"), ("JSON", ""), ("NDJSON", ".ndjson"))
+FORMATS = (("CSV", ".csv"), ("GeoJSON", ".geojson"))
 
 
 def _learning(state: AppState, landmark: Landmark) -> dict[str, object]:
@@ -73,11 +72,9 @@ def _names_text(named: Sequence[NamedOtherwise]) -> str:
     return ", ".join(f"{each.name} ({number_text(each.photos)})" for each in named)
 
 
-_SCORES = ("0.5", "0.6", "0.7", "0.8", "0.9", "0.95", "0.99")
 _PAGE_OPTIONS = ("after", "which", "q")
-_IN_FIELDS = ("near", "min_score", "taken_after", "taken_before")
-"""Options of the filter panel that have fields instead of choices."""
-_NOT_IN_PANEL = ("box", "trip", "job", "model", "any_of", "without")
+_CHOICES = ("landmark", "country", "year", "camera", "under")
+_DATES = ("taken_after", "taken_before")
 
 
 @wraps(query_params)
@@ -117,11 +114,6 @@ def valid_params(request: Request, params: QueryParams | QueryInvalid) -> QueryP
     return params
 
 
-def score_choices(score: str | None) -> list[str]:
-    """Return the least scores to choose from, including the current one."""
-    return sorted({*_SCORES, *([score] if score else ())}, key=float)
-
-
 @dataclass(frozen=True)
 class FilterChip:
     """An active filter, with the options of the `others`. `group`: where the filter panel has it; empty: nowhere."""
@@ -138,15 +130,16 @@ class FilterChip:
 def filter_chips(params: QueryParams, names: Mapping[str, str]) -> list[FilterChip]:
     """Return the active filters. `names` are those of `active_filters`."""
     return [
-        FilterChip(text, options_without(params.options, removed), _panel_group(next(iter(removed))))
+        FilterChip(text, options_without(params.options, removed), panel_group(next(iter(removed))))
         for text, removed in active_filters(params.options, params.query, names)
     ]
 
 
-def _panel_group(option: str) -> str:
-    if option in _IN_FIELDS:
-        return "more"
-    return "" if option in _NOT_IN_PANEL else "which" if option in WHICH else option
+def panel_group(option: str) -> str:
+    """Return the group of the filter panel that has an option of a query; empty: none has it."""
+    if option in _DATES:
+        return "dates"
+    return "which" if option in WHICH else option if option in _CHOICES else ""
 
 
 def _filters_to_drop(state: AppState, chips: Sequence[FilterChip]) -> list[tuple[FilterChip, str]]:
@@ -159,15 +152,14 @@ def _filters_to_drop(state: AppState, chips: Sequence[FilterChip]) -> list[tuple
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
+ALL_PHOTOS = "/photos?any_rank=1"
+"""The address of all classified photos."""
 PAGE_SIZE = 60
 """Photos in the page itself. A script loads more; without it, there is a link to the next page."""
 QUERY_ERRORS = (CursorInvalid, LandmarkAmbiguous, NotFound, QueryInvalid)
 """Errors of a query, such as a landmark, country, camera, trip or job that does not exist."""
 
 After = Annotated[str | None, Query(max_length=20_000)]
-Sort = Annotated[str | None, Query(max_length=20)]
-
-SORTS = {"newest": N_("Newest first"), "oldest": N_("Oldest first"), "name": N_("By name")}
 
 
 @dataclass(frozen=True)
@@ -194,7 +186,6 @@ class PhotoGrid:
     sections: tuple[PhotoSection, ...]
     source: str
     options: str
-    sorts: tuple[Link, ...] = ()
     next_page: str | None = None
     first_page: str | None = None
     downloads: tuple[Link, ...] = ()
@@ -212,7 +203,6 @@ def show_landmark(
     overview: Overview,
     slug: Annotated[str, Path(max_length=500)],
     after: After = None,
-    sort: Sort = None,
 ) -> HTMLResponse:
     """Show a landmark's position, its number of photos, and those photos."""
     with state.database.read() as connection:
@@ -225,7 +215,7 @@ def show_landmark(
         photos=None
         if counts is None
         else next((each.photos for each in counts if each.landmark == landmark.slug), 0),
-        grid=photo_grid(state, QueryParams.of(landmark=landmark.slug, sort=sort), after, request.url.path),
+        grid=photo_grid(state, QueryParams.of(landmark=landmark.slug), after, request.url.path),
         learning={"examples": 0, "tagged": 0} | _learning(state, landmark),
     )
 
@@ -300,7 +290,8 @@ def render_photos(
         guesses=[
             (words, suggestion_document(request, meaning).label) for words, meaning in understood.guesses
         ],
-        all_photos=all_photos_address(form),
+        all_photos=ALL_PHOTOS,
+        is_unknown="unknown" in form.options,
         view="" if filters - {"any_rank"} else "classified" if filters else "landmark",
         unclassified=overview.unclassified(),
         searches_classified=_searches_classified(form.query),
@@ -309,14 +300,6 @@ def render_photos(
         filter_address=form.address("/photos/filter"),
         opened=opened,
         **(opened or {}),
-    )
-
-
-def all_photos_address(params: QueryParams) -> str:
-    """The address of all classified photos. An order stays if it is one of all photos."""
-    sort = params.text("sort")
-    return QueryParams({"any_rank": "1"}, PhotoQuery()).address(
-        "/photos", sort=sort if sort in SORTS else None
     )
 
 
@@ -336,39 +319,16 @@ def photos_name(options: Collection[str]) -> str:
     return gettext("Photos")
 
 
-@router.get("/review/unknown")
-def show_unknown(request: Request, state: State, after: After = None, sort: Sort = None) -> HTMLResponse:
-    """Show classified photos without an accepted landmark, those with the best guesses first."""
-    grid = photo_grid(state, QueryParams.of(unknown=True, sort=sort), after, "/review/unknown")
-    return render(
-        request,
-        "unknown.html",
-        grid=grid,
-        has_classified=bool(grid.tiles) or _has_any(state, PhotoQuery(any_rank=True, limit=1)),
-        dismissed=QueryParams.of(dismissed=True).address("/photos"),
-        has_dismissed=_has_any(state, PhotoQuery(dismissed=True, limit=1)),
-    )
-
-
-def _has_any(state: AppState, query: PhotoQuery) -> bool:
-    return next(find_tagged(state.database, query, state.settings.roots), None) is not None
-
-
 def photo_grid(state: AppState, params: QueryParams, after: str | None, path: str) -> PhotoGrid:
     shown = params.as_timeline()
     page, cursor = photo_page(state, shown, after, PAGE_SIZE)
-    of_page = {name: value for name, value in params.options.items() if path == "/photos" or name == "sort"}
-    page_params = QueryParams(of_page, params.query)
+    page_params = params if path == "/photos" else QueryParams({}, params.query)
     # Downloads are in the order of the page, with all copies.
     data_params = QueryParams({**params.options, "sort": shown.options["sort"]}, params.query)
     return PhotoGrid(
         sections=_sections(state, params, page),
         source=params.address("/api/photos"),
         options=shown.address(""),
-        sorts=tuple(
-            Link(gettext(name), page_params.address(path, sort=sort), current=sort == shown.query.sort)
-            for sort, name in _sorts(params.query).items()
-        ),
         next_page=page_params.address(path, after=cursor) if cursor else None,
         first_page=page_params.address(path) if after else None,
         downloads=tuple(Link(name, data_params.address(f"/api/photos{suffix}")) for name, suffix in FORMATS),
@@ -395,14 +355,6 @@ def _sections(
     if is_dated:
         return tuple(photo_sections(tiles, by_day=params.query.trip is not None))
     return (PhotoSection("", "", tuple(tiles)),) if tiles else ()
-
-
-def _sorts(query: PhotoQuery) -> dict[str, str]:
-    """The orders of photos. By score only those of one landmark, or unknown ones: the scores of different landmarks are hard to compare."""
-    if query.unknown:
-        return {"score": N_("Best guess first"), **SORTS}
-    has_scores = len(query.landmark) == 1 or query.sort == "score"
-    return {**SORTS, "score": N_("By score")} if has_scores else SORTS
 
 
 def photo_sections(tiles: Iterable[PhotoTile], *, by_day: bool) -> Iterator[PhotoSection]:

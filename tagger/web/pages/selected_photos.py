@@ -1,4 +1,4 @@
-"""What the page does with chosen photos: it writes tags to their metadata, undoes that, and downloads lists and files of them.
+"""What the page does with chosen photos: it writes tags to their metadata, undoes that, and downloads their files.
 
 A preview of each file comes before the job that writes. The jobs and their undo records are those of `tagger metadata write` and
 `tagger metadata undo`.
@@ -25,8 +25,6 @@ from tagger.jobs.enqueue.metadata_jobs import (
     was_embedded,
 )
 from tagger.jobs.processing.metadata_preview import changed_fields, preview_photos
-from tagger.library.query.photo_json import json_list_parts, photo_csv_parts
-from tagger.library.query.tagged_photos import photo_document, photos_by_id
 from tagger.metadata.plans import FilePlan
 from tagger.system.text_format import N_, gettext, ngettext
 from tagger.web.api.job_requests import (
@@ -38,7 +36,7 @@ from tagger.web.api.job_requests import (
 )
 from tagger.web.api.job_starter import Starter
 from tagger.web.http.query_params import PhotoNumbers, RequestModel
-from tagger.web.http.responses import CSV, stream_download
+from tagger.web.http.responses import stream_download
 from tagger.web.http.templates import MOST_FILES, render
 from tagger.web.photo_files import archive_parts, archived_photos
 from tagger.web.state import AppState, State
@@ -152,33 +150,22 @@ def outdated_sidecar(state: AppState, photo_id: int) -> MetadataOptions | None:
     return None
 
 
-class ExportForm(RequestModel):
-    """The selected photos, in the order of the selection, and what is downloaded: a list, or the photos, with `zip-all` their RAW files
-    and sidecars, too.
-    """
+class DownloadForm(RequestModel):
+    """The selected photos, in the order of the selection."""
 
     photo: PhotoNumbers
-    format: Literal["csv", "json", "zip", "zip-all"]
 
 
-@router.post("/photos/export")
-def export(request: Request, state: State, form: Annotated[ExportForm, Form()]) -> StreamingResponse:
-    """Download the selected photos."""
+@router.post("/photos/download")
+def download(request: Request, state: State, form: Annotated[DownloadForm, Form()]) -> StreamingResponse:
+    """Download the files of the selected photos as a ZIP archive."""
     photo_ids = list(dict.fromkeys(form.photo))
-    roots = state.settings.roots
-    if form.format in ("zip", "zip-all"):
-        if len(photo_ids) > MOST_FILES:
-            text = ngettext(
-                "Select at most %(count)s photo to download it.",
-                "Select at most %(count)s photos to download them at once.",
-                MOST_FILES,
-            )
-            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
-        files = archived_photos(state.database, photo_ids, roots, whole=form.format == "zip-all")
-        return stream_download(request, archive_parts(files), "application/zip", "photos.zip")
-    photos = photos_by_id(state.database, photo_ids, roots)
-    if form.format == "csv":
-        return stream_download(request, photo_csv_parts(photos), CSV, "photos.csv")
-    return stream_download(
-        request, json_list_parts(map(photo_document, photos)), "application/json", "photos.json"
-    )
+    if len(photo_ids) > MOST_FILES:
+        text = ngettext(
+            "Select at most %(count)s photo to download it.",
+            "Select at most %(count)s photos to download them at once.",
+            MOST_FILES,
+        )
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+    files = archived_photos(state.database, photo_ids, state.settings.roots)
+    return stream_download(request, archive_parts(files), "application/zip", "photos.zip")

@@ -16,7 +16,6 @@ from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.details import PhotoDetails, Verdict
 from tagger.library.query.tagged_photos import Tag, TaggedPhoto
 from tagger.library.query.timeline import count_copies
-from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.system.text_format import (
     N_,
     day_text,
@@ -36,11 +35,10 @@ USUAL_SIZE = (4000, 3000)
 
 @dataclass(frozen=True)
 class Link:
-    """A link; of an order also whether it is the current one."""
+    """A link."""
 
     name: str
     address: str
-    current: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,23 +135,21 @@ UNLIKELY_SCORE = 0.01
 
 @dataclass(frozen=True)
 class LandmarkRow:
-    """A landmark of the photo. `key` is the number key that selects it, `state` one of STATE_TEXTS.
+    """A landmark of the photo. `state`: one of STATE_TEXTS; `model`: the name of its model. `is_taught`: the tag comes from what people taught.
 
-    `threshold` is the lowest score of an accepted tag, and `model` the name of its model. `is_taught`: the tag comes from what people taught. `reason`: why it is
-    accepted, or not, although its score says otherwise.
+    `reason`: why it is accepted, or not, although its score says otherwise.
     """
 
-    key: int
     slug: str
     name: str
     score: float | None
     state: str
-    threshold: float | None = None
     model: str | None = None
     is_taught: bool = False
     reason: str | None = None
     by: str | None = None
     at: datetime | None = None
+    is_first: bool = False
 
     @property
     def state_text(self) -> str:
@@ -167,7 +163,7 @@ class LandmarkRow:
     @property
     def is_prominent(self) -> bool:
         """Whether the row is large: the first one, and every landmark that is accepted or suggested, or has a `reason`."""
-        return self.key == 1 or self.is_accepted or self.reason is not None or self.state == "suggested"
+        return self.is_first or self.is_accepted or self.reason is not None or self.state == "suggested"
 
     @property
     def is_unlikely(self) -> bool:
@@ -185,29 +181,36 @@ def landmark_rows(details: PhotoDetails) -> list[LandmarkRow]:
     """Return the top-k in the order of the model, then taught landmarks, then those that have only a verdict."""
     verdicts = {verdict.landmark: verdict for verdict in details.verdicts}
     rows = [
-        _tag_row(key, tag, verdicts.pop(tag.landmark, None), details.thresholds.get(tag.model or ""))
-        for key, tag in enumerate(details.photo.tags, start=1)
+        _tag_row(tag, verdicts.pop(tag.landmark, None), is_first=not number)
+        for number, tag in enumerate(details.photo.tags)
     ]
     others = [
-        LandmarkRow(key, each.landmark, each.name, None, each.verdict, by=each.given_by, at=each.given_at)
-        for key, each in enumerate(verdicts.values(), start=len(rows) + 1)
+        LandmarkRow(
+            each.landmark,
+            each.name,
+            None,
+            each.verdict,
+            by=each.given_by,
+            at=each.given_at,
+            is_first=not (rows or number),
+        )
+        for number, each in enumerate(verdicts.values())
     ]
     return [*rows, *others]
 
 
-def _tag_row(key: int, tag: Tag, verdict: Verdict | None, threshold: float | None) -> LandmarkRow:
+def _tag_row(tag: Tag, verdict: Verdict | None, *, is_first: bool) -> LandmarkRow:
     is_shown = tag.accepted or tag.state is TagState.SUGGESTED
     state = verdict.verdict if verdict else str(tag.state) if is_shown else "predicted"
     return LandmarkRow(
-        key=key,
         slug=tag.landmark,
         name=tag.name,
         score=tag.score,
         state=state,
         model=tag.model,
-        threshold=TAUGHT_THRESHOLD if tag.source == "taught" else threshold,
         is_taught=tag.source == "taught",
         reason=tag.reason,
         by=verdict.given_by if verdict else None,
         at=verdict.given_at if verdict else None,
+        is_first=is_first,
     )

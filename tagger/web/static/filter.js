@@ -1,5 +1,5 @@
 // The filter panel beside the photos, on a phone a sheet over them. Each change shows its photos at once and has its own address; Back
-// undoes it. Without this script, the panel is a page.
+// undoes it.
 
 import { loadIdiomorph } from "./morphing.js";
 import { replaceResults } from "./results.js";
@@ -32,7 +32,7 @@ async function fetchPage(address, signal) {
 // ----- the panel -----
 
 async function open({ focuses = true, group = "" } = {}) {
-  const { page } = await fetchPage(opener().href);
+  const { page } = await fetchPage(opener().dataset.filterAddress);
   form = document.adoptNode(page.getElementById("filter-form"));
   const host = isWide.matches ? side : sheet;
   host.append(form);
@@ -103,12 +103,12 @@ function formAddress() {
 /** Counts the choices again. What is typed stays unless the panel is filled `isAnew`. If the choice with the focus is folded now, the summary gets the focus. */
 async function refresh(signal, isAnew) {
   if (!form) return;
-  const [{ page }] = await Promise.all([fetchPage(opener().href, signal), loadIdiomorph()]);
+  const [{ page }] = await Promise.all([fetchPage(opener().dataset.filterAddress, signal), loadIdiomorph()]);
   const counted = page.getElementById("filter-form");
   if (!form || !counted) return;
   const focused = document.activeElement;
   const hadFocus = form.contains(focused);
-  const isFilled = ({ dataset }) => isAnew || dataset?.group !== "more";
+  const isFilled = ({ dataset }) => isAnew || dataset?.group !== "dates";
   const opened = [...form.querySelectorAll("details[open] > summary[id]")].map(({ id }) => id);
   window.Idiomorph.morph(form, counted, { callbacks: { beforeNodeMorphed: isFilled } });
   // Morphing makes a list anew, and closed, if the choice with the focus moves into it.
@@ -144,7 +144,7 @@ function showFiltered(page, isBack) {
   const hadFocus = document.activeElement?.closest("[data-results]")?.dataset.results;
   replaceResults(page);
   document.title = page.title;
-  if (hadFocus) (document.querySelector('[data-results="chips"] .chips a') ?? opener()).focus({ preventScroll: true });
+  if (hadFocus) (document.querySelector('[data-results="chips"] .chips :is(a, button)') ?? opener()).focus({ preventScroll: true });
   if (!isBack && scrollY > document.querySelector("[data-filtered]").offsetTop) scrollTo(0, 0);
 }
 
@@ -158,7 +158,7 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   const group = link.dataset.filterOpen;
   if (group === undefined) show(addressOf(link), { isAnew: true });
-  else if (!form) open({ group }).catch(() => location.assign(link.href));
+  else if (!form) open({ group }).catch(() => toast(gettext("The server does not respond. Try again."), { tone: "bad" }));
   else if (group) showGroup(group);
   else leave();
 });

@@ -1,19 +1,12 @@
 // Updates the pages of jobs: numbers change in place; after larger changes, htmx fetches that part of the page again (jobs_parts.html).
 // Text is set by textContent. Every event holds the whole state, so a reconnect loses nothing.
 
-import "./failed_forms.js";
 import { followJobs } from "./job_events.js";
 import { loadIdiomorph } from "./morphing.js";
-import { gettext, number } from "./texts.js";
+import { number } from "./texts.js";
 
 const live = () => document.querySelector("[data-live]");
 const connection = document.querySelector("[data-connection]");
-const announcement = document.querySelector("[data-announcement]");
-const states = new Map();
-
-function announce(text) {
-  announcement.textContent = text;
-}
 
 function setText(element, text) {
   if (element && element.textContent !== text) element.textContent = text;
@@ -30,19 +23,9 @@ function showNumber(figure, count) {
   if ("ifAny" in figure.parentElement.dataset) figure.parentElement.hidden = count === 0;
 }
 
-function announceState(job) {
-  const state = job.shown.state.split(",")[0]; // without the number of photos in progress
-  const before = states.get(job.job);
-  states.set(job.job, state);
-  if (!before || before === state) return;
-  const text = gettext("Job %(number)s is %(state)s.", { number: job.job, state: job.shown.state });
-  announce(`${text} ${job.shown.counts}`);
-}
-
 function show(state) {
   const cards = new Map([...document.querySelectorAll("[data-job]")].map((card) => [Number(card.dataset.job), card]));
   for (const job of state.jobs) {
-    announceState(job);
     if (cards.has(job.job)) showJob(cards.get(job.job), job);
   }
   for (const worker of state.workers) {

@@ -268,12 +268,11 @@ document.addEventListener("click", (event) => {
 dialog.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
-  const { step, zoom: factor } = button.dataset;
+  const { step } = button.dataset;
   if ("close" in button.dataset) leave();
   else if (button === infoButton) togglePanel();
   else if (button === star) toggleStar();
   else if (step) go(Number(step));
-  else if (factor) zoom.scaleBy(Number(factor));
 });
 
 dialog.addEventListener("cancel", (event) => {

@@ -7,18 +7,6 @@ import { language, photoCount } from "./texts.js";
 const [MARK_PX, ROOM_PX] = [48, 68]; // the least distance of a thumbnail from a mark, and from another thumbnail
 const MOST_THUMBNAILS = 60;
 const shortNumber = new Intl.NumberFormat(language, { notation: "compact" }); // 1234 as 1.2K
-const COLOURS = { landmark: "--map-landmark", camera: "--map-camera", sidecar: "--map-camera", takeout: "--map-camera", track: "--map-track", neighbour: "--map-estimated" };
-
-/** A ring with a part for each source. */
-function ring(sources, total) {
-  let from = 0;
-  const parts = Object.entries(COLOURS).filter(([source]) => sources[source]).map(([source, colour]) => {
-    const start = from;
-    from += (360 * sources[source]) / total;
-    return `var(${colour}) ${start}deg ${from}deg`;
-  });
-  return `conic-gradient(${parts.join(", ")})`;
-}
 
 /** Puts a thumbnail behind the mark, which then is small. */
 function showPhoto(link, address) {
@@ -50,7 +38,7 @@ export class ClusterMarks {
     const roomy = this.#roomy(clusters);
     // From west to east: the order of the Tab key.
     for (const cluster of [...clusters].sort((a, b) => a.longitude - b.longitude)) {
-      const key = JSON.stringify([cluster.latitude, cluster.longitude, cluster.sources, roomy.has(cluster)]);
+      const key = JSON.stringify([cluster.latitude, cluster.longitude, cluster.photos, roomy.has(cluster)]);
       marks.set(key, this.#marks.get(key) ?? this.#mark(cluster, roomy.has(cluster)));
       this.#marks.delete(key);
     }
@@ -71,13 +59,10 @@ export class ClusterMarks {
   }
 
   #mark(cluster, hasRoom) {
-    const kinds = Object.keys(cluster.sources);
     const count = create("span", { className: "map-cluster-count" }, cluster.photos === 1 ? "" : shortNumber.format(cluster.photos));
     const shape = create("span", { className: "map-cluster-shape" }, count);
-    if (kinds.length > 1) shape.style.setProperty("--ring", ring(cluster.sources, cluster.photos));
-    const className = `map-cluster map-cluster--${kinds.length === 1 ? kinds[0] : "mixed"}`;
-    const label = [photoCount(cluster.photos), cluster.place, cluster.text].filter(Boolean).join(", ");
-    const link = create("a", { className, href: cluster.address, "data-photos": cluster.photos, "aria-label": label }, shape);
+    const label = [photoCount(cluster.photos), cluster.place].filter(Boolean).join(", ");
+    const link = create("a", { className: "map-cluster", href: cluster.address, "data-photos": cluster.photos, "aria-label": label }, shape);
     link.addEventListener("click", (event) => this.#open(event, cluster));
     for (const type of ["mouseenter", "focus"]) link.addEventListener(type, () => this.#preview(cluster));
     if (hasRoom) showPhoto(link, cluster.thumbnail);
@@ -98,7 +83,7 @@ export class ClusterMarks {
 
   #preview(cluster) {
     const image = create("img", { src: cluster.thumbnail, alt: "", onerror: () => image.remove() });
-    const content = create("div", {}, image, create("p", {}, [cluster.place, cluster.text].filter(Boolean).join(": ")));
+    const content = create("div", {}, image, create("p", {}, [cluster.place, photoCount(cluster.photos)].filter(Boolean).join(": ")));
     this.#popup.setLngLat([cluster.longitude, cluster.latitude]).setDOMContent(content).addTo(this.#map);
   }
 

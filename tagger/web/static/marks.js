@@ -17,7 +17,6 @@ export class Marks {
     else this.texts.delete(photo);
     if (this.removing.includes(verdict)) this.removed.add(photo);
     else this.removed.delete(photo);
-    if (verdict === "dismissed") document.querySelector("[data-dismissed-link]")?.removeAttribute("hidden");
   }
 
   draw(tile, photo) {

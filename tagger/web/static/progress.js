@@ -20,7 +20,7 @@ function show(state) {
   if (moving.length) {
     const [job] = moving;
     line.querySelector("a").href = moving.length === 1 ? `/jobs/${job.job}` : "/jobs";
-    setText(moving.length === 1 ? textOf(job) : `${ngettext("%(count)s job", "%(count)s jobs", moving.length)}, ${percentOf(moving)}`);
+    setText([ngettext("%(count)s job", "%(count)s jobs", moving.length), ...(moving.length > 1 ? [percentOf(moving)] : progressOf(job))].join(", "));
   }
   announceChanges(state.jobs);
   followNumbers(state.jobs);
@@ -45,10 +45,7 @@ function showAgain() {
   isLate = false;
 }
 
-function textOf({ job, state, shown }) {
-  if (state !== "running") return `${gettext("Job %(number)s", { number: job })}, ${shown.state}`;
-  return [gettext("Job %(number)s", { number: job }), shown.percent, shown.remaining].filter(Boolean).join(", ");
-}
+const progressOf = ({ state, shown }) => (state === "running" ? [shown.percent, shown.remaining].filter(Boolean) : [shown.state]);
 
 function percentOf(jobs) {
   const sum = (name) => jobs.reduce((total, job) => total + job[name], 0);
@@ -61,16 +58,14 @@ function setText(text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Only starts and ends are read aloud, not each number. The pages of jobs announce them themselves. */
+/** Only starts and ends are read aloud, not each number. */
 function announceChanges(jobs) {
   const states = new Map(jobs.map((job) => [job.job, job.state]));
-  if (before && announcement) {
+  if (before) {
     for (const job of jobs) {
       const old = before.get(job.job);
-      if (old !== undefined && old !== job.state && job.state === "finished") {
-        const text = gettext("Job %(number)s is finished.", { number: job.job });
-        announcement.textContent = `${text} ${job.shown.counts}`;
-      } else if (old === undefined && MOVING.includes(job.state)) announcement.textContent = gettext("Job %(number)s has started", { number: job.job });
+      const isNew = old === undefined && MOVING.includes(job.state);
+      if (isNew || (old !== undefined && old !== job.state && job.state === "finished")) announcement.textContent = `${gettext("Job")}: ${job.shown.state}. ${job.shown.counts}`;
     }
   }
   before = states;

@@ -5,19 +5,16 @@ import { openShare } from "./share.js";
 import { gettext, ngettext } from "./texts.js";
 
 /**
- * Returns the menu; `photos` returns the numbers of the selected photos. `mayWrite`: the server lets the page write metadata; `mayUndo`: it has written some.
- * `limits`: how many photos the server takes at once. `star(isFavourite)` gives them a star, or takes it away. `showLimits(count)` disables items that cannot take so many photos.
+ * Returns the menu; `photos` returns the numbers of the selected photos. `mayWrite`: the server lets the page write metadata; `mayUndo`: it has written some. `options`: those of the query.
+ * `limits`: how many photos the server takes at once. `star(isFavourite)` gives them a star, or among favourites takes it away. `showLimits(count)` disables items that cannot take so many photos.
  */
-export function createSelectionMenu(photos, { mayWrite, mayUndo }, limits, star) {
+export function createSelectionMenu(photos, { mayWrite, mayUndo, options }, limits, star) {
+  const isOfFavourites = new URLSearchParams(options).has("favourite");
   const summary = create("summary", { className: "button button--quiet" }, gettext("More"));
   const items = create("div", {},
-    createItem(gettext("Add to favourites"), Infinity, () => star(true)),
-    createItem(gettext("Remove from favourites"), Infinity, () => star(false)),
+    createItem(isOfFavourites ? gettext("Remove from favourites") : gettext("Add to favourites"), Infinity, () => star(!isOfFavourites)),
     createItem(gettext("Share…"), limits.share, () => openShare({ photos: photos() }, gettext("Photos"))),
-    createItem(gettext("Export as %(format)s", { format: "CSV" }), limits.list, () => send("/photos/export", photos(), { format: "csv" })),
-    createItem(gettext("Export as %(format)s", { format: "JSON" }), limits.list, () => send("/photos/export", photos(), { format: "json" })),
-    createItem(gettext("Download the photos (ZIP)"), limits.files, () => send("/photos/export", photos(), { format: "zip" })),
-    createItem(gettext("Download with RAW and sidecars (ZIP)"), limits.files, () => send("/photos/export", photos(), { format: "zip-all" })),
+    createItem(gettext("Download the photos (ZIP)"), limits.files, () => send("/photos/download", photos())),
   );
   // Both show a preview with the number of photos, and change nothing before it is confirmed.
   if (mayWrite) items.append(createItem(gettext("Write metadata…"), limits.list, () => send("/photos/metadata", photos(), { action: "write" })));
@@ -49,7 +46,7 @@ function showLimit(button, count) {
 }
 
 /** Sends a form, as a button of the page would: the answer is a download or the next page. */
-function send(address, photos, fields) {
+function send(address, photos, fields = {}) {
   const values = Object.entries({ photo: photos.join(","), ...fields });
   const inputs = values.map(([name, value]) => create("input", { type: "hidden", name, value }));
   const form = create("form", { method: "post", action: address, hidden: true }, ...inputs);

@@ -5,9 +5,6 @@ import { gettext } from "./texts.js";
 /** Tells other tabs of changes that a person made in this one. */
 export const changes = new BroadcastChannel("changes");
 
-/** The server does not respond. */
-export class NoResponse extends Error {}
-
 /**
  * Sends JSON and returns the answer's. The text of an error says what can be done on the page.
  * @param {string} address
@@ -35,6 +32,6 @@ async function respond(address, options) {
     return await fetch(address, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new NoResponse(gettext("The server does not respond. Try again.")); // browsers say “Failed to fetch”
+    throw new Error(gettext("The server does not respond. Try again.")); // browsers say “Failed to fetch”
   }
 }

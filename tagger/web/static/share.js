@@ -1,6 +1,5 @@
 // Sharing photos by a link: the dialog that makes one, copies it, and lists and revokes existing ones.
 
-import { copyText } from "./clipboard.js";
 import { create, createButton } from "./elements.js";
 import { requestJson } from "./server.js";
 import { dayText, gettext, ngettext } from "./texts.js";
@@ -152,3 +151,18 @@ document.addEventListener("click", (event) => {
   menu.open = false;
   openShare({ query: button.dataset.share }, button.dataset.shareName, button.dataset.shareFilter);
 });
+
+/**
+ * Copies the text of an input or another element; returns whether that worked. Otherwise the text is selected, to be copied by hand.
+ * Browsers have a clipboard for scripts over HTTPS and on this machine only; elsewhere, the older command does it.
+ */
+async function copyText(element) {
+  try {
+    await navigator.clipboard.writeText(element.value ?? element.textContent);
+    return true;
+  } catch {
+    if (element instanceof HTMLInputElement) element.select();
+    else getSelection().selectAllChildren(element);
+    return document.execCommand("copy");
+  }
+}

@@ -1,4 +1,4 @@
-// The verdicts on one photo: selecting its landmarks, confirming, rejecting and naming them, and undoing that. A verdict is shown at
+// The verdicts on one photo: confirming, rejecting and naming its landmarks, and undoing that. A verdict is shown at
 // once and then replaced by the server's response.
 
 import { loadIdiomorph } from "./morphing.js";
@@ -42,16 +42,14 @@ addEventListener("pagehide", () => {
 // ----- keys -----
 
 const KEYS = {
-  c: (verdicts) => verdicts.giveSelected("confirmed"),
-  r: (verdicts) => verdicts.giveSelected("rejected"),
+  c: (verdicts) => verdicts.giveFirst("confirmed"),
+  r: (verdicts) => verdicts.giveFirst("rejected"),
   x: (verdicts) => verdicts.toggleDismissal(),
   u: (verdicts) => verdicts.undo(),
 };
 
 /** Returns what a key does with the verdicts of a photo. `n` is not among them: it opens a dialog at once. */
-export function actionOfKey(key) {
-  return /^[1-9]$/.test(key) ? (verdicts) => verdicts.select(verdicts.rowOfKey(key)) : KEYS[key];
-}
+export const actionOfKey = (key) => KEYS[key];
 
 // ----- one photo -----
 
@@ -69,7 +67,6 @@ export class PhotoVerdicts {
     this.onChange = onChange;
     this.onRefresh = onRefresh;
     this.photo = root.dataset.photo;
-    this.selected = null; // a slug; null: the first
     this.undoSteps = []; // the verdicts given on this photo, each step as the requests that undo it
     this.rememberState();
     root.addEventListener("click", (event) => this.click(event.target.closest("#landmarks button")));
@@ -85,10 +82,6 @@ export class PhotoVerdicts {
 
   rowOf(landmark) {
     return this.rows().find((row) => row.dataset.landmark === landmark);
-  }
-
-  rowOfKey(key) {
-    return this.rows().find((row) => row.dataset.key === key);
   }
 
   // ----- giving -----
@@ -156,8 +149,8 @@ export class PhotoVerdicts {
     this.report(results.map(({ value }) => value.text).join(", "));
   }
 
-  giveSelected(verdict) {
-    const row = this.rowOf(this.selected) ?? this.rowOfKey("1");
+  giveFirst(verdict) {
+    const [row] = this.rows();
     if (!row?.querySelector("button")) return; // a read-only session
     return this.giveAll([requestOf(row, verdict)]);
   }
@@ -178,7 +171,6 @@ export class PhotoVerdicts {
     // A confirmation of another landmark may have been queued meanwhile.
     const isRejected = (other, landmark) => other.landmark !== landmark && this.rowOf(other.landmark)?.dataset.state !== "confirmed";
     const onSelect = ({ landmark, name }, isInstead) => {
-      this.selected = landmark;
       enqueue(() => {
         const rejections = isInstead ? others.filter((other) => isRejected(other, landmark)) : [];
         return this.giveAll([{ landmark, name, verdict: "confirmed", withdraw: false }, ...rejections]);
@@ -188,25 +180,6 @@ export class PhotoVerdicts {
   }
 
   // ----- display -----
-
-  select(row) {
-    if (!row) return;
-    this.selected = row.dataset.landmark;
-    this.markSelected();
-    this.report(gettext("%(name)s selected", { name: row.dataset.name }));
-  }
-
-  markSelected() {
-    for (const row of this.rows()) row.removeAttribute("aria-current");
-    const row = this.rowOf(this.selected);
-    row?.setAttribute("aria-current", "true");
-    if (row?.closest("details")) this.unlikely.open = true;
-  }
-
-  /** The folded rows. */
-  get unlikely() {
-    return this.root.querySelector("#landmarks details");
-  }
 
   show(landmark, verdict) {
     const row = this.rowOf(landmark);
@@ -237,7 +210,6 @@ export class PhotoVerdicts {
     const landmark = focused.closest("[data-landmark]")?.dataset.landmark;
     for (const part of PARTS) window.Idiomorph.morph(this.root.querySelector(part), page.querySelector(part));
     this.rememberState();
-    this.markSelected();
     this.onRefresh(page);
     if (isInside && !focused.isConnected) (this.rowOf(landmark)?.querySelector("button") ?? this.fallback).focus({ preventScroll: true });
   }

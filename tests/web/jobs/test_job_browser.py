@@ -68,9 +68,9 @@ def test_every_view_shows_the_progress_of_running_jobs(
         line = page.locator("[data-jobs-progress]")
         expect(line).to_be_hidden()
         first = jobs.start(folder)["job"]
-        expect(line).to_have_text(f"Job {first}, queued")
+        expect(line).to_have_text("1 job, queued")
         expect(line.get_by_role("link")).to_have_attribute("href", f"/jobs/{first}")
-        expect(page.locator("[data-jobs-announcement]")).to_have_text(f"Job {first} has started")
+        expect(page.locator("[data-jobs-announcement]")).to_contain_text(re.compile("Job: (scanning|queued)"))
         assert axe_findings(page) == []
         second = jobs.start(folder, again=True)["job"]
         expect(line).to_have_text("2 jobs, 0%")
@@ -78,7 +78,7 @@ def test_every_view_shows_the_progress_of_running_jobs(
         page.goto("/map")
         expect(line).to_have_text("2 jobs, 0%")
         process_job(web_database, web_settings, first)
-        expect(page.locator("[data-jobs-announcement]")).to_contain_text(f"Job {first} is finished")
+        expect(page.locator("[data-jobs-announcement]")).to_contain_text("Job: finished")
         process_job(web_database, web_settings, second)
         expect(line).to_be_hidden()
         # A hidden page holds no connection.
@@ -129,9 +129,7 @@ def test_a_job_is_followed_paused_resumed_retried_and_cancelled(
             expect(card.get_by_role("button", name="Pause")).to_be_visible()
             jobs.run(job)
             expect(page.locator("#recent-title")).to_be_visible()
-            done = page.locator("#live").get_by_role(
-                "link", name=f"Job {job}"
-            )  # another one has the progress
+            done = page.locator(f'#live [href="/jobs/{job}"]')  # another link has the progress
             expect(done).to_contain_text("2 failed")
             done.click()
             expect(page.locator("[data-number=failed]")).to_have_text("2")

@@ -1,4 +1,4 @@
-"""Schedules through the API and the form."""
+"""Schedules through the forms of the page."""
 
 import os
 import threading
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 from sqlalchemy import update
 from starlette.testclient import TestClient
@@ -20,50 +21,42 @@ from tagger.database.tables import ledgers
 from tagger.jobs.enqueue import schedule_runs
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.enqueue.schedules import add_schedule
+from tagger.jobs.enqueue.schedule_runs import list_runs
+from tagger.jobs.enqueue.schedules import add_schedule, list_schedules
 from tagger.jobs.enqueue.submission import queue_job
 from tagger.ledger.workers import record_tick
 from tagger.library.query.options import PhotoQuery
 from tagger.web.api.folders import folder_key
 
 
-def test_a_schedule_is_added_paused_run_and_removed(client: TestClient, folder: Path) -> None:
-    draw_many(folder, 2)
-    name = "every / night <b>"
-    sent = {"name": name, "cron": "0 3 * * *", "zone": "Europe/Paris", "what": "untagged"}
-    response = client.post("/api/schedules", json=sent | {"scan": [str(folder)]})
-    assert response.status_code == 201
-    assert client.get("/api/schedules").json() == [response.json()]
-    assert client.post("/api/schedules", json=sent).status_code == 409
-    assert client.post("/api/schedules", json=sent | {"name": "x", "cron": "soon"}).status_code == 400
-    at = f"/api/schedules/{name.replace('<', '%3C')}"
-    assert client.post(f"{at}/pause").json()["paused"]
-    assert not client.post(f"{at}/resume").json()["paused"]
-    run = client.post(f"{at}/run-now").json()
-    assert client.get(f"/api/jobs/{run['job']}").json()["total"] == 2
-    assert [each["job"] for each in client.get(f"{at}/history").json()] == [run["job"]]
-    assert client.post(f"{at}/run-now").json()["note"]
-    assert client.delete(at).status_code == 204
-    assert client.delete(at).status_code == 404
+@pytest.fixture
+def nightly(web_database: Database, folder: Path) -> Path:
+    """The folder of a schedule, with two photos."""
+    inside = folder / "in"
+    draw_many(inside, 2)
+    backfill = Backfill(BackfillScope.UNTAGGED, PhotoQuery(under=(inside,)), scan=(inside,))
+    add_schedule(web_database, "nightly", "0 3 * * *", backfill, Priority.BULK)
+    return inside
 
 
-def test_a_schedule_has_an_end_where_one_is_given(client: TestClient) -> None:
-    sent = {"name": "nightly", "cron": "0 22 * * *", "zone": "Europe/Paris", "what": "untagged"}
-    assert client.post("/api/schedules", json=sent | {"until": "late"}).status_code == 400
-    assert client.post("/api/schedules", json=sent | {"until": "06:00"}).status_code == 201
-    assert client.get("/api/schedules").json()[0]["until"] == "06:00"
+def press(client: TestClient, action: str) -> httpx.Response:
+    return client.post(f"/jobs/schedules/{action}", data={"name": "nightly"})
+
+
+def test_a_schedule_has_an_end_where_one_is_given(client: TestClient, web_database: Database) -> None:
+    backfill = Backfill(BackfillScope.UNTAGGED)
+    add_schedule(
+        web_database, "nightly", "0 22 * * *", backfill, Priority.BULK, "Europe/Paris", until="06:00"
+    )
     assert "until 06:00 (Europe/Paris)" in client.get("/jobs").text
 
 
 def test_a_run_does_not_wait_for_its_scan(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, folder: Path
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, nightly: Path
 ) -> None:
     """Nor does it if the clock of the database is behind that of the page."""
     clock = db_now()
     monkeypatch.setattr(statements, "db_now", lambda: clock - 300)
-    draw_many(folder, 2)
-    sent = {"name": "nightly", "cron": "0 3 * * *", "what": "untagged", "scan": [str(folder)]}
-    assert client.post("/api/schedules", json=sent).status_code == 201
     may_go_on = threading.Event()
 
     def slow(*arguments: Any) -> Any:
@@ -71,23 +64,20 @@ def test_a_run_does_not_wait_for_its_scan(
         return queue_job(*arguments)
 
     monkeypatch.setattr(schedule_runs, "queue_job", slow)
-    run = client.post("/api/schedules/nightly/run-now").json()
-    assert client.get(f"/api/jobs/{run['job']}").json()["state"] == "scanning"
-    pressed = client.post("/jobs/schedules/run", data={"name": "nightly"})
+    job = press(client, "run").headers["location"].rpartition("/")[2]
+    assert client.get(f"/api/jobs/{job}").json()["state"] == "scanning"
+    pressed = press(client, "run")
     assert pressed.status_code == 409
-    assert f"job {run['job']} of an earlier run has not finished" in pressed.text
+    assert f"job {job} of an earlier run has not finished" in pressed.text
     may_go_on.set()
-    while (job := client.get(f"/api/jobs/{run['job']}").json())["state"] == "scanning":
+    while (found := client.get(f"/api/jobs/{job}").json())["state"] == "scanning":
         time.sleep(0.05)
-    assert (job["state"], job["total"]) == ("queued", 2)
+    assert (found["state"], found["total"]) == ("queued", 2)
 
 
 def test_a_run_whose_server_stops_is_left_to_beat(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, folder: Path
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, web_database: Database, nightly: Path
 ) -> None:
-    draw_many(folder, 2)
-    sent = {"name": "nightly", "cron": "0 3 * * *", "what": "untagged", "scan": [str(folder)]}
-    client.post("/api/schedules", json=sent)
     state = client.app.state.app_state  # type: ignore[attr-defined]
 
     def ended(*arguments: Any) -> Any:
@@ -95,24 +85,23 @@ def test_a_run_whose_server_stops_is_left_to_beat(
         return queue_job(*arguments)
 
     monkeypatch.setattr(schedule_runs, "queue_job", ended)
-    response = client.post("/api/schedules/nightly/run-now")
+    response = press(client, "run")
     assert response.status_code == 503
-    assert "left to `tagger beat`" in response.json()["error"]
-    (late,) = client.get("/api/schedules").json()
-    assert datetime.fromisoformat(late["next_due"]) <= datetime.now(UTC)
+    assert "left to <code>tagger beat</code>" in response.text
+    (late,) = list_schedules(web_database)
+    assert late.next_due <= datetime.now(UTC)
 
 
-def test_a_run_that_cannot_start_shows_the_reason(client: TestClient, folder: Path) -> None:
-    draw_many(folder / "in", 2)
-    sent = {"name": "nightly", "cron": "0 3 * * *", "what": "all", "scan": [str(folder / "in")]}
-    assert client.post("/api/schedules", json=sent).status_code == 201
-    (folder / "in").rename(folder / "away")
-    response = client.post("/api/schedules/nightly/run-now")
+def test_a_run_that_cannot_start_shows_the_reason(
+    client: TestClient, web_database: Database, nightly: Path
+) -> None:
+    nightly.rename(nightly.with_name("away"))
+    response = press(client, "run")
     assert response.status_code == 404
-    (run,) = client.get("/api/schedules/nightly/history").json()
-    assert run["note"] == response.json()["error"]
-    assert client.post("/api/schedules/never/run-now").status_code == 404
+    (run,) = list_runs(web_database, "nightly", 10)
+    assert run.note
     assert client.get("/api/status").json()["jobs"][0]["state"] == "cancelled"
+    assert client.post("/jobs/schedules/run", data={"name": "never"}).status_code == 404
 
 
 @pytest.mark.parametrize("kind", ["other folder", "every folder", "writes"])
@@ -129,12 +118,11 @@ def test_a_schedule_of_the_command_line_that_the_page_may_not_add_is_not_run_or_
         ),
     }[kind]
     add_schedule(web_database, "nightly", "0 3 * * *", backfill, Priority.BULK)
-    assert client.post("/api/schedules/nightly/pause").json()["paused"]
-    for action, form in (("run-now", "run"), ("resume", "resume")):
-        refused = client.post(f"/api/schedules/nightly/{action}")
+    assert press(client, "pause").status_code == 303
+    for action in ("run", "resume"):
+        refused = press(client, action)
         assert (refused.status_code, str(library_folder) in refused.text) == (403, False)
-        assert client.post(f"/jobs/schedules/{form}", data={"name": "nightly"}).status_code == 403
-    assert client.get("/api/schedules").json()[0]["paused"]
+    assert list_schedules(web_database)[0].paused
     assert client.get("/api/status").json()["jobs"] == []
 
 
@@ -143,7 +131,7 @@ def test_the_page_shows_the_last_tick_and_warns_when_it_is_late(
 ) -> None:
     assert client.get("/api/status").json()["last_tick"] is None
     assert "data-last-tick" not in client.get("/jobs").text
-    client.post("/api/schedules", json={"name": "nightly", "cron": "0 3 * * *", "what": "untagged"})
+    add_schedule(web_database, "nightly", "0 3 * * *", Backfill(BackfillScope.UNTAGGED), Priority.BULK)
     assert "Not checked yet" in client.get("/jobs").text
     record_tick(web_database)
     on_time = client.get("/jobs").text
@@ -158,15 +146,17 @@ def test_the_page_shows_the_last_tick_and_warns_when_it_is_late(
     assert "<code>tagger up</code>" in late
 
 
-def test_new_photos_of_a_folder_are_tagged_every_night(client: TestClient, folder: Path) -> None:
+def test_new_photos_of_a_folder_are_tagged_every_night(
+    client: TestClient, web_database: Database, folder: Path
+) -> None:
     odd = Path(os.fsdecode(os.fsencode(folder) + b"/<b> \xff "))
     odd.mkdir()
     for where in (folder, odd):
         form = {"scan": folder_key(where), "time": "22:05"}
         assert client.post("/jobs/nightly", data=form).headers["location"] == "/jobs#schedules"
-    schedules = {each["name"]: each for each in client.get("/api/schedules").json()}
+    schedules = {each.name: each for each in list_schedules(web_database)}
     assert set(schedules) == {f"New photos in {folder.name}", "New photos in <b>"}
-    assert {each["cron"] for each in schedules.values()} == {"5 22 * * *"}
+    assert {each.cron for each in schedules.values()} == {"5 22 * * *"}
     again = client.post("/jobs/nightly", data=form)
     assert again.status_code == 409
     assert 'value="22:05"' in again.text  # what was typed stays
