@@ -52,22 +52,22 @@ def checked_archive(data: bytes) -> io.BytesIO:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return _rebuild(_Entries(archive, len(data)))
+            return _rebuild(Entries(archive, len(data)))
     except RecursionError as error:
         raise ProgramRefused("its code is nested too deeply") from error
     except DAMAGED as error:
         raise ProgramRefused("it is not a TorchScript file") from error
 
 
-def _rebuild(entries: "_Entries") -> io.BytesIO:
+def _rebuild(entries: "Entries") -> io.BytesIO:
     # Only here: a start without torch checks no program.
     from tagger.model.model_code import check_code
     from tagger.model.model_data import check_constants, check_module
 
     sources = {match[1]: entries.read(match[0]) for match in map(CODE.fullmatch, entries.names) if match}
     program = check_code(sources)
-    check_module(entries.read("data.pkl"), _Storages(entries, "data"), program)
-    check_constants(entries.read("constants.pkl"), _Storages(entries, "constants"))
+    check_module(entries, program)
+    check_constants(entries)
     rebuilt = io.BytesIO()
     with zipfile.ZipFile(rebuilt, "w") as archive:
         for name in entries.names:
@@ -81,7 +81,7 @@ def _rebuild(entries: "_Entries") -> io.BytesIO:
     return rebuilt
 
 
-class _Entries:
+class Entries:
     """The entries of the archive, each of a known kind and once, by name without the archive's folder."""
 
     def __init__(self, archive: zipfile.ZipFile, size_bytes: int) -> None:
@@ -128,20 +128,6 @@ class _Entries:
         if len(data) != entry.file_size:
             raise ProgramRefused(f"its entry {name} is shorter than it says")
         return data
-
-
-class _Storages:
-    """The data of the tensors of one pickle."""
-
-    def __init__(self, entries: _Entries, folder: str) -> None:
-        self._entries = entries
-        self._folder = folder
-
-    def size_bytes(self, key: str) -> int:
-        return self._entries.size_bytes(f"{self._folder}/{key}")
-
-    def read(self, key: str) -> bytes:
-        return self._entries.read(f"{self._folder}/{key}")
 
 
 def _is_known(name: str) -> bool:
