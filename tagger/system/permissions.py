@@ -97,27 +97,6 @@ def readable_by_others(path: Path) -> str | None:
     return f"chmod {mode} {shlex.quote(str(path))}"
 
 
-def foreign_owner(path: Path) -> int | None:
-    """The other user who owns what root uses, and so could change it. None for other users than root."""
-    try:
-        owner = path.stat().st_uid
-    except OSError:
-        return None
-    return owner if os.geteuid() == 0 != owner else None
-
-
-def replaceable_parent(path: Path) -> Path | None:
-    """The nearest parent in which every user can replace files of others. None if there is none."""
-    for parent in path.absolute().parents:
-        try:
-            mode = parent.stat().st_mode
-        except OSError:
-            continue
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX and not parent.is_mount():
-            return parent
-    return None
-
-
 def _is_shared(folder: Path) -> bool:
     return folder.stat().st_mode & _SHARED == _SHARED
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ def ok(name: str, found: str) -> Finding:
     return Finding(name, State.OK, found)
 
 
-def note(name: str, found: str, remedy: str | None = None) -> Finding:
+def note(name: str, found: str, remedy: str) -> Finding:
     return Finding(name, State.NOTE, found, remedy)
 
 
@@ -78,14 +78,3 @@ class CheckGroup:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             remedy = "run tagger doctor again; if the error stays, report this line"
             self._findings.append(wrong(self._name, f"the check failed: {reason[0]}", remedy))
-
-
-def without_secrets(finding: Finding, secrets: Iterable[str]) -> Finding:
-    """Replace passwords in the finding, in case an error of a server or driver contains one."""
-    for secret in secrets:
-        finding = replace(
-            finding,
-            found=finding.found.replace(secret, "***"),
-            remedy=finding.remedy and finding.remedy.replace(secret, "***"),
-        )
-    return finding
