@@ -356,7 +356,11 @@ class StoredSelections:
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         try:
-            return row and _CHOICE.validate_python({"backend": row.backend, "batch_size": row.batch_size})
+            return (
+                None
+                if row is None
+                else _CHOICE.validate_python({"backend": row.backend, "batch_size": row.batch_size})
+            )
         except ValidationError:
             return None
 
