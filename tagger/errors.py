@@ -289,10 +289,6 @@ class ReadsTimedOut(Unavailable):
     """Reading photos hangs: {count} reads did not finish within {timeout_s:g} s each. Check the disk, the share or the bucket with the photos, then run the command again."""
 
 
-class ItemProcessFailed(TaggerError):
-    """The process that handles one photo alone cannot work: {reason}"""
-
-
 class LeaseLost(TaggerError):
     """Another process goes on with photos of job {job}, or the job was paused or cancelled. Later results of this process were not stored."""
 
