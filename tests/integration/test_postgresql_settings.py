@@ -193,8 +193,6 @@ def test_every_form_of_an_address_leads_to_the_database(postgres_url: str) -> No
         f"postgresql+psycopg2://{user}@/{name}?host={folder}",
         f"POSTGRES+asyncpg://{user}@/{name}?host={folder}",
         f"postgresql://{user}@{str(folder).replace('/', '%2F')}/{name}",
-        f"host={folder} dbname={name} user={user}",
-        f"host = '{folder}' dbname='{name}' user={user} application_name='a b'",
         f"postgresql://{user}@/{name}?host=/nowhere,{folder}",
         f"postgresql://{user}@127.0.0.1:1,{str(folder).replace('/', '%2F')}:5432/{name}",
     ):

@@ -76,7 +76,7 @@ def _checked_zone(zone: str | None) -> str:
     if found := zone or local_zone():
         return found
     raise ScheduleInvalid(
-        reason=f"no time zone shows the time of this machine (TZ is {os.environ.get('TZ')!r}); name one with --zone, such as Europe/Paris"
+        reason=f"the time zone of this machine has no name (TZ is {os.environ.get('TZ')!r}); name one with --zone, such as Europe/Paris"
     )
 
 
