@@ -22,9 +22,9 @@ from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.commands import draw
 
-from tagger.cli.doctor import findings
+from tagger.cli import doctor as findings
+from tagger.cli.doctor import CheckGroup, State, ok
 from tagger.cli.doctor.environment import check_extras, check_folders, check_space
-from tagger.cli.doctor.findings import CheckGroup, State, ok
 from tagger.database import diagnostics
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import file_system_of

@@ -10,8 +10,8 @@ from rig.postgres_databases import autocommitted
 from sqlalchemy import func, insert, make_url, select, text
 from support.colour_folders import TaggedFolder
 
+from tagger.cli.doctor import State
 from tagger.cli.doctor.database import DatabaseChecks
-from tagger.cli.doctor.findings import State
 from tagger.database.connection import Database, open_database, upgrade_database
 from tagger.database.tables import photos, workers
 from tagger.errors import DatabaseNotUnicode, DatabasePermissionMissing

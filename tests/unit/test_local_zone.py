@@ -2,7 +2,7 @@
 
 import pytest
 
-from tagger.system.local_zone import local_zone
+from tagger.jobs.enqueue.schedules import local_zone
 
 
 @pytest.mark.parametrize(

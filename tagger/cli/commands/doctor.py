@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tagger.cli.doctor.findings import CheckGroup, State, ok, wrong
+from tagger.cli.doctor import CheckGroup, State, ok, wrong
 from tagger.cli.help import flag
 from tagger.cli.options import Json
 from tagger.cli.output import console
@@ -18,8 +18,8 @@ from tagger.extensions import load
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tagger.cli.doctor import Finding
     from tagger.cli.doctor.database import DatabaseChecks
-    from tagger.cli.doctor.findings import Finding
     from tagger.settings import Settings
 
 QUICK_LIMIT_S = 8.0
@@ -118,9 +118,9 @@ def _quick_checks(settings: Settings, *, worker: bool) -> Iterator[Finding]:
 
     With `worker`, check also that a worker of this machine is alive.
     """
-    from tagger.cli.doctor.broker import check_redis
     from tagger.cli.doctor.database import DatabaseChecks
     from tagger.cli.doctor.environment import check_folders
+    from tagger.cli.doctor.jobs import check_redis
 
     checks = DatabaseChecks(settings.effective_database_url)
     redis = []

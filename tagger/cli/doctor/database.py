@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.cli.doctor import note, ok, wrong
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import (
     LOCK_S,
@@ -26,7 +26,7 @@ from tagger.system.addresses import redact_url
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tagger.cli.doctor.findings import Finding
+    from tagger.cli.doctor import Finding
     from tagger.database.connection import Database
 
 _REMEDIES: Mapping[type[TaggerError], str] = {

@@ -7,20 +7,19 @@ import shutil
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.cli.doctor import note, ok, wrong
 from tagger.database.engine import sqlite_file
 from tagger.errors import SettingsInvalid
 from tagger.extensions import install_command, is_installed
 from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings
-from tagger.system.permissions import permission_problem, readable_by_others
-from tagger.system.shared_files import lacking_support
+from tagger.system.permissions import lacking_support, permission_problem, readable_by_others
 from tagger.system.stall import stalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from tagger.cli.doctor.findings import Finding
+    from tagger.cli.doctor import Finding
 
 PREFIX = "TAGGER_"
 OUTSIDE_SETTINGS = ("TAGGER_CONFIG", "TAGGER_TEST_DATA")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tagger.cli.derived_facts import NAMED, texts_of_other_models
-from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.cli.doctor import note, ok, wrong
 from tagger.cli.output.job_text import first_names
 from tagger.errors import TaggerError
 from tagger.extensions import install_command
@@ -31,7 +31,7 @@ from tagger.model.model import load_model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tagger.cli.doctor.findings import Finding
+    from tagger.cli.doctor import Finding
     from tagger.database.connection import Database
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.settings import Settings

@@ -223,7 +223,7 @@ def count_inferences(file: str) -> None:
 
 
 def tick_every(seconds: float) -> None:
-    importlib.import_module("worker.celery_config").TICK_S = seconds  # type: ignore[attr-defined]
+    importlib.import_module("worker.producer").TICK_S = seconds  # type: ignore[attr-defined]
 
 
 def set_values(words: list[str]) -> None:
