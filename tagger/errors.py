@@ -32,15 +32,15 @@ class TaggerError(PicklableError):
 
 
 class NotFound(TaggerError):
-    """There is nothing of that name. Check it."""
+    """{reason}"""
 
 
 class Conflict(TaggerError):
-    """The present state does not allow that. Change it first."""
+    """{reason}"""
 
 
 class Unavailable(TaggerError):
-    """What this needs is not available now. Try again later."""
+    """{reason}"""
 
 
 class PathNotFound(NotFound):
@@ -57,10 +57,6 @@ class ObjectAddressInvalid(TaggerError):
 
 class ObjectUnsupported(Conflict):
     """{path} is in a bucket, and this works with files and folders only. Copy the photos to a folder first."""
-
-
-class TextNotUtf8(TaggerError):
-    """{text!a} is not UTF-8, as names and other texts are. Only paths may have other bytes."""
 
 
 class SystemRefused(TaggerError):
@@ -135,10 +131,6 @@ class LandmarksDistinct(Conflict):
     """{name} ({merged}) cannot be merged into {other} ({target}): the model {models} tells them apart, with a label for each. Reject the wrong one on photos."""
 
 
-class LandmarkHasVerdicts(Conflict):
-    """{slug} has {count}, which would be lost. To keep them, merge it into another landmark with `tagger landmark merge`. To delete them too, add --with-verdicts (in the API: `with_verdicts`)."""
-
-
 class CountryNotFound(NotFound):
     """No landmark or photo is in the country {name}.{close} Use a country as `tagger landmark list` shows it."""
 
@@ -161,10 +153,6 @@ class CursorInvalid(TaggerError):
 
 class ArgumentInvalid(TaggerError, ValueError):
     """Invalid argument: {argument}: {reason}."""
-
-
-class LibraryNotFound(NotFound):
-    """There is no library at {path}. Check the name, or create a library there: tagger.open(..., create=True)."""
 
 
 class ProcessBound(TaggerError, TypeError):
@@ -223,14 +211,6 @@ class ImportRefused(TaggerError):
     """{file} cannot be imported: {reason}. Nothing of it was stored; {remedy}."""
 
 
-class DatabaseNotEmpty(TaggerError):
-    """The database {url} is not empty: it contains {contents}. Name a new database."""
-
-
-class CopyIncomplete(TaggerError):
-    """Of {expected} rows of {table}, {found} arrived, so nothing was stored. Run `tagger db check`, and copy again."""
-
-
 class DatabaseUnavailable(Unavailable):
     """The database {url} cannot be opened: {reason}. Check TAGGER_DATABASE_URL, and that the server is running or the folder is writable."""
 
@@ -271,10 +251,6 @@ class SchemaOutdated(Unavailable):
     """The schema of the database {url} is missing or older than this version of tagger. Run `tagger db upgrade` once."""
 
 
-class UpgradeBlocked(TaggerError):
-    """The schema of the database {url} was not upgraded to the end: another transaction uses its tables, and does not end. Earlier steps of the upgrade are stored. The longest transaction is the first row of `SELECT pid, query FROM pg_stat_activity WHERE query NOT LIKE '%tagger db upgrade%' ORDER BY xact_start`. End it, then run `tagger db upgrade` again."""
-
-
 class SchemaNewer(Unavailable):
     """The database {url} was created by a newer version of tagger (schema {revision}). Upgrade tagger on this machine."""
 
@@ -287,10 +263,6 @@ class ModelFailed(Unavailable):
 
 class ReadsTimedOut(Unavailable):
     """Reading photos hangs: {count} reads did not finish within {timeout_s:g} s each. Check the disk, the share or the bucket with the photos, then run the command again."""
-
-
-class ItemProcessFailed(TaggerError):
-    """The process that handles one photo alone cannot work: {reason}"""
 
 
 class LeaseLost(TaggerError):
@@ -361,10 +333,6 @@ class ProcessFailed(TaggerError):
 
 class ExtraMissing(TaggerError):
     """{feature} needs the extra {extra}, which is not installed. Run: {command}"""
-
-
-class AddressInUse(TaggerError):
-    """Another program listens at {host}, port {port}. If it is `tagger serve` or `tagger up`, use that one; otherwise choose another --port."""
 
 
 class AddressRefused(TaggerError):

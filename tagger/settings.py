@@ -49,6 +49,7 @@ JSON_EXAMPLES = {
 }
 """Settings that are lists or objects, in the environment as JSON, each with an example."""
 FORMER_SETTINGS = {
+    "keep_jobs_days": "let cron run `tagger db prune --older-than 90d`",
     "webhooks": "cron and `tagger status --json` tell what happened: see docs/how-to/notifications.md",
     "web_oidc_": "a proxy in front of the page can sign people in: see docs/how-to/single-sign-on.md",
 }
@@ -161,7 +162,7 @@ class Settings(BaseModel):
     data_folder: Annotated[Path, AfterValidator(_in_home)] = Field(default_factory=_data_folder)
     """Folder of the SQLite database, the embedded Redis and the logs. Default: the platform's data folder."""
     database_url: Annotated[str, AfterValidator(database_address)] | None = Field(None, repr=False)
-    """URL of the database, like `postgresql://tagger@db.example/tagger`, or libpq's form, `host=db.example dbname=tagger user=tagger`. Several hosts are separated by commas, and a driver in the scheme is ignored. Default: an SQLite file in the data folder."""
+    """URL of the database, like `postgresql://tagger@db.example/tagger`. Several hosts are separated by commas, and a driver in the scheme is ignored. Default: an SQLite file in the data folder."""
     redis_url: Annotated[str, AfterValidator(redis_address)] | None = Field(None, repr=False)
     """URL of Redis, like `redis://localhost:6379/0`, `rediss://…` with TLS, or `redis+socket:///PATH`. Default: an embedded Redis, started on demand."""
     model: str | None = None
@@ -194,8 +195,6 @@ class Settings(BaseModel):
     """Photos decoded in confined processes: `suspicious` are those on which workers died, `always` are all. Uploads and RAW photos without a preview always are."""
     settle_s: Annotated[float, Field(ge=0, le=3600)] = 3.0
     """Seconds without a change before a photo is read, as it may still be being copied. 0 reads it at once."""
-    keep_jobs_days: Annotated[int, Field(ge=1)] | None = None
-    """Days after which workers remove the items of an ended job; its counts, and all tags, verdicts, failures and data for undo, stay. Default: never."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port on which a worker serves metrics to Prometheus. Default: no metrics."""
     metrics_host: str = "127.0.0.1"

@@ -89,7 +89,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
         """Report the error and close the connection; Celery connects again."""
         self._report(exc)
         with warnings.catch_warnings():
-            # The warning is about a default that will change; celery_config sets it.
+            # The warning is about a default that will change; worker.producer sets it.
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)
         _pause()

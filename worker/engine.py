@@ -17,7 +17,7 @@ from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
 from tagger.jobs.enqueue.schedules import pause_ended_runs
 from tagger.jobs.processing.claimed_chunk import SLICE_S, ChunkEnd
-from tagger.jobs.processing.executor import ChunkExecutor
+from tagger.jobs.processing.executor import ActivityMonitor, ChunkExecutor
 from tagger.ledger.chunks import Claim
 from tagger.ledger.dispatch import ChunkClaimer
 from tagger.ledger.workers import record_heartbeat, record_tick, remove_worker
@@ -25,12 +25,11 @@ from tagger.library.catalog.registered_models import resolve_models
 from tagger.model.devices import choose_device
 from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
-from tagger.system.stall import stall_check
+from tagger.system.stall import awake_s, stall_check
 from worker.broker import shared_monitor
 from worker.celery_patches import database_unreachable
 from worker.producer import app_broker, send_wake_ups
 from worker.sweeper import SWEEP_S, Sweeper
-from worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -193,3 +192,25 @@ def stop_engine() -> None:
         if _engine is not None:
             _engine.close()
             _engine = None
+
+
+class Watchdog:
+    """Checks that sweeps go on, and that waiting messages are received within `timeout_s`."""
+
+    def __init__(self, activity: ActivityMonitor, sweeper: Sweeper, timeout_s: float) -> None:
+        self._activity = activity
+        self._sweeper = sweeper
+        self._timeout_s = timeout_s
+        self._idle_since: float | None = None
+
+    def problem(self) -> str | None:
+        """What makes no progress, if anything."""
+        if self._sweeper.silent_s > self._timeout_s:
+            return f"jobs and workers were not checked for {self._timeout_s:.0f} s"
+        if self._activity.is_busy or not self._sweeper.waiting:
+            self._idle_since = None
+            return None
+        now = awake_s()
+        self._idle_since = max(self._idle_since or now, now - self._activity.message_age_s)
+        stuck = now - self._idle_since > self._timeout_s
+        return f"messages are waiting, but none was received for {self._timeout_s:.0f} s" if stuck else None

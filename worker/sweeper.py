@@ -1,7 +1,7 @@
 """The sweeper: a thread of every worker that keeps jobs moving.
 
 It sends heartbeats, releases expired leases, recovers stale jobs, wakes workers for chunks that wait, and resumes jobs
-whose root is available again. While no job runs, it locates photos and removes items of old jobs. Any number of sweepers may run: each step is one SQL statement
+whose root is available again. While no job runs, it locates photos. Any number of sweepers may run: each step is one SQL statement
 that changes nothing the second time, or takes its work out of a queue.
 """
 
@@ -9,8 +9,6 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import redis
 from celery import Celery
@@ -25,7 +23,7 @@ from tagger.ledger.dispatch import (
     resume_suspended_jobs,
     roots_of_suspended_jobs,
 )
-from tagger.ledger.job_control import recover_stale_jobs, remove_old_items
+from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import LEASE_S, RENEW_S
 from tagger.ledger.progress import is_any_claimable
 from tagger.ledger.workers import record_heartbeat, remove_worker
@@ -45,8 +43,6 @@ RATE_SWEEPS = 3
 """The rate of a worker is that of its latest sweeps, half a minute."""
 LOCATE_S = 5.0
 """How long a sweep locates photos, in transactions of less than a second."""
-REMOVE_S = 2.0
-"""How long a sweep removes items of old jobs."""
 STOP_S = 2.0
 """How long a stopping worker waits for its sweep, which may wait for Redis."""
 
@@ -140,10 +136,7 @@ class Sweeper:
         self._resume_suspended()
         fill_chained_jobs(self._database)
         self._send_wake_ups()
-        self._while_idle(LOCATE_S, self._positions.update)
-        if (days := self._settings.keep_jobs_days) is not None:
-            before = datetime.now(UTC) - timedelta(days=days)
-            self._while_idle(REMOVE_S, lambda: remove_old_items(self._database, before))
+        self._locate_while_idle()
 
     def _record_heartbeat(self) -> None:
         try:
@@ -204,11 +197,11 @@ class Sweeper:
         jobs = [job for job, root_ids in suspended.items() if available.issuperset(root_ids)]
         resume_suspended_jobs(self._database, jobs)
 
-    def _while_idle(self, seconds: float, step: Callable[[], object]) -> None:
-        """Repeat a step for this long, until it finds nothing to do, or a job runs: it needs the database, and changes more positions."""
-        until = time.monotonic() + seconds
+    def _locate_while_idle(self) -> None:
+        """Locate photos for LOCATE_S, unless a job runs: it needs the database, and changes more positions."""
+        until = time.monotonic() + LOCATE_S
         while time.monotonic() < until and not self._closed.is_set():
-            if is_any_claimable(self._database) or not step():
+            if is_any_claimable(self._database) or not self._positions.update():
                 return
 
     def _send_wake_ups(self) -> None:

@@ -1,21 +1,29 @@
-"""The Celery tasks. They validate the message, call the engine, and decide what happens on an error."""
+"""The Celery tasks, and the start and stop of the worker. Importing this module connects the handlers of Celery's signals.
+
+Tasks validate the message, call the engine, and decide what happens on an error.
+"""
 
 import logging
 import os
-from typing import Any
+import threading
+import time
+from typing import Any, NoReturn
 
-from celery import shared_task
+from celery import shared_task, signals
 from celery.exceptions import Ignore, Reject
 from celery.worker import state
+from prometheus_client import start_http_server
 from pydantic import ValidationError
 
 from tagger.database.retry import DatabaseError, outage_text
-from tagger.errors import ModelFailed, ReadsTimedOut, TaggerError
+from tagger.errors import ModelFailed, ReadsTimedOut, SettingsInvalid, TaggerError
 from tagger.ledger.chunks import Claim
+from tagger.ledger.dispatch import FEWEST_AT_ONCE, chunks_at_once
 from tagger.ledger.jobs import record_error
+from tagger.settings import load_settings
+from tagger.system.stall import watch
 from worker.celery_patches import database_unreachable
-from worker.engine import DatabaseUnreachable, Engine, current_engine
-from worker.lifecycle import exit_within_limit
+from worker.engine import DatabaseUnreachable, Engine, current_engine, make_engine, stop_engine
 from worker.messages import INVALID_MESSAGES, TASK_NAME, TICK_NAME, WakeUp
 
 log = logging.getLogger(__name__)
@@ -88,3 +96,101 @@ def _parse(body: object) -> WakeUp:
     except ValidationError as error:
         INVALID_MESSAGES.report(f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}")
         raise Ignore from error
+
+
+STOP_S = 50.0
+"""Less than the minute after which supervisors usually kill."""
+CHECK_S = 0.2
+REDIS_STOP_S = 5.0
+"""How long a stopping worker waits for Redis after its last chunk, when nothing is left to store."""
+_stopping = threading.Event()
+"""Whether the worker has received a signal to stop."""
+_has_left_redis = threading.Event()
+"""Whether the worker has closed its connections to Redis."""
+
+
+@signals.worker_init.connect
+def _on_init(sender: Any, **_: Any) -> None:
+    """Make the engine before the worker takes its first message.
+
+    No error leaves this function: Celery would log it to nobody, as no handler is set up yet, and go on without an engine.
+    """
+    try:
+        settings = load_settings()
+        if settings.metrics_port is not None:
+            _serve_metrics(settings.metrics_host, settings.metrics_port)
+        watch("worker", settings.data_folder, settings.stall_timeout_s)
+        engine = make_engine(sender.app, settings, sender.hostname)
+        # The pool is made after this handler. An explicit number of threads stays.
+        if sender.concurrency == FEWEST_AT_ONCE:
+            sender.concurrency = chunks_at_once(engine.device)
+    except TaggerError as error:
+        log.critical("%s", error)
+        raise SystemExit(1) from error
+    except Exception as error:
+        log.critical("the worker could not start", exc_info=True)
+        raise SystemExit(1) from error
+
+
+def _serve_metrics(host: str, port: int) -> None:
+    try:
+        start_http_server(port, addr=host)
+    except OSError as error:
+        raise SettingsInvalid(reason=f"metrics_port: {host}:{port}: {error.strerror or error}") from error
+
+
+@signals.worker_ready.connect
+def _on_ready(**_: Any) -> None:
+    """Start the engine's threads. Earlier, SIGTERM would kill the worker before Celery's handlers are installed."""
+    current_engine().start()
+
+
+@signals.worker_shutting_down.connect
+def _on_shutting_down(**_: Any) -> None:
+    """On the first SIGTERM, store the current batch and release the rest, so that the pool drains at once. On the second, exit."""
+    if _stopping.is_set():
+        _exit_now(os.EX_OK, "A second signal: exiting without the rest")
+    _stopping.set()
+    current_engine().executor.stop.set()
+    exit_within_limit(os.EX_OK)
+
+
+@signals.worker_shutdown.connect
+def _on_shutdown(**_: Any) -> None:
+    _has_left_redis.set()
+    stop_engine()
+
+
+def exit_within_limit(code: int) -> None:
+    """Exit with `code` if the worker has not stopped after STOP_S, since a read or a database may hang, or soon after its last
+    chunk if Redis hangs.
+
+    The leases expire, and other workers take the chunks over.
+    """
+    _exit_later(STOP_S, code)
+    threading.Thread(target=_exit_without_redis, args=(code,), name="exit", daemon=True).start()
+
+
+def _exit_later(seconds: float, code: int) -> None:
+    text = f"The worker did not stop within {seconds:.0f} s; exiting without the rest"
+    timer = threading.Timer(seconds, _exit_now, (code, text))
+    timer.daemon = True
+    timer.start()
+
+
+def _exit_without_redis(code: int) -> None:
+    """Exit with `code` if the connections to Redis are not closed REDIS_STOP_S after the last chunk."""
+    activity, began = current_engine().executor.activity, time.monotonic()
+    while min(activity.idle_s, time.monotonic() - began) < REDIS_STOP_S:
+        if _has_left_redis.wait(CHECK_S):
+            return
+    _exit_later(REDIS_STOP_S, code)  # a sweep may wait for Redis as well
+    stop_engine()
+    _exit_now(code, f"Redis did not answer for {REDIS_STOP_S:.0f} s; exiting without it")
+
+
+def _exit_now(code: int, reason: str) -> NoReturn:
+    """Exit although threads are busy."""
+    log.error("%s", reason)
+    logging.shutdown()
+    os._exit(code)

@@ -25,11 +25,11 @@ from tagger.cli.help import (
 from tagger.cli.output import console
 from tagger.errors import (
     DISK_FULL_ERRNOS,
+    ArgumentInvalid,
     DiskFull,
     PathNotFound,
     SystemRefused,
     TaggerError,
-    TextNotUtf8,
 )
 from tagger.extensions import COMMANDS as EXTENSION_COMMANDS
 from tagger.extensions import extensions, load
@@ -250,7 +250,11 @@ def _fail_of_database(error: Exception) -> None:
     from tagger.database.retry import DAMAGED_ROWS, DatabaseError, reason_of, stated_error
 
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
-        console.fail(TextNotUtf8(text=error.object))
+        console.fail(
+            ArgumentInvalid(
+                argument=ascii(error.object), reason="it is not UTF-8; only paths may have other bytes"
+            )
+        )
     if isinstance(error, DatabaseError):
         stated = stated_error(error, reason_of(error))
         stated.__cause__ = error  # for the traceback of -vv

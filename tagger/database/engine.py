@@ -276,7 +276,7 @@ def require_locks(file: Path) -> None:
         FolderUnsuited: it has not.
     """
     # Only here: after an error.
-    from tagger.system.shared_files import lacking_support
+    from tagger.system.permissions import lacking_support
 
     folder = file.absolute().parent
     if (lacking := lacking_support(folder)) is not None:

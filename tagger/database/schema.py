@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.tables import ledgers, metadata
-from tagger.errors import DatabaseNotUnicode, SchemaNewer, SchemaOutdated, UpgradeBlocked
+from tagger.errors import DatabaseNotUnicode, SchemaNewer, SchemaOutdated, Unavailable
 
 SCHEMA_REVISION = "1012"
 """The newest migration. A test keeps it equal to Alembic's head."""
@@ -40,7 +40,7 @@ def upgrade_schema(url: str) -> str:
         DatabaseUnavailable: the database does not answer or cannot be opened.
         DatabaseNotUnicode: not all texts can be stored in it.
         SchemaNewer: another version of this program created it.
-        UpgradeBlocked: another transaction does not end.
+        Unavailable: another transaction does not end.
     """
     engine = create_database_engine(url)
     with unavailable_on_error(engine):
@@ -124,7 +124,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
     Raises:
         SchemaNewer: another version of this program created it.
-        UpgradeBlocked: all LOCK_TRIES failed.
+        Unavailable: all LOCK_TRIES failed.
     """
     is_server = engine.dialect.name == "postgresql"
     for _ in range(LOCK_TRIES):
@@ -141,7 +141,14 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         else:
             return
         time.sleep(LOCK_PAUSE_S)
-    raise UpgradeBlocked(url=redact(engine.url))
+    raise Unavailable(reason=_BLOCKED.format(url=redact(engine.url)))
+
+
+_BLOCKED = (
+    "The schema of the database {url} was not upgraded to the end: another transaction uses its tables, and does not end. Earlier steps of "
+    "the upgrade are stored. The longest transaction is the first row of `SELECT pid, query FROM pg_stat_activity WHERE query NOT LIKE "
+    "'%tagger db upgrade%' ORDER BY xact_start`. End it, then run `tagger db upgrade` again."
+)
 
 
 @contextmanager

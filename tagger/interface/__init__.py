@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tagger.database.engine import sqlite_file
-from tagger.errors import LibraryNotFound
+from tagger.errors import NotFound
 from tagger.interface.jobs import Failure, Job
 from tagger.interface.library import Library
 from tagger.interface.photos import Photo, Photos
@@ -33,7 +33,7 @@ def open(  # noqa: A001 - as gzip.open and others
     docs/reference/settings.md, in lower case and without `TAGGER_`: `tagger.open(device="cpu", top_k=3)`.
 
     Raises:
-        LibraryNotFound: there is no file at `address`.
+        NotFound: there is no file at `address`.
         SettingsInvalid: a setting has a wrong value.
         DatabaseUnavailable, SchemaOutdated, SchemaNewer: the database cannot be opened.
     """
@@ -44,7 +44,8 @@ def open(  # noqa: A001 - as gzip.open and others
     loaded = load_settings(**settings)
     file = sqlite_file(loaded.effective_database_url)
     if settings.get("database_url") is not None and file is not None and not (create or file.exists()):
-        raise LibraryNotFound(path=file)
+        remedy = "Check the name, or create a library there: tagger.open(..., create=True)."
+        raise NotFound(reason=f"There is no library at {file}. {remedy}")
     return Library(loaded)
 
 

@@ -247,7 +247,7 @@ def _update_items(connection: Connection, claim: Claim, outcomes: Sequence[ItemO
 
 
 def count_crashes(database: Database, claim: Claim, position: int, by: int) -> None:
-    """Add `by` to the crashes of an open item: how often a worker died while it classified this item alone."""
+    """Add `by` to the crashes of an open item: how often a worker died while it processed this item alone."""
     item = (
         job_items.c.job_id == claim.name.job_id,
         job_items.c.position == position,

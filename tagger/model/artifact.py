@@ -33,8 +33,7 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tagger.errors import ModelRefused
-from tagger.model.file_formats import HEAD_BYTES, format_text
-from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive
+from tagger.model.model_archive import COMPRESSIONS, DAMAGED, HEAD_BYTES, checked_archive, format_text
 from tagger.model.model_definitions import ProgramRefused
 from tagger.photos.decoding import Fit, Resize
 from tagger.photos.files import open_regular

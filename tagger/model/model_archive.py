@@ -52,22 +52,22 @@ def checked_archive(data: bytes) -> io.BytesIO:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return _rebuild(_Entries(archive, len(data)))
+            return _rebuild(Entries(archive, len(data)))
     except RecursionError as error:
         raise ProgramRefused("its code is nested too deeply") from error
     except DAMAGED as error:
         raise ProgramRefused("it is not a TorchScript file") from error
 
 
-def _rebuild(entries: "_Entries") -> io.BytesIO:
+def _rebuild(entries: "Entries") -> io.BytesIO:
     # Only here: a start without torch checks no program.
     from tagger.model.model_code import check_code
     from tagger.model.model_data import check_constants, check_module
 
     sources = {match[1]: entries.read(match[0]) for match in map(CODE.fullmatch, entries.names) if match}
     program = check_code(sources)
-    check_module(entries.read("data.pkl"), _Storages(entries, "data"), program)
-    check_constants(entries.read("constants.pkl"), _Storages(entries, "constants"))
+    check_module(entries, program)
+    check_constants(entries)
     rebuilt = io.BytesIO()
     with zipfile.ZipFile(rebuilt, "w") as archive:
         for name in entries.names:
@@ -81,7 +81,7 @@ def _rebuild(entries: "_Entries") -> io.BytesIO:
     return rebuilt
 
 
-class _Entries:
+class Entries:
     """The entries of the archive, each of a known kind and once, by name without the archive's folder."""
 
     def __init__(self, archive: zipfile.ZipFile, size_bytes: int) -> None:
@@ -130,20 +130,27 @@ class _Entries:
         return data
 
 
-class _Storages:
-    """The data of the tensors of one pickle."""
-
-    def __init__(self, entries: _Entries, folder: str) -> None:
-        self._entries = entries
-        self._folder = folder
-
-    def size_bytes(self, key: str) -> int:
-        return self._entries.size_bytes(f"{self._folder}/{key}")
-
-    def read(self, key: str) -> bytes:
-        return self._entries.read(f"{self._folder}/{key}")
-
-
 def _is_known(name: str) -> bool:
     is_fixed = name in FORMAT or name in OBJECTS
     return is_fixed or any(pattern.fullmatch(name) for pattern in (CODE, STORAGE, NOT_LOADED))
+
+
+HEAD_BYTES = 512
+
+_FORMATS = {
+    "a Git LFS pointer in place of the model, which `git lfs pull` fetches": rb"version https://git-lfs",
+    "a web page in place of the model; download the file itself": rb"(?:\xef\xbb\xbf)?\s*(?i:<!doctype html|<html|<head)",
+    "an ONNX model, which this program does not read": rb"\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]",
+    "a file of weights alone (safetensors), without the network": rb"[\0-\xff]{5}\0{3}\{\s*\"",
+    "a TensorFlow Lite model, which this program does not read": rb"[\0-\xff]{4}TFL3",
+    "a file of weights alone (GGUF), without the network": rb"GGUF",
+    "a file of Keras (HDF5), which this program does not read": rb"\x89HDF\r\n",
+    "a checkpoint of torch (pickle), without the network's code": rb"\x80[\x02-\x05]",
+    "a compressed archive; unpack it first": rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|\x28\xb5\x2f\xfd",
+}
+_PATTERNS = {text: re.compile(pattern, re.DOTALL) for text, pattern in _FORMATS.items()}
+
+
+def format_text(head: bytes) -> str | None:
+    """What the file with these first bytes is; None for another one."""
+    return next((text for text, pattern in _PATTERNS.items() if pattern.match(head)), None)

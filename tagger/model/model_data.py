@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol
+from typing import Any
 
+from tagger.model.model_archive import Entries
 from tagger.model.model_definitions import Program, ProgramRefused
 
 ITEM_BYTES = {
@@ -33,14 +34,6 @@ CLASS_NAME = re.compile(r"__torch__[.\w]* \w+", re.ASCII)
 DATA_TYPE = re.compile(r"(Dict|List|Optional|Tuple|Tensor|bool|float|int|str|[\[\], ])+")
 STORAGE_KEY = re.compile(r"\d+", re.ASCII)
 BOOLEANS = b"\x00\x01"
-
-
-class Records(Protocol):
-    """The data of storages, by their keys. Both raise KeyError."""
-
-    def size_bytes(self, key: str) -> int: ...
-
-    def read(self, key: str) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -98,34 +91,35 @@ PLAIN_VALUES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "MARK": MARK}
 TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-def check_module(data: bytes, records: Records, program: Program) -> None:
+def check_module(entries: Entries, program: Program) -> None:
     """Check `data.pkl`: one module, whose attributes have the types that its class declares.
 
     Raises:
         ProgramRefused: it has something else.
     """
-    root = _read("data.pkl", data, records)
+    root = _read(entries, "data")
     if not isinstance(root, _Object):
         raise ProgramRefused("data.pkl has no module")
     _check_object(root, program)
 
 
-def check_constants(data: bytes, records: Records) -> None:
+def check_constants(entries: Entries) -> None:
     """Check `constants.pkl`: a tuple of tensors.
 
     Raises:
         ProgramRefused: it has something else.
     """
-    constants = _read("constants.pkl", data, records)
+    constants = _read(entries, "constants")
     if not isinstance(constants, tuple) or not all(isinstance(each, _Tensor) for each in constants):
         raise ProgramRefused("constants.pkl has more than tensors")
 
 
-def _read(name: str, data: bytes, records: Records) -> Any:
+def _read(entries: Entries, folder: str) -> Any:
+    data = entries.read(f"{folder}.pkl")
     try:
-        return _Reader(records).read(data)
+        return _Reader(entries, folder).read(data)
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ProgramRefused(f"{name} is not what TorchScript writes") from error
+        raise ProgramRefused(f"{folder}.pkl is not what TorchScript writes") from error
 
 
 def _require(condition: object) -> None:
@@ -136,8 +130,8 @@ def _require(condition: object) -> None:
 class _Reader:
     """Follows the operations that torch writes. Others, and unusual combinations, raise an error."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, entries: Entries, folder: str) -> None:
+        self._entries, self._folder = entries, folder
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
 
@@ -162,18 +156,10 @@ class _Reader:
                 self._stack[-1].extend(values)
             case "SETITEMS":
                 self._set_items(self._pop_to_mark())
-            case (
-                "TUPLE"
-                | "EMPTY_TUPLE"
-                | "TUPLE1"
-                | "TUPLE2"
-                | "TUPLE3"
-                | "BINPERSID"
-                | "NEWOBJ"
-                | "BUILD"
-                | "REDUCE"
-            ):
+            case "TUPLE" | "BINPERSID" | "NEWOBJ" | "BUILD" | "REDUCE":
                 self._stack.append(self._combined(operation))
+            case _ if operation in TUPLES:
+                self._stack.append(self._pop_many(TUPLES[operation]))
             case _:
                 self._stack.append(self._value(operation, argument))
 
@@ -197,8 +183,6 @@ class _Reader:
         """A value that is made of those at the end of the stack."""
         if operation == "TUPLE":
             return self._pop_to_mark()
-        if operation in TUPLES:
-            return self._pop_many(TUPLES[operation])
         if operation == "BINPERSID":
             return self._storage(*self._stack.pop())
         new, values = self._pop_many(2)
@@ -259,9 +243,10 @@ class _Reader:
     def _storage(self, kind: Any, storage: Any, key: Any, device: Any, items: Any) -> _Storage:
         _require((kind, device) == ("storage", "cpu") and type(items) is int and STORAGE_KEY.fullmatch(key))
         name = storage.name.removeprefix("torch ")
-        _require(items * ITEM_BYTES[name] == self._records.size_bytes(key))
+        _require(items * ITEM_BYTES[name] == self._entries.size_bytes(f"{self._folder}/{key}"))
         # torch reads a byte that is neither true nor false as both.
-        _require(name != "BoolStorage" or not self._records.read(key).strip(BOOLEANS))
+        is_boolean = name == "BoolStorage"
+        _require(not is_boolean or not self._entries.read(f"{self._folder}/{key}").strip(BOOLEANS))
         return _Storage(items)
 
     def _tensor(

@@ -1,4 +1,4 @@
-"""Photos in buckets: listing them in the order of their keys, finding new ones at the end, and reading them whole.
+"""Photos in buckets: listing them in the order of their keys, and reading them whole.
 
 The version of an object is its size, its time and its ETag. `mtime_ns` holds the last two: the time in whole seconds, which
 is what all servers agree on between listing and reading, and a digest of the ETag in place of the rest.
@@ -6,14 +6,11 @@ is what all servers agree on between listing and reading, and a digest of the ET
 
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import blake2b
 from itertools import groupby, islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.errors import BucketUnavailable, FailureKind, ObjectNotFound, PathNotFound, PhotoFailed
@@ -38,8 +35,6 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta
 
 _SECOND_NS = 10**9
-OVERLAP_S = 600.0
-"""Parallel uploads end in any order, so a listing of the end begins after the greatest key of this long ago."""
 PAGE = 1000
 _Listed = tuple[str, FoundPhoto | SideFile | None]
 """A key with what `ObjectSource` found there."""
@@ -85,34 +80,22 @@ class ObjectSource:
         Raises:
             BucketUnavailable: the bucket cannot be listed (further).
         """
-        entries = self._entries(include, exclude, "", other_files)
+        entries = self._entries(include, exclude, other_files)
         yield from _with_side_files(
             entries, lambda key: self.read_sidecar(key[len(self.prefix.key) :].lstrip("/"))
         )
-
-    def objects(
-        self, *, include: Sequence[str] = (), exclude: Sequence[str] = (), after: str = ""
-    ) -> Iterator[tuple[str, FoundPhoto | None]]:
-        """List all objects after a key in the order of their keys, each with its photo; None for an object that `photos` does not list.
-
-        Raises:
-            BucketUnavailable: as `photos`.
-        """
-        for key, entry in self._entries(include, exclude, after):
-            yield key, entry if isinstance(entry, FoundPhoto) else None
 
     def _entries(
         self,
         include: Sequence[str],
         exclude: Sequence[str],
-        after: str,
-        other_files: OtherFiles | None = None,
+        other_files: OtherFiles | None,
     ) -> Iterator[_Listed]:
         """The keys of all objects, each with its photo or side file."""
         path_filter = PathFilter(str(self.prefix), self._has_entry, include, exclude)
-        folders = _OpenFolders(self.prefix, path_filter, after, other_files or OtherFiles())
+        folders = _OpenFolders(self.prefix, path_filter, other_files or OtherFiles())
         start = len(self.prefix.key) + 1 if self.prefix.key else 0
-        for meta in _ordered(self.prefix, after):
+        for meta in _ordered(self.prefix):
             relative = meta["path"][start:]
             is_listed = folders.enter(relative) and path_filter.is_listed(relative) and folders.lists_photos()
             if other_files is not None and folders.is_entered and not is_listed and meta["size"]:
@@ -194,17 +177,14 @@ class ObjectSource:
 class _OpenFolders:
     """The folders around the present key of an ordered listing, and which of them are closed to photos.
 
-    Markers like `.nomedia` come before most other names of their folder. If the listing began behind them, or if the folder has a name
-    that sorts before them, they are asked for, once there is a photo.
+    Markers like `.nomedia` come before most other names of their folder. If the folder has a name that sorts before them, they are asked
+    for, once there is a photo.
     """
 
-    def __init__(
-        self, prefix: ObjectPath, path_filter: PathFilter, after: str, other_files: OtherFiles
-    ) -> None:
+    def __init__(self, prefix: ObjectPath, path_filter: PathFilter, other_files: OtherFiles) -> None:
         self._prefix = prefix
         self._filter = path_filter
         self._other_files = other_files
-        self._after = after
         self._parent = ""
         self._folders: list[str] = []
         """The open folders, outermost first, to the first one that is closed."""
@@ -244,8 +224,7 @@ class _OpenFolders:
     def _open(self, folder: str, relative: str) -> None:
         self._folders.append(folder)
         self._close(folder, self._filter.closed_by(folder))
-        key = f"{self._prefix.key}/{folder}/".lstrip("/")
-        if self._after.startswith(key) or relative[len(folder) + 1 :] < BEFORE_MARKERS:
+        if relative[len(folder) + 1 :] < BEFORE_MARKERS:
             self._unasked.append(folder)
 
     def _close(self, folder: str, reason: str | None) -> None:
@@ -255,50 +234,6 @@ class _OpenFolders:
         del self._folders[self._folders.index(folder) + 1 :]
         if reason:
             self._other_files.folders[reason].add(f"{self._filter.location}/{folder}")
-
-
-class BucketTail:
-    """The keys of a prefix, the last of which are listed repeatedly to find new ones.
-
-    A listing that begins after the greatest key takes one request per thousand new keys, whatever the size of the bucket.
-    """
-
-    def __init__(self, prefix: ObjectPath, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
-        self._objects = partial(ObjectSource(prefix).objects, include=include, exclude=exclude)
-        self._greatest: deque[tuple[float, str]] = deque()
-        self._listed: dict[Path, FoundPhoto] = {}
-
-    def all_photos(self, now: float) -> Iterator[FoundPhoto]:
-        """List all photos. `now` is the time in seconds of any clock.
-
-        Raises:
-            BucketUnavailable: the bucket cannot be listed (further).
-        """
-        last = ""
-        for last, photo in self._objects():  # noqa: B007 - the last one
-            if photo is not None:
-                yield photo
-        self._greatest = deque([(now, last)])
-        self._listed = {}
-
-    def new_photos(self, now: float) -> list[FoundPhoto]:
-        """List the photos at the end that no earlier listing had, or had in another version. Needs `all_photos` first.
-
-        Raises:
-            BucketUnavailable: as `all_photos`.
-        """
-        while len(self._greatest) > 1 and self._greatest[1][0] <= now - OVERLAP_S:
-            self._greatest.popleft()
-        last = self._greatest[-1][1]
-        photos = {}
-        for key, photo in self._objects(after=self._greatest[0][1]):
-            last = max(last, key)
-            if photo is not None:
-                photos[photo.path] = photo
-        new = [photo for path, photo in photos.items() if self._listed.get(path) != photo]
-        self._greatest.append((now, last))
-        self._listed = photos
-        return new
 
 
 def find_object(path: ObjectPath, *, patient: bool = True) -> FoundPhoto:
@@ -377,10 +312,10 @@ def is_object(path: ObjectPath) -> bool:
     return False
 
 
-def _ordered(prefix: ObjectPath, after: str) -> Iterator["ObjectMeta"]:
-    """List all objects after a key. The order is strict, because photos that a scan does not find between two keys count as gone."""
-    last = after
-    for page in _pages(prefix, after):
+def _ordered(prefix: ObjectPath) -> Iterator["ObjectMeta"]:
+    """List all objects. The order is strict, because photos that a scan does not find between two keys count as gone."""
+    last = ""
+    for page in _pages(prefix):
         for meta in page:
             if meta["path"] > last:
                 last = meta["path"]

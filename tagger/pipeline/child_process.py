@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.pipeline.requests import timeout_text
+from tagger.pipeline.requests import decoding_timeout_text
 from tagger.pipeline.running_child import ChildDied, ChildTimedOut, InvalidReply, ParentStopping, RunningChild
 from tagger.system.process import FAULTS
 
@@ -48,8 +48,7 @@ class ChildKilled(PhotoFailed):
 class ChildProcess:
     """A child process that runs `module`, started on demand and restarted after it died or was given up.
 
-    `config` is the child's first line; it may hold secrets, so it is not an argument. `environment` is that of this process
-    by default. `must_stop` ends each wait.
+    `config` is the child's first line; it may hold secrets, so it is not an argument. `must_stop` ends each wait.
     """
 
     def __init__(
@@ -58,17 +57,13 @@ class ChildProcess:
         config: Mapping[str, object],
         timeout_s: float,
         *,
-        environment: Callable[[], Mapping[str, str]] = lambda: os.environ,
-        start_s: float = START_S,
-        late_text: Callable[[float], str] = timeout_text,
+        environment: Callable[[], Mapping[str, str]],
         must_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._module = module
         self._config = config
         self._timeout_s = timeout_s
         self._environment = environment
-        self._start_s = start_s
-        self._late_text = late_text
         self._must_stop = must_stop
         self._lock = threading.Lock()
         """Held during a call: a read that was given up may still wait for the child when the next one begins."""
@@ -141,13 +136,13 @@ class ChildProcess:
                 self._config,
                 self._environment(),
                 timeout_s=self._timeout_s,
-                start_s=self._start_s,
+                start_s=START_S,
                 must_stop=self._must_stop,
             )
         return self._process
 
     def _late(self) -> PhotoFailed:
-        return PhotoFailed(FailureKind.TIMED_OUT, self._late_text(self._timeout_s))
+        return PhotoFailed(FailureKind.TIMED_OUT, decoding_timeout_text(self._timeout_s))
 
     def _end(self) -> None:
         process, self._process = self._process, None

@@ -1,6 +1,6 @@
 """The parent's side of one child process: lines of JSON over pipes, followed by raw bytes; nothing is unpickled.
 
-Knows nothing of what the child does (see child_main), nor of what follows if it dies (see child_process).
+Knows nothing of what the child does (see sandbox_main), nor of what follows if it dies (see child_process).
 """
 
 import fcntl
@@ -22,7 +22,7 @@ END_TIMEOUT_S = 5.0
 STOP_CHECK_S = 1.0
 """How often a parent that waits for a reply checks whether it has to stop."""
 _RETIRED = (0, -signal.SIGALRM)
-"""Exit codes of a child that ended between two photos (see child_main)."""
+"""Exit codes of a child that ended between two photos (see sandbox_main)."""
 _PIPE_BYTES = 2**20
 """Most photos fit, so that parent and child wait for each other once."""
 _REPLY_BYTES = 2**16

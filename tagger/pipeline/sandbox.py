@@ -35,7 +35,7 @@ from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildProcess, minimal_environment
 from tagger.pipeline.confinement import memory_beside_this_process
 from tagger.pipeline.reader_pool import read_in_time
-from tagger.pipeline.requests import Limits, OpenPhoto, decoding_timeout_text
+from tagger.pipeline.requests import Limits, OpenPhoto
 from tagger.pipeline.running_child import InvalidReply, RunningChild
 from tagger.system.metrics import stage_timer
 
@@ -66,7 +66,6 @@ class Sandbox:
                 config,
                 limits.timeout_s,
                 environment=minimal_environment,
-                late_text=decoding_timeout_text,
                 must_stop=must_stop,
             )
             for _ in range(count)

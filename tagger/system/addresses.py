@@ -7,7 +7,7 @@ server is contacted: its errors would name a part as the host.
 
 import re
 from ipaddress import ip_address
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 BUCKET_SCHEMES = ("s3", "gs", "az")
 """The schemes of addresses in buckets (see photos.paths)."""
@@ -47,9 +47,6 @@ class AddressInvalid(ValueError):
     """The address of a server cannot be used. The text contains no part of it."""
 
 
-_FIELD = re.compile(
-    r"\s*(?P<name>\w+)\s*=\s*(?:'(?P<quoted>(?:[^'\\]|\\.)*)'|(?P<plain>(?:[^\s'\\]|\\.)*))\s*"
-)
 _CERT_REQS = re.compile(r"(?<=[?&]ssl_cert_reqs=)(?:CERT_)?(required|optional|none)(?=&|$)", re.IGNORECASE)
 _REDIS_SCHEMES = {"valkey": "redis", "valkeys": "rediss", "unix": "redis+socket"}
 _SQLITE_OPTION = re.compile("timeout|detect_types|isolation_level|check_same_thread|cached_statements")
@@ -73,12 +70,11 @@ def redis_address(text: str) -> str:
 
 
 def database_address(text: str) -> str:
-    """The address as `sqlite:///FILE` or `postgresql://…`, also from one that names a driver, or from libpq's `host=… dbname=…`.
+    """The address as `sqlite:///FILE` or `postgresql://…`, also from one that names a driver.
 
     Raises:
         AddressInvalid: it is no address of SQLite or PostgreSQL.
     """
-    text = _from_fields(text) if re.match(r"\s*\w+\s*=", text) else text
     scheme, mark, rest = text.partition("://")
     kind, _, driver = scheme.lower().partition("+")
     if mark and kind in {"postgres", "postgresql"}:
@@ -106,32 +102,6 @@ def split_servers(url: str) -> str:
     options += [match["query"]] if match["query"] else []
     user = f"{match['user']}@" if match["user"] else ""
     return f"postgresql://{user}{match['path'] or ''}?{'&'.join(options)}"
-
-
-def _from_fields(text: str) -> str:
-    """The address that libpq's `name=value …` stands for."""
-    fields: dict[str, str] = {}
-    at = 0
-    while at < len(text):
-        match = _FIELD.match(text, at)
-        if match is None:
-            raise AddressInvalid(
-                "it is neither like postgresql://USER@HOST/NAME nor like host=HOST dbname=NAME user=USER"
-            )
-        value = match["quoted"] if match["quoted"] is not None else match["plain"]
-        fields[match["name"]] = re.sub(r"\\(.)", r"\1", value)
-        at = match.end()
-    user, password, name = (quote(fields.pop(key, ""), safe="") for key in ("user", "password", "dbname"))
-    hosts, ports = fields.pop("host", ""), fields.pop("port", "").split(",")
-    servers = quote(hosts, safe="")
-    if not hosts.startswith("/"):
-        names = [f"[{host}]" if ":" in host else host for host in hosts.split(",")]
-        ports = ports * len(names) if len(ports) == 1 else ports
-        servers = ",".join(host + f":{port}" * bool(port) for host, port in zip(names, ports, strict=False))
-    elif ports[0]:
-        fields["port"] = ports[0]
-    login = user + f":{password}" * bool(password) + "@" * bool(user or password)
-    return f"postgresql://{login}{servers}/{name}" + f"?{urlencode(fields, quote_via=quote)}" * bool(fields)
 
 
 def check_redis_url(url: str) -> None:

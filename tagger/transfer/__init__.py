@@ -1,1 +1,1 @@
-"""Moving a database: exporting all of it, and importing it into an empty one, where nothing of it runs by itself."""
+"""Copying a database into an empty one, and checking its integrity."""

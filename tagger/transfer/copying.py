@@ -11,7 +11,7 @@ from tagger.database.connection import Database, open_database, upgrade_database
 from tagger.database.diagnostics import stored_rows
 from tagger.database.statements import insert_page, pages
 from tagger.database.tables import ledgers, metadata, workers
-from tagger.errors import CopyIncomplete, DatabaseNotEmpty
+from tagger.errors import Conflict
 
 TABLES = [table for table in metadata.sorted_tables if table is not workers]
 """Each after those that its foreign keys refer to. Workers belong to the database for which they run."""
@@ -27,8 +27,7 @@ def copy_database(
     The copy keeps a ledger id of its own, because two databases with the same one would share their keys in Redis.
 
     Raises:
-        DatabaseNotEmpty: there are rows at `url`.
-        CopyIncomplete: not all rows arrived. Nothing is stored.
+        Conflict: there are rows at `url`, or not all rows arrived. Nothing is stored.
     """
     upgrade_database(url)
     with closing(open_database(url)) as target, source.snapshot() as old, target.write() as new:
@@ -44,7 +43,8 @@ def copy_database(
         new.execute(update(ledgers).values(ledger_id=target.ledger_id))
         for name, found in _counts(new).items():
             if found != counts[name]:
-                raise CopyIncomplete(table=name, found=found, expected=counts[name])
+                text = f"Of {counts[name]} rows of {name}, {found} arrived, so nothing was stored."
+                raise Conflict(reason=f"{text} Run `tagger db check`, and copy again.")
         if not target.is_sqlite:
             _continue_sequences(new)
     return counts
@@ -63,7 +63,8 @@ def _counts(connection: Connection) -> dict[str, int]:
 def _require_empty(target: Database, connection: Connection) -> None:
     counts = _counts(connection) | {ledgers.name: 0}
     if any(counts.values()):
-        raise DatabaseNotEmpty(url=target.redacted_url, contents=row_counts_text(counts))
+        text = f"The database {target.redacted_url} is not empty: it contains {row_counts_text(counts)}."
+        raise Conflict(reason=f"{text} Name a new database.")
 
 
 def _pages(connection: Connection, table: Table) -> Iterator[Sequence[Row[Any]]]:

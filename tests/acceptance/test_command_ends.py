@@ -108,9 +108,7 @@ def test_a_missing_file_is_named(terminal: Terminal, command: str) -> None:
 def test_a_name_that_is_not_utf_8_is_refused(terminal: Terminal, database_url: str, words: str) -> None:
     terminal.environment["TAGGER_DATABASE_URL"] = database_url
     done = terminal.run(*words.split(), b"\xffa", code=1)
-    expected = (
-        r"error: '\udcffa' is not UTF-8, as names and other texts are. Only paths may have other bytes."
-    )
+    expected = r"error: Invalid argument: '\udcffa': it is not UTF-8; only paths may have other bytes."
     assert done.stderr.splitlines() == [expected]
 
 

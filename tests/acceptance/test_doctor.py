@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +17,26 @@ import psycopg
 import pytest
 import torch
 from rig.servers import RedisServer
-from sqlalchemy import insert, make_url, select, text, update
+from sqlalchemy import insert, make_url, text, update
 from support.artifacts import tiny_artifact
 from support.command_line import CommandRunner
 from support.commands import draw
 
-from tagger.cli.doctor import findings
+from tagger.cli import doctor as findings
+from tagger.cli.doctor import CheckGroup, State, ok
 from tagger.cli.doctor.environment import check_extras, check_folders, check_space
-from tagger.cli.doctor.findings import CheckGroup, State, ok
 from tagger.database import diagnostics
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import file_system_of
 from tagger.database.enums import Runner
 from tagger.database.statements import db_now
-from tagger.database.tables import jobs, ledgers, workers
+from tagger.database.tables import ledgers, workers
 from tagger.errors import SettingsInvalid
 from tagger.extensions import install_command
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import record_heartbeat, record_tick
 from tagger.model.artifact import save_artifact
-from tagger.model.devices import processor_name
 from tagger.settings import Settings, load_settings
 
 
@@ -68,7 +66,7 @@ def test_a_healthy_installation_has_nothing_wrong(
     assert {each["state"] for each in checks} == {"ok"}, checks
     names = [each["name"] for each in checks]
     assert len(names) == len(set(names))
-    of_machine = {"settings", "environment", "data folder", "disk space", "permissions", "device", "extras"}
+    of_machine = {"settings", "environment", "data folder", "disk space", "permissions", "device"}
     assert of_machine | {"database", "database file", "model", "redis", "workers", "jobs", "roots"} == set(
         names
     )
@@ -79,7 +77,7 @@ def test_a_healthy_installation_has_nothing_wrong(
 
 def test_an_extra_that_is_not_installed_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tagger.cli.doctor.environment.is_installed", lambda name: name != "rawpy")
-    (noted,) = check_extras(Settings(redis_url="redis://localhost"))
+    (noted,) = check_extras()
     assert (noted.state, noted.remedy) == (State.NOTE, install_command("raw"))
     assert "`raw` is not installed" in noted.found
 
@@ -235,16 +233,14 @@ def test_changed_or_missing_model_files_are_reported(
     assert "is missing" in checked(tagger_with_redis, code=1)["model"]["found"]
 
 
-def test_the_selected_backend_is_shown_with_the_machine_that_measured_it(
+def test_the_selected_backend_is_shown(
     tagger_with_redis: CommandRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TAGGER_BACKEND", "auto")
     assert "its backend is selected when" in checked(tagger_with_redis, code=0)["model"]["found"]
     draw(tmp_path / "photos" / "a.jpg", 0)
     tagger_with_redis("tag", "photos")
-    found = checked(tagger_with_redis, code=0)["model"]["found"]
-    machine = f"selected by {socket.gethostname()} on {datetime.now(UTC):%Y-%m-%d} for {processor_name()}"
-    assert found.endswith(f"({machine}, torch {version('torch')}, openvino {version('openvino')})")
+    assert "; runs on " in checked(tagger_with_redis, code=0)["model"]["found"]
 
 
 def test_a_model_with_invalid_scores_is_reported(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
@@ -276,17 +272,11 @@ def test_a_redis_that_drops_or_refuses_messages_is_reported(
         assert client.dbsize() == 0
 
 
-def test_jobs_without_a_worker_and_long_waiting_jobs_are_reported(
-    tagger_with_redis: CommandRunner, tmp_path: Path, sqlite_database: Database
-) -> None:
+def test_jobs_without_a_worker_are_reported(tagger_with_redis: CommandRunner, tmp_path: Path) -> None:
     draw(tmp_path / "photos" / "a.jpg", 0)
     assert "start one with" in tagger_with_redis("enqueue", "photos").err
     found = checked(tagger_with_redis, code=1)
     assert (found["workers"]["remedy"], found["jobs"]["state"]) == ("tagger worker", "ok")
-    with sqlite_database.write() as connection:
-        made_at = connection.scalar(select(jobs.c.created_at))
-        connection.execute(update(jobs).values(created_at=made_at.replace(year=made_at.year - 1)))
-    assert "no worker is running" in checked(tagger_with_redis, code=1)["jobs"]["found"]
 
 
 def test_schedules_that_do_not_run_are_reported(

@@ -240,17 +240,3 @@ def test_pruned_jobs_keep_their_counts_and_their_writes_can_be_undone(terminal: 
     assert terminal.run("show", "photos/a.jpg").returncode == 0
     terminal.run("metadata", "undo", "--job", str(writes))
     assert photo.read_bytes() == before
-
-
-@pytest.mark.slow
-def test_workers_prune_if_their_settings_say_so(bare_terminal: Terminal) -> None:
-    terminal = bare_terminal
-    draw(terminal.folder / "photos" / "a.jpg")
-    terminal.run("tag", "photos")
-    make_old(terminal)
-    terminal.environment["TAGGER_KEEP_JOBS_DAYS"] = "101"
-    with terminal.workers(1):
-        assert items(terminal) == 1
-    terminal.environment["TAGGER_KEEP_JOBS_DAYS"] = "99"
-    with terminal.workers(1):
-        terminal.wait_until(lambda: items(terminal) == 0)

@@ -24,7 +24,7 @@ from support.teaching import teachable_artifact
 import tagger
 from tagger.errors import (
     LandmarkNotFound,
-    LibraryNotFound,
+    NotFound,
     PathNotFound,
     PhotoNotFound,
     QueryOptionInvalid,
@@ -217,7 +217,7 @@ def test_arguments_may_be_one_value_or_several_of_any_kind(library: tagger.Libra
 
 def test_a_mistyped_file_is_no_new_library(tmp_path: Path) -> None:
     for address in (tmp_path / "trial.sqlite", f"sqlite:///{tmp_path}/trial.sqlite"):
-        with pytest.raises(LibraryNotFound, match=r"trial\.sqlite\. .*create=True"):
+        with pytest.raises(NotFound, match=r"trial\.sqlite\. .*create=True"):
             tagger.open(address)
     odd = tmp_path / "new" / "50%20 ?#.sqlite"
     tagger.open(odd, create=True).close()

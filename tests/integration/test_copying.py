@@ -34,7 +34,7 @@ from tagger.database.tables import (
     verdicts,
     workers,
 )
-from tagger.errors import CopyIncomplete, DatabaseNotEmpty
+from tagger.errors import Conflict
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.teaching.learning import update_taught
@@ -201,7 +201,7 @@ def test_a_database_with_rows_is_refused(folder: TaggedFolder, tmp_path: Path) -
     with closing(open_database(url)) as other:
         add_token(other, "phone")
         before = rows(other)
-        with pytest.raises(DatabaseNotEmpty, match="contains 1 access token, 1 audit log"):
+        with pytest.raises(Conflict, match="contains 1 access token, 1 audit log"):
             copy_database(folder.database, url)
         assert rows(other) == before
 
@@ -216,7 +216,7 @@ def test_a_copy_that_misses_rows_stores_nothing(
         insert_all(connection, table, page[1:] if table is verdicts else page)
 
     monkeypatch.setattr(copying, "_insert", lose)
-    with pytest.raises(CopyIncomplete, match="rows of verdicts"):
+    with pytest.raises(Conflict, match="rows of verdicts"):
         copy_database(folder.database, url)
     with closing(open_database(url)) as copy:
         assert not any(rows(copy).values())

@@ -15,7 +15,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Priority
 from tagger.database.tables import contents, effective_tags, landmarks, verdicts
 from tagger.errors import (
-    LandmarkHasVerdicts,
+    Conflict,
     LandmarkInvalid,
     LandmarkNotFound,
     LandmarkOfModel,
@@ -288,7 +288,7 @@ def test_an_own_landmark_is_removed_with_its_verdicts_if_that_is_asked_for(libra
     library.give(digest(1), TOWER, "confirmed")
     library.give(digest(2), TOWER, "rejected")
     library.give(digest(1), EIFFEL, "rejected")
-    with pytest.raises(LandmarkHasVerdicts, match="old-tower has 2 verdicts, which would be lost"):
+    with pytest.raises(Conflict, match="old-tower has 2 verdicts, which would be lost"):
         library.remove(TOWER)
     assert library.remove(TOWER, dry_run=True, with_verdicts=True).confirmed == 1
     assert len(library.verdicts()) == 3

@@ -46,7 +46,7 @@ from tagger.database.schema import (
     upgrade_schema,
 )
 from tagger.database.tables import jobs, ledgers, metadata, model_labels, photos, positions, verdicts, views
-from tagger.errors import SchemaNewer, SchemaOutdated, UpgradeBlocked
+from tagger.errors import SchemaNewer, SchemaOutdated, Unavailable
 from tagger.ledger.job_control import pause, resume
 from tagger.ledger.progress import find_job
 
@@ -151,7 +151,7 @@ def test_an_upgrade_that_waits_for_a_dump_lets_others_go_on_and_gives_up(
     upgrade(engine, NEXT_REVISION)
     with engine.connect() as dump:
         dump.execute(text("LOCK TABLE jobs IN ACCESS SHARE MODE"))
-        with pytest.raises(UpgradeBlocked, match="another transaction uses its tables"):
+        with pytest.raises(Unavailable, match="another transaction uses its tables"):
             upgrade_schema(empty_postgres_url)
         assert schema_revision(engine) == NEXT_REVISION
         with engine.connect() as worker:

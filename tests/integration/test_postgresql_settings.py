@@ -10,8 +10,8 @@ from rig.postgres_databases import autocommitted
 from sqlalchemy import func, insert, make_url, select, text
 from support.colour_folders import TaggedFolder
 
+from tagger.cli.doctor import State
 from tagger.cli.doctor.database import DatabaseChecks
-from tagger.cli.doctor.findings import State
 from tagger.database.connection import Database, open_database, upgrade_database
 from tagger.database.tables import photos, workers
 from tagger.errors import DatabaseNotUnicode, DatabasePermissionMissing
@@ -193,8 +193,6 @@ def test_every_form_of_an_address_leads_to_the_database(postgres_url: str) -> No
         f"postgresql+psycopg2://{user}@/{name}?host={folder}",
         f"POSTGRES+asyncpg://{user}@/{name}?host={folder}",
         f"postgresql://{user}@{str(folder).replace('/', '%2F')}/{name}",
-        f"host={folder} dbname={name} user={user}",
-        f"host = '{folder}' dbname='{name}' user={user} application_name='a b'",
         f"postgresql://{user}@/{name}?host=/nowhere,{folder}",
         f"postgresql://{user}@127.0.0.1:1,{str(folder).replace('/', '%2F')}:5432/{name}",
     ):

@@ -14,9 +14,8 @@ from rig.servers import KEYS, REFUSALS, RedisServer
 from support.tcp_proxy import TcpProxy
 
 from tagger.database.enums import Priority
-from worker.celery_config import TRANSPORT_OPTIONS
 from worker.messages import TASK_NAME, TICK_NAME
-from worker.producer import make_app
+from worker.producer import TRANSPORT_OPTIONS, make_app
 
 QUEUE = KEYS.queues[Priority.BULK]
 

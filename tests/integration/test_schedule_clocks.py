@@ -23,10 +23,9 @@ from tagger.jobs.enqueue.schedule_runs import list_runs
 from tagger.jobs.enqueue.schedules import add_schedule, list_schedules, pause_schedule, remove_schedule
 from tagger.ledger.workers import LATE_TICK_S, find_last_tick, record_tick
 from tagger.settings import Settings
-from worker.celery_config import TICK_S
 from worker.celery_patches import BeatScheduler
 from worker.engine import make_engine, stop_engine
-from worker.producer import make_app
+from worker.producer import TICK_S, make_app
 
 NONE = timedelta()
 APART = [sign * by for sign, by in product((1, -1), (timedelta(hours=1), timedelta(minutes=1)))]

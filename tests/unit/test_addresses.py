@@ -259,18 +259,6 @@ def test_other_addresses_than_those_of_redis_are_refused(text: str) -> None:
             "postgresql://[::1]:5433,h/db",
             "postgresql+psycopg:///db?host=%3A%3A1%2Ch&port=5433%2C5432",
         ),
-        ("host=h dbname=db user=u", "postgresql://u@h/db", "postgresql+psycopg://u@h/db"),
-        (
-            "host=h1,h2 port=5433 dbname=db password='p @\\'x' sslmode=require",
-            "postgresql://:p%20%40%27x@h1:5433,h2:5433/db?sslmode=require",
-            "postgresql+psycopg://:p %40%27x@/db?host=h1%2Ch2&port=5433%2C5433&sslmode=require",
-        ),
-        (
-            "host=/run/pg port=5433 dbname=db",
-            "postgresql://%2Frun%2Fpg/db?port=5433",
-            "postgresql+psycopg:///db?host=%2Frun%2Fpg&port=5433",
-        ),
-        ("service=tags", "postgresql:///?service=tags", "postgresql+psycopg:///?service=tags"),
         ("sqlite+aiosqlite:////data/t.sqlite", "sqlite:////data/t.sqlite", "sqlite:////data/t.sqlite"),
     ],
 )  # fmt: skip

@@ -141,9 +141,7 @@ def test_doctor_tells_how_to_close_what_others_can_read_or_change(tmp_path: Path
     data.chmod(0o755)
     assert found() == [("note", f"chmod 700 {data}"), ("note", f"chmod 600 {data}/tagger.sqlite")]
     data.chmod(0o777)
-    data.parent.chmod(0o777)
     for state, remedy in found():
         assert state == "wrong" or remedy.startswith(("chmod 700", "chmod 600"))
         subprocess.run(remedy, shell=True, check=True)
-    data.parent.chmod(0o755)
     assert found() == [("ok", "")]

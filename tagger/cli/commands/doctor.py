@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import socket
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import parse_qs, unquote
 
 import typer
 
-from tagger.cli.doctor.findings import CheckGroup, State, ok, without_secrets, wrong
+from tagger.cli.doctor import CheckGroup, State, ok, wrong
 from tagger.cli.help import flag
 from tagger.cli.options import Json
 from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
-from tagger.errors import TaggerError
 from tagger.extensions import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tagger.cli.doctor import Finding
     from tagger.cli.doctor.database import DatabaseChecks
-    from tagger.cli.doctor.findings import Finding
-    from tagger.database.connection import Database
     from tagger.settings import Settings
 
 QUICK_LIMIT_S = 8.0
 """Less than the ten seconds that health checks usually wait, more than the timeouts of the connections."""
-MIN_SECRET_LENGTH = 4
-"""Shorter passwords are not redacted, because they would match parts of ordinary words."""
 
 
 def doctor(
@@ -70,7 +65,7 @@ def doctor(
 
 
 def run_checks(*, quick: bool = False, worker: bool = False) -> Iterator[Finding]:
-    """Yield the findings of all checks, or of a health check, without passwords."""
+    """Yield the findings of all checks, or of a health check."""
     from tagger.cli.doctor.environment import check_settings
 
     settings, findings = check_settings()
@@ -78,9 +73,7 @@ def run_checks(*, quick: bool = False, worker: bool = False) -> Iterator[Finding
         yield from findings
     if settings is None:
         return
-    secrets = _secrets(settings)
-    for finding in _quick_checks(settings, worker=worker) if quick else _run_groups(settings):
-        yield without_secrets(finding, secrets)
+    yield from _quick_checks(settings, worker=worker) if quick else _run_groups(settings)
 
 
 def _run_groups(settings: Settings) -> Iterator[Finding]:
@@ -98,7 +91,7 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     model = _group("model", "models:check_models", settings, database)
     redis = _group("redis", "broker:check_redis", settings, database)
     yield from _findings(folders, permissions, database_group, model, device)
-    yield from check_extras(settings)
+    yield from check_extras()
     yield from check_stalls(settings)
     yield from _findings(redis)
     if database is not None:
@@ -127,12 +120,16 @@ def _quick_checks(settings: Settings, *, worker: bool) -> Iterator[Finding]:
     """
     from tagger.cli.doctor.database import DatabaseChecks
     from tagger.cli.doctor.environment import check_folders
+    from tagger.cli.doctor.jobs import check_redis
 
     checks = DatabaseChecks(settings.effective_database_url)
+    redis = []
+    if settings.redis_url is not None:  # the embedded one starts when it is needed
+        redis = [CheckGroup("redis", lambda: check_redis(settings, checks.database), QUICK_LIMIT_S)]
     return _findings(
         CheckGroup("data folder", lambda: check_folders(settings), QUICK_LIMIT_S),
         CheckGroup("database", lambda: _check_quickly(checks, worker=worker), QUICK_LIMIT_S),
-        CheckGroup("redis", lambda: _check_messages(settings, checks.database), QUICK_LIMIT_S),
+        *redis,
     )
 
 
@@ -150,29 +147,3 @@ def _check_quickly(checks: DatabaseChecks, *, worker: bool) -> Iterator[Finding]
         else:
             yield wrong("worker", f"no worker on {host} is alive", "read the log of the worker")
     checks.database.close()
-
-
-def _check_messages(settings: Settings, database: Database | None) -> Iterator[Finding]:
-    from tagger.cli.doctor.broker import NO_LEDGER
-    from worker.broker import check_accepts_messages, find_broker
-
-    if settings.redis_url is None:  # the embedded one starts when it is needed
-        return
-    broker = find_broker(settings, NO_LEDGER if database is None else database.ledger_id, start=False)
-    try:
-        check_accepts_messages(broker)
-    except TaggerError as error:
-        yield wrong("redis", str(error), "tagger doctor")
-    else:
-        yield ok("redis", f"{broker.redacted_url} accepts messages")
-
-
-def _secrets(settings: Settings) -> list[str]:
-    """The passwords in the URLs of the settings, as written and decoded."""
-    passwords = set[str]()
-    for url in filter(None, (settings.database_url, settings.redis_url)):
-        rest = url.partition("://")[2]
-        passwords.add(rest.rpartition("@")[0].partition(":")[2])
-        passwords.update(parse_qs(rest.partition("?")[2]).get("password", ()))
-    decoded = [text for password in passwords for text in (password, unquote(password))]
-    return [text for text in decoded if len(text) >= MIN_SECRET_LENGTH]

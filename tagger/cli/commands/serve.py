@@ -16,7 +16,7 @@ from tagger.cli.help import ADVANCED, flag, option
 from tagger.cli.output import console
 from tagger.cli.session import load_settings, open_session
 from tagger.database.enums import Role
-from tagger.errors import AddressInUse, AddressRefused
+from tagger.errors import AddressRefused, Unavailable
 from tagger.extensions import extra_missing
 from tagger.system.interruption import handle_own_signals
 from tagger.system.process import resume_collection
@@ -109,7 +109,8 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket.
 
     Raises:
-        AddressInUse, AddressRefused: the address is not available.
+        Unavailable: another program listens there.
+        AddressRefused: this machine does not have the address, or this user may not use the port.
     """
     try:
         family, *_rest, address = socket.getaddrinfo(
@@ -118,16 +119,21 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise AddressInUse(host=host, port=port) from error
+            raise _in_use(host, port) from error
         raise AddressRefused(host=host, port=port, reason=(error.strerror or str(error)).lower()) from error
 
 
 def listen_nearby(host: str, port: int) -> socket.socket:
     """Return a socket that listens at `port` or at the next free port, of PORTS_TRIED ports."""
     for candidate in range(port, port + PORTS_TRIED):
-        with suppress(AddressInUse):
+        with suppress(Unavailable):
             return listen(host, candidate)
-    raise AddressInUse(host=host, port=port)
+    raise _in_use(host, port)
+
+
+def _in_use(host: str, port: int) -> Unavailable:
+    remedy = "If it is `tagger serve` or `tagger up`, use that one; otherwise choose another --port."
+    return Unavailable(reason=f"Another program listens at {host}, port {port}. {remedy}")
 
 
 def address_of(host: str, port: int) -> str:

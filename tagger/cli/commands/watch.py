@@ -32,21 +32,19 @@ from tagger.errors import (
     PathNotFound,
     TaggerError,
 )
+from tagger.jobs.enqueue.job_options import inference_options
 from tagger.jobs.enqueue.scan import require_available_roots, select_paths
-from tagger.jobs.enqueue.watched_folders import scan_watched, unseen_photos
-from tagger.photos.buckets import BucketTail
+from tagger.jobs.enqueue.watched_folders import scan_watched
 from tagger.photos.paths import ObjectPath
 from tagger.photos.source import open_source
 from tagger.system.interruption import announce_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from tagger.cli.session import Session
     from tagger.jobs.enqueue.scan import Selection
-    from tagger.ledger.jobs import InferenceOptions
-    from tagger.photos.buckets import BucketTail
-    from tagger.photos.folder_walk import FolderProblem, FoundPhoto
+    from tagger.photos.folder_walk import FolderProblem
 
 SCAN_EVERY_S = 2.0
 """The shortest time from one scan of a folder to the next one."""
@@ -55,39 +53,20 @@ SCAN_PAUSES = 50
 
 
 class WatchedSource:
-    """A folder, or a prefix of a bucket, which has a tail: polls find new photos behind its greatest key."""
+    """A folder, or a prefix of a bucket."""
 
-    def __init__(self, folder: Path, tail: BucketTail | None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.tail = tail
+        self.is_bucket = isinstance(folder, ObjectPath)
         self.scan_at = time.monotonic()
-        self.poll_at = 0.0
         self.is_first = True
         self.problem = ""
         self.unread: frozenset[FolderProblem] = frozenset()
 
 
-SCAN_EVERY_MIN = 60
+SCAN_EVERY_MIN = 10
 ScanEvery = Annotated[
-    int,
-    option(
-        "--scan-every",
-        "MINUTES",
-        "Minutes between scans of buckets, which find what changed or is gone.",
-        min=1,
-        max=10_000,
-    ),
-]
-POLL_EVERY_S = 60
-PollEvery = Annotated[
-    int,
-    option(
-        "--poll-every",
-        "SECONDS",
-        "Seconds between requests for new photos at the end of a bucket.",
-        min=1,
-        max=100_000,
-    ),
+    int, option("--scan-every", "MINUTES", "Minutes between scans of buckets.", min=1, max=10_000)
 ]
 RETRY_S = 60.0
 """After an error, the folder or the bucket is scanned again so much later."""
@@ -111,7 +90,7 @@ def wait_for_sources(select: Callable[[], Selection]) -> Selection:
 
 
 class Watcher:
-    """Watches the folders and buckets of a selection. `tag` makes a job for photos. Buckets are scanned and polled at intervals.
+    """Watches the folders and buckets of a selection. `tag` makes a job for photos.
 
     Errors are printed, and followed by a scan RETRY_S later: a disk may be back, or the database. An error in one folder or bucket does
     not affect the others.
@@ -124,25 +103,15 @@ class Watcher:
         tag: Callable[[Selection], object],
         *,
         scan_every_s: float,
-        poll_every_s: float,
     ) -> None:
-
         self._session = session
         self._selection = selection
-        self._scan_every_s, self._poll_every_s = scan_every_s, poll_every_s
+        self._scan_every_s = scan_every_s
         self._tag = tag
-        self._sources = [
-            WatchedSource(
-                folder,
-                BucketTail(folder, selection.include, selection.exclude)
-                if isinstance(folder, ObjectPath)
-                else None,
-            )
-            for folder in selection.folders
-        ]
+        self._sources = [WatchedSource(folder) for folder in selection.folders]
 
     def step(self) -> None:
-        """Scan and poll the sources that are due.
+        """Scan the sources that are due.
 
         Raises:
             DatabaseRemoved: the database file was deleted.
@@ -150,12 +119,12 @@ class Watcher:
         """
         self._session.database.require_file()
         for source in self._sources:
-            self._try_step(source)
+            if time.monotonic() >= source.scan_at:
+                self._try_scan(source)
 
-    def _try_step(self, source: WatchedSource) -> None:
-
+    def _try_scan(self, source: WatchedSource) -> None:
         try:
-            self._step(source)
+            self._scan(source)
         except (ObjectUnsupported, DatabaseRemoved):  # waiting does not help
             raise
         except TaggerError as error:
@@ -166,53 +135,26 @@ class Watcher:
                 raise
             self._scan_later(source, f"{outage_text(error)}; trying again until it works")
 
-    def _step(self, source: WatchedSource) -> None:
-        now = time.monotonic()
-        if now >= source.scan_at:
-            self._scan(source, now)
-        elif source.tail is not None and now >= source.poll_at and not source.problem:
-            self._poll(source, source.tail.new_photos(now))
-        else:
-            return
-        source.poll_at = time.monotonic() + self._poll_every_s
-        source.problem = ""
-
-    def _scan(self, source: WatchedSource, now: float) -> None:
+    def _scan(self, source: WatchedSource) -> None:
         """Mark what is gone, and tag what is new or changed. Objects appear whole, and need not settle."""
         began = time.process_time()
         settings, database = self._session
         selection = replace(self._selection, folders=(source.folder,))
         require_available_roots(database, selection, settings.roots)
-        listing: Iterable[FoundPhoto | FolderProblem]
-        if source.tail is not None:
-            listing, settle_s = source.tail.all_photos(now), 0.0
-        else:
-            folder, settle_s = open_source(str(source.folder)), settings.settle_s
-            listing = folder.photos(include=selection.include, exclude=selection.exclude)
-        changes = scan_watched(
-            database, selection, listing, self._inference(), settings.roots, settle_s=settle_s
-        )
+        listing = open_source(str(source.folder)).photos(include=selection.include, exclude=selection.exclude)
+        inference = inference_options(database, settings, reprocess=False)
+        settle_s = 0.0 if source.is_bucket else settings.settle_s
+        changes = scan_watched(database, selection, listing, inference, settings.roots, settle_s=settle_s)
         _report_problems(source, changes.problems)
         if changes.gone:
             console.info(gone_text(changes.gone))
         worked = 0.0 if source.is_first else time.process_time() - began  # the first one also loads modules
         source.is_first = False
-        pause_s = max(SCAN_EVERY_S, SCAN_PAUSES * worked) if source.tail is None else self._scan_every_s
+        pause_s = self._scan_every_s if source.is_bucket else max(SCAN_EVERY_S, SCAN_PAUSES * worked)
         source.scan_at = time.monotonic() + pause_s
+        source.problem = ""
         if changes.unseen.files or changes.unseen.folders:
             self._tag(changes.unseen)
-
-    def _poll(self, source: WatchedSource, found: Sequence[FoundPhoto]) -> None:
-
-        settings, database = self._session
-        unseen = unseen_photos(database, source.folder, found, self._inference(), settings.roots)
-        if unseen:
-            self._tag(replace(self._selection, folders=(), files=tuple(unseen)))
-
-    def _inference(self) -> InferenceOptions:
-        from tagger.jobs.enqueue.job_options import inference_options
-
-        return inference_options(self._session.database, self._session.settings, reprocess=False)
 
     def _scan_later(self, source: WatchedSource, problem: str) -> None:
         """Print a problem once, however often it comes back, and plan a scan that finds what was not tagged because of it."""
@@ -247,7 +189,6 @@ def watch(
     options: TagCommandOptions,
     write_options: WriteOptions,
     enqueue: Enqueue = False,
-    poll_every: PollEvery = POLL_EVERY_S,
     scan_every: ScanEvery = SCAN_EVERY_MIN,
     device: DeviceName = None,
     batch_size: BatchSize = None,
@@ -255,7 +196,7 @@ def watch(
 ) -> None:
     """Tag the new and changed photos in folders and buckets, at once and then as they come, until Ctrl-C.
 
-    Deleted photos are marked as gone. Folders are scanned every few seconds, large ones less often. Photos that failed are tried again when they change.
+    Deleted photos are marked as gone. Folders are scanned every few seconds, large ones less often, and buckets every --scan-every minutes. Photos that failed are tried again when they change.
 
     Example: tagger watch ~/Pictures s3://holidays/incoming
     """
@@ -279,7 +220,7 @@ def watch(
         return tag_here(session, request)[0]
 
     announce_stop("start the same command again: it finds what is not tagged yet")
-    watcher = Watcher(session, selection, tag_photos, scan_every_s=60.0 * scan_every, poll_every_s=poll_every)
+    watcher = Watcher(session, selection, tag_photos, scan_every_s=60.0 * scan_every)
     console.info(f"watching {_sources_text(selection)}; press Ctrl-C to stop")
     while True:
         watcher.step()

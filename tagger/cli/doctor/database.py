@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.cli.doctor import note, ok, wrong
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import (
     LOCK_S,
@@ -26,13 +26,11 @@ from tagger.system.addresses import redact_url
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tagger.cli.doctor.findings import Finding
+    from tagger.cli.doctor import Finding
     from tagger.database.connection import Database
 
-_CREATE = "createdb --encoding=UTF8 --template=template0 NAME"
-
-
-_DISK_REMEDIES: Mapping[type[TaggerError], str] = {
+_REMEDIES: Mapping[type[TaggerError], str] = {
+    DatabaseNotUnicode: "createdb --encoding=UTF8 --template=template0 NAME",
     DiskFull: "free space on the disk of the database",
     FolderUnsuited: "put TAGGER_DATA_FOLDER on a local disk, or use PostgreSQL: TAGGER_DATABASE_URL",
 }
@@ -44,15 +42,14 @@ class DatabaseChecks:
     def __init__(self, url: str) -> None:
         self._url = url
         self._file = sqlite_file(url)
+        self._shown = redact_url(url) if self._file is None else f"sqlite:///{self._file}"
         self.database: Database | None = None
-        self._disk_remedy: str | None = None
-        """What to do about a disk on which an intact file would look damaged."""
+        self._is_disk_suited = True
+        """False for a disk on which an intact file would look damaged."""
 
     def run(self) -> Iterator[Finding]:
         yield from self.check_connection()
-        if self._disk_remedy is not None:
-            return
-        if self._file is not None and self._file.exists():
+        if self._file is not None and self._file.exists() and self._is_disk_suited:
             yield from check_database_file(self._file)
 
     def check_connection(self) -> Iterator[Finding]:
@@ -62,9 +59,8 @@ class DatabaseChecks:
             if schema is SchemaStatus.CURRENT:
                 self.database = open_database(bounded_url(self._url))
         except TaggerError as error:
-            self._disk_remedy = _DISK_REMEDIES.get(type(error))
-            remedy = _CREATE if isinstance(error, DatabaseNotUnicode) else self._remedy()
-            yield wrong("database", str(error), remedy)
+            self._is_disk_suited = not isinstance(error, DiskFull | FolderUnsuited)
+            yield wrong("database", str(error), _REMEDIES.get(type(error)) or self._remedy())
             return
         yield self._check_schema(schema, revision)
         if self._file is None and self.database is not None and is_read_only(self.database):
@@ -79,26 +75,18 @@ class DatabaseChecks:
             case SchemaStatus.MISSING if is_server:
                 return wrong("database", f"{shown} answers, but has no schema", "tagger db upgrade")
             case SchemaStatus.MISSING:
-                return ok(
-                    "database", f"{shown} does not exist yet; the first command that needs it creates it"
-                )
+                found = f"{shown} does not exist yet; the first command that needs it creates it"
+                return ok("database", found)
             case SchemaStatus.OLDER:
                 make_finding = wrong if is_server else note  # the next command upgrades a file by itself
                 found = f"{shown} has schema {revision}, older than this version's {SCHEMA_REVISION}"
-                return make_finding(
-                    "database", found, "make a backup, stop the workers, then: tagger db upgrade"
-                )
+                remedy = "make a backup, stop the workers, then: tagger db upgrade"
+                return make_finding("database", found, remedy)
             case SchemaStatus.NEWER:
                 found = f"{shown} was created by a newer version of tagger (schema {revision})"
                 return wrong("database", found, "pip install --upgrade landmark-tagger")
 
-    @property
-    def _shown(self) -> str:
-        return redact_url(self._url) if self._file is None else f"sqlite:///{self._file}"
-
     def _remedy(self) -> str:
-        if self._disk_remedy is not None:
-            return self._disk_remedy
         if self._file is None:
             return "start the server, create the database with createdb, or correct TAGGER_DATABASE_URL"
         return f"ls -l {self._file}; if the file is not a database, restore a backup"
@@ -106,13 +94,17 @@ class DatabaseChecks:
 
 def check_database_file(file: Path) -> Iterator[Finding]:
     """Check the disk, the integrity and the lock of an SQLite file."""
-    yield from _check_disk(file)
+    mounts = Path("/proc/mounts")
+    kind = file_system_of(file.resolve(), mounts.read_text()) if mounts.exists() else None
+    if kind in NETWORK_FILE_SYSTEMS:
+        found = f"{file} is on a network file system ({kind}), where SQLite's locks do not work"
+        yield wrong("database disk", found, "move it to a local disk, or use PostgreSQL: TAGGER_DATABASE_URL")
     result = quick_check(file)
     if result not in {None, "ok"}:
-        remedy = "restore a backup; tagger db check shows details"
-        yield wrong("database file", f"it is damaged: {result}", remedy)
-        return
-    if read_only_address(file.absolute()) is not None:
+        yield wrong(
+            "database file", f"it is damaged: {result}", "restore a backup; tagger db check shows details"
+        )
+    elif read_only_address(file.absolute()) is not None:
         found = "this user cannot write the file or its folder: commands that read work, others do not"
         yield wrong("database lock", found, f"run as the user to whom it belongs: ls -l {file}")
     elif is_locked(file):
@@ -120,12 +112,3 @@ def check_database_file(file: Path) -> Iterator[Finding]:
         yield wrong("database lock", found, f"end the process that this shows: fuser -v {file}")
     else:
         yield ok("database file", "no damage found by a quick check, and no process holds its lock")
-
-
-def _check_disk(file: Path) -> Iterator[Finding]:
-    mounts = Path("/proc/mounts")
-    kind = file_system_of(file.resolve(), mounts.read_text()) if mounts.exists() else None
-    if kind in NETWORK_FILE_SYSTEMS:
-        found = f"{file} is on a network file system ({kind}), where SQLite's locks do not work"
-        remedy = "move it to a local disk and set TAGGER_DATABASE_URL, or use PostgreSQL"
-        yield wrong("database disk", found, remedy)

@@ -1,11 +1,11 @@
-"""Checks of workers, jobs and schedules, and whether the roots of photos are available."""
+"""Checks of Redis, workers, jobs and schedules, and whether the roots of photos are available."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
 
-from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.cli.doctor import note, ok, wrong
 from tagger.cli.output.job_text import (
     START_BEAT,
     count_of,
@@ -14,48 +14,57 @@ from tagger.cli.output.job_text import (
     tick_text,
     worker_text,
 )
-from tagger.database.enums import JobState, NoteCode, Runner, has_code
-from tagger.database.statements import current_time
+from tagger.database.enums import JobState, NoteCode, has_code
 from tagger.ledger.dispatch import waiting_chunks
 from tagger.ledger.progress import list_recent_jobs
-from tagger.ledger.workers import (
-    find_last_tick,
-    list_workers,
-    silent_workers,
-)
+from tagger.ledger.workers import find_last_tick, list_workers, silent_workers
 from tagger.library.catalog.roots import count_root_photos, list_roots, root_mounts
 from tagger.photos.folders import Mount, MountState
 from tagger.photos.paths import ObjectPath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
 
-    from tagger.cli.doctor.findings import Finding
+    from tagger.cli.doctor import Finding
     from tagger.database.connection import Database
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
     from tagger.library.catalog.roots import Root, RootPaths
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import redis
+
+from tagger.errors import RedisMisconfigured, RedisRefused, TaggerError
+from worker.broker import check_accepts_messages, find_broker, is_stopped, queue_depths
+from worker.embedded_redis import server_program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tagger.cli.doctor import Finding
+    from tagger.database.connection import Database
+    from tagger.settings import Settings
+    from worker.broker import RedisEndpoint
+
 
 PROBLEMS_SHOWN = 10
-OLD_JOB_S = 3600.0
 
 
 def check_jobs(database: Database) -> Iterator[Finding]:
     """Check the workers, the jobs that they have, and the schedules."""
     workers = list_workers(database)
-    has_worker = bool(workers)
     yield _check_workers(database, workers)
-    yield from (_check_silent_worker(worker, has_worker=has_worker) for worker in silent_workers(database))
+    yield from (_check_silent_worker(worker, has_worker=bool(workers)) for worker in silent_workers(database))
     jobs, _ = list_recent_jobs(database, 0)
-    with database.read() as connection:
-        now = current_time(connection)
-    checks = (_check_job(job, now, has_worker=has_worker) for job in jobs)
-    problems = [finding for finding in checks if finding is not None]
+    problems = [finding for job in jobs if (finding := _check_job(job)) is not None]
     yield from problems[:PROBLEMS_SHOWN]
     if not problems:
-        yield ok("jobs", f"{count_of(len(jobs), 'open job')}, none is blocked" if jobs else "none is open")
-    yield from _check_schedules(database)
+        yield ok("jobs", f"{count_of(len(jobs), 'open job')}, none waits" if jobs else "none is open")
+    if (last_tick := find_last_tick(database)) is not None:
+        text = tick_text(last_tick)
+        late = last_tick.is_late
+        yield wrong("schedules", f"they do not run: {text}", START_BEAT) if late else ok("schedules", text)
 
 
 def _check_workers(database: Database, workers: Sequence[WorkerStatus]) -> Finding:
@@ -81,39 +90,21 @@ def _check_silent_worker(worker: Any, *, has_worker: bool) -> Finding:
     """A worker that stops removes its row; one that was killed or hangs leaves it."""
     found = f"{worker.name} has been silent for {duration_text(worker.silent_s)}: it was killed or hangs"
     if worker.claimed and not has_worker:
-        claims = f"{found}, while it processed photos"
-        return wrong(
-            "workers", f"{claims}, and no other worker is running to take them over", "tagger worker"
-        )
+        found = f"{found}, while it processed photos, and no other worker is running to take them over"
+        return wrong("workers", found, "tagger worker")
     host = worker.name.rpartition("@")[2]
     remedy = f"read the log of the worker, and run dmesg on {host} to check whether memory ran out"
     return note("workers", found, remedy)
 
 
-def _check_job(job: JobProgress, now: datetime, *, has_worker: bool) -> Finding | None:
+def _check_job(job: JobProgress) -> Finding | None:
     if job.state == JobState.WAITING:
         found, _, remedy = (job.note or "waits").partition(". ")
         remedy = remedy or "mount the folder, or set its location with TAGGER_ROOTS"
         return wrong("jobs", f"job {job.job} {found}", remedy)
-    needs_worker = job.runner == Runner.WORKERS and job.state != JobState.PAUSED
-    age_s = (now - job.created_at).total_seconds()
-    if needs_worker and not has_worker and age_s > OLD_JOB_S:
-        found = (
-            f"job {job.job} was created {duration_text(age_s)} ago and is not done, and no worker is running"
-        )
-        return wrong("jobs", found, "tagger worker")
     if job.note:
         return note("jobs", f"job {job.job}: {job.note}", f"tagger job show {job.job}")
     return None
-
-
-def _check_schedules(database: Database) -> Iterator[Finding]:
-    """No finding where no schedule is enabled."""
-    last_tick = find_last_tick(database)
-    if last_tick is not None and last_tick.is_late:
-        yield wrong("schedules", f"they do not run: {tick_text(last_tick)}", START_BEAT)
-    elif last_tick is not None:
-        yield ok("schedules", tick_text(last_tick))
 
 
 def check_roots(database: Database, root_paths: RootPaths) -> Iterator[Finding]:
@@ -150,5 +141,54 @@ def _check_root(database: Database, root: Root, mount: Mount) -> Finding | None:
         return None
     found = f"{folder} is missing or empty, but the database has {count_of(count, 'photo')} in it"
     mapping = f'TAGGER_ROOTS=\'{{"{root.name}": "/new/location"}}\''
-    remedy = f"mount it; or set {mapping}" if is_folder else "check the bucket and the endpoint"
+    remedy = (
+        f"mount it; or set {mapping}"
+        if not isinstance(folder, ObjectPath)
+        else "check the bucket and the endpoint"
+    )
     return wrong("roots", found, f"{remedy}; or, if it is deleted: tagger forget {folder}")
+
+
+NO_LEDGER = ""
+"""In place of the ledger's id where the database cannot be opened: the server is checked, and it has no messages."""
+
+
+def check_redis(settings: Settings, database: Database | None) -> Iterator[Finding]:
+    """Check Redis as every command does, and whether it drops messages when it is full."""
+    broker = find_broker(settings, NO_LEDGER if database is None else database.ledger_id, start=False)
+    try:
+        check_accepts_messages(broker)
+        if (problem := queue_depths(broker)[1]) is not None:  # of a right that workers lack
+            raise problem
+    except TaggerError as error:
+        yield _unavailable(broker, error)
+        return
+    server = "the embedded Redis" if broker.embedded else broker.redacted_url
+    yield ok("redis", f"{server} answers and accepts messages")
+    # A user may lack the right to ask, which no other command needs.
+    with suppress(redis.ResponseError), broker.client() as client:
+        memory = dict(client.info("memory"))
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if int(memory.get("maxmemory", 0)) and policy != "noeviction":
+            found = f"maxmemory-policy is {policy}: a full Redis drops messages"
+            yield wrong("redis", found, "config set maxmemory-policy noeviction (and in redis.conf)")
+
+
+def _unavailable(broker: RedisEndpoint, error: TaggerError) -> Finding:
+    reason = error.values.get("reason", error)
+    if isinstance(error, RedisRefused):
+        remedy = "give it more memory or disk, or repair its replication"
+        return wrong("redis", f"it refuses messages: {reason}", remedy)
+    if not broker.embedded and isinstance(error, RedisMisconfigured):
+        found = f"Redis at {broker.redacted_url} cannot be used: {reason}"
+        return wrong("redis", found, "correct TAGGER_REDIS_URL, or the user's rights in Redis")
+    if not broker.embedded:
+        found = f"Redis at {broker.redacted_url} does not answer: {reason}"
+        return wrong("redis", found, "start it, or correct TAGGER_REDIS_URL")
+    if server_program() is None:
+        found = "no Redis is configured, and the extra `embedded` is not installed"
+        return note("redis", found, "export TAGGER_REDIS_URL=redis://HOST:6379/0")
+    if is_stopped(broker, error.__cause__):
+        return ok("redis", "the embedded Redis is not running; it starts when it is needed")
+    found = f"the embedded Redis runs and does not answer at {broker.redacted_url}"
+    return wrong("redis", found, "continue or kill its process valkey-server; the next worker starts it")

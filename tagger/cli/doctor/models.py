@@ -1,4 +1,4 @@
-"""Checks of the device and the model: whether the file is the registered one, loads, and returns valid scores."""
+"""Checks of the device and the models in use: whether each file is the registered one, loads, and returns valid scores."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tagger.cli.derived_facts import NAMED, texts_of_other_models
-from tagger.cli.doctor.findings import note, ok, wrong
+from tagger.cli.doctor import note, ok, wrong
 from tagger.cli.output.job_text import first_names
 from tagger.errors import TaggerError
 from tagger.extensions import install_command
 from tagger.jobs.processing.model_cache import backend_options, conversions
 from tagger.library.catalog.registered_models import (
-    find_selection,
+    StoredSelections,
     models_to_teach,
     preview_models,
     verify_model,
@@ -27,12 +27,11 @@ from tagger.model.backends.protocol import SelectionKey
 from tagger.model.backends.selection import crash_text, reference_name
 from tagger.model.devices import available_kinds, choose_device, core_count, describe_device
 from tagger.model.model import load_model
-from tagger.system.text_format import number_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tagger.cli.doctor.findings import Finding
+    from tagger.cli.doctor import Finding
     from tagger.database.connection import Database
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.settings import Settings
@@ -67,10 +66,6 @@ def check_models(settings: Settings, database: Database | None) -> Iterator[Find
         else:
             yield _check_scores(model, settings, database)
             yield from _check_crashes(model, settings)
-    if len(models) > 1:
-        megabytes = sum(model.file.stat().st_size for model in models if model.file.is_file()) / 1e6
-        found = f"{len(models)} are in use; their weights take about {number_text(megabytes)} MB of memory in each worker"
-        yield ok("models", found)
     if database is not None and not is_settled(database):
         yield note("models", "not all photos follow the models in use", "tagger model use NAME… again")
 
@@ -122,13 +117,10 @@ def _check_crashes(model: RegisteredModel, settings: Settings) -> Iterator[Findi
 
 
 def _backend(model: RegisteredModel, settings: Settings, database: Database | None) -> str:
-    """Describe the backend and batch size that were selected for the model, where and when."""
+    """The backend and batch size that were selected for the model on machines like this one."""
     device = choose_device(settings.device, settings.batch_size)
     key = SelectionKey.of(conversions(settings, model), device, backend_options(device, settings))
-    selection = find_selection(database, key) if database is not None else None
-    if selection is None:
+    choice = StoredSelections(database).find(key) if database is not None else None
+    if choice is None:
         return "its backend is selected when photos are first tagged"
-    choice = selection.choice
-    where = f"selected by {selection.selected_by} on {selection.selected_at:%Y-%m-%d} for {key.hardware}"
-    engines = ", ".join(key.engines)
-    return f"runs on {choice.backend} in batches of {choice.batch_size} ({where}, {engines})"
+    return f"runs on {choice.backend} in batches of {choice.batch_size}"

@@ -5,7 +5,6 @@ An output file appears complete or not at all, and replaces an existing file onl
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import re
@@ -14,7 +13,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Annotated, cast
 
 from tagger.cli.help import flag
 from tagger.errors import AlreadyExists
@@ -25,21 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STREAM = Path("-")
-GZIP_LEVEL = 5
-GZIP_BUFFER_BYTES = 1 << 17
-GZIP_FREE_BYTES = 1 << 28
-MOST_GROWTH = 200
-"""A list of verdicts grows about 20 times when it is decompressed. Beyond GZIP_FREE_BYTES, a file that grows more is refused."""
 _OPENED_BY_SHELL = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/\d+")
 """`/dev/fd/63` is what bash and zsh give a command for `<(…)`."""
-_GZIP_MAGIC = b"\x1f\x8b"
 
 Force = Annotated[bool, flag("--force", "Replace an existing file.")]
 
 
 @contextmanager
 def open_output(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
-    """Open a file for writing, or stdout for `-`. The file appears at the end, if no error occurs; .gz compresses it.
+    """Open a file for writing, or stdout for `-`. The file appears at the end, if no error occurs.
 
     Raises:
         AlreadyExists: the file exists, and `force` is not set.
@@ -52,8 +45,8 @@ def open_output(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
     _check_absent(path, force=force)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("xb") as file, _compressed(file, path) as inner:
-            yield inner
+        with part.open("xb") as file:
+            yield file
         _check_absent(path, force=force)
         replace_file(path, by=part)
     finally:
@@ -66,25 +59,15 @@ def _check_absent(path: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def _compressed(file: BinaryIO, path: Path) -> Iterator[IO[bytes]]:
-    if path.suffix != ".gz":
-        yield file
-        return
-    # Without name and time in the header, the same content gives the same file.
-    with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as packed:
-        yield cast("IO[bytes]", packed)
-
-
-@contextmanager
 def open_seekable(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, or a temporary copy of a stream, to read it several times. gzip is decompressed."""
+    """Open a file, or a temporary copy of a stream, to read it several times."""
     with _opened(path) as file, tempfile.TemporaryFile() as copy:
         if path != STREAM and file.seekable():
-            yield _decompressed(file)
+            yield file
             return
         shutil.copyfileobj(file, copy)
         copy.seek(0)
-        yield _decompressed(cast("io.BufferedReader", copy))
+        yield copy
 
 
 @contextmanager
@@ -95,48 +78,6 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
         return
     with path.open("rb") if _OPENED_BY_SHELL.fullmatch(str(path)) else open_regular(path) as file:
         yield file
-
-
-def _decompressed(file: io.BufferedReader) -> IO[bytes]:
-    if file.peek(2)[:2] != _GZIP_MAGIC:
-        return file
-    return io.BufferedReader(_BoundedGzip(file), GZIP_BUFFER_BYTES)
-
-
-class _BoundedGzip(io.RawIOBase):
-    """Decompresses gzip, and refuses content that is far larger than its file: gzip stores a thousand bytes in one."""
-
-    def __init__(self, file: io.BufferedReader) -> None:
-        self._compressed = _CountingReader(file)
-        self._gzip = gzip.GzipFile(fileobj=cast("IO[bytes]", self._compressed))
-        self._read_bytes = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Decompress the next part.
-
-        Raises:
-            OSError, EOFError, zlib.error: the file is damaged, truncated, or grows too much.
-        """
-        data = self._gzip.read(len(buffer))
-        buffer[: len(data)] = data
-        self._read_bytes += len(data)
-        if self._read_bytes > GZIP_FREE_BYTES + MOST_GROWTH * self._compressed.read_bytes:
-            raise gzip.BadGzipFile(f"its content is more than {MOST_GROWTH} times as large as the file")
-        return len(data)
-
-
-class _CountingReader:
-    def __init__(self, file: io.BufferedReader) -> None:
-        self._file = file
-        self.read_bytes = 0
-
-    def read(self, size: int) -> bytes:
-        data = self._file.read(size)
-        self.read_bytes += len(data)
-        return data
 
 
 def display_name(path: Path) -> str:

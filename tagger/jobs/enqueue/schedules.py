@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+import tzlocal
 from cronsim import CronSim, CronSimError
 from sqlalchemy import Connection, Row, Select, and_, delete, insert, or_, select, update
 
@@ -25,7 +26,6 @@ from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options, backfi
 from tagger.ledger.job_control import change_job, pause_job, resume
 from tagger.ledger.jobs import OPEN_STATES, WRITE
 from tagger.system.documents import document_of
-from tagger.system.local_zone import local_zone
 from tagger.system.text_format import INVISIBLE, has_controls
 
 
@@ -76,7 +76,7 @@ def _checked_zone(zone: str | None) -> str:
     if found := zone or local_zone():
         return found
     raise ScheduleInvalid(
-        reason=f"no time zone shows the time of this machine (TZ is {os.environ.get('TZ')!r}); name one with --zone, such as Europe/Paris"
+        reason=f"the time zone of this machine has no name (TZ is {os.environ.get('TZ')!r}); name one with --zone, such as Europe/Paris"
     )
 
 
@@ -328,3 +328,13 @@ def _schedule(row: Row[Any]) -> ScheduleDocument:
 
 def _without_follows_links(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != _FOLLOWS_LINKS}
+
+
+def local_zone() -> str | None:
+    """The name of this machine's time zone; None if it has no name, as where TZ is a rule such as `EST5EDT,M3.2.0,M11.1.0`."""
+    if name := os.environ.get("TZ", "").lstrip(":"):
+        return name if name in available_timezones() else None
+    try:
+        return tzlocal.get_localzone_name()
+    except ZoneInfoNotFoundError:  # files of the system disagree
+        return None

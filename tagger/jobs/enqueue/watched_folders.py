@@ -73,12 +73,12 @@ def scan_watched(
             # Times further in the future come from a wrong clock: waiting for them could take years.
             now_ns, settle_ns = time.time_ns(), settle_s * 1e9
             settled = [photo for photo in page.photos if abs(now_ns - photo.mtime_ns) >= settle_ns]
-            unseen += unseen_photos(database, folder, settled, inference, root_paths)
+            unseen += _unseen_photos(database, folder, settled, inference, root_paths)
     is_many = len(unseen) > MOST_UNSEEN
     return WatchedChanges(selection if is_many else Selection((), tuple(unseen)), gone, report.problems)
 
 
-def unseen_photos(
+def _unseen_photos(
     database: Database,
     folder: Path,
     found: Sequence[FoundPhoto],

@@ -187,7 +187,6 @@ class ClaimedChunk:
         on_progress: Callable[[], None],
         on_stored: Callable[[StoredBatch], None],
         slice_s: float | None = None,
-        retries: bool = True,
     ) -> None:
         self.database = database
         self.settings = settings
@@ -197,7 +196,6 @@ class ClaimedChunk:
         self.on_progress = on_progress
         self._on_stored = on_stored
         self._slice_s = slice_s
-        self._retries = retries
         self._slice_ends_at: float | None = None
         """None before a photo is stored: each claim makes progress."""
 
@@ -241,8 +239,6 @@ class ClaimedChunk:
 
     def with_retry(self, work: Callable[[], T]) -> T:
         """Run database work; retry while the database is unavailable or locked, for less time if the process has to stop."""
-        if not self._retries:
-            return work()
 
         def attempt() -> T:
             self.on_progress()  # A wait for the database must not trigger the watchdog.

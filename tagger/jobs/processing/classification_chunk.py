@@ -6,8 +6,7 @@ Knows nothing of how chunks are claimed, leases renewed or models loaded (see ex
 import logging
 import queue
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,10 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from tagger.database.retry import is_transient
 from tagger.errors import FailureKind, ModelFailed, PhotoFailed, ReadsTimedOut
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, Item, open_items
-from tagger.jobs.processing.isolation import ItemProcess, PhotoLeftOpen, needs_isolation, until_decided
+from tagger.jobs.processing.isolation import PhotoLeftOpen, alone, needs_isolation, until_decided
 from tagger.jobs.processing.model_cache import LoadedModels
 from tagger.jobs.processing.storage import lacking_models, store_results
-from tagger.ledger.chunks import count_crashes, photos_claimed_earlier
+from tagger.ledger.chunks import photos_claimed_earlier
 from tagger.library.catalog.roots import Root
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import PhotoSource
@@ -175,8 +174,6 @@ SETTLE_PERIODS = 10
 """A chunk waits for photos that keep changing for this many times as long as a photo takes to settle; then they fail."""
 STOP_TIMEOUT_S = 3.0
 """How long a chunk that has to stop waits for reads and passes in progress; it releases the other photos at once."""
-MAX_DEATHS = 2
-"""A photo is classified in a child process after this many workers died while they classified it alone."""
 
 
 class ChunkClassifier:
@@ -237,21 +234,6 @@ class ChunkClassifier:
         self._chunk.stop.wait(min(SETTLE_PAUSE_S, settle_s))
         self._results.retries_settling = time.monotonic() < self._settle_deadline
 
-    def classify_item(self, position: int) -> None:
-        """Classify one open item and store the result; nothing if its root is unavailable.
-
-        It fails if it has not settled: the caller would ask for it again without end.
-
-        Raises:
-            LeaseLost, ModelFailed, ReadsTimedOut: as `run`.
-        """
-        self._results.retries_settling = False
-        items = self._chunk.with_retry(lambda: open_items(self._chunk.database, self._chunk.claim))
-        items = [item for item in items if item.position == position]
-        roots = self._chunk.roots()
-        if not self._chunk.unavailable_roots({item.root_id for item in items}, roots):
-            self._classify([item for item in items if item.root_id in roots], roots)
-
     def _classify(
         self, items: Sequence[Item], roots: Mapping[int, Root], reader: Reader | None = None
     ) -> None:
@@ -282,30 +264,24 @@ class ChunkClassifier:
     def _classify_in_isolation(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
         """Read each photo in a sandbox and store its result before the next: the chunk may have killed workers."""
         log.warning("%s: processed one at a time", self._chunk.title)
-        with (
-            Sandbox(self._loaded.limits, must_stop=self._must_stop_waiting) as sandbox,
-            ItemProcess(self._chunk) as process,
-        ):
+        with Sandbox(self._loaded.limits, must_stop=self._must_stop_waiting) as sandbox:
             # Those that may have killed a worker come last, so that they do not keep the others from being classified.
             for item in sorted(items, key=lambda item: item.deaths):
                 if self._must_stop():
                     return
                 try:
-                    self._classify_alone(item, roots, sandbox, process)
+                    self._classify_alone(item, roots, sandbox)
                 except PhotoFailed as failed:
                     self._results.add(item, Failed(failed.failure))
                     self._results.store()
                 except PhotoLeftOpen:
                     log.warning("%s: one stays open", self._chunk.title)
 
-    def _classify_alone(
-        self, item: Item, roots: Mapping[int, Root], sandbox: Sandbox, process: ItemProcess
-    ) -> None:
-        """Read the photo in the sandbox and classify it here, or all of it in a child if workers died of that.
+    def _classify_alone(self, item: Item, roots: Mapping[int, Root], sandbox: Sandbox) -> None:
+        """Read the photo in the sandbox and classify it here.
 
         Raises:
-            PhotoFailed, PhotoLeftOpen: as `until_decided`.
-            ItemProcessFailed: as `ItemProcess.process`.
+            PhotoFailed, PhotoLeftOpen: as `until_decided` and `alone`.
         """
         source = roots[item.root_id].source
         path = item.file
@@ -314,21 +290,8 @@ class ChunkClassifier:
             reader = until_decided(
                 partial(_read_photo, sandbox, source, path, self._loaded.resizes), sandbox.survives
             )
-        if item.deaths >= MAX_DEATHS:
-            process.process(item)
-            return
-        with self._death_count(item):
+        with alone(self._chunk, item):
             self._classify([item], roots, reader)
-
-    @contextmanager
-    def _death_count(self, item: Item) -> Iterator[None]:
-        """Count a death before and subtract it after: the count stays only if this process dies."""
-        chunk = self._chunk
-        chunk.with_retry(lambda: count_crashes(chunk.database, chunk.claim, item.position, +1))
-        try:
-            yield
-        finally:
-            chunk.with_retry(lambda: count_crashes(chunk.database, chunk.claim, item.position, -1))
 
     def _wait_for_results(self) -> None:
         deadline: float | None = None

@@ -1,20 +1,19 @@
-"""Isolation: the photos of a chunk whose claims ended badly are processed one at a time, in child processes.
+"""Isolation: the photos of a chunk whose claims ended badly are processed one at a time, and read in child processes.
 
-That a worker died proves nothing about the photos it had: deploys, operators and the OOM killer end workers too. Only the
-death of a child that had one photo counts, because this process sees how it died and what other children do meanwhile. The
-child (isolated_item) stores the outcome itself, under the claim's token; this process keeps the lease.
+That a worker died proves little about the photos it had: deploys, operators and the OOM killer end workers too. The death of a child that
+had one photo counts, because this process sees how it died and what other children do meanwhile. A photo with which workers die although
+it can be read fails after MAX_DEATHS of them, each of which had this photo alone.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
-from tagger.database.enums import Outcome
-from tagger.errors import FailureKind, ItemProcessFailed, PhotoFailed
+from tagger.errors import FailureKind, PhotoFailed
 from tagger.jobs.processing.claimed_chunk import ClaimedChunk, Item
-from tagger.ledger.chunks import Claim, ItemOutcome
-from tagger.pipeline.child_process import ChildKilled, ChildProcess
+from tagger.ledger.chunks import Claim, count_crashes
+from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.running_child import ParentStopping
 
 SHARED_ATTEMPTS = 2
@@ -23,6 +22,8 @@ MAX_KILLS = 3
 """A photo whose child is killed this many times fails, if a child without a photo lives on each time."""
 MAX_TRIES = 6
 """Then something outside kills the children, and the photo stays open."""
+MAX_DEATHS = 3
+"""A photo fails after this many workers died while they processed it alone."""
 CONTROL_S = 1.0, 30.0
 """The least and the most time for which a child without a photo has to live on."""
 T = TypeVar("T")
@@ -63,69 +64,18 @@ def until_decided(work: Callable[[], T], survives: Callable[[float], bool]) -> T
     raise PhotoLeftOpen
 
 
-START_S = 120.0
-"""Added to the timeout of a child's first item: it may load the model."""
-PAUSE_S = 0.5
-STOP_TIMEOUT_S = 3.0
-"""How long a process that has to stop waits for the item in progress."""
+@contextmanager
+def alone(chunk: ClaimedChunk, item: Item) -> Iterator[None]:
+    """Process an item alone. A death is counted before and subtracted after: the count stays only if this process dies.
 
-
-class ItemProcess:
-    """A child process for the items of one chunk, started when the first item is processed."""
-
-    def __init__(self, chunk: ClaimedChunk) -> None:
-        self._chunk = chunk
-        self._stop_deadline: float | None = None
-        config = {"settings": chunk.settings.model_dump(mode="json"), "claim": asdict(chunk.claim)}
-        self._child = ChildProcess(
-            "tagger.jobs.processing.isolated_item",
-            config,
-            chunk.settings.read_timeout_s,
-            start_s=START_S,
-            must_stop=self._must_stop,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._child.close()
-
-    def process(self, item: Item) -> None:
-        """Have the child process an item and store its outcome.
-
-        Raises:
-            PhotoFailed: the item crashes the child, or takes too long; nothing is stored.
-            PhotoLeftOpen: the item has no outcome yet.
-            ItemProcessFailed: the child cannot process any photo.
-        """
-        reply = self._call(item)
-        if reply["error"] is not None:
-            raise ItemProcessFailed(reason=reply["error"])
-        for outcome, reason in reply["stored"]:
-            self._chunk.count(item, ItemOutcome(item.position, Outcome(outcome), reason))
-        if not reply["stored"]:
-            # The root or the database is away, or the lease was lost: this process notices soon.
-            self._chunk.stop.wait(PAUSE_S)
-
-    def _call(self, item: Item) -> dict[str, Any]:
-        try:
-            return self._try(item)
-        except PhotoFailed as failed:
-            if failed.failure.kind is not FailureKind.TIMED_OUT:
-                raise
-        # A database that hangs looks like a photo that hangs.
-        self._chunk.roots()
-        return self._try(item)
-
-    def _try(self, item: Item) -> dict[str, Any]:
-        request = {"position": item.position}
-        return until_decided(lambda: self._child.run(lambda child: child.call(request)), self._child.survives)
-
-    def _must_stop(self) -> bool:
-        """Whether to give the item up. A process that has to stop waits for it for a moment."""
-        self._chunk.on_progress()
-        if self._chunk.stop.is_set() and self._stop_deadline is None:
-            self._stop_deadline = time.monotonic() + STOP_TIMEOUT_S
-        is_late = self._stop_deadline is not None and time.monotonic() > self._stop_deadline
-        return is_late or self._chunk.lease_lost.is_set()
+    Raises:
+        PhotoFailed: too many processes died while they did this.
+    """
+    if item.deaths >= MAX_DEATHS:
+        text = f"{item.deaths} processes ended while they processed it alone. Check their logs and the memory of their machines, then retry it."
+        raise PhotoFailed(FailureKind.CRASHED, text)
+    chunk.with_retry(lambda: count_crashes(chunk.database, chunk.claim, item.position, +1))
+    try:
+        yield
+    finally:
+        chunk.with_retry(lambda: count_crashes(chunk.database, chunk.claim, item.position, -1))

@@ -23,7 +23,7 @@ from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.errors import FailureKind, LeaseLost, PhotoFailed
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
 from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, Item, open_items
-from tagger.jobs.processing.isolation import ItemProcess, PhotoLeftOpen, needs_isolation
+from tagger.jobs.processing.isolation import alone, needs_isolation
 from tagger.jobs.processing.metadata_preview import PhotoTags, load_photo_tags
 from tagger.jobs.processing.undo_log import (
     PhotoResult,
@@ -128,36 +128,24 @@ class MetadataChunkWriter:
             return self._run_in_isolation()
         return self._write(self._open_items)
 
-    def write_item(self, position: int) -> None:
-        """Process one open item; nothing if its root is unavailable.
-
-        Raises:
-            LeaseLost: another worker took the chunk over.
-        """
-        self._write(lambda: [item for item in self._open_items() if item.position == position])
-
     def _run_in_isolation(self) -> ChunkEnd:
-        """Process each item in a child process: the chunk may have killed workers."""
+        """Process one item after the other: the chunk may have killed workers. Those that may have done it come last."""
         log.warning("%s: processed one at a time", self._chunk.title)
-        with ItemProcess(self._chunk) as process:
-            while items := self._open_items():
-                if self._waits_for_root(items, self._chunk.roots()):
-                    return ChunkEnd.WAITING
-                for item in items:
-                    if self._chunk.stop.is_set():
-                        return ChunkEnd.RELEASED
-                    self._chunk.check_lease()
-                    try:
-                        process.process(item)
-                    except PhotoFailed as failed:
-                        failure = failed.failure
-                        self._store([PhotoResult(item, Outcome.FAILED, failure.text, failure.kind)])
-                    except PhotoLeftOpen:
-                        log.warning("%s: one stays open", self._chunk.title)
+        while items := self._open_items():
+            item = min(items, key=lambda each: each.deaths)
+            try:
+                with alone(self._chunk, item):
+                    end = self._write(partial(self._open_items, item.position))
+            except PhotoFailed as failed:
+                self._store([PhotoResult(item, Outcome.FAILED, failed.failure.text, failed.failure.kind)])
+            else:
+                if end is not ChunkEnd.DONE:
+                    return end
         return ChunkEnd.DONE
 
     def _write(self, remaining: Callable[[], list[Item]]) -> ChunkEnd:
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writer")
+        self._has_ended = False
         try:
             while items := remaining():
                 roots = self._chunk.roots()
@@ -182,8 +170,10 @@ class MetadataChunkWriter:
             self._discard_prepared()
         return ChunkEnd.DONE
 
-    def _open_items(self) -> list[Item]:
-        return self._chunk.with_retry(lambda: open_items(self._chunk.database, self._claim))
+    def _open_items(self, position: int | None = None) -> list[Item]:
+        """The open items, or the one at a position."""
+        items = self._chunk.with_retry(lambda: open_items(self._chunk.database, self._claim))
+        return [item for item in items if position in {None, item.position}]
 
     def _waits_for_root(self, items: Sequence[Item], roots: Mapping[int, Root]) -> bool:
         """Whether the root of an item is not mounted; the job waits for it then."""

@@ -25,8 +25,8 @@ from tagger.database.tables import (
     verdicts,
 )
 from tagger.errors import (
+    Conflict,
     LandmarkAmbiguous,
-    LandmarkHasVerdicts,
     LandmarkInvalid,
     LandmarkNotFound,
     LandmarkOfModel,
@@ -122,7 +122,7 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous: as `find_landmark`.
         LandmarkOfModel: a registered model knows it.
-        LandmarkHasVerdicts: it has verdicts, and `with_verdicts` is not set.
+        Conflict: it has verdicts, and `with_verdicts` is not set.
     """
     lock_tables(connection, models, landmarks)
     landmark = find_landmark(connection, name)
@@ -139,9 +139,9 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
     counts: dict[str, int] = {row[0]: row[1] for row in rows}
     if counts and not with_verdicts:
         total = sum(counts.values())
-        raise LandmarkHasVerdicts(
-            slug=landmark.slug, count=f"{total} {'verdict' if total == 1 else 'verdicts'}"
-        )
+        count = f"{total} {'verdict' if total == 1 else 'verdicts'}"
+        remedy = "To keep them, merge it into another landmark with `tagger landmark merge`. To delete them too, add --with-verdicts (in the API: `with_verdicts`)."
+        raise Conflict(reason=f"{landmark.slug} has {count}, which would be lost. {remedy}")
     schedule_names = _schedules_of(connection, landmark)
     record_landmark(connection, landmark.id)
     connection.execute(delete(tags).where(tags.c.landmark_id == landmark.id))

@@ -344,15 +344,6 @@ log = logging.getLogger(__name__)
 _CHOICE = TypeAdapter(BackendChoice)
 
 
-@dataclass(frozen=True)
-class StoredSelection:
-    """A selection, and the machine that made it."""
-
-    choice: BackendChoice
-    selected_at: datetime
-    selected_by: str
-
-
 class StoredSelections:
     """The selections in a database (see model.backends.protocol.SelectionStore)."""
 
@@ -361,8 +352,17 @@ class StoredSelections:
 
     def find(self, key: SelectionKey) -> BackendChoice | None:
         """None if there is none, or an invalid one."""
-        stored = find_selection(self._database, key)
-        return None if stored is None else stored.choice
+        query = select(backend_selections).where(backend_selections.c.key == str(key))
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        try:
+            return (
+                None
+                if row is None
+                else _CHOICE.validate_python({"backend": row.backend, "batch_size": row.batch_size})
+            )
+        except ValidationError:
+            return None
 
     def store(self, key: SelectionKey, choice: BackendChoice) -> None:
         """Store the choice. An error of the database is logged: it only makes the next start slower."""
@@ -383,15 +383,3 @@ class StoredSelections:
                 connection.execute(insert(backend_selections).values(row))
         except SQLAlchemyError as error:
             log.info("the selected backend could not be stored: %s", error)
-
-
-def find_selection(database: Database, key: SelectionKey) -> StoredSelection | None:
-    """The selection that a machine of this kind made; None if there is none, or an invalid one."""
-    query = select(backend_selections).where(backend_selections.c.key == str(key))
-    with database.read() as connection:
-        row = connection.execute(query).one_or_none()
-    try:
-        choice = row and _CHOICE.validate_python({"backend": row.backend, "batch_size": row.batch_size})
-    except ValidationError:
-        return None
-    return StoredSelection(choice, row.selected_at, row.selected_by) if row and choice else None

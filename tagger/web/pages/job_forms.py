@@ -15,11 +15,10 @@ from tagger.database.enums import Priority, Role
 from tagger.errors import PathNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import BackfillScope
 from tagger.jobs.enqueue.scan import Selection, select_paths
-from tagger.jobs.enqueue.schedules import add_schedule
+from tagger.jobs.enqueue.schedules import add_schedule, local_zone
 from tagger.jobs.enqueue.submission import Tagging
 from tagger.people.tokens import Grant
 from tagger.system.addresses import is_loopback
-from tagger.system.local_zone import local_zone
 from tagger.system.text_format import N_, gettext
 from tagger.web.api.folders import (
     FolderEntry,

@@ -4,9 +4,9 @@ Python imports a module of this name at its start if it is on PYTHONPATH. `Termi
 puts it there for the processes it starts. Environment variables select the fault:
 
     INJECT_KILL_ON_OPEN=WORD      SIGKILL when a file with WORD in its name is opened
-    INJECT_FAULT_ON_OPEN=WORD     SIGSEGV instead
     INJECT_HANG_ON_OPEN=WORD      the thread sleeps for an hour instead
-    INJECT_…_ON_DECODE=WORD       the same three when a photo with WORD in its bytes is decoded,
+    INJECT_…_ON_DECODE=WORD       the same two when a photo with WORD in its bytes is decoded,
+    INJECT_FAULT_ON_DECODE=WORD   SIGSEGV,
     INJECT_GROW_ON_DECODE=WORD    the process takes memory up to its limit; without a limit, the OOM killer ends it, and
     INJECT_BUSY_ON_DECODE=WORD    the thread computes for an hour
     INJECT_ATTACK_ON_DECODE=WORD  the photo takes over the decoder, tries all of ATTACKS (see attacks) and fails with the results
@@ -223,7 +223,7 @@ def count_inferences(file: str) -> None:
 
 
 def tick_every(seconds: float) -> None:
-    importlib.import_module("worker.celery_config").TICK_S = seconds  # type: ignore[attr-defined]
+    importlib.import_module("worker.producer").TICK_S = seconds  # type: ignore[attr-defined]
 
 
 def set_values(words: list[str]) -> None:
@@ -258,8 +258,6 @@ def main() -> None:
         tick_every(float(faults["TICK_S"]))
     if "KILL_ON_OPEN" in faults:
         on_open(faults["KILL_ON_OPEN"], kill)
-    if "FAULT_ON_OPEN" in faults:
-        on_open(faults["FAULT_ON_OPEN"], fault)
     if "HANG_ON_OPEN" in faults:
         on_open(faults["HANG_ON_OPEN"], lambda: time.sleep(AN_HOUR_S))
     for name, act in ON_DECODE.items():

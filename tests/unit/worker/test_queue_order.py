@@ -7,9 +7,8 @@ import pytest
 from kombu.utils.scheduling import cycle_by_name
 from rig.servers import KEYS
 
-from worker.celery_config import TRANSPORT_OPTIONS
 from worker.celery_patches import IN_A_ROW, InteractiveFirst, database_unreachable
-from worker.producer import make_app
+from worker.producer import TRANSPORT_OPTIONS, make_app
 
 INTERACTIVE, BULK = KEYS.queues.values()
 

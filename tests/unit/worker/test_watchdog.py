@@ -7,7 +7,7 @@ import pytest
 
 from tagger.jobs.processing.executor import ActivityMonitor
 from tagger.system import stall
-from worker.watchdog import Watchdog
+from worker.engine import Watchdog
 
 
 @dataclass
