@@ -296,7 +296,7 @@ def render_photos(
         chips=chips,
         to_drop=_filters_to_drop(state, chips) if grid and not grid.tiles and not grid.first_page else (),
         search_text=text,
-        search_note=understood.note,
+        search_note=f"{understood.note} {understood.hints}".strip(),
         guesses=[
             (words, suggestion_document(request, meaning).label) for words, meaning in understood.guesses
         ],
