@@ -178,9 +178,9 @@ def active_filters(
     for option, values in options.items():
         declared = QUERY_OPTIONS.get(option)
         if option == "under" and len(values) > _MOST_FOLDERS and not isinstance(values, str):
-            names = list(dict.fromkeys(Path(value).name for value in values))[:_MOST_FOLDERS]
+            folders = ", ".join(list(dict.fromkeys(Path(value).name for value in values))[:_MOST_FOLDERS])
             yield (
-                gettext("in %(count)s folders: %(names)s", count=len(values), names=", ".join(names)),
+                gettext("in %(count)s folders: %(names)s", count=len(values), names=folders),
                 {option: None},
             )
         elif declared and declared.chip and not (period and option in _DATES):

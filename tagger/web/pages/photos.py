@@ -37,7 +37,7 @@ from tagger.library.shares import is_kept, share_name
 from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import taught_state
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_to_review
-from tagger.system.text_format import N_, dates_text, gettext, month_of_year_text, number_text
+from tagger.system.text_format import N_, gettext, heading_text, month_of_year_text, number_text
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists, suggestion_document
 from tagger.web.http.error_texts import page_text
@@ -413,13 +413,21 @@ def photo_sections(tiles: Iterable[PhotoTile], *, by_day: bool) -> Iterator[Phot
             yield PhotoSection(NO_MONTH, gettext("No date"), of_month, NO_MONTH)
             continue
         days = Counter(tile.day for tile in of_month if tile.day)
-        parts = section_parts(days.items(), by_day=by_day)
+        cities = {
+            day: Counter((None, (each.place or "").partition(",")[0]) for each in of_month if each.day == day)
+            for day in days
+        }
+        parts = section_parts(days.items(), cities, by_day=by_day)
         if not parts:
             yield PhotoSection(f"{month:%Y-%m}", month_of_year_text(month), of_month, f"{month:%Y-%m}")
         skip = 0
         for part in parts:
             of_part = of_month[skip : skip + part.photos]
             yield PhotoSection(
-                f"{month:%Y-%m}", dates_text(part.first, part.last), of_part, f"{of_part[0].day}", skip
+                f"{month:%Y-%m}",
+                heading_text(part.first, part.last, part.place),
+                of_part,
+                f"{of_part[0].day}",
+                skip,
             )
             skip += part.photos
