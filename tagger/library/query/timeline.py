@@ -148,7 +148,7 @@ def _has_parts(days: Sequence[_Day], query: PhotoQuery) -> bool:
     return is_small and (query.trip is not None or any(each.photos >= MANY_OF_A_DAY for each in days))
 
 
-def _places(connection: Connection, photos_of_query: Select[Any]) -> dict[date, Places]:
+def _places(connection: Connection, photos_of_query: Select[Any]) -> Mapping[date, Places]:
     """Where the photos of a query were taken on each day."""
     area = positions.c.region, positions.c.city
     day = day_of(photos.c.taken_at)

@@ -128,10 +128,10 @@ class Vocabulary:
             close = sorted(self._matches(text, is_hint=True), key=lambda match: match.errors)
             found += [replace(match.thing, match=Match.SIMILAR) for match in close if match.errors]
         if len(text) >= _LEAST_FOR_FILES:
-            found += self._files(text, _MOST_OF_KIND[Kind.FILE])
+            found += self._files(text, _MOST_OF_KIND)
         once = {(each.kind, str(each.options)): each for each in reversed([*self._dates(text), *found])}
         with_photos = [each for each in reversed(once.values()) if not _is_empty(each)]
-        groups = [[each for each in with_photos if each.kind is kind][: _MOST_OF_KIND[kind]] for kind in Kind]
+        groups = [[each for each in with_photos if each.kind is kind][:_MOST_OF_KIND] for kind in Kind]
         by_match = sorted(filter(None, groups), key=lambda group: group[0].match)
         return [replace(each, options=with_outcome(each.options)) for group in by_match for each in group]
 
@@ -160,15 +160,7 @@ class Vocabulary:
 
 
 _START_OF_OUTCOME = Kind.OUTCOME, Match.START
-_MOST_OF_KIND = {
-    **dict.fromkeys(Kind, 2),
-    Kind.DATE: 1,
-    Kind.LANDMARK: 4,
-    Kind.CITY: 3,
-    Kind.CAMERA: 3,
-    Kind.FOLDER: 3,
-    Kind.FILE: 3,
-}
+_MOST_OF_KIND = 3
 """The most suggestions of a kind."""
 
 

@@ -175,7 +175,7 @@ def group_trips(visits: Iterable[Visit], edits: Iterable[TripEdit] = ()) -> list
     located, others = ([each for each in ordered if each.is_located is known] for known in (True, False))
     groups = group_segments(located, Homes(located))
     visits_of = {camera_id: list(some) for camera_id, some in groupby(located, key=attrgetter("camera_id"))}
-    drafts = with_days_beside([_draft(group) for group in groups if _is_trip(group)], visits_of, others)
+    drafts = _with_days_beside([_draft(group) for group in groups if _is_trip(group)], visits_of, others)
     times = {camera_id: [visit.first for visit in some] for camera_id, some in visits_of.items()}
     for edit in edits:
         drafts = _edited(drafts, edit, times)
@@ -212,9 +212,10 @@ def _draft(group: Sequence[TripSegment]) -> _Draft:
 
 
 _LONGEST_BESIDE = timedelta(days=14)
+"""How long the days beside a trip are at most, in its folder."""
 
 
-def with_days_beside(
+def _with_days_beside(
     drafts: Sequence[_Draft], visits_of: Mapping[int, Sequence[Visit]], others: Iterable[Visit]
 ) -> list[_Draft]:
     """The trips with the days beside them without a known position, before the camera's next photo elsewhere.
@@ -257,14 +258,14 @@ def _with_others(
     at = bisect_left(others, span.first, key=attrgetter("first"))
     early, late = list[Visit](), list[Visit]()
     first, last = span.first, span.last
-    for visit in reversed(others[:at]):
+    for visit in map(others.__getitem__, range(at - 1, -1, -1)):
         if visit.first <= begin or not _is_beside(
             span.first.date(), first - visit.last, visit, folders, before
         ):
             break
         early.append(visit)
         first = visit.first
-    for visit in others[at:]:
+    for visit in map(others.__getitem__, range(at, len(others))):
         if visit.last > span.last:
             if visit.first >= limit or not _is_beside(
                 span.last.date(), visit.first - last, visit, folders, after

@@ -476,7 +476,7 @@ def test_no_more_are_suggested_than_a_list_shows() -> None:
     many = [landmark(f"a-{n}", f"Abbey {n}", 1, f"Abland {n}") for n in range(99)]
     names = (landmark_names(many), country_names(countries_of(many, ())))
     kinds = [each.kind for each in suggest("ab", names, lambda *_: (), TODAY)]
-    assert kinds == [Kind.LANDMARK] * 4 + [Kind.COUNTRY] * 2
+    assert kinds == [Kind.LANDMARK] * 3 + [Kind.COUNTRY] * 3
 
 
 def test_no_text_means_nothing() -> None:
