@@ -41,8 +41,10 @@ class SectionPart:
     place: str | None = None
 
 
-Places = Mapping[tuple[str | None, str | None], int]
-"""Numbers of photos by region and city."""
+Area = tuple[str | None, str | None]
+"""A region and a city."""
+Places = Mapping[Area, int]
+"""Numbers of photos by their areas."""
 _MOST = 0.6
 """The share of a part's photos that its place has."""
 
@@ -157,7 +159,7 @@ def _places(connection: Connection, photos_of_query: Select[Any]) -> Mapping[dat
         .where(positions.c.city.is_not(None), photos.c.taken_at.is_not(None))
         .group_by(day, *area)
     )
-    places = defaultdict[date, dict[tuple[str | None, str | None], int]](dict)
+    places = defaultdict[date, dict[Area, int]](dict)
     for taken_on, region, city, number in connection.execute(located):
         places[date.fromisoformat(str(taken_on)[:10])][region, city] = number
     return places

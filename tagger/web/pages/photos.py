@@ -31,7 +31,7 @@ from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.sorted_scan import NO_MONTH
 from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.query.timeline import section_parts
+from tagger.library.query.timeline import Area, section_parts
 from tagger.library.query.trip_summaries import summaries_of_trips
 from tagger.library.shares import is_kept, share_name
 from tagger.library.teaching.examples import NamedOtherwise
@@ -413,10 +413,10 @@ def photo_sections(tiles: Iterable[PhotoTile], *, by_day: bool) -> Iterator[Phot
             yield PhotoSection(NO_MONTH, gettext("No date"), of_month, NO_MONTH)
             continue
         days = Counter(tile.day for tile in of_month if tile.day)
-        cities = {
-            day: Counter((None, (each.place or "").partition(",")[0]) for each in of_month if each.day == day)
-            for day in days
-        }
+        cities = {day: Counter[Area]() for day in days}
+        for tile in of_month:
+            if tile.day and tile.place:
+                cities[tile.day][None, tile.place.partition(",")[0]] += 1
         parts = section_parts(days.items(), cities, by_day=by_day)
         if not parts:
             yield PhotoSection(f"{month:%Y-%m}", month_of_year_text(month), of_month, f"{month:%Y-%m}")
