@@ -188,7 +188,7 @@ def _date_options(dates: Dates) -> Options:
     first, end = dates.first, dates.end
     if dates.months:
         return {"calendar_month": tuple(map(str, dates.months))}
-    if first and end and (first.month, first.day, end) == (1, 1, first.replace(year=first.year + 1)):
+    if first and end and (first.month, first.day, end) == (1, 1, date(first.year + 1, 1, 1)):
         return {"year": (str(first.year),)}
     limits = {"taken_after": first, "taken_before": end}
     return {name: day.isoformat() for name, day in limits.items() if day}

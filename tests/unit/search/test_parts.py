@@ -176,6 +176,7 @@ QUESTIONS = [
     # dates
     ("may 2019", "May 2019"),
     ("3.5.2019", "3 May 2019"),
+    ("29 Feb 2024", "29 February 2024"),
     ("été 2016", "1 June – 31 August 2016"),
     ("dezember", "December"),
     ("summer", "June, July, August"),
