@@ -6,7 +6,7 @@ where the catalogues come from.
 
 import re
 import unicodedata
-from calendar import month_name
+from calendar import day_abbr, month_name
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -218,6 +218,22 @@ def dates_text(first: date, last: date) -> str:
         return f"{first.day}\N{EN DASH}{end}"
     begin = f"{first.day} {month_name[first.month]}" if first.year == last.year else day_text(first)
     return f"{begin} \N{EN DASH} {end}"
+
+
+def heading_text(first: date, last: date, place: str | None) -> str:
+    """Days and the place of their photos: `Fri, 22 August 2025 · Athens`."""
+    days = dates_text(first, last)
+    if first == last:
+        days = f"{_weekday(first)}, {days}"
+    return f"{days} · {place}" if place else days
+
+
+def _weekday(day: date) -> str:
+    if language := _reader.get():
+        from babel.dates import format_date
+
+        return str(format_date(day, "EEE", locale=language.locale))
+    return day_abbr[day.weekday()]
 
 
 def period_text(first: date, end: date) -> str:

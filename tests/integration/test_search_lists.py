@@ -10,11 +10,11 @@ from support.stored_photos import StoredPhotos
 from tagger.database.tables import landmarks
 from tagger.errors import SearchTextInvalid
 from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.query.counts import city_counts, folder_counts
+from tagger.library.query.counts import city_counts, folder_counts, landmark_counts
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery, parse_query
 from tagger.library.query.photo_conditions import files_by_name
-from tagger.library.search.text_query import text_query
+from tagger.library.search.text_query import text_query, unfamiliar_names
 
 PATHS = (
     "top.jpg",
@@ -113,3 +113,15 @@ def test_landmarks_that_no_photo_has_are_found_by_name(library: StoredPhotos) ->
     with library.database.read() as connection:
         slugs = [find_landmark(connection, name).slug for name in ("KELONIA", "bab al-futuh", "erg chebbi")]
     assert slugs == list(names)
+
+
+def test_a_place_that_was_just_taught_is_found_before_photos_are_counted_again(library: StoredPhotos) -> None:
+    familiar = landmark_counts(library.database)
+    with library.database.write() as connection:
+        values = {"slug": "grandmas-house", "name": "Grandma's House"}
+        library.landmark_ids["grandmas-house"] = connection.execute(
+            insert(landmarks).values(values).returning(landmarks.c.id)
+        ).scalar_one()
+    library.photo("house.jpg", ("grandmas-house", 0.9, True))
+    names = unfamiliar_names(library.database, "house", familiar)
+    assert [(each.label, each.photos) for _, each in names.find("house")] == [("Grandma's House", 1)]

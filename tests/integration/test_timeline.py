@@ -139,6 +139,16 @@ def test_sections_are_months_with_the_photos_from_any_place_in_them(library: Sto
             assert skipped == ids[skip:]
 
 
+def test_a_day_has_the_place_of_most_of_its_photos(own_library: StoredPhotos) -> None:
+    for number in range(12):
+        own_library.photo(f"{number}.jpg", taken_at=datetime(2011, 8, 22, number))
+        city = "Athens" if number < 8 else "Piraeus"
+        own_library.position(f"{number}.jpg", 37.98, 23.73, "Greece", city=city)
+    sections = timeline_sections(own_library.database, PhotoQuery(any_rank=True, sort="newest"))
+    (month,) = (each for each in sections if each.month == "2011-08")
+    assert [(part.photos, part.place) for part in month.parts] == [(12, "Athens")]
+
+
 def test_days_of_many_photos_are_parts_of_their_month(own_library: StoredPhotos) -> None:
     for number in range(MANY_OF_A_DAY):
         own_library.photo(f"{number}.jpg", (EIFFEL, 0.9, True), taken_at=datetime(2024, 6, 9, number))

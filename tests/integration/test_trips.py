@@ -14,6 +14,7 @@ from tagger.errors import TripNotFound
 from tagger.library.query.find import find_tagged, find_tagged_page
 from tagger.library.query.options import PhotoQuery, parse_query
 from tagger.library.query.trip_summaries import TripSummary, trip_summaries, trip_summary
+from tagger.library.trips.stored import find_trip, merge_trips, trips_before
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)
@@ -50,15 +51,15 @@ def only(library: PositionLibrary) -> TripSummary:
 
 
 def test_a_trip_has_all_photos_of_its_time(library: PositionLibrary) -> None:
-    ids = in_paris(library)
-    library.shot(3 * DAY)  # after the last photo with a position
+    ids = [*in_paris(library), library.shot(3 * DAY)]  # the next day, without a position
+    library.shot(5 * DAY)
     library.shot(None)
     summary = only(library)
     assert (summary.trip.id, summary.title) == (
         "2024-05-03-paris",
-        "Paris, 3\N{EN DASH}5 May 2024",
+        "Paris, 3\N{EN DASH}6 May 2024",
     )
-    assert summary.photos == 7
+    assert summary.photos == 8
     assert [(place.city, place.country, place.photos) for place in summary.trip.places] == [
         ("Paris", "France", 5)
     ]
@@ -149,7 +150,7 @@ def test_a_day_of_one_landmark_has_its_name(library: PositionLibrary) -> None:
     for minutes in range(12):
         library.shot(minutes, EIFFEL)
     library.update()
-    assert (only(library).trip.id, only(library).name) == ("2024-05-03-paris", "Eiffel Tower, Paris")
+    assert (only(library).trip.id, only(library).name) == ("2024-05-03-paris", "Eiffel Tower")
 
 
 @pytest.mark.postgresql
@@ -164,13 +165,26 @@ def test_dates_select_trips_that_overlap_them(library: PositionLibrary) -> None:
     assert [each.trip.id for each in trip_summaries(library.database, first, second)] == ["2024-05-03-paris"]
 
 
+def test_the_addresses_of_merged_trips_lead_to_the_merged_one(library: PositionLibrary) -> None:
+    in_paris(library)
+    in_paris(library, 20)
+    with library.database.write() as connection:
+        first, second = (find_trip(connection, each) for each in ("2024-05-03-paris", "2024-05-23-paris"))
+        merge_trips(connection, first, second)
+    (merged,) = trip_summaries(library.database)
+    assert trip_summary(library.database, second.id) == merged
+    with library.database.read() as connection:
+        before = trips_before(connection, merged.trip.edits[0])
+    assert [trip.id for trip in before] == [first.id, second.id]
+
+
 def test_a_trip_that_was_renamed_is_found_by_its_day(library: PositionLibrary) -> None:
     in_paris(library)
-    for name in ("2024-05-03", "2024-05-03-arles"):
+    for name in ("2024-05-03", "2024-05-03-arles", "2024-05-04-paris"):
         assert trip_summary(library.database, name).trip.id == "2024-05-03-paris"
     for name in ("", "paris"):
         with pytest.raises(TripNotFound):
             trip_summary(library.database, name)
-    for name in ("2024-05-04-paris", "0001-01-01-paris", "9999-12-31-paris", "2024-13-01-x"):
+    for name in ("2024-05-07-paris", "0001-01-01-paris", "9999-12-31-paris", "2024-13-01-x"):
         with pytest.raises(TripNotFound):
             found(library, trip=name)

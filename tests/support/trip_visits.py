@@ -35,27 +35,36 @@ NICE = _city("France", "Provence-Alpes-Côte d'Azur", "Nice", 43.7, 7.27)
 ROME = _city("Italy", "Lazio", "Rome", 41.9, 12.5)
 TOKYO = _city("Japan", "Tokyo", "Tokyo", 35.68, 139.69)
 AT_SEA = City(Locality(), -64.8, -62.9)
-CITIES = (HAMBURG, LUENEBURG, BERLIN, PARIS, ARLES, AVIGNON, NICE, ROME, TOKYO, AT_SEA)
+NOWHERE = City(Locality(), 0.0, 0.0)
+CITIES = (NOWHERE, HAMBURG, LUENEBURG, BERLIN, PARIS, ARLES, AVIGNON, NICE, ROME, TOKYO, AT_SEA)
 
 
 @dataclass(frozen=True, order=True)
 class Shot:
-    """A photo with a position. `is_measured`: not by a landmark."""
+    """A photo. `is_measured`: its position is not that of a landmark. At NOWHERE, its position is not known."""
 
     at: datetime
     city: City
     camera_id: int = 1
     is_measured: bool = True
+    folder: str = ""
 
 
 def shots(
-    first: str, last: str, *cities: City, camera: int = 1, hours: Iterable[int] = (10, 13, 17)
+    first: str,
+    last: str,
+    *cities: City,
+    camera: int = 1,
+    hours: Iterable[int] = (10, 13, 17),
+    folder: str = "",
 ) -> list[Shot]:
     """Photos at these hours of all days from the first to the last, the days in the cities in turn."""
     begin, end = date.fromisoformat(first), date.fromisoformat(last)
     days = [begin + timedelta(days=number) for number in range((end - begin).days + 1)]
     return [
-        Shot(datetime(day.year, day.month, day.day, hour), cities[number % len(cities)], camera)
+        Shot(
+            datetime(day.year, day.month, day.day, hour), cities[number % len(cities)], camera, folder=folder
+        )
         for number, day in enumerate(days)
         for hour in hours
     ]
@@ -83,6 +92,8 @@ def visits(*found: Iterable[Shot]) -> Iterator[Visit]:
             min(shot.at for shot in group),
             max(shot.at for shot in group),
             any(shot.is_measured for shot in group),
+            folder=group[0].folder if len({shot.folder for shot in group}) == 1 else "",
+            is_located=city is not NOWHERE,
         )
 
 
@@ -98,11 +109,18 @@ journeys = st.lists(
         st.sampled_from(CITIES),
         st.integers(1, 3),
         st.booleans(),
+        st.sampled_from(("", "a/", "b/")),
     ),
     max_size=40,
 )
 stays = st.lists(
-    st.tuples(st.integers(0, 700), st.integers(1, 10), st.sampled_from(CITIES), st.integers(1, 3)),
+    st.tuples(
+        st.integers(0, 700),
+        st.integers(1, 10),
+        st.sampled_from(CITIES),
+        st.integers(1, 3),
+        st.sampled_from(("", "a/", "b/")),
+    ),
     max_size=8,
 )
 
@@ -111,10 +129,10 @@ stays = st.lists(
 def libraries(draw: st.DrawFn) -> list[Shot]:
     """Single photos anywhere, stays of some days, and perhaps a home."""
     found = draw(journeys)
-    for day, length, city, camera in draw(stays):
+    for day, length, city, camera, folder in draw(stays):
         begin = datetime(2018, 1, 1) + timedelta(days=day)
         end = begin + timedelta(days=length)
-        found += shots(str(begin.date()), str(end.date()), city, camera=camera)
+        found += shots(str(begin.date()), str(end.date()), city, camera=camera, folder=folder)
     if draw(st.booleans()):
         found += everyday(HAMBURG, 2018) + everyday(HAMBURG, 2019)
     return sorted(set(found))

@@ -147,7 +147,10 @@ def test_a_guess_is_said_and_undone(photos: tuple[LibraryPhotos, Settings], clie
     (undo,) = re.findall(r'href="(/search\?[^"]*)">Search for exactly these words', guessed)
     exact = unescape(client.get(client.get(undo).headers["location"]).text)
     assert "<mark>" not in exact
-    assert "Left out: “eifel”" in exact
+    assert (
+        "Left out: “eifel tower”, which is no date and no name in this library. Did you mean Eiffel Tower?"
+        in exact
+    )
 
 
 def test_where_nothing_matches_the_filters_to_drop_are_named(

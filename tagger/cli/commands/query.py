@@ -112,6 +112,8 @@ def _with_text(session: Session, photo_query: PhotoQuery, text: str) -> PhotoQue
         console.info(
             printable(f"{words} was read as {meaning.label}. To search for exactly this: '\"{words}\"'")
         )
+    if understood.hints:
+        console.info(printable(understood.hints))
     return result
 
 

@@ -152,6 +152,15 @@ def landmarks_that_may_have(connection: Connection, names: Collection[str]) -> l
     return all_landmarks(connection, or_(IS_DESCRIBED, is_named, has_slug))
 
 
+def newest_landmarks(connection: Connection) -> list[Landmark]:
+    """The landmarks that were added last."""
+    newest = select(landmarks.c.id).order_by(landmarks.c.id.desc()).limit(_NEWEST)
+    return all_landmarks(connection, among(landmarks.c.id, connection.scalars(newest).all()))
+
+
+_NEWEST = 20
+
+
 def _slugs_of(names: Iterable[str]) -> set[str]:
     every = (
         (slug_of_name(name), *(regional_slug(name, region) for region in WORLD_REGIONS)) for name in names

@@ -89,6 +89,8 @@ _VERDICT_CHIPS = {
 }
 
 _DATES = ("taken_after", "taken_before")
+_MOST_FOLDERS = 2
+"""More folders are one filter: a word can be the name of many."""
 
 
 def is_of_accepted_tags(options: Collection[str]) -> bool:
@@ -175,7 +177,13 @@ def active_filters(
         yield gettext(WITH_LANDMARK_CHIP), {"any_rank": "1"}
     for option, values in options.items():
         declared = QUERY_OPTIONS.get(option)
-        if declared and declared.chip and not (period and option in _DATES):
+        if option == "under" and len(values) > _MOST_FOLDERS and not isinstance(values, str):
+            folders = ", ".join(list(dict.fromkeys(Path(value).name for value in values))[:_MOST_FOLDERS])
+            yield (
+                gettext("in %(count)s folders: %(names)s", count=len(values), names=folders),
+                {option: None},
+            )
+        elif declared and declared.chip and not (period and option in _DATES):
             for value, removed in _without_each(option, values):
                 text = _value_text(query, option, value, names)
                 yield gettext(declared.chip).format(text), removed

@@ -1,16 +1,17 @@
 """A sorted result in parts: how many photos each month has, and the photos from any place in a month; reads only."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Float, case, cast, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Float, Select, case, cast, func, literal, select
 
 from tagger.database.connection import Database
 from tagger.database.statements import day_of
-from tagger.database.tables import contents, photos
+from tagger.database.tables import contents, photos, positions
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
 from tagger.library.query.find import QueryReader, ScanPosition
@@ -32,14 +33,25 @@ MANY_OF_A_DAY = 12
 
 @dataclass(frozen=True)
 class SectionPart:
-    """The photos of a month from the `first` to the `last` day."""
+    """The photos of a month from the `first` to the `last` day. `place`: the city where most of them were taken, or the region."""
 
     first: date
     last: date
     photos: int
+    place: str | None = None
 
 
-def section_parts(days: Iterable[tuple[date, int]], *, by_day: bool) -> list[SectionPart]:
+Area = tuple[str | None, str | None]
+"""A region and a city."""
+Places = Mapping[Area, int]
+"""Numbers of photos by their areas."""
+_MOST = 0.6
+"""The share of a part's photos that its place has."""
+
+
+def section_parts(
+    days: Iterable[tuple[date, int]], places: Mapping[date, Places], *, by_day: bool
+) -> list[SectionPart]:
     """The parts of a month whose days have these numbers of photos, in their order: days with many photos, and those between them.
 
     A month without such a day has no parts; `by_day`: each day is one.
@@ -50,8 +62,22 @@ def section_parts(days: Iterable[tuple[date, int]], *, by_day: bool) -> list[Sec
     parts = []
     for _, some in groupby(counted, lambda each: each[0] if by_day or each[1] >= MANY_OF_A_DAY else None):
         days_of_part, photos = zip(*some, strict=True)
-        parts.append(SectionPart(min(days_of_part), max(days_of_part), sum(photos)))
+        of_part = [places.get(day, {}) for day in days_of_part]
+        place = _place(of_part, sum(photos))
+        parts.append(SectionPart(min(days_of_part), max(days_of_part), sum(photos), place))
     return parts
+
+
+def _place(places: Sequence[Places], photos: int) -> str | None:
+    """The city, else the region, with most of so many photos."""
+    for level in (1, 0):
+        numbers = Counter[str]()
+        for name, number in ((area[level], number) for each in places for area, number in each.items()):
+            numbers[name or ""] += number
+        name, number = max(numbers.items(), key=lambda entry: entry[1], default=("", 0))
+        if name and number >= _MOST * photos:
+            return name
+    return None
 
 
 @dataclass(frozen=True)
@@ -105,10 +131,11 @@ def timeline_sections(
             for day, number, aspect in rows
             if number
         ]
+        places = _places(connection, counted) if by_date and _has_parts(days, query) else {}
     dated = [each for each in days if each.day is not None]
     dated.sort(key=lambda each: each.day or "", reverse=query.sort == "newest")
     undated = (each for each in days if each.day is None)
-    return list(_sections((*dated, *undated), by_day=query.trip is not None))
+    return list(_sections((*dated, *undated), places, by_day=query.trip is not None))
 
 
 class _Day(NamedTuple):
@@ -117,13 +144,34 @@ class _Day(NamedTuple):
     aspect: float
 
 
-def _sections(days: Iterable[_Day], *, by_day: bool) -> Iterator[Section]:
+def _has_parts(days: Sequence[_Day], query: PhotoQuery) -> bool:
+    """Whether headings name places, of which no more photos are read than `FEWEST_TO_READ_ALL`."""
+    is_small = sum(each.photos for each in days) <= FEWEST_TO_READ_ALL
+    return is_small and (query.trip is not None or any(each.photos >= MANY_OF_A_DAY for each in days))
+
+
+def _places(connection: Connection, photos_of_query: Select[Any]) -> Mapping[date, Places]:
+    """Where the photos of a query were taken on each day."""
+    area = positions.c.region, positions.c.city
+    day = day_of(photos.c.taken_at)
+    located = (
+        photos_of_query.with_only_columns(day, *area, func.count(), maintain_column_froms=True)
+        .where(positions.c.city.is_not(None), photos.c.taken_at.is_not(None))
+        .group_by(day, *area)
+    )
+    places = defaultdict[date, dict[Area, int]](dict)
+    for taken_on, region, city, number in connection.execute(located):
+        places[date.fromisoformat(str(taken_on)[:10])][region, city] = number
+    return places
+
+
+def _sections(days: Iterable[_Day], places: Mapping[date, Places], *, by_day: bool) -> Iterator[Section]:
     for month, some in groupby(days, lambda each: each.day and each.day[: len("2024-06")]):
         found = list(some)
         photos = sum(each.photos for each in found)
         aspect = sum(each.photos * each.aspect for each in found) / photos
         dated = ((date.fromisoformat(each.day), each.photos) for each in found if each.day)
-        yield Section(month, photos, aspect, section_parts(dated, by_day=by_day))
+        yield Section(month, photos, aspect, section_parts(dated, places, by_day=by_day))
 
 
 def find_section_ids(

@@ -63,7 +63,7 @@ def has_positions(database: Database) -> bool:
 _TRIPS_AT_ONCE = 100
 """The most trips in one statement. Each has a `SELECT` of its own, of which SQLite takes 500."""
 _NAMING_SHARE = 0.5
-"""A landmark in this share of the photos of a trip without a night names it: `Mont-Saint-Michel, Avranches`."""
+"""A landmark in this share of the photos of a trip names it: Machu Picchu, not the nearest town."""
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,13 @@ class TripSummary:
 
     @property
     def name(self) -> str:
-        """The name that a person gave it; else the place, on a trip without a night also the landmark that most photos show."""
+        """The name that a person gave it; else the landmark that most of its photos show; else the place."""
         trip = self.trip
         if trip.given_name is not None:
             return trip.given_name
-        place = trip.name if reader_language() is None else place_name(trip.places, for_reader=True)
-        if self.landmarks and trip.days[0] == trip.days[1]:
-            top = self.landmarks[0]
-            if top.photos >= _NAMING_SHARE * self.photos:
-                return f"{top.name}, {place}"
-        return place
+        if self.landmarks and self.landmarks[0].photos >= _NAMING_SHARE * self.photos:
+            return self.landmarks[0].name
+        return trip.name if reader_language() is None else place_name(trip.places, for_reader=True)
 
     @property
     def title(self) -> str:

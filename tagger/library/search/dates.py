@@ -1,4 +1,4 @@
-"""Dates in typed text: years, months, days, seasons and periods, in digits and in words of several languages.
+"""Dates in typed text: years, months, days, seasons, holidays and periods, in digits and in words of several languages.
 
 Case and accents do not matter. Days come before months only with dots, as in 3.5.2019: others write 3/5/2019 for another day. Seasons
 are those of the north; a winter is named after the year in which it begins.
@@ -27,12 +27,24 @@ class Dates:
 def parse_dates(text: str, today: date) -> Dates | None:
     """The dates that a text names; None: none, or days that no calendar has. `today` decides about words like `last year`."""
     plain = _plain(text)
+    if _AROUND.search(plain):
+        return _around(_single(_AROUND.sub("", plain).strip(), today))
     return _single(plain, today) or _period(plain, today) or _open(plain, today)
+
+
+def _around(dates: Dates | None) -> Dates | None:
+    """The dates with days before and after them: half as many each, and four at least."""
+    if dates is None or dates.first is None or dates.end is None:
+        return None
+    more = max((dates.end - dates.first) // 2, timedelta(days=4))
+    return Dates(dates.first - more, dates.end + more)
 
 
 def _plain(text: str) -> str:
     """The text in lower case, without accents and words that mean nothing, and each name of a month or season one word."""
-    folded = without_accents(text).casefold().replace("\u2019", "'")
+    folded = _HOLIDAY_WORDS.sub(
+        lambda match: re.sub("[ ']", "", match[0]), without_accents(text).casefold().replace("\u2019", "'")
+    )
     words = (word.removeprefix("l'").removeprefix("d'") for word in folded.split())
     plain = " ".join(word for word in words if word not in _CONNECTORS)
     named = _MONTH_BY_NUMBER.sub(lambda match: f"{calendar.month_name[int(match[1])].lower()} ", plain)
@@ -76,6 +88,21 @@ autumn fall Herbst automne otoño outono autunno herfst शरद muathu
 winter hiver invierno inverno सर्दी muađông
 """)
 )
+_HOLIDAYS = _by_word(
+    _words("""
+christmas xmas weihnachten noel navidad natal natale kerst kerstmis क्रिसमस giangsinh
+newyear newyears neujahr nouvelan anonuevo anonovo capodanno nieuwjaar नयासाल
+newyearseve silvester nochevieja reveillon giaothua
+easter ostern paques pascua pascoa pasqua pasen ईस्टर phucsinh
+""")
+)
+_HOLIDAY_WORDS = re.compile(
+    r"new years?(?:'s)?(?: eve)?\b|nouvel an|ano (?:nuevo|novo)|giang sinh|giao thua|phuc sinh|नया साल"
+)
+"""Holidays of several words."""
+_AROUND = re.compile(
+    r"(?:^|\s)(?:around|about|um|autour|vers|alrededor|cerca|por volta|intorno|rond|khoang|के आसपास)(?=\s|$)"
+)
 _LAST, _THIS, _YEAR_WORD, _MONTH_WORD, _WEEK_WORD = map(
     set,
     _words("""
@@ -102,9 +129,7 @@ before vor avant antes prima voor
 until till bis jusqu'en jusque hasta até fino tot
 """),
 )
-_CONNECTORS = set(
-    _words("of the in im von vom de del d' do da den der le la el du l' era between zwischen entre tra")[0]
-)
+_CONNECTORS = set(_words("of the in im von vom de del d' do da den der le la el du l' era")[0])
 """Words within dates that mean nothing: `3 de mayo de 2019`."""
 
 _YEAR = r"(?P<year>\d{4})"
@@ -114,7 +139,7 @@ _NUMBERS = (
     re.compile(rf"(?P<month>\d{{1,2}})[/-]{_YEAR}"),
 )
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|\.)?"
-_NAME = r"(?P<name>[^\d\s,./-]{2,11})\.?"
+_NAME = r"(?P<name>[^\d\s,./-]{2,12})\.?"
 _NAMES = (
     re.compile(rf"(?:{_DAY} )?{_NAME},? {_YEAR}"),
     re.compile(rf"{_NAME} {_DAY},? {_YEAR}"),
@@ -123,7 +148,9 @@ _NAMES = (
 )
 _DECADE = re.compile(r"(?P<year>\d{3}0)'?s")
 _AGO = re.compile(r"(?:vor |il y a |hace |ha )?(?P<years>\d{1,2}) (?:years ago|jahren|ans|anos)")
-_TO = re.compile(r" ?(?:\u2013|\.\.) ?| (?:-|to|and|bis|und|a|au|et|y|e|al|tot) |(?<=\d{4})-(?=\d{4})")
+_TO = re.compile(r" ?(?:\u2013|\.\.) ?| (?:-|to|bis|a|au|al|tot) |(?<=\d{4})-(?=\d{4})")
+_BETWEEN = re.compile(r"(?:between|zwischen|entre|tra) (.+) (?:and|und|et|y|e) (.+)")
+"""Without the first word, `and` joins two dates, not what is between them."""
 
 
 def _open(plain: str, today: date) -> Dates | None:
@@ -140,10 +167,11 @@ def _open(plain: str, today: date) -> Dates | None:
 
 
 def _period(plain: str, today: date) -> Dates | None:
-    """Dates from one to another: `2019 to 2021`, `May to August 2019`."""
-    for separator in _TO.finditer(plain):
-        first = _single(plain[: separator.start()], today)
-        last = _single(plain[separator.end() :], today)
+    """Dates from one to another: `2019 to 2021`, `May to August 2019`, `between 2019 and 2021`."""
+    between = _BETWEEN.fullmatch(plain)
+    pairs = [(plain[: each.start()], plain[each.end() :]) for each in _TO.finditer(plain)]
+    for begin, end in [between.groups()] if between else pairs:
+        first, last = _single(begin, today), _single(end, today)
         if first and last and first.months and last.first:
             first = _month(last.first.year, first.months[0]) if len(first.months) == 1 else None
         if first and last and first.first and last.end and last.first and first.first < last.first:
@@ -168,6 +196,8 @@ def _single(plain: str, today: date) -> Dates | None:
 
 def _dates_of(parts: Mapping[str, str | None]) -> Dates | None:
     name, year, day = parts.get("name"), parts.get("year"), parts.get("day")
+    if name in _HOLIDAYS and year and not day:
+        return _holiday(int(year), _HOLIDAYS[name])
     if name in _SEASONS:
         if day is not None:
             return None
@@ -226,6 +256,8 @@ def _past_season_or_month(name: str, today: date, *, is_last: bool) -> Dates | N
             dates = _season(year, _SEASONS[name])
         elif name in _MONTHS:
             dates = _month(year, _MONTHS[name])
+        elif name in _HOLIDAYS:
+            dates = _holiday(year, _HOLIDAYS[name])
         else:
             return None
         if dates and dates.first and dates.end and (dates.end if is_last else dates.first) <= today:
@@ -241,6 +273,26 @@ def _season(year: int, season: int) -> Dates | None:
     months = _season_months(season)
     first, last = _month(year, months[0]), _month(year + (months[2] < months[0]), months[2])
     return Dates(first.first, last.end) if first and last else None
+
+
+def _holiday(year: int, number: int) -> Dates | None:
+    """The days of Christmas, New Year with its eve, New Year's Eve with the next day, or Easter from Good Friday on."""
+    if not _FIRST_YEAR <= year <= _LAST_YEAR:
+        return None
+    eve = date(year, 12, 31)
+    first = (eve - timedelta(days=7), eve.replace(year=year - 1), eve, _easter(year) - timedelta(days=2))[
+        number
+    ]
+    return Dates(first, first + timedelta(days=(3, 2, 2, 4)[number]))
+
+
+def _easter(year: int) -> date:
+    """Easter Sunday by the calendar of the west (the anonymous Gregorian algorithm)."""
+    century, golden = year // 100, year % 19
+    epact = (19 * golden + century - century // 4 - (century - (century + 8) // 25 + 1) // 3 + 15) % 30
+    weekday = (32 + 2 * (century % 4) + 2 * (year % 100 // 4) - epact - year % 4) % 7
+    days = epact + weekday + 114 - 7 * ((golden + 11 * epact + 22 * weekday) // 451)
+    return date(year, days // 31, days % 31 + 1)
 
 
 def _day(day: date) -> Dates:

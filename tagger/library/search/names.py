@@ -17,6 +17,7 @@ from tagger.library.query.filter_words import POSITIONS, VERDICTS, WHICH, Option
 from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.photo_conditions import NamedFile
 from tagger.library.query.trip_summaries import TripSummary
+from tagger.library.search.grammar import NEGATIONS
 from tagger.library.search.matching import Match, NameIndex
 from tagger.system.text_format import territory_of
 
@@ -98,7 +99,7 @@ _EVERYDAY_NAMES = {
     "Timor-Leste": ("East Timor",),
     "Turkey": ("Türkiye",),
     "United Arab Emirates": ("Emirates",),
-    "United Kingdom": ("GB", "Great Britain", "Britain", "England", "Scotland", "Wales"),
+    "United Kingdom": ("GB", "Great Britain", "Britain"),
     "United States": ("USA", "United States of America", "America", "Amerika"),
     "Vatican City": ("Holy See", "Vatican"),
 }
@@ -154,10 +155,14 @@ def foreign_countries(counts: Iterable[LandmarkCount], cities: Iterable[CityCoun
 
 
 def city_names(counts: Iterable[CityCount]) -> Names:
-    """The names of cities, in the order of `counts`."""
+    """The names of cities, in the order of `counts`. New York City is New York, too."""
     return NameIndex(
-        (_city(count), (count.city, f"{count.city} {count.country}", f"{count.city} {count.region or ''}"))
+        (
+            _city(count),
+            (count.city, *(f"{short} {area or ''}" for area in ("", count.country, count.region))),
+        )
         for count in counts
+        for short in [count.city.removesuffix(" City")]
     )
 
 
@@ -209,18 +214,38 @@ def folder_names(counts: Iterable[FolderCount]) -> Names:
 
 
 def outcome_names() -> Names:
-    """The words for what became of photos, for verdicts and for sources of positions."""
+    """The words for what became of photos, for verdicts and for sources of positions. Parts of them mean nothing."""
     return NameIndex(
-        (Meaning(Kind.OUTCOME, label, "", None, options), (label, *words.split(", ")))
-        for label, options, words in _OUTCOMES
+        (
+            (Meaning(Kind.OUTCOME, label, "", None, options), (label, *words.split(", "), *_denied(options)))
+            for label, options, words in _OUTCOMES
+        ),
+        by_words=False,
     )
 
 
+def _denied(options: Options) -> Iterator[str]:
+    """The words for photos without a landmark: `not tagged`, `ohne Ort`, `टैग नहीं`."""
+    for word in _OF_LANDMARKS.split(", ") if "unknown" in options else ():
+        yield from (f"{no} {word}" for no in NEGATIONS)
+        yield f"{word} नहीं"
+
+
+_OF_LANDMARKS = (
+    "tag, tags, tagged, label, labels, landmark, landmarks, place, places, named, recognised, recognized, identified, "
+    "getaggt, markiert, erkannt, benannt, Schlagwort, Schlagwörter, Ort, Orte, Wahrzeichen, Sehenswürdigkeit, Sehenswürdigkeiten, "
+    "tagué, taguée, taguées, étiquette, étiquettes, étiqueté, étiquetées, monument, monuments, lieu, lieux, reconnu, reconnue, reconnues, identifiées, "
+    "etiqueta, etiquetas, etiquetar, etiquetado, etiquetada, etiquetadas, monumento, monumentos, lugar, lugares, reconocida, reconocidas, "
+    "marcada, marcadas, marcação, ponto turístico, pontos turísticos, local, reconhecida, reconhecidas, "
+    "etichetta, luogo, luoghi, riconosciuta, plaats, plek, bezienswaardigheid, herkend, "
+    "टैग, जगह, स्थान, स्थल, दर्शनीय स्थल, लैंडमार्क, पहचान, thẻ, gắn thẻ, nhãn, nơi, địa điểm, địa danh, nhận ra"
+)
+"""What photos without an accepted landmark do not have."""
 _OUTCOMES: tuple[tuple[str, Options, str], ...] = (
-    (WHICH["unknown"], {"unknown": "1"}, "unrecognised, unrecognized, unbekannt, inconnu, inconnue, inconnues, desconocido, desconocida, desconhecido, desconhecida, sconosciuto, onbekend"),
-    (WHICH["untagged"], {"untagged": "1"}, "unclassified, untagged, not classified yet, nicht klassifiziert, non classé, sin clasificar"),
+    (WHICH["dismissed"], {"dismissed": "1"}, "kein Wahrzeichen, keine Sehenswürdigkeit, pas un monument, no es un monumento, não é ponto turístico, không phải địa danh"),
+    (WHICH["unknown"], {"unknown": "1"}, "untagged, unlabelled, unlabeled, unidentified, unrecognised, unrecognized, unbekannt, unbekannte, ungetaggt, inconnu, inconnue, inconnues, desconocido, desconocida, desconocidas, desconhecido, desconhecida, desconhecidas, sconosciuto, onbekend, अज्ञात, chưa biết, không rõ"),
+    (WHICH["untagged"], {"untagged": "1"}, "unclassified, not classified, not classified yet, not processed yet, nicht klassifiziert, nicht verarbeitet, non classé, non traitées, sin clasificar, sin procesar, não processadas, chưa xử lý"),
     (WHICH["failed"], {"failed": "1"}, "fehlgeschlagen, échoué, fallido, falhou"),
-    (WHICH["dismissed"], {"dismissed": "1"}, "no landmark, kein wahrzeichen, pas un monument"),
     (WHICH["favourite"], {"favourite": "1"}, "favourite, favorite, favorites, starred, Favoriten, Favorit, favoris, favori, favoritos, favorito, पसंदीदा, yêu thích, favoriti, favorieten"),
     (VERDICTS["confirmed"], {"verdict": "confirmed"}, "bestätigt, confirmé, confirmée, confirmado, confirmada, confermato, bevestigd"),
     (VERDICTS["rejected"], {"verdict": "rejected"}, "abgelehnt, rejeté, rejetée, rechazado, rejeitado, rifiutato, afgewezen"),
@@ -228,7 +253,7 @@ _OUTCOMES: tuple[tuple[str, Options, str], ...] = (
     (VERDICTS["any"], {"verdict": "any"}, "judged, reviewed, geprüft, vérifié, revisado"),
     (VERDICTS["none"], {"verdict": "none"}, "not reviewed, unreviewed, ungeprüft, non vérifié, sin revisar"),
     (POSITIONS["camera"], {"position": "camera"}, "with GPS, mit GPS, avec GPS, con GPS, com GPS, có GPS"),
-    (POSITIONS["none"], {"position": "none"}, "without position, no position, without location, no location, ohne Position, ohne Ort, sans position, sans lieu, sin posición, sin ubicación, sem posição, không có vị trí"),
+    (POSITIONS["none"], {"position": "none"}, "without position, no position, without location, no location, ohne Position, sans position, sin posición, sin ubicación, sem posição, không có vị trí"),
     (POSITIONS["no-gps"], {"position": "no-gps"}, "no GPS, ohne GPS, sans GPS, sin GPS, sem GPS, senza GPS, zonder GPS, không có GPS, बिना GPS"),
 )  # fmt: skip
 """Names of choices of the filter, their options, and other words for them."""

@@ -1,96 +1,27 @@
-"""A typed text as parts, such as `eiffelturm`, `sommer 2016` and `canon`: what each means, what is not understood, and the query of all.
+"""A typed text as parts, such as `eiffelturm`, `sommer 2016` and `canon`, what is left out, and the query of all. See grammar for the rules."""
 
-From the left, each part is the longest run of words that is a date or exactly a name. Lists of names are read in order of what reading
-costs, until every word is understood. Words that no list has exactly are compared with the words of names, also with typing errors, unless
-they are quoted.
-"""
-
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
-from enum import Enum, auto
-from functools import cache, partial
 from itertools import groupby
 from typing import Any
 
 from tagger.errors import QueryOptionInvalid
-from tagger.library.query.filter_words import Options, conditions_text, query_of, selects_with_landmark
-from tagger.library.query.options import (
-    MAX_NAMES,
-    QUERY_OPTIONS,
-    Alternatives,
-    PhotoQuery,
-    refuse_contradictions,
+from tagger.library.query.filter_words import Options, conditions_text, query_of
+from tagger.library.query.options import QUERY_OPTIONS, Alternatives, PhotoQuery, refuse_contradictions
+from tagger.library.search.grammar import (
+    MAX_WORDS,
+    Relation,
+    is_grammar,
+    is_not_after,
+    quoted_words,
+    relation_of,
+    words_of,
 )
-from tagger.library.search.dates import Dates, parse_dates
-from tagger.library.search.matching import Match, folded
 from tagger.library.search.names import Kind, Meaning, Names
-from tagger.system.text_format import N_, gettext, reader_language
-
-MAX_WORDS = 24
-"""The words of a text that are read."""
-_MOST_WORDS = 12
-"""The most words of a part."""
-_EDGES = ",;:.!?\"'()“”„«»"
-_FILLER_WORDS = """
-photo photos picture pictures image images pic pics foto fotos bild bilder imagen imagenes imagens immagini
-a an the of in at on from to with and or by near my our me show find all taken during
-der die das den dem des ein eine von vom im am aus mit und bei nach zu meine alle
-de du la le les l un une en et dans avec mes tous aux au del el los las y con mis todas
-da do dos em no na e com minhas di il gli i delle della nel nella van het een
-but aber mais pero mas nhung phai
-"""
-_FILLERS = frozenset(_FILLER_WORDS.split())
-"""Words that say nothing about photos, unless a name has them."""
-_OR, _NOT, _NOT_BEFORE = (
-    frozenset(map(folded, words.split()))
-    for words in (
-        "or oder ou o hoặc या",
-        "not without except nicht ohne außer kein keine pas sans sauf sin excepto salvo não sem exceto senza non niet zonder geen không trừ बिना",
-        "नहीं",
-    )
-)
-_NO = "no"
-"""This is `not` in English and Spanish, and `in the` in Portuguese."""
-_QUOTED = re.compile(r"[\"“„«]([^\"“”„«»]+)[\"”“»]")
-_LEAST_FOR_FILES = 3
-"""The fewest letters by which files are looked up."""
-Files = Callable[[str, int], Sequence[Meaning]]
-"""Files whose names start with a text, at most so many."""
-
-
-class LeftOut(Enum):
-    """Why words are left out of a search, as the page says it."""
-
-    UNKNOWN = N_("“%(text)s”, which is no date and no name in this library")
-    CONTRADICTS = N_("“%(text)s”, which contradicts the rest")
-    OR = N_("“%(text)s”, since a search cannot join this and the rest with “or”")
-    TOO_LONG = N_("“%(text)s”, since a search has at most %(count)s words")
-
-
-class Relation(Enum):
-    """How a part selects photos together with those before: of these, of the part before too, or of all others."""
-
-    AND = auto()
-    OR = auto()
-    NOT = auto()
-
-
-@dataclass(frozen=True)
-class Part:
-    """Words of the text, and what they mean: one thing, or several of which a photo matches any; none: they are left out."""
-
-    text: str
-    meanings: Sequence[Meaning]
-    left_out: LeftOut = LeftOut.UNKNOWN
-    relation: Relation = Relation.AND
-
-    @property
-    def is_guess(self) -> bool:
-        """Whether the words only resemble the name."""
-        return any(meaning.match is Match.SIMILAR for meaning in self.meanings)
+from tagger.library.search.vocabulary import AREAS, Files, LeftOut, Part, Vocabulary, with_outcome
+from tagger.system.text_format import N_, country_name, gettext, list_text
 
 
 @dataclass(frozen=True)
@@ -102,10 +33,9 @@ class UnderstoodText:
     query: PhotoQuery
 
     @property
-    def left_out(self) -> list[tuple[str, LeftOut]]:
-        """The runs of words that are left out, each with the reason."""
-        runs = groupby(self.parts, key=lambda part: None if part.meanings else part.left_out)
-        return [(" ".join(part.text for part in run), reason) for reason, run in runs if reason]
+    def left_out(self) -> list[Part]:
+        """The runs of words that are left out."""
+        return [part for part in self.parts if not part.meanings]
 
     @property
     def guesses(self) -> list[tuple[str, Meaning]]:
@@ -115,8 +45,19 @@ class UnderstoodText:
     @property
     def note(self) -> str:
         """A sentence about the words that are left out; empty: none are."""
-        reasons = [gettext(reason.value, text=text, count=MAX_WORDS) for text, reason in self.left_out]
+        reasons = [gettext(each.left_out.value, text=each.text, count=MAX_WORDS) for each in self.left_out]
         return gettext("Left out: %(reasons)s.", reasons="; ".join(reasons)) if reasons else ""
+
+    @property
+    def hints(self) -> str:
+        """Sentences about names that may be meant by words that are left out, and about other places of the same name."""
+        close = [_label(each) for part in self.left_out for each in part.others]
+        sentences = [gettext("Did you mean %(names)s?", names=list_text(close, "or"))] if close else []
+        for part in self.parts:
+            for each in part.others if part.meanings else ():
+                name = ", ".join(filter(None, (_label(each), each.detail)))
+                sentences.append(gettext(_ALSO[each.kind], text=part.text, name=name))
+        return " ".join(sentences)
 
     @property
     def names(self) -> dict[str, str]:
@@ -146,11 +87,22 @@ class UnderstoodText:
         return result
 
 
+_ALSO = {
+    Kind.COUNTRY: N_("“%(text)s” is also a country: %(name)s."),
+    Kind.CITY: N_("“%(text)s” is also a city: %(name)s."),
+    Kind.REGION: N_("“%(text)s” is also a state or region: %(name)s."),
+}
+
+
+def _label(meaning: Meaning) -> str:
+    return country_name(meaning.label) if meaning.kind is Kind.COUNTRY else meaning.label
+
+
 def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today: date) -> UnderstoodText:
     """Understand a text. Of the lists, no more are read than it needs."""
-    words = _words(text)
+    words, vocabulary = words_of(text), Vocabulary(files, today)
     fitting, parts = list[Part](), list[Part]()
-    for group in _groups(divide(words[:MAX_WORDS], lists, files, today, _quoted_words(text))):
+    for group in _groups(_related(vocabulary.parts(words[:MAX_WORDS], lists, quoted_words(text)))):
         try:
             query_of(_options_of([*fitting, *group]))
         except QueryOptionInvalid:
@@ -158,78 +110,15 @@ def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today:
         else:
             fitting += group
             parts += group
+    parts = list(_with_hints(parts, vocabulary))
     if unread := " ".join(words[MAX_WORDS:]):
         parts.append(Part(unread, (), LeftOut.TOO_LONG))
     options = _options_of(fitting)
     return UnderstoodText(tuple(parts), options, query_of(options))
 
 
-def phrases(text: str) -> set[str]:
-    """The runs of words of a text that may be names."""
-    words = _words(text)[:MAX_WORDS]
-    starts = range(len(words))
-    return {
-        " ".join(words[start:end]) for start in starts for end in range(start + 1, start + _MOST_WORDS + 1)
-    }
-
-
-def _words(text: str) -> list[str]:
-    plain = _EXCLUDED_BEFORE.sub("नहीं", _EXCLUDED.sub("not ", text))
-    words = (word.strip(_EDGES) for word in plain.split())
-    return [word for word in words if folded(word)]
-
-
-_EXCLUDED = re.compile(r"(?<!\S)-(?=[^\W\d])")
-"""The sign in `paris -louvre`."""
-_EXCLUDED_BEFORE = re.compile("के (?:बिना|अलावा|सिवाय)|को छोड़कर")
-"""Words for `without` that follow what is excluded."""
-
-
-def _quoted_words(text: str) -> frozenset[str]:
-    return frozenset(word for quoted in _QUOTED.findall(text) for word in _words(quoted))
-
-
-def divide(
-    words: Sequence[str],
-    lists: Iterable[Iterable[Names]],
-    files: Files,
-    today: date,
-    quoted: Collection[str] = (),
-) -> list[Part]:
-    """The parts of a text of these words, without words that say nothing. Those that are `quoted` have no typing errors."""
-    names = list[Names]()
-    parts = [Part(word, ()) for word in words]
-
-    # Kept, since each list of names is tried with the same phrases.
-    dates, named_files = cache(partial(_dates, today=today)), cache(partial(_files, files=files))
-
-    def exact(phrase: str) -> Sequence[Meaning]:
-        if _is_filler(phrase) and len(words) > 1:
-            return ()
-        named = [each for index in names for each in index.named(phrase)]
-        return dates(phrase) or _of_one_kind(named) or named_files(phrase)
-
-    for more in lists if words else ():
-        names += more
-        parts = list(_phrases(words, exact))
-        if all(
-            any(not _is_empty(each) for each in part.meanings) or _is_of_grammar(part.text) for part in parts
-        ):
-            break
-    return list(_without_fillers(_related(_with_similar(parts, names, quoted))))
-
-
 MOST = 12
 """The most suggestions for a text."""
-_MOST_OF_KIND = {
-    **dict.fromkeys(Kind, 2),
-    Kind.DATE: 1,
-    Kind.LANDMARK: 4,
-    Kind.CITY: 3,
-    Kind.CAMERA: 3,
-    Kind.FOLDER: 3,
-    Kind.FILE: 3,
-}
 
 
 def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> list[Meaning]:
@@ -237,86 +126,42 @@ def suggest(text: str, names: Sequence[Names], files: Files, today: date) -> lis
 
     Where its last part is not understood, these are meanings of that, together with the parts before.
     """
-    understood = understand(text, [names], files, today)
-    found = _suggest_one(text, names, files, today)
-    *before, last = understood.parts or (Part("", ()),)
+    understood, vocabulary = understand(text, [names], files, today), Vocabulary(files, today, names)
+    found = vocabulary.starting_with(text)
+    *before, last = understood.parts or (Part(""),)
     if before and not found and not last.meanings and last.left_out is LeftOut.UNKNOWN:
-        for each in _suggest_one(last.text, names, files, today):
+        for each in vocabulary.hints(last.text):
             with suppress(QueryOptionInvalid):
                 options = _options_of([*before, replace(last, meanings=[each])])
                 found.append(replace(each, options=options, trip=None))
-    if len(understood.parts) > 1 and not understood.note:
+    if len(understood.parts) > 1 and not understood.left_out:
         found.insert(0, Meaning(Kind.PHOTOS, understood.words, "", None, understood.options))
     return found[:MOST]
-
-
-def _suggest_one(text: str, names: Sequence[Names], files: Files, today: date) -> list[Meaning]:
-    """The meanings of the start of one name; similar names only where no word of a name starts with the text."""
-    text = " ".join(text.split())
-    if not text:
-        return []
-    found = [replace(each, match=match) for index in names for match, each in index.find(text)]
-    if all(each.match > Match.WORDS for each in found):
-        found += [
-            _similar(match.thing) for index in names for match in index.find_words(text) if match.errors
-        ]
-    if len(text) >= _LEAST_FOR_FILES:
-        found += files(text, _MOST_OF_KIND[Kind.FILE])
-    once = {(each.kind, str(each.options)): each for each in reversed([*_dates(text, today), *found])}
-    with_photos = [each for each in reversed(once.values()) if not _is_empty(each)]
-    groups = [[each for each in with_photos if each.kind is kind][: _MOST_OF_KIND[kind]] for kind in Kind]
-    by_match = sorted(filter(None, groups), key=lambda group: group[0].match)
-    return [replace(each, options=_with_outcome(each.options)) for group in by_match for each in group]
-
-
-def _phrases(words: Sequence[str], meanings: Callable[[str], Sequence[Meaning]]) -> Iterator[Part]:
-    """From the left, the longest runs of words with a meaning, and each other word alone."""
-    first = 0
-    while first < len(words):
-        for end in range(min(len(words), first + _MOST_WORDS), first, -1):
-            phrase = " ".join(words[first:end])
-            if found := meanings(phrase):
-                break
-        yield Part(phrase, found)
-        first = end
-
-
-def _with_similar(parts: Iterable[Part], names: Sequence[Names], quoted: Collection[str]) -> Iterator[Part]:
-    """The parts, with those of runs without a meaning by the words of names, also with typing errors."""
-
-    def similar(phrase: str) -> Sequence[Meaning]:
-        if _is_of_grammar(phrase):
-            return ()
-        return _with_words(phrase, names, can_guess=not any(word in quoted for word in phrase.split()))
-
-    for is_known, run in groupby(parts, key=lambda part: bool(part.meanings)):
-        of_run = list(run)
-        yield from of_run if is_known else _phrases([part.text for part in of_run], similar)
 
 
 def _related(parts: Iterable[Part]) -> list[Part]:
     """The parts with their relations, without the words that say these. Such words stay before a part that is left out."""
     found, words = list[Part](), list[Part]()
     for part in parts:
-        is_grammar = not part.meanings and _is_of_grammar(part.text)
-        if is_grammar and folded(part.text) in _NOT_BEFORE and found and found[-1].meanings:
-            found[-1] = replace(found[-1], relation=Relation.NOT)
-        elif is_grammar:
-            words.append(part)
-        else:
-            related = _related_part(part, found[-1] if found and found[-1].meanings else None, words)
+        before = found[-1] if found and found[-1].meanings else None
+        if part.meanings or not is_grammar(part.text):
+            related = _related_part(part, before, words)
             if not related.meanings:
                 found += (replace(each, left_out=related.left_out) for each in words)
             found.append(related)
             words = []
+        elif before and is_not_after(part.text):
+            found[-1] = replace(before, relation=Relation.NOT)
+        else:
+            words.append(part)
     return found + words
 
 
 def _related_part(part: Part, before: Part | None, words: Sequence[Part]) -> Part:
     """The part with the relation that the words between it and the one before say."""
-    relations = {_relation(folded(each.text)) for each in words}
+    relations = {relation_of(each.text) for each in words}
     is_excluded = Relation.NOT in relations
-    if before is None or Relation.OR not in relations:
+    if before is None or not (Relation.OR in relations or _are_alternatives(before, part, relations)):
         return replace(part, relation=Relation.NOT if is_excluded else Relation.AND)
     if before.relation is Relation.NOT:
         return replace(part, relation=Relation.NOT)
@@ -328,13 +173,17 @@ def _related_part(part: Part, before: Part | None, words: Sequence[Part]) -> Par
 
 _NO_ALTERNATIVES = ("untagged", "failed")
 """Options for photos that are not classified, unlike those of a search."""
+_PLACES = {Kind.LANDMARK, *AREAS}
 
 
-def _relation(word: str) -> Relation:
-    if word in _OR:
-        return Relation.OR
-    is_no = word == _NO and reader_language() in (None, "es")
-    return Relation.NOT if is_no or word in _NOT or word in _NOT_BEFORE else Relation.AND
+def _are_alternatives(before: Part, part: Part, relations: set[Relation | None]) -> bool:
+    """Whether no photo is of both parts: places or things of one kind with `and` between them, or two cities or regions side by side."""
+    kinds = {each.meanings[0].kind for each in (before, part) if each.meanings}
+    if not part.meanings or Relation.NOT in relations:
+        return False
+    if Relation.AND in relations:
+        return kinds <= _PLACES or (len(kinds) == 1 and Kind.OUTCOME not in kinds)
+    return before.relation is Relation.AND and len(kinds) == 1 and kinds <= {Kind.CITY, Kind.REGION}
 
 
 def _groups(parts: Iterable[Part]) -> list[list[Part]]:
@@ -348,76 +197,18 @@ def _groups(parts: Iterable[Part]) -> list[list[Part]]:
     return groups
 
 
-def _without_fillers(parts: Iterable[Part]) -> Iterator[Part]:
-    """The parts without words that say nothing, except within what is not understood."""
+def _with_hints(parts: Iterable[Part], vocabulary: Vocabulary) -> Iterator[Part]:
+    """The parts, each run that is not understood as one with its hints, but for words at its ends that say nothing."""
     for reason, run in groupby(parts, key=lambda part: None if part.meanings else part.left_out):
         of_run = list(run)
-        is_filler = [reason is not None and _is_filler(part.text) for part in of_run]
-        if not all(is_filler):
-            yield from of_run[is_filler.index(False) : len(of_run) - is_filler[::-1].index(False)]
-
-
-def _is_filler(phrase: str) -> bool:
-    return all(word in _FILLERS or word in _OR for word in folded(phrase).split())
-
-
-def _is_of_grammar(phrase: str) -> bool:
-    """Whether the words say nothing, or how others are related."""
-    return _is_filler(phrase) or folded(phrase) in _NOT | _NOT_BEFORE
-
-
-def _dates(phrase: str, today: date) -> Sequence[Meaning]:
-    dates = parse_dates(phrase, today)
-    if dates is None:
-        return ()
-    options = _date_options(dates)
-    return [Meaning(Kind.DATE, conditions_text(query_of(options)), "", None, options)]
-
-
-def _date_options(dates: Dates) -> Options:
-    first, end = dates.first, dates.end
-    if dates.months:
-        return {"calendar_month": tuple(map(str, dates.months))}
-    if first and end and (first.month, first.day, end) == (1, 1, first.replace(year=first.year + 1)):
-        return {"year": (str(first.year),)}
-    limits = {"taken_after": first, "taken_before": end}
-    return {name: day.isoformat() for name, day in limits.items() if day}
-
-
-def _with_words(phrase: str, names: Iterable[Names], *, can_guess: bool) -> Sequence[Meaning]:
-    """What has photos and these words in its name, else in an alias; of names with typing errors, the one with the fewest."""
-    found = [match for index in names for match in index.find_words(phrase) if not _is_empty(match.thing)]
-    if exact := sorted((match for match in found if not match.errors), key=lambda match: match.is_alias):
-        return _of_one_kind([match.thing for match in exact])
-    return [_similar(min(found, key=lambda match: match[:3]).thing)] if found and can_guess else ()
-
-
-def _similar(meaning: Meaning) -> Meaning:
-    return replace(meaning, match=Match.SIMILAR)
-
-
-def _is_empty(meaning: Meaning) -> bool:
-    return meaning.photos == 0
-
-
-def _of_one_kind(found: Sequence[Meaning]) -> Sequence[Meaning]:
-    """Those of the first kind, with photos before others; if a query can have its option once, the first one alone."""
-    found = sorted(found, key=_is_empty)
-    same = [each for each in found if each.kind is found[0].kind]
-    can_repeat = all(QUERY_OPTIONS[name].several for each in same[:1] for name in each.options)
-    return same[: MAX_NAMES if can_repeat else 1]
-
-
-def _files(phrase: str, files: Files) -> Sequence[Meaning]:
-    """Files with this name, with or without its ending."""
-    if " " in phrase or len(phrase) < _LEAST_FOR_FILES or not any(each in "._0123456789" for each in phrase):
-        return ()
-    name = phrase.casefold()
-    return [
-        each
-        for each in files(phrase, MAX_NAMES)
-        if name in (each.label.casefold(), each.label.casefold().rpartition(".")[0])
-    ]
+        says = [not is_grammar(part.text) or relation_of(part.text) is Relation.NOT for part in of_run]
+        if reason is None:
+            yield from of_run
+        elif any(says):
+            end = len(of_run) - says[::-1].index(True)
+            text = " ".join(part.text for part in of_run[says.index(True) : end])
+            hints = vocabulary.hints(text) if reason is LeftOut.UNKNOWN else ()
+            yield replace(of_run[-1], text=text, left_out=reason, others=hints)
 
 
 def _options_of(parts: Iterable[Part]) -> Options:
@@ -434,7 +225,7 @@ def _options_of(parts: Iterable[Part]) -> Options:
                 options[name] = tuple(dict.fromkeys((*options.get(name, ()), *values)))
             elif options.setdefault(name, value) != value:
                 raise QueryOptionInvalid(option=name, reason="is there twice")
-    return _with_outcome(options)
+    return with_outcome(options)
 
 
 def _options_of_group(group: Sequence[Part]) -> Sequence[Options]:
@@ -449,11 +240,6 @@ def _options_of_group(group: Sequence[Part]) -> Sequence[Options]:
 
 def _alternatives(options: Iterable[Options]) -> str:
     return str(Alternatives(tuple(map(query_of, options))))
-
-
-def _with_outcome(options: Options) -> Options:
-    """The options; where they would select photos with a landmark alone, those of all classified photos."""
-    return {**options, "any_rank": "1"} if options and selects_with_landmark(options) else options
 
 
 def _both(option: str, value: Any, of_text: Any) -> Any:

@@ -4,18 +4,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 
 from tagger.database.connection import Database
+from tagger.database.statements import among
+from tagger.database.tables import effective_tags, photos
 from tagger.errors import SearchTextInvalid
 from tagger.library.catalog.cameras import names_of_camera_models
 from tagger.library.catalog.landmarks import (
     landmark_countries,
     landmarks_that_may_have,
     landmarks_with_slugs_of,
+    newest_landmarks,
+    photos_by_landmark,
 )
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.areas import position_countries
 from tagger.library.query.counts import LandmarkCount, city_counts, folder_counts, landmark_counts
 from tagger.library.query.photo_conditions import files_by_name
 from tagger.library.query.trip_summaries import trip_summaries
+from tagger.library.search.grammar import MAX_WORDS, phrases
 from tagger.library.search.names import (
     Meaning,
     Names,
@@ -31,17 +36,9 @@ from tagger.library.search.names import (
     region_names,
     trip_names,
 )
-from tagger.library.search.parts import (
-    MAX_WORDS,
-    Files,
-    LeftOut,
-    UnderstoodText,
-    phrases,
-    suggest,
-    understand,
-)
+from tagger.library.search.parts import UnderstoodText, understand
+from tagger.library.search.vocabulary import Files, LeftOut
 
-_MOST_SUGGESTIONS = 3
 _REASONS = {
     LeftOut.UNKNOWN: "it is no date, and nothing in the library has this name.",
     LeftOut.CONTRADICTS: "no photo can match this and the rest. Leave out one of them.",
@@ -56,22 +53,13 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
     Raises:
         SearchTextInvalid: a word is no date and no name, or two parts contradict each other; or there is no word.
     """
-    read: list[Names] = []
-
-    def lists() -> Iterator[Sequence[Names]]:
-        for names in _lists_of_names(database, text, root_paths):
-            read.extend(names)
-            yield names
-
-    files, today = named_files(database, root_paths), this_day()
-    understood = understand(text, lists(), files, today)
+    lists = _lists_of_names(database, text, root_paths)
+    understood = understand(text, lists, named_files(database, root_paths), this_day())
     if not understood.parts:
         raise SearchTextInvalid(text=repr(text), reason="it has no words.")
-    for words, reason in understood.left_out:
-        similar = suggest(words, read, files, today) if reason is LeftOut.UNKNOWN else ()
-        names = list(dict.fromkeys(each.label for each in similar))[:_MOST_SUGGESTIONS]
-        close = f" Did you mean {', '.join(names)}?" if names else ""
-        raise SearchTextInvalid(text=words, reason=_REASONS[reason] + close)
+    for part in understood.left_out:
+        hints = f" {understood.hints}" if part.others else ""
+        raise SearchTextInvalid(text=part.text, reason=_REASONS[part.left_out] + hints)
     return understood
 
 
@@ -92,12 +80,18 @@ def this_day() -> date:
 def unfamiliar_names(
     database: Database, text: str, familiar: Iterable[LandmarkCount], *, by_name: bool = False
 ) -> Names:
-    """The names in a text of landmarks that are not among these: no photo has them. `by_name`: also if the slug has not the name; reads all landmarks."""
-    slugs = {count.landmark for count in familiar}
+    """The names in a text of landmarks that are not among these with photos, and the newest landmarks: places that were just taught.
+
+    `by_name`: also if the slug has not the name; reads all landmarks.
+    """
+    slugs = {count.landmark for count in familiar if count.photos}
     find = landmarks_that_may_have if by_name else landmarks_with_slugs_of
     with database.read() as connection:
-        found = find(connection, phrases(text))
-    return landmark_names(LandmarkCount.of(each, 0) for each in found if each.slug not in slugs)
+        every = (*find(connection, phrases(text)), *newest_landmarks(connection))
+        found = {each.id: each for each in every if each.slug not in slugs}
+        is_found = photos.c.gone_since.is_(None), among(effective_tags.c.landmark_id, list(found))
+        numbers = photos_by_landmark(connection, *is_found)
+    return landmark_names(LandmarkCount.of(each, numbers[each.id]) for each in found.values())
 
 
 def _lists_of_names(database: Database, text: str, root_paths: RootPaths) -> Iterator[Sequence[Names]]:

@@ -1,22 +1,21 @@
 """Trips of visits, with what people changed of them; and what they are called. Knows nothing of SQL.
 
-Segments of several cameras that were together are one trip. A segment is what one camera took away from home without a break. It ends
-where its camera was at home, after a gap in time (abroad a longer one), and at a jump into another country without a return soon after. A trip depends only
+Segments of several cameras that were together are one trip. Days beside it without a known position belong to it. A trip depends only
 on the visits within REACH of it, so one trip is found without those of all years. The places that cover most of its photos name it.
 """
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from itertools import accumulate, chain, compress, groupby
+from itertools import compress, groupby
 from operator import attrgetter
 
 from tagger.database.enums import TripEditKind
 from tagger.library.trips import TripEdit, TripReference
 from tagger.library.trips.homes import Homes, Locality, Visit
-from tagger.system.geo import distance_km
+from tagger.library.trips.segments import GAP, GAP_IN_PLACE, TripSegment, group_segments, has_between
 from tagger.system.names import slug_of_name
 from tagger.system.text_format import country_name, dates_text, gettext, list_text
 
@@ -68,7 +67,7 @@ def _visited_place(place: Locality, visits: Sequence[Visit]) -> VisitedPlace:
 
 
 def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> str:
-    """The city, region or country with most of the photos, or two of them: `Arles and Avignon`.
+    """The city, region or country with most of the photos, or two of them: `Arles and Avignon`. A region does not stand for another one.
 
     `for_reader`: in the reader's language. Ids of trips have the English name.
     """
@@ -84,10 +83,12 @@ def place_name(places: Sequence[VisitedPlace], *, for_reader: bool = False) -> s
                 photos[country_name(name) if is_named else name, place.country] += place.photos
         most_first = sorted(photos.items(), key=lambda entry: (-entry[1], entry[0][0]))
         shares = [(name, number / total) for (name, _), number in most_first]
-        if shares and shares[0][1] >= _MOST:
-            return shares[0][0]
-        if len(shares) > 1 and shares[1][1] >= _SMALL and shares[0][1] + shares[1][1] >= _BOTH:
+        is_one = bool(shares) and shares[0][1] >= _MOST
+        are_two = len(shares) > 1 and shares[1][1] >= _SMALL and shares[0][1] + shares[1][1] >= _BOTH
+        if are_two and not (is_one and level == "city"):
             return joined([shares[0][0], shares[1][0]])
+        if is_one:
+            return shares[0][0]
         countries = [name for name, _ in shares]
     if not countries:
         return _coordinates(places[0].latitude, places[0].longitude)
@@ -126,7 +127,7 @@ class Span:
 class Trip:
     """A trip. `name` is its place, like `Arles and Avignon`, `given_name` that of a person; `places` are in order of their numbers of photos.
 
-    `days`: the first and the last one of photos with a position; a trip that was split has those without one until midnight, too. `edits`: the changes by people that concern it, the newest last.
+    `days`: the first and the last one of its photos. `edits`: the changes by people that concern it, the newest last.
     """
 
     id: str
@@ -168,105 +169,17 @@ def group_trips(visits: Iterable[Visit], edits: Iterable[TripEdit] = ()) -> list
 
     `edits`: the changes by people, in their order.
     """
-    order = attrgetter("camera_id", "first", "last", "place", "latitude", "longitude")
-    ordered = sorted(_with_true_dates(list(visits)), key=order)
-    homes = Homes(ordered)
-    cameras = [list(of_camera) for _, of_camera in groupby(ordered, key=attrgetter("camera_id"))]
-    home_times = [_home_times(of_camera, homes) for of_camera in cameras]
-    all_home_times = sorted(chain.from_iterable(home_times))
-    segments = [
-        segment
-        for of_camera, times in zip(cameras, home_times, strict=True)
-        for segment in camera_segments(of_camera, homes, times, all_home_times)
-    ]
-    groups = (group for group in _together(segments) if _is_trip(group))
-    drafts = [_draft(group) for group in groups]
-    times = {of_camera[0].camera_id: [visit.first for visit in of_camera] for of_camera in cameras}
+    dated = _with_true_dates(list(visits))
+    order = attrgetter("camera_id", "first", "last", "place", "latitude", "longitude", "folder")
+    ordered = sorted(dated, key=order)
+    located, others = ([each for each in ordered if each.is_located is known] for known in (True, False))
+    groups = group_segments(located, Homes(located))
+    visits_of = {camera_id: list(some) for camera_id, some in groupby(located, key=attrgetter("camera_id"))}
+    drafts = _with_days_beside([_draft(group) for group in groups if _is_trip(group)], visits_of, others)
+    times = {camera_id: [visit.first for visit in some] for camera_id, some in visits_of.items()}
     for edit in edits:
         drafts = _edited(drafts, edit, times)
     return _with_ids(sorted(map(_trip, drafts), key=lambda trip: (trip.first, trip.spans)))
-
-
-GAP = timedelta(hours=36)
-"""The longest time without photos within a trip."""
-GAP_IN_PLACE = timedelta(hours=72)
-"""The same, if the photos before and after it are of one place: days of rain, or at the beach."""
-GAP_ABROAD = timedelta(days=10)
-"""The same, if the photos before and after it are of one country abroad, and no camera was at home meanwhile."""
-PLACE_KM = 50.0
-JUMP_KM = 500.0
-RETURN = timedelta(days=7)
-"""A jump ends no trip if the photos come back within this time: from an excursion, on a cruise, or after a wrong landmark."""
-_MOMENT = timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class TripSegment:
-    """Visits of one camera, by number. `absence` numbers its times away from home: segments of the same one have no home between them."""
-
-    camera_id: int
-    number: int
-    absence: int
-    visits: tuple[Visit, ...]
-
-    @property
-    def first(self) -> datetime:
-        return self.visits[0].first
-
-    @property
-    def last(self) -> datetime:
-        return max(visit.last for visit in self.visits)
-
-
-def camera_segments(
-    visits: Sequence[Visit],
-    homes: Homes,
-    home_times: Sequence[datetime],
-    all_home_times: Sequence[datetime],
-) -> list[TripSegment]:
-    """The segments of one camera, in order of time; they do not overlap. `visits` are in order of their first photos.
-
-    `home_times`: when this camera was at home, `all_home_times`: when any was.
-    """
-    segments: list[TripSegment] = []
-    part: list[Visit] = []
-    absence, last = 0, datetime.min  # noqa: DTZ901 - cameras' times have no zone
-
-    def end_part() -> None:
-        for each in _split_at_jumps(part):
-            segments.append(TripSegment(each[0].camera_id, len(segments), absence, each))
-        part.clear()
-
-    for visit in visits:
-        if homes.has(visit):
-            continue
-        was_home = _has_between(home_times, last, visit.first)
-        is_away = not _has_between(all_home_times, last, visit.first)
-        if part and (was_home or visit.first - last > _longest_gap(part[-1], visit, homes, is_away)):
-            end_part()
-            absence += was_home
-        part.append(visit)
-        last = max(last, visit.last)
-    if part:
-        end_part()
-    return segments
-
-
-def _has_between(times: Sequence[datetime], first: datetime, last: datetime) -> bool:
-    return bisect_right(times, first) < bisect_left(times, last)
-
-
-def _longest_gap(before: Visit, after: Visit, homes: Homes, is_away: bool) -> timedelta:
-    """The longest time without photos between two visits of one trip. `is_away`: no camera was at home meanwhile."""
-    is_one_country = before.place.country == after.place.country
-    if is_away and is_one_country and homes.is_abroad(before) and homes.is_abroad(after):
-        return GAP_ABROAD
-    return GAP_IN_PLACE if are_near(before, after) else GAP
-
-
-def are_near(visit: Visit, other: Visit) -> bool:
-    """Whether two visits are of one place."""
-    return _km(visit, other) <= PLACE_KM
 
 
 def _with_true_dates(visits: Sequence[Visit]) -> Iterator[Visit]:
@@ -277,32 +190,6 @@ def _with_true_dates(visits: Sequence[Visit]) -> Iterator[Visit]:
             yield visit
 
 
-def _together(segments: Sequence[TripSegment]) -> Iterator[list[TripSegment]]:
-    """The segments in groups: those of cameras that were in one place on the same day, or around one midnight."""
-    group_of = list(range(len(segments)))
-
-    def group(number: int) -> int:
-        while group_of[number] != number:
-            group_of[number] = group_of[group_of[number]]
-            number = group_of[number]
-        return number
-
-    visits_on: dict[date, list[tuple[int, Visit]]] = defaultdict(list)
-    for number, segment in enumerate(segments):
-        for visit in segment.visits:
-            visits_on[visit.day].append((number, visit))
-    for number, segment in enumerate(segments):
-        for visit in segment.visits:
-            for other_number, other in visits_on[visit.day]:
-                is_other_camera = other.camera_id != visit.camera_id
-                if is_other_camera and group(number) != group(other_number) and are_near(visit, other):
-                    group_of[group(number)] = group(other_number)
-    groups: dict[int, list[TripSegment]] = defaultdict(list)
-    for number, segment in enumerate(segments):
-        groups[group(number)].append(segment)
-    yield from groups.values()
-
-
 def _is_trip(group: Sequence[TripSegment]) -> bool:
     days = {visit.day for segment in group for visit in segment.visits}
     photos = sum(visit.photos for segment in group for visit in segment.visits)
@@ -311,10 +198,11 @@ def _is_trip(group: Sequence[TripSegment]) -> bool:
 
 @dataclass(frozen=True)
 class _Draft:
-    """What a trip is made of. `name`: the one that a person gave it."""
+    """What a trip is made of. `beside`: days without a known position, `name`: the one that a person gave it."""
 
     spans: tuple[Span, ...]
     visits: tuple[Visit, ...]
+    beside: tuple[Visit, ...] = ()
     name: str | None = None
     edits: tuple[TripEdit, ...] = ()
 
@@ -323,9 +211,85 @@ def _draft(group: Sequence[TripSegment]) -> _Draft:
     return _Draft(tuple(_spans(group)), tuple(visit for segment in group for visit in segment.visits))
 
 
+_LONGEST_BESIDE = timedelta(days=14)
+"""How long the days beside a trip are at most, in its folder."""
+
+
+def _with_days_beside(
+    drafts: Sequence[_Draft], visits_of: Mapping[int, Sequence[Visit]], others: Iterable[Visit]
+) -> list[_Draft]:
+    """The trips with the days beside them without a known position, before the camera's next photo elsewhere.
+
+    One day before and after them; in a folder of the trip's photos more, unless the next photo elsewhere is in it too.
+    `visits_of`: the visits of each camera in order of time; `others`: those without a position.
+    """
+    others_of = {camera_id: list(some) for camera_id, some in groupby(others, key=attrgetter("camera_id"))}
+    spans: dict[int, list[Span]] = defaultdict(list)
+    for span in sorted(span for draft in drafts for span in draft.spans):
+        spans[span.camera_id].append(span)
+    longer: dict[Span, tuple[Span, tuple[Visit, ...]]] = {}
+    for camera_id, of_camera in spans.items():
+        end = datetime.min  # noqa: DTZ901 - cameras' times have no zone
+        for span in of_camera:
+            longer[span] = _with_others(span, end, visits_of[camera_id], others_of.get(camera_id, ()))
+            end = longer[span][0].last
+    return [
+        replace(
+            draft,
+            spans=tuple(longer[span][0] for span in draft.spans),
+            beside=tuple(visit for span in draft.spans for visit in longer[span][1]),
+        )
+        for draft in drafts
+    ]
+
+
+def _with_others(
+    span: Span, end: datetime, visits: Sequence[Visit], others: Sequence[Visit]
+) -> tuple[Span, tuple[Visit, ...]]:
+    """The span with what the camera took beside it without a known position, after the `end` of the trip before."""
+    start, stop = (
+        bisect_left(visits, span.first, key=attrgetter("first")),
+        bisect_right(visits, span.last, key=attrgetter("first")),
+    )
+    folders = {visit.folder for visit in visits[start:stop]} - {""}
+    before, after = visits[max(start - 1, 0) : start], visits[stop : stop + 1]
+    begin = max([end, *(visit.last for visit in before)])
+    limit = min((visit.first for visit in after), default=datetime.max)  # noqa: DTZ901 - as above
+    at = bisect_left(others, span.first, key=attrgetter("first"))
+    early, late = list[Visit](), list[Visit]()
+    first, last = span.first, span.last
+    for visit in map(others.__getitem__, range(at - 1, -1, -1)):
+        if visit.first <= begin or not _is_beside(
+            span.first.date(), first - visit.last, visit, folders, before
+        ):
+            break
+        early.append(visit)
+        first = visit.first
+    for visit in map(others.__getitem__, range(at, len(others))):
+        if visit.last > span.last:
+            if visit.first >= limit or not _is_beside(
+                span.last.date(), visit.first - last, visit, folders, after
+            ):
+                break
+            late.append(visit)
+            last = max(last, min(visit.last, limit - _INSTANT))
+    return replace(span, first=first, last=last), (*early, *late)
+
+
+def _is_beside(
+    day: date, gap: timedelta, visit: Visit, folders: Collection[str], elsewhere: Sequence[Visit]
+) -> bool:
+    """Whether a visit without a position is beside a trip that begins or ends on the day, `gap` away from what belongs to it."""
+    days = abs(visit.day - day)
+    near = [other for other in elsewhere if abs(other.day - day) <= 2 * _LONGEST_BESIDE]
+    if visit.folder in folders and all(other.folder != visit.folder for other in near):
+        return gap <= GAP_IN_PLACE and days <= _LONGEST_BESIDE
+    return gap <= GAP and days <= timedelta(days=1)
+
+
 def _trip(draft: _Draft) -> Trip:
     places = visited_places(draft.visits)
-    days = [visit.day for visit in draft.visits]
+    days = [visit.day for visit in (*draft.visits, *draft.beside)]
     of_days = min(days), max(days)
     name = place_name(places)
     return Trip("", name, draft.spans, places, of_days, draft.name, draft.edits, draft.visits)
@@ -363,8 +327,11 @@ def _edited(
 
 def _split(draft: _Draft, at: datetime) -> Sequence[_Draft]:
     """The photos before a midnight, which keep the name, and those after it; nothing if one part has none."""
-    early = tuple(visit for visit in draft.visits if visit.first < at)
-    late = tuple(visit for visit in draft.visits if visit.first >= at)
+    early, beside_early, late, beside_late = (
+        tuple(visit for visit in some if (visit.first < at) is is_early)
+        for is_early in (True, False)
+        for some in (draft.visits, draft.beside)
+    )
     if not early or not late:
         return ()
     spans_before = (
@@ -372,8 +339,8 @@ def _split(draft: _Draft, at: datetime) -> Sequence[_Draft]:
     )
     spans_after = (replace(span, first=max(span.first, at)) for span in draft.spans if span.last >= at)
     return [
-        replace(draft, spans=tuple(spans_before), visits=early),
-        _Draft(tuple(spans_after), late, edits=draft.edits),
+        replace(draft, spans=tuple(spans_before), visits=early, beside=beside_early),
+        _Draft(tuple(spans_after), late, beside_late, edits=draft.edits),
     ]
 
 
@@ -386,7 +353,7 @@ def _merged(drafts: Sequence[_Draft], times: Mapping[int, Sequence[datetime]]) -
         if (
             last
             and last.camera_id == span.camera_id
-            and not _has_between(times[span.camera_id], last.last, span.first)
+            and not has_between(times[span.camera_id], last.last, span.first)
         ):
             spans[-1] = replace(last, last=span.last)
         else:
@@ -394,6 +361,7 @@ def _merged(drafts: Sequence[_Draft], times: Mapping[int, Sequence[datetime]]) -
     return _Draft(
         tuple(spans),
         tuple(visit for draft in ordered for visit in draft.visits),
+        tuple(visit for draft in ordered for visit in draft.beside),
         next((draft.name for draft in ordered if draft.name is not None), None),
         tuple(sorted({edit for draft in ordered for edit in draft.edits}, key=attrgetter("id"))),
     )
@@ -416,52 +384,12 @@ def _spans(group: Sequence[TripSegment]) -> Iterator[Span]:
 
 
 def _with_ids(trips: Sequence[Trip]) -> list[Trip]:
-    """The trips with ids of their first days and names: `2019-05-03-provence`; the second of one day is `2019-05-03-provence-2`."""
+    """The trips with ids of the first days with a known position, and names: `2019-05-03-provence`; the second of one day is `2019-05-03-provence-2`."""
     numbers: Counter[str] = Counter()
     named = []
     for trip in trips:
         slug = slug_of_name(trip.name) or "trip"
-        trip_id = f"{trip.days[0].isoformat()}-{slug}"
+        trip_id = f"{min(visit.day for visit in trip.visits).isoformat()}-{slug}"
         numbers[trip_id] += 1
         named.append(replace(trip, id=trip_id if numbers[trip_id] == 1 else f"{trip_id}-{numbers[trip_id]}"))
     return named
-
-
-def _home_times(visits: Sequence[Visit], homes: Homes) -> list[datetime]:
-    """When the camera was at home: the first and last photos of its visits. One moment with a wrong landmark is left out."""
-    is_home = [homes.has(visit) for visit in visits]
-    times = []
-    for index, visit in enumerate(visits):
-        around = is_home[max(0, index - 1) : index + 2]
-        is_alone = len(around) == 3 and not around[0] and not around[2]
-        is_moment = visit.last - visit.first <= _MOMENT
-        if is_home[index] and (visit.is_measured or not is_moment or not is_alone):
-            times += [visit.first, visit.last]
-    return sorted(times)
-
-
-def _split_at_jumps(visits: Sequence[Visit]) -> Iterator[tuple[Visit, ...]]:
-    start = 0
-    ends = list(accumulate((visit.last for visit in visits), max))  # of all visits so far
-    for index in range(1, len(visits)):
-        if visits[index].first > ends[index - 1] and _is_departure(visits, ends, index):
-            yield tuple(visits[start:index])
-            start = index
-    yield tuple(visits[start:])
-
-
-def _is_departure(visits: Sequence[Visit], ends: Sequence[datetime], index: int) -> bool:
-    """Whether the visit at this index begins a trip of its own: far away, in another country, and for good."""
-    before, after = visits[index - 1], visits[index]
-    countries = {before.place.country, after.place.country}
-    if len(countries) == 1 or "" in countries or _km(before, after) <= JUMP_KM:
-        return False
-    # Visits are in order of their beginnings, and `ends` grows, so only visits within RETURN are compared.
-    begin = bisect_left(ends, after.first - RETURN, hi=index)
-    end = bisect_right(visits, before.last + RETURN, lo=index, key=attrgetter("first"))
-    earlier = [visit for visit in visits[begin:index] if visit.last >= after.first - RETURN]
-    return not any(_km(visit, other) <= JUMP_KM / 2 for visit in earlier for other in visits[index:end])
-
-
-def _km(visit: Visit, other: Visit) -> float:
-    return distance_km(visit.latitude, visit.longitude, other.latitude, other.longitude)

@@ -11,12 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from math import ceil, cos, radians
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, case, cast, func, select
 
 from tagger.database.enums import STATED, PositionSource
-from tagger.database.statements import day_of, is_midnight
+from tagger.database.statements import day_of, folder_of, is_midnight
 from tagger.database.tables import photos, positions
 from tagger.library.catalog.cameras import is_clock_time
 from tagger.system.documents import document_of
@@ -45,6 +46,8 @@ class Visit:
 
     `is_measured`: a GPS receiver says so, of the camera or of a track. Otherwise all positions follow from landmarks.
     `is_dated`: the date is not one at which clocks begin that were never set. Photos of the day before make it a true one.
+    `folder`: that of all these photos; empty: they are in several, or in none. `is_located`: their position is known; other visits have
+    no place.
     """
 
     camera_id: int
@@ -57,10 +60,12 @@ class Visit:
     last: datetime
     is_measured: bool = True
     is_dated: bool = True
+    folder: str = ""
+    is_located: bool = True
 
 
 def read_visits(connection: Connection, begin: datetime = _FIRST, end: datetime = _LAST) -> Iterator[Visit]:
-    """The visits of all photos with a position and a time, in local time from `begin` until before `end`."""
+    """The visits of all photos with a time, in local time from `begin` until before `end`; of one day without a position too."""
     earliest = select(func.min(photos.c.taken_at))
     while (first := connection.scalar(earliest.where(_is_between(begin, end)))) is not None:
         midnight = datetime.combine(first, time())
@@ -72,7 +77,11 @@ def read_visits(connection: Connection, begin: datetime = _FIRST, end: datetime 
                     row,
                     day=row.first.date(),
                     place=Locality(row.country or "", row.region or "", row.city or ""),
+                    latitude=row.latitude or 0.0,
+                    longitude=row.longitude or 0.0,
                     is_measured=bool(row.is_measured),
+                    folder=row.folder if row.folder == row.other_folder else "",
+                    is_located=row.latitude is not None,
                     is_dated=is_clock_time(row.first, row.utc_offset_s),
                 )
         begin = until
@@ -94,6 +103,7 @@ def _visits() -> Select[Any]:
         is_midnight(photos.c.taken_at),
         photos.c.utc_offset_s.is_(None),
     )
+    folder = folder_of(photos.c.path)
     return (
         select(
             photos.c.camera_id,
@@ -107,8 +117,10 @@ def _visits() -> Select[Any]:
             func.max(photos.c.taken_at).label("last"),
             func.min(photos.c.utc_offset_s).label("utc_offset_s"),
             func.max(case((positions.c.source.in_(_MEASURED), 1), else_=0)).label("is_measured"),
+            func.min(folder).label("folder"),
+            func.max(folder).label("other_folder"),
         )
-        .join(positions, positions.c.photo_id == photos.c.id)
+        .outerjoin(positions, positions.c.photo_id == photos.c.id)
         .where(photos.c.gone_since.is_(None), photos.c.origin.is_(None))
         .group_by(*keys)
     )
@@ -122,6 +134,9 @@ REACH_QUARTERS = 4
 _CANDIDATES = 10
 _SPOTS_PER_DEGREE = 8
 """Visits within some 14 km are of one spot."""
+_SPOTS_AROUND = 360 * _SPOTS_PER_DEGREE
+KM_PER_DEGREE = 111.2
+"""Of latitude, rounded up."""
 
 Coordinates = tuple[float, float]
 _Spot = tuple[int, int]
@@ -159,8 +174,7 @@ class Homes:
         times_of: dict[int, dict[_Spot, _Times]] = {}
         for visit in visits:
             spots = times_of.setdefault(_quarter(visit.day), {})
-            spot = (round(visit.latitude * _SPOTS_PER_DEGREE), round(visit.longitude * _SPOTS_PER_DEGREE))
-            times = spots.setdefault(spot, _no_times())
+            times = spots.setdefault(_spot(visit), _no_times())
             times.weeks.add(visit.day.toordinal() // 7)
             times.months.add(visit.day.month)
             times.countries.add(visit.place.country)
@@ -169,7 +183,8 @@ class Homes:
     def has(self, visit: Visit) -> bool:
         """Whether the visit is to a home."""
         return any(
-            distance_km(visit.latitude, visit.longitude, *home.centre) <= HOME_RADIUS_KM
+            abs(visit.latitude - home.centre[0]) * KM_PER_DEGREE <= HOME_RADIUS_KM + 1
+            and distance_km(visit.latitude, visit.longitude, *home.centre) <= HOME_RADIUS_KM
             for home in self._homes.get(_quarter(visit.day), ())
         )
 
@@ -183,6 +198,14 @@ class Homes:
 
 def _quarter(day: date) -> int:
     return day.year * 4 + (day.month - 1) // 3
+
+
+def _spot(visit: Visit) -> _Spot:
+    return round(visit.latitude * _SPOTS_PER_DEGREE), _wrapped(round(visit.longitude * _SPOTS_PER_DEGREE))
+
+
+def _wrapped(east: int) -> int:
+    return (east + _SPOTS_AROUND // 2) % _SPOTS_AROUND - _SPOTS_AROUND // 2
 
 
 def _position(spot: _Spot) -> Coordinates:
@@ -200,7 +223,7 @@ def _spots_around(times_of: Mapping[int, Mapping[_Spot, _Times]], quarter: int) 
 def _homes(spots: Mapping[_Spot, _Times]) -> Iterator[_Home]:
     """The homes, the area with most weeks first. Areas do not overlap."""
     candidates = sorted(spots, key=lambda spot: (-len(spots[spot].weeks), spot))[:_CANDIDATES]
-    areas = [(_area_times(_position(spot), spots), _position(spot)) for spot in candidates]
+    areas = [(_area_times(spot, spots), _position(spot)) for spot in candidates]
     lived_in = [(times, centre) for times, centre in areas if len(times.months) >= LEAST_MONTHS]
     most_weeks = max((len(times.weeks) for times, _ in lived_in), default=0)
     homes: list[Coordinates] = []
@@ -211,10 +234,20 @@ def _homes(spots: Mapping[_Spot, _Times]) -> Iterator[_Home]:
             yield _Home(centre, times.countries)
 
 
-def _area_times(centre: Coordinates, spots: Mapping[_Spot, _Times]) -> _Times:
+def _area_times(centre: _Spot, spots: Mapping[_Spot, _Times]) -> _Times:
     """When the area was photographed. It is half as large as a home: visits near its edge belong to the home."""
     area = _no_times()
-    for spot, times in spots.items():
-        if distance_km(*centre, *_position(spot)) <= HOME_RADIUS_KM / 2:
-            area.add(times)
+    for spot in _spots_near(centre, HOME_RADIUS_KM / 2):
+        if spot in spots and distance_km(*_position(centre), *_position(spot)) <= HOME_RADIUS_KM / 2:
+            area.add(spots[spot])
     return area
+
+
+def _spots_near(centre: _Spot, radius_km: float) -> Iterator[_Spot]:
+    """The spots around one, some farther than the radius: areas look at these alone, not at all of the world."""
+    north = ceil(radius_km / KM_PER_DEGREE * _SPOTS_PER_DEGREE)
+    shrinking = cos(radians(min(89.0, (abs(centre[0]) + north) / _SPOTS_PER_DEGREE)))
+    east = min(ceil(north / shrinking), _SPOTS_AROUND // 2)
+    for y in range(centre[0] - north, centre[0] + north + 1):
+        for x in range(centre[1] - east, centre[1] + min(east, _SPOTS_AROUND // 2 - 1) + 1):
+            yield y, _wrapped(x)

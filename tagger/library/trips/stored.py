@@ -31,7 +31,7 @@ def all_trips(connection: Connection) -> list[Trip]:
 
 
 def find_trip(connection: Connection, trip_id: str) -> Trip:
-    """The trip with this id. More photos may rename a trip, so the only one that begins on the same day is found too.
+    """The trip with this id. More photos may rename a trip, and people merge some, so the only one that begins on the same day or has it is found too.
 
     Reads only the photos of the years around it.
 
@@ -94,10 +94,13 @@ def _begin(trip_id: str) -> datetime | None:
 
 
 def _match(trips: list[Trip], trip_id: str) -> Trip | None:
-    same_day = [trip for trip in trips if trip.id[:_DATE] == trip_id[:_DATE]]
-    return next(
-        (trip for trip in same_day if trip.id == trip_id), same_day[0] if len(same_day) == 1 else None
-    )
+    """The trip with this id; else the only one that begins on its day; else the only one that has it, as after a merge."""
+    day = trip_id[:_DATE]
+    if same := [trip for trip in trips if trip.id == trip_id]:
+        return same[0]
+    begun = [trip for trip in trips if trip.id[:_DATE] == day]
+    found = begun or [trip for trip in trips if trip.days[0].isoformat() <= day <= trip.days[1].isoformat()]
+    return found[0] if len(found) == 1 else None
 
 
 def is_of_trip(trip: Trip) -> ColumnElement[bool]:
@@ -174,6 +177,15 @@ def _add(
     row = {"kind": kind, "camera_id": moment.camera_id, "taken_at": moment.taken_at, **values}
     connection.execute(insert(trip_edits).values(row))
     record_action(connection, AuditAction.TRIP_EDIT, trip.id, change=kind)
+
+
+def trips_before(connection: Connection, edit: TripEdit) -> list[Trip]:
+    """The trips that an edit concerns, as they were before it."""
+    moments = [moment for moment in (edit.moment, edit.other) if moment is not None]
+    times = [moment.taken_at for moment in moments]
+    earlier = [each for each in _edits(connection) if each.id < edit.id]
+    trips = _trips_between(connection, min(times), max(times), earlier)
+    return [trip for trip in trips if any(map(trip.contains, moments))]
 
 
 def undoable_edits(trip: Trip) -> set[int]:

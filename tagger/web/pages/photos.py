@@ -30,13 +30,13 @@ from tagger.library.query.filter_words import (
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.sorted_scan import NO_MONTH
 from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.query.timeline import section_parts
+from tagger.library.query.timeline import Area, section_parts
 from tagger.library.query.trip_summaries import summaries_of_trips
 from tagger.library.shares import is_kept, share_name
 from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import taught_state
 from tagger.library.teaching.suggestions import COUNT_LIMIT, count_suggestions
-from tagger.system.text_format import dates_text, gettext, month_of_year_text, number_text
+from tagger.system.text_format import gettext, heading_text, month_of_year_text, number_text
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists, suggestion_document
 from tagger.web.http.error_texts import page_text
@@ -286,7 +286,7 @@ def render_photos(
         chips=chips,
         to_drop=_filters_to_drop(state, chips) if grid and not grid.tiles and not grid.first_page else (),
         search_text=text,
-        search_note=understood.note,
+        search_note=f"{understood.note} {understood.hints}".strip(),
         guesses=[
             (words, suggestion_document(request, meaning).label) for words, meaning in understood.guesses
         ],
@@ -365,13 +365,21 @@ def photo_sections(tiles: Iterable[PhotoTile], *, by_day: bool) -> Iterator[Phot
             yield PhotoSection(NO_MONTH, gettext("No date"), of_month, NO_MONTH)
             continue
         days = Counter(tile.day for tile in of_month if tile.day)
-        parts = section_parts(days.items(), by_day=by_day)
+        cities = {day: Counter[Area]() for day in days}
+        for tile in of_month:
+            if tile.day and tile.place:
+                cities[tile.day][None, tile.place.partition(",")[0]] += 1
+        parts = section_parts(days.items(), cities, by_day=by_day)
         if not parts:
             yield PhotoSection(f"{month:%Y-%m}", month_of_year_text(month), of_month, f"{month:%Y-%m}")
         skip = 0
         for part in parts:
             of_part = of_month[skip : skip + part.photos]
             yield PhotoSection(
-                f"{month:%Y-%m}", dates_text(part.first, part.last), of_part, f"{of_part[0].day}", skip
+                f"{month:%Y-%m}",
+                heading_text(part.first, part.last, part.place),
+                of_part,
+                f"{of_part[0].day}",
+                skip,
             )
             skip += part.photos

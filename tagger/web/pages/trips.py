@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from tagger.database.connection import Database
 from tagger.database.enums import TripEditKind
 from tagger.library.query.trip_summaries import summarize_trips, trip_path, trip_summary
 from tagger.library.trips import TripEdit
@@ -17,6 +18,7 @@ from tagger.library.trips.stored import (
     rename_trip,
     split_trip,
     trip_at,
+    trips_before,
     trips_beside,
     undo_trip_edit,
     undoable_edits,
@@ -56,7 +58,7 @@ def show_trip(
         "trip.html",
         summary=summary,
         trip=summary.trip,
-        change=_edit_text(summary.trip.edits[-1]) if changed and summary.trip.edits else "",
+        change=_edit_text(state.database, summary.trip.edits[-1]) if changed and summary.trip.edits else "",
         live=live_map(state.settings, trip_bounds(path)) if path else None,
         path_address=f"{address}/path",
         grid=photo_grid(state, QueryParams.of(trip=summary.trip.id), after, address),
@@ -78,7 +80,7 @@ def show_edit(request: Request, state: State, trip_id: TripId) -> HTMLResponse:
         longest_name=LONGEST_NAME,
         second_day=summary.trip.days[0] + timedelta(days=1),
         beside=summarize_trips(state.database, [each for each in beside if each is not None]),
-        changes=[(edit.id, _edit_text(edit)) for edit in reversed(summary.trip.edits)],
+        changes=[(edit.id, _edit_text(state.database, edit)) for edit in reversed(summary.trip.edits)],
         undoable=undoable_edits(summary.trip),
     )
 
@@ -110,13 +112,14 @@ def change(
     return RedirectResponse(f"{trip_address(now.id if now else trip_id)}{changed}", HTTPStatus.SEE_OTHER)
 
 
-def _edit_text(edit: TripEdit) -> str:
+def _edit_text(database: Database, edit: TripEdit) -> str:
     if edit.kind is TripEditKind.SPLIT and edit.split_at is not None:
         return gettext("Split on %(date)s", date=day_text(edit.split_at))
     if edit.kind is TripEditKind.MERGE and edit.other is not None:
-        days = (
-            day_text(moment.taken_at)
-            for moment in sorted((edit.moment, edit.other), key=lambda each: each.taken_at)
-        )
-        return gettext("Merged: %(first)s and %(second)s", first=next(days), second=next(days))
+        with database.read() as connection:
+            trips = trips_before(connection, edit)
+        titles = [each.title for each in summarize_trips(database, trips)]
+        days = sorted(moment.taken_at for moment in (edit.moment, edit.other))
+        first, second = titles if len(titles) == 2 else map(day_text, days)
+        return gettext("Merged: %(first)s and %(second)s", first=first, second=second)
     return gettext("Named %(name)s", name=edit.name) if edit.name else gettext("Named after its place")

@@ -23,11 +23,19 @@ export function ngettext(one, more, count, values = {}) {
 
 const day = new Intl.DateTimeFormat(language === "en" ? "en-GB" : language, { dateStyle: "long", timeZone: "UTC" });
 
+const weekday = new Intl.DateTimeFormat(language, { weekday: "short", timeZone: "UTC" });
+
 /** The day of a time as people read it: “3 June 2024”. */
 export const dayText = (time) => day.format(dateOf(time));
 
 /** Days as people read them: “3–9 June 2024”. */
-export const daysText = (first, last) => (first === last ? dayText(first) : day.formatRange(dateOf(first), dateOf(last)));
+const daysText = (first, last) => (first === last ? dayText(first) : day.formatRange(dateOf(first), dateOf(last)));
+
+/** Days and the place of their photos: “Fri, 22 August 2025 · Athens”. */
+export function headingText(first, last, place) {
+  const days = first === last ? `${weekday.format(dateOf(first))}, ${dayText(first)}` : daysText(first, last);
+  return place ? `${days} · ${place}` : days;
+}
 
 /** The time as people read it: “3 June 2024, 14:05”; that of a day alone is midnight. */
 export const momentText = (time) => (time.endsWith("T00:00:00") ? dayText(time) : `${dayText(time)}, ${time.slice(11, 16)}`);

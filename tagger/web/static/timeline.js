@@ -5,7 +5,7 @@ import { aspectOf, justify } from "./grid_layout.js";
 import { apiAddress, photoOfTimeline } from "./grid_photos.js";
 import { monthName } from "./grid_tiles.js";
 import { requestJson } from "./server.js";
-import { daysText } from "./texts.js";
+import { headingText } from "./texts.js";
 
 const CHUNK = 100; // photos per request
 const MAX_PHOTOS = 6000; // in memory, those nearest to the screen
@@ -245,8 +245,8 @@ export class Timeline {
 /** The sections of a month: the month itself, or its parts, each by the day of its first photo. */
 function sectionsOf({ month, photos, aspect, parts = [] }, isNewestFirst) {
   let skip = 0;
-  const sections = parts.map(({ first, last, photos: count }) => {
-    const section = { key: isNewestFirst ? last : first, month, skip, photos: count, aspect, name: daysText(first, last) };
+  const sections = parts.map(({ first, last, photos: count, place }) => {
+    const section = { key: isNewestFirst ? last : first, month, skip, photos: count, aspect, name: headingText(first, last, place) };
     skip += count;
     return section;
   });

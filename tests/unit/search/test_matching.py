@@ -115,7 +115,7 @@ def test_any_text_and_any_names_may_be_compared(text: str, names: list[str]) -> 
 
 @pytest.mark.parametrize(
     ("text", "country"),
-    [("uk", "United Kingdom"), ("England", "United Kingdom"), ("USA", "United States"), ("czech republic", "Czechia")],
+    [("uk", "United Kingdom"), ("Great Britain", "United Kingdom"), ("USA", "United States"), ("czech republic", "Czechia")],
 )  # fmt: skip
 def test_countries_have_initials_and_everyday_names(text: str, country: str) -> None:
     match, meaning = country_names(COUNTRIES).find(text)[0]

@@ -50,7 +50,13 @@ LANDMARKS = [
     landmark("taj-mahal", "Taj Mahal", 3, "India", "ताज महल"),
     landmark("clerigos-tower", "Clérigos Tower", 2, "Portugal"),
     landmark("tower-bridge", "Tower Bridge", 0, "United Kingdom"),
-    landmark("opera", "Opera of Lombardy", 0, "Italy"),
+    landmark("lombardy-opera", "Opera of Lombardy", 0, "Italy"),
+    landmark("ganh-da-dia", "Gành Đá Đĩa", 6, "Vietnam", "Sea Cliff of Stone Plates"),
+    landmark("redeemer", "Cristo Rei", 1, "Portugal", "Tượng Chúa Kitô Vua"),
+    landmark("opera-house", "Sydney Opera House", 2, "Australia", "Nhà hát Opera Sydney"),
+    landmark("niagara", "Niagara Falls", 3, "United States"),
+    landmark("liberty", "Statue of Liberty", 2, "United States"),
+    landmark("bridge", "Golden Gate Bridge", 2, "United States"),
 ]
 
 
@@ -61,6 +67,11 @@ def city(name: str, photos: int) -> CityCount:
 
 CITIES = [
     CityCount("Paris", "Île-de-France", "France", 48.86, 2.35, 7.5, 20),
+    CityCount("Paris", "Texas", "United States", 33.66, -95.55, 5.0, 2),
+    CityCount("New York City", "New York", "United States", 40.7, -74.0, 20.0, 8),
+    CityCount("Buffalo", "New York", "United States", 42.9, -78.8, 5.0, 3),
+    CityCount("Aix-en-Provence", "Provence-Alpes-Côte d'Azur", "France", 43.53, 5.45, 5.0, 9),
+    CityCount("Edinburgh", "Scotland", "United Kingdom", 55.95, -3.19, 5.0, 4),
     CityCount("Lyon", "Rhône", "France", 45.76, 4.84, 3.0, 10),
     *map(city, ("Rome, Lazio", "Milan, Lombardy", "Florence, Tuscany", "Munich", "Lisbon", "Hanoi", "Ho Chi Minh City", "Delhi", "Avignon", "Łódź", "Da Lat"), range(30, 41)),
 ]  # fmt: skip
@@ -80,6 +91,7 @@ FOLDERS = [
     FolderCount("/photos", "", "/photos", 0, 30),
     FolderCount("Paris", "2019/Paris", "/photos/2019/Paris", 2, 12),
     FolderCount("2019", "2019", "/photos/2019", 1, 12),
+    *(FolderCount("home", f"{n}/home", f"/photos/{n}/home", 2, 3) for n in range(7)),
     FolderCount("Old prints", "Old prints", "/photos/Old prints", 1, 3),
 ]
 
@@ -109,10 +121,12 @@ def understood(text: str) -> UnderstoodText:
     return understand(text, LISTS, files, TODAY)
 
 
+UNKNOWN = ", which is no date and no name in this library"
+SO_PARIS = "“Paris” is also a city: Paris, Texas, United States."
 QUESTIONS = [
     # landmarks
     ("eiffelturm 2019", "Eiffel Tower, 2019"),
-    ("Photos of the Eifel Tower, in Paris!", "Eiffel Tower, Paris"),
+    ("Photos of the Eifel Tower, in Paris!", "Eiffel Tower, Paris", "", SO_PARIS),
     ("tower", "Eiffel Tower, Clérigos Tower"),
     ("tower bridge", "Tower Bridge"),
     ("tour eiffel", "Eiffel Tower"),
@@ -152,6 +166,7 @@ QUESTIONS = [
     # dates
     ("may 2019", "May 2019"),
     ("3.5.2019", "3 May 2019"),
+    ("29 Feb 2024", "29 February 2024"),
     ("été 2016", "1 June – 31 August 2016"),
     ("dezember", "December"),
     ("summer", "June, July, August"),
@@ -164,9 +179,9 @@ QUESTIONS = [
     ("old prints", "in /photos/Old prints"),
     ("paris-8", "in /photos/2019/paris-8.jpg"),
     ("iphone lyon", "Lyon, Apple iPhone 12"),
-    ("canon 2019 paris", "Paris, Canon EOS 5D, 2019"),
+    ("canon 2019 lyon", "Lyon, Canon EOS 5D, 2019"),
     # outcomes and positions
-    ("unbekannt paris may", "Paris, May, unknown"),
+    ("unbekannt lyon may", "Lyon, May, unknown"),
     ("not reviewed", "without a verdict"),
     ("ohne GPS", "without GPS"),
     ("without GPS", "without GPS"),
@@ -180,21 +195,21 @@ QUESTIONS = [
     ("Hanoï ou Mailand ou Rome", "Hanoi, Milan or Rome"),
     ("Hà Nội hoặc Sài Gòn", "Hanoi or Ho Chi Minh City"),
     ("दिल्ली या रोम", "Delhi or Rome"),
-    ("paris or 2019", "Paris or 2019"),
+    ("lyon or 2019", "Lyon or 2019"),
     ("tower or trip to rome", "Eiffel Tower, Clérigos Tower or trip Rome, 2–4 April 2021"),
     ("old prints or lombardy or germany", "in /photos/Old prints, Lombardy or Germany"),
     ("May 2019 or June 2020", "May 2019 or June 2020"),
     ("rome or milan 2019 or 2020", "2019, 2020, Rome or Milan"),
-    ("louvre or paris lyon or 2019", "Louvre or Paris, Lyon or 2019"),
+    ("louvre or lyon rome or 2019", "Louvre or Lyon, Rome or 2019"),
     ("not vietnam", "not Vietnam"),
-    ("paris not eiffel tower", "Paris, not Eiffel Tower"),
+    ("lyon not eiffel tower", "Lyon, not Eiffel Tower"),
     ("2019 but not the louvre", "2019, not Louvre"),
     ("rome -colosseum", "Rome, not Colosseum"),
     ("no germany or france", "not Germany, not France"),
-    ("paris nicht louvre", "Paris, not Louvre"),
-    ("paris ohne 2019", "Paris, not 2019"),
-    ("paris sans la tour eiffel", "Paris, not Eiffel Tower"),
-    ("paris pas le louvre", "Paris, not Louvre"),
+    ("lyon nicht louvre", "Lyon, not Louvre"),
+    ("lyon ohne 2019", "Lyon, not 2019"),
+    ("lyon sans la tour eiffel", "Lyon, not Eiffel Tower"),
+    ("lyon pas le louvre", "Lyon, not Louvre"),
     ("roma sin el coliseo", "Rome, not Colosseum"),
     ("roma não coliseo", "Rome, not Colosseum"),
     ("không phải Hà Nội", "not Hanoi"),
@@ -202,20 +217,105 @@ QUESTIONS = [
     ("ताज महल के बिना रोम", "Rome, not Taj Mahal"),
     ("बिना ताज महल 2019", "2019, not Taj Mahal"),
     ("not unknown", "not unknown"),
-    ("dogs or cats not rome", "not Rome", "“dogs or cats”, which is no date and no name in this library"),
-    ("paris not dogs", "Paris", "“not dogs”, which is no date and no name in this library"),
-    ("paris not", "Paris", "“not”, which is no date and no name in this library"),
-    ("paris or not rome", "Paris", "“not rome”, since a search cannot join this and the rest with “or”"),
+    ("dogs or cats not rome", "not Rome", "“dogs or cats”"),
+    ("lyon not dogs", "Lyon", "“not dogs”"),
+    ("lyon not", "Lyon", "“not”"),
+    ("lyon or not rome", "Lyon", "“not rome”, since a search cannot join this and the rest with “or”"),
     ("unknown or failed", "unknown", "“failed”, since a search cannot join this and the rest with “or”"),
     # words that mean nothing
-    ("christmas", "", "“christmas”, which is no date and no name in this library"),
-    ("home", "", "“home”, which is no date and no name in this library"),
-    ("mailamd", "", "“mailamd”, which is no date and no name in this library"),
-    ("cafe", "", "“cafe”, which is no date and no name in this library"),
-    ("eifel", "", "“eifel”, which is no date and no name in this library"),
-    ("cats at the beach in paris", "Paris", "“cats at the beach”, which is no date and no name in this library"),
-    ('"collosseum" rome', "Rome", "“collosseum”, which is no date and no name in this library"),
-    ("May 2019 paris June 2019", "Paris, May 2019", "“June 2019”, which contradicts the rest"),
+    ("christmas", "", "“christmas”", "Did you mean 24–26 December 2023?"),
+    ("mailamd", "", "“mailamd”", "Did you mean Milan?"),
+    ("cafe", "", "“cafe”"),
+    ("eifel", "", "“eifel”", "Did you mean Eiffel Tower?"),
+    ("cats at the beach in rome", "Rome", "“cats at the beach”"),
+    ('"collosseum" rome', "Rome", "“collosseum”", "Did you mean Colosseum?"),
+    ("May 2019 lyon June 2019", "Lyon, May 2019", "“June 2019”, which contradicts the rest"),
+    # whole names before words of names
+    ("Đà Lạt", "Ðà Lạt"),
+    ("Ðà Lạt 2019", "Ðà Lạt, 2019"),
+    ("da lat or hanoi", "Ðà Lạt or Hanoi"),
+    ("gành đá đĩa", "Gành Đá Đĩa"),
+    ("Ganh Da Dia", "Gành Đá Đĩa"),
+    ("New York", "New York City", "", "“New York” is also a state or region: New York, United States."),
+    ("new york city", "New York City"),
+    ("new york united states", "New York City", "", "“new york united states” is also a state or region: New York, United States."),
+    ("buffalo 2019", "Buffalo, 2019"),
+    ("Paris Texas", "Paris"),
+    ("paris, france", "Paris"),
+    ("provence", "Provence-Alpes-Côte d'Azur"),
+    ("in der Provence 2019", "Provence-Alpes-Côte d'Azur, 2019"),
+    ("aix en provence", "Aix-en-Provence"),
+    ("scotland", "Scotland"),
+    ("england", "", "“england”"),
+    ("uk", "United Kingdom"),
+    # part of a name is no match beside words that are left out
+    ("new zealand", "", "“new zealand”", "Did you mean New York, New York City or Buffalo?"),
+    ("chùa ở Ấn Độ", "India", "“chùa”", "Did you mean Cristo Rei?"),
+    ("nha tho", "", "“nha tho”", "Did you mean Phong Nha Cave, Portugal or Sydney Opera House?"),
+    ("nhà thờ 2019", "2019", "“nhà thờ”", "Did you mean Phong Nha Cave, Portugal or Sydney Opera House?"),
+    ("statue of unity", "", "“statue of unity”", "Did you mean Statue of Liberty?"),
+    ("golden temple", "", "“golden temple”", "Did you mean Golden Gate Bridge?"),
+    ("golden gate", "Golden Gate Bridge"),
+    ("golden gate at sunset in france", "France", "“golden gate at sunset”", "Did you mean Golden Gate Bridge?"),
+    ("eifel tower at night", "Eiffel Tower", "“night”"),
+    ("statue liberty", "Statue of Liberty"),
+    ("liberty in new york", "Statue of Liberty, New York City", "", "“new york” is also a state or region: New York, United States."),
+    ("opera sydney", "Sydney Opera House"),
+    # photos without a landmark
+    *((words, "unknown") for words in (
+        "not tagged", "untagged", "untagged photos", "without landmark", "without a landmark", "no place", "no places", "no landmark", "without any tags",
+        "nicht getaggt", "ohne Wahrzeichen", "kein Ort", "Fotos ohne Ort", "ungetaggt", "ohne Sehenswürdigkeit", "non taguées", "sans monument", "pas de lieu", "aucun lieu",
+        "sin etiquetar", "sin monumento", "sin lugar", "ningún lugar", "sem lugar", "sem ponto turístico", "não marcadas", "nenhum lugar",
+        "बिना टैग", "बिना जगह", "जगह नहीं", "दर्शनीय स्थल के बिना", "không có địa điểm", "chưa gắn thẻ", "không có địa danh",
+        "onbekend", "senza luogo", "Unbekannte Fotos", "desconocidas",
+    )),
+    ("rome not tagged", "Rome, unknown"),
+    ("not tagged 2019", "2019, unknown"),
+    ("not a landmark", "not a landmark"),
+    ("keine Sehenswürdigkeit", "not a landmark"),
+    ("not processed", "not processed yet"),
+    # typing errors are suggested, or guessed in few letters of many
+    ("colloseum", "", "“colloseum”", "Did you mean Colosseum?"),
+    ("pariss", "", "“pariss”", "Did you mean Paris?"),
+    ("Coloseum", "Colosseum"),
+    ("Florenx", "", "“Florenx”", "Did you mean Florence?"),
+    ("unkown", "", "“unkown”", "Did you mean Unknown?"),
+    ("frnace", "France"),
+    ("edinburg", "Edinburgh"),
+    ("edimburgo", "Edinburgh"),
+    # and
+    ("rome and milan", "Rome or Milan"),
+    ("Rom und Mailand 2019", "2019, Rome or Milan"),
+    ("Rome et Milan", "Rome or Milan"),
+    ("Roma y Milán", "Rome or Milan"),
+    ("Roma e Milano", "Rome or Milan"),
+    ("Hà Nội và Sài Gòn", "Hanoi or Ho Chi Minh City"),
+    ("रोम और दिल्ली", "Rome or Delhi"),
+    ("rome & milan", "Rome or Milan"),
+    ("rome, milan", "Rome or Milan"),
+    ("rome and the eiffel tower", "Rome or Eiffel Tower"),
+    ("france and germany", "France, Germany"),
+    ("lyon and france", "Lyon or France"),
+    ("lyon, france", "Lyon"),
+    ("rome and 2019", "Rome, 2019"),
+    ("2018 and 2020", "2018, 2020"),
+    ("rome and not the colosseum", "Rome, not Colosseum"),
+    ("not rome and milan", "not Rome, not Milan"),
+    ("favourites and unknown", "unknown, favourites"),
+    ("où est Rome", "Rome", "“où est”"),
+    # letters that look alike
+    ("ŁÓDŹ", "Łódź"),
+    ("Lódz", "Łódź"),
+    # holidays
+    ("around christmas 2024", "20–30 December 2024"),
+    ("christmas 2024 in rome", "Rome, 24–26 December 2024"),
+    ("um Weihnachten 2024", "20–30 December 2024"),
+    ("Noël 2023", "24–26 December 2023"),
+    ("Silvester 2023", "31 December 2023 – 1 January 2024"),
+    ("last christmas", "24–26 December 2023"),
+    ("3 may", "May", "“3”"),
+    # folders of one name
+    ("home", "in 7 folders: home"),
     ("the", ""),
     ("", ""),
 ]  # fmt: skip
@@ -223,13 +323,14 @@ QUESTIONS = [
 
 
 @pytest.mark.parametrize(
-    ("text", "words", "left_out"),
-    [(*each, "")[:3] for each in QUESTIONS],
+    ("text", "words", "left_out", "hints"),
+    [(*each, "", "")[:4] for each in QUESTIONS],
     ids=[each[0] for each in QUESTIONS],
 )
-def test_a_question_means_what_people_mean(text: str, words: str, left_out: str) -> None:
+def test_a_question_means_what_people_mean(text: str, words: str, left_out: str, hints: str) -> None:
     found = understood(text)
-    assert (found.words, found.note) == (words, f"Left out: {left_out}." if left_out else "")
+    note = f"Left out: {left_out}{UNKNOWN if '”, ' not in left_out else ''}." if left_out else ""
+    assert (found.words, found.note, found.hints) == (words, note, hints)
 
 
 def test_guesses_are_said_and_quoted_words_are_not_guessed() -> None:
@@ -315,6 +416,7 @@ def test_each_kind_leads_to_its_photos() -> None:
 def test_kinds_stay_together_and_the_best_match_comes_first() -> None:
     assert labels("paris") == [
         ("city", "Paris"),
+        ("city", "Paris"),
         ("folder", "Paris"),
         ("file", "paris-1.jpg"),
         ("file", "paris-2.jpg"),
@@ -338,19 +440,19 @@ def test_parts_together_come_first_and_an_unfinished_last_part_is_completed() ->
 def test_similar_names_are_found_only_where_no_name_starts_so() -> None:
     assert labels("eiffle") == [("landmark", "Eiffel Tower")]
     assert labels("pari") == labels("paris")
-    assert labels("parsi") == []  # too short
+    assert labels("parsi") == [("city", "Paris"), ("city", "Paris"), ("folder", "Paris")]
+    assert labels("pasi") == []  # too short
 
 
 def test_what_has_no_photos_is_not_suggested() -> None:
     assert labels("tower bridge") == []
-    assert labels("uk") == []
 
 
 def test_no_more_are_suggested_than_a_list_shows() -> None:
     many = [landmark(f"a-{n}", f"Abbey {n}", 1, f"Abland {n}") for n in range(99)]
     names = (landmark_names(many), country_names(countries_of(many, ())))
     kinds = [each.kind for each in suggest("ab", names, lambda *_: (), TODAY)]
-    assert kinds == [Kind.LANDMARK] * 4 + [Kind.COUNTRY] * 2
+    assert kinds == [Kind.LANDMARK] * 3 + [Kind.COUNTRY] * 3
 
 
 def test_no_text_means_nothing() -> None:

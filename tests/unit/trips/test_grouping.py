@@ -13,9 +13,11 @@ from support.trip_visits import (
     AT_SEA,
     AVIGNON,
     BERLIN,
+    CITIES,
     HAMBURG,
     LUENEBURG,
     NICE,
+    NOWHERE,
     PARIS,
     ROME,
     TOKYO,
@@ -28,10 +30,14 @@ from support.trip_visits import (
     visits,
 )
 
+from tagger.library.trips import homes, segments
 from tagger.library.trips.grouping import REACH, group_trips, place_name, visited_places
+from tagger.library.trips.homes import Locality
+from tagger.system.geo import distance_km
 from tagger.system.text_format import dates_text
 
 AT_HOME = everyday(HAMBURG)
+NUREMBERG = City(replace(BERLIN.place, region="Bavaria", city="Nuremberg"), 49.45, 11.08)
 DASH = "\N{EN DASH}"
 
 
@@ -160,7 +166,10 @@ def test_a_trip_goes_on_across_midnight_new_year_and_hours_that_a_flight_repeats
 
 
 def test_trips_of_one_day_and_name_have_different_ids() -> None:
+    # Abroad, the cameras of one country are on one trip.
+    milan = City(replace(ROME.place, region="Lombardy", city="Milan"), 45.46, 9.19)
     assert ids(
+        everyday(milan, camera=4),
         shots("2019-05-03", "2019-05-05", AT_SEA),
         [Shot(shot.at, shot.city, 2) for shot in shots("2019-05-03", "2019-05-05", ROME)],
         [
@@ -168,6 +177,136 @@ def test_trips_of_one_day_and_name_have_different_ids() -> None:
             for shot in shots("2019-05-03", "2019-05-05", ROME)
         ],
     ) == ["2019-05-03-64-8-s-62-9-w", "2019-05-03-rome", "2019-05-03-rome-2"]
+
+
+def days_of(*found: list[Shot]) -> list[tuple[int, int]]:
+    return [(trip.days[0].day, trip.days[1].day) for trip in group_trips(visits(AT_HOME, *found))]
+
+
+def test_a_day_beside_a_trip_without_a_known_position_belongs_to_it() -> None:
+    trip = shots("2019-05-03", "2019-05-05", ARLES)
+    before, after = shots("2019-05-02", "2019-05-02", NOWHERE), shots("2019-05-06", "2019-05-07", NOWHERE)
+    assert days_of(trip, before, after) == [(2, 6)]
+    (found,) = group_trips(visits(AT_HOME, trip, before, after))
+    assert found.id == "2019-05-03-arles"
+    assert [contains(found, shot) for shot in (before[0], after[2], after[3])] == [True, True, False]
+    other_camera = shots("2019-05-06", "2019-05-06", NOWHERE, camera=2)
+    assert days_of(trip, other_camera) == [(3, 5)]
+
+
+def test_the_next_photo_elsewhere_ends_a_trip() -> None:
+    trip = shots("2019-05-03", "2019-05-05", ARLES)
+    home = shots("2019-05-06", "2019-05-06", HAMBURG, hours=[12])
+    unknown = shots("2019-05-06", "2019-05-06", NOWHERE, hours=[9, 15])
+    (found,) = group_trips(visits(AT_HOME, trip, home, unknown))
+    assert [contains(found, shot) for shot in (*unknown, *home)] == [True, False, False]
+
+
+def test_days_in_the_folder_of_a_trip_belong_to_it_unless_the_next_photo_elsewhere_is_there_too() -> None:
+    trip = shots("2019-05-03", "2019-05-05", ARLES, folder="arles/")
+    after = shots("2019-05-06", "2019-05-11", NOWHERE, folder="arles/")
+    home = shots("2019-05-13", "2019-05-13", HAMBURG)
+    assert days_of(trip, after, home) == [(3, 11)]
+    assert days_of(trip, after, [replace(shot, folder="arles/") for shot in home]) == [(3, 6)]
+    assert days_of(trip, after[:3], after[-3:], home) == [(3, 6)]
+
+
+def test_a_day_between_two_trips_belongs_to_one() -> None:
+    unknown = shots("2019-05-06", "2019-05-06", NOWHERE, folder="rome/")
+    before, after = (
+        shots("2019-05-03", "2019-05-05", PARIS),
+        shots("2019-05-07", "2019-05-09", ROME, folder="rome/"),
+    )
+    assert days_of(before, unknown, after) == [(3, 6), (7, 9)]
+
+
+def test_days_that_follow_each_other_in_one_country_abroad_are_one_trip_of_all_cameras() -> None:
+    first, second = (
+        shots("2019-05-03", "2019-05-05", PARIS),
+        shots("2019-05-06", "2019-05-08", NICE, camera=2),
+    )
+    assert days_of(first, second) == [(3, 8)]
+    assert days_of(first, second, shots("2019-05-05", "2019-05-05", HAMBURG, hours=[20])) == [(3, 5), (6, 8)]
+    in_germany = (
+        shots("2019-05-03", "2019-05-05", BERLIN),
+        shots("2019-05-06", "2019-05-08", NUREMBERG, camera=2),
+    )
+    assert days_of(*in_germany) == [(3, 5), (6, 8)]
+
+
+def test_days_that_follow_each_other_have_no_gap() -> None:
+    first = shots("2019-05-03", "2019-05-04", ARLES, hours=[6, 7])
+    second = shots("2019-05-05", "2019-05-06", AVIGNON, hours=[21, 22])
+    assert len(ids(everyday(PARIS), first, second)) == 1
+
+
+def test_the_trips_of_a_year_are_whole() -> None:
+    """A phone and a camera of Hamburg; photos without a position are those of the camera beyond the landmarks."""
+    vietnam = [
+        _vietnam(name, latitude, longitude)
+        for name, latitude, longitude in (
+            ("Hanoi", 21.03, 105.85),
+            ("Da Lat", 11.94, 108.44),
+            ("Ho Chi Minh City", 10.78, 106.7),
+        )
+    ]
+    year = group_trips(
+        visits(
+            AT_HOME,
+            everyday(HAMBURG, 2018),
+            shots("2019-02-16", "2019-02-17", BERLIN),
+            shots("2019-05-03", "2019-05-06", ARLES, AVIGNON),
+            shots("2019-05-07", "2019-05-07", NOWHERE),
+            *(
+                shots(f"2019-08-{day:02}", f"2019-08-{day + 2:02}", city, camera=10 + day, folder=f"{day}/")
+                for day, city in zip((2, 5, 8), vietnam, strict=True)
+            ),
+            shots("2019-08-11", "2019-08-12", NOWHERE, camera=18, folder="8/"),
+            shots("2019-10-03", "2019-10-05", PARIS, camera=2),
+            shots("2019-10-06", "2019-10-06", NOWHERE, camera=2),
+            shots("2019-10-05", "2019-10-07", PARIS),
+            shots("2019-12-28", "2020-01-02", ROME),
+        )
+    )
+    assert [(trip.name, trip.dates) for trip in year] == [
+        ("Berlin", f"16{DASH}17 February 2019"),
+        ("Arles and Avignon", f"3{DASH}7 May 2019"),
+        ("Vietnam", f"2{DASH}12 August 2019"),
+        ("Paris", f"3{DASH}7 October 2019"),
+        ("Rome", f"28 December 2019 {DASH} 2 January 2020"),
+    ]
+
+
+def _vietnam(city: str, latitude: float, longitude: float) -> City:
+    return City(Locality("Vietnam", f"Region of {city}", city), latitude, longitude)
+
+
+def test_places_are_compared_as_often_as_there_are_visits(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def count(*position: float) -> float:
+        calls.append(position)
+        return distance_km(*position)
+
+    for module in (homes, segments):
+        monkeypatch.setattr(module, "distance_km", count)
+    of_years = []
+    for years in (4, 8):
+        calls.clear()
+        found = [
+            *(shot for year in range(2010, 2010 + years) for shot in everyday(HAMBURG, year)),
+            *(
+                shot
+                for year in range(2010, 2010 + years)
+                for camera in (1, 2)
+                for shot in shots(f"{year}-07-02", f"{year}-07-28", *CITIES[1:], camera=camera)
+            ),
+        ]
+        every = list(visits(found))
+        group_trips(every)
+        of_years.append(len(calls) / len(every))
+    assert of_years[1] < 1.2 * of_years[0]
+    assert of_years[1] < 6
 
 
 @given(libraries(), st.randoms(use_true_random=False))
@@ -212,8 +351,9 @@ def test_dates_leave_out_what_they_have_in_common(first: str, last: str, text: s
         ([PARIS, PARIS, NICE], "Paris"),
         ([AVIGNON, ARLES], "Arles and Avignon"),
         ([ARLES, AVIGNON, NICE], "Provence-Alpes-Côte d'Azur"),
-        ([ARLES, AVIGNON, NICE, PARIS], "Provence-Alpes-Côte d'Azur"),
-        ([PARIS, NICE, ROME, AVIGNON], "France"),
+        ([ARLES, AVIGNON, NICE, PARIS], "Provence-Alpes-Côte d'Azur and Île-de-France"),
+        ([ARLES, AVIGNON, NICE, ARLES, AVIGNON, PARIS], "Provence-Alpes-Côte d'Azur"),
+        ([PARIS, NICE, ROME, AVIGNON], "France and Italy"),
         ([PARIS, NICE, ROME, BERLIN], "France, Germany and Italy"),
         ([PARIS, AT_SEA, AT_SEA], "Paris"),
         ([AT_SEA], "64.8° S, 62.9° W"),
