@@ -24,8 +24,8 @@ from trainer.export.ranges import SAMPLE, convolution_ranges
 from trainer.export.run import CURVES, FinishedRun, RunRecord, program_versions, save_run
 from trainer.learning.classifier import Encoder, LandmarkClassifier, embedding_of
 from trainer.learning.head import FEATURE_BATCH_SIZE, features_from_cache, features_from_files
-from trainer.learning.loop import Epoch
 from trainer.learning.scoring import Neighbours, ScoreRule, Scoring, feature_space, fit_score_rule
+from trainer.learning.state import Epoch
 from trainer.report.drawings import draw_curves
 from trainer.report.files import write_validation_report
 
