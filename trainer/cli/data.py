@@ -14,7 +14,7 @@ from trainer.cli.options import Json, print_results
 from trainer.data.combination import plan_combination, write_combination
 from trainer.data.corrections import collect_corrections, write_corrections
 from trainer.data.folders import find_labelled_photos
-from trainer.data.inspection import inspect_folder
+from trainer.data.inspection import REPORT, findings, inspect_folder, write_inspection
 from trainer.data.output_folder import require_free_folder, require_outside
 from trainer.data.split import plan_split, split_document, write_split
 from trainer.data.udacity import URL, fetch_udacity
@@ -53,8 +53,6 @@ def inspect_(
 
     Example: trainer data inspect landmarks
     """
-    from trainer.data.inspection_report import REPORT, findings, write_inspection
-
     name = f"{folder.resolve().name or 'photos'}-inspection"
     # The working directory may be in the photo folder, which is never written to.
     inside = Path.cwd().is_relative_to(folder.resolve())
@@ -156,10 +154,6 @@ def combine(
             help="A CSV file of where photos come from: photo (FOLDER/NAME, or FOLDER/) and source. Photos not listed come from their collection. Training balances sources."
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="The same seed and photos give the same photos for testing.")
-    ] = 0,
-    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Combine collections into one training folder: {train,test}/LABEL, others/LANDMARK, landmarks.csv and sources.csv.
@@ -171,14 +165,13 @@ def combine(
     """
     for folder in folders:
         require_free_folder(out, folder)
-    combination = plan_combination(folders, landmarks, exclude, sources, seed=seed)
+    combination = plan_combination(folders, landmarks, exclude, sources)
     for reason, count in sorted(combination.left_out.items()):
         log.info("%d photos left out: %s", count, reason)
     if without := combination.document["without_photos"]:
         log.warning("landmarks without a photo for training: %s", _join(without))
-    if not dry_run:
-        write_combination(combination, out)
-    document = combination.document | {"out": str(out), "dry_run": dry_run}
+    write_combination(combination, out)
+    document = combination.document | {"out": str(out)}
     columns = ("labels", "train", "val", "test", "others", "other_landmarks")
     print_results(document, columns, as_json=as_json)
 
@@ -245,7 +238,7 @@ def from_verdicts(
     if len(corrections.labels) < 2:
         log.warning("training needs at least two labels; add an earlier folder with --with")
     if not dry_run:
-        write_corrections(corrections, out, earlier)
+        write_corrections(corrections, out)
     document = corrections.document | {"out": str(out), "dry_run": dry_run}
     columns = ("confirmed", "ordinary", "labels", "earlier", "known_already", "relabelled")
     print_results(document, columns, as_json=as_json)

@@ -17,7 +17,7 @@ from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates
 from trainer.data.folders import SPLITS, ExaminedPhotos, examine_dataset, without_photos
 from trainer.data.gazetteer import FILE_NAME
-from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder, require_free_folder, require_space
+from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder
 from trainer.errors import writing_to
 
 RECORD = "split.json"
@@ -176,8 +176,6 @@ def write_split(split: Split, out: Path) -> None:
     Raises:
         OutputUnwritable: with what to do.
     """
-    require_free_folder(out, split.dataset.folder)
-    require_space(out, sum(facts.size_bytes for facts in split.facts))
     copies = (
         PhotoCopy(photo.path, Path(name, photo.label), facts.digest)
         for photo, facts, name in zip(split.photos, split.facts, split.splits, strict=True)
