@@ -76,21 +76,26 @@ screenshots: setup  ## create the screenshots of the documentation; needs Chromi
 
 # COLLECTIONS has landmarks/{train,test}, more/{train,test}, places/{known,others}, course/{train,test} and unknown/{train,test}, with the
 # sources of their photos; WEIGHTS is the model before it, landmarks-164-v5 of release 1.0; IMAGENET has the backbone's weights. Some
-# landmarks are in the folders of unknown photos.
-MODEL := build/model
+# landmarks are in the folders of unknown photos. QUICK=1 goes through all of it with every fortieth photo,
+# shrunk, and one epoch, to test that it runs; WEIGHTS and IMAGENET may then be the shipped model.
+MODEL := build/$(if $(QUICK),quick-)model
+COLLECTED = $(if $(QUICK),$(MODEL)/collections,$(COLLECTIONS))
+epochs = --epochs $(if $(QUICK),1,$(1))
 SHIPPED := $(MODEL)/landmarks-203-v9.pt
 model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHTS=file IMAGENET=file; run it again to continue
 	@test -d "$(COLLECTIONS)" -a -f "$(WEIGHTS)" -a -f "$(IMAGENET)" || { echo "set COLLECTIONS=folder WEIGHTS=file IMAGENET=file"; exit 2; }
 	mkdir -p $(MODEL)/found
-	test -d $(MODEL)/ordinary || { cp -r "$(COLLECTIONS)/unknown" $(MODEL)/copied && chmod -R u+w $(MODEL)/copied && \
-		for split in train test; do mv $(MODEL)/copied/$$split/landmarks $(MODEL)/found/$$split; done && \
+	$(if $(QUICK),mkdir -p $(COLLECTED) && cd "$(COLLECTIONS)" && find landmarks more places course unknown -type f | sort | \
+		awk 'NR % 40 == 1 || /csv$$/ || /^unknown.*landmarks/' | tar -c -T - | tar -x -C "$(abspath $(COLLECTED))")
+	test -d $(MODEL)/ordinary || { cp -r "$(COLLECTED)/unknown" $(MODEL)/copied && chmod -R u+w $(MODEL)/copied && \
+		for split in train test; do mv $(MODEL)/copied/$$split/landmarks $(MODEL)/found/$$split || exit 1; done && \
 		mv $(MODEL)/copied $(MODEL)/ordinary; }
-	cd "$(COLLECTIONS)" && { echo photo,source; \
+	cd "$(COLLECTED)" && { echo photo,source; \
 		tail -qn +2 landmarks/sources.csv unknown/sources*.csv | cut -d, -f2-4 | sed 's|,|/|'; \
 		tail -qn +2 more/sources.csv places/sources*.csv course/sources.csv | cut -d, -f1,2 | sed -E 's|^[^,]*/([^/,]*/[^/,]*),|\1,|'; \
 		} > "$(abspath $(MODEL))/sources.csv"
-	test -d $(MODEL)/photos || $(BIN)/trainer data combine "$(COLLECTIONS)/landmarks" "$(COLLECTIONS)/more" \
-		$(MODEL)/found "$(COLLECTIONS)/places/known" "$(COLLECTIONS)/places/others" "$(COLLECTIONS)/course" \
+	test -d $(MODEL)/photos || $(BIN)/trainer data combine "$(COLLECTED)/landmarks" "$(COLLECTED)/more" \
+		$(MODEL)/found "$(COLLECTED)/places/known" "$(COLLECTED)/places/others" "$(COLLECTED)/course" \
 		--landmarks trainer/data/shipped-landmarks.csv --exclude trainer/data/shipped-exclusions.csv \
 		--sources $(MODEL)/sources.csv --out $(MODEL)/photos
 	$(MAKE) $(SHIPPED)
@@ -99,19 +104,19 @@ model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHT
 # One model goes on from WEIGHTS, another begins with IMAGENET. The first learns what all three say, is pruned, learns again what WEIGHTS
 # and it said before, and at last what all three say.
 LEARN = --learning-rate 2.5e-4 --teacher "$(WEIGHTS)"
-$(MODEL)/tuned.pt: OPTIONS = --weights "$(WEIGHTS)" --epochs 6 --learning-rate 2.5e-4
-$(MODEL)/fresh.pt: OPTIONS = --weights "$(IMAGENET)" --epochs 22
-$(MODEL)/taught.pt: OPTIONS = --weights $(MODEL)/tuned.pt --teacher $(MODEL)/tuned.pt --teacher $(MODEL)/fresh.pt --epochs 8 $(LEARN)
-$(MODEL)/pruned.pt: OPTIONS = --weights $(MODEL)/taught.pt --multiply-adds 600 --epochs 0
-$(MODEL)/small.pt: OPTIONS = --weights $(MODEL)/pruned.pt --teacher $(MODEL)/taught.pt --epochs 20 $(LEARN)
-$(SHIPPED): OPTIONS = --weights $(MODEL)/small.pt --teacher $(MODEL)/taught.pt --teacher $(MODEL)/fresh.pt --epochs 16 $(LEARN)
+$(MODEL)/tuned.pt: OPTIONS = --weights "$(WEIGHTS)" $(call epochs,6) --learning-rate 2.5e-4
+$(MODEL)/fresh.pt: OPTIONS = --weights "$(IMAGENET)" $(call epochs,22)
+$(MODEL)/taught.pt: OPTIONS = --weights $(MODEL)/tuned.pt --teacher $(MODEL)/tuned.pt --teacher $(MODEL)/fresh.pt $(call epochs,8) $(LEARN)
+$(MODEL)/pruned.pt: OPTIONS = --weights $(MODEL)/taught.pt --multiply-adds $(if $(QUICK),90,600) --epochs 0
+$(MODEL)/small.pt: OPTIONS = --weights $(MODEL)/pruned.pt --teacher $(MODEL)/taught.pt $(call epochs,20) $(LEARN)
+$(SHIPPED): OPTIONS = --weights $(MODEL)/small.pt --teacher $(MODEL)/taught.pt --teacher $(MODEL)/fresh.pt $(call epochs,16) $(LEARN)
 $(MODEL)/taught.pt: $(MODEL)/tuned.pt $(MODEL)/fresh.pt
 $(MODEL)/pruned.pt: $(MODEL)/taught.pt
 $(MODEL)/small.pt: $(MODEL)/pruned.pt
 $(SHIPPED): $(MODEL)/small.pt
 $(MODEL)/%.pt:
 	$(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others --unknown $(MODEL)/ordinary/train \
-		--cache $(MODEL)/pixels --backbone timm/mobilenet_edgetpu_100 --size 224 --precision 0.95 --resume $(OPTIONS) --out $(MODEL)/$*
+		--cache $(MODEL)/pixels --backbone timm/mobilenet_edgetpu_100 --size $(if $(QUICK),96,224) --precision 0.95 --resume $(OPTIONS) --out $(MODEL)/$*
 	$(BIN)/trainer export $(MODEL)/$* --out $@
 
 cities: export PYTHONPATH := .

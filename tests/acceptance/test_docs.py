@@ -3,32 +3,41 @@
 import os
 import re
 import shlex
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 from rig.servers import free_port
+from support.archives import zip_of
 from support.camera_photos import copy_samples
 from support.command_line import run_command
 from support.commands import BIN, SERVICES, Terminal, draw
+from support.http_servers import Quiet, running
+from support.training_photos import draw_world, save_random_weights
+from torchvision.models import resnet18
 
 from tagger.cli import main as tagger_cli
 from trainer.cli import main as trainer_cli
 
 PROJECT = Path(__file__).parents[2]
 DOCS = sorted([PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").rglob("*.md")])
+COURSE = "course.md"
 DAILY = {"README.md"}
 """The commands of other pages are in tests of their own too."""
 SESSIONS = [
     pytest.param(page, id=page.name, marks=[] if page.name in DAILY else pytest.mark.slow)
     for page in DOCS
-    if "```console" in page.read_text()
+    if "```console" in page.read_text() and page.name != COURSE
 ]
 PROMPT = "$ "
+NUMBER = re.compile(r"\d[\d.,]*(?:e[+-]\d+)?")
 
 
 @pytest.fixture
@@ -49,10 +58,10 @@ def home(tmp_path: Path, test_data: Path) -> Iterator[Terminal]:
 @pytest.mark.parametrize("page", SESSIONS)
 def test_sessions_go_as_they_are_shown(page: Path, home: Terminal) -> None:
     port = free_port()
-    with ExitStack() as running:
+    with ExitStack() as services:
         for command, expected in _session(page.read_text().replace(":8080", f":{port}")):
             if command.endswith(" &"):
-                shown = running.enter_context(_in_background(f"{command[:-2]} --port {port}", home))
+                shown = services.enter_context(_in_background(f"{command[:-2]} --port {port}", home))
             else:
                 shown = _done(command, home, in_shell=command.startswith("tagger predict"))
             pattern = _pattern(expected.replace("/home/you", str(home.folder)))
@@ -62,6 +71,47 @@ def test_sessions_go_as_they_are_shown(page: Path, home: Terminal) -> None:
     for statement in _blocks(page.read_text(), "sql"):
         rows = sqlite3.connect(home.data / "tagger.sqlite").execute(statement).fetchall()
         assert rows[0] == ("Alai Minar", 2)
+
+
+@pytest.mark.slow
+def test_the_course_goes_as_it_is_shown_at_a_tiny_size(terminal: Terminal, tmp_path: Path) -> None:
+    (page,) = (page for page in DOCS if page.name == COURSE)
+    terminal.environment |= {"HOME": str(terminal.folder), "PATH": f"{BIN}:{os.environ['PATH']}"}
+    del terminal.environment["TAGGER_MODEL"]
+    world = draw_world(tmp_path / "drawn")
+    for folder in ("ordinary", "ordinary-test"):
+        shutil.copytree(world / "unknown", terminal.folder / folder)
+    shutil.copytree(world / "landmarks" / "test" / "Green Tower", terminal.folder / "Pictures")
+    shutil.copy(next((terminal.folder / "Pictures").iterdir()), terminal.folder / "holiday.jpg")
+    weights = save_random_weights(tmp_path / "mobilenet_v2.safetensors")
+    torch.save(resnet18(weights=None).state_dict(), tmp_path / "resnet18.pth")
+    (tmp_path / "course.zip").write_bytes(_archive(world / "landmarks"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_QuietFiles, directory=tmp_path))
+    with running(server), ExitStack() as services:
+        sizes = {  # more options make each command small
+            "trainer data download": f"--url http://127.0.0.1:{server.server_port}/course.zip",
+            "trainer train scratch": "--size 32 --epochs 1",
+            "trainer compare": f"--size 64 --weights mobilenet_v2={weights} --weights resnet18={tmp_path}/resnet18.pth",
+            "trainer train transfer": f"--size 64 --epochs 1 --weights {weights}",
+        }
+        for command, expected in _session(page.read_text()):
+            if command.endswith(" &"):
+                services.enter_context(_in_background(f"{command[:-2]} --port {free_port()}", terminal))
+                continue
+            added = "".join(f" {size}" for start, size in sizes.items() if command.startswith(start))
+            shown = _done(command + added, terminal, in_shell=False)
+            pattern = _pattern(NUMBER.sub("№", expected)).replace("№", r"[\d.,e+-]+")
+            assert re.fullmatch(pattern, shown), f"{command}\nprinted:\n{shown}\nbut it shows:\n{expected}"
+
+
+class _QuietFiles(Quiet, SimpleHTTPRequestHandler):
+    """Answers requests for files."""
+
+
+def _archive(landmarks: Path) -> bytes:
+    """The course's archive with these photos."""
+    photos = [path for split in ("train", "test") for path in (landmarks / split).rglob("*.jpg")]
+    return zip_of({f"landmark_images/{path.relative_to(landmarks)}": path.read_bytes() for path in photos})
 
 
 def test_the_line_for_cron_writes_only_what_a_person_must_see(terminal: Terminal) -> None:
@@ -109,11 +159,15 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def _done(command: str, home: Terminal, *, in_shell: bool) -> str:
     """The output of a command that must succeed.
 
-    `tagger` runs in this process where a shell has nothing to do but, without `in_shell`, to expand ~. One command of a person
-    is enough for a shell: each imports torch.
+    `tagger` and `trainer` run in this process where a shell has nothing to do but, without `in_shell`, to expand ~. One command of a
+    person is enough for a shell: each imports torch.
     """
     words = shlex.split(command.replace("~/", f"{home.folder}/"))
     needs_shell = set(command) & set("|><;&$*`#" + "~" * in_shell)
+    if words[0] == "trainer" and not needs_shell:
+        output = run_command(trainer_cli.main, *words[1:], environment=home.environment, folder=home.folder)
+        assert output.code == 0, f"{command}\n{output.text}{output.err}"
+        return output.err + output.text  # results come last
     if words[0] == "tagger" and words[1] not in SERVICES and not needs_shell:
         output = run_command(tagger_cli.main, *words[1:], environment=home.environment, folder=home.folder)
         assert output.code == 0, f"{command}\n{output.text}{output.err}"

@@ -98,16 +98,7 @@ def test_of_those_as_good_as_the_best_the_fastest_is_chosen() -> None:
 
 
 def _trial(top1: float) -> Trial:
-    return Trial(
-        weights="",
-        features=1,
-        parameters=1,
-        size_bytes=1,
-        photos=400,
-        top1=top1,
-        top3=1.0,
-        validation_photos=(),
-    )
+    return Trial(weights="", features=1, parameters=1, size_bytes=1, photos=400, top1=top1, top3=1.0)
 
 
 def _compare(world: Path) -> subprocess.CompletedProcess[str]:

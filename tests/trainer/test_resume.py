@@ -14,7 +14,7 @@ from support.small_world import draw_small_world, require_same, scratch_options,
 from trainer.errors import TrainingFailed
 from trainer.export.artifact import export_run
 from trainer.export.run import RECORD, FinishedRun, load_run
-from trainer.learning.training import AVERAGE, CHECKPOINT
+from trainer.learning.state import AVERAGE, CHECKPOINT
 from trainer.recipes.options import RecipeOptions
 
 

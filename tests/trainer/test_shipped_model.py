@@ -1,8 +1,10 @@
 """The shipped model: its manifest, and its accuracy on real photos."""
 
+import subprocess
 import zipfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,8 @@ from trainer.data.folders import LabelledPhoto, find_labelled_photos, find_ordin
 from trainer.data.pixels import decode_batches, readers_of
 
 SHIPPED = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"
-CARD = Path(__file__).parents[2] / "docs" / "reference" / "model-card.md"
+PROJECT = Path(__file__).parents[2]
+CARD = PROJECT / "docs" / "reference" / "model-card.md"
 BATCH_SIZE = 8
 
 
@@ -50,6 +53,23 @@ def test_its_graph_for_openvino_is_what_a_conversion_gives() -> None:
     # The artifact has weights in half precision; the conversion computes some of them in single precision.
     np.testing.assert_allclose(stored.scores, converted.scores, atol=1e-3)
     np.testing.assert_allclose(stored.embeddings, converted.embeddings, atol=2e-2)
+
+
+@pytest.mark.slow
+def test_make_model_goes_through_all_its_trainings(test_data: Path, tmp_path: Path) -> None:
+    weights = [f"{name}={SHIPPED}" for name in ("WEIGHTS", "IMAGENET")]
+    places = f"COLLECTIONS={test_data}", f"MODEL={tmp_path}"
+    subprocess.run(["make", "model", "QUICK=1", *places, *weights], cwd=PROJECT, check=True)
+
+    manifest = read_manifest(tmp_path / "landmarks-203-v9.pt")
+    training, taught, small = (
+        _training(tmp_path / f"{name}.pt") for name in (manifest.name, "taught", "small")
+    )
+    assert sum(small["backbone"]["expansions"]) < sum(taught["backbone"]["expansions"])
+    assert len(training["teachers"]) == 3
+    seen = training["photos_seen"]
+    assert seen["last_layer"] == seen["nearest_photos"] > training["photos"] + training["ordinary_photos"]
+    assert (tmp_path / "report" / "report.md").read_text().startswith(f"# {manifest.name}: evaluation")
 
 
 def test_it_names_no_place_on_the_machine_that_made_it() -> None:
@@ -120,6 +140,10 @@ def test_it_is_right_on_real_photos_and_seldom_tags_ordinary_ones(
 
     assert (scores.argmax(dim=1) == targets).float().mean() >= least
     assert (ordinary.amax(dim=1) >= model.manifest.threshold).float().mean() <= 0.06
+
+
+def _training(model: Path) -> Any:
+    return read_manifest(model).training
 
 
 @cache

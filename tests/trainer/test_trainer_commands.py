@@ -81,6 +81,8 @@ def test_run_leaves_checkpoint_metrics_curves_and_log(trained: Path) -> None:
     *_, following = assess_run(record).lines("trainer export RUN --out MODEL.pt")
     assert following == "next: trainer export RUN --out MODEL.pt"
     assert figures["training"]["photos"] + figures["training"]["validation_photos"] == 48
+    # The layer and the nearest photos learn at last from all photos that may be learnt, validation photos included.
+    assert figures["training"]["photos_seen"] == {"last_layer": 60, "nearest_photos": 60}
     assert len(record.validation_photos) == sum(
         figures["training"][name] for name in ("validation_photos", "validation_ordinary_photos")
     )

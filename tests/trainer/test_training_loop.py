@@ -13,15 +13,8 @@ from torch import Tensor, nn
 from tagger.model.devices import Device
 from trainer.errors import TrainingFailed
 from trainer.learning.batches import Augmentation, MixOptions
-from trainer.learning.loop import (
-    Epoch,
-    TrainingPlan,
-    TrainingState,
-    Validation,
-    fit,
-    growing_sizes,
-)
-from trainer.learning.training import resume_checkpoint, save_checkpoint
+from trainer.learning.loop import TrainingPlan, fit, growing_sizes
+from trainer.learning.state import TrainingState, Validation, resume_checkpoint, save_checkpoint
 
 CPU = Device("cpu", "float32", 4)
 TARGETS = [0, 1, 1, 0, 1, 0, 0, 1]
@@ -80,15 +73,9 @@ def train(
     *,
     checkpoint: Path | None = None,
     validation: float = 1.0,
-) -> list[Epoch]:
-    """Train and return the epochs; with `checkpoint`, write one after each epoch."""
-    finished: list[Epoch] = []
-
-    def on_epoch(epoch: Epoch) -> None:
-        finished.append(epoch)
-        if checkpoint:
-            save_checkpoint(checkpoint, state, {})
-
+) -> list[int]:
+    """Train and return the numbers of the epochs; with `checkpoint`, write one after each epoch."""
+    before = len(state.history)
     photos = training_set(TARGETS, seed=plan.seed)
     fit(
         state,
@@ -97,10 +84,9 @@ def train(
         plan,
         CPU,
         validate=lambda _network: Validation(validation, 0.5),
-        on_step=lambda _images, _loss: None,
-        on_epoch=on_epoch,
+        save=lambda: save_checkpoint(checkpoint, state, {}) if checkpoint else None,
     )
-    return finished
+    return [epoch.number for epoch in state.history[before:]]
 
 
 def weights(network: nn.Module) -> Tensor:
@@ -182,7 +168,7 @@ def test_loss_that_is_no_number_ends_training_with_the_last_checkpoint_whole(tmp
     resume_checkpoint(checkpoint, resumed, {})
     assert [epoch.number for epoch in resumed.history] == [1]
     assert weights(resumed.network).isfinite().all()
-    assert [epoch.number for epoch in train(resumed, schedule(epochs=3))] == [2, 3]
+    assert train(resumed, schedule(epochs=3)) == [2, 3]
     assert weights(resumed.average).isfinite().all()
 
 

@@ -4,7 +4,7 @@ import difflib
 import logging
 import pickle
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeGuard, get_args
 
@@ -61,10 +61,8 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
     if weights is None:
         origin, state = source.published_state(name)
     else:
-        file = read_weights(weights, architecture)
-        origin, state = file.digest, file.state
-        default = "tensorflow" if architecture in TENSORFLOW_BY_DEFAULT else convention
-        convention = file.convention or default
+        origin, state, stated = read_weights(weights, architecture)
+        convention = stated or ("tensorflow" if architecture in TENSORFLOW_BY_DEFAULT else convention)
         log.info("%s: weights from %s, with the conventions of %s", architecture, weights.name, convention)
     template = source.build(name, convention)
     _load_state(template, state, architecture, weights)
@@ -151,17 +149,10 @@ def find_source(architecture: str) -> tuple[NetworkSource, str]:
     return source, name
 
 
-@dataclass(frozen=True)
-class WeightsFile:
-    """The content of a weights file; `convention` is None if the file does not name it."""
+def read_weights(path: Path, architecture: str) -> tuple[str, State, Convention | None]:
+    """The digest, the tensors as float32, and the convention, if it is named, of a safetensors file, or of torchvision's `.pth`.
 
-    state: State
-    convention: Convention | None
-    digest: str
-
-
-def read_weights(path: Path, architecture: str) -> WeightsFile:
-    """Read the tensors of a safetensors file, or of torchvision's `.pth` without running code in it, as float32.
+    No code in the file runs.
 
     Raises:
         BackboneUnusable: it cannot be read, or is not a weights file.
@@ -176,7 +167,7 @@ def read_weights(path: Path, architecture: str) -> WeightsFile:
         reason = f"its metadata has {CONVENTION}: {convention}, but only {' and '.join(get_args(Convention))} are supported"
         raise _unsuitable(path, architecture, reason)
     full = {name: values.float() for name, values in state.items()}
-    return WeightsFile(full, CONVENTIONS.get(convention), f"blake3:{digest}")
+    return f"blake3:{digest}", full, CONVENTIONS.get(convention)
 
 
 def _read_safetensors(path: Path) -> tuple[State, str | None]:

@@ -14,7 +14,7 @@ from trainer.cli.options import Json, print_results
 from trainer.data.combination import plan_combination, write_combination
 from trainer.data.corrections import collect_corrections, write_corrections
 from trainer.data.folders import find_labelled_photos
-from trainer.data.inspection import inspect_folder
+from trainer.data.inspection import REPORT, findings, inspect_folder, write_inspection
 from trainer.data.output_folder import require_free_folder, require_outside
 from trainer.data.split import plan_split, split_document, write_split
 from trainer.data.udacity import URL, fetch_udacity
@@ -29,9 +29,6 @@ LISTED = 10
 
 log = logging.getLogger("trainer")
 
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show what the command would do, and change nothing.")
-]
 NewFolder = Annotated[Path, typer.Option(help="The folder to create. It must be empty or missing.")]
 
 
@@ -53,8 +50,6 @@ def inspect_(
 
     Example: trainer data inspect landmarks
     """
-    from trainer.data.inspection_report import REPORT, findings, write_inspection
-
     name = f"{folder.resolve().name or 'photos'}-inspection"
     # The working directory may be in the photo folder, which is never written to.
     inside = Path.cwd().is_relative_to(folder.resolve())
@@ -91,7 +86,6 @@ def split(
     val: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share of photos for validation.")] = 0.2,
     test: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share of photos for testing.")] = 0.2,
     seed: Annotated[int, typer.Option(min=0, help="The same seed and photos give the same splits.")] = 0,
-    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Split a folder into train/, val/ and test/ per label, keeping photos of one scene together.
@@ -111,14 +105,11 @@ def split(
             "%d photos cannot be read and are skipped; `trainer data inspect` lists them",
             len(plan.unreadable),
         )
-    if plan.conflicts:
-        log.warning("%d images have several labels; `trainer data inspect` lists them", plan.conflicts)
     for name, labels in plan.missing.items():
         if labels:
             log.warning("too few scenes for a photo in %s/: %s", name, _join(labels))
-    if not dry_run:
-        write_split(plan, out)
-    document = split_document(plan) | {"out": str(out), "dry_run": dry_run}
+    write_split(plan, out)
+    document = split_document(plan) | {"out": str(out)}
     columns = ("photos", "labels", "train", "val", "test", "groups_kept_together")
     print_results(document, columns, as_json=as_json)
 
@@ -156,10 +147,6 @@ def combine(
             help="A CSV file of where photos come from: photo (FOLDER/NAME, or FOLDER/) and source. Photos not listed come from their collection. Training balances sources."
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="The same seed and photos give the same photos for testing.")
-    ] = 0,
-    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Combine collections into one training folder: {train,test}/LABEL, others/LANDMARK, landmarks.csv and sources.csv.
@@ -171,14 +158,13 @@ def combine(
     """
     for folder in folders:
         require_free_folder(out, folder)
-    combination = plan_combination(folders, landmarks, exclude, sources, seed=seed)
+    combination = plan_combination(folders, landmarks, exclude, sources)
     for reason, count in sorted(combination.left_out.items()):
         log.info("%d photos left out: %s", count, reason)
     if without := combination.document["without_photos"]:
         log.warning("landmarks without a photo for training: %s", _join(without))
-    if not dry_run:
-        write_combination(combination, out)
-    document = combination.document | {"out": str(out), "dry_run": dry_run}
+    write_combination(combination, out)
+    document = combination.document | {"out": str(out)}
     columns = ("labels", "train", "val", "test", "others", "other_landmarks")
     print_results(document, columns, as_json=as_json)
 
@@ -224,7 +210,6 @@ def from_verdicts(
             help="An earlier training folder. Its photos are copied too, corrected by the verdicts.",
         ),
     ] = None,
-    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Create a training folder from verdicts: confirmed photos in train/LABEL, rejected ones in unknown/.
@@ -244,9 +229,8 @@ def from_verdicts(
         )
     if len(corrections.labels) < 2:
         log.warning("training needs at least two labels; add an earlier folder with --with")
-    if not dry_run:
-        write_corrections(corrections, out, earlier)
-    document = corrections.document | {"out": str(out), "dry_run": dry_run}
+    write_corrections(corrections, out)
+    document = corrections.document | {"out": str(out)}
     columns = ("confirmed", "ordinary", "labels", "earlier", "known_already", "relabelled")
     print_results(document, columns, as_json=as_json)
 

@@ -25,7 +25,7 @@ from trainer.data.folders import (
     read_photo_list,
 )
 from trainer.data.gazetteer import FILE_NAME, read_gazetteer, write_gazetteer
-from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder, require_free_folder, require_space
+from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder
 from trainer.data.split import TRAIN, assign_splits
 from trainer.errors import writing_to
 
@@ -73,7 +73,7 @@ class _Candidate:
 
 
 def plan_combination(
-    folders: Sequence[Path], landmarks: Path, exclusions: Path | None, sources: Path | None, *, seed: int
+    folders: Sequence[Path], landmarks: Path, exclusions: Path | None, sources: Path | None
 ) -> Combination:
     """Assign each photo to a split and a label, or leave it out. Writes nothing.
 
@@ -82,7 +82,6 @@ def plan_combination(
         landmarks: the gazetteer, see `read_gazetteer`
         exclusions: why photos are left out, see `read_photo_list`
         sources: where photos come from, see `read_photo_list`; those not listed come from their collection
-        seed: of the photos that are chosen for testing
 
     Raises:
         PathNotFound, DataUnusable, DataFileInvalid: with what to change.
@@ -103,7 +102,7 @@ def plan_combination(
         groups,
         [each.facts.digest for each in candidates],
         {TEST: TEST_SHARE},
-        seed=seed,
+        seed=0,
     )
     splits = [
         split if each.label and each.label not in has_tests else each.photo.split or TRAIN
@@ -157,8 +156,6 @@ def write_combination(combination: Combination, out: Path) -> None:
     Raises:
         OutputUnwritable: with what to do.
     """
-    require_free_folder(out)
-    require_space(out, sum(copy.source.stat().st_size for copy in combination.copies))
     with new_folder(out) as folder:
         targets = copy_photos(combination.copies, folder)
         with writing_to(out):

@@ -17,14 +17,7 @@ from tagger.photos.paths import path_text
 from tagger.settings import Settings
 from trainer.data.folders import Dataset, image_digest, read_dataset
 from trainer.data.gazetteer import COLUMNS, FILE_NAME, labels_with_landmarks, write_gazetteer
-from trainer.data.output_folder import (
-    PhotoCopy,
-    copy_photos,
-    new_folder,
-    require_free_folder,
-    require_space,
-    size_of,
-)
+from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder
 from trainer.errors import DataUnusable, writing_to
 from trainer.progress import photo_progress
 
@@ -59,14 +52,12 @@ def _without_verdicts(url: str, reason: str) -> DataUnusable:
     return DataUnusable(path=url, reason=reason, remedy=remedy)
 
 
-def write_corrections(corrections: Corrections, out: Path, earlier: Path | None = None) -> None:
+def write_corrections(corrections: Corrections, out: Path) -> None:
     """Copy the photos to OUT/train/LABEL and OUT/unknown, with a landmarks.csv, all of them or nothing.
 
     Raises:
         OutputUnwritable: with what to do.
     """
-    require_free_folder(out, earlier)
-    require_space(out, sum(size_of(copy.source) for copy in corrections.copies))
     with new_folder(out) as folder:
         copy_photos(corrections.copies, folder)
         with writing_to(out):

@@ -69,15 +69,19 @@ def group_near_duplicates(sketches: Sequence[Sketch]) -> list[int]:
     thumbnails = np.stack([sketch.thumbnail for sketch in sketches]).reshape(
         len(sketches), -1
     )  # uint8 (N, 256)
-    groups = _Groups(len(sketches))
+    roots: _Array = np.arange(len(sketches))
     for rows, columns in _near_pairs(hashes):
         for first in range(0, len(rows), _PAIRS_AT_ONCE):
-            part = slice(first, first + _PAIRS_AT_ONCE)
-            one, other = groups.apart(rows[part], columns[part])
+            one, other = rows[first : first + _PAIRS_AT_ONCE], columns[first : first + _PAIRS_AT_ONCE]
+            apart = roots[one] != roots[other]
+            one, other = one[apart], other[apart]
             products = _standardised(thumbnails[one]) * _standardised(thumbnails[other])
             alike = products.sum(axis=1) >= ALIKE  # their correlations
-            groups.join(one[alike], other[alike])
-    return [int(root) for root in groups.roots]
+            for pair in zip(one[alike].tolist(), other[alike].tolist(), strict=True):
+                root, merged = sorted(roots[list(pair)])
+                if root != merged:
+                    roots[roots == merged] = root
+    return [int(root) for root in roots]
 
 
 def _pooled(grey: _Array, rows: int, columns: int) -> _Array:
@@ -114,27 +118,3 @@ def _standardised(thumbnails: _Array) -> _Array:
     centred[deviations < BLANK] = 1  # blank images are all alike
     standardised: _Array = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     return standardised
-
-
-class _Groups:
-    """Groups of positions (union-find); the root of a group is its first position."""
-
-    def __init__(self, count: int) -> None:
-        self.roots: _Array = np.arange(count)
-
-    def apart(self, one: _Array, other: _Array) -> tuple[_Array, _Array]:
-        """The pairs that are not in one group yet."""
-        differ = self.roots[one] != self.roots[other]
-        return one[differ], other[differ]
-
-    def join(self, one: _Array, other: _Array) -> None:
-        """Merge the groups of each pair."""
-        while len(one):
-            first = np.minimum(self.roots[one], self.roots[other])
-            second = np.maximum(self.roots[one], self.roots[other])
-            parents = np.arange(len(self.roots))
-            np.minimum.at(parents, second, first)
-            while not np.array_equal(parents, shorter := parents[parents]):
-                parents = shorter
-            self.roots = parents[self.roots]
-            one, other = self.apart(one, other)

@@ -12,18 +12,13 @@ from pathlib import Path
 
 from tagger.errors import PhotoFailed
 from tagger.photos.paths import ObjectPath, path_text
-from tagger.photos.source import open_source, read_named
+from tagger.photos.source import read_named
 from trainer.data.folders import MAX_BYTES
-from trainer.errors import (
-    DownloadFailed,
-    OutputUnwritable,
-    writing_to,
-)
+from trainer.errors import DownloadFailed, OutputUnwritable, writing_to
 from trainer.progress import photo_progress
 
 _MARK = ".being-made-by-trainer"
 """A file that marks a folder as left behind by an interrupted command, so that it may be removed."""
-_MARGIN = 1.02
 
 
 @dataclass(frozen=True)
@@ -59,29 +54,6 @@ def require_outside(out: Path, photos: Path) -> None:
         raise OutputUnwritable(
             path=out, reason=f"it is inside the photo folder {photos}, which is never written to"
         )
-
-
-def require_space(out: Path, needed_bytes: int) -> None:
-    """Check that the disk of `out` has enough free space.
-
-    Raises:
-        OutputUnwritable: with the needed and the free space.
-    """
-    existing = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
-    free = shutil.disk_usage(existing).free
-    if free < needed_bytes * _MARGIN:
-        reason = f"there is not enough disk space, {_size_text(needed_bytes)} needed, {_size_text(free)} free"
-        raise OutputUnwritable(path=out, reason=reason)
-
-
-def size_of(source: Path) -> int:
-    """The bytes of a photo; 0 if it cannot be accessed."""
-    version = open_source(str(source.parent)).version(source.name)
-    return 0 if version is None else version.size_bytes
-
-
-def _size_text(size_bytes: int) -> str:
-    return f"{size_bytes / 2**30:.1f} GB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.1f} MB"
 
 
 @contextmanager

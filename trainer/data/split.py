@@ -17,7 +17,7 @@ from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates
 from trainer.data.folders import SPLITS, ExaminedPhotos, examine_dataset, without_photos
 from trainer.data.gazetteer import FILE_NAME
-from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder, require_free_folder, require_space
+from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder
 from trainer.errors import writing_to
 
 RECORD = "split.json"
@@ -50,14 +50,6 @@ class Split(ExaminedPhotos):
         """By split, the labels without a photo in it although its share is above 0."""
         splits = [split for split, share in self.shares.items() if share]
         return {split: [label for label, by in self.counts.items() if not by[split]] for split in splits}
-
-    @property
-    def conflicts(self) -> int:
-        """Images that have more than one label."""
-        labels: dict[str, set[str]] = defaultdict(set)
-        for photo, facts in zip(self.photos, self.facts, strict=True):
-            labels[facts.digest].add(photo.label)
-        return sum(len(names) > 1 for names in labels.values())
 
 
 def plan_split(folder: Path, shares: Mapping[str, float], *, seed: int) -> Split:
@@ -176,8 +168,6 @@ def write_split(split: Split, out: Path) -> None:
     Raises:
         OutputUnwritable: with what to do.
     """
-    require_free_folder(out, split.dataset.folder)
-    require_space(out, sum(facts.size_bytes for facts in split.facts))
     copies = (
         PhotoCopy(photo.path, Path(name, photo.label), facts.digest)
         for photo, facts, name in zip(split.photos, split.facts, split.splits, strict=True)
@@ -203,7 +193,6 @@ def split_document(split: Split) -> dict[str, Any]:
         "seed": split.seed,
         "pooled": list(split.dataset.splits),
         "groups_kept_together": split.duplicate_groups,
-        "label_conflicts": split.conflicts,
         "by_label": {path_text(label)[0]: counts for label, counts in split.counts.items()},
         "without": {
             name: [path_text(label)[0] for label in labels] for name, labels in split.missing.items()

@@ -22,8 +22,8 @@ from tagger.cli.output.console import ProgressLine
 from tagger.model.artifact import file_digest
 from tagger.photos.photo_names import is_photo_name
 from trainer.data.gazetteer import FILE_NAME
-from trainer.data.output_folder import new_folder, require_free_folder, require_space
-from trainer.errors import DownloadFailed, writing_to
+from trainer.data.output_folder import new_folder, require_free_folder
+from trainer.errors import DownloadFailed, OutputUnwritable, writing_to
 from trainer.progress import photo_progress
 
 URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
@@ -99,8 +99,10 @@ def download(url: str, file: Path) -> None:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 - http only
             total = int(response.headers.get("Content-Length") or 0)
-            # Unpacked photos are about as large as the archive, so twice the space is needed.
-            require_space(file.parent, 2 * total)
+            free = shutil.disk_usage(file.parent).free
+            if free < 2 * total:  # unpacked photos are about as large as the archive
+                reason = f"there is not enough disk space, {2 * total} bytes needed, {free} free"
+                raise OutputUnwritable(path=file.parent, reason=reason)
             _receive(response, partial, total)
         with writing_to(file):
             partial.replace(file)
@@ -142,7 +144,6 @@ def unpack_photos(archive: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as file:
             photos = photo_entries(file.infolist())
-            require_space(folder, sum(info.file_size for info in photos.values()))
             with photo_progress("unpacking photos", len(photos)) as advance:
                 for path, info in photos.items():
                     # zipfile limits each file to the declared size and verifies the checksum at its end.

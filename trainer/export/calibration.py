@@ -24,8 +24,8 @@ from trainer.export.ranges import SAMPLE, convolution_ranges
 from trainer.export.run import CURVES, FinishedRun, RunRecord, program_versions, save_run
 from trainer.learning.classifier import Encoder, LandmarkClassifier, embedding_of
 from trainer.learning.head import FEATURE_BATCH_SIZE, features_from_cache, features_from_files
-from trainer.learning.loop import Epoch
 from trainer.learning.scoring import Neighbours, ScoreRule, Scoring, feature_space, fit_score_rule
+from trainer.learning.state import Epoch
 from trainer.report.drawings import draw_curves
 from trainer.report.files import write_validation_report
 
@@ -103,6 +103,11 @@ def complete_run(
     is_other = torch.from_numpy(data.is_other[data.validation])
     from_new_source = torch.from_numpy(data.is_from_new_source[data.validation])
     threshold, metrics = measure(scores, targets, is_other, from_new_source, precision)
+    whole = data.whole
+    photos_seen = {
+        "last_layer": len((whole if model.fit_again else data).training),
+        "nearest_photos": len(whole.training),
+    }
     record = RunRecord(
         labels=data.labels,
         input=rule,
@@ -112,13 +117,14 @@ def complete_run(
         ranges=convolution_ranges(encoder, _sample(data, size)),
         threshold=threshold.value,
         threshold_reason=threshold.reason,
-        training={"recipe": model.recipe, "backbone": asdict(backbone)} | data.provenance() | model.settings,
+        training={"recipe": model.recipe, "backbone": asdict(backbone), "photos_seen": photos_seen}
+        | data.provenance()
+        | model.settings,
         metrics=metrics,
         versions=program_versions(),
         epochs=model.history,
         validation_photos=tuple(path_text(path.absolute())[0] for path in paths),
     )
-    whole = data.whole
     if model.fit_again is not None:
         head = model.fit_again(whole)[0].eval().requires_grad_(requires_grad=False)
         round_to_half(head)

@@ -19,8 +19,8 @@ from trainer.backbones.backbone import Backbone
 from trainer.backbones.loading import build_network
 from trainer.errors import RunUnusable, writing_to
 from trainer.learning.classifier import Encoder, LandmarkClassifier
-from trainer.learning.loop import Epoch
 from trainer.learning.scoring import FeatureSpace, Neighbours, ScoreRule, Scoring
+from trainer.learning.state import Epoch
 from trainer.report.assessment import Assessment, photos_of_landmarks
 
 RECORD = Path("checkpoint", "run.json")

@@ -19,6 +19,7 @@ from torchvision.transforms import v2
 from tagger.model.devices import core_count
 from tagger.photos.decoding import Pixels
 from trainer.data.pixels import CachedPhotos
+from trainer.data.preparation import TrainingData
 from trainer.threads import compute_ahead
 
 BATCHES_AHEAD = 4
@@ -117,6 +118,15 @@ class TrainingSet:
         ]
         images = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
         return Batch(images, torch.from_numpy(self.targets[rows]))
+
+
+def training_set(
+    data: TrainingData, augmentation: Augmentation, balance: float, batch_size: int, seed: int
+) -> TrainingSet:
+    """The training photos of `data`; `balance` is that of the labels."""
+    classes = data.classes_of_photos[data.training]
+    weights = data.training_weights(balance)
+    return TrainingSet(data.cached, data.training, classes, weights, augmentation, batch_size, seed)
 
 
 def sample_rows(weights: npt.NDArray[np.float64], count: int, generator: Generator) -> Positions:

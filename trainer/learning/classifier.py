@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from trainer.backbones.backbone import Backbone
 from trainer.evaluation.metrics import top_k_accuracy
-from trainer.learning.loop import Validation
 from trainer.learning.scoring import Scoring
+from trainer.learning.state import Validation
 
 LEAST_CONTRAST = 5.0
 """Levels by which the pixels of a picture with something in it differ from its mean colour, on average.

@@ -17,7 +17,7 @@ from tagger.photos.decoding import Resize
 from trainer.data.pixels import CachedPhotos, decode_batches, readers_of
 from trainer.errors import TrainingFailed
 from trainer.learning.classifier import Encoder, measure_logits
-from trainer.learning.loop import Epoch
+from trainer.learning.state import Epoch
 from trainer.progress import photo_progress
 
 BATCH_SIZE = 256

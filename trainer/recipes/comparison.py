@@ -7,9 +7,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 
@@ -17,19 +16,13 @@ import torch
 from blake3 import blake3
 
 from tagger.model.artifact import file_digest, read_manifest
+from tagger.model.backends.selection import generated_images
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import load_model
 from trainer.backbones.loading import find_source
 from trainer.cli.options import DeviceName
 from trainer.data.folders import find_ordinary_photos, photo_paths, read_training_folder
-from trainer.data.pixels import decode_batches, readers_of
-from trainer.errors import (
-    BackboneUnusable,
-    ExportImpossible,
-    RunUnusable,
-    TrainingFailed,
-    writing_to,
-)
+from trainer.errors import BackboneUnusable, ExportImpossible, RunUnusable, TrainingFailed, writing_to
 from trainer.evaluation.metrics import wilson_interval
 from trainer.export.artifact import export_run
 from trainer.export.run import load_run, program_versions
@@ -41,11 +34,7 @@ FINGERPRINT = "fingerprint.txt"
 """The file of a run with a digest of everything that its results depend on."""
 MODEL = "model.pt"
 FIGURES = "comparison.json"
-BACKBONE_ERRORS = (
-    BackboneUnusable,
-    ExportImpossible,
-    RunUnusable,
-)
+BACKBONE_ERRORS = (BackboneUnusable, ExportImpossible, RunUnusable)
 """Errors of a single backbone. The comparison continues with the others."""
 TIMED_PHOTOS = 64
 ROUNDS = 5
@@ -85,7 +74,6 @@ class Trial:
     photos: int
     top1: float
     top3: float
-    validation_photos: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -122,11 +110,9 @@ class Comparison:
     def _row(self, name: str, result: Trial | str) -> dict[str, object]:
         if isinstance(result, str):
             return {"backbone": name, "reason": result}
-        figures = asdict(result)
-        del figures["validation_photos"]
         return {
             "backbone": name,
-            **figures,
+            **asdict(result),
             **{f"{top}_interval": _interval(result, top) for top in ("top1", "top3")},
             "photos_per_second": self.speeds[name],
             "reason": None,
@@ -174,8 +160,7 @@ def compare_backbones(options: ComparisonOptions) -> Comparison:
             remedy=f"The first failure: {next(iter(results.values()))}",
         )
     device = choose_device(options.device, None)
-    photos = next(iter(trials.values())).validation_photos  # the same for all backbones
-    speeds = measure_speeds({name: options.model_of(name) for name in trials}, photos, device)
+    speeds = measure_speeds({name: options.model_of(name) for name in trials}, options.size, device)
     comparison = Comparison(options, device, results, speeds, *recommend(trials, speeds))
     with writing_to(options.out):
         text = json.dumps(comparison.document, indent=1, ensure_ascii=False)
@@ -231,7 +216,6 @@ def run_trial(backbone: str, options: ComparisonOptions) -> Trial:
         photos=int(run.record.metrics["val_photos"]),
         top1=run.record.metrics["val_top1"],
         top3=run.record.metrics["val_top3"],
-        validation_photos=run.record.validation_photos,
     )
 
 
@@ -250,23 +234,17 @@ def _fingerprint(backbone: str, options: ComparisonOptions) -> str:
     return blake3(json.dumps(inputs).encode(errors="surrogateescape")).hexdigest()
 
 
-def measure_speeds(models: dict[str, Path], photos: Sequence[str], device: Device) -> dict[str, float]:
-    """The decoded photos per second that every exported model classifies, in the precision of `device`, as in the tagger.
+def measure_speeds(models: dict[str, Path], size: int, device: Device) -> dict[str, float]:
+    """The photos of `size` pixels per second that every exported model classifies, in the precision of `device`, as in the tagger.
 
     It is the median over rounds in which the models alternate, so that other load on the machine affects all of them alike. The first round is
     a warm-up.
     """
-    # Evenly spaced existing photos, with repetitions if there are too few.
-    existing = [path for path in map(Path, photos) if path.is_file()]
-    count = max(TIMED_PHOTOS, device.batch_size)
-    paths = list(islice(cycle(existing[:: max(1, len(existing) // count)]), count))
     loaded = {
         name: load_model(path, file_digest(path), read_manifest(path), device)
         for name, path in models.items()
     }
-    resize = next(iter(loaded.values())).manifest.input.resize  # the same for all backbones
-    batches = decode_batches(readers_of(paths), resize, device.batch_size)
-    images = [image for batch in batches for image in batch.pixels]
+    images = list(generated_images(size, max(TIMED_PHOTOS, device.batch_size)))
     seconds: dict[str, list[float]] = {name: [] for name in loaded}
     with photo_progress("timing", (ROUNDS + 1) * len(loaded) * len(images)) as advance:
         for _ in range(ROUNDS + 1):

@@ -17,8 +17,8 @@ from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions
 from trainer.learning.classifier import Encoder, TrainingNetwork
-from trainer.learning.loop import TrainingPlan, TrainingState, growing_sizes
-from trainer.learning.training import train_network
+from trainer.learning.loop import TrainingPlan, growing_sizes, train_network
+from trainer.learning.state import TrainingState
 from trainer.recipes.options import RecipeOptions
 
 LEARNING_RATE = 2e-3

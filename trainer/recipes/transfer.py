@@ -17,12 +17,12 @@ from trainer.backbones.loading import goes_on_from_model, load_backbone
 from trainer.data.preparation import TrainingData, prepare
 from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import FinishedRun, create_run_folder
-from trainer.learning.batches import Augmentation, MixOptions, TrainingSet
+from trainer.learning.batches import Augmentation, MixOptions, training_set
 from trainer.learning.classifier import Encoder, TrainingNetwork
 from trainer.learning.head import FeatureSet, features_from_cache, fit_head
-from trainer.learning.loop import Epoch, TrainingPlan, TrainingState, growing_sizes
+from trainer.learning.loop import TrainingPlan, growing_sizes, train_network
 from trainer.learning.pruning import prune
-from trainer.learning.training import train_network
+from trainer.learning.state import Epoch, TrainingState
 from trainer.recipes.options import TransferOptions
 
 HEAD_EPOCHS = 12
@@ -85,16 +85,7 @@ def _prune(
     options: TransferOptions,
     device: Device,
 ) -> tuple[Backbone, Encoder]:
-    training = data.training
-    views = TrainingSet(
-        data.cached,
-        training,
-        data.classes_of_photos[training],
-        data.training_weights(BALANCE),
-        AUGMENTATION,
-        options.batch_size,
-        options.seed,
-    )
+    views = training_set(data, AUGMENTATION, BALANCE, options.batch_size, options.seed)
     sizes = growing_sizes(PRUNING_EPOCHS, options.size, SIZES)
     return prune(backbone, encoder, millions, views, sizes, options.size, device)
 

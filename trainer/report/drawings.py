@@ -14,7 +14,7 @@ from torch import Tensor
 from trainer.data.sheets import SheetRow, draw_sheet
 from trainer.evaluation.metrics import calibration_errors, reliability
 from trainer.evaluation.recognition import Mistake
-from trainer.learning.loop import Epoch
+from trainer.learning.state import Epoch
 
 BLUE, ORANGE, GREY = "#3366aa", "#dd7733", "#999999"
 
