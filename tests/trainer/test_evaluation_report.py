@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluation(artifact: Path, folder: Path) -> Evaluation:
-    return evaluate(artifact, folder / "data", folder / "other", device="cpu", altered=True)
+    return evaluate(artifact, folder / "data", folder / "other", None, device="cpu", altered=True)
 
 
 @pytest.fixture(scope="module")
@@ -205,22 +205,43 @@ def _opened(data: bytes) -> Image.Image:
 
 
 def lines(
-    photos: int = 40, right_tags: float = 0.9, precision: float = 0.98, **photos_of: int
+    photos: int = 40,
+    right_tags: float = 0.9,
+    precision: float = 0.98,
+    *,
+    is_tested: bool = True,
+    trained: int = 0,
+    **photos_of: int,
 ) -> tuple[str, ...]:
-    assessment = Assessment("test", photos, 0.95, right_tags, precision, {"distractors": 0.04}, photos_of)
+    false_tags = {"ordinary photos": 0.04}
+    assessment = Assessment(
+        "test", photos, 0.95, right_tags, precision, false_tags, is_tested, photos_of, trained=trained
+    )
     return tuple(assessment.lines("trainer export runs/a --out MODEL.pt"))
 
 
 def test_each_figure_says_what_it_is_of() -> None:
     assert lines()[:3] == (
         "40 test photos of landmarks: 95.0 % have the right first prediction, 90.0 % get the right tag",
-        "tags: 98.0 % are right",
-        "distractors: 4.0 % get a false tag",
+        "tags: 98.0 % are right if half of all photos show no landmark",
+        "ordinary photos: 4.0 % get a false tag",
     )
 
 
 def test_a_good_model_names_the_next_command() -> None:
     assert lines()[3:] == ("good enough to use", "next: trainer export runs/a --out MODEL.pt")
+
+
+def test_what_was_not_tested_is_not_known() -> None:
+    answer, following = lines(is_tested=False)[3:]
+    assert answer.startswith(
+        "not known whether it is good enough to use: at least 20 photos of 10 other landmarks"
+    )
+    assert following == "next: trainer export runs/a --out MODEL.pt"
+
+
+def test_photos_that_were_in_training_are_counted_apart() -> None:
+    assert lines(trained=3)[0].startswith("3 photos are left out")
 
 
 @pytest.mark.parametrize("figures", [{"right_tags": 0.69}, {"precision": 0.89}])

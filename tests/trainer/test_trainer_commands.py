@@ -195,11 +195,13 @@ def test_evaluation_reports_figures_and_drawings(
     shutil.copytree(
         tmp_path / "photos" / "test" / "Green Tower", tmp_path / "photos" / "test" / "Yellow Door"
     )
+    shutil.copytree(trained / "unknown", tmp_path / "other")  # these were in training
+    shutil.copytree(tmp_path / "photos" / "test" / "Green Tower", tmp_path / "other" / "new")
     folders = (
         "--data",
         tmp_path / "photos",
         "--distractors",
-        trained / "unknown",
+        tmp_path / "other",
         "--out",
         tmp_path / "report",
     )
@@ -211,7 +213,8 @@ def test_evaluation_reports_figures_and_drawings(
     assert figures == json.loads((tmp_path / "report" / "metrics.json").read_text(encoding="utf-8"))
     assert (figures["photos"], figures["left_out"]) == (15, {"Yellow Door": 5})
     assert figures["top1"] > 0.6
-    assert figures["rejection"]["by_folder"]["deep"]["photos"] == 12
+    assert figures["rejection"]["by_folder"].keys() == {"new"}
+    assert figures["rejection"]["by_folder"]["new"]["photos"] == 5
 
 
 def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: CommandRunner, tmp_path: Path) -> None:
@@ -235,7 +238,9 @@ def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: CommandRun
     assert_refused(train(data), "The photos in", "One", "none of them can be read")
     (tmp_path / "text.safetensors").write_text("hello")
     assert_refused(train(world / "landmarks", tmp_path / "text.safetensors"), "it is not a weights file")
-    assert_refused(train(data, tmp_path / "gone.safetensors"), "gone.safetensors", "No such file")
+    assert_refused(
+        train(world / "landmarks", tmp_path / "gone.safetensors"), "gone.safetensors", "No such file"
+    )
     assert_refused(
         trainer("export", tmp_path / "run", "--out", tmp_path / "m.pt"), "is not finished", "trainer train"
     )

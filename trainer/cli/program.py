@@ -139,6 +139,12 @@ def evaluate(
             help="A folder of ordinary photos, at any depth, that show none of the landmarks. Measures how many get a false tag."
         ),
     ] = None,
+    others: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder with LANDMARK/photo.jpg of other landmarks, from other places than in training. Without them, nothing is known of how many such photos get a false tag."
+        ),
+    ] = None,
     altered: Annotated[
         bool,
         typer.Option(
@@ -160,7 +166,7 @@ def evaluate(
     from trainer.report.assessment import assess_evaluation
     from trainer.report.files import REPORT, evaluation_document, write_report
 
-    evaluation = evaluate_model(model, data, distractors, device=device, altered=altered)
+    evaluation = evaluate_model(model, data, distractors, others, device=device, altered=altered)
     write_report(evaluation, out)
     if as_json:
         print_results(evaluation_document(evaluation), as_json=True)

@@ -141,7 +141,9 @@ def _manifest(record: RunRecord, name: str) -> Manifest:
         ranges=record.ranges,
         threshold=record.threshold,
         threshold_reason=record.threshold_reason,
-        calibration={"method": "fitted on validation photos"} | asdict(record.score_rule),
+        calibration={"method": "fitted on validation photos"} | asdict(record.score_rule)
+        if record.score_rule
+        else {"method": "as taught landmarks"},
         training=record.training,
         metrics=record.metrics,
         versions=record.versions,

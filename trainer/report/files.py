@@ -83,6 +83,7 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "photos": evaluation.photos,
         "unreadable": evaluation.unreadable,
         "left_out": evaluation.skipped,
+        "in_training": evaluation.trained,
         "threshold": evaluation.manifest.threshold,
         **_figures(recognition),
         **_estimate("gap", evaluation.gap),

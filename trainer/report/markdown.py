@@ -74,6 +74,8 @@ def _headline(evaluation: Evaluation) -> str:
         photos += f" and {rejection.overall.photos} distractors, which show none of the landmarks"
     if evaluation.unreadable:
         photos += f" ({evaluation.unreadable} could not be read)"
+    if evaluation.trained:
+        photos += f" ({evaluation.trained} are left out, because they, or others of their landmark, were in training)"
     if evaluation.skipped:
         photos += f" ({sum(evaluation.skipped.values())} skipped, because the model lacks their labels)"
     return (
