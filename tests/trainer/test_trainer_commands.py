@@ -136,17 +136,12 @@ def test_the_file_runs_without_this_program_as_the_docs_show(trained: Path, tmp_
     assert lines[len(scores)].endswith("Green Tower")
 
 
-def test_agreement_is_reported_for_every_measurable_precision(trained: Path) -> None:
+def test_the_agreement_with_the_training_model_is_reported(trained: Path) -> None:
     document = json.loads((trained / "export.json").read_text())
-    photos = document["photos_compared"]
-    full, half = document["agreement"]["cpu_float32"], document["agreement"]["cpu_bfloat16"]
-
-    assert (full["photos"], full["same_top1"]) == (photos, photos)
-    assert full["max_difference"] < 1e-4
-    assert full["least_similarity"] > 0.9999
-    assert half["least_similarity"] > 0.98
-    assert (half["photos"], half["max_difference"] < 0.5) == (photos, True)
-    assert ("cuda_bfloat16" in document["agreement"]) == torch.cuda.is_available()
+    agreement = document["agreement"]
+    assert agreement["photos"] == agreement["same_top1"] == document["photos_compared"] > 0
+    assert agreement["max_difference"] < 1e-4
+    assert agreement["least_similarity"] > 0.9999
 
 
 def test_the_manifest_describes_the_model(trained: Path) -> None:

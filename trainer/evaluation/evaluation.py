@@ -33,7 +33,7 @@ from trainer.evaluation.recognition import (
     measure_rejection,
     measure_sources,
 )
-from trainer.evaluation.scores import AlterationResult, measure_alterations, score_photos
+from trainer.evaluation.scores import score_photos
 
 ORDINARY, OTHERS = "ordinary photos", "photos of other landmarks"
 
@@ -60,16 +60,14 @@ class Evaluation:
     other_landmarks: int
     mistakes: tuple[Mistake, ...]
     false_tags: tuple[Mistake, ...]
-    alterations: dict[str, AlterationResult] | None
 
 
 def evaluate(
-    artifact: Path, data: Path, distractors: Path | None, others: Path | None, *, device: str, altered: bool
+    artifact: Path, data: Path, distractors: Path | None, others: Path | None, *, device: str
 ) -> Evaluation:
     """Evaluate the artifact on `data`/test, or on `data` if it has no such folder, and on distractors. Photos that were in training do not count.
 
-    `distractors` is a folder of ordinary photos, `others` one with LANDMARK/photo.jpg of landmarks that the model lacks. `altered`: also
-    evaluate altered photos.
+    `distractors` is a folder of ordinary photos, `others` one with LANDMARK/photo.jpg of landmarks that the model lacks.
 
     Raises:
         ModelRefused, PathNotFound, DataFileInvalid, DataUnusable: with what to change.
@@ -126,7 +124,6 @@ def evaluate(
         false_tags=confident_mistakes(
             names, unknown.paths, unknown.scores, none_of_them, least_score=threshold
         ),
-        alterations=measure_alterations(model, landmarks.paths, targets, correct) if altered else None,
     )
 
 
