@@ -99,7 +99,7 @@ model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHT
 		--landmarks trainer/data/shipped-landmarks.csv --exclude trainer/data/shipped-exclusions.csv \
 		--sources $(MODEL)/sources.csv --out $(MODEL)/photos
 	$(MAKE) $(SHIPPED)
-	$(BIN)/trainer evaluate $(SHIPPED) --data $(MODEL)/photos --distractors $(MODEL)/ordinary/test --altered --out $(MODEL)/report
+	$(BIN)/trainer evaluate $(SHIPPED) --data $(MODEL)/photos --distractors $(MODEL)/ordinary/test --out $(MODEL)/report
 
 # One model goes on from WEIGHTS, another begins with IMAGENET. The first learns what all three say, is pruned, learns again what WEIGHTS
 # and it said before, and at last what all three say.

@@ -99,6 +99,10 @@ class ModelChanged(Unavailable):
     """The file {path} is not the one registered as {name}: its digest differs. Restore the original file, or register this one with `tagger model add`."""
 
 
+class ModelNeeded(Conflict):
+    """The model {name} cannot be removed: {reason}. {remedy}."""
+
+
 class ModelNotSelected(Unavailable):
     """No model is in use, and this installation includes none. Pass --model FILE, or run `tagger model add FILE` and `tagger model use NAME`."""
 

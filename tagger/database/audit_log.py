@@ -45,6 +45,7 @@ class AuditAction(StrEnum):
     LANDMARK_REMOVE = "landmark-remove"
     MODEL_ADD = "model-add"
     MODEL_USE = "model-use"
+    MODEL_REMOVE = "model-remove"
     TRACK_ADD = "track-add"
     TRACK_REMOVE = "track-remove"
     TRIP_EDIT = "trip-edit"

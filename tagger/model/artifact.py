@@ -166,6 +166,10 @@ class Embedding(_Frozen):
     background_photos: int = Field(ge=2)
 
 
+TRAINED_PHOTOS = "photo_digests"
+"""The entry of `Manifest.training` with the beginnings of the digests of the photos that a model has learned from, one after the other."""
+
+
 class Manifest(_Frozen):
     """The description of an artifact. `threshold` is the lowest score at which a prediction is accepted.
 

@@ -112,6 +112,76 @@ def test_status_says_which_models_in_use_cannot_be_loaded(tagger: CommandRunner,
     assert len(tagger("status", "--json").json["model_problems"]) == 2
 
 
+def tag_with(tagger: CommandRunner, folder: Path) -> None:
+    """A library with two photos that the model tower classified: it knows the first one, and the model gate the second."""
+    tiny_artifact(folder / "a.pt", LABELS[:1], name="tower")
+    tiny_artifact(folder / "b.pt", LABELS[:2], seed=1, name="gate")
+    for path, position, seed in (("photos/tower.jpg", 0, 0), ("photos/gate.jpg", 1, 1)):
+        (folder / path).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (80, 60), colour_of(position, 1 + seed, seed)).save(folder / path)
+    for file in ("a.pt", "b.pt"):
+        tagger("model", "add", file)
+    tagger("model", "use", "tower")
+    tagger("tag", "photos")
+
+
+def test_use_says_first_what_a_model_would_name_and_how_to_take_it_back(
+    tagger: CommandRunner, tmp_path: Path
+) -> None:
+    tag_with(tagger, tmp_path)
+    preview = tagger("model", "use", "tower", "gate", "--dry-run")
+    gate = tmp_path / "photos" / "gate.jpg"
+    says = f"gate would name 1 photo, 1 of them unknown so far; 1 of them: {gate} (Brandenburg Gate)"
+    assert says in preview.err
+    assert "take it back" not in preview.err
+    assert tagger("status", "--json").json["models"] == ["tower"]
+    (found,) = tagger("model", "use", "tower", "gate", "--dry-run", "--json").json["would_name"]
+    assert found == {
+        "model": "gate",
+        "tried": 2,
+        "named": 1,
+        "unknown_so_far": 1,
+        "photos": {str(gate): "Brandenburg Gate"},
+    }
+    used = tagger("model", "use", "tower", "gate")
+    assert used.err.index(says) < used.err.index("to take it back, run: tagger model use tower\n")
+    assert "would name" not in tagger("model", "use", "gate", "tower").err  # both are in use
+
+
+def test_a_model_goes_with_its_tags_and_jobs_and_the_others_count_again(
+    tagger: CommandRunner, tmp_path: Path
+) -> None:
+    tag_with(tagger, tmp_path)
+    tagger("model", "use", "tower", "gate")
+    tagger("tag", "photos", "--again")
+    Image.new("RGB", (81, 60), colour_of(1, 2, 1)).save(tmp_path / "photos" / "new.jpg")
+    tagger("tag", "photos/new.jpg", "--model", "gate")
+    assert "The model gate cannot be removed: it is in use" in tagger("model", "remove", "gate").err
+    tagger("model", "use", "tower")
+    tagger("confirm", "brandenburg-gate", "photos/gate.jpg")
+    planned = tagger("model", "remove", "gate", "--dry-run")
+    assert planned.text == "gate would be removed, with its tags on 1 photo, 0 taught places and 2 jobs\n"
+    assert len(tagger("model", "list", "--json").json) == 2
+    removed = tagger("model", "remove", "gate")
+    assert removed.text.startswith("gate is removed, with its tags on 1 photo")
+    assert (
+        "1 photo classified by no other model; to classify them, run: tagger backfill untagged" in removed.err
+    )
+    assert f"its file stays: {tmp_path / 'b.pt'}" in removed.err
+    assert [model["name"] for model in tagger("model", "list", "--json").json] == ["tower"]
+    tags = {
+        Path(photo["path"]).name: [(tag["landmark"], tag["model"]) for tag in photo["tags"]]
+        for photo in tagger("query", "--json").json
+    }
+    assert tags == {
+        "tower.jpg": [("eiffel-tower", "tower")],
+        "gate.jpg": [("brandenburg-gate", None)],
+    }
+    assert tagger("backfill", "untagged", "--dry-run").text == "1\n"
+    assert tagger("db", "check").code == 0
+    assert tagger("model", "remove", "gate").code == 1
+
+
 def test_a_dry_run_changes_nothing(tagger: CommandRunner, tmp_path: Path) -> None:
     tiny_artifact(tmp_path / "a.pt")
     assert "would be registered as tiny" in tagger("model", "add", "a.pt", "--dry-run").text

@@ -6,20 +6,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select, update
 from support.artifacts import LABELS, tiny_artifact
+from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
 from tagger.database.connection import Database, open_database
-from tagger.database.tables import landmarks, model_labels, models
+from tagger.database.enums import JobState
+from tagger.database.tables import (
+    classifications,
+    contents,
+    effective_tags,
+    jobs,
+    landmarks,
+    model_labels,
+    models,
+    tags,
+)
 from tagger.errors import (
     AlreadyExists,
     ModelChanged,
     ModelFileNotFound,
+    ModelNeeded,
     ModelNotSelected,
     ModelRefused,
 )
+from tagger.ledger.jobs import NewJob, create_job
 from tagger.library.catalog import models_in_use
+from tagger.library.catalog.model_removal import remove_model
 from tagger.library.catalog.registered_models import (
     add_model,
     list_models,
@@ -29,6 +43,7 @@ from tagger.library.catalog.registered_models import (
     verify_model,
 )
 from tagger.library.catalog.registration import landmark_ids_of_labels
+from tagger.library.catalog.settlement import settle
 from tagger.model.artifact import Label
 from tagger.system.geo import regional_slug
 
@@ -265,3 +280,40 @@ def test_concurrent_registrations_create_one_model(
     with database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(models)) == 1
         assert connection.scalar(select(func.count()).select_from(landmarks)) == len(LABELS)
+
+
+def test_a_removed_model_leaves_the_earlier_classification_and_is_kept_while_a_job_runs_it(
+    database: Database, tmp_path: Path
+) -> None:
+    stored = StoredPhotos.with_tiny_model(database, tmp_path)
+    tiny_artifact(tmp_path / "own.pt", LABELS[:2], seed=1, name="own")
+    own = add_model(database, tmp_path / "own.pt")
+    use_models(database, ["tiny"])
+    stored.photo("both.jpg", ("brandenburg-gate", 0.9, True), digest="both", model=own)
+    stored.photo("alone.jpg", ("eiffel-tower", 0.8, True), digest="alone", model=own)
+    job_id = create_job(database, NewJob(model_id=own.id, top_k=5, threshold=0.5))
+    with database.write() as connection:
+        image = connection.scalar(select(contents.c.id).where(contents.c.digest == "both"))
+        earlier = {"content_id": image, "model_id": stored.model.id}
+        connection.execute(insert(classifications).values(**earlier, top_k=5, threshold=0.5))
+        tower = stored.landmark_ids["eiffel-tower"]
+        tag = {"rank": 1, "landmark_id": tower, "score": 0.7, "accepted": True, "counts": True}
+        connection.execute(insert(tags).values(**earlier, **tag))
+        settle(connection, [image])
+    with pytest.raises(ModelNeeded, match=f"job {job_id} has not ended"):
+        remove_model(database, "own")
+    with database.write() as connection:
+        connection.execute(update(jobs).values(state=JobState.FINISHED))
+    planned = remove_model(database, "own", dry_run=True)
+    assert (planned.unclassified, planned.jobs) == (1, 1)
+    assert model_by_id(database, own.id).name == "own"
+    remove_model(database, "own")
+    with database.read() as connection:
+        found = {
+            row.digest: (row.model_id, row.outcome)
+            for row in connection.execute(select(contents.c.digest, contents.c.model_id, contents.c.outcome))
+        }
+        assert found == {"both": (stored.model.id, "tagged"), "alone": (None, None)}
+        (row,) = connection.execute(select(effective_tags.c.content_id, effective_tags.c.landmark_id))
+        assert (row.content_id, row.landmark_id) == (image, tower)
+        assert connection.scalar(select(func.count()).select_from(jobs)) == 0

@@ -89,7 +89,7 @@ def test_pixels_are_scaled_as_the_weights_want_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1"])
-def test_weights_from_a_file_are_those_in_the_network_rounded(name: str, tmp_path: Path) -> None:
+def test_weights_from_a_file_are_those_in_the_network(name: str, tmp_path: Path) -> None:
     whole = models.get_model(name, weights=None)
     save_file(whole.state_dict(), tmp_path / "w.safetensors")
     backbone, network = load_backbone(name, tmp_path / "w.safetensors", 64)
@@ -102,9 +102,6 @@ def test_weights_from_a_file_are_those_in_the_network_rounded(name: str, tmp_pat
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(network(images), same(images), rtol=0.02, atol=0.02)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            assert torch.equal(module.weight, module.weight.half().float())
 
 
 @pytest.mark.slow

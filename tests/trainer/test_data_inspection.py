@@ -112,6 +112,9 @@ def test_label_folders_may_lie_in_the_folder_itself(data: CommandRunner, tmp_pat
     assert {each["label"]: each["photos"] for each in report["labels"]} == {"Tòa Xanh": 20, "B|ridge": 5}
     assert (report["few"], report["landmarks"]) == ({"B|ridge": 5}, None)
     assert "landmarks.csv\tnone\n" in data("inspect", tmp_path / "set", "--out", tmp_path / "report").text
+    report = (tmp_path / "report" / "report.md").read_text()
+    assert "There is no landmarks.csv, so labels are named after their folders." in report
+    assert "## landmarks.csv" not in report
 
 
 def test_a_gazetteer_that_cannot_be_used_is_a_finding(data: CommandRunner, tmp_path: Path) -> None:

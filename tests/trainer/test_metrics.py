@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from support.examples import examples
 from torch import Tensor
 
+from trainer.evaluation.evaluation import ORDINARY
+from trainer.evaluation.evaluation import OTHERS as OTHER
 from trainer.evaluation.metrics import (
     aurocs,
     average_precisions,
@@ -21,7 +23,7 @@ from trainer.evaluation.metrics import (
     wilson_interval,
 )
 from trainer.evaluation.recognition import measure_rejection
-from trainer.export.calibration import ORDINARY, OTHER, choose_threshold
+from trainer.export.calibration import choose_threshold
 
 EXAMPLES = examples(20)
 TIED = st.integers(0, 20).map(lambda number: float(torch.tensor(number / 20)))  # as scores are: float32

@@ -12,7 +12,7 @@ from support.scenes import draw_label
 from support.small_world import LABELS, draw_small_world, train, transfer_options
 
 from tagger.errors import PathNotFound
-from trainer.data.preparation import TrainingData, prepare
+from trainer.data.preparation import TrainingData, find_training_photos, prepare
 from trainer.learning.batches import sample_rows
 from trainer.learning.classifier import validation_loss
 
@@ -35,7 +35,12 @@ def data(world: Path) -> TrainingData:
 
 
 def prepared(world: Path, seed: int = 0) -> TrainingData:
-    return prepare(world / "data", world / "unknown", world / "others", world / "pixels", size=32, seed=seed)
+    return prepare(
+        find_training_photos(world / "data", world / "unknown", world / "others"),
+        world / "pixels",
+        size=32,
+        seed=seed,
+    )
 
 
 def test_other_landmarks_with_a_label_are_left_out(data: TrainingData, world: Path) -> None:
@@ -84,7 +89,7 @@ def test_photos_of_val_are_never_learnt(world: Path, tmp_path: Path) -> None:
         (tmp_path / "data" / "val" / label).mkdir(parents=True)
         for photo in photos[:2]:
             photo.rename(tmp_path / "data" / "val" / label / photo.name)
-    data = prepare(tmp_path / "data", None, None, tmp_path / "pixels", size=32, seed=0)
+    data = prepare(find_training_photos(tmp_path / "data", None, None), tmp_path / "pixels", size=32, seed=0)
     assert len(data.whole.validation) == 4
     run = train(replace(transfer_options(world, tmp_path / "run", epochs=0), data=tmp_path / "data"))
     assert len(run.classifier.scoring.neighbours.landmarks) == 12
@@ -113,7 +118,7 @@ def test_kinds_of_ordinary_photos_are_balanced_by_half(data: TrainingData) -> No
 
 def test_a_missing_folder_is_refused(world: Path) -> None:
     with pytest.raises(PathNotFound):
-        prepare(world / "data", None, world / "none", world / "pixels", size=32, seed=0)
+        prepare(find_training_photos(world / "data", None, world / "none"), world / "pixels", size=32, seed=0)
 
 
 @pytest.mark.slow

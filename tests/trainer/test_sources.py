@@ -9,7 +9,7 @@ import torch
 from support.scenes import draw_label
 
 from tagger.model.artifact import Label
-from trainer.data.preparation import TrainingData, photo_weights, prepare
+from trainer.data.preparation import TrainingData, find_training_photos, photo_weights, prepare
 from trainer.evaluation.recognition import measure_recognition, measure_sources
 from trainer.export.calibration import measure
 
@@ -44,7 +44,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     )
     draw_label(folder / "ordinary" / "rooms", range(70, 80))
     draw_label(folder / "ordinary" / "roads" / "dry", range(80, 90))
-    return prepare(folder, folder / "ordinary", None, folder / "pixels", size=SIZE, seed=0)
+    return prepare(
+        find_training_photos(folder, folder / "ordinary", None), folder / "pixels", size=SIZE, seed=0
+    )
 
 
 def held_out(data: TrainingData, label: str) -> dict[str, tuple[int, int]]:
@@ -96,7 +98,7 @@ def test_few_photos_of_another_source_are_repeated_only_so_often() -> None:
 def test_photos_of_new_sources_are_measured_apart() -> None:
     scores = torch.tensor([[0.9, 0.0], [0.8, 0.1], [0.1, 0.7], [0.95, 0.0]])
     targets, no = torch.tensor([0, 0, 1, 1]), torch.zeros(4, dtype=torch.bool)
-    _, metrics = measure(scores, targets, no, torch.tensor([False, True, True, True]), 0.5)
+    _, metrics = measure(scores, targets, no, torch.tensor([False, True, True, True]), 0.5, 0)
     new = {name: value for name, value in metrics.items() if "new_source" in name}
 
     assert new == {
@@ -105,7 +107,7 @@ def test_photos_of_new_sources_are_measured_apart() -> None:
         "val_new_source_accepted_rightly": pytest.approx(2 / 3),
         "val_new_source_accepted_wrongly": pytest.approx(1 / 3),
     }
-    assert not [name for name in measure(scores, targets, no, no, 0.5)[1] if "new_source" in name]
+    assert not [name for name in measure(scores, targets, no, no, 0.5, 0)[1] if "new_source" in name]
 
 
 def test_an_evaluation_has_figures_by_source() -> None:

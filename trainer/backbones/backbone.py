@@ -1,4 +1,4 @@
-"""The description of a backbone in a run, the protocol of network sources, and changes to networks: fusion, rounding, padding, and fewer channels."""
+"""The description of a backbone in a run, the protocol of network sources, and changes to networks: fusion, padding, and fewer channels."""
 
 import copy
 from dataclasses import dataclass
@@ -15,8 +15,6 @@ Convention = Literal["tensorflow", "torchvision", "timm"]
 """The framework whose conventions a network follows. TensorFlow pads strided convolutions only on the right and bottom."""
 State = dict[str, Tensor]
 """Tensors by name, as in a network's `state_dict`."""
-HALF_PRECISION_LAYERS = (nn.Conv2d, nn.Linear, nn.MultiheadAttention)
-"""Layers whose weights an artifact stores in half precision. All others, such as batch norms, are stored in full."""
 FUSION_TOLERANCE = 1e-3
 """The highest relative difference of features after fusion, which changes the order of roundings."""
 
@@ -92,18 +90,6 @@ def scale_normalisation(mean: tuple[float, ...], deviation: tuple[float, ...]) -
 def _times_255(values: tuple[float, ...]) -> tuple[float, float, float]:
     red, green, blue = (round(255 * value, 4) for value in values)
     return red, green, blue
-
-
-@torch.no_grad()
-def round_to_half(network: nn.Module) -> None:
-    """Round the weights that an artifact stores in half precision, so that export loses nothing.
-
-    Called before anything is trained on top of a network: measured and shipped weights are the same.
-    """
-    for module in network.modules():
-        if isinstance(module, HALF_PRECISION_LAYERS):
-            for parameter in module.parameters():
-                parameter.copy_(parameter.half())
 
 
 def fuse_batch_norms(network: nn.Module, size: int) -> nn.Module | None:

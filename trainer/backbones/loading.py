@@ -1,6 +1,7 @@
 """Backbones by name: build the network, load its weights, and run it once."""
 
 import difflib
+import importlib.resources
 import logging
 import pickle
 import warnings
@@ -27,12 +28,13 @@ from trainer.backbones.backbone import (
     fuse_batch_norms,
     fuse_in_place,
     narrow,
-    round_to_half,
 )
 from trainer.backbones.landmark_cnn import FEATURES, LANDMARK_CNN, NORMALISATION, LandmarkCNN
 from trainer.errors import BackboneUnusable
 
 TIMM = "timm/"
+SHIPPED = "the shipped model"
+SHIPPED_MODEL = Path(str(importlib.resources.files("tagger"))) / "shipped" / "landmarks.pt"
 MODEL = ".pt"
 NETWORK_OF_MODEL = "encoder.network."
 """The prefix of tensor names of a model's backbone."""
@@ -48,8 +50,7 @@ log = logging.getLogger("trainer")
 def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[Backbone, nn.Module]:
     """Load the pretrained network for images of `size` pixels, in evaluation mode.
 
-    The weights come from the file `weights`, which may be a model that the trainer exported, or are downloaded. They are rounded to half
-    precision, as artifacts store them.
+    The weights come from the file `weights`, which may be a model that the trainer exported, or are downloaded.
 
     Raises:
         BackboneUnusable, ExtraMissing, ModelRefused: with what to change.
@@ -69,7 +70,6 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
     features = _count_features(template, architecture, size)
     fused = fuse_batch_norms(template.network, size)
     network = fused or template.network
-    round_to_half(network)
     backbone = Backbone(architecture, convention, origin, features, template.normalisation, fused is not None)
     return backbone, network
 
@@ -99,6 +99,15 @@ def _backbone_of_model(path: Path, architecture: str) -> tuple[Backbone, nn.Modu
     return replace(backbone, weights=f"blake3:{digest}"), network
 
 
+def shipped_backbone() -> tuple[Backbone, nn.Module]:
+    """The network of the shipped model, frozen. Its own code runs, so it needs no package that built it."""
+    described = read_manifest(SHIPPED_MODEL).training["backbone"]
+    backbone = TypeAdapter(Backbone).validate_python(described)
+    weights = f"blake3:{file_digest(SHIPPED_MODEL)}"
+    backbone = replace(backbone, architecture=SHIPPED, weights=weights, expansions=())
+    return backbone, build_network(backbone)
+
+
 def scratch_backbone() -> tuple[Backbone, nn.Module]:
     """Our own network, with random weights."""
     return Backbone(LANDMARK_CNN, "torchvision", "none", FEATURES, NORMALISATION), LandmarkCNN()
@@ -110,8 +119,11 @@ def build_network(backbone: Backbone) -> nn.Module:
     Raises:
         BackboneUnusable, ExtraMissing: this installation cannot build it.
     """
+    if backbone.architecture == SHIPPED:
+        network: nn.Module = load_module(SHIPPED_MODEL, file_digest(SHIPPED_MODEL)).encoder.network
+        return network.eval()
     if backbone.architecture == LANDMARK_CNN:
-        network: nn.Module = LandmarkCNN()
+        network = LandmarkCNN()
     else:
         source, name = find_source(backbone.architecture)
         network = source.build(name, backbone.convention).network

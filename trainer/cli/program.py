@@ -101,7 +101,7 @@ def export(
     The file is written only if it predicts the same landmarks as the training model on all validation photos.
     """
     log.info("loading the run %s", run)
-    from trainer.export.artifact import FULL, export_run
+    from trainer.export.artifact import export_run
 
     result = export_run(run, out, name=name)
     document: dict[str, object] = {
@@ -110,13 +110,9 @@ def export(
         "digest": result.digest,
         "size_bytes": result.size_bytes,
         "labels": len(result.manifest.labels),
-        "photos_compared": result.agreement[FULL].photos,
+        "photos_compared": result.agreement.photos,
     }
-    agreements = result.agreement.items()
-    if as_json:
-        document["agreement"] = {name: asdict(agreement) for name, agreement in agreements}
-    else:
-        document |= {f"agreement_{name}": str(agreement) for name, agreement in agreements}
+    document["agreement"] = asdict(result.agreement) if as_json else str(result.agreement)
     print_results(document, as_json=as_json)
 
 
@@ -139,13 +135,12 @@ def evaluate(
             help="A folder of ordinary photos, at any depth, that show none of the landmarks. Measures how many get a false tag."
         ),
     ] = None,
-    altered: Annotated[
-        bool,
+    others: Annotated[
+        Path | None,
         typer.Option(
-            "--altered",
-            help="Also evaluate the photos squashed, at half size, cropped, and saved at low quality.",
+            help="A folder with LANDMARK/photo.jpg of other landmarks, from other places than in training. Without them, nothing is known of how many such photos get a false tag."
         ),
-    ] = False,
+    ] = None,
     device: Annotated[
         DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the model, in float32.")
     ] = "cpu",
@@ -160,7 +155,7 @@ def evaluate(
     from trainer.report.assessment import assess_evaluation
     from trainer.report.files import REPORT, evaluation_document, write_report
 
-    evaluation = evaluate_model(model, data, distractors, device=device, altered=altered)
+    evaluation = evaluate_model(model, data, distractors, others, device=device)
     write_report(evaluation, out)
     if as_json:
         print_results(evaluation_document(evaluation), as_json=True)

@@ -25,9 +25,9 @@ train_app = typer.Typer(
 @train_app.command()
 @with_option_groups
 def transfer(*, options: TransferOptions, as_json: Json = False) -> None:
-    """Fine-tune a pretrained network. Recommended from 20 photos per label.
+    """Fine-tune a pretrained network. With fewer than 30 landmarks, or 30 photos of each, learn them on the shipped model's network.
 
-    Takes minutes on a GPU, about an hour on two CPU cores.
+    That takes a minute. Fine-tuning takes minutes on a GPU, about an hour on two CPU cores.
 
     Example: trainer train transfer --data landmarks --unknown ordinary --out runs/landmarks
     """

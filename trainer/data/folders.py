@@ -127,7 +127,7 @@ def read_training_folder(folder: Path) -> TrainingFolder:
         raise _incomplete(folder, "it has no folder train/")
     labels = tuple(entry.name for entry in label_folders(folder / "train"))
     if len(labels) < 2:
-        raise _incomplete(folder, f"train/ has {len(labels)} label folders")
+        raise _incomplete(folder, f"train/ has {'only one label folder' if labels else 'no label folder'}")
     train = find_labelled_photos(folder / "train")
     nonempty = {photo.label for photo in train}
     for label in labels:

@@ -178,6 +178,9 @@ def _report(inspection: Inspection, sheets: Sequence[Path]) -> Iterator[str]:
     yield ""
     for title, meaning, lines in findings(inspection):
         yield from _section(title, meaning, lines)
+    if document["landmarks"] is None:
+        yield f"There is no {FILE_NAME}, so labels are named after their folders."
+        yield ""
     yield ""
     yield from _table(document)
 
@@ -211,9 +214,9 @@ def findings(inspection: Inspection) -> Iterator[tuple[str, str, list[str]]]:
         [f"{label}: {count}" for label, count in document["few"].items()],
     )
     yield (
-        "landmarks.csv",
+        FILE_NAME,
         "Labels without a row are named after their folder. Rows without a folder have no effect.",
-        list(_gazetteer_lines(document["landmarks"])),
+        list(_gazetteer_lines(document["landmarks"])) if document["landmarks"] else [],
     )
     yield (
         "Ignored files",
@@ -256,10 +259,7 @@ def _group_lines(groups: Iterable[PhotoGroup]) -> list[str]:
     return lines
 
 
-def _gazetteer_lines(gazetteer: dict[str, Any] | None) -> Iterator[str]:
-    if gazetteer is None:
-        yield "there is no such file: all labels are named after their folders"
-        return
+def _gazetteer_lines(gazetteer: dict[str, Any]) -> Iterator[str]:
     if gazetteer["problem"]:
         yield gazetteer["problem"]
     yield from (f"no folder for the row {label}" for label in gazetteer["without_folder"])

@@ -52,9 +52,9 @@ PhotoReader = tuple[str, Callable[[], bytes]]
 """A photo's name for warnings, and the function that reads it."""
 
 
-def readers_of(paths: Iterable[Path], alter: Callable[[bytes], bytes] | None = None) -> Iterator[PhotoReader]:
-    """The readers of files. `alter` is applied to the bytes of each."""
-    return ((str(path), partial(_read, path, alter)) for path in paths)
+def readers_of(paths: Iterable[Path]) -> Iterator[PhotoReader]:
+    """The readers of files."""
+    return ((str(path), partial(_read, path)) for path in paths)
 
 
 def decode_batches(photos: Iterable[PhotoReader], resize: Resize, batch_size: int) -> Iterator[DecodedBatch]:
@@ -79,9 +79,8 @@ def decode_batches(photos: Iterable[PhotoReader], resize: Resize, batch_size: in
             yield DecodedBatch(tuple(positions), images)
 
 
-def _read(path: Path, alter: Callable[[bytes], bytes] | None) -> bytes:
-    data = read_photo(path, max_bytes=MAX_BYTES).data
-    return alter(data) if alter else data
+def _read(path: Path) -> bytes:
+    return read_photo(path, max_bytes=MAX_BYTES).data
 
 
 def _decode(photo: PhotoReader, resize: Resize) -> tuple[str, Pixels | PhotoFailure]:

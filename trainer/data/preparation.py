@@ -1,19 +1,22 @@
 """Prepare a folder of labelled photos for training: decode it once, and hold out validation photos."""
 
+import itertools
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from tagger.model.artifact import Label
+from tagger.model.artifact import TRAINED_PHOTOS, Label
 from trainer.data.duplicates import group_near_duplicates, sketch_of
 from trainer.data.folders import (
     LabelledPhoto,
+    TrainingFolder,
     find_ordinary_photos,
     find_other_landmarks,
     label_without_photos,
@@ -26,6 +29,7 @@ from trainer.data.split import assign_splits
 from trainer.errors import DataUnusable
 
 VALIDATION_SHARE = 0.15
+LEAST_LABELS, LEAST_PHOTOS = 30, 30
 LARGEST_HELD_OUT = 1 / 3
 """A source with a larger share of a landmark's photos is needed for training."""
 SOURCE_SHARE = 0.6
@@ -34,6 +38,8 @@ MOST_OFTEN = 4.0
 """A photo of another source counts at most as much as this many photos of the largest: a few photos are soon learnt by heart."""
 ORDINARY, OTHER = "/", "//"
 """The labels of ordinary photos, with their kind, and of other landmarks where one is required. No folder has these names."""
+DIGEST_LENGTH = 12
+"""So many characters of digests tell millions of photos apart."""
 CACHE_SCALE = 9 / 7
 """Cached photos are larger than the model's input by this factor, for closer views of them."""
 
@@ -113,16 +119,18 @@ class TrainingData:
         return np.where(is_ordinary[self.training], weights**0.5, weights)
 
     def provenance(self) -> dict[str, object]:
-        """Counts and a digest of the photos, without names of files or machines."""
+        """Counts and digests of the photos, without names of files or machines."""
         rows = sorted(
             f"{photo.label or ORDINARY}\t{digest}"
             for photo, digest in zip(self.cached.photos, self.cached.digests, strict=True)
         )
+        trained = itertools.compress(self.cached.digests, ~self.is_of_val)
         landmarks = self.targets < len(self.labels)
         kinds = {"photos": landmarks, "ordinary_photos": ~landmarks & ~self.is_other}
         kinds["other_landmark_photos"] = self.is_other
         return {
             "digest": "blake3:" + blake3("\n".join(rows).encode()).hexdigest(),
+            TRAINED_PHOTOS: "".join(sorted({digest[:DIGEST_LENGTH] for digest in trained})),
             **{name: int((photos & ~self.is_validation).sum()) for name, photos in kinds.items()},
             **{
                 f"validation_{name}": int((photos & self.is_validation).sum())
@@ -139,21 +147,33 @@ class TrainingData:
         return [self.cached.photos[position].path for position in self.validation.tolist()]
 
 
-def prepare(
-    data: Path, unknown: Path | None, others: Path | None, cache: Path, *, size: int, seed: int
-) -> TrainingData:
-    """Read the photos. Without `data`/val, a seventh of train/ is held out for validation; of `others`, a seventh of the landmarks.
+@dataclass(frozen=True)
+class FoundPhotos:
+    """The photos to train on, by their names alone: those in the folder `data`, ordinary ones, and those of other landmarks."""
+
+    data: Path
+    folder: TrainingFolder
+    labels: tuple[Label, ...]
+    ordinary: tuple[LabelledPhoto, ...]
+    other: tuple[LabelledPhoto, ...]
+
+    @property
+    def are_few(self) -> bool:
+        """Whether teaching gives better results than training (measured in docs/tutorial/own-model.md)."""
+        photos = Counter(photo.label for photo in self.folder.train)
+        return len(self.labels) < LEAST_LABELS or median(photos.values()) < LEAST_PHOTOS
+
+
+def find_training_photos(data: Path, unknown: Path | None, others: Path | None) -> FoundPhotos:
+    """Find the photos. None is opened, so that this comes before anything that takes time.
 
     Args:
         data: the folder with train/LABEL/photo.jpg
         unknown: a folder of photos that show none of the landmarks
         others: a folder with LANDMARK/photo.jpg, of other landmarks; those with a label in `data` are left out
-        cache: the folder of decoded photos
-        size: side of the model's input, in pixels
-        seed: the same seed and photos give the same split
 
     Raises:
-        PathNotFound, DataUnusable, DataFileInvalid, OutputUnwritable: with what to change.
+        PathNotFound, DataUnusable, DataFileInvalid: with what to change.
     """
     folder = read_training_folder(data)
     labels = labels_with_landmarks(folder.labels, data)
@@ -164,8 +184,24 @@ def prepare(
     if left_out:
         log.info("%d other landmarks have a label and are left out: %s", len(left_out), ", ".join(left_out))
     other = tuple(photo for photo in other if photo.place not in names)
+    return FoundPhotos(data, folder, labels, ordinary, other)
+
+
+def prepare(found: FoundPhotos, cache: Path, *, size: int, seed: int) -> TrainingData:
+    """Read the photos. Without val/, a seventh of train/ is held out for validation; of other landmarks, a seventh of them.
+
+    Args:
+        found: the photos
+        cache: the folder of decoded photos
+        size: side of the model's input, in pixels
+        seed: the same seed and photos give the same split
+
+    Raises:
+        DataUnusable, DataFileInvalid, OutputUnwritable: with what to change.
+    """
+    data, folder, labels = found.data, found.folder, found.labels
     side = 32 * round(size * CACHE_SCALE / 32)
-    cached = cache_photos((*folder.train, *folder.val, *ordinary, *other), side, cache)
+    cached = cache_photos((*folder.train, *folder.val, *found.ordinary, *found.other), side, cache)
     positions = {label.label: position for position, label in enumerate(labels)}
     targets = np.array([positions.get(photo.label or ORDINARY, len(labels)) for photo in cached.photos])
     sources = np.array(sources_of([photo.path for photo in cached.photos], data), dtype=np.str_)

@@ -1,22 +1,26 @@
 """Evaluate a model file on folders of photos."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from tagger.errors import PathNotFound
-from tagger.model.artifact import Manifest, file_digest, read_manifest
+from tagger.model.artifact import TRAINED_PHOTOS, Manifest, file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
 from tagger.model.model import load_model
 from trainer.data.folders import (
     LabelledPhoto,
     find_labelled_photos,
     find_ordinary_photos,
+    find_other_landmarks,
     label_folders,
     sources_of,
 )
+from trainer.data.pixels import photo_digest
+from trainer.data.preparation import DIGEST_LENGTH
 from trainer.errors import DataUnusable
 from trainer.evaluation.metrics import Estimate, average_precisions, bootstrap
 from trainer.evaluation.recognition import (
@@ -29,7 +33,9 @@ from trainer.evaluation.recognition import (
     measure_rejection,
     measure_sources,
 )
-from trainer.evaluation.scores import AlterationResult, measure_alterations, score_photos
+from trainer.evaluation.scores import score_photos
+
+ORDINARY, OTHERS = "ordinary photos", "photos of other landmarks"
 
 log = logging.getLogger("trainer")
 
@@ -44,28 +50,40 @@ class Evaluation:
     photos: int
     unreadable: int
     skipped: dict[str, int]  # photos by label that the model lacks
+    trained: int  # photos left out because they, or others of their landmark, were in training
     recognition: Recognition
     by_source: dict[str, SourceResult]  # empty if the folder does not list the photos' sources
     gap: Estimate
     rejection: Rejection | None
+    false_tags_by_kind: dict[str, float]  # shares of `ORDINARY` and `OTHERS`
+    other_photos: int
+    other_landmarks: int
     mistakes: tuple[Mistake, ...]
     false_tags: tuple[Mistake, ...]
-    alterations: dict[str, AlterationResult] | None
 
 
 def evaluate(
-    artifact: Path, data: Path, distractors: Path | None, *, device: str, altered: bool
+    artifact: Path, data: Path, distractors: Path | None, others: Path | None, *, device: str
 ) -> Evaluation:
-    """Evaluate the artifact on `data`/test, or on `data` if it has no such folder, and on distractors.
+    """Evaluate the artifact on `data`/test, or on `data` if it has no such folder, and on distractors. Photos that were in training do not count.
 
-    `distractors` is a folder of photos that show none of the landmarks. `altered`: also evaluate altered photos.
+    `distractors` is a folder of ordinary photos, `others` one with LANDMARK/photo.jpg of landmarks that the model lacks.
 
     Raises:
         ModelRefused, PathNotFound, DataFileInvalid, DataUnusable: with what to change.
     """
     manifest, digest = read_manifest(artifact), file_digest(artifact)
-    photos, skipped = _photos_of(data, manifest)
-    distractor_paths = [photo.path for photo in find_ordinary_photos(distractors)] if distractors else []
+    found, skipped = _photos_of(data, manifest)
+    ordinary = find_ordinary_photos(distractors) if distractors else ()
+    labels = {name for label in manifest.labels for name in (label.label, label.slug)}
+    other = [photo for photo in find_other_landmarks(others) if photo.place not in labels] if others else []
+    trained = _in_training((*found, *ordinary, *other), manifest)
+    known_places = {photo.place for photo in other if photo in trained}
+    trained |= {photo for photo in other if photo.place in known_places}
+    photos = [photo for photo in found if photo not in trained]
+    if not photos:
+        raise _unusable(data, "all of its photos were in training")
+    strangers = [photo for photo in (*ordinary, *other) if photo not in trained]
     chosen = choose_device(device, None)
     reference = Device(chosen.kind, "float32", chosen.batch_size)
     model = load_model(artifact, digest, manifest, reference)
@@ -74,15 +92,17 @@ def evaluate(
         raise _unusable(data, "none of its photos can be read")
     positions = {label.label: position for position, label in enumerate(manifest.labels)}
     targets = torch.tensor([positions[photos[row].label or ""] for row in landmarks.rows])
-    others = score_photos(distractor_paths, model, "scoring distractors")
+    unknown = score_photos([photo.path for photo in strangers], model, "scoring distractors")
+    strangers = [strangers[row] for row in unknown.rows]
 
     log.info("measuring the scores")
     names, threshold = [label.name for label in manifest.labels], manifest.threshold
-    none_of_them = torch.full((len(others.paths),), len(names))
+    none_of_them = torch.full((len(strangers),), len(names))
     recognition = measure_recognition(manifest.labels, landmarks.scores, targets, threshold)
-    parts = [path.relative_to(distractors).parts if distractors else () for path in others.paths]
-    folders = [first if rest else "." for first, *rest in parts]  # directly in the folder of distractors
-    top, correct, other_top = recognition.scores, recognition.correct, others.scores.amax(dim=1)
+    folders = [OTHERS if photo.place else photo.kind or "." for photo in strangers]
+    top, correct, other_top = recognition.scores, recognition.correct, unknown.scores.amax(dim=1)
+    is_other = torch.tensor([photo.place is not None for photo in strangers], dtype=torch.bool)
+    kinds = {ORDINARY: other_top[~is_other], OTHERS: other_top[is_other]}
     return Evaluation(
         manifest=manifest,
         digest=digest,
@@ -90,16 +110,30 @@ def evaluate(
         photos=len(targets),
         unreadable=len(photos) - len(targets),
         skipped=skipped,
+        trained=len(trained),
         recognition=recognition,
         by_source=measure_sources(recognition, sources_of(landmarks.paths, data), threshold),
         gap=bootstrap(average_precisions, (top, correct), (other_top,)),
         rejection=measure_rejection(top, other_top, folders, threshold),
+        false_tags_by_kind={
+            kind: float((scores >= threshold).float().mean()) for kind, scores in kinds.items() if len(scores)
+        },
+        other_photos=int(is_other.sum()),
+        other_landmarks=len({photo.place for photo in strangers} - {None}),
         mistakes=confident_mistakes(names, landmarks.paths, landmarks.scores, targets),
         false_tags=confident_mistakes(
-            names, others.paths, others.scores, none_of_them, least_score=threshold
+            names, unknown.paths, unknown.scores, none_of_them, least_score=threshold
         ),
-        alterations=measure_alterations(model, landmarks.paths, targets, correct) if altered else None,
     )
+
+
+def _in_training(photos: Iterable[LabelledPhoto], manifest: Manifest) -> set[LabelledPhoto]:
+    """Those of the photos that the model has learned from. Models of earlier versions do not state them."""
+    text = str(manifest.training.get(TRAINED_PHOTOS, ""))
+    digests = {text[start : start + DIGEST_LENGTH] for start in range(0, len(text), DIGEST_LENGTH)}
+    if not digests:
+        return set()
+    return {photo for photo in photos if (photo_digest(photo.path) or "")[:DIGEST_LENGTH] in digests}
 
 
 def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dict[str, int]]:

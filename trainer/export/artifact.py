@@ -1,10 +1,8 @@
-"""Export a run to the artifact that the tagger loads: store it in half precision, and compare it with the training model.
+"""Export a run to the artifact that the tagger loads, and compare it with the training model.
 
 Only `write_program` and `read_program` know the format in which a model leaves the trainer.
 """
 
-import copy
-import importlib.util
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tagger.errors import ModelRefused, SettingsInvalid
+from tagger.errors import ModelRefused
 from tagger.model.artifact import (
     BackgroundStatistics,
     Embedding,
@@ -26,12 +24,7 @@ from tagger.model.artifact import (
     save_artifact,
     without_deprecations,
 )
-from tagger.model.backends.protocol import EIGHT_BITS
-from tagger.model.backends.selection import BackendSelector
-from tagger.model.devices import Device, available_kinds, choose_device, cpu_emulates_bfloat16
-from tagger.model.model import Model, load_model
 from tagger.photos.folders import replace_file
-from trainer.backbones.backbone import HALF_PRECISION_LAYERS
 from trainer.data.pixels import decode_batches, readers_of
 from trainer.errors import ExportImpossible, RunUnusable, writing_to
 from trainer.export.run import LOG, RECORD, FinishedRun, RunRecord, load_run
@@ -39,10 +32,6 @@ from trainer.learning.classifier import EMBEDDING_LAYER
 from trainer.progress import photo_progress
 
 BATCH_SIZE = 8
-FULL, HALF, EIGHT_BIT = "cpu_float32", "cpu_bfloat16", "cpu_int8"
-EMULATED_PHOTOS = 100
-"""With more, an emulated number format would take most of the time of an export."""
-
 log = logging.getLogger("trainer")
 
 Program = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -51,7 +40,7 @@ Program = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass
 class ExportAgreement:
-    """The agreement of the exported model with the training model, on one device in one precision."""
+    """The agreement of the exported model with the training model, on the CPU in full precision."""
 
     photos: int = 0
     same_top1: int = 0
@@ -76,13 +65,13 @@ class ExportAgreement:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """A written artifact, and its agreement by device and precision, as far as this machine can measure it."""
+    """A written artifact, and its agreement with the training model."""
 
     path: Path
     digest: str
     size_bytes: int
     manifest: Manifest
-    agreement: dict[str, ExportAgreement]
+    agreement: ExportAgreement
 
 
 def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
@@ -98,19 +87,13 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
     log.info("compiling the model")
     try:
         with writing_to(out):
-            # Training rounded these weights to half precision, so that storing them as such loses nothing.
-            stored = copy.deepcopy(run.classifier)
-            for module in stored.modules():
-                if isinstance(module, HALF_PRECISION_LAYERS):
-                    module.half()
-            write_program(stored, manifest, unchecked, run.background)
-        agreement = _compare(folder, run, unchecked, manifest)
-        full = agreement[FULL]
-        if full.same_top1 < full.photos:
+            write_program(run.classifier, manifest, unchecked, run.background)
+        agreement = _compare(folder, run, unchecked)
+        if agreement.same_top1 < agreement.photos:
             versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
-            different = full.photos - full.same_top1
+            different = agreement.photos - agreement.same_top1
             raise ExportImpossible(
-                reason=f"it and the training model predict different landmarks on {different} of {full.photos} validation photos, so {out} was not written",
+                reason=f"it and the training model predict different landmarks on {different} of {agreement.photos} validation photos, so {out} was not written",
                 remedy=f"Export again with the versions of torch and torchvision that trained the run: {versions}",
             )
         with writing_to(out):
@@ -148,7 +131,9 @@ def _manifest(record: RunRecord, name: str) -> Manifest:
         ranges=record.ranges,
         threshold=record.threshold,
         threshold_reason=record.threshold_reason,
-        calibration={"method": "fitted on validation photos"} | asdict(record.score_rule),
+        calibration={"method": "fitted on validation photos"} | asdict(record.score_rule)
+        if record.score_rule
+        else {"method": "as taught landmarks"},
         training=record.training,
         metrics=record.metrics,
         versions=record.versions,
@@ -160,9 +145,10 @@ def write_program(
 ) -> None:
     """Compile the model to a program that needs none of this code, currently TorchScript, and write it with its manifest.
 
-    A replacement, such as torch.export, must keep three things: a forward as in `Program`, for any batch size; weights
-    that are not frozen, since precision, layout and freezing are chosen where the model runs; and the manifest in the
-    file, readable without torch. `tagger.model.artifact` reads both and must change with it.
+    The program runs as it is wherever `torch.jit.load` does, in full precision. A replacement, such as torch.export, must keep
+    three things: a forward as in `Program`, for any batch size; weights that are not frozen, since precision, layout and
+    freezing are chosen where the model runs; and the manifest in the file, readable without torch. `tagger.model.artifact`
+    reads both and must change with it.
 
     Raises:
         ExportImpossible: the format does not support the network, or the tagger refuses it.
@@ -186,60 +172,19 @@ def _unsupported(reason: object) -> ExportImpossible:
 
 def read_program(path: Path) -> Program:
     """Load a program that `write_program` wrote, on the CPU in full precision."""
-    module: Program = load_module(path, file_digest(path)).float().eval()
+    module: Program = load_module(path, file_digest(path)).eval()
     return module
 
 
-def _compare(
-    folder: Path, run: FinishedRun, exported: Path, manifest: Manifest
-) -> dict[str, ExportAgreement]:
-    """Compare both models on every validation photo, the exported one in every precision the tagger may use here."""
-    programs = {FULL: read_program(exported), **_tagger_programs(exported, manifest)}
-    agreement = {name: ExportAgreement() for name in programs}
+def _compare(folder: Path, run: FinishedRun, exported: Path) -> ExportAgreement:
+    """Compare both models on every validation photo. That other backends agree, the tagger checks where they run."""
+    program, agreement = read_program(exported), ExportAgreement()
     paths = [path for name in run.record.validation_photos if (path := Path(name)).is_file()]
-    every = dict.fromkeys(programs, 1)  # how many batches there are for each that is compared
-    if cpu_emulates_bfloat16():  # it takes seconds a photo
-        every[HALF] = max(1, len(paths) // EMULATED_PHOTOS)
     with photo_progress("comparing on validation photos", len(paths)) as advance, torch.inference_mode():
-        batches = decode_batches(readers_of(paths), run.record.input.resize, BATCH_SIZE)
-        for number, batch in enumerate(batches):
-            expected = run.classifier(batch.images)
-            for name, program in programs.items():
-                if number % every[name] == 0:
-                    agreement[name].add(expected, program(batch.images))
+        for batch in decode_batches(readers_of(paths), run.record.input.resize, BATCH_SIZE):
+            agreement.add(run.classifier(batch.images), program(batch.images))
             advance(len(batch.positions))
-    if agreement[FULL].photos == 0:
+    if agreement.photos == 0:
         reason = "none of its validation photos can be read, so the export cannot be checked"
         raise RunUnusable(path=folder, reason=reason)
     return agreement
-
-
-def _tagger_programs(exported: Path, manifest: Manifest) -> dict[str, Program]:
-    """The exported model as the tagger runs it: on the CPU in bfloat16 and eight bits, and on CUDA if available."""
-    devices = [Device("cpu", "bfloat16", BATCH_SIZE)]
-    if "cuda" in available_kinds():
-        devices.append(choose_device("cuda", BATCH_SIZE))
-    models = {
-        f"{device.kind}_{device.precision}": load_model(exported, file_digest(exported), manifest, device)
-        for device in devices
-    }
-    if manifest.ranges and importlib.util.find_spec("openvino") is not None:
-        try:
-            module, device = (
-                load_module(exported, file_digest(exported)),
-                Device("cpu", "float32", BATCH_SIZE),
-            )
-            selector = BackendSelector(lambda: module, device, manifest.input.size, 1, manifest.ranges)
-            models[EIGHT_BIT] = Model(selector.load(EIGHT_BITS), manifest, BATCH_SIZE)
-        except SettingsInvalid as error:
-            log.warning("this network does not run in eight bits: %s", error.__cause__ or error)
-    return {name: _program_of(model) for name, model in models.items()}
-
-
-def _program_of(model: Model) -> Program:
-
-    def program(images: Tensor) -> tuple[Tensor, Tensor]:
-        scores, embeddings = model.predict(list(images.permute(0, 2, 3, 1).numpy()))
-        return torch.from_numpy(scores), torch.from_numpy(embeddings)
-
-    return program

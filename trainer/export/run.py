@@ -18,10 +18,17 @@ from tagger.model.artifact import BackgroundStatistics, InputRule, Label, Range
 from trainer.backbones.backbone import Backbone
 from trainer.backbones.loading import build_network
 from trainer.errors import RunUnusable, writing_to
-from trainer.learning.classifier import Encoder, LandmarkClassifier
+from trainer.evaluation.evaluation import ORDINARY, OTHERS
+from trainer.learning.classifier import Encoder, LandmarkClassifier, PhotoClassifier
 from trainer.learning.scoring import FeatureSpace, Neighbours, ScoreRule, Scoring
 from trainer.learning.state import Epoch
-from trainer.report.assessment import Assessment, photos_of_landmarks
+from trainer.learning.taught import TaughtClassifier
+from trainer.report.assessment import (
+    Assessment,
+    are_tested,
+    least_photos,
+    photos_of_landmarks,
+)
 
 RECORD = Path("checkpoint", "run.json")
 WEIGHTS = Path("checkpoint", "weights.safetensors")
@@ -41,7 +48,7 @@ class RunRecord(BaseModel):
     input: InputRule
     backbone: Backbone
     background_photos: int
-    score_rule: ScoreRule
+    score_rule: ScoreRule | None  # None: a `TaughtClassifier`
     ranges: tuple[Range, ...]
     threshold: float
     threshold_reason: str
@@ -57,7 +64,7 @@ class FinishedRun:
     """A finished run: its record, its model in evaluation mode and full precision, and the background statistics."""
 
     record: RunRecord
-    classifier: LandmarkClassifier
+    classifier: PhotoClassifier
     background: BackgroundStatistics
 
 
@@ -109,31 +116,36 @@ def load_run(folder: Path) -> FinishedRun:
 def assess_run(record: RunRecord) -> Assessment:
     """Assess the model of a run by its validation photos."""
     metrics = record.metrics
-    kinds = {"ordinary photos": "val_ordinary", "photos of other landmarks": "val_other_landmark"}
+    kinds = {ORDINARY: "val_ordinary", OTHERS: "val_other_landmark"}
     names = {kind: f"{prefix}_false_tags_at_threshold" for kind, prefix in kinds.items()}
-    false_tags = {kind: metrics[name] for kind, name in names.items() if name in metrics}
     return Assessment(
         kind="validation",
         photos=int(metrics["val_photos"]),
         top1=metrics["val_top1"],
         right_tags=metrics["val_accepted_rightly"],
         precision=metrics["val_precision_at_threshold"],
-        false_tags=false_tags,
+        false_tags={kind: metrics[name] for kind, name in names.items() if name in metrics},
+        is_tested=are_tested(
+            int(metrics.get("val_other_landmark_photos", 0)), int(metrics["val_other_landmarks"])
+        ),
         photos_of=photos_of_landmarks(record.training),
-        precision_condition=" if half of all photos show no landmark" if false_tags else "",
+        few=least_photos(record.training),
     )
 
 
-def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> LandmarkClassifier:
+def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> PhotoClassifier:
     """Build the model that `record` describes, with these weights."""
     encoder = Encoder(record.backbone, build_network(record.backbone))
-    names = (field.name for field in fields(FeatureSpace))
-    space = FeatureSpace(**{name: tensors[f"scoring.neighbours.{name}"] for name in names})
     head = nn.Linear(record.backbone.features, len(tensors["head.bias"]))
-    scoring = Scoring(Neighbours(space), len(record.labels), record.score_rule)
-    classifier = LandmarkClassifier(encoder, head, scoring).eval()
+    if record.score_rule is None:
+        classifier: PhotoClassifier = TaughtClassifier(encoder, head)
+    else:
+        names = (field.name for field in fields(FeatureSpace))
+        space = FeatureSpace(**{name: tensors[f"scoring.neighbours.{name}"] for name in names})
+        scoring = Scoring(Neighbours(space), len(record.labels), record.score_rule)
+        classifier = LandmarkClassifier(encoder, head, scoring)
     classifier.load_state_dict(tensors)
-    return classifier
+    return classifier.eval()
 
 
 def program_versions() -> dict[str, str]:

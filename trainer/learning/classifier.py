@@ -63,16 +63,15 @@ class TrainingNetwork(nn.Module):
         return logits
 
 
-class LandmarkClassifier(nn.Module):
-    """Encoder, linear head and score rule. Head outputs after the labels are background classes and are not returned."""
+class PhotoClassifier(nn.Module):
+    """Encoder, linear head, and a rule that makes scores of features: `scores_of`."""
 
     least_contrast: Final[float]
 
-    def __init__(self, encoder: Encoder, head: nn.Linear, scoring: Scoring) -> None:
+    def __init__(self, encoder: Encoder, head: nn.Linear) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
-        self.scoring = scoring
         self.least_contrast = LEAST_CONTRAST
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,7 +84,18 @@ class LandmarkClassifier(nn.Module):
         return self.scores_of(features) * shows_something[:, None], embedding_of(features)
 
     def scores_of(self, features: Tensor) -> Tensor:
-        """Features (B, F) of the encoder → scores, as defined by `ScoreRule`."""
+        """Features (B, F) of the encoder → scores, float32 (B, L)."""
+        raise NotImplementedError
+
+
+class LandmarkClassifier(PhotoClassifier):
+    """Scores are as defined by `ScoreRule`. Head outputs after the labels are background classes and are not returned."""
+
+    def __init__(self, encoder: Encoder, head: nn.Linear, scoring: Scoring) -> None:
+        super().__init__(encoder, head)
+        self.scoring = scoring
+
+    def scores_of(self, features: Tensor) -> Tensor:
         scores: Tensor = self.scoring(self.head(features), embedding_of(features))
         return scores
 

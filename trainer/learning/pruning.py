@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tagger.model.devices import Device
-from trainer.backbones.backbone import Backbone, expansions, multiply_adds, narrow, round_to_half
+from trainer.backbones.backbone import Backbone, expansions, multiply_adds, narrow
 from trainer.errors import BackboneUnusable
 from trainer.learning.batches import TrainingSet
 from trainer.learning.classifier import Encoder
@@ -63,7 +63,6 @@ def prune(
         _remove_channels(whole, pruned, number, width, images)
     log.info("pruned to %.0f million multiply-adds", multiply_adds(pruned.network, size) / 1e6)
     _train(whole, pruned, views, sizes, device)
-    round_to_half(pruned.network)
     return replace(backbone, expansions=tuple(widths)), pruned
 
 

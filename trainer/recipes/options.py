@@ -114,11 +114,11 @@ class TransferOptions(RecipeOptions):
     ] = 30
     size: ImageSize = 224
     backbone: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="The pretrained network: a torchvision classification network, or timm/NAME (needs the timm extra)."
+            help="The pretrained network: a torchvision classification network, or timm/NAME (needs the timm extra). Defaults to mobilenet_v2; with few landmarks or photos, to the shipped model's, on which they are taught."
         ),
-    ] = "mobilenet_v2"
+    ] = None
     weights: Annotated[
         Path | None,
         typer.Option(

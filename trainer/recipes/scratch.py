@@ -12,7 +12,7 @@ from torch import nn
 
 from tagger.model.devices import choose_device
 from trainer.backbones.loading import scratch_backbone
-from trainer.data.preparation import prepare
+from trainer.data.preparation import find_training_photos, prepare
 from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions
@@ -35,16 +35,10 @@ def train_scratch(options: RecipeOptions) -> FinishedRun:
     Raises:
         TaggerError: with what to change in the data or the options.
     """
+    found = find_training_photos(options.data, options.unknown, options.others)
     create_run_folder(options.out)
     device = choose_device(options.device, None)
-    data = prepare(
-        options.data,
-        options.unknown,
-        options.others,
-        options.pixels,
-        size=options.size,
-        seed=options.seed,
-    )
+    data = prepare(found, options.pixels, size=options.size, seed=options.seed)
     torch.manual_seed(options.seed)
     backbone, network = scratch_backbone()
     head = nn.Linear(backbone.features, data.classes)

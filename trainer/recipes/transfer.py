@@ -5,6 +5,7 @@ classes are missing from the sum of the landmarks' scores.
 """
 
 import copy
+import logging
 from dataclasses import asdict, replace
 
 import torch
@@ -14,7 +15,7 @@ from tagger.model.artifact import file_digest
 from tagger.model.devices import Device, choose_device
 from trainer.backbones.backbone import Backbone
 from trainer.backbones.loading import goes_on_from_model, load_backbone
-from trainer.data.preparation import TrainingData, prepare
+from trainer.data.preparation import TrainingData, find_training_photos, prepare
 from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions, training_set
@@ -24,7 +25,9 @@ from trainer.learning.loop import TrainingPlan, growing_sizes, train_network
 from trainer.learning.pruning import prune
 from trainer.learning.state import Epoch, TrainingState
 from trainer.recipes.options import TransferOptions
+from trainer.recipes.taught import train_taught
 
+BACKBONE = "mobilenet_v2"
 HEAD_EPOCHS = 12
 HEAD_RATE = 1e-3
 LEARNING_RATE = 4e-4
@@ -46,6 +49,8 @@ apparent size ("FixRes", Touvron et al., 2019). Smaller views are also faster, a
 Tan and Le, 2021).
 """
 
+log = logging.getLogger("trainer")
+
 
 def train_transfer(options: TransferOptions) -> FinishedRun:
     """Train, calibrate and measure a classifier, and write the run.
@@ -53,17 +58,22 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
     Raises:
         TaggerError: with what to change in the data, the weights or the options.
     """
+    found = find_training_photos(options.data, options.unknown, options.others)
     create_run_folder(options.out)
+    counts = f"{len(found.labels)} landmarks with {len(found.folder.train)} photos"
+    if found.are_few and options.backbone is None and options.weights is None:
+        log.info(
+            "%s are too few to train a network: they are taught. To train one, name its --backbone", counts
+        )
+        return train_taught(found, options)
+    if found.are_few:
+        log.warning(
+            "%s are too few to train a network: without --backbone, they are taught, which names fewer other places",
+            counts,
+        )
     device = choose_device(options.device, None)
-    backbone, network = load_backbone(options.backbone, options.weights, options.size)
-    data = prepare(
-        options.data,
-        options.unknown,
-        options.others,
-        options.pixels,
-        size=options.size,
-        seed=options.seed,
-    )
+    backbone, network = load_backbone(options.backbone or BACKBONE, options.weights, options.size)
+    data = prepare(found, options.pixels, size=options.size, seed=options.seed)
     encoder = Encoder(backbone, network)
     if options.multiply_adds:
         backbone, encoder = _prune(data, backbone, encoder, options.multiply_adds, options, device)

@@ -9,6 +9,11 @@ from trainer.evaluation.evaluation import Evaluation
 PHOTOS_OF = "photos_of_landmarks"
 """The entry of `training`, in a run and in its model file, with the number of photos of each landmark."""
 
+TAUGHT = "taught"
+"""How the recipe of a model begins that was taught, and not trained."""
+FEW_TO_TEACH = 5
+LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES = 20, 10
+"""With fewer photos of other landmarks, or of fewer of them, nothing is known of how many such photos are named."""
 LEAST_RIGHT_TAGS = 0.7
 LEAST_PRECISION = 0.9
 """A model is called good enough to use from these shares on: of photos with the right tag, and of tags that are right."""
@@ -24,8 +29,10 @@ class Assessment:
     right_tags: float  # share of the photos
     precision: float  # share of the tags that are right
     false_tags: Mapping[str, float]  # by kind of photos without a landmark
+    is_tested: bool  # on enough photos of other landmarks
     photos_of: Mapping[str, int]
-    precision_condition: str = ""  # what `precision` assumes, in words
+    few: int = FEW  # landmarks with fewer photos have too few
+    trained: int = 0  # photos that were left out because they were in training
 
     @property
     def is_insufficient(self) -> bool:
@@ -35,16 +42,19 @@ class Assessment:
 
     def lines(self, next_step: str) -> Iterator[str]:
         """The figures with what they measure, the answer, and the next step: `next_step`, unless the model is not good enough."""
+        if self.trained:
+            yield f"{self.trained} photos are left out, because they, or others of their landmark, were in training"
         yield (
             f"{self.photos} {self.kind} photos of landmarks: {_percent(self.top1)} have the right first prediction, "
             f"{_percent(self.right_tags)} get the right tag"
         )
-        yield f"tags: {_percent(self.precision)} are right{self.precision_condition}"
+        condition = " if half of all photos show no landmark" if self.false_tags else ""
+        yield f"tags: {_percent(self.precision)} are right{condition}"
         for kind, share in self.false_tags.items():
             yield f"{kind}: {_percent(share)} get a false tag"
         if self._few:
             counts = ", ".join(f"{name} ({count})" for name, count in self._few.items())
-            yield f"too few photos of {counts}; add some, to {FEW} or more each, then train again"
+            yield f"too few photos of {counts}; add some, to {self.few} or more each, then train again"
         yield self._answer()
         yield f"next: {'add photos, then train again' if self.is_insufficient else next_step}"
 
@@ -58,12 +68,17 @@ class Assessment:
                 f"not good enough to use: at least {100 * LEAST_RIGHT_TAGS:.0f} % of the photos should get the right tag, "
                 f"and {100 * LEAST_PRECISION:.0f} % of the tags should be right"
             )
+        if not self.is_tested:
+            return (
+                f"not known whether it is good enough to use: at least {LEAST_OTHER_PHOTOS} photos of {LEAST_OTHER_PLACES} "
+                "other landmarks that were not in training are needed, in --others"
+            )
         return f"good enough to use{', apart from these landmarks' if self._few else ''}"
 
     @property
     def _few(self) -> dict[str, int]:
         """The landmarks with too few photos."""
-        return {name: count for name, count in self.photos_of.items() if count < FEW}
+        return {name: count for name, count in self.photos_of.items() if count < self.few}
 
     @property
     def _lacks_photos(self) -> bool:
@@ -73,16 +88,32 @@ class Assessment:
 
 def assess_evaluation(evaluation: Evaluation) -> Assessment:
     """Assess a model by its evaluation on test photos."""
-    recognition, rejection = evaluation.recognition, evaluation.rejection
+    recognition = evaluation.recognition
+    right, tagged = recognition.accepted_right.value, recognition.accepted.value
+    others = [*evaluation.false_tags_by_kind.values()]
+    false = sum(others) / len(others) if others else 0.0  # each kind counts the same, as for the threshold
     return Assessment(
         kind="test",
         photos=evaluation.photos,
         top1=recognition.top1.value,
-        right_tags=recognition.accepted_right.value,
-        precision=recognition.precision_at_threshold.value,
-        false_tags={"distractors": rejection.overall.false_tags.value} if rejection else {},
+        right_tags=right,
+        precision=right / max(tagged + false, 1e-12),
+        false_tags=evaluation.false_tags_by_kind,
+        is_tested=are_tested(evaluation.other_photos, evaluation.other_landmarks),
         photos_of=photos_of_landmarks(evaluation.manifest.training),
+        few=least_photos(evaluation.manifest.training),
+        trained=evaluation.trained,
     )
+
+
+def are_tested(photos: int, places: int) -> bool:
+    """Whether so many photos of so many other landmarks say how many such photos get a tag."""
+    return photos >= LEAST_OTHER_PHOTOS and places >= LEAST_OTHER_PLACES
+
+
+def least_photos(training: Mapping[str, object]) -> int:
+    """The number of photos that each landmark of a model should have had."""
+    return FEW_TO_TEACH if str(training.get("recipe", "")).startswith(TAUGHT) else FEW
 
 
 def photos_of_landmarks(training: Mapping[str, object]) -> dict[str, int]:

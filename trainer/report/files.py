@@ -19,14 +19,13 @@ from trainer.evaluation.recognition import (
     SourceResult,
     confident_mistakes,
 )
-from trainer.evaluation.scores import AlterationResult
 from trainer.report.drawings import draw_mistakes, draw_reliability
 from trainer.report.markdown import FALSE_TAGS, MISTAKES, RELIABILITY, markdown
 
 REPORT = "report.md"
 METRICS = "metrics.json"
 
-Result = Recognition | LabelResult | SourceResult | DistractorResult | AlterationResult
+Result = Recognition | LabelResult | SourceResult | DistractorResult
 
 log = logging.getLogger("trainer")
 
@@ -83,6 +82,7 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "photos": evaluation.photos,
         "unreadable": evaluation.unreadable,
         "left_out": evaluation.skipped,
+        "in_training": evaluation.trained,
         "threshold": evaluation.manifest.threshold,
         **_figures(recognition),
         **_estimate("gap", evaluation.gap),
@@ -90,7 +90,6 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "sources": _by_name(evaluation.by_source),
         "rejection": rejection
         and {**_figures(rejection.overall), "by_folder": _by_name(rejection.by_folder)},
-        "altered": None if evaluation.alterations is None else _by_name(evaluation.alterations),
         "mistakes": [_mistake(mistake) for mistake in evaluation.mistakes],
         "false_tags": [_mistake(mistake) for mistake in evaluation.false_tags],
     }

@@ -21,7 +21,6 @@ def markdown(evaluation: Evaluation) -> str:
         _headline(evaluation),
         f"## Calibration\n\nBelow the diagonal, scores are too high.\n\n![Reliability]({RELIABILITY})",
         _rejection(evaluation.rejection) if evaluation.rejection else "",
-        _alterations(evaluation),
         _mistakes(evaluation),
         _landmarks(evaluation),
         _sources(evaluation.by_source),
@@ -43,11 +42,6 @@ def _percent(estimate: Estimate) -> str:
 
 def _number(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} [{estimate.interval.low:.3f}, {estimate.interval.high:.3f}]"
-
-
-def _points(estimate: Estimate) -> str:
-    low, high = 100 * estimate.interval.low, 100 * estimate.interval.high
-    return f"{100 * estimate.value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def _headline(evaluation: Evaluation) -> str:
@@ -74,6 +68,8 @@ def _headline(evaluation: Evaluation) -> str:
         photos += f" and {rejection.overall.photos} distractors, which show none of the landmarks"
     if evaluation.unreadable:
         photos += f" ({evaluation.unreadable} could not be read)"
+    if evaluation.trained:
+        photos += f" ({evaluation.trained} are left out, because they, or others of their landmark, were in training)"
     if evaluation.skipped:
         photos += f" ({sum(evaluation.skipped.values())} skipped, because the model lacks their labels)"
     return (
@@ -93,24 +89,6 @@ def _rejection(rejection: Rejection) -> str:
 def _rejection_row(name: str, result: DistractorResult) -> tuple[str, ...]:
     rate, false_tags = _percent(result.fpr_at_95_recall), _percent(result.false_tags)
     return name, str(result.photos), _number(result.auroc), rate, false_tags
-
-
-def _alterations(evaluation: Evaluation) -> str:
-    if evaluation.alterations is None:
-        return ""
-    rows = [("unaltered", str(evaluation.photos), _percent(evaluation.recognition.top1), "", "")]
-    rows += [
-        (
-            result.what,
-            str(result.photos),
-            _percent(result.top1),
-            _points(result.difference),
-            _percent(result.wrong_tags),
-        )
-        for result in evaluation.alterations.values()
-    ]
-    head = ("photos", "number", "top-1", "difference in points", "with a wrong tag")
-    return "## Altered photos\n\n" + table(head, rows)
 
 
 def _mistakes(evaluation: Evaluation) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,16 +15,23 @@ from tagger.cli.options import DryRun, Json
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_json, write_table
+from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
+from tagger.errors import PhotoFailed, TaggerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tagger.cli.session import Session
     from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.model.artifact import Manifest
 
 model_app = typer.Typer(help="Register models, and select those in use.", no_args_is_help=True)
+
+SAMPLED_PHOTOS = 200
+"""On so many photos, a model is tried before it is put in use. It takes seconds."""
+NAMED_PHOTOS = 9
 
 ModelFile = Annotated[
     Path,
@@ -103,31 +112,114 @@ def use(
     """Select the models for all commands and jobs that name none: one, or several that classify each photo together.
 
     Of several, each adds its tags; if they disagree, the highest score wins. Tags of other models no longer count on photos that one
-    of these has classified. They are kept, and count again if their model is put in use again.
+    of these has classified. They are kept, and count again if their model is put in use again. First, models that are not in use yet are
+    tried on photos of the library, so that you see what they would name; --dry-run does no more.
 
     Example: tagger model use landmarks mine
     """
-    from tagger.library.catalog import registered_models
+    from tagger.library.catalog import models_in_use, registered_models
     from tagger.library.query.photo_json import model_document
 
     session = open_session()
-    if dry_run:
-        models = registered_models.models_by_name(session.database, name)
-    else:
+    models = registered_models.models_by_name(session.database, name)
+    before = models_in_use.names_in_use(session.database)
+    would_name = [_try(session, model) for model in models if not model.in_use]
+    if not dry_run:
         with ProgressLine("updating tags") as line:
             models = registered_models.use_models(session.database, name, line.show)
         update_derived_facts(session)
     used = ", ".join(model.name for model in models)
     verb = "is" if len(models) == 1 else "are"
-    document = vars(model_document(models[0])) | {"models": [model.name for model in models]}
+    document = vars(model_document(models[0])) | {
+        "models": [model.name for model in models],
+        "would_name": [found for found in would_name if found],
+    }
     text = f"{used} would be put in use" if dry_run else f"{used} {verb} in use"
     console.write_result(document, printable(text), json=json)
     if not dry_run:
         console.info(
             "photos keep the tags of other models until one of these classifies them. To classify them, run: tagger backfill outdated"
         )
+        if before and [model.name for model in models] != before:
+            console.info(printable(f"to take it back, run: tagger model use {' '.join(map(quote, before))}"))
         for found, remedy in texts_of_other_models(session.database, models):
             console.warning(f"{found}. Run: {remedy}")
+
+
+def _try(session: Session, model: RegisteredModel) -> dict[str, object] | None:
+    """Say what a model would name in a sample of the library's photos; None if there are none, or it cannot be loaded."""
+    from tagger.jobs.processing.model_cache import open_local_model
+    from tagger.library.query.photo_samples import sample_photos
+
+    sample = sample_photos(session.database, session.settings.roots, SAMPLED_PHOTOS)
+    if not sample.photos:
+        return None
+    named: dict[str, str] = {}
+    try:
+        with open_local_model(model, session.settings) as opened, ProgressLine("trying the model") as line:
+            for number, path in enumerate(sample.photos, 1):
+                with suppress(PhotoFailed):
+                    image = opened.open(path).decode(opened.resize)
+                    threshold = session.settings.threshold or model.manifest.threshold
+                    ((best, *_),) = opened.predictions([image], 1, threshold)
+                    if best.accepted:
+                        named[path] = model.manifest.labels[best.position].name
+                line.show(number, len(sample.photos))
+    except TaggerError as error:
+        console.warning(f"what {model.name} would name is not known: {error}")
+        return None
+    new = {path: place for path, place in named.items() if sample.photos[path]}
+    tried = f" of {len(sample.photos)} tried" if len(sample.photos) < sample.images else ""
+    examples = [f"{path} ({place})" for path, place in [*new.items()][:NAMED_PHOTOS]]
+    listed = f"; {len(examples)} of them: {', '.join(examples)}" if examples else ""
+    console.info(
+        printable(
+            f"{model.name} would name {count_of(len(named), 'photo')}{tried}, {len(new)} of them unknown so far{listed}"
+        )
+    )
+    return {
+        "model": model.name,
+        "tried": len(sample.photos),
+        "named": len(named),
+        "unknown_so_far": len(new),
+        "photos": new,
+    }
+
+
+@model_app.command("remove")
+def remove(
+    name: Annotated[str, argument("NAME", "A registered model that is not in use.")],
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Remove a model, with its tags, what it was taught, and the jobs that ran it. Landmarks and verdicts stay, and so does its file.
+
+    A model in use is refused, and so is one with a job that has not ended.
+
+    Example: tagger model remove places --dry-run
+    """
+    from tagger.library.catalog.model_removal import remove_model
+
+    session = open_session(settle_jobs=True)
+    removed = remove_model(session.database, name, dry_run=dry_run)
+    if not dry_run:
+        update_derived_facts(session)
+    counts = {
+        "tagged": removed.tagged,
+        "unclassified": removed.unclassified,
+        "taught": removed.taught,
+        "jobs": removed.jobs,
+    }
+    text = (
+        f"{name} {'would be' if dry_run else 'is'} removed, with its tags on {count_of(removed.tagged, 'photo')}, "
+        f"{count_of(removed.taught, 'taught place')} and {count_of(removed.jobs, 'job')}"
+    )
+    console.write_result({"name": name, **counts, "dry_run": dry_run}, printable(text), json=json)
+    if removed.unclassified:
+        console.info(
+            f"{count_of(removed.unclassified, 'photo')} classified by no other model; to classify them, run: tagger backfill untagged"
+        )
+    console.info(f"its file stays: {printable(removed.model.file_text)}")
 
 
 @model_app.command("show")
@@ -194,6 +286,8 @@ def _print_result(model: RegisteredModel, text: str, *, json: bool) -> None:
 
 
 def _print_manifest(manifest: Manifest, landmarks: Sequence[Landmark]) -> None:
+    from tagger.model.artifact import TRAINED_PHOTOS
+
     size, rule = manifest.input.size, manifest.input
     typer.echo(f"created:    {manifest.created_at:%Y-%m-%d %H:%M}")
     crop = "the whole photo, stretched"
@@ -211,6 +305,8 @@ def _print_manifest(manifest: Manifest, landmarks: Sequence[Landmark]) -> None:
     ):
         typer.echo(f"{title}:")
         for name, value in facts.items():
+            if name == TRAINED_PHOTOS:
+                continue
             typer.echo(f"  {printable(name)}: {printable(str(value))}")
     rows = (
         [label.label, landmark.display_name, landmark.country, landmark.slug]

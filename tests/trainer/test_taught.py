@@ -1,0 +1,132 @@
+"""Few landmarks: they are taught on the shipped model's network, and what was not tested is not called good enough."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rig.drawing import draw_photo
+from support.command_line import CommandRunner
+from support.training_photos import TINTS
+
+from tagger.model.artifact import file_digest, read_manifest, without_deprecations
+from tagger.model.devices import Device
+from tagger.model.model import load_model
+from tagger.photos.decoding import decode_photo
+from trainer.export.calibration import CAREFUL_THRESHOLD
+
+GREY = (128, 128, 128)
+LABELS = len(TINTS)
+
+
+def draw(folder: Path, seeds: range, tint: tuple[int, int, int]) -> None:
+    folder.mkdir(parents=True)
+    for seed in seeds:
+        photo = np.asarray(draw_photo(seed, (120, 90)).convert("RGB"), dtype=np.float32)
+        tinted = 0.3 * photo + 0.7 * np.array(tint)
+        Image.fromarray(tinted.astype(np.uint8)).save(folder / f"{seed}.jpg", quality=90)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("few")
+    for number, (label, tint) in enumerate(TINTS.items()):
+        draw(folder / "places" / "train" / label, range(100 * number, 100 * number + 6), tint)
+        draw(folder / "places" / "val" / label, range(1000 + 100 * number, 1000 + 100 * number + 8), tint)
+    draw(folder / "ordinary" / "sheds", range(2000, 2006), GREY)
+    for number in range(10):
+        draw(folder / "others" / f"place-{number}", range(3000 + 10 * number, 3002 + 10 * number), GREY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def taught(world: Path) -> Path:
+    from support.trainer_commands import run_trainer
+
+    done = run_trainer(
+        "train", "transfer", "--data", world / "places", "--out", world / "run", "--device", "cpu"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(
+        "3 landmarks with 18 photos are too few to train a network: they are taught."
+    )
+    (world / "answer.txt").write_text(done.stdout)
+    assert run_trainer("export", world / "run", "--out", world / "model.pt", "-q").returncode == 0
+    return world
+
+
+def test_its_scores_are_those_of_the_file_alone(taught: Path) -> None:
+    path = taught / "model.pt"
+    manifest = read_manifest(path)
+    photo = next((taught / "places" / "val" / "Green Tower").iterdir())
+    image = decode_photo(photo.read_bytes(), manifest.input.resize, max_pixels=10**6).pixels
+    tagged = load_model(path, file_digest(path), manifest, Device("cpu", "float32", 1)).outputs([image])
+    with without_deprecations(), torch.inference_mode():
+        alone = torch.jit.load(path)(torch.from_numpy(image.copy())[None].permute(0, 3, 1, 2))  # type: ignore[no-untyped-call]
+    np.testing.assert_allclose(alone[0].numpy(), tagged.scores, atol=1e-5)
+    assert tagged.embeddings is not None
+    np.testing.assert_allclose(alone[1].numpy(), tagged.embeddings, atol=1e-3)
+    assert tagged.scores.sum() <= 1
+    assert manifest.labels[int(tagged.scores[0].argmax())].label == "Green Tower"
+
+
+def test_without_tests_on_other_landmarks_its_threshold_is_careful_and_says_why(taught: Path) -> None:
+    manifest = read_manifest(taught / "model.pt")
+    assert manifest.threshold >= CAREFUL_THRESHOLD
+    assert "of other landmarks, 0 photos of 0 were tested" in manifest.threshold_reason
+    assert "\ngood enough" not in (taught / "answer.txt").read_text()
+
+
+def test_evaluation_ends_with_the_answer_of_training_on_the_same_photos(
+    taught: Path, trainer: CommandRunner, tmp_path: Path
+) -> None:
+    done = trainer(
+        "evaluate", taught / "model.pt", "--data", taught / "places" / "val", "--out", tmp_path / "report"
+    )
+    *answer, _next, _report = done.text.replace("test photos", "validation photos").splitlines()
+    assert answer == (taught / "answer.txt").read_text().splitlines()[:-1]
+
+
+def test_photos_that_were_in_training_are_no_test(
+    taught: Path, trainer: CommandRunner, tmp_path: Path
+) -> None:
+    trained = trainer(
+        "evaluate", taught / "model.pt", "--data", taught / "places" / "train", "--out", tmp_path / "a"
+    )
+    assert trained.code == 1
+    assert "all of its photos were in training" in trained.err
+    shutil.copytree(taught / "places" / "val", tmp_path / "mixed")
+    for number, label in enumerate(TINTS):
+        shutil.copy(taught / "places" / "train" / label / f"{100 * number}.jpg", tmp_path / "mixed" / label)
+    mixed = trainer("evaluate", taught / "model.pt", "--data", tmp_path / "mixed", "--out", tmp_path / "b")
+    assert mixed.text.startswith("3 photos are left out, because")
+    assert "24 test photos of landmarks" in mixed.text
+
+
+def test_with_enough_other_landmarks_its_threshold_is_chosen_by_them(
+    taught: Path, trainer: CommandRunner, tmp_path: Path
+) -> None:
+    options = ("--data", taught / "places", "--unknown", taught / "ordinary", "--others", taught / "others")
+    done = trainer("train", "transfer", *options, "--out", tmp_path / "run", "--device", "cpu")
+    assert "photos of other landmarks: " in done.text
+    assert "not known" not in done.text
+    others = ("--others", taught / "others", "--data", taught / "places" / "val")
+    tested = trainer("evaluate", taught / "model.pt", *others, "--out", tmp_path / "report")
+    assert "photos of other landmarks: " in tested.text
+    assert "not known" not in tested.text
+
+
+def test_folders_that_are_not_there_are_named_before_anything_else(
+    trainer: CommandRunner, tmp_path: Path
+) -> None:
+    done = trainer(
+        "train", "transfer", "--data", tmp_path / "none", "--out", tmp_path / "run", "--backbone", "resnet18"
+    )
+    assert done.code == 1
+    assert done.err.startswith("error: ")
+    assert str(tmp_path / "none") in done.err
+    (tmp_path / "one" / "train" / "Mill").mkdir(parents=True)
+    done = trainer("train", "transfer", "--data", tmp_path / "one", "--out", tmp_path / "run")
+    assert "train/ has only one label folder" in done.err
