@@ -2,33 +2,32 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from tagger.cli.output.console import ProgressLine
 
 log = logging.getLogger("trainer")
 
 
-class Advance(Protocol):
-    """Adds the number of photos just processed; `state` follows the description of the stage."""
-
-    def __call__(self, count: int, state: str = "") -> None: ...
-
-
 @contextmanager
-def photo_progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
-    """Say that the stage starts, and show a bar while the block runs. `done`: photos of an earlier run."""
+def photo_progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Say that the stage starts, and show a bar while the block runs; call the yielded function with the number of photos just processed."""
     if total:
         log.info("%s (%d)", description, total)
-    current, started_at = done, time.monotonic()
     with ProgressLine(description) as line:
+        yield PhotoCounter(line, total).advance
 
-        def advance(count: int, state: str = "") -> None:
-            nonlocal current
-            current += count
-            rate = (current - done) / max(time.monotonic() - started_at, 1e-3)
-            line.show(current, total, rate, state)
 
-        yield advance
+class PhotoCounter:
+    """Counts photos, and shows them with their rate. `done`: those of an earlier run."""
+
+    def __init__(self, line: ProgressLine, total: int, done: int = 0) -> None:
+        self._line, self._done, self._total = line, done, total
+        self._first, self._started_at = done, time.monotonic()
+
+    def advance(self, count: int, state: str = "") -> None:
+        """Add `count` photos. `state` follows the description."""
+        self._done += count
+        rate = (self._done - self._first) / max(time.monotonic() - self._started_at, 1e-3)
+        self._line.show(self._done, self._total, rate, state)

@@ -204,9 +204,13 @@ def test_a_rejected_photo_leaves_the_label_it_was_under(
     assert "train/Gate/b.jpg" not in tree(tmp_path / "set")
 
 
-def test_nothing_is_written_over(data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing_and_nothing_is_written_over(
+    data: CommandRunner, tagged_photos: TaggedPhotos, tmp_path: Path
+) -> None:
     give_verdicts(tagged_photos)
-    assert data("from-verdicts", "--out", tmp_path / "set").code == 0
+    planned = data("from-verdicts", "--out", tmp_path / "set", "--dry-run", "--json").json
+    assert not (tmp_path / "set").exists()
+    assert data("from-verdicts", "--out", tmp_path / "set", "--json").json == planned | {"dry_run": False}
     output = data("from-verdicts", "--out", tmp_path / "set")
     assert output.code == 1
     assert "is not empty" in output.err

@@ -29,6 +29,9 @@ LISTED = 10
 
 log = logging.getLogger("trainer")
 
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what the command would do, and change nothing.")
+]
 NewFolder = Annotated[Path, typer.Option(help="The folder to create. It must be empty or missing.")]
 
 
@@ -86,6 +89,7 @@ def split(
     val: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share of photos for validation.")] = 0.2,
     test: Annotated[float, typer.Option(min=0.0, max=0.9, help="The share of photos for testing.")] = 0.2,
     seed: Annotated[int, typer.Option(min=0, help="The same seed and photos give the same splits.")] = 0,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Split a folder into train/, val/ and test/ per label, keeping photos of one scene together.
@@ -105,11 +109,14 @@ def split(
             "%d photos cannot be read and are skipped; `trainer data inspect` lists them",
             len(plan.unreadable),
         )
+    if plan.conflicts:
+        log.warning("%d images have several labels; `trainer data inspect` lists them", plan.conflicts)
     for name, labels in plan.missing.items():
         if labels:
             log.warning("too few scenes for a photo in %s/: %s", name, _join(labels))
-    write_split(plan, out)
-    document = split_document(plan) | {"out": str(out)}
+    if not dry_run:
+        write_split(plan, out)
+    document = split_document(plan) | {"out": str(out), "dry_run": dry_run}
     columns = ("photos", "labels", "train", "val", "test", "groups_kept_together")
     print_results(document, columns, as_json=as_json)
 
@@ -210,6 +217,7 @@ def from_verdicts(
             help="An earlier training folder. Its photos are copied too, corrected by the verdicts.",
         ),
     ] = None,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Create a training folder from verdicts: confirmed photos in train/LABEL, rejected ones in unknown/.
@@ -229,8 +237,9 @@ def from_verdicts(
         )
     if len(corrections.labels) < 2:
         log.warning("training needs at least two labels; add an earlier folder with --with")
-    write_corrections(corrections, out)
-    document = corrections.document | {"out": str(out)}
+    if not dry_run:
+        write_corrections(corrections, out)
+    document = corrections.document | {"out": str(out), "dry_run": dry_run}
     columns = ("confirmed", "ordinary", "labels", "earlier", "known_already", "relabelled")
     print_results(document, columns, as_json=as_json)
 

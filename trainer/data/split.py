@@ -51,6 +51,14 @@ class Split(ExaminedPhotos):
         splits = [split for split, share in self.shares.items() if share]
         return {split: [label for label, by in self.counts.items() if not by[split]] for split in splits}
 
+    @property
+    def conflicts(self) -> int:
+        """Images that have more than one label."""
+        labels: dict[str, set[str]] = defaultdict(set)
+        for photo, facts in zip(self.photos, self.facts, strict=True):
+            labels[facts.digest].add(photo.label)
+        return sum(len(names) > 1 for names in labels.values())
+
 
 def plan_split(folder: Path, shares: Mapping[str, float], *, seed: int) -> Split:
     """Assign each photo to a split; existing splits of the folder are pooled. Writes nothing.
@@ -193,6 +201,7 @@ def split_document(split: Split) -> dict[str, Any]:
         "seed": split.seed,
         "pooled": list(split.dataset.splits),
         "groups_kept_together": split.duplicate_groups,
+        "label_conflicts": split.conflicts,
         "by_label": {path_text(label)[0]: counts for label, counts in split.counts.items()},
         "without": {
             name: [path_text(label)[0] for label in labels] for name, labels in split.missing.items()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn import functional
 
+from tagger.cli.output.console import ProgressLine
 from tagger.model.backends.protocol import is_out_of_memory
 from tagger.model.devices import Device
 from trainer.data.preparation import TrainingData
@@ -34,7 +35,7 @@ from trainer.learning.state import (
     save_checkpoint,
 )
 from trainer.learning.teachers import Teachers
-from trainer.progress import Advance, photo_progress
+from trainer.progress import PhotoCounter
 
 CHECK_EVERY = 10
 """Steps between two checks of the loss. Each check waits for the device."""
@@ -158,12 +159,12 @@ def fit(
     state.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     state.average.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
     epoch_photos = photos.steps * plan.batch_size
-    total, done = plan.epochs * epoch_photos, len(state.history) * epoch_photos
-    with photo_progress("training", total, done) as advance:
+    with ProgressLine("training") as line:
+        counter = PhotoCounter(line, plan.epochs * epoch_photos, len(state.history) * epoch_photos)
         for number in range(len(state.history) + 1, plan.epochs + 1):
             start = time.monotonic()
             try:
-                loss = _epoch(state, photos, classes, plan, device, number, teach, advance)
+                loss = _epoch(state, photos, classes, plan, device, number, teach, counter)
                 seconds = time.monotonic() - start
                 validation = validate(state.average)
             except (RuntimeError, MemoryError) as error:
@@ -195,7 +196,7 @@ def _epoch(
     device: Device,
     number: int,
     teach: Teaching | None,
-    advance: Advance,
+    counter: PhotoCounter,
 ) -> float:
     torch.manual_seed(plan.seed * 1_000_003 + number)  # for dropout
     generator = np.random.default_rng((plan.seed, number, 1))
@@ -218,7 +219,7 @@ def _epoch(
             if not math.isfinite(mean):
                 raise _diverged(number, step + 1)
             steps = min(CHECK_EVERY, step % CHECK_EVERY + 1)
-            advance(steps * plan.batch_size, f"epoch {number}, loss {mean:.3f}")
+            counter.advance(steps * plan.batch_size, f"epoch {number}, loss {mean:.3f}")
     return total.item() / photos.steps
 
 

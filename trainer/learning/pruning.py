@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tagger.cli.output.console import ProgressLine
 from tagger.model.devices import Device
 from trainer.backbones.backbone import Backbone, expansions, multiply_adds, narrow
 from trainer.errors import BackboneUnusable
 from trainer.learning.batches import TrainingSet
 from trainer.learning.classifier import Encoder
-from trainer.progress import photo_progress
+from trainer.progress import PhotoCounter
 
 CHANNEL_STEP = 16
 """Processors compute channels in groups of 16, so that fewer of a group save nothing."""
@@ -169,7 +170,9 @@ def _train(
     (before, teacher), (_, student) = _stages(whole), _stages(pruned)
     optimiser = torch.optim.AdamW(student.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
     autocast = torch.autocast(device.kind, device.dtype, enabled=device.dtype != torch.float32)
-    with photo_progress("training after pruning", len(sizes) * views.steps * views.batch_size) as advance:
+    epoch_photos = views.steps * views.batch_size
+    with ProgressLine("training") as line:
+        counter = PhotoCounter(line, len(sizes) * epoch_photos, 0)
         for number, size in enumerate(sizes, start=1):
             total = 0.0
             for step, batch in enumerate(views.epoch(number, size)):
@@ -188,7 +191,7 @@ def _train(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 total += loss.item()
-                advance(len(images), f"epoch {number}, {total / (step + 1):.3f} of the variance lost")
+                counter.advance(len(images), f"epoch {number}, {total / (step + 1):.3f} of the variance lost")
             log.info(
                 "after pruning, epoch %d of %d: the maps keep %.1f %% of their variance",
                 number,
