@@ -33,8 +33,9 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tagger.errors import ModelRefused
-from tagger.model.model_archive import COMPRESSIONS, DAMAGED, HEAD_BYTES, checked_archive, format_text
+from tagger.model.model_archive import HEAD_BYTES, checked_archive, format_text
 from tagger.model.model_definitions import ProgramRefused
+from tagger.model.model_entries import COMPRESSIONS, DAMAGED
 from tagger.photos.decoding import Fit, Resize
 from tagger.photos.files import open_regular
 from tagger.photos.folders import new_file

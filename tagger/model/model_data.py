@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tagger.model.model_archive import Entries
 from tagger.model.model_definitions import Program, ProgramRefused
+from tagger.model.model_entries import Entries
 
 ITEM_BYTES = {
     **dict.fromkeys(("BoolStorage", "ByteStorage", "CharStorage"), 1),

@@ -154,6 +154,10 @@ def combine(
             help="A CSV file of where photos come from: photo (FOLDER/NAME, or FOLDER/) and source. Photos not listed come from their collection. Training balances sources."
         ),
     ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The same seed and photos give the same photos for testing.")
+    ] = 0,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Combine collections into one training folder: {train,test}/LABEL, others/LANDMARK, landmarks.csv and sources.csv.
@@ -165,13 +169,14 @@ def combine(
     """
     for folder in folders:
         require_free_folder(out, folder)
-    combination = plan_combination(folders, landmarks, exclude, sources)
+    combination = plan_combination(folders, landmarks, exclude, sources, seed=seed)
     for reason, count in sorted(combination.left_out.items()):
         log.info("%d photos left out: %s", count, reason)
     if without := combination.document["without_photos"]:
         log.warning("landmarks without a photo for training: %s", _join(without))
-    write_combination(combination, out)
-    document = combination.document | {"out": str(out)}
+    if not dry_run:
+        write_combination(combination, out)
+    document = combination.document | {"out": str(out), "dry_run": dry_run}
     columns = ("labels", "train", "val", "test", "others", "other_landmarks")
     print_results(document, columns, as_json=as_json)
 

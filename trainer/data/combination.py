@@ -73,7 +73,7 @@ class _Candidate:
 
 
 def plan_combination(
-    folders: Sequence[Path], landmarks: Path, exclusions: Path | None, sources: Path | None
+    folders: Sequence[Path], landmarks: Path, exclusions: Path | None, sources: Path | None, *, seed: int
 ) -> Combination:
     """Assign each photo to a split and a label, or leave it out. Writes nothing.
 
@@ -82,6 +82,7 @@ def plan_combination(
         landmarks: the gazetteer, see `read_gazetteer`
         exclusions: why photos are left out, see `read_photo_list`
         sources: where photos come from, see `read_photo_list`; those not listed come from their collection
+        seed: of the photos that are chosen for testing
 
     Raises:
         PathNotFound, DataUnusable, DataFileInvalid: with what to change.
@@ -102,7 +103,7 @@ def plan_combination(
         groups,
         [each.facts.digest for each in candidates],
         {TEST: TEST_SHARE},
-        seed=0,
+        seed=seed,
     )
     splits = [
         split if each.label and each.label not in has_tests else each.photo.split or TRAIN
