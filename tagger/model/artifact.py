@@ -170,6 +170,7 @@ class Embedding(_Frozen):
 class Manifest(_Frozen):
     """The description of an artifact. `threshold` is the lowest score at which a prediction is accepted.
 
+    `suggestion_threshold`: the lowest score at which one is suggested; None: the model suggests nothing.
     `ranges`: the lowest and highest value that enters each convolution of the program, in order. Eight-bit backends scale by them.
     """
 
@@ -182,6 +183,7 @@ class Manifest(_Frozen):
     ranges: tuple[Range, ...] = ()
     threshold: float = Field(gt=0, le=1)
     threshold_reason: str
+    suggestion_threshold: float | None = Field(default=None, gt=0, le=1)
     calibration: dict[str, float | str]
     training: dict[str, object]
     metrics: dict[str, float]
@@ -199,6 +201,12 @@ class Manifest(_Frozen):
     def _has_the_outputs_of_its_format(self) -> Self:
         if (self.format == 2) != (self.embedding is not None):
             raise ValueError(f"format {self.format} {'needs' if self.format == 2 else 'has no'} embedding")
+        return self
+
+    @model_validator(mode="after")
+    def _suggests_below_its_threshold(self) -> Self:
+        if self.suggestion_threshold is not None and self.suggestion_threshold > self.threshold:
+            raise ValueError("suggestion_threshold is above threshold")
         return self
 
     @model_validator(mode="after")

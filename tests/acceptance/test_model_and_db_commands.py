@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from sqlalchemy import func, insert, select, update
 from support.artifacts import LABELS, colour_of, tiny_artifact
 from support.command_line import CommandRunner
@@ -37,7 +38,18 @@ def test_a_model_is_added_listed_put_in_use_and_shown(tagger: CommandRunner, tmp
     shown = tagger("model", "show", "--json").json
     assert shown["manifest"]["metrics"] == {"top1": 1.0}
     assert "top1: 1.0" in tagger("model", "show", "mine").text
+    assert "suggested:  nothing" in tagger("model", "show", "mine").text
     assert "mine" in tagger("model", "list").text
+
+
+def test_a_model_shows_from_which_score_on_it_suggests_landmarks(
+    tagger: CommandRunner, tmp_path: Path
+) -> None:
+    tiny_artifact(tmp_path / "a.pt", suggestion_threshold=0.3)
+    assert "suggested:  from 0.3 on" in tagger("model", "show", "a.pt").text
+    assert tagger("model", "show", "a.pt", "--json").json["manifest"]["suggestion_threshold"] == 0.3
+    with pytest.raises(ValidationError, match="suggestion_threshold is above threshold"):
+        tiny_artifact(tmp_path / "b.pt", threshold=0.5, suggestion_threshold=0.6)
 
 
 def test_a_file_is_shown_without_registering_it(tagger: CommandRunner, tmp_path: Path) -> None:

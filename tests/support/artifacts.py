@@ -62,6 +62,7 @@ def tiny_artifact(
     *,
     name: str = "tiny",
     threshold: float = THRESHOLD,
+    suggestion_threshold: float | None = None,
     created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC),
     max_batch: int = 10_000,
 ) -> Manifest:
@@ -70,14 +71,20 @@ def tiny_artifact(
     A batch of more than `max_batch` images fails like a batch that does not fit the memory of a GPU.
     """
     documents = tuple(label.model_dump_json() for label in labels)
-    manifest, data = _artifact(documents, seed, name, threshold, created_at, max_batch)
+    thresholds = threshold, suggestion_threshold
+    manifest, data = _artifact(documents, seed, name, thresholds, created_at, max_batch)
     path.write_bytes(data)
     return manifest
 
 
 @cache
 def _artifact(
-    labels: tuple[str, ...], seed: int, name: str, threshold: float, created_at: datetime, max_batch: int
+    labels: tuple[str, ...],
+    seed: int,
+    name: str,
+    thresholds: tuple[float, float | None],
+    created_at: datetime,
+    max_batch: int,
 ) -> tuple[Manifest, bytes]:
     """The manifest and the file, of labels in JSON; compiling the model takes longer than most tests of it."""
     manifest = Manifest(
@@ -85,8 +92,9 @@ def _artifact(
         created_at=created_at,
         labels=tuple(map(Label.model_validate_json, labels)),
         input=InputRule(size=SIZE, short_side=SIZE),
-        threshold=threshold,
+        threshold=thresholds[0],
         threshold_reason="chosen for tests",
+        suggestion_threshold=thresholds[1],
         calibration={"method": "none"},
         training={"seed": seed},
         metrics={"top1": 1.0},

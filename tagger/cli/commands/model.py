@@ -201,6 +201,8 @@ def _print_manifest(manifest: Manifest, landmarks: Sequence[Landmark]) -> None:
         crop = f"the centre, after scaling the short side to {rule.short_side}"
     typer.echo(f"input:      {size} x {size} pixels, {crop}")
     typer.echo(f"threshold:  {manifest.threshold} ({printable(manifest.threshold_reason)})")
+    suggested_from = manifest.suggestion_threshold
+    typer.echo(f"suggested:  {'nothing' if suggested_from is None else f'from {suggested_from} on'}")
     for title, facts in (
         ("metrics", manifest.metrics),
         ("calibration", manifest.calibration),
