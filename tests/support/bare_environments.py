@@ -6,7 +6,7 @@ Their packages are links to those of this environment, so that none is downloade
 import os
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from sysconfig import get_path
@@ -24,8 +24,7 @@ class BareEnvironment:
     def __init__(self, folder: Path, extras: Collection[str] = ()) -> None:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
         (site,) = folder.glob("lib/python*/site-packages")
-        for each in map(distribution, sorted(_needed(extras) - {NAME})):
-            _link(each, site)
+        _link_all(_needed((NAME, extra) for extra in ("", *extras)) - {NAME}, site)
         for package in PACKAGES:
             (site / package).symlink_to(ROOT / package)
         self._link_own_metadata(site)
@@ -53,10 +52,22 @@ class BareEnvironment:
         (site / metadata.name).symlink_to(metadata)
 
 
-def _needed(extras: Collection[str]) -> set[str]:
-    """The names of the distributions that the package needs with these extras, and what they need."""
+def run_with_packages(folder: Path, names: Collection[str], code: str) -> str:
+    """Run Python code in `folder`, in a process that can import these packages, what they need, and nothing else; return its output."""
+    site = folder / "packages"
+    site.mkdir()
+    _link_all(_needed((name, "") for name in names), site)
+    start = f"import sys; sys.path.append({str(site)!r})\n{code}"
+    command = [sys.executable, "-I", "-S", "-c", start]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _needed(roots: Iterable[tuple[str, str]]) -> set[str]:
+    """The names of these distributions, each with an extra or "", and of what they need."""
     found: set[tuple[str, str]] = set()
-    remaining = [(NAME, extra) for extra in ("", *extras)]
+    remaining = [*roots]
     while remaining:
         name, extra = remaining.pop()
         if (name, extra) not in found:
@@ -66,6 +77,11 @@ def _needed(extras: Collection[str]) -> set[str]:
                 if needed.marker is None or needed.marker.evaluate({"extra": extra}):
                     remaining += [(needed.name.lower(), each) for each in ("", *needed.extras)]
     return {name for name, _ in found}
+
+
+def _link_all(names: Collection[str], site: Path) -> None:
+    for each in map(distribution, sorted(names)):
+        _link(each, site)
 
 
 def _link(package: Distribution, site: Path) -> None:

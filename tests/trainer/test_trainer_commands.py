@@ -1,6 +1,7 @@
 """The trainer's commands: train, export with what it refuses, evaluate, and their errors."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.bare_environments import run_with_packages
 from support.command_line import CommandOutput, CommandRunner, run_command
 from support.trainer_commands import run_trainer
 from support.training_photos import TINTS, draw_world, save_random_weights
@@ -21,12 +23,17 @@ from tagger.model.artifact import (
     read_background,
     read_manifest,
 )
+from tagger.model.devices import Device
+from tagger.model.model import load_model
+from tagger.photos.decoding import decode_photo
 from tagger.system.interruption import run_interruptible
 from trainer.cli.train import _train
 from trainer.data.pixels import decode_batches, readers_of
 from trainer.errors import RunUnusable
 from trainer.export.artifact import export_run
 from trainer.export.run import FinishedRun, assess_run, load_run
+
+HOW_TO_TRAIN = Path(__file__).parents[2] / "docs" / "how-to" / "train.md"
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +96,7 @@ def test_run_leaves_checkpoint_metrics_curves_and_log(trained: Path) -> None:
 def test_exported_and_training_model_agree_on_every_photo(trained: Path) -> None:
     run = load_run(trained / "run")
     with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[no-untyped-call]
-        exported = load_module(trained / "model.pt", file_digest(trained / "model.pt")).float().eval()
+        exported = load_module(trained / "model.pt", file_digest(trained / "model.pt")).eval()
         photos = sorted((trained / "landmarks").rglob("*[0-9].jpg"))
         # Another batch size than in training and export.
         for batch in decode_batches(readers_of(photos), run.record.input.resize, 7):
@@ -100,6 +107,33 @@ def test_exported_and_training_model_agree_on_every_photo(trained: Path) -> None
             torch.testing.assert_close(run_embeddings, artifact_embeddings, atol=1e-3, rtol=0)
             assert (artifact_scores.dtype, artifact_embeddings.dtype) == (torch.float32, torch.float32)
             assert bool((artifact_scores.sum(dim=1) <= 1).all())
+
+
+def test_the_file_runs_without_this_program_as_the_docs_show(trained: Path, tmp_path: Path) -> None:
+    photo = next((trained / "landmarks" / "test" / "Green Tower").iterdir())
+    shutil.copy(photo, tmp_path / "photo.jpg")
+    shutil.copy(trained / "model.pt", tmp_path / "places.pt")
+    (code,) = re.findall(
+        "^```python\n(.*?)^```", HOW_TO_TRAIN.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    code_in_bfloat16 = code.replace(" = model(", " = model.to(torch.bfloat16)(")
+
+    lines = run_with_packages(tmp_path, ("torch", "pillow"), code + code_in_bfloat16).splitlines()
+
+    manifest = read_manifest(trained / "model.pt")
+    model = load_model(
+        trained / "model.pt", file_digest(trained / "model.pt"), manifest, Device("cpu", "float32", 1)
+    )
+    image = decode_photo(photo.read_bytes(), manifest.input.resize, max_pixels=10**6)
+    scores = {
+        label.name: score
+        for label, score in zip(manifest.labels, model.outputs([image.pixels]).scores[0], strict=True)
+    }
+    for line in lines[: len(scores)]:
+        score, _, name = line.partition(" ")
+        assert float(score) == pytest.approx(scores[name], abs=2e-3)
+    assert lines[0].endswith("Green Tower")
+    assert lines[len(scores)].endswith("Green Tower")
 
 
 def test_agreement_is_reported_for_every_measurable_precision(trained: Path) -> None:

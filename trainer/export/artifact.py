@@ -1,9 +1,8 @@
-"""Export a run to the artifact that the tagger loads: store it in half precision, and compare it with the training model.
+"""Export a run to the artifact that the tagger loads, and compare it with the training model.
 
 Only `write_program` and `read_program` know the format in which a model leaves the trainer.
 """
 
-import copy
 import importlib.util
 import logging
 from collections.abc import Callable
@@ -31,7 +30,6 @@ from tagger.model.backends.selection import BackendSelector
 from tagger.model.devices import Device, available_kinds, choose_device, cpu_emulates_bfloat16
 from tagger.model.model import Model, load_model
 from tagger.photos.folders import replace_file
-from trainer.backbones.backbone import HALF_PRECISION_LAYERS
 from trainer.data.pixels import decode_batches, readers_of
 from trainer.errors import ExportImpossible, RunUnusable, writing_to
 from trainer.export.run import LOG, RECORD, FinishedRun, RunRecord, load_run
@@ -98,12 +96,7 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
     log.info("compiling the model")
     try:
         with writing_to(out):
-            # Training rounded these weights to half precision, so that storing them as such loses nothing.
-            stored = copy.deepcopy(run.classifier)
-            for module in stored.modules():
-                if isinstance(module, HALF_PRECISION_LAYERS):
-                    module.half()
-            write_program(stored, manifest, unchecked, run.background)
+            write_program(run.classifier, manifest, unchecked, run.background)
         agreement = _compare(folder, run, unchecked, manifest)
         full = agreement[FULL]
         if full.same_top1 < full.photos:
@@ -160,9 +153,10 @@ def write_program(
 ) -> None:
     """Compile the model to a program that needs none of this code, currently TorchScript, and write it with its manifest.
 
-    A replacement, such as torch.export, must keep three things: a forward as in `Program`, for any batch size; weights
-    that are not frozen, since precision, layout and freezing are chosen where the model runs; and the manifest in the
-    file, readable without torch. `tagger.model.artifact` reads both and must change with it.
+    The program runs as it is wherever `torch.jit.load` does, in full precision. A replacement, such as torch.export, must keep
+    three things: a forward as in `Program`, for any batch size; weights that are not frozen, since precision, layout and
+    freezing are chosen where the model runs; and the manifest in the file, readable without torch. `tagger.model.artifact`
+    reads both and must change with it.
 
     Raises:
         ExportImpossible: the format does not support the network, or the tagger refuses it.
@@ -186,7 +180,7 @@ def _unsupported(reason: object) -> ExportImpossible:
 
 def read_program(path: Path) -> Program:
     """Load a program that `write_program` wrote, on the CPU in full precision."""
-    module: Program = load_module(path, file_digest(path)).float().eval()
+    module: Program = load_module(path, file_digest(path)).eval()
     return module
 
 
