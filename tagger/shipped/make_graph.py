@@ -27,7 +27,8 @@ def main(artifact: Path, out: Path) -> None:
     digest = file_digest(artifact)
     with tempfile.TemporaryDirectory() as parent:
         file = Path(parent, "model.xml")
-        openvino.save_model(convert(load_module(artifact, digest), read_manifest(artifact).input.size), file)
+        model = convert(load_module(artifact, digest), read_manifest(artifact).input.size)
+        openvino.save_model(model, file, compress_to_fp16=False)
         stored_graph, weights = file.read_text(), file.with_suffix(".bin").read_bytes()
     graph, constants = place_in_artifact(stored_graph, weights, artifact.read_bytes())
     with zipfile.ZipFile(out, "w") as archive:

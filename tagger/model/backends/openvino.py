@@ -269,7 +269,9 @@ def convert(module: torch.jit.ScriptModule, size: int) -> openvino.Model:
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder  # it needs torch
     from openvino.preprocess import PrePostProcessor
 
-    module.eval().float()
+    module.eval()
+    for parameter in module.parameters():
+        parameter.data = parameter.data.float()  # former trainers stored some in half precision
     frontend = FrontEndManager().load_by_framework("pytorch")
     decoder = TorchScriptPythonDecoder(module)  # must stay alive until the conversion ends
     model = frontend.convert(frontend.load(decoder))

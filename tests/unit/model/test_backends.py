@@ -394,7 +394,7 @@ def test_a_full_disk_is_named_and_the_model_runs(
     assert start.conversions == 2
 
 
-@pytest.mark.parametrize("place", [40, 1000, 30_000, 52_000])
+@pytest.mark.parametrize("place", [40, 1000, 20_000, 30_000])
 def test_a_damaged_graph_of_the_shipped_model_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
