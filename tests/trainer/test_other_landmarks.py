@@ -68,7 +68,7 @@ def test_a_linear_layer_learns_at_last_from_the_photos_that_were_held_out(
     world: Path, tmp_path: Path
 ) -> None:
     run = train(transfer_options(world, tmp_path / "run", epochs=0, others=world / "others"))
-    assert run.classifier.head.out_features == len(LABELS) + 1 + PLACES
+    assert run.classifier.head.out_features == len(LABELS) + 1 + PLACES + 1  # and blends
     neighbours = run.classifier.scoring.neighbours
     assert len(neighbours.landmarks) == 16
     assert len(neighbours.others) == 5 + 2 * PLACES
@@ -120,7 +120,7 @@ def test_a_missing_folder_is_refused(world: Path) -> None:
 def test_a_run_measures_other_landmarks_apart(world: Path, tmp_path: Path) -> None:
     run = train(transfer_options(world, tmp_path / "run", epochs=1, others=world / "others"))
     record = run.record
-    assert run.classifier.head.out_features == len(LABELS) + 1 + (PLACES - 2)
+    assert run.classifier.head.out_features == len(LABELS) + 1 + (PLACES - 2) + 1
     assert len(run.classifier.scoring.neighbours.others) == 5 + 2 * PLACES
     assert record.metrics["val_other_landmark_photos"] == 4
     assert 0 <= record.metrics["val_other_landmark_auroc"] <= 1

@@ -17,8 +17,9 @@ from tagger.extensions import extra_missing
 from tagger.model.devices import describe_device, engine_version
 from trainer.cli.data import data_app
 from trainer.cli.imports import import_app
-from trainer.cli.options import DeviceName, ImageSize, Json, print_results
+from trainer.cli.options import DeviceName, ImageSize, Json, LibraryMixture, print_results
 from trainer.cli.train import train_app
+from trainer.evaluation.mixture import FAMILY
 
 TRAIN_PACKAGES = {"matplotlib", "torch", "torchvision"}
 """The packages of the extra `train`."""
@@ -139,6 +140,13 @@ def evaluate(
             help="A folder of ordinary photos, at any depth, that show none of the landmarks. Measures how many get a false tag."
         ),
     ] = None,
+    others: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder with LANDMARK/photo.jpg of other landmarks, on which nothing was trained or chosen; those with a label are left out."
+        ),
+    ] = None,
+    mixture: LibraryMixture = FAMILY,
     altered: Annotated[
         bool,
         typer.Option(
@@ -160,7 +168,9 @@ def evaluate(
     from trainer.report.assessment import assess_evaluation
     from trainer.report.files import REPORT, evaluation_document, write_report
 
-    evaluation = evaluate_model(model, data, distractors, device=device, altered=altered)
+    evaluation = evaluate_model(
+        model, data, distractors, others, mixture=mixture, device=device, altered=altered
+    )
     write_report(evaluation, out)
     if as_json:
         print_results(evaluation_document(evaluation), as_json=True)

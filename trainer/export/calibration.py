@@ -1,7 +1,7 @@
 """From a trained network to a finished run: calibrate and measure it on the validation photos, and write the run."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,17 +20,16 @@ from trainer.evaluation.metrics import (
     false_positive_rates_at,
     top_k_accuracy,
 )
+from trainer.evaluation.mixture import Mixture
 from trainer.export.ranges import SAMPLE, convolution_ranges
-from trainer.export.run import CURVES, FinishedRun, RunRecord, program_versions, save_run
+from trainer.export.run import CURVES, MIXTURE, FinishedRun, RunRecord, program_versions, save_run
+from trainer.export.threshold import ORDINARY, OTHER, Threshold, ValidationScores, choose_threshold
 from trainer.learning.classifier import Encoder, LandmarkClassifier, embedding_of
 from trainer.learning.head import FEATURE_BATCH_SIZE, features_from_cache, features_from_files
 from trainer.learning.loop import Epoch
 from trainer.learning.scoring import Neighbours, ScoreRule, Scoring, feature_space, fit_score_rule
 from trainer.report.drawings import draw_curves
 from trainer.report.files import write_validation_report
-
-LEAST_THRESHOLD = 0.05
-ORDINARY, OTHER = "ordinary photos", "photos of other landmarks"
 
 log = logging.getLogger("trainer")
 
@@ -51,19 +50,15 @@ class TrainedClassifier:
     fit_again: Callable[[TrainingData], tuple[nn.Linear, list[Epoch]]] | None = None
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """The chosen threshold and its effect on the validation photos, with the weights of `choose_threshold`."""
-
-    value: float
-    precision: float
-    accepted: float  # share of landmark photos whose right label is accepted
-    false_tags: dict[str, float]  # by kind of other photos, the share with an accepted label
-    reason: str
-
-
 def complete_run(
-    data: TrainingData, model: TrainedClassifier, size: int, device: Device, out: Path, *, precision: float
+    data: TrainingData,
+    model: TrainedClassifier,
+    size: int,
+    device: Device,
+    out: Path,
+    *,
+    precision: float,
+    mixture: Mixture,
 ) -> FinishedRun:
     """Calibrate and measure the model, let it learn from the photos that were held out, too, and write the run to `out`.
 
@@ -75,7 +70,8 @@ def complete_run(
         size: side of the model's input, in pixels
         device: where to compute
         out: the run folder
-        precision: the share of accepted labels that should be right, 0…1
+        precision: the share of accepted labels that should be right in a library, 0…1
+        mixture: what the library shows
 
     Raises:
         TrainingFailed, OutputUnwritable: with what to do.
@@ -102,7 +98,7 @@ def complete_run(
     targets = torch.from_numpy(data.targets[data.validation])
     is_other = torch.from_numpy(data.is_other[data.validation])
     from_new_source = torch.from_numpy(data.is_from_new_source[data.validation])
-    threshold, metrics = measure(scores, targets, is_other, from_new_source, precision)
+    threshold, metrics = measure(scores, targets, is_other, from_new_source, precision, mixture)
     record = RunRecord(
         labels=data.labels,
         input=rule,
@@ -112,7 +108,10 @@ def complete_run(
         ranges=convolution_ranges(encoder, _sample(data, size)),
         threshold=threshold.value,
         threshold_reason=threshold.reason,
-        training={"recipe": model.recipe, "backbone": asdict(backbone)} | data.provenance() | model.settings,
+        suggestion_threshold=threshold.suggested_from,
+        training={"recipe": model.recipe, "backbone": asdict(backbone), MIXTURE: str(mixture)}
+        | data.provenance()
+        | model.settings,
         metrics=metrics,
         versions=program_versions(),
         epochs=model.history,
@@ -157,7 +156,12 @@ def _neighbours(data: TrainingData, embeddings: Tensor) -> Neighbours:
 
 
 def measure(
-    scores: Tensor, targets: Tensor, is_other: Tensor, from_new_source: Tensor, precision: float
+    scores: Tensor,
+    targets: Tensor,
+    is_other: Tensor,
+    from_new_source: Tensor,
+    precision: float,
+    mixture: Mixture,
 ) -> tuple[Threshold, dict[str, float]]:
     """Choose the threshold and compute the metrics of the validation photos.
 
@@ -166,7 +170,8 @@ def measure(
         targets: int64 (N,); L: none of them
         is_other: bool (N,), whether a photo shows a landmark without a label
         from_new_source: bool (N,), see `TrainingData.is_from_new_source`
-        precision: the share of accepted labels that should be right, 0…1
+        precision: the share of accepted labels that should be right in a library, 0…1
+        mixture: what the library shows
     """
     landmarks = targets < scores.shape[1]
     landmark_scores, labels = scores[landmarks], targets[landmarks]
@@ -178,16 +183,19 @@ def measure(
         for kind, photos in ((ORDINARY, ~landmarks & ~is_other), (OTHER, is_other))
         if photos.any()
     }
-    threshold = choose_threshold(top, correct, others, precision=precision)
+    threshold = choose_threshold(ValidationScores(top, correct, others), mixture, precision)
     metrics = {
         "val_photos": float(len(labels)),
         "val_top1": top_k_accuracy(landmark_scores, labels, 1),
         "val_top3": top_k_accuracy(landmark_scores, labels, 3),
         "val_top5": top_k_accuracy(landmark_scores, labels, 5),
         "val_ece": calibration_errors(top[None], correct[None]).item(),
-        "val_precision_at_threshold": threshold.precision,
+        "val_precision_at_threshold": float(correct[top >= threshold.value].float().mean()),
         "val_accepted_rightly": threshold.accepted,
+        "val_suggested_rightly": float((correct & (top >= threshold.suggested_from)).float().mean()),
     }
+    if others:
+        metrics["val_library_precision"] = threshold.precision
     new = from_new_source[landmarks]
     if new.any():
         accepted = top[new] >= threshold.value
@@ -208,59 +216,3 @@ def measure(
                 f"{prefix}_false_tags_at_threshold": threshold.false_tags[kind],
             }
     return threshold, metrics
-
-
-def choose_threshold(
-    top: Tensor, correct: Tensor, others: Mapping[str, Tensor], *, precision: float
-) -> Threshold:
-    """Choose the lowest threshold at which accepted labels are right in `precision` of the photos.
-
-    Other photos, if there are any, are weighted as half of all photos, because most folders are not collections of landmarks;
-    each kind has the same weight.
-
-    Args:
-        top: float (N,), the highest score of each landmark photo
-        correct: bool (N,), whether that score is of the right label
-        others: by kind, float (M,), the highest score of each photo without a label
-        precision: the share to reach, 0…1
-    """
-    rejected, weights = _weighted(others, len(top))
-    candidates = torch.cat([top, rejected]).sort().values  # ascending
-    right = torch.stack([(correct & (top >= c)).sum() for c in candidates]).double()
-    wrong = torch.stack([(~correct & (top >= c)).sum() + weights[rejected >= c].sum() for c in candidates])
-    precisions = right / (right + wrong).clamp(min=1e-12)  # float64 (C,)
-    sufficient = precisions >= precision
-    index = int(sufficient.long().argmax()) if bool(sufficient.any()) else int(precisions.argmax())
-    below = candidates[index - 1] if index else candidates[index] * 0
-    # Halfway to the next lower score, and rounded, so that rounding errors elsewhere change no outcome.
-    value = max(round(float((candidates[index] + below) / 2), 4), LEAST_THRESHOLD)
-    return _threshold(value, top, correct, others, precision)
-
-
-def _weighted(others: Mapping[str, Tensor], total: int) -> tuple[Tensor, Tensor]:
-    """The scores of all kinds, float (M,), and the weights of the photos, float64 (M,), whose sum is `total`."""
-    if not others:
-        return torch.empty(0), torch.empty(0, dtype=torch.float64)
-    weights = [
-        torch.full((len(scores),), total / len(others) / len(scores), dtype=torch.float64)
-        for scores in others.values()
-    ]
-    return torch.cat(list(others.values())), torch.cat(weights)
-
-
-def _threshold(
-    value: float, top: Tensor, correct: Tensor, others: Mapping[str, Tensor], precision: float
-) -> Threshold:
-    right = int((correct & (top >= value)).sum())
-    wrong = int((~correct & (top >= value)).sum())
-    rejected, weights = _weighted(others, len(top))
-    actual = right / max(right + wrong + float(weights[rejected >= value].sum()), 1e-12)
-    false_tags = {kind: float((scores >= value).float().mean()) for kind, scores in others.items()}
-    counts = " and ".join(f"{len(scores)} {kind}" for kind, scores in others.items())
-    reason = (
-        f"lowest score with at least {100 * precision:g}% of accepted labels right on {len(top)} validation photos of landmarks"
-        + (f" and {counts}, weighted as half of all" if others else "")
-        + f": {actual:.1%} right, {right / len(top):.1%} of landmark photos accepted rightly"
-        + "".join(f", {share:.1%} of {kind} accepted falsely" for kind, share in false_tags.items())
-    )
-    return Threshold(value, actual, right / len(top), false_tags, reason)

@@ -29,6 +29,8 @@ BACKGROUND = Path("checkpoint", "background.f32")
 METRICS = Path("metrics.json")
 CURVES = Path("curves.png")
 LOG = Path("train.log")
+MIXTURE = "mixture"
+"""The entry of `training` with what a library shows, for which the thresholds were chosen."""
 
 
 class RunRecord(BaseModel):
@@ -36,7 +38,7 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[6] = 6
+    format: Literal[7] = 7
     labels: tuple[Label, ...]
     input: InputRule
     backbone: Backbone
@@ -44,6 +46,7 @@ class RunRecord(BaseModel):
     score_rule: ScoreRule
     ranges: tuple[Range, ...]
     threshold: float
+    suggestion_threshold: float
     threshold_reason: str
     training: dict[str, object]
     metrics: dict[str, float]
@@ -120,7 +123,8 @@ def assess_run(record: RunRecord) -> Assessment:
         precision=metrics["val_precision_at_threshold"],
         false_tags=false_tags,
         photos_of=photos_of_landmarks(record.training),
-        precision_condition=" if half of all photos show no landmark" if false_tags else "",
+        library_precision=metrics.get("val_library_precision"),
+        mixture=str(record.training.get(MIXTURE, "")),
     )
 
 

@@ -74,7 +74,15 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
         model = _fine_tune(data, model, options, device)
         if known is not None:
             model = _remember(data, known, model, options, device.kind)
-    return complete_run(data, model, options.size, device, options.out, precision=options.precision)
+    return complete_run(
+        data,
+        model,
+        options.size,
+        device,
+        options.out,
+        precision=options.precision,
+        mixture=options.mixture,
+    )
 
 
 def _prune(

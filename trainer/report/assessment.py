@@ -22,15 +22,17 @@ class Assessment:
     photos: int
     top1: float
     right_tags: float  # share of the photos
-    precision: float  # share of the tags that are right
+    precision: float  # share of the tags of these photos that are right
     false_tags: Mapping[str, float]  # by kind of photos without a landmark
     photos_of: Mapping[str, int]
-    precision_condition: str = ""  # what `precision` assumes, in words
+    library_precision: float | None = None  # that in a library that shows `mixture`
+    mixture: str = ""
 
     @property
     def is_insufficient(self) -> bool:
         """Whether enough photos were tested to call the model not good enough: its figures are too low, or all landmarks lack photos."""
-        enough = self.right_tags >= LEAST_RIGHT_TAGS and self.precision >= LEAST_PRECISION
+        precision = self.precision if self.library_precision is None else self.library_precision
+        enough = self.right_tags >= LEAST_RIGHT_TAGS and precision >= LEAST_PRECISION
         return self.photos >= FEW and (not enough or self._lacks_photos)
 
     def lines(self, next_step: str) -> Iterator[str]:
@@ -39,7 +41,10 @@ class Assessment:
             f"{self.photos} {self.kind} photos of landmarks: {_percent(self.top1)} have the right first prediction, "
             f"{_percent(self.right_tags)} get the right tag"
         )
-        yield f"tags: {_percent(self.precision)} are right{self.precision_condition}"
+        yield f"of their tags, {_percent(self.precision)} are right"
+        if self.library_precision is not None:
+            library = f"of the tags in a library of {self.mixture} photos of the model's landmarks, of others and of anything else"
+            yield f"{library}, {_percent(self.library_precision)} are right"
         for kind, share in self.false_tags.items():
             yield f"{kind}: {_percent(share)} get a false tag"
         if self._few:
@@ -73,7 +78,7 @@ class Assessment:
 
 def assess_evaluation(evaluation: Evaluation) -> Assessment:
     """Assess a model by its evaluation on test photos."""
-    recognition, rejection = evaluation.recognition, evaluation.rejection
+    recognition, rejection, library = evaluation.recognition, evaluation.rejection, evaluation.library
     return Assessment(
         kind="test",
         photos=evaluation.photos,
@@ -82,6 +87,8 @@ def assess_evaluation(evaluation: Evaluation) -> Assessment:
         precision=recognition.precision_at_threshold.value,
         false_tags={"distractors": rejection.overall.false_tags.value} if rejection else {},
         photos_of=photos_of_landmarks(evaluation.manifest.training),
+        library_precision=library.precision.value if library else None,
+        mixture=library.mixture if library else "",
     )
 
 
