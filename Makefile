@@ -81,7 +81,7 @@ screenshots: setup  ## create the screenshots of the documentation; needs Chromi
 MODEL := build/$(if $(QUICK),quick-)model
 COLLECTED = $(if $(QUICK),$(MODEL)/collections,$(COLLECTIONS))
 epochs = --epochs $(if $(QUICK),1,$(1))
-SHIPPED := $(MODEL)/landmarks-203-v9.pt
+SHIPPED := $(MODEL)/landmarks-203-v10.pt
 model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHTS=file IMAGENET=file; run it again to continue
 	@test -d "$(COLLECTIONS)" -a -f "$(WEIGHTS)" -a -f "$(IMAGENET)" || { echo "set COLLECTIONS=folder WEIGHTS=file IMAGENET=file"; exit 2; }
 	mkdir -p $(MODEL)/found
@@ -102,21 +102,23 @@ model: setup  ## train the model of the package again: COLLECTIONS=folder WEIGHT
 	$(BIN)/trainer evaluate $(SHIPPED) --data $(MODEL)/photos --distractors $(MODEL)/ordinary/test --out $(MODEL)/report
 
 # One model goes on from WEIGHTS, another begins with IMAGENET. The first learns what all three say, is pruned, learns again what WEIGHTS
-# and it said before, and at last what all three say.
+# and it said before, and at last what all three say. Then the linear layer and the rule of scores are fitted again.
 LEARN = --learning-rate 2.5e-4 --teacher "$(WEIGHTS)"
 $(MODEL)/tuned.pt: OPTIONS = --weights "$(WEIGHTS)" $(call epochs,6) --learning-rate 2.5e-4
 $(MODEL)/fresh.pt: OPTIONS = --weights "$(IMAGENET)" $(call epochs,22)
 $(MODEL)/taught.pt: OPTIONS = --weights $(MODEL)/tuned.pt --teacher $(MODEL)/tuned.pt --teacher $(MODEL)/fresh.pt $(call epochs,8) $(LEARN)
 $(MODEL)/pruned.pt: OPTIONS = --weights $(MODEL)/taught.pt --multiply-adds $(if $(QUICK),90,600) --epochs 0
 $(MODEL)/small.pt: OPTIONS = --weights $(MODEL)/pruned.pt --teacher $(MODEL)/taught.pt $(call epochs,20) $(LEARN)
-$(SHIPPED): OPTIONS = --weights $(MODEL)/small.pt --teacher $(MODEL)/taught.pt --teacher $(MODEL)/fresh.pt $(call epochs,16) $(LEARN)
+$(MODEL)/landmarks-203-v9.pt: OPTIONS = --weights $(MODEL)/small.pt --teacher $(MODEL)/taught.pt --teacher $(MODEL)/fresh.pt $(call epochs,16) $(LEARN)
+$(SHIPPED): OPTIONS = --weights $(MODEL)/landmarks-203-v9.pt --epochs 0
 $(MODEL)/taught.pt: $(MODEL)/tuned.pt $(MODEL)/fresh.pt
 $(MODEL)/pruned.pt: $(MODEL)/taught.pt
 $(MODEL)/small.pt: $(MODEL)/pruned.pt
-$(SHIPPED): $(MODEL)/small.pt
+$(MODEL)/landmarks-203-v9.pt: $(MODEL)/small.pt
+$(SHIPPED): $(MODEL)/landmarks-203-v9.pt
 $(MODEL)/%.pt:
 	$(BIN)/trainer train transfer --data $(MODEL)/photos --others $(MODEL)/photos/others --unknown $(MODEL)/ordinary/train \
-		--cache $(MODEL)/pixels --backbone timm/mobilenet_edgetpu_100 --size $(if $(QUICK),96,224) --precision 0.95 --resume $(OPTIONS) --out $(MODEL)/$*
+		--cache $(MODEL)/pixels --backbone timm/mobilenet_edgetpu_100 --size $(if $(QUICK),96,224) --resume $(OPTIONS) --out $(MODEL)/$*
 	$(BIN)/trainer export $(MODEL)/$* --out $@
 
 cities: export PYTHONPATH := .

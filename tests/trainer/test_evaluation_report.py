@@ -17,6 +17,7 @@ from tagger.photos.decoding import Resize
 from trainer.data.pixels import decode_batches, readers_of
 from trainer.evaluation.evaluation import Evaluation, evaluate
 from trainer.evaluation.metrics import wilson_interval
+from trainer.evaluation.mixture import FAMILY
 from trainer.evaluation.recognition import MOST_MISTAKES, confident_mistakes
 from trainer.evaluation.scores import score_photos
 from trainer.report.assessment import PHOTOS_OF, Assessment, photos_of_landmarks
@@ -40,6 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path in save_photos(folder / "data" / "test" / label.label, 2 + number, (240, 180)):
             draw_photo(100 * number + int(path.stem[-4:]), (240, 180)).save(path, quality=90)
     save_photos(folder / "other" / "sheds", 3, (180, 240))
+    save_photos(folder / "sights" / "a-sight", 2, (180, 240))
+    save_photos(folder / "sights" / LABELS[0].label, 1, (180, 240))
     draw_photo(77, (200, 200)).save(folder / "other" / "alone.jpg")
     (folder / "other" / "sheds" / "broken.jpg").write_bytes(b"\xff\xd8\xff no photo")
     return folder
@@ -47,7 +50,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluation(artifact: Path, folder: Path) -> Evaluation:
-    return evaluate(artifact, folder / "data", folder / "other", None, device="cpu")
+    return evaluate(
+        artifact, folder / "data", folder / "other", folder / "sights", mixture=FAMILY, device="cpu"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +150,12 @@ def test_a_photo_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     assert batch.positions == (1,)
 
 
+def test_a_library_is_judged_without_places_that_have_a_label(evaluation: Evaluation) -> None:
+    library = evaluation_document(evaluation)["library"]
+    assert (library["mixture"], library["other_photos"], library["ordinary_photos"]) == ("5:15:80", 2, 4)
+    assert 0 <= library["precision"] <= 1
+
+
 def lines(
     photos: int = 40,
     right_tags: float = 0.9,
@@ -164,7 +175,7 @@ def lines(
 def test_each_figure_says_what_it_is_of() -> None:
     assert lines()[:3] == (
         "40 test photos of landmarks: 95.0 % have the right first prediction, 90.0 % get the right tag",
-        "tags: 98.0 % are right if half of all photos show no landmark",
+        "of their tags, 98.0 % are right",
         "ordinary photos: 4.0 % get a false tag",
     )
 
@@ -190,6 +201,26 @@ def test_a_poor_model_needs_more_photos(figures: dict[str, float]) -> None:
     answer, following = lines(**figures)[3:]  # type: ignore[arg-type]
     assert answer.startswith("not good enough to use: at least 70 % of the photos")
     assert following == "next: add photos, then train again"
+
+
+def test_the_precision_in_a_library_decides() -> None:
+    assessment = Assessment(
+        "test",
+        40,
+        0.95,
+        0.9,
+        0.98,
+        {},
+        is_tested=True,
+        photos_of={},
+        library_precision=0.89,
+        mixture="5:15:80",
+    )
+    figures = list(assessment.lines("trainer export runs/a --out MODEL.pt"))
+    assert figures[2] == (
+        "of the tags in a library of 5:15:80 photos of the model's landmarks, of others and of anything else, 89.0 % are right"
+    )
+    assert figures[-1] == "next: add photos, then train again"
 
 
 def test_few_photos_do_not_decide() -> None:

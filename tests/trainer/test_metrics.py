@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from support.examples import examples
 from torch import Tensor
 
-from trainer.evaluation.evaluation import ORDINARY
-from trainer.evaluation.evaluation import OTHERS as OTHER
 from trainer.evaluation.metrics import (
     aurocs,
     average_precisions,
@@ -22,8 +20,16 @@ from trainer.evaluation.metrics import (
     top_k_accuracy,
     wilson_interval,
 )
-from trainer.evaluation.recognition import measure_rejection
-from trainer.export.calibration import choose_threshold
+from trainer.evaluation.mixture import FAMILY, ORDINARY, Mixture
+from trainer.evaluation.mixture import OTHERS as OTHER
+from trainer.evaluation.recognition import measure_library, measure_rejection
+from trainer.export.threshold import (
+    Threshold,
+    ValidationScores,
+    choose_threshold,
+    library_precisions,
+    tail_shares,
+)
 
 EXAMPLES = examples(20)
 TIED = st.integers(0, 20).map(lambda number: float(torch.tensor(number / 20)))  # as scores are: float32
@@ -163,34 +169,99 @@ def _tensors(predictions: list[tuple[float, bool]]) -> tuple[Tensor, Tensor]:
     )
 
 
+HALF = Mixture(0.5, 0.25, 0.25)
+
+
 def test_threshold_is_the_least_that_reaches_the_precision() -> None:
     top = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     correct = torch.tensor([True, True, True, True, False, False])
     # From 0.4: 4 of 6 right; from 0.5: 4 of 5; from 0.6: 4 of 4.
-    assert choose_threshold(top, correct, NONE, precision=0.8).value == pytest.approx(0.45)
-    strict = choose_threshold(top, correct, NONE, precision=0.9)
+    assert chosen(top, correct, NONE, 0.79).value == pytest.approx(0.45)
+    strict = chosen(top, correct, NONE, 0.9)
     assert strict.value == pytest.approx(0.55)
     assert (strict.precision, strict.accepted, strict.false_tags) == (1.0, pytest.approx(4 / 6), {})
 
 
-def test_ordinary_photos_and_other_landmarks_count_alike() -> None:
+def test_kinds_of_photos_are_weighted_as_in_a_library() -> None:
     top, correct = torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([True] * 4)
-    # One ordinary photo is weighted like two photos, each of the others like one.
     others = {ORDINARY: torch.tensor([0.75]), OTHER: torch.tensor([0.65, 0.1])}
-    # From 0.8: 2 right; from 0.7: 3 right against 2 wrong; from 0.6: 4 right against 3 wrong.
-    assert choose_threshold(top, correct, others, precision=0.57).value == pytest.approx(0.35)
-    assert choose_threshold(top, correct, others, precision=0.6).value == pytest.approx(0.675)
-    threshold = choose_threshold(top, correct, others, precision=0.9)
+    # From 0.6: 0.5 right against 0.375 wrong; from 0.7: 0.375 against 0.25; from 0.8: 0.25 against none.
+    assert chosen(top, correct, others, 0.57).value == pytest.approx(0.35)
+    assert chosen(top, correct, others, 0.59).value == pytest.approx(0.675)
+    threshold = chosen(top, correct, others, 0.9)
     assert threshold.value == pytest.approx(0.775)
+    assert threshold.suggested_from == 0.05  # half of all names are right from 0.1 on
     assert threshold.false_tags == {ORDINARY: 0.0, OTHER: 0.0}
-    assert "1 ordinary photos and 2 photos of other landmarks, weighted as half of all" in threshold.reason
+    assert "in a library of 50:25:25" in threshold.reason
+    assert "1 ordinary photos, 2 photos of other landmarks" in threshold.reason
+
+
+def test_a_kind_without_photos_counts_like_the_other() -> None:
+    top, correct = torch.tensor([0.9, 0.7]), torch.tensor([True, True])
+    both = {ORDINARY: torch.tensor([0.8, 0.1]), OTHER: torch.tensor([0.8, 0.1])}
+    thresholds = torch.tensor([0.5, 0.85])
+    for kind, highest in both.items():
+        scores = ValidationScores(top, correct, {kind: highest})
+        expected = library_precisions(ValidationScores(top, correct, both), HALF, thresholds)
+        assert library_precisions(scores, HALF, thresholds).tolist() == pytest.approx(expected.tolist())
+
+
+@EXAMPLES
+@given(st.lists(LOOSE, min_size=41, max_size=60))
+def test_shares_above_few_scores_are_those_of_a_falling_tail(values: list[float]) -> None:
+    thresholds = torch.linspace(0, 1, 50)
+    shares = tail_shares(_scores(values), thresholds)
+    assert (shares.diff() <= 1e-9).all()
+    below = thresholds <= sorted(values)[len(values) // 2]
+    counted = [
+        sum(value >= threshold for value in values) / len(values) for threshold in thresholds[below].tolist()
+    ]
+    assert shares[below].tolist() == pytest.approx(counted, abs=1e-6)
+
+
+def test_a_tail_goes_on_above_the_highest_score() -> None:
+    logits = -torch.rand(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64).log() * 2
+    beyond = logits.max() + 2
+    assert tail_shares(logits.sigmoid(), beyond.sigmoid()[None]).item() == pytest.approx(
+        math.exp(-beyond / 2), rel=0.8
+    )
 
 
 def test_a_precision_out_of_reach_gives_the_best_there_is() -> None:
     top, correct = torch.tensor([0.9, 0.8, 0.3]), torch.tensor([False, True, False])
 
-    assert choose_threshold(top, correct, NONE, precision=0.95).value == pytest.approx(0.55)
+    assert chosen(top, correct, NONE, 0.95).value == pytest.approx(0.55)
 
 
 def test_a_threshold_is_never_zero() -> None:
-    assert choose_threshold(torch.tensor([0.0]), torch.tensor([True]), NONE, precision=0.95).value == 0.05
+    assert chosen(torch.tensor([0.0]), torch.tensor([True]), NONE, 0.95).value == 0.05
+
+
+def chosen(top: Tensor, correct: Tensor, others: dict[str, Tensor], precision: float) -> Threshold:
+    return choose_threshold(ValidationScores(top, correct, others), HALF, precision)
+
+
+def test_mixtures_are_read_as_they_are_written() -> None:
+    assert Mixture.parse("5:15:80") == FAMILY
+    assert Mixture.parse("1:3:16") == FAMILY
+    assert str(FAMILY) == "5:15:80"
+    for text in ("", "5:15", "0:20:80", "5:-15:80", "5:15:inf", "5:15:80:0"):
+        with pytest.raises(ValueError, match="KNOWN:OTHER:ORDINARY"):
+            Mixture.parse(text)
+
+
+def test_a_library_weights_the_kinds_of_photos() -> None:
+    yes, no = torch.tensor([True]), torch.tensor([False])
+    library = measure_library(
+        correct=torch.tensor([True, True, True, False]),
+        accepted=torch.tensor([True, True, False, True]),
+        others=torch.cat([yes, no, no]),
+        ordinary=torch.cat([yes, no, no, no, no]),
+        mixture=Mixture(0.5, 0.3, 0.2),
+    )
+    assert library is not None
+    # Of 100 photos, 25 have a right tag; wrong ones have 12.5 of the landmarks', 10 of the others' and 4 of the ordinary ones.
+    assert library.precision.value == pytest.approx(25 / 51.5)
+    assert library.false_tags.value == pytest.approx(0.265)
+    assert measure_library(yes, yes, yes, yes[:0], FAMILY) is None
+    assert measure_library(yes, yes, yes[:0], yes, FAMILY) is None

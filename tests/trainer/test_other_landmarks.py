@@ -73,7 +73,7 @@ def test_a_linear_layer_learns_at_last_from_the_photos_that_were_held_out(
     world: Path, tmp_path: Path
 ) -> None:
     run = train(transfer_options(world, tmp_path / "run", epochs=0, others=world / "others"))
-    assert run.classifier.head.out_features == len(LABELS) + 1 + PLACES
+    assert run.classifier.head.out_features == len(LABELS) + 1 + PLACES + 1  # and blends
     neighbours = run.classifier.scoring.neighbours
     assert len(neighbours.landmarks) == 16
     assert len(neighbours.others) == 5 + 2 * PLACES

@@ -115,7 +115,7 @@ def test_scores_are_chances_that_never_sum_to_more_than_one(
 def test_rule_that_was_fitted_is_calibrated() -> None:
     world = World(apart=0.4, off=1.5)
     fitted = FittedRule(world, learned=60, validated=150, ordinary=150)
-    features, targets = world.photos(300, 63)  # a twentieth are other photos
+    features, targets = world.photos(300, 300 * LABELS)  # half are other photos
     top, labels = fitted.scores(features).max(dim=1)
     uncalibrated = torch.softmax(world.logits(features), dim=1)[:, :LABELS].max(dim=1).values
 

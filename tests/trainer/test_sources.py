@@ -10,6 +10,7 @@ from support.scenes import draw_label
 
 from tagger.model.artifact import Label
 from trainer.data.preparation import TrainingData, find_training_photos, photo_weights, prepare
+from trainer.evaluation.mixture import FAMILY
 from trainer.evaluation.recognition import measure_recognition, measure_sources
 from trainer.export.calibration import measure
 
@@ -98,7 +99,7 @@ def test_few_photos_of_another_source_are_repeated_only_so_often() -> None:
 def test_photos_of_new_sources_are_measured_apart() -> None:
     scores = torch.tensor([[0.9, 0.0], [0.8, 0.1], [0.1, 0.7], [0.95, 0.0]])
     targets, no = torch.tensor([0, 0, 1, 1]), torch.zeros(4, dtype=torch.bool)
-    _, metrics = measure(scores, targets, no, torch.tensor([False, True, True, True]), 0.5, 0)
+    _, metrics = measure(scores, targets, no, torch.tensor([False, True, True, True]), 0.5, FAMILY, 0)
     new = {name: value for name, value in metrics.items() if "new_source" in name}
 
     assert new == {
@@ -107,16 +108,17 @@ def test_photos_of_new_sources_are_measured_apart() -> None:
         "val_new_source_accepted_rightly": pytest.approx(2 / 3),
         "val_new_source_accepted_wrongly": pytest.approx(1 / 3),
     }
-    assert not [name for name in measure(scores, targets, no, no, 0.5, 0)[1] if "new_source" in name]
+    assert not [name for name in measure(scores, targets, no, no, 0.5, FAMILY, 0)[1] if "new_source" in name]
 
 
 def test_an_evaluation_has_figures_by_source() -> None:
     scores = torch.tensor([[0.9, 0.0], [0.3, 0.1], [0.6, 0.1], [0.0, 0.9]])
     labels = [Label(label=name, slug=name.lower(), name=name) for name in ("Arch", "Bridge")]
-    recognition = measure_recognition(labels, scores, torch.tensor([0, 0, 1, 1]), 0.5)
+    recognition = measure_recognition(labels, scores, torch.tensor([0, 0, 1, 1]), 0.5, 0.2)
     results = measure_sources(recognition, ["web", "web", "phone", ""], 0.5)
 
     assert list(results) == ["web", "phone"]
+    assert (recognition.accepted_right.value, recognition.suggested_right.value) == (0.5, 0.75)
     web, phone = results.values()
     assert (web.photos, web.top1.value, web.accepted_right.value, web.accepted_wrong.value) == (2, 1, 0.5, 0)
     assert (phone.photos, phone.top1.value, phone.accepted_right.value) == (1, 0, 0)

@@ -154,7 +154,10 @@ def test_the_manifest_describes_the_model(trained: Path) -> None:
     assert [label.slug for label in manifest.labels] == ["red-house", "green-tower", "toa-xanh"]
     assert manifest.labels[0].country == "France"
     assert manifest.input.size == 64
-    assert "98%" in manifest.threshold_reason
+    assert "95%" in manifest.threshold_reason
+    assert manifest.suggestion_threshold is not None
+    assert manifest.suggestion_threshold <= manifest.threshold
+    assert manifest.training["mixture"] == "5:15:80"
     training = manifest.training
     assert manifest.embedding is not None
     assert manifest.embedding.dimension == 1280

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from tagger.cli.output.formats import write_json
+from trainer.evaluation.mixture import Mixture
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
@@ -24,6 +25,23 @@ ImageSize = Annotated[
         max=1024,
         callback=_multiple_of_32,
         help="Side of the model's input images, in pixels; a multiple of 32.",
+    ),
+]
+
+
+def _mixture(value: object) -> Mixture:
+    try:
+        return Mixture.parse(str(value))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+LibraryMixture = Annotated[
+    Mixture,
+    typer.Option(
+        parser=_mixture,
+        metavar="KNOWN:OTHER:ORDINARY",
+        help="What a library shows: so many photos of the model's landmarks, of other landmarks, and of anything else.",
     ),
 ]
 

@@ -17,8 +17,9 @@ from tagger.extensions import extra_missing
 from tagger.model.devices import describe_device, engine_version
 from trainer.cli.data import data_app
 from trainer.cli.imports import import_app
-from trainer.cli.options import DeviceName, ImageSize, Json, print_results
+from trainer.cli.options import DeviceName, ImageSize, Json, LibraryMixture, print_results
 from trainer.cli.train import train_app
+from trainer.evaluation.mixture import FAMILY
 
 TRAIN_PACKAGES = {"matplotlib", "torch", "torchvision"}
 """The packages of the extra `train`."""
@@ -141,6 +142,7 @@ def evaluate(
             help="A folder with LANDMARK/photo.jpg of other landmarks, from other places than in training. Without them, nothing is known of how many such photos get a false tag."
         ),
     ] = None,
+    mixture: LibraryMixture = FAMILY,
     device: Annotated[
         DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the model, in float32.")
     ] = "cpu",
@@ -155,7 +157,7 @@ def evaluate(
     from trainer.report.assessment import assess_evaluation
     from trainer.report.files import REPORT, evaluation_document, write_report
 
-    evaluation = evaluate_model(model, data, distractors, others, device=device)
+    evaluation = evaluate_model(model, data, distractors, others, mixture=mixture, device=device)
     write_report(evaluation, out)
     if as_json:
         print_results(evaluation_document(evaluation), as_json=True)

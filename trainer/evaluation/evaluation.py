@@ -23,19 +23,20 @@ from trainer.data.pixels import photo_digest
 from trainer.data.preparation import DIGEST_LENGTH
 from trainer.errors import DataUnusable
 from trainer.evaluation.metrics import Estimate, average_precisions, bootstrap
+from trainer.evaluation.mixture import ORDINARY, OTHERS, Mixture
 from trainer.evaluation.recognition import (
+    LibraryResult,
     Mistake,
     Recognition,
     Rejection,
     SourceResult,
     confident_mistakes,
+    measure_library,
     measure_recognition,
     measure_rejection,
     measure_sources,
 )
 from trainer.evaluation.scores import score_photos
-
-ORDINARY, OTHERS = "ordinary photos", "photos of other landmarks"
 
 log = logging.getLogger("trainer")
 
@@ -58,16 +59,25 @@ class Evaluation:
     false_tags_by_kind: dict[str, float]  # shares of `ORDINARY` and `OTHERS`
     other_photos: int
     other_landmarks: int
+    library: LibraryResult | None
     mistakes: tuple[Mistake, ...]
     false_tags: tuple[Mistake, ...]
 
 
 def evaluate(
-    artifact: Path, data: Path, distractors: Path | None, others: Path | None, *, device: str
+    artifact: Path,
+    data: Path,
+    distractors: Path | None,
+    others: Path | None,
+    *,
+    mixture: Mixture,
+    device: str,
 ) -> Evaluation:
-    """Evaluate the artifact on `data`/test, or on `data` if it has no such folder, and on distractors. Photos that were in training do not count.
+    """Evaluate the artifact on `data`/test, or on `data` if it has no such folder, on distractors, and for a library. Photos that were in
+    training do not count.
 
-    `distractors` is a folder of ordinary photos, `others` one with LANDMARK/photo.jpg of landmarks that the model lacks.
+    `distractors` is a folder of ordinary photos, `others` one with LANDMARK/photo.jpg of other landmarks; those with a label are left out.
+    The library shows `mixture`.
 
     Raises:
         ModelRefused, PathNotFound, DataFileInvalid, DataUnusable: with what to change.
@@ -97,8 +107,9 @@ def evaluate(
 
     log.info("measuring the scores")
     names, threshold = [label.name for label in manifest.labels], manifest.threshold
+    suggested_from = manifest.suggestion_threshold or threshold
     none_of_them = torch.full((len(strangers),), len(names))
-    recognition = measure_recognition(manifest.labels, landmarks.scores, targets, threshold)
+    recognition = measure_recognition(manifest.labels, landmarks.scores, targets, threshold, suggested_from)
     folders = [OTHERS if photo.place else photo.kind or "." for photo in strangers]
     top, correct, other_top = recognition.scores, recognition.correct, unknown.scores.amax(dim=1)
     is_other = torch.tensor([photo.place is not None for photo in strangers], dtype=torch.bool)
@@ -120,6 +131,9 @@ def evaluate(
         },
         other_photos=int(is_other.sum()),
         other_landmarks=len({photo.place for photo in strangers} - {None}),
+        library=measure_library(
+            correct, top >= threshold, kinds[OTHERS] >= threshold, kinds[ORDINARY] >= threshold, mixture
+        ),
         mistakes=confident_mistakes(names, landmarks.paths, landmarks.scores, targets),
         false_tags=confident_mistakes(
             names, unknown.paths, unknown.scores, none_of_them, least_score=threshold

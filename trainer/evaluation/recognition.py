@@ -23,6 +23,7 @@ from trainer.evaluation.metrics import (
     macro_accuracies,
     wilson_interval,
 )
+from trainer.evaluation.mixture import Mixture
 
 RECALL = 0.95
 MOST_MISTAKES = 24
@@ -54,6 +55,7 @@ class Recognition:
     ece: Estimate
     accepted: Estimate  # share with an accepted label
     accepted_right: Estimate  # share with the right label accepted
+    suggested_right: Estimate  # share with the right label accepted or suggested
     precision_at_threshold: Estimate  # share of the accepted labels that are right
     per_label: tuple[LabelResult, ...]
     scores: Tensor  # float32 (N,), the highest score of each photo
@@ -95,6 +97,19 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class LibraryResult:
+    """Figures for a library that shows a mixture of landmarks of the model, other landmarks, and anything else."""
+
+    mixture: str
+    precision: Estimate  # share of the tags in it that are right
+    false_tags: Estimate  # share of all its photos with a wrong tag
+    other_photos: int
+    other_false_tags: Estimate
+    ordinary_photos: int
+    ordinary_false_tags: Estimate
+
+
+@dataclass(frozen=True)
 class Mistake:
     """A photo with a wrong first prediction. `shown` is None if it shows none of the landmarks."""
 
@@ -105,9 +120,9 @@ class Mistake:
 
 
 def measure_recognition(
-    labels: Sequence[Label], scores: Tensor, targets: Tensor, threshold: float
+    labels: Sequence[Label], scores: Tensor, targets: Tensor, threshold: float, suggested_from: float
 ) -> Recognition:
-    """Compare scores, float32 (N, L), with the right labels, int64 (N,)."""
+    """Compare scores, float32 (N, L), with the right labels, int64 (N,). Labels are suggested from the score `suggested_from` on."""
     top, predicted = scores.max(dim=1)
     correct, accepted = predicted == targets, top >= threshold
     return Recognition(
@@ -118,6 +133,7 @@ def measure_recognition(
         ece=bootstrap(calibration_errors, (top, correct)),
         accepted=estimate_share(accepted),
         accepted_right=estimate_share(accepted & correct),
+        suggested_right=estimate_share(correct & (top >= suggested_from)),
         precision_at_threshold=estimate_share(correct[accepted]),
         per_label=_per_label(labels, predicted, targets, accepted),
         scores=top,
@@ -197,6 +213,46 @@ def _measure_distractors(landmark_scores: Tensor, scores: Tensor, threshold: flo
         auroc=bootstrap(aurocs, (landmark_scores,), (scores,)),
         fpr_at_95_recall=Estimate(rate.value, interval),
         false_tags=estimate_share(scores >= threshold),
+    )
+
+
+def measure_library(
+    correct: Tensor, accepted: Tensor, others: Tensor, ordinary: Tensor, mixture: Mixture
+) -> LibraryResult | None:
+    """Weight the photos of each kind as in the mixture; None if a kind has no photos.
+
+    Args:
+        correct: bool (N,), whether the first prediction for a landmark photo is right
+        accepted: bool (N,), whether it is a tag
+        others: bool (M,), whether a photo of another landmark has a tag
+        ordinary: bool (K,), whether an ordinary photo has a tag
+        mixture: the shares of the three kinds
+    """
+    if not len(ordinary) or not len(others):
+        return None
+    groups = (correct & accepted, accepted), (others,), (ordinary,)
+
+    def tags(right: Tensor, known: Tensor, other: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+        shares = (mixture.known, known), (mixture.other, other), (mixture.ordinary, rest)
+        every = sum((share * kind.double().mean(dim=1) for share, kind in shares), torch.zeros(1))
+        return mixture.known * right.double().mean(dim=1), every
+
+    def precisions(*kinds: Tensor) -> Tensor:
+        right, every = tags(*kinds)
+        return torch.where(every > 0, right / every, 1.0)
+
+    def wrong_shares(*kinds: Tensor) -> Tensor:
+        right, every = tags(*kinds)
+        return every - right
+
+    return LibraryResult(
+        mixture=str(mixture),
+        precision=bootstrap(precisions, *groups),
+        false_tags=bootstrap(wrong_shares, *groups),
+        other_photos=len(others),
+        other_false_tags=estimate_share(others),
+        ordinary_photos=len(ordinary),
+        ordinary_false_tags=estimate_share(ordinary),
     )
 
 

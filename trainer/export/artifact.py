@@ -130,6 +130,7 @@ def _manifest(record: RunRecord, name: str) -> Manifest:
         ),
         ranges=record.ranges,
         threshold=record.threshold,
+        suggestion_threshold=record.suggestion_threshold,
         threshold_reason=record.threshold_reason,
         calibration={"method": "fitted on validation photos"} | asdict(record.score_rule)
         if record.score_rule

@@ -1,7 +1,7 @@
 """From a trained network to a finished run: calibrate and measure it on the validation photos, and write the run."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,15 +14,16 @@ from tagger.photos.paths import path_text
 from trainer.backbones.backbone import Backbone, fuse_batch_norms
 from trainer.data.preparation import TrainingData
 from trainer.errors import writing_to
-from trainer.evaluation.evaluation import ORDINARY, OTHERS
 from trainer.evaluation.metrics import (
     aurocs,
     calibration_errors,
     false_positive_rates_at,
     top_k_accuracy,
 )
+from trainer.evaluation.mixture import ORDINARY, OTHERS, Mixture
 from trainer.export.ranges import SAMPLE, convolution_ranges
-from trainer.export.run import CURVES, FinishedRun, RunRecord, program_versions, save_run
+from trainer.export.run import CURVES, MIXTURE, FinishedRun, RunRecord, program_versions, save_run
+from trainer.export.threshold import LEAST_THRESHOLD, Threshold, ValidationScores, choose_threshold
 from trainer.learning.classifier import Encoder, LandmarkClassifier, PhotoClassifier, embedding_of
 from trainer.learning.head import FEATURE_BATCH_SIZE, features_from_cache, features_from_files
 from trainer.learning.scoring import Neighbours, ScoreRule, Scoring, feature_space, fit_score_rule
@@ -31,7 +32,6 @@ from trainer.report.assessment import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, ar
 from trainer.report.drawings import draw_curves
 from trainer.report.files import write_validation_report
 
-LEAST_THRESHOLD = 0.05
 CAREFUL_THRESHOLD = 0.5
 """The threshold of a model that was not tested on other landmarks. Of 204 photos of six, a network that was trained for two epochs on 64
 photos of four named 8 % from here on, and 30 % from 0.05 on, which no photo of its own contradicted."""
@@ -55,19 +55,15 @@ class TrainedClassifier:
     fit_again: Callable[[TrainingData], tuple[nn.Linear, list[Epoch]]] | None = None
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """The chosen threshold and its effect on the validation photos, with the weights of `choose_threshold`."""
-
-    value: float
-    precision: float
-    accepted: float  # share of landmark photos whose right label is accepted
-    false_tags: dict[str, float]  # by kind of other photos, the share with an accepted label
-    reason: str
-
-
 def complete_run(
-    data: TrainingData, model: TrainedClassifier, size: int, device: Device, out: Path, *, precision: float
+    data: TrainingData,
+    model: TrainedClassifier,
+    size: int,
+    device: Device,
+    out: Path,
+    *,
+    precision: float,
+    mixture: Mixture,
 ) -> FinishedRun:
     """Calibrate and measure the model, let it learn from the photos that were held out, too, and write the run to `out`.
 
@@ -79,7 +75,8 @@ def complete_run(
         size: side of the model's input, in pixels
         device: where to compute
         out: the run folder
-        precision: the share of accepted labels that should be right, 0…1
+        precision: the share of accepted labels that should be right in a library, 0…1
+        mixture: what the library shows
 
     Raises:
         TrainingFailed, OutputUnwritable: with what to do.
@@ -120,7 +117,7 @@ def complete_run(
         model.settings | {"photos_seen": photos_seen},
         model.history,
     )
-    return finish_run(data, fitted, out, precision=precision)
+    return finish_run(data, fitted, out, precision=precision, mixture=mixture)
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,9 @@ class FittedModel:
     history: tuple[Epoch, ...] = ()
 
 
-def finish_run(data: TrainingData, model: FittedModel, out: Path, *, precision: float) -> FinishedRun:
+def finish_run(
+    data: TrainingData, model: FittedModel, out: Path, *, precision: float, mixture: Mixture
+) -> FinishedRun:
     """Measure the model on the validation photos, and write the run to `out`.
 
     Raises:
@@ -152,7 +151,7 @@ def finish_run(data: TrainingData, model: FittedModel, out: Path, *, precision: 
     is_other = torch.from_numpy(data.is_other[data.validation])
     from_new_source = torch.from_numpy(data.is_from_new_source[data.validation])
     places = len({data.cached.photos[position].place for position in data.validation.tolist()} - {None})
-    threshold, metrics = measure(model.scores, targets, is_other, from_new_source, precision, places)
+    threshold, metrics = measure(model.scores, targets, is_other, from_new_source, precision, mixture, places)
     paths = data.validation_paths()
     record = RunRecord(
         labels=data.labels,
@@ -163,7 +162,8 @@ def finish_run(data: TrainingData, model: FittedModel, out: Path, *, precision: 
         ranges=model.ranges,
         threshold=threshold.value,
         threshold_reason=threshold.reason,
-        training={"recipe": model.recipe, "backbone": asdict(model.backbone)}
+        suggestion_threshold=threshold.suggested_from,
+        training={"recipe": model.recipe, "backbone": asdict(model.backbone), MIXTURE: str(mixture)}
         | data.provenance()
         | model.settings,
         metrics=metrics,
@@ -211,6 +211,7 @@ def measure(
     is_other: Tensor,
     from_new_source: Tensor,
     precision: float,
+    mixture: Mixture,
     places: int,
 ) -> tuple[Threshold, dict[str, float]]:
     """Choose the threshold and compute the metrics of the validation photos.
@@ -220,7 +221,8 @@ def measure(
         targets: int64 (N,); L: none of them
         is_other: bool (N,), whether a photo shows a landmark without a label
         from_new_source: bool (N,), see `TrainingData.is_from_new_source`
-        precision: the share of accepted labels that should be right, 0…1
+        precision: the share of accepted labels that should be right in a library, 0…1
+        mixture: what the library shows
         places: how many other landmarks the photos of `is_other` show
     """
     landmarks = targets < scores.shape[1]
@@ -233,14 +235,15 @@ def measure(
         for kind, photos in ((ORDINARY, ~landmarks & ~is_other), (OTHERS, is_other))
         if photos.any()
     }
-    threshold = choose_threshold(top, correct, others, precision=precision)
-    if not are_tested(int(is_other.sum()), places):
-        careful = _threshold(max(threshold.value, CAREFUL_THRESHOLD), top, correct, others, precision)
+    is_tested = are_tested(int(is_other.sum()), places)
+    least = LEAST_THRESHOLD if is_tested else CAREFUL_THRESHOLD
+    threshold = choose_threshold(ValidationScores(top, correct, others), mixture, precision, least)
+    if not is_tested:
         reason = (
             f"not below {CAREFUL_THRESHOLD}, where the landmark is more likely than all else: of other landmarks, {int(is_other.sum())} photos "
             f"of {places} were tested, and {LEAST_OTHER_PHOTOS} of {LEAST_OTHER_PLACES} are needed. {threshold.reason}"
         )
-        threshold = replace(careful, reason=reason)
+        threshold = replace(threshold, reason=reason)
     metrics = {
         "val_other_landmarks": float(places),
         "val_photos": float(len(labels)),
@@ -248,9 +251,12 @@ def measure(
         "val_top3": top_k_accuracy(landmark_scores, labels, 3),
         "val_top5": top_k_accuracy(landmark_scores, labels, 5),
         "val_ece": calibration_errors(top[None], correct[None]).item(),
-        "val_precision_at_threshold": threshold.precision,
+        "val_precision_at_threshold": float(correct[top >= threshold.value].float().mean()),
         "val_accepted_rightly": threshold.accepted,
+        "val_suggested_rightly": float((correct & (top >= threshold.suggested_from)).float().mean()),
     }
+    if others:
+        metrics["val_library_precision"] = threshold.precision
     new = from_new_source[landmarks]
     if new.any():
         accepted = top[new] >= threshold.value
@@ -271,59 +277,3 @@ def measure(
                 f"{prefix}_false_tags_at_threshold": threshold.false_tags[kind],
             }
     return threshold, metrics
-
-
-def choose_threshold(
-    top: Tensor, correct: Tensor, others: Mapping[str, Tensor], *, precision: float
-) -> Threshold:
-    """Choose the lowest threshold at which accepted labels are right in `precision` of the photos.
-
-    Other photos, if there are any, are weighted as half of all photos, because most folders are not collections of landmarks;
-    each kind has the same weight.
-
-    Args:
-        top: float (N,), the highest score of each landmark photo
-        correct: bool (N,), whether that score is of the right label
-        others: by kind, float (M,), the highest score of each photo without a label
-        precision: the share to reach, 0…1
-    """
-    rejected, weights = _weighted(others, len(top))
-    candidates = torch.cat([top, rejected]).sort().values  # ascending
-    right = torch.stack([(correct & (top >= c)).sum() for c in candidates]).double()
-    wrong = torch.stack([(~correct & (top >= c)).sum() + weights[rejected >= c].sum() for c in candidates])
-    precisions = right / (right + wrong).clamp(min=1e-12)  # float64 (C,)
-    sufficient = precisions >= precision
-    index = int(sufficient.long().argmax()) if bool(sufficient.any()) else int(precisions.argmax())
-    below = candidates[index - 1] if index else candidates[index] * 0
-    # Halfway to the next lower score, and rounded, so that rounding errors elsewhere change no outcome.
-    value = max(round(float((candidates[index] + below) / 2), 4), LEAST_THRESHOLD)
-    return _threshold(value, top, correct, others, precision)
-
-
-def _weighted(others: Mapping[str, Tensor], total: int) -> tuple[Tensor, Tensor]:
-    """The scores of all kinds, float (M,), and the weights of the photos, float64 (M,), whose sum is `total`."""
-    if not others:
-        return torch.empty(0), torch.empty(0, dtype=torch.float64)
-    weights = [
-        torch.full((len(scores),), total / len(others) / len(scores), dtype=torch.float64)
-        for scores in others.values()
-    ]
-    return torch.cat(list(others.values())), torch.cat(weights)
-
-
-def _threshold(
-    value: float, top: Tensor, correct: Tensor, others: Mapping[str, Tensor], precision: float
-) -> Threshold:
-    right = int((correct & (top >= value)).sum())
-    wrong = int((~correct & (top >= value)).sum())
-    rejected, weights = _weighted(others, len(top))
-    actual = right / max(right + wrong + float(weights[rejected >= value].sum()), 1e-12)
-    false_tags = {kind: float((scores >= value).float().mean()) for kind, scores in others.items()}
-    counts = " and ".join(f"{len(scores)} {kind}" for kind, scores in others.items())
-    reason = (
-        f"lowest score with at least {100 * precision:g}% of accepted labels right on {len(top)} validation photos of landmarks"
-        + (f" and {counts}, weighted as half of all" if others else "")
-        + f": {actual:.1%} right, {right / len(top):.1%} of landmark photos accepted rightly"
-        + "".join(f", {share:.1%} of {kind} accepted falsely" for kind, share in false_tags.items())
-    )
-    return Threshold(value, actual, right / len(top), false_tags, reason)

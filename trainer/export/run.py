@@ -18,7 +18,7 @@ from tagger.model.artifact import BackgroundStatistics, InputRule, Label, Range
 from trainer.backbones.backbone import Backbone
 from trainer.backbones.loading import build_network
 from trainer.errors import RunUnusable, writing_to
-from trainer.evaluation.evaluation import ORDINARY, OTHERS
+from trainer.evaluation.mixture import ORDINARY, OTHERS
 from trainer.learning.classifier import Encoder, LandmarkClassifier, PhotoClassifier
 from trainer.learning.scoring import FeatureSpace, Neighbours, ScoreRule, Scoring
 from trainer.learning.state import Epoch
@@ -36,6 +36,8 @@ BACKGROUND = Path("checkpoint", "background.f32")
 METRICS = Path("metrics.json")
 CURVES = Path("curves.png")
 LOG = Path("train.log")
+MIXTURE = "mixture"
+"""The entry of `training` with what a library shows, for which the thresholds were chosen."""
 
 
 class RunRecord(BaseModel):
@@ -43,7 +45,7 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[6] = 6
+    format: Literal[7] = 7
     labels: tuple[Label, ...]
     input: InputRule
     backbone: Backbone
@@ -51,6 +53,7 @@ class RunRecord(BaseModel):
     score_rule: ScoreRule | None  # None: a `TaughtClassifier`
     ranges: tuple[Range, ...]
     threshold: float
+    suggestion_threshold: float
     threshold_reason: str
     training: dict[str, object]
     metrics: dict[str, float]
@@ -130,6 +133,8 @@ def assess_run(record: RunRecord) -> Assessment:
         ),
         photos_of=photos_of_landmarks(record.training),
         few=least_photos(record.training),
+        library_precision=metrics.get("val_library_precision"),
+        mixture=str(record.training.get(MIXTURE, "")),
     )
 
 

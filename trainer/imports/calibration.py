@@ -23,7 +23,7 @@ from trainer.data.pixels import decode_batches, readers_of
 from trainer.errors import DataUnusable
 from trainer.imports.landmark_graph import SIZE
 from trainer.imports.similarity import Curve, SimilarityClassifier
-from trainer.learning.scoring import OTHERS_SHARE, fit_logistic
+from trainer.learning.scoring import fit_logistic
 from trainer.progress import photo_progress
 
 THRESHOLD = 0.9
@@ -33,6 +33,8 @@ STEP = 0.001
 BATCH_SIZE = 8
 LEAST_RIGHT = 20
 """Photos with the right name, from which a curve can be fitted."""
+OTHERS_SHARE = 0.05
+"""The share of ordinary photos that scores are calibrated for."""
 LEAST_UNKNOWN = 100
 """Ordinary photos that are enough for a share of false names and for background statistics."""
 SCORE_RANGE = 1e-4, 0.9999

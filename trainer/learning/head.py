@@ -23,6 +23,10 @@ from trainer.progress import photo_progress
 BATCH_SIZE = 256
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1.0
+BLEND_WEIGHT = 0.5
+"""The weight of blended photos in the loss, relative to the photos themselves."""
+BLEND_SHARES = 0.35, 0.65
+"""The share of one of two blended photos is between these."""
 FEATURE_BATCH_SIZE = 8
 """Larger batches are slower on a CPU, because their activations no longer fit in its caches."""
 
@@ -50,6 +54,9 @@ def fit_head(
 ) -> tuple[nn.Linear, list[Epoch]]:
     """Fit the layer on standardised features with AdamW and a cosine schedule, then fold the standardisation into its weights.
 
+    If there are background classes, the layer gets one more, for what lies between the classes: blends of the features of two photos.
+    Most photos of things that nobody trained with lie there, too (as in "mixture outlier exposure", Zhang et al., 2023).
+
     Args:
         training: the features to fit
         weights: float (N,), of the photos in training
@@ -63,13 +70,14 @@ def fit_head(
     inputs = training.features.reshape(-1, width)  # float32 (N · V, F)
     targets = training.targets.repeat_interleave(views)
     mean, deviation = inputs.mean(dim=0), inputs.std(dim=0) + 1e-3
-    head = nn.Linear(width, classes)
+    blended = classes if classes > labels else None
+    head = nn.Linear(width, classes if blended is None else classes + 1)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     weights = weights.float().repeat_interleave(views)
     plain = (validation.features[:, 0] - mean) / deviation
     history = []
-    losses = _fit(head, (inputs - mean) / deviation, targets, weights, epochs, seed)
+    losses = _fit(head, (inputs - mean) / deviation, targets, weights, epochs, seed, blended)
     for number, loss in enumerate(losses, start=1):
         with torch.no_grad():
             measured = measure_logits(head(plain), validation.targets, labels)
@@ -81,9 +89,15 @@ def fit_head(
 
 
 def _fit(
-    head: nn.Linear, inputs: Tensor, targets: Tensor, weights: Tensor, epochs: int, seed: int
+    head: nn.Linear,
+    inputs: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    epochs: int,
+    seed: int,
+    blended: int | None,
 ) -> Iterator[float]:
-    """Yield the mean loss of each epoch."""
+    """Yield the mean loss of each epoch. `blended`: the class of blends, if there is one."""
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     steps = -(-len(inputs) // BATCH_SIZE)
@@ -95,12 +109,33 @@ def _fit(
             rows = order[first : first + BATCH_SIZE]
             losses = functional.cross_entropy(head(inputs[rows]), targets[rows], reduction="none")
             loss = (losses * weights[rows]).sum() / weights[rows].sum()
+            if blended is not None:
+                blends = _blends(inputs[rows], targets[rows], generator)
+                other = torch.full((len(blends),), blended)
+                blended_loss = functional.cross_entropy(head(blends), other, reduction="sum")
+                loss = loss + BLEND_WEIGHT * blended_loss / max(len(blends), 1)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             cosine.step()
             total += loss.item() * len(rows)
         yield total / len(inputs)
+
+
+def without_blends(head: nn.Linear, classes: int) -> nn.Linear:
+    """The layer without the class of blends, for fine-tuning, which mixes photos itself."""
+    first = nn.Linear(head.in_features, classes)
+    with torch.no_grad():
+        first.weight.copy_(head.weight[:classes])
+        first.bias.copy_(head.bias[:classes])
+    return first
+
+
+def _blends(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
+    """Blend the photos of a batch, (B, F), with others of it that have another class: float32 (at most B, F)."""
+    partners = torch.randperm(len(inputs), generator=generator)
+    shares = torch.empty(len(inputs), 1).uniform_(*BLEND_SHARES, generator=generator)
+    return torch.lerp(inputs, inputs[partners], shares)[targets != targets[partners]]
 
 
 def features_from_files(encoder: Encoder, paths: Sequence[Path], resize: Resize, device: str) -> Tensor:

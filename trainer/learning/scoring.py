@@ -34,9 +34,9 @@ SLOPE = 9.6 / NEARNESS_WEIGHT
 LEAST_OTHERS = 20
 """Other photos in validation from which slope and midpoint can be fitted."""
 LEAST_SLOPE = 0.1
-OTHERS_SHARE = 0.05
-"""The share of other photos that scores are calibrated for: they say how sure a landmark is, if the photo probably shows one. The
-threshold is chosen for collections of which half are other photos."""
+OTHERS_SHARE = 0.5
+"""The share of other photos that scores are calibrated for. With few, all photos of landmarks have scores near 1, and differ more by
+which landmark they may show than by whether they show one, on which a threshold for libraries depends."""
 TEMPERATURES = torch.logspace(-1.3, 1, 461, dtype=torch.float64)
 """The candidates. The loss has a single minimum, and steps of 1/90 are finer than photos can resolve."""
 SUM_LIMIT = 1 - 1e-6

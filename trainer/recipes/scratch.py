@@ -78,7 +78,15 @@ def train_scratch(options: RecipeOptions) -> FinishedRun:
             "plan": asdict(plan),
         },
     )
-    return complete_run(data, model, options.size, device, options.out, precision=options.precision)
+    return complete_run(
+        data,
+        model,
+        options.size,
+        device,
+        options.out,
+        precision=options.precision,
+        mixture=options.mixture,
+    )
 
 
 def _optimiser(network: nn.Module, rate: float) -> torch.optim.Optimizer:

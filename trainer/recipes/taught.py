@@ -56,4 +56,4 @@ def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
         "taught: what tells each landmark from strangers, on the frozen network of the shipped model",
         {"seed": options.seed},
     )
-    return finish_run(data, fitted, options.out, precision=options.precision)
+    return finish_run(data, fitted, options.out, precision=options.precision, mixture=options.mixture)

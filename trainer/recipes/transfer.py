@@ -20,7 +20,7 @@ from trainer.export.calibration import TrainedClassifier, complete_run
 from trainer.export.run import FinishedRun, create_run_folder
 from trainer.learning.batches import Augmentation, MixOptions, training_set
 from trainer.learning.classifier import Encoder, TrainingNetwork
-from trainer.learning.head import FeatureSet, features_from_cache, fit_head
+from trainer.learning.head import FeatureSet, features_from_cache, fit_head, without_blends
 from trainer.learning.loop import TrainingPlan, growing_sizes, train_network
 from trainer.learning.pruning import prune
 from trainer.learning.state import Epoch, TrainingState
@@ -84,7 +84,15 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
         model = _fine_tune(data, model, options, device)
         if known is not None:
             model = _remember(data, known, model, options, device.kind)
-    return complete_run(data, model, options.size, device, options.out, precision=options.precision)
+    return complete_run(
+        data,
+        model,
+        options.size,
+        device,
+        options.out,
+        precision=options.precision,
+        mixture=options.mixture,
+    )
 
 
 def _prune(
@@ -153,8 +161,9 @@ def _fine_tune(
     rate = options.learning_rate or LEARNING_RATE
     teachers = options.teacher or []
     taught = {"teachers": [f"blake3:{file_digest(path)}" for path in teachers]} if teachers else {}
-    network = TrainingNetwork(model.encoder, model.head, dropout=DROPOUT)
-    state = TrainingState(network, _optimiser(model.encoder, model.head, rate))
+    head = without_blends(model.head, data.classes)
+    network = TrainingNetwork(model.encoder, head, dropout=DROPOUT)
+    state = TrainingState(network, _optimiser(model.encoder, head, rate))
     plan = TrainingPlan(
         augmentation=AUGMENTATION,
         balance=BALANCE,

@@ -27,17 +27,20 @@ class Assessment:
     photos: int
     top1: float
     right_tags: float  # share of the photos
-    precision: float  # share of the tags that are right
+    precision: float  # share of the tags of these photos that are right
     false_tags: Mapping[str, float]  # by kind of photos without a landmark
     is_tested: bool  # on enough photos of other landmarks
     photos_of: Mapping[str, int]
     few: int = FEW  # landmarks with fewer photos have too few
     trained: int = 0  # photos that were left out because they were in training
+    library_precision: float | None = None  # that in a library that shows `mixture`
+    mixture: str = ""
 
     @property
     def is_insufficient(self) -> bool:
         """Whether enough photos were tested to call the model not good enough: its figures are too low, or all landmarks lack photos."""
-        enough = self.right_tags >= LEAST_RIGHT_TAGS and self.precision >= LEAST_PRECISION
+        precision = self.precision if self.library_precision is None else self.library_precision
+        enough = self.right_tags >= LEAST_RIGHT_TAGS and precision >= LEAST_PRECISION
         return self.photos >= FEW and (not enough or self._lacks_photos)
 
     def lines(self, next_step: str) -> Iterator[str]:
@@ -48,8 +51,10 @@ class Assessment:
             f"{self.photos} {self.kind} photos of landmarks: {_percent(self.top1)} have the right first prediction, "
             f"{_percent(self.right_tags)} get the right tag"
         )
-        condition = " if half of all photos show no landmark" if self.false_tags else ""
-        yield f"tags: {_percent(self.precision)} are right{condition}"
+        yield f"of their tags, {_percent(self.precision)} are right"
+        if self.library_precision is not None:
+            library = f"of the tags in a library of {self.mixture} photos of the model's landmarks, of others and of anything else"
+            yield f"{library}, {_percent(self.library_precision)} are right"
         for kind, share in self.false_tags.items():
             yield f"{kind}: {_percent(share)} get a false tag"
         if self._few:
@@ -88,21 +93,20 @@ class Assessment:
 
 def assess_evaluation(evaluation: Evaluation) -> Assessment:
     """Assess a model by its evaluation on test photos."""
-    recognition = evaluation.recognition
-    right, tagged = recognition.accepted_right.value, recognition.accepted.value
-    others = [*evaluation.false_tags_by_kind.values()]
-    false = sum(others) / len(others) if others else 0.0  # each kind counts the same, as for the threshold
+    recognition, library = evaluation.recognition, evaluation.library
     return Assessment(
         kind="test",
         photos=evaluation.photos,
         top1=recognition.top1.value,
-        right_tags=right,
-        precision=right / max(tagged + false, 1e-12),
+        right_tags=recognition.accepted_right.value,
+        precision=recognition.precision_at_threshold.value,
         false_tags=evaluation.false_tags_by_kind,
         is_tested=are_tested(evaluation.other_photos, evaluation.other_landmarks),
         photos_of=photos_of_landmarks(evaluation.manifest.training),
         few=least_photos(evaluation.manifest.training),
         trained=evaluation.trained,
+        library_precision=library.precision.value if library else None,
+        mixture=library.mixture if library else "",
     )
 
 

@@ -14,6 +14,7 @@ from trainer.evaluation.metrics import Estimate
 from trainer.evaluation.recognition import (
     DistractorResult,
     LabelResult,
+    LibraryResult,
     Mistake,
     Recognition,
     SourceResult,
@@ -25,7 +26,7 @@ from trainer.report.markdown import FALSE_TAGS, MISTAKES, RELIABILITY, markdown
 REPORT = "report.md"
 METRICS = "metrics.json"
 
-Result = Recognition | LabelResult | SourceResult | DistractorResult
+Result = Recognition | LabelResult | SourceResult | DistractorResult | LibraryResult
 
 log = logging.getLogger("trainer")
 
@@ -84,12 +85,14 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         "left_out": evaluation.skipped,
         "in_training": evaluation.trained,
         "threshold": evaluation.manifest.threshold,
+        "suggestion_threshold": evaluation.manifest.suggestion_threshold,
         **_figures(recognition),
         **_estimate("gap", evaluation.gap),
         "labels": [_figures(result) for result in recognition.per_label],
         "sources": _by_name(evaluation.by_source),
         "rejection": rejection
         and {**_figures(rejection.overall), "by_folder": _by_name(rejection.by_folder)},
+        "library": evaluation.library and _figures(evaluation.library),
         "mistakes": [_mistake(mistake) for mistake in evaluation.mistakes],
         "false_tags": [_mistake(mistake) for mistake in evaluation.false_tags],
     }

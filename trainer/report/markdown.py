@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from trainer.evaluation.evaluation import Evaluation
 from trainer.evaluation.metrics import Estimate
-from trainer.evaluation.recognition import DistractorResult, Rejection, SourceResult
+from trainer.evaluation.recognition import DistractorResult, LibraryResult, Rejection, SourceResult
 
 RELIABILITY, MISTAKES, FALSE_TAGS = "reliability.png", "mistakes.png", "false-tags.png"
 METHOD = """## Method
@@ -21,6 +21,7 @@ def markdown(evaluation: Evaluation) -> str:
         _headline(evaluation),
         f"## Calibration\n\nBelow the diagonal, scores are too high.\n\n![Reliability]({RELIABILITY})",
         _rejection(evaluation.rejection) if evaluation.rejection else "",
+        _library(evaluation.library) if evaluation.library else "",
         _mistakes(evaluation),
         _landmarks(evaluation),
         _sources(evaluation.by_source),
@@ -54,6 +55,7 @@ def _headline(evaluation: Evaluation) -> str:
         ("expected calibration error, 15 bins of equal width", _percent(recognition.ece)),
         (f"GAP (µAP){', including distractors' if rejection else ''}", _number(evaluation.gap)),
         ("landmark photos with the right tag", _percent(recognition.accepted_right)),
+        ("landmark photos with the right tag or suggestion", _percent(recognition.suggested_right)),
         ("landmark photos with a tag", _percent(recognition.accepted)),
         ("tags of landmark photos that are right", _percent(recognition.precision_at_threshold)),
     ]
@@ -84,6 +86,19 @@ def _rejection(rejection: Rejection) -> str:
     rows += [_rejection_row(f"`{name}`", result) for name, result in rejection.by_folder.items()]
     head = ("distractors", "photos", "AUROC", "FPR at 95 % recall", "with a false tag")
     return f"## Photos that show none of the landmarks\n\n{table(head, rows)}"
+
+
+def _library(library: LibraryResult) -> str:
+    others = f"{library.other_photos} photos of other landmarks with a false tag"
+    ordinary = f"{library.ordinary_photos} ordinary photos with a false tag"
+    rows = [
+        ("tags that are right", _percent(library.precision)),
+        ("photos with a wrong tag", _percent(library.false_tags)),
+        (others, _percent(library.other_false_tags)),
+        (ordinary, _percent(library.ordinary_false_tags)),
+    ]
+    shows = f"{library.mixture} of its photos show landmarks of the model, other landmarks, and anything else"
+    return f"## A library\n\n{shows}.\n\n{table(('figure', 'value'), rows)}"
 
 
 def _rejection_row(name: str, result: DistractorResult) -> tuple[str, ...]:

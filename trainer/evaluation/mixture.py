@@ -1,0 +1,39 @@
+"""What a library of photos shows: the shares of its kinds of photos, for which thresholds are chosen and tags are judged."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+ORDINARY, OTHERS = "ordinary photos", "photos of other landmarks"
+"""The kinds of photos without a label."""
+PATTERN = re.compile(":".join([r"(\d+(?:\.\d+)?)"] * 3))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The shares of a library's photos that show landmarks of the model, other landmarks, and anything else; their sum is 1."""
+
+    known: float
+    other: float
+    ordinary: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `KNOWN:OTHER:ORDINARY`, numbers in any unit, such as 5:15:80.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        match = PATTERN.fullmatch(text)
+        known, other, ordinary = (float(part) for part in match.groups()) if match else (0, 0, 0)
+        if not known:
+            raise ValueError(f"{text}: write KNOWN:OTHER:ORDINARY, such as {FAMILY}")
+        total = known + other + ordinary
+        return cls(known / total, other / total, ordinary / total)
+
+    def __str__(self) -> str:
+        return ":".join(f"{100 * share:g}" for share in (self.known, self.other, self.ordinary))
+
+
+FAMILY = Mixture(0.05, 0.15, 0.8)
+"""A family's library."""
