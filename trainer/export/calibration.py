@@ -244,6 +244,7 @@ def measure(
             f"of {places} were tested, and {LEAST_OTHER_PHOTOS} of {LEAST_OTHER_PLACES} are needed. {threshold.reason}"
         )
         threshold = replace(threshold, reason=reason)
+    is_tag = top >= threshold.value
     metrics = {
         "val_other_landmarks": float(places),
         "val_photos": float(len(labels)),
@@ -251,7 +252,7 @@ def measure(
         "val_top3": top_k_accuracy(landmark_scores, labels, 3),
         "val_top5": top_k_accuracy(landmark_scores, labels, 5),
         "val_ece": calibration_errors(top[None], correct[None]).item(),
-        "val_precision_at_threshold": float(correct[top >= threshold.value].float().mean()),
+        "val_precision_at_threshold": float((correct & is_tag).sum() / is_tag.sum().clamp(min=1)),
         "val_accepted_rightly": threshold.accepted,
         "val_suggested_rightly": float((correct & (top >= threshold.suggested_from)).float().mean()),
     }
