@@ -31,6 +31,7 @@ from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, find_job, job_options, list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers
 from tagger.library.query.counts import LandmarkCount, landmark_counts
+from tagger.library.teaching.suggestions import count_suggested_photos
 from tagger.settings import Settings
 from tagger.system.text_format import N_, gettext, reader_language
 from tagger.web.api.folders import allowed_folders
@@ -84,9 +85,12 @@ JobNumber = Annotated[int, Path(ge=1, lt=2**63, description="A job's number.")]
 
 @dataclass(frozen=True)
 class JobDetails(JobProgress):
-    """A job with the landmarks on the photos that it classified, most frequent first, and numbers of photos with facts that cannot be read."""
+    """A job with the landmarks on the photos that it classified, most frequent first, how many photos have a suggested one, and numbers of
+    photos with facts that cannot be read.
+    """
 
     landmarks: Sequence[LandmarkCount]
+    suggested: int
     unread_facts: Mapping[str, int]
 
 
@@ -148,6 +152,7 @@ def job(state: State, job: JobNumber) -> JobDetails:
     return JobDetails(
         **vars(progress),
         landmarks=landmark_counts(state.database, job=job),
+        suggested=count_suggested_photos(state.database, job),
         unread_facts=unread_counts(state.database, job),
     )
 
