@@ -89,7 +89,7 @@ def _run_groups(settings: Settings) -> Iterator[Finding]:
     database_group.findings()  # wait: other groups read the database
     database = database_checks.database
     model = _group("model", "models:check_models", settings, database)
-    redis = _group("redis", "broker:check_redis", settings, database)
+    redis = _group("redis", "jobs:check_redis", settings, database)
     yield from _findings(folders, permissions, database_group, model, device)
     yield from check_extras()
     yield from check_stalls(settings)
