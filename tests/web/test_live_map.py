@@ -78,7 +78,7 @@ def test_clusters_are_large_and_the_visible_part_is_an_address_and_a_filter(
         assert all(box is not None and box["width"] >= 44 and box["height"] >= 44 for box in boxes)
         assert sum(int(mark.get_attribute("data-photos") or 0) for mark in page.locator(CLUSTER).all()) == 5
         assert axe_findings(page) == []
-        page.set_viewport_size({"width": PHONE.width, "height": 400})
+        page.set_viewport_size({"width": PHONE.width, "height": 260})
         drag_up(page)
         page.wait_for_function("() => scrollY > 0")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -98,7 +98,7 @@ def test_the_path_and_the_clusters_are_of_the_trip_alone(client: TestClient, lib
     ]
     assert len(listed) == len(set(listed)) == 9
     assert client.get("/map/clusters", params={"box": PARIS, "zoom": 12}).json()["photos"] == 10
-    assert client.get("/trips/2019-05-04-rome/path").status_code == 404
+    assert client.get("/trips/2018-05-04-rome/path").status_code == 404
     assert client.get("/map/clusters?box=48,2,49,3&zoom=3&trip=rome").status_code == 404
 
 
