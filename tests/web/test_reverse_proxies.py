@@ -91,7 +91,7 @@ def test_people_sign_in_upload_and_follow_jobs_over_https(proxy: Proxy) -> None:
         assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
         cookie = answer.headers["Set-Cookie"]
     assert "secure" in cookie.lower()
-    assert proxy.status("GET", "/", headers={"Cookie": cookie.partition(";")[0]}) == 200
+    assert proxy.status("GET", "/photos", headers={"Cookie": cookie.partition(";")[0]}) == 200
     data = photo(kind="BMP")
     data += bytes(3 * 2**19 - len(data))  # more than a megabyte; what follows the pixels is ignored
     headers = ACCESS | {"Content-Type": "application/octet-stream"}
