@@ -53,10 +53,10 @@ def test_the_overview_says_what_metadata_jobs_wrote() -> None:
     tagging = job(5, note="waits for the folder", paths=["/photos", "/phone", "/old"])
     lines = overview_lines([*jobs, tagging, job(4, JobState.FINISHED, kind="backfill")], 3)
     assert lines == [
-        "job 7 (2026-05-01 14:30 UTC) finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused",
-        "job 6 (2026-05-01 14:30 UTC) finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused",
-        "job 5 (2026-05-01 14:30 UTC, /photos, /phone, …) running: 37 photos: 0 tagged, 0 unknown, 0 skipped; 0 running, 0 queued",
+        "job 7 finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused (2026-05-01 14:30 UTC)",
+        "job 6 finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused (2026-05-01 14:30 UTC)",
+        "job 5 running: 37 photos: 0 tagged, 0 unknown, 0 skipped; 0 running, 0 queued (2026-05-01 14:30 UTC, /photos, /phone, …)",
         "  waits for the folder",
-        "job 4 (2026-05-01 14:30 UTC, backfill) finished: 37 photos: 0 tagged, 0 unknown, 0 skipped",
+        "job 4 finished: 37 photos: 0 tagged, 0 unknown, 0 skipped (2026-05-01 14:30 UTC, backfill)",
         "… and 3 older jobs, finished; to list all, run: tagger job list",
     ]

@@ -27,9 +27,9 @@ from tagger.cli.output.formats import Format, write_json
 from tagger.cli.output.job_text import (
     count_of,
     job_lines,
+    job_origin,
     job_report,
     job_summary,
-    listed_job,
     print_next_steps,
     unread_lines,
 )
@@ -69,7 +69,7 @@ def list_(json: Json = False) -> None:
         write_json(jobs)
         return
     for job in jobs:
-        typer.echo(listed_job(job))
+        typer.echo(f"{job_summary(job)} {job_origin(job)}")
     if not jobs:
         console.info("there are no jobs; to start one, run: tagger tag FOLDER")
 

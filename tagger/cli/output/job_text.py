@@ -72,18 +72,6 @@ def other_files_text(count: int) -> str:
 
 def job_summary(progress: JobProgress) -> str:
     """The state and the counts of a job in one line."""
-    return f"job {progress.job} {_state_and_counts(progress)}"
-
-
-def listed_job(progress: JobProgress) -> str:
-    """The same among other jobs: with the date, and what was tagged."""
-    paths = first_names(progress.paths, PATHS_SHOWN)
-    about = paths or ("" if progress.kind in METADATA_KINDS else progress.kind)
-    origin = ", ".join(filter(None, (local_time(progress.created_at), about)))
-    return f"job {progress.job} ({origin}) {_state_and_counts(progress)}"
-
-
-def _state_and_counts(progress: JobProgress) -> str:
     if progress.kind in METADATA_KINDS:
         changed = "undone" if progress.kind == JobKind.UNDO else "written"
         parts = [f"{progress.written} {changed}", f"{progress.unchanged} unchanged"]
@@ -98,7 +86,14 @@ def _state_and_counts(progress: JobProgress) -> str:
     photos = count_of(progress.total, "photo")
     skipped = count_of(progress.skipped_folders, "folder")
     action += f", {skipped} could not be read" if progress.skipped_folders else ""
-    return f"{progress.state}{action}: {photos}: {', '.join(parts)}{rate}"
+    return f"job {progress.job} {progress.state}{action}: {photos}: {', '.join(parts)}{rate}"
+
+
+def job_origin(progress: JobProgress) -> str:
+    """When a job was made, and what it tags, in brackets."""
+    about = first_names(progress.paths, PATHS_SHOWN)
+    kind = "" if about or progress.kind in METADATA_KINDS else progress.kind
+    return f"({', '.join(filter(None, (local_time(progress.created_at), about, kind)))})"
 
 
 def job_lines(progress: JobProgress) -> list[str]:
@@ -112,7 +107,7 @@ def job_lines(progress: JobProgress) -> list[str]:
     author = author_text(progress.author)
     started = f", started by {printable(author)}" if author else ""
     lines = [
-        listed_job(progress) + remainder,
+        f"{job_summary(progress)}{remainder} {job_origin(progress)}",
         f"  model {', '.join(progress.models) or progress.model}, {progress.priority}, runner {progress.runner}{started}{_relation(progress)}",
     ]
     lines += [f"  {other_files_text(progress.other_files)}"] if progress.other_files else []

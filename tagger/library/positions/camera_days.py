@@ -8,7 +8,7 @@ docs/explanation/positions.md. Photos without a date have one day for each camer
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true
 
@@ -106,6 +106,7 @@ def _is_of(day: Day) -> ColumnElement[bool]:
     camera_id, of_date = day
     if of_date is None:
         return and_(photos.c.camera_id == camera_id, photos.c.taken_at.is_(None))
-    midnight = datetime.combine(of_date, time())
-    is_then = photos.c.taken_at >= midnight, photos.c.taken_at < midnight + timedelta(days=1)
-    return and_(photos.c.camera_id == camera_id, *is_then)
+    is_then = photos.c.taken_at.between(
+        datetime.combine(of_date, time.min), datetime.combine(of_date, time.max)
+    )
+    return and_(photos.c.camera_id == camera_id, is_then)
