@@ -14,7 +14,6 @@ from trainer.cli.options import Json, print_results
 from trainer.data.combination import plan_combination, write_combination
 from trainer.data.corrections import collect_corrections, write_corrections
 from trainer.data.folders import find_labelled_photos
-from trainer.data.inspection import REPORT, findings, inspect_folder, write_inspection
 from trainer.data.output_folder import require_free_folder, require_outside
 from trainer.data.split import plan_split, split_document, write_split
 from trainer.data.udacity import URL, fetch_udacity
@@ -53,6 +52,8 @@ def inspect_(
 
     Example: trainer data inspect landmarks
     """
+    from trainer.data.inspection import REPORT, findings, inspect_folder, write_inspection
+
     name = f"{folder.resolve().name or 'photos'}-inspection"
     # The working directory may be in the photo folder, which is never written to.
     inside = Path.cwd().is_relative_to(folder.resolve())
