@@ -41,7 +41,7 @@ def test_a_database_on_an_unsuited_disk_says_what_to_do(
     draw(terminal.folder / "photos" / "a.jpg")
     terminal.environment |= unsuited_disk(terminal.data, lacking, number)
     before = terminal.run_process("doctor", code=1).stdout
-    assert f"data folder: {terminal.data} {said}" in before
+    assert f"data folder: {terminal.data} {said.replace(' needs', ' and the embedded Redis need')}" in before
     tagged = terminal.run_process("tag", "photos", code=1).stderr
     assert f"The folder {terminal.data} {said}. Put TAGGER_DATA_FOLDER on a local disk" in tagged
     after = terminal.run_process("doctor", code=1).stdout

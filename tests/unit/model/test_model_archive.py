@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tagger.errors import ModelRefused
 from tagger.library.catalog.registered_models import check_model_file
-from tagger.model import model_archive
+from tagger.model import model_entries
 from tagger.model.artifact import PIECE_BYTES, check_program, file_digest, load_module, read_manifest
 from tagger.model.model_archive import checked_archive
 from tagger.model.model_definitions import FIXED_KEYWORDS, KEYWORDS, OPERATORS, ProgramRefused
@@ -300,7 +300,7 @@ def test_damaged_and_unusual_compression_is_refused(
 def test_entries_that_would_fill_the_memory_are_refused(
     artifact: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_archive, "CODE_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(model_entries, "CODE_LIMIT_BYTES", 1000)
     with pytest.raises(ProgramRefused, match="larger than the file"):
         checked_archive(_edited(artifact, {CODE: lambda code: code + b"\n" * 1000}))
     file = io.BytesIO()
