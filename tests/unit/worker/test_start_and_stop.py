@@ -8,12 +8,12 @@ import sys, threading, time
 from types import SimpleNamespace
 from celery import signals
 from tagger.jobs.processing.executor import ActivityMonitor
-from worker import engine, lifecycle
+from worker import engine, tasks
 from worker.producer import make_app
 from worker.redis_keys import RedisKeys
 
 for device, options in (("cpu", {}), ("cuda", {}), ("cuda", {"concurrency": 3})):
-    lifecycle.make_engine = lambda *_: SimpleNamespace(device=device)
+    tasks.make_engine = lambda *_: SimpleNamespace(device=device)
     print(make_app("memory://", RedisKeys("ledger")).Worker(**options).min_concurrency)
 
 stop, activity = threading.Event(), ActivityMonitor()
@@ -21,7 +21,7 @@ engine._engine = SimpleNamespace(
     executor=SimpleNamespace(stop=stop, activity=activity), close=lambda: print("closed", flush=True)
 )
 if sys.argv[1:]:
-    lifecycle.REDIS_STOP_S = 0.5
+    tasks.REDIS_STOP_S = 0.5
     with activity.chunk():
         signals.worker_shutting_down.send(sender="worker")
         time.sleep(1)
