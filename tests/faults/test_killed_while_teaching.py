@@ -165,7 +165,7 @@ def classify_with_the_second(library: Library) -> tuple[str | Path, ...]:
         (merge, 3),
         (decide, 1),
         (tag_again, 5),
-        (use_two_models, 3),
+        (use_two_models, 2),
         (classify_with_the_second, 5),
     ],
 )
