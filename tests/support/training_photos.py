@@ -16,11 +16,11 @@ GREY = (128, 128, 128)
 def draw_world(folder: Path) -> Path:
     """Draw `landmarks/{train,test}` with three labels, and `unknown/` with photos of no landmark."""
     for number, (label, tint) in enumerate(TINTS.items()):
-        _draw(folder / "landmarks" / "train" / label, range(100 * number, 100 * number + 16), tint)
-        _draw(
+        draw_tinted(folder / "landmarks" / "train" / label, range(100 * number, 100 * number + 16), tint)
+        draw_tinted(
             folder / "landmarks" / "test" / label, range(1000 + 100 * number, 1000 + 100 * number + 5), tint
         )
-    _draw(folder / "unknown" / "deep" / "down", range(2000, 2012), GREY)
+    draw_tinted(folder / "unknown" / "deep" / "down", range(2000, 2012), GREY)
     return folder
 
 
@@ -42,7 +42,7 @@ def save_random_weights(path: Path) -> Path:
     return path
 
 
-def _draw(folder: Path, seeds: range, tint: tuple[int, int, int]) -> None:
+def draw_tinted(folder: Path, seeds: range, tint: tuple[int, int, int]) -> None:
     folder.mkdir(parents=True)
     for seed in seeds:
         photo = np.asarray(draw_photo(seed, (120, 90)).convert("RGB"), dtype=np.float32)

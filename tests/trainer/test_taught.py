@@ -6,10 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from rig.drawing import draw_photo
 from support.command_line import CommandRunner
-from support.training_photos import TINTS
+from support.training_photos import TINTS, draw_tinted
 
 from tagger.model.artifact import file_digest, read_manifest, without_deprecations
 from tagger.model.devices import Device
@@ -21,23 +19,19 @@ GREY = (128, 128, 128)
 LABELS = len(TINTS)
 
 
-def draw(folder: Path, seeds: range, tint: tuple[int, int, int]) -> None:
-    folder.mkdir(parents=True)
-    for seed in seeds:
-        photo = np.asarray(draw_photo(seed, (120, 90)).convert("RGB"), dtype=np.float32)
-        tinted = 0.3 * photo + 0.7 * np.array(tint)
-        Image.fromarray(tinted.astype(np.uint8)).save(folder / f"{seed}.jpg", quality=90)
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("few")
     for number, (label, tint) in enumerate(TINTS.items()):
-        draw(folder / "places" / "train" / label, range(100 * number, 100 * number + 6), tint)
-        draw(folder / "places" / "val" / label, range(1000 + 100 * number, 1000 + 100 * number + 8), tint)
-    draw(folder / "ordinary" / "sheds", range(2000, 2006), GREY)
+        draw_tinted(folder / "places" / "train" / label, range(100 * number, 100 * number + 6), tint)
+        draw_tinted(
+            folder / "places" / "val" / label, range(1000 + 100 * number, 1000 + 100 * number + 8), tint
+        )
+    draw_tinted(folder / "ordinary" / "sheds", range(2000, 2006), GREY)
     for number in range(10):
-        draw(folder / "others" / f"place-{number}", range(3000 + 10 * number, 3002 + 10 * number), GREY)
+        draw_tinted(
+            folder / "others" / f"place-{number}", range(3000 + 10 * number, 3002 + 10 * number), GREY
+        )
     return folder
 
 
