@@ -258,9 +258,8 @@ def _odds(
     far = {position for _, position, odds in found if odds.odds < 1}
     wrong = contradicted_photos(connection, far, max_gap_s)
     right = [(row, odds) for row, position, odds in found if position.photo_id not in wrong]
-    right.sort(
-        key=lambda each: (each[1].odds, -(each[1].distance_m or 0.0))
-    )  # of each key, the last one counts
+    # Of each key, the last one counts.
+    right.sort(key=lambda each: (each[1].odds, -(each[1].distance_m or 0.0)))
     return {(row.content_id, row.landmark_id): odds for row, odds in right}
 
 

@@ -20,7 +20,7 @@ from tagger.ledger.failures import (
     FailureFilter,
     count_failures,
 )
-from tagger.ledger.progress import JobProgress, tag_job_paths
+from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import LastTick, WorkerStatus
 from tagger.library.query.filter_words import conditions_text
 from tagger.photos.paths import printable_path
@@ -111,8 +111,8 @@ def job_view(job: JobProgress, options: Mapping[str, Any]) -> JobView:
     """Present a job and its options."""
     return JobView(
         **vars(job),
-        title=_title(JobKind(job.kind), options),
-        about=_about(options),
+        title=_title(job),
+        about=_about(job, options),
         time=job.finished_at or job.created_at,
         time_text=time_text(job.finished_at)
         if job.finished_at
@@ -204,24 +204,21 @@ def backfill_text(backfill: Backfill) -> str:
     return ", ".join(parts)
 
 
-def _title(kind: JobKind, options: Mapping[str, Any]) -> str:
+def _title(job: JobProgress) -> str:
+    kind = JobKind(job.kind)
     if kind != JobKind.TAG:
         return gettext(KIND_TEXTS[kind])
-    names = (PurePath(folder).name or folder for folder in _folders(options))
+    names = (PurePath(path).name or path for path in job.paths)
     return gettext(KIND_TEXTS[kind], folders=_shortened(names) or gettext("photos"))
 
 
-def _about(options: Mapping[str, Any]) -> str:
+def _about(job: JobProgress, options: Mapping[str, Any]) -> str:
     if UNDO_JOB in options:
         return gettext("what job %(number)s wrote", number=options[UNDO_JOB])
     if "what" not in options:
-        return _shortened(_folders(options))
+        return _shortened(job.paths)
     others = {name: value for name, value in options.items() if name != "what"}
     return backfill_text(backfill_from_options(options["what"], others))
-
-
-def _folders(options: Mapping[str, Any]) -> list[str]:
-    return [printable_path(path) for path in tag_job_paths(options)]
 
 
 def _shortened(folders: Iterable[str]) -> str:

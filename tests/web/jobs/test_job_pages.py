@@ -353,7 +353,7 @@ def test_a_paused_job_shows_no_rate() -> None:
         "queued": 9,
         "photos_per_second": 8.0,
     }
-    numbers |= {"eta_seconds": 60, "created_at": now, "started_at": now, "finished_at": None}
+    numbers |= {"eta_seconds": 60, "created_at": now, "started_at": now, "finished_at": None, "paths": ()}
     running = JobProgress(**numbers)
     assert job_view(running, {}).live.rate == "8.0 photos/s"
     assert job_view(replace(running, state=JobState.QUEUED), {}).colour == ""
