@@ -252,7 +252,7 @@ class DatabaseNotUnicode(TaggerError):
 
 
 class SchemaOutdated(Unavailable):
-    """The schema of the database {url} is missing or older than this version of tagger. Run `tagger db upgrade` once."""
+    """The database {url} has no schema, or one of an earlier version of tagger, or its upgrade was interrupted. Run `tagger db upgrade`."""
 
 
 class SchemaNewer(Unavailable):

@@ -40,13 +40,27 @@ def load_settings(**options: object) -> Settings:
 def open_session(settings: Settings | None = None, *, settle_jobs: bool = False) -> Session:
     """Open the database of `settings`, or of the environment's settings, until the command ends. From now on, the process is watched for stalls.
 
+    An SQLite file of an earlier version is upgraded, which `open_for_reading` refuses.
     `settle_jobs` ends jobs whose process died; commands that create or control jobs set it.
     """
+    from tagger.database.engine import sqlite_file
+    from tagger.errors import SchemaOutdated
     from tagger.system.stall import unwatch, watch
 
     settings = settings or load_settings()
     watch(console.command, settings.data_folder, settings.stall_timeout_s)
     _at_end.append(unwatch)
+    try:
+        return _open(settings, settle_jobs=settle_jobs)
+    except SchemaOutdated:
+        url = settings.effective_database_url
+        if sqlite_file(url) is None:
+            raise  # others use a server too
+        from tagger.transfer.upgrade import upgrade_database
+
+        console.info("upgrading the database to this version of tagger")
+        with console.ProgressLine("upgrading") as line:
+            upgrade_database(url, line.show)
     return _open(settings, settle_jobs=settle_jobs)
 
 

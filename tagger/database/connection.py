@@ -1,31 +1,26 @@
 """The open database and its two kinds of transaction: `read` and `write`."""
 
 import getpass
-import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy import Connection, Engine, select
 
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.events import RECEIVERS, Receivers, event_receivers
-from tagger.database.schema import require_current_schema, upgrade_schema
+from tagger.database.schema import require_current_schema
 from tagger.database.tables import ledgers
 from tagger.errors import DatabaseRemoved, ProcessBound, SchemaOutdated
 from tagger.system.text_format import gettext, reader_language
 
 if TYPE_CHECKING:
     from tagger.settings import Settings
-
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,20 +45,28 @@ def open_database(
     language: str | None = None,
     raw_pairs: bool = True,
     receivers: Receivers = tuple,
+    is_upgrade: bool = False,
 ) -> "Database":
-    """Open the database at `url`. An SQLite file is created, and upgraded, automatically.
+    """Open the database at `url`. A missing SQLite file is created; transfer.upgrade upgrades the database of an earlier version.
 
     `actor`: who makes the changes, by default the user of this process. `language`: of the landmarks' names that are shown.
     `raw_pairs`: whether scans take a RAW file and its JPEG as one photo. `receivers`: who receives events; by default nobody.
+    `is_upgrade`: open it although its tags do not follow the rule of this version yet.
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
         DiskFull: the disk has no space for it.
-        SchemaOutdated: the schema of a server is older; the operator runs `tagger db upgrade`.
+        SchemaOutdated: it is missing on a server, of an earlier version, or not upgraded to the end.
         SchemaNewer: a newer version of this program created it.
     """
-    engine, ledger = _connect(url)
-    database = Database(
+    engine = create_database_engine(url)
+    with unavailable_on_error(engine):
+        require_current_schema(engine)
+        with engine.connect() as connection:
+            ledger = connection.execute(select(ledgers.c.ledger_id, ledgers.c.settled_to)).one()
+    if ledger.settled_to is not None and not is_upgrade:
+        raise SchemaOutdated(url=redact(engine.url))
+    return Database(
         engine,
         ledger.ledger_id,
         actor or command_line_actor(),
@@ -71,44 +74,6 @@ def open_database(
         raw_pairs=raw_pairs,
         receivers=receivers,
     )
-    if ledger.settled_to is not None:
-        if not database.is_sqlite:
-            raise SchemaOutdated(url=database.redacted_url)
-        log.warning("upgrading the database: the tags of all images are brought up to date once")
-        _settle(database)
-    return database
-
-
-def _settle(database: "Database", *on_progress: Callable[[int, int], None]) -> None:
-    """Compute what the present version derives from the rows of an earlier one. The library is above this package, so it is named as text."""
-    import_module("tagger.library.catalog.settlement").settle_after_upgrade(database, *on_progress)
-
-
-def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> str:
-    """Upgrade the database at `url`. Returns the previous revision of its schema ("" for an empty database).
-
-    If it is interrupted, the next one continues. `on_progress` is called with the number of images done, and of all.
-
-    Raises:
-        DatabaseUnavailable: the database does not answer or cannot be opened.
-        SchemaNewer: another version of this program created it.
-        Unavailable: another transaction does not end.
-    """
-    before = upgrade_schema(url)
-    engine, ledger = _connect(url)
-    with closing(Database(engine, ledger.ledger_id, command_line_actor())) as database:
-        if ledger.settled_to is not None:
-            _settle(database, on_progress)
-    return before
-
-
-def _connect(url: str) -> tuple[Engine, Row[Any, Any]]:
-    """The engine of a database with the schema of this version, and what its ledger says."""
-    engine = create_database_engine(url)
-    with unavailable_on_error(engine):
-        require_current_schema(engine)
-        with engine.connect() as connection:
-            return engine, connection.execute(select(ledgers.c.ledger_id, ledgers.c.settled_to)).one()
 
 
 def open_configured(settings: "Settings", actor: Actor | None = None) -> "Database":

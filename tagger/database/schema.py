@@ -82,16 +82,16 @@ def _require_unicode(engine: Engine) -> None:
 
 
 def require_current_schema(engine: Engine) -> None:
-    """Check the schema's version. An SQLite database is upgraded; a server is upgraded by `tagger db upgrade` only.
+    """Check the schema's version. It is created in an SQLite database without one.
 
     Raises:
-        SchemaOutdated: the schema of a server is older.
+        SchemaOutdated: the schema is older, or missing on a server.
         SchemaNewer: another version of this program created it.
     """
     revision = schema_revision(engine)
     if revision == SCHEMA_REVISION:
         return
-    if engine.dialect.name == "sqlite":
+    if revision is None and engine.dialect.name == "sqlite":
         upgrade(engine)
     elif revision is None or revision in supported_revisions():
         raise SchemaOutdated(url=redact(engine.url))

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import JSON, Connection, Row, Select, Table, and_, delete, func, or_, select, text, update
 
-from tagger.database.connection import Database, open_database, upgrade_database
+from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import stored_rows
+from tagger.database.schema import upgrade_schema
 from tagger.database.statements import insert_page, pages
 from tagger.database.tables import ledgers, metadata, workers
 from tagger.errors import Conflict
@@ -29,7 +30,7 @@ def copy_database(
     Raises:
         Conflict: there are rows at `url`, or not all rows arrived. Nothing is stored.
     """
-    upgrade_database(url)
+    upgrade_schema(url)
     with closing(open_database(url)) as target, source.snapshot() as old, target.write() as new:
         _require_empty(target, new)
         new.execute(delete(ledgers))

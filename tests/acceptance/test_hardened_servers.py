@@ -21,7 +21,8 @@ from support.colour_folders import TaggedFolder
 from support.http_servers import running
 
 from tagger.cli.program import run
-from tagger.database.connection import open_database, upgrade_database
+from tagger.database.connection import open_database
+from tagger.transfer.upgrade import upgrade_database
 from worker.producer import make_app
 
 SOURCES = Path(__file__).parents[2]

@@ -16,7 +16,8 @@ import pytest
 from support.command_line import CommandRunner
 from support.stored_photos import StoredPhotos
 
-from tagger.database.connection import Database, upgrade_database
+from tagger.database.connection import Database
+from tagger.transfer.upgrade import upgrade_database
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 TAG = {

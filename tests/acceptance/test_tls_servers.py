@@ -16,7 +16,7 @@ from support.tls_servers import (
     redis_program,
 )
 
-from tagger.database.connection import upgrade_database
+from tagger.transfer.upgrade import upgrade_database
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ import psycopg
 import pytest
 from rig.released_library import LIBRARIES, unpack_library
 from rig.servers import RedisServer
-from sqlalchemy import text
+from sqlalchemy import text, update
 from support.commands import Terminal, draw_many
 from support.schemas import downgrade
 
 from tagger.database import schema
+from tagger.database.tables import ledgers
 from tagger.ledger.dispatch import release_expired
 
 PHOTOS = 10
@@ -64,6 +65,28 @@ def test_a_library_of_a_release_is_continued(terminal: Terminal, tmp_path: Path)
     assert sorted(taught) == ["church-0.jpg", "church-1.jpg", "church-2.jpg", "church-3.jpg", "church.jpg"]
     terminal.run("metadata", "undo", "photos/album")
     assert _contents(tmp_path / "photos" / "album") == _contents(tmp_path / "before")
+
+
+def test_a_file_of_an_earlier_version_is_upgraded_by_a_command_that_changes_it(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home")
+    draw_many(terminal.folder / "photos", 2)
+    terminal.run("tag", "photos")
+    before = terminal.run("query").stdout
+    downgrade(f"sqlite:///{terminal.data}/tagger.sqlite", "1007").dispose()
+    for reading in (("query",), ("status",), ("db", "check")):
+        assert "Run `tagger db upgrade`" in terminal.run(*reading, code=1).stderr
+    assert "upgrading the database" in terminal.run("tag", "photos").stderr
+    assert terminal.run("query").stdout == before
+
+
+def test_a_database_whose_upgrade_was_interrupted_is_not_read(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "home")
+    with terminal.database() as database, database.write() as connection:
+        connection.execute(update(ledgers).values(settled_to=0))
+    assert "its upgrade was interrupted" in terminal.run("query", code=1).stderr
+    assert "tagger db upgrade" in terminal.run("doctor", code=1).stdout
+    terminal.run("db", "upgrade")
+    terminal.run("query")
 
 
 def test_an_upgrade_says_what_it_removes(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from support.commands import Terminal
 from support.fault_durations import REAL_DURATIONS, REAL_FAULTS, SHORT_DURATIONS, FaultDurations
 from support.fault_scenario import FaultScenario
 
-from tagger.database.connection import upgrade_database
+from tagger.transfer.upgrade import upgrade_database
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

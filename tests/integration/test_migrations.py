@@ -34,7 +34,7 @@ from support.schemas import downgrade
 from support.waiting import wait_until
 
 from tagger.database import schema
-from tagger.database.connection import Database, open_database, upgrade_database
+from tagger.database.connection import Database, open_database
 from tagger.database.engine import create_database_engine
 from tagger.database.enums import Note, NoteCode
 from tagger.database.schema import (
@@ -49,6 +49,7 @@ from tagger.database.tables import jobs, ledgers, metadata, model_labels, photos
 from tagger.errors import SchemaNewer, SchemaOutdated, Unavailable
 from tagger.ledger.job_control import pause, resume
 from tagger.ledger.progress import find_job
+from tagger.transfer.upgrade import upgrade_database
 
 # Neither SQLAlchemy nor Alembic reads such an index of SQLite.
 pytestmark = [
@@ -325,7 +326,7 @@ def test_invalid_values_and_foreign_keys_are_refused(database: Database) -> None
             connection.execute(change)
 
 
-def test_an_sqlite_file_is_upgraded_automatically_and_a_server_is_not(empty_database_url: str) -> None:
+def test_an_sqlite_file_is_created_when_it_is_opened_and_a_server_is_not(empty_database_url: str) -> None:
     assert read_revision(empty_database_url) == ""
     if empty_database_url.startswith("sqlite"):
         open_database(empty_database_url).close()
@@ -350,7 +351,8 @@ def test_a_newer_database_is_refused(database: Database, database_url: str) -> N
 @pytest.mark.slow
 def test_concurrent_processes_can_open_a_new_database(empty_database_url: str) -> None:
     program = (
-        "import sys; from tagger.database.connection import open_database, upgrade_database; "
+        "import sys; from tagger.database.connection import open_database; "
+        "from tagger.transfer.upgrade import upgrade_database; "
         "upgrade_database(sys.argv[1]); print(open_database(sys.argv[1]).ledger_id)"
     )
     if empty_database_url.startswith("sqlite"):

@@ -12,9 +12,10 @@ from support.colour_folders import TaggedFolder
 
 from tagger.cli.doctor import State
 from tagger.cli.doctor.database import DatabaseChecks
-from tagger.database.connection import Database, open_database, upgrade_database
+from tagger.database.connection import Database, open_database
 from tagger.database.tables import photos, workers
 from tagger.errors import DatabaseNotUnicode, DatabasePermissionMissing
+from tagger.transfer.upgrade import upgrade_database
 
 SHOW = text("SHOW random_page_cost")
 

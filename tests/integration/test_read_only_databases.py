@@ -16,10 +16,11 @@ from support.privileges import NOBODY, without_root_privileges
 from support.stored_photos import StoredPhotos
 
 from tagger.cli.doctor.database import check_database_file
-from tagger.database.connection import open_database, upgrade_database
+from tagger.database.connection import open_database
 from tagger.database.retry import DatabaseError, outage_text, stated_error
 from tagger.errors import DatabaseReadOnly
 from tagger.transfer.integrity import NOT_CHECKED, check_database
+from tagger.transfer.upgrade import upgrade_database
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from support.schemas import downgrade
 from support.stored_photos import StoredPhotos
 
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries, record_action
-from tagger.database.connection import Database, upgrade_database
+from tagger.database.connection import Database
 from tagger.database.engine import create_database_engine
 from tagger.database.enums import Role
 from tagger.database.tables import classifiers, effective_tags, landmarks, models, page_sessions, verdicts
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.people.users import add_user, list_users
+from tagger.transfer.upgrade import upgrade_database
 
 pytestmark = [
     pytest.mark.postgresql,

@@ -22,11 +22,12 @@ from support.injection import injecting_path
 from support.job_runs import process_job, processing_jobs
 
 from tagger.cli.main import main
-from tagger.database.connection import Database, open_database, upgrade_database
+from tagger.database.connection import Database, open_database
 from tagger.database.tables import chunks
 from tagger.ledger.progress import JobProgress, find_job, list_jobs
 from tagger.ledger.workers import WorkerStatus, list_workers
 from tagger.settings import load_settings
+from tagger.transfer.upgrade import upgrade_database
 from worker.broker import RedisEndpoint
 from worker.embedded_socket import embedded_url
 from worker.redis_keys import RedisKeys

@@ -13,7 +13,6 @@ from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_for_reading, open_session
-from tagger.database.connection import upgrade_database
 from tagger.database.diagnostics import database_stats
 from tagger.database.schema import SCHEMA_REVISION, read_revision
 from tagger.ledger.job_control import count_old_items, remove_old_items
@@ -29,10 +28,12 @@ db_app = typer.Typer(help="Upgrade, check, count, prune and copy the database.",
 def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
     """Upgrade the database schema to this version of tagger, or create it in an empty database.
 
-    Every command upgrades an SQLite file by itself; only this command upgrades a database server. Back up a server first. The changelog says whether workers may run meanwhile; restart them with the new version afterwards.
+    Commands that change a library upgrade an SQLite file first; those that only read, such as `status` and `query`, refuse it until then. Only this command upgrades a database server: back it up first. The changelog says whether workers may run meanwhile; restart them with the new version afterwards.
 
     Example: tagger db upgrade
     """
+    from tagger.transfer.upgrade import upgrade_database
+
     url = load_settings().effective_database_url
     if dry_run:
         before = read_revision(url)

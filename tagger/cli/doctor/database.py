@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagger.cli.doctor import note, ok, wrong
+from tagger.cli.doctor import ok, wrong
 from tagger.database.connection import open_database
 from tagger.database.diagnostics import (
     LOCK_S,
@@ -20,7 +20,7 @@ from tagger.database.diagnostics import (
 )
 from tagger.database.engine import read_only_address, sqlite_file
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.errors import DatabaseNotUnicode, DiskFull, FolderUnsuited, TaggerError
+from tagger.errors import DatabaseNotUnicode, DiskFull, FolderUnsuited, SchemaOutdated, TaggerError
 from tagger.system.addresses import redact_url
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _REMEDIES: Mapping[type[TaggerError], str] = {
     DatabaseNotUnicode: "createdb --encoding=UTF8 --template=template0 NAME",
     DiskFull: "free space on the disk of the database",
     FolderUnsuited: "put TAGGER_DATA_FOLDER on a local disk, or use PostgreSQL: TAGGER_DATABASE_URL",
+    SchemaOutdated: "tagger db upgrade",
 }
 
 
@@ -78,10 +79,9 @@ class DatabaseChecks:
                 found = f"{shown} does not exist yet; the first command that needs it creates it"
                 return ok("database", found)
             case SchemaStatus.OLDER:
-                make_finding = wrong if is_server else note  # the next command upgrades a file by itself
                 found = f"{shown} has schema {revision}, older than this version's {SCHEMA_REVISION}"
                 remedy = "make a backup, stop the workers, then: tagger db upgrade"
-                return make_finding("database", found, remedy)
+                return wrong("database", found, remedy)
             case SchemaStatus.NEWER:
                 found = f"{shown} was created by a newer version of tagger (schema {revision})"
                 return wrong("database", found, "pip install --upgrade landmark-tagger")

@@ -17,9 +17,10 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from bench.processes import SHIPPED, TAGGER, Finished, run, tagger_environment
-from tagger.database.connection import Database, open_database, upgrade_database
+from tagger.database.connection import Database, open_database
 from tagger.database.tables import chunks, contents
 from tagger.ledger.workers import list_workers
+from tagger.transfer.upgrade import upgrade_database
 from tests.rig.servers import PostgresServer, RedisServer
 
 INJECTED = Path(__file__).parents[1] / "injected"

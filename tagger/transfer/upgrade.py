@@ -1,0 +1,24 @@
+"""Upgrades a database to this version: its schema, then what this version derives from the rows of an earlier one."""
+
+from collections.abc import Callable
+from contextlib import closing
+
+from tagger.database.connection import open_database
+from tagger.database.schema import upgrade_schema
+from tagger.library.catalog.settlement import settle_after_upgrade
+
+
+def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> str:
+    """Upgrade the database at `url`. Returns the previous revision of its schema ("" for an empty database).
+
+    If it is interrupted, the next one continues. `on_progress` is called with the number of images done, and of all.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer or cannot be opened.
+        SchemaNewer: another version of this program created it.
+        Unavailable: another transaction does not end.
+    """
+    before = upgrade_schema(url)
+    with closing(open_database(url, is_upgrade=True)) as database:
+        settle_after_upgrade(database, on_progress)
+    return before
