@@ -16,7 +16,7 @@ from tagger.database.retry import DatabaseError, with_retry
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
 from tagger.jobs.enqueue.schedules import pause_ended_runs
-from tagger.jobs.processing.claimed_chunk import SLICE_S, ChunkEnd
+from tagger.jobs.processing.chunk_runner import SLICE_S, ChunkEnd
 from tagger.jobs.processing.executor import ActivityMonitor, ChunkExecutor
 from tagger.ledger.chunks import Claim
 from tagger.ledger.dispatch import ChunkClaimer

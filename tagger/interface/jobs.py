@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tagger.database.connection import Database
-    from tagger.jobs.processing.claimed_chunk import StoredBatch
+    from tagger.jobs.processing.chunk_runner import StoredBatch
     from tagger.ledger.progress import JobProgress
     from tagger.settings import Settings
 

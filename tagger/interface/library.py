@@ -27,7 +27,7 @@ from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.submission import JobRequest, Tagging, submit
-from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
+from tagger.jobs.processing.metadata_writing import remove_interrupted_files
 from tagger.jobs.processing.model_cache import PhotoModel
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import list_jobs

@@ -125,7 +125,7 @@ def test_running_workers_continue_after_a_schema_step(
     draw_many(terminal.folder / "before", PHOTOS)
     draw_many(terminal.folder / "after", PHOTOS)
     terminal.environment["TAGGER_BATCH_SIZE"] = "1"
-    terminal.inject(slow_pass_s="0.2", values="tagger.jobs.processing.classification_chunk.STORE_PHOTOS=1")
+    terminal.inject(slow_pass_s="0.2", values="tagger.jobs.processing.classification.STORE_PHOTOS=1")
     with terminal.workers(1):
         job = int(terminal.run("enqueue", "before").stdout)
         terminal.wait_until(lambda: terminal.progress(job).done > 0)

@@ -27,7 +27,7 @@ from tagger.database.retry import is_transient
 from tagger.database.tables import chunks
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
-from tagger.jobs.processing import classification_chunk
+from tagger.jobs.processing import classification
 from tagger.ledger.workers import find_last_tick
 from tagger.library.catalog.registered_models import list_models
 from tagger.settings import Settings
@@ -76,7 +76,7 @@ def outage() -> Iterator[Outage]:
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
     """Photos, and short leases."""
-    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 8)
+    monkeypatch.setattr(classification, "STORE_PHOTOS", 8)
     monkeypatch.setattr("tagger.database.retry.LONGEST_PAUSE_S", 0.2)
     for module in ("tagger.ledger.chunks", "worker.sweeper"):
         monkeypatch.setattr(f"{module}.LEASE_S", LEASE_S)
@@ -203,7 +203,7 @@ def test_a_worker_that_starts_waits_for_a_locked_database(impatient: Settings) -
 def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int
 ) -> None:
-    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 4)
+    monkeypatch.setattr(classification, "STORE_PHOTOS", 4)
     monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.3)
     monkeypatch.setattr("tagger.ledger.dispatch.RETRY_S", 0.3)
     monkeypatch.setattr("tagger.database.retry.PAUSE_S", 0.01)

@@ -11,7 +11,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Runner
 from tagger.database.tables import chunks, job_items
 from tagger.errors import FailureKind
-from tagger.jobs.processing.isolation import MAX_DEATHS, SHARED_ATTEMPTS
+from tagger.jobs.processing.chunk_runner import MAX_DEATHS, SHARED_ATTEMPTS
 from tagger.ledger.chunks import claim_next_chunk, count_crashes
 from tagger.ledger.dispatch import release_expired
 

@@ -14,9 +14,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable, LeaseLost
-from tagger.jobs.processing import classification_chunk
-from tagger.jobs.processing.claimed_chunk import ChunkEnd
-from tagger.jobs.processing.isolation import SHARED_ATTEMPTS
+from tagger.jobs.processing import classification
+from tagger.jobs.processing.chunk_runner import SHARED_ATTEMPTS, ChunkEnd
 from tagger.ledger import job_control
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.dispatch import resume_suspended_jobs
@@ -172,7 +171,7 @@ def folder_of(database: Database, path: Path, photos: int) -> TaggedFolder:
 def test_the_rest_of_a_paused_job_is_processed_after_it_was_resumed(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 32)
+    monkeypatch.setattr(classification, "STORE_PHOTOS", 32)
     folder = folder_of(database, tmp_path, 128)
     job = folder.record(runner=Runner.WORKERS)
     executor = folder.executor()

@@ -14,7 +14,7 @@ from support.written_folder import EMBED, SIDECAR, WrittenFolder
 from tagger.database.connection import Database
 from tagger.database.enums import Target, VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
-from tagger.jobs.processing import metadata_chunk as writing_chunk
+from tagger.jobs.processing import metadata_writing
 from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
 from tagger.library.catalog.roots import forget_path
 from tagger.library.query.options import PhotoQuery
@@ -150,7 +150,7 @@ def test_failing_photo_fails_alone(folder: WrittenFolder, monkeypatch: pytest.Mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(photo_writer, "prepare_photo", prepare_photo)
-    monkeypatch.setattr(writing_chunk, "THREADS", 1)
+    monkeypatch.setattr(metadata_writing, "THREADS", 1)
     folder.work(job)
     reasons = folder.reasons(job)
     assert {name: outcome for name, (outcome, _, _) in reasons.items()} == {
@@ -228,7 +228,7 @@ def test_moved_photo_is_restored_exactly(folder: WrittenFolder) -> None:
 def test_copies_of_a_written_photo_are_restored_exactly(
     folder: WrittenFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing_chunk, "BATCH", 1)  # each in a transaction of its own
+    monkeypatch.setattr(metadata_writing.MetadataWriter, "batch_size", 1)  # each in a transaction of its own
     path = draw_with_keyword(folder, "a.jpg")
     original = path.read_bytes()
     folder.tag()

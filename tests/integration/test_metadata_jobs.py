@@ -17,8 +17,8 @@ from tagger.database.tables import chunks, job_items, jobs, photos
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.enqueue.submission import Retry
-from tagger.jobs.processing import metadata_chunk as writing_chunk
-from tagger.jobs.processing.claimed_chunk import ChunkEnd
+from tagger.jobs.processing import metadata_writing
+from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger import items
 from tagger.ledger.chunks import claim_next_chunk
@@ -34,7 +34,9 @@ from tagger.metadata.photo_writer import PreparedPhoto
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WrittenFolder:
-    monkeypatch.setattr(writing_chunk, "BATCH", 4)  # several transactions even for few photos
+    monkeypatch.setattr(
+        metadata_writing.MetadataWriter, "batch_size", 4
+    )  # several transactions even for few photos
     return WrittenFolder(database, tmp_path)
 
 

@@ -16,8 +16,9 @@ from support.empty_databases import empty_database
 from tagger.database.enums import JobState, Runner
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
-from tagger.jobs.processing import classification_chunk
-from tagger.jobs.processing.claimed_chunk import ChunkEnd, Item
+from tagger.jobs.processing import classification
+from tagger.jobs.processing.chunk_items import Item
+from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.jobs import InferenceOptions
@@ -57,7 +58,7 @@ def test_photo_that_is_being_copied_is_tagged_once_it_is_complete(
 def test_photo_that_keeps_changing_fails_and_a_later_run_tags_it(
     folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classification_chunk, "SETTLE_PERIODS", 0.0002)
+    monkeypatch.setattr(classification, "SETTLE_PERIODS", 0.0002)
     path = folder.draw("a.jpg")
     os.utime(path, (1, 1))
     progress = _run(folder, folder.record(), settle_s=600)
@@ -72,7 +73,7 @@ def test_photo_that_keeps_changing_fails_and_a_later_run_tags_it(
 def test_photo_that_changed_since_it_did_not_settle_is_untagged_and_no_longer_fails(
     folder: TaggedFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classification_chunk, "SETTLE_PERIODS", 0.0002)
+    monkeypatch.setattr(classification, "SETTLE_PERIODS", 0.0002)
     path = folder.draw("a.jpg")
     _run(folder, folder.record(), settle_s=600)
     untagged = Backfill(BackfillScope.UNTAGGED)

@@ -15,7 +15,7 @@ from support.threads import in_threads
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, contents, photos, position_changes
 from tagger.errors import FailureKind, PhotoFailure
-from tagger.jobs.processing.claimed_chunk import open_items
+from tagger.jobs.processing.chunk_items import open_items
 from tagger.jobs.processing.storage import store_results
 from tagger.ledger.chunks import Claim
 from tagger.library.catalog.roots import ensure_root

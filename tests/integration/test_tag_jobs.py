@@ -18,8 +18,8 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState, Runner
 from tagger.database.tables import chunks, contents, photos, tags
 from tagger.errors import FailureKind, ModelFailed
-from tagger.jobs.processing import classification_chunk
-from tagger.jobs.processing.claimed_chunk import ChunkEnd, StoredBatch
+from tagger.jobs.processing import classification
+from tagger.jobs.processing.chunk_runner import ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.dispatch import release_expired
@@ -33,7 +33,7 @@ from tagger.pipeline.requests import Request
 @pytest.fixture
 def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TaggedFolder:
     # Several transactions even for few photos.
-    monkeypatch.setattr(classification_chunk, "STORE_PHOTOS", 8)
+    monkeypatch.setattr(classification, "STORE_PHOTOS", 8)
     return TaggedFolder(database, tmp_path)
 
 

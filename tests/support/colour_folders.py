@@ -12,7 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import contents, job_items, landmarks, photos, tags
 from tagger.jobs.enqueue.scan import Scan, ScanReport, select_paths
-from tagger.jobs.processing.claimed_chunk import StoredBatch
+from tagger.jobs.processing.chunk_runner import StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor, run_job
 from tagger.ledger.failures import FailingPhoto, failing_photos
 from tagger.ledger.jobs import NewJob, create_job, finish_scan

@@ -13,7 +13,7 @@ from tagger.database.tables import chunks, job_items, metadata_writes, photos
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write, select_parent_photos
 from tagger.jobs.enqueue.submission import JobRequest, submit
-from tagger.jobs.processing.claimed_chunk import ChunkEnd
+from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.progress import JobProgress

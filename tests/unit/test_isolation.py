@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.jobs.processing.isolation import MAX_KILLS, MAX_TRIES, PhotoLeftOpen, until_decided
+from tagger.jobs.processing.chunk_runner import PhotoLeftOpen
+from tagger.jobs.processing.classification import MAX_KILLS, MAX_TRIES, until_decided
 from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.running_child import ParentStopping
 

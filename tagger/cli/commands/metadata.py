@@ -31,8 +31,8 @@ from tagger.cli.session import Session, load_settings, open_session, prepare_pat
 from tagger.database.engine import sqlite_file
 from tagger.database.enums import Priority, Runner
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
-from tagger.jobs.processing.metadata_chunk import remove_interrupted_files
 from tagger.jobs.processing.metadata_preview import preview_photos, recorded_sidecars
+from tagger.jobs.processing.metadata_writing import remove_interrupted_files
 from tagger.jobs.processing.undo_log import count_forgotten
 from tagger.jobs.processing.unlogged_undo import FoundValues, preview_unlogged_undo, undo_unlogged
 from tagger.ledger.progress import find_job

@@ -21,7 +21,8 @@ from tagger.cli.session import open_session
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Outcome, TagReason, TagState
 from tagger.errors import PhotoFailed
-from tagger.jobs.processing.claimed_chunk import Item, StoredBatch
+from tagger.jobs.processing.chunk_items import Item
+from tagger.jobs.processing.chunk_runner import StoredBatch
 from tagger.jobs.processing.model_cache import LocalModel, open_local_models
 from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.progress import find_job, model_ids_of_job

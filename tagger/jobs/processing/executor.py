@@ -1,7 +1,6 @@
 """Executes claimed chunks, for workers, and whole jobs, for `tagger tag`. Knows nothing of Celery.
 
-A chunk goes through the pipeline of its model (see classification_chunk), through the comparison with taught landmarks (see
-comparison_chunk), or through the metadata writer (see metadata_chunk). The chunks of a process share its activity, the stop, and the
+Each chunk has one runner, with what its kind of job does with photos. The chunks of a process share its activity, the stop, and the
 lock of isolated chunks: an isolated chunk holds it exclusively, so that if the process dies, the photo that killed it is identified.
 """
 
@@ -20,10 +19,14 @@ from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, JobState, Note, NoteCode, Runner
 from tagger.database.retry import is_transient, with_retry
 from tagger.errors import LeaseLost
-from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, StoredBatch
-from tagger.jobs.processing.classification_chunk import ChunkClassifier
-from tagger.jobs.processing.comparison_chunk import compare_chunk
-from tagger.jobs.processing.isolation import needs_isolation
+from tagger.jobs.processing.chunk_runner import (
+    ChunkEnd,
+    ChunkRunner,
+    PhotoProcessor,
+    StoredBatch,
+    needs_isolation,
+)
+from tagger.jobs.processing.classification import PhotoClassifier, PhotoComparer
 from tagger.jobs.processing.model_cache import ModelCache
 from tagger.ledger.chunks import Claim, LeaseRenewer, claim_next_chunk, release_chunk
 from tagger.ledger.jobs import (
@@ -161,7 +164,7 @@ log = logging.getLogger(__name__)
 class ChunkExecutor:
     """Executes chunks, several at a time, until `stop` is set. One per process.
 
-    `slice_s`: how long it keeps a chunk (see claimed_chunk); None if no other process could take the rest.
+    `slice_s`: how long it keeps a chunk (see chunk_runner); None if no other process could take the rest.
     """
 
     def __init__(
@@ -202,7 +205,7 @@ class ChunkExecutor:
                 on_stored(stored)
                 record_progress()
 
-            chunk = ClaimedChunk(
+            chunk = ChunkRunner(
                 self._database,
                 self._settings,
                 claim,
@@ -228,10 +231,10 @@ class ChunkExecutor:
         self.models.close()
         self._stall_check.close()
 
-    def _process_or_release(self, chunk: ClaimedChunk, *, is_acquired: bool) -> ChunkEnd:
+    def _process_or_release(self, chunk: ChunkRunner, *, is_acquired: bool) -> ChunkEnd:
         """Process a chunk, and release it if others may go on with it."""
         try:
-            end = self._process(chunk) if is_acquired else ChunkEnd.RELEASED
+            end = chunk.run(self._processor(chunk)) if is_acquired else ChunkEnd.RELEASED
         except LeaseLost:
             end = ChunkEnd.LOST
         except BaseException as error:
@@ -242,24 +245,24 @@ class ChunkExecutor:
             self._release(chunk)
         return end
 
-    def _process(self, chunk: ClaimedChunk) -> ChunkEnd:
+    def _processor(self, chunk: ChunkRunner) -> PhotoProcessor:
         if chunk.claim.attempts > 1:
             RETRIES.inc()
         if chunk.claim.kind in METADATA_KINDS:
             # Only here: its parsers take a while to import, and most jobs write nothing.
-            from tagger.jobs.processing.metadata_chunk import MetadataChunkWriter
+            from tagger.jobs.processing.metadata_writing import MetadataWriter
 
-            return MetadataChunkWriter(chunk).run()
+            return MetadataWriter(chunk)
         if chunk.claim.kind is JobKind.COMPARE:
-            return compare_chunk(chunk)
+            return PhotoComparer(chunk)
         loaded = self.models.get(chunk.claim.thresholds)  # its first start on a machine may take minutes
         chunk.on_progress()
         for model_id in chunk.claim.thresholds.keys() - loaded.models.keys():
             note = Note(NoteCode.MODEL_LEFT_OUT, {"problem": str(self.models.errors[model_id])})
             chunk.with_retry(partial(record_error, self._database, chunk.claim.name.job_id, note))
-        return ChunkClassifier(chunk, loaded).run()
+        return PhotoClassifier(chunk, loaded)
 
-    def _release(self, chunk: ClaimedChunk) -> None:
+    def _release(self, chunk: ChunkRunner) -> None:
         try:
             chunk.with_retry(lambda: release_chunk(self._database, chunk.claim))
         except SQLAlchemyError:

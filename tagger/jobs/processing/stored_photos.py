@@ -10,7 +10,7 @@ from tagger.database.statements import among, ids_parameter
 from tagger.database.tables import NO_FAILURE, photos
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.photo_facts import fact_columns
-from tagger.jobs.processing.claimed_chunk import Item
+from tagger.jobs.processing.chunk_items import Item
 from tagger.library.catalog.cameras import camera_of, ensure_cameras
 from tagger.library.catalog.contents import queue_position_updates, record_photos
 from tagger.library.catalog.raw_pairs import carry_over

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Target
 from tagger.database.tables import contents, metadata_writes, photos
-from tagger.jobs.processing.claimed_chunk import Item
+from tagger.jobs.processing.chunk_items import Item
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
 from tagger.ledger.failures import EDITED
 from tagger.library.catalog.roots import RootPaths, list_roots

@@ -1,4 +1,4 @@
-"""A claimed chunk of a job that writes metadata or undoes writes: its photos' files are changed, its outcomes stored.
+"""Writes metadata to the photos of a chunk, or undoes writes (see chunk_runner).
 
 For each batch: prepare the new files beside the old ones, record the intended writes, replace the files, store the
 outcomes. The chunk may be interrupted anywhere and processed again: the files themselves show which writes were done.
@@ -6,7 +6,7 @@ Temporary files of processes that died are removed; those of running processes a
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -20,10 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobState, Outcome
 from tagger.database.tables import chunks, job_items, jobs, photos
-from tagger.errors import FailureKind, LeaseLost, PhotoFailed
+from tagger.errors import FailureKind, LeaseLost, PhotoFailure
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
-from tagger.jobs.processing.claimed_chunk import ChunkEnd, ClaimedChunk, Item, open_items
-from tagger.jobs.processing.isolation import alone, needs_isolation
+from tagger.jobs.processing.chunk_items import Item
+from tagger.jobs.processing.chunk_runner import ChunkRunner, PhotoProcessor
 from tagger.jobs.processing.metadata_preview import PhotoTags, load_photo_tags
 from tagger.jobs.processing.undo_log import (
     PhotoResult,
@@ -38,7 +38,7 @@ from tagger.ledger.chunks import store_outcomes
 from tagger.ledger.failures import EDITED
 from tagger.library.catalog.roots import Root, RootPaths, list_roots, unavailable_roots
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.photo_writer import PreparedPhoto, describe_result, plan_and_prepare
+from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest, describe_result, plan_and_prepare
 from tagger.metadata.restored_files import UndoRecord
 from tagger.metadata.temporary_files import remove_leftovers
 from tagger.photos.paths import ObjectPath
@@ -93,94 +93,56 @@ def _interrupted_photos(database: Database) -> Sequence[Any]:
 
 log = logging.getLogger(__name__)
 
-BATCH = 32
-"""Photos whose new files are ready at the same time: two transactions and as many locks for all of them."""
 THREADS = 4
 """Preparing a file is mostly waiting for the disk or the network."""
-BUSY_PAUSE_S = 0.5
 BUSY_TRIES = 20
 """How often a photo is tried that another process is writing."""
 
 _INTERNAL_ERROR = "An unexpected error occurred in its metadata; the file is unchanged. Please report it, with the worker's log."
 
 
-class MetadataChunkWriter:
-    """Writes the metadata of one claimed chunk's photos."""
+class MetadataWriter(PhotoProcessor):
+    """Writes metadata to the photos of a chunk, or undoes writes."""
 
-    def __init__(self, chunk: ClaimedChunk) -> None:
-        self._chunk = chunk
+    batch_size = 32
+    """Photos whose new files are ready at the same time: two transactions and as many locks for all of them."""
+
+    def __init__(self, chunk: ChunkRunner) -> None:
+        super().__init__(chunk)
         self._claim = chunk.claim
         self._options = MetadataOptions.from_job_options(chunk.claim.options)
         """None in a job that undoes writes."""
         self._undo_job: int | None = chunk.claim.options.get(UNDO_JOB)
         self._tries: dict[int, int] = {}
+        self._cleaned: set[tuple[Root, Path]] = set()
+        """Folders without temporary files of processes that died."""
         self._prepared: list[PreparedPhoto] = []
         """Photos whose temporary files may exist; threads append to it."""
-        self._has_ended = False
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writer")
 
-    def run(self) -> ChunkEnd:
-        """Process the chunk's items until none is open, or the chunk has to be returned.
+    def process(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
+        """Prepare the new files, record the intended writes, replace the files, and store the outcomes."""
+        self._remove_leftovers(items, roots)
+        photo_ids = [item.photo_id for item in items]
+        tags = self.chunk.with_retry(lambda: load_photo_tags(self.chunk.database, photo_ids))
+        futures = [
+            self._pool.submit(self._prepare, item, roots[item.root_id], tags.get(item.photo_id))
+            for item in items
+        ]
+        prepared = [result for future in futures if (result := future.result()) is not None]
+        self.chunk.check_lease()
+        self._record_intents(prepared)
+        results = [result for result in map(self._replace_files, prepared) if result is not None]
+        self._discard_prepared()
+        self._store(results)
 
-        Raises:
-            LeaseLost: another worker took the chunk over.
-        """
-        if needs_isolation(self._claim):
-            return self._run_in_isolation()
-        return self._write(self._open_items)
+    def fail_alone(self, item: Item, failure: PhotoFailure) -> None:
+        self._store([PhotoResult(item, Outcome.FAILED, failure.text, failure.kind)])
 
-    def _run_in_isolation(self) -> ChunkEnd:
-        """Process one item after the other: the chunk may have killed workers. Those that may have done it come last."""
-        log.warning("%s: processed one at a time", self._chunk.title)
-        while items := self._open_items():
-            item = min(items, key=lambda each: each.deaths)
-            try:
-                with alone(self._chunk, item):
-                    end = self._write(partial(self._open_items, item.position))
-            except PhotoFailed as failed:
-                self._store([PhotoResult(item, Outcome.FAILED, failed.failure.text, failed.failure.kind)])
-            else:
-                if end is not ChunkEnd.DONE:
-                    return end
-        return ChunkEnd.DONE
-
-    def _write(self, remaining: Callable[[], list[Item]]) -> ChunkEnd:
-        pool = ThreadPoolExecutor(THREADS, thread_name_prefix="writer")
-        self._has_ended = False
-        try:
-            while items := remaining():
-                roots = self._chunk.roots()
-                if self._waits_for_root(items, roots):
-                    return ChunkEnd.WAITING
-                self._remove_leftovers(items, roots)
-                for start in range(0, len(items), BATCH):
-                    batch = items[start : start + BATCH]
-                    if self._chunk.stop.is_set():
-                        return ChunkEnd.RELEASED
-                    self._chunk.check_lease()
-                    # The next claim would count the tries of busy photos from 0 again.
-                    if self._chunk.is_slice_over and not self._tries:
-                        return ChunkEnd.SLICE_OVER
-                    self._process_batch(batch, roots, pool)
-                if self._tries:
-                    self._chunk.stop.wait(BUSY_PAUSE_S)
-        finally:
-            # An interruption may come while photos are being prepared, even before the pool knows its new thread.
-            self._has_ended = True
-            pool.shutdown(cancel_futures=True)
-            self._discard_prepared()
-        return ChunkEnd.DONE
-
-    def _open_items(self, position: int | None = None) -> list[Item]:
-        """The open items, or the one at a position."""
-        items = self._chunk.with_retry(lambda: open_items(self._chunk.database, self._claim))
-        return [item for item in items if position in {None, item.position}]
-
-    def _waits_for_root(self, items: Sequence[Item], roots: Mapping[int, Root]) -> bool:
-        """Whether the root of an item is not mounted; the job waits for it then."""
-        unavailable = self._chunk.unavailable_roots({item.root_id for item in items}, roots)
-        if unavailable:
-            self._chunk.wait_for_root(*next(iter(unavailable.items())))
-        return bool(unavailable)
+    def close(self) -> None:
+        """End the threads, and remove what they have prepared."""
+        self._pool.shutdown(cancel_futures=True)
+        self._discard_prepared()
 
     def _remove_leftovers(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
         """Remove temporary files of processes that died; those of running processes are locked.
@@ -188,41 +150,20 @@ class MetadataChunkWriter:
         An undo always removes them, so that nothing of ours remains.
         """
         if self._claim.attempts > 1 or self._options is None:
-            for root, folder in _folders_of(items, roots):
+            folders = _folders_of(items, roots) - self._cleaned
+            self._cleaned |= folders
+            for root, folder in folders:
                 _remove_left(root, folder)
-
-    def _process_batch(
-        self, items: Sequence[Item], roots: Mapping[int, Root], pool: ThreadPoolExecutor
-    ) -> None:
-        tags = self._chunk.with_retry(
-            lambda: load_photo_tags(self._chunk.database, [item.photo_id for item in items])
-        )
-        futures = [
-            pool.submit(self._prepare_unless_stopped, item, roots[item.root_id], tags.get(item.photo_id))
-            for item in items
-            if item.root_id in roots
-        ]
-        prepared = [result for future in futures if (result := future.result()) is not None]
-        self._chunk.check_lease()
-        self._record_intents(prepared)
-        results = [result for result in map(self._replace_files, prepared) if result is not None]
-        self._discard_prepared()
-        self._store(results)
 
     def _discard_prepared(self) -> None:
         """Remove the temporary files of photos that were prepared and not replaced."""
-        while True:
-            try:
-                photo = self._prepared.pop()
-            except IndexError:
-                return
-            photo.discard()
-
-    def _prepare_unless_stopped(self, item: Item, root: Root, tags: PhotoTags | None) -> PhotoResult | None:
-        return None if self._chunk.stop.is_set() else self._prepare(item, root, tags)
+        while self._prepared:
+            self._prepared.pop().discard()
 
     def _prepare(self, item: Item, root: Root, tags: PhotoTags | None) -> PhotoResult | None:
-        """Prepare a photo's files; None if the photo is busy and should be tried again."""
+        """Prepare a photo's files; None if the process has to stop, or the photo is busy and should be tried again."""
+        if self.chunk.stop.is_set():
+            return None
         if tags is None or (self._options is not None and tags.image_digest is None):
             text = "no model has classified it yet"
             return PhotoResult(item, Outcome.SKIPPED, text, text)
@@ -230,15 +171,18 @@ class MetadataChunkWriter:
             root.path_of(item.path, item.path_bytes),
             root.folder,
             self._options,
-            max_bytes=self._chunk.settings.max_bytes,
+            max_bytes=self.chunk.settings.max_bytes,
             undo_job=self._undo_job,
         )
         request = replace(request, raw_files=tuple(root.path_of(*file) for file in item.raw_files))
+        return self._prepare_files(item, request, tags.complete_digests)
+
+    def _prepare_files(
+        self, item: Item, request: WriteRequest, complete_digests: frozenset[str]
+    ) -> PhotoResult | None:
         try:
             photo = plan_and_prepare(request, partial(self._find_undo_record, item))
             self._prepared.append(photo)
-            if self._has_ended:
-                self._discard_prepared()
         except WriteRefused as refused:
             if refused.kind is RefusalKind.BUSY and self._may_retry(item):
                 return None
@@ -252,12 +196,12 @@ class MetadataChunkWriter:
             log.exception("writing a photo's metadata failed", extra={"photo": item.photo_id})
             return PhotoResult(item, Outcome.FAILED, _INTERNAL_ERROR, FailureKind.INTERNAL)
         finally:
-            self._chunk.on_progress()
-        return PhotoResult(item, photo.outcome, "", photo.plan.refusal_kind, photo, tags.complete_digests)
+            self.chunk.on_progress()
+        return PhotoResult(item, photo.outcome, "", photo.plan.refusal_kind, photo, complete_digests)
 
     def _find_undo_record(self, item: Item, written_digest: str) -> UndoRecord | None:
-        return self._chunk.with_retry(
-            lambda: find_undo_record(self._chunk.database, item.photo_id, written_digest)
+        return self.chunk.with_retry(
+            lambda: find_undo_record(self.chunk.database, item.photo_id, written_digest)
         )
 
     def _may_retry(self, item: Item) -> bool:
@@ -269,9 +213,7 @@ class MetadataChunkWriter:
         """Record the intended writes: if this process dies, the files show which of them were done."""
         if any(result.photo and result.photo.prepared for result in results):
             writes, removals = intended_writes(self._claim.name.job_id, results), intended_removals(results)
-            self._chunk.with_retry(
-                lambda: record_intents(self._chunk.database, self._claim, writes, removals)
-            )
+            self.chunk.with_retry(lambda: record_intents(self.chunk.database, self._claim, writes, removals))
 
     def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
         """Replace a photo's files.
@@ -279,7 +221,7 @@ class MetadataChunkWriter:
         None leaves its item open: the process has to stop, or the photo is busy and should be tried again with what is there now.
         """
         photo = result.photo
-        if self._chunk.stop.is_set():
+        if self.chunk.stop.is_set():
             return None
         if photo is None:
             return result
@@ -292,7 +234,7 @@ class MetadataChunkWriter:
         except WriteFailed as failed:
             return replace(result, outcome=Outcome.FAILED, text=failed.text, reason=failed.kind)
         finally:
-            self._chunk.on_progress()
+            self.chunk.on_progress()
         outcome = Outcome.WRITTEN if self._was_written_before(result, photo) else result.outcome
         reason = EDITED if photo.edited else result.reason
         return replace(result, outcome=outcome, text=describe_result(photo), reason=reason)
@@ -306,9 +248,9 @@ class MetadataChunkWriter:
             return bool(photo.plan.request.written_targets)
         job_id, photo_id = self._claim.name.job_id, result.item.photo_id
         digests = [file.undo_record.written_digest for file in photo.plan.files if file.undo_record]
-        return self._chunk.with_retry(
+        return self.chunk.with_retry(
             lambda: any(
-                has_incomplete_write(self._chunk.database, job_id, photo_id, digest) for digest in digests
+                has_incomplete_write(self.chunk.database, job_id, photo_id, digest) for digest in digests
             )
         )
 
@@ -319,9 +261,9 @@ class MetadataChunkWriter:
         items = [result.item for result in results]
 
         def store() -> None:
-            with self._chunk.database.write() as connection:
+            with self.chunk.database.write() as connection:
                 store_outcomes(connection, self._claim, [item.outcome for item in items])
                 record_results(connection, self._claim.name.job_id, results)
 
-        self._chunk.with_retry(store)
-        self._chunk.report(items)
+        self.chunk.with_retry(store)
+        self.chunk.report(items)

@@ -1,0 +1,293 @@
+"""The one loop over the photos of a claimed chunk: open items, roots that are away, isolation, the time slice, retries and progress.
+
+What a kind of job does with photos is a `PhotoProcessor` (see classification and metadata_writing). Knows nothing of how chunks are
+claimed and leases renewed (see executor).
+
+Isolation: the photos of a chunk whose claims ended badly are processed one at a time, and read in child processes. That a worker died
+proves little about the photos it had: deploys, operators and the OOM killer end workers too. A photo with which workers die although it
+can be read fails after MAX_DEATHS of them, each of which had this photo alone.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from enum import Enum
+from typing import TypeVar
+
+from tagger.database.connection import Database
+from tagger.database.enums import Outcome
+from tagger.database.retry import with_retry
+from tagger.errors import FailureKind, LeaseLost, PhotoFailed, PhotoFailure
+from tagger.jobs.processing.chunk_items import Item, open_items
+from tagger.ledger.chunks import Claim, count_crashes
+from tagger.ledger.items import LARGEST_CHUNK
+from tagger.ledger.jobs import suspend_for_root
+from tagger.library.catalog.roots import Root, list_roots, unavailable_error, unavailable_roots
+from tagger.photos.folders import Mount
+from tagger.settings import Settings
+from tagger.system.metrics import FAILURES, PHOTOS
+
+log = logging.getLogger(__name__)
+
+SLICE_S = 15.0
+"""How long a worker keeps a chunk after it has stored its first photos. What is left then goes to any worker: a slow one would
+hold up the end of the job, and interactive jobs."""
+PAUSE_S = 0.5
+"""Pause before photos that stayed open are tried again: they changed a moment ago, or another process works on them."""
+SHARED_ATTEMPTS = 2
+"""After this many claims that ended badly, a chunk is processed in isolation."""
+MAX_DEATHS = 3
+"""A photo fails after this many workers died while they processed it alone."""
+
+StoredBatch = Sequence[Item]
+"""The photos of one transaction."""
+T = TypeVar("T")
+
+
+class ChunkEnd(Enum):
+    """Why processing of a chunk ended. Only DONE means that every item has an outcome.
+
+    SLICE_OVER: the time for one claim was over, and the rest was released.
+    """
+
+    DONE = "done"
+    RELEASED = "released"
+    SLICE_OVER = "time slice over"
+    LOST = "lost"
+    WAITING = "waiting"
+
+
+class PhotoLeftOpen(Exception):
+    """The photo has no result yet: this process has to stop, or something outside kills its children."""
+
+
+class PhotoProcessor:
+    """What a kind of job does with the photos of one chunk."""
+
+    batch_size = LARGEST_CHUNK
+    """How many photos it gets at a time."""
+    reads_files = True
+    """Whether it needs the roots of the photos, and whether a photo could kill it."""
+
+    def __init__(self, chunk: "ChunkRunner") -> None:
+        self.chunk = chunk
+
+    def busy_photos(self) -> set[int]:
+        """The ids of photos that another claim is processing, and that wait for it."""
+        return set()
+
+    def read_alone(self, item: Item, root: Root) -> None:
+        """Read a photo in isolation, before it is processed alone.
+
+        Raises:
+            PhotoFailed: it failed.
+            PhotoLeftOpen: nothing is known yet about it.
+        """
+
+    def process(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
+        """Process photos, and store and report their outcomes. Those that are to be tried again stay open."""
+        raise NotImplementedError
+
+    def fail_alone(self, item: Item, failure: PhotoFailure) -> None:
+        """Store the failure of a photo in isolation."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End what belongs to this chunk."""
+
+
+def needs_isolation(claim: Claim) -> bool:
+    """Whether the chunk's photos are processed one by one, with no other chunk in the process."""
+    return claim.attempts > SHARED_ATTEMPTS
+
+
+class ChunkRunner:
+    """One claimed chunk until it is done, released or lost.
+
+    `on_progress` is called whenever the chunk makes progress, `on_stored` with every batch of stored photos. `slice_s`: see
+    SLICE_S; None: the chunk is kept until it is done.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        claim: Claim,
+        *,
+        stop: threading.Event,
+        lease_lost: threading.Event,
+        on_progress: Callable[[], None],
+        on_stored: Callable[[StoredBatch], None],
+        slice_s: float | None = None,
+    ) -> None:
+        self.database = database
+        self.settings = settings
+        self.claim = claim
+        self.stop = stop
+        self.lease_lost = lease_lost
+        self.on_progress = on_progress
+        self.is_root_unavailable = False
+        """Whether photos could not be read because their root is no longer mounted."""
+        self._on_stored = on_stored
+        self._slice_s = slice_s
+        self._slice_ends_at: float | None = None
+        """None before a photo is stored: each claim makes progress."""
+        self._stored = 0
+
+    def run(self, processor: PhotoProcessor) -> ChunkEnd:
+        """Process the open items until none is open or the chunk has to be released.
+
+        Raises:
+            LeaseLost: another worker took over the chunk.
+            ModelFailed, ReadsTimedOut: no photo can be classified any more.
+        """
+        with closing(processor):
+            while not self.stop.is_set():
+                self.check_lease()
+                # Before the items: a photo that another claim stores between the two queries is then busy or classified.
+                busy = self.with_retry(processor.busy_photos)
+                items = self.with_retry(lambda: open_items(self.database, self.claim))
+                if not items:
+                    return ChunkEnd.DONE
+                if self.is_slice_over:
+                    return ChunkEnd.SLICE_OVER
+                roots = self.roots()
+                if processor.reads_files and self._waits_for_root(items, roots):
+                    return ChunkEnd.WAITING
+                before = self._stored
+                free = [item for item in items if item.photo_id not in busy and item.root_id in roots]
+                self._process(processor, free, roots)
+                if self._stored - before == len(items):
+                    return ChunkEnd.DONE
+                if not self.must_end_pass:
+                    self.stop.wait(PAUSE_S)
+        return ChunkEnd.RELEASED
+
+    def _process(self, processor: PhotoProcessor, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
+        self.is_root_unavailable = False
+        if needs_isolation(self.claim) and processor.reads_files:
+            log.warning("%s: processed one at a time", self.title)
+            # Those that may have killed a worker come last, so that they do not keep the others from being processed.
+            for item in sorted(items, key=lambda item: item.deaths):
+                if not self.must_end_pass:
+                    self._process_alone(processor, item, roots)
+            return
+        for start in range(0, len(items), processor.batch_size):
+            if not self.must_end_pass:
+                processor.process(items[start : start + processor.batch_size], roots)
+
+    def _process_alone(self, processor: PhotoProcessor, item: Item, roots: Mapping[int, Root]) -> None:
+        try:
+            processor.read_alone(item, roots[item.root_id])
+            with self._counting_death(item):
+                processor.process([item], roots)
+        except PhotoFailed as failed:
+            processor.fail_alone(item, failed.failure)
+        except PhotoLeftOpen:
+            log.warning("%s: one stays open", self.title)
+
+    @contextmanager
+    def _counting_death(self, item: Item) -> Iterator[None]:
+        """A death is counted before and subtracted after: the count stays only if this process dies.
+
+        Raises:
+            PhotoFailed: too many processes died while they processed the photo alone.
+        """
+        if item.deaths >= MAX_DEATHS:
+            text = f"{item.deaths} processes ended while they processed it alone. Check their logs and the memory of their machines, then retry it."
+            raise PhotoFailed(FailureKind.CRASHED, text)
+        self.with_retry(lambda: count_crashes(self.database, self.claim, item.position, +1))
+        try:
+            yield
+        finally:
+            self.with_retry(lambda: count_crashes(self.database, self.claim, item.position, -1))
+
+    @property
+    def must_stop(self) -> bool:
+        return self.stop.is_set() or self.lease_lost.is_set() or self.is_root_unavailable
+
+    @property
+    def is_slice_over(self) -> bool:
+        """Whether the time for this claim is over, and its open items should be released."""
+        return self._slice_ends_at is not None and time.monotonic() >= self._slice_ends_at
+
+    @property
+    def must_end_pass(self) -> bool:
+        """Whether no more photos are begun now. Unlike with `must_stop`, those in progress are awaited."""
+        return self.must_stop or self.is_slice_over
+
+    @property
+    def title(self) -> str:
+        """What log lines call it: `job 7, photos 257 to 512`."""
+        return f"job {self.claim.name.job_id}, photos {self.claim.first + 1} to {self.claim.last + 1}"
+
+    def check_lease(self) -> None:
+        """Raises:
+        LeaseLost: another worker took over the chunk.
+        """
+        if self.lease_lost.is_set():
+            raise LeaseLost(job=self.claim.name.job_id)
+
+    def report(self, stored: StoredBatch) -> None:
+        """Count stored photos, begin the time slice with the first ones, and call `on_stored`."""
+        if stored and self._slice_ends_at is None and self._slice_s is not None:
+            self._slice_ends_at = time.monotonic() + self._slice_s
+        self._stored += len(stored)
+        for item in stored:
+            outcome = item.outcome
+            PHOTOS.labels(outcome.outcome).inc()
+            if outcome.outcome is Outcome.FAILED:
+                FAILURES.labels(outcome.reason).inc()
+                name = self.claim.name
+                fields = {"job": name.job_id, "chunk": name.chunk, "photo": item.photo_id}
+                log.info("a photo failed", extra=fields | {"kind": outcome.reason})
+        self._on_stored(stored)
+
+    def with_retry(self, work: Callable[[], T]) -> T:
+        """Run database work; retry while the database is unavailable or locked, for less time if the process has to stop."""
+
+        def attempt() -> T:
+            self.on_progress()  # A wait for the database must not trigger the watchdog.
+            return work()
+
+        return with_retry(attempt, self.stop, give_up=self.lease_lost)
+
+    def roots(self) -> dict[int, Root]:
+        """All roots by id."""
+
+        def read() -> dict[int, Root]:
+            with self.database.read() as connection:
+                return {root.id: root for root in list_roots(connection, self.settings.roots)}
+
+        return self.with_retry(read)
+
+    def unavailable_roots(self, items: Sequence[Item], roots: Mapping[int, Root]) -> dict[Root, Mount]:
+        """The roots of these items that are not mounted, in order of their ids, with their answers."""
+        root_ids = sorted({item.root_id for item in items} & roots.keys())
+
+        def check() -> dict[Root, Mount]:
+            with self.database.read() as connection:
+                return unavailable_roots(connection, [roots[root_id] for root_id in root_ids])
+
+        return self.with_retry(check)
+
+    def _waits_for_root(self, items: Sequence[Item], roots: Mapping[int, Root]) -> bool:
+        """Whether a root of these items is not mounted. The job is suspended until it is available again."""
+        unavailable = self.unavailable_roots(items, roots)
+        if not unavailable:
+            return False
+        root, mount = next(iter(unavailable.items()))
+        problem = self.with_retry(lambda: self._bucket_problem(root, mount))
+        name, job_id = str(root.folder) if problem else root.name, self.claim.name.job_id
+        log.warning("job %d waits for %s: %s", job_id, name, problem or "it is unavailable")
+        self.with_retry(lambda: suspend_for_root(self.database, job_id, name, problem))
+        return True
+
+    def _bucket_problem(self, root: Root, mount: Mount) -> str | None:
+        """Why a bucket is unavailable; None for a folder."""
+        if not root.is_bucket:
+            return None
+        with self.database.read() as connection:
+            return str(unavailable_error(connection, root, root.folder, mount).values["reason"])

@@ -1,0 +1,325 @@
+"""Classifies the photos of a chunk by the pipeline, or compares their stored embeddings with the taught landmarks (see chunk_runner)."""
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from tagger.database.enums import Outcome
+from tagger.database.retry import DatabaseError
+from tagger.errors import FailureKind, ModelFailed, PhotoFailed, PhotoFailure, ReadsTimedOut
+from tagger.jobs.processing.chunk_items import Item
+from tagger.jobs.processing.chunk_runner import ChunkRunner, PhotoLeftOpen, PhotoProcessor
+from tagger.jobs.processing.model_cache import LoadedModels
+from tagger.jobs.processing.storage import lacking_models, store_results
+from tagger.ledger.chunks import ItemOutcome, photos_claimed_earlier, store_outcomes
+from tagger.library.catalog.roots import Root
+from tagger.library.catalog.settlement import outcome_of
+from tagger.library.teaching.comparison import TaughtCache, compare_images, mark_applied
+from tagger.photos.decoding import DecodedImage, Resize
+from tagger.photos.source import PhotoSource
+from tagger.pipeline.child_process import ChildKilled
+from tagger.pipeline.requests import Failed, Reader, Request, RequestResult, Result
+from tagger.pipeline.running_child import ParentStopping
+from tagger.pipeline.sandbox import Sandbox
+from tagger.system.metrics import stage_timer
+
+log = logging.getLogger(__name__)
+
+STOP_CHECK_S = 0.2
+"""How often a chunk that waits for results checks whether it has to stop."""
+STORE_PHOTOS = 256
+"""Photos per transaction. If the worker is killed, the photos not yet stored are classified again."""
+STORE_S = 2.0
+"""Slow photos are stored after this time, so that progress is visible and little is lost."""
+SETTLE_PERIODS = 10
+"""A chunk waits for photos that keep changing for this many times as long as a photo takes to settle; then they fail."""
+STOP_TIMEOUT_S = 3.0
+"""How long a chunk that has to stop waits for reads and passes in progress; it releases the other photos at once."""
+_UNREACHABLE_KINDS = {FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.TIMED_OUT}
+"""Failures that an unmounted root causes too."""
+
+
+class PhotoClassifier(PhotoProcessor):
+    """Classifies photos with those of the job's models that are loaded. It is the pipeline's `ResultSink` for one chunk.
+
+    The pipeline's threads call `lacking_models`, `deliver` and `fail`; the chunk's own thread calls everything else.
+    """
+
+    def __init__(self, chunk: ChunkRunner, loaded: LoadedModels) -> None:
+        super().__init__(chunk)
+        chunk.claim = chunk.claim.of_models(loaded.models)
+        self.top_k = chunk.claim.top_k
+        self.thresholds = chunk.claim.thresholds
+        self._loaded = loaded
+        self._pending: dict[Request, Item] = {}
+        """Submitted photos without a result."""
+        self._deliveries: queue.SimpleQueue[Sequence[RequestResult] | Exception] = queue.SimpleQueue()
+        self._batch: list[Item] = []
+        self._stored_at = time.monotonic()
+        self._settle_deadline: float | None = None
+        """None before a photo of the chunk had changed a moment ago."""
+        self._sandbox: Sandbox | None = None
+
+    def busy_photos(self) -> set[int]:
+        return photos_claimed_earlier(self.chunk.database, self.chunk.claim)
+
+    def process(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
+        """Submit photos and store the results until all are stored or the chunk has to stop.
+
+        Raises:
+            ModelFailed, ReadsTimedOut: the pipeline failed; results delivered before are stored.
+        """
+        try:
+            for item in items:
+                if self.chunk.must_end_pass or not self._submit(item, roots[item.root_id].source):
+                    break
+                self._receive(wait=False)
+            self._wait_for_results()
+            self._store()
+        except (ModelFailed, ReadsTimedOut):
+            self._store_delivered()
+            raise
+        finally:
+            self._withdraw()
+            self._pending.clear()
+
+    def read_alone(self, item: Item, root: Root) -> None:
+        """Read the photo in a child process, unless it still is the version that was classified before."""
+        if self._sandbox is None:
+            self._sandbox = Sandbox(self._loaded.limits, must_stop=self._must_stop_waiting)
+        sandbox, source, path = self._sandbox, root.source, item.file
+        item.reader = sandbox.read
+        if item.classified is None or source.version(path) != item.classified:
+            read = partial(_read_photo, sandbox, source, path, self._loaded.resizes)
+            item.reader = until_decided(read, sandbox.survives)
+
+    def fail_alone(self, item: Item, failure: PhotoFailure) -> None:
+        self._add(item, Failed(failure))
+        self._store()
+
+    def close(self) -> None:
+        """End the child processes of isolation."""
+        if self._sandbox is not None:
+            self._sandbox.close()
+
+    # --- Threads of the pipeline ---
+
+    def lacking_models(self, digest: str) -> Sequence[int]:
+        if self.chunk.claim.reprocess:
+            return tuple(self.thresholds)
+        try:
+            return lacking_models(self.chunk.database, self.chunk.claim, digest)
+        except DatabaseError:
+            return tuple(self.thresholds)  # Classifying the image twice does no harm.
+
+    def deliver(self, results: Sequence[RequestResult]) -> None:
+        self._deliveries.put(results)
+
+    def fail(self, error: Exception) -> None:
+        self._deliveries.put(error)
+
+    # --- The chunk's thread ---
+
+    def _submit(self, item: Item, source: PhotoSource) -> bool:
+        """Submit a photo. False if no more photos are begun."""
+        request = Request(
+            *(source, item.file, self, item.classified, item.reader, item.size_bytes),
+            side_files=item.side_files,
+        )
+        self._pending[request] = item
+        if not self._loaded.pipeline.submit(request, lambda: self.chunk.must_end_pass):
+            del self._pending[request]
+            return False
+        return True
+
+    def _wait_for_results(self) -> None:
+        deadline: float | None = None
+        while self._pending:
+            if self.chunk.must_end_pass:
+                self._withdraw()
+            if self.chunk.must_stop:
+                deadline = deadline or time.monotonic() + STOP_TIMEOUT_S
+                if time.monotonic() > deadline:
+                    log.warning("%s: %d reads do not end", self.chunk.title, len(self._pending))
+                    return
+            self._receive(wait=True)
+
+    def _withdraw(self) -> None:
+        """Withdraw the photos that no reader has started on."""
+        for request in self._loaded.pipeline.withdraw(self):
+            del self._pending[request]
+
+    def _receive(self, *, wait: bool) -> None:
+        """Take deliveries from the queue, at least one if `wait` is set, and store the batch when it is due."""
+        while self._pending and (wait or not self._deliveries.empty()):
+            try:
+                delivery = self._deliveries.get(timeout=STOP_CHECK_S)
+            except queue.Empty:
+                self._store_if_due()
+                return
+            self.chunk.on_progress()
+            if isinstance(delivery, ReadsTimedOut):
+                raise ReadsTimedOut(**delivery.values) from delivery
+            if isinstance(delivery, Exception):
+                raise ModelFailed(name=self._loaded.name, reason=delivery) from delivery
+            self._add_all(delivery)
+            self._store_if_due()
+            wait = False
+
+    def _store_delivered(self) -> None:
+        """Store what was delivered before the pipeline failed."""
+        while not self._deliveries.empty():
+            delivery = self._deliveries.get()
+            if not isinstance(delivery, Exception):
+                self._add_all(delivery)
+        self._store()
+
+    def _add_all(self, results: Sequence[RequestResult]) -> None:
+        for request, result in results:
+            item = self._pending.pop(request, None)
+            if item is not None:  # otherwise, a read that the chunk had given up on has ended
+                item.side_facts = request.side_facts
+                self._add(item, result)
+
+    def _add(self, item: Item, result: Result) -> None:
+        """Add a result to the batch, unless the photo is to be read again."""
+        if _failure_kind(result) is not FailureKind.SETTLING or not self._may_settle():
+            item.result = result
+            self._batch.append(item)
+
+    def _may_settle(self) -> bool:
+        """Whether photos that changed a moment ago are read again. After the last time, they fail."""
+        if self._settle_deadline is None:
+            self._settle_deadline = time.monotonic() + SETTLE_PERIODS * self._loaded.limits.settle_s
+            log.info("%s: waits for photos that changed just now", self.chunk.title)
+        return time.monotonic() < self._settle_deadline
+
+    def _store_if_due(self) -> None:
+        is_due = len(self._batch) >= STORE_PHOTOS or time.monotonic() - self._stored_at > STORE_S
+        # The process may be ended before the last result.
+        if is_due or (self._batch and self.chunk.stop.is_set()):
+            self._store()
+
+    def _store(self) -> None:
+        items, self._batch = self._of_available_roots(self._batch), []
+        self._stored_at = time.monotonic()
+        chunk, taught = self.chunk, self._loaded.taught
+        chunk.check_lease()
+        if items:
+            with stage_timer("store"):
+                stored = chunk.with_retry(lambda: store_results(chunk.database, chunk.claim, items, taught))
+            chunk.report(stored)
+
+    def _of_available_roots(self, items: list[Item]) -> list[Item]:
+        """Drop failures caused by an unmounted root: those items stay open, and the job waits for the root."""
+        suspects = [item for item in items if _failure_kind(item.result) in _UNREACHABLE_KINDS]
+        if not suspects:
+            return items
+        roots = self.chunk.roots()
+        unavailable = self.chunk.unavailable_roots(suspects, roots)
+        self.chunk.is_root_unavailable = bool(unavailable)
+        available_ids = roots.keys() - {root.id for root in unavailable}
+        return [item for item in items if item.root_id in available_ids or item not in suspects]
+
+    def _must_stop_waiting(self) -> bool:
+        """As `must_stop`, during a wait that has a time limit of its own: it must not trigger the watchdog."""
+        self.chunk.on_progress()
+        return self.chunk.must_stop
+
+
+def _failure_kind(result: Result | str) -> FailureKind | None:
+    return result.failure.kind if isinstance(result, Failed) else None
+
+
+MAX_KILLS = 3
+"""A photo whose child is killed this many times fails, if a child without a photo lives on each time."""
+MAX_TRIES = 6
+"""Then something outside kills the children, and the photo stays open."""
+CONTROL_S = 1.0, 30.0
+"""The least and the most time for which a child without a photo has to live on."""
+T = TypeVar("T")
+
+
+def until_decided(work: Callable[[], T], survives: Callable[[float], bool]) -> T:
+    """Call `work`, which has a child process do something with one photo, until the photo has a result.
+
+    A child that is killed (SIGKILL) may be a victim: of an operator, or of the OOM killer, which prefers children. It counts
+    only if a child without a photo then `survives` for as long.
+
+    Raises:
+        PhotoFailed: the photo failed, crashed children, or had them killed too often.
+        PhotoLeftOpen: nothing is known yet about the photo.
+    """
+    least_s, most_s = CONTROL_S
+    kills = 0
+    try:
+        for _ in range(MAX_TRIES):
+            started_at = time.monotonic()
+            try:
+                return work()
+            except ChildKilled:
+                kills += survives(min(most_s, max(least_s, time.monotonic() - started_at)))
+                if kills == MAX_KILLS:
+                    raise
+    except ParentStopping:
+        raise PhotoLeftOpen from None
+    raise PhotoLeftOpen
+
+
+def _read_photo(sandbox: Sandbox, source: PhotoSource, path: str, resizes: Collection[Resize]) -> Reader:
+    """Read and decode a photo, in these sizes. Returns a reader that opens what is in memory now."""
+    photo = sandbox.read(source, path)
+    images: dict[Resize, DecodedImage] | PhotoFailed
+    try:
+        images = {resize: photo.decode(resize) for resize in resizes}
+    except ChildKilled:
+        raise
+    except PhotoFailed as failed:
+        images = failed  # the pipeline reports it together with the photo's digest
+
+    def decode(resize: Resize) -> DecodedImage:
+        if isinstance(images, PhotoFailed):
+            raise images
+        return images[resize]
+
+    return lambda _source, _path: replace(photo, decode=decode)
+
+
+NO_EMBEDDING = "its image has no embedding of the job's model"
+"""The reason of a skipped item."""
+
+
+class PhotoComparer(PhotoProcessor):
+    """Compares photos with the taught landmarks, by their stored embeddings: a backfill of what was taught. No photo is read."""
+
+    reads_files = False
+
+    def process(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:  # noqa: ARG002
+        """Store taught tags and outcomes in one transaction.
+
+        What is applied to all images is marked after it: of two chunks that are stored at once, neither sees the other's images in
+        its own transaction.
+        """
+        self.chunk.with_retry(lambda: self._store(items))
+        self.chunk.with_retry(self._mark_applied)
+        self.chunk.report(items)
+
+    def _store(self, items: Sequence[Item]) -> None:
+        claim = self.chunk.claim
+        content_ids = {item.content_id for item in items if item.content_id is not None}
+        with self.chunk.database.write() as connection:
+            taught = TaughtCache(claim.model_id)
+            settled = compare_images(connection, claim.model_id, content_ids, taught)
+            for item in items:
+                item.outcome = ItemOutcome(item.position, Outcome.SKIPPED, NO_EMBEDDING)
+                if item.content_id is not None and item.content_id in settled:
+                    item.outcome = ItemOutcome(item.position, outcome_of(settled[item.content_id]))
+            store_outcomes(connection, claim, [item.outcome for item in items])
+
+    def _mark_applied(self) -> None:
+        with self.chunk.database.write() as connection:
+            mark_applied(connection, self.chunk.claim.model_id)
