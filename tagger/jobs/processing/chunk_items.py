@@ -52,6 +52,8 @@ class Item:
     """Opens the photo in place of the pipeline's own reader: in isolation."""
     result: Result | str = field(default="", init=False, repr=False)
     """Set once the photo is processed; a text in jobs of metadata."""
+    image_id: int = field(default=0, init=False, repr=False)
+    """The content of the image that was read, set when the result is stored; 0: none is known."""
     outcome: ItemOutcome = field(init=False, repr=False)
     """Set once it is stored."""
     tags: Sequence[EffectiveTag] = field(default=(), init=False)

@@ -1,9 +1,17 @@
 """Stores the results of a chunk: tags, embeddings, taught tags and outcomes, and the event of a landmark's first photo, in one transaction.
 
 A photo is a file; its content is the image, shared by all copies. Jobs and items are in ledger, searching is in query.
+
+The transactions of workers take their locks in this order, so that no two wait for each other:
+
+1. images, by id, against deletion (`_find_images`)
+2. what is taught for each model, by its id, against changes (`_compare`)
+3. the chunk, then its items by position (`store_outcomes`)
+4. photos, by id (`lock_photos`)
+5. images, by id, against changes, with what belongs to them (`_store_contents`), then the models in use (`settle`)
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -52,52 +60,12 @@ from tagger.library.catalog.registration import landmark_ids_of_labels
 from tagger.library.catalog.settlement import outcome_of, settle
 from tagger.library.positions.tag_odds import weigh_positions
 from tagger.library.teaching.comparison import BatchComparison, TaughtCache
-from tagger.model.backends.protocol import Embeddings
 from tagger.pipeline.requests import (
     AlreadyClassified,
     Classified,
     Failed,
-    Result,
     Unchanged,
 )
-
-
-class _LandmarkEvents:
-    """Records which landmarks have their first photo."""
-
-    def __init__(self, connection: Connection, job_id: int, content_ids: Collection[int]) -> None:
-        self._job_id = job_id
-        self._content_ids = content_ids
-        self._before: set[int] | None = None
-        """The landmarks of these contents before they change. None: nobody receives such events."""
-        if has_receivers(connection, Event.LANDMARK_FOUND):
-            self._before = set(
-                connection.scalars(_landmarks(among(effective_tags.c.content_id, content_ids)))
-            )
-
-    def record(self, connection: Connection, settled: Mapping[int, Sequence[EffectiveTag]]) -> None:
-        """Record those landmarks that had no photo before this transaction."""
-        if self._before is None:
-            return
-        found = {tag.landmark_id for tags in settled.values() for tag in tags if tag.is_accepted}
-        is_other = effective_tags.c.content_id.not_in(self._content_ids)
-        for landmark_id in sorted(found - self._before):
-            others = _landmarks(effective_tags.c.landmark_id == landmark_id, is_other)
-            if connection.execute(others.limit(1)).first() is None:
-                _record_first(connection, landmark_id, self._job_id)
-
-
-def _landmarks(*conditions: ColumnElement[bool]) -> Select[tuple[int]]:
-    return select(effective_tags.c.landmark_id).where(effective_tags.c.accepted == true(), *conditions)
-
-
-def _record_first(connection: Connection, landmark_id: int, job_id: int) -> None:
-    landmark = connection.execute(
-        select(landmarks.c.slug, landmarks.c.name).where(landmarks.c.id == landmark_id)
-    ).one()
-    data = {"landmark": landmark.slug, "name": landmark.name, "job": job_id}
-    record_event(connection, Event.LANDMARK_FOUND, landmark.slug, data)
-
 
 # Built once: it runs for each photo, and to build it takes twice as long as to run it.
 _FIND_CLASSIFIED = select(contents.c.id).where(
@@ -120,98 +88,81 @@ def lacking_models(database: Database, claim: Claim, digest: str) -> Sequence[in
         ]
 
 
+def _options(claim: Claim, model_id: int) -> dict[str, Any]:
+    return {"model_id": model_id, "top_k": claim.top_k, "threshold": claim.thresholds[model_id]}
+
+
 def store_results(
     database: Database, claim: Claim, items: Sequence[Item], taught: Mapping[int, TaughtCache]
 ) -> list[Item]:
     """Store contents, tags, photos, outcomes and counts of items with a result in one transaction, under the claim's token.
 
-    `taught`: what is taught for the claim's models, by their ids. Returns the items that were stored. An image that was already classified when it was read, but is not
-    any more, stays open and is classified again.
+    `taught`: what is taught for the claim's models, by their ids. Returns the items that were stored. An image that was already
+    classified when it was read, but is not any more, stays open and is classified again.
 
     Raises:
         LeaseLost: the chunk was taken over; nothing was stored.
     """
     with database.write() as connection:
-        ids = _content_ids(connection, items)
-        classified = classified_contents(items, ids)
-        comparisons = [
-            BatchComparison(connection, taught[model_id], _embeddings(classified, model_id))
-            for model_id in sorted(claim.thresholds)
-        ]
+        _find_images(connection, items)
+        classified = classified_contents(items)
+        comparisons = _compare(connection, claim, classified, taught)
         events = _LandmarkEvents(connection, claim.name.job_id, classified)
-        earlier = _earlier_outcomes(connection, items, ids, claim)
-        outcomes = {
-            item.position: outcome for item in items if (outcome := _outcome(item, ids, earlier)) is not None
-        }
-        store_outcomes(connection, claim, list(outcomes.values()))
-        lock_photos(connection, items, ids)
+        stored = _with_outcomes(connection, claim, items)
+        store_outcomes(connection, claim, [item.outcome for item in stored])
+        lock_photos(connection, items)
         _store_contents(connection, claim, classified)
-        store_photos(connection, claim.name.job_id, items, ids)
+        store_photos(connection, claim.name.job_id, items)
         for comparison in comparisons:
             comparison.store(connection)
         weigh_positions(connection, _located(items))
-        # The photos are recorded already.
-        settled = settle(connection, classified, record=False)
+        settled = settle(connection, classified, record=False)  # the photos are recorded already
         events.record(connection, settled)
-        stored = [item for item in items if item.position in outcomes]
-        for item in stored:
-            _settle_item(item, outcomes[item.position], settled.get(_content_id(item.result, ids)))
-        changed = (item.outcome for item in stored if item.outcome != outcomes[item.position])
-        replace_outcomes(connection, claim, list(changed))
+        replace_outcomes(connection, claim, _settled_outcomes(stored, settled))
         return stored
 
 
-def _embeddings(classified: Mapping[int, Classified], model_id: int) -> dict[int, Embeddings | None]:
-    """The embeddings of the contents that the model has classified now."""
-    return {
-        content_id: result.results[model_id].embedding
-        for content_id, result in classified.items()
-        if model_id in result.results
-    }
-
-
-def _located(items: Sequence[Item]) -> set[int]:
-    """The ids of classified photos whose files state a position."""
-    return {
-        item.photo_id
-        for item in items
-        if isinstance(item.result, Classified)
-        if item.result.facts.latitude is not None or any(stated.position for _, stated in item.side_facts)
-    }
-
-
-def _content_id(result: Result | str, ids: Mapping[str, int]) -> int:
-    """The content of a photo that was classified, now or before; 0: it was not."""
-    return ids[result.digest] if isinstance(result, Classified | AlreadyClassified) else 0
-
-
-def _settle_item(item: Item, outcome: ItemOutcome, tags: Sequence[EffectiveTag] | None) -> None:
-    """Set the outcome of an item, which the effective tags of its image decide if that was classified now."""
-    if tags is not None and outcome.outcome in CLASSIFIED_OUTCOMES and outcome.outcome != outcome_of(tags):
-        outcome = replace(outcome, outcome=outcome_of(tags))
-    item.outcome, item.tags = outcome, tags or ()
-
-
-def _options(claim: Claim, model_id: int) -> dict[str, Any]:
-    return {"model_id": model_id, "top_k": claim.top_k, "threshold": claim.thresholds[model_id]}
-
-
-def _content_ids(connection: Connection, items: Iterable[Item]) -> dict[str, int]:
-    """The content ids of the results by digest; missing contents are inserted."""
+def _find_images(connection: Connection, items: Sequence[Item]) -> None:
+    """Set the image of each item that was read. New images are inserted."""
+    digests = {item.position: getattr(item.result, "digest", None) for item in items}
+    is_new = {item.position: isinstance(item.result, Classified | Failed) for item in items}
     # Sorted, so that workers that store copies of the same images lock rows in the same order.
-    values = [item.result for item in items]
-    new = sorted({v.digest for v in values if isinstance(v, Classified | Failed) and v.digest is not None})
+    new = sorted({digest for position, digest in digests.items() if digest and is_new[position]})
     insert_page(connection, contents, ("digest",), ((digest,) for digest in new), skip_existing=True)
-    digests = {*new, *(v.digest for v in values if isinstance(v, AlreadyClassified))}
-    return lock_contents_shared(connection, digests)
+    ids = lock_contents_shared(connection, {digest for digest in digests.values() if digest})
+    for item in items:
+        item.image_id = ids.get(digests[item.position] or "", 0)
 
 
-def _earlier_outcomes(
-    connection: Connection, items: Sequence[Item], ids: Mapping[str, int], claim: Claim
-) -> dict[int, Outcome]:
+def _compare(
+    connection: Connection,
+    claim: Claim,
+    classified: Mapping[int, Classified],
+    taught: Mapping[int, TaughtCache],
+) -> list[BatchComparison]:
+    """Compare the embeddings of the contents that each model has classified now with what it was taught."""
+    comparisons = []
+    for model_id in sorted(claim.thresholds):
+        results = {key: each.results.get(model_id) for key, each in classified.items()}
+        found = {key: result.embedding for key, result in results.items() if result is not None}
+        comparisons.append(BatchComparison(connection, taught[model_id], found))
+    return comparisons
+
+
+def _with_outcomes(connection: Connection, claim: Claim, items: Sequence[Item]) -> list[Item]:
+    """The items that get an outcome, with it. It may change when their images are settled."""
+    earlier = _earlier_outcomes(connection, claim, items)
+    stored = []
+    for item in items:
+        if (outcome := _outcome(item, earlier.get(item.image_id))) is not None:
+            item.outcome = outcome
+            stored.append(item)
+    return stored
+
+
+def _earlier_outcomes(connection: Connection, claim: Claim, items: Sequence[Item]) -> dict[int, Outcome]:
     """The outcomes of contents that were known when they were read, and that the claim's models have classified with the same options."""
-    digests = {item.result.digest for item in items if isinstance(item.result, AlreadyClassified)}
-    known = [ids[digest] for digest in digests if digest in ids]
+    known = {item.image_id for item in items if isinstance(item.result, AlreadyClassified)}
     query = select(contents.c.id, contents.c.outcome).where(
         among(contents.c.id, known),
         contents.c.outcome.is_not(None),
@@ -221,8 +172,8 @@ def _earlier_outcomes(
     return {row.id: Outcome(row.outcome) for row in rows}
 
 
-def _outcome(item: Item, ids: Mapping[str, int], earlier: Mapping[int, Outcome]) -> ItemOutcome | None:
-    """None if the item stays open. That of a photo that was classified is the model's, and may change when its image is settled."""
+def _outcome(item: Item, earlier: Outcome | None) -> ItemOutcome | None:
+    """None if the item stays open. `earlier`: that of an image that was classified before."""
     position, result = item.position, item.result
     match result:
         case Failed():
@@ -231,10 +182,10 @@ def _outcome(item: Item, ids: Mapping[str, int], earlier: Mapping[int, Outcome])
             return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
         case Classified():
             return ItemOutcome(position, _model_outcome(result))
-        case AlreadyClassified() if (content_id := ids.get(result.digest, 0)) in earlier:
-            if content_id == item.content_id:
+        case AlreadyClassified() if earlier is not None:
+            if item.image_id == item.content_id:
                 return ItemOutcome(position, Outcome.SKIPPED, CLASSIFIED_BEFORE)
-            return ItemOutcome(position, earlier[content_id])
+            return ItemOutcome(position, earlier)
         case _:
             return None
 
@@ -242,6 +193,32 @@ def _outcome(item: Item, ids: Mapping[str, int], earlier: Mapping[int, Outcome])
 def _model_outcome(result: Classified) -> Outcome:
     is_tagged = any(tag.accepted for each in result.results.values() for tag in each.predictions)
     return Outcome.TAGGED if is_tagged else Outcome.UNKNOWN
+
+
+def _store_contents(
+    connection: Connection,
+    claim: Claim,
+    classified: Mapping[int, Classified],
+) -> None:
+    """Update the classified contents and replace their tags of the models that classified them.
+
+    The results of other models stay. If none of the job's models is in use, those from before the job go: then those of the last model
+    count. Later ones are of models that were put in use meanwhile.
+    """
+    if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(ids_in_use(connection))):
+        recorded_at = select(jobs.c.created_at).where(jobs.c.id == claim.name.job_id).scalar_subquery()
+        is_earlier = among(contents.c.id, classified), contents.c.classified_at < recorded_at
+        earlier = connection.scalars(select(contents.c.id).where(*is_earlier)).all()
+        for table in (classifications, embeddings, taught_tags, tags):
+            connection.execute(delete(table).where(among(table.c.content_id, earlier)))
+        connection.execute(update(contents).where(among(contents.c.id, earlier)).values(model_id=None))
+    # The first of the models is the last one that is stored.
+    for model_id in reversed(list(claim.thresholds)):
+        own = {key: result for key, result in classified.items() if model_id in result.results}
+        if own:
+            _keep_earlier(connection, own, model_id)
+            _update_contents(connection, claim, model_id, own)
+            _store_tags(connection, model_id, claim.thresholds[model_id], own)
 
 
 def _keep_earlier(connection: Connection, content_ids: Collection[int], model_id: int) -> None:
@@ -280,32 +257,6 @@ def _update_contents(
     connection.execute(_UPDATE_CONTENT, rows)
 
 
-def _store_contents(
-    connection: Connection,
-    claim: Claim,
-    classified: Mapping[int, Classified],
-) -> None:
-    """Update the classified contents and replace their tags of the models that classified them.
-
-    The results of other models stay. If none of the job's models is in use, those from before the job go: then those of the last model
-    count. Later ones are of models that were put in use meanwhile.
-    """
-    if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(ids_in_use(connection))):
-        recorded_at = select(jobs.c.created_at).where(jobs.c.id == claim.name.job_id).scalar_subquery()
-        is_earlier = among(contents.c.id, classified), contents.c.classified_at < recorded_at
-        earlier = connection.scalars(select(contents.c.id).where(*is_earlier)).all()
-        for table in (classifications, embeddings, taught_tags, tags):
-            connection.execute(delete(table).where(among(table.c.content_id, earlier)))
-        connection.execute(update(contents).where(among(contents.c.id, earlier)).values(model_id=None))
-    # The first of the models is the last one that is stored.
-    for model_id in reversed(list(claim.thresholds)):
-        own = {key: result for key, result in classified.items() if model_id in result.results}
-        if own:
-            _keep_earlier(connection, own, model_id)
-            _update_contents(connection, claim, model_id, own)
-            _store_tags(connection, model_id, claim.thresholds[model_id], own)
-
-
 def _store_tags(
     connection: Connection, model_id: int, threshold: float, classified: Mapping[int, Classified]
 ) -> None:
@@ -328,3 +279,64 @@ def _store_tags(
     ]
     names = ("content_id", "rank", "landmark_id", "score", "accepted", "doubtful", "model_id")
     insert_page(connection, tags, names, tag_rows)
+
+
+def _located(items: Sequence[Item]) -> set[int]:
+    """The ids of classified photos whose files state a position."""
+    return {
+        item.photo_id
+        for item in items
+        if isinstance(item.result, Classified)
+        if item.result.facts.latitude is not None or any(stated.position for _, stated in item.side_facts)
+    }
+
+
+def _settled_outcomes(
+    stored: Sequence[Item], settled: Mapping[int, Sequence[EffectiveTag]]
+) -> Sequence[ItemOutcome]:
+    """Set the effective tags of items whose images were classified now. Returns the outcomes that these change."""
+    changed = []
+    for item in stored:
+        if item.image_id in settled and item.outcome.outcome in CLASSIFIED_OUTCOMES:
+            item.tags = settled[item.image_id]
+            outcome = replace(item.outcome, outcome=outcome_of(item.tags))
+            changed += [outcome] if outcome != item.outcome else []
+            item.outcome = outcome
+    return changed
+
+
+class _LandmarkEvents:
+    """Records which landmarks have their first photo."""
+
+    def __init__(self, connection: Connection, job_id: int, content_ids: Collection[int]) -> None:
+        self._job_id = job_id
+        self._content_ids = content_ids
+        self._before: set[int] | None = None
+        """The landmarks of these contents before they change. None: nobody receives such events."""
+        if has_receivers(connection, Event.LANDMARK_FOUND):
+            self._before = set(
+                connection.scalars(_landmarks(among(effective_tags.c.content_id, content_ids)))
+            )
+
+    def record(self, connection: Connection, settled: Mapping[int, Sequence[EffectiveTag]]) -> None:
+        """Record those landmarks that had no photo before this transaction."""
+        if self._before is None:
+            return
+        found = {tag.landmark_id for tags in settled.values() for tag in tags if tag.is_accepted}
+        is_other = effective_tags.c.content_id.not_in(self._content_ids)
+        for landmark_id in sorted(found - self._before):
+            others = _landmarks(effective_tags.c.landmark_id == landmark_id, is_other)
+            if connection.execute(others.limit(1)).first() is None:
+                _record_first(connection, landmark_id, self._job_id)
+
+
+def _landmarks(*conditions: ColumnElement[bool]) -> Select[tuple[int]]:
+    return select(effective_tags.c.landmark_id).where(effective_tags.c.accepted == true(), *conditions)
+
+
+def _record_first(connection: Connection, landmark_id: int, job_id: int) -> None:
+    landmark = connection.execute(
+        select(landmarks.c.slug, landmarks.c.name).where(landmarks.c.id == landmark_id)
+    ).one()
+    data = {"landmark": landmark.slug, "name": landmark.name, "job": job_id}
+    record_event(connection, Event.LANDMARK_FOUND, landmark.slug, data)

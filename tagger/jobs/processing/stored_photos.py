@@ -27,57 +27,52 @@ _HAS_CONTENT_FAILURE = and_(photos.c.failure_kind.is_not(None), photos.c.failure
 """A readable copy disproves failures of the content, but not those of a file that is gone or unreadable."""
 
 
-def lock_photos(connection: Connection, items: Sequence[Item], ids: Mapping[str, int]) -> None:
+def lock_photos(connection: Connection, items: Sequence[Item]) -> None:
     """Lock all photos that are about to change in one order: other chunks may change the same copies."""
     if connection.dialect.name == "postgresql":
         own = among(photos.c.id, [item.photo_id for item in items])
-        copies = and_(among(photos.c.content_id, _readable_ids(items, ids)), _HAS_CONTENT_FAILURE)
+        copies = and_(among(photos.c.content_id, _readable_ids(items)), _HAS_CONTENT_FAILURE)
         query = select(photos.c.id).where(or_(own, copies)).order_by(photos.c.id)
         connection.execute(query.with_for_update(key_share=True))
 
 
-def classified_contents(items: Sequence[Item], ids: Mapping[str, int]) -> dict[int, Classified]:
+def classified_contents(items: Sequence[Item]) -> dict[int, Classified]:
     """The results of photos that were classified, by content id."""
-    return {ids[item.result.digest]: item.result for item in items if isinstance(item.result, Classified)}
+    return {item.image_id: item.result for item in items if isinstance(item.result, Classified)}
 
 
-def store_photos(connection: Connection, job_id: int, items: Sequence[Item], ids: Mapping[str, int]) -> None:
-    """Store what the results say of their photos. `ids` are the contents by digest, which are stored already."""
-    facts = _facts(connection, items, ids)
+def store_photos(connection: Connection, job_id: int, items: Sequence[Item]) -> None:
+    """Store what the results say of their photos. The images are stored already."""
+    facts = _facts(connection, items)
     _carry_over(connection, facts)
-    _record_changes(connection, items, ids, facts)
-    _store_classified(connection, items, ids, facts)
-    _store_failures(connection, job_id, items, ids, facts)
+    _record_changes(connection, items, facts)
+    _store_classified(connection, items, facts)
+    _store_failures(connection, job_id, items, facts)
 
 
-def _readable_ids(items: Sequence[Item], ids: Mapping[str, int]) -> list[int]:
+def _readable_ids(items: Sequence[Item]) -> list[int]:
     """The ids of contents that were decoded, now or before."""
-    digests = {
-        item.result.digest for item in items if isinstance(item.result, Classified | AlreadyClassified)
-    }
-    return sorted(ids[digest] for digest in digests if digest in ids)
+    readable = (item for item in items if isinstance(item.result, Classified | AlreadyClassified))
+    return sorted({item.image_id for item in readable if item.image_id})
 
 
-def _facts(
-    connection: Connection, items: Sequence[Item], ids: Mapping[str, int]
-) -> dict[int, dict[str, Any]]:
+def _facts(connection: Connection, items: Sequence[Item]) -> dict[int, dict[str, Any]]:
     """The columns of photos that were read, by photo id: their content, and what they and the files beside them say."""
     found = {
         item.photo_id: (
-            item.result.digest,
+            item.image_id,
             fact_columns(item.result.facts, item.side_facts, item.path),
             camera_of(item.result.facts, item.root_id, item.path),
         )
         for item in items
         if isinstance(item.result, Classified | AlreadyClassified | Failed)
-        and item.result.digest is not None
+        and item.image_id
         and item.result.facts is not None
     }
     camera_ids = ensure_cameras(connection, {camera for _, _, camera in found.values()})
     return {
-        photo_id: {"content_id": ids[digest], "camera_id": camera_ids[camera], **facts}
-        for photo_id, (digest, facts, camera) in found.items()
-        if digest in ids
+        photo_id: {"content_id": image_id, "camera_id": camera_ids[camera], **facts}
+        for photo_id, (image_id, facts, camera) in found.items()
     }
 
 
@@ -94,11 +89,10 @@ def _carry_over(connection: Connection, facts: Mapping[int, Mapping[str, Any]]) 
 def _record_changes(
     connection: Connection,
     items: Sequence[Item],
-    ids: Mapping[str, int],
     facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
     """Record changed evidence of positions: new tags, for all copies of an image, and new facts of photos."""
-    classified = classified_contents(items, ids)
+    classified = classified_contents(items)
     queue_position_updates(connection, classified)
     if not facts:
         return
@@ -116,14 +110,13 @@ def _record_changes(
 def _store_classified(
     connection: Connection,
     items: Sequence[Item],
-    ids: Mapping[str, int],
     facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
     """Link photos to their contents and clear failures of the contents, in all copies."""
     rows: list[dict[str, Any]] = []
     for item in sorted(items, key=lambda item: item.photo_id):
         result = item.result
-        if isinstance(result, Classified | AlreadyClassified) and result.digest in ids:
+        if isinstance(result, Classified | AlreadyClassified) and item.image_id:
             size_bytes, mtime_ns = result.version.size_bytes, result.version.mtime_ns
             version = {"size_bytes": size_bytes, "mtime_ns": mtime_ns}
             classified = {"classified_size_bytes": size_bytes, "classified_mtime_ns": mtime_ns}
@@ -131,7 +124,7 @@ def _store_classified(
             rows.append(photo | version | classified)
     if rows:
         connection.execute(_UPDATE_CLASSIFIED, rows)
-        connection.execute(_CLEAR_FAILURES, {"ids": _readable_ids(items, ids)})
+        connection.execute(_CLEAR_FAILURES, {"ids": _readable_ids(items)})
 
 
 # Built once: they run for each batch of photos, and to build them takes longer than to run them.
@@ -149,7 +142,6 @@ def _store_failures(
     connection: Connection,
     job_id: int,
     items: Sequence[Item],
-    ids: Mapping[str, int],
     facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
     """Store failures on their photos and mark missing files as gone. A changed image loses the tags of the previous one.
@@ -168,9 +160,9 @@ def _store_failures(
         }
         if failure.kind is FailureKind.GONE:
             values["gone_since"] = datetime.now(UTC)
-        if item.result.digest is not None:
+        if item.image_id:
             values |= {
-                "content_id": ids[item.result.digest],
+                "content_id": item.image_id,
                 "classified_size_bytes": None,
                 "classified_mtime_ns": None,
                 **facts.get(item.photo_id, {}),
