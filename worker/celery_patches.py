@@ -3,10 +3,8 @@
 Each says the fault that appears without it, with Celery 5.7.
 """
 
-import threading
 import time
 import warnings
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +13,6 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import consumer
 from celery.worker.state import maybe_shutdown
 
-from tagger.database.enums import Priority
 from tagger.settings import load_settings
 from tagger.system.stall import watch
 from worker.broker import refusal, shared_monitor, unavailable_error
@@ -23,41 +20,6 @@ from worker.producer import app_broker
 
 RETRY_S = 1.0
 """The pause between two attempts to connect."""
-IN_A_ROW = 3
-"""Interactive messages that a worker takes before it reads the bulk queue first."""
-
-database_unreachable = threading.Event()
-"""While it is set, this process reads no queue of chunks. The sweeper sets it when this process does not reach the database, because it
-would take chunks that others can process."""
-
-
-class InteractiveFirst:
-    """The order in which a worker reads its queues: interactive first, but every fourth message may be a bulk one. One per connection.
-
-    Fault: with each order of kombu, a steady stream of interactive jobs stops bulk jobs, or bulk jobs delay interactive ones.
-    """
-
-    def __init__(self) -> None:
-        self._queues: list[str] = []
-        self._in_a_row = 0
-
-    def update(self, queues: Iterable[str]) -> None:
-        """Set the queues, interactive first."""
-        self._queues = list(queues)
-
-    def consume(self, limit: int) -> list[str]:
-        """The queues, in the order in which to read them now."""
-        if database_unreachable.is_set():
-            return [queue for queue in self._queues if not queue.endswith(tuple(Priority))]
-        if self._in_a_row < IN_A_ROW:
-            return self._queues[:limit]
-        return sorted(self._queues, key=lambda queue: queue.endswith(Priority.INTERACTIVE))[:limit]
-
-    def rotate(self, queue: str) -> str:
-        """Record that a message came from this queue."""
-        interactive = queue.endswith(Priority.INTERACTIVE)
-        self._in_a_row = self._in_a_row + 1 if interactive else 0
-        return queue
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types

@@ -11,7 +11,7 @@ from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
 from tagger.database.connection import Actor, Database, open_configured
-from tagger.database.enums import Note, NoteCode, Priority
+from tagger.database.enums import Note, NoteCode
 from tagger.database.retry import DatabaseError, with_retry
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
 from tagger.jobs.enqueue.schedule_runs import RunInterrupted, run_due_schedules
@@ -27,9 +27,8 @@ from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
 from tagger.system.stall import awake_s, stall_check
 from worker.broker import shared_monitor
-from worker.celery_patches import database_unreachable
 from worker.producer import app_broker, send_wake_ups
-from worker.sweeper import SWEEP_S, Sweeper
+from worker.sweeper import SWEEP_S, Sweeper, database_unreachable, own_priorities
 
 log = logging.getLogger(__name__)
 
@@ -73,22 +72,22 @@ class Engine:
         self._sweeper.start()
         self._stall_checks.enter_context(stall_check(self._watchdog.problem))
 
-    def claim(self, priority: Priority) -> Claim | None:
-        """Claim the next chunk of this priority. None if no active job has a free one.
+    def claim(self) -> Claim | None:
+        """Claim the next chunk of the priorities whose queues this worker reads. None if no active job has a free one.
 
         Raises:
             DatabaseUnreachable: this process does not reach the database; another one may.
         """
         try:
-            return with_retry(lambda: self._claim(priority), self.executor.stop, database_unreachable)
+            return with_retry(self._claim, self.executor.stop, database_unreachable)
         except DatabaseError as error:
             if database_unreachable.is_set():
                 raise DatabaseUnreachable from error
             raise
 
-    def _claim(self, priority: Priority) -> Claim | None:
+    def _claim(self) -> Claim | None:
         self.executor.activity.record_message()  # for each attempt: waiting for the database is not a stall
-        return self._claimer.claim(priority)
+        return self._claimer.claim(own_priorities(self._app, self.broker.keys))
 
     def process(self, claim: Claim) -> ChunkEnd:
         """Process a claimed chunk, and wake workers for the next ones. After an error, other jobs come first here."""

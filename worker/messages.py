@@ -1,39 +1,23 @@
-"""Messages: the wake-up, versioned JSON, in the form in which Celery sends it, and the log lines about invalid ones.
+"""Messages: wake-ups and ticks, in the form in which Celery sends them, and the log lines about invalid ones.
 
-Whoever writes to Redis can send chunks and ticks, but no callbacks, options or other tasks: what reaches Celery is built anew from the
-checked parts.
+They say nothing but their task, and what a worker claims is in SQL. So whoever writes to Redis can cause neither callbacks nor other tasks:
+what reaches Celery is built anew from the task and the id.
 """
 
 import base64
-import binascii
 import json
 import logging
 import re
 import threading
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 from uuid import uuid4
-
-from pydantic import BaseModel, ConfigDict, Field
-
-from tagger.database.enums import Priority
-from worker.redis_keys import RedisKeys
 
 log = logging.getLogger(__name__)
 
-VERSION: Literal[1] = 1
 TASK_NAME = "tagger.tag_chunk"
 TICK_NAME = "tagger.tick"
-
-
-class WakeUp(BaseModel):
-    """Says that chunks of a priority wait. The worker that receives it claims the next one in SQL."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    version: Literal[1] = VERSION
-    priority: Annotated[Priority, Field(strict=False)]
 
 
 class InvalidMessages:
@@ -65,8 +49,7 @@ MAX_MESSAGE_BYTES = 16 * 2**10
 """Messages of this program have about 600 bytes."""
 _ID = re.compile(r"[\w -]{1,100}", re.ASCII)
 """The id of a message. Celery writes it to the log."""
-_CALLBACKS = ("callbacks", "errbacks", "chain", "chord")
-"""What Celery runs after a task. Messages of this program have none."""
+_NO_ARGUMENTS = [[], {}, dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))]
 
 
 class InvalidMessage(ValueError):
@@ -74,20 +57,19 @@ class InvalidMessage(ValueError):
 
 
 def validated_message(message: Any, queue: str) -> dict[str, Any]:
-    """Return a new message of Celery with the checked parts only.
+    """Return a new message of Celery with the same task and id.
 
     Raises:
         InvalidMessage: Celery did not send it, or its task is unknown.
     """
-    headers, properties = _part(message, "headers"), _part(message, "properties")
+    headers = message.get("headers") if isinstance(message, Mapping) else None
+    if not isinstance(headers, Mapping):
+        raise InvalidMessage("it was not sent by Celery")
     task, number = headers.get("task"), headers.get("id")
     if task not in (TASK_NAME, TICK_NAME) or not isinstance(number, str) or not _ID.fullmatch(number):
         raise InvalidMessage("its task is unknown")
-    if properties.get("body_encoding") != "base64":
-        raise InvalidMessage("it was not sent by Celery")
-    call = [_arguments(message.get("body"), task), {}, dict.fromkeys(_CALLBACKS)]
     return {
-        "body": base64.b64encode(json.dumps(call).encode()).decode(),
+        "body": base64.b64encode(json.dumps(_NO_ARGUMENTS).encode()).decode(),
         "content-type": "application/json",
         "content-encoding": "utf-8",
         "headers": {
@@ -108,45 +90,3 @@ def validated_message(message: Any, queue: str) -> dict[str, Any]:
             "delivery_tag": str(uuid4()),  # a sender's could be that of another message
         },
     }
-
-
-def _part(message: Any, name: str) -> Mapping[str, Any]:
-    part = message.get(name) if isinstance(message, Mapping) else None
-    if not isinstance(part, Mapping):
-        raise InvalidMessage(f"it has no {name}")
-    return part
-
-
-def _arguments(body: object, task: str) -> list[Any]:
-    """The arguments of the task: one flat document for a chunk, which the task validates, none for a tick."""
-    try:
-        call = json.loads(base64.b64decode(body, validate=True)) if isinstance(body, str) else None
-    except (binascii.Error, UnicodeDecodeError) as error:
-        raise InvalidMessage("its body is not base64") from error
-    if not isinstance(call, list) or len(call) != 3 or call[1] != {} or not isinstance(call[2], Mapping):
-        raise InvalidMessage("its body is not a call")
-    arguments, _, callbacks = call
-    if any(callbacks.values()):
-        raise InvalidMessage("it has callbacks")
-    if not isinstance(arguments, list) or len(arguments) != (task == TASK_NAME):
-        raise InvalidMessage("its arguments are not those of the task")
-    if not all(isinstance(argument, Mapping) and _is_flat(argument) for argument in arguments):
-        raise InvalidMessage("its arguments are not those of the task")
-    return arguments
-
-
-def _is_flat(document: Mapping[str, Any]) -> bool:
-    # Celery parses the arguments with kombu's parser.
-    return "__type__" not in document and not any(
-        isinstance(value, list | Mapping) for value in document.values()
-    )
-
-
-def stored_message(stored: bytes | None, keys: RedisKeys) -> tuple[str, str] | None:
-    """The queue and the text of a message that kombu has stored as unacknowledged. None if it is something else."""
-    try:
-        message, _, queue = json.loads(stored or b"null")
-        text = json.dumps(message)
-    except (ValueError, TypeError, RecursionError):
-        return None
-    return (queue, text) if queue in keys.message_queues else None

@@ -24,7 +24,7 @@ from worker.broker import (
     refusal,
     unavailable_error,
 )
-from worker.messages import TASK_NAME, TICK_NAME, WakeUp
+from worker.messages import TASK_NAME, TICK_NAME
 from worker.redis_keys import RedisKeys
 from worker.redis_transport import use_for_redis
 
@@ -69,9 +69,8 @@ def send_wake_ups(app: Celery, database: Database, most: int | None = None) -> N
         for priority, count in waiting.items():
             queue = queues[priority]
             queued = producer.channel.queue_declare(queue).message_count
-            body = WakeUp(priority=priority).model_dump(mode="json")
             for _ in range(count - queued if most is None else min(count - queued, most)):
-                app.send_task(TASK_NAME, args=[body], queue=queue, producer=producer, retry=False)
+                app.send_task(TASK_NAME, queue=queue, producer=producer, retry=False)
 
 
 class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
@@ -126,8 +125,6 @@ TRANSPORT_OPTIONS: dict[str, object] = {
     "retry_on_timeout": True,
     # Queues express priority. kombu would read three more lists for each.
     "priority_steps": [0],
-    # Interactive before bulk, except for every fourth message.
-    "queue_order_strategy": "worker.celery_patches:InteractiveFirst",
 }
 
 CELERY_SETTINGS: dict[str, object] = {

@@ -13,7 +13,7 @@ class RedisKeys:
 
     @property
     def queues(self) -> dict[Priority, str]:
-        """One queue of chunks per priority. worker.celery_patches decides which one a worker reads next."""
+        """One queue of wake-ups per priority. The worker that takes one claims a chunk of the priorities whose queues it reads (see ledger.dispatch)."""
         return {priority: self._key(priority) for priority in Priority}
 
     @property

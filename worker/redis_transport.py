@@ -18,7 +18,6 @@ from worker.messages import (
     INVALID_MESSAGES,
     MAX_MESSAGE_BYTES,
     InvalidMessage,
-    stored_message,
     validated_message,
 )
 from worker.redis_keys import RedisKeys
@@ -40,21 +39,6 @@ class QoS(redis.QoS):
         """Reject a message."""
         with self._ending(delivery_tag):
             super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]
-
-    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
-        """Return an unacknowledged message to its queue. Fault: an entry that is not a message is tried for ever. Here it is deleted."""
-
-        def restore(pipe: Any) -> None:
-            is_small = pipe.hstrlen(self.unacked_key, tag) <= 2 * MAX_MESSAGE_BYTES
-            stored = pipe.hget(self.unacked_key, tag) if is_small else None
-            pipe.multi()
-            self._remove_from_indices(tag, pipe)  # type: ignore[no-untyped-call]
-            if (restored := stored_message(stored, self.channel.ledger_keys)) is not None:
-                queue, message = restored
-                (pipe.lpush if leftmost else pipe.rpush)(queue, message)
-
-        with self.channel.conn_or_acquire(client) as acquired:
-            acquired.transaction(restore, self.unacked_key)
 
     @contextmanager
     def _ending(self, delivery_tag: str) -> Iterator[None]:
@@ -92,7 +76,7 @@ class Channel(redis.Channel):
         return parameters
 
     def _brpop_read(self, **options: Any) -> Any:
-        """Fault: bytes or headers in a queue that Celery did not write end the worker, and can name callbacks and other tasks."""
+        """Fault: bytes or headers in a queue that Celery did not write end the worker, and can name arguments, callbacks and other tasks."""
         responses: list[Any] = []
         parse = self.client.parse_response
 

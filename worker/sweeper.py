@@ -33,8 +33,8 @@ from tagger.settings import Settings
 from tagger.system.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from tagger.system.stall import awake_s
 from worker.broker import RedisMonitor, queue_depths
-from worker.celery_patches import database_unreachable
 from worker.producer import send_wake_ups
+from worker.redis_keys import RedisKeys
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,15 @@ LOCATE_S = 5.0
 """How long a sweep locates photos, in transactions of less than a second."""
 STOP_S = 2.0
 """How long a stopping worker waits for its sweep, which may wait for Redis."""
+
+
+database_unreachable = threading.Event()
+"""Set while this process does not reach the database. Then it returns messages, which others can process."""
+
+
+def own_priorities(app: Celery, keys: RedisKeys) -> list[Priority]:
+    """The priorities whose queues this worker reads."""
+    return [priority for priority, queue in keys.queues.items() if queue in app.amqp.queues.consume_from]
 
 
 class Sweeper:
@@ -212,9 +221,7 @@ class Sweeper:
         depths, _ = queue_depths(broker)
         for name, depth in depths.items():
             QUEUE_DEPTH.labels(name).set(float("nan") if depth is None else depth)
-        own_queues = self._app.amqp.queues.consume_from
-        queues = broker.keys.queues
-        own_depths = [depth or 0 for name, depth in depths.items() if queues[Priority(name)] in own_queues]
+        own_depths = [depths[priority] or 0 for priority in own_priorities(self._app, broker.keys)]
         self.waiting = sum(own_depths) if accepts_messages else 0
         if accepts_messages:
             send_wake_ups(self._app, self._database)

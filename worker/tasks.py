@@ -1,6 +1,6 @@
 """The Celery tasks, and the start and stop of the worker. Importing this module connects the handlers of Celery's signals.
 
-Tasks validate the message, call the engine, and decide what happens on an error.
+Tasks call the engine, and decide what happens on an error.
 """
 
 import logging
@@ -10,10 +10,9 @@ import time
 from typing import Any, NoReturn
 
 from celery import shared_task, signals
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Reject
 from celery.worker import state
 from prometheus_client import start_http_server
-from pydantic import ValidationError
 
 from tagger.database.retry import DatabaseError, outage_text
 from tagger.errors import ModelFailed, ReadsTimedOut, SettingsInvalid, TaggerError
@@ -22,22 +21,25 @@ from tagger.ledger.dispatch import FEWEST_AT_ONCE, chunks_at_once
 from tagger.ledger.jobs import record_error
 from tagger.settings import load_settings
 from tagger.system.stall import watch
-from worker.celery_patches import database_unreachable
 from worker.engine import DatabaseUnreachable, Engine, current_engine, make_engine, stop_engine
-from worker.messages import INVALID_MESSAGES, TASK_NAME, TICK_NAME, WakeUp
+from worker.messages import TASK_NAME, TICK_NAME
+from worker.sweeper import database_unreachable
 
 log = logging.getLogger(__name__)
 
+RETURN_S = 1.0
+"""How long a worker that does not reach the database keeps a message before it returns it."""
+
 
 @shared_task(name=TASK_NAME, acks_late=True)
-def tag_chunk(body: dict[str, Any]) -> None:
-    """Claim the next chunk of the wake-up's priority, if there is one, and process its photos."""
+def tag_chunk() -> None:
+    """Claim the next chunk, if there is one, and process its photos."""
     engine = current_engine()
-    wake_up = _parse(body)
     if database_unreachable.is_set():
-        raise Reject(requeue=True)  # it was on its way when the worker began to wait
+        time.sleep(RETURN_S)
+        raise Reject(requeue=True)
     try:
-        claim = engine.claim(wake_up.priority)
+        claim = engine.claim()
     except DatabaseUnreachable as reason:
         raise Reject(requeue=True) from reason
     except DatabaseError as error:
@@ -90,23 +92,10 @@ def _record_error(job: int, error: TaggerError) -> None:
         log.warning("The error could not be recorded in the job: %s", database_error, extra={"job": job})
 
 
-def _parse(body: object) -> WakeUp:
-    try:
-        return WakeUp.model_validate(body)
-    except ValidationError as error:
-        INVALID_MESSAGES.report(f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}")
-        raise Ignore from error
-
-
 STOP_S = 50.0
 """Less than the minute after which supervisors usually kill."""
-CHECK_S = 0.2
-REDIS_STOP_S = 5.0
-"""How long a stopping worker waits for Redis after its last chunk, when nothing is left to store."""
 _stopping = threading.Event()
 """Whether the worker has received a signal to stop."""
-_has_left_redis = threading.Event()
-"""Whether the worker has closed its connections to Redis."""
 
 
 @signals.worker_init.connect
@@ -157,36 +146,18 @@ def _on_shutting_down(**_: Any) -> None:
 
 @signals.worker_shutdown.connect
 def _on_shutdown(**_: Any) -> None:
-    _has_left_redis.set()
     stop_engine()
 
 
 def exit_within_limit(code: int) -> None:
-    """Exit with `code` if the worker has not stopped after STOP_S, since a read or a database may hang, or soon after its last
-    chunk if Redis hangs.
+    """Exit with `code` if the worker has not stopped after STOP_S: a read, a database or Redis may hang.
 
     The leases expire, and other workers take the chunks over.
     """
-    _exit_later(STOP_S, code)
-    threading.Thread(target=_exit_without_redis, args=(code,), name="exit", daemon=True).start()
-
-
-def _exit_later(seconds: float, code: int) -> None:
-    text = f"The worker did not stop within {seconds:.0f} s; exiting without the rest"
-    timer = threading.Timer(seconds, _exit_now, (code, text))
+    text = f"The worker did not stop within {STOP_S:.0f} s; exiting without the rest"
+    timer = threading.Timer(STOP_S, _exit_now, (code, text))
     timer.daemon = True
     timer.start()
-
-
-def _exit_without_redis(code: int) -> None:
-    """Exit with `code` if the connections to Redis are not closed REDIS_STOP_S after the last chunk."""
-    activity, began = current_engine().executor.activity, time.monotonic()
-    while min(activity.idle_s, time.monotonic() - began) < REDIS_STOP_S:
-        if _has_left_redis.wait(CHECK_S):
-            return
-    _exit_later(REDIS_STOP_S, code)  # a sweep may wait for Redis as well
-    stop_engine()
-    _exit_now(code, f"Redis did not answer for {REDIS_STOP_S:.0f} s; exiting without it")
 
 
 def _exit_now(code: int, reason: str) -> NoReturn:

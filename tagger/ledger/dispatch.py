@@ -1,6 +1,6 @@
 """Which chunk a worker processes next, and how many workers to wake for the chunks that wait.
 
-Redis carries wake-ups only, which name no chunk: a worker that receives one claims what is next here. So a wake-up too many finds
+Redis carries wake-ups only, which say nothing: a worker that receives one claims what is next here. So a wake-up too many finds
 nothing, and one too few is sent by the next sweep.
 """
 
@@ -27,6 +27,8 @@ CHUNKS_AT_ONCE = {"cuda": 8}
 chunks have 256: with two, its batches would be part empty whenever a chunk ends."""
 FEWEST_AT_ONCE = 2
 """The same for all other devices: the next chunk is read while the last batches of the current one are stored."""
+INTERACTIVE_IN_A_ROW = 3
+"""Interactive chunks that a worker claims before a bulk one."""
 RETRY_S = 10.0
 """How long a process claims no chunks of a job after one of them failed in it."""
 
@@ -42,19 +44,27 @@ class ChunkClaimer:
         self._lock = threading.Lock()
         self._latest: dict[Priority, int] = {}
         """The job of the latest claim, by priority."""
+        self._in_a_row = 0
+        """Interactive chunks since the last bulk one."""
         self._deferred_until: dict[int, float] = {}
         """Jobs of which no chunk is claimed now, and until when, by the monotonic clock."""
 
-    def claim(self, priority: Priority) -> Claim | None:
-        """Claim the first free chunk of the job whose turn it is. None if no job of this priority has one."""
+    def claim(self, priorities: Collection[Priority]) -> Claim | None:
+        """Claim the first free chunk of the job whose turn it is: of an interactive one, except that every fourth chunk may be a bulk one.
+
+        None if no job of these priorities has a free chunk.
+        """
+        is_bulk_next = self._in_a_row >= INTERACTIVE_IN_A_ROW
         passed = set(self._deferred())
         with self._database.write() as connection:
-            while (job := _next_job(connection, priority, self._latest.get(priority, 0), passed)) is not None:
-                self._latest[priority] = job.id
-                claim = claim_first_chunk(connection, job, self._worker)
-                if claim is not None:
-                    return claim
-                passed.add(job.id)  # other workers have claimed its last chunks, or it was paused
+            for priority in sorted(priorities, key=lambda each: (each is Priority.BULK) != is_bulk_next):
+                while job := _next_job(connection, priority, self._latest.get(priority, 0), passed):
+                    self._latest[priority] = job.id
+                    claim = claim_first_chunk(connection, job, self._worker)
+                    if claim is not None:
+                        self._in_a_row = 0 if priority is Priority.BULK else self._in_a_row + 1
+                        return claim
+                    passed.add(job.id)  # other workers have claimed its last chunks, or it was paused
         return None
 
     def defer(self, job_id: int) -> None:

@@ -41,17 +41,26 @@ def names(claims: Iterable[Claim | None]) -> list[tuple[int, int] | None]:
 def test_the_jobs_of_a_priority_take_turns(ledger: LedgerBuilder) -> None:
     first, second = ledger.job(70), ledger.job(40)
     source = claimer(ledger)
-    claims = [source.claim(Priority.BULK) for _ in range(5)]
+    claims = [source.claim([Priority.BULK]) for _ in range(5)]
     assert names(claims) == [(first, 0), (second, 0), (first, 1), (second, 1), (first, 2)]
 
 
 @pytest.mark.postgresql
-def test_a_wake_up_of_one_priority_claims_no_chunk_of_the_other(ledger: LedgerBuilder) -> None:
+def test_a_worker_of_one_priority_claims_no_chunk_of_the_other(ledger: LedgerBuilder) -> None:
     ledger.job(5)
     interactive = ledger.job(5, priority=Priority.INTERACTIVE)
     source = claimer(ledger)
-    claims = [source.claim(Priority.INTERACTIVE) for _ in range(2)]
+    claims = [source.claim([Priority.INTERACTIVE]) for _ in range(2)]
     assert names(claims) == [(interactive, 0), None]
+
+
+@pytest.mark.postgresql
+def test_every_fourth_chunk_may_be_a_bulk_one(ledger: LedgerBuilder) -> None:
+    bulk, source = ledger.job(70), claimer(ledger)
+    assert names([source.claim(Priority)]) == [(bulk, 0)]
+    interactive = ledger.job(300, priority=Priority.INTERACTIVE)
+    jobs_of_claims = [claim.name.job_id for _ in range(7) if (claim := source.claim(Priority))]
+    assert jobs_of_claims == [interactive] * 3 + [bulk] + [interactive] * 2 + [bulk]
 
 
 @pytest.mark.postgresql
@@ -60,7 +69,7 @@ def test_chunks_of_local_suspended_paused_and_finished_jobs_are_not_claimed(ledg
     suspend_for_root(ledger.database, ledger.job(5), "share")
     job_control.pause(ledger.database, ledger.job(5))
     ledger.store(ledger.claim(ledger.job(5)), Outcome.TAGGED)
-    assert claimer(ledger).claim(Priority.BULK) is None
+    assert claimer(ledger).claim([Priority.BULK]) is None
     assert waiting_chunks(ledger.database) == {Priority.BULK: 0, Priority.INTERACTIVE: 0}
 
 
@@ -84,7 +93,7 @@ def test_workers_that_claim_at_once_get_every_chunk_once(ledger: LedgerBuilder) 
 
     def work() -> None:
         source = claimer(ledger)
-        while claim := source.claim(Priority.BULK):
+        while claim := source.claim([Priority.BULK]):
             claims.append(claim)
 
     in_threads([work] * 6)
@@ -97,13 +106,13 @@ def test_a_job_that_failed_here_gives_way_to_others_for_a_while(
 ) -> None:
     failed, other = ledger.job(70), ledger.job(40)
     source = claimer(ledger)
-    claims = [source.claim(Priority.BULK)]
+    claims = [source.claim([Priority.BULK])]
     source.defer(failed)
-    claims += [source.claim(Priority.BULK) for _ in range(3)]
+    claims += [source.claim([Priority.BULK]) for _ in range(3)]
     assert names(claims) == [(failed, 0), (other, 0), (other, 1), None]
     monkeypatch.setattr(dispatch, "RETRY_S", 0.0)
     source.defer(failed)
-    assert names([source.claim(Priority.BULK)]) == [(failed, 1)]
+    assert names([source.claim([Priority.BULK])]) == [(failed, 1)]
 
 
 @pytest.mark.postgresql

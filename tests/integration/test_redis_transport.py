@@ -25,7 +25,7 @@ def channel(redis_server: RedisServer) -> Iterator[Any]:
     """A channel that may have one unacknowledged message, with two in its queue."""
     with closing(make_app(redis_server.url, KEYS)) as app:
         for number in range(2):
-            app.send_task(TASK_NAME, args=[{"number": number}], queue=QUEUE)
+            app.send_task(TASK_NAME, task_id=f"number {number}", queue=QUEUE)
         with app.connection_for_read() as connection:
             opened = connection.default_channel
             opened.basic_qos(0, 1, False)
@@ -43,7 +43,7 @@ def test_a_message_whose_end_redis_did_not_hear_of_leaves_room_for_the_next(
     redis_server.start()
     assert channel.qos.can_consume()
     following = channel.basic_get(QUEUE)
-    assert following.payload[0] == [{"number": 1}]
+    assert following.headers["id"] == "number 1"
     following.ack()
     with redis_server.client() as client:
         assert client.hkeys(KEYS.unacked) == [
@@ -145,9 +145,9 @@ def test_a_consumer_replaces_a_half_open_connection(redis_server: RedisServer, r
             connection.drain_events(timeout=0.1)  # waits for messages
         redis_proxy.silence()
         time.sleep(1.5)  # until Redis ends the silent connection's wait, which would get the message
-        sender.send_task(TASK_NAME, args=[{"number": 0}], queue=QUEUE)
+        sender.send_task(TASK_NAME, task_id="number 0", queue=QUEUE)
         _drain(connection, received)
-    assert [message.payload[0] for message in received] == [[{"number": 0}]]
+    assert [message.headers["id"] for message in received] == ["number 0"]
 
 
 def _drain(connection: Any, received: list[Any]) -> None:
@@ -164,7 +164,7 @@ def test_a_producer_replaces_a_half_open_connection(redis_server: RedisServer, r
         redis_server.client() as client,
     ):
         with app.producer_pool.acquire(block=True) as producer:
-            app.send_task(TASK_NAME, args=[{"number": 0}], queue=QUEUE, producer=producer, retry=False)
+            app.send_task(TASK_NAME, task_id="number 0", queue=QUEUE, producer=producer, retry=False)
             redis_proxy.silence()
-            app.send_task(TASK_NAME, args=[{"number": 1}], queue=QUEUE, producer=producer, retry=False)
+            app.send_task(TASK_NAME, task_id="number 1", queue=QUEUE, producer=producer, retry=False)
         assert client.llen(QUEUE) == 2

@@ -73,9 +73,9 @@ def _variants(message: bytes) -> Iterator[bytes]:
 
 
 def chunk_message(client: redis.Redis, url: str, keys: RedisKeys) -> bytes:
-    """The message that Celery sends for a chunk, of an unknown version, so that workers drop it."""
+    """The message that Celery sends to wake a worker."""
     app = make_app(url, keys)
-    app.send_task(TASK_NAME, args=[{"version": 2}], queue="elsewhere")  # a queue that no worker reads
+    app.send_task(TASK_NAME, queue="elsewhere")  # a queue that no worker reads
     app.close()
     sent = client.rpop("elsewhere")
     assert isinstance(sent, bytes)
@@ -83,5 +83,5 @@ def chunk_message(client: redis.Redis, url: str, keys: RedisKeys) -> bytes:
 
 
 def invalid_messages(client: redis.Redis, url: str, keys: RedisKeys) -> list[bytes]:
-    """Noise, and variants of a real message with invalid values. The worker drops each."""
+    """Noise, and variants of a real message with invalid values. The worker drops each, or finds no chunk."""
     return [*RAW, *_variants(chunk_message(client, url, keys))]

@@ -25,9 +25,9 @@ class _Queue:
     """What the engine uses of a Celery app: it sends to a queue in memory."""
 
     def __init__(self) -> None:
-        self.messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.messages: queue.Queue[bool] = queue.Queue()
         self.conf = SimpleNamespace(broker_url="memory", broker_transport_options={"ledger_keys": KEYS})
-        self.amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=()))
+        self.amqp = SimpleNamespace(queues=SimpleNamespace(consume_from=KEYS.message_queues))
         self.producer_pool = self
 
     @contextmanager
@@ -37,8 +37,8 @@ class _Queue:
     def queue_declare(self, _queue: str) -> SimpleNamespace:
         return SimpleNamespace(message_count=self.messages.qsize())
 
-    def send_task(self, _task: str, *, args: list[dict[str, Any]], **_: Any) -> None:
-        self.messages.put(args[0])
+    def send_task(self, _task: str, **_: Any) -> None:
+        self.messages.put(True)
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def in_process_worker(settings: Settings) -> Iterator[None]:
     engine.redis.broker = _QueueBroker("memory", KEYS, embedded=False, messages=app.messages)
 
     def consume() -> None:
-        while (message := app.messages.get()) is not None:
+        while app.messages.get():
             try:
-                tag_chunk(message)
+                tag_chunk()
             except Reject:  # the worker waits for the database
                 time.sleep(0.05)
-                app.messages.put(message)
+                app.messages.put(True)
 
     threads = [threading.Thread(target=consume) for _ in range(THREADS)]
     for thread in threads:
@@ -78,7 +78,7 @@ def in_process_worker(settings: Settings) -> Iterator[None]:
         yield
     finally:
         for _ in threads:
-            app.messages.put(None)
+            app.messages.put(False)
         engine.executor.stop.set()
         for thread in threads:
             thread.join()

@@ -49,7 +49,6 @@ class ActivityMonitor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._message_at = awake_s()
-        self._ended_at = time.monotonic()
         self._progress_at: dict[object, float] = {}
         """When each chunk that is being processed last made progress; infinite while it waits for something that takes as long as it takes."""
 
@@ -77,7 +76,6 @@ class ActivityMonitor:
         finally:
             with self._lock:
                 del self._progress_at[key]
-                self._ended_at = time.monotonic()
                 CHUNKS_HELD.set(len(self._progress_at))
 
     @property
@@ -95,12 +93,6 @@ class ActivityMonitor:
         """What to say of a chunk that has made no progress for `limit_s`, if there is one."""
         stuck = self.progress_age_s > limit_s
         return f"the current work has made no progress for {limit_s:.0f} s" if stuck else None
-
-    @property
-    def idle_s(self) -> float:
-        """Seconds since the last chunk ended, or since the start; 0 while one is being processed."""
-        with self._lock:
-            return 0.0 if self._progress_at else time.monotonic() - self._ended_at
 
     @property
     def message_age_s(self) -> float:

@@ -12,7 +12,7 @@ from tagger.database.enums import Priority
 from tests.faults.harness.system import Fault, FaultContext
 from tests.rig.invalid_messages import invalid_messages
 from tests.rig.servers import PostgresServer, RedisServer
-from worker.messages import TASK_NAME, WakeUp
+from worker.messages import TASK_NAME
 from worker.producer import make_app
 from worker.redis_keys import RedisKeys
 
@@ -84,9 +84,8 @@ def repeat_messages(context: FaultContext) -> None:
     """Send far more wake-ups than chunks wait."""
     keys = _keys(context)
     app = make_app(context.system.redis.url, keys)
-    wake_up = WakeUp(priority=Priority.BULK).model_dump(mode="json")
     for _ in range(SURPLUS):
-        app.send_task(TASK_NAME, args=[wake_up], queue=keys.queues[Priority.BULK])
+        app.send_task(TASK_NAME, queue=keys.queues[Priority.BULK])
     app.close()
 
 

@@ -2,6 +2,15 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+from celery.exceptions import Reject
+from rig.servers import KEYS
+
+from worker import tasks
+from worker.producer import make_app
+from worker.sweeper import database_unreachable
 
 PROGRAM = """
 import sys, threading, time
@@ -20,14 +29,6 @@ stop, activity = threading.Event(), ActivityMonitor()
 engine._engine = SimpleNamespace(
     executor=SimpleNamespace(stop=stop, activity=activity), close=lambda: print("closed", flush=True)
 )
-if sys.argv[1:]:
-    tasks.REDIS_STOP_S = 0.5
-    with activity.chunk():
-        signals.worker_shutting_down.send(sender="worker")
-        time.sleep(1)
-        print("stored", flush=True)
-    threading.Event().wait()  # as for Redis
-
 signals.worker_shutting_down.send(sender="worker")
 print("stops" if stop.is_set() else "goes on", flush=True)
 signals.worker_shutting_down.send(sender="worker")
@@ -41,9 +42,22 @@ def test_a_worker_on_a_gpu_processes_more_chunks_at_once_and_a_second_signal_end
     assert "A second signal" in done.stderr
 
 
-def test_a_stopping_worker_exits_soon_after_its_last_chunk_if_redis_hangs() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "hangs"], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout.split()[-2:] == ["stored", "closed"]
-    assert "Redis did not answer" in done.stderr
+def test_a_worker_that_does_not_reach_the_database_returns_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "current_engine", lambda: None)
+    monkeypatch.setattr(tasks, "RETURN_S", 0.0)
+    database_unreachable.set()
+    try:
+        with pytest.raises(Reject) as rejected:
+            tasks.tag_chunk()
+    finally:
+        database_unreachable.clear()
+    assert rejected.value.requeue
+
+
+def test_nothing_is_imported_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "strangers_module.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModuleNotFoundError):
+        make_app("memory://", KEYS).loader.import_task_module("strangers_module")
