@@ -20,7 +20,7 @@ from tagger.errors import RedisMisconfigured, RedisRefused, RedisUnavailable
 from tagger.system.addresses import check_redis_url, redact_url
 from worker.embedded_redis import socket_client, start_embedded
 from worker.embedded_socket import embedded_url
-from worker.redis_keys import RedisKeys
+from worker.messages import RedisKeys
 
 if TYPE_CHECKING:
     from tagger.settings import Settings

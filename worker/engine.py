@@ -33,10 +33,6 @@ from worker.sweeper import SWEEP_S, Sweeper, database_unreachable, own_prioritie
 log = logging.getLogger(__name__)
 
 
-class DatabaseUnreachable(Exception):
-    """A chunk was not claimed, because this process does not reach the database."""
-
-
 class Engine:
     """Owns what the task threads of this process share."""
 
@@ -73,17 +69,8 @@ class Engine:
         self._stall_checks.enter_context(stall_check(self._watchdog.problem))
 
     def claim(self) -> Claim | None:
-        """Claim the next chunk of the priorities whose queues this worker reads. None if no active job has a free one.
-
-        Raises:
-            DatabaseUnreachable: this process does not reach the database; another one may.
-        """
-        try:
-            return with_retry(self._claim, self.executor.stop, database_unreachable)
-        except DatabaseError as error:
-            if database_unreachable.is_set():
-                raise DatabaseUnreachable from error
-            raise
+        """Claim the next chunk of the priorities whose queues this worker reads. None if no active job has a free one."""
+        return with_retry(self._claim, self.executor.stop, database_unreachable)
 
     def _claim(self) -> Claim | None:
         self.executor.activity.record_message()  # for each attempt: waiting for the database is not a stall

@@ -1,4 +1,4 @@
-"""Messages: wake-ups and ticks, in the form in which Celery sends them, and the log lines about invalid ones.
+"""Messages: wake-ups and ticks, in the form in which Celery sends them, the log lines about invalid ones, and their keys in Redis.
 
 They say nothing but their task, and what a worker claims is in SQL. So whoever writes to Redis can cause neither callbacks nor other tasks:
 what reaches Celery is built anew from the task and the id.
@@ -11,13 +11,67 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
+
+from tagger.database.enums import Priority
 
 log = logging.getLogger(__name__)
 
 TASK_NAME = "tagger.tag_chunk"
 TICK_NAME = "tagger.tick"
+
+
+@dataclass(frozen=True)
+class RedisKeys:
+    """The keys of one database in Redis. They carry its ledger's id, so that databases that share a Redis never meet in it."""
+
+    ledger_id: str
+
+    @property
+    def queues(self) -> dict[Priority, str]:
+        """One queue of wake-ups per priority. The worker that takes one claims a chunk of the priorities whose queues it reads (see ledger.dispatch)."""
+        return {priority: self._key(priority) for priority in Priority}
+
+    @property
+    def ticks(self) -> str:
+        """A queue that every worker reads. It holds at most one tick per beat: see worker.celery_patches."""
+        return self._key("ticks")
+
+    @property
+    def unacked(self) -> str:
+        """The hash in which Celery's transport stores messages that workers have not acknowledged."""
+        return self._key("unacked")
+
+    @property
+    def transport_options(self) -> dict[str, str]:
+        """The keys of Celery's transport, by its names for them.
+
+        The index has the messages that are not acknowledged by the time at which they were taken, the mutex is the lock of the
+        process that restores them, and bindings are the queues of an exchange.
+        """
+        return {
+            "unacked_key": self.unacked,
+            "unacked_index_key": self._key("unacked_index"),
+            "unacked_mutex_key": self._key("unacked_mutex"),
+            "keyprefix_queue": self._key("binding.%s"),
+            "keyprefix_binding_deadlines": self._key("binding_deadlines"),
+            "keyprefix_binding_permanent": self._key("binding_permanent.%s"),
+        }
+
+    @property
+    def absent(self) -> str:
+        """A list that never exists: LPUSHX needs the same permissions and memory as a message, but writes nothing."""
+        return self._key("absent")
+
+    @property
+    def message_queues(self) -> tuple[str, ...]:
+        """The queues of ticks and chunks."""
+        return (self.ticks, *self.queues.values())
+
+    def _key(self, name: str) -> str:
+        return f"tagger.{self.ledger_id}.{name}"
 
 
 class InvalidMessages:
@@ -52,22 +106,16 @@ _ID = re.compile(r"[\w -]{1,100}", re.ASCII)
 _NO_ARGUMENTS = [[], {}, dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))]
 
 
-class InvalidMessage(ValueError):
-    """The message was not sent by Celery, or its task is unknown."""
-
-
 def validated_message(message: Any, queue: str) -> dict[str, Any]:
     """Return a new message of Celery with the same task and id.
 
     Raises:
-        InvalidMessage: Celery did not send it, or its task is unknown.
+        ValueError: Celery did not send it, or its task is unknown.
     """
     headers = message.get("headers") if isinstance(message, Mapping) else None
-    if not isinstance(headers, Mapping):
-        raise InvalidMessage("it was not sent by Celery")
-    task, number = headers.get("task"), headers.get("id")
+    task, number = map(headers.get, ("task", "id")) if isinstance(headers, Mapping) else (None, None)
     if task not in (TASK_NAME, TICK_NAME) or not isinstance(number, str) or not _ID.fullmatch(number):
-        raise InvalidMessage("its task is unknown")
+        raise ValueError("its task is unknown")
     return {
         "body": base64.b64encode(json.dumps(_NO_ARGUMENTS).encode()).decode(),
         "content-type": "application/json",

@@ -24,8 +24,7 @@ from worker.broker import (
     refusal,
     unavailable_error,
 )
-from worker.messages import TASK_NAME, TICK_NAME
-from worker.redis_keys import RedisKeys
+from worker.messages import TASK_NAME, TICK_NAME, RedisKeys
 from worker.redis_transport import use_for_redis
 
 

@@ -17,10 +17,8 @@ from worker.embedded_redis import OwnServer
 from worker.messages import (
     INVALID_MESSAGES,
     MAX_MESSAGE_BYTES,
-    InvalidMessage,
     validated_message,
 )
-from worker.redis_keys import RedisKeys
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +52,11 @@ class Channel(redis.Channel):
     """A channel that survives invalid messages. In a folder of this user, it connects to a socket of a server of this user only."""
 
     QoS = QoS
-    ledger_keys: RedisKeys
     from_transport_options = (  # type: ignore[assignment]
         *redis.Channel.from_transport_options,
         "keyprefix_queue",
         "keyprefix_binding_deadlines",
         "keyprefix_binding_permanent",
-        "ledger_keys",
     )
 
     def _connparams(self, asynchronous: bool = False) -> Any:
@@ -86,7 +82,7 @@ class Channel(redis.Channel):
                 return responses[-1]
             queue, message = responses[-1]
             if len(message) > MAX_MESSAGE_BYTES:
-                raise InvalidMessage("it is too large")
+                raise ValueError("it is too large")
             # kombu's parser makes other types of some documents, with any error of these types.
             return queue, json.dumps(validated_message(json.loads(message), queue.decode()))
 
@@ -96,7 +92,7 @@ class Channel(redis.Channel):
         except (ValueError, RecursionError) as error:
             if not responses or not responses[-1]:
                 raise
-            INVALID_MESSAGES.report(str(error) if isinstance(error, InvalidMessage) else type(error).__name__)
+            INVALID_MESSAGES.report(str(error) or type(error).__name__)
             return True
         finally:
             del self.client.parse_response

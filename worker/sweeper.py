@@ -33,8 +33,8 @@ from tagger.settings import Settings
 from tagger.system.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from tagger.system.stall import awake_s
 from worker.broker import RedisMonitor, queue_depths
+from worker.messages import RedisKeys
 from worker.producer import send_wake_ups
-from worker.redis_keys import RedisKeys
 
 log = logging.getLogger(__name__)
 

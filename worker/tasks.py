@@ -21,7 +21,7 @@ from tagger.ledger.dispatch import FEWEST_AT_ONCE, chunks_at_once
 from tagger.ledger.jobs import record_error
 from tagger.settings import load_settings
 from tagger.system.stall import watch
-from worker.engine import DatabaseUnreachable, Engine, current_engine, make_engine, stop_engine
+from worker.engine import Engine, current_engine, make_engine, stop_engine
 from worker.messages import TASK_NAME, TICK_NAME
 from worker.sweeper import database_unreachable
 
@@ -40,9 +40,9 @@ def tag_chunk() -> None:
         raise Reject(requeue=True)
     try:
         claim = engine.claim()
-    except DatabaseUnreachable as reason:
-        raise Reject(requeue=True) from reason
     except DatabaseError as error:
+        if database_unreachable.is_set():
+            raise Reject(requeue=True) from error
         log.error("No photos were claimed: %s", outage_text(error))  # noqa: TRY400
         return
     if claim is not None:
@@ -93,7 +93,10 @@ def _record_error(job: int, error: TaggerError) -> None:
 
 
 STOP_S = 50.0
-"""Less than the minute after which supervisors usually kill."""
+"""With LEAVE_S less than the minute after which supervisors usually kill."""
+LEAVE_S = 5.0
+"""How long a stopping worker has to leave Redis and the database after its last chunk, when nothing is left to store."""
+CHECK_S = 0.2
 _stopping = threading.Event()
 """Whether the worker has received a signal to stop."""
 
@@ -150,14 +153,19 @@ def _on_shutdown(**_: Any) -> None:
 
 
 def exit_within_limit(code: int) -> None:
-    """Exit with `code` if the worker has not stopped after STOP_S: a read, a database or Redis may hang.
-
-    The leases expire, and other workers take the chunks over.
+    """Exit with `code` if the worker has not stopped LEAVE_S after its last chunk, or that has not ended after STOP_S: a read, the
+    database or Redis may hang. The leases expire, and other workers take the chunks over.
     """
-    text = f"The worker did not stop within {STOP_S:.0f} s; exiting without the rest"
-    timer = threading.Timer(STOP_S, _exit_now, (code, text))
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=_exit_at_limit, args=(code,), name="exit", daemon=True).start()
+
+
+def _exit_at_limit(code: int) -> None:
+    activity, until = current_engine().executor.activity, time.monotonic() + STOP_S
+    while activity.is_busy and time.monotonic() < until:
+        time.sleep(CHECK_S)
+    time.sleep(LEAVE_S)
+    reason = "its work does not end" if activity.is_busy else "Redis or the database does not answer"
+    _exit_now(code, f"The worker does not stop: {reason}; exiting without the rest")
 
 
 def _exit_now(code: int, reason: str) -> NoReturn:

@@ -19,7 +19,8 @@ from tagger.database.enums import CLASSIFICATION_KINDS, JobKind, JobState, Outco
 from tagger.database.statements import among, current_time, db_now
 from tagger.database.tables import chunks, job_items, job_models, jobs
 from tagger.errors import LeaseLost
-from tagger.ledger.jobs import CLAIMABLE, LEASE_S, keep_renewing, other_models
+from tagger.ledger.jobs import CLAIMABLE, LEASE_S, InferenceOptions, keep_renewing, other_models
+from tagger.system.documents import document_of
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class ChunkName:
     chunk: int
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A claimed chunk: its items `first` to `last`, the token of its results, and the inference options of its job."""
+@dataclass(frozen=True, kw_only=True)
+class Claim(InferenceOptions):
+    """A claimed chunk: its items `first` to `last`, the token of its results, and what its job says."""
 
     name: ChunkName
     token: str
@@ -40,18 +41,8 @@ class Claim:
     last: int
     attempts: int
     claimed_at: float
-    model_id: int
-    top_k: int
-    threshold: float
-    reprocess: bool
-    other_models: tuple[tuple[int, float], ...] = ()
     kind: JobKind = JobKind.TAG
     options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def thresholds(self) -> Mapping[int, float]:
-        """As of `InferenceOptions`."""
-        return {self.model_id: self.threshold, **dict(self.other_models)}
 
     def of_models(self, model_ids: Container[int]) -> Self:
         """The claim for those of its models that are among these."""
@@ -118,20 +109,17 @@ def claim_first_chunk(connection: Connection, job: Row[Any], worker: str) -> Cla
     if row is None:
         return None
     _mark_running(connection, job)
-    return Claim(
-        ChunkName(job.id, row.chunk),
-        token,
-        row.first,
-        row.last,
-        row.attempts,
-        row.claimed_at,
-        job.model_id,
-        job.top_k,
-        job.threshold,
-        job.reprocess,
-        other_models(connection, job.id),
-        JobKind(job.kind),
-        job.options,
+    return document_of(
+        Claim,
+        job,
+        first=row.first,
+        last=row.last,
+        attempts=row.attempts,
+        claimed_at=row.claimed_at,
+        name=ChunkName(job.id, row.chunk),
+        token=token,
+        other_models=other_models(connection, job.id),
+        kind=JobKind(job.kind),
     )
 
 

@@ -17,8 +17,8 @@ from support.fault_scenario import FaultScenario, is_alive
 from tagger.database.enums import Priority
 from worker.broker import RedisEndpoint
 from worker.embedded_redis import start_embedded
+from worker.messages import RedisKeys
 from worker.producer import make_app
-from worker.redis_keys import RedisKeys
 
 
 def _killed(redis: RedisServer, durations: FaultDurations) -> None:
@@ -81,8 +81,7 @@ def test_a_worker_starts_and_stops_while_redis_is_frozen(
     scenario.terminal.wait_until(scenario.terminal.active_workers)
     redis_server.pause()
     assert stop(worker) == 0
-    assert scenario.terminal.active_workers() == []
-    assert "Redis did not answer for 5 s" in scenario.log
+    assert "Redis or the database does not answer" in scenario.log
     redis_server.resume()
 
 

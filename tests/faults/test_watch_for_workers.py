@@ -18,7 +18,7 @@ from tagger.database.enums import JobState
 from tagger.database.tables import job_items, photos
 from tagger.ledger.progress import JobProgress
 from worker.broker import count_queued
-from worker.redis_keys import RedisKeys
+from worker.messages import RedisKeys
 
 WATCH = ("watch", "photos", "--enqueue")
 RECORDED = "is recorded; workers process it when Redis is available"

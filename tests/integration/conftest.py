@@ -60,7 +60,7 @@ def photos(
 @pytest.fixture
 def monitor(redis_server: RedisServer, database: Database) -> "RedisMonitor":
     from worker.broker import RedisEndpoint, RedisMonitor
-    from worker.redis_keys import RedisKeys
+    from worker.messages import RedisKeys
 
     return RedisMonitor(RedisEndpoint(redis_server.url, RedisKeys(database.ledger_id), embedded=False))
 

@@ -26,8 +26,8 @@ from worker import broker, celery_patches
 from worker import sweeper as sweeper_module
 from worker.broker import RedisEndpoint, RedisMonitor, check_accepts_messages, check_broker, queue_depths
 from worker.celery_patches import Consumer
+from worker.messages import RedisKeys
 from worker.producer import make_app, send_wake_ups
-from worker.redis_keys import RedisKeys
 from worker.sweeper import Sweeper
 
 

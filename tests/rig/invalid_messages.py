@@ -8,9 +8,8 @@ from typing import Any
 
 import redis
 
-from worker.messages import TASK_NAME
+from worker.messages import TASK_NAME, RedisKeys
 from worker.producer import make_app
-from worker.redis_keys import RedisKeys
 
 Change = Callable[[dict[str, Any]], object]
 

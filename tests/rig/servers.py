@@ -23,7 +23,7 @@ import psycopg
 from redis import Redis, RedisError
 
 from worker.embedded_redis import server_program
-from worker.redis_keys import RedisKeys
+from worker.messages import RedisKeys
 
 KEYS = RedisKeys("ledger")
 """The keys in Redis of tests without a database."""

@@ -30,7 +30,7 @@ from tagger.settings import load_settings
 from tagger.transfer.upgrade import upgrade_database
 from worker.broker import RedisEndpoint
 from worker.embedded_socket import embedded_url
-from worker.redis_keys import RedisKeys
+from worker.messages import RedisKeys
 
 BIN = Path(sys.executable).parent
 WORKER_START_S = 60.0

@@ -20,7 +20,6 @@ from tagger.database.enums import FactProblem, FactSource
 from tagger.database.statements import among
 from tagger.database.tables import job_items, photos
 from tagger.library.catalog.contents import record_photos
-from tagger.library.catalog.raw_pairs import files_of
 from tagger.library.positions.cities import time_zone
 from tagger.metadata.stated_facts import SideFacts, day_in_name, read_side_facts
 from tagger.photos.paths import path_from_text
@@ -183,18 +182,6 @@ def _files_of_photos(connection: Connection, file_ids: Collection[int]) -> Mappi
     for row in connection.execute(select(*columns).where(is_file).order_by(*in_order)):
         files.setdefault(row.primary_id or row.id, []).append(row)
     return files
-
-
-def side_files_of_raw_files(
-    connection: Connection, photo_ids: Collection[int]
-) -> Mapping[int, tuple[SideFile, ...]]:
-    """The side files of the RAW files of photos, by photo id."""
-    has_some = files_of(photo_ids) & photos.c.side_files.is_not(None)
-    query = select(photos.c.primary_id, photos.c.side_files).where(has_some).order_by(photos.c.path)
-    found: dict[int, tuple[SideFile, ...]] = {}
-    for row in connection.execute(query):
-        found[row.primary_id] = (*found.get(row.primary_id, ()), *stored_side_files(row.side_files))
-    return found
 
 
 def _store_facts(connection: Connection, stated: Mapping[int, SideFacts]) -> None:

@@ -2,14 +2,15 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.tables import contents, job_items, photos
-from tagger.jobs.enqueue.photo_facts import side_files_of_raw_files, stored_side_files
+from tagger.jobs.enqueue.photo_facts import stored_side_files
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
 from tagger.library.acceptance import EffectiveTag
 from tagger.library.catalog.contents import is_classified_by_all
@@ -97,7 +98,6 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
         rows = connection.execute(query).all()
         photo_ids = [row.id for row in rows if row.id is not None]
         raw_files = raw_files_of(connection, photo_ids)
-        side_files = side_files_of_raw_files(connection, photo_ids)
     skipped = [
         ItemOutcome(row.position, Outcome.SKIPPED, FORGOTTEN if row.id is None else JOINED)
         for row in rows
@@ -107,29 +107,34 @@ def open_items(database: Database, claim: Claim) -> list[Item]:
         with database.write() as connection:
             store_outcomes(connection, claim, skipped)
     return [
-        _open_item(row, claim, raw_files.get(row.id, ()), side_files.get(row.id, ()))
+        _open_item(row, claim, raw_files.get(row.id, ()))
         for row in rows
         if row.id is not None and row.primary_id is None
     ]
 
 
-def raw_files_of(
-    connection: Connection, photo_ids: Collection[int]
-) -> Mapping[int, tuple[tuple[str, bytes], ...]]:
-    """The RAW files of photos, as the columns `path` and `path_bytes`, by photo id."""
-    query = select(photos.c.primary_id, photos.c.path, photos.c.path_bytes).where(files_of(photo_ids))
-    files: dict[int, tuple[tuple[str, bytes], ...]] = {}
-    for row in connection.execute(query.order_by(photos.c.path)):
-        files[row.primary_id] = (*files.get(row.primary_id, ()), (row.path, row.path_bytes))
+def raw_files_of(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, Sequence[Row[Any]]]:
+    """The rows of the RAW files of photos, with `path`, `path_bytes` and `side_files`, by photo id."""
+    columns = (photos.c.primary_id, photos.c.path, photos.c.path_bytes, photos.c.side_files)
+    files: dict[int, list[Any]] = {}
+    for row in connection.execute(select(*columns).where(files_of(photo_ids)).order_by(photos.c.path)):
+        files.setdefault(row.primary_id, []).append(row)
     return files
 
 
-def _open_item(
-    row: Any, claim: Claim, raw_files: tuple[tuple[str, bytes], ...], side_files: tuple[SideFile, ...]
-) -> Item:
+def _open_item(row: Any, claim: Claim, raw_files: Sequence[Row[Any]]) -> Item:
     has_result = row.failure_kind is None and row.classified_mtime_ns is not None
     classified = None
     if row.is_classified and has_result and not claim.reprocess:
         classified = PhotoVersion(row.classified_size_bytes, row.classified_mtime_ns)
-    values = {"photo_id": row.id, "classified": classified, "deaths": row.attempts, "raw_files": raw_files}
-    return document_of(Item, row, **values, side_files=(*stored_side_files(row.side_files), *side_files))
+    return document_of(
+        Item,
+        row,
+        photo_id=row.id,
+        classified=classified,
+        deaths=row.attempts,
+        raw_files=tuple((file.path, file.path_bytes) for file in raw_files),
+        side_files=tuple(
+            chain.from_iterable(stored_side_files(each.side_files) for each in (row, *raw_files))
+        ),
+    )

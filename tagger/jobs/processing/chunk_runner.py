@@ -59,10 +59,6 @@ class ChunkEnd(Enum):
     WAITING = "waiting"
 
 
-class PhotoLeftOpen(Exception):
-    """The photo has no result yet: this process has to stop, or something outside kills its children."""
-
-
 class PhotoProcessor:
     """What a kind of job does with the photos of one chunk."""
 
@@ -78,13 +74,13 @@ class PhotoProcessor:
         """The ids of photos that another claim is processing, and that wait for it."""
         return set()
 
-    def read_alone(self, item: Item, root: Root) -> None:
-        """Read a photo in isolation, before it is processed alone.
+    def read_alone(self, item: Item, root: Root) -> bool:  # noqa: ARG002
+        """Read a photo in isolation, before it is processed alone. False: nothing is known yet about it, and it stays open.
 
         Raises:
             PhotoFailed: it failed.
-            PhotoLeftOpen: nothing is known yet about it.
         """
+        return True
 
     def process(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
         """Process photos, and store and report their outcomes. Those that are to be tried again stay open."""
@@ -180,13 +176,13 @@ class ChunkRunner:
 
     def _process_alone(self, processor: PhotoProcessor, item: Item, roots: Mapping[int, Root]) -> None:
         try:
-            processor.read_alone(item, roots[item.root_id])
+            if not processor.read_alone(item, roots[item.root_id]):
+                log.warning("%s: one stays open", self.title)
+                return
             with self._counting_death(item):
                 processor.process([item], roots)
         except PhotoFailed as failed:
             processor.fail_alone(item, failed.failure)
-        except PhotoLeftOpen:
-            log.warning("%s: one stays open", self.title)
 
     @contextmanager
     def _counting_death(self, item: Item) -> Iterator[None]:

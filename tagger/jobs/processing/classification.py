@@ -12,7 +12,7 @@ from tagger.database.enums import Outcome
 from tagger.database.retry import DatabaseError
 from tagger.errors import FailureKind, ModelFailed, PhotoFailed, PhotoFailure, ReadsTimedOut
 from tagger.jobs.processing.chunk_items import Item
-from tagger.jobs.processing.chunk_runner import ChunkRunner, PhotoLeftOpen, PhotoProcessor
+from tagger.jobs.processing.chunk_runner import ChunkRunner, PhotoProcessor
 from tagger.jobs.processing.model_cache import LoadedModels
 from tagger.jobs.processing.storage import lacking_models, store_results
 from tagger.ledger.chunks import ItemOutcome, photos_claimed_earlier, store_outcomes
@@ -87,7 +87,7 @@ class PhotoClassifier(PhotoProcessor):
             self._withdraw()
             self._pending.clear()
 
-    def read_alone(self, item: Item, root: Root) -> None:
+    def read_alone(self, item: Item, root: Root) -> bool:
         """Read the photo in a child process, unless it still is the version that was classified before."""
         if self._sandbox is None:
             self._sandbox = Sandbox(self._loaded.limits, must_stop=self._must_stop_waiting)
@@ -96,6 +96,7 @@ class PhotoClassifier(PhotoProcessor):
         if item.classified is None or source.version(path) != item.classified:
             read = partial(_read_photo, sandbox, source, path, self._loaded.resizes)
             item.reader = until_decided(read, sandbox.survives)
+        return item.reader is not None
 
     def fail_alone(self, item: Item, failure: PhotoFailure) -> None:
         self._add(item, Failed(failure))
@@ -244,15 +245,14 @@ CONTROL_S = 1.0, 30.0
 T = TypeVar("T")
 
 
-def until_decided(work: Callable[[], T], survives: Callable[[float], bool]) -> T:
+def until_decided(work: Callable[[], T], survives: Callable[[float], bool]) -> T | None:
     """Call `work`, which has a child process do something with one photo, until the photo has a result.
 
-    A child that is killed (SIGKILL) may be a victim: of an operator, or of the OOM killer, which prefers children. It counts
+    None: nothing is known yet about it, since this process has to stop, or something outside kills the children. A child that is killed (SIGKILL) may be a victim: of an operator, or of the OOM killer, which prefers children. It counts
     only if a child without a photo then `survives` for as long.
 
     Raises:
         PhotoFailed: the photo failed, crashed children, or had them killed too often.
-        PhotoLeftOpen: nothing is known yet about the photo.
     """
     least_s, most_s = CONTROL_S
     kills = 0
@@ -266,8 +266,8 @@ def until_decided(work: Callable[[], T], survives: Callable[[float], bool]) -> T
                 if kills == MAX_KILLS:
                     raise
     except ParentStopping:
-        raise PhotoLeftOpen from None
-    raise PhotoLeftOpen
+        pass
+    return None
 
 
 def _read_photo(sandbox: Sandbox, source: PhotoSource, path: str, resizes: Collection[Resize]) -> Reader:

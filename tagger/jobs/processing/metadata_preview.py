@@ -289,7 +289,7 @@ def preview_photos(
             request = tags[photo_id].write_request(
                 path, root.folder, options, max_bytes=settings.max_bytes, undo_job=undo_job
             )
-            files = tuple(root.path_of(*file) for file in raw_files.get(photo_id, ()))
+            files = tuple(root.path_of(file.path, file.path_bytes) for file in raw_files.get(photo_id, ()))
             find = partial(find_undo_record, database, photo_id)
             yield preview_of(path, partial(plan_photo, replace(request, raw_files=files), find))
 

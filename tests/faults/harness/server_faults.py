@@ -12,9 +12,8 @@ from tagger.database.enums import Priority
 from tests.faults.harness.system import Fault, FaultContext
 from tests.rig.invalid_messages import invalid_messages
 from tests.rig.servers import PostgresServer, RedisServer
-from worker.messages import TASK_NAME
+from worker.messages import TASK_NAME, RedisKeys
 from worker.producer import make_app
-from worker.redis_keys import RedisKeys
 
 OUTAGE_S = 30.0
 LOCK_S = 45.0

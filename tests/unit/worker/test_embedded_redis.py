@@ -21,8 +21,8 @@ from worker import embedded_redis
 from worker.broker import RedisEndpoint, check_broker, find_broker, queue_depths
 from worker.embedded_redis import UNUSED_COMMANDS, _start_error, socket_client, start_embedded
 from worker.embedded_socket import embedded_url
+from worker.messages import RedisKeys
 from worker.producer import make_app
-from worker.redis_keys import RedisKeys
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 
