@@ -27,7 +27,6 @@ from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.submission import JobRequest, Tagging, submit
-from tagger.jobs.processing.metadata_writing import remove_interrupted_files
 from tagger.jobs.processing.model_cache import PhotoModel
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import list_jobs
@@ -166,7 +165,6 @@ class Library:
         for path in paths:
             if not is_stored(self._database, path, self._settings.roots):
                 raise PhotoNotFound(path=str(path))
-        remove_interrupted_files(self._database, self._settings.roots)
         return self._submit(request, Runner.LOCAL, Priority.INTERACTIVE, on_progress)
 
     def photos(self, **conditions: Unpack[PhotoFilter]) -> Photos:

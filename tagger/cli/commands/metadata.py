@@ -32,7 +32,6 @@ from tagger.database.engine import sqlite_file
 from tagger.database.enums import Priority, Runner
 from tagger.jobs.enqueue.metadata_jobs import Undo, Write
 from tagger.jobs.processing.metadata_preview import preview_photos, recorded_sidecars
-from tagger.jobs.processing.metadata_writing import remove_interrupted_files
 from tagger.jobs.processing.undo_log import count_forgotten
 from tagger.jobs.processing.unlogged_undo import FoundValues, preview_unlogged_undo, undo_unlogged
 from tagger.ledger.progress import find_job
@@ -142,7 +141,6 @@ def write(
     if dry_run:
         _preview_write(session, request, json=json)
         return
-    remove_interrupted_files(database, settings.roots)
     job, _ = submit_job(session, request, runner, job_priority, "photos")
     finish_job(session, job, runner, wait=wait, json=json)
 
@@ -191,13 +189,12 @@ def undo(
     logged = request.photo_id_pages(database, settings.roots)
     # Files without a record in this database, such as copies, are undone by the record inside the file.
     unlogged = preview_unlogged_undo(database, settings, files if job is None else ())
-    found = _found_values(session, files, job)
+    found = _found_values(session, files, job, dry_run=dry_run)
     if dry_run:
         left = found.left() if files else ()
         previews = chain(unlogged, found.copies(), _previews(session, logged, undo_job=job), left)
         print_differences(_distinct(previews), json=json)
         return
-    remove_interrupted_files(database, settings.roots)
     undone = _undo_unlogged(session, chain(unlogged, found.copies()), json=json)
     has_job = next(logged, None) is not None
     if has_job:
@@ -212,15 +209,15 @@ def undo(
     raise typer.Exit(undone.code)
 
 
-def _found_values(session: Session, files: Sequence[Path], job: int | None) -> FoundValues:
+def _found_values(session: Session, files: Sequence[Path], job: int | None, *, dry_run: bool) -> FoundValues:
     """The files that hold values of tagger in the folders that were named, else in all folders of the database."""
     settings, database = session
     if files:
         folders = [] if job is not None else [path.resolve() for path in files if _is_folder(path)]
-        return FoundValues(database, settings, folders)
+        return FoundValues(database, settings, folders, dry_run=dry_run)
     with database.read() as connection:
         folders = [root.folder for root in list_roots(connection, settings.roots) if not root.is_bucket]
-    return FoundValues(database, settings, folders, job)
+    return FoundValues(database, settings, folders, job, dry_run=dry_run)
 
 
 def _is_folder(path: Path) -> bool:

@@ -6,20 +6,16 @@ Temporary files of processes that died are removed; those of running processes a
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from tagger.database.connection import Database
-from tagger.database.enums import METADATA_KINDS, JobState, Outcome
-from tagger.database.tables import chunks, job_items, jobs, photos
+from tagger.database.enums import Outcome
 from tagger.errors import FailureKind, LeaseLost, PhotoFailure
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
 from tagger.jobs.processing.chunk_items import Item
@@ -36,60 +32,12 @@ from tagger.jobs.processing.undo_log import (
 )
 from tagger.ledger.chunks import store_outcomes
 from tagger.ledger.failures import EDITED
-from tagger.library.catalog.roots import Root, RootPaths, list_roots, unavailable_roots
+from tagger.library.catalog.roots import Root
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest, describe_result, plan_and_prepare
 from tagger.metadata.restored_files import UndoRecord
 from tagger.metadata.temporary_files import remove_leftovers
 from tagger.photos.paths import ObjectPath
-
-JOBS = 20
-"""How many interrupted jobs are considered, the latest first."""
-
-
-def remove_interrupted_files(database: Database, root_paths: RootPaths) -> None:
-    """Remove the temporary files of the latest jobs whose process died. They have no record, so an undo does not find them."""
-    paths = _interrupted_photos(database)
-    with database.read() as connection:
-        needed = {path.root_id for path in paths}
-        roots = [root for root in list_roots(connection, root_paths) if root.id in needed]
-        unavailable = unavailable_roots(connection, roots)
-    reachable = {root.id: root for root in roots if root not in unavailable}
-    for root, folder in _folders_of(paths, reachable):
-        _remove_left(root, folder)
-
-
-def _remove_left(root: Root, folder: Path) -> None:
-    if isinstance(folder, ObjectPath):
-        return
-    with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
-        remove_leftovers(folder, root.folder)
-
-
-def _folders_of(paths: Iterable[Any], roots: Mapping[int, Root]) -> set[tuple[Root, Path]]:
-    """The folders of photos, items or rows that have their columns `root_id`, `path` and `path_bytes`."""
-    reachable = (path for path in paths if path.root_id in roots)
-    return {
-        (roots[path.root_id], roots[path.root_id].path_of(path.path, path.path_bytes).parent)
-        for path in reachable
-    }
-
-
-def _interrupted_photos(database: Database) -> Sequence[Any]:
-    """The photos of the chunks that a process has claimed and not finished, or had when its job was cancelled."""
-    ended_early = select(jobs.c.id).where(jobs.c.kind.in_(METADATA_KINDS), jobs.c.state != JobState.FINISHED)
-    latest = ended_early.order_by(jobs.c.id.desc()).limit(JOBS)
-    is_open = (chunks.c.cancelled > 0) | ~chunks.c.done
-    in_chunk = job_items.c.position.between(chunks.c.first, chunks.c.last)
-    query = (
-        select(photos.c.root_id, photos.c.path, photos.c.path_bytes)
-        .join(job_items, job_items.c.photo_id == photos.c.id)
-        .join(chunks, (chunks.c.job_id == job_items.c.job_id) & in_chunk)
-        .where(chunks.c.job_id.in_(latest), chunks.c.claimed_at.is_not(None), is_open)
-    )
-    with database.read() as connection:
-        return connection.execute(query).all()
-
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +62,7 @@ class MetadataWriter(PhotoProcessor):
         """None in a job that undoes writes."""
         self._undo_job: int | None = chunk.claim.options.get(UNDO_JOB)
         self._tries: dict[int, int] = {}
-        self._cleaned: set[tuple[Root, Path]] = set()
+        self._cleaned: set[Path] = set()
         """Folders without temporary files of processes that died."""
         self._prepared: list[PreparedPhoto] = []
         """Photos whose temporary files may exist; threads append to it."""
@@ -145,15 +93,14 @@ class MetadataWriter(PhotoProcessor):
         self._discard_prepared()
 
     def _remove_leftovers(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
-        """Remove temporary files of processes that died; those of running processes are locked.
-
-        An undo always removes them, so that nothing of ours remains.
-        """
-        if self._claim.attempts > 1 or self._options is None:
-            folders = _folders_of(items, roots) - self._cleaned
-            self._cleaned |= folders
-            for root, folder in folders:
-                _remove_left(root, folder)
+        """Remove temporary files of processes that died; those of running processes are locked."""
+        for item in items:
+            root = roots[item.root_id]
+            folder = root.path_of(item.path, item.path_bytes).parent
+            if not isinstance(folder, ObjectPath) and folder not in self._cleaned:
+                self._cleaned.add(folder)
+                with suppress(WriteRefused, WriteFailed):  # the folder's photos report the same error
+                    remove_leftovers(folder, root.folder)
 
     def _discard_prepared(self) -> None:
         """Remove the temporary files of photos that were prepared and not replaced."""

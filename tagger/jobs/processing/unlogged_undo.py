@@ -39,6 +39,7 @@ from tagger.metadata.photo_writer import (
 from tagger.metadata.plans import plan_sidecar
 from tagger.metadata.restored_files import FindUndoRecord, digest_file
 from tagger.metadata.sidecar_names import is_sidecar_name
+from tagger.metadata.temporary_files import remove_leftovers
 from tagger.metadata.xmp import has_our_fields, names_our_namespace
 from tagger.photos.buckets import is_object
 from tagger.photos.paths import ObjectPath, path_text
@@ -62,7 +63,7 @@ def preview_unlogged_undo(
 
 
 class FoundValues:
-    """Files below folders that hold our values and that no job processes.
+    """Files below folders that hold our values and that no job processes. Temporary files of writers that died are removed, unless `dry_run`.
 
     Of `job`, or of all jobs. Before the jobs, those are undone whose content the undo log knows from another place: copies. What it does not know is
     looked at again after the jobs: `left`. So is what stands beside stored photos: their own writes are on record, and a new sidecar has the same
@@ -70,12 +71,19 @@ class FoundValues:
     """
 
     def __init__(
-        self, database: Database, settings: Settings, folders: Collection[Path], job: int | None = None
+        self,
+        database: Database,
+        settings: Settings,
+        folders: Collection[Path],
+        job: int | None = None,
+        *,
+        dry_run: bool,
     ) -> None:
         self.folders = folders
         self._database = database
         self._settings = settings
         self._job = job
+        self._dry_run = dry_run
         self._unknown: list[Path] = []
 
     def copies(self) -> Iterator[MetadataPreview]:
@@ -106,6 +114,9 @@ class FoundValues:
             return
         for parent, folders, names in os.walk(folder.resolve()):
             folders.sort()
+            if not self._dry_run:
+                with suppress(WriteRefused, WriteFailed):  # its photos report the same error
+                    remove_leftovers(Path(parent), folder.resolve())
             photo_names = sorted(filter(is_photo_name, names))
             stored = self._stored_photos(Path(parent), photo_names)
             yield from ((Path(parent, name), name in stored) for name in photo_names)
