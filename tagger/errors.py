@@ -301,10 +301,6 @@ class JobFinished(Conflict):
     """Job {job} is {state} already, so you cannot {action} it. `tagger job show {job}` shows its results."""
 
 
-class JobLocked(Unavailable):
-    """Job {job} is unchanged: another process has locked it for more than {seconds:g} s. Run the command again; if it fails again, end the transaction that holds the lock (see "Troubleshoot" in the documentation)."""
-
-
 class JobNotRetriable(Conflict):
     """Job {job} writes metadata and cannot be retried. Run `tagger metadata write` again: it selects the photos that are not written yet. `tagger job failures {job}` lists the reasons."""
 

@@ -8,8 +8,7 @@ and the undo log of metadata stay.
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +27,7 @@ from tagger.database.enums import (
 )
 from tagger.database.statements import LockTimedOut, db_now, lock_timeout
 from tagger.database.tables import job_items, jobs
-from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable
+from tagger.errors import JobFinished, JobNotFound, JobNotPausable
 from tagger.ledger.jobs import (
     LEASE_S,
     OPEN_STATES,
@@ -41,8 +40,6 @@ from tagger.ledger.jobs import (
 )
 
 CANCEL_NOTE = "by request"
-LOCK_S = 30.0
-"""How long a change waits for another process that has locked the job or its chunks, as on SQLite."""
 
 
 def pause(database: Database, job_id: int) -> None:
@@ -51,14 +48,13 @@ def pause(database: Database, job_id: int) -> None:
     Raises:
         JobNotFound, JobFinished: there is no open job with this id.
         JobNotPausable: a local process runs the job.
-        JobLocked: another process has locked it for LOCK_S.
     """
-    with change_job(database, job_id) as connection:
+    with database.write() as connection:
         pause_job(connection, job_id)
 
 
 def pause_job(connection: Connection, job_id: int, note: Note | None = None) -> None:
-    """Pause the job in a transaction of `change_job`. A note that the job has is kept.
+    """Pause the job, in a transaction of the caller. A note that the job has is kept.
 
     Raises:
         JobNotFound, JobFinished, JobNotPausable: as for `pause`.
@@ -79,12 +75,11 @@ def resume(database: Database, job_id: int) -> bool:
 
     Raises:
         JobNotFound, JobFinished: there is no open job with this id.
-        JobLocked: another process has locked it for LOCK_S.
     """
     with database.read() as connection:
         if _open_job(connection, job_id, "resume").state != JobState.PAUSED:
             return False
-    with change_job(database, job_id) as connection:
+    with database.write() as connection:
         job = _lock_open_job(connection, job_id, "resume")
         paused = (jobs.c.id == job_id, jobs.c.state == JobState.PAUSED)
         values: dict[str, object] = {"state": _state_before_pause(job)}
@@ -101,27 +96,12 @@ def cancel(database: Database, job_id: int) -> None:
 
     Raises:
         JobNotFound, JobFinished: there is no open job with this id.
-        JobLocked: another process has locked it for LOCK_S.
     """
     with database.read() as connection:
         _open_job(connection, job_id, "cancel")
-    with change_job(database, job_id) as connection:
+    with database.write() as connection:
         cancel_job(connection, job_id, CANCEL_NOTE)
         record_action(connection, AuditAction.JOB_CANCEL, job_id)
-
-
-@contextmanager
-def change_job(database: Database, job_id: int) -> Iterator[Connection]:
-    """A transaction that changes the job.
-
-    Raises:
-        JobLocked: another process has locked it for LOCK_S.
-    """
-    try:
-        with database.write() as connection, lock_timeout(connection, LOCK_S):
-            yield connection
-    except LockTimedOut as error:
-        raise JobLocked(job=job_id, seconds=LOCK_S) from error
 
 
 def _lock_open_job(connection: Connection, job_id: int, action: str) -> Row[Any]:

@@ -13,7 +13,7 @@ from support.ledgers import LedgerBuilder
 from tagger.database.connection import Database
 from tagger.database.enums import JobState, Outcome, Runner
 from tagger.database.tables import chunks, job_items, jobs
-from tagger.errors import JobFinished, JobLocked, JobNotFound, JobNotPausable, LeaseLost
+from tagger.errors import JobFinished, JobNotFound, JobNotPausable, LeaseLost
 from tagger.jobs.processing import classification
 from tagger.jobs.processing.chunk_runner import SHARED_ATTEMPTS, ChunkEnd
 from tagger.ledger import job_control
@@ -103,33 +103,6 @@ def test_a_suspended_job_can_be_paused_resumed_and_suspended_again(ledger: Ledge
     job_control.resume(ledger.database, job)
     suspend_for_root(ledger.database, job, "share")
     assert ledger.progress(job).state is JobState.WAITING
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.postgresql
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_change_of_a_locked_job_ends_after_a_time_limit(
-    ledger: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(job_control, "LOCK_S", 0.2)
-    queued, paused = ledger.job(40), ledger.job(40)
-    job_control.pause(ledger.database, paused)
-    changes = ((job_control.pause, queued), (job_control.resume, paused), (job_control.cancel, queued))
-    with ledger.database.write() as other:
-        other.execute(select(jobs).with_for_update())
-        for change, job in changes:
-            with pytest.raises(JobLocked, match=f"Job {job} is unchanged"):
-                change(ledger.database, job)
-    with ledger.database.write() as other:
-        other.execute(select(chunks).with_for_update())
-        with pytest.raises(JobLocked):
-            job_control.cancel(ledger.database, queued)
-    assert ledger.progress(queued).state is JobState.QUEUED
-    assert ledger.progress(paused).state is JobState.PAUSED
-    for change, job in changes:
-        change(ledger.database, job)
-    assert ledger.progress(queued).state is JobState.CANCELLED
-    assert ledger.progress(paused).state is JobState.QUEUED
 
 
 @pytest.mark.timeout(60)

@@ -111,7 +111,6 @@ def _model_to_compare(database: Database, models: Sequence[RegisteredModel]) -> 
     return with_embeddings(models)
 
 
-"""What a backfill that found no photo has done."""
 MOST_NARROWED = 100_000
 """The most photos that an index may find if it is to be read for each page of a job."""
 

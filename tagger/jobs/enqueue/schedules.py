@@ -23,7 +23,7 @@ from tagger.database.statements import current_time
 from tagger.database.tables import jobs, schedule_runs, schedules
 from tagger.errors import JobFinished, ScheduleExists, ScheduleInvalid, ScheduleNotFound
 from tagger.jobs.enqueue.backfill import Backfill, backfill_from_options, backfill_options
-from tagger.ledger.job_control import change_job, pause_job, resume
+from tagger.ledger.job_control import pause_job, resume
 from tagger.ledger.jobs import OPEN_STATES, WRITE
 from tagger.system.documents import document_of
 from tagger.system.text_format import INVISIBLE, has_controls
@@ -109,11 +109,7 @@ _IS_OF_RUN = or_(
 
 
 def pause_ended_runs(database: Database) -> list[int]:
-    """Pause the jobs of runs whose time is over. Workers store their current batch. Returns the jobs.
-
-    Raises:
-        JobLocked: another process has locked a job for long.
-    """
+    """Pause the jobs of runs whose time is over. Workers store their current batch. Returns the jobs."""
     with database.read() as connection:
         now = current_time(connection)
         rows = connection.execute(_open_jobs().where(schedule_runs.c.paused_at.is_(None))).all()
@@ -126,11 +122,7 @@ def pause_ended_runs(database: Database) -> list[int]:
 
 
 def resume_paused_runs(database: Database, schedule_id: int) -> None:
-    """Resume the jobs of a schedule that were paused because their time was over.
-
-    Raises:
-        JobLocked: another process has locked a job for long.
-    """
+    """Resume the jobs of a schedule that were paused because their time was over."""
     query = _open_jobs().where(
         schedule_runs.c.schedule_id == schedule_id,
         schedule_runs.c.paused_at.is_not(None),
@@ -170,7 +162,7 @@ def _pause(database: Database, row: Row[Any]) -> bool:
     note = Note(NoteCode.PAUSED_UNTIL_NEXT_RUN, values)
     run = (schedule_runs.c.schedule_id == row.schedule_id, schedule_runs.c.due_at == row.due_at)
     try:
-        with change_job(database, row.id) as connection:
+        with database.write() as connection:
             pause_job(connection, row.id, note)
             connection.execute(update(schedule_runs).where(*run).values(paused_at=current_time(connection)))
     except JobFinished:

@@ -89,7 +89,7 @@ class JobStarter:
         """Resume a paused job. Returns why workers could not be woken for it; None if they were, or if it was not paused.
 
         Raises:
-            JobNotFound, JobFinished, JobLocked: it cannot be resumed.
+            JobNotFound, JobFinished: it cannot be resumed.
         """
         return self._wake_workers() if job_control.resume(self._database, job) else None
 

@@ -21,7 +21,6 @@ PAGE_TEXTS: Mapping[type[TaggerError], str] = {
     ),
     errors.ExamplesMissing: N_("None of the photos can be an example. Choose photos that are classified."),
     errors.JobFinished: N_("Job {job} is over already."),
-    errors.JobLocked: N_("Job {job} is unchanged: it was in use for more than {seconds:g} s. Try again."),
     errors.JobNotFound: N_("There is no job {job}."),
     errors.JobNotPausable: N_(
         "Job {job} runs in a terminal and cannot be paused. Cancel it, and start it again later: photos that are classified are skipped."
