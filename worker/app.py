@@ -1,4 +1,7 @@
-"""The app for `celery -A worker.app worker`, the only module that reads settings on import."""
+"""The app for `celery -A worker.app worker` and `beat`, the only module that reads settings on import.
+
+Beat only sends ticks. SQL decides which schedules are due, so two beats do no harm, and missed runs are made up for.
+"""
 
 import logging
 import sys
@@ -11,7 +14,7 @@ from tagger.database.connection import open_configured
 from tagger.errors import TaggerError
 from tagger.settings import load_settings
 from tagger.system.process import quiet_threads
-from worker.broker import find_broker
+from worker.broker import check_broker, find_broker
 from worker.logs import set_up_logging
 from worker.producer import make_app
 
@@ -30,3 +33,17 @@ def _on_setup_logging(loglevel: int, **_: Any) -> None:
     set_up_logging(settings.log_format, loglevel)
     # Celery warns at each lost connection. The monitor of Redis does that once a minute.
     logging.getLogger("celery.worker.consumer.consumer").setLevel(logging.ERROR)
+
+
+def run_beat(log_level: str, *, wait: bool) -> None:
+    """Run beat until it is stopped. With `wait`, the scheduler waits for Redis.
+
+    Raises:
+        RedisUnavailable: Redis does not answer, without `wait`.
+    """
+    if not wait:
+        check_broker(broker)
+    sys.stderr.write("beat is running; press Ctrl-C to stop it\n")
+    program = app.Beat(loglevel=log_level, quiet=True)
+    program.init_loader = app.finalize  # without the tasks, which import torch: beat sends them by name
+    program.run()

@@ -81,9 +81,9 @@ def beat(no_wait: NoWait = False) -> None:
     A worker runs the backfill. Several beats are safe. A schedule that was due while beat was down runs once when beat is back.
     Equivalent to: celery -A worker.app beat
     """
-    from worker.beat import run_beat
-
     handle_own_signals()
+    from worker.app import run_beat  # reads the settings at import
+
     run_beat(_log_level(), wait=not no_wait)
 
 
