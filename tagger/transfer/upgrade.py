@@ -4,7 +4,8 @@ from collections.abc import Callable
 from contextlib import closing
 
 from tagger.database.connection import open_database
-from tagger.database.schema import upgrade_schema
+from tagger.database.schema import SCHEMA_REVISION, read_revision, upgrade_schema
+from tagger.errors import SchemaOutdated
 from tagger.library.catalog.settlement import settle_after_upgrade
 
 
@@ -22,3 +23,14 @@ def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda 
     with closing(open_database(url, is_upgrade=True)) as database:
         settle_after_upgrade(database, on_progress)
     return before
+
+
+def is_upgraded(url: str) -> bool:
+    """Whether the database at `url` has this version's schema, and no upgrade was interrupted after that."""
+    if read_revision(url) != SCHEMA_REVISION:
+        return False
+    try:
+        open_database(url).close()
+    except SchemaOutdated:
+        return False
+    return True

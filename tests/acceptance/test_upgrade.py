@@ -85,7 +85,9 @@ def test_a_database_whose_upgrade_was_interrupted_is_not_read(tmp_path: Path) ->
         connection.execute(update(ledgers).values(settled_to=0))
     assert "its upgrade was interrupted" in terminal.run("query", code=1).stderr
     assert "tagger db upgrade" in terminal.run("doctor", code=1).stdout
-    terminal.run("db", "upgrade")
+    assert "would be continued" in terminal.run("db", "upgrade", "--dry-run").stdout
+    assert "is up to date" in terminal.run("db", "upgrade").stdout
+    assert "is up to date" in terminal.run("db", "upgrade", "--dry-run").stdout
     terminal.run("query")
 
 

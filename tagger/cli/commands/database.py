@@ -32,7 +32,7 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
 
     Example: tagger db upgrade
     """
-    from tagger.transfer.upgrade import upgrade_database
+    from tagger.transfer.upgrade import is_upgraded, upgrade_database
 
     url = load_settings().effective_database_url
     if dry_run:
@@ -47,6 +47,8 @@ def upgrade(dry_run: DryRun = False, json: Json = False) -> None:
     text = f"the database {verb} {change}"
     if before == SCHEMA_REVISION:
         text = f"the database is up to date (schema {before})"
+        if dry_run and not is_upgraded(url):
+            text = f"the interrupted upgrade to schema {before} would be continued"
     document = {"before": before or None, "after": SCHEMA_REVISION, "dry_run": dry_run}
     console.write_result(document, text, json=json)
 
