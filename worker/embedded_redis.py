@@ -47,7 +47,6 @@ IDLE_CHECK_S = 60.0
 IDLE_END_S = 30 * 60.0
 SOCKET_PATH_LIMIT = 100
 """The limit in bytes is 107 on Linux and 103 on macOS."""
-RUNTIME_PATH_LIMIT = SOCKET_PATH_LIMIT - len("/tagger-12345678/") - len(SOCKET_NAME)
 UNUSED_COMMANDS = ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF")
 """Commands that could make the server write files elsewhere, or load code."""
 
@@ -120,15 +119,7 @@ def _prepare_socket_folder(folder: Path) -> None:
         return
     link.unlink(missing_ok=True)
     if is_too_long:
-        link.symlink_to(tempfile.mkdtemp(prefix="tagger-", dir=_runtime_folder()))
-
-
-def _runtime_folder() -> Path | None:
-    """The user's folder for sockets, if the login session provides one whose path is short enough."""
-    folder = os.environ.get("XDG_RUNTIME_DIR")
-    if not folder or len(os.fsencode(folder)) > RUNTIME_PATH_LIMIT:
-        return None
-    return Path(folder) if _is_private(Path(folder)) else None
+        link.symlink_to(tempfile.mkdtemp(prefix="tagger-"))
 
 
 def _is_private(folder: Path) -> bool:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -69,8 +68,12 @@ def process_name() -> str:
 @contextmanager
 def job_heartbeat(database: Database, job_id: int) -> Iterator[None]:
     """Renew this process's lease on the job from a thread of its own, so that a slow disk does not end it."""
-    closed = threading.Event()
-    renew = partial(renew_job_lease, database, job_id)
+    closed, own_job = threading.Event(), (jobs.c.id == job_id, jobs.c.owner == process_name())
+
+    def renew() -> None:
+        with database.write() as connection:
+            connection.execute(update(jobs).where(*own_job).values(owner_lease_until=db_now() + LEASE_S))
+
     thread = threading.Thread(target=keep_renewing, args=(renew, closed), name="owner", daemon=True)
     thread.start()
     try:
@@ -99,13 +102,6 @@ def keep_renewing(renew: Callable[[], None], closed: threading.Event) -> None:
             pause_s = RETRY_S
         else:
             pause_s = RENEW_S
-
-
-def renew_job_lease(database: Database, job_id: int) -> None:
-    """Renew the lease if this process owns the job."""
-    own_job = (jobs.c.id == job_id, jobs.c.owner == process_name())
-    with database.write() as connection:
-        connection.execute(update(jobs).where(*own_job).values(owner_lease_until=db_now() + LEASE_S))
 
 
 WRITE = "write"
