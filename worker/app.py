@@ -1,6 +1,6 @@
 """The app for `celery -A worker.app worker` and `beat`, the only module that reads settings on import.
 
-Beat only sends ticks. SQL decides which schedules are due, so two beats do no harm, and missed runs are made up for.
+Beat only sends ticks. SQL decides what is due, so two beats do no harm, and missed runs are made up for.
 """
 
 import logging

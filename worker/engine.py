@@ -69,7 +69,7 @@ class Engine:
         self._stall_checks.enter_context(stall_check(self._watchdog.problem))
 
     def claim(self) -> Claim | None:
-        """Claim the next chunk of the priorities whose queues this worker reads. None if no active job has a free one."""
+        """Claim the next chunk of the priorities whose queues this worker reads; None if there is none."""
         return with_retry(self._claim, self.executor.stop, database_unreachable)
 
     def _claim(self) -> Claim | None:

@@ -1,7 +1,7 @@
-"""Messages: wake-ups and ticks, in the form in which Celery sends them, the log lines about invalid ones, and their keys in Redis.
+"""Messages: wake-ups and ticks, as Celery sends them, and their keys in Redis.
 
-They say nothing but their task, and what a worker claims is in SQL. So whoever writes to Redis can cause neither callbacks nor other tasks:
-what reaches Celery is built anew from the task and the id.
+They say nothing but their task, and what a worker claims is in SQL. So other clients of Redis can cause
+neither callbacks nor other tasks: what reaches Celery is built anew from the task and the id.
 """
 
 import base64
@@ -25,13 +25,13 @@ TICK_NAME = "tagger.tick"
 
 @dataclass(frozen=True)
 class RedisKeys:
-    """The keys of one database in Redis. They carry its ledger's id, so that databases that share a Redis never meet in it."""
+    """The keys of one database in Redis, with its ledger's id: databases that share a Redis never meet."""
 
     ledger_id: str
 
     @property
     def queues(self) -> dict[Priority, str]:
-        """One queue of wake-ups per priority. The worker that takes one claims a chunk of the priorities whose queues it reads (see ledger.dispatch)."""
+        """One queue of wake-ups per priority. Each wakes a worker that reads it (see ledger.dispatch)."""
         return {priority: self._key(priority) for priority in Priority}
 
     @property

@@ -95,7 +95,7 @@ def _record_error(job: int, error: TaggerError) -> None:
 STOP_S = 50.0
 """With LEAVE_S less than the minute after which supervisors usually kill."""
 LEAVE_S = 5.0
-"""How long a stopping worker has to leave Redis and the database after its last chunk, when nothing is left to store."""
+"""How long a stopping worker has to leave Redis and the database after its last chunk."""
 CHECK_S = 0.2
 _stopping = threading.Event()
 """Whether the worker has received a signal to stop."""
@@ -153,8 +153,9 @@ def _on_shutdown(**_: Any) -> None:
 
 
 def exit_within_limit(code: int) -> None:
-    """Exit with `code` if the worker has not stopped LEAVE_S after its last chunk, or that has not ended after STOP_S: a read, the
-    database or Redis may hang. The leases expire, and other workers take the chunks over.
+    """Exit with `code` if the worker has not stopped LEAVE_S after its last chunk, or after STOP_S.
+
+    A read, the database or Redis may hang. The leases expire, and other workers take the chunks over.
     """
     threading.Thread(target=_exit_at_limit, args=(code,), name="exit", daemon=True).start()
 

@@ -47,7 +47,7 @@ def open_database(
     receivers: Receivers = tuple,
     is_upgrade: bool = False,
 ) -> "Database":
-    """Open the database at `url`. A missing SQLite file is created; transfer.upgrade upgrades the database of an earlier version.
+    """Open the database at `url`. A missing SQLite file is created.
 
     `actor`: who makes the changes, by default the user of this process. `language`: of the landmarks' names that are shown.
     `raw_pairs`: whether scans take a RAW file and its JPEG as one photo. `receivers`: who receives events; by default nobody.

@@ -1,7 +1,7 @@
 """Which chunk a worker processes next, and how many workers to wake for the chunks that wait.
 
-Redis carries wake-ups only, which say nothing: a worker that receives one claims what is next here. So a wake-up too many finds
-nothing, and one too few is sent by the next sweep.
+Redis carries wake-ups only, which say nothing: a worker that receives one claims what is next here. So a
+wake-up too many finds nothing, and one too few is sent by the next sweep.
 """
 
 import threading
@@ -50,9 +50,9 @@ class ChunkClaimer:
         """Jobs of which no chunk is claimed now, and until when, by the monotonic clock."""
 
     def claim(self, priorities: Collection[Priority]) -> Claim | None:
-        """Claim the first free chunk of the job whose turn it is: of an interactive one, except that every fourth chunk may be a bulk one.
+        """Claim the first free chunk of the job whose turn it is. None if no job of these priorities has one.
 
-        None if no job of these priorities has a free chunk.
+        Interactive jobs come first, except that every fourth chunk may be a bulk one.
         """
         is_bulk_next = self._in_a_row >= INTERACTIVE_IN_A_ROW
         passed = set(self._deferred())

@@ -1,4 +1,4 @@
-"""Upgrades a database to this version: its schema, then what this version derives from the rows of an earlier one."""
+"""Upgrades a database: its schema, then what this version derives from the rows of an earlier one."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -12,7 +12,7 @@ from tagger.library.catalog.settlement import settle_after_upgrade
 def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> str:
     """Upgrade the database at `url`. Returns the previous revision of its schema ("" for an empty database).
 
-    If it is interrupted, the next one continues. `on_progress` is called with the number of images done, and of all.
+    If it is interrupted, the next one continues. `on_progress` gets the number of images done, and of all.
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.

@@ -67,7 +67,7 @@ class Item:
 
 
 def open_items(database: Database, claim: Claim) -> list[Item]:
-    """Return the claimed chunk's items without an outcome, in order. Items of forgotten photos are skipped and stored as such."""
+    """The items of a chunk without an outcome, in order. Those of forgotten photos are stored as skipped."""
     query = (
         select(
             job_items.c.position,

@@ -1,11 +1,12 @@
-"""The one loop over the photos of a claimed chunk: open items, roots that are away, isolation, the time slice, retries and progress.
+"""The one loop over the photos of a claimed chunk: open items, roots, isolation, time slices, retries.
 
-What a kind of job does with photos is a `PhotoProcessor` (see classification and metadata_writing). Knows nothing of how chunks are
-claimed and leases renewed (see executor).
+What a kind of job does with photos is a `PhotoProcessor` (see classification and metadata_writing). Knows
+nothing of how chunks are claimed and leases renewed (see executor).
 
-Isolation: the photos of a chunk whose claims ended badly are processed one at a time, and read in child processes. That a worker died
-proves little about the photos it had: deploys, operators and the OOM killer end workers too. A photo with which workers die although it
-can be read fails after MAX_DEATHS of them, each of which had this photo alone.
+Isolation: the photos of a chunk whose claims ended badly are processed one at a time, and read in child
+processes. That a worker died proves little about the photos it had: deploys, operators and the OOM killer end
+workers too. A photo with which workers die although it can be read fails after MAX_DEATHS of them, each of
+which had this photo alone.
 """
 
 import logging
@@ -32,10 +33,10 @@ from tagger.system.metrics import FAILURES, PHOTOS
 log = logging.getLogger(__name__)
 
 SLICE_S = 15.0
-"""How long a worker keeps a chunk after it has stored its first photos. What is left then goes to any worker: a slow one would
-hold up the end of the job, and interactive jobs."""
+"""How long a worker keeps a chunk after it has stored its first photos. What is left then goes to any worker:
+a slow one would hold up the end of the job, and interactive jobs."""
 PAUSE_S = 0.5
-"""Pause before photos that stayed open are tried again: they changed a moment ago, or another process works on them."""
+"""Pause before photos are tried again that changed a moment ago, or that another process works on."""
 SHARED_ATTEMPTS = 2
 """After this many claims that ended badly, a chunk is processed in isolation."""
 MAX_DEATHS = 3
@@ -75,7 +76,7 @@ class PhotoProcessor:
         return set()
 
     def read_alone(self, item: Item, root: Root) -> bool:  # noqa: ARG002
-        """Read a photo in isolation, before it is processed alone. False: nothing is known yet about it, and it stays open.
+        """Read a photo in isolation, before it is processed alone. False: it stays open.
 
         Raises:
             PhotoFailed: it failed.
@@ -102,8 +103,8 @@ def needs_isolation(claim: Claim) -> bool:
 class ChunkRunner:
     """One claimed chunk until it is done, released or lost.
 
-    `on_progress` is called whenever the chunk makes progress, `on_stored` with every batch of stored photos. `slice_s`: see
-    SLICE_S; None: the chunk is kept until it is done.
+    `on_progress` is called whenever the chunk makes progress, `on_stored` with every batch of stored photos.
+    `slice_s`: see SLICE_S; None: the chunk is kept until it is done.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class ChunkRunner:
         with closing(processor):
             while not self.stop.is_set():
                 self.check_lease()
-                # Before the items: a photo that another claim stores between the two queries is then busy or classified.
+                # First: a photo that another claim stores before the next query is busy or classified.
                 busy = self.with_retry(processor.busy_photos)
                 items = self.with_retry(lambda: open_items(self.database, self.claim))
                 if not items:
@@ -165,7 +166,7 @@ class ChunkRunner:
         self.is_root_unavailable = False
         if needs_isolation(self.claim) and processor.reads_files:
             log.warning("%s: processed one at a time", self.title)
-            # Those that may have killed a worker come last, so that they do not keep the others from being processed.
+            # Those that may have killed a worker come last, and do not keep it from the others.
             for item in sorted(items, key=lambda item: item.deaths):
                 if not self.must_end_pass:
                     self._process_alone(processor, item, roots)
@@ -192,8 +193,9 @@ class ChunkRunner:
             PhotoFailed: too many processes died while they processed the photo alone.
         """
         if item.deaths >= MAX_DEATHS:
-            text = f"{item.deaths} processes ended while they processed it alone. Check their logs and the memory of their machines, then retry it."
-            raise PhotoFailed(FailureKind.CRASHED, text)
+            ended = f"{item.deaths} processes ended while they processed it alone"
+            advice = "Check their logs and the memory of their machines, then retry it."
+            raise PhotoFailed(FailureKind.CRASHED, f"{ended}. {advice}")
         self.with_retry(lambda: count_crashes(self.database, self.claim, item.position, +1))
         try:
             yield
@@ -242,7 +244,7 @@ class ChunkRunner:
         self._on_stored(stored)
 
     def with_retry(self, work: Callable[[], T]) -> T:
-        """Run database work; retry while the database is unavailable or locked, for less time if the process has to stop."""
+        """Run database work; retry while the database is away or locked, for less time if it has to stop."""
 
         def attempt() -> T:
             self.on_progress()  # A wait for the database must not trigger the watchdog.

@@ -1,4 +1,4 @@
-"""Classifies the photos of a chunk by the pipeline, or compares their stored embeddings with the taught landmarks (see chunk_runner)."""
+"""Classifies photos by the pipeline, or compares their stored embeddings with taught landmarks."""
 
 import logging
 import queue
@@ -36,17 +36,17 @@ STORE_PHOTOS = 256
 STORE_S = 2.0
 """Slow photos are stored after this time, so that progress is visible and little is lost."""
 SETTLE_PERIODS = 10
-"""A chunk waits for photos that keep changing for this many times as long as a photo takes to settle; then they fail."""
+"""Photos that keep changing fail after this many times as long as a photo takes to settle."""
 STOP_TIMEOUT_S = 3.0
-"""How long a chunk that has to stop waits for reads and passes in progress; it releases the other photos at once."""
+"""How long a chunk that has to stop waits for reads and passes in progress."""
 _UNREACHABLE_KINDS = {FailureKind.GONE, FailureKind.UNREADABLE, FailureKind.TIMED_OUT}
 """Failures that an unmounted root causes too."""
 
 
 class PhotoClassifier(PhotoProcessor):
-    """Classifies photos with those of the job's models that are loaded. It is the pipeline's `ResultSink` for one chunk.
+    """Classifies photos with the loaded models of the job. It is the pipeline's `ResultSink` of one chunk.
 
-    The pipeline's threads call `lacking_models`, `deliver` and `fail`; the chunk's own thread calls everything else.
+    The pipeline's threads call `lacking_models`, `deliver` and `fail`, the chunk's own thread all else.
     """
 
     def __init__(self, chunk: ChunkRunner, loaded: LoadedModels) -> None:
@@ -155,7 +155,7 @@ class PhotoClassifier(PhotoProcessor):
             del self._pending[request]
 
     def _receive(self, *, wait: bool) -> None:
-        """Take deliveries from the queue, at least one if `wait` is set, and store the batch when it is due."""
+        """Take deliveries, at least one if `wait` is set, and store the batch when it is due."""
         while self._pending and (wait or not self._deliveries.empty()):
             try:
                 delivery = self._deliveries.get(timeout=STOP_CHECK_S)
@@ -216,7 +216,7 @@ class PhotoClassifier(PhotoProcessor):
             chunk.report(stored)
 
     def _of_available_roots(self, items: list[Item]) -> list[Item]:
-        """Drop failures caused by an unmounted root: those items stay open, and the job waits for the root."""
+        """Drop failures due to an unmounted root: those items stay open, and the job waits for it."""
         suspects = [item for item in items if _failure_kind(item.result) in _UNREACHABLE_KINDS]
         if not suspects:
             return items
@@ -227,7 +227,7 @@ class PhotoClassifier(PhotoProcessor):
         return [item for item in items if item.root_id in available_ids or item not in suspects]
 
     def _must_stop_waiting(self) -> bool:
-        """As `must_stop`, during a wait that has a time limit of its own: it must not trigger the watchdog."""
+        """As `must_stop`, in a wait with a time limit of its own: it must not trigger the watchdog."""
         self.chunk.on_progress()
         return self.chunk.must_stop
 
@@ -248,8 +248,9 @@ T = TypeVar("T")
 def until_decided(work: Callable[[], T], survives: Callable[[float], bool]) -> T | None:
     """Call `work`, which has a child process do something with one photo, until the photo has a result.
 
-    None: nothing is known yet about it, since this process has to stop, or something outside kills the children. A child that is killed (SIGKILL) may be a victim: of an operator, or of the OOM killer, which prefers children. It counts
-    only if a child without a photo then `survives` for as long.
+    None: it has none yet, since this process has to stop, or something outside kills the children. A child
+    that is killed (SIGKILL) may be a victim: of an operator, or of the OOM killer, which prefers children. It
+    counts only if a child without a photo then `survives` for as long.
 
     Raises:
         PhotoFailed: the photo failed, crashed children, or had them killed too often.
@@ -294,15 +295,15 @@ NO_EMBEDDING = "its image has no embedding of the job's model"
 
 
 class PhotoComparer(PhotoProcessor):
-    """Compares photos with the taught landmarks, by their stored embeddings: a backfill of what was taught. No photo is read."""
+    """Compares photos with the taught landmarks, by their stored embeddings. No photo is read."""
 
     reads_files = False
 
     def process(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:  # noqa: ARG002
         """Store taught tags and outcomes in one transaction.
 
-        What is applied to all images is marked after it: of two chunks that are stored at once, neither sees the other's images in
-        its own transaction.
+        What is applied to all images is marked after it: of two chunks that are stored at once, neither sees
+        the other's images in its own transaction.
         """
         self.chunk.with_retry(lambda: self._store(items))
         self.chunk.with_retry(self._mark_applied)

@@ -1,7 +1,8 @@
 """Executes claimed chunks, for workers, and whole jobs, for `tagger tag`. Knows nothing of Celery.
 
-Each chunk has one runner, with what its kind of job does with photos. The chunks of a process share its activity, the stop, and the
-lock of isolated chunks: an isolated chunk holds it exclusively, so that if the process dies, the photo that killed it is identified.
+Each chunk has one runner, with what its kind of job does with photos. The chunks of a process share its
+activity, the stop, and the lock of isolated chunks: an isolated chunk holds it exclusively, so that if the
+process dies, the photo that killed it is identified.
 """
 
 import logging

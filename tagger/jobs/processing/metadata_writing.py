@@ -1,8 +1,8 @@
 """Writes metadata to the photos of a chunk, or undoes writes (see chunk_runner).
 
-For each batch: prepare the new files beside the old ones, record the intended writes, replace the files, store the
-outcomes. The chunk may be interrupted anywhere and processed again: the files themselves show which writes were done.
-Temporary files of processes that died are removed; those of running processes are locked.
+For each batch: prepare the new files beside the old ones, record the intended writes, replace the files,
+store the outcomes. The chunk may be interrupted anywhere and processed again: the files themselves show which
+writes were done. Temporary files of processes that died are removed; those of running ones are locked.
 """
 
 import logging
@@ -53,7 +53,7 @@ class MetadataWriter(PhotoProcessor):
     """Writes metadata to the photos of a chunk, or undoes writes."""
 
     batch_size = 32
-    """Photos whose new files are ready at the same time: two transactions and as many locks for all of them."""
+    """Photos whose new files are ready at the same time: two transactions for all of them."""
 
     def __init__(self, chunk: ChunkRunner) -> None:
         super().__init__(chunk)
@@ -108,7 +108,7 @@ class MetadataWriter(PhotoProcessor):
             self._prepared.pop().discard()
 
     def _prepare(self, item: Item, root: Root, tags: PhotoTags | None) -> PhotoResult | None:
-        """Prepare a photo's files; None if the process has to stop, or the photo is busy and should be tried again."""
+        """Prepare a photo's files; None if the process has to stop, or the photo is busy."""
         if self.chunk.stop.is_set():
             return None
         if tags is None or (self._options is not None and tags.image_digest is None):

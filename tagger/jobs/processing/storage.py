@@ -8,7 +8,7 @@ The transactions of workers take their locks in this order, so that no two wait 
 2. what is taught for each model, by its id, against changes (`_compare`)
 3. the chunk, then its items by position (`store_outcomes`)
 4. photos, by id (`lock_photos`)
-5. images, by id, against changes, with what belongs to them (`_store_contents`), then the models in use (`settle`)
+5. images, by id, with what belongs to them (`_store_contents`), then the models in use (`settle`)
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -97,8 +97,8 @@ def store_results(
 ) -> list[Item]:
     """Store contents, tags, photos, outcomes and counts of items with a result in one transaction, under the claim's token.
 
-    `taught`: what is taught for the claim's models, by their ids. Returns the items that were stored. An image that was already
-    classified when it was read, but is not any more, stays open and is classified again.
+    `taught`: what is taught for the claim's models, by their ids. Returns the items that were stored. One whose
+    image was already classified when it was read, but is not any more, stays open.
 
     Raises:
         LeaseLost: the chunk was taken over; nothing was stored.
@@ -294,7 +294,7 @@ def _located(items: Sequence[Item]) -> set[int]:
 def _settled_outcomes(
     stored: Sequence[Item], settled: Mapping[int, Sequence[EffectiveTag]]
 ) -> Sequence[ItemOutcome]:
-    """Set the effective tags of items whose images were classified now. Returns the outcomes that these change."""
+    """Set the effective tags of items that were classified now. Returns the outcomes that change."""
     changed = []
     for item in stored:
         if item.image_id in settled and item.outcome.outcome in CLASSIFIED_OUTCOMES:

@@ -63,8 +63,9 @@ def preview_unlogged_undo(
 
 
 class FoundValues:
-    """Files below folders that hold our values and that no job processes. Temporary files of writers that died are removed, unless `dry_run`.
+    """Files below folders that hold our values and that no job processes.
 
+    Unless it is a `dry_run`, temporary files of writers that died are removed.
     Of `job`, or of all jobs. Before the jobs, those are undone whose content the undo log knows from another place: copies. What it does not know is
     looked at again after the jobs: `left`. So is what stands beside stored photos: their own writes are on record, and a new sidecar has the same
     content for each photo of a landmark, so another library may have written it.
