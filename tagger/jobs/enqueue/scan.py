@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -175,10 +176,10 @@ class Scan:
         for folder in selection.folders:
             self._scan_source(open_source(str(folder)), selection)
         found = without_problems(
-            find_named(sorted(selection.files, key=lambda file: _parent(str(file)))), self.report
+            find_named(sorted(selection.files, key=lambda file: _folder_of(str(file)))), self.report
         )
-        for parent, photos_in_parent in groupby(found, key=lambda photo: _parent(photo.location)):
-            groups = StemGroups[FoundPhoto](_path_of).of(photos_in_parent)
+        for parent, photos_in_parent in groupby(found, key=lambda photo: _folder_of(photo.location)):
+            groups = StemGroups[FoundPhoto](attrgetter("location")).of(photos_in_parent)
             while page := list(islice(groups, PAGE)):
                 self._record(parse_path(parent), list(chain.from_iterable(page)))
         return self.report
@@ -188,7 +189,7 @@ class Scan:
         entries = source.photos(
             include=selection.include, exclude=selection.exclude, other_files=self.report.other_files
         )
-        groups = StemGroups[FoundPhoto](_path_of)
+        groups = StemGroups[FoundPhoto](attrgetter("location"))
         for page in listed_pages(without_problems(entries, self.report), folder):
             # First: a RAW file whose JPEG is gone is a photo of its own.
             with self.database.read() as connection:
@@ -204,7 +205,7 @@ class Scan:
             lock_scan(connection, self.job_id)
             root = lock_root(connection, folder, self.root_paths)
             store_endpoint(connection, root)
-            found = dict(zip(_keys(root.folder, page), page, strict=True))
+            found = dict(zip(_path_keys(root.folder, page), page, strict=True))
             rows = photo_rows(connection, root, found, self.new)
             new = [key for key in found if key not in rows]
             changed = [key for key, photo in found.items() if key in rows and is_changed(rows[key], photo)]
@@ -216,7 +217,7 @@ class Scan:
             photo_ids = dict.fromkeys(primary_ids.get(file_id, file_id) for file_id in files)
             items: Mapping[int, bool] = {}
             if self.new.kind is JobKind.TAG:
-                items = _items(connection, photo_ids, rows.values(), files, self.new)
+                items = _skipped_photos(connection, photo_ids, rows.values(), files, self.new)
                 append_items(connection, self.job_id, items)
             side_files = _new_side_files(rows, found)
             # What the job reads gets its facts then.
@@ -255,14 +256,17 @@ def _new_side_files(
     }
 
 
-def _items(
+def _skipped_photos(
     connection: Connection,
     photo_ids: Collection[int],
     found_rows: Iterable[Any],
     files: Mapping[int, FoundPhoto],
     inference: InferenceOptions,
 ) -> dict[int, bool]:
-    """The items of photos, as `append_items` takes them. Stored JPEGs of RAW files count as found, though patterns hide them, or only the RAW file was named."""
+    """Whether each photo is skipped, as `append_items` takes it.
+
+    Stored JPEGs of RAW files count as found, though patterns hide them, or only the RAW file was named.
+    """
     rows = {row.id: row for row in found_rows}
     rows |= rows_by_id(connection, [photo_id for photo_id in photo_ids if photo_id not in rows], inference)
     items = {}
@@ -329,7 +333,7 @@ def with_rows(
         root = find_root(connection, folder, root_paths)
         if root is None:
             return [(photo, None) for photo in page]
-        found = dict(zip(_keys(root.folder, page), page, strict=True))
+        found = dict(zip(_path_keys(root.folder, page), page, strict=True))
         rows = photo_rows(connection, root, found, inference)
         return [(photo, rows.get(key)) for key, photo in found.items()]
 
@@ -370,7 +374,7 @@ def listed_pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[ListedPa
         if len(page) < PAGE:
             yield ListedPage(page, first, None)
             return
-        ((last, _),) = _keys(folder, page[-1:])
+        ((last, _),) = _path_keys(folder, page[-1:])
         yield ListedPage(page, first, last)
         first = last
 
@@ -381,8 +385,8 @@ def mark_unlisted(database: Database, root: Root, folder: Path, page: ListedPage
     Returns how many are gone.
     """
     source, count = root.source, 0
-    found = set(_keys(root.folder, page.photos))
-    for missing in present_photos(database, root, _covered(root, folder, page), PAGE, without=found):
+    found = set(_path_keys(root.folder, page.photos))
+    for missing in present_photos(database, root, _is_on_page(root, folder, page), PAGE, without=found):
         gone = gone_ids(source, missing)
         if gone:
             store_gone(database, root, folder, gone)
@@ -390,21 +394,17 @@ def mark_unlisted(database: Database, root: Root, folder: Path, page: ListedPage
     return count
 
 
-def _covered(root: Root, folder: Path, page: ListedPage) -> ColumnElement[bool]:
+def _is_on_page(root: Root, folder: Path, page: ListedPage) -> ColumnElement[bool]:
     prefix = path_prefix(root, folder)
     covered = photos_below(root, folder) & (photos.c.path > prefix + page.first)
     return covered if page.last is None else covered & (photos.c.path <= prefix + page.last)
 
 
-def _keys(folder: Path, page: Iterable[FoundPhoto]) -> list[PathKey]:
+def _path_keys(folder: Path, page: Iterable[FoundPhoto]) -> list[PathKey]:
     # The same as relative_to for photos in the folder, ten times as fast.
     length = len(str(folder))
     return [path_text(photo.location[length:].lstrip("/")) for photo in page]
 
 
-def _path_of(photo: FoundPhoto) -> str:
-    return photo.location
-
-
-def _parent(location: str) -> str:
+def _folder_of(location: str) -> str:
     return os.path.dirname(location)  # noqa: PTH120 - comparing paths by their parts takes longer
