@@ -216,7 +216,7 @@ class ImportRefused(TaggerError):
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database {url} cannot be opened: {reason}. Check TAGGER_DATABASE_URL, and that the server is running or the folder is writable."""
+    """The database {url} cannot be opened: {reason}. {remedy}."""
 
 
 class FolderUnsuited(Unavailable):

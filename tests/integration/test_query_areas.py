@@ -125,7 +125,7 @@ def test_country_is_that_of_the_position_or_of_a_landmark(library: StoredPhotos)
     assert found(library, country="France", near=Near(-13.2, -72.5, 5.0)) == {"peru.jpg": [EIFFEL, GATE]}
     assert found(library, country="France", landmark=GATE) == {}
     with pytest.raises(CountryNotFound, match="Did you mean Peru"):
-        found(library, country="Perou")
+        found(library, country="Perux")
 
 
 def test_verdicts_by_area_are_about_the_landmarks_in_it(library: StoredPhotos) -> None:

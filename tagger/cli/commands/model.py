@@ -137,13 +137,21 @@ def use(
     text = f"{used} would be put in use" if dry_run else f"{used} {verb} in use"
     console.write_result(document, printable(text), json=json)
     if not dry_run:
-        console.info(
-            "photos keep the tags of other models until one of these classifies them. To classify them, run: tagger backfill outdated"
-        )
+        console.info(_effect_text(before, [model.name for model in models]))
         if before and [model.name for model in models] != before:
             console.info(printable(f"to take it back, run: tagger model use {' '.join(map(quote, before))}"))
         for found, remedy in texts_of_other_models(session.database, models):
             console.warning(f"{found}. Run: {remedy}")
+
+
+def _effect_text(before: Sequence[str], now: Sequence[str]) -> str:
+    """What happens to tags as these models are in use."""
+    if removed := set(before) - set(now) if set(now) < set(before) else ():
+        names = ", ".join(sorted(removed))
+        return printable(
+            f"tags of {names} no longer count where {', '.join(now)} classified the photo; they are kept"
+        )
+    return "photos keep the tags of other models until one of these classifies them. To classify them, run: tagger backfill outdated"
 
 
 def _try(session: Session, model: RegisteredModel) -> dict[str, object] | None:
@@ -253,7 +261,10 @@ def show(
 
 
 @model_app.command("verify")
-def verify(file: ModelFile, json: Json = False) -> None:
+def verify(
+    name: Annotated[str, argument("FILE", "A model file, or the name of a registered model.")],
+    json: Json = False,
+) -> None:
     """Check that a model file is complete, has a valid manifest and only code that classifiers need, and has not changed since its registration.
 
     None of its code runs.
@@ -262,8 +273,9 @@ def verify(file: ModelFile, json: Json = False) -> None:
     """
     from tagger.library.catalog import registered_models
 
-    checked = registered_models.check_model_file(file)
     models = registered_models.list_models(open_for_reading().database)
+    file = next((model.file for model in models if model.name == name), Path(name))
+    checked = registered_models.check_model_file(file)
     names = [model.name for model in models if model.digest == checked.digest]
     if not names:
         for model in models:

@@ -15,6 +15,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import (
     START_BEAT,
+    is_heard,
     overview_lines,
     service_lines,
     tick_text,
@@ -96,7 +97,8 @@ def _services(session: Session) -> _Services:
 
 def _overview(session: Session, services: _Services, jobs_shown: int) -> list[str]:
 
-    jobs = overview_lines(*list_recent_jobs(session.database, jobs_shown))
+    is_served = services.redis_problem is None and any(map(is_heard, services.workers))
+    jobs = overview_lines(*list_recent_jobs(session.database, jobs_shown), is_served=is_served)
     return [*jobs, *service_lines(*services)]
 
 
