@@ -100,7 +100,7 @@ def stated_error(error: DatabaseError, reason: str) -> TaggerError:
 def outage_text(error: DatabaseError) -> str:
     """The text about an error of an open database, as the beginning of a sentence, for work that is retried."""
     if is_disk_full(error):
-        file = error.detail[0] if error.detail else "the database"
+        file, *_ = getattr(error, "detail", None) or ["the database"]
         return f"the disk of {file} is full: free some space"
     if is_read_only(error):
         return f"the database is read-only ({reason_of(error)})"

@@ -262,7 +262,7 @@ def show(
 
 @model_app.command("verify")
 def verify(
-    name: Annotated[str, argument("FILE", "A model file, or the name of a registered model.")],
+    file: Annotated[str, argument("FILE", "A model file, or the name of a registered model.")],
     json: Json = False,
 ) -> None:
     """Check that a model file is complete, has a valid manifest and only code that classifiers need, and has not changed since its registration.
@@ -274,19 +274,19 @@ def verify(
     from tagger.library.catalog import registered_models
 
     models = registered_models.list_models(open_for_reading().database)
-    file = next((model.file for model in models if model.name == name), Path(name))
-    checked = registered_models.check_model_file(file)
+    path = next((model.file for model in models if model.name == file), Path(file))
+    checked = registered_models.check_model_file(path)
     names = [model.name for model in models if model.digest == checked.digest]
     if not names:
         for model in models:
-            if model.file.resolve() == file.resolve():
+            if model.file.resolve() == path.resolve():
                 registered_models.verify_model(model)
     label_count = len(checked.manifest.labels)
-    document = {"file": str(file.absolute()), "digest": checked.digest, "labels": label_count}
+    document = {"file": str(path.absolute()), "digest": checked.digest, "labels": label_count}
     registered = f"registered as {names[0]}" if names else "not registered"
     console.write_result(
         document | {"registered_as": names[0] if names else None},
-        f"{printable(str(file))}: valid, {label_count} landmarks, digest {checked.digest}, {registered}",
+        f"{printable(str(path))}: valid, {label_count} landmarks, digest {checked.digest}, {registered}",
         json=json,
     )
 

@@ -5,7 +5,7 @@ from datetime import date, datetime
 
 from tagger.database.connection import Database
 from tagger.database.statements import among
-from tagger.database.tables import effective_tags, photos
+from tagger.database.tables import effective_tags
 from tagger.errors import SearchTextInvalid
 from tagger.library.catalog.cameras import names_of_camera_models
 from tagger.library.catalog.landmarks import (
@@ -106,8 +106,7 @@ def unfamiliar_names(
     with database.read() as connection:
         every = (*find(connection, phrases(text)), *newest_landmarks(connection))
         found = {each.id: each for each in every if each.slug not in slugs}
-        is_found = photos.c.gone_since.is_(None), among(effective_tags.c.landmark_id, list(found))
-        numbers = photos_by_landmark(connection, *is_found)
+        numbers = photos_by_landmark(connection, among(effective_tags.c.landmark_id, list(found)))
     return landmark_names(LandmarkCount.of(each, numbers[each.id]) for each in found.values())
 
 
