@@ -193,6 +193,16 @@ def test_a_dry_run_changes_nothing(tagger: CommandRunner, tmp_path: Path) -> Non
     assert tagger("model", "list", "--json").json[0]["in_use"] is False
 
 
+@pytest.mark.parametrize("name", ["a\nb", "x" * 201, " "])
+def test_names_of_models_have_the_limits_of_other_names(
+    tagger: CommandRunner, tmp_path: Path, name: str
+) -> None:
+    tiny_artifact(tmp_path / "a.pt")
+    for options in ((), ("--dry-run",)):
+        refused = tagger("model", "add", "a.pt", "--name", name, *options)
+        assert (refused.code, refused.err.startswith("error: Invalid argument: ")) == (1, True)
+
+
 def test_verify_reads_to_the_last_byte_and_knows_what_was_registered(
     tagger: CommandRunner, tmp_path: Path
 ) -> None:

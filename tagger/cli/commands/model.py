@@ -86,6 +86,7 @@ def add(
     """
     from tagger.library.catalog import registered_models
 
+    name = None if name is None else registered_models.clean_model_name(name)
     checked = registered_models.check_model_file(file)
     database = open_session().database
     if dry_run:

@@ -103,8 +103,12 @@ def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
 
     remainder = ""
     if not progress.is_over:
-        is_moving = progress.eta_seconds and (is_served or progress.runner == Runner.LOCAL)
-        eta = f", about {duration_text(progress.eta_seconds)} left" if is_moving else ""
+        is_moving = is_served or progress.runner == Runner.LOCAL
+        eta = (
+            f", about {duration_text(progress.eta_seconds)} left"
+            if progress.eta_seconds and is_moving
+            else ""
+        )
         remainder = f"; {progress.running} running, {progress.queued} queued{eta}"
     author = author_text(progress.author)
     started = f", started by {printable(author)}" if author else ""
