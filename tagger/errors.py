@@ -298,7 +298,7 @@ class ScheduleNotFound(NotFound):
 
 
 class JobFinished(Conflict):
-    """Job {job} is {state} already, so you cannot {action} it. `tagger job show {job}` shows its results."""
+    """Job {job} is {state} already, so you cannot {action} it. Its results stay; to process what it left open, tag its folders again."""
 
 
 class JobLocked(Unavailable):
