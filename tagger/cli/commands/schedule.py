@@ -183,6 +183,5 @@ def history(
 
 
 def _set_paused(name: str, *, paused: bool) -> None:
-
     pause_schedule(open_session(settle_jobs=True).database, name, paused=paused)
     console.info(f"{name} is paused" if paused else f"{name} is resumed")
