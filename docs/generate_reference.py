@@ -73,9 +73,28 @@ Example queries: [Ask in SQL](../how-to/sql.md). Kinds of failure: [Failures](fa
 """
 
 BOOKKEEPING = {
-    "position_changes",
-    "sign_in_attempts",
+    "access_tokens",
+    "audit_log",
+    "backend_selections",
+    "chunks",
+    "classifications",
+    "classifiers",
+    "embeddings",
+    "job_models",
+    "ledgers",
+    "metadata_writes",
     "page_sessions",
+    "position_changes",
+    "schedule_runs",
+    "schedules",
+    "share_photos",
+    "shares",
+    "sign_in_attempts",
+    "taught_tags",
+    "track_parts",
+    "trip_edits",
+    "users",
+    "workers",
 }
 """Tables that only the program reads: a line for each."""
 VALUE_NAMES = {int: "N", float: "X", Path: "PATH"}
@@ -311,7 +330,7 @@ def _tables() -> Iterator[str]:
         for (type_name, meaning), columns in groupby(columns_to_explain, _type_and_meaning):
             names = ", ".join(f"`{column.name}`" for column in columns)
             yield f"- {names} ({type_name}){f': {_line(meaning)}' if meaning else ''}\n"
-    yield "\n## Bookkeeping\n\nOnly the program reads these tables.\n\n"
+    yield "\n## Bookkeeping\n\nOnly the program reads these tables; commands list what they have.\n\n"
     for table in tables:
         if table.name in BOOKKEEPING:
             yield f"- `{table.name}`: {_line(table.info['doc'])}\n"

@@ -216,7 +216,7 @@ class ImportRefused(TaggerError):
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database {url} cannot be opened: {reason}. Check TAGGER_DATABASE_URL, and that the server is running or the folder is writable."""
+    """The database {url} cannot be opened: {reason}. {remedy}."""
 
 
 class FolderUnsuited(Unavailable):
@@ -298,7 +298,7 @@ class ScheduleNotFound(NotFound):
 
 
 class JobFinished(Conflict):
-    """Job {job} is {state} already, so you cannot {action} it. `tagger job show {job}` shows its results."""
+    """Job {job} is {state} already, so you cannot {action} it. Its results stay; to process what it left open, tag its folders again."""
 
 
 class JobNotRetriable(Conflict):

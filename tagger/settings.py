@@ -50,8 +50,8 @@ JSON_EXAMPLES = {
 """Settings that are lists or objects, in the environment as JSON, each with an example."""
 FORMER_SETTINGS = {
     "keep_jobs_days": "let cron run `tagger db prune --older-than 90d`",
-    "webhooks": "cron and `tagger status --json` tell what happened: see docs/how-to/notifications.md",
-    "web_oidc_": "a proxy in front of the page can sign people in: see docs/how-to/single-sign-on.md",
+    "webhooks": 'cron and `tagger status --json` tell what happened: see "Notifications" in the documentation',
+    "web_oidc_": 'a proxy in front of the page can sign people in: see "Single sign-on" in the documentation',
 }
 """Beginnings of settings of version 1 that are gone, and what to do instead. Version 3 drops this table."""
 _OTHER_VARIABLES = ("config", "test_data")

@@ -65,7 +65,7 @@ def _update_text(session: Session, model: RegisteredModel, landmark: Landmark | 
     if landmark is not None:
         state = taught_state(session.database, model, landmark)
         if state.examples:
-            return f"{landmark.display_name} is now learned from {examples_text(state)}: {found_text(state)}"
+            return f"{landmark.display_name} is now learned from {examples_text(state)}: {found_text(state, 'tagged by it in all', 'photo')}"
     return f"the taught landmarks are up to date: {count_of(compared, 'photo')} compared"
 
 
@@ -75,14 +75,12 @@ def examples_text(state: TaughtState) -> str:
     return f"{count_of(state.examples, 'photo')}{rejected}"
 
 
-def found_text(state: TaughtState, tagged: str = "tagged") -> str:
+def found_text(state: TaughtState, tagged: str = "tagged", noun: str = "more photo") -> str:
     """The numbers of photos that were found, and how many of the tags are probably right."""
     right = ""
     if state.precision is not None:  # never 100 %: nobody can be that sure
         right = f", of which about {percent(min(state.precision, 0.99))} should be right"
-    return (
-        f"{count_of(state.tagged, 'more photo')} {tagged}{right}; {count_of(state.suggested, 'suggestion')}"
-    )
+    return f"{count_of(state.tagged, noun)} {tagged}{right}; {count_of(state.suggested, 'suggestion')}"
 
 
 def texts_of_other_models(database: Database, in_use: Sequence[RegisteredModel]) -> Iterator[tuple[str, str]]:

@@ -63,8 +63,8 @@ def prepare_arguments(words: list[str]) -> tuple[list[str], bool]:
     return [*flags, *others, *words[end:]], HELP_ALL in words[:end]
 
 
-_PROXY = "a proxy in front of the page can sign people in, as docs/how-to/single-sign-on.md shows"
-_COPY = "`tagger db copy URL` moves a database, and the database's own tools back it up, as docs/how-to/back-up-and-upgrade.md shows"
+_PROXY = 'a proxy in front of the page can sign people in (see "Single sign-on" in the documentation)'
+_COPY = "`tagger db copy URL` moves a database, and the database's own tools back it up"
 FORMER_COMMANDS = {
     "--embed-objects": "buckets are only read; to write tags, copy the photos to a folder",
     "tagger db export": _COPY,
@@ -72,11 +72,26 @@ FORMER_COMMANDS = {
     "tagger pack": "send a few photos of the place instead, and teach it from them with `tagger teach`",
     "tagger people user link": _PROXY,
     "tagger people user unlink": _PROXY,
-    "tagger people webhook": "let cron and `tagger status --json` tell what happened, as docs/how-to/notifications.md shows",
+    "tagger people webhook": 'let cron and `tagger status --json` tell what happened (see "Notifications" in the documentation)',
     "trainer data gldv2": "use `trainer import google-landmarks`, or train with your own folders of photos",
     "trainer pack": "send a few photos of each place instead, and teach it from them with `tagger teach`",
 }
 """Commands and options of version 1 that are gone, and what to do instead. Version 3 drops this table."""
+
+_LISTS = "to list photos, run: tagger query; landmarks: tagger landmark list; jobs: tagger job list"
+_SEARCH = "to search photos, run: tagger query TEXT"
+_TAG = "to tag photos, run: tagger tag FOLDER"
+_FORGET = "to remove photos from the database, run: tagger forget PATH; the files stay"
+OTHER_WORDS = {
+    **dict.fromkeys(("list", "ls", "jobs", "landmarks", "photos"), _LISTS),
+    **dict.fromkeys(("search", "find"), _SEARCH),
+    **dict.fromkeys(("scan", "add", "index", "import", "run"), _TAG),
+    **dict.fromkeys(("delete", "remove", "rm"), _FORGET),
+    "undo": "to undo metadata, run: tagger metadata undo; a verdict: tagger confirm --withdraw or tagger reject --withdraw",
+    "export": "to export tags, run: tagger query --format csv (or json, geojson); verdicts: tagger review export",
+    "train": "to train a model, run: trainer train transfer",
+}
+"""What people who know other programs try, and the command that they want."""
 
 
 def refuse_former_command(program: str, arguments: list[str]) -> None:

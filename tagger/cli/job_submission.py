@@ -106,7 +106,6 @@ def finish_job(session: Session, job: int, runner: Runner, *, wait: bool, json: 
 
 
 def _print_submission(session: Session, job: int, *, json: bool) -> None:
-
     database = session.database
     progress = find_job(database, job)
     if json:
@@ -159,7 +158,6 @@ def follow(
 
 
 def _follow_one(database: Database, job: int, *, json: bool, on_poll: Callable[[], None]) -> int:
-
     ready_at = time.monotonic()
     reported: str | None = None
     with ProgressLine(f"job {job}") as line:

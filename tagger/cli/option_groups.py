@@ -24,8 +24,9 @@ from tagger.cli.options import (
     query_option,
     query_usage,
 )
-from tagger.cli.session import load_settings, prepare_paths
+from tagger.cli.session import load_settings, open_for_reading, prepare_paths
 from tagger.database.enums import Target
+from tagger.errors import SearchTextInvalid
 from tagger.library.query.options import (
     VERDICT_OPTIONS,
     PhotoQuery,
@@ -78,8 +79,29 @@ class _DeclaredOptions:
         Raises:
             typer.BadParameter: an option has an invalid value, or contradicts another one.
         """
+        values = vars(self) | others
+        if any(map(str.isalpha, values.get("near") or "")):
+            values |= _place_options(values["near"], values.get("radius_km"))
         with query_usage():
-            return parse_query(**vars(self) | others)
+            return parse_query(**values)
+
+
+def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
+    """The position and radius of --near for the name of a place."""
+    from tagger.library.search.text_query import place_near
+
+    settings, database = open_for_reading()
+    try:
+        place = place_near(database, name, settings.roots)
+    except SearchTextInvalid:
+        place = None
+    if place is None:
+        text = f"no city or landmark of your photos is called {name!r}. Write its position, like 48.86,2.29"
+        raise typer.BadParameter(text, param_hint="--near")
+    return {
+        "near": f"{place.latitude},{place.longitude}",
+        "radius_km": place.radius_km if radius_km is None else radius_km,
+    }
 
 
 class QueryOptions(_DeclaredOptions):

@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 from tagger.cli.help import (
     HELP_ALL,
+    OTHER_WORDS,
     Command,
     EndingGroup,
     flag,
@@ -156,6 +157,8 @@ class RootGroup(EndingGroup):
         return commands.summary(cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in OTHER_WORDS and commands.summary(args[0]) is None:
+            ctx.fail(f"There is no command '{args[0]}': {OTHER_WORDS[args[0]]}")
         name, _, arguments = super().resolve_command(ctx, args)
         return name, name and self.commands[name], arguments
 

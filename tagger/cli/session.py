@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from tagger.cli.output import console
+from tagger.errors import DiskFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,13 +85,30 @@ def open_for_reading(*, settle_jobs: bool = False) -> Session:
 
     settings = load_settings()
     file = sqlite_file(settings.effective_database_url)
-    if file is None or file.exists():
+    if file is None:
         return _open(settings, settle_jobs=settle_jobs)
+    if file.exists():
+        try:
+            return _open(settings, settle_jobs=settle_jobs)
+        except DiskFull as error:
+            return _open_on_full_disk(settings, file, error)
     console.warning(f"there is no database at {file}; to create it, run: tagger tag FOLDER")
     folder = TemporaryDirectory(prefix="tagger-")
     _empty_folders.append(folder)
     empty = settings.model_copy(update={"database_url": f"sqlite:///{folder.name}/empty.sqlite"})
     return _open(empty, settle_jobs=False)
+
+
+def _open_on_full_disk(settings: Settings, file: Path, error: DiskFull) -> Session:
+    """Read an SQLite file that nobody else has open: then it needs no files beside it, for which there is no space."""
+    log = file.with_name(f"{file.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise error
+    from tagger.database.engine import IMMUTABLE
+
+    console.warning(f"the disk of {file} is full: free some space")
+    immutable = settings.model_copy(update={"database_url": f"sqlite:///{file}?{IMMUTABLE}=1"})
+    return _open(immutable, settle_jobs=False)
 
 
 def _note_endpoints() -> None:

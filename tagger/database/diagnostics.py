@@ -124,7 +124,9 @@ def _sqlite_revision(file: Path) -> str:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
         require_locks(file)
-        raise DatabaseUnavailable(url=f"sqlite:///{file}", reason=str(error)) from error
+        raise DatabaseUnavailable(
+            url=f"sqlite:///{file}", reason=str(error), remedy="Check the file"
+        ) from error
     return str(row[0]) if row else ""
 
 

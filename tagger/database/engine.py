@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from tagger.database.retry import is_disk_full, is_permission_missing, is_read_only, reason_of
@@ -162,11 +162,16 @@ SQLITE_PRAGMAS = (
 """Commits are flushed to disk: the record that undoes a write must not be lost in a power cut that the written photo survives."""
 
 
+IMMUTABLE = "immutable"
+"""An option of an SQLite file's address: nobody writes to it. Then SQLite needs no files beside it."""
+
+
 def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     if url.database in {None, "", ":memory:"}:
         raise SettingsInvalid(reason="database_url: an SQLite database has to be a file, like sqlite:///FILE")
     if make_folder:
         _prepare_folder(url)
+    is_immutable, url = IMMUTABLE in url.query, url.difference_update_query([IMMUTABLE])
     engine = create_engine(
         url,
         connect_args={"timeout": BUSY_TIMEOUT_S},
@@ -178,7 +183,7 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
     @event.listens_for(engine, "do_connect")
     def _prepare_file(_dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> None:
         file = Path(str(url.database)).absolute()
-        if (address := read_only_address(file)) is not None:
+        if (address := read_only_address(file, is_immutable=is_immutable)) is not None:
             arguments[0], parameters["uri"] = address, True
             return
         # SQLite would create it for everybody to read. Its -wal and -shm files get the permissions of this one.
@@ -197,7 +202,14 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
         if mode is not None:
             connection.exec_driver_sql(f"BEGIN {mode}")
 
+    event.listen(engine, "handle_error", _name_file)
     return engine
+
+
+def _name_file(context: ExceptionContext) -> None:
+    """Say in an error which file it is about."""
+    if context.sqlalchemy_exception is not None and context.engine is not None:
+        context.sqlalchemy_exception.add_detail(str(context.engine.url.database))
 
 
 def _set_pragmas(connection: sqlite3.Connection) -> None:
@@ -209,8 +221,10 @@ def _set_pragmas(connection: sqlite3.Connection) -> None:
                 raise
 
 
-def read_only_address(file: Path) -> str | None:
+def read_only_address(file: Path, *, is_immutable: bool = False) -> str | None:
     """The address of an SQLite file that this user cannot write; None if the user can, or if there is none.
+
+    `is_immutable`: nobody has the file open, and there is no space for another one.
 
     SQLite keeps two more files in its folder while a file is open. Without them, nobody has it open, or the disk is read-only.
     """
@@ -218,10 +232,12 @@ def read_only_address(file: Path) -> str | None:
         return None
     files = [file, *(each for end in ("-wal", "-shm") if (each := file.with_name(file.name + end)).exists())]
     may_add = os.access(file.parent, os.W_OK, effective_ids=True)
-    if may_add and all(os.access(each, os.W_OK, effective_ids=True) for each in files):
+    if not is_immutable and may_add and all(os.access(each, os.W_OK, effective_ids=True) for each in files):
         return None
-    is_open = len(files) > 1
-    return f"file:{quote(str(file))}?mode=ro{'' if is_open or may_add else '&immutable=1'}"
+    is_open = len(files) > 1 and not is_immutable
+    return (
+        f"file:{quote(str(file))}?mode=ro{'&immutable=1' if is_immutable or not (is_open or may_add) else ''}"
+    )
 
 
 def add_missing_functions(connection: sqlite3.Connection) -> None:
@@ -239,7 +255,9 @@ def _prepare_folder(url: URL) -> None:
     except OSError as error:
         if error.errno in DISK_FULL_ERRNOS:
             raise DiskFull(what=file.parent, reason=error.strerror) from error
-        raise DatabaseUnavailable(url=redact(url), reason=f"{file.parent}: {error.strerror}") from error
+        raise DatabaseUnavailable(
+            url=redact(url), reason=f"{file.parent}: {error.strerror}", remedy=_FILE_REMEDY
+        ) from error
     require_safe(file.parent)
     for ending in ("", "-wal", "-shm", "-journal"):  # SQLite writes what the last three say into the file
         require_safe(file.with_name(file.name + ending))
@@ -263,10 +281,25 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
         reason = reason_of(error)
         shown = _without_values(reason, engine.url)
         cause = error if shown == reason else None
-        raise DatabaseUnavailable(url=redact(engine.url), reason=shown) from cause
+        remedy = _remedy(engine.url, shown)
+        raise DatabaseUnavailable(url=redact(engine.url), reason=shown, remedy=remedy) from cause
     except TaggerError:
         engine.dispose()
         raise
+
+
+_FILE_REMEDY = "Check that its folder is writable, or correct TAGGER_DATABASE_URL"
+
+
+def _remedy(url: URL, reason: str) -> str:
+    """What to do about a database that cannot be opened. PostgreSQL's own refusals begin with FATAL."""
+    if url.get_backend_name() == "sqlite":
+        return _FILE_REMEDY
+    if "FATAL" not in reason:
+        return "Check that the server is running, or correct TAGGER_DATABASE_URL"
+    if "does not exist" in reason and "database" in reason:
+        return "Create it on the server, or correct TAGGER_DATABASE_URL"
+    return "Correct TAGGER_DATABASE_URL, or what the server allows"
 
 
 def require_locks(file: Path) -> None:

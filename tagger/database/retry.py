@@ -100,7 +100,8 @@ def stated_error(error: DatabaseError, reason: str) -> TaggerError:
 def outage_text(error: DatabaseError) -> str:
     """The text about an error of an open database, as the beginning of a sentence, for work that is retried."""
     if is_disk_full(error):
-        return "the disk of the database is full: free some space"
+        file, *_ = getattr(error, "detail", None) or ["the database"]
+        return f"the disk of {file} is full: free some space"
     if is_read_only(error):
         return f"the database is read-only ({reason_of(error)})"
     if is_defect(error):
@@ -151,7 +152,7 @@ def with_retry(work: Callable[[], T], stop: threading.Event, give_up: threading.
                 raise
             if not is_logged:
                 text = outage_text(error)
-                log.warning("%s; trying again", text[0].upper() + text[1:])
+                log.warning("%s; trying again for %.0f min", text[0].upper() + text[1:], RETRY_S / 60)
                 is_logged = True
         if stop.is_set():
             time.sleep(pause)

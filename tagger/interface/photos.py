@@ -127,6 +127,10 @@ class Photos:
         data = {name: columns.get(name, []) for name in names}
         if find_spec("pandas"):
             return import_module("pandas").DataFrame(data).astype({"taken_at": "datetime64[us]"})
+        if not find_spec("polars"):
+            raise ModuleNotFoundError(
+                "to_dataframe needs pandas or polars, and neither is installed. Run: pip install pandas"
+            )
         polars = import_module("polars")
         return polars.DataFrame(data, schema_overrides={"taken_at": polars.Datetime})
 

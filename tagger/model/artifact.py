@@ -39,7 +39,7 @@ from tagger.model.model_entries import COMPRESSIONS, DAMAGED
 from tagger.photos.decoding import Fit, Resize
 from tagger.photos.files import open_regular
 from tagger.photos.folders import new_file
-from tagger.system.names import LANGUAGE_PATTERN, SLUG_PATTERN
+from tagger.system.names import LANGUAGE_PATTERN, MAX_TEXT, SLUG_PATTERN
 
 if TYPE_CHECKING:
     import torch
@@ -179,7 +179,7 @@ class Manifest(_Frozen):
     """
 
     format: Literal[1, 2] = 1
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1, max_length=MAX_TEXT)
     created_at: datetime
     labels: tuple[Label, ...] = Field(min_length=1)
     input: InputRule

@@ -49,7 +49,9 @@ class AddressInvalid(ValueError):
 
 _CERT_REQS = re.compile(r"(?<=[?&]ssl_cert_reqs=)(?:CERT_)?(required|optional|none)(?=&|$)", re.IGNORECASE)
 _REDIS_SCHEMES = {"valkey": "redis", "valkeys": "rediss", "unix": "redis+socket"}
-_SQLITE_OPTION = re.compile("timeout|detect_types|isolation_level|check_same_thread|cached_statements")
+_SQLITE_OPTION = re.compile(
+    "timeout|immutable|detect_types|isolation_level|check_same_thread|cached_statements"
+)
 _SQLITE_DRIVERS = {"", "pysqlite", "aiosqlite"}
 
 

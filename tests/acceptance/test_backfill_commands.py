@@ -1,5 +1,6 @@
 """`tagger backfill`, `schedule` and `beat`, typed: what was never tagged gets tagged, by hand and by the clock."""
 
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,7 +75,9 @@ def test_schedules_are_kept_paused_run_and_removed(terminal: Terminal) -> None:
     assert (made["name"], made["zone"], made["what"]) == ("nightly", "Europe/Paris", "untagged")
     assert made["until"] == "06:00"
     assert made["options"] == {"scan": [str(terminal.folder / "photos")], "year": [2019]}
-    assert "untagged, 2019, after a scan of" in terminal.run("schedule", "list").stdout
+    listed = terminal.run("schedule", "list").stdout
+    assert "untagged, 2019, after a scan of" in listed
+    assert re.search(r" 03:00 CES?T\t", listed)
     terminal.run("schedule", "remove", "nightly")
     terminal.json("schedule", "add", "nightly", "--cron", "0 3 * * *", "untagged", "--scan", "photos")
     terminal.run("schedule", "pause", "nightly")

@@ -269,6 +269,20 @@ def test_a_former_command_says_what_replaces_it(terminal: Terminal, words: str, 
     assert done.stderr.startswith(f"error: `{former}` is gone: ")
 
 
+@pytest.mark.parametrize(
+    ("word", "command"),
+    [
+        ("list", "tagger query"),
+        ("search", "tagger query TEXT"),
+        ("undo", "tagger metadata undo"),
+        ("export", "tagger query --format csv"),
+    ],
+)
+def test_words_of_other_programs_lead_to_the_command(terminal: Terminal, word: str, command: str) -> None:
+    assert f"There is no command '{word}': " in (said := terminal.run(word, code=2).stderr)
+    assert command in said
+
+
 def test_a_statement_that_the_database_refuses_is_called_a_defect(
     tagger: CommandRunner, sqlite_database: Database
 ) -> None:

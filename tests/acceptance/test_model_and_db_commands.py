@@ -94,7 +94,8 @@ def test_several_models_tag_photos_together(tagger: CommandRunner, tmp_path: Pat
         assert "Until then, the job's other models classify its photos." in half.err
     (tmp_path / "away.pt").rename(tmp_path / "a.pt")
     assert tagger("tag", "photos", "--again").code == 0
-    tagger("model", "use", "gate")
+    fewer = tagger("model", "use", "gate")
+    assert "tags of tower no longer count where gate classified the photo; they are kept\n" in fewer.err
     assert [Path(photo["path"]).name for photo in tagger("query", "--json").json] == ["gate.jpg"]
 
 
@@ -192,6 +193,16 @@ def test_a_dry_run_changes_nothing(tagger: CommandRunner, tmp_path: Path) -> Non
     assert tagger("model", "list", "--json").json[0]["in_use"] is False
 
 
+@pytest.mark.parametrize("name", ["a\nb", "x" * 201, " "])
+def test_names_of_models_have_the_limits_of_other_names(
+    tagger: CommandRunner, tmp_path: Path, name: str
+) -> None:
+    tiny_artifact(tmp_path / "a.pt")
+    for options in ((), ("--dry-run",)):
+        refused = tagger("model", "add", "a.pt", "--name", name, *options)
+        assert (refused.code, refused.err.startswith("error: Invalid argument: ")) == (1, True)
+
+
 def test_verify_reads_to_the_last_byte_and_knows_what_was_registered(
     tagger: CommandRunner, tmp_path: Path
 ) -> None:
@@ -199,7 +210,8 @@ def test_verify_reads_to_the_last_byte_and_knows_what_was_registered(
     tiny_artifact(file)
     assert tagger("model", "verify", "a.pt", "--json").json["registered_as"] is None
     tagger("model", "add", "a.pt")
-    assert tagger("model", "verify", "a.pt", "--json").json["registered_as"] == "tiny"
+    for name in ("a.pt", "tiny"):
+        assert tagger("model", "verify", name, "--json").json["registered_as"] == "tiny"
     sound = file.read_bytes()
     tiny_artifact(file, seed=1)
     output = tagger("model", "verify", "a.pt")

@@ -134,6 +134,29 @@ def test_nothing_found_is_an_empty_answer_and_no_failure(tagger: CommandRunner, 
     assert (quiet.json["features"], quiet.err) == ([], "")
 
 
+def test_an_empty_answer_names_the_nearest_full_one(tagger: CommandRunner, known: StoredPhotos) -> None:
+    def said(*options: str) -> str:
+        return tagger("query", *options).err.splitlines()[-1]
+
+    assert (
+        said("--failed")
+        == "no photo matches; with --unknown: 1 photo, with --untagged: 1 photo, without --failed: 4 photos"
+    )
+    assert said("--country", "Germany", "--year", "2024") == (
+        "no photo matches; without --country: 1 photo, without --year: 1 photo"
+    )
+
+
+def test_places_of_options_are_named_as_in_searches(tagger: CommandRunner, known: StoredPhotos) -> None:
+    def found(*words: object) -> list[str]:
+        return [Path(line).name for line in tagger("query", *words, "--format", "paths").text.splitlines()]
+
+    assert found("--country", "Frankreich") == found("--country", "FRANCE") == ["a.jpg", "palace.jpg"]
+    assert found("--near", "eiffel tower", "--radius-km", "1") == ["a.jpg"]
+    unknown = tagger("query", "--near", "Xanadu")
+    assert (unknown.code, "no city or landmark of your photos is called 'Xanadu'" in unknown.err) == (2, True)
+
+
 def test_only_a_folder_that_exists_or_had_photos_can_be_searched(
     tagger: CommandRunner, known: StoredPhotos, tmp_path: Path
 ) -> None:

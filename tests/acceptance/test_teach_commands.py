@@ -237,7 +237,10 @@ def test_a_mistyped_name_is_pointed_out(tagger: CommandRunner, library: Library)
     assert "there is also Our church (our-church)" in planned.err
     command = "landmark merge our-chuch --into our-church"
     assert f"tagger {command}" in tagger("teach", "Our chuch", *library.church(1)).err
-    assert "Our church is now learned from 2 photos: 6 more photos tagged" in tagger(*command.split()).err
+    assert (
+        "Our church is now learned from 2 photos: 6 photos tagged by it in all"
+        in tagger(*command.split()).err
+    )
 
 
 def test_neither_an_invalid_name_nor_a_dry_run_tags_photos(tagger: CommandRunner, untagged: Library) -> None:
@@ -252,9 +255,12 @@ def test_verdicts_improve_what_was_learned_at_once(
 ) -> None:
     tagger("teach", "Our church", *library.church(0))
     confirmed = tagger("confirm", "our church", *library.church(1))
-    assert "Our church is now learned from 2 photos: 6 more photos tagged" in confirmed.err
+    assert "Our church is now learned from 2 photos: 6 photos tagged by it in all" in confirmed.err
     rejected = tagger("reject", "our church", *library.church(2))
-    assert "Our church is now learned from 2 photos and 1 rejected one: 5 more photos tagged" in rejected.err
+    assert (
+        "Our church is now learned from 2 photos and 1 rejected one: 5 photos tagged by it in all"
+        in rejected.err
+    )
     assert "2.jpg" not in found(tagger, "our-church")
     tiny_artifact(tmp_path / "tiny.pt")  # which gives no embeddings
     monkeypatch.setenv("TAGGER_MODEL", str(tmp_path / "tiny.pt"))

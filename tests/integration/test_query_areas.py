@@ -5,6 +5,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import event, insert, select
@@ -15,7 +16,7 @@ from tagger.database.statements import insert_page
 from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
 from tagger.library.query import filters
-from tagger.library.query.counts import landmark_counts
+from tagger.library.query.counts import city_counts, landmark_counts
 from tagger.library.query.facets import count_facets
 from tagger.library.query.find import find_tagged, find_tagged_page
 from tagger.library.query.option_values import BoundingBox, Near
@@ -125,7 +126,7 @@ def test_country_is_that_of_the_position_or_of_a_landmark(library: StoredPhotos)
     assert found(library, country="France", near=Near(-13.2, -72.5, 5.0)) == {"peru.jpg": [EIFFEL, GATE]}
     assert found(library, country="France", landmark=GATE) == {}
     with pytest.raises(CountryNotFound, match="Did you mean Peru"):
-        found(library, country="Perou")
+        found(library, country="Perux")
 
 
 def test_verdicts_by_area_are_about_the_landmarks_in_it(library: StoredPhotos) -> None:
@@ -220,7 +221,7 @@ def test_areas_cameras_and_verdicts_are_read_along_an_index(
     library.verdict("digest of a.jpg", EIFFEL, "confirmed")
     for options, index in (
         ({"near": AT_EIFFEL}, "ix_positions_latitude_longitude_photo_id"),
-        ({"country": "France"}, "ix_positions_country_latitude_longitude_photo_id"),
+        ({"country": "France"}, "ix_positions_country_region_city_latitude_longitude_photo_id"),
         ({"camera": ("Google Pixel 8",)}, "ix_photos_camera_id_taken_at"),
         ({"verdict": "confirmed"}, "ix_photos_content_id_gone_since"),
     ):
@@ -258,3 +259,18 @@ def _spread_photos(library: StoredPhotos, count: int) -> None:
         names = ("photo_id", "latitude", "longitude", "error_m", "source", "evidence")
         insert_page(connection, positions, names, places)
         connection.exec_driver_sql("ANALYZE")
+
+
+def test_cities_and_landmarks_of_all_photos_are_counted_along_indexes(library: StoredPhotos) -> None:
+    library.photo("a.jpg", (EIFFEL, 0.9, True))
+    library.position("a.jpg", 48.86, 2.29, "France")
+    library.photo("gone.jpg", (EIFFEL, 0.9, True), gone_since=datetime.now(UTC))
+    with (
+        query_plans(library.database, "positions.city") as cities,
+        query_plans(library.database, "effective_tags") as tags,
+    ):
+        assert city_counts(library.database) == []
+        assert [each.photos for each in landmark_counts(library.database)] == [1]
+    if library.database.is_sqlite:
+        assert "USING COVERING INDEX ix_positions_country_region_city" in cities[0]
+        assert "SCAN photos USING COVERING INDEX ix_photos_content_id_gone_since" in tags[0]

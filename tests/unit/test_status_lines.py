@@ -8,7 +8,7 @@ from tagger.cli.output.job_text import overview_lines, service_lines
 from tagger.database.enums import JobState
 from tagger.errors import RedisMisconfigured, RedisUnavailable, TaggerError
 from tagger.ledger.progress import JobProgress
-from tagger.ledger.workers import LastTick
+from tagger.ledger.workers import LastTick, WorkerStatus
 
 NO_QUEUES = {"interactive": None, "bulk": None}
 
@@ -48,10 +48,19 @@ def test_unknown_queues_say_why(problem: TaggerError | None, text: str) -> None:
     assert lines == ["workers: none", f"queued messages: {text}", "schedules: last tick 12 s ago"]
 
 
+def test_nothing_is_promised_of_workers_that_are_silent() -> None:
+    lines = service_lines([WorkerStatus("a@rack", "cpu", datetime.now(UTC), 26.0, 2)], NO_QUEUES, None, None)
+    assert lines[0] == "workers: a@rack (cpu, last seen 26 s ago)"
+    (line,) = overview_lines([job(5, eta_seconds=18.0)], 0, is_served=False)
+    assert "left" not in line
+    (line,) = overview_lines([job(5, eta_seconds=18.0, runner="local")], 0, is_served=False)
+    assert "about 18 s left" in line
+
+
 def test_the_overview_says_what_metadata_jobs_wrote() -> None:
     jobs = [job(number, JobState.FINISHED, kind="write", written=35, refused=2) for number in (7, 6)]
     tagging = job(5, note="waits for the folder", paths=["/photos", "/phone", "/old"])
-    lines = overview_lines([*jobs, tagging, job(4, JobState.FINISHED, kind="backfill")], 3)
+    lines = overview_lines([*jobs, tagging, job(4, JobState.FINISHED, kind="backfill")], 3, is_served=True)
     assert lines == [
         "job 7 finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused (2026-05-01 14:30 UTC)",
         "job 6 finished, metadata written: 37 photos: 35 written, 0 unchanged, 2 refused (2026-05-01 14:30 UTC)",

@@ -130,7 +130,6 @@ def backfill(
 
 
 def _print_nothing(skipped_folders: int, *, json: bool) -> None:
-
     note = NoteCode.NOTHING_TO_DO.text
     if json:
         write_json({"job": None, "total": 0, "skipped_folders": skipped_folders, "note": note})

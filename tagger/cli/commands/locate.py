@@ -111,7 +111,6 @@ def locate(
 
 
 def _add_tracks(session: Session, files: Iterable[Path], *, dry_run: bool) -> None:
-
     for file in files:
         if dry_run:
             raise typer.BadParameter(
@@ -164,7 +163,6 @@ def _clock_text(clock: CameraClock) -> str:
 
 
 def _print_unknown_clocks(session: Session) -> None:
-
     clocks = unknown_clocks(session.database)
     for clock in clocks[:MOST_HINTS]:
         camera = printable(clock.camera)

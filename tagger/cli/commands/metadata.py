@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tagger.jobs.enqueue.job_options import MetadataOptions
-    from tagger.jobs.enqueue.metadata_jobs import Write
     from tagger.jobs.processing.metadata_preview import MetadataPreview
     from tagger.settings import Settings
 
@@ -146,7 +145,6 @@ def write(
 
 
 def _preview_write(session: Session, request: Write, *, json: bool) -> None:
-
     settings, database = session
     pages = request.photo_id_pages(database, settings.roots)
     print_differences(_previews(session, pages, request.options), json=json)
@@ -248,7 +246,6 @@ def _undo_rest(
 
 
 def _print_without_job(undone: _Undone, job: int | None, *, json: bool) -> None:
-
     if json:
         write_json({"job": None, "total": undone.count})
     if not undone.count and undone.code == console.DONE:
@@ -275,7 +272,6 @@ def _parse_runner(priority: Priority, *, enqueue: bool, wait: bool, dry_run: boo
 
 
 def _check_targets(session: Session, paths: Iterable[Path], job: int | None) -> None:
-
     if job is not None:
         find_job(session.database, job)
     for path in paths:
@@ -296,7 +292,6 @@ class _Undone:
 
 
 def _undo_unlogged(session: Session, previews: Iterable[MetadataPreview], *, json: bool) -> _Undone:
-
     undone = _Undone()
     for preview in previews:
         text, is_complete = undo_unlogged(session.database, preview, session.settings.roots)

@@ -86,6 +86,7 @@ def add(
     """
     from tagger.library.catalog import registered_models
 
+    name = None if name is None else registered_models.clean_model_name(name)
     checked = registered_models.check_model_file(file)
     database = open_session().database
     if dry_run:
@@ -137,13 +138,21 @@ def use(
     text = f"{used} would be put in use" if dry_run else f"{used} {verb} in use"
     console.write_result(document, printable(text), json=json)
     if not dry_run:
-        console.info(
-            "photos keep the tags of other models until one of these classifies them. To classify them, run: tagger backfill outdated"
-        )
+        console.info(_effect_text(before, [model.name for model in models]))
         if before and [model.name for model in models] != before:
             console.info(printable(f"to take it back, run: tagger model use {' '.join(map(quote, before))}"))
         for found, remedy in texts_of_other_models(session.database, models):
             console.warning(f"{found}. Run: {remedy}")
+
+
+def _effect_text(before: Sequence[str], now: Sequence[str]) -> str:
+    """What happens to tags as these models are in use."""
+    if removed := set(before) - set(now) if set(now) < set(before) else ():
+        names = ", ".join(sorted(removed))
+        return printable(
+            f"tags of {names} no longer count where {', '.join(now)} classified the photo; they are kept"
+        )
+    return "photos keep the tags of other models until one of these classifies them. To classify them, run: tagger backfill outdated"
 
 
 def _try(session: Session, model: RegisteredModel) -> dict[str, object] | None:
@@ -253,7 +262,10 @@ def show(
 
 
 @model_app.command("verify")
-def verify(file: ModelFile, json: Json = False) -> None:
+def verify(
+    file: Annotated[str, argument("FILE", "A model file, or the name of a registered model.")],
+    json: Json = False,
+) -> None:
     """Check that a model file is complete, has a valid manifest and only code that classifiers need, and has not changed since its registration.
 
     None of its code runs.
@@ -262,19 +274,20 @@ def verify(file: ModelFile, json: Json = False) -> None:
     """
     from tagger.library.catalog import registered_models
 
-    checked = registered_models.check_model_file(file)
     models = registered_models.list_models(open_for_reading().database)
+    path = next((model.file for model in models if model.name == file), Path(file))
+    checked = registered_models.check_model_file(path)
     names = [model.name for model in models if model.digest == checked.digest]
     if not names:
         for model in models:
-            if model.file.resolve() == file.resolve():
+            if model.file.resolve() == path.resolve():
                 registered_models.verify_model(model)
     label_count = len(checked.manifest.labels)
-    document = {"file": str(file.absolute()), "digest": checked.digest, "labels": label_count}
+    document = {"file": str(path.absolute()), "digest": checked.digest, "labels": label_count}
     registered = f"registered as {names[0]}" if names else "not registered"
     console.write_result(
         document | {"registered_as": names[0] if names else None},
-        f"{printable(str(file))}: valid, {label_count} landmarks, digest {checked.digest}, {registered}",
+        f"{printable(str(path))}: valid, {label_count} landmarks, digest {checked.digest}, {registered}",
         json=json,
     )
 

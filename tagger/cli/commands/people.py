@@ -20,7 +20,7 @@ from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.people.tokens import add_token, list_tokens, revoke_token
 
 if TYPE_CHECKING:
-    from tagger.database.audit_log import AuditAction, AuditEntry
+    from tagger.database.audit_log import AuditEntry
     from tagger.people.tokens import AccessToken
 
 
@@ -173,7 +173,6 @@ def _row(entry: AuditEntry) -> list[object]:
 
 
 def _parse_actions(names: list[str] | None) -> tuple[AuditAction, ...]:
-
     for name in names or ():
         if name not in set(AuditAction):
             raise typer.BadParameter(f"use one of: {', '.join(AuditAction)}", param_hint="--action")

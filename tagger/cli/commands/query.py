@@ -68,9 +68,9 @@ def query(
 
     tagger query --country italy --taken-after 2024-06-01 --taken-before 2024-09-01 --format csv > italy.csv
 
-    tagger query --near 48.86,2.29 --radius-km 5 -0 | xargs -0 cp -t paris/
+    tagger query --near "eiffel tower" --radius-km 5 -0 | xargs -0 cp -t paris/
     """
-    from tagger.cli.output.photos import write_photos
+    from tagger.cli.output.photos import no_photo_text, write_photos
     from tagger.library.query.find import find_tagged
     from tagger.library.query.photo_conditions import require_folders
 
@@ -84,7 +84,7 @@ def query(
     photos = _counted(find_tagged(database, photo_query, settings.roots), with_tags)
     count = write_photos(photos, output_format, end=b"\0" if print0 else b"\n")
     if not count:
-        console.info("no photo matches")
+        console.info(no_photo_text(session, photo_query))
     elif sys.stdout.isatty():
         by_position = photo_query.country or photo_query.near or photo_query.box
         untagged = with_tags[False] if by_position else 0

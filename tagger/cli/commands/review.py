@@ -37,7 +37,6 @@ from tagger.photos.paths import absolute_path, parse_path
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tagger.database.enums import VerdictKind
     from tagger.library.verdicts.importing import ImportedVerdicts
     from tagger.library.verdicts.listing import ListedVerdict
     from tagger.library.verdicts.service import VerdictResult, VerdictResultDocument

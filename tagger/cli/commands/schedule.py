@@ -82,7 +82,7 @@ def add(
         write_json(schedule)
     console.info(
         f"{name}: {describe_backfill(backfill)}. {explain_cron(cron, until)} ({schedule.zone}), "
-        f"next {local_time(schedule.next_due)}"
+        f"next {local_time(schedule.next_due, schedule.zone)}"
     )
     last_tick = find_last_tick(database)
     if last_tick is None or last_tick.at is None:
@@ -106,7 +106,7 @@ def list_(json: Json = False) -> None:
             schedule.cron,
             schedule.zone,
             schedule.until or "",
-            "paused" if schedule.paused else local_time(schedule.next_due),
+            "paused" if schedule.paused else local_time(schedule.next_due, schedule.zone),
             describe_backfill(schedule.backfill),
         ]
         for schedule in schedules
@@ -183,6 +183,5 @@ def history(
 
 
 def _set_paused(name: str, *, paused: bool) -> None:
-
     pause_schedule(open_session(settle_jobs=True).database, name, paused=paused)
     console.info(f"{name} is paused" if paused else f"{name} is resumed")

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.cli.session import Session
-    from tagger.library.query.options import PhotoQuery
     from tagger.library.shares import Share
 
 share_app = typer.Typer(
@@ -158,7 +157,6 @@ def revoke(
 
 
 def _photos(session: Session, query: PhotoQuery, selection: Sequence[Path]) -> PhotoQuery | list[int]:
-
     has_query = query != PhotoQuery()
     if has_query == bool(selection):
         text = (

@@ -15,6 +15,7 @@ from tagger.cli.output import console
 from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import (
     START_BEAT,
+    is_heard,
     overview_lines,
     service_lines,
     tick_text,
@@ -89,14 +90,13 @@ class _Services(NamedTuple):
 
 
 def _services(session: Session) -> _Services:
-
     database = session.database
     return _Services(list_workers(database), *_queue_depths(session), find_last_tick(database))
 
 
 def _overview(session: Session, services: _Services, jobs_shown: int) -> list[str]:
-
-    jobs = overview_lines(*list_recent_jobs(session.database, jobs_shown))
+    is_served = services.redis_problem is None and any(map(is_heard, services.workers))
+    jobs = overview_lines(*list_recent_jobs(session.database, jobs_shown), is_served=is_served)
     return [*jobs, *service_lines(*services)]
 
 
@@ -110,7 +110,6 @@ def _queue_depths(session: Session) -> tuple[dict[str, int | None], TaggerError 
 
 
 def _document(session: Session, services: _Services) -> StatusDocument:
-
     database, (workers, queues, _, last_tick) = session.database, services
     return status_document(database, list_jobs(database), workers, queues, last_tick)
 

@@ -22,7 +22,6 @@ from tagger.people.users import add_user, has_users, list_users, remove_user, se
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tagger.people.tokens import EndedAccess
     from tagger.people.users import User
 
 user_app = typer.Typer(

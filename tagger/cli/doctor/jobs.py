@@ -60,7 +60,7 @@ def check_jobs(database: Database) -> Iterator[Finding]:
     problems = [finding for job in jobs if (finding := _check_job(job)) is not None]
     yield from problems[:PROBLEMS_SHOWN]
     if not problems:
-        yield ok("jobs", f"{count_of(len(jobs), 'open job')}, none waits" if jobs else "none is open")
+        yield ok("jobs", count_of(len(jobs), "open job") if jobs else "none is open")
     if (last_tick := find_last_tick(database)) is not None:
         text = tick_text(last_tick)
         late = last_tick.is_late

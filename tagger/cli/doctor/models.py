@@ -84,7 +84,7 @@ def check_teaching(settings: Settings, database: Database) -> Iterator[Finding]:
             names = first_names(slugs, NAMED)
             yield note("teaching", f"not all photos are compared with what was taught of: {names}", COMPARE)
     if not is_up_to_date(database):
-        yield note("teaching", "positions of photos are not up to date", "tagger locate")
+        yield note("positions", "positions of photos are not up to date", "tagger locate")
 
 
 def _check_scores(model: RegisteredModel, settings: Settings, database: Database | None) -> Finding:

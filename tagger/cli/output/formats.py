@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
+from zoneinfo import ZoneInfo
 
 from tagger.system.text_format import percent
 
@@ -99,9 +100,9 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         console.print(_rich_table(columns, part, widths, title=title))
 
 
-def local_time(moment: datetime) -> str:
-    """`2026-05-01 14:30 CEST`, in the time zone of this machine."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M %Z}"
+def local_time(moment: datetime, zone: str | None = None) -> str:
+    """`2026-05-01 14:30 CEST`, in the time zone of this machine, or another one."""
+    return f"{moment.astimezone(None if zone is None else ZoneInfo(zone)):%Y-%m-%d %H:%M %Z}"
 
 
 def printable(text: str) -> str:

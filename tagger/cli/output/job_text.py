@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tagger.cli.output import console
 from tagger.cli.output.formats import local_time, printable
 from tagger.cli.session import load_settings
-from tagger.database.enums import METADATA_KINDS, FactProblem, JobKind, JobState
+from tagger.database.enums import METADATA_KINDS, FactProblem, JobKind, JobState, Runner
 from tagger.errors import RedisMisconfigured
 from tagger.extensions import install_command
 from tagger.system.text_format import number_text
@@ -81,7 +81,8 @@ def job_summary(progress: JobProgress) -> str:
         parts = [f"{progress.tagged} tagged", f"{progress.unknown} unknown", f"{progress.skipped} skipped"]
     parts += [f"{progress.failed} failed"] if progress.failed else []
     parts += [f"{progress.cancelled} cancelled"] if progress.cancelled else []
-    rate = f", {progress.photos_per_second:.1f} photos/s" if progress.photos_per_second else ""
+    is_rate = progress.photos_per_second and progress.total > 1
+    rate = f", {progress.photos_per_second:.1f} photos/s" if is_rate else ""
     action = {"write": ", metadata written", "undo": ", metadata undone"}.get(progress.kind, "")
     photos = count_of(progress.total, "photo")
     skipped = count_of(progress.skipped_folders, "folder")
@@ -96,13 +97,18 @@ def job_origin(progress: JobProgress) -> str:
     return f"({', '.join(filter(None, (local_time(progress.created_at), about, kind)))})"
 
 
-def job_lines(progress: JobProgress) -> list[str]:
-    """Everything about one job: its counts, model, runner, author, related jobs and note."""
+def job_lines(progress: JobProgress, *, is_served: bool = True) -> list[str]:
+    """Everything about one job: its counts, model, runner, author, related jobs and note. `is_served`: workers process jobs now."""
     from tagger.database.connection import author_text
 
     remainder = ""
     if not progress.is_over:
-        eta = f", about {duration_text(progress.eta_seconds)} left" if progress.eta_seconds else ""
+        is_moving = is_served or progress.runner == Runner.LOCAL
+        eta = (
+            f", about {duration_text(progress.eta_seconds)} left"
+            if progress.eta_seconds and is_moving
+            else ""
+        )
         remainder = f"; {progress.running} running, {progress.queued} queued{eta}"
     author = author_text(progress.author)
     started = f", started by {printable(author)}" if author else ""
@@ -121,13 +127,13 @@ def _relation(progress: JobProgress) -> str:
     return f", its tags are written by job {progress.write_job}" if progress.write_job else ""
 
 
-def overview_lines(jobs: Sequence[JobProgress], older_count: int = 0) -> list[str]:
-    """A line for each of the latest jobs, with the note if it is open."""
+def overview_lines(jobs: Sequence[JobProgress], older_count: int, *, is_served: bool) -> list[str]:
+    """A line for each of the latest jobs, with the note if it is open. `is_served` as for `job_lines`."""
     if not jobs:
         return ["there are no jobs; start one with: tagger tag FOLDER"]
     lines = []
     for job in jobs:
-        lines.append(job_lines(job)[0])
+        lines.append(job_lines(job, is_served=is_served)[0])
         if job.note and not job.is_over:
             lines.append(f"  {job.note}")
     if older_count:
@@ -152,8 +158,19 @@ def service_lines(
     return lines if last_tick is None else [*lines, f"schedules: {tick_text(last_tick)}"]
 
 
+SILENT_S = 15.0
+"""Workers send a heartbeat every 10 s."""
+
+
+def is_heard(worker: WorkerStatus) -> bool:
+    """Whether the worker's last heartbeat is recent: one that was killed sends none."""
+    return worker.seen_seconds_ago < SILENT_S
+
+
 def worker_text(worker: WorkerStatus) -> str:
-    """`tagger-1@rack (cpu, busy, 51.0 photos/s)`, with why it starts no work now."""
+    """`tagger-1@rack (cpu, busy, 51.0 photos/s)`, with why it starts no work now, or since when it is silent."""
+    if not is_heard(worker):
+        return f"{worker.name} ({worker.device}, last seen {duration_text(worker.seen_seconds_ago)} ago)"
     rate = f", {worker.photos_per_second:.1f} photos/s" if worker.photos_per_second else ""
     waits = f", waits: {worker.waits_for}" if worker.waits_for else ""
     return f"{worker.name} ({worker.device}, {'busy' if worker.chunks else 'idle'}{rate}{waits})"

@@ -80,7 +80,6 @@ def _print_preview(preview: MetadataPreview) -> None:
 
 
 def _print_file(plan: FilePlan) -> None:
-
     state = " (removed)" if plan.data is None else ""
     if plan.original.data is None:
         state = " (new" + (", a copy of the photo's XMP)" if plan.template is not None else ")")
@@ -95,7 +94,6 @@ def _print_file(plan: FilePlan) -> None:
 
 
 def _document(preview: MetadataPreview) -> dict[str, Any]:
-
     plan = preview.plan
     return {
         "path": str(preview.path),
@@ -193,7 +191,6 @@ def print_state(state: MetadataState) -> None:
 
 
 def _photo_state(path: Path, data: bytes) -> FileState:
-
     try:
         return FileState(path, _shown(photo_fields(data)), written_landmarks(xmp_packet(data)))
     except WriteRefused as refused:
@@ -201,7 +198,6 @@ def _photo_state(path: Path, data: bytes) -> FileState:
 
 
 def _sidecar_state(path: Path) -> FileState:
-
     try:
         data = read_named(path, max_bytes=SIDECAR_MAX_BYTES).data
         return FileState(path, _shown(xmp_fields(data)), written_landmarks(data))

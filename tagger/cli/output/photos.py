@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,7 +20,11 @@ from tagger.cli.output.formats import (
     write_parts,
     write_table,
 )
+from tagger.cli.output.job_text import count_of
 from tagger.database.enums import TagState
+from tagger.errors import QueryOptionInvalid
+from tagger.library.query.facets import count_photos
+from tagger.library.query.filter_words import active_filters, option_texts, options_without, query_of
 from tagger.library.query.photo_json import (
     LANDMARK_COLUMNS,
     SIMILAR_PHOTO_COLUMNS,
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from tagger.cli.session import Session
     from tagger.ledger.failures import FailureDocument
     from tagger.library.query.counts import LandmarkCount
     from tagger.library.query.details import (
@@ -44,8 +51,11 @@ if TYPE_CHECKING:
         PositionEvidence,
         Verdict,
     )
+    from tagger.library.query.filter_words import Options
+    from tagger.library.query.options import PhotoQuery
     from tagger.library.query.tagged_photos import Tag, TaggedPhoto
 
+_OUTCOMES = ("unknown", "untagged", "failed")
 FAILURE_COLUMNS = ("path", "kind", "text", "attempts", "job")
 
 
@@ -68,6 +78,32 @@ def write_photos(photos: Iterable[TaggedPhoto], output_format: Format, *, end: b
             rows = (row for photo in counter for row in _photo_rows(photo, path_of(photo.path)))
             write_table(("Photo", "Landmark", "Score", "State", "Country"), rows)
     return counter.count
+
+
+def no_photo_text(session: Session, query: PhotoQuery) -> str:
+    """That no photo matches; and which outcome instead, or which options less, select photos, with their number."""
+    options = option_texts(replace(query, limit=None))
+    conditions = {name: value for name, value in options.items() if name not in _OUTCOMES}
+    others: dict[str, Options] = {
+        f"with --{name}": conditions | {name: "1"} for name in _OUTCOMES if name not in options
+    }
+    for _, removed in active_filters(options, query, {}):
+        if None in removed.values() and (name := next((each for each in removed if each in options), None)):
+            others[f"without --{name.replace('_', '-')}"] = options_without(options, removed)
+    queries = {words: other for words, each in others.items() if (other := _possible_query(each))}
+    counts = count_photos(session.database, queries.values(), session.settings.roots)
+    found = (
+        f"{words}: {count_of(number, 'photo')}{'' if exact else ' or more'}"
+        for words, (exact, number) in zip(queries, counts, strict=True)
+        if number
+    )
+    return "; ".join(filter(None, ("no photo matches", ", ".join(found))))
+
+
+def _possible_query(options: Options) -> PhotoQuery | None:
+    with suppress(QueryOptionInvalid):
+        return query_of(options)
+    return None
 
 
 def write_similar_photos(photos: Sequence[TaggedPhoto], output_format: Format) -> int:

@@ -311,7 +311,7 @@ positions = Table(
     Column("city", Text, doc="the nearest city"),
     Index(None, "latitude", "longitude", "photo_id"),
     Index(None, "source", "photo_id"),
-    Index(None, "country", "latitude", "longitude", "photo_id"),
+    Index(None, "country", "region", "city", "latitude", "longitude", "photo_id"),
     info={
         "doc": "Where a photo was taken. Derived from GPS, landmarks, tracks and neighbouring photos; replaced when these change."
     },

@@ -140,7 +140,7 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
     if counts and not with_verdicts:
         total = sum(counts.values())
         count = f"{total} {'verdict' if total == 1 else 'verdicts'}"
-        remedy = "To keep them, merge it into another landmark with `tagger landmark merge`. To delete them too, add --with-verdicts (in the API: `with_verdicts`)."
+        remedy = "To keep them, merge it into another landmark with `tagger landmark merge`. To delete them too, add --with-verdicts."
         raise Conflict(reason=f"{landmark.slug} has {count}, which would be lost. {remedy}")
     schedule_names = _schedules_of(connection, landmark)
     record_landmark(connection, landmark.id)

@@ -17,9 +17,10 @@ from operator import attrgetter
 from sqlalchemy import ColumnElement, Connection, Text, cast, exists, func, or_, select, true
 
 from tagger.database.connection import display_language
-from tagger.database.statements import among, distinct_values
+from tagger.database.statements import among, distinct_values, unindexed
 from tagger.database.tables import effective_tags, landmarks, model_labels, models, photos
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
+from tagger.system.country_names import english_names, foreign_names
 from tagger.system.geo import WORLD_REGIONS, regional_slug
 from tagger.system.names import name_in_language, slug_of_name
 from tagger.system.text_format import gettext, without_accents
@@ -43,11 +44,13 @@ def farthest_km(extent: str | None) -> float:
 
 
 def photos_by_landmark(connection: Connection, *conditions: ColumnElement[bool]) -> Counter[int]:
-    """Numbers of photos with these conditions that have a landmark as a tag, by landmark id."""
+    """Numbers of photos with these conditions that have a landmark as a tag, by landmark id. Those whose files are gone do not count."""
+    # Of all photos, both tables are read in the order of images.
+    image_id = photos.c.content_id if conditions else unindexed(photos.c.content_id)
     numbers = (
         select(effective_tags.c.landmark_id, func.count().label("photos"))
-        .select_from(effective_tags.join(photos, photos.c.content_id == effective_tags.c.content_id))
-        .where(effective_tags.c.accepted == true(), *conditions)
+        .select_from(effective_tags.join(photos, image_id == effective_tags.c.content_id))
+        .where(effective_tags.c.accepted == true(), photos.c.gone_since.is_(None), *conditions)
         .group_by(effective_tags.c.landmark_id)
     )
     return Counter({row.landmark_id: row.photos for row in connection.execute(numbers)})
@@ -218,19 +221,30 @@ def landmarks_spelled_like(connection: Connection, landmark: Landmark) -> list[L
 def landmarks_in_country(
     connection: Connection, country: str, other_countries: Collection[str] = ()
 ) -> list[Landmark]:
-    """The landmarks of a country, named in any case; none if it is one of the other countries.
+    """The landmarks of a country; none if it is one of the other countries.
 
     Raises:
         CountryNotFound: it has no landmark, and is no other country; the message lists similar countries.
     """
-    names = landmark_countries(connection)
+    names = country_spellings(country, {*landmark_countries(connection), *other_countries})
+    return all_landmarks(connection, landmarks.c.country.in_(names))
+
+
+def country_spellings(country: str, known: Collection[str]) -> list[str]:
+    """The known countries of a name, in any case and any language of the search.
+
+    Raises:
+        CountryNotFound: there is none; the message lists similar countries.
+    """
     normal = normalize_name(country)
-    spellings = [name for name in names if normalize_name(name) == normal]
-    matches = all_landmarks(connection, landmarks.c.country.in_(spellings)) if spellings else []
-    if not matches and normal not in map(normalize_name, other_countries):
-        countries = {name: name for name in sorted({*other_countries, *names})}
-        raise CountryNotFound(name=country, close=_suggestion(_similar(normal, countries)))
-    return matches
+    if found := [name for name in known if normalize_name(name) == normal]:
+        return found
+    for names_of in (english_names, foreign_names):
+        if found := [name for name in known if normal in map(normalize_name, names_of(name))]:
+            return found
+    raise CountryNotFound(
+        name=country, close=_suggestion(_similar(normal, {each: each for each in sorted(known)}))
+    )
 
 
 def landmark_countries(connection: Connection) -> Sequence[str]:

@@ -22,7 +22,7 @@ from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.statements import lock_tables
 from tagger.database.tables import backend_selections, classifiers, ledgers, models
-from tagger.errors import ModelNotFound, ModelNotSelected, TaggerError
+from tagger.errors import ArgumentInvalid, LandmarkInvalid, ModelNotFound, ModelNotSelected, TaggerError
 from tagger.library.catalog import models_in_use, registration
 from tagger.library.catalog.registration import register
 from tagger.library.catalog.settlement import Progress, settle_models
@@ -31,6 +31,7 @@ from tagger.model.backends.protocol import BackendChoice, SelectionKey
 from tagger.photos.source import check_exists
 from tagger.settings import is_model_path
 from tagger.system.documents import document_of
+from tagger.system.names import clean_name
 
 UNNAMED = ""
 """The stored file of an imported model, until `tagger model add` names its file on this machine."""
@@ -148,12 +149,26 @@ def add_model(database: Database, file: Path, name: str | None = None) -> Regist
     Raises:
         ModelRefused: the file cannot be read or has no valid manifest.
         AlreadyExists: another model has `name`.
+        ArgumentInvalid: as `clean_model_name`.
     """
+    name = None if name is None else clean_model_name(name)
     shipped, file = models_in_use.shipped_file(), file.absolute()
     is_shipped = shipped.is_file() and file.resolve() == shipped.resolve()
     digest, manifest = file_digest(file), read_manifest(file)
     model_id = register(database, digest, manifest, file=None if is_shipped else file, name=name)
     return model_by_id(database, model_id)
+
+
+def clean_model_name(name: str) -> str:
+    """The name of a model, which has the limits of a landmark's.
+
+    Raises:
+        ArgumentInvalid: it is too long, or no text in one line.
+    """
+    try:
+        return clean_name(name)
+    except LandmarkInvalid as error:
+        raise ArgumentInvalid(argument=repr(name[:20]), reason=error.values["reason"]) from error
 
 
 def models_to_try(database: Database, selector: str | None) -> Sequence[RegisteredModel]:

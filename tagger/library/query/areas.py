@@ -5,15 +5,20 @@ A photo's position decides whether it is inside. Landmarks count too, where that
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from math import asin, cos, degrees, pi, radians, sin
 from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Connection, Float, Select, and_, func, or_, select, true
 
 from tagger.database.statements import distinct_values, unindexed
-from tagger.database.tables import positions
-from tagger.library.catalog.landmarks import Landmark, landmarks_in_country, landmarks_within, normalize_name
+from tagger.database.tables import landmarks, positions
+from tagger.library.catalog.landmarks import (
+    Landmark,
+    all_landmarks,
+    country_spellings,
+    landmark_countries,
+    landmarks_within,
+)
 from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import Condition
@@ -167,12 +172,11 @@ def _area_of_box(box: Box, landmarks: Iterable[Landmark]) -> Area:
 
 def _area_of_countries(connection: Connection, countries: Sequence[str]) -> Area:
     of_positions = position_countries(connection)
-    found = [landmarks_in_country(connection, country, of_positions) for country in countries]
-    normal = {normalize_name(country) for country in countries}
-    names = [name for name in of_positions if normalize_name(name) in normal]
+    known = {*of_positions, *landmark_countries(connection)}
+    names = sorted({name for country in countries for name in country_spellings(country, known)})
     country = positions.c.country
     return Area(
-        _ids(chain.from_iterable(found)),
+        _ids(all_landmarks(connection, landmarks.c.country.in_(names))),
         has_position=unindexed(country).in_(names),
         landmarks_count=or_(country.is_(None), country.not_in(names)),
         counts_located=True,

@@ -4,15 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import Connection, Select, func, select, true
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, func, select, true
 
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import distinct_values, folder_of
 from tagger.database.tables import (
-    PRESENT,
     contents,
     effective_tags,
     favourites,
@@ -78,7 +77,7 @@ def landmark_counts(
     """
     with database.snapshot() as connection:
         of_job = () if job is None else (is_classified_by(job),)
-        numbers = photos_by_landmark(connection, photos.c.gone_since.is_(None), *of_job)
+        numbers = photos_by_landmark(connection, *of_job)
         if country is not None:
             found = landmarks_in_country(connection, country)
         elif include_empty:
@@ -91,7 +90,7 @@ def landmark_counts(
 def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
     """The landmarks with photos, or of which more is known than a name, with their number of photos, most photos first."""
     with database.snapshot() as connection:
-        numbers = photos_by_landmark(connection, photos.c.gone_since.is_(None))
+        numbers = photos_by_landmark(connection)
         return _counted(familiar_landmarks(connection), numbers)
 
 
@@ -116,7 +115,7 @@ def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount
     folder = folder_of(photos.c.path)
     query = (
         select(photos.c.root_id, folder, func.count())
-        .where(PRESENT, photos.c.path_bytes == b"")
+        .where(_has_none(database, photos.c.gone_since, photos.c.primary_id), photos.c.path_bytes == b"")
         .group_by(photos.c.root_id, folder)
     )
     with database.read() as connection:
@@ -136,6 +135,16 @@ def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount
         for (root_id, path), count in numbers.items()
     )
     return sorted(found, key=lambda each: each.folder.split("/"))
+
+
+def _has_none(
+    database: Database, *columns: Column[Any], photo_id: ColumnElement[int] = photos.c.id
+) -> ColumnElement[bool]:
+    """Whether the photo with this id has none of these values. Few photos have one: SQLite finds these in a list faster than all in the table."""
+    if database.is_sqlite:
+        return and_(*(photo_id.not_in(select(photos.c.id).where(each.is_not(None))) for each in columns))
+    others = photos.alias()
+    return exists().where(others.c.id == photo_id, *(others.c[each.name].is_(None) for each in columns))
 
 
 def _upwards(path: str) -> Iterator[str]:
@@ -160,7 +169,7 @@ class CityCount:
 
 
 def city_counts(database: Database) -> list[CityCount]:
-    """The cities of photos, most photos first, except photos whose file is gone. Reads all positions."""
+    """The cities of photos, most photos first, except photos whose file is gone. Reads the index of all positions by city."""
     place = positions.c.country, positions.c.region, positions.c.city
     latitude, longitude = positions.c.latitude, positions.c.longitude
     query = (
@@ -172,8 +181,11 @@ def city_counts(database: Database) -> list[CityCount]:
             func.min(longitude).label("west"),
             func.max(longitude).label("east"),
         )
-        .join(photos, photos.c.id == positions.c.photo_id)
-        .where(photos.c.gone_since.is_(None), positions.c.city.is_not(None), positions.c.country.is_not(None))
+        .where(
+            _has_none(database, photos.c.gone_since, photo_id=positions.c.photo_id),
+            positions.c.city.is_not(None),
+            positions.c.country.is_not(None),
+        )
         .group_by(*place)
     )
     with database.read() as connection:

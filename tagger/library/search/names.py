@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from itertools import groupby
 
 from tagger.library.positions.cities import City, names_of_cities
@@ -19,7 +18,7 @@ from tagger.library.query.photo_conditions import NamedFile
 from tagger.library.query.trip_summaries import TripSummary
 from tagger.library.search.grammar import NEGATIONS
 from tagger.library.search.matching import Match, NameIndex
-from tagger.system.text_format import territory_of
+from tagger.system.country_names import english_names, foreign_names
 
 
 class Kind(StrEnum):
@@ -83,55 +82,6 @@ def countries_of(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -
     return counted | {
         name: None if photos else 0 for name, photos in of_landmarks.items() if name not in counted
     }
-
-
-_EVERYDAY_NAMES = {
-    "Cabo Verde": ("Cape Verde",),
-    "China": ("PRC",),
-    "Czechia": ("Czech Republic",),
-    "Democratic Republic of the Congo": ("DRC", "DR Congo", "Zaire"),
-    "Eswatini": ("Swaziland",),
-    "Iran": ("Persia",),
-    "Myanmar": ("Burma",),
-    "Netherlands": ("Holland",),
-    "South Africa": ("RSA",),
-    "South Korea": ("Korea", "Republic of Korea"),
-    "Timor-Leste": ("East Timor",),
-    "Turkey": ("Türkiye",),
-    "United Arab Emirates": ("Emirates",),
-    "United Kingdom": ("GB", "Great Britain", "Britain"),
-    "United States": ("USA", "United States of America", "America", "Amerika"),
-    "Vatican City": ("Holy See", "Vatican"),
-}
-
-
-def english_names(country: str) -> tuple[str, ...]:
-    """The name of a country itself, its initials (UK, US, UAE), and what else people call it."""
-    words = [word for word in country.split() if word[0].isupper()]
-    initials = ("".join(word[0] for word in words),) if len(words) > 1 else ()
-    return (country, *initials, *_EVERYDAY_NAMES.get(country, ()))
-
-
-LANGUAGES = ("de", "fr", "es", "pt", "it", "nl", "hi", "vi")
-"""Countries and dates are known by their names in these languages besides English, and countries by those in their own."""
-
-
-@lru_cache(maxsize=300)
-def foreign_names(country: str) -> tuple[str, ...]:
-    """The names of a country in LANGUAGES and in those of the country itself; none of one that CLDR does not know by this name."""
-    from babel import Locale, UnknownLocaleError
-    from babel.languages import get_official_languages
-
-    territory = territory_of(country)
-    if territory is None:
-        return ()
-    names = []
-    for language in dict.fromkeys((*LANGUAGES, *get_official_languages(territory))):
-        try:
-            names.append(Locale.parse(language).territories[territory])
-        except (KeyError, UnknownLocaleError):  # CLDR has a language without texts
-            continue
-    return tuple(names)
 
 
 def country_names(

@@ -5,10 +5,11 @@ from datetime import date, datetime
 
 from tagger.database.connection import Database
 from tagger.database.statements import among
-from tagger.database.tables import effective_tags, photos
+from tagger.database.tables import effective_tags
 from tagger.errors import SearchTextInvalid
 from tagger.library.catalog.cameras import names_of_camera_models
 from tagger.library.catalog.landmarks import (
+    find_landmark,
     landmark_countries,
     landmarks_that_may_have,
     landmarks_with_slugs_of,
@@ -18,6 +19,7 @@ from tagger.library.catalog.landmarks import (
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.areas import position_countries
 from tagger.library.query.counts import LandmarkCount, city_counts, folder_counts, landmark_counts
+from tagger.library.query.option_values import Near, parse_near
 from tagger.library.query.photo_conditions import files_by_name
 from tagger.library.query.trip_summaries import trip_summaries
 from tagger.library.search.grammar import MAX_WORDS, phrases
@@ -30,7 +32,6 @@ from tagger.library.search.names import (
     file_meanings,
     folder_names,
     foreign_city_names,
-    foreign_names,
     landmark_names,
     outcome_names,
     region_names,
@@ -38,6 +39,7 @@ from tagger.library.search.names import (
 )
 from tagger.library.search.parts import UnderstoodText, understand
 from tagger.library.search.vocabulary import Files, LeftOut
+from tagger.system.country_names import foreign_names
 
 _REASONS = {
     LeftOut.UNKNOWN: "it is no date, and nothing in the library has this name.",
@@ -61,6 +63,21 @@ def text_query(database: Database, text: str, root_paths: RootPaths) -> Understo
         hints = f" {understood.hints}" if part.others else ""
         raise SearchTextInvalid(text=part.text, reason=_REASONS[part.left_out] + hints)
     return understood
+
+
+def place_near(database: Database, name: str, root_paths: RootPaths) -> Near | None:
+    """The circle around a city or landmark that a text names; None: it names none.
+
+    Raises:
+        SearchTextInvalid: as `text_query`.
+    """
+    query = text_query(database, name, root_paths).query
+    if query.near is not None or not query.landmark:
+        return query.near
+    with database.read() as connection:
+        landmark = find_landmark(connection, query.landmark[0])
+    is_located = landmark.latitude is not None and landmark.longitude is not None
+    return parse_near(f"{landmark.latitude},{landmark.longitude}", None) if is_located else None
 
 
 def named_files(database: Database, root_paths: RootPaths) -> Files:
@@ -89,8 +106,7 @@ def unfamiliar_names(
     with database.read() as connection:
         every = (*find(connection, phrases(text)), *newest_landmarks(connection))
         found = {each.id: each for each in every if each.slug not in slugs}
-        is_found = photos.c.gone_since.is_(None), among(effective_tags.c.landmark_id, list(found))
-        numbers = photos_by_landmark(connection, *is_found)
+        numbers = photos_by_landmark(connection, among(effective_tags.c.landmark_id, list(found)))
     return landmark_names(LandmarkCount.of(each, numbers[each.id]) for each in found.values())
 
 

@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, case, cast, func, select
 
 from tagger.database.enums import STATED, PositionSource
-from tagger.database.statements import day_of, folder_of, is_midnight
+from tagger.database.statements import day_of, is_midnight
 from tagger.database.tables import photos, positions
 from tagger.library.catalog.cameras import is_clock_time
-from tagger.system.documents import document_of
 from tagger.system.geo import distance_km
 
 PERIOD = timedelta(days=183)
@@ -72,19 +71,27 @@ def read_visits(connection: Connection, begin: datetime = _FIRST, end: datetime 
         until = end if end - midnight <= PERIOD else midnight + PERIOD
         for row in connection.execute(_visits().where(_is_between(first, until))):
             if row.camera_id is not None and is_clock_time(row.first, row.utc_offset_s or 0):
-                yield document_of(
-                    Visit,
-                    row,
-                    day=row.first.date(),
-                    place=Locality(row.country or "", row.region or "", row.city or ""),
-                    latitude=row.latitude or 0.0,
-                    longitude=row.longitude or 0.0,
+                yield Visit(
+                    row.camera_id,
+                    row.first.date(),
+                    Locality(row.country or "", row.region or "", row.city or ""),
+                    row.latitude or 0.0,
+                    row.longitude or 0.0,
+                    row.photos,
+                    row.first,
+                    row.last,
                     is_measured=bool(row.is_measured),
-                    folder=row.folder if row.folder == row.other_folder else "",
-                    is_located=row.latitude is not None,
                     is_dated=is_clock_time(row.first, row.utc_offset_s),
+                    folder=_common_folder(row.first_path, row.last_path, row.depth),
+                    is_located=row.latitude is not None,
                 )
         begin = until
+
+
+def _common_folder(first: str, last: str, depth: int) -> str:
+    """The folder of all paths from the first to the last in order, of which the deepest has `depth` slashes; empty: they are in several."""
+    folder = first[: first.rfind("/") + 1]
+    return folder if last.startswith(folder) and folder.count("/") == depth else ""
 
 
 def _is_between(begin: datetime, end: datetime) -> ColumnElement[bool]:
@@ -103,7 +110,6 @@ def _visits() -> Select[Any]:
         is_midnight(photos.c.taken_at),
         photos.c.utc_offset_s.is_(None),
     )
-    folder = folder_of(photos.c.path)
     return (
         select(
             photos.c.camera_id,
@@ -117,8 +123,12 @@ def _visits() -> Select[Any]:
             func.max(photos.c.taken_at).label("last"),
             func.min(photos.c.utc_offset_s).label("utc_offset_s"),
             func.max(case((positions.c.source.in_(_MEASURED), 1), else_=0)).label("is_measured"),
-            func.min(folder).label("folder"),
-            func.max(folder).label("other_folder"),
+            # The database would take longer to find the folder of each path than for all else.
+            func.min(photos.c.path).label("first_path"),
+            func.max(photos.c.path).label("last_path"),
+            func.max(func.length(photos.c.path) - func.length(func.replace(photos.c.path, "/", ""))).label(
+                "depth"
+            ),
         )
         .outerjoin(positions, positions.c.photo_id == photos.c.id)
         .where(photos.c.gone_since.is_(None), photos.c.origin.is_(None))

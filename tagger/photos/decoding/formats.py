@@ -75,7 +75,7 @@ def require_format(data: bytes) -> PhotoFormat:
         )
     raise PhotoFailed(
         FailureKind.NOT_AN_IMAGE,
-        "The content is not an image, whatever the file's name says. Remove it or restore it from a backup.",
+        "The content is not an image. If the file was a photo, restore it from a backup.",
     )
 
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.library.search.matching import Match, NameIndex, folded, is_similar
-from tagger.library.search.names import country_names, foreign_names
+from tagger.library.search.names import country_names
+from tagger.system.country_names import foreign_names
 
 EIFFEL, PAUL, SAGRADA = "eiffel", "paul", "sagrada"
 INDEX = NameIndex(

@@ -23,7 +23,6 @@ from tagger.library.search.names import (
     file_meanings,
     folder_names,
     foreign_city_names,
-    foreign_names,
     landmark_names,
     outcome_names,
     region_names,
@@ -31,6 +30,7 @@ from tagger.library.search.names import (
 )
 from tagger.library.search.parts import MAX_WORDS, MOST, UnderstoodText, suggest, understand
 from tagger.library.trips.grouping import Span, Trip
+from tagger.system.country_names import foreign_names
 
 TODAY = date(2024, 1, 5)
 
