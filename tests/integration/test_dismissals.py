@@ -23,7 +23,7 @@ from tagger.library.search.text_query import text_query
 from tagger.library.teaching.suggestions import count_suggestions
 from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
-from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.service import give_verdicts
 from tagger.library.verdicts.store import StarredPhotos, dismiss_photos, restore_photos, star_photos
 from tagger.transfer.integrity import check_database
 
@@ -104,9 +104,9 @@ def test_a_confirmed_landmark_and_a_dismissal_exclude_each_other(folder: Folder)
     folder.draw("a.jpg", 0)
     folder.tag()
     folder.dismiss("a.jpg")
-    give_verdict(folder.database, folder.folder / "a.jpg", EIFFEL, VerdictKind.REJECTED, "ada", {})
+    give_verdicts(folder.database, [folder.folder / "a.jpg"], EIFFEL, VerdictKind.REJECTED, "ada", {})
     assert folder.dismissed() == 1
-    give_verdict(folder.database, folder.folder / "a.jpg", EIFFEL, VerdictKind.CONFIRMED, "ada", {})
+    give_verdicts(folder.database, [folder.folder / "a.jpg"], EIFFEL, VerdictKind.CONFIRMED, "ada", {})
     assert folder.dismissed() == 0
     assert folder.dismiss("a.jpg") == {"confirmed": ["a.jpg"]}
     assert folder.found(landmark=EIFFEL) == ["a.jpg"]

@@ -18,6 +18,7 @@ from tagger.database.tables import contents, effective_tags, landmarks, photos, 
 from tagger.errors import ImportRefused, LandmarkNotFound, PhotoNotClassified, PhotoNotFound
 from tagger.library.catalog.registered_models import add_model
 from tagger.library.catalog.roots import forget_path
+from tagger.library.catalog.settlement import begin_change
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
@@ -26,8 +27,8 @@ from tagger.library.verdicts import listing
 from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
 from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.library.verdicts.service import (
-    give_verdict,
-    withdraw_verdict,
+    give_verdicts,
+    withdraw_verdicts,
 )
 
 VERSAILLES = "chateau-de-versailles"
@@ -38,16 +39,16 @@ class VerdictFolder(TaggedFolder):
     """A folder of photos with verdicts."""
 
     def give(self, kind: VerdictKind, name: str, landmark: str) -> None:
-        give_verdict(self.database, self.folder / name, landmark, kind, "ada", {})
+        give_verdicts(self.database, [self.folder / name], landmark, kind, "ada", {})
 
     def reject_all(self, query: PhotoQuery) -> None:
         """Reject each tag that the query finds."""
         for photo in list(find_tagged(self.database, query)):
             for tag in photo.tags:
-                give_verdict(self.database, photo.id, tag.landmark, VerdictKind.REJECTED, "ada", {})
+                give_verdicts(self.database, [photo.id], tag.landmark, VerdictKind.REJECTED, "ada", {})
 
     def withdraw(self, kind: VerdictKind, name: str, landmark: str) -> None:
-        withdraw_verdict(self.database, self.folder / name, landmark, kind, {})
+        withdraw_verdicts(self.database, [self.folder / name], landmark, kind, {})
 
     def photo_names(self, **options: object) -> list[str]:
         query = PhotoQuery(**options)  # type: ignore[arg-type]
@@ -197,7 +198,7 @@ def test_verdicts_are_listed_by_landmark_folder_person_and_kind(
     database, berlin = tagged_folder.database, (tagged_folder.folder / "berlin",)
     for query in (PhotoQuery(under=berlin), PhotoQuery(landmark=GATE)):
         tagged_folder.reject_all(query)
-    give_verdict(database, berlin[0] / "grey.jpg", GATE, VerdictKind.CONFIRMED, "bob", {})
+    give_verdicts(database, [berlin[0] / "grey.jpg"], GATE, VerdictKind.CONFIRMED, "bob", {})
     assert len(tagged_folder.verdicts()) == 5
 
     def listed_by(**options: Any) -> list[str]:
@@ -212,6 +213,7 @@ def test_verdicts_are_listed_by_landmark_folder_person_and_kind(
 
 def _set_time(folder: VerdictFolder, at: datetime) -> None:
     with folder.database.write() as connection:
+        begin_change(connection, [])
         connection.execute(update(verdicts).values(given_at=at))
 
 

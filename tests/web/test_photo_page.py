@@ -28,8 +28,8 @@ def library(library: LibraryPhotos) -> LibraryPhotos:
 
 
 def give(client: TestClient, photo: int, landmark: str, verdict: str = "confirmed") -> None:
-    body = {"landmark": landmark, "verdict": verdict}
-    assert client.post(f"/api/photos/{photo}/verdicts", json=body).status_code == 200
+    body = {"photos": [photo], "landmark": landmark, "verdict": verdict}
+    assert client.post("/api/verdicts", json=body).status_code == 200
 
 
 # ---------- rendered by the server ----------

@@ -181,8 +181,8 @@ def test_one_landmark_is_reviewed(client: TestClient, library: LibraryPhotos) ->
     page = client.get(f"/review/one?landmark={GATE}").text
     assert "Suggested: 50" in page
     assert page.count("data-group ") == 1
-    body = {"landmark": GATE, "verdict": "confirmed"}
-    assert client.post(f"/api/photos/{gate}/verdicts", json=body).status_code == 200
+    body = {"photos": [gate], "landmark": GATE, "verdict": "confirmed"}
+    assert client.post("/api/verdicts", json=body).status_code == 200
     page = client.get(f"/review/one?landmark={GATE}").text
     assert "Every suggestion of Brandenburg Gate has a verdict" in page
     assert client.get("/review/one?landmark=nowhere").status_code == 404

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from tagger.cli.derived_facts import completing, update_derived_facts, update_positions
+from tagger.cli.derived_facts import completing, update_positions
 from tagger.cli.help import argument, flag, option
 from tagger.cli.options import Country, DryRun, FormatName, Json, parse_at, parse_format
 from tagger.cli.output import console
@@ -206,8 +206,6 @@ def merge(
     if result.replaced:
         text += f"; of {count_of(result.replaced, 'image')} with opposite verdicts, the newer one stays"
     console.write_result(merged_landmark_document(result, dry_run=dry_run), text, json=json)
-    if not dry_run:
-        update_derived_facts(session, result.landmark)
 
 
 @landmark_app.command("remove")
@@ -227,8 +225,6 @@ def remove(
     with session.database.write(dry_run=dry_run) as connection:
         # A dry run shows the number of verdicts, and need not be told to delete them.
         result = remove_landmark(connection, landmark, with_verdicts=with_verdicts or dry_run)
-    if not dry_run:
-        update_positions(session)
     verdicts = count_of(result.confirmed + result.rejected, "verdict")
     text = f"{result.landmark.slug} {_would('removed', dry_run=dry_run)}, with {verdicts}"
     console.write_result(removed_landmark_document(result, dry_run=dry_run), text, json=json)

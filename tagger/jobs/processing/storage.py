@@ -49,7 +49,7 @@ from tagger.library.catalog.contents import (
 )
 from tagger.library.catalog.models_in_use import ids_in_use
 from tagger.library.catalog.registration import landmark_ids_of_labels
-from tagger.library.catalog.settlement import outcome_of, settle
+from tagger.library.catalog.settlement import begin_change, outcome_of, settle
 from tagger.library.positions.tag_odds import weigh_positions
 from tagger.library.teaching.comparison import BatchComparison, TaughtCache
 from tagger.model.backends.protocol import Embeddings
@@ -145,6 +145,7 @@ def store_results(
         }
         store_outcomes(connection, claim, list(outcomes.values()))
         lock_photos(connection, items, ids)
+        begin_change(connection, classified)
         _store_contents(connection, claim, classified)
         store_photos(connection, claim.name.job_id, items, ids)
         for comparison in comparisons:

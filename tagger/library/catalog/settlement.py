@@ -1,7 +1,7 @@
 """Stores what the rule says of images: reads the causes, and replaces the rows of `effective_tags` that differ (see library.acceptance).
 
-Whoever changes a cause (predictions, taught tags, odds of positions, verdicts, dismissals, damage) calls `settle` for the images
-concerned in the same transaction.
+Who changes a cause (predictions, taught tags, odds of positions, verdicts, dismissals) calls `begin_change` first, without which the
+statement fails. The images are settled before the transaction commits, or by `settle`, if it has to know their tags.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -28,6 +28,7 @@ from sqlalchemy import (
     update,
 )
 
+from tagger.database.changes import changes_of
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, TagReason, VerdictKind
 from tagger.database.statements import among, ids_parameter, insert_page, lock_tables
@@ -57,20 +58,26 @@ _Row = tuple[Any, ...]
 _KEY = itemgetter(0, 1)
 
 
+def begin_change(connection: Connection, content_ids: Collection[int]) -> None:
+    """Lock images whose causes are about to change. They are settled before the transaction commits."""
+    lock_contents(connection, content_ids)
+    changes_of(connection).begin(content_ids, settle)
+
+
 def settle(
     connection: Connection, content_ids: Collection[int], *, record: bool = True
 ) -> dict[int, Sequence[EffectiveTag]]:
-    """Bring the effective tags and the outcomes of these images up to date; returns the tags by content id.
+    """Bring the effective tags and the outcomes of these images up to date now; returns the tags by content id.
 
     Images whose tags change are recorded for the next update of positions; not without `record`, if they are recorded anyway.
     """
     settled: dict[int, Sequence[EffectiveTag]] = {}
     ids = sorted(set(content_ids))
+    begin_change(connection, ids)
+    # Whoever puts other models in use waits until this transaction ends, and settles these images after it.
+    lock_tables(connection, models, mode="ROW SHARE")
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]
-        lock_contents(connection, page)
-        # Whoever puts other models in use waits until this transaction ends, and settles these images after it.
-        lock_tables(connection, models, mode="ROW SHARE")
         causes = read_causes(connection, page)
         found = {content_id: each.effective_tags() for content_id, each in causes.items()}
         _store_counts(connection, causes)
@@ -79,6 +86,7 @@ def settle(
             queue_position_updates(connection, changed)
         _store_outcomes(connection, causes, found)
         settled |= found
+    changes_of(connection).end(ids)
     return settled
 
 

@@ -45,9 +45,9 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.library.acceptance import LEAST_SCORE, PositionOdds, is_accepted
-from tagger.library.catalog.contents import count_photos_of_job, lock_contents, record_matching_photos
+from tagger.library.catalog.contents import count_photos_of_job, record_matching_photos
 from tagger.library.catalog.landmarks import REACHES_KM, UNKNOWN_EXTENT
-from tagger.library.catalog.settlement import score_is_enough, settle, stored_odds
+from tagger.library.catalog.settlement import begin_change, score_is_enough, settle, stored_odds
 from tagger.library.positions.camera_days import Day, candidates_of, day_odds
 from tagger.library.positions.estimation import Floats, distances_m
 from tagger.library.positions.measured_positions import (
@@ -115,7 +115,7 @@ def weigh_positions(
     if not changes:
         return
     content_ids = {change.content_id for change in changes}
-    lock_contents(connection, content_ids)
+    begin_change(connection, content_ids)
     for table in (tags, taught_tags):
         _store(connection, table, [change for change in changes if change.table is table])
     settle(connection, content_ids, record=False)

@@ -14,11 +14,11 @@ from sqlalchemy import Connection, delete, select, text, tuple_
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
-from tagger.database.statements import insert_missing, pages, upsert
+from tagger.database.statements import among, insert_missing, pages, upsert
 from tagger.database.tables import dismissals, favourites, photos, verdicts
 from tagger.library.catalog.contents import delete_dismissals, lock_contents
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.catalog.settlement import settle
+from tagger.library.catalog.settlement import begin_change
 from tagger.library.query.details import find_photo_id
 
 NOT_A_LANDMARK = "not-a-landmark"
@@ -76,6 +76,7 @@ def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_o
     ]
     if not rows:
         return
+    begin_change(connection, [content_id for content_id, _ in latest])
     statement = upsert(connection, verdicts)
     values = {name: statement.excluded[name] for name in ("verdict", "given_by", "given_at")}
     older = verdicts.c.given_at < statement.excluded.given_at if newer_only else None
@@ -83,15 +84,16 @@ def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_o
     connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values, where=older), rows)
     confirmed = {verdict.content_id for verdict in latest.values() if verdict.kind is VerdictKind.CONFIRMED}
     delete_dismissals(connection, sorted(confirmed))
-    settle(connection, [content_id for content_id, _ in latest])
 
 
-def delete_verdicts(connection: Connection, keys: Sequence[tuple[int, int]], kind: VerdictKind) -> int:
-    """Delete these verdicts, on images that `images_of` has locked, if they are of `kind`; returns how many."""
-    key = tuple_(verdicts.c.content_id, verdicts.c.landmark_id)
-    deleted = connection.execute(delete(verdicts).where(key.in_(keys), verdicts.c.verdict == kind)).rowcount
-    settle(connection, [content_id for content_id, _ in keys])
-    return deleted
+def delete_verdicts(
+    connection: Connection, content_ids: Collection[int], landmark_id: int, kind: VerdictKind
+) -> int:
+    """Delete the verdicts of images about a landmark, if they are of `kind`; returns how many."""
+    begin_change(connection, content_ids)
+    of_landmark = verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == kind
+    deleted = delete(verdicts).where(among(verdicts.c.content_id, content_ids), *of_landmark)
+    return connection.execute(deleted).rowcount
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> Non
     written = sorted(latest.keys() - confirmed_contents(connection, latest))  # in one order: no deadlocks
     if not written:
         return
+    begin_change(connection, written)
     statement = upsert(connection, dismissals)
     values = {name: statement.excluded[name] for name in ("given_by", "given_at")}
     is_older = dismissals.c.given_at < statement.excluded.given_at
@@ -134,7 +137,6 @@ def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> Non
         ),
         rows,
     )
-    settle(connection, written)
 
 
 @dataclass
@@ -156,11 +158,10 @@ def dismiss_photos(
     """Put photos away, page by page. Copies are put away with them."""
     result = DismissedPhotos([], [], [], [])
     for page in pages(photo_ids):
-        with database.write() as connection:
+        with database.write(dry_run=dry_run) as connection:
             changed = _compare_page(connection, page, result, away=True)
-            if not dry_run:
-                now = datetime.now(UTC)
-                write_dismissals(connection, [NewDismissal(image, by, now) for image in changed])
+            now = datetime.now(UTC)
+            write_dismissals(connection, [NewDismissal(image, by, now) for image in changed])
     return result
 
 
@@ -168,11 +169,11 @@ def restore_photos(database: Database, photo_ids: Sequence[int], *, dry_run: boo
     """Bring back photos that were put away, page by page: the predictions of the model count again."""
     result = DismissedPhotos([], [], [], [])
     for page in pages(photo_ids):
-        with database.write() as connection:
+        with database.write(dry_run=dry_run) as connection:
             changed = sorted(_compare_page(connection, page, result, away=False))
-            if changed and not dry_run:
+            if changed:
+                begin_change(connection, changed)
                 count = delete_dismissals(connection, changed)
-                settle(connection, changed)
                 record_action(connection, AuditAction.VERDICTS_WITHDRAW, verdict=NOT_A_LANDMARK, count=count)
     return result
 
@@ -209,7 +210,7 @@ def images_of(connection: Connection, photo_ids: Sequence[int]) -> Mapping[int, 
     Until the transaction ends, the contents stay, and others who decide about them wait.
     """
     query = select(photos.c.id, photos.c.content_id).where(
-        photos.c.id.in_(photo_ids), photos.c.content_id.is_not(None)
+        among(photos.c.id, photo_ids), photos.c.content_id.is_not(None)
     )
     locked = {row.content_id for row in connection.execute(query)}
     lock_contents(connection, locked)
