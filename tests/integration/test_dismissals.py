@@ -94,7 +94,7 @@ def test_a_photo_that_is_put_away_is_not_unknown_with_its_copies(folder: Folder)
 def test_it_leaves_the_review_queue(database: Database, tmp_path: Path) -> None:
     stored = StoredPhotos.with_tiny_model(database, tmp_path)
     stored.photo("a.jpg", (EIFFEL, 0.1, False))
-    stored.taught(stored.newest_id(), EIFFEL, 0.6, accepted=False)
+    stored.taught(stored.newest_id(), EIFFEL, 0.6)
     waiting = count_suggestions(database)
     dismiss_photos(database, [photo.id for photo in find_tagged(database, PhotoQuery(unknown=True))], "ada")
     assert (waiting, count_suggestions(database)) == (1, 0)

@@ -78,7 +78,7 @@ def test_a_doubtful_tag_names_the_landmarks_that_speak_against_it(
     library: Library, score: float, confirmed: tuple[str, ...], reason: str
 ) -> None:
     photo = library.shot(0, (EIFFEL, score, True))
-    library.taught(photo, VERSAILLES, 0.95, accepted=True)
+    library.taught(photo, VERSAILLES, 0.95)
     for slug in confirmed:
         library.give(photo, slug)
     assert library.tag(photo, EIFFEL).reason == reason

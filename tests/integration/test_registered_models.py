@@ -298,7 +298,7 @@ def test_a_removed_model_leaves_the_earlier_classification_and_is_kept_while_a_j
         begin_change(connection, [image])
         connection.execute(insert(classifications).values(**earlier, top_k=5, threshold=0.5))
         tower = stored.landmark_ids["eiffel-tower"]
-        tag = {"rank": 1, "landmark_id": tower, "score": 0.7, "accepted": True, "counts": True}
+        tag = {"rank": 1, "landmark_id": tower, "score": 0.7, "enough": True, "counts": True}
         connection.execute(insert(tags).values(**earlier, **tag))
         settle(connection, [image])
     with pytest.raises(ModelNeeded, match=f"job {job_id} has not ended"):

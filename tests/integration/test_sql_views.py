@@ -60,7 +60,7 @@ def test_photo_tags_are_the_accepted_tags_of_queries(library: StoredPhotos) -> N
 
 
 def test_a_confirmed_prediction_and_a_taught_tag_keep_score_and_model(library: StoredPhotos) -> None:
-    library.taught(2, GATE, 0.95, accepted=True)
+    library.taught(2, GATE, 0.95)
     give_verdicts(library.database, [library.root / "weak.jpg"], EIFFEL, VerdictKind.CONFIRMED, "ada", {})
     with library.database.read() as connection:
         query = select(photo_tags).where(photo_tags.c.path.like("%weak.jpg"))

@@ -96,7 +96,7 @@ class Library(TaggedFolder):
         query = (
             select(photos.c.path)
             .join(taught_tags, taught_tags.c.content_id == photos.c.content_id)
-            .where(taught_tags.c.landmark_id == landmark.id, taught_tags.c.accepted)
+            .where(taught_tags.c.landmark_id == landmark.id, taught_tags.c.score >= TAUGHT_THRESHOLD)
         )
         with self.database.read() as connection:
             return set(connection.scalars(query))
@@ -316,7 +316,7 @@ def test_suggestions_of_a_landmark_of_the_model_have_the_taught_score(library: L
         tagged = next(photo for photo in suggested if photo.id in in_top_k)
         of_model = (tags.c.content_id == in_top_k[tagged.id]) & (tags.c.landmark_id == tower.id)
         begin_change(connection, [in_top_k[tagged.id]])
-        connection.execute(update(tags).where(of_model).values(accepted=True))
+        connection.execute(update(tags).where(of_model).values(enough=True))
     assert list(find_suggestions(library.database, tower.id, {})) == [
         photo for photo in suggested if photo != tagged
     ]

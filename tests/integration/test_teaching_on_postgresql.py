@@ -105,6 +105,6 @@ def test_what_is_taught_is_forgotten_while_positions_are_weighed(library: Librar
         begin_change(connection, connection.scalars(select(taught_tags.c.content_id)).all())
         learner.start()
         wait_until(library.waiting)
-        assert connection.execute(update(taught_tags).values(accepted=True)).rowcount == 4
+        assert connection.execute(update(taught_tags).values(distance_m=1.0)).rowcount == 4
     learner.join()
     assert library.count(taught_tags) == 0

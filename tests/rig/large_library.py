@@ -50,7 +50,7 @@ _FILL = {
             CASE WHEN n % 200 <> 7 THEN 2000000 + n END, CASE WHEN n % 200 <> 7 THEN n END
         FROM numbers""",
     "tags": f"""
-        INSERT INTO tags (content_id, rank, landmark_id, score, accepted, model_id)
+        INSERT INTO tags (content_id, rank, landmark_id, score, enough, model_id)
         {{numbers}} SELECT n, rank, 1 + ({_FAME} + (rank - 1) * 7) % :landmarks,
             CASE WHEN rank > 1 THEN 0.1 / rank
                  WHEN {_IS_TAGGED} THEN 0.5 + 0.5 * ({_SHUFFLED} % 997) / 997.0

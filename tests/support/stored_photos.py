@@ -136,7 +136,7 @@ class StoredPhotos:
         with self.database.read() as connection:
             return connection.execute(select(func.max(photos.c.id))).scalar_one()
 
-    def taught(self, number: int, slug: str, score: float, *, accepted: bool) -> None:
+    def taught(self, number: int, slug: str, score: float) -> None:
         """Give a photo a taught tag."""
         with self.database.write() as connection:
             content_id = connection.scalar(select(photos.c.content_id).where(photos.c.id == number))
@@ -146,7 +146,6 @@ class StoredPhotos:
                     content_id=content_id,
                     landmark_id=self.landmark_ids[slug],
                     score=score,
-                    accepted=accepted,
                     model_id=self.model.id,
                 )
             )
@@ -213,7 +212,7 @@ class StoredPhotos:
                     rank=rank,
                     landmark_id=self.landmark_ids[slug],
                     score=score,
-                    accepted=accepted,
+                    enough=accepted,
                     model_id=model_id,
                 )
             )

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFIED_OUTCOMES, Outcome, TagReason
+from tagger.database.enums import CLASSIFIED_OUTCOMES, Outcome
 from tagger.database.events import has_receivers, record_event
 from tagger.database.statements import among, ids_parameter, insert_page
 from tagger.database.tables import (
@@ -320,12 +320,11 @@ def _store_tags(
             prediction.rank,
             landmark_ids[prediction.position],
             prediction.score,
-            prediction.accepted,
-            TagReason.DAMAGED if result.is_damaged and prediction.score >= threshold else None,
+            prediction.score >= threshold,
             model_id,
         )
         for content_id, result in classified.items()
         for prediction in result.results[model_id].predictions
     ]
-    names = ("content_id", "rank", "landmark_id", "score", "accepted", "doubtful", "model_id")
+    names = ("content_id", "rank", "landmark_id", "score", "enough", "model_id")
     insert_page(connection, tags, names, tag_rows)

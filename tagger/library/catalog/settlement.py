@@ -16,12 +16,10 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
-    and_,
     bindparam,
     delete,
     func,
     null,
-    or_,
     select,
     true,
     union_all,
@@ -254,11 +252,8 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
 
 
 def score_is_enough(table: Table) -> ColumnElement[bool]:
-    """Whether the score of a row of `tags` or `taught_tags` reaches the threshold, whatever else speaks for or against it."""
-    if table is taught_tags:
-        return taught_tags.c.score >= TAUGHT_THRESHOLD
-    # `accepted` says what the position decides, too (see positions.tag_odds).
-    return or_(tags.c.doubtful.is_not(None), and_(tags.c.accepted == true(), tags.c.position_odds.is_(None)))
+    """Whether the score of a row of `tags` or `taught_tags` reaches the threshold."""
+    return tags.c.enough == true() if table is tags else taught_tags.c.score >= TAUGHT_THRESHOLD
 
 
 def _of_images(column: ColumnElement[int]) -> ColumnElement[bool]:
@@ -286,7 +281,7 @@ _STORED = select(*(effective_tags.c[name] for name in _NAMES)).where(_of_images(
 
 
 def _select_candidates(table: Table, rank: ColumnElement[Any], counts: ColumnElement[Any]) -> Select[Any]:
-    odds = (table.c[name] for name in ("doubtful", "position_odds", "distance_m"))
+    odds = (table.c[name] for name in ("position_odds", "distance_m", "odds_reason"))
     columns = (table.c.content_id, table.c.model_id, rank, counts, table.c.score, *odds, table.c.landmark_id)
     return select(*columns, score_is_enough(table)).where(_of_images(table.c.content_id))
 
@@ -297,11 +292,9 @@ _CANDIDATES = union_all(
 )
 
 
-def stored_odds(doubtful: str | None, odds: float | None, distance_m: float | None) -> PositionOdds | None:
+def stored_odds(odds: float | None, distance_m: float | None, reason: str | None) -> PositionOdds | None:
     """The odds that a row of `tags` or `taught_tags` has; None: its position turns nothing."""
-    if odds is None:
-        return None
-    return PositionOdds(odds, distance_m, TagReason(doubtful or TagReason.POSITION))
+    return None if odds is None or reason is None else PositionOdds(odds, distance_m, TagReason(reason))
 
 
 def _row(content_id: int, tag: EffectiveTag) -> _Row:

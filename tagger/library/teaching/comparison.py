@@ -34,7 +34,7 @@ from tagger.library.acceptance import EffectiveTag
 from tagger.library.catalog.contents import delete_of_model
 from tagger.library.catalog.settlement import begin_change, settle
 from tagger.library.teaching.classifiers import Classifier, Embeddings, quantize, restore
-from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.model.predictions import SUGGESTED_SCORE
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,6 @@ class TaughtTag:
 
     landmark_id: int
     score: float
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether the score reaches the threshold; otherwise, it is a suggestion."""
-        return self.score >= TAUGHT_THRESHOLD
 
 
 TaughtTags = Mapping[int, Sequence[TaughtTag]]
@@ -133,11 +128,11 @@ def _write_taught_tags(
     of_model = among(taught_tags.c.content_id, found), taught_tags.c.model_id == model_id
     connection.execute(delete(taught_tags).where(*of_model, *conditions))
     rows = [
-        (content_id, tag.landmark_id, tag.score, tag.is_enough, model_id)
+        (content_id, tag.landmark_id, tag.score, model_id)
         for content_id in sorted(found)
         for tag in found[content_id]
     ]
-    names = ("content_id", "landmark_id", "score", "accepted", "model_id")
+    names = ("content_id", "landmark_id", "score", "model_id")
     insert_page(connection, taught_tags, names, rows)
 
 
