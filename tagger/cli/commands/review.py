@@ -12,7 +12,7 @@ from tagger.cli.help import DEFAULT, DefaultCommandGroup, argument, flag, option
 from tagger.cli.option_groups import VerdictOptions
 from tagger.cli.options import Author, DryRun, FormatName, Json, Limit, parse_format
 from tagger.cli.output import console
-from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_seekable
+from tagger.cli.output.files import STREAM, Force, display_name, open_input, open_output
 from tagger.cli.output.formats import Counter, Format, printable, write_documents, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.photos import write_photos
@@ -264,11 +264,9 @@ def import_(file: VerdictsFile = STREAM, dry_run: DryRun = False, json: Json = F
     """
     database = open_session().database
     name = display_name(file)
-    with open_seekable(file) as source:
-        for _ in read_entries(source, name):
-            pass  # check the whole file before the first verdict is imported
-        source.seek(0)
-        report = import_verdicts(database, read_entries(source, name), dry_run=dry_run)
+    with open_input(file) as source:
+        entries = read_entries(source, name)
+    report = import_verdicts(database, entries, dry_run=dry_run)
     if json:
         write_json({**vars(report), "dry_run": dry_run})
     else:

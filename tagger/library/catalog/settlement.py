@@ -5,7 +5,7 @@ statement fails. The images are settled before the transaction commits, or by `s
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -41,10 +41,18 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.library.acceptance import Candidate, EffectiveTag, PositionOdds, best_predictions, decide
+from tagger.library.acceptance import (
+    Candidate,
+    EffectiveTag,
+    ImageFacts,
+    PositionOdds,
+    best_predictions,
+    decide,
+)
 from tagger.library.catalog.contents import lock_contents, queue_position_updates
 from tagger.library.catalog.models_in_use import ids_in_use
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.system.documents import document_of
 
 PAGE = 5000
 """Images whose causes are in memory at the same time."""
@@ -191,8 +199,7 @@ class Causes:
     """
 
     outcome: Outcome | None
-    is_damaged: bool
-    is_dismissed: bool
+    image: ImageFacts
     thresholds: dict[int, float] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
     counts: dict[tuple[int, int], bool] = field(default_factory=dict)
@@ -215,9 +222,7 @@ class Causes:
 
     def effective_tags(self) -> Sequence[EffectiveTag]:
         """What the rule says of the landmarks of the image."""
-        return decide(
-            self.candidates, self.verdicts, is_dismissed=self.is_dismissed, is_damaged=self.is_damaged
-        )
+        return decide(self.candidates, self.verdicts, self.image)
 
 
 def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping[int, Causes]:
@@ -227,7 +232,7 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
     for row in connection.execute(_IMAGES, ids):
         thresholds = {} if row.model_id is None else {row.model_id: row.threshold}
         outcome = row.outcome and Outcome(row.outcome)
-        causes[row.id] = Causes(outcome, bool(row.damaged), row.content_id is not None, thresholds)
+        causes[row.id] = Causes(outcome, document_of(ImageFacts, row), thresholds)
     for content_id, model_id, threshold in connection.execute(_CLASSIFICATIONS, ids):
         causes[content_id].thresholds.setdefault(model_id, threshold)
     in_use = ids_in_use(connection)
@@ -263,8 +268,9 @@ def _of_images(column: ColumnElement[int]) -> ColumnElement[bool]:
 # Built once: they run for each batch of photos, and to build them takes longer than to run them.
 _IMAGES = (
     select(
-        *(contents.c[name] for name in ("id", "outcome", "damaged", "model_id", "threshold")),
-        dismissals.c.content_id,
+        *(contents.c[name] for name in ("id", "outcome", "model_id", "threshold")),
+        *(contents.c[each.name] for each in fields(ImageFacts) if each.name in contents.c),
+        dismissals.c.content_id.is_not(None).label("dismissed"),
     )
     .outerjoin(dismissals, dismissals.c.content_id == contents.c.id)
     .where(_of_images(contents.c.id))
