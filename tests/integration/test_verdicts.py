@@ -205,7 +205,7 @@ def test_verdicts_are_listed_by_landmark_folder_person_and_kind(
         return [Path(each.path or "").name for each in list_verdicts(database, VerdictFilter(**options))]
 
     assert listed_by(by="bob") == ["grey.jpg"]
-    assert listed_by(kind=VerdictKind.CONFIRMED) == ["grey.jpg"]
+    assert listed_by(verdict=VerdictKind.CONFIRMED) == ["grey.jpg"]
     assert len(listed_by(photos=PhotoQuery(landmark=GATE))) == 2
     assert listed_by(photos=PhotoQuery(landmark=GATE, under=(berlin[0].with_name("paris"),))) == ["1.jpg"]
     assert len(listed_by(photos=PhotoQuery(country="France"))) == 3

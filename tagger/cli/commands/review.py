@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,21 +22,20 @@ from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.photo_json import json_list_parts
 from tagger.library.teaching.suggestions import find_suggestions
 from tagger.library.verdicts.importing import import_verdicts, read_entries
-from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
+from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.library.verdicts.service import (
     VERDICT_COLUMNS,
     give_verdicts,
     withdraw_verdicts,
 )
-from tagger.library.verdicts.store import NOT_A_LANDMARK, dismiss_photos, photo_ids_at, restore_photos
+from tagger.library.verdicts.store import dismiss_photos, photo_ids_at, restore_photos
 from tagger.photos.paths import parse_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from tagger.database.enums import VerdictKind
     from tagger.library.verdicts.importing import ImportedVerdicts
-    from tagger.library.verdicts.listing import ListedVerdict
     from tagger.library.verdicts.service import PhotoVerdict
     from tagger.library.verdicts.store import DismissedPhotos
 
@@ -222,15 +220,9 @@ def list_(
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON}:
         raise typer.BadParameter("use table, json, ndjson or csv", param_hint="--format")
-    photos = verdict_options.parse()
-    only_dismissals = verdict == NOT_A_LANDMARK
-    filters = VerdictFilter(None if verdict in {None, NOT_A_LANDMARK} else VerdictKind(verdict), by, photos)
+    filters = VerdictFilter(verdict, by, verdict_options.parse())
     settings, database = open_for_reading()
-    verdicts: Iterator[ListedVerdict] = iter(())
-    if not only_dismissals:
-        verdicts = list_verdicts(database, filters, settings.roots)
-    if filters.kind is None:
-        verdicts = chain(verdicts, list_dismissals(database, filters, settings.roots))
+    verdicts = list_verdicts(database, filters, settings.roots)
     by_photo = sorted(verdicts, key=lambda each: each.path or "")
     newest_first = sorted(by_photo, key=lambda each: each.at, reverse=True)
     if not write_documents(VERDICT_COLUMNS, newest_first, output_format):
@@ -246,8 +238,7 @@ def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
     Example: tagger review export verdicts.json
     """
     settings, database = open_for_reading()
-    dismissals = list_dismissals(database, VerdictFilter(), settings.roots)
-    verdicts = Counter(chain(list_verdicts(database, VerdictFilter(), settings.roots), dismissals))
+    verdicts = Counter(list_verdicts(database, VerdictFilter(), settings.roots))
     documents = ({column: getattr(each, column) for column in EXPORT_COLUMNS} for each in verdicts)
     with open_output(file, force=force) as out:
         out.writelines(json_list_parts(documents))
