@@ -1,5 +1,6 @@
 """No transaction changes what decides about images without deciding about them, and no verdict without what learns from it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,8 @@ def test_an_upgrade_keeps_scores_and_odds_and_forgets_what_followed_from_them(
     query = "SELECT accepted, doubtful FROM {} WHERE content_id > 1 ORDER BY content_id"
     found = [(False, "position"), (False, "speed"), (True, None)]
     with engine.connect() as connection:
-        for table, damaged in (("tags", (False, "damaged")), ("taught_tags", (True, None))):
-            earlier = connection.execute(text(query.format(table))).all()
+        for name, damaged in (("tags", (False, "damaged")), ("taught_tags", (True, None))):
+            earlier = connection.execute(text(query.format(name))).all()
             assert [(bool(accepted), doubtful) for accepted, doubtful in earlier] == [*found, damaged]
     engine.dispose()
     upgrade_database(database_url)
@@ -124,7 +125,7 @@ def test_whoever_opened_the_database_hears_of_each_decision_of_people(library: S
     star_photos(database, [1], "ada", starred=True)
     library.photo("b.jpg", (EIFFEL, 0.9, True))
     assert heard == []
-    decisions = (
+    decisions: tuple[Callable[[], object], ...] = (
         lambda: give_verdicts(database, *change, "ada", {}),
         lambda: withdraw_verdicts(database.acting_as(database.actor), *change, {}),
         lambda: give_examples(database, GATE, [1], [2], "ada"),

@@ -68,7 +68,7 @@ _FILL = {
         INSERT INTO effective_tags (content_id, landmark_id, state, score, source, rank, model_id)
         SELECT t.content_id, t.landmark_id, COALESCE(v.verdict, 'accepted'), t.score, 'model', t.rank, t.model_id
         FROM tags AS t LEFT JOIN verdicts AS v ON v.content_id = t.content_id AND v.landmark_id = t.landmark_id
-        WHERE t.accepted = {true} OR v.verdict IS NOT NULL""",
+        WHERE t.enough = {true} OR v.verdict IS NOT NULL""",
     "outcomes": """
         UPDATE contents SET outcome = CASE WHEN EXISTS (
             SELECT 1 FROM effective_tags AS e WHERE e.content_id = contents.id AND e.accepted = {true}

@@ -198,18 +198,18 @@ def _count_page(
             away.append(NewDismissal(content_id, entry.by, entry.at))
     stored = stored_verdicts(connection, {verdict.key for verdict in new if verdict.content_id})
     for verdict in new:
-        report.count((verdict.kind, verdict.at), stored.get(verdict.key))
+        report.count((verdict.verdict, verdict.given_at), stored.get(verdict.key))
     # A confirmed landmark outranks a dismissal, which then counts as older.
     away_ids = {dismissal.content_id for dismissal in away}
     confirmed = confirmed_contents(connection, away_ids)
-    confirmed |= {verdict.content_id for verdict in new if verdict.kind is VerdictKind.CONFIRMED}
+    confirmed |= {verdict.content_id for verdict in new if verdict.verdict is VerdictKind.CONFIRMED}
     dismissed = stored_dismissals(connection, away_ids)
     for dismissal in away:
         at = dismissed.get(dismissal.content_id)
         if dismissal.content_id and dismissal.content_id in confirmed:
             report.older += 1
         else:
-            report.count((None, dismissal.at), None if at is None else (None, at))
+            report.count((None, dismissal.given_at), None if at is None else (None, at))
     return new, away
 
 

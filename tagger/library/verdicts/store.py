@@ -7,9 +7,10 @@ confirmed landmark says the opposite, so it deletes the dismissal, and an image 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, select, text, tuple_
+from sqlalchemy import Connection, Table, delete, select, text, tuple_
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
@@ -27,13 +28,13 @@ NOT_A_LANDMARK = "not-a-landmark"
 
 @dataclass(frozen=True)
 class NewVerdict:
-    """A verdict to write, on an image and a landmark that have rows."""
+    """A row of `verdicts` to write, on an image and a landmark that have rows."""
 
     content_id: int
     landmark_id: int
-    kind: VerdictKind
-    by: str | None
-    at: datetime
+    verdict: VerdictKind
+    given_by: str | None
+    given_at: datetime
 
     @property
     def key(self) -> tuple[int, int]:
@@ -63,27 +64,25 @@ def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_o
 
     An image with a confirmed landmark is no longer put away as not a landmark.
     """
-    latest = {verdict.key: verdict for verdict in sorted(new, key=lambda verdict: verdict.at)}
-    rows = [
-        {
-            "content_id": verdict.content_id,
-            "landmark_id": verdict.landmark_id,
-            "verdict": verdict.kind,
-            "given_by": verdict.by,
-            "given_at": verdict.at,
-        }
-        for _, verdict in sorted(latest.items())  # always in the same order, which prevents deadlocks
-    ]
-    if not rows:
+    latest = {each.key: each for each in sorted(new, key=attrgetter("given_at"))}
+    if not latest:
         return
-    begin_change(connection, [content_id for content_id, _ in latest])
-    statement = upsert(connection, verdicts)
-    values = {name: statement.excluded[name] for name in ("verdict", "given_by", "given_at")}
-    older = verdicts.c.given_at < statement.excluded.given_at if newer_only else None
-    key = [verdicts.c.content_id, verdicts.c.landmark_id]
-    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values, where=older), rows)
-    confirmed = {verdict.content_id for verdict in latest.values() if verdict.kind is VerdictKind.CONFIRMED}
+    begin_change(connection, {content_id for content_id, _ in latest})
+    _upsert(connection, verdicts, [latest[key] for key in sorted(latest)], newer_only=newer_only)
+    confirmed = {each.content_id for each in latest.values() if each.verdict is VerdictKind.CONFIRMED}
     delete_dismissals(connection, sorted(confirmed))
+
+
+def _upsert(
+    connection: Connection, table: Table, new: Sequence["NewVerdict | NewDismissal"], *, newer_only: bool
+) -> None:
+    """Write rows over those with the same keys. They are in the order of their keys, which prevents deadlocks."""
+    statement = upsert(connection, table)
+    values = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
+    is_older = table.c.given_at < statement.excluded.given_at if newer_only else None
+    key = list(table.primary_key)
+    over = statement.on_conflict_do_update(index_elements=key, set_=values, where=is_older)
+    connection.execute(over, [vars(each) for each in new])
 
 
 def delete_verdicts(
@@ -98,11 +97,11 @@ def delete_verdicts(
 
 @dataclass(frozen=True)
 class NewDismissal:
-    """A dismissal to write, of an image that has a row."""
+    """A row of `dismissals` to write, of an image that has a row."""
 
     content_id: int
-    by: str | None
-    at: datetime
+    given_by: str | None
+    given_at: datetime
 
 
 def stored_dismissals(connection: Connection, content_ids: Collection[int]) -> dict[int, datetime]:
@@ -119,24 +118,11 @@ def confirmed_contents(connection: Connection, content_ids: Collection[int]) -> 
 
 def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> None:
     """Write dismissals over older ones, except for images on which a landmark is confirmed."""
-    latest = {each.content_id: each for each in sorted(new, key=lambda each: each.at)}
-    written = sorted(latest.keys() - confirmed_contents(connection, latest))  # in one order: no deadlocks
-    if not written:
-        return
-    begin_change(connection, written)
-    statement = upsert(connection, dismissals)
-    values = {name: statement.excluded[name] for name in ("given_by", "given_at")}
-    is_older = dismissals.c.given_at < statement.excluded.given_at
-    rows = [
-        {"content_id": content_id, "given_by": latest[content_id].by, "given_at": latest[content_id].at}
-        for content_id in written
-    ]
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[dismissals.c.content_id], set_=values, where=is_older
-        ),
-        rows,
-    )
+    latest = {each.content_id: each for each in sorted(new, key=attrgetter("given_at"))}
+    written = sorted(latest.keys() - confirmed_contents(connection, latest))
+    if written:
+        begin_change(connection, written)
+        _upsert(connection, dismissals, [latest[each] for each in written], newer_only=True)
 
 
 @dataclass
