@@ -25,11 +25,12 @@ from tagger.ledger import job_control
 from tagger.ledger.chunks import Claim, claim_next_chunk, renew_leases
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import record_tick
+from tagger.library.catalog.settlement import begin_change
 from tagger.library.query.counts import landmark_counts
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.verdicts.service import give_verdict_to_photos
+from tagger.library.verdicts.service import give_verdicts
 from tagger.settings import Settings
 from tagger.web.api.job_starter import JobStarter
 
@@ -123,8 +124,8 @@ def _score(photo: TaggedPhoto) -> float:
 
 
 def _give_verdicts(database: Database, landmark: str, best: list[int]) -> None:
-    give_verdict_to_photos(database, best[:3], landmark, VerdictKind.CONFIRMED, "ada")
-    give_verdict_to_photos(database, best[-1:], landmark, VerdictKind.REJECTED, "ada")
+    give_verdicts(database, best[:3], landmark, VerdictKind.CONFIRMED, "ada", {})
+    give_verdicts(database, best[-1:], landmark, VerdictKind.REJECTED, "ada", {})
 
 
 def _start_jobs(database: Database, settings: Settings, pictures: Path) -> list[Claim]:
@@ -187,6 +188,7 @@ def _add_schedules(database: Database, pictures: Path) -> None:
 def _set_times(database: Database) -> None:
     with database.write() as connection:
         connection.execute(update(contents).values(classified_at=THEN))
+        begin_change(connection, [])
         connection.execute(update(verdicts).values(given_at=THEN))
         for column in (jobs.c.created_at, jobs.c.started_at, jobs.c.finished_at):
             connection.execute(update(jobs).where(column.is_not(None)).values({column: THEN}))

@@ -15,7 +15,6 @@ from tagger.system.text_format import percent
 if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.database.connection import Database
-    from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.teaching.learning import TaughtState
 
@@ -38,9 +37,7 @@ def model_in_use(session: Session) -> RegisteredModel:
     return model
 
 
-def update_with_progress(
-    session: Session, model: RegisteredModel, landmark_ids: Collection[int] | None = None
-) -> int:
+def update_with_progress(session: Session, model: RegisteredModel, landmark_ids: Collection[int]) -> int:
     """Learn the landmarks whose verdicts have changed, and compare all photos with them; returns how many images were compared."""
     from tagger.library.teaching.learning import update_taught
 
@@ -59,10 +56,14 @@ def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
         )
 
 
-def _update_text(session: Session, model: RegisteredModel, landmark: Landmark | None, compared: int) -> str:
+def _update_text(session: Session, model: RegisteredModel, learned: Collection[int], compared: int) -> str:
+    from tagger.library.catalog.landmarks import landmarks_by_id
     from tagger.library.teaching.learning import taught_state
 
-    if landmark is not None:
+    with session.database.read() as connection:
+        landmarks = list(landmarks_by_id(connection, learned).values())
+    if len(landmarks) == 1:
+        (landmark,) = landmarks
         state = taught_state(session.database, model, landmark)
         if state.examples:
             return f"{landmark.display_name} is now learned from {examples_text(state)}: {found_text(state, 'tagged by it in all', 'photo')}"
@@ -98,17 +99,19 @@ def texts_of_other_models(database: Database, in_use: Sequence[RegisteredModel])
         )
 
 
-def update_derived_facts(session: Session, landmark: Landmark | None = None) -> None:
-    """Learn from new verdicts or photos, and locate the photos that are affected. What prevents learning is a warning.
-
-    `landmark`: the one that the verdicts are about, if it is one.
-    """
+def update_derived_facts(session: Session) -> None:
+    """Learn from new verdicts or photos, and locate the photos that are affected. What prevents learning is a warning."""
     from tagger.library.catalog.registered_models import models_to_teach, preview_models
+    from tagger.library.teaching.comparison import compare_all
+    from tagger.library.teaching.learning import learn_landmarks
 
     try:
         for model in models_to_teach(preview_models(session.database, session.settings.model)):
-            if compared := update_with_progress(session, model):
-                console.info(_update_text(session, model, landmark, compared))
+            learned = learn_landmarks(session.database, model)
+            with ProgressLine("comparing photos") as line:
+                compared = compare_all(session.database, model.id, line.show)
+            if compared:
+                console.info(_update_text(session, model, learned, compared))
     except TaggerError as error:
         console.warning(f"the taught landmarks were not updated: {error} Then run: tagger backfill taught")
     update_positions(session)

@@ -218,8 +218,16 @@ def _common(
         ),
     ] = False,
 ) -> None:
+    context.call_on_close(_learn_from_decisions)
     console.command = context.invoked_subcommand or ""
     console.verbosity = -1 if quiet else verbose
+
+
+def _learn_from_decisions() -> None:
+    if "tagger.cli.session" in sys.modules:
+        from tagger.cli.session import learn_from_decisions
+
+        learn_from_decisions()
 
 
 def run() -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _databases: list[Database] = []
 """Open databases of this command."""
+_decided: list[Session] = []
+"""Sessions in which people's verdicts or dismissals have changed, and nobody has learned from them yet."""
 _empty_folders: list[TemporaryDirectory[str]] = []
 """The folders of empty databases."""
 _at_end: list[Callable[[], None]] = []
@@ -71,12 +73,14 @@ def _open(settings: Settings, *, settle_jobs: bool) -> Session:
 
     database = open_configured(settings)
     _databases.append(database)
+    session = Session(settings, database)
+    database.after_decisions = lambda: _decided.append(session)
     note_endpoints_on_demand(_note_endpoints)
     if settle_jobs:
         from tagger.ledger.job_control import recover_stale_jobs
 
         recover_stale_jobs(database)
-    return Session(settings, database)
+    return session
 
 
 def open_for_reading(*, settle_jobs: bool = False) -> Session:
@@ -131,8 +135,17 @@ def prepare_paths(paths: Iterable[str | Path], settings: Settings | None = None)
         open_session(settings)
 
 
+def learn_from_decisions() -> None:
+    """Bring up to date what follows from the verdicts that the command has changed, when it ends."""
+    if _decided:
+        from tagger.cli.derived_facts import update_derived_facts
+
+        update_derived_facts(_decided[0])
+
+
 def close_sessions() -> None:
     """Close the databases that the command opened. `main` calls it when the command ends."""
+    _decided.clear()
     while _databases:
         _databases.pop().close()
     while _empty_folders:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, Row, event, select
 
+from tagger.database.changes import CHANGES, Changes, changes_of, require_change
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.events import RECEIVERS, Receivers, event_receivers
 from tagger.database.schema import require_current_schema
@@ -110,6 +111,7 @@ class Database:
         raw_pairs: bool = True,
         receivers: Receivers = tuple,
     ) -> None:
+        event.listen(engine, "before_cursor_execute", require_change)
         self._engine = engine
         self._receivers = receivers
         self._language = language
@@ -118,6 +120,8 @@ class Database:
         self.ledger_id = ledger_id
         self.actor = actor
         """Who makes the changes: each transaction for writing carries it to the audit log."""
+        self.after_decisions: Callable[[], object] = lambda: None
+        """Called after people's verdicts or dismissals have changed: whoever opens the database sets what learns from them."""
         # SQLite's own wait for the lock sleeps and is unfair: one of four busy threads waited 5 s for 20 ms of work.
         self._write_lock = threading.RLock()
         self._file = _file_identity(engine)
@@ -180,13 +184,16 @@ class Database:
     def write(self, *, dry_run: bool = False) -> Iterator[Connection]:
         """A transaction that locks for writing at its start. It commits at the end and rolls back on an exception.
 
-        With `dry_run`, it always rolls back: the caller makes its changes and reads what they would lead to.
+        Before it commits, the images whose causes it has changed are decided about. With `dry_run`, it always rolls back.
         """
         self._require_process()
         if self._rehearsal is not None:
             yield self._rehearsal
+            changes_of(self._rehearsal).settle(self._rehearsal)
             return
+        changes = Changes()
         options = {
+            CHANGES: changes,
             "tagger_begin": "IMMEDIATE",
             "tagger_actor": self.actor,
             "tagger_language": self._language,
@@ -200,6 +207,10 @@ class Database:
             yield connection
             if dry_run:
                 transaction.rollback()
+                return
+            changes.settle(connection)
+        if changes.has_decisions:
+            self.after_decisions()
 
     @contextmanager
     def rehearsal(self) -> Iterator["Database"]:

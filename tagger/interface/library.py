@@ -45,7 +45,7 @@ from tagger.library.query.counts import LandmarkCount, landmark_counts
 from tagger.library.query.details import photo_details
 from tagger.library.teaching.examples import find_examples, paths_to_tag
 from tagger.library.teaching.learning import TaughtState, embedding_of, taught_state, update_taught
-from tagger.library.verdicts.service import give_examples, give_verdict
+from tagger.library.verdicts.service import give_examples, give_verdicts
 
 if TYPE_CHECKING:
     from enum import StrEnum
@@ -64,6 +64,7 @@ class Library:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._database = open_configured(settings)
+        self._database.after_decisions = self._update_derived_facts
 
     def __enter__(self) -> Self:
         return self
@@ -245,7 +246,6 @@ class Library:
             raise ExamplesMissing
         taught, _ = find_or_add_landmark(self._database, new)
         give_examples(self._database, taught.slug, examples, counter_examples, login_name())
-        self._update_derived_facts()
         return taught_state(self._database, model, taught)
 
     def _examples(self, model: RegisteredModel, paths: Sequence[Path]) -> list[int]:
@@ -310,11 +310,7 @@ class Library:
 
     def _give_verdicts(self, landmark: str, photos: Named | Iterable[Named], kind: VerdictKind) -> None:
         _require_text(landmark=landmark)
-        paths, by, roots = paths_of(photos), login_name(), self._settings.roots
-        for dry_run in (True, False):  # a photo that is missing must not leave the others half done
-            for path in paths:
-                give_verdict(self._database, path, landmark, kind, by, roots, dry_run=dry_run)
-        self._update_derived_facts()
+        give_verdicts(self._database, paths_of(photos), landmark, kind, login_name(), self._settings.roots)
 
     def _update_derived_facts(self) -> None:
         """Bring up to date what follows from photos and verdicts: taught tags and positions."""

@@ -33,6 +33,20 @@ LEAST_SCORE = 0.5
 
 
 @dataclass(frozen=True)
+class ImageFacts:
+    """What the rule reads of an image as a whole: columns of `contents` by their names, and whether a person dismissed it.
+
+    `damaged`: a part of it is missing. `dismissed`: it was put away as not a landmark.
+    """
+
+    damaged: bool = False
+    dismissed: bool = False
+
+
+INTACT = ImageFacts()
+
+
+@dataclass(frozen=True)
 class PositionOdds:
     """The factor by which the position of a photo changes the odds of a landmark, and how far from it the photo was taken, in metres.
 
@@ -130,11 +144,7 @@ def best_predictions(candidates: Iterable[Candidate]) -> Mapping[int, Candidate]
 
 
 def decide(
-    candidates: Collection[Candidate],
-    verdicts: Mapping[int, VerdictKind],
-    *,
-    is_dismissed: bool = False,
-    is_damaged: bool = False,
+    candidates: Collection[Candidate], verdicts: Mapping[int, VerdictKind], image: ImageFacts = INTACT
 ) -> list[EffectiveTag]:
     """The landmarks of an image with a state, in order of their ids; those that are only predicted have none.
 
@@ -146,7 +156,7 @@ def decide(
     for candidate in candidates:
         if candidate.landmark_id in by_landmark:
             by_landmark[candidate.landmark_id].append(candidate)
-    counting = [] if is_damaged else list(_counting(by_landmark, verdicts))
+    counting = [] if image.damaged else list(_counting(by_landmark, verdicts))
     found = []
     for landmark_id, own in by_landmark.items():
         accepted = [each for each in counting if each.landmark_id == landmark_id]
@@ -156,13 +166,13 @@ def decide(
             # A rejection of what nothing speaks for is no tag.
             verdict = verdicts[landmark_id]
             state = TagState(verdict) if own or verdict is VerdictKind.CONFIRMED else None
-        elif is_dismissed:
+        elif image.dismissed:
             state = None
         elif accepted:
             state, reason = _contested(accepted, counting, verdicts)
         else:
             is_named = bool(counting) or VerdictKind.CONFIRMED in verdicts.values()
-            state, reason = _not_counting(own, is_damaged=is_damaged, is_named=is_named)
+            state, reason = _not_counting(own, is_damaged=image.damaged, is_named=is_named)
         if state is not None:
             rank = min((each.rank for each in own if each.rank is not None), default=None)
             found.append(EffectiveTag(landmark_id, state, reason, _shown(own, accepted, state), rank))

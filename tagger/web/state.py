@@ -54,6 +54,8 @@ class TaughtUpdates:
         self._database = database
         self._models = models
         self._stopping = stopping
+        self.learning = threading.Lock()
+        """Held while landmarks are learned, so that nobody learns the same ones beside."""
         self._changed = threading.Condition()
         self._is_requested = False
         self._is_closed = False
@@ -101,7 +103,8 @@ class TaughtUpdates:
 
     def _update(self) -> None:
         for model in models_to_teach(self._models()):
-            update_taught(self._database, model, on_progress=self._check_stopping)
+            with self.learning:
+                update_taught(self._database, model, on_progress=self._check_stopping)
         update_positions(self._database, lambda count, _total: self._check_stopping(count))
 
     def _check_stopping(self, _count: int) -> None:
@@ -166,6 +169,7 @@ class AppState:
         )
         self.models_in_use = ModelsInUse(database, settings.model).get
         self.taught_updates = TaughtUpdates(database, self.models_in_use, self.stopping)
+        database.after_decisions = self.taught_updates.request
 
     def acting_as(self, actor: Actor) -> "AppState":
         """The same state for another actor, whose changes are recorded as theirs."""

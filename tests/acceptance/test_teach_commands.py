@@ -297,7 +297,7 @@ def test_imported_verdicts_teach_and_those_on_unknown_photos_once_they_are_tagge
     tagger("review", "export", "verdicts.json")
     shutil.copy(library.database, tmp_path / "other.sqlite")
     for name, said in (
-        ("other", "the taught landmarks are up to date"),
+        ("other", "Our church is now learned from 3 photos"),
         ("empty", "3 verdicts on unknown photos"),
     ):
         monkeypatch.setenv("TAGGER_DATABASE_URL", f"sqlite:///{tmp_path}/{name}.sqlite")

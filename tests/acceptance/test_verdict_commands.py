@@ -40,17 +40,17 @@ def test_a_verdict_is_given_and_withdrawn(tagger: CommandRunner, known: StoredPh
     assert output.text == "photos/berlin/a.jpg: Eiffel Tower rejected, in 2 copies of the photo\n"
     assert found(tagger, "--landmark", EIFFEL) == ["b.jpg", "paris.jpg"]
     output = tagger("confirm", "EIFFEL TOWER", "photos/berlin/copy.jpg", "--by", "Ada", "--json")
-    assert output.json == {
-        "path": str(known.root / "berlin/copy.jpg"),
-        "digest": digest_of(1),
-        "landmark": EIFFEL,
-        "name": "Eiffel Tower",
-        "verdict": "confirmed",
-        "before": "rejected",
-        "changed": True,
-        "photos": 2,
-        "dry_run": False,
-    }
+    path = str(known.root / "berlin/copy.jpg")
+    assert output.json["photos"] == [
+        {
+            "photo": 2,
+            "path": path,
+            "before": "rejected",
+            "verdict": "confirmed",
+            "changed": True,
+            "copies": 2,
+        }
+    ]
     shown = tagger("show", "photos/berlin/a.jpg", "--json").json
     assert [(given["verdict"], given["given_by"]) for given in shown["verdicts"]] == [("confirmed", "Ada")]
     withdraw = (EIFFEL, "--withdraw", "photos/berlin/a.jpg")
@@ -66,8 +66,8 @@ def test_several_photos_get_the_same_verdict(tagger: CommandRunner, known: Store
     )
     assert tagger("confirm", EIFFEL, "photos/paris.jpg", "photos/missing.jpg").code == 1
     assert found(tagger, "--landmark", EIFFEL) == ["a.jpg", "copy.jpg"]
-    documents = tagger("confirm", EIFFEL, "photos/berlin/b.jpg", "photos/paris.jpg", "--json").json
-    assert [Path(each["path"]).name for each in documents] == ["b.jpg", "paris.jpg"]
+    document = tagger("confirm", EIFFEL, "photos/berlin/b.jpg", "photos/paris.jpg", "--json").json
+    assert [Path(each["path"]).name for each in document["photos"]] == ["b.jpg", "paris.jpg"]
 
 
 def test_a_dry_run_stores_no_verdict(tagger: CommandRunner, known: StoredPhotos) -> None:

@@ -22,7 +22,7 @@ COMMAND = ("locate", "--gpx", "walk.gpx", "--clock-offset", "Canon=+00:00", "--m
 FACTS = {
     positions: ("photo_id", "latitude", "longitude", "error_m", "source", "evidence"),
     cameras: ("id", "clock_offset_s", "clock_source", "companions_id"),
-    tags: ("content_id", "landmark_id", "score", "rank", "accepted", "doubtful"),
+    tags: ("content_id", "landmark_id", "score", "rank", "enough", "odds_reason"),
     photos: ("id", "camera_id", "taken_at"),
 }
 

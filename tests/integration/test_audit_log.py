@@ -34,9 +34,8 @@ from tagger.library.catalog.registered_models import use_models
 from tagger.library.catalog.roots import forget_path
 from tagger.library.verdicts.importing import import_verdicts, read_entries
 from tagger.library.verdicts.service import (
-    give_verdict,
-    withdraw_verdict,
-    withdraw_verdict_from_photos,
+    give_verdicts,
+    withdraw_verdicts,
 )
 from tagger.people.tokens import add_token, revoke_token
 from tagger.settings import Settings
@@ -105,7 +104,7 @@ def test_imports_are_recorded_once(database: Database, tmp_path: Path) -> None:
     folder = TaggedFolder(database, tmp_path)
     folder.draw("a.jpg", 0)
     folder.tag()
-    give_verdict(database, folder.folder / "a.jpg", EIFFEL, VerdictKind.REJECTED, "ada", {})
+    give_verdicts(database, [folder.folder / "a.jpg"], EIFFEL, VerdictKind.REJECTED, "ada", {})
     with database.read() as connection:
         digest = connection.exec_driver_sql("SELECT digest FROM contents").scalar_one()
     given = {"digest": digest, "landmark": EIFFEL, "verdict": "confirmed", "by": "eva", "path": "x"}
@@ -121,20 +120,20 @@ def test_withdrawn_verdicts_are_recorded(database: Database, tmp_path: Path) -> 
     folder.tag()
     rejected, by_ada = VerdictKind.REJECTED, database.acting_as(ADA)
 
-    def give() -> str:
-        return give_verdict(database, photo, EIFFEL, rejected, "eva", {}).digest
+    def give() -> None:
+        give_verdicts(database, [photo], EIFFEL, rejected, "eva", {})
 
-    digest = give()
-    withdraw_verdict(by_ada, photo, EIFFEL, rejected, {}, dry_run=True)
-    assert entries(database, AuditAction.VERDICTS_WITHDRAW) == []
-    withdraw_verdict(by_ada, photo, EIFFEL, rejected, {})
     give()
-    withdraw_verdict_from_photos(by_ada, [1], EIFFEL, rejected)
-    withdraw_verdict(by_ada, photo, EIFFEL, rejected, {})
+    withdraw_verdicts(by_ada, [photo], EIFFEL, rejected, {}, dry_run=True)
+    assert entries(database, AuditAction.VERDICTS_WITHDRAW) == []
+    withdraw_verdicts(by_ada, [photo], EIFFEL, rejected, {})
+    give()
+    withdraw_verdicts(by_ada, [1], EIFFEL, rejected, {})
+    withdraw_verdicts(by_ada, [photo], EIFFEL, rejected, {})
     recorded = entries(database, AuditAction.VERDICTS_WITHDRAW)
     assert {(entry.actor, entry.subject) for entry in recorded} == {("web ada", EIFFEL)}
     common = {"address": "192.0.2.7", "verdict": "rejected", "count": 1}
-    assert [entry.details for entry in recorded] == [common | {"digest": digest}, common]
+    assert [entry.details for entry in recorded] == [common, common]
 
 
 def test_forgetting_photos_is_recorded(database: Database, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.enqueue.submission import submit
 from tagger.ledger import job_control
 from tagger.library.catalog.registered_models import add_model, use_models
-from tagger.library.catalog.settlement import settle
+from tagger.library.catalog.settlement import begin_change
 from tagger.library.query.details import photo_details
 from tagger.library.query.option_values import BoundingBox, Near
 from tagger.library.query.options import PhotoQuery
@@ -118,9 +118,9 @@ def test_conditions_leave_out_no_photo_without_tags(
         ids = {row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))}
         content_id = folder.photo("rejected.jpg").content_id
         row = {"content_id": content_id, "given_by": "ada", "given_at": datetime.now(UTC)}
+        begin_change(connection, [content_id])
         for slug, verdict in ((GATE, "rejected"), (VERSAILLES, "confirmed")):
             connection.execute(insert(verdicts).values(row | {"landmark_id": ids[slug], "verdict": verdict}))
-        settle(connection, [content_id])
     conditions: tuple[tuple[dict[str, Any], set[str]], ...] = (
         ({"year": (2018, 2019)}, every),
         ({"camera": ("canon eos",), "position": "none"}, every - {"in/new.jpg"}),

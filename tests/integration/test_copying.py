@@ -37,8 +37,9 @@ from tagger.database.tables import (
 from tagger.errors import Conflict
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.registered_models import add_model
+from tagger.library.catalog.settlement import begin_change
 from tagger.library.teaching.learning import update_taught
-from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.service import give_verdicts
 from tagger.library.verdicts.store import dismiss_photos, star_photos
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.people.tokens import add_token
@@ -71,8 +72,8 @@ def _filled(database: Database, tmp_path: Path) -> TaggedFolder:
     church = [draw_place(folder.folder / f"church-{seed}.jpg", 0, seed=seed) for seed in range(4)]
     folder.tag()
     _teach(folder, church[:3])
-    give_verdict(database, folder.folder / "0.jpg", EIFFEL, VerdictKind.REJECTED, "ada", {})
-    give_verdict(database, folder.folder / "grey.jpg", EIFFEL, VerdictKind.CONFIRMED, None, {})
+    give_verdicts(database, [folder.folder / "0.jpg"], EIFFEL, VerdictKind.REJECTED, "ada", {})
+    give_verdicts(database, [folder.folder / "grey.jpg"], EIFFEL, VerdictKind.CONFIRMED, None, {})
     dismiss_photos(database, [folder.photo("2.jpg").id], "ada")
     star_photos(database, [folder.photo("2.jpg").id], "ada", starred=True)
     (folder.folder / "1.jpg").unlink()
@@ -80,6 +81,7 @@ def _filled(database: Database, tmp_path: Path) -> TaggedFolder:
     other = add_model(database, tmp_path / "other.pt")
     with database.write() as connection:
         of_image = {"content_id": 1, "model_id": other.id, "top_k": 5, "threshold": 0.5}
+        begin_change(connection, [1])
         connection.execute(insert(classifications).values(of_image))
         noon = datetime(2024, 5, 1, 12)  # noqa: DTZ001 - local time
         renamed = {"kind": "rename", "camera_id": 1, "taken_at": noon, "name": "Easter"}
@@ -100,7 +102,7 @@ def _teach(folder: TaggedFolder, examples: list[Path]) -> None:
     with folder.database.write() as connection:
         church = add_landmark(connection, NewLandmark("Our church"))
     for example in examples:
-        give_verdict(folder.database, example, church.slug, VerdictKind.CONFIRMED, "ada", {})
+        give_verdicts(folder.database, [example], church.slug, VerdictKind.CONFIRMED, "ada", {})
     update_taught(folder.database, folder.model)
 
 

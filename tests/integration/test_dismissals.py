@@ -22,8 +22,8 @@ from tagger.library.query.options import PhotoQuery
 from tagger.library.search.text_query import text_query
 from tagger.library.teaching.suggestions import count_suggestions
 from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
-from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
-from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
+from tagger.library.verdicts.service import give_verdicts
 from tagger.library.verdicts.store import StarredPhotos, dismiss_photos, restore_photos, star_photos
 from tagger.transfer.integrity import check_database
 
@@ -94,7 +94,7 @@ def test_a_photo_that_is_put_away_is_not_unknown_with_its_copies(folder: Folder)
 def test_it_leaves_the_review_queue(database: Database, tmp_path: Path) -> None:
     stored = StoredPhotos.with_tiny_model(database, tmp_path)
     stored.photo("a.jpg", (EIFFEL, 0.1, False))
-    stored.taught(stored.newest_id(), EIFFEL, 0.6, accepted=False)
+    stored.taught(stored.newest_id(), EIFFEL, 0.6)
     waiting = count_suggestions(database)
     dismiss_photos(database, [photo.id for photo in find_tagged(database, PhotoQuery(unknown=True))], "ada")
     assert (waiting, count_suggestions(database)) == (1, 0)
@@ -104,9 +104,9 @@ def test_a_confirmed_landmark_and_a_dismissal_exclude_each_other(folder: Folder)
     folder.draw("a.jpg", 0)
     folder.tag()
     folder.dismiss("a.jpg")
-    give_verdict(folder.database, folder.folder / "a.jpg", EIFFEL, VerdictKind.REJECTED, "ada", {})
+    give_verdicts(folder.database, [folder.folder / "a.jpg"], EIFFEL, VerdictKind.REJECTED, "ada", {})
     assert folder.dismissed() == 1
-    give_verdict(folder.database, folder.folder / "a.jpg", EIFFEL, VerdictKind.CONFIRMED, "ada", {})
+    give_verdicts(folder.database, [folder.folder / "a.jpg"], EIFFEL, VerdictKind.CONFIRMED, "ada", {})
     assert folder.dismissed() == 0
     assert folder.dismiss("a.jpg") == {"confirmed": ["a.jpg"]}
     assert folder.found(landmark=EIFFEL) == ["a.jpg"]
@@ -125,7 +125,7 @@ def test_dismissal_and_star_survive_forgetting_the_photo(folder: Folder) -> None
     folder.dismiss("a.jpg")
     folder.star("a.jpg")
     forget_path(folder.database, folder.folder, {})
-    (listed,) = list_dismissals(folder.database, VerdictFilter())
+    (listed,) = list_verdicts(folder.database, VerdictFilter())
     assert (listed.path, listed.verdict, listed.landmark) == (None, "not-a-landmark", None)
     folder.tag()
     assert folder.found(unknown=True) == []
@@ -138,10 +138,10 @@ def test_dismissals_are_listed_apart_from_verdicts_on_landmarks(folder: Folder) 
     folder.tag()
     folder.dismiss("in/a.jpg", "b.jpg")
     below = VerdictFilter(photos=PhotoQuery(under=(folder.folder / "in",)))
-    assert [Path(each.path or "").name for each in list_dismissals(folder.database, below)] == ["a.jpg"]
-    assert list(list_dismissals(folder.database, VerdictFilter(by="bob"))) == []
-    assert list(list_dismissals(folder.database, VerdictFilter(photos=PhotoQuery(landmark=EIFFEL)))) == []
-    assert list(list_verdicts(folder.database, VerdictFilter())) == []
+    assert [Path(each.path or "").name for each in list_verdicts(folder.database, below)] == ["a.jpg"]
+    assert list(list_verdicts(folder.database, VerdictFilter(by="bob"))) == []
+    assert list(list_verdicts(folder.database, VerdictFilter(photos=PhotoQuery(landmark=EIFFEL)))) == []
+    assert list(list_verdicts(folder.database, VerdictFilter("confirmed"))) == []
 
 
 @pytest.mark.postgresql
@@ -153,7 +153,7 @@ def test_the_newer_of_two_imported_dismissals_applies(folder: Folder) -> None:
     assert folder.import_(document(digest, MONDAY)).unchanged == 1
     assert folder.import_(document(digest, MONDAY - timedelta(days=1))).older == 1
     assert folder.import_(document(digest, MONDAY + timedelta(days=1))).replaced == 1
-    (listed,) = list_dismissals(folder.database, VerdictFilter())
+    (listed,) = list_verdicts(folder.database, VerdictFilter())
     assert (listed.by, listed.at) == ("bob", MONDAY + timedelta(days=1))
 
 

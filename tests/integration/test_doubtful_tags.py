@@ -14,7 +14,7 @@ from tagger.library.query.details import PhotoDetails, photo_details, photo_deta
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.tagged_photos import DAMAGED, Tag, photo_document
-from tagger.library.verdicts.service import give_verdict, withdraw_verdict
+from tagger.library.verdicts.service import give_verdicts, withdraw_verdicts
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 HILL = "nameless-hill"
@@ -24,10 +24,10 @@ class Library(PositionLibrary):
     """Photos with verdicts."""
 
     def give(self, photo: int, slug: str) -> None:
-        give_verdict(self.database, photo, slug, VerdictKind.CONFIRMED, "ada", {})
+        give_verdicts(self.database, [photo], slug, VerdictKind.CONFIRMED, "ada", {})
 
     def withdraw(self, photo: int, slug: str) -> None:
-        withdraw_verdict(self.database, photo, slug, VerdictKind.CONFIRMED, {})
+        withdraw_verdicts(self.database, [photo], slug, VerdictKind.CONFIRMED, {})
 
     def tag(self, photo: int, slug: str) -> Tag:
         tags = photo_details_by_id(self.database, photo).photo.tags
@@ -78,7 +78,7 @@ def test_a_doubtful_tag_names_the_landmarks_that_speak_against_it(
     library: Library, score: float, confirmed: tuple[str, ...], reason: str
 ) -> None:
     photo = library.shot(0, (EIFFEL, score, True))
-    library.taught(photo, VERSAILLES, 0.95, accepted=True)
+    library.taught(photo, VERSAILLES, 0.95)
     for slug in confirmed:
         library.give(photo, slug)
     assert library.tag(photo, EIFFEL).reason == reason

@@ -33,6 +33,7 @@ from tagger.library.catalog.landmark_removal import (
 )
 from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
 from tagger.library.catalog.registered_models import RegisteredModel, add_model
+from tagger.library.catalog.settlement import begin_change
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
 from tagger.library.verdicts.importing import import_verdicts, read_entries
@@ -57,6 +58,7 @@ class Library(StoredPhotos):
             content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
             landmark_id = find_landmark(connection, slug).id
             row = {"content_id": content_id, "landmark_id": landmark_id, "verdict": verdict}
+            begin_change(connection, [content_id or 0])
             connection.execute(insert(verdicts).values(row | {"given_by": "ada", "given_at": at}))
 
     def verdicts(self) -> list[tuple[str, str, str]]:

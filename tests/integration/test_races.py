@@ -21,7 +21,7 @@ from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edi
 from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.catalog.roots import forget_path
-from tagger.library.verdicts.service import give_verdict, withdraw_verdict
+from tagger.library.verdicts.service import give_verdicts, withdraw_verdicts
 from tagger.library.verdicts.store import dismiss_photos, restore_photos, star_photos
 from tagger.transfer.integrity import check_database
 
@@ -53,10 +53,10 @@ class Library(StoredPhotos):
             edit_landmark(connection, landmark, {"names": {language: name}})
 
     def give(self, photo: int, landmark: str, kind: VerdictKind = CONFIRMED) -> None:
-        give_verdict(self.database, photo, landmark, kind, "ada", {})
+        give_verdicts(self.database, [photo], landmark, kind, "ada", {})
 
     def withdraw(self, photo: int, landmark: str, kind: VerdictKind = CONFIRMED) -> None:
-        withdraw_verdict(self.database, photo, landmark, kind, {})
+        withdraw_verdicts(self.database, [photo], landmark, kind, {})
 
     def dismiss(self, photo: int) -> None:
         dismiss_photos(self.database, [photo], "bob")

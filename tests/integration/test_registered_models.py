@@ -43,7 +43,7 @@ from tagger.library.catalog.registered_models import (
     verify_model,
 )
 from tagger.library.catalog.registration import landmark_ids_of_labels
-from tagger.library.catalog.settlement import settle
+from tagger.library.catalog.settlement import begin_change, settle
 from tagger.model.artifact import Label
 from tagger.system.geo import regional_slug
 
@@ -295,9 +295,10 @@ def test_a_removed_model_leaves_the_earlier_classification_and_is_kept_while_a_j
     with database.write() as connection:
         image = connection.scalar(select(contents.c.id).where(contents.c.digest == "both"))
         earlier = {"content_id": image, "model_id": stored.model.id}
+        begin_change(connection, [image])
         connection.execute(insert(classifications).values(**earlier, top_k=5, threshold=0.5))
         tower = stored.landmark_ids["eiffel-tower"]
-        tag = {"rank": 1, "landmark_id": tower, "score": 0.7, "accepted": True, "counts": True}
+        tag = {"rank": 1, "landmark_id": tower, "score": 0.7, "enough": True, "counts": True}
         connection.execute(insert(tags).values(**earlier, **tag))
         settle(connection, [image])
     with pytest.raises(ModelNeeded, match=f"job {job_id} has not ended"):

@@ -16,6 +16,7 @@ from tagger.database.tables import contents, landmarks, photos, roots, tags, ver
 from tagger.errors import PhotoNotFound
 from tagger.library.catalog import roots as roots_module
 from tagger.library.catalog.roots import forget_path
+from tagger.library.catalog.settlement import begin_change
 
 
 def forget(folder: TaggedFolder, path: Path, *, dry_run: bool = False) -> int:
@@ -27,6 +28,7 @@ def confirm(folder: TaggedFolder, name: str) -> None:
         landmark = connection.scalar(select(landmarks.c.id).limit(1))
         content_id = connection.scalar(select(photos.c.content_id).where(photos.c.path == name))
         row = {"content_id": content_id, "landmark_id": landmark, "verdict": "confirmed"}
+        begin_change(connection, [content_id or 0])
         connection.execute(insert(verdicts).values(**row, given_at=datetime.now(UTC)))
 
 

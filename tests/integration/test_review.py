@@ -30,7 +30,7 @@ def library(database: Database, tmp_path: Path) -> LibraryPhotos:
     library.number("refused.jpg", (VERSAILLES, 0.2, False), digest="refused")
     for name, slug, score in (("a", VERSAILLES, 0.33), ("b", VERSAILLES, 0.8), ("c", GATE, 0.45)):
         number = library.number(f"{name}.jpg", (EIFFEL, 0.1, False), digest=name)
-        library.taught(number, slug, score, accepted=False)
+        library.taught(number, slug, score)
     return library
 
 

@@ -46,10 +46,8 @@ from tagger.library.teaching.comparison import TaughtCache, compare_images
 from tagger.library.teaching.learning import learn_landmarks, update_taught
 from tagger.library.verdicts.importing import import_verdicts, read_entries
 from tagger.library.verdicts.service import (
-    give_verdict,
-    give_verdict_to_photos,
-    withdraw_verdict,
-    withdraw_verdict_from_photos,
+    give_verdicts,
+    withdraw_verdicts,
 )
 from tagger.library.verdicts.store import NOT_A_LANDMARK, dismiss_photos, restore_photos
 from tagger.transfer.integrity import check_database
@@ -149,7 +147,7 @@ class Library(TaggedFolder):
             remove_landmark(connection, slug, with_verdicts=True)
 
     def give(self, name: str, slug: str, kind: VerdictKind) -> None:
-        give_verdict(self.database, self.folder / name, slug, kind, "ada", {})
+        give_verdicts(self.database, [self.folder / name], slug, kind, "ada", {})
 
     def ids(self, names: Sequence[str]) -> list[int]:
         query = select(photos.c.id).where(photos.c.path.in_(names)).order_by(photos.c.id)
@@ -253,17 +251,17 @@ class History(RuleBasedStateMachine):
     @rule(name=st.sampled_from(("near.jpg", "far.jpg")), slug=own_slugs, kind=kinds)
     def withdraw_verdict(self, name: str, slug: str, kind: VerdictKind) -> None:
         with suppress(TaggerError):
-            withdraw_verdict(self.library.database, self.library.folder / name, slug, kind, {})
+            withdraw_verdicts(self.library.database, [self.library.folder / name], slug, kind, {})
 
     @rule(names=several_photos, slug=slugs, kind=kinds)
     def give_verdict_to_several(self, names: list[str], slug: str, kind: VerdictKind) -> None:
         with suppress(TaggerError):
-            give_verdict_to_photos(self.library.database, self.library.ids(names), slug, kind, "bob")
+            give_verdicts(self.library.database, self.library.ids(names), slug, kind, "bob", {})
 
     @rule(names=several_photos, slug=slugs, kind=kinds)
     def withdraw_verdict_from_several(self, names: list[str], slug: str, kind: VerdictKind) -> None:
         with suppress(TaggerError):
-            withdraw_verdict_from_photos(self.library.database, self.library.ids(names), slug, kind)
+            withdraw_verdicts(self.library.database, self.library.ids(names), slug, kind, {})
 
     @rule(names=several_photos, is_away=st.booleans())
     def dismiss_or_restore(self, names: list[str], is_away: bool) -> None:

@@ -35,7 +35,7 @@ from tagger.library.shares import (
     query_of_document,
     revoke_share,
 )
-from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.service import give_verdicts
 from tagger.people.sessions import adopt_settings_token
 from tagger.people.tokens import SETTINGS_TOKEN, AccessEnded, add_token, list_tokens, revoke_token
 from tagger.people.users import add_user, remove_user, set_role
@@ -184,9 +184,9 @@ def test_another_token_of_the_settings_revokes_the_shares_of_the_former_one(libr
 def test_the_share_of_a_landmark_follows_its_tags(library: StoredPhotos) -> None:
     share, _ = shared(library.database, PhotoQuery(landmark=EIFFEL))
     assert visible(library, share) == {"paris.jpg", "both.jpg"}
-    give_verdict(library.database, ids(library)["both.jpg"], EIFFEL, VerdictKind.REJECTED, None, {})
+    give_verdicts(library.database, [ids(library)["both.jpg"]], EIFFEL, VerdictKind.REJECTED, None, {})
     assert visible(library, share) == {"paris.jpg"}
-    give_verdict(library.database, ids(library)["berlin.jpg"], EIFFEL, VerdictKind.CONFIRMED, None, {})
+    give_verdicts(library.database, [ids(library)["berlin.jpg"]], EIFFEL, VerdictKind.CONFIRMED, None, {})
     library.photo("later.jpg", (EIFFEL, 0.7, True))
     assert visible(library, share) == {"paris.jpg", "berlin.jpg", "later.jpg"}
 

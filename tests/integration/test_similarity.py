@@ -11,10 +11,11 @@ from support.teaching import DIMENSION, draw_place, teachable_artifact
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import photos, tags
+from tagger.library.catalog.settlement import begin_change
 from tagger.library.teaching import similarity
 from tagger.library.teaching.examples import load_embeddings
 from tagger.library.teaching.similarity import find_look_alikes, find_similar, photos_of_groups
-from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.service import give_verdicts
 from tagger.library.verdicts.store import dismiss_photos
 
 CHURCH = 0
@@ -91,11 +92,13 @@ def test_groups_of_three_or_more_are_listed_the_likeliest_places_first(unknown: 
     )
     scores = update(tags).values(score=0.001)
     with unknown.database.write() as connection:
+        begin_change(connection, [])
         connection.execute(scores)
         day = update(photos).where(photos.c.path.startswith("bridge/")).values(taken_at=datetime(2024, 6, 3))  # noqa: DTZ001 - local time
         connection.execute(day)
     assert groups(unknown) == [bridge, church]
     with unknown.database.write() as connection:
+        begin_change(connection, [])
         of_church = select(photos.c.content_id).where(photos.c.path.startswith("church/"))
         connection.execute(scores.values(score=0.2).where(tags.c.content_id.in_(of_church)))
     assert groups(unknown) == [church, bridge]
@@ -105,7 +108,9 @@ def test_groups_of_three_or_more_are_listed_the_likeliest_places_first(unknown: 
 def test_photos_with_a_verdict_leave_their_group_at_once(unknown: TaggedFolder) -> None:
     found = find_look_alikes(unknown.database, unknown.model)
     dismiss_photos(unknown.database, [unknown.photo(f"bridge/{number}.jpg").id for number in (0, 1)], "ada")
-    give_verdict(unknown.database, unknown.photo("church/0.jpg").id, EIFFEL, VerdictKind.CONFIRMED, "ada", {})
+    give_verdicts(
+        unknown.database, [unknown.photo("church/0.jpg").id], EIFFEL, VerdictKind.CONFIRMED, "ada", {}
+    )
     listed = photos_of_groups(unknown.database, found.groups, {})
     assert [len(group) for group in listed] == [5]
     assert groups(unknown) == [[f"church/{number}.jpg" for number in range(1, 6)]]

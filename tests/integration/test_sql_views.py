@@ -15,7 +15,7 @@ from tagger.database.tables import photo_tags, photos_view
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
 from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.service import give_verdicts
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "sql.md"
@@ -38,7 +38,7 @@ def library(database: Database, tmp_path: Path) -> StoredPhotos:
         ("rejected.jpg", EIFFEL, VerdictKind.REJECTED),
         ("confirmed.jpg", VERSAILLES, VerdictKind.CONFIRMED),
     ):
-        give_verdict(database, library.root / name, landmark, kind, "ada", {})
+        give_verdicts(database, [library.root / name], landmark, kind, "ada", {})
     return library
 
 
@@ -60,8 +60,8 @@ def test_photo_tags_are_the_accepted_tags_of_queries(library: StoredPhotos) -> N
 
 
 def test_a_confirmed_prediction_and_a_taught_tag_keep_score_and_model(library: StoredPhotos) -> None:
-    library.taught(2, GATE, 0.95, accepted=True)
-    give_verdict(library.database, library.root / "weak.jpg", EIFFEL, VerdictKind.CONFIRMED, "ada", {})
+    library.taught(2, GATE, 0.95)
+    give_verdicts(library.database, [library.root / "weak.jpg"], EIFFEL, VerdictKind.CONFIRMED, "ada", {})
     with library.database.read() as connection:
         query = select(photo_tags).where(photo_tags.c.path.like("%weak.jpg"))
         rows = {row.landmark: (row.score, row.source, row.verdict) for row in connection.execute(query)}

@@ -62,7 +62,7 @@ class Library(PositionLibrary):
 
     def state(self) -> list[tuple[Any, ...]]:
         with self.database.read() as connection:
-            columns = (table.c[name] for table in (tags,) for name in ("content_id", "rank", "accepted"))
+            columns = (table.c[name] for table in (tags,) for name in ("content_id", "rank", "enough"))
             rows = connection.execute(
                 select(*columns, tags.c.position_odds, tags.c.distance_m, contents.c.outcome)
                 .join(contents, contents.c.id == tags.c.content_id)
@@ -189,7 +189,7 @@ def test_a_taught_landmark_far_away_is_neither_a_tag_nor_a_suggestion(library: L
     far = library.shot(0, gps=TOKYO)
     near = library.shot(300, gps=PARIS)
     for photo, score in ((far, 0.95), (near, 0.7)):
-        library.taught(photo, "eiffel-tower", score, accepted=score > 0.9)
+        library.taught(photo, "eiffel-tower", score)
     library.update()
     assert (library.accepted(far), library.accepted(near)) == (False, True)
     assert list(find_suggestions(library.database, None, {})) == []

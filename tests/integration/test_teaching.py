@@ -31,7 +31,7 @@ from tagger.library.catalog.landmark_removal import (
 )
 from tagger.library.catalog.landmarks import Landmark, find_landmark
 from tagger.library.catalog.registered_models import add_model, use_models
-from tagger.library.catalog.settlement import settle
+from tagger.library.catalog.settlement import begin_change
 from tagger.library.positions.update import update_positions
 from tagger.library.query.details import photo_details
 from tagger.library.query.find import find_tagged
@@ -40,7 +40,7 @@ from tagger.library.teaching.classifiers import embedding_bytes
 from tagger.library.teaching.examples import NamedOtherwise
 from tagger.library.teaching.learning import TaughtState, learn_landmarks, taught_state, update_taught
 from tagger.library.teaching.suggestions import find_suggestions
-from tagger.library.verdicts.service import give_verdict, withdraw_verdict
+from tagger.library.verdicts.service import give_verdicts, withdraw_verdicts
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 
 CHURCH, BRIDGE = 0, 1
@@ -74,7 +74,7 @@ class Library(TaggedFolder):
     def _give(self, landmark: Landmark, place: int, seeds: tuple[int, ...], kind: VerdictKind) -> None:
         for seed in seeds:
             path = self.folder / name_of(place, seed)
-            give_verdict(self.database, path, landmark.slug, kind, "tester", {})
+            give_verdicts(self.database, [path], landmark.slug, kind, "tester", {})
 
     def teach(self, landmark: Landmark, place: int, *seeds: int) -> TaughtState:
         self.confirm(landmark, place, *seeds)
@@ -96,7 +96,7 @@ class Library(TaggedFolder):
         query = (
             select(photos.c.path)
             .join(taught_tags, taught_tags.c.content_id == photos.c.content_id)
-            .where(taught_tags.c.landmark_id == landmark.id, taught_tags.c.accepted)
+            .where(taught_tags.c.landmark_id == landmark.id, taught_tags.c.score >= TAUGHT_THRESHOLD)
         )
         with self.database.read() as connection:
             return set(connection.scalars(query))
@@ -218,7 +218,7 @@ def test_withdrawing_all_examples_takes_the_tags_back(library: Library) -> None:
     library.teach(church, CHURCH, 0, 1)
     for seed in (0, 1):
         path = library.folder / name_of(CHURCH, seed)
-        withdraw_verdict(library.database, path, church.slug, VerdictKind.CONFIRMED, {})
+        withdraw_verdicts(library.database, [path], church.slug, VerdictKind.CONFIRMED, {})
     assert library.update(church) == TaughtState(0, 0, 0, 0, None, is_label=False)
     assert library.count(classifiers) == library.count(taught_tags) == 0
 
@@ -315,8 +315,8 @@ def test_suggestions_of_a_landmark_of_the_model_have_the_taught_score(library: L
         in_top_k = {row.id: row.content_id for row in rows}
         tagged = next(photo for photo in suggested if photo.id in in_top_k)
         of_model = (tags.c.content_id == in_top_k[tagged.id]) & (tags.c.landmark_id == tower.id)
-        connection.execute(update(tags).where(of_model).values(accepted=True))
-        settle(connection, [in_top_k[tagged.id]])
+        begin_change(connection, [in_top_k[tagged.id]])
+        connection.execute(update(tags).where(of_model).values(enough=True))
     assert list(find_suggestions(library.database, tower.id, {})) == [
         photo for photo in suggested if photo != tagged
     ]
@@ -342,7 +342,7 @@ class Walls(TaggedFolder):
         return taught_state(self.database, self.model, self.landmark)
 
     def give(self, name: str, slug: str, kind: VerdictKind) -> None:
-        give_verdict(self.database, self.folder / name, slug, kind, "tester", {})
+        give_verdicts(self.database, [self.folder / name], slug, kind, "tester", {})
 
     def shown(self, slug: str) -> set[str]:
         """Names of the photos that a query for the landmark finds."""
@@ -388,8 +388,8 @@ def test_a_nearly_certain_tag_of_a_new_photo_stays(walls: Walls) -> None:
 
 def test_a_rehearsal_tells_what_teaching_does_and_changes_nothing(walls: Walls) -> None:
     with walls.database.rehearsal() as rehearsed:
-        give_verdict(
-            rehearsed, walls.folder / walls.names[0], "our-wall", VerdictKind.CONFIRMED, "tester", {}
+        give_verdicts(
+            rehearsed, [walls.folder / walls.names[0]], "our-wall", VerdictKind.CONFIRMED, "tester", {}
         )
         update_taught(rehearsed, walls.model)
         planned = taught_state(rehearsed, walls.model, walls.landmark)

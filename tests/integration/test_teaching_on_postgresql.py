@@ -15,13 +15,13 @@ from support.waiting import wait_until
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import classifiers, taught_tags
-from tagger.library.catalog.contents import lock_contents
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
 from tagger.library.catalog.landmarks import Landmark
+from tagger.library.catalog.settlement import begin_change
 from tagger.library.teaching.comparison import TaughtCache
 from tagger.library.teaching.learning import learn_landmarks, update_taught
-from tagger.library.verdicts.service import give_verdict, withdraw_verdict
+from tagger.library.verdicts.service import give_verdicts, withdraw_verdicts
 
 
 class Library(TaggedFolder):
@@ -40,7 +40,7 @@ class Library(TaggedFolder):
             return add_landmark(connection, NewLandmark(name))
 
     def confirm(self, photo: Path) -> None:
-        give_verdict(self.database, photo, self.church.slug, VerdictKind.CONFIRMED, None, {})
+        give_verdicts(self.database, [photo], self.church.slug, VerdictKind.CONFIRMED, None, {})
 
     @contextmanager
     def waiting_learner(self) -> Iterator[None]:
@@ -99,12 +99,12 @@ def test_a_landmark_that_goes_meanwhile_is_not_learned(library: Library, action:
 def test_what_is_taught_is_forgotten_while_positions_are_weighed(library: Library) -> None:
     update_taught(library.database, library.model)
     for photo in library.photos[:2]:
-        withdraw_verdict(library.database, photo, library.church.slug, VerdictKind.CONFIRMED, {})
+        withdraw_verdicts(library.database, [photo], library.church.slug, VerdictKind.CONFIRMED, {})
     learner = threading.Thread(target=learn_landmarks, args=(library.database, library.model))
     with library.database.write() as connection:
-        lock_contents(connection, connection.scalars(select(taught_tags.c.content_id)).all())
+        begin_change(connection, connection.scalars(select(taught_tags.c.content_id)).all())
         learner.start()
         wait_until(library.waiting)
-        assert connection.execute(update(taught_tags).values(accepted=True)).rowcount == 4
+        assert connection.execute(update(taught_tags).values(distance_m=1.0)).rowcount == 4
     learner.join()
     assert library.count(taught_tags) == 0

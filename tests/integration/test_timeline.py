@@ -202,16 +202,15 @@ def test_a_result_that_is_not_in_order_of_time_has_one_section(library: StoredPh
 
 def test_scores_are_those_of_the_effective_tags(own_library: StoredPhotos) -> None:
     """Each combination of a model's tag, a taught one, and what people said."""
-    taught_kinds: list[tuple[float, bool] | None] = [None, (0.3, False), (0.65, True), (0.95, True)]
+    scores = [None, 0.3, 0.65, 0.95]
     kinds = [None, (0.4, False), (0.8, True)]
-    for number, (tag, taught, said) in enumerate(
-        product(kinds, taught_kinds, ("", "confirmed", "rejected", "away"))
+    for number, (tag, score, said) in enumerate(
+        product(kinds, scores, ("", "confirmed", "rejected", "away"))
     ):
         path = f"{number:02}.jpg"
         own_library.photo(path, *([(EIFFEL, *tag)] if tag else []), digest=path)
-        if taught:
-            score, accepted = taught
-            own_library.taught(own_library.newest_id(), EIFFEL, score, accepted=accepted)
+        if score:
+            own_library.taught(own_library.newest_id(), EIFFEL, score)
         if said == "away":
             own_library.dismiss(path)
         elif said:

@@ -51,7 +51,7 @@ _FILL = {
             CASE WHEN n % 200 <> 7 THEN 2000000 + n END, CASE WHEN n % 200 <> 7 THEN n END
         FROM numbers""",
     "tags": f"""
-        INSERT INTO tags (content_id, rank, landmark_id, score, accepted, model_id)
+        INSERT INTO tags (content_id, rank, landmark_id, score, enough, model_id)
         {{numbers}} SELECT n, rank, 1 + ({_FAME} + (rank - 1) * 7) % :landmarks,
             CASE WHEN rank > 1 THEN 0.1 / rank
                  WHEN {_IS_TAGGED} THEN 0.5 + 0.5 * ({_SHUFFLED} % 997) / 997.0
@@ -69,7 +69,7 @@ _FILL = {
         INSERT INTO effective_tags (content_id, landmark_id, state, score, source, rank, model_id)
         SELECT t.content_id, t.landmark_id, COALESCE(v.verdict, 'accepted'), t.score, 'model', t.rank, t.model_id
         FROM tags AS t LEFT JOIN verdicts AS v ON v.content_id = t.content_id AND v.landmark_id = t.landmark_id
-        WHERE t.accepted = {true} OR v.verdict IS NOT NULL""",
+        WHERE t.enough = {true} OR v.verdict IS NOT NULL""",
     "outcomes": """
         UPDATE contents SET outcome = CASE WHEN EXISTS (
             SELECT 1 FROM effective_tags AS e WHERE e.content_id = contents.id AND e.accepted = {true}

@@ -135,16 +135,16 @@ class TaggedFolder:
         return sorted(type(each.result).__name__ for stored in self.stored for each in stored)
 
     def tags_of(self, name: str) -> list[tuple[str, int, bool]]:
-        """The stored tags of a photo: landmark, rank, accepted."""
+        """The stored tags of a photo: landmark, rank, whether the score is enough."""
         query = (
-            select(landmarks.c.slug, tags.c.rank, tags.c.accepted)
+            select(landmarks.c.slug, tags.c.rank, tags.c.enough)
             .join(landmarks, landmarks.c.id == tags.c.landmark_id)
             .join(photos, photos.c.content_id == tags.c.content_id)
             .where(photos.c.path == name)
             .order_by(tags.c.rank)
         )
         with self.database.read() as connection:
-            return [(row.slug, row.rank, bool(row.accepted)) for row in connection.execute(query)]
+            return [(row.slug, row.rank, bool(row.enough)) for row in connection.execute(query)]
 
     def photo(self, name: str) -> Row:
         with self.database.read() as connection:

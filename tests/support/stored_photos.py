@@ -23,7 +23,7 @@ from tagger.database.tables import (
 from tagger.library.catalog.cameras import camera_of, ensure_cameras
 from tagger.library.catalog.registered_models import RegisteredModel, add_model
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.catalog.settlement import settle
+from tagger.library.catalog.settlement import begin_change, settle
 from tagger.library.query.find import find_surrounding
 from tagger.library.query.options import PhotoQuery
 from tagger.metadata.camera import CameraFacts
@@ -105,6 +105,7 @@ class StoredPhotos:
         """Put the image with this digest away as not a landmark."""
         with self.database.write() as connection:
             content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
+            begin_change(connection, [content_id or 0])
             connection.execute(insert(dismissals).values(content_id=content_id, given_at=CLASSIFIED_AT))
             settle(connection, [content_id or 0], record=False)
 
@@ -112,6 +113,7 @@ class StoredPhotos:
         """Insert a person's verdict on the image with this digest."""
         with self.database.write() as connection:
             content_id = connection.scalar(select(contents.c.id).where(contents.c.digest == digest))
+            begin_change(connection, [content_id or 0])
             connection.execute(
                 insert(verdicts).values(
                     content_id=content_id,
@@ -134,16 +136,16 @@ class StoredPhotos:
         with self.database.read() as connection:
             return connection.execute(select(func.max(photos.c.id))).scalar_one()
 
-    def taught(self, number: int, slug: str, score: float, *, accepted: bool) -> None:
+    def taught(self, number: int, slug: str, score: float) -> None:
         """Give a photo a taught tag."""
         with self.database.write() as connection:
             content_id = connection.scalar(select(photos.c.content_id).where(photos.c.id == number))
+            begin_change(connection, [content_id or 0])
             connection.execute(
                 insert(taught_tags).values(
                     content_id=content_id,
                     landmark_id=self.landmark_ids[slug],
                     score=score,
-                    accepted=accepted,
                     model_id=self.model.id,
                 )
             )
@@ -202,6 +204,7 @@ class StoredPhotos:
         content_id: int = connection.execute(
             insert(contents).values(values).returning(contents.c.id)
         ).scalar_one()
+        begin_change(connection, [content_id])
         for rank, (slug, score, accepted) in enumerate(predictions, start=1):
             connection.execute(
                 insert(tags).values(
@@ -209,7 +212,7 @@ class StoredPhotos:
                     rank=rank,
                     landmark_id=self.landmark_ids[slug],
                     score=score,
-                    accepted=accepted,
+                    enough=accepted,
                     model_id=model_id,
                 )
             )

@@ -18,7 +18,7 @@ from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.progress import JobProgress
 from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.service import give_verdicts
 
 SIDECAR_OF_USER = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -125,7 +125,7 @@ class WrittenFolder(TaggedFolder):
 
     def judge(self, name: str, slug: str, kind: VerdictKind) -> None:
         """Give a verdict on a photo."""
-        give_verdict(self.database, self.folder / name, slug, kind, None, self.settings.roots)
+        give_verdicts(self.database, [self.folder / name], slug, kind, None, self.settings.roots)
 
     @property
     def undo_rows(self) -> list[Row]:

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from tagger.database.enums import TagReason, TagState, VerdictKind
 from tagger.library.acceptance import (
+    INTACT,
     LEAST_SCORE,
     NEARLY_CERTAIN,
     Candidate,
     EffectiveTag,
+    ImageFacts,
     PositionOdds,
     decide,
     is_accepted,
@@ -54,7 +56,10 @@ def states(
     *candidates: Candidate, verdicts: Mapping[int, VerdictKind] | None = None, **image: bool
 ) -> dict[int, tuple[str, str | None]]:
     """State and reason of each landmark."""
-    return {tag.landmark_id: (tag.state, tag.reason) for tag in decide(candidates, verdicts or {}, **image)}
+    return {
+        tag.landmark_id: (tag.state, tag.reason)
+        for tag in decide(candidates, verdicts or {}, ImageFacts(**image))
+    }
 
 
 ACCEPTED, IS_CONFIRMED, IS_REJECTED = ("accepted", None), ("confirmed", None), ("rejected", None)
@@ -193,12 +198,12 @@ def test_a_damaged_image_has_doubtful_landmarks_and_suggestions() -> None:
     candidates = predicted(TOWER, 0.99, FAR), predicted(4, 0.1), taught(GATE, 0.7), taught(PALACE, 0.7, NEAR)
     suggested = ("suggested", None)
     expected = {TOWER: ("doubtful", "damaged"), GATE: suggested, PALACE: ("suggested", "certain-other")}
-    assert states(*candidates, is_damaged=True) == expected
+    assert states(*candidates, damaged=True) == expected
 
 
 def test_a_dismissed_image_has_only_verdicts() -> None:
     candidates = predicted(TOWER, 0.99), taught(GATE, 0.7), predicted(PALACE, 0.6)
-    assert states(*candidates, verdicts={PALACE: REJECTED}, is_dismissed=True) == {PALACE: IS_REJECTED}
+    assert states(*candidates, verdicts={PALACE: REJECTED}, dismissed=True) == {PALACE: IS_REJECTED}
 
 
 @pytest.mark.parametrize(
@@ -230,13 +235,10 @@ class Image:
 
     candidates: list[Candidate]
     verdicts: dict[int, VerdictKind] = field(default_factory=dict)
-    is_dismissed: bool = False
-    is_damaged: bool = False
+    facts: ImageFacts = INTACT
 
     def tags(self) -> list[EffectiveTag]:
-        return decide(
-            self.candidates, self.verdicts, is_dismissed=self.is_dismissed, is_damaged=self.is_damaged
-        )
+        return decide(self.candidates, self.verdicts, self.facts)
 
     def accepted(self) -> set[int]:
         return {tag.landmark_id for tag in self.tags() if tag.is_accepted}
@@ -257,7 +259,7 @@ def images(draw: st.DrawFn, *, intact: bool = False) -> Image:
     if intact:
         return Image(candidates)
     verdicts = draw(st.dictionaries(st.sampled_from(LANDMARKS), st.sampled_from(VerdictKind)))
-    return Image(candidates, verdicts, draw(st.booleans()), draw(st.booleans()))
+    return Image(candidates, verdicts, ImageFacts(draw(st.booleans()), draw(st.booleans())))
 
 
 @given(images())
@@ -274,7 +276,7 @@ def test_beside_a_confirmed_landmark_and_on_a_dismissed_or_damaged_image_models_
     image: Image,
 ) -> None:
     confirmed = {landmark for landmark, verdict in image.verdicts.items() if verdict is CONFIRMED}
-    if confirmed or image.is_dismissed or image.is_damaged:
+    if confirmed or image.facts.dismissed or image.facts.damaged:
         assert image.accepted() == confirmed
 
 
@@ -348,13 +350,13 @@ def probable(score: float, **options: Any) -> Candidate:
         ([probable(0.4)], {"verdicts": {TOWER: CONFIRMED}}, ("confirmed", None)),
         ([probable(0.4)], {"verdicts": {GATE: CONFIRMED}}, None),
         ([probable(0.4)], {"verdicts": {GATE: REJECTED}}, ("suggested", None)),
-        ([probable(0.4)], {"is_dismissed": True}, None),
+        ([probable(0.4)], {"dismissed": True}, None),
         ([probable(0.6, odds=RARE)], {}, ("suggested", "position")),
         ([probable(0.81, odds=RARE)], {}, ("accepted", None)),
         ([predicted(TOWER, 0.6, RARE)], {}, ("doubtful", "position")),
         ([probable(0.6, odds=RARE), taught(GATE, 0.95)], {}, ("doubtful", "position")),
         ([probable(0.6, odds=FAR)], {}, ("doubtful", "position")),
-        ([probable(0.6, odds=RARE)], {"is_damaged": True}, ("doubtful", "damaged")),
+        ([probable(0.6, odds=RARE)], {"damaged": True}, ("doubtful", "damaged")),
         ([probable(0.45, odds=FREQUENT)], {}, ("suggested", None)),  # below the least score
     ],
 )

@@ -89,11 +89,11 @@ def test_a_person_cannot_speak_for_others(
     sign_in: Callable[..., TestClient], web_database: Database, library: LibraryPhotos
 ) -> None:
     number = library.file("tower.jpg", (EIFFEL, 0.8, True))
-    verdict = {"landmark": EIFFEL, "verdict": "confirmed", "by": "Bob"}
+    verdict = {"photos": [number], "landmark": EIFFEL, "verdict": "confirmed", "by": "Bob"}
     for name, body in (("web ada", verdict), ("Bob", verdict | {"verdict": "rejected"})):
         client = sign_in("ada", Role.EDITOR)
         headers = ORIGIN if name == "web ada" else ORIGIN | {"authorization": f"Bearer {TOKEN}"}
-        answer = client.post(f"/api/photos/{number}/verdicts", json=body, headers=headers)
+        answer = client.post("/api/verdicts", json=body, headers=headers)
         assert answer.status_code == 200
         assert [each.by for each in list_verdicts(web_database, VerdictFilter())] == [name]
 

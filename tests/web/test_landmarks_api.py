@@ -93,7 +93,8 @@ def test_a_merge_is_shown_before_it_is_done(client: TestClient, library: Library
     add(client, country="France")
     assert '<option value="Brandenburg Gate">Berlin, Germany</option>' in client.get(EDIT).text
     for landmark, verdict in (("old-tower", "confirmed"), (GATE, "rejected")):
-        client.post("/api/photos/1/verdicts", json={"landmark": landmark, "verdict": verdict})
+        body = {"photos": [1], "landmark": landmark, "verdict": verdict}
+        client.post("/api/verdicts", json=body)
     preview = client.post(MERGE, data={"into": "brandenburg gate"}).text
     for words in (
         "Merge Old Tower into Brandenburg Gate?",
@@ -114,7 +115,8 @@ def test_a_merge_is_shown_before_it_is_done(client: TestClient, library: Library
 
 def test_deleting_a_place_shows_first_what_goes_with_it(client: TestClient, library: LibraryPhotos) -> None:
     add(client)
-    client.post("/api/photos/1/verdicts", json={"landmark": "old-tower", "verdict": "confirmed"})
+    body = {"photos": [1], "landmark": "old-tower", "verdict": "confirmed"}
+    client.post("/api/verdicts", json=body)
     preview = client.post("/places/delete/old-tower").text
     assert "Delete Old Tower?" in preview
     assert "1 verdict is deleted with it." in preview

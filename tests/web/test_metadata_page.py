@@ -11,7 +11,7 @@ from support.job_runs import process_job
 from support.library_photos import EIFFEL, VERSAILLES, LibraryPhotos, picture
 
 from tagger.database.enums import VerdictKind
-from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.service import give_verdicts
 from tagger.settings import Settings
 
 RATED = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -104,7 +104,7 @@ def test_a_sidecar_that_is_out_of_date_is_written_anew(client: TestClient, libra
     start(client, library, **options)
     assert b"GPSLatitude" in sidecar.read_bytes()
     assert "out of date" not in client.get("/photos/1/details").text
-    give_verdict(library.database, 1, VERSAILLES, VerdictKind.CONFIRMED, "ada", {})
+    give_verdicts(library.database, [1], VERSAILLES, VerdictKind.CONFIRMED, "ada", {})
     page = client.get("/photos/1/details").text
     assert "sidecar out of date" in page
     assert "Write the sidecar anew" in page

@@ -17,8 +17,7 @@ from tagger.library.query.details import PhotoDetailsDocument
 from tagger.library.query.photo_json import LandmarkDocument, RemovedLandmarkDocument
 from tagger.library.query.trip_summaries import TripDocument
 from tagger.library.verdicts.service import (
-    VerdictResultDocument,
-    WithdrawnVerdicts,
+    VerdictsDocument,
 )
 from tagger.web.api.jobs import CountedBackfill, FailurePage, Job, NothingToRetry, OverviewDocument
 from tagger.web.api.landmarks import Place
@@ -27,7 +26,6 @@ from tagger.web.api.predict import FailedUpload, UploadPrediction
 from tagger.web.api.routes import Problem
 from tagger.web.api.search import SearchResult
 from tagger.web.api.shares import NewShareDocument, ShareDocument
-from tagger.web.api.verdicts import PhotosVerdictDocument
 
 STREAMS = ("csv", "geojson", "image", "preview", "thumbnail", "file", "events")
 
@@ -57,10 +55,8 @@ ANSWERS: list[tuple[Any, str, str, Any]] = [
     (list[Place], "GET", "/api/cities?q=48.86,2.29", None),
     (list[SearchResult], "GET", "/api/search?q=paris", None),
     (list[SearchResult], "GET", "/api/search?q=other", None),  # a file
-    (VerdictResultDocument, "POST", "/api/photos/1/verdicts", WORD),
-    (VerdictResultDocument, "DELETE", "/api/photos/1/verdicts", WORD),
-    (PhotosVerdictDocument, "POST", "/api/verdicts", WORD | {"photos": [1, 2, 3]}),
-    (WithdrawnVerdicts, "DELETE", "/api/verdicts", WORD | {"photos": [1]}),
+    (VerdictsDocument, "POST", "/api/verdicts", WORD | {"photos": [1, 2, 3]}),
+    (VerdictsDocument, "DELETE", "/api/verdicts", WORD | {"photos": [1]}),
     (LandmarkDocument, "POST", "/api/landmarks", {"name": "Old Tower", "city": "Paris"}),
     (RemovedLandmarkDocument, "DELETE", OLD, {"dry_run": True}),
     (NewShareDocument, "POST", "/api/shares", {"photos": [1]}),

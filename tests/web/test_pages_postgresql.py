@@ -19,7 +19,7 @@ from tagger.database.enums import Priority, VerdictKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.library.positions.update import update_positions
-from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.service import give_verdicts
 from tagger.settings import Settings
 from tagger.web import cached_value
 from tagger.web.pages import overview
@@ -122,7 +122,7 @@ def test_the_api_returns_what_the_commands_print(
     nightly = Backfill(BackfillScope.UNTAGGED)
     add_schedule(web_database, "every / night", "0 3 * * *", nightly, Priority.BULK, "Europe/Paris")
     # Not through the page, which would compute positions between two of the answers below.
-    give_verdict(web_database, photos[1], GATE, VerdictKind.REJECTED, "ada", {})
+    give_verdicts(web_database, [photos[1]], GATE, VerdictKind.REJECTED, "ada", {})
     update_positions(web_database)
 
     def api(path: str) -> Any:

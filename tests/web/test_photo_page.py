@@ -28,8 +28,8 @@ def library(library: LibraryPhotos) -> LibraryPhotos:
 
 
 def give(client: TestClient, photo: int, landmark: str, verdict: str = "confirmed") -> None:
-    body = {"landmark": landmark, "verdict": verdict}
-    assert client.post(f"/api/photos/{photo}/verdicts", json=body).status_code == 200
+    body = {"photos": [photo], "landmark": landmark, "verdict": verdict}
+    assert client.post("/api/verdicts", json=body).status_code == 200
 
 
 # ---------- rendered by the server ----------
@@ -77,8 +77,8 @@ def test_a_position_has_its_error_its_place_and_what_it_follows_from(
 
 def test_taught_and_suggested_landmarks_are_named_so(client: TestClient, library: LibraryPhotos) -> None:
     number = library.file("church.jpg", (EIFFEL, 0.1, False), data=picture((1, 2, 3)))
-    library.taught(number, GATE, 0.9, accepted=True)
-    library.taught(number, VERSAILLES, 0.4, accepted=False)
+    library.taught(number, GATE, 0.9)
+    library.taught(number, VERSAILLES, 0.4)
     page = client.get(f"/photos/{number}").text
     states = re.findall(r'data-landmark="([^"]*)".*?data-state-text>([^<]*)<', page, re.DOTALL)
     assert states == [(EIFFEL, ""), (GATE, "taught"), (VERSAILLES, "suggested")]

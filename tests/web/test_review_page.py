@@ -165,7 +165,7 @@ def test_on_a_low_screen_the_photo_is_largest_and_the_verdicts_are_there(
 
 def test_groups_have_what_is_probable_first(client: TestClient, library: LibraryPhotos) -> None:
     gate = library.file("gate.jpg", (EIFFEL, 0.1, False), data=picture((9, 9, 9)))
-    library.taught(gate, GATE, 0.4, accepted=False)
+    library.taught(gate, GATE, 0.4)
     page = client.get("/review").text
     assert re.findall(r'data-landmark="([^"]*)"', page) == [EIFFEL, GATE]
     assert len(re.findall(r'type="checkbox" value="\d+" checked', page)) == PHOTOS + 1
@@ -177,12 +177,12 @@ def test_groups_have_what_is_probable_first(client: TestClient, library: Library
 
 def test_one_landmark_is_reviewed(client: TestClient, library: LibraryPhotos) -> None:
     gate = library.file("gate.jpg", (EIFFEL, 0.1, False), data=picture((9, 9, 9)))
-    library.taught(gate, GATE, 0.5, accepted=False)
+    library.taught(gate, GATE, 0.5)
     page = client.get(f"/review/one?landmark={GATE}").text
     assert "Suggested: 50" in page
     assert page.count("data-group ") == 1
-    body = {"landmark": GATE, "verdict": "confirmed"}
-    assert client.post(f"/api/photos/{gate}/verdicts", json=body).status_code == 200
+    body = {"photos": [gate], "landmark": GATE, "verdict": "confirmed"}
+    assert client.post("/api/verdicts", json=body).status_code == 200
     page = client.get(f"/review/one?landmark={GATE}").text
     assert "Every suggestion of Brandenburg Gate has a verdict" in page
     assert client.get("/review/one?landmark=nowhere").status_code == 404

@@ -30,7 +30,7 @@ from tagger.library.query.timeline import Section
 from tagger.library.query.trip_summaries import trip_summary
 from tagger.library.shares import NewShare, Share, add_share, revoke_share, share_documents
 from tagger.library.trips.stored import all_trips, merge_trips
-from tagger.library.verdicts.service import give_verdict
+from tagger.library.verdicts.service import give_verdicts
 from tagger.library.verdicts.store import dismiss_photos, star_photos
 from tagger.settings import Settings
 from tagger.web.app import create_app
@@ -277,7 +277,7 @@ def test_a_visitor_learns_no_guesses_and_dismissals(
 def test_a_merged_landmark_keeps_its_shares(visitor: TestClient, web_database: Database) -> None:
     with web_database.write() as connection:
         tower = add_landmark(connection, NewLandmark("Old tower")).slug
-    give_verdict(web_database, 3, tower, VerdictKind.CONFIRMED, None, {})
+    give_verdicts(web_database, [3], tower, VerdictKind.CONFIRMED, None, {})
     link = Link(web_database, visitor, PhotoQuery(landmark=tower))
     with web_database.write() as connection:
         merge_landmark(connection, tower, EIFFEL)

@@ -19,29 +19,36 @@ def verdicts_of(client: TestClient, photo: int) -> dict[str, str]:
     }
 
 
+def give(client: TestClient, photo: int) -> None:
+    client.post("/api/verdicts", json={"photos": [photo], "landmark": EIFFEL, "verdict": "confirmed"})
+
+
 def delete(client: TestClient, address: str, output: dict[str, Any]) -> Any:
     return client.request("DELETE", address, json=output)
 
 
 def test_a_verdict_is_answered_as_on_the_command_line(client: TestClient, library: LibraryPhotos) -> None:
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    output = {"landmark": "Eiffel Tower", "verdict": "rejected"}
-    answer = client.post(f"/api/photos/{number}/verdicts", json=output).json()
-    assert answer == {
-        "path": str(library.root / "a.jpg"),
-        "digest": answer["digest"],
+    output = {"photos": [number], "landmark": "Eiffel Tower", "verdict": "rejected"}
+    assert client.post("/api/verdicts", json=output).json() == {
         "landmark": EIFFEL,
         "name": "Eiffel Tower",
-        "verdict": "rejected",
-        "before": None,
-        "changed": True,
-        "photos": 1,
+        "photos": [
+            {
+                "photo": number,
+                "path": str(library.root / "a.jpg"),
+                "before": None,
+                "verdict": "rejected",
+                "changed": True,
+                "copies": 1,
+            }
+        ],
+        "left_out": [],
         "dry_run": False,
     }
     assert verdicts_of(client, number) == {EIFFEL: "rejected"}
     for by, recorded in (({}, f"web {getpass.getuser()}"), ({"by": "Ada"}, "Ada")):
-        body = {"landmark": EIFFEL, "verdict": "confirmed", **by}
-        client.post(f"/api/photos/{number}/verdicts", json=body)
+        client.post("/api/verdicts", json=output | {"verdict": "confirmed"} | by)
         assert client.get(f"/api/photos/{number}").json()["verdicts"][0]["given_by"] == recorded
 
 
@@ -50,24 +57,21 @@ def test_a_verdict_names_the_token_of_who_gave_it(
 ) -> None:
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
     _, secret = add_token(web_database, "phone")
-    one, many = f"/api/photos/{number}/verdicts", "/api/verdicts"
+    body = {"photos": [number], "landmark": EIFFEL, "verdict": "confirmed"}
     for token, person in ((secret, "web phone"), (TOKEN, f"web {SETTINGS_TOKEN}")):
         headers = {"authorization": f"Bearer {token}"}
-        for address, verdict in ((one, "confirmed"), (many, "rejected")):
-            body = {"landmark": EIFFEL, "verdict": verdict}
-            photos = {"photos": [number]} if address == many else {}
-            client_with_token.post(address, json=body | photos, headers=headers)
-            (stored,) = client_with_token.get(f"/api/photos/{number}", headers=headers).json()["verdicts"]
-            assert (stored["verdict"], stored["given_by"]) == (verdict, person)
+        client_with_token.post("/api/verdicts", json=body, headers=headers)
+        (stored,) = client_with_token.get(f"/api/photos/{number}", headers=headers).json()["verdicts"]
+        assert (stored["verdict"], stored["given_by"]) == ("confirmed", person)
 
 
 def test_a_verdict_is_withdrawn_only_if_it_exists(client: TestClient, library: LibraryPhotos) -> None:
     number = library.number("a.jpg", (EIFFEL, 0.9, True))
-    address = f"/api/photos/{number}/verdicts"
-    client.post(address, json={"landmark": EIFFEL, "verdict": "rejected"})
-    other = delete(client, address, {"landmark": EIFFEL, "verdict": "confirmed"}).json()
+    body = {"photos": [number], "landmark": EIFFEL, "verdict": "rejected"}
+    client.post("/api/verdicts", json=body)
+    (other,) = delete(client, "/api/verdicts", body | {"verdict": "confirmed"}).json()["photos"]
     assert (other["changed"], other["verdict"]) == (False, "rejected")
-    same = delete(client, address, {"landmark": EIFFEL, "verdict": "rejected"}).json()
+    (same,) = delete(client, "/api/verdicts", body).json()["photos"]
     assert (same["changed"], same["verdict"]) == (True, None)
     assert verdicts_of(client, number) == {}
 
@@ -76,18 +80,16 @@ def test_many_photos_get_a_verdict_and_report_the_previous_one(
     client: TestClient, library: LibraryPhotos
 ) -> None:
     numbers = [library.number(f"{n}.jpg", (EIFFEL, 0.9, True)) for n in range(3)]
-    client.post(f"/api/photos/{numbers[0]}/verdicts", json={"landmark": EIFFEL, "verdict": "confirmed"})
+    give(client, numbers[0])
     output = {"photos": [*numbers, 999], "landmark": EIFFEL, "verdict": "rejected"}
+    planned = client.post("/api/verdicts", json=output | {"dry_run": True}).json()
     answer = client.post("/api/verdicts", json=output).json()
-    assert (answer["photos"], answer["tags"], answer["replaced"]) == (3, 3, 1)
+    assert answer == planned | {"dry_run": False}
     assert answer["left_out"] == [999]
-    assert {each["photo"]: each["before"] for each in answer["changed"]} == {
-        numbers[0]: "confirmed",
-        numbers[1]: None,
-        numbers[2]: None,
-    }
+    assert [each["photo"] for each in answer["photos"]] == numbers
+    assert [each["before"] for each in answer["photos"]] == ["confirmed", None, None]
     back = {"photos": numbers, "landmark": EIFFEL, "verdict": "rejected"}
-    assert delete(client, "/api/verdicts", back).json()["withdrawn"] == 3
+    assert all(each["changed"] for each in delete(client, "/api/verdicts", back).json()["photos"])
     assert all(verdicts_of(client, number) == {} for number in numbers)
 
 
@@ -104,9 +106,6 @@ def test_what_means_nothing_is_refused(client: TestClient, library: LibraryPhoto
     for output, status in refused:
         answer = client.post("/api/verdicts", json=output)
         assert (answer.status_code, bool(answer.json()["error"])) == (status, True), output
-    for photo, landmark in ((7, EIFFEL), (number, "x")):
-        body = {"landmark": landmark, "verdict": "rejected"}
-        assert client.post(f"/api/photos/{photo}/verdicts", json=body).status_code == 404
     assert verdicts_of(client, number) == {}
 
 
@@ -114,7 +113,7 @@ def test_photos_are_put_away_as_not_a_landmark_and_brought_back(
     client: TestClient, library: LibraryPhotos
 ) -> None:
     away, confirmed = (library.number(f"{n}.jpg", (EIFFEL, 0.3, False)) for n in range(2))
-    client.post(f"/api/photos/{confirmed}/verdicts", json={"landmark": EIFFEL, "verdict": "confirmed"})
+    give(client, confirmed)
     body = {"photos": [away, confirmed, 999]}
     expected = {"changed": [away], "unchanged": [], "confirmed": [confirmed], "left_out": [999]}
     planned = client.post("/api/dismissals", json={**body, "dry_run": True}).json()

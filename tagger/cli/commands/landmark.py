@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from tagger.cli.derived_facts import completing, update_derived_facts, update_positions
+from tagger.cli.derived_facts import completing, update_positions
 from tagger.cli.help import argument, flag, option
 from tagger.cli.options import Country, DryRun, FormatName, Json, parse_at, parse_format
 from tagger.cli.output import console
@@ -17,12 +17,7 @@ from tagger.cli.session import open_for_reading, open_session
 from tagger.errors import LandmarkInvalid
 from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
 from tagger.library.query.counts import landmark_counts
-from tagger.library.query.photo_json import (
-    edited_landmark_document,
-    landmark_document,
-    merged_landmark_document,
-    removed_landmark_document,
-)
+from tagger.library.query.photo_json import landmark_document, removed_landmark_document
 
 if TYPE_CHECKING:
     from tagger.library.catalog.landmark_edits import LandmarkChanges
@@ -205,9 +200,8 @@ def merge(
     )
     if result.replaced:
         text += f"; of {count_of(result.replaced, 'image')} with opposite verdicts, the newer one stays"
-    console.write_result(merged_landmark_document(result, dry_run=dry_run), text, json=json)
-    if not dry_run:
-        update_derived_facts(session, result.landmark)
+    merged = vars(result) | vars(landmark_document(result.landmark, dry_run=dry_run))
+    console.write_result(merged | {"merged": result.merged.slug}, text, json=json)
 
 
 @landmark_app.command("remove")
@@ -227,8 +221,6 @@ def remove(
     with session.database.write(dry_run=dry_run) as connection:
         # A dry run shows the number of verdicts, and need not be told to delete them.
         result = remove_landmark(connection, landmark, with_verdicts=with_verdicts or dry_run)
-    if not dry_run:
-        update_positions(session)
     verdicts = count_of(result.confirmed + result.rejected, "verdict")
     text = f"{result.landmark.slug} {_would('removed', dry_run=dry_run)}, with {verdicts}"
     console.write_result(removed_landmark_document(result, dry_run=dry_run), text, json=json)
@@ -250,7 +242,8 @@ def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool)
         for column, (before, after) in result.changes.items()
     ]
     text = "\n".join(map(printable, lines)) or f"{result.landmark.slug} is unchanged"
-    console.write_result(edited_landmark_document(result, dry_run=dry_run), text, json=json)
+    edited = vars(landmark_document(result.landmark, dry_run=dry_run)) | {"changed": sorted(result.changes)}
+    console.write_result(edited, text, json=json)
 
 
 def _text(value: object) -> str:

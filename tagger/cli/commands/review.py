@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tagger.cli.derived_facts import update_derived_facts
 from tagger.cli.help import DEFAULT, DefaultCommandGroup, argument, flag, option, with_option_groups
 from tagger.cli.option_groups import VerdictOptions
 from tagger.cli.options import Author, DryRun, FormatName, Json, Limit, parse_format
 from tagger.cli.output import console
-from tagger.cli.output.files import STREAM, Force, display_name, open_output, open_seekable
+from tagger.cli.output.files import STREAM, Force, display_name, open_input, open_output
 from tagger.cli.output.formats import Counter, Format, printable, write_documents, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.output.photos import write_photos
@@ -24,22 +22,20 @@ from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.photo_json import json_list_parts
 from tagger.library.teaching.suggestions import find_suggestions
 from tagger.library.verdicts.importing import import_verdicts, read_entries
-from tagger.library.verdicts.listing import VerdictFilter, list_dismissals, list_verdicts
+from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.library.verdicts.service import (
     VERDICT_COLUMNS,
-    give_verdict,
-    verdict_result_document,
-    withdraw_verdict,
+    give_verdicts,
+    withdraw_verdicts,
 )
-from tagger.library.verdicts.store import NOT_A_LANDMARK, dismiss_photos, photo_ids_at, restore_photos
-from tagger.photos.paths import absolute_path, parse_path
+from tagger.library.verdicts.store import dismiss_photos, photo_ids_at, restore_photos
+from tagger.photos.paths import parse_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from tagger.library.verdicts.importing import ImportedVerdicts
-    from tagger.library.verdicts.listing import ListedVerdict
-    from tagger.library.verdicts.service import VerdictResult, VerdictResultDocument
+    from tagger.library.verdicts.service import PhotoVerdict
     from tagger.library.verdicts.store import DismissedPhotos
 
 PHOTOS_HELP = "Photos. The files may be deleted already."
@@ -111,51 +107,33 @@ def _give(
     dry_run: bool,
     json: bool,
 ) -> None:
-    """Give or withdraw verdicts, and print them. With --json, one photo gives an object, several give a list."""
-    photos = list(map(parse_path, photos))
-    settings, database = session = open_session()
-
-    def apply(photo: Path, *, dry_run: bool) -> VerdictResult:
-        if withdraw:
-            return withdraw_verdict(database, photo, landmark, kind, settings.roots, dry_run=dry_run)
-        return give_verdict(
-            database, photo, landmark, kind, by or login_name(), settings.roots, dry_run=dry_run
-        )
-
-    for photo in photos[1:]:  # one that is missing must not end the command halfway
-        apply(photo, dry_run=True)
-    documents: list[VerdictResultDocument] = []
-    for photo in photos:
-        result = apply(photo, dry_run=dry_run)
-        document = verdict_result_document(
-            absolute_path(photo), result, kind, withdraw=withdraw, dry_run=dry_run
-        )
-        documents.append(document)
-        if not json:
-            typer.echo(_result_line(photo, result, kind, withdraw=withdraw, dry_run=dry_run))
-    if json:
-        write_json(documents if len(photos) > 1 else documents[0])
-    if not dry_run:
-        update_derived_facts(session, result.landmark)
-
-
-def _result_line(
-    photo: Path, result: VerdictResult, kind: VerdictKind, *, withdraw: bool, dry_run: bool
-) -> str:
-    subject = f"{printable(str(photo))}: {printable(result.landmark.display_name)}"
-    if withdraw and result.before is not kind:
-        other = f"; it is {result.before}" if result.before else ""
-        return f"{subject} is not {kind}, so there is nothing to withdraw{other}"
+    """Give or withdraw verdicts, and print them."""
+    settings, database = open_session()
+    paths = list(map(parse_path, photos))
+    change = landmark, kind, *(() if withdraw else (by or login_name(),)), settings.roots
+    apply = withdraw_verdicts if withdraw else give_verdicts
+    result = apply(database, paths, *change, dry_run=dry_run)
     would = "would be " if dry_run else ""
+    lines = (
+        f"{printable(str(path))}: {printable(result.name)} {_effect(each, kind, would, withdraw=withdraw)}"
+        for path, each in zip(paths, result.photos, strict=True)
+    )
+    console.write_result(result, "\n".join(lines), json=json)
+
+
+def _effect(photo: PhotoVerdict, kind: VerdictKind, would: str, *, withdraw: bool) -> str:
+    if withdraw and not photo.changed:
+        other = f"; it is {photo.before}" if photo.before else ""
+        return f"is not {kind}, so there is nothing to withdraw{other}"
     verb = f"no longer {kind}" if withdraw else f"{kind}"
-    before = f" (was {result.before})" if result.before not in {None, kind} else ""
-    copies = f", in {result.photos} copies of the photo" if result.photos > 1 else ""
-    return f"{subject} {would}{verb}{before}{copies}"
+    before = f" (was {photo.before})" if photo.before not in {None, kind} else ""
+    copies = f", in {photo.copies} copies of the photo" if photo.copies > 1 else ""
+    return f"{would}{verb}{before}{copies}"
 
 
 def _dismiss(photos: Sequence[Path], by: str | None, *, withdraw: bool, dry_run: bool, json: bool) -> None:
     """Put photos away as not a landmark, or bring them back."""
-    settings, database = session = open_session()
+    settings, database = open_session()
     numbers = photo_ids_at(database, map(parse_path, photos), settings.roots)
     if withdraw:
         result = restore_photos(database, numbers, dry_run=dry_run)
@@ -167,8 +145,6 @@ def _dismiss(photos: Sequence[Path], by: str | None, *, withdraw: bool, dry_run:
         _dismissal_line(result, withdraw=withdraw, dry_run=dry_run),
         json=json,
     )
-    if not dry_run:
-        update_derived_facts(session)
 
 
 def _dismissal_line(result: DismissedPhotos, *, withdraw: bool, dry_run: bool) -> str:
@@ -243,15 +219,9 @@ def list_(
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON}:
         raise typer.BadParameter("use table, json, ndjson or csv", param_hint="--format")
-    photos = verdict_options.parse()
-    only_dismissals = verdict == NOT_A_LANDMARK
-    filters = VerdictFilter(None if verdict in {None, NOT_A_LANDMARK} else VerdictKind(verdict), by, photos)
+    filters = VerdictFilter(verdict, by, verdict_options.parse())
     settings, database = open_for_reading()
-    verdicts: Iterator[ListedVerdict] = iter(())
-    if not only_dismissals:
-        verdicts = list_verdicts(database, filters, settings.roots)
-    if filters.kind is None:
-        verdicts = chain(verdicts, list_dismissals(database, filters, settings.roots))
+    verdicts = list_verdicts(database, filters, settings.roots)
     by_photo = sorted(verdicts, key=lambda each: each.path or "")
     newest_first = sorted(by_photo, key=lambda each: each.at, reverse=True)
     if not write_documents(VERDICT_COLUMNS, newest_first, output_format):
@@ -267,8 +237,7 @@ def export(file: VerdictsFile = STREAM, force: Force = False) -> None:
     Example: tagger review export verdicts.json
     """
     settings, database = open_for_reading()
-    dismissals = list_dismissals(database, VerdictFilter(), settings.roots)
-    verdicts = Counter(chain(list_verdicts(database, VerdictFilter(), settings.roots), dismissals))
+    verdicts = Counter(list_verdicts(database, VerdictFilter(), settings.roots))
     documents = ({column: getattr(each, column) for column in EXPORT_COLUMNS} for each in verdicts)
     with open_output(file, force=force) as out:
         out.writelines(json_list_parts(documents))
@@ -283,20 +252,15 @@ def import_(file: VerdictsFile = STREAM, dry_run: DryRun = False, json: Json = F
 
     Example: tagger review import verdicts.json --dry-run
     """
-    session = open_session()
-    database = session.database
+    database = open_session().database
     name = display_name(file)
-    with open_seekable(file) as source:
-        for _ in read_entries(source, name):
-            pass  # check the whole file before the first verdict is imported
-        source.seek(0)
-        report = import_verdicts(database, read_entries(source, name), dry_run=dry_run)
+    with open_input(file) as source:
+        entries = read_entries(source, name)
+    report = import_verdicts(database, entries, dry_run=dry_run)
     if json:
         write_json({**vars(report), "dry_run": dry_run})
     else:
         _print_report(report, dry_run=dry_run)
-    if not dry_run:
-        update_derived_facts(session)
 
 
 def _print_report(report: ImportedVerdicts, *, dry_run: bool) -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 import sys
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, cast
@@ -59,19 +57,7 @@ def _check_absent(path: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def open_seekable(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, or a temporary copy of a stream, to read it several times."""
-    with _opened(path) as file, tempfile.TemporaryFile() as copy:
-        if path != STREAM and file.seekable():
-            yield file
-            return
-        shutil.copyfileobj(file, copy)
-        copy.seek(0)
-        yield copy
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
+def open_input(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file, stdin for `-`, or what the shell has opened for the command. Any other pipe could be waited for without end."""
     if path == STREAM:
         yield cast("io.BufferedReader", sys.stdin.buffer)

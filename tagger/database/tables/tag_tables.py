@@ -21,6 +21,7 @@ from sqlalchemy import (
     and_,
     false,
     literal_column,
+    or_,
     true,
 )
 
@@ -115,15 +116,16 @@ model_labels = Table(
 )
 _POSITION_ODDS = (
     "factor by which the position of the photo, or of the camera before and after, or the other photos of its day, change the odds of "
-    "the landmark, if `accepted` depends on it"
+    "the landmark, if they reverse what the score says"
 )
 _AS_IN_TAGS = "as in `tags`"
-_STORED_DOUBTFUL = (
-    "why a tag is not accepted although its score is enough: `position` (the photo was taken elsewhere), `speed` (its camera cannot "
-    "have been there), `damaged` (a part of the image is missing). `position` without `distance_m`: few photos of its day show a landmark"
+_ODDS_REASON = (
+    "what `position_odds` follow from: `position` of the photo, or of the others of its day, without `distance_m`; `speed` with which "
+    "its camera would have been there"
 )
 _REASON = (
-    "why a landmark is doubtful: `position`, `speed` or `damaged` as in `tags`, or what another landmark of the image is: `confirmed-other` (confirmed), "
+    "why a landmark is doubtful: `position` (the photo was taken elsewhere; without `distance_m`, few photos of its day show a landmark), `speed` (its camera cannot "
+    "have been there), `damaged` (a part of the image is missing), or what another landmark of the image is: `confirmed-other` (confirmed), "
     "`taught-other` (taught), `scored-other` (has a higher score, from another model); why one is only suggested: `certain-other` (a "
     "model is nearly certain of another one), `position` without `distance_m` (few photos of the day show a landmark); why one is accepted "
     "with a low score: `position`, without `distance_m` because other photos of the day show it"
@@ -131,9 +133,9 @@ _REASON = (
 _DISTANCE = "from that position to the landmark, in metres, if `position_odds` follow from one"
 
 
-def _doubtful_column(doc: str) -> Column[str]:
-    reasons = CheckConstraint("doubtful IN ('position', 'speed', 'damaged')", name="doubtful")
-    return Column("doubtful", Text, reasons, doc=doc)
+def _odds_reason_column(doc: str) -> Column[str]:
+    reasons = CheckConstraint("odds_reason IN ('position', 'speed')", name="odds_reason")
+    return Column("odds_reason", Text, reasons, doc=doc)
 
 
 def _image_key() -> Column[int]:
@@ -149,18 +151,13 @@ tags = Table(
     Column("rank", Integer, nullable=False, doc="1 for the highest score, 2 for the next, …"),
     Column("landmark_id", Id, ForeignKey("landmarks.id"), nullable=False, doc="the landmark"),
     Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
-    Column(
-        "accepted",
-        Boolean,
-        nullable=False,
-        doc="whether the score reaches the threshold, unless `position_odds` says otherwise",
-    ),
+    Column("enough", Boolean, nullable=False, doc="whether the score reaches the threshold"),
     Column(
         "model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that classified the image"
     ),
-    _doubtful_column(_STORED_DOUBTFUL),
     Column("position_odds", Float, doc=_POSITION_ODDS),
     Column("distance_m", Float, doc=_DISTANCE),
+    _odds_reason_column(_ODDS_REASON),
     Column(
         "counts",
         Boolean,
@@ -169,30 +166,21 @@ tags = Table(
         doc="false: its model is not in use, or another one in use gives the landmark a higher score",
     ),
     PrimaryKeyConstraint("content_id", "model_id", "rank"),
-    Index(None, "landmark_id", "content_id", "accepted"),
+    Index(None, "landmark_id", "content_id"),
     sqlite_with_rowid=False,
     info={
         "doc": "One of the best predictions for an image, from the last classification by a model, before verdicts."
     },
 )
-_ACCEPTED = tags.c.accepted == true()
-
-
-add_partial_index(
-    "ix_tags_accepted_score_landmark",
-    tags.c.score,
-    tags.c.content_id,
-    tags.c.landmark_id,
-    where=_ACCEPTED,
-)
 
 
 def is_candidate(tag: FromClause) -> ColumnElement[bool]:
-    """Whether a row of `tags` is a model's best prediction for its image and not accepted. A partial index has these by score."""
-    return and_(tag.c.rank == literal_column("1"), tag.c.accepted == false())
+    """Whether a row of `tags` is a model's best prediction for its image and, by its score and position, no tag. A partial index has these by score."""
+    is_none = or_(tag.c.enough == false(), tag.c.position_odds.is_not(None))
+    return and_(tag.c.rank == literal_column("1"), is_none)
 
 
-add_partial_index("ix_tags_candidate_score", tags.c.score, tags.c.content_id, where=is_candidate(tags))
+add_partial_index("ix_tags_candidate", tags.c.score, tags.c.content_id, where=is_candidate(tags))
 
 classifications = Table(
     "classifications",
@@ -272,18 +260,12 @@ taught_tags = Table(
     Column("content_id", Id, ForeignKey("contents.id", ondelete="CASCADE"), nullable=False, doc="the image"),
     _taught_landmark(),
     Column("score", Float, nullable=False, doc="calibrated score, 0 to 1"),
-    Column(
-        "accepted",
-        Boolean,
-        nullable=False,
-        doc="true: a tag; false: a suggestion, or refused by its position",
-    ),
     Column("model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model of the embedding"),
-    _doubtful_column(_AS_IN_TAGS),
     Column("position_odds", Float, doc=_AS_IN_TAGS),
     Column("distance_m", Float, doc=_AS_IN_TAGS),
+    _odds_reason_column(_AS_IN_TAGS),
     PrimaryKeyConstraint("content_id", "landmark_id", "model_id"),
-    Index(None, "landmark_id", "content_id", "accepted"),
+    Index(None, "landmark_id", "content_id"),
     sqlite_with_rowid=False,
     info={
         "doc": "A taught landmark that an image probably shows. Derived from verdicts; replaced when they change."

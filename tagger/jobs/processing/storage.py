@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFIED_OUTCOMES, Outcome, TagReason
+from tagger.database.enums import CLASSIFIED_OUTCOMES, Outcome
 from tagger.database.events import has_receivers, record_event
 from tagger.database.statements import among, ids_parameter, insert_page
 from tagger.database.tables import (
@@ -57,7 +57,7 @@ from tagger.library.catalog.contents import (
 )
 from tagger.library.catalog.models_in_use import ids_in_use
 from tagger.library.catalog.registration import landmark_ids_of_labels
-from tagger.library.catalog.settlement import outcome_of, settle
+from tagger.library.catalog.settlement import begin_change, outcome_of, settle
 from tagger.library.positions.tag_odds import weigh_positions
 from tagger.library.teaching.comparison import BatchComparison, TaughtCache
 from tagger.pipeline.requests import (
@@ -111,6 +111,7 @@ def store_results(
         stored = _with_outcomes(connection, claim, items)
         store_outcomes(connection, claim, [item.outcome for item in stored])
         lock_photos(connection, items)
+        begin_change(connection, classified)
         _store_contents(connection, claim, classified)
         store_photos(connection, claim.name.job_id, items)
         for comparison in comparisons:
@@ -270,14 +271,13 @@ def _store_tags(
             prediction.rank,
             landmark_ids[prediction.position],
             prediction.score,
-            prediction.accepted,
-            TagReason.DAMAGED if result.is_damaged and prediction.score >= threshold else None,
+            prediction.score >= threshold,
             model_id,
         )
         for content_id, result in classified.items()
         for prediction in result.results[model_id].predictions
     ]
-    names = ("content_id", "rank", "landmark_id", "score", "accepted", "doubtful", "model_id")
+    names = ("content_id", "rank", "landmark_id", "score", "enough", "model_id")
     insert_page(connection, tags, names, tag_rows)
 
 

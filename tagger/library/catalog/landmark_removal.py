@@ -33,9 +33,8 @@ from tagger.errors import (
     LandmarksDistinct,
 )
 from tagger.library.catalog.contents import has_verdict, record_landmark
-from tagger.library.catalog.landmark_uses import lock_images, retire_classifiers
+from tagger.library.catalog.landmark_uses import begin_change_of, retire_classifiers
 from tagger.library.catalog.landmarks import Landmark, find_landmark
-from tagger.library.catalog.settlement import settle
 from tagger.system.names import MAX_MERGED_ALIASES, check_alias_count
 from tagger.system.text_format import N_, gettext
 
@@ -90,7 +89,7 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
         raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both), **names)
     taught = retire_classifiers(connection, merged)
     united = _united(target, merged)
-    images = lock_images(connection, merged, target)
+    begin_change_of(connection, merged, target)
     for each in (merged, target):
         record_landmark(connection, each.id)
     replaced = list(_opposite_verdicts(connection, merged, target))
@@ -102,7 +101,6 @@ def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandma
     connection.execute(update(model_labels).where(is_label).values(landmark_id=target.id))
     connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
     connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(united))
-    settle(connection, images)
     details: dict[str, Any] = {"into": target.slug, **counts}
     pages: list[list[dict[str, Any]] | None] = [*replaced] or [None]
     for page in pages:  # an entry of the audit log for each
@@ -133,7 +131,7 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
             slug=landmark.slug, name=landmark.display_name, models=", ".join(sorted(known_by))
         )
     taught = retire_classifiers(connection, landmark)
-    images = lock_images(connection, landmark)
+    begin_change_of(connection, landmark)
     kinds = select(verdicts.c.verdict, func.count()).where(verdicts.c.landmark_id == landmark.id)
     rows = connection.execute(kinds.group_by(verdicts.c.verdict))
     counts: dict[str, int] = {row[0]: row[1] for row in rows}
@@ -148,7 +146,6 @@ def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = 
     _delete_verdicts(connection, landmark)
     _revoke_shares(connection, landmark)
     connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
-    settle(connection, images)
     record_action(connection, AuditAction.LANDMARK_REMOVE, landmark.slug, name=landmark.name, **counts)
     return RemovedLandmark(
         landmark, counts.get("confirmed", 0), counts.get("rejected", 0), taught, schedule_names

@@ -8,10 +8,11 @@ from tagger.database.statements import lock_tables
 from tagger.database.tables import classifiers, model_labels, models, tags, taught_tags, verdicts
 from tagger.library.catalog.contents import lock_contents
 from tagger.library.catalog.landmarks import Landmark
+from tagger.library.catalog.settlement import begin_change
 
 
-def lock_images(connection: Connection, *changing: Landmark) -> set[int]:
-    """Lock the images of these landmarks, and make writers of tags and verdicts wait. Returns the ids of the images."""
+def begin_change_of(connection: Connection, *changing: Landmark) -> None:
+    """Begin a change of all images of these landmarks, and make writers of tags and verdicts wait."""
     while True:
         images = _images_of(connection, changing)
         # Those writers lock an image first, too. An image that got a landmark meanwhile must not be waited for: all locks are
@@ -20,7 +21,8 @@ def lock_images(connection: Connection, *changing: Landmark) -> set[int]:
             lock_contents(connection, images)
             lock_uses(connection)
             if _images_of(connection, changing) <= images:
-                return images
+                begin_change(connection, images)
+                return
             locks.rollback()
 
 

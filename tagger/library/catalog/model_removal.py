@@ -29,7 +29,7 @@ from tagger.database.tables import (
 from tagger.errors import ModelNeeded
 from tagger.library.catalog.models_in_use import ids_in_use, shipped_digest
 from tagger.library.catalog.registered_models import RegisteredModel, model_by_name
-from tagger.library.catalog.settlement import settle
+from tagger.library.catalog.settlement import begin_change, settle
 
 _ENDED = (JobState.FINISHED, JobState.CANCELLED)
 
@@ -115,6 +115,7 @@ def _delete_results(connection: Connection, model: RegisteredModel) -> None:
     queries = (select(column).where(column.table.c.model_id == model.id) for column in of_model)
     last = select(contents.c.id).where(contents.c.model_id == model.id)
     images = connection.scalars(union(last, *queries)).all()
+    begin_change(connection, images)
     for table in (classifications, tags, taught_tags, embeddings, classifiers):
         connection.execute(delete(table).where(table.c.model_id == model.id))
     _restore_earlier(connection, model)

@@ -39,7 +39,7 @@ from tagger.database.tables import (
 )
 from tagger.library.catalog.contents import carry_dismissal, delete_dismissals, record_photos
 from tagger.library.catalog.roots import Root
-from tagger.library.catalog.settlement import settle
+from tagger.library.catalog.settlement import begin_change
 from tagger.photos.photo_names import primary_files, stem_of
 
 _INHERITED = (
@@ -179,6 +179,7 @@ def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> 
     """Apply the verdicts and the star of one image to another one. Where both have one on a landmark, the later one holds."""
     if image_id == to_image_id:
         return
+    begin_change(connection, [to_image_id])
     stars = connection.execute(select(favourites).where(favourites.c.content_id == image_id)).mappings()
     insert_missing(connection, favourites, [dict(row) | {"content_id": to_image_id} for row in stars])
     query = select(verdicts).where(verdicts.c.content_id.in_((image_id, to_image_id)))
@@ -194,7 +195,6 @@ def _carry_verdicts(connection: Connection, image_id: int, to_image_id: int) -> 
     connection.execute(delete(verdicts).where(verdicts.c.content_id == to_image_id, replaced))
     if carried:
         connection.execute(insert(verdicts), [row | {"content_id": to_image_id} for row in carried])
-    settle(connection, [to_image_id])
 
 
 def _move_writes(connection: Connection, photo_id: int, to_photo_id: int, image_id: int) -> None:

@@ -1,11 +1,11 @@
 """Stores what the rule says of images: reads the causes, and replaces the rows of `effective_tags` that differ (see library.acceptance).
 
-Whoever changes a cause (predictions, taught tags, odds of positions, verdicts, dismissals, damage) calls `settle` for the images
-concerned in the same transaction.
+Who changes a cause (predictions, taught tags, odds of positions, verdicts, dismissals) calls `begin_change` first, without which the
+statement fails. The images are settled before the transaction commits, or by `settle`, if it has to know their tags.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -16,18 +16,17 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
-    and_,
     bindparam,
     delete,
     func,
     null,
-    or_,
     select,
     true,
     union_all,
     update,
 )
 
+from tagger.database.changes import changes_of
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, TagReason, VerdictKind
 from tagger.database.statements import among, ids_parameter, insert_page, lock_tables
@@ -42,10 +41,18 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.library.acceptance import Candidate, EffectiveTag, PositionOdds, best_predictions, decide
+from tagger.library.acceptance import (
+    Candidate,
+    EffectiveTag,
+    ImageFacts,
+    PositionOdds,
+    best_predictions,
+    decide,
+)
 from tagger.library.catalog.contents import lock_contents, queue_position_updates
 from tagger.library.catalog.models_in_use import ids_in_use
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.system.documents import document_of
 
 PAGE = 5000
 """Images whose causes are in memory at the same time."""
@@ -57,20 +64,26 @@ _Row = tuple[Any, ...]
 _KEY = itemgetter(0, 1)
 
 
+def begin_change(connection: Connection, content_ids: Collection[int]) -> None:
+    """Lock images whose causes are about to change. They are settled before the transaction commits."""
+    lock_contents(connection, content_ids)
+    changes_of(connection).begin(content_ids, settle)
+
+
 def settle(
     connection: Connection, content_ids: Collection[int], *, record: bool = True
 ) -> dict[int, Sequence[EffectiveTag]]:
-    """Bring the effective tags and the outcomes of these images up to date; returns the tags by content id.
+    """Bring the effective tags and the outcomes of these images up to date now; returns the tags by content id.
 
     Images whose tags change are recorded for the next update of positions; not without `record`, if they are recorded anyway.
     """
     settled: dict[int, Sequence[EffectiveTag]] = {}
     ids = sorted(set(content_ids))
+    begin_change(connection, ids)
+    # Whoever puts other models in use waits until this transaction ends, and settles these images after it.
+    lock_tables(connection, models, mode="ROW SHARE")
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]
-        lock_contents(connection, page)
-        # Whoever puts other models in use waits until this transaction ends, and settles these images after it.
-        lock_tables(connection, models, mode="ROW SHARE")
         causes = read_causes(connection, page)
         found = {content_id: each.effective_tags() for content_id, each in causes.items()}
         _store_counts(connection, causes)
@@ -79,6 +92,7 @@ def settle(
             queue_position_updates(connection, changed)
         _store_outcomes(connection, causes, found)
         settled |= found
+    changes_of(connection).end(ids)
     return settled
 
 
@@ -185,8 +199,7 @@ class Causes:
     """
 
     outcome: Outcome | None
-    is_damaged: bool
-    is_dismissed: bool
+    image: ImageFacts
     thresholds: dict[int, float] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
     counts: dict[tuple[int, int], bool] = field(default_factory=dict)
@@ -209,9 +222,7 @@ class Causes:
 
     def effective_tags(self) -> Sequence[EffectiveTag]:
         """What the rule says of the landmarks of the image."""
-        return decide(
-            self.candidates, self.verdicts, is_dismissed=self.is_dismissed, is_damaged=self.is_damaged
-        )
+        return decide(self.candidates, self.verdicts, self.image)
 
 
 def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping[int, Causes]:
@@ -221,7 +232,7 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
     for row in connection.execute(_IMAGES, ids):
         thresholds = {} if row.model_id is None else {row.model_id: row.threshold}
         outcome = row.outcome and Outcome(row.outcome)
-        causes[row.id] = Causes(outcome, bool(row.damaged), row.content_id is not None, thresholds)
+        causes[row.id] = Causes(outcome, document_of(ImageFacts, row), thresholds)
     for content_id, model_id, threshold in connection.execute(_CLASSIFICATIONS, ids):
         causes[content_id].thresholds.setdefault(model_id, threshold)
     in_use = ids_in_use(connection)
@@ -246,11 +257,8 @@ def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping
 
 
 def score_is_enough(table: Table) -> ColumnElement[bool]:
-    """Whether the score of a row of `tags` or `taught_tags` reaches the threshold, whatever else speaks for or against it."""
-    if table is taught_tags:
-        return taught_tags.c.score >= TAUGHT_THRESHOLD
-    # `accepted` says what the position decides, too (see positions.tag_odds).
-    return or_(tags.c.doubtful.is_not(None), and_(tags.c.accepted == true(), tags.c.position_odds.is_(None)))
+    """Whether the score of a row of `tags` or `taught_tags` reaches the threshold."""
+    return tags.c.enough == true() if table is tags else taught_tags.c.score >= TAUGHT_THRESHOLD
 
 
 def _of_images(column: ColumnElement[int]) -> ColumnElement[bool]:
@@ -260,8 +268,9 @@ def _of_images(column: ColumnElement[int]) -> ColumnElement[bool]:
 # Built once: they run for each batch of photos, and to build them takes longer than to run them.
 _IMAGES = (
     select(
-        *(contents.c[name] for name in ("id", "outcome", "damaged", "model_id", "threshold")),
-        dismissals.c.content_id,
+        *(contents.c[name] for name in ("id", "outcome", "model_id", "threshold")),
+        *(contents.c[each.name] for each in fields(ImageFacts) if each.name in contents.c),
+        dismissals.c.content_id.is_not(None).label("dismissed"),
     )
     .outerjoin(dismissals, dismissals.c.content_id == contents.c.id)
     .where(_of_images(contents.c.id))
@@ -278,7 +287,7 @@ _STORED = select(*(effective_tags.c[name] for name in _NAMES)).where(_of_images(
 
 
 def _select_candidates(table: Table, rank: ColumnElement[Any], counts: ColumnElement[Any]) -> Select[Any]:
-    odds = (table.c[name] for name in ("doubtful", "position_odds", "distance_m"))
+    odds = (table.c[name] for name in ("position_odds", "distance_m", "odds_reason"))
     columns = (table.c.content_id, table.c.model_id, rank, counts, table.c.score, *odds, table.c.landmark_id)
     return select(*columns, score_is_enough(table)).where(_of_images(table.c.content_id))
 
@@ -289,11 +298,9 @@ _CANDIDATES = union_all(
 )
 
 
-def stored_odds(doubtful: str | None, odds: float | None, distance_m: float | None) -> PositionOdds | None:
+def stored_odds(odds: float | None, distance_m: float | None, reason: str | None) -> PositionOdds | None:
     """The odds that a row of `tags` or `taught_tags` has; None: its position turns nothing."""
-    if odds is None:
-        return None
-    return PositionOdds(odds, distance_m, TagReason(doubtful or TagReason.POSITION))
+    return None if odds is None or reason is None else PositionOdds(odds, distance_m, TagReason(reason))
 
 
 def _row(content_id: int, tag: EffectiveTag) -> _Row:

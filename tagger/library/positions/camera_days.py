@@ -15,7 +15,6 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true
 from tagger.database.statements import among
 from tagger.database.tables import contents, photos, tags
 from tagger.library.acceptance import LEAST_SCORE, PositionOdds
-from tagger.library.catalog.settlement import score_is_enough
 
 USUAL_SHARE = 0.05
 """The part of a library's photos that shows known landmarks, for which thresholds are chosen."""
@@ -82,7 +81,7 @@ def _odds_of(connection: Connection, day: Day) -> dict[tuple[int, int], float]:
     of_photos = photos.join(contents, contents.c.id == photos.c.content_id)
     count = select(func.count(contents.c.id.distinct())).select_from(of_photos).where(*is_known)
     query = (
-        select(tags.c.content_id, tags.c.landmark_id, score_is_enough(tags).label("is_enough"))
+        select(tags.c.content_id, tags.c.landmark_id, tags.c.enough)
         .select_from(of_photos.join(tags, tags.c.content_id == contents.c.id))
         .where(*is_known, tags.c.counts == true(), _is_close())
         .distinct()
@@ -91,15 +90,14 @@ def _odds_of(connection: Connection, day: Day) -> dict[tuple[int, int], float]:
     candidates: dict[int, set[int]] = {}
     for row in connection.execute(query):
         candidates.setdefault(row.content_id, set()).add(row.landmark_id)
-        if row.is_enough:
+        if row.enough:
             found.setdefault(row.content_id, set()).add(row.landmark_id)
     return odds_of_day(found, connection.execute(count).scalar_one(), candidates) if candidates else {}
 
 
 def _is_close() -> ColumnElement[bool]:
     """The condition on `tags` that the score is enough or almost."""
-    is_turned = or_(tags.c.doubtful.is_not(None), tags.c.position_odds.is_not(None))
-    return or_(tags.c.accepted == true(), tags.c.score >= LEAST_SCORE, is_turned)
+    return or_(tags.c.enough == true(), tags.c.score >= LEAST_SCORE)
 
 
 def _is_of(day: Day) -> ColumnElement[bool]:

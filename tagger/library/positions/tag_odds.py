@@ -6,7 +6,7 @@ positions count: one that follows from a landmark, or from other photos, is no e
 camera's GPS before and after it counts, if nobody reaches the landmark in that time (see measured_positions).
 
 What the other photos of its camera's day say counts where no position does (see camera_days). A row of `tags` or `taught_tags` has
-`position_odds` only if its position, or its day, reverses what its score alone decides, which `accepted` says.
+`position_odds` only if its position, or its day, reverses what its score alone decides.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -27,7 +27,6 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    true,
     union_all,
     update,
 )
@@ -45,9 +44,9 @@ from tagger.database.tables import (
     taught_tags,
 )
 from tagger.library.acceptance import LEAST_SCORE, PositionOdds, is_accepted
-from tagger.library.catalog.contents import count_photos_of_job, lock_contents, record_matching_photos
+from tagger.library.catalog.contents import count_photos_of_job, record_matching_photos
 from tagger.library.catalog.landmarks import REACHES_KM, UNKNOWN_EXTENT
-from tagger.library.catalog.settlement import score_is_enough, settle, stored_odds
+from tagger.library.catalog.settlement import begin_change, score_is_enough, settle, stored_odds
 from tagger.library.positions.camera_days import Day, candidates_of, day_odds
 from tagger.library.positions.estimation import Floats, distances_m
 from tagger.library.positions.measured_positions import (
@@ -91,14 +90,13 @@ def _odds_at(distance_km: Floats, extent: str) -> Floats:
 
 @dataclass(frozen=True)
 class _Change:
-    """A tag, and what its columns should be."""
+    """A tag, and the odds that it should have."""
 
     table: Table
     content_id: int
     landmark_id: int
     model_id: int
     score: float
-    accepted: bool
     odds: PositionOdds | None
 
 
@@ -115,7 +113,7 @@ def weigh_positions(
     if not changes:
         return
     content_ids = {change.content_id for change in changes}
-    lock_contents(connection, content_ids)
+    begin_change(connection, content_ids)
     for table in (tags, taught_tags):
         _store(connection, table, [change for change in changes if change.table is table])
     settle(connection, content_ids, record=False)
@@ -172,12 +170,18 @@ def _changes(
     turned = _turned(connection, content_ids).union(content_id for content_id, _ in by_day)
     rows = _tags(connection, located | passed | turned)
     odds = by_day | _odds(connection, rows, measured, settings.max_gap_s) | _odds_of_passages(rows, between)
-    decided = ((row, _decided(row, odds.get((row.content_id, row.landmark_id)))) for row in rows)
     return [
-        should
-        for row, should in decided
-        if (bool(row.accepted), stored_odds(row.doubtful, row.position_odds, row.distance_m))
-        != (should.accepted, should.odds)
+        _Change(
+            taught_tags if row.is_taught else tags,
+            row.content_id,
+            row.landmark_id,
+            row.model_id,
+            row.score,
+            new,
+        )
+        for row in rows
+        if (new := _reversing(row, odds.get((row.content_id, row.landmark_id))))
+        != stored_odds(row.position_odds, row.distance_m, row.odds_reason)
     ]
 
 
@@ -192,14 +196,12 @@ def _turned(connection: Connection, content_ids: Collection[int]) -> set[int]:
     return set(connection.scalars(union_all(*queries)))
 
 
-def _decided(row: Row[Any], odds: PositionOdds | None) -> _Change:
-    """What the score of a tag and its odds decide."""
-    should = by_score = bool(row.by_score)
-    if odds is not None and not (row.is_taught and odds.distance_m is None):
-        should = is_accepted(row.score, odds.odds, row.threshold, by_score=by_score)
-    table = taught_tags if row.is_taught else tags
-    new = odds if should != by_score else None
-    return _Change(table, row.content_id, row.landmark_id, row.model_id, row.score, should, new)
+def _reversing(row: Row[Any], odds: PositionOdds | None) -> PositionOdds | None:
+    """The odds, if they reverse what the score of the tag says. The other photos of a day say nothing about taught tags."""
+    if odds is None or (row.is_taught and odds.distance_m is None):
+        return None
+    is_enough = bool(row.is_enough)
+    return odds if is_accepted(row.score, odds.odds, row.threshold, by_score=is_enough) != is_enough else None
 
 
 def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]]:
@@ -213,11 +215,10 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
                 table.c.landmark_id,
                 table.c.model_id,
                 table.c.score,
-                table.c.accepted,
-                table.c.doubtful,
                 table.c.position_odds,
                 table.c.distance_m,
-                score_is_enough(table).label("by_score"),
+                table.c.odds_reason,
+                score_is_enough(table).label("is_enough"),
                 threshold.label("threshold"),
                 literal(table is taught_tags).label("is_taught"),
                 landmarks.c.latitude,
@@ -236,11 +237,7 @@ def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]
             .where(
                 among(table.c.content_id, content_ids),
                 contents.c.damaged == false(),
-                or_(
-                    table.c.accepted == true(),
-                    table.c.score >= LEAST_SCORE,
-                    table.c.position_odds.is_not(None),
-                ),
+                or_(score_is_enough(table), table.c.score >= LEAST_SCORE),
             )
         )
         rows += connection.execute(query)
@@ -316,7 +313,7 @@ def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> 
         table.c.score == bindparam("same_score"),
     )
     values: dict[str, Any] = {
-        name: bindparam(f"new_{name}") for name in ("accepted", "doubtful", "position_odds", "distance_m")
+        name: bindparam(f"new_{name}") for name in ("position_odds", "distance_m", "odds_reason")
     }
     connection.execute(
         update(table).where(*is_same).values(values),
@@ -326,10 +323,9 @@ def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> 
                 "landmark": change.landmark_id,
                 "model": change.model_id,
                 "same_score": change.score,
-                "new_accepted": change.accepted,
-                "new_doubtful": change.odds.reason if change.odds and not change.accepted else None,
                 "new_position_odds": change.odds and change.odds.odds,
                 "new_distance_m": change.odds and change.odds.distance_m,
+                "new_odds_reason": change.odds and change.odds.reason,
             }
             for change in sorted(changes, key=lambda change: (change.content_id, change.landmark_id))
         ],

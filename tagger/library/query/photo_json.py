@@ -20,8 +20,7 @@ from tagger.system.documents import document_of, json_default
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tagger.library.catalog.landmark_edits import EditedLandmark
-    from tagger.library.catalog.landmark_removal import MergedLandmark, RemovedLandmark
+    from tagger.library.catalog.landmark_removal import RemovedLandmark
     from tagger.library.catalog.landmarks import Landmark
     from tagger.library.catalog.registered_models import RegisteredModel
     from tagger.library.query.counts import LandmarkCount
@@ -63,28 +62,6 @@ class LandmarkDocument:
 
 
 @dataclass(frozen=True)
-class EditedLandmarkDocument(LandmarkDocument):
-    """A landmark after an edit, and the columns that changed."""
-
-    changed: list[str]
-
-
-@dataclass(frozen=True)
-class MergedLandmarkDocument(LandmarkDocument):
-    """A landmark after another one (`merged`) was merged into it, with the numbers of what came from that one.
-
-    `replaced`: opposite verdicts on the same image, of which the newer one stays. `taught_tags`: what was learned for it
-    and is gone.
-    """
-
-    merged: str
-    verdicts: int
-    tags: int
-    replaced: int
-    taught_tags: int
-
-
-@dataclass(frozen=True)
 class RemovedLandmarkDocument:
     """A removed landmark, the verdicts that went with it, and the schedules that select photos by it."""
 
@@ -100,18 +77,6 @@ class RemovedLandmarkDocument:
 def landmark_document(landmark: Landmark, *, dry_run: bool) -> LandmarkDocument:
     """What is known of a landmark itself."""
     return document_of(LandmarkDocument, landmark, landmark=landmark.slug, dry_run=dry_run)
-
-
-def edited_landmark_document(result: EditedLandmark, *, dry_run: bool) -> EditedLandmarkDocument:
-    """A landmark after an edit, and the names of the columns that changed."""
-    facts = landmark_document(result.landmark, dry_run=dry_run)
-    return document_of(EditedLandmarkDocument, facts, changed=sorted(result.changes))
-
-
-def merged_landmark_document(result: MergedLandmark, *, dry_run: bool) -> MergedLandmarkDocument:
-    """A landmark after another one was merged into it."""
-    facts = vars(landmark_document(result.landmark, dry_run=dry_run))
-    return document_of(MergedLandmarkDocument, result, **facts, merged=result.merged.slug)
 
 
 def removed_landmark_document(result: RemovedLandmark, *, dry_run: bool) -> RemovedLandmarkDocument:

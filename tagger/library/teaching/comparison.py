@@ -31,10 +31,10 @@ from tagger.database.connection import Database
 from tagger.database.statements import among, insert_page, unindexed
 from tagger.database.tables import classifiers, embeddings, models, taught_tags
 from tagger.library.acceptance import EffectiveTag
-from tagger.library.catalog.contents import delete_of_model, lock_contents
-from tagger.library.catalog.settlement import settle
+from tagger.library.catalog.contents import delete_of_model
+from tagger.library.catalog.settlement import begin_change, settle
 from tagger.library.teaching.classifiers import Classifier, Embeddings, quantize, restore
-from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.model.predictions import SUGGESTED_SCORE
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,6 @@ class TaughtTag:
 
     landmark_id: int
     score: float
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether the score reaches the threshold; otherwise, it is a suggestion."""
-        return self.score >= TAUGHT_THRESHOLD
 
 
 TaughtTags = Mapping[int, Sequence[TaughtTag]]
@@ -120,25 +115,24 @@ def next_version(connection: Connection, model_id: int) -> int:
 
 
 def delete_taught_tags(connection: Connection, *conditions: ColumnElement[bool]) -> None:
-    """Delete the taught tags with these conditions, and settle their images. Count a new version before: nobody adds such tags then."""
+    """Delete the taught tags with these conditions. Count a new version before: nobody adds such tags then."""
     images = set(connection.scalars(select(taught_tags.c.content_id).where(*conditions)))
-    lock_contents(connection, images)  # first, as whoever weighs positions
+    begin_change(connection, images)
     connection.execute(delete(taught_tags).where(*conditions))
-    settle(connection, images)
 
 
 def _write_taught_tags(
     connection: Connection, model_id: int, found: TaughtTags, *conditions: ColumnElement[bool]
 ) -> None:
-    """Replace the taught tags of contents by a model, by content id: of their stored ones, those with these conditions. Settle the contents afterwards."""
+    """Replace the taught tags of contents by a model, by content id: of their stored ones, those with these conditions."""
     of_model = among(taught_tags.c.content_id, found), taught_tags.c.model_id == model_id
     connection.execute(delete(taught_tags).where(*of_model, *conditions))
     rows = [
-        (content_id, tag.landmark_id, tag.score, tag.is_enough, model_id)
+        (content_id, tag.landmark_id, tag.score, model_id)
         for content_id in sorted(found)
         for tag in found[content_id]
     ]
-    names = ("content_id", "landmark_id", "score", "accepted", "model_id")
+    names = ("content_id", "landmark_id", "score", "model_id")
     insert_page(connection, taught_tags, names, rows)
 
 
@@ -182,7 +176,7 @@ class BatchComparison:
         self._found = dict(self._found) | dict(zip(values, tags, strict=True))
 
     def store(self, connection: Connection) -> None:
-        """Replace the embeddings and taught tags of the images. Settle them afterwards."""
+        """Replace the embeddings and taught tags of the images, whose change has begun."""
         if not self._found:
             return
         delete_of_model(connection, embeddings, self._found, self._model_id)
@@ -240,7 +234,7 @@ def compare_images(
     Images without an embedding of the model are left out.
     """
     landmarks = taught.current(connection)
-    lock_contents(connection, content_ids)
+    begin_change(connection, content_ids)
     rows = connection.execute(_stored(model_id, embeddings.c.content_id.in_(content_ids))).all()
     found = _tags(rows, landmarks)
     _write_taught_tags(connection, model_id, found)
@@ -329,7 +323,7 @@ def _replace_page(
         return
     with database.write() as connection:
         lock_version(connection, model_id)  # a landmark is learned anew before this transaction, or after it
-        lock_contents(connection, changed)
+        begin_change(connection, changed)
         current = _versions(connection, model_id)
         same = {key for key, version in versions.items() if current.get(key) == version}
         of_changed = among(embeddings.c.content_id, changed), unindexed(embeddings.c.model_id) == model_id
@@ -339,4 +333,3 @@ def _replace_page(
             for content_id in kept
         }
         _write_taught_tags(connection, model_id, tags_of_same, among(taught_tags.c.landmark_id, same))
-        settle(connection, kept)

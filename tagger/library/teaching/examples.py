@@ -22,14 +22,13 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.enums import TagReason
+from tagger.database.enums import TagReason, TagState
 from tagger.database.statements import among, unindexed
 from tagger.database.tables import PRESENT, effective_tags, embeddings, model_labels, photos, tags, verdicts
 from tagger.errors import PhotoNotFound
 from tagger.library.catalog.landmarks import landmarks_by_id
 from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.library.catalog.roots import RootPaths, list_roots
-from tagger.library.catalog.settlement import score_is_enough
 from tagger.library.query.details import photo_id_in
 from tagger.library.query.photo_conditions import path_ranges
 from tagger.library.query.tagged_photos import DAMAGED, NameCache, select_photos
@@ -84,24 +83,24 @@ def named_otherwise(
     """The other landmarks that the model gives these examples, those of most photos first. Landmarks with a verdict there do not count."""
     photos_of = Counter(each.content_id for each in examples if each.content_id is not None)
     found = Counter[int]()
-    is_other = among(tags.c.content_id, photos_of), tags.c.landmark_id != landmark_id
-    decided = exists().where(
-        verdicts.c.content_id == tags.c.content_id, verdicts.c.landmark_id == tags.c.landmark_id
-    )
-    query = select(tags.c.content_id, tags.c.landmark_id).where(
-        *is_other, tags.c.accepted == true(), tags.c.counts == true(), ~decided
-    )
+    tag = effective_tags.c
+    is_other = among(tag.content_id, photos_of), tag.landmark_id != landmark_id, tag.source == "model"
+    is_named = or_(tag.state == TagState.ACCEPTED, tag.reason.in_(_OF_OTHERS))
+    query = select(tag.content_id, tag.landmark_id).where(*is_other, is_named)
     with database.read() as connection:
         for row in connection.execute(query):
             found[row.landmark_id] += photos_of[row.content_id]
         return _named(connection, found)
 
 
+_OF_OTHERS = TagReason.CONFIRMED_OTHER, TagReason.TAUGHT_OTHER, TagReason.SCORED_OTHER
+"""Why a landmark is doubtful because of another one."""
+
+
 def doubtful_otherwise(connection: Connection, landmark_id: int) -> list[NamedOtherwise]:
     """The other landmarks that are doubtful because a photo has a tag of this one, which a person confirmed or which was taught."""
     own = effective_tags.alias()
-    of_others = TagReason.CONFIRMED_OTHER, TagReason.TAUGHT_OTHER, TagReason.SCORED_OTHER
-    is_doubtful = own.c.accepted == true(), effective_tags.c.reason.in_(of_others)
+    is_doubtful = own.c.accepted == true(), effective_tags.c.reason.in_(_OF_OTHERS)
     return _photos_of_others(connection, own, landmark_id, *is_doubtful)
 
 
@@ -257,7 +256,7 @@ def _taught(model_id: int) -> Select[tuple[int]]:
         tags.c.content_id == verdicts.c.content_id,
         tags.c.landmark_id == verdicts.c.landmark_id,
         tags.c.counts == true(),
-        score_is_enough(tags),
+        tags.c.enough == true(),
     )
     return (
         select(verdicts.c.landmark_id)

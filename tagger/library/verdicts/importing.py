@@ -1,14 +1,12 @@
 """Import of verdicts from another database: images match by digest, landmarks by slug, and the newer verdict wins.
 
-The file is a JSON list, or one document after another, read entry by entry with flat memory. An entry that is not a verdict is
-refused with its number and line.
+The file is a JSON list, or has one document on each line. An entry that is not a verdict is refused with its number.
 """
 
-import codecs
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO
@@ -35,9 +33,6 @@ from tagger.library.verdicts.store import (
     write_verdicts,
 )
 
-READ_CHARACTERS = 1 << 16
-LARGEST_ENTRY = 1 << 20
-_SEPARATOR = re.compile(r"[\s,]*")
 _DIGEST = re.compile(r"\d+-[0-9a-f]{64}")
 
 
@@ -59,72 +54,37 @@ class VerdictEntry:
 _REMEDY = "correct the file, or create it again with `tagger review export`"
 
 
-def read_entries(source: IO[bytes], name: str) -> Iterator[VerdictEntry]:
-    """Yield the verdicts in a file. `name` is its name in error messages.
+def read_entries(source: IO[bytes], name: str) -> list[VerdictEntry]:
+    """The verdicts in a file. `name` is its name in error messages.
 
     Raises:
-        ImportRefused: an entry is not a verdict, or the file ends early.
+        ImportRefused: it is no JSON, or an entry is not a verdict.
     """
-    number = line = 0
+    entries: list[VerdictEntry] = []
     try:
-        text = codecs.getreader("utf-8-sig")(source)
-        for number, (line, document) in enumerate(_objects(text), start=1):  # noqa: B007 - for the message
-            yield _entry(document)
+        for document in _documents(source.read().decode("utf-8-sig")):
+            entries.append(_entry(document))  # noqa: PERF401 - the message counts them
     except UnicodeDecodeError as error:
         raise ImportRefused(file=name, reason="it is not UTF-8 text", remedy=_REMEDY) from error
-    except _EntryInvalid as error:
-        reason = f"entry {error.number or number}, line {error.line or line}: {error}"
+    except json.JSONDecodeError as error:
+        reason = f"line {error.lineno}: it is not JSON, or ends early ({error.msg})"
         raise ImportRefused(file=name, reason=reason, remedy=_REMEDY) from error
+    except _EntryInvalid as error:
+        reason = f"entry {len(entries) + 1}: {error}"
+        raise ImportRefused(file=name, reason=reason, remedy=_REMEDY) from error
+    return entries
 
 
 class _EntryInvalid(ValueError):
-    def __init__(self, reason: str, number: int = 0, line: int = 0) -> None:
-        super().__init__(reason)
-        self.number, self.line = number, line
+    """An entry is not a verdict."""
 
 
-def _objects(text: codecs.StreamReader) -> Iterator[tuple[int, object]]:
-    """The JSON objects of a list, or one after another, each with the line at which it starts."""
-    decoder = json.JSONDecoder()
-    buffer, position, line, count = "", 0, 1, 0
-    in_list = list_ended = False
-    while True:
-        separator = _SEPARATOR.match(buffer, position)
-        end = separator.end() if separator else position
-        line += buffer.count("\n", position, end)
-        position = end
-        first = buffer[position : position + 1]
-        if first == "[" and not in_list and not count:
-            in_list, position = True, position + 1
-        elif first == "]" and in_list and not list_ended:
-            list_ended, position = True, position + 1
-        elif first and (first != "{" or list_ended):
-            start = buffer[position : position + 20]
-            raise _EntryInvalid(f"expected a JSON object, not {start!r}", count + 1, line)
-        else:
-            decoded = _decode(decoder, buffer, position) if first else None
-            if decoded is not None:
-                document, end = decoded
-                count += 1
-                yield line, document
-                line += buffer.count("\n", position, end)
-                position = end
-                continue
-            buffer, position = buffer[position:], 0
-            more = text.read(READ_CHARACTERS) if len(buffer) < LARGEST_ENTRY else ""
-            if not more and (buffer or (in_list and not list_ended)):
-                raise _EntryInvalid("the file ends early, or is not JSON", count + 1, line)
-            if not more:
-                return
-            buffer += more
-
-
-def _decode(decoder: json.JSONDecoder, buffer: str, position: int) -> tuple[object, int] | None:
-    """The object that starts at `position`, and its end; None: the buffer does not have all of it yet."""
-    try:
-        return decoder.raw_decode(buffer, position)
-    except (json.JSONDecodeError, RecursionError):
-        return None
+def _documents(text: str) -> Sequence[object]:
+    """The values of a list, or those of lines with one each, which are a list without its marks."""
+    if not text.lstrip().startswith("["):
+        text = "[" + ",\n".join(filter(str.strip, text.split("\n"))) + "]"
+    found: Sequence[object] = json.loads(text)
+    return found
 
 
 def _entry(document: object) -> VerdictEntry:
@@ -238,18 +198,18 @@ def _count_page(
             away.append(NewDismissal(content_id, entry.by, entry.at))
     stored = stored_verdicts(connection, {verdict.key for verdict in new if verdict.content_id})
     for verdict in new:
-        report.count((verdict.kind, verdict.at), stored.get(verdict.key))
+        report.count((verdict.verdict, verdict.given_at), stored.get(verdict.key))
     # A confirmed landmark outranks a dismissal, which then counts as older.
     away_ids = {dismissal.content_id for dismissal in away}
     confirmed = confirmed_contents(connection, away_ids)
-    confirmed |= {verdict.content_id for verdict in new if verdict.kind is VerdictKind.CONFIRMED}
+    confirmed |= {verdict.content_id for verdict in new if verdict.verdict is VerdictKind.CONFIRMED}
     dismissed = stored_dismissals(connection, away_ids)
     for dismissal in away:
         at = dismissed.get(dismissal.content_id)
         if dismissal.content_id and dismissal.content_id in confirmed:
             report.older += 1
         else:
-            report.count((None, dismissal.at), None if at is None else (None, at))
+            report.count((None, dismissal.given_at), None if at is None else (None, at))
     return new, away
 
 

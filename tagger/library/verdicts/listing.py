@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -27,18 +28,16 @@ from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
 
 PAGE = 250
-Key = tuple[int, ...]
-"""The key of a verdict: content id and landmark id."""
 
 
 @dataclass(frozen=True)
 class VerdictFilter:
-    """Which verdicts to list. Of `photos`, only landmark, country, near, under and the dates apply.
+    """Which verdicts to list: of a kind, or `not-a-landmark`. Of `photos`, only landmark, country, near, under and the dates apply.
 
     Country and near are of the verdict's landmark, not of the photo: a verdict often changes the photo's position.
     """
 
-    kind: VerdictKind | None = None
+    verdict: str | None = None
     by: str | None = None
     photos: PhotoQuery = field(default_factory=PhotoQuery)
 
@@ -62,19 +61,17 @@ class ListedVerdict:
 def list_verdicts(
     database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths | None = None
 ) -> Iterator[ListedVerdict]:
-    """Yield each matching verdict once, in the order in which the images were added.
+    """Yield each matching verdict once, then the photos that were put away, both in the order in which the images were added.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
     """
-    return _Listing(database, verdicts, verdict_filter, root_paths or {}).all()
-
-
-def list_dismissals(
-    database: Database, verdict_filter: VerdictFilter, root_paths: RootPaths | None = None
-) -> Iterator[ListedVerdict]:
-    """Yield the images that were put away as not a landmark, in the order in which they were added. The kind does not matter."""
-    return _Listing(database, dismissals, verdict_filter, root_paths or {}).all()
+    listings = []
+    if verdict_filter.verdict != NOT_A_LANDMARK:
+        listings.append(_Listing(database, verdicts, verdict_filter, root_paths or {}))
+    if verdict_filter.verdict in {None, NOT_A_LANDMARK}:
+        listings.append(_Listing(database, dismissals, verdict_filter, root_paths or {}))
+    return chain.from_iterable(listing.all() for listing in listings)
 
 
 class _Listing:
@@ -89,25 +86,23 @@ class _Listing:
             self._query = _select_rows(connection, table, verdict_filter, root_paths)
 
     def all(self) -> Iterator[ListedVerdict]:
-        page, after = self.page(None, PAGE)
-        yield from page
-        while after is not None:
-            page, after = self.page(after, PAGE)
-            yield from page
-
-    def page(self, after: Key | None, limit: int) -> tuple[list[ListedVerdict], Key | None]:
         key = self._table.primary_key
-        query = self._query.order_by(*key).limit(limit)
-        if after is not None:
-            query = query.where(tuple_(*key) > tuple_(*after))
+        query = rest = self._query.order_by(*key).limit(PAGE)
+        while page := self._page(rest):
+            rows, listed = page
+            yield from listed
+            if len(rows) < PAGE:
+                return
+            last = (getattr(rows[-1], column.name) for column in key)
+            rest = query.where(tuple_(*key) > tuple_(*last))
+
+    def _page(self, query: Select[Any]) -> tuple[Sequence[Row[Any]], list[ListedVerdict]]:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
             of_page = photos.c.id.in_([row.photo_id for row in rows if row.photo_id is not None])
             found = connection.execute(select_photos().where(of_page))
             paths = {row.id: self._names.path(connection, row) for row in found}
-            listed = [_verdict(connection, self._names, row, paths) for row in rows]
-        is_last = len(rows) < limit
-        return listed, None if is_last else tuple(getattr(rows[-1], column.name) for column in key)
+            return rows, [_verdict(connection, self._names, row, paths) for row in rows]
 
 
 def _select_rows(
@@ -128,8 +123,8 @@ def _select_rows(
         contents, contents.c.id == table.c.content_id
     )
     landmark_ids = matching_landmarks(connection, verdict_filter.photos)
-    if table is verdicts and verdict_filter.kind is not None:
-        query = query.where(verdicts.c.verdict == verdict_filter.kind)
+    if table is verdicts and verdict_filter.verdict is not None:
+        query = query.where(verdicts.c.verdict == verdict_filter.verdict)
     if landmark_ids is not None:
         of_landmark = among(verdicts.c.landmark_id, landmark_ids) if table is verdicts else false()
         query = query.where(of_landmark)

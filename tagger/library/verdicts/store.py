@@ -7,18 +7,19 @@ confirmed landmark says the opposite, so it deletes the dismissal, and an image 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, select, text, tuple_
+from sqlalchemy import Connection, Table, delete, select, text, tuple_
 
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
-from tagger.database.statements import insert_missing, pages, upsert
+from tagger.database.statements import among, insert_missing, pages, upsert
 from tagger.database.tables import dismissals, favourites, photos, verdicts
 from tagger.library.catalog.contents import delete_dismissals, lock_contents
 from tagger.library.catalog.roots import RootPaths
-from tagger.library.catalog.settlement import settle
+from tagger.library.catalog.settlement import begin_change
 from tagger.library.query.details import find_photo_id
 
 NOT_A_LANDMARK = "not-a-landmark"
@@ -27,13 +28,13 @@ NOT_A_LANDMARK = "not-a-landmark"
 
 @dataclass(frozen=True)
 class NewVerdict:
-    """A verdict to write, on an image and a landmark that have rows."""
+    """A row of `verdicts` to write, on an image and a landmark that have rows."""
 
     content_id: int
     landmark_id: int
-    kind: VerdictKind
-    by: str | None
-    at: datetime
+    verdict: VerdictKind
+    given_by: str | None
+    given_at: datetime
 
     @property
     def key(self) -> tuple[int, int]:
@@ -63,44 +64,44 @@ def write_verdicts(connection: Connection, new: Iterable[NewVerdict], *, newer_o
 
     An image with a confirmed landmark is no longer put away as not a landmark.
     """
-    latest = {verdict.key: verdict for verdict in sorted(new, key=lambda verdict: verdict.at)}
-    rows = [
-        {
-            "content_id": verdict.content_id,
-            "landmark_id": verdict.landmark_id,
-            "verdict": verdict.kind,
-            "given_by": verdict.by,
-            "given_at": verdict.at,
-        }
-        for _, verdict in sorted(latest.items())  # always in the same order, which prevents deadlocks
-    ]
-    if not rows:
+    latest = {each.key: each for each in sorted(new, key=attrgetter("given_at"))}
+    if not latest:
         return
-    statement = upsert(connection, verdicts)
-    values = {name: statement.excluded[name] for name in ("verdict", "given_by", "given_at")}
-    older = verdicts.c.given_at < statement.excluded.given_at if newer_only else None
-    key = [verdicts.c.content_id, verdicts.c.landmark_id]
-    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values, where=older), rows)
-    confirmed = {verdict.content_id for verdict in latest.values() if verdict.kind is VerdictKind.CONFIRMED}
+    begin_change(connection, {content_id for content_id, _ in latest})
+    _upsert(connection, verdicts, [latest[key] for key in sorted(latest)], newer_only=newer_only)
+    confirmed = {each.content_id for each in latest.values() if each.verdict is VerdictKind.CONFIRMED}
     delete_dismissals(connection, sorted(confirmed))
-    settle(connection, [content_id for content_id, _ in latest])
 
 
-def delete_verdicts(connection: Connection, keys: Sequence[tuple[int, int]], kind: VerdictKind) -> int:
-    """Delete these verdicts, on images that `images_of` has locked, if they are of `kind`; returns how many."""
-    key = tuple_(verdicts.c.content_id, verdicts.c.landmark_id)
-    deleted = connection.execute(delete(verdicts).where(key.in_(keys), verdicts.c.verdict == kind)).rowcount
-    settle(connection, [content_id for content_id, _ in keys])
-    return deleted
+def _upsert(
+    connection: Connection, table: Table, new: Sequence["NewVerdict | NewDismissal"], *, newer_only: bool
+) -> None:
+    """Write rows over those with the same keys. They are in the order of their keys, which prevents deadlocks."""
+    statement = upsert(connection, table)
+    values = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
+    is_older = table.c.given_at < statement.excluded.given_at if newer_only else None
+    key = list(table.primary_key)
+    over = statement.on_conflict_do_update(index_elements=key, set_=values, where=is_older)
+    connection.execute(over, [vars(each) for each in new])
+
+
+def delete_verdicts(
+    connection: Connection, content_ids: Collection[int], landmark_id: int, kind: VerdictKind
+) -> int:
+    """Delete the verdicts of images about a landmark, if they are of `kind`; returns how many."""
+    begin_change(connection, content_ids)
+    of_landmark = verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == kind
+    deleted = delete(verdicts).where(among(verdicts.c.content_id, content_ids), *of_landmark)
+    return connection.execute(deleted).rowcount
 
 
 @dataclass(frozen=True)
 class NewDismissal:
-    """A dismissal to write, of an image that has a row."""
+    """A row of `dismissals` to write, of an image that has a row."""
 
     content_id: int
-    by: str | None
-    at: datetime
+    given_by: str | None
+    given_at: datetime
 
 
 def stored_dismissals(connection: Connection, content_ids: Collection[int]) -> dict[int, datetime]:
@@ -117,24 +118,11 @@ def confirmed_contents(connection: Connection, content_ids: Collection[int]) -> 
 
 def write_dismissals(connection: Connection, new: Iterable[NewDismissal]) -> None:
     """Write dismissals over older ones, except for images on which a landmark is confirmed."""
-    latest = {each.content_id: each for each in sorted(new, key=lambda each: each.at)}
-    written = sorted(latest.keys() - confirmed_contents(connection, latest))  # in one order: no deadlocks
-    if not written:
-        return
-    statement = upsert(connection, dismissals)
-    values = {name: statement.excluded[name] for name in ("given_by", "given_at")}
-    is_older = dismissals.c.given_at < statement.excluded.given_at
-    rows = [
-        {"content_id": content_id, "given_by": latest[content_id].by, "given_at": latest[content_id].at}
-        for content_id in written
-    ]
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[dismissals.c.content_id], set_=values, where=is_older
-        ),
-        rows,
-    )
-    settle(connection, written)
+    latest = {each.content_id: each for each in sorted(new, key=attrgetter("given_at"))}
+    written = sorted(latest.keys() - confirmed_contents(connection, latest))
+    if written:
+        begin_change(connection, written)
+        _upsert(connection, dismissals, [latest[each] for each in written], newer_only=True)
 
 
 @dataclass
@@ -156,11 +144,10 @@ def dismiss_photos(
     """Put photos away, page by page. Copies are put away with them."""
     result = DismissedPhotos([], [], [], [])
     for page in pages(photo_ids):
-        with database.write() as connection:
+        with database.write(dry_run=dry_run) as connection:
             changed = _compare_page(connection, page, result, away=True)
-            if not dry_run:
-                now = datetime.now(UTC)
-                write_dismissals(connection, [NewDismissal(image, by, now) for image in changed])
+            now = datetime.now(UTC)
+            write_dismissals(connection, [NewDismissal(image, by, now) for image in changed])
     return result
 
 
@@ -168,11 +155,11 @@ def restore_photos(database: Database, photo_ids: Sequence[int], *, dry_run: boo
     """Bring back photos that were put away, page by page: the predictions of the model count again."""
     result = DismissedPhotos([], [], [], [])
     for page in pages(photo_ids):
-        with database.write() as connection:
+        with database.write(dry_run=dry_run) as connection:
             changed = sorted(_compare_page(connection, page, result, away=False))
-            if changed and not dry_run:
+            if changed:
+                begin_change(connection, changed)
                 count = delete_dismissals(connection, changed)
-                settle(connection, changed)
                 record_action(connection, AuditAction.VERDICTS_WITHDRAW, verdict=NOT_A_LANDMARK, count=count)
     return result
 
@@ -209,7 +196,7 @@ def images_of(connection: Connection, photo_ids: Sequence[int]) -> Mapping[int, 
     Until the transaction ends, the contents stay, and others who decide about them wait.
     """
     query = select(photos.c.id, photos.c.content_id).where(
-        photos.c.id.in_(photo_ids), photos.c.content_id.is_not(None)
+        among(photos.c.id, photo_ids), photos.c.content_id.is_not(None)
     )
     locked = {row.content_id for row in connection.execute(query)}
     lock_contents(connection, locked)

@@ -29,8 +29,8 @@ from tagger.library.verdicts.service import give_examples
 from tagger.system.text_format import gettext
 from tagger.web.api.photos import PhotoPage
 from tagger.web.api.routes import api_router
-from tagger.web.api.verdicts import MAX_PHOTOS, By, person_of
-from tagger.web.http.query_params import ONE_LINE, PhotoId, RequestModel
+from tagger.web.api.verdicts import By, PhotoIds, person_of
+from tagger.web.http.query_params import ONE_LINE, RequestModel
 from tagger.web.state import AppState, State
 
 router = api_router("teaching")
@@ -38,7 +38,6 @@ router = api_router("teaching")
 Landmark = Annotated[
     str, Path(min_length=1, max_length=1000, description="A landmark, by slug or name."), ONE_LINE
 ]
-PhotoIds = Annotated[list[PhotoId], Field(max_length=MAX_PHOTOS)]
 
 
 class TeachRequest(RequestModel):
@@ -84,9 +83,10 @@ def teach(state: State, landmark: Landmark, body: TeachRequest) -> TaughtLandmar
         [each.photo_id for each in examples if each.content_id is not None]
         for examples in (confirmed, rejected)
     )
-    give_examples(database, taught.slug, usable, usable_rejected, person_of(state, body.by))
-    otherwise = named_otherwise(database, taught.id, confirmed)
-    compared = update_taught(database, model, [taught.id])
+    with state.taught_updates.learning:
+        give_examples(database, taught.slug, usable, usable_rejected, person_of(state, body.by))
+        otherwise = named_otherwise(database, taught.id, confirmed)
+        compared = update_taught(database, model, [taught.id])
     learned = taught_state(database, model, taught)
     if not (body.confirmed or body.rejected or learned.examples):
         raise ExamplesMissing

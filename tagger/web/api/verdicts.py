@@ -1,26 +1,13 @@
-"""Verdicts on photos, as `tagger confirm` and `reject`, and stars.
-
-A photo is named by its number, many photos by a list of numbers.
-"""
+"""Verdicts on photos, as `tagger confirm` and `reject`, and stars. Photos are named by their numbers."""
 
 import getpass
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
 from tagger.database.enums import VerdictKind
-from tagger.library.query.tagged_photos import stored_photo
-from tagger.library.verdicts.service import (
-    VerdictResultDocument,
-    WithdrawnVerdicts,
-    give_verdict,
-    give_verdict_to_photos,
-    verdict_result_document,
-    withdraw_verdict,
-    withdraw_verdict_from_photos,
-)
+from tagger.library.verdicts.service import VerdictsDocument, give_verdicts, withdraw_verdicts
 from tagger.library.verdicts.store import (
     DismissedPhotos,
     StarredPhotos,
@@ -28,7 +15,6 @@ from tagger.library.verdicts.store import (
     restore_photos,
     star_photos,
 )
-from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.auth import ANYBODY
 from tagger.web.http.query_params import ONE_LINE, PhotoId, RequestModel
@@ -39,6 +25,7 @@ router = api_router("verdicts")
 MAX_PHOTOS = 500
 """Photos in one request: they are written in one transaction, which holds the writer's lock."""
 
+PhotoIds = Annotated[list[PhotoId], Field(max_length=MAX_PHOTOS)]
 Name = Annotated[str, Field(min_length=1, max_length=1000), ONE_LINE]
 Person = Annotated[str, Field(max_length=200), ONE_LINE]
 By = Annotated[
@@ -51,93 +38,27 @@ class _ChangeRequest(RequestModel):
     dry_run: bool = False
 
 
-class _VerdictRequest(_ChangeRequest):
+class VerdictsRequest(_ChangeRequest):
+    """A verdict on a landmark for the listed photos."""
+
+    photos: PhotoIds
+    landmark: Annotated[Name, Field(description="A landmark by slug or name, in any case.")]
     verdict: VerdictKind
 
 
-class PhotoVerdictRequest(_VerdictRequest):
-    """A verdict on one photo."""
-
-    landmark: Annotated[Name, Field(description="A landmark by slug or name, in any case.")]
-
-
-class VerdictsRequest(_VerdictRequest):
-    """A verdict on `landmark` for the listed photos."""
-
-    photos: Annotated[list[PhotoId], Field(max_length=MAX_PHOTOS)]
-    landmark: Name
-
-
-@router.post("/photos/{photo_id}/verdicts")
-def give(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> VerdictResultDocument:
-    """Confirm or reject a landmark on a photo. The verdict applies to every copy and survives new models."""
-    database, roots = state.database, state.settings.roots
-    path = stored_photo(database, photo_id, roots).path
-    by = person_of(state, body.by)
-    result = give_verdict(database, photo_id, body.landmark, body.verdict, by, roots, dry_run=body.dry_run)
-    _learn(state, body)
-    return verdict_result_document(path, result, body.verdict, withdraw=False, dry_run=body.dry_run)
-
-
-@router.delete("/photos/{photo_id}/verdicts")
-def withdraw(state: State, photo_id: PhotoNumber, body: PhotoVerdictRequest) -> VerdictResultDocument:
-    """Withdraw the verdict, if the photo has exactly this one on the landmark; the prediction applies again."""
-    database, roots = state.database, state.settings.roots
-    path = stored_photo(database, photo_id, roots).path
-    result = withdraw_verdict(database, photo_id, body.landmark, body.verdict, roots, dry_run=body.dry_run)
-    _learn(state, body)
-    return verdict_result_document(path, result, body.verdict, withdraw=True, dry_run=body.dry_run)
-
-
-@dataclass(frozen=True)
-class ChangedVerdict:
-    """A photo whose verdict changed, and the verdict before."""
-
-    photo: int
-    before: str | None
-
-
-@dataclass(frozen=True)
-class PhotosVerdictDocument:
-    """A verdict on a list of photos; `replaced` is how many had the other verdict. Those in `left_out` are not classified."""
-
-    verdict: str
-    photos: int
-    tags: int
-    replaced: int
-    dry_run: bool
-    changed: Sequence[ChangedVerdict]
-    left_out: Sequence[int]
-
-
 @router.post("/verdicts")
-def give_many(state: State, body: VerdictsRequest) -> PhotosVerdictDocument:
-    """Confirm or reject on many photos. With `dry_run` they are only counted."""
-    by = person_of(state, body.by)
-    result = give_verdict_to_photos(
-        state.database, body.photos, body.landmark, body.verdict, by, dry_run=body.dry_run
-    )
-    _learn(state, body)
-    before = result.before
-    return PhotosVerdictDocument(
-        body.verdict,
-        photos=len(before),
-        tags=len(before),
-        replaced=sum(verdict is not None for verdict in before.values()),
-        dry_run=body.dry_run,
-        changed=[ChangedVerdict(number, verdict) for number, verdict in before.items()],
-        left_out=result.left_out,
-    )
+def give(state: State, body: VerdictsRequest) -> VerdictsDocument:
+    """Confirm or reject a landmark on photos. The verdict applies to every copy and survives new models."""
+    by, roots = person_of(state, body.by), state.settings.roots
+    change = body.photos, body.landmark, body.verdict, by, roots
+    return give_verdicts(state.database, *change, dry_run=body.dry_run)
 
 
 @router.delete("/verdicts")
-def withdraw_many(state: State, body: VerdictsRequest) -> WithdrawnVerdicts:
-    """Withdraw the verdict from those of many photos that have it."""
-    count = withdraw_verdict_from_photos(
-        state.database, body.photos, body.landmark, body.verdict, dry_run=body.dry_run
-    )
-    _learn(state, body)
-    return WithdrawnVerdicts(body.verdict, count, body.dry_run)
+def withdraw(state: State, body: VerdictsRequest) -> VerdictsDocument:
+    """Withdraw the verdict from those photos that have exactly this one on the landmark; the prediction applies again."""
+    change = body.photos, body.landmark, body.verdict, state.settings.roots
+    return withdraw_verdicts(state.database, *change, dry_run=body.dry_run)
 
 
 def person_of(state: AppState, by: str | None) -> str:
@@ -156,16 +77,10 @@ def person_of(state: AppState, by: str | None) -> str:
         return "web"
 
 
-def _learn(state: AppState, body: _ChangeRequest) -> None:
-    """Request that taught landmarks and positions be updated from the verdicts."""
-    if not body.dry_run:
-        state.taught_updates.request()
-
-
 class StarRequest(RequestModel):
     """Photos by id."""
 
-    photos: Annotated[list[PhotoId], Field(max_length=MAX_PHOTOS)]
+    photos: PhotoIds
     by: By = None
 
 
@@ -184,7 +99,7 @@ def remove_star(state: State, body: StarRequest) -> StarredPhotos:
 class DismissalRequest(_ChangeRequest):
     """Photos by id."""
 
-    photos: Annotated[list[PhotoId], Field(max_length=MAX_PHOTOS)]
+    photos: PhotoIds
 
 
 @dataclass
@@ -201,7 +116,6 @@ def dismiss(state: State, body: DismissalRequest) -> DismissedPhotosDocument:
     """Put photos and their copies away as not a landmark. They stay away until they are brought back or a landmark is confirmed on them."""
     by = person_of(state, body.by)
     result = dismiss_photos(state.database, body.photos, by, dry_run=body.dry_run)
-    _learn(state, body)
     return DismissedPhotosDocument(**vars(result), dry_run=body.dry_run)
 
 
@@ -209,5 +123,4 @@ def dismiss(state: State, body: DismissalRequest) -> DismissedPhotosDocument:
 def restore(state: State, body: DismissalRequest) -> DismissedPhotosDocument:
     """Bring back photos that were put away; the predictions of the model apply again."""
     result = restore_photos(state.database, body.photos, dry_run=body.dry_run)
-    _learn(state, body)
     return DismissedPhotosDocument(**vars(result), dry_run=body.dry_run)

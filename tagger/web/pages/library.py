@@ -107,7 +107,6 @@ def merge(
         return _render_edit(request, state, slug, page_text(error), into=into)
     if not is_confirmed:
         return _render_edit(request, state, slug, merged=merged)
-    state.taught_updates.request()
     return RedirectResponse(f"/landmarks/{merged.landmark.slug}", HTTPStatus.SEE_OTHER)
 
 
@@ -121,7 +120,6 @@ def delete(request: Request, state: State, slug: Slug, is_confirmed: IsConfirmed
         return _render_edit(request, state, slug, page_text(error))
     if not is_confirmed:
         return _render_edit(request, state, slug, removed=removed)
-    state.taught_updates.request()
     return RedirectResponse("/places", HTTPStatus.SEE_OTHER)
 
 

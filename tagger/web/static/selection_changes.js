@@ -27,8 +27,8 @@ export class VerdictChange {
 
   /** Changes photos; resolves to those that changed, each with its verdict before, and to how many could not be changed. */
   async apply(photos) {
-    const { changed, left_out } = await this.send("POST", photos, this.verdict);
-    return { changed, skipped: left_out.length };
+    const { photos: found, left_out } = await this.send("POST", photos, this.verdict);
+    return { changed: found.filter(({ changed }) => changed), skipped: left_out.length };
   }
 
   /** Changed photos in groups that can be changed back together. */
@@ -88,8 +88,13 @@ export const starText = (isFavourite) => (isFavourite ? gettext("Added to favour
 
 export const DISMISSAL_MARKS = { dismissed: gettext("Not a landmark"), restored: gettext("Brought back") };
 
-/** Gives or withdraws (`DELETE`) a verdict on one photo. The page may be left meanwhile. */
-export const sendVerdict = (photo, method, landmark, verdict) => requestJson(`/api/photos/${photo}/verdicts`, { method, body: { landmark, verdict }, keepalive: true });
+/** Gives or withdraws (`DELETE`) a verdict on one photo; resolves to what became of it, and the landmark's name. The page may be left meanwhile. */
+export async function sendVerdict(photo, method, landmark, verdict) {
+  const body = { photos: [Number(photo)], landmark, verdict };
+  const { name, photos } = await requestJson("/api/verdicts", { method, body, keepalive: true });
+  if (!photos.length) throw new Error(gettext("not processed yet"));
+  return { ...photos[0], name };
+}
 
 /** Puts one photo away as not a landmark, or brings it back (`DELETE`); resolves to whether that changed it. */
 export async function sendDismissal(photo, method) {
