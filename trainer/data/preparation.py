@@ -102,13 +102,6 @@ class TrainingData:
         """Whether each photo shows a landmark without a label, bool (N,)."""
         return np.array([photo.place is not None for photo in self.cached.photos], dtype=bool)
 
-    @property
-    def is_from_new_source(self) -> npt.NDArray[np.bool_]:
-        """Whether each photo is of a labelled landmark that no training photo from the same source shows, bool (N,)."""
-        pairs = list(zip(self.targets.tolist(), self.sources.tolist(), strict=True))
-        trained = {pairs[position] for position in self.training.tolist()}
-        return np.array([pair[0] < len(self.labels) and pair not in trained for pair in pairs], dtype=bool)
-
     def training_weights(self, balance: float) -> npt.NDArray[np.float64]:
         """How often each training photo is seen, relative to the others, float64 (T,); see `photo_weights`.
 

@@ -17,7 +17,6 @@ from trainer.data.folders import (
     find_ordinary_photos,
     find_other_landmarks,
     label_folders,
-    sources_of,
 )
 from trainer.data.pixels import photo_digest
 from trainer.data.preparation import DIGEST_LENGTH
@@ -29,12 +28,10 @@ from trainer.evaluation.recognition import (
     Mistake,
     Recognition,
     Rejection,
-    SourceResult,
     confident_mistakes,
     measure_library,
     measure_recognition,
     measure_rejection,
-    measure_sources,
 )
 from trainer.evaluation.scores import score_photos
 
@@ -53,7 +50,6 @@ class Evaluation:
     skipped: dict[str, int]  # photos by label that the model lacks
     trained: int  # photos left out because they, or others of their landmark, were in training
     recognition: Recognition
-    by_source: dict[str, SourceResult]  # empty if the folder does not list the photos' sources
     gap: Estimate
     rejection: Rejection | None
     false_tags_by_kind: dict[str, float]  # shares of `ORDINARY` and `OTHERS`
@@ -123,7 +119,6 @@ def evaluate(
         skipped=skipped,
         trained=len(trained),
         recognition=recognition,
-        by_source=measure_sources(recognition, sources_of(landmarks.paths, data), threshold),
         gap=bootstrap(average_precisions, (top, correct), (other_top,)),
         rejection=measure_rejection(top, other_top, folders, threshold),
         false_tags_by_kind={

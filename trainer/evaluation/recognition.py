@@ -1,6 +1,5 @@
 """The accuracy of a model: on photos of its landmarks, on distractors, which show none of them, and its worst mistakes."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -66,16 +65,6 @@ class Recognition:
     def correct(self) -> Tensor:
         """Whether each photo's first prediction is right, bool (N,)."""
         return self.predicted == self.targets
-
-
-@dataclass(frozen=True)
-class SourceResult:
-    """Figures on the landmark photos of one source."""
-
-    photos: int
-    top1: Estimate
-    accepted_right: Estimate
-    accepted_wrong: Estimate
 
 
 @dataclass(frozen=True)
@@ -164,23 +153,6 @@ def _per_label(
             )
         )
     return tuple(results)
-
-
-def measure_sources(
-    recognition: Recognition, sources: Sequence[str], threshold: float
-) -> dict[str, SourceResult]:
-    """Figures by source of the photos, the source with the most photos first; photos of unknown source are left out."""
-    accepted, correct = recognition.scores >= threshold, recognition.correct
-    results = {}
-    for name, count in Counter(source for source in sources if source).most_common():
-        rows = torch.tensor([source == name for source in sources])
-        results[name] = SourceResult(
-            photos=count,
-            top1=estimate_share(correct[rows]),
-            accepted_right=estimate_share((accepted & correct)[rows]),
-            accepted_wrong=estimate_share((accepted & ~correct)[rows]),
-        )
-    return results
 
 
 def measure_rejection(

@@ -149,9 +149,8 @@ def finish_run(
     """
     targets = torch.from_numpy(data.targets[data.validation])
     is_other = torch.from_numpy(data.is_other[data.validation])
-    from_new_source = torch.from_numpy(data.is_from_new_source[data.validation])
     places = len({data.cached.photos[position].place for position in data.validation.tolist()} - {None})
-    threshold, metrics = measure(model.scores, targets, is_other, from_new_source, precision, mixture, places)
+    threshold, metrics = measure(model.scores, targets, is_other, precision, mixture, places)
     paths = data.validation_paths()
     record = RunRecord(
         labels=data.labels,
@@ -209,7 +208,6 @@ def measure(
     scores: Tensor,
     targets: Tensor,
     is_other: Tensor,
-    from_new_source: Tensor,
     precision: float,
     mixture: Mixture,
     places: int,
@@ -220,7 +218,6 @@ def measure(
         scores: float32 (N, L), as the exported model will return them
         targets: int64 (N,); L: none of them
         is_other: bool (N,), whether a photo shows a landmark without a label
-        from_new_source: bool (N,), see `TrainingData.is_from_new_source`
         precision: the share of accepted labels that should be right in a library, 0…1
         mixture: what the library shows
         places: how many other landmarks the photos of `is_other` show
@@ -258,15 +255,6 @@ def measure(
     }
     if others:
         metrics["val_library_precision"] = threshold.precision
-    new = from_new_source[landmarks]
-    if new.any():
-        accepted = top[new] >= threshold.value
-        metrics |= {
-            "val_new_source_photos": float(new.sum()),
-            "val_new_source_top1": float(correct[new].float().mean()),
-            "val_new_source_accepted_rightly": float((accepted & correct[new]).float().mean()),
-            "val_new_source_accepted_wrongly": float((accepted & ~correct[new]).float().mean()),
-        }
     for kind, prefix in ((ORDINARY, "val_ordinary"), (OTHERS, "val_other_landmark")):
         if kind in others:
             metrics |= {

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -17,7 +17,6 @@ from trainer.evaluation.recognition import (
     LibraryResult,
     Mistake,
     Recognition,
-    SourceResult,
     confident_mistakes,
 )
 from trainer.report.drawings import draw_mistakes, draw_reliability
@@ -26,7 +25,7 @@ from trainer.report.markdown import FALSE_TAGS, MISTAKES, RELIABILITY, markdown
 REPORT = "report.md"
 METRICS = "metrics.json"
 
-Result = Recognition | LabelResult | SourceResult | DistractorResult | LibraryResult
+Result = Recognition | LabelResult | DistractorResult | LibraryResult
 
 log = logging.getLogger("trainer")
 
@@ -89,17 +88,15 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         **_figures(recognition),
         **_estimate("gap", evaluation.gap),
         "labels": [_figures(result) for result in recognition.per_label],
-        "sources": _by_name(evaluation.by_source),
         "rejection": rejection
-        and {**_figures(rejection.overall), "by_folder": _by_name(rejection.by_folder)},
+        and {
+            **_figures(rejection.overall),
+            "by_folder": {name: _figures(result) for name, result in rejection.by_folder.items()},
+        },
         "library": evaluation.library and _figures(evaluation.library),
         "mistakes": [_mistake(mistake) for mistake in evaluation.mistakes],
         "false_tags": [_mistake(mistake) for mistake in evaluation.false_tags],
     }
-
-
-def _by_name(results: Mapping[str, Result]) -> dict[str, object]:
-    return {name: _figures(result) for name, result in results.items()}
 
 
 def _figures(result: Result) -> dict[str, object]:
