@@ -14,12 +14,11 @@ from tagger.model.artifact import Label, file_digest, read_manifest
 from tagger.model.devices import Device
 from tagger.model.model import load_model
 from tagger.photos.decoding import Resize
-from trainer.data.pixels import decode_batches, readers_of
-from trainer.evaluation.evaluation import Evaluation, evaluate
+from trainer.data.pixels import decode_batches
+from trainer.evaluation.evaluation import Evaluation, evaluate, score_photos
 from trainer.evaluation.metrics import wilson_interval
 from trainer.evaluation.mixture import FAMILY
 from trainer.evaluation.recognition import MOST_MISTAKES, confident_mistakes
-from trainer.evaluation.scores import score_photos
 from trainer.report.assessment import PHOTOS_OF, Assessment, photos_of_landmarks
 from trainer.report.files import evaluation_document, write_report, write_validation_report
 
@@ -144,8 +143,8 @@ def test_validation_photos_get_drawings_and_ordinary_ones_are_mistakes_only_if_n
 def test_a_photo_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff no photo")
     (tmp_path / "b.jpg").write_bytes(encode_image(draw_photo(5, (90, 60)), "JPEG"))
-    readers = readers_of([tmp_path / "a.jpg", tmp_path / "b.jpg"])
-    (batch,) = decode_batches(readers, Resize(32, 32), 8)
+    paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    (batch,) = decode_batches(paths, Resize(32, 32), 8)
 
     assert batch.positions == (1,)
 

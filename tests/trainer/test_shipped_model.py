@@ -23,7 +23,7 @@ from tagger.model.backends.selection import generated_images
 from tagger.model.devices import Device, Precision
 from tagger.model.model import Model, load_model
 from trainer.data.folders import LabelledPhoto, find_labelled_photos, find_ordinary_photos
-from trainer.data.pixels import decode_batches, readers_of
+from trainer.data.pixels import decode_batches
 
 SHIPPED = Path(tagger.__file__).parent / "shipped" / "landmarks.pt"
 PROJECT = Path(__file__).parents[2]
@@ -170,8 +170,8 @@ def _load(precision: Precision) -> Model:
 
 
 def _score(model: Model, photos: tuple[LabelledPhoto, ...]) -> torch.Tensor:
-    readers = readers_of([photo.path for photo in photos])
-    batches = decode_batches(readers, model.manifest.input.resize, BATCH_SIZE)
+    paths = [photo.path for photo in photos]
+    batches = decode_batches(paths, model.manifest.input.resize, BATCH_SIZE)
     rows = [model.outputs(batch.pixels).scores for batch in batches]
     return torch.cat([torch.from_numpy(row) for row in rows])
 

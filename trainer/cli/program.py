@@ -181,9 +181,7 @@ def compare(
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            help="The folder for comparison.json, and one run per backbone. Repeating the command reuses finished runs."
-        ),
+        typer.Option(help="The folder for comparison.json, and one run per backbone."),
     ],
     unknown: Annotated[
         Path | None,

@@ -123,35 +123,28 @@ def read_training_folder(folder: Path) -> TrainingFolder:
     """
     if not folder.is_dir():
         raise PathNotFound(path=folder)
-    if not (folder / "train").is_dir():
-        raise _incomplete(folder, "it has no folder train/")
     labels = tuple(entry.name for entry in label_folders(folder / "train"))
     if len(labels) < 2:
-        raise _incomplete(folder, f"train/ has {'only one label folder' if labels else 'no label folder'}")
+        raise layout_error(folder, f"train/ needs two label folders or more, and has {len(labels)}")
     train = find_labelled_photos(folder / "train")
-    nonempty = {photo.label for photo in train}
-    for label in labels:
-        if label not in nonempty:
-            raise label_without_photos(folder / "train" / label)
+    if missing := set(labels) - {photo.label for photo in train}:
+        raise without_label(min(missing), folder)
     val = tuple(photo for photo in find_labelled_photos(folder / "val") if photo.label in labels)
     return TrainingFolder(labels, train, val)
 
 
-def _incomplete(folder: Path, reason: str) -> DataUnusable:
-    remedy = f"Lay out photos as {folder}/train/LABEL/photo.jpg, with at least two labels"
+def layout_error(folder: Path, reason: str) -> DataUnusable:
+    """The error of a folder in which there are no photos with labels."""
+    remedy = (
+        f"Lay out photos as {folder}/train/LABEL/photo.jpg, or without splits as {folder}/LABEL/photo.jpg"
+    )
     return DataUnusable(path=folder, reason=reason, remedy=remedy)
 
 
-def label_without_photos(folder: Path) -> DataUnusable:
-    """The error for a label folder of which nothing can be read."""
+def without_label(label: str, folder: Path) -> DataUnusable:
+    """The error of a label without photos for training."""
     remedy = "Add photos of the landmark, or remove the folder"
-    return DataUnusable(path=folder, reason="none of them can be read", remedy=remedy)
-
-
-def without_photos(folder: Path, reason: str) -> DataUnusable:
-    """The error for a dataset of which nothing can be read."""
-    remedy = f"Lay out photos as {folder}/LABEL/photo.jpg, or as {folder}/train/LABEL/photo.jpg"
-    return DataUnusable(path=folder, reason=reason, remedy=remedy)
+    return DataUnusable(path=folder / "train" / label, reason="none of them can be read", remedy=remedy)
 
 
 def label_folders(split: Path) -> list[Path]:
@@ -266,7 +259,7 @@ def read_dataset(folder: Path) -> Dataset:
         for path in photo_paths(label)
     )
     if not photos:
-        raise without_photos(folder, "none of its folders has photos")
+        raise layout_error(folder, "none of its folders has photos")
     labels = [label for _, top in tops for label in label_folders(top)]
     siblings = [entry for entry in label_folders(folder) if entry.name not in splits] if splits else []
     return Dataset(

@@ -6,7 +6,7 @@ and an interrupted decoding continues where it stopped. Several runs may share t
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -48,29 +48,20 @@ class DecodedBatch:
         return list(self.images.permute(0, 2, 3, 1).numpy())
 
 
-PhotoReader = tuple[str, Callable[[], bytes]]
-"""A photo's name for warnings, and the function that reads it."""
-
-
-def readers_of(paths: Iterable[Path]) -> Iterator[PhotoReader]:
-    """The readers of files."""
-    return ((str(path), partial(_read, path)) for path in paths)
-
-
-def decode_batches(photos: Iterable[PhotoReader], resize: Resize, batch_size: int) -> Iterator[DecodedBatch]:
+def decode_batches(paths: Iterable[Path], resize: Resize, batch_size: int) -> Iterator[DecodedBatch]:
     """Decode photos in order. One that cannot be decoded is missing from its batch, with a warning.
 
     A few batches are in memory at a time.
     """
     results = compute_ahead(
-        partial(_decode, resize=resize), photos, ahead=BATCHES_AHEAD * batch_size, name="decode"
+        partial(_decode, resize=resize), paths, ahead=BATCHES_AHEAD * batch_size, name="decode"
     )
     numbered = enumerate(results)
     while part := list(islice(numbered, batch_size)):
         positions, pixels = [], []
-        for position, (name, result) in part:
+        for position, (path, result) in part:
             if isinstance(result, PhotoFailure):
-                log.warning("skipped: %s (%s)", name, result.text)
+                log.warning("skipped: %s (%s)", path, result.text)
             else:
                 positions.append(position)
                 pixels.append(result)
@@ -79,16 +70,12 @@ def decode_batches(photos: Iterable[PhotoReader], resize: Resize, batch_size: in
             yield DecodedBatch(tuple(positions), images)
 
 
-def _read(path: Path) -> bytes:
-    return read_photo(path, max_bytes=MAX_BYTES).data
-
-
-def _decode(photo: PhotoReader, resize: Resize) -> tuple[str, Pixels | PhotoFailure]:
-    name, read = photo
+def _decode(path: Path, resize: Resize) -> tuple[Path, Pixels | PhotoFailure]:
     try:
-        return name, decode_photo(read(), resize, max_pixels=MAX_PIXELS).pixels
+        data = read_photo(path, max_bytes=MAX_BYTES).data
+        return path, decode_photo(data, resize, max_pixels=MAX_PIXELS).pixels
     except PhotoFailed as error:
-        return name, error.failure
+        return path, error.failure
 
 
 @dataclass(frozen=True)
@@ -158,7 +145,7 @@ def _store_squares(new: dict[str, Path], side: int, folder: Path) -> set[str]:
     if not paths:
         return stored
     with photo_progress("decoding photos", len(paths)) as advance:
-        for batch in decode_batches(readers_of(paths), Resize(side, side, "stretch"), BATCH_SIZE):
+        for batch in decode_batches(paths, Resize(side, side, "stretch"), BATCH_SIZE):
             for position, pixels in zip(batch.positions, batch.pixels, strict=True):
                 partial_file = folder / (uuid4().hex + PARTIAL)  # another run may store the same photo now
                 try:

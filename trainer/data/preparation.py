@@ -19,9 +19,9 @@ from trainer.data.folders import (
     TrainingFolder,
     find_ordinary_photos,
     find_other_landmarks,
-    label_without_photos,
     read_training_folder,
     sources_of,
+    without_label,
 )
 from trainer.data.gazetteer import labels_with_landmarks
 from trainer.data.pixels import CachedPhotos, cache_photos
@@ -203,7 +203,7 @@ def prepare(found: FoundPhotos, cache: Path, *, size: int, seed: int) -> Trainin
     trained = set(targets[~is_validation].tolist())
     for position, label in enumerate(labels):
         if position not in trained:
-            raise label_without_photos(data / "train" / label.label)
+            raise without_label(label.label, data)
     if not (targets[is_validation] < len(labels)).any():
         raise DataUnusable(
             path=data,

@@ -1,16 +1,18 @@
 """Evaluate a model file on folders of photos."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from tagger.errors import PathNotFound
 from tagger.model.artifact import TRAINED_PHOTOS, Manifest, file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
-from tagger.model.model import load_model
+from tagger.model.model import Model, load_model
 from trainer.data.folders import (
     LabelledPhoto,
     find_labelled_photos,
@@ -18,7 +20,7 @@ from trainer.data.folders import (
     find_other_landmarks,
     label_folders,
 )
-from trainer.data.pixels import photo_digest
+from trainer.data.pixels import decode_batches, photo_digest
 from trainer.data.preparation import DIGEST_LENGTH
 from trainer.errors import DataUnusable
 from trainer.evaluation.metrics import Estimate, average_precisions, bootstrap
@@ -33,7 +35,7 @@ from trainer.evaluation.recognition import (
     measure_recognition,
     measure_rejection,
 )
-from trainer.evaluation.scores import score_photos
+from trainer.progress import photo_progress
 
 log = logging.getLogger("trainer")
 
@@ -168,3 +170,31 @@ def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dic
 def _unusable(data: Path, reason: str) -> DataUnusable:
     remedy = f"Lay out photos as {data}/test/LABEL/photo.jpg or {data}/LABEL/photo.jpg, with the labels of the model"
     return DataUnusable(path=data, reason=reason, remedy=remedy)
+
+
+@dataclass(frozen=True)
+class PhotoScores:
+    """The readable photos, and their scores."""
+
+    paths: tuple[Path, ...]
+    rows: tuple[int, ...]  # their positions in the input
+    scores: Tensor  # float32 (N, L)
+
+
+def score_photos(paths: Sequence[Path], model: Model, description: str) -> PhotoScores:
+    """Score every photo. Unreadable photos are skipped, with a warning.
+
+    Args:
+        paths: the photos
+        model: the model
+        description: of the progress bar
+    """
+    rows: list[int] = []
+    parts = [np.empty((0, len(model.manifest.labels)), dtype=np.float32)]
+    with photo_progress(description, len(paths)) as advance:
+        for batch in decode_batches(paths, model.manifest.input.resize, model.batch_size):
+            parts.append(model.outputs(batch.pixels).scores)
+            rows += batch.positions
+            advance(len(batch.positions))
+    scores = torch.from_numpy(np.concatenate(parts))
+    return PhotoScores(tuple(paths[row] for row in rows), tuple(rows), scores)

@@ -25,9 +25,9 @@ from tagger.model.artifact import (
     without_deprecations,
 )
 from tagger.photos.folders import replace_file
-from trainer.data.pixels import decode_batches, readers_of
+from trainer.data.pixels import decode_batches
 from trainer.errors import ExportImpossible, RunUnusable, writing_to
-from trainer.export.run import LOG, RECORD, FinishedRun, RunRecord, load_run
+from trainer.export.run import FinishedRun, RunRecord, load_run
 from trainer.learning.classifier import EMBEDDING_LAYER
 from trainer.progress import photo_progress
 
@@ -80,7 +80,6 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
     Raises:
         RunUnusable, ExportImpossible, OutputUnwritable: with the reason.
     """
-    _require_run(folder)
     run = load_run(folder)
     manifest = _manifest(run.record, name or out.stem)
     unchecked = out.with_name(f".{out.name}.unchecked")
@@ -101,19 +100,6 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
     finally:
         unchecked.unlink(missing_ok=True)
     return ExportResult(out, file_digest(out), out.stat().st_size, manifest, agreement)
-
-
-def _require_run(folder: Path) -> None:
-    """Check that `folder` is a finished run, without loading or running anything."""
-    if folder.is_file():
-        raise RunUnusable(path=folder, reason="it is a file")
-    if not folder.is_dir():
-        raise RunUnusable(path=folder, reason="there is no such folder")
-    if not (folder / RECORD).is_file():
-        if (folder / LOG).is_file():
-            reason = "it is not finished; to finish it, repeat its `trainer train` command with --resume"
-            raise RunUnusable(path=folder, reason=reason)
-        raise RunUnusable(path=folder, reason="the folder has no run")
 
 
 def _manifest(record: RunRecord, name: str) -> Manifest:
@@ -182,7 +168,7 @@ def _compare(folder: Path, run: FinishedRun, exported: Path) -> ExportAgreement:
     program, agreement = read_program(exported), ExportAgreement()
     paths = [path for name in run.record.validation_photos if (path := Path(name)).is_file()]
     with photo_progress("comparing on validation photos", len(paths)) as advance, torch.inference_mode():
-        for batch in decode_batches(readers_of(paths), run.record.input.resize, BATCH_SIZE):
+        for batch in decode_batches(paths, run.record.input.resize, BATCH_SIZE):
             agreement.add(run.classifier(batch.images), program(batch.images))
             advance(len(batch.positions))
     if agreement.photos == 0:

@@ -107,8 +107,9 @@ def load_run(folder: Path) -> FinishedRun:
         background = BackgroundStatistics.from_bytes(
             (folder / BACKGROUND).read_bytes(), record.background_photos, record.backbone.features
         )
-    except FileNotFoundError as error:
-        raise RunUnusable(path=folder, reason="it has no finished run") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        reason = "it has no finished run; to finish one, repeat its `trainer train` command with --resume"
+        raise RunUnusable(path=folder, reason=reason) from error
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
         raise RunUnusable(
             path=folder, reason=f"its checkpoint is damaged ({str(error).splitlines()[0]})"

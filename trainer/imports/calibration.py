@@ -15,7 +15,7 @@ from torch import Tensor
 from tagger.model.artifact import BackgroundStatistics
 from tagger.photos.decoding import Resize
 from trainer.data.folders import find_ordinary_photos
-from trainer.data.pixels import decode_batches, readers_of
+from trainer.data.pixels import decode_batches
 from trainer.errors import DataUnusable
 from trainer.imports.landmark_graph import SIZE
 from trainer.imports.similarity import SimilarityClassifier
@@ -81,7 +81,7 @@ def _score_photos(classifier: SimilarityClassifier, folder: Path) -> tuple[Tenso
     paths = [photo.path for photo in find_ordinary_photos(folder)]
     highest, embeddings = [], []
     with photo_progress("ordinary photos", len(paths)) as advance:
-        for batch in decode_batches(readers_of(paths), Resize(SIZE, SIZE, "stretch"), BATCH_SIZE):
+        for batch in decode_batches(paths, Resize(SIZE, SIZE, "stretch"), BATCH_SIZE):
             similarities, embedded = classifier.similarities(batch.images)
             highest.append(similarities.amax(dim=1))
             embeddings.append(embedded)

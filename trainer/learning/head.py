@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tagger.photos.decoding import Resize
-from trainer.data.pixels import CachedPhotos, decode_batches, readers_of
+from trainer.data.pixels import CachedPhotos, decode_batches
 from trainer.errors import TrainingFailed
 from trainer.learning.classifier import Encoder, measure_logits
 from trainer.learning.state import Epoch
@@ -146,7 +146,7 @@ def features_from_files(encoder: Encoder, paths: Sequence[Path], resize: Resize,
     """
     features = []
     with _inference(device, encoder), photo_progress("computing features", len(paths)) as advance:
-        for batch in decode_batches(readers_of(paths), resize, FEATURE_BATCH_SIZE):
+        for batch in decode_batches(paths, resize, FEATURE_BATCH_SIZE):
             features.append(encoder(batch.images.to(device)).cpu())
             advance(len(batch.positions))
     missing = len(paths) - sum(len(part) for part in features)

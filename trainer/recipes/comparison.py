@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from blake3 import blake3
 
 from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.backends.selection import generated_images
@@ -21,17 +20,14 @@ from tagger.model.devices import Device, choose_device
 from tagger.model.model import load_model
 from trainer.backbones.loading import find_source
 from trainer.cli.options import DeviceName
-from trainer.data.folders import find_ordinary_photos, photo_paths, read_training_folder
+from trainer.data.preparation import find_training_photos
 from trainer.errors import BackboneUnusable, ExportImpossible, RunUnusable, TrainingFailed, writing_to
 from trainer.evaluation.metrics import wilson_interval
 from trainer.export.artifact import export_run
-from trainer.export.run import load_run, program_versions
 from trainer.progress import photo_progress
 from trainer.recipes.options import PIXELS, TransferOptions
-from trainer.recipes.transfer import HEAD_EPOCHS, train_transfer
+from trainer.recipes.transfer import train_transfer
 
-FINGERPRINT = "fingerprint.txt"
-"""The file of a run with a digest of everything that its results depend on."""
 MODEL = "model.pt"
 FIGURES = "comparison.json"
 BACKBONE_ERRORS = (BackboneUnusable, ExportImpossible, RunUnusable)
@@ -138,7 +134,7 @@ def _interval(trial: Trial, top: str) -> list[float]:
 
 
 def compare_backbones(options: ComparisonOptions) -> Comparison:
-    """Train, export and measure every backbone, and write comparison.json. Results of an earlier call are reused, apart from the speed.
+    """Train, export and measure every backbone, and write comparison.json.
 
     Raises:
         BackboneUnusable, ExtraMissing: before any work, as are errors in the photo folders.
@@ -147,9 +143,7 @@ def compare_backbones(options: ComparisonOptions) -> Comparison:
     """
     for backbone in options.backbones:
         find_source(backbone)
-    read_training_folder(options.data)
-    if options.unknown:
-        find_ordinary_photos(options.unknown)
+    find_training_photos(options.data, options.unknown, None)
     with writing_to(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
     results = {backbone: _try_trial(backbone, options) for backbone in options.backbones}
@@ -181,33 +175,26 @@ def _try_trial(backbone: str, options: ComparisonOptions) -> Trial | str:
 
 
 def run_trial(backbone: str, options: ComparisonOptions) -> Trial:
-    """Train a linear layer on the backbone's features and export it, or reuse the results of an identical trial.
+    """Train a linear layer on the backbone's features, and export it.
 
     Raises:
         TaggerError: as the transfer recipe and the export raise them.
     """
+    log.info("%s: training a linear layer on its features", backbone)
     folder, model = options.folder_of(backbone), options.model_of(backbone)
-    file, fingerprint = folder / FINGERPRINT, _fingerprint(backbone, options)
-    if model.is_file() and file.is_file() and file.read_text() == fingerprint:
-        log.info("%s: reusing the results in %s", backbone, folder)
-    else:
-        log.info("%s: training a linear layer on its features", backbone)
-        transfer = TransferOptions(
-            data=options.data,
-            unknown=options.unknown,
-            out=folder,
-            cache=options.out / PIXELS,
-            epochs=0,
-            size=options.size,
-            device=options.device,
-            backbone=backbone,
-            weights=options.weights.get(backbone),
-        )
-        train_transfer(transfer)
-        export_run(folder, model, name=backbone)
-        with writing_to(file):
-            file.write_text(fingerprint)
-    run = load_run(folder)
+    transfer = TransferOptions(
+        data=options.data,
+        unknown=options.unknown,
+        out=folder,
+        cache=options.out / PIXELS,
+        epochs=0,
+        size=options.size,
+        device=options.device,
+        backbone=backbone,
+        weights=options.weights.get(backbone),
+    )
+    run = train_transfer(transfer)
+    export_run(folder, model, name=backbone)
     return Trial(
         weights=run.record.backbone.weights,
         features=run.record.backbone.features,
@@ -217,21 +204,6 @@ def run_trial(backbone: str, options: ComparisonOptions) -> Trial:
         top1=run.record.metrics["val_top1"],
         top3=run.record.metrics["val_top3"],
     )
-
-
-def _fingerprint(backbone: str, options: ComparisonOptions) -> str:
-    """A digest of everything the results depend on. Photos count by path, size and modification time."""
-    folders = [options.data / "train", options.data / "val", *([options.unknown] if options.unknown else [])]
-    paths = [path for folder in folders if folder.is_dir() for path in photo_paths(folder)]
-    stats = [(path, path.stat()) for path in paths]
-    weights = options.weights.get(backbone)
-    inputs = {
-        "photos": [[str(path.absolute()), stat.st_size, stat.st_mtime_ns] for path, stat in stats],
-        "weights": blake3(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None,
-        "settings": [backbone, options.size, HEAD_EPOCHS, TransferOptions.seed],
-        "versions": program_versions(),
-    }
-    return blake3(json.dumps(inputs).encode(errors="surrogateescape")).hexdigest()
 
 
 def measure_speeds(models: dict[str, Path], size: int, device: Device) -> dict[str, float]:
