@@ -21,7 +21,7 @@ from support.teaching import draw_place
 
 from tagger.model.artifact import Manifest, file_digest, read_background, read_manifest
 from trainer.cli.main import main
-from trainer.errors import DataFileInvalid, DataUnusable
+from trainer.errors import DataUnusable
 from trainer.export.artifact import read_program
 from trainer.imports.calibration import calibrate, lowest_threshold
 from trainer.imports.landmark_graph import network_of
@@ -223,7 +223,7 @@ def test_what_differs_is_refused(
 ) -> None:
     folder = Path(shutil.copytree(published.folders[0], tmp_path / "copy", copy_function=os.link))
     alter(folder)
-    with pytest.raises(DataFileInvalid, match=reason):
+    with pytest.raises(DataUnusable, match=reason):
         network_of(read_graph(folder))
 
 
@@ -240,7 +240,7 @@ def test_what_differs_is_refused(
 def test_labels_that_do_not_fit_are_refused(tmp_path: Path, text: str, reason: str) -> None:
     file = tmp_path / "labels"
     file.write_text(text)
-    with pytest.raises(DataFileInvalid, match=reason):
+    with pytest.raises(DataUnusable, match=reason):
         read_names(file, 3)
 
 

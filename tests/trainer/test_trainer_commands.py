@@ -75,7 +75,7 @@ def test_run_leaves_checkpoint_metrics_curves_and_log(trained: Path) -> None:
     run = trained / "run"
 
     figures = json.loads((run / "metrics.json").read_text())
-    assert figures["metrics"].keys() >= {"val_top1", "val_top3", "val_ece", "val_ordinary_auroc"}
+    assert figures["metrics"].keys() >= {"val_top1", "val_top3", "val_ece", "val_ordinary_photos"}
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert "1 could not be read" in (run / "train.log").read_text()
     record = load_run(run).record
@@ -234,7 +234,7 @@ def test_missing_pieces_are_named_with_a_remedy(world: Path, trainer: CommandRun
     (data / "train" / "One").mkdir(parents=True)
     assert_refused(train(data), "and has 1")
     (data / "train" / "Two").mkdir()
-    assert_refused(train(data), "The photos in", "One", "none of them can be read")
+    assert_refused(train(data), "One cannot be used", "none of its photos can be read")
     (tmp_path / "text.safetensors").write_text("hello")
     assert_refused(train(world / "landmarks", tmp_path / "text.safetensors"), "it is not a weights file")
     assert_refused(

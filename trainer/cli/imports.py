@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.cli.options import Json, print_results
+from trainer.cli.options import Json, ModelFile, ModelName, print_results
 
 import_app = typer.Typer(
     help="Make a model file of a model that another program publishes.", no_args_is_help=True
@@ -29,10 +29,8 @@ def google_landmarks(
             help='The names of the classes, a file for each folder, in the same order: CSV with id,name, or JSON {"name": {"0": …}}.',
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The model file to write, MODEL.pt.")],
-    name: Annotated[
-        str | None, typer.Option(help="The model's name in `tagger model list`. Defaults to the file name.")
-    ] = None,
+    out: ModelFile,
+    name: ModelName = None,
     threshold: Annotated[
         float | None,
         typer.Option(

@@ -17,7 +17,7 @@ from tagger.extensions import extra_missing
 from tagger.model.devices import describe_device, engine_version
 from trainer.cli.data import data_app
 from trainer.cli.imports import import_app
-from trainer.cli.options import DeviceName, ImageSize, Json, LibraryMixture, print_results
+from trainer.cli.options import Device, ImageSize, Json, LibraryMixture, ModelFile, ModelName, print_results
 from trainer.cli.train import train_app
 from trainer.evaluation.mixture import FAMILY
 
@@ -90,11 +90,8 @@ def _common(
 def export(
     *,
     run: Annotated[Path, typer.Argument(help="The run folder that `trainer train` wrote.")],
-    out: Annotated[Path, typer.Option(help="The model file to write, MODEL.pt.")],
-    name: Annotated[
-        str | None,
-        typer.Option(help="The model's name in `tagger model list`. Defaults to the file name."),
-    ] = None,
+    out: ModelFile,
+    name: ModelName = None,
     as_json: Json = False,
 ) -> None:
     """Export a run to one model file for `tagger --model`.
@@ -143,9 +140,7 @@ def evaluate(
         ),
     ] = None,
     mixture: LibraryMixture = FAMILY,
-    device: Annotated[
-        DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the model, in float32.")
-    ] = "cpu",
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Measure a model on photos that it was not trained on, and write a report.
@@ -195,9 +190,7 @@ def compare(
         ),
     ] = None,
     size: ImageSize = 224,
-    device: Annotated[
-        DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device for training and for speed.")
-    ] = "auto",
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Compare pretrained networks on your photos: accuracy, parameters, file size and photos/s.
@@ -215,14 +208,14 @@ def compare(
                 f"{entry}: write NAME=FILE, with one of {', '.join(names)}", param_hint="--weights"
             )
         files[name] = Path(path)
-    from trainer.recipes.comparison import ComparisonOptions, compare_backbones
+    from trainer.recipes.comparison import ComparisonOptions, compare_backbones, comparison_lines
 
     comparison = compare_backbones(ComparisonOptions(data, unknown, out, names, files, size, device))
     if as_json:
-        print_results(comparison.document, as_json=True)
+        print_results(comparison, as_json=True)
     else:
-        typer.echo("\n".join(comparison.lines()))
-    if comparison.failures:
+        typer.echo("\n".join(comparison_lines(comparison)))
+    if any(row["reason"] for row in comparison["backbones"]):
         raise typer.Exit(console.SOME_PHOTOS_FAILED)
 
 

@@ -85,7 +85,7 @@ def plan_combination(
         seed: of the photos that are chosen for testing
 
     Raises:
-        PathNotFound, DataUnusable, DataFileInvalid: with what to change.
+        PathNotFound, DataUnusable: with what to change.
     """
     by_label = read_gazetteer(landmarks)
     excluded = read_photo_list(exclusions, "reason") if exclusions else {}
@@ -152,11 +152,7 @@ def _first(listed: dict[str, str], entries: tuple[str, ...]) -> str | None:
 
 
 def write_combination(combination: Combination, out: Path) -> None:
-    """Copy the photos to OUT/{train,val,test}/LABEL and OUT/others/LANDMARK, with landmarks.csv and sources.csv; all or nothing.
-
-    Raises:
-        OutputUnwritable: with what to do.
-    """
+    """Copy the photos to OUT/{train,val,test}/LABEL and OUT/others/LANDMARK, with landmarks.csv and sources.csv; all or nothing."""
     with new_folder(out) as folder:
         targets = copy_photos(combination.copies, folder)
         with writing_to(out):

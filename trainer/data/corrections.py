@@ -29,7 +29,7 @@ def collect_corrections(settings: Settings, earlier: Path | None = None) -> Corr
 
     Raises:
         DataUnusable: there are no verdicts, or none whose photo can be read.
-        PathNotFound, DataFileInvalid: the earlier folder cannot be used.
+        PathNotFound, DataUnusable: the earlier folder cannot be used.
     """
     with open_training_export(settings) as export:
         corrections = Corrections(export, earlier)
@@ -53,11 +53,7 @@ def _without_verdicts(url: str, reason: str) -> DataUnusable:
 
 
 def write_corrections(corrections: Corrections, out: Path) -> None:
-    """Copy the photos to OUT/train/LABEL and OUT/unknown, with a landmarks.csv, all of them or nothing.
-
-    Raises:
-        OutputUnwritable: with what to do.
-    """
+    """Copy the photos to OUT/train/LABEL and OUT/unknown, with a landmarks.csv, all of them or nothing."""
     with new_folder(out) as folder:
         copy_photos(corrections.copies, folder)
         with writing_to(out):

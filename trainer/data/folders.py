@@ -16,7 +16,6 @@ from pathlib import Path
 from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Resize, decode_photo
-from tagger.photos.decoding.formats import require_format
 from tagger.photos.files import read_photo
 from tagger.photos.folder_walk import FolderProblem, find_photos
 from tagger.photos.paths import path_text
@@ -24,7 +23,7 @@ from tagger.photos.photo_names import is_photo_name
 from tagger.photos.source import read_named
 from tagger.settings import Settings
 from trainer.data.duplicates import Sketch, sketch_of
-from trainer.errors import DataFileInvalid, DataUnusable
+from trainer.errors import DataUnusable
 from trainer.progress import photo_progress
 from trainer.threads import compute_ahead
 
@@ -51,15 +50,6 @@ class LabelledPhoto:
     label: str | None
     place: str | None = None
     kind: str = ""
-
-
-@dataclass(frozen=True)
-class TrainingFolder:
-    """The photos for training. `val` is empty if the folder has no val/; validation photos are then taken from `train`."""
-
-    labels: tuple[str, ...]
-    train: tuple[LabelledPhoto, ...]
-    val: tuple[LabelledPhoto, ...]
 
 
 @dataclass(frozen=True)
@@ -97,8 +87,6 @@ class PhotoFacts:
     digest: str
     width: int
     height: int
-    format: str
-    size_bytes: int
     sketch: Sketch
 
 
@@ -115,36 +103,12 @@ class ExaminedPhotos:
     unreadable: tuple[dict[str, str], ...]
 
 
-def read_training_folder(folder: Path) -> TrainingFolder:
-    """Find the labels and photos of `folder`, ordered by label and path.
-
-    Raises:
-        PathNotFound, DataUnusable: with what to change in the folder.
-    """
-    if not folder.is_dir():
-        raise PathNotFound(path=folder)
-    labels = tuple(entry.name for entry in label_folders(folder / "train"))
-    if len(labels) < 2:
-        raise layout_error(folder, f"train/ needs two label folders or more, and has {len(labels)}")
-    train = find_labelled_photos(folder / "train")
-    if missing := set(labels) - {photo.label for photo in train}:
-        raise without_label(min(missing), folder)
-    val = tuple(photo for photo in find_labelled_photos(folder / "val") if photo.label in labels)
-    return TrainingFolder(labels, train, val)
-
-
 def layout_error(folder: Path, reason: str) -> DataUnusable:
     """The error of a folder in which there are no photos with labels."""
     remedy = (
         f"Lay out photos as {folder}/train/LABEL/photo.jpg, or without splits as {folder}/LABEL/photo.jpg"
     )
     return DataUnusable(path=folder, reason=reason, remedy=remedy)
-
-
-def without_label(label: str, folder: Path) -> DataUnusable:
-    """The error of a label without photos for training."""
-    remedy = "Add photos of the landmark, or remove the folder"
-    return DataUnusable(path=folder / "train" / label, reason="none of them can be read", remedy=remedy)
 
 
 def label_folders(split: Path) -> list[Path]:
@@ -201,7 +165,7 @@ def read_photo_list(path: Path, column: str) -> dict[str, str]:
     """What a CSV file with the columns `photo` and `column` says of each photo, FOLDER/NAME, or of all in FOLDER/.
 
     Raises:
-        PathNotFound, DataFileInvalid: the file is missing, or is not such a file.
+        PathNotFound, DataUnusable: the file is missing, or is not such a file.
     """
     if not path.is_file():
         raise PathNotFound(path=path)
@@ -210,7 +174,7 @@ def read_photo_list(path: Path, column: str) -> dict[str, str]:
         values = {row.get("photo") or "": row.get(column) or "" for row in rows}
     if not all("/" in photo and value for photo, value in values.items()):
         reason = f"each row needs a photo, FOLDER/NAME, and a {column}"
-        raise DataFileInvalid(path=path, reason=reason, remedy=remedy)
+        raise DataUnusable(path=path, reason=reason, remedy=remedy)
     return values
 
 
@@ -219,23 +183,23 @@ def open_csv(path: Path, remedy: str, *, strict: bool = True) -> Iterator["csv.D
     """The rows of a CSV file. `strict`: text after a quoted value is an error.
 
     Raises:
-        DataFileInvalid: it is no CSV file in UTF-8, or cannot be read.
+        DataUnusable: it is no CSV file in UTF-8, or cannot be read.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield csv.DictReader(file, strict=strict)
     except (UnicodeDecodeError, csv.Error) as error:
         reason = f"it is not a CSV file in UTF-8 ({error})"
-        raise DataFileInvalid(path=path, reason=reason, remedy=remedy) from error
+        raise DataUnusable(path=path, reason=reason, remedy=remedy) from error
     except OSError as error:
-        raise DataFileInvalid(path=path, reason=error.strerror or str(error), remedy=remedy) from error
+        raise DataUnusable(path=path, reason=error.strerror or str(error), remedy=remedy) from error
 
 
 def sources_of(paths: Iterable[Path], folder: Path) -> list[str]:
     """Where each photo comes from, as listed in `folder`'s sources.csv; empty if it does not say.
 
     Raises:
-        DataFileInvalid: the list cannot be used.
+        DataUnusable: the list cannot be used.
     """
     listed = read_photo_list(folder / SOURCES, "source") if (folder / SOURCES).is_file() else {}
     return [listed.get(f"{path.parent.name}/{path.name}", "") for path in paths]
@@ -334,8 +298,6 @@ def _examine(path: Path) -> PhotoFacts | PhotoFailure:
             digest=digest_photo(photo.data),
             width=image.width,
             height=image.height,
-            format=require_format(photo.data).value,
-            size_bytes=photo.size_bytes,
             sketch=sketch_of(image.pixels),
         )
     except PhotoFailed as error:

@@ -19,10 +19,9 @@ from PIL import Image
 from torch import Tensor
 
 from tagger.errors import PhotoFailed, PhotoFailure
-from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Pixels, Resize, decode_photo
 from tagger.photos.files import read_photo
-from trainer.data.folders import MAX_BYTES, MAX_PIXELS, LabelledPhoto
+from trainer.data.folders import MAX_BYTES, MAX_PIXELS, LabelledPhoto, image_digest
 from trainer.errors import writing_to
 from trainer.progress import photo_progress
 from trainer.threads import compute_ahead
@@ -92,11 +91,12 @@ class CachedPhotos:
         square = np.fromfile(self.folder / self.digests[position], np.uint8)
         return square.reshape(self.side, self.side, 3)
 
-    def scaled(self, positions: Sequence[int], size: int) -> Tensor:
-        """The photos at `positions`, scaled: uint8 (B, 3, size, size), channels last in memory."""
-        images = [Image.fromarray(self.image(position)) for position in positions]
-        scaled = [np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in images]
-        return torch.from_numpy(np.stack(scaled)).permute(0, 3, 1, 2)
+    def batches(self, positions: Sequence[int], size: int, batch_size: int) -> Iterator[Tensor]:
+        """Yield the photos at `positions`, scaled: uint8 (B, 3, size, size), channels last in memory."""
+        for first in range(0, len(positions), batch_size):
+            images = [Image.fromarray(self.image(row)) for row in positions[first : first + batch_size]]
+            scaled = [np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in images]
+            yield torch.from_numpy(np.stack(scaled)).permute(0, 3, 1, 2)
 
 
 def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> CachedPhotos:
@@ -106,11 +106,8 @@ def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> Cac
         photos: the photos; those with the same image share a square
         side: S, the side of the squares in pixels
         cache: the folder of the cache; about 3 · S² bytes per photo
-
-    Raises:
-        OutputUnwritable: with the reason.
     """
-    digests = [photo_digest(photo.path) for photo in photos]
+    digests = [image_digest(photo.path) for photo in photos]
     folder = cache / f"pixels-{side}"
     with writing_to(cache):
         folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +115,9 @@ def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> Cac
         squares = {file.name for file in files if file.stat().st_size == 3 * side * side}
         new: dict[str, Path] = {}
         for photo, digest in zip(photos, digests, strict=True):
-            if digest is not None and digest not in squares:
+            if digest is None:
+                log.warning("skipped: %s (it is not a photo that can be read)", photo.path)
+            elif digest not in squares:
                 new.setdefault(digest, photo.path)
         squares |= _store_squares(new, side, folder)
     cached = [
@@ -128,15 +127,6 @@ def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> Cac
     return CachedPhotos(
         tuple(photo for photo, _ in cached), tuple(digest for _, digest in cached), folder, side
     )
-
-
-def photo_digest(path: Path) -> str | None:
-    """The digest of a photo's image, which is independent of its metadata; None, with a warning, if unreadable."""
-    try:
-        return digest_photo(read_photo(path, max_bytes=MAX_BYTES).data)
-    except PhotoFailed as error:
-        log.warning("skipped: %s (%s)", path, error.failure.text)
-        return None
 
 
 def _store_squares(new: dict[str, Path], side: int, folder: Path) -> set[str]:

@@ -172,9 +172,6 @@ def write_split(split: Split, out: Path) -> None:
     """Copy the photos to OUT/SPLIT/LABEL with landmarks.csv and split.json, all of them or nothing.
 
     The same photos, shares and seed give the same bytes of split.json on any machine.
-
-    Raises:
-        OutputUnwritable: with what to do.
     """
     copies = (
         PhotoCopy(photo.path, Path(name, photo.label), facts.digest)

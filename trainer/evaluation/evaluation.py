@@ -18,9 +18,10 @@ from trainer.data.folders import (
     find_labelled_photos,
     find_ordinary_photos,
     find_other_landmarks,
+    image_digest,
     label_folders,
 )
-from trainer.data.pixels import decode_batches, photo_digest
+from trainer.data.pixels import decode_batches
 from trainer.data.preparation import DIGEST_LENGTH
 from trainer.errors import DataUnusable
 from trainer.evaluation.metrics import Estimate, average_precisions, bootstrap
@@ -78,7 +79,7 @@ def evaluate(
     The library shows `mixture`.
 
     Raises:
-        ModelRefused, PathNotFound, DataFileInvalid, DataUnusable: with what to change.
+        ModelRefused, PathNotFound, DataUnusable: with what to change.
     """
     manifest, digest = read_manifest(artifact), file_digest(artifact)
     found, skipped = _photos_of(data, manifest)
@@ -144,7 +145,7 @@ def _in_training(photos: Iterable[LabelledPhoto], manifest: Manifest) -> set[Lab
     digests = {text[start : start + DIGEST_LENGTH] for start in range(0, len(text), DIGEST_LENGTH)}
     if not digests:
         return set()
-    return {photo for photo in photos if (photo_digest(photo.path) or "")[:DIGEST_LENGTH] in digests}
+    return {photo for photo in photos if (image_digest(photo.path) or "")[:DIGEST_LENGTH] in digests}
 
 
 def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dict[str, int]]:

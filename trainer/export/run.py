@@ -72,11 +72,7 @@ class FinishedRun:
 
 
 def create_run_folder(folder: Path) -> None:
-    """Create the run folder and check that it can be written to, before any work.
-
-    Raises:
-        OutputUnwritable: with the reason.
-    """
+    """Create the run folder and check that it can be written to, before any work."""
     with writing_to(folder):
         (folder / RECORD).parent.mkdir(parents=True, exist_ok=True)
         (folder / LOG).open("a").close()

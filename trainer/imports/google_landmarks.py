@@ -49,7 +49,7 @@ def import_landmarks(
     """Read a classifier and the names of its classes from each folder and file, and write one model of all.
 
     Raises:
-        DataFileInvalid, DataUnusable, PathNotFound, OutputUnwritable, ExportImpossible: with what to do.
+        DataUnusable, PathNotFound, OutputUnwritable, ExportImpossible: with what to do.
     """
     regions, trunks = list[Region](), list[Trunk]()
     for key, folder, file in zip(region_keys(folders, files), folders, files, strict=True):

@@ -59,7 +59,7 @@ def network_of(graph: Graph) -> LandmarkNetwork:
     """Check that the graph is a published one, and map its weights.
 
     Raises:
-        DataFileInvalid: it differs.
+        DataUnusable: it differs.
     """
     values = {node.name: node.value for node in graph.order if node.value is not None}
     scaling = _input_scaling(graph)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from tagger.photos.files import open_regular
-from trainer.errors import DataFileInvalid
+from trainer.errors import DataUnusable
 
 MODEL = "model.json"
 MODEL_LIMIT_BYTES = 16 * 2**20
@@ -90,9 +90,9 @@ class Graph:
         ]
         return blake3(json.dumps([len(self.nodes), *lines]).encode()).hexdigest()
 
-    def refused(self, reason: str) -> DataFileInvalid:
+    def refused(self, reason: str) -> DataUnusable:
         """The error of a graph that differs from the published ones."""
-        return DataFileInvalid(path=self.path, reason=f"its graph differs: {reason}", remedy=UNKNOWN_GRAPH)
+        return DataUnusable(path=self.path, reason=f"its graph differs: {reason}", remedy=UNKNOWN_GRAPH)
 
 
 def _constant(node: Node, free: set[str]) -> object:
@@ -106,7 +106,7 @@ def read_graph(folder: Path) -> Graph:
     """Read `model.json` and the shards that it names, after a check of their order and sizes.
 
     Raises:
-        DataFileInvalid: a file is missing, cut, or no part of such a model.
+        DataUnusable: a file is missing, cut, or no part of such a model.
     """
     path = folder / MODEL
     try:
@@ -127,7 +127,7 @@ def read_graph(folder: Path) -> Graph:
         return Graph(path, nodes, next(iter(model["signature"]["outputs"])).partition(":")[0])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"it is no graph of TensorFlow.js ({error!r})"
-        raise DataFileInvalid(path=path, reason=reason, remedy=UNKNOWN_GRAPH) from error
+        raise DataUnusable(path=path, reason=reason, remedy=UNKNOWN_GRAPH) from error
 
 
 def _shape_and_type(tensor: dict[str, Any]) -> tuple[tuple[int, ...], str]:
@@ -160,7 +160,7 @@ def _read(path: Path, size_bytes: int | None) -> bytes:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
     if reason:
-        raise DataFileInvalid(path=path, reason=reason, remedy="Download it again")
+        raise DataUnusable(path=path, reason=reason, remedy="Download it again")
     return data
 
 
@@ -173,6 +173,6 @@ def _split(
         value = np.frombuffer(data, dtype, math.prod(shape), offset).reshape(shape)
         if not np.isfinite(value).all():
             reason = f"{name} has values that are not finite, so a shard is damaged"
-            raise DataFileInvalid(path=path, reason=reason, remedy="Download the shards again")
+            raise DataUnusable(path=path, reason=reason, remedy="Download the shards again")
         yield name, value
         offset += 4 * value.size

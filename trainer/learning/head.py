@@ -173,8 +173,8 @@ def features_from_cache(
     """
     features = []
     with _inference(device, encoder), photo_progress("computing features", len(positions)) as advance:
-        for first in range(0, len(positions), FEATURE_BATCH_SIZE):
-            images = photos.scaled(positions[first : first + FEATURE_BATCH_SIZE], size).to(device)
+        for batch in photos.batches(positions, size, FEATURE_BATCH_SIZE):
+            images = batch.to(device)
             views = (images, images.flip(3)) if mirrored else (images,)
             features.append(torch.stack([encoder(view).cpu() for view in views], dim=1))
             advance(len(images))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -24,8 +25,8 @@ from trainer.data.preparation import find_training_photos
 from trainer.errors import BackboneUnusable, ExportImpossible, RunUnusable, TrainingFailed, writing_to
 from trainer.evaluation.metrics import wilson_interval
 from trainer.export.artifact import export_run
+from trainer.options import PIXELS, TransferOptions
 from trainer.progress import photo_progress
-from trainer.recipes.options import PIXELS, TransferOptions
 from trainer.recipes.transfer import train_transfer
 
 MODEL = "model.pt"
@@ -71,70 +72,20 @@ class Trial:
     top1: float
     top3: float
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """All requested backbones in their order, each with its results, or the reason why it was not compared; and the recommended one.
-
-    `speeds`: photos per second of those that were compared.
-    """
-
-    options: ComparisonOptions
-    device: Device
-    results: dict[str, Trial | str]
-    speeds: dict[str, float]
-    chosen: str
-    sentence: str
-
-    @property
-    def failures(self) -> dict[str, str]:
-        """Why backbones were not compared."""
-        return {name: result for name, result in self.results.items() if isinstance(result, str)}
-
-    @property
-    def document(self) -> dict[str, object]:
-        """The result of `trainer compare` as JSON."""
-        return {
-            "size": self.options.size,
-            "device": self.device.kind,
-            "precision": self.device.precision,
-            "chosen": self.chosen,
-            "sentence": self.sentence,
-            "backbones": [self._row(name, result) for name, result in self.results.items()],
-        }
-
-    def _row(self, name: str, result: Trial | str) -> dict[str, object]:
-        if isinstance(result, str):
-            return {"backbone": name, "reason": result}
+    def row(self, name: str, speed: float) -> dict[str, Any]:
+        """The results as JSON, with 95 % intervals, and the photos per second."""
+        intervals = {top: wilson_interval(getattr(self, top), self.photos) for top in ("top1", "top3")}
         return {
             "backbone": name,
-            **asdict(result),
-            **{f"{top}_interval": _interval(result, top) for top in ("top1", "top3")},
-            "photos_per_second": self.speeds[name],
+            **asdict(self),
+            **{f"{top}_interval": [each.low, each.high] for top, each in intervals.items()},
+            "photos_per_second": speed,
             "reason": None,
         }
 
-    def lines(self) -> Iterator[str]:
-        """A tab-separated table for the terminal, what failed, and the recommendation."""
-        yield "backbone\ttop-1\t95 % interval\ttop-3\tparameters, million\tfile, MB\tphotos/s"
-        for name, trial in self.results.items():
-            if isinstance(trial, Trial):
-                low, high = _interval(trial, "top1")
-                yield (
-                    f"{name}\t{trial.top1:.1%}\t{low:.1%} to {high:.1%}\t{trial.top3:.1%}"
-                    f"\t{trial.parameters / 1e6:.1f}\t{trial.size_bytes / 1e6:.1f}\t{self.speeds[name]:.0f}"
-                )
-        yield from (f"{name} was not compared: {reason}" for name, reason in self.failures.items())
-        yield self.sentence
 
-
-def _interval(trial: Trial, top: str) -> list[float]:
-    interval = wilson_interval(getattr(trial, top), trial.photos)
-    return [interval.low, interval.high]
-
-
-def compare_backbones(options: ComparisonOptions) -> Comparison:
-    """Train, export and measure every backbone, and write comparison.json.
+def compare_backbones(options: ComparisonOptions) -> dict[str, Any]:
+    """Train, export and measure every backbone, write comparison.json, and return it: their results, or why one has none, and the choice.
 
     Raises:
         BackboneUnusable, ExtraMissing: before any work, as are errors in the photo folders.
@@ -155,11 +106,37 @@ def compare_backbones(options: ComparisonOptions) -> Comparison:
         )
     device = choose_device(options.device, None)
     speeds = measure_speeds({name: options.model_of(name) for name in trials}, options.size, device)
-    comparison = Comparison(options, device, results, speeds, *recommend(trials, speeds))
+    chosen, sentence = recommend(trials, speeds)
+    document = {
+        "size": options.size,
+        "device": device.kind,
+        "precision": device.precision,
+        "chosen": chosen,
+        "sentence": sentence,
+        "backbones": [
+            trials[name].row(name, speeds[name]) if name in trials else {"backbone": name, "reason": result}
+            for name, result in results.items()
+        ],
+    }
     with writing_to(options.out):
-        text = json.dumps(comparison.document, indent=1, ensure_ascii=False)
+        text = json.dumps(document, indent=1, ensure_ascii=False)
         (options.out / FIGURES).write_text(text + "\n", "utf-8")
-    return comparison
+    return document
+
+
+def comparison_lines(document: dict[str, Any]) -> Iterator[str]:
+    """A tab-separated table for the terminal, what failed, and the recommendation."""
+    yield "backbone\ttop-1\t95 % interval\ttop-3\tparameters, million\tfile, MB\tphotos/s"
+    for row in document["backbones"]:
+        if row["reason"] is not None:
+            yield f"{row['backbone']} was not compared: {row['reason']}"
+            continue
+        low, high = row["top1_interval"]
+        yield (
+            f"{row['backbone']}\t{row['top1']:.1%}\t{low:.1%} to {high:.1%}\t{row['top3']:.1%}"
+            f"\t{row['parameters'] / 1e6:.1f}\t{row['size_bytes'] / 1e6:.1f}\t{row['photos_per_second']:.0f}"
+        )
+    yield document["sentence"]
 
 
 def _try_trial(backbone: str, options: ComparisonOptions) -> Trial | str:
@@ -175,11 +152,7 @@ def _try_trial(backbone: str, options: ComparisonOptions) -> Trial | str:
 
 
 def run_trial(backbone: str, options: ComparisonOptions) -> Trial:
-    """Train a linear layer on the backbone's features, and export it.
-
-    Raises:
-        TaggerError: as the transfer recipe and the export raise them.
-    """
+    """Train a linear layer on the backbone's features, and export it."""
     log.info("%s: training a linear layer on its features", backbone)
     folder, model = options.folder_of(backbone), options.model_of(backbone)
     transfer = TransferOptions(

@@ -31,11 +31,7 @@ log = logging.getLogger("trainer")
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> None:
-    """Write report.md, its drawings and metrics.json to `folder`, and remove outdated drawings of an earlier report.
-
-    Raises:
-        OutputUnwritable: with the reason.
-    """
+    """Write report.md, its drawings and metrics.json to `folder`, and remove outdated drawings of an earlier report."""
     log.info("drawing the report")
     recognition = evaluation.recognition
     with writing_to(folder):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.cli.options import DeviceName, ImageSize, LibraryMixture
+from trainer.cli.options import Device, ImageSize, LibraryMixture
 from trainer.evaluation.mixture import FAMILY
 
 PIXELS = "pixels"
@@ -60,9 +60,7 @@ class RecipeOptions:
             help="The highest learning rate. Defaults to the recipe's. Lower it if training does not converge.",
         ),
     ] = None
-    device: Annotated[DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device for training.")] = (
-        "auto"
-    )
+    device: Device = "auto"
     seed: Annotated[
         int, typer.Option(min=0, help="The same seed and photos give the same split and the same model.")
     ] = 0
@@ -132,7 +130,6 @@ class TransferOptions(RecipeOptions):
             help="A model (.pt) whose scores fine-tuning learns, too. Repeat it for the mean of several; each may know only some of the landmarks."
         ),
     ] = None
-
     multiply_adds: Annotated[
         int | None,
         typer.Option(
