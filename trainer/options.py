@@ -10,7 +10,6 @@ from trainer.cli.options import Device, ImageSize, LibraryMixture
 from trainer.evaluation.mixture import FAMILY
 
 PIXELS = "pixels"
-PRECISION = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ class RecipeOptions:
             max=0.999,
             help="The share of accepted landmarks that should be right in a library. Sets the threshold, using validation photos.",
         ),
-    ] = PRECISION
+    ] = 0.95
     mixture: LibraryMixture = FAMILY
     resume: Annotated[
         bool,

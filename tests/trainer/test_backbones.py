@@ -19,7 +19,7 @@ from trainer.backbones.loading import build_network, find_source, load_backbone
 from trainer.backbones.torchvision_networks import build
 from trainer.errors import BackboneUnusable
 from trainer.learning.classifier import Encoder, LandmarkClassifier, embedding_of
-from trainer.learning.scoring import FeatureSpace, Neighbours, ScoreRule, Scoring
+from trainer.learning.scoring import Neighbours, ScoreRule, Scoring
 
 IMAGENET = (123.675, 116.28, 103.53)
 FAMILIES = {
@@ -184,7 +184,7 @@ def _classifier(name: str) -> LandmarkClassifier:
     """A classifier of three labels on this network with random weights."""
     features = FAMILIES[name]
     backbone = Backbone(name, "timm" if name.startswith("timm/") else "torchvision", "random", features)
-    space = FeatureSpace(
+    space = Neighbours(
         offset=torch.zeros(features),
         directions=torch.zeros(features, 2),
         landmarks=torch.zeros(4, 2),
@@ -193,7 +193,7 @@ def _classifier(name: str) -> LandmarkClassifier:
     )
     rule = ScoreRule(temperature=1.0, width=0.1, reach=5.0, slope=0.5, midpoint=0.0)
     encoder = Encoder(backbone, build_network(backbone))
-    return LandmarkClassifier(encoder, nn.Linear(features, 4), Scoring(Neighbours(space), 3, rule))
+    return LandmarkClassifier(encoder, nn.Linear(features, 4), Scoring(space, 3, rule))
 
 
 def _images(count: int, size: int) -> Tensor:

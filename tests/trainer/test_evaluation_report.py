@@ -68,7 +68,7 @@ def test_figures_are_those_of_the_scores(evaluation: Evaluation, artifact: Path,
     photos = sorted((folder / "data" / "test").rglob("*.jpg"))
     device = Device("cpu", "float32", 4)
     loaded = load_model(artifact, file_digest(artifact), manifest, device)
-    scores = score_photos(photos, loaded, "").scores
+    _, scores = score_photos(photos, loaded, "")
     targets = [names.index(path.parent.name) for path in photos]
     ranks = [(row > row[target]).sum().item() for row, target in zip(scores, targets, strict=True)]
     figures = evaluation_document(evaluation)

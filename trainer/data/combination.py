@@ -18,7 +18,7 @@ from trainer.data.duplicates import group_near_duplicates
 from trainer.data.folders import (
     SOURCES,
     Dataset,
-    DatasetPhoto,
+    LabelledPhoto,
     PhotoFacts,
     examine_photos,
     read_dataset,
@@ -66,7 +66,7 @@ class Combination:
 class _Candidate:
     """A readable photo, and where it comes from and belongs. `label` is None for other landmarks."""
 
-    photo: DatasetPhoto
+    photo: LabelledPhoto
     source: str
     facts: PhotoFacts
     label: str | None
@@ -127,7 +127,7 @@ def _candidates(
     sources: dict[str, str],
     combination: Combination,
 ) -> list[_Candidate]:
-    photos: list[tuple[DatasetPhoto, str]] = []
+    photos: list[tuple[LabelledPhoto, str]] = []
     for photo, collection in ((photo, each.folder) for each in datasets for photo in each.photos):
         entries = f"{photo.label}/{photo.path.name}", f"{photo.label}/"
         reason = _first(excluded, entries)

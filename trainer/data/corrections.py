@@ -185,9 +185,9 @@ class Corrections:
     def _label(self, slug: str) -> str:
         """The label in the earlier folder, else the model's, else the slug."""
         if slug not in self._label_of:
-            candidates = (self._model_labels.get(slug, slug), slug, *(f"{slug}-{n}" for n in range(2, 100)))
-            free = (label for label in candidates if label not in self.labels and label.isprintable())
-            label = next(name for name in free if name[0] not in ".@" and not set(name) & set('/\\:*?"<>|'))
+            name = self._model_labels.get(slug, slug)
+            is_folder = name.isprintable() and name[0] not in ".@" and not set(name) & set('/\\:*?"<>|')
+            label = name if is_folder and name not in self.labels else slug
             self._label_of[slug] = label
             facts = {name: getattr(self._landmarks[slug], name) for name in COLUMNS if name != "label"}
             self.labels[label] = Label(label=label, **facts)

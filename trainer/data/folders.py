@@ -41,24 +41,16 @@ log = logging.getLogger("trainer")
 
 @dataclass(frozen=True)
 class LabelledPhoto:
-    """A photo and its label; None: it shows none of the labels.
+    """A photo and its label, and the split whose folder has it.
 
-    `place` is the other landmark that a photo without a label shows; None: an ordinary photo, of a `kind` such as rooms.
+    Without a label it shows none of them: `place` is the other landmark that it shows, or it is an ordinary photo of a `kind` such as rooms.
     """
 
     path: Path
-    label: str | None
+    label: str = ""
     place: str | None = None
     kind: str = ""
-
-
-@dataclass(frozen=True)
-class DatasetPhoto:
-    """A photo of a dataset; `split` is None if the label folders are directly in the dataset's folder."""
-
-    path: Path
-    split: str | None
-    label: str
+    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ class Dataset:
     folder: Path
     splits: tuple[str, ...]
     labels: tuple[str, ...]
-    photos: tuple[DatasetPhoto, ...]
+    photos: tuple[LabelledPhoto, ...]
     other_files: tuple[Path, ...]
     unlabelled: tuple[Path, ...]
     """Photos outside label folders."""
@@ -98,7 +90,7 @@ class ExaminedPhotos:
     """
 
     dataset: Dataset
-    photos: tuple[DatasetPhoto, ...]
+    photos: tuple[LabelledPhoto, ...]
     facts: tuple[PhotoFacts, ...]
     unreadable: tuple[dict[str, str], ...]
 
@@ -134,7 +126,7 @@ def find_ordinary_photos(folder: Path) -> tuple[LabelledPhoto, ...]:
     if not folder.is_dir():
         raise PathNotFound(path=folder)
     return tuple(
-        LabelledPhoto(path, None, kind=path.relative_to(folder).parts[0] if path.parent != folder else "")
+        LabelledPhoto(path, kind=path.relative_to(folder).parts[0] if path.parent != folder else "")
         for path in photo_paths(folder)
     )
 
@@ -147,7 +139,7 @@ def find_other_landmarks(folder: Path) -> tuple[LabelledPhoto, ...]:
     """
     if not folder.is_dir():
         raise PathNotFound(path=folder)
-    return tuple(LabelledPhoto(photo.path, None, photo.label) for photo in find_labelled_photos(folder))
+    return tuple(LabelledPhoto(photo.path, place=photo.label) for photo in find_labelled_photos(folder))
 
 
 def photo_paths(folder: Path) -> list[Path]:
@@ -217,7 +209,7 @@ def read_dataset(folder: Path) -> Dataset:
     tops: list[tuple[str | None, Path]] = [(split, folder / split) for split in splits]
     tops = tops or [(None, folder)]
     photos = tuple(
-        DatasetPhoto(path, split, label.name)
+        LabelledPhoto(path, label.name, split=split)
         for split, top in tops
         for label in label_folders(top)
         for path in photo_paths(label)

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
-
 from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates
-from trainer.data.folders import Dataset, DatasetPhoto, ExaminedPhotos, PhotoFacts, examine_dataset
+from trainer.data.folders import Dataset, ExaminedPhotos, LabelledPhoto, PhotoFacts, examine_dataset
 from trainer.data.gazetteer import FILE_NAME, read_gazetteer
 from trainer.data.sheets import SheetRow, draw_sheet
 from trainer.errors import DataUnusable, writing_to
@@ -122,7 +120,7 @@ def _sizes(facts: Sequence[PhotoFacts]) -> dict[str, tuple[int, int]]:
     return {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1]}
 
 
-def _groups(dataset: Dataset, photos: Sequence[DatasetPhoto], keys: Iterable[object]) -> list[PhotoGroup]:
+def _groups(dataset: Dataset, photos: Sequence[LabelledPhoto], keys: Iterable[object]) -> list[PhotoGroup]:
     """The photos that share their key with others."""
     groups: dict[object, PhotoGroup] = defaultdict(list)
     for photo, key in zip(photos, keys, strict=True):
@@ -282,11 +280,9 @@ def _write_sheets(inspection: Inspection, folder: Path) -> list[Path]:
 
 
 def _samples(examined: ExaminedPhotos) -> list[list[Path]]:
-    """A few different images of each label, in an order that depends on their digests alone."""
+    """A few different images of each label, evenly spread."""
     by_label: dict[str, dict[str, Path]] = defaultdict(dict)
     for photo, facts in zip(examined.photos, examined.facts, strict=True):
-        by_label[photo.label].setdefault(blake3(facts.digest.encode()).hexdigest(), photo.path)
-    return [
-        [by_label[label][key] for key in sorted(by_label[label])[:SAMPLES]]
-        for label in examined.dataset.labels
-    ]
+        by_label[photo.label].setdefault(facts.digest, photo.path)
+    paths = [list(by_label[label].values()) for label in examined.dataset.labels]
+    return [each[:: max(1, len(each) // SAMPLES)][:SAMPLES] for each in paths]

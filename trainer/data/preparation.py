@@ -277,7 +277,7 @@ def _hold_out(
     like_them = np.isin(duplicates, np.array(duplicates)[(splits == "val") & by_source])
     return np.array(
         [
-            photo in val or (held_out and (not val or photo.label is None))
+            photo in val or (held_out and (not val or not photo.label))
             for photo, held_out in zip(cached.photos, ((splits == "val") | like_them).tolist(), strict=True)
         ],
         dtype=bool,

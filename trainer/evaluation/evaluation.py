@@ -96,21 +96,22 @@ def evaluate(
     chosen = choose_device(device, None)
     reference = Device(chosen.kind, "float32", chosen.batch_size)
     model = load_model(artifact, digest, manifest, reference)
-    landmarks = score_photos([photo.path for photo in photos], model, "scoring test photos")
-    if not landmarks.paths:
+    rows, scores = score_photos([photo.path for photo in photos], model, "scoring test photos")
+    if not rows:
         raise _unusable(data, "none of its photos can be read")
+    unreadable, photos = len(photos) - len(rows), [photos[row] for row in rows]
     positions = {label.label: position for position, label in enumerate(manifest.labels)}
-    targets = torch.tensor([positions[photos[row].label or ""] for row in landmarks.rows])
-    unknown = score_photos([photo.path for photo in strangers], model, "scoring distractors")
-    strangers = [strangers[row] for row in unknown.rows]
+    targets = torch.tensor([positions[photo.label] for photo in photos])
+    rows, other_scores = score_photos([photo.path for photo in strangers], model, "scoring distractors")
+    strangers = [strangers[row] for row in rows]
 
     log.info("measuring the scores")
     names, threshold = [label.name for label in manifest.labels], manifest.threshold
     suggested_from = manifest.suggestion_threshold or threshold
     none_of_them = torch.full((len(strangers),), len(names))
-    recognition = measure_recognition(manifest.labels, landmarks.scores, targets, threshold, suggested_from)
+    recognition = measure_recognition(manifest.labels, scores, targets, threshold, suggested_from)
     folders = [OTHERS if photo.place else photo.kind or "." for photo in strangers]
-    top, correct, other_top = recognition.scores, recognition.correct, unknown.scores.amax(dim=1)
+    top, correct, other_top = recognition.scores, recognition.correct, other_scores.amax(dim=1)
     is_other = torch.tensor([photo.place is not None for photo in strangers], dtype=torch.bool)
     kinds = {ORDINARY: other_top[~is_other], OTHERS: other_top[is_other]}
     return Evaluation(
@@ -118,23 +119,23 @@ def evaluate(
         digest=digest,
         device=reference,
         photos=len(targets),
-        unreadable=len(photos) - len(targets),
+        unreadable=unreadable,
         skipped=skipped,
         trained=len(trained),
         recognition=recognition,
         gap=bootstrap(average_precisions, (top, correct), (other_top,)),
         rejection=measure_rejection(top, other_top, folders, threshold),
         false_tags_by_kind={
-            kind: float((scores >= threshold).float().mean()) for kind, scores in kinds.items() if len(scores)
+            kind: float((each >= threshold).float().mean()) for kind, each in kinds.items() if len(each)
         },
         other_photos=int(is_other.sum()),
         other_landmarks=len({photo.place for photo in strangers} - {None}),
         library=measure_library(
             correct, top >= threshold, kinds[OTHERS] >= threshold, kinds[ORDINARY] >= threshold, mixture
         ),
-        mistakes=confident_mistakes(names, landmarks.paths, landmarks.scores, targets),
+        mistakes=confident_mistakes(names, [photo.path for photo in photos], scores, targets),
         false_tags=confident_mistakes(
-            names, unknown.paths, unknown.scores, none_of_them, least_score=threshold
+            names, [photo.path for photo in strangers], other_scores, none_of_them, least_score=threshold
         ),
     )
 
@@ -159,7 +160,7 @@ def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dic
         if photo.label in model_labels:
             photos.append(photo)
         else:
-            skipped[photo.label or ""] = skipped.get(photo.label or "", 0) + 1
+            skipped[photo.label] = skipped.get(photo.label, 0) + 1
     for label, count in skipped.items():
         log.warning("the model has no label %s: its photos are skipped (%d)", label, count)
     if not photos:
@@ -173,17 +174,8 @@ def _unusable(data: Path, reason: str) -> DataUnusable:
     return DataUnusable(path=data, reason=reason, remedy=remedy)
 
 
-@dataclass(frozen=True)
-class PhotoScores:
-    """The readable photos, and their scores."""
-
-    paths: tuple[Path, ...]
-    rows: tuple[int, ...]  # their positions in the input
-    scores: Tensor  # float32 (N, L)
-
-
-def score_photos(paths: Sequence[Path], model: Model, description: str) -> PhotoScores:
-    """Score every photo. Unreadable photos are skipped, with a warning.
+def score_photos(paths: Sequence[Path], model: Model, description: str) -> tuple[list[int], Tensor]:
+    """The positions of the readable photos, and their scores, float32 (N, L). Others are skipped, with a warning.
 
     Args:
         paths: the photos
@@ -197,5 +189,4 @@ def score_photos(paths: Sequence[Path], model: Model, description: str) -> Photo
             parts.append(model.outputs(batch.pixels).scores)
             rows += batch.positions
             advance(len(batch.positions))
-    scores = torch.from_numpy(np.concatenate(parts))
-    return PhotoScores(tuple(paths[row] for row in rows), tuple(rows), scores)
+    return rows, torch.from_numpy(np.concatenate(parts))

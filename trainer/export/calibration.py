@@ -23,7 +23,7 @@ from trainer.export.run import CURVES, MIXTURE, FinishedRun, RunRecord, program_
 from trainer.export.threshold import LEAST_THRESHOLD, Threshold, ValidationScores, choose_threshold
 from trainer.learning.classifier import Encoder, LandmarkClassifier, PhotoClassifier, embedding_of
 from trainer.learning.head import FEATURE_BATCH_SIZE, features_from_cache, features_from_files
-from trainer.learning.scoring import Neighbours, ScoreRule, Scoring, feature_space, fit_score_rule
+from trainer.learning.scoring import Neighbours, ScoreRule, Scoring, fit_neighbours, fit_score_rule
 from trainer.learning.state import Epoch
 from trainer.options import RecipeOptions
 from trainer.report.assessment import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, are_tested
@@ -172,7 +172,7 @@ def _calibrate(
 def _neighbours(data: TrainingData, embeddings: Tensor) -> Neighbours:
     """The training photos, by the embeddings of all photos, float32 (N, F)."""
     targets = torch.from_numpy(data.targets[data.training])
-    return Neighbours(feature_space(embeddings[data.training], targets, len(data.labels)))
+    return fit_neighbours(embeddings[data.training], targets, len(data.labels))
 
 
 def measure(

@@ -4,7 +4,7 @@
 """
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ from trainer.backbones.loading import build_network
 from trainer.errors import RunUnusable, writing_to
 from trainer.evaluation.mixture import ORDINARY, OTHERS
 from trainer.learning.classifier import Encoder, LandmarkClassifier, PhotoClassifier
-from trainer.learning.scoring import FeatureSpace, Neighbours, ScoreRule, Scoring
+from trainer.learning.scoring import Neighbours, ScoreRule, Scoring
 from trainer.learning.state import Epoch
 from trainer.learning.taught import TaughtClassifier
 from trainer.report.assessment import (
@@ -142,9 +142,11 @@ def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> PhotoCla
     if record.score_rule is None:
         classifier: PhotoClassifier = TaughtClassifier(encoder, head)
     else:
-        names = (field.name for field in fields(FeatureSpace))
-        space = FeatureSpace(**{name: tensors[f"scoring.neighbours.{name}"] for name in names})
-        scoring = Scoring(Neighbours(space), len(record.labels), record.score_rule)
+        prefix = "scoring.neighbours."
+        photos = {
+            name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)
+        }
+        scoring = Scoring(Neighbours(**photos), len(record.labels), record.score_rule)
         classifier = LandmarkClassifier(encoder, head, scoring)
     classifier.load_state_dict(tensors)
     return classifier.eval()

@@ -53,7 +53,11 @@ def read_names(file: Path, count: int) -> list[str | None]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             text = lines.read()
-        rows = json.loads(text)["name"] if text.lstrip().startswith("{") else _rows(text)
+        rows = (
+            json.loads(text)["name"]
+            if text.lstrip().startswith("{")
+            else {row["id"]: row["name"] for row in csv.DictReader(text.splitlines())}
+        )
         by_id = {int(number): clean_name(name) if name else None for number, name in rows.items()}
     except OSError as error:
         raise _invalid(file, (error.strerror or str(error)).lower()) from error
@@ -64,10 +68,6 @@ def read_names(file: Path, count: int) -> list[str | None]:
         what = f"none for class {missing}" if missing < count else f"one for class {max(by_id)}"
         raise _invalid(file, f"it has {len(by_id)} names for {count} classes, and {what}")
     return [by_id[number] for number in range(count)]
-
-
-def _rows(text: str) -> dict[str, str]:
-    return {row["id"]: row["name"] for row in csv.DictReader(text.splitlines())}
 
 
 def _invalid(file: Path, reason: str) -> DataUnusable:

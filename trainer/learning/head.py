@@ -21,6 +21,7 @@ from trainer.learning.state import Epoch
 from trainer.progress import photo_progress
 
 BATCH_SIZE = 256
+EPOCHS = 12
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1.0
 BLEND_WEIGHT = 0.5
@@ -49,7 +50,6 @@ def fit_head(
     labels: int,
     classes: int,
     *,
-    epochs: int,
     seed: int,
 ) -> tuple[nn.Linear, list[Epoch]]:
     """Fit the layer on standardised features with AdamW and a cosine schedule, then fold the standardisation into its weights.
@@ -63,7 +63,6 @@ def fit_head(
         validation: the features to measure; only the first view is used
         labels: L
         classes: C; those after the labels are background
-        epochs: passes over the features
         seed: of their order
     """
     views, width = training.features.shape[1:]
@@ -77,7 +76,7 @@ def fit_head(
     weights = weights.float().repeat_interleave(views)
     plain = (validation.features[:, 0] - mean) / deviation
     history = []
-    losses = _fit(head, (inputs - mean) / deviation, targets, weights, epochs, seed, blended)
+    losses = _fit(head, (inputs - mean) / deviation, targets, weights, seed, blended)
     for number, loss in enumerate(losses, start=1):
         with torch.no_grad():
             measured = measure_logits(head(plain), validation.targets, labels)
@@ -93,7 +92,6 @@ def _fit(
     inputs: Tensor,
     targets: Tensor,
     weights: Tensor,
-    epochs: int,
     seed: int,
     blended: int | None,
 ) -> Iterator[float]:
@@ -101,8 +99,8 @@ def _fit(
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     steps = -(-len(inputs) // BATCH_SIZE)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * steps)
-    for _ in range(epochs):
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS * steps)
+    for _ in range(EPOCHS):
         total = 0.0
         order = torch.randperm(len(inputs), generator=generator)
         for first in range(0, len(order), BATCH_SIZE):

@@ -28,7 +28,6 @@ from trainer.options import TransferOptions
 from trainer.recipes.taught import train_taught
 
 BACKBONE = "mobilenet_v2"
-HEAD_EPOCHS = 12
 HEAD_RATE = 1e-3
 LEARNING_RATE = 4e-4
 """The rate of the backbone's last layer. It falls towards the first layer, whose edges and colours need little change."""
@@ -115,12 +114,11 @@ def _train_head(
             measured,
             len(photos.labels),
             photos.classes,
-            epochs=HEAD_EPOCHS,
             seed=options.seed,
         )
 
     head, history = fit(data)
-    settings: dict[str, object] = {"head_epochs": HEAD_EPOCHS, "seed": options.seed}
+    settings: dict[str, object] = {"seed": options.seed}
     return TrainedClassifier(
         backbone,
         encoder,
@@ -157,7 +155,7 @@ def _fine_tune(
         plan,
         device,
         options=options,
-        settings={"recipe": "transfer", "weights": model.backbone.weights} | taught,
+        settings={"recipe": "transfer", "weights": model.backbone.weights, **taught},
         teachers=teachers,
     )
     return TrainedClassifier(
