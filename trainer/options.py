@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.cli.options import Device, ImageSize, LibraryMixture
+from trainer.cli.options import Device, ImageSize, LibraryMixture, OrdinaryPhotos
 from trainer.evaluation.mixture import FAMILY
 
 PIXELS = "pixels"
@@ -29,12 +29,7 @@ class RecipeOptions:
     out: Annotated[
         Path, typer.Option(help="The run folder: checkpoint, learning curves, figures, metrics and log.")
     ]
-    unknown: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder of ordinary photos, at any depth, that show none of the landmarks. Greatly improves rejection."
-        ),
-    ] = None
+    unknown: OrdinaryPhotos = None
     others: Annotated[
         Path | None,
         typer.Option(

@@ -77,7 +77,7 @@ def test_figures_are_those_of_the_scores(evaluation: Evaluation, artifact: Path,
     for key, k in (("top1", 1), ("top3", 3), ("top5", 5)):
         assert figures[key] == pytest.approx(sum(rank < k for rank in ranks) / 9)
         interval = wilson_interval(figures[key], 9)
-        assert figures[f"{key}_interval"] == pytest.approx([interval.low, interval.high])
+        assert figures[f"{key}_interval"] == pytest.approx(interval)
     accepted = (scores.amax(dim=1) >= manifest.threshold).double().mean().item()
     assert figures["accepted"] == pytest.approx(accepted)
     assert sum(label["photos"] for label in figures["labels"]) == 9
@@ -233,6 +233,12 @@ def test_landmarks_with_few_photos_are_listed() -> None:
         "too few photos of Mill (4), Arch (3); add some, to 20 or more each, then train again",
         "good enough to use, apart from these landmarks",
     )
+
+
+def test_of_many_landmarks_with_few_photos_some_are_named() -> None:
+    line = lines(**{f"Mill{number}": 4 for number in range(12)}, Tower=20)[3]
+    assert line.startswith("too few photos of Mill0 (4), Mill1 (4), ")
+    assert "Mill9 (4) and 2 more; add some" in line
 
 
 def test_a_model_whose_landmarks_all_have_few_photos_is_not_good_enough() -> None:

@@ -15,6 +15,10 @@ Device = Annotated[DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The de
 ModelName = Annotated[
     str | None, typer.Option(help="The model's name in `tagger model list`. Defaults to the file name.")
 ]
+OrdinaryPhotos = Annotated[
+    Path | None,
+    typer.Option(help="A folder of ordinary photos, at any depth, that show none of the landmarks."),
+]
 ModelFile = Annotated[Path, typer.Option(help="The model file to write, MODEL.pt.")]
 
 

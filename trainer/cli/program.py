@@ -17,7 +17,16 @@ from tagger.extensions import extra_missing
 from tagger.model.devices import describe_device, engine_version
 from trainer.cli.data import data_app
 from trainer.cli.imports import import_app
-from trainer.cli.options import Device, ImageSize, Json, LibraryMixture, ModelFile, ModelName, print_results
+from trainer.cli.options import (
+    Device,
+    ImageSize,
+    Json,
+    LibraryMixture,
+    ModelFile,
+    ModelName,
+    OrdinaryPhotos,
+    print_results,
+)
 from trainer.cli.train import train_app
 from trainer.evaluation.mixture import FAMILY
 
@@ -25,7 +34,6 @@ TRAIN_PACKAGES = {"matplotlib", "torch", "torchvision"}
 """The packages of the extra `train`."""
 
 log = logging.getLogger("trainer")
-
 
 app = typer.Typer(
     name="trainer",
@@ -127,12 +135,7 @@ def evaluate(
         Path, typer.Option(help="The folder with test/LABEL/photo.jpg, or with LABEL/photo.jpg.")
     ],
     out: Annotated[Path, typer.Option(help="The folder for report.md, its figures and metrics.json.")],
-    distractors: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder of ordinary photos, at any depth, that show none of the landmarks. Measures how many get a false tag."
-        ),
-    ] = None,
+    distractors: OrdinaryPhotos = None,
     others: Annotated[
         Path | None,
         typer.Option(
@@ -178,10 +181,7 @@ def compare(
         Path,
         typer.Option(help="The folder for comparison.json, and one run per backbone."),
     ],
-    unknown: Annotated[
-        Path | None,
-        typer.Option(help="A folder of ordinary photos that show none of the landmarks, for training."),
-    ] = None,
+    unknown: OrdinaryPhotos = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(

@@ -105,7 +105,6 @@ def evaluate(
     rows, other_scores = score_photos([photo.path for photo in strangers], model, "scoring distractors")
     strangers = [strangers[row] for row in rows]
 
-    log.info("measuring the scores")
     names, threshold = [label.name for label in manifest.labels], manifest.threshold
     suggested_from = manifest.suggestion_threshold or threshold
     none_of_them = torch.full((len(strangers),), len(names))

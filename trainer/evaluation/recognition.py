@@ -11,7 +11,6 @@ from torch import Tensor
 from tagger.model.artifact import Label
 from trainer.evaluation.metrics import (
     Estimate,
-    Interval,
     aurocs,
     bootstrap,
     calibration_errors,
@@ -178,12 +177,11 @@ def measure_rejection(
 def _measure_distractors(landmark_scores: Tensor, scores: Tensor, threshold: float) -> DistractorResult:
     rate = bootstrap(partial(false_positive_rates_at, RECALL), (landmark_scores,), (scores,))
     # With few distractors and no false positive, no resample has one either: the interval contains both.
-    one, other = rate.interval, wilson_interval(rate.value, len(scores))
-    interval = Interval(min(one.low, other.low), max(one.high, other.high))
+    low, high = wilson_interval(rate.value, len(scores))
     return DistractorResult(
         photos=len(scores),
         auroc=bootstrap(aurocs, (landmark_scores,), (scores,)),
-        fpr_at_95_recall=Estimate(rate.value, interval),
+        fpr_at_95_recall=Estimate(rate.value, min(rate.low, low), max(rate.high, high)),
         false_tags=estimate_share(scores >= threshold),
     )
 

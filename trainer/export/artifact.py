@@ -24,7 +24,7 @@ from tagger.model.artifact import (
     save_artifact,
     without_deprecations,
 )
-from tagger.photos.folders import replace_file
+from tagger.photos.folders import new_file
 from trainer.data.pixels import decode_batches
 from trainer.errors import ExportImpossible, RunUnusable, writing_to
 from trainer.export.run import FinishedRun, RunRecord, load_run
@@ -82,11 +82,9 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
     """
     run = load_run(folder)
     manifest = _manifest(run.record, name or out.stem)
-    unchecked = out.with_name(f".{out.name}.unchecked")
     log.info("compiling the model")
-    try:
-        with writing_to(out):
-            write_program(run.classifier, manifest, unchecked, run.background)
+    with writing_to(out), new_file(out) as unchecked:
+        write_program(run.classifier, manifest, unchecked, run.background)
         agreement = _compare(folder, run, unchecked)
         if agreement.same_top1 < agreement.photos:
             versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
@@ -95,10 +93,6 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
                 reason=f"it and the training model predict different landmarks on {different} of {agreement.photos} validation photos, so {out} was not written",
                 remedy=f"Export again with the versions of torch and torchvision that trained the run: {versions}",
             )
-        with writing_to(out):
-            replace_file(out, by=unchecked)
-    finally:
-        unchecked.unlink(missing_ok=True)
     return ExportResult(out, file_digest(out), out.stat().st_size, manifest, agreement)
 
 
@@ -132,10 +126,7 @@ def write_program(
 ) -> None:
     """Compile the model to a program that needs none of this code, currently TorchScript, and write it with its manifest.
 
-    The program runs as it is wherever `torch.jit.load` does, in full precision. A replacement, such as torch.export, must keep
-    three things: a forward as in `Program`, for any batch size; weights that are not frozen, since precision, layout and
-    freezing are chosen where the model runs; and the manifest in the file, readable without torch. `tagger.model.artifact`
-    reads both and must change with it.
+    Weights are neither frozen nor rounded: precision and layout are chosen where the model runs. `tagger.model.artifact` reads the file.
 
     Raises:
         ExportImpossible: the format does not support the network, or the tagger refuses it.

@@ -1,7 +1,6 @@
 """From a trained network to a finished run: calibrate and measure it on the validation photos, and write the run."""
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -18,7 +17,6 @@ from trainer.evaluation.metrics import (
     top_k_accuracy,
 )
 from trainer.evaluation.mixture import ORDINARY, OTHERS
-from trainer.export.ranges import SAMPLE, convolution_ranges
 from trainer.export.run import CURVES, MIXTURE, FinishedRun, RunRecord, program_versions, save_run
 from trainer.export.threshold import LEAST_THRESHOLD, Threshold, ValidationScores, choose_threshold
 from trainer.learning.classifier import Encoder, LandmarkClassifier, PhotoClassifier, embedding_of
@@ -34,7 +32,8 @@ CAREFUL_THRESHOLD = 0.5
 """The threshold of a model that was not tested on other landmarks. Of 204 photos of six, a network that was trained for two epochs on 64
 photos of four named 8 % from here on, and 30 % from 0.05 on, which no photo of its own contradicted."""
 
-log = logging.getLogger("trainer")
+SAMPLE = 512
+"""The photos by which eight-bit backends scale. With 160, embeddings of eight bits were as near to those of full precision."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,6 @@ def complete_run(
     Raises:
         TrainingFailed, OutputUnwritable: with what to do.
     """
-    epoch = model.history[-1].number
-    log.info("keeping the model of epoch %d, the last; calibration can change its first predictions", epoch)
     size = options.size
     rule = InputRule(size=size, short_side=size, fit="stretch")
     backbone, encoder = model.backbone, model.encoder.eval().requires_grad_(requires_grad=False)
@@ -229,3 +226,38 @@ def measure(
                 f"{prefix}_false_tags_at_threshold": threshold.false_tags[kind],
             }
     return threshold, metrics
+
+
+@torch.no_grad()
+def convolution_ranges(network: nn.Module, batches: Iterable[Tensor]) -> tuple[Range, ...]:
+    """The lowest and highest value that enters each convolution, in the order of computation, as means over the images.
+
+    Means lose the few values that lie outside, and are nearer than the extremes of all images to what most images need.
+
+    Args:
+        network: images (B, …) → anything
+        batches: images
+
+    Returns:
+        one range per convolution; empty if a convolution does not run exactly once, as its inputs have no single range
+    """
+    count = 0
+    extremes: dict[nn.Module, list[Tensor]] = {}  # by convolution, (2, B) for each batch
+
+    def observe(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0].flatten(start_dim=1)
+        extremes.setdefault(module, []).append(torch.stack([values.amin(dim=1), values.amax(dim=1)]))
+
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    handles = [module.register_forward_pre_hook(observe) for module in convolutions]
+    try:
+        for images in batches:
+            network(images)
+            count += 1
+    finally:
+        for handle in handles:
+            handle.remove()
+    if any(len(extremes.get(module, ())) != count for module in convolutions):
+        return ()
+    means = [torch.cat(parts, dim=1).double().mean(dim=1) for parts in extremes.values()]
+    return tuple((low, high) for low, high in (mean.tolist() for mean in means))

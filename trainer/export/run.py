@@ -116,8 +116,8 @@ def load_run(folder: Path) -> FinishedRun:
 def assess_run(record: RunRecord) -> Assessment:
     """Assess the model of a run by its validation photos."""
     metrics = record.metrics
-    kinds = {ORDINARY: "val_ordinary", OTHERS: "val_other_landmark"}
-    names = {kind: f"{prefix}_false_tags_at_threshold" for kind, prefix in kinds.items()}
+    prefixes = {ORDINARY: "val_ordinary", OTHERS: "val_other_landmark"}
+    names = {kind: f"{prefix}_false_tags_at_threshold" for kind, prefix in prefixes.items()}
     return Assessment(
         kind="validation",
         photos=int(metrics["val_photos"]),

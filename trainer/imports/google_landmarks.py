@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tagger.model.artifact import BackgroundStatistics, Embedding, InputRule, Manifest, file_digest
-from tagger.photos.folders import replace_file
+from tagger.photos.folders import new_file
 from trainer.errors import writing_to
 from trainer.export.artifact import write_program
 from trainer.export.run import program_versions
@@ -63,14 +63,9 @@ def import_landmarks(
     curve = Curve.through(calibration.similarity)
     background = calibration.background or _background_of_classes(trunks)
     manifest = _manifest(name or out.stem, regions, calibration, curve, background.photos)
-    unchecked = out.with_name(f".{out.name}.unchecked")
     log.info("compiling the model")
-    try:
-        with writing_to(out):
-            write_program(SimilarityClassifier(trunks, curve), manifest, unchecked, background)
-            replace_file(out, by=unchecked)
-    finally:
-        unchecked.unlink(missing_ok=True)
+    with writing_to(out), new_file(out) as partial:
+        write_program(SimilarityClassifier(trunks, curve), manifest, partial, background)
     classes = sum(len(region.order) for region in regions)
     return ImportResult(out, file_digest(out), out.stat().st_size, manifest, classes, calibration.similarity)
 

@@ -31,8 +31,6 @@ from trainer.recipes.transfer import train_transfer
 
 MODEL = "model.pt"
 FIGURES = "comparison.json"
-BACKBONE_ERRORS = (BackboneUnusable, ExportImpossible, RunUnusable)
-"""Errors of a single backbone. The comparison continues with the others."""
 TIMED_PHOTOS = 64
 ROUNDS = 5
 
@@ -78,7 +76,7 @@ class Trial:
         return {
             "backbone": name,
             **asdict(self),
-            **{f"{top}_interval": [each.low, each.high] for top, each in intervals.items()},
+            **{f"{top}_interval": interval for top, interval in intervals.items()},
             "photos_per_second": speed,
             "reason": None,
         }
@@ -143,7 +141,7 @@ def _try_trial(backbone: str, options: ComparisonOptions) -> Trial | str:
     """The backbone's results, or the reason why it is not compared."""
     try:
         return run_trial(backbone, options)
-    except BACKBONE_ERRORS as error:
+    except (BackboneUnusable, ExportImpossible, RunUnusable) as error:
         reason = str(error)
     except torch.OutOfMemoryError:
         reason = f"The device does not have enough memory for {backbone}. Use --device cpu."

@@ -54,17 +54,17 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
     """Train, calibrate and measure a classifier, and write the run."""
     found = find_training_photos(options.data, options.unknown, options.others)
     create_run_folder(options.out)
-    counts = f"{len(found.labels)} landmarks with {len(found.train)} photos"
-    if found.are_few and options.backbone is None and options.weights is None:
-        log.info(
-            "%s are too few to train a network: they are taught. To train one, name its --backbone", counts
-        )
-        return train_taught(found, options)
     if found.are_few:
-        log.warning(
-            "%s are too few to train a network: without --backbone, they are taught, which names fewer other places",
-            counts,
+        is_taught = options.backbone is None and options.weights is None
+        advice = (
+            "they are taught. To train one, name its --backbone"
+            if is_taught
+            else "teach them, without --backbone"
         )
+        counts = len(found.labels), len(found.train)
+        log.info("%d landmarks with %d photos are too few to train a network: %s", *counts, advice)
+        if is_taught:
+            return train_taught(found, options)
     device = choose_device(options.device, None)
     backbone, network = load_backbone(options.backbone or BACKBONE, options.weights, options.size)
     data = prepare(found, options.pixels, size=options.size, seed=options.seed)

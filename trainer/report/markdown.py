@@ -36,12 +36,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _percent(estimate: Estimate) -> str:
-    low, high = 100 * estimate.interval.low, 100 * estimate.interval.high
+    low, high = 100 * estimate.low, 100 * estimate.high
     return f"{100 * estimate.value:.1f} % [{low:.1f}, {high:.1f}]"
 
 
 def _number(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [{estimate.interval.low:.3f}, {estimate.interval.high:.3f}]"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def _headline(evaluation: Evaluation) -> str:
