@@ -228,7 +228,6 @@ def images(size: int = SIZE) -> Tensor:
     ("name", "convention", "features"),
     [
         ("mobilenet_v2", "torchvision", 1280),
-        ("timm/mobilenet_edgetpu_100", "tensorflow", 1280),
         ("resnet18", "torchvision", 512),
         ("landmark_cnn", "torchvision", 512),
     ],
