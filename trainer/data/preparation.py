@@ -67,7 +67,7 @@ class FoundPhotos:
 
     @property
     def are_few(self) -> bool:
-        """Whether teaching gives better results than training (measured in docs/tutorial/own-model.md)."""
+        """Whether teaching is as good as training, and needs no other photos (measured in docs/tutorial/own-model.md)."""
         photos = Counter(photo.label for photo in self.train)
         return len(self.labels) < LEAST_LABELS or median(photos.values()) < LEAST_PHOTOS
 
