@@ -10,11 +10,7 @@ from tagger.errors import TaggerError
 
 
 class DataUnusable(TaggerError):
-    """The photos in {path} cannot be used: {reason}. {remedy}."""
-
-
-class DataFileInvalid(TaggerError):
-    """The file {path} cannot be used: {reason}. {remedy}."""
+    """{path} cannot be used: {reason}. {remedy}."""
 
 
 class BackboneUnusable(TaggerError):

@@ -12,7 +12,7 @@ from support.scenes import draw_label
 from torchvision import models
 
 from trainer.export.run import FinishedRun
-from trainer.recipes.options import RecipeOptions, TransferOptions
+from trainer.options import RecipeOptions, TransferOptions
 from trainer.recipes.scratch import train_scratch
 from trainer.recipes.transfer import train_transfer
 

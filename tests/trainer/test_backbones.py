@@ -14,12 +14,12 @@ from torchvision import models
 
 from tagger.model.artifact import file_digest
 from tagger.model.model_archive import checked_archive
-from trainer.backbones.backbone import Backbone, SamePadded, fuse_batch_norms
+from trainer.backbones.backbone import Backbone, fuse_batch_norms
 from trainer.backbones.loading import build_network, find_source, load_backbone
 from trainer.backbones.torchvision_networks import build
 from trainer.errors import BackboneUnusable
 from trainer.learning.classifier import Encoder, LandmarkClassifier, embedding_of
-from trainer.learning.scoring import FeatureSpace, Neighbours, ScoreRule, Scoring
+from trainer.learning.scoring import Neighbours, ScoreRule, Scoring
 
 IMAGENET = (123.675, 116.28, 103.53)
 FAMILIES = {
@@ -78,9 +78,9 @@ def test_a_name_that_does_not_exist_is_answered_with_close_ones() -> None:
 
 
 def test_pixels_are_scaled_as_the_weights_want_it(tmp_path: Path) -> None:
-    assert build("resnet18", "torchvision").normalisation.mean == IMAGENET
+    assert build("resnet18").normalisation.mean == IMAGENET
     with torch.device("meta"):  # without memory for its many weights
-        large = build("efficientnet_v2_l", "torchvision")
+        large = build("efficientnet_v2_l")
     assert large.normalisation.mean == (127.5, 127.5, 127.5)
     vision_transformer = _saved_timm("vit_tiny_patch16_224", tmp_path)
     assert load_backbone("timm/vit_tiny_patch16_224", vision_transformer, 224)[0].normalisation.mean == (
@@ -97,30 +97,11 @@ def test_weights_from_a_file_are_those_in_the_network(name: str, tmp_path: Path)
     assert (backbone.features, backbone.convention) == (FAMILIES[name], "torchvision")
     assert backbone.weights.startswith("blake3:")
     assert not network.training
-    same = build(name, "torchvision").network.eval()
+    same = build(name).network.eval()
     same.load_state_dict(whole.state_dict(), strict=False)
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(network(images), same(images), rtol=0.02, atol=0.02)
-
-
-@pytest.mark.slow
-def test_mobilenet_v2_weights_default_to_the_tensorflow_convention(tmp_path: Path) -> None:
-    state = models.mobilenet_v2(weights=None).state_dict()
-    save_file(state, tmp_path / "silent.safetensors")
-    save_file(state, tmp_path / "says.safetensors", metadata={"convention": "torchvision"})
-    save_file(state, tmp_path / "odd.safetensors", metadata={"convention": "caffe"})
-    torch.save(state, tmp_path / "theirs.pth")
-
-    backbone, network = load_backbone("mobilenet_v2", tmp_path / "silent.safetensors", 64)
-    assert (backbone.convention, backbone.normalisation.mean) == ("tensorflow", (127.5, 127.5, 127.5))
-    assert any(isinstance(module, SamePadded) for module in network.modules())
-    for name in ("says.safetensors", "theirs.pth"):
-        backbone, network = load_backbone("mobilenet_v2", tmp_path / name, 64)
-        assert (backbone.convention, backbone.normalisation.mean) == ("torchvision", IMAGENET)
-        assert not any(isinstance(module, SamePadded) for module in network.modules())
-    with pytest.raises(BackboneUnusable, match="convention: caffe"):
-        load_backbone("mobilenet_v2", tmp_path / "odd.safetensors", 64)
 
 
 def test_edgetpu_weights_give_the_features_of_googles_network(tmp_path: Path) -> None:
@@ -203,7 +184,7 @@ def _classifier(name: str) -> LandmarkClassifier:
     """A classifier of three labels on this network with random weights."""
     features = FAMILIES[name]
     backbone = Backbone(name, "timm" if name.startswith("timm/") else "torchvision", "random", features)
-    space = FeatureSpace(
+    space = Neighbours(
         offset=torch.zeros(features),
         directions=torch.zeros(features, 2),
         landmarks=torch.zeros(4, 2),
@@ -212,7 +193,7 @@ def _classifier(name: str) -> LandmarkClassifier:
     )
     rule = ScoreRule(temperature=1.0, width=0.1, reach=5.0, slope=0.5, midpoint=0.0)
     encoder = Encoder(backbone, build_network(backbone))
-    return LandmarkClassifier(encoder, nn.Linear(features, 4), Scoring(Neighbours(space), 3, rule))
+    return LandmarkClassifier(encoder, nn.Linear(features, 4), Scoring(space, 3, rule))
 
 
 def _images(count: int, size: int) -> Tensor:
@@ -246,7 +227,6 @@ def images(size: int = SIZE) -> Tensor:
 @pytest.mark.parametrize(
     ("name", "convention", "features"),
     [
-        ("mobilenet_v2", "tensorflow", 1280),
         ("mobilenet_v2", "torchvision", 1280),
         ("resnet18", "torchvision", 512),
         ("landmark_cnn", "torchvision", 512),

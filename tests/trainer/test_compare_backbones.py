@@ -1,4 +1,4 @@
-"""`trainer compare`: the table and the choice. A failing backbone fails alone, finished ones are not trained again."""
+"""`trainer compare`: the table and the choice. A failing backbone fails alone."""
 
 import json
 import subprocess
@@ -50,19 +50,6 @@ def test_every_backbone_has_a_row_with_figures_or_a_reason(
     assert comparison == json.loads((world / "comparison" / "comparison.json").read_text())
 
 
-@pytest.mark.slow
-def test_a_finished_backbone_is_not_done_again(comparison: dict[str, object], world: Path) -> None:
-    again = _compare(world)
-
-    assert again.returncode == 3
-    for name in ("shufflenet_v2_x1_0", "squeezenet1_1"):
-        assert f"{name}: reusing the results" in again.stderr
-    assert again.stderr.count("training a linear layer") == 1  # only the backbone that failed
-    before, after = comparison["backbones"], json.loads(again.stdout)["backbones"]
-    for one, other in zip(before, after, strict=True):  # type: ignore[call-overload]
-        assert _without_speed(one) == _without_speed(other)
-
-
 def test_impossible_options_are_refused_before_any_work(world: Path, tmp_path: Path) -> None:
     arguments = ("compare", "--data", world / "landmarks", "--out", tmp_path / "out", "--backbones")
     unknown = run_trainer(*arguments, "mobilenet_v2,mobilenet_v22")
@@ -108,7 +95,3 @@ def _compare(world: Path) -> subprocess.CompletedProcess[str]:
     folders = ("--data", world / "landmarks", "--unknown", world / "unknown", "--out", world / "comparison")
     options = ("--backbones", backbones, *weights, *["--size", "32", "--device", "cpu", "--json"])
     return run_trainer("compare", *folders, *options, **NO_NETWORK, TORCH_HOME=str(world))
-
-
-def _without_speed(row: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in row.items() if name != "photos_per_second"}

@@ -19,7 +19,7 @@ from tagger.library.catalog.landmark_removal import merge_landmark
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.catalog.registered_models import add_model, use_models
 from tagger.photos.containers import digest_photo
-from trainer.data.folders import read_training_folder
+from trainer.data.folders import label_folders
 from trainer.data.gazetteer import labels_with_landmarks
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
@@ -106,7 +106,7 @@ def test_confirmed_photos_are_labelled_and_rejected_ones_ordinary(
         "unknown/b.jpg": before["b.jpg"],
     }
     assert tree(tagged_photos.folder) == before
-    assert read_training_folder(tmp_path / "set").labels == (EIFFEL_LABEL, GATE_LABEL)
+    assert [entry.name for entry in label_folders(tmp_path / "set" / "train")] == [EIFFEL_LABEL, GATE_LABEL]
     eiffel, gate = labels_with_landmarks([EIFFEL_LABEL, GATE_LABEL], tmp_path / "set")
     assert (eiffel.slug, eiffel.city, eiffel.latitude, eiffel.extent) == (EIFFEL, "Paris", 48.8584, "point")
     assert gate.slug == GATE

@@ -173,31 +173,10 @@ def test_no_photo_that_can_be_read_is_an_error(data: CommandRunner, tmp_path: Pa
     assert "none of its photos can be read" in output.err
 
 
-def test_an_interrupted_or_killed_split_leaves_nothing_half_made(data: CommandRunner, tmp_path: Path) -> None:
+def test_an_interrupted_split_leaves_nothing(data: CommandRunner, tmp_path: Path) -> None:
     first = draw_scene(tmp_path / "many" / "A" / "first.jpg", 0, (16, 16))
     for number in range(1000):
         first.with_name(f"copy{number}.jpg").hardlink_to(first)
     output = interrupt_at("copying photos", "split", tmp_path / "many", "--out", tmp_path / "set")
     assert output.code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["many"]
-
-    leftover = tmp_path / ".set.partial" / "train"  # left by a killed command
-    leftover.mkdir(parents=True)
-    (leftover.parent / ".being-made-by-trainer").touch()
-    (leftover / "old.jpg").touch()
-    draw_label(tmp_path / "photos" / "A", range(4))
-    assert data("split", tmp_path / "photos", "--out", tmp_path / "set").code == 0
-    assert not leftover.parent.exists()
-    assert not list((tmp_path / "set").rglob("old.jpg"))
-
-
-def test_somebody_elses_folder_of_that_name_is_left_alone(
-    data: CommandRunner, photos: Path, tmp_path: Path
-) -> None:
-    (tmp_path / ".set.partial").mkdir()
-    (tmp_path / ".set.partial" / "mine.jpg").touch()
-    output = data("split", photos, "--out", tmp_path / "set")
-    assert output.code == 1
-    assert ".set.partial" in output.err
-    assert (tmp_path / ".set.partial" / "mine.jpg").exists()
-    assert not (tmp_path / "set").exists()

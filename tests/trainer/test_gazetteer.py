@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from trainer.data.gazetteer import labels_with_landmarks, name_of, read_gazetteer, slug_of, write_gazetteer
-from trainer.errors import DataFileInvalid
+from trainer.errors import DataUnusable
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_file_that_does_not_hold_together_is_refused(
 ) -> None:
     _write(tmp_path, *lines)
 
-    with pytest.raises(DataFileInvalid, match=reason):
+    with pytest.raises(DataUnusable, match=reason):
         labels_with_landmarks(["A", "B"], tmp_path)
 
 

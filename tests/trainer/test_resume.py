@@ -15,7 +15,7 @@ from trainer.errors import TrainingFailed
 from trainer.export.artifact import export_run
 from trainer.export.run import RECORD, FinishedRun, load_run
 from trainer.learning.state import AVERAGE, CHECKPOINT
-from trainer.recipes.options import RecipeOptions
+from trainer.options import RecipeOptions
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,11 @@ from torch import Tensor
 from trainer.evaluation.metrics import calibration_errors
 from trainer.learning import scoring
 from trainer.learning.scoring import (
-    FeatureSpace,
     Neighbours,
     ScoreRule,
     Scoring,
-    feature_space,
     fit_logistic,
+    fit_neighbours,
     fit_score_rule,
 )
 
@@ -51,7 +50,7 @@ class FittedRule:
     def __init__(self, world: World, *, learned: int, validated: int, ordinary: int) -> None:
         self.world = world
         features, targets = world.photos(learned, ordinary)
-        self.neighbours = Neighbours(feature_space(features, targets, LABELS))
+        self.neighbours = fit_neighbours(features, targets, LABELS)
         features, targets = world.photos(validated, ordinary)
         self.rule = fit_score_rule(world.logits(features), features, self.neighbours, targets, LABELS)
 
@@ -74,14 +73,14 @@ def assert_plausible(fitted: FittedRule) -> None:
 
 def at_distances(landmark: float, other: float | None, rule: ScoreRule, logits: list[float]) -> Tensor:
     """The scores of a photo at these distances from the only photo of label 0 and from the only other photo."""
-    space = FeatureSpace(
+    space = Neighbours(
         offset=torch.zeros(2),
         directions=torch.eye(2),
         landmarks=torch.tensor([[landmark, 0.0]]),
         labels=torch.zeros(1, dtype=torch.int64),
         others=torch.empty(0, 2) if other is None else torch.tensor([[0.0, other]]),
     )
-    scores: Tensor = Scoring(Neighbours(space), LABELS, rule)(torch.tensor([logits]), torch.zeros(1, 2))
+    scores: Tensor = Scoring(space, LABELS, rule)(torch.tensor([logits]), torch.zeros(1, 2))
     return scores
 
 
@@ -138,7 +137,7 @@ def test_a_label_may_have_one_photo_beside_labels_with_many() -> None:
     world = World()
     features, targets = world.photos(10)
     few = torch.cat([torch.arange(1), torch.arange(10, len(targets))])
-    space = feature_space(features[few], targets[few], LABELS)
+    space = fit_neighbours(features[few], targets[few], LABELS)
 
     assert all(bool(values.isfinite().all()) for values in (space.offset, space.directions, space.landmarks))
     assert torch.bincount(space.labels).tolist() == [3, 10, 10, 10]
@@ -165,9 +164,9 @@ def test_logistic_curve_of_outcomes_that_lie_apart_or_the_wrong_way_round_stays_
 def test_the_model_keeps_a_limited_number_of_photos_evenly_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     photos, targets = world.photos(10, ordinary=30)
-    whole = feature_space(photos, targets, LABELS)
+    whole = fit_neighbours(photos, targets, LABELS)
     monkeypatch.setattr(scoring, "MOST_POINTS", 20)
-    space = feature_space(photos, targets, LABELS)
+    space = fit_neighbours(photos, targets, LABELS)
 
     assert torch.equal(space.landmarks, whole.landmarks[::2])
     assert space.others.shape == (20, whole.others.shape[1])
@@ -176,7 +175,7 @@ def test_the_model_keeps_a_limited_number_of_photos_evenly_spread(monkeypatch: p
 def test_features_that_are_all_the_same_give_finite_scores() -> None:
     features = torch.ones(8, 5)
     targets = torch.arange(8) % LABELS
-    neighbours = Neighbours(feature_space(features, targets, LABELS))
+    neighbours = fit_neighbours(features, targets, LABELS)
     rule = fit_score_rule(torch.zeros(8, LABELS), features, neighbours, targets, LABELS)
 
     assert bool(Scoring(neighbours, LABELS, rule)(torch.zeros(8, LABELS), features).isfinite().all())

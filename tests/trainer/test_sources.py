@@ -5,14 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from support.scenes import draw_label
 
-from tagger.model.artifact import Label
 from trainer.data.preparation import TrainingData, find_training_photos, photo_weights, prepare
-from trainer.evaluation.mixture import FAMILY
-from trainer.evaluation.recognition import measure_recognition, measure_sources
-from trainer.export.calibration import measure
 
 SIZE = 32
 
@@ -62,9 +57,6 @@ def held_out(data: TrainingData, label: str) -> dict[str, tuple[int, int]]:
 
 def test_a_whole_small_source_of_a_label_is_held_out(data: TrainingData) -> None:
     assert held_out(data, "Arch") == {"web": (12, 0), "phone": (5, 0), "museum": (3, 3)}
-    names = [(photo.label, photo.path.name) for photo in data.cached.photos]
-    new = [name for name, is_new in zip(names, data.is_from_new_source, strict=True) if is_new]
-    assert new == [("Arch", f"{seed}.jpg") for seed in (30, 31, 32)]
 
 
 def test_large_sources_stay_in_training_with_a_share_of_photos_held_out(data: TrainingData) -> None:
@@ -94,32 +86,3 @@ def test_the_largest_source_of_a_group_has_at_most_its_share_and_the_group_keeps
 def test_few_photos_of_another_source_are_repeated_only_so_often() -> None:
     weights = photo_weights(np.zeros(101, dtype=np.int64), np.array(["a"] * 100 + ["b"]), 1.0)
     assert weights[100] == pytest.approx(4 * weights[0])
-
-
-def test_photos_of_new_sources_are_measured_apart() -> None:
-    scores = torch.tensor([[0.9, 0.0], [0.8, 0.1], [0.1, 0.7], [0.95, 0.0]])
-    targets, no = torch.tensor([0, 0, 1, 1]), torch.zeros(4, dtype=torch.bool)
-    _, metrics = measure(scores, targets, no, torch.tensor([False, True, True, True]), 0.5, FAMILY, 0)
-    new = {name: value for name, value in metrics.items() if "new_source" in name}
-
-    assert new == {
-        "val_new_source_photos": 3,
-        "val_new_source_top1": pytest.approx(2 / 3),
-        "val_new_source_accepted_rightly": pytest.approx(2 / 3),
-        "val_new_source_accepted_wrongly": pytest.approx(1 / 3),
-    }
-    assert not [name for name in measure(scores, targets, no, no, 0.5, FAMILY, 0)[1] if "new_source" in name]
-
-
-def test_an_evaluation_has_figures_by_source() -> None:
-    scores = torch.tensor([[0.9, 0.0], [0.3, 0.1], [0.6, 0.1], [0.0, 0.9]])
-    labels = [Label(label=name, slug=name.lower(), name=name) for name in ("Arch", "Bridge")]
-    recognition = measure_recognition(labels, scores, torch.tensor([0, 0, 1, 1]), 0.5, 0.2)
-    results = measure_sources(recognition, ["web", "web", "phone", ""], 0.5)
-
-    assert list(results) == ["web", "phone"]
-    assert (recognition.accepted_right.value, recognition.suggested_right.value) == (0.5, 0.75)
-    web, phone = results.values()
-    assert (web.photos, web.top1.value, web.accepted_right.value, web.accepted_wrong.value) == (2, 1, 0.5, 0)
-    assert (phone.photos, phone.top1.value, phone.accepted_right.value) == (1, 0, 0)
-    assert phone.accepted_wrong.value == 1

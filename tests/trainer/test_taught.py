@@ -123,4 +123,4 @@ def test_folders_that_are_not_there_are_named_before_anything_else(
     assert str(tmp_path / "none") in done.err
     (tmp_path / "one" / "train" / "Mill").mkdir(parents=True)
     done = trainer("train", "transfer", "--data", tmp_path / "one", "--out", tmp_path / "run")
-    assert "train/ has only one label folder" in done.err
+    assert "needs two label folders or more, and has 1" in done.err

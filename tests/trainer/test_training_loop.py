@@ -1,20 +1,27 @@
 """The training loop on tiny networks: learning rates, sizes, the moving average, failures."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
-from support.pixel_squares import training_set
+from support.pixel_squares import noise_squares
 from torch import Tensor, nn
 
+from tagger.model.artifact import Label
 from tagger.model.devices import Device
+from trainer.data.preparation import TrainingData
 from trainer.errors import TrainingFailed
+from trainer.export.run import create_run_folder
+from trainer.learning import loop
 from trainer.learning.batches import Augmentation, MixOptions
-from trainer.learning.loop import TrainingPlan, fit, growing_sizes
-from trainer.learning.state import TrainingState, Validation, resume_checkpoint, save_checkpoint
+from trainer.learning.loop import TrainingPlan, growing_sizes, train_network
+from trainer.learning.state import CHECKPOINT, TrainingState, Validation
+from trainer.options import RecipeOptions
 
 CPU = Device("cpu", "float32", 4)
 TARGETS = [0, 1, 1, 0, 1, 0, 0, 1]
@@ -48,7 +55,6 @@ class OutOfMemoryNetwork(SmallNetwork):
 def schedule(epochs: int = 2, **others: object) -> TrainingPlan:
     settings: dict[str, object] = {
         "augmentation": Augmentation(),
-        "balance": 0.5,
         "sizes": (32,) * epochs,
         "batch_size": 4,
         "warm_up": 0.5,
@@ -67,25 +73,24 @@ def learner(network: nn.Module | None = None) -> TrainingState[nn.Module]:
     return TrainingState(network, optimiser)
 
 
+def small_data() -> TrainingData:
+    """Eight photos for training and two for validation, of two labels."""
+    labels = tuple(Label(label=name, slug=name, name=name) for name in ("a", "b"))
+    is_validation = np.array([False] * len(TARGETS) + [True] * 2)
+    targets = np.array([*TARGETS, 0, 1])
+    squares, sources = noise_squares(len(targets)), np.full(len(targets), "")
+    return TrainingData(labels, squares, sources, targets, is_validation, np.zeros(len(targets), dtype=bool))
+
+
 def train(
-    state: TrainingState[nn.Module],
-    plan: TrainingPlan,
-    *,
-    checkpoint: Path | None = None,
-    validation: float = 1.0,
+    state: TrainingState[nn.Module], plan: TrainingPlan, *, out: Path | None = None, resume: bool = False
 ) -> list[int]:
-    """Train and return the numbers of the epochs; with `checkpoint`, write one after each epoch."""
-    before = len(state.history)
-    photos = training_set(TARGETS, seed=plan.seed)
-    fit(
-        state,
-        photos,
-        2,
-        plan,
-        CPU,
-        validate=lambda _network: Validation(validation, 0.5),
-        save=lambda: save_checkpoint(checkpoint, state, {}) if checkpoint else None,
-    )
+    """Train and return the numbers of the epochs; with `out`, keep the checkpoint there."""
+    before = 0 if resume else len(state.history)
+    with TemporaryDirectory() as folder:
+        options = RecipeOptions(data=Path(), out=out or Path(folder), resume=resume)
+        create_run_folder(options.out)
+        train_network(small_data(), state, plan, CPU, options=options, settings={})
     return [epoch.number for epoch in state.history[before:]]
 
 
@@ -128,7 +133,8 @@ def test_average_follows_the_network_slower_and_slower() -> None:
         """Records a layer's weights before each step."""
 
         def forward(self, images: Tensor) -> Tensor:
-            before.append(self.linear.weight.detach().clone())
+            if self.training:
+                before.append(self.linear.weight.detach().clone())
             return super().forward(images)
 
     before: list[Tensor] = []
@@ -159,23 +165,23 @@ def test_same_seed_gives_the_same_weights_and_another_others() -> None:
 
 
 def test_loss_that_is_no_number_ends_training_with_the_last_checkpoint_whole(tmp_path: Path) -> None:
-    checkpoint = tmp_path / "checkpoint"
     state = learner(SmallNetwork(nan_from_step=4))
     with pytest.raises(TrainingFailed, match=r"epoch 2, at step 2\b.*--resume.*--learning-rate"):
-        train(state, schedule(epochs=3), checkpoint=checkpoint)
+        train(state, schedule(epochs=3), out=tmp_path)
 
     resumed = learner()
-    resume_checkpoint(checkpoint, resumed, {})
-    assert [epoch.number for epoch in resumed.history] == [1]
+    assert train(resumed, schedule(epochs=3), out=tmp_path, resume=True) == [1, 2, 3]
     assert weights(resumed.network).isfinite().all()
-    assert train(resumed, schedule(epochs=3)) == [2, 3]
     assert weights(resumed.average).isfinite().all()
 
 
-def test_weights_that_are_no_numbers_after_the_last_step_are_no_checkpoint(tmp_path: Path) -> None:
+def test_weights_that_are_no_numbers_after_the_last_step_are_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_validate", lambda *_: Validation(float("nan"), 0.5))
     with pytest.raises(TrainingFailed, match=r"epoch 1, at step 2\b"):
-        train(learner(), schedule(), checkpoint=tmp_path / "checkpoint", validation=float("nan"))
-    assert not (tmp_path / "checkpoint").exists()
+        train(learner(), schedule(), out=tmp_path)
+    assert not (tmp_path / CHECKPOINT).exists()
 
 
 @pytest.mark.parametrize(("batch_size", "suggested"), [(32, 16), (5, 2), (2, 2)])

@@ -27,12 +27,12 @@ class Normalisation:
     deviation: tuple[float, float, float]
 
 
-TENSORFLOW = Normalisation((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+CENTRED = Normalisation((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network as recorded in a run, so that it can be built again. The defaults describe TensorFlow's MobileNetV2.
+    """A network as recorded in a run, so that it can be built again.
 
     `weights` is their origin: the digest of a file, or the name of published weights. `features` is F, the number of features.
     `expansions` has the channels of each one if the network was pruned.
@@ -42,7 +42,7 @@ class Backbone:
     convention: Convention
     weights: str
     features: int = 1280
-    normalisation: Normalisation = TENSORFLOW
+    normalisation: Normalisation = CENTRED
     folded: bool = False  # batch norms are fused into convolutions
     expansions: tuple[int, ...] = ()
 
@@ -62,7 +62,7 @@ class NetworkSource(Protocol):
 
     def network_names(self) -> list[str]: ...
 
-    def build(self, name: str, convention: Convention) -> FeatureNetwork: ...
+    def build(self, name: str, convention: Convention, /) -> FeatureNetwork: ...
 
     def published_state(self, name: str) -> tuple[str, State]:
         """The name of the published weights, and the weights.

@@ -7,12 +7,13 @@ import pickle
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeGuard, get_args
+from typing import TypeGuard
 
 import torch
 from blake3 import blake3
 from pydantic import TypeAdapter
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tagger.extensions import extra_missing
@@ -38,11 +39,8 @@ SHIPPED_MODEL = Path(str(importlib.resources.files("tagger"))) / "shipped" / "la
 MODEL = ".pt"
 NETWORK_OF_MODEL = "encoder.network."
 """The prefix of tensor names of a model's backbone."""
-CONVENTION = "convention"
-"""The metadata entry of a safetensors file that names the convention of its weights."""
-CONVENTIONS: dict[str | None, Convention] = {name: name for name in get_args(Convention)}
-TENSORFLOW_BY_DEFAULT = {"mobilenet_v2", "timm/mobilenet_edgetpu_100"}
-"""Architectures whose safetensors files come from TensorFlow unless their metadata names another convention."""
+GOOGLE_IN_FILES = "timm/mobilenet_edgetpu_100"
+"""The network of which files have Google's weights, which were trained with TensorFlow. timm publishes others."""
 
 log = logging.getLogger("trainer")
 
@@ -62,9 +60,8 @@ def load_backbone(architecture: str, weights: Path | None, size: int) -> tuple[B
     if weights is None:
         origin, state = source.published_state(name)
     else:
-        origin, state, stated = read_weights(weights, architecture)
-        convention = stated or ("tensorflow" if architecture in TENSORFLOW_BY_DEFAULT else convention)
-        log.info("%s: weights from %s, with the conventions of %s", architecture, weights.name, convention)
+        origin, state = read_weights(weights, architecture)
+        convention = "tensorflow" if architecture == GOOGLE_IN_FILES else convention
     template = source.build(name, convention)
     _load_state(template, state, architecture, weights)
     features = _count_features(template, architecture, size)
@@ -161,41 +158,29 @@ def find_source(architecture: str) -> tuple[NetworkSource, str]:
     return source, name
 
 
-def read_weights(path: Path, architecture: str) -> tuple[str, State, Convention | None]:
-    """The digest, the tensors as float32, and the convention, if it is named, of a safetensors file, or of torchvision's `.pth`.
-
-    No code in the file runs.
+def read_weights(path: Path, architecture: str) -> tuple[str, State]:
+    """The digest, and the tensors as float32, of a safetensors file, or of torchvision's `.pth`. No code in the file runs.
 
     Raises:
         BackboneUnusable: it cannot be read, or is not a weights file.
     """
     try:
         digest = blake3(path.read_bytes()).hexdigest()
-        state, convention = _read_pth(path) if path.suffix == ".pth" else _read_safetensors(path)
+        state = _read_pth(path) if path.suffix == ".pth" else load_file(path)
     except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = getattr(error, "strerror", None) or f"it is not a weights file ({_first_line(error)})"
         raise _unsuitable(path, architecture, reason) from error
-    if convention is not None and convention not in CONVENTIONS:
-        reason = f"its metadata has {CONVENTION}: {convention}, but only {' and '.join(get_args(Convention))} are supported"
-        raise _unsuitable(path, architecture, reason)
-    full = {name: values.float() for name, values in state.items()}
-    return f"blake3:{digest}", full, CONVENTIONS.get(convention)
+    return f"blake3:{digest}", {name: values.float() for name, values in state.items()}
 
 
-def _read_safetensors(path: Path) -> tuple[State, str | None]:
-    with safe_open(path, "pt") as file:
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        return state, (file.metadata() or {}).get(CONVENTION)
-
-
-def _read_pth(path: Path) -> tuple[State, str | None]:
+def _read_pth(path: Path) -> State:
     with warnings.catch_warnings():
         # torch warns of pickles that it may not support; they are refused below.
         warnings.simplefilter("ignore", UserWarning)
         content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ValueError("it has more than named tensors")
-    return dict(content), "torchvision"
+    return dict(content)
 
 
 def _load_state(template: FeatureNetwork, state: State, architecture: str, path: Path | None) -> None:

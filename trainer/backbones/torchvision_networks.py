@@ -7,12 +7,10 @@ from torch import nn
 from torchvision import models
 
 from trainer.backbones.backbone import (
-    TENSORFLOW,
     Convention,
     FeatureNetwork,
     State,
     download_failed,
-    pad_like_tensorflow,
     scale_normalisation,
 )
 
@@ -26,16 +24,12 @@ def network_names() -> list[str]:
     return [name for name in models.list_models(module=models) if name not in UNSUPPORTED]
 
 
-def build(name: str, convention: Convention) -> FeatureNetwork:
+def build(name: str, _convention: Convention = "torchvision") -> FeatureNetwork:
     arguments = {"image_size": _training_size(name)} if name.startswith("vit_") else {}
     network: nn.Module = models.get_model(name, weights=None, **arguments)
     last = _remove_last_layer(network)
-    if convention == "tensorflow":
-        pad_like_tensorflow(network)
-        normalisation = TENSORFLOW
-    else:
-        transforms = models.get_model_weights(name).DEFAULT.transforms()
-        normalisation = scale_normalisation(transforms.mean, transforms.std)
+    transforms = models.get_model_weights(name).DEFAULT.transforms()
+    normalisation = scale_normalisation(transforms.mean, transforms.std)
     return FeatureNetwork(network, (f"{last}.",), normalisation, _training_size(name))
 
 

@@ -67,7 +67,7 @@ def inspect_(
     document: dict[str, object] = {
         "photos": inspection.document["photos"],
         "labels": len(inspection.document["labels"]),
-        **{title.lower(): len(lines) for title, _, lines in findings(inspection)},
+        **{title.lower(): len(lines) for title, lines in findings(inspection).items()},
         **({"landmarks.csv": "none"} if inspection.document["landmarks"] is None else {}),
         "report": str(report / REPORT),
         "sheet": " ".join(map(str, sheets)),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.cli.options import Json, print_results
+from trainer.cli.options import Json, ModelFile, ModelName, print_results
 
 import_app = typer.Typer(
     help="Make a model file of a model that another program publishes.", no_args_is_help=True
@@ -29,34 +29,20 @@ def google_landmarks(
             help='The names of the classes, a file for each folder, in the same order: CSV with id,name, or JSON {"name": {"0": …}}.',
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The model file to write, MODEL.pt.")],
-    name: Annotated[
-        str | None, typer.Option(help="The model's name in `tagger model list`. Defaults to the file name.")
-    ] = None,
+    out: ModelFile,
+    name: ModelName = None,
     threshold: Annotated[
         float | None,
         typer.Option(
             min=0.01,
             max=0.99,
-            help="The lowest similarity of a name. Defaults to 0.9; with --unknown, to what --false-names needs.",
+            help="The lowest similarity of a name. Defaults to 0.9; with --unknown, to that at which at most 1 % of them get a name.",
         ),
     ] = None,
     unknown: Annotated[
         Path | None,
         typer.Option(
             help="A folder of a few hundred ordinary photos, at any depth, that show no landmark. Sets the threshold."
-        ),
-    ] = None,
-    false_names: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0, max=0.5, help="The share of --unknown photos that may get a name. Defaults to 0.01."
-        ),
-    ] = None,
-    photos: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder with LABEL/photo.jpg of landmarks that the model has, and landmarks.csv. Makes scores probabilities."
         ),
     ] = None,
     as_json: Json = False,
@@ -67,7 +53,6 @@ def google_landmarks(
 
     Example: trainer import google-landmarks landmarks_europe --labels europe.json --out landmarks-europe.pt
     """
-    from trainer.imports.calibration import FALSE_NAMES, CalibrationPhotos
     from trainer.imports.google_landmarks import import_landmarks
 
     # A shell's `--labels *.json` names more files than an option takes.
@@ -78,12 +63,7 @@ def google_landmarks(
             f"there are {len(files)} files for {len(regions)} folders; name one for each",
             param_hint="--labels",
         )
-    if false_names is not None and (unknown is None or threshold is not None):
-        raise typer.BadParameter("needs --unknown, and no --threshold", param_hint="--false-names")
-    rate = FALSE_NAMES if false_names is None else false_names
-    result = import_landmarks(
-        regions, files, out, name=name, photos=CalibrationPhotos(threshold, unknown, photos, rate)
-    )
+    result = import_landmarks(regions, files, out, name=name, threshold=threshold, unknown=unknown)
     manifest = result.manifest
     document: dict[str, object] = {
         "path": str(result.path.absolute()),

@@ -1,6 +1,7 @@
 """Options and output shared by several commands."""
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -10,6 +11,15 @@ from trainer.evaluation.mixture import Mixture
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
+Device = Annotated[DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the network.")]
+ModelName = Annotated[
+    str | None, typer.Option(help="The model's name in `tagger model list`. Defaults to the file name.")
+]
+OrdinaryPhotos = Annotated[
+    Path | None,
+    typer.Option(help="A folder of ordinary photos, at any depth, that show none of the landmarks."),
+]
+ModelFile = Annotated[Path, typer.Option(help="The model file to write, MODEL.pt.")]
 
 
 def _multiple_of_32(value: int) -> int:

@@ -17,7 +17,16 @@ from tagger.extensions import extra_missing
 from tagger.model.devices import describe_device, engine_version
 from trainer.cli.data import data_app
 from trainer.cli.imports import import_app
-from trainer.cli.options import DeviceName, ImageSize, Json, LibraryMixture, print_results
+from trainer.cli.options import (
+    Device,
+    ImageSize,
+    Json,
+    LibraryMixture,
+    ModelFile,
+    ModelName,
+    OrdinaryPhotos,
+    print_results,
+)
 from trainer.cli.train import train_app
 from trainer.evaluation.mixture import FAMILY
 
@@ -25,7 +34,6 @@ TRAIN_PACKAGES = {"matplotlib", "torch", "torchvision"}
 """The packages of the extra `train`."""
 
 log = logging.getLogger("trainer")
-
 
 app = typer.Typer(
     name="trainer",
@@ -90,11 +98,8 @@ def _common(
 def export(
     *,
     run: Annotated[Path, typer.Argument(help="The run folder that `trainer train` wrote.")],
-    out: Annotated[Path, typer.Option(help="The model file to write, MODEL.pt.")],
-    name: Annotated[
-        str | None,
-        typer.Option(help="The model's name in `tagger model list`. Defaults to the file name."),
-    ] = None,
+    out: ModelFile,
+    name: ModelName = None,
     as_json: Json = False,
 ) -> None:
     """Export a run to one model file for `tagger --model`.
@@ -130,12 +135,7 @@ def evaluate(
         Path, typer.Option(help="The folder with test/LABEL/photo.jpg, or with LABEL/photo.jpg.")
     ],
     out: Annotated[Path, typer.Option(help="The folder for report.md, its figures and metrics.json.")],
-    distractors: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder of ordinary photos, at any depth, that show none of the landmarks. Measures how many get a false tag."
-        ),
-    ] = None,
+    distractors: OrdinaryPhotos = None,
     others: Annotated[
         Path | None,
         typer.Option(
@@ -143,9 +143,7 @@ def evaluate(
         ),
     ] = None,
     mixture: LibraryMixture = FAMILY,
-    device: Annotated[
-        DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device that runs the model, in float32.")
-    ] = "cpu",
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Measure a model on photos that it was not trained on, and write a report.
@@ -181,14 +179,9 @@ def compare(
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            help="The folder for comparison.json, and one run per backbone. Repeating the command reuses finished runs."
-        ),
+        typer.Option(help="The folder for comparison.json, and one run per backbone."),
     ],
-    unknown: Annotated[
-        Path | None,
-        typer.Option(help="A folder of ordinary photos that show none of the landmarks, for training."),
-    ] = None,
+    unknown: OrdinaryPhotos = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(
@@ -197,9 +190,7 @@ def compare(
         ),
     ] = None,
     size: ImageSize = 224,
-    device: Annotated[
-        DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device for training and for speed.")
-    ] = "auto",
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Compare pretrained networks on your photos: accuracy, parameters, file size and photos/s.
@@ -217,14 +208,14 @@ def compare(
                 f"{entry}: write NAME=FILE, with one of {', '.join(names)}", param_hint="--weights"
             )
         files[name] = Path(path)
-    from trainer.recipes.comparison import ComparisonOptions, compare_backbones
+    from trainer.recipes.comparison import ComparisonOptions, compare_backbones, comparison_lines
 
     comparison = compare_backbones(ComparisonOptions(data, unknown, out, names, files, size, device))
     if as_json:
-        print_results(comparison.document, as_json=True)
+        print_results(comparison, as_json=True)
     else:
-        typer.echo("\n".join(comparison.lines()))
-    if comparison.failures:
+        typer.echo("\n".join(comparison_lines(comparison)))
+    if any(row["reason"] for row in comparison["backbones"]):
         raise typer.Exit(console.SOME_PHOTOS_FAILED)
 
 

@@ -11,7 +11,7 @@ import typer
 from tagger.cli.help import with_option_groups
 from tagger.system.interruption import set_advice
 from trainer.cli.options import Json
-from trainer.recipes.options import RecipeOptions, TransferOptions
+from trainer.options import RecipeOptions, TransferOptions
 
 if TYPE_CHECKING:
     from trainer.export.run import FinishedRun

@@ -18,7 +18,7 @@ from trainer.data.duplicates import group_near_duplicates
 from trainer.data.folders import (
     SOURCES,
     Dataset,
-    DatasetPhoto,
+    LabelledPhoto,
     PhotoFacts,
     examine_photos,
     read_dataset,
@@ -66,7 +66,7 @@ class Combination:
 class _Candidate:
     """A readable photo, and where it comes from and belongs. `label` is None for other landmarks."""
 
-    photo: DatasetPhoto
+    photo: LabelledPhoto
     source: str
     facts: PhotoFacts
     label: str | None
@@ -85,7 +85,7 @@ def plan_combination(
         seed: of the photos that are chosen for testing
 
     Raises:
-        PathNotFound, DataUnusable, DataFileInvalid: with what to change.
+        PathNotFound, DataUnusable: with what to change.
     """
     by_label = read_gazetteer(landmarks)
     excluded = read_photo_list(exclusions, "reason") if exclusions else {}
@@ -127,7 +127,7 @@ def _candidates(
     sources: dict[str, str],
     combination: Combination,
 ) -> list[_Candidate]:
-    photos: list[tuple[DatasetPhoto, str]] = []
+    photos: list[tuple[LabelledPhoto, str]] = []
     for photo, collection in ((photo, each.folder) for each in datasets for photo in each.photos):
         entries = f"{photo.label}/{photo.path.name}", f"{photo.label}/"
         reason = _first(excluded, entries)
@@ -152,11 +152,7 @@ def _first(listed: dict[str, str], entries: tuple[str, ...]) -> str | None:
 
 
 def write_combination(combination: Combination, out: Path) -> None:
-    """Copy the photos to OUT/{train,val,test}/LABEL and OUT/others/LANDMARK, with landmarks.csv and sources.csv; all or nothing.
-
-    Raises:
-        OutputUnwritable: with what to do.
-    """
+    """Copy the photos to OUT/{train,val,test}/LABEL and OUT/others/LANDMARK, with landmarks.csv and sources.csv; all or nothing."""
     with new_folder(out) as folder:
         targets = copy_photos(combination.copies, folder)
         with writing_to(out):

@@ -29,7 +29,7 @@ def collect_corrections(settings: Settings, earlier: Path | None = None) -> Corr
 
     Raises:
         DataUnusable: there are no verdicts, or none whose photo can be read.
-        PathNotFound, DataFileInvalid: the earlier folder cannot be used.
+        PathNotFound, DataUnusable: the earlier folder cannot be used.
     """
     with open_training_export(settings) as export:
         corrections = Corrections(export, earlier)
@@ -53,11 +53,7 @@ def _without_verdicts(url: str, reason: str) -> DataUnusable:
 
 
 def write_corrections(corrections: Corrections, out: Path) -> None:
-    """Copy the photos to OUT/train/LABEL and OUT/unknown, with a landmarks.csv, all of them or nothing.
-
-    Raises:
-        OutputUnwritable: with what to do.
-    """
+    """Copy the photos to OUT/train/LABEL and OUT/unknown, with a landmarks.csv, all of them or nothing."""
     with new_folder(out) as folder:
         copy_photos(corrections.copies, folder)
         with writing_to(out):
@@ -189,9 +185,9 @@ class Corrections:
     def _label(self, slug: str) -> str:
         """The label in the earlier folder, else the model's, else the slug."""
         if slug not in self._label_of:
-            candidates = (self._model_labels.get(slug, slug), slug, *(f"{slug}-{n}" for n in range(2, 100)))
-            free = (label for label in candidates if label not in self.labels and label.isprintable())
-            label = next(name for name in free if name[0] not in ".@" and not set(name) & set('/\\:*?"<>|'))
+            name = self._model_labels.get(slug, slug)
+            is_folder = name.isprintable() and name[0] not in ".@" and not set(name) & set('/\\:*?"<>|')
+            label = name if is_folder and name not in self.labels else slug
             self._label_of[slug] = label
             facts = {name: getattr(self._landmarks[slug], name) for name in COLUMNS if name != "label"}
             self.labels[label] = Label(label=label, **facts)

@@ -16,7 +16,6 @@ from pathlib import Path
 from tagger.errors import PathNotFound, PhotoFailed, PhotoFailure
 from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Resize, decode_photo
-from tagger.photos.decoding.formats import require_format
 from tagger.photos.files import read_photo
 from tagger.photos.folder_walk import FolderProblem, find_photos
 from tagger.photos.paths import path_text
@@ -24,7 +23,7 @@ from tagger.photos.photo_names import is_photo_name
 from tagger.photos.source import read_named
 from tagger.settings import Settings
 from trainer.data.duplicates import Sketch, sketch_of
-from trainer.errors import DataFileInvalid, DataUnusable
+from trainer.errors import DataUnusable
 from trainer.progress import photo_progress
 from trainer.threads import compute_ahead
 
@@ -42,33 +41,16 @@ log = logging.getLogger("trainer")
 
 @dataclass(frozen=True)
 class LabelledPhoto:
-    """A photo and its label; None: it shows none of the labels.
+    """A photo and its label, and the split whose folder has it.
 
-    `place` is the other landmark that a photo without a label shows; None: an ordinary photo, of a `kind` such as rooms.
+    Without a label it shows none of them: `place` is the other landmark that it shows, or it is an ordinary photo of a `kind` such as rooms.
     """
 
     path: Path
-    label: str | None
+    label: str = ""
     place: str | None = None
     kind: str = ""
-
-
-@dataclass(frozen=True)
-class TrainingFolder:
-    """The photos for training. `val` is empty if the folder has no val/; validation photos are then taken from `train`."""
-
-    labels: tuple[str, ...]
-    train: tuple[LabelledPhoto, ...]
-    val: tuple[LabelledPhoto, ...]
-
-
-@dataclass(frozen=True)
-class DatasetPhoto:
-    """A photo of a dataset; `split` is None if the label folders are directly in the dataset's folder."""
-
-    path: Path
-    split: str | None
-    label: str
+    split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +60,7 @@ class Dataset:
     folder: Path
     splits: tuple[str, ...]
     labels: tuple[str, ...]
-    photos: tuple[DatasetPhoto, ...]
+    photos: tuple[LabelledPhoto, ...]
     other_files: tuple[Path, ...]
     unlabelled: tuple[Path, ...]
     """Photos outside label folders."""
@@ -97,8 +79,6 @@ class PhotoFacts:
     digest: str
     width: int
     height: int
-    format: str
-    size_bytes: int
     sketch: Sketch
 
 
@@ -110,47 +90,16 @@ class ExaminedPhotos:
     """
 
     dataset: Dataset
-    photos: tuple[DatasetPhoto, ...]
+    photos: tuple[LabelledPhoto, ...]
     facts: tuple[PhotoFacts, ...]
     unreadable: tuple[dict[str, str], ...]
 
 
-def read_training_folder(folder: Path) -> TrainingFolder:
-    """Find the labels and photos of `folder`, ordered by label and path.
-
-    Raises:
-        PathNotFound, DataUnusable: with what to change in the folder.
-    """
-    if not folder.is_dir():
-        raise PathNotFound(path=folder)
-    if not (folder / "train").is_dir():
-        raise _incomplete(folder, "it has no folder train/")
-    labels = tuple(entry.name for entry in label_folders(folder / "train"))
-    if len(labels) < 2:
-        raise _incomplete(folder, f"train/ has {'only one label folder' if labels else 'no label folder'}")
-    train = find_labelled_photos(folder / "train")
-    nonempty = {photo.label for photo in train}
-    for label in labels:
-        if label not in nonempty:
-            raise label_without_photos(folder / "train" / label)
-    val = tuple(photo for photo in find_labelled_photos(folder / "val") if photo.label in labels)
-    return TrainingFolder(labels, train, val)
-
-
-def _incomplete(folder: Path, reason: str) -> DataUnusable:
-    remedy = f"Lay out photos as {folder}/train/LABEL/photo.jpg, with at least two labels"
-    return DataUnusable(path=folder, reason=reason, remedy=remedy)
-
-
-def label_without_photos(folder: Path) -> DataUnusable:
-    """The error for a label folder of which nothing can be read."""
-    remedy = "Add photos of the landmark, or remove the folder"
-    return DataUnusable(path=folder, reason="none of them can be read", remedy=remedy)
-
-
-def without_photos(folder: Path, reason: str) -> DataUnusable:
-    """The error for a dataset of which nothing can be read."""
-    remedy = f"Lay out photos as {folder}/LABEL/photo.jpg, or as {folder}/train/LABEL/photo.jpg"
+def layout_error(folder: Path, reason: str) -> DataUnusable:
+    """The error of a folder in which there are no photos with labels."""
+    remedy = (
+        f"Lay out photos as {folder}/train/LABEL/photo.jpg, or without splits as {folder}/LABEL/photo.jpg"
+    )
     return DataUnusable(path=folder, reason=reason, remedy=remedy)
 
 
@@ -177,7 +126,7 @@ def find_ordinary_photos(folder: Path) -> tuple[LabelledPhoto, ...]:
     if not folder.is_dir():
         raise PathNotFound(path=folder)
     return tuple(
-        LabelledPhoto(path, None, kind=path.relative_to(folder).parts[0] if path.parent != folder else "")
+        LabelledPhoto(path, kind=path.relative_to(folder).parts[0] if path.parent != folder else "")
         for path in photo_paths(folder)
     )
 
@@ -190,7 +139,7 @@ def find_other_landmarks(folder: Path) -> tuple[LabelledPhoto, ...]:
     """
     if not folder.is_dir():
         raise PathNotFound(path=folder)
-    return tuple(LabelledPhoto(photo.path, None, photo.label) for photo in find_labelled_photos(folder))
+    return tuple(LabelledPhoto(photo.path, place=photo.label) for photo in find_labelled_photos(folder))
 
 
 def photo_paths(folder: Path) -> list[Path]:
@@ -208,7 +157,7 @@ def read_photo_list(path: Path, column: str) -> dict[str, str]:
     """What a CSV file with the columns `photo` and `column` says of each photo, FOLDER/NAME, or of all in FOLDER/.
 
     Raises:
-        PathNotFound, DataFileInvalid: the file is missing, or is not such a file.
+        PathNotFound, DataUnusable: the file is missing, or is not such a file.
     """
     if not path.is_file():
         raise PathNotFound(path=path)
@@ -217,7 +166,7 @@ def read_photo_list(path: Path, column: str) -> dict[str, str]:
         values = {row.get("photo") or "": row.get(column) or "" for row in rows}
     if not all("/" in photo and value for photo, value in values.items()):
         reason = f"each row needs a photo, FOLDER/NAME, and a {column}"
-        raise DataFileInvalid(path=path, reason=reason, remedy=remedy)
+        raise DataUnusable(path=path, reason=reason, remedy=remedy)
     return values
 
 
@@ -226,23 +175,23 @@ def open_csv(path: Path, remedy: str, *, strict: bool = True) -> Iterator["csv.D
     """The rows of a CSV file. `strict`: text after a quoted value is an error.
 
     Raises:
-        DataFileInvalid: it is no CSV file in UTF-8, or cannot be read.
+        DataUnusable: it is no CSV file in UTF-8, or cannot be read.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield csv.DictReader(file, strict=strict)
     except (UnicodeDecodeError, csv.Error) as error:
         reason = f"it is not a CSV file in UTF-8 ({error})"
-        raise DataFileInvalid(path=path, reason=reason, remedy=remedy) from error
+        raise DataUnusable(path=path, reason=reason, remedy=remedy) from error
     except OSError as error:
-        raise DataFileInvalid(path=path, reason=error.strerror or str(error), remedy=remedy) from error
+        raise DataUnusable(path=path, reason=error.strerror or str(error), remedy=remedy) from error
 
 
 def sources_of(paths: Iterable[Path], folder: Path) -> list[str]:
     """Where each photo comes from, as listed in `folder`'s sources.csv; empty if it does not say.
 
     Raises:
-        DataFileInvalid: the list cannot be used.
+        DataUnusable: the list cannot be used.
     """
     listed = read_photo_list(folder / SOURCES, "source") if (folder / SOURCES).is_file() else {}
     return [listed.get(f"{path.parent.name}/{path.name}", "") for path in paths]
@@ -260,13 +209,13 @@ def read_dataset(folder: Path) -> Dataset:
     tops: list[tuple[str | None, Path]] = [(split, folder / split) for split in splits]
     tops = tops or [(None, folder)]
     photos = tuple(
-        DatasetPhoto(path, split, label.name)
+        LabelledPhoto(path, label.name, split=split)
         for split, top in tops
         for label in label_folders(top)
         for path in photo_paths(label)
     )
     if not photos:
-        raise without_photos(folder, "none of its folders has photos")
+        raise layout_error(folder, "none of its folders has photos")
     labels = [label for _, top in tops for label in label_folders(top)]
     siblings = [entry for entry in label_folders(folder) if entry.name not in splits] if splits else []
     return Dataset(
@@ -341,8 +290,6 @@ def _examine(path: Path) -> PhotoFacts | PhotoFailure:
             digest=digest_photo(photo.data),
             width=image.width,
             height=image.height,
-            format=require_format(photo.data).value,
-            size_bytes=photo.size_bytes,
             sketch=sketch_of(image.pixels),
         )
     except PhotoFailed as error:

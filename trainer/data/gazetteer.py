@@ -13,7 +13,7 @@ from tagger.model.artifact import Label, LandmarkFacts
 from tagger.photos.paths import path_text
 from tagger.system.names import digest_slug, slug_of_name
 from trainer.data.folders import open_csv
-from trainer.errors import DataFileInvalid
+from trainer.errors import DataUnusable
 
 FILE_NAME = "landmarks.csv"
 COLUMNS = ("label", *LandmarkFacts.model_fields)
@@ -27,7 +27,7 @@ def labels_with_landmarks(labels: Iterable[str], folder: Path) -> tuple[Label, .
     """Each label with its landmark from `folder`'s landmarks.csv. A label without a row gets a name derived from itself.
 
     Raises:
-        DataFileInvalid: a row is invalid, or two labels share a slug.
+        DataUnusable: a row is invalid, or two labels share a slug.
     """
     path = folder / FILE_NAME
     listed = read_gazetteer(path) if path.is_file() else {}
@@ -49,7 +49,7 @@ def read_gazetteer(path: Path) -> dict[str, Label]:
     """The landmarks of a CSV file with a column `label`, by label.
 
     Raises:
-        DataFileInvalid: the file cannot be read, a row is invalid, or two labels share a slug.
+        DataUnusable: the file cannot be read, a row is invalid, or two labels share a slug.
     """
     landmarks = {label: _from_row(path, row) for label, row in _read_rows(path).items()}
     _refuse_shared_slugs(path, landmarks.values())
@@ -114,5 +114,5 @@ def _refuse_shared_slugs(path: Path, labels: Iterable[Label]) -> None:
             raise _invalid(path, f"{other} and {label.label} share the slug {label.slug}")
 
 
-def _invalid(path: Path, reason: str) -> DataFileInvalid:
-    return DataFileInvalid(path=path, reason=reason, remedy=_REMEDY)
+def _invalid(path: Path, reason: str) -> DataUnusable:
+    return DataUnusable(path=path, reason=reason, remedy=_REMEDY)

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
-
 from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates
-from trainer.data.folders import Dataset, DatasetPhoto, ExaminedPhotos, PhotoFacts, examine_dataset
+from trainer.data.folders import Dataset, ExaminedPhotos, LabelledPhoto, PhotoFacts, examine_dataset
 from trainer.data.gazetteer import FILE_NAME, read_gazetteer
 from trainer.data.sheets import SheetRow, draw_sheet
-from trainer.errors import DataFileInvalid, writing_to
+from trainer.errors import DataUnusable, writing_to
 from trainer.progress import photo_progress
 
 FEW = 20
@@ -122,7 +120,7 @@ def _sizes(facts: Sequence[PhotoFacts]) -> dict[str, tuple[int, int]]:
     return {"min": ordered[0], "median": ordered[len(ordered) // 2], "max": ordered[-1]}
 
 
-def _groups(dataset: Dataset, photos: Sequence[DatasetPhoto], keys: Iterable[object]) -> list[PhotoGroup]:
+def _groups(dataset: Dataset, photos: Sequence[LabelledPhoto], keys: Iterable[object]) -> list[PhotoGroup]:
     """The photos that share their key with others."""
     groups: dict[object, PhotoGroup] = defaultdict(list)
     for photo, key in zip(photos, keys, strict=True):
@@ -141,7 +139,7 @@ def _check_gazetteer(dataset: Dataset) -> dict[str, Any] | None:
         return None
     try:
         rows = read_gazetteer(dataset.folder / FILE_NAME)
-    except DataFileInvalid as error:
+    except DataUnusable as error:
         return {"rows": 0, "without_folder": [], "without_row": [], "problem": str(error)}
     return {
         "rows": len(rows),
@@ -152,11 +150,7 @@ def _check_gazetteer(dataset: Dataset) -> dict[str, Any] | None:
 
 
 def write_inspection(inspection: Inspection, out: Path) -> list[Path]:
-    """Write report.md, inspection.json and the sample sheets to `out`; returns the paths of the sheets.
-
-    Raises:
-        OutputUnwritable: with the reason.
-    """
+    """Write report.md, inspection.json and the sample sheets to `out`; returns the paths of the sheets."""
     with writing_to(out):
         out.mkdir(parents=True, exist_ok=True)
         sheets = _write_sheets(inspection, out)
@@ -176,8 +170,8 @@ def _report(inspection: Inspection, sheets: Sequence[Path]) -> Iterator[str]:
     yield ""
     yield from (f"![samples of each label]({sheet.name})" for sheet in sheets)
     yield ""
-    for title, meaning, lines in findings(inspection):
-        yield from _section(title, meaning, lines)
+    for title, lines in findings(inspection).items():
+        yield from _section(title, MEANINGS[title], lines)
     if document["landmarks"] is None:
         yield f"There is no {FILE_NAME}, so labels are named after their folders."
         yield ""
@@ -185,54 +179,35 @@ def _report(inspection: Inspection, sheets: Sequence[Path]) -> Iterator[str]:
     yield from _table(document)
 
 
-def findings(inspection: Inspection) -> Iterator[tuple[str, str, list[str]]]:
-    """Each kind of problem, the worst first: its title, what it means, and a line for each case."""
+MEANINGS = {
+    "Leaks between splits": "The same scene is in several splits, which makes metrics too good. Remove it from all but one, or split again with `trainer data split`.",
+    "Label conflicts": "The same image has several labels. Keep it under the right one.",
+    "Broken photos": "The tagger cannot read them, and training skips them.",
+    "Blank photos": "They have a single shade, so they are useless for training. Remove them.",
+    "Labels with few photos": f"They have fewer than {FEW} training photos. Add photos, or remove the label.",
+    FILE_NAME: "Labels without a row are named after their folder. Rows without a folder have no effect.",
+    "Ignored files": "They do not have the name of a photo, or are not in a label folder.",
+    "Exact duplicates": "Copies of one image. Within a split, training counts them several times, which does little harm.",
+    "Near-duplicates": "Nearly the same image. This is an estimate, so check them.",
+}
+"""Each kind of problem, the worst first."""
+
+
+def findings(inspection: Inspection) -> dict[str, list[str]]:
+    """A line for each case of each kind of problem."""
     document = inspection.document
-    yield (
-        "Leaks between splits",
-        "The same scene is in several splits, which makes metrics too good. Remove it from all but one, or split again with `trainer data split`.",
+    lines = (
         _group_lines(inspection.leaks),
-    )
-    yield (
-        "Label conflicts",
-        "The same image has several labels. Keep it under the right one.",
         _group_lines(document["label_conflicts"]),
-    )
-    yield (
-        "Broken photos",
-        "The tagger cannot read them, and training skips them.",
         [f"`{each['path']}`: {each['kind']}. {each['text']}" for each in document["broken"]],
-    )
-    yield (
-        "Blank photos",
-        "They have a single shade, so they are useless for training. Remove them.",
         [f"`{path}`" for path in document["blank"]],
-    )
-    yield (
-        "Labels with few photos",
-        f"They have fewer than {FEW} training photos. Add photos, or remove the label.",
         [f"{label}: {count}" for label, count in document["few"].items()],
-    )
-    yield (
-        FILE_NAME,
-        "Labels without a row are named after their folder. Rows without a folder have no effect.",
         list(_gazetteer_lines(document["landmarks"])) if document["landmarks"] else [],
-    )
-    yield (
-        "Ignored files",
-        "They do not have the name of a photo, or are not in a label folder.",
         [f"`{path}`" for kind in ("not_photos", "outside_labels", "passed_over") for path in document[kind]],
-    )
-    yield (
-        "Exact duplicates",
-        "Copies of one image. Within a split, training counts them several times, which does little harm.",
         _group_lines(document["exact_duplicates"]),
-    )
-    yield (
-        "Near-duplicates",
-        "Nearly the same image. This is an estimate, so check them.",
         _group_lines(document["near_duplicates"]),
     )
+    return dict(zip(MEANINGS, lines, strict=True))
 
 
 def _section(title: str, meaning: str, entries: Sequence[str]) -> Iterator[str]:
@@ -305,11 +280,9 @@ def _write_sheets(inspection: Inspection, folder: Path) -> list[Path]:
 
 
 def _samples(examined: ExaminedPhotos) -> list[list[Path]]:
-    """A few different images of each label, in an order that depends on their digests alone."""
+    """A few different images of each label, evenly spread."""
     by_label: dict[str, dict[str, Path]] = defaultdict(dict)
     for photo, facts in zip(examined.photos, examined.facts, strict=True):
-        by_label[photo.label].setdefault(blake3(facts.digest.encode()).hexdigest(), photo.path)
-    return [
-        [by_label[label][key] for key in sorted(by_label[label])[:SAMPLES]]
-        for label in examined.dataset.labels
-    ]
+        by_label[photo.label].setdefault(facts.digest, photo.path)
+    paths = [list(by_label[label].values()) for label in examined.dataset.labels]
+    return [each[:: max(1, len(each) // SAMPLES)][:SAMPLES] for each in paths]

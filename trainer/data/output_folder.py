@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from tagger.errors import PhotoFailed
 from tagger.photos.paths import ObjectPath, path_text
@@ -16,9 +17,6 @@ from tagger.photos.source import read_named
 from trainer.data.folders import MAX_BYTES
 from trainer.errors import DownloadFailed, OutputUnwritable, writing_to
 from trainer.progress import photo_progress
-
-_MARK = ".being-made-by-trainer"
-"""A file that marks a folder as left behind by an interrupted command, so that it may be removed."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,7 @@ class PhotoCopy:
 
 
 def require_free_folder(out: Path, photos: Path | None = None) -> None:
-    """Check that `out` is empty or missing, and outside the folder `photos`.
-
-    Raises:
-        OutputUnwritable: with what to do.
-    """
+    """Check that `out` is empty or missing, and outside the folder `photos`."""
     if photos is not None:
         require_outside(out, photos)
     if os.path.lexists(out) and not out.is_dir():
@@ -45,11 +39,7 @@ def require_free_folder(out: Path, photos: Path | None = None) -> None:
 
 
 def require_outside(out: Path, photos: Path) -> None:
-    """Check that `out` is outside the folder `photos`.
-
-    Raises:
-        OutputUnwritable: it is inside.
-    """
+    """Check that `out` is outside the folder `photos`."""
     if out.resolve().is_relative_to(photos.resolve()):
         raise OutputUnwritable(
             path=out, reason=f"it is inside the photo folder {photos}, which is never written to"
@@ -58,25 +48,14 @@ def require_outside(out: Path, photos: Path) -> None:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder to fill, which becomes `out` at the end of the block; on failure it is removed.
-
-    Also removes what a killed command left behind for the same `out`.
-    """
+    """Yield a folder to fill, which becomes `out` at the end of the block; on failure it is removed."""
     out = out.absolute()
-    partial = out.with_name(f".{out.name}.partial")
+    partial = out.with_name(f".{out.name}.{uuid4().hex[:8]}.partial")
     with writing_to(out):
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(partial):
-            if not (partial / _MARK).is_file():
-                reason = f"it already has an entry named {partial.name}"
-                raise OutputUnwritable(path=partial.parent, reason=reason)
-            shutil.rmtree(partial)
-        partial.mkdir()
-        (partial / _MARK).touch()
+        partial.mkdir(parents=True)
     try:
         yield partial
         with writing_to(out):
-            (partial / _MARK).unlink()
             if out.is_dir():
                 out.rmdir()
             partial.rename(out)
@@ -90,9 +69,6 @@ def copy_photos(copies: Iterable[PhotoCopy], root: Path) -> list[tuple[Path, Pat
 
     Returns:
         each photo, and its copy relative to `root`, in the order of the copies' folders and names
-
-    Raises:
-        OutputUnwritable: a photo cannot be copied.
     """
     targets = _targets(copies)
     with photo_progress("copying photos", len(targets)) as advance:

@@ -6,7 +6,7 @@ and an interrupted decoding continues where it stopped. Several runs may share t
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -19,10 +19,9 @@ from PIL import Image
 from torch import Tensor
 
 from tagger.errors import PhotoFailed, PhotoFailure
-from tagger.photos.containers import digest_photo
 from tagger.photos.decoding import Pixels, Resize, decode_photo
 from tagger.photos.files import read_photo
-from trainer.data.folders import MAX_BYTES, MAX_PIXELS, LabelledPhoto
+from trainer.data.folders import MAX_BYTES, MAX_PIXELS, LabelledPhoto, image_digest
 from trainer.errors import writing_to
 from trainer.progress import photo_progress
 from trainer.threads import compute_ahead
@@ -48,29 +47,20 @@ class DecodedBatch:
         return list(self.images.permute(0, 2, 3, 1).numpy())
 
 
-PhotoReader = tuple[str, Callable[[], bytes]]
-"""A photo's name for warnings, and the function that reads it."""
-
-
-def readers_of(paths: Iterable[Path]) -> Iterator[PhotoReader]:
-    """The readers of files."""
-    return ((str(path), partial(_read, path)) for path in paths)
-
-
-def decode_batches(photos: Iterable[PhotoReader], resize: Resize, batch_size: int) -> Iterator[DecodedBatch]:
+def decode_batches(paths: Iterable[Path], resize: Resize, batch_size: int) -> Iterator[DecodedBatch]:
     """Decode photos in order. One that cannot be decoded is missing from its batch, with a warning.
 
     A few batches are in memory at a time.
     """
     results = compute_ahead(
-        partial(_decode, resize=resize), photos, ahead=BATCHES_AHEAD * batch_size, name="decode"
+        partial(_decode, resize=resize), paths, ahead=BATCHES_AHEAD * batch_size, name="decode"
     )
     numbered = enumerate(results)
     while part := list(islice(numbered, batch_size)):
         positions, pixels = [], []
-        for position, (name, result) in part:
+        for position, (path, result) in part:
             if isinstance(result, PhotoFailure):
-                log.warning("skipped: %s (%s)", name, result.text)
+                log.warning("skipped: %s (%s)", path, result.text)
             else:
                 positions.append(position)
                 pixels.append(result)
@@ -79,16 +69,12 @@ def decode_batches(photos: Iterable[PhotoReader], resize: Resize, batch_size: in
             yield DecodedBatch(tuple(positions), images)
 
 
-def _read(path: Path) -> bytes:
-    return read_photo(path, max_bytes=MAX_BYTES).data
-
-
-def _decode(photo: PhotoReader, resize: Resize) -> tuple[str, Pixels | PhotoFailure]:
-    name, read = photo
+def _decode(path: Path, resize: Resize) -> tuple[Path, Pixels | PhotoFailure]:
     try:
-        return name, decode_photo(read(), resize, max_pixels=MAX_PIXELS).pixels
+        data = read_photo(path, max_bytes=MAX_BYTES).data
+        return path, decode_photo(data, resize, max_pixels=MAX_PIXELS).pixels
     except PhotoFailed as error:
-        return name, error.failure
+        return path, error.failure
 
 
 @dataclass(frozen=True)
@@ -105,11 +91,12 @@ class CachedPhotos:
         square = np.fromfile(self.folder / self.digests[position], np.uint8)
         return square.reshape(self.side, self.side, 3)
 
-    def scaled(self, positions: Sequence[int], size: int) -> Tensor:
-        """The photos at `positions`, scaled: uint8 (B, 3, size, size), channels last in memory."""
-        images = [Image.fromarray(self.image(position)) for position in positions]
-        scaled = [np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in images]
-        return torch.from_numpy(np.stack(scaled)).permute(0, 3, 1, 2)
+    def batches(self, positions: Sequence[int], size: int, batch_size: int) -> Iterator[Tensor]:
+        """Yield the photos at `positions`, scaled: uint8 (B, 3, size, size), channels last in memory."""
+        for first in range(0, len(positions), batch_size):
+            images = [Image.fromarray(self.image(row)) for row in positions[first : first + batch_size]]
+            scaled = [np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) for image in images]
+            yield torch.from_numpy(np.stack(scaled)).permute(0, 3, 1, 2)
 
 
 def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> CachedPhotos:
@@ -119,11 +106,8 @@ def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> Cac
         photos: the photos; those with the same image share a square
         side: S, the side of the squares in pixels
         cache: the folder of the cache; about 3 · S² bytes per photo
-
-    Raises:
-        OutputUnwritable: with the reason.
     """
-    digests = [photo_digest(photo.path) for photo in photos]
+    digests = [image_digest(photo.path) for photo in photos]
     folder = cache / f"pixels-{side}"
     with writing_to(cache):
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +115,9 @@ def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> Cac
         squares = {file.name for file in files if file.stat().st_size == 3 * side * side}
         new: dict[str, Path] = {}
         for photo, digest in zip(photos, digests, strict=True):
-            if digest is not None and digest not in squares:
+            if digest is None:
+                log.warning("skipped: %s (it is not a photo that can be read)", photo.path)
+            elif digest not in squares:
                 new.setdefault(digest, photo.path)
         squares |= _store_squares(new, side, folder)
     cached = [
@@ -143,22 +129,13 @@ def cache_photos(photos: Sequence[LabelledPhoto], side: int, cache: Path) -> Cac
     )
 
 
-def photo_digest(path: Path) -> str | None:
-    """The digest of a photo's image, which is independent of its metadata; None, with a warning, if unreadable."""
-    try:
-        return digest_photo(read_photo(path, max_bytes=MAX_BYTES).data)
-    except PhotoFailed as error:
-        log.warning("skipped: %s (%s)", path, error.failure.text)
-        return None
-
-
 def _store_squares(new: dict[str, Path], side: int, folder: Path) -> set[str]:
     """Decode photos, given by digest; returns the digests of those that are readable."""
     digests, paths, stored = list(new), list(new.values()), set[str]()
     if not paths:
         return stored
     with photo_progress("decoding photos", len(paths)) as advance:
-        for batch in decode_batches(readers_of(paths), Resize(side, side, "stretch"), BATCH_SIZE):
+        for batch in decode_batches(paths, Resize(side, side, "stretch"), BATCH_SIZE):
             for position, pixels in zip(batch.positions, batch.pixels, strict=True):
                 partial_file = folder / (uuid4().hex + PARTIAL)  # another run may store the same photo now
                 try:

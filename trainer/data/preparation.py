@@ -1,4 +1,6 @@
-"""Prepare a folder of labelled photos for training: decode it once, and hold out validation photos."""
+"""Prepare a folder of labelled photos for training: find them, decode them once, and hold out validation photos."""
+
+from __future__ import annotations
 
 import itertools
 import logging
@@ -12,15 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+from tagger.errors import PathNotFound
 from tagger.model.artifact import TRAINED_PHOTOS, Label
 from trainer.data.duplicates import group_near_duplicates, sketch_of
 from trainer.data.folders import (
     LabelledPhoto,
-    TrainingFolder,
+    find_labelled_photos,
     find_ordinary_photos,
     find_other_landmarks,
-    label_without_photos,
-    read_training_folder,
+    label_folders,
+    layout_error,
     sources_of,
 )
 from trainer.data.gazetteer import labels_with_landmarks
@@ -30,6 +33,8 @@ from trainer.errors import DataUnusable
 
 VALIDATION_SHARE = 0.15
 LEAST_LABELS, LEAST_PHOTOS = 30, 30
+BALANCE = 0.5
+"""Of the labels in training, see `photo_weights`."""
 LARGEST_HELD_OUT = 1 / 3
 """A source with a larger share of a landmark's photos is needed for training."""
 SOURCE_SHARE = 0.6
@@ -47,6 +52,96 @@ log = logging.getLogger("trainer")
 
 
 @dataclass(frozen=True)
+class FoundPhotos:
+    """The photos to train on, by their names alone: those in the folder `data`, ordinary ones, and those of other landmarks.
+
+    Without `val`, validation photos are taken from `train`.
+    """
+
+    data: Path
+    labels: tuple[Label, ...]
+    train: tuple[LabelledPhoto, ...]
+    val: tuple[LabelledPhoto, ...]
+    ordinary: tuple[LabelledPhoto, ...]
+    other: tuple[LabelledPhoto, ...]
+
+    @property
+    def are_few(self) -> bool:
+        """Whether teaching is as good as training, and needs no other photos (measured in docs/tutorial/own-model.md)."""
+        photos = Counter(photo.label for photo in self.train)
+        return len(self.labels) < LEAST_LABELS or median(photos.values()) < LEAST_PHOTOS
+
+
+def find_training_photos(data: Path, unknown: Path | None, others: Path | None) -> FoundPhotos:
+    """Find the photos. None is opened, so that this comes before anything that takes time.
+
+    Args:
+        data: the folder with train/LABEL/photo.jpg
+        unknown: a folder of photos that show none of the landmarks
+        others: a folder with LANDMARK/photo.jpg, of other landmarks; those with a label in `data` are left out
+
+    Raises:
+        PathNotFound, DataUnusable: with what to change.
+    """
+    if not data.is_dir():
+        raise PathNotFound(path=data)
+    names = [entry.name for entry in label_folders(data / "train")]
+    if len(names) < 2:
+        raise layout_error(data, f"train/ needs two label folders or more, and has {len(names)}")
+    train = find_labelled_photos(data / "train")
+    if missing := set(names) - {photo.label for photo in train}:
+        raise _without_photos(min(missing), data)
+    val = tuple(photo for photo in find_labelled_photos(data / "val") if photo.label in names)
+    labels = labels_with_landmarks(names, data)
+    ordinary = find_ordinary_photos(unknown) if unknown else ()
+    other = find_other_landmarks(others) if others else ()
+    known = {name for label in labels for name in (label.label, label.slug)}
+    if left_out := sorted({photo.place for photo in other if photo.place in known}):
+        log.info("%d other landmarks have a label and are left out: %s", len(left_out), ", ".join(left_out))
+    other = tuple(photo for photo in other if photo.place not in known)
+    return FoundPhotos(data, labels, train, val, ordinary, other)
+
+
+def _without_photos(label: str, data: Path) -> DataUnusable:
+    remedy = "Add photos of the landmark, or remove the folder"
+    return DataUnusable(path=data / "train" / label, reason="none of its photos can be read", remedy=remedy)
+
+
+def prepare(found: FoundPhotos, cache: Path, *, size: int, seed: int) -> TrainingData:
+    """Read the photos. Without val/, a seventh of train/ is held out for validation; of other landmarks, a seventh of them.
+
+    Args:
+        found: the photos
+        cache: the folder of decoded photos
+        size: side of the model's input, in pixels
+        seed: the same seed and photos give the same split
+
+    Raises:
+        DataUnusable, OutputUnwritable: with what to change.
+    """
+    data, labels = found.data, found.labels
+    side = 32 * round(size * CACHE_SCALE / 32)
+    cached = cache_photos((*found.train, *found.val, *found.ordinary, *found.other), side, cache)
+    positions = {label.label: position for position, label in enumerate(labels)}
+    targets = np.array([positions.get(photo.label or ORDINARY, len(labels)) for photo in cached.photos])
+    sources = np.array(sources_of([photo.path for photo in cached.photos], data), dtype=np.str_)
+    own = set(found.val)
+    is_validation = _hold_out(cached, sources, own, seed)
+    trained = set(targets[~is_validation].tolist())
+    for position, label in enumerate(labels):
+        if position not in trained:
+            raise _without_photos(label.label, data)
+    if not (targets[is_validation] < len(labels)).any():
+        raise DataUnusable(
+            path=data,
+            reason="each label shows a single scene, so none of them can be held out for validation",
+            remedy=f"Add photos of other scenes, or put validation photos in {data}/val/LABEL/photo.jpg",
+        )
+    is_of_val = np.array([photo in own for photo in cached.photos], dtype=bool)
+    return TrainingData(labels, cached, sources, targets, is_validation, is_of_val)
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """Photos for training and validation. The target L, after the labels, is "none of them"."""
 
@@ -58,7 +153,7 @@ class TrainingData:
     is_of_val: npt.NDArray[np.bool_]  # (N,), whether a photo is in val/, and so never for training
 
     @property
-    def whole(self) -> "TrainingData":
+    def whole(self) -> TrainingData:
         """The same photos, all for training that may be."""
         return replace(self, is_validation=self.is_of_val)
 
@@ -102,19 +197,12 @@ class TrainingData:
         """Whether each photo shows a landmark without a label, bool (N,)."""
         return np.array([photo.place is not None for photo in self.cached.photos], dtype=bool)
 
-    @property
-    def is_from_new_source(self) -> npt.NDArray[np.bool_]:
-        """Whether each photo is of a labelled landmark that no training photo from the same source shows, bool (N,)."""
-        pairs = list(zip(self.targets.tolist(), self.sources.tolist(), strict=True))
-        trained = {pairs[position] for position in self.training.tolist()}
-        return np.array([pair[0] < len(self.labels) and pair not in trained for pair in pairs], dtype=bool)
-
-    def training_weights(self, balance: float) -> npt.NDArray[np.float64]:
+    def training_weights(self) -> npt.NDArray[np.float64]:
         """How often each training photo is seen, relative to the others, float64 (T,); see `photo_weights`.
 
         Ordinary photos differ more from each other than those of a landmark, so their kinds are balanced by half.
         """
-        weights = photo_weights(self.groups[self.training], self.sources[self.training], balance)
+        weights = photo_weights(self.groups[self.training], self.sources[self.training], BALANCE)
         is_ordinary = (self.targets == len(self.labels)) & ~self.is_other
         return np.where(is_ordinary[self.training], weights**0.5, weights)
 
@@ -145,80 +233,6 @@ class TrainingData:
     def validation_paths(self) -> list[Path]:
         """The validation photos, in the order of `validation`."""
         return [self.cached.photos[position].path for position in self.validation.tolist()]
-
-
-@dataclass(frozen=True)
-class FoundPhotos:
-    """The photos to train on, by their names alone: those in the folder `data`, ordinary ones, and those of other landmarks."""
-
-    data: Path
-    folder: TrainingFolder
-    labels: tuple[Label, ...]
-    ordinary: tuple[LabelledPhoto, ...]
-    other: tuple[LabelledPhoto, ...]
-
-    @property
-    def are_few(self) -> bool:
-        """Whether teaching gives better results than training (measured in docs/tutorial/own-model.md)."""
-        photos = Counter(photo.label for photo in self.folder.train)
-        return len(self.labels) < LEAST_LABELS or median(photos.values()) < LEAST_PHOTOS
-
-
-def find_training_photos(data: Path, unknown: Path | None, others: Path | None) -> FoundPhotos:
-    """Find the photos. None is opened, so that this comes before anything that takes time.
-
-    Args:
-        data: the folder with train/LABEL/photo.jpg
-        unknown: a folder of photos that show none of the landmarks
-        others: a folder with LANDMARK/photo.jpg, of other landmarks; those with a label in `data` are left out
-
-    Raises:
-        PathNotFound, DataUnusable, DataFileInvalid: with what to change.
-    """
-    folder = read_training_folder(data)
-    labels = labels_with_landmarks(folder.labels, data)
-    ordinary = find_ordinary_photos(unknown) if unknown else ()
-    other = find_other_landmarks(others) if others else ()
-    names = {name for label in labels for name in (label.label, label.slug)}
-    left_out = sorted({photo.place for photo in other if photo.place in names})
-    if left_out:
-        log.info("%d other landmarks have a label and are left out: %s", len(left_out), ", ".join(left_out))
-    other = tuple(photo for photo in other if photo.place not in names)
-    return FoundPhotos(data, folder, labels, ordinary, other)
-
-
-def prepare(found: FoundPhotos, cache: Path, *, size: int, seed: int) -> TrainingData:
-    """Read the photos. Without val/, a seventh of train/ is held out for validation; of other landmarks, a seventh of them.
-
-    Args:
-        found: the photos
-        cache: the folder of decoded photos
-        size: side of the model's input, in pixels
-        seed: the same seed and photos give the same split
-
-    Raises:
-        DataUnusable, DataFileInvalid, OutputUnwritable: with what to change.
-    """
-    data, folder, labels = found.data, found.folder, found.labels
-    side = 32 * round(size * CACHE_SCALE / 32)
-    cached = cache_photos((*folder.train, *folder.val, *found.ordinary, *found.other), side, cache)
-    positions = {label.label: position for position, label in enumerate(labels)}
-    targets = np.array([positions.get(photo.label or ORDINARY, len(labels)) for photo in cached.photos])
-    sources = np.array(sources_of([photo.path for photo in cached.photos], data), dtype=np.str_)
-    own = set(folder.val)
-    is_validation = _hold_out(cached, sources, own, seed)
-    trained = set(targets[~is_validation].tolist())
-    for position, label in enumerate(labels):
-        if position not in trained:
-            raise label_without_photos(data / "train" / label.label)
-    if not (targets[is_validation] < len(labels)).any():
-        raise DataUnusable(
-            path=data,
-            reason="each label shows a single scene, so none of them can be held out for validation",
-            remedy=f"Add photos of other scenes, or put validation photos in {data}/val/LABEL/photo.jpg",
-        )
-    is_of_val = np.array([photo in own for photo in cached.photos], dtype=bool)
-    return TrainingData(labels, cached, sources, targets, is_validation, is_of_val)
 
 
 def photo_weights(
@@ -264,7 +278,7 @@ def _hold_out(
     like_them = np.isin(duplicates, np.array(duplicates)[(splits == "val") & by_source])
     return np.array(
         [
-            photo in val or (held_out and (not val or photo.label is None))
+            photo in val or (held_out and (not val or not photo.label))
             for photo, held_out in zip(cached.photos, ((splits == "val") | like_them).tolist(), strict=True)
         ],
         dtype=bool,

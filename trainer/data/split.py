@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from tagger.photos.paths import path_text
 from trainer.data.duplicates import group_near_duplicates
-from trainer.data.folders import SPLITS, ExaminedPhotos, examine_dataset, without_photos
+from trainer.data.folders import SPLITS, ExaminedPhotos, examine_dataset, layout_error
 from trainer.data.gazetteer import FILE_NAME
 from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder
 from trainer.errors import writing_to
@@ -69,7 +69,7 @@ def plan_split(folder: Path, shares: Mapping[str, float], *, seed: int) -> Split
     examined = examine_dataset(folder)
     photos, facts = examined.photos, examined.facts
     if not photos:
-        raise without_photos(folder, "none of its photos can be read")
+        raise layout_error(folder, "none of its photos can be read")
     groups = group_near_duplicates([entry.sketch for entry in facts])
     labels, digests = [photo.label for photo in photos], [entry.digest for entry in facts]
     return Split(
@@ -172,9 +172,6 @@ def write_split(split: Split, out: Path) -> None:
     """Copy the photos to OUT/SPLIT/LABEL with landmarks.csv and split.json, all of them or nothing.
 
     The same photos, shares and seed give the same bytes of split.json on any machine.
-
-    Raises:
-        OutputUnwritable: with what to do.
     """
     copies = (
         PhotoCopy(photo.path, Path(name, photo.label), facts.digest)

@@ -1,4 +1,1 @@
-"""Evaluation of an artifact on photos that it was not trained on, run as the tagger runs it.
-
-The results are figures with confidence intervals. Knows nothing of reports.
-"""
+"""Evaluation of a model file on photos that it was not trained on, run as the tagger runs it: figures with confidence intervals."""

@@ -1,25 +1,27 @@
 """Evaluate a model file on folders of photos."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from tagger.errors import PathNotFound
 from tagger.model.artifact import TRAINED_PHOTOS, Manifest, file_digest, read_manifest
 from tagger.model.devices import Device, choose_device
-from tagger.model.model import load_model
+from tagger.model.model import Model, load_model
 from trainer.data.folders import (
     LabelledPhoto,
     find_labelled_photos,
     find_ordinary_photos,
     find_other_landmarks,
+    image_digest,
     label_folders,
-    sources_of,
 )
-from trainer.data.pixels import photo_digest
+from trainer.data.pixels import decode_batches
 from trainer.data.preparation import DIGEST_LENGTH
 from trainer.errors import DataUnusable
 from trainer.evaluation.metrics import Estimate, average_precisions, bootstrap
@@ -29,14 +31,12 @@ from trainer.evaluation.recognition import (
     Mistake,
     Recognition,
     Rejection,
-    SourceResult,
     confident_mistakes,
     measure_library,
     measure_recognition,
     measure_rejection,
-    measure_sources,
 )
-from trainer.evaluation.scores import score_photos
+from trainer.progress import photo_progress
 
 log = logging.getLogger("trainer")
 
@@ -53,7 +53,6 @@ class Evaluation:
     skipped: dict[str, int]  # photos by label that the model lacks
     trained: int  # photos left out because they, or others of their landmark, were in training
     recognition: Recognition
-    by_source: dict[str, SourceResult]  # empty if the folder does not list the photos' sources
     gap: Estimate
     rejection: Rejection | None
     false_tags_by_kind: dict[str, float]  # shares of `ORDINARY` and `OTHERS`
@@ -80,7 +79,7 @@ def evaluate(
     The library shows `mixture`.
 
     Raises:
-        ModelRefused, PathNotFound, DataFileInvalid, DataUnusable: with what to change.
+        ModelRefused, PathNotFound, DataUnusable: with what to change.
     """
     manifest, digest = read_manifest(artifact), file_digest(artifact)
     found, skipped = _photos_of(data, manifest)
@@ -97,21 +96,21 @@ def evaluate(
     chosen = choose_device(device, None)
     reference = Device(chosen.kind, "float32", chosen.batch_size)
     model = load_model(artifact, digest, manifest, reference)
-    landmarks = score_photos([photo.path for photo in photos], model, "scoring test photos")
-    if not landmarks.paths:
+    rows, scores = score_photos([photo.path for photo in photos], model, "scoring test photos")
+    if not rows:
         raise _unusable(data, "none of its photos can be read")
+    unreadable, photos = len(photos) - len(rows), [photos[row] for row in rows]
     positions = {label.label: position for position, label in enumerate(manifest.labels)}
-    targets = torch.tensor([positions[photos[row].label or ""] for row in landmarks.rows])
-    unknown = score_photos([photo.path for photo in strangers], model, "scoring distractors")
-    strangers = [strangers[row] for row in unknown.rows]
+    targets = torch.tensor([positions[photo.label] for photo in photos])
+    rows, other_scores = score_photos([photo.path for photo in strangers], model, "scoring distractors")
+    strangers = [strangers[row] for row in rows]
 
-    log.info("measuring the scores")
     names, threshold = [label.name for label in manifest.labels], manifest.threshold
     suggested_from = manifest.suggestion_threshold or threshold
     none_of_them = torch.full((len(strangers),), len(names))
-    recognition = measure_recognition(manifest.labels, landmarks.scores, targets, threshold, suggested_from)
+    recognition = measure_recognition(manifest.labels, scores, targets, threshold, suggested_from)
     folders = [OTHERS if photo.place else photo.kind or "." for photo in strangers]
-    top, correct, other_top = recognition.scores, recognition.correct, unknown.scores.amax(dim=1)
+    top, correct, other_top = recognition.scores, recognition.correct, other_scores.amax(dim=1)
     is_other = torch.tensor([photo.place is not None for photo in strangers], dtype=torch.bool)
     kinds = {ORDINARY: other_top[~is_other], OTHERS: other_top[is_other]}
     return Evaluation(
@@ -119,24 +118,23 @@ def evaluate(
         digest=digest,
         device=reference,
         photos=len(targets),
-        unreadable=len(photos) - len(targets),
+        unreadable=unreadable,
         skipped=skipped,
         trained=len(trained),
         recognition=recognition,
-        by_source=measure_sources(recognition, sources_of(landmarks.paths, data), threshold),
         gap=bootstrap(average_precisions, (top, correct), (other_top,)),
         rejection=measure_rejection(top, other_top, folders, threshold),
         false_tags_by_kind={
-            kind: float((scores >= threshold).float().mean()) for kind, scores in kinds.items() if len(scores)
+            kind: float((each >= threshold).float().mean()) for kind, each in kinds.items() if len(each)
         },
         other_photos=int(is_other.sum()),
         other_landmarks=len({photo.place for photo in strangers} - {None}),
         library=measure_library(
             correct, top >= threshold, kinds[OTHERS] >= threshold, kinds[ORDINARY] >= threshold, mixture
         ),
-        mistakes=confident_mistakes(names, landmarks.paths, landmarks.scores, targets),
+        mistakes=confident_mistakes(names, [photo.path for photo in photos], scores, targets),
         false_tags=confident_mistakes(
-            names, unknown.paths, unknown.scores, none_of_them, least_score=threshold
+            names, [photo.path for photo in strangers], other_scores, none_of_them, least_score=threshold
         ),
     )
 
@@ -147,7 +145,7 @@ def _in_training(photos: Iterable[LabelledPhoto], manifest: Manifest) -> set[Lab
     digests = {text[start : start + DIGEST_LENGTH] for start in range(0, len(text), DIGEST_LENGTH)}
     if not digests:
         return set()
-    return {photo for photo in photos if (photo_digest(photo.path) or "")[:DIGEST_LENGTH] in digests}
+    return {photo for photo in photos if (image_digest(photo.path) or "")[:DIGEST_LENGTH] in digests}
 
 
 def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dict[str, int]]:
@@ -161,7 +159,7 @@ def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dic
         if photo.label in model_labels:
             photos.append(photo)
         else:
-            skipped[photo.label or ""] = skipped.get(photo.label or "", 0) + 1
+            skipped[photo.label] = skipped.get(photo.label, 0) + 1
     for label, count in skipped.items():
         log.warning("the model has no label %s: its photos are skipped (%d)", label, count)
     if not photos:
@@ -173,3 +171,21 @@ def _photos_of(data: Path, manifest: Manifest) -> tuple[list[LabelledPhoto], dic
 def _unusable(data: Path, reason: str) -> DataUnusable:
     remedy = f"Lay out photos as {data}/test/LABEL/photo.jpg or {data}/LABEL/photo.jpg, with the labels of the model"
     return DataUnusable(path=data, reason=reason, remedy=remedy)
+
+
+def score_photos(paths: Sequence[Path], model: Model, description: str) -> tuple[list[int], Tensor]:
+    """The positions of the readable photos, and their scores, float32 (N, L). Others are skipped, with a warning.
+
+    Args:
+        paths: the photos
+        model: the model
+        description: of the progress bar
+    """
+    rows: list[int] = []
+    parts = [np.empty((0, len(model.manifest.labels)), dtype=np.float32)]
+    with photo_progress(description, len(paths)) as advance:
+        for batch in decode_batches(paths, model.manifest.input.resize, model.batch_size):
+            parts.append(model.outputs(batch.pixels).scores)
+            rows += batch.positions
+            advance(len(batch.positions))
+    return rows, torch.from_numpy(np.concatenate(parts))

@@ -20,36 +20,29 @@ _BLOCK = 4_000_000
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A 95 % confidence interval."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Estimate:
-    """A figure with its confidence interval."""
+    """A figure with its 95 % confidence interval."""
 
     value: float
-    interval: Interval
+    low: float
+    high: float
 
 
 def estimate_share(is_part: Tensor) -> Estimate:
     """The share of photos for which `is_part`, bool (N,), holds; 0 without photos."""
     count = len(is_part)
     share = int(is_part.sum()) / count if count else 0.0
-    return Estimate(share, wilson_interval(share, count))
+    return Estimate(share, *wilson_interval(share, count))
 
 
-def wilson_interval(share: float, count: int) -> Interval:
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
     """The interval of a share measured on `count` photos (Wilson's score interval)."""
     if count == 0:
-        return Interval(0.0, 1.0)
+        return 0.0, 1.0
     centre = (share + _Z * _Z / (2 * count)) / (1 + _Z * _Z / count)
     variance = share * (1 - share) / count + _Z * _Z / (4 * count * count)
     spread = _Z * math.sqrt(variance) / (1 + _Z * _Z / count)
-    return Interval(max(0.0, centre - spread), min(1.0, centre + spread))
+    return max(0.0, centre - spread), min(1.0, centre + spread)
 
 
 def bootstrap(figure: Callable[..., Tensor], *groups: tuple[Tensor, ...]) -> Estimate:
@@ -69,7 +62,7 @@ def bootstrap(figure: Callable[..., Tensor], *groups: tuple[Tensor, ...]) -> Est
         resampled.append(figure(*_select(groups, indices)))
     whole = figure(*_select(groups, [torch.arange(size)[None] for size in sizes])).item()
     low, high = torch.cat(resampled).double().quantile(torch.tensor(_TAILS, dtype=torch.float64)).tolist()
-    return Estimate(whole, Interval(low, high))
+    return Estimate(whole, low, high)
 
 
 def _select(groups: tuple[tuple[Tensor, ...], ...], indices: list[Tensor]) -> list[Tensor]:

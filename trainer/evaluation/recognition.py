@@ -1,6 +1,5 @@
 """The accuracy of a model: on photos of its landmarks, on distractors, which show none of them, and its worst mistakes."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,6 @@ from torch import Tensor
 from tagger.model.artifact import Label
 from trainer.evaluation.metrics import (
     Estimate,
-    Interval,
     aurocs,
     bootstrap,
     calibration_errors,
@@ -66,16 +64,6 @@ class Recognition:
     def correct(self) -> Tensor:
         """Whether each photo's first prediction is right, bool (N,)."""
         return self.predicted == self.targets
-
-
-@dataclass(frozen=True)
-class SourceResult:
-    """Figures on the landmark photos of one source."""
-
-    photos: int
-    top1: Estimate
-    accepted_right: Estimate
-    accepted_wrong: Estimate
 
 
 @dataclass(frozen=True)
@@ -166,23 +154,6 @@ def _per_label(
     return tuple(results)
 
 
-def measure_sources(
-    recognition: Recognition, sources: Sequence[str], threshold: float
-) -> dict[str, SourceResult]:
-    """Figures by source of the photos, the source with the most photos first; photos of unknown source are left out."""
-    accepted, correct = recognition.scores >= threshold, recognition.correct
-    results = {}
-    for name, count in Counter(source for source in sources if source).most_common():
-        rows = torch.tensor([source == name for source in sources])
-        results[name] = SourceResult(
-            photos=count,
-            top1=estimate_share(correct[rows]),
-            accepted_right=estimate_share((accepted & correct)[rows]),
-            accepted_wrong=estimate_share((accepted & ~correct)[rows]),
-        )
-    return results
-
-
 def measure_rejection(
     landmark_scores: Tensor, scores: Tensor, folders: Sequence[str], threshold: float
 ) -> Rejection | None:
@@ -206,12 +177,11 @@ def measure_rejection(
 def _measure_distractors(landmark_scores: Tensor, scores: Tensor, threshold: float) -> DistractorResult:
     rate = bootstrap(partial(false_positive_rates_at, RECALL), (landmark_scores,), (scores,))
     # With few distractors and no false positive, no resample has one either: the interval contains both.
-    one, other = rate.interval, wilson_interval(rate.value, len(scores))
-    interval = Interval(min(one.low, other.low), max(one.high, other.high))
+    low, high = wilson_interval(rate.value, len(scores))
     return DistractorResult(
         photos=len(scores),
         auroc=bootstrap(aurocs, (landmark_scores,), (scores,)),
-        fpr_at_95_recall=Estimate(rate.value, interval),
+        fpr_at_95_recall=Estimate(rate.value, min(rate.low, low), max(rate.high, high)),
         false_tags=estimate_share(scores >= threshold),
     )
 

@@ -24,10 +24,10 @@ from tagger.model.artifact import (
     save_artifact,
     without_deprecations,
 )
-from tagger.photos.folders import replace_file
-from trainer.data.pixels import decode_batches, readers_of
+from tagger.photos.folders import new_file
+from trainer.data.pixels import decode_batches
 from trainer.errors import ExportImpossible, RunUnusable, writing_to
-from trainer.export.run import LOG, RECORD, FinishedRun, RunRecord, load_run
+from trainer.export.run import FinishedRun, RunRecord, load_run
 from trainer.learning.classifier import EMBEDDING_LAYER
 from trainer.progress import photo_progress
 
@@ -80,14 +80,11 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
     Raises:
         RunUnusable, ExportImpossible, OutputUnwritable: with the reason.
     """
-    _require_run(folder)
     run = load_run(folder)
     manifest = _manifest(run.record, name or out.stem)
-    unchecked = out.with_name(f".{out.name}.unchecked")
     log.info("compiling the model")
-    try:
-        with writing_to(out):
-            write_program(run.classifier, manifest, unchecked, run.background)
+    with writing_to(out), new_file(out) as unchecked:
+        write_program(run.classifier, manifest, unchecked, run.background)
         agreement = _compare(folder, run, unchecked)
         if agreement.same_top1 < agreement.photos:
             versions = ", ".join(f"{name} {version}" for name, version in run.record.versions.items())
@@ -96,24 +93,7 @@ def export_run(folder: Path, out: Path, *, name: str | None) -> ExportResult:
                 reason=f"it and the training model predict different landmarks on {different} of {agreement.photos} validation photos, so {out} was not written",
                 remedy=f"Export again with the versions of torch and torchvision that trained the run: {versions}",
             )
-        with writing_to(out):
-            replace_file(out, by=unchecked)
-    finally:
-        unchecked.unlink(missing_ok=True)
     return ExportResult(out, file_digest(out), out.stat().st_size, manifest, agreement)
-
-
-def _require_run(folder: Path) -> None:
-    """Check that `folder` is a finished run, without loading or running anything."""
-    if folder.is_file():
-        raise RunUnusable(path=folder, reason="it is a file")
-    if not folder.is_dir():
-        raise RunUnusable(path=folder, reason="there is no such folder")
-    if not (folder / RECORD).is_file():
-        if (folder / LOG).is_file():
-            reason = "it is not finished; to finish it, repeat its `trainer train` command with --resume"
-            raise RunUnusable(path=folder, reason=reason)
-        raise RunUnusable(path=folder, reason="the folder has no run")
 
 
 def _manifest(record: RunRecord, name: str) -> Manifest:
@@ -146,10 +126,7 @@ def write_program(
 ) -> None:
     """Compile the model to a program that needs none of this code, currently TorchScript, and write it with its manifest.
 
-    The program runs as it is wherever `torch.jit.load` does, in full precision. A replacement, such as torch.export, must keep
-    three things: a forward as in `Program`, for any batch size; weights that are not frozen, since precision, layout and
-    freezing are chosen where the model runs; and the manifest in the file, readable without torch. `tagger.model.artifact`
-    reads both and must change with it.
+    Weights are neither frozen nor rounded: precision and layout are chosen where the model runs. `tagger.model.artifact` reads the file.
 
     Raises:
         ExportImpossible: the format does not support the network, or the tagger refuses it.
@@ -182,7 +159,7 @@ def _compare(folder: Path, run: FinishedRun, exported: Path) -> ExportAgreement:
     program, agreement = read_program(exported), ExportAgreement()
     paths = [path for name in run.record.validation_photos if (path := Path(name)).is_file()]
     with photo_progress("comparing on validation photos", len(paths)) as advance, torch.inference_mode():
-        for batch in decode_batches(readers_of(paths), run.record.input.resize, BATCH_SIZE):
+        for batch in decode_batches(paths, run.record.input.resize, BATCH_SIZE):
             agreement.add(run.classifier(batch.images), program(batch.images))
             advance(len(batch.positions))
     if agreement.photos == 0:

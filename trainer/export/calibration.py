@@ -1,9 +1,7 @@
 """From a trained network to a finished run: calibrate and measure it on the validation photos, and write the run."""
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,19 +13,17 @@ from trainer.backbones.backbone import Backbone, fuse_batch_norms
 from trainer.data.preparation import TrainingData
 from trainer.errors import writing_to
 from trainer.evaluation.metrics import (
-    aurocs,
     calibration_errors,
-    false_positive_rates_at,
     top_k_accuracy,
 )
-from trainer.evaluation.mixture import ORDINARY, OTHERS, Mixture
-from trainer.export.ranges import SAMPLE, convolution_ranges
+from trainer.evaluation.mixture import ORDINARY, OTHERS
 from trainer.export.run import CURVES, MIXTURE, FinishedRun, RunRecord, program_versions, save_run
 from trainer.export.threshold import LEAST_THRESHOLD, Threshold, ValidationScores, choose_threshold
 from trainer.learning.classifier import Encoder, LandmarkClassifier, PhotoClassifier, embedding_of
 from trainer.learning.head import FEATURE_BATCH_SIZE, features_from_cache, features_from_files
-from trainer.learning.scoring import Neighbours, ScoreRule, Scoring, feature_space, fit_score_rule
+from trainer.learning.scoring import Neighbours, ScoreRule, Scoring, fit_neighbours, fit_score_rule
 from trainer.learning.state import Epoch
+from trainer.options import RecipeOptions
 from trainer.report.assessment import LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES, are_tested
 from trainer.report.drawings import draw_curves
 from trainer.report.files import write_validation_report
@@ -36,7 +32,8 @@ CAREFUL_THRESHOLD = 0.5
 """The threshold of a model that was not tested on other landmarks. Of 204 photos of six, a network that was trained for two epochs on 64
 photos of four named 8 % from here on, and 30 % from 0.05 on, which no photo of its own contradicted."""
 
-log = logging.getLogger("trainer")
+SAMPLE = 512
+"""The photos by which eight-bit backends scale. With 160, embeddings of eight bits were as near to those of full precision."""
 
 
 @dataclass(frozen=True)
@@ -56,33 +53,16 @@ class TrainedClassifier:
 
 
 def complete_run(
-    data: TrainingData,
-    model: TrainedClassifier,
-    size: int,
-    device: Device,
-    out: Path,
-    *,
-    precision: float,
-    mixture: Mixture,
+    data: TrainingData, model: TrainedClassifier, options: RecipeOptions, device: Device
 ) -> FinishedRun:
-    """Calibrate and measure the model, let it learn from the photos that were held out, too, and write the run to `out`.
+    """Calibrate and measure the model, let it learn from the photos that were held out, too, and write the run.
 
     Its last step leaves score rule, threshold and figures as they are: those of the model before it.
-
-    Args:
-        data: the photos
-        model: the result of a recipe
-        size: side of the model's input, in pixels
-        device: where to compute
-        out: the run folder
-        precision: the share of accepted labels that should be right in a library, 0…1
-        mixture: what the library shows
 
     Raises:
         TrainingFailed, OutputUnwritable: with what to do.
     """
-    epoch = model.history[-1].number
-    log.info("keeping the model of epoch %d, the last; calibration can change its first predictions", epoch)
+    size = options.size
     rule = InputRule(size=size, short_side=size, fit="stretch")
     backbone, encoder = model.backbone, model.encoder.eval().requires_grad_(requires_grad=False)
     # Batch norms are fused where possible, so that the shipped model computes no more than necessary.
@@ -101,6 +81,7 @@ def complete_run(
         scoring = Scoring(_neighbours(data.whole, embeddings), len(data.labels), score_rule)
         return LandmarkClassifier(encoder, last.requires_grad_(requires_grad=False), scoring)
 
+    sample = data.training[:: max(1, len(data.training) // SAMPLE)].tolist()
     photos_seen = {
         "last_layer": len((data if model.fit_again is None else data.whole).training),
         "nearest_photos": len(data.whole.training),
@@ -112,12 +93,12 @@ def complete_run(
         final,
         score_rule,
         BackgroundStatistics.measured(embeddings[data.training].numpy()),
-        convolution_ranges(encoder, _sample(data, size)),
+        convolution_ranges(encoder, data.cached.batches(sample, size, FEATURE_BATCH_SIZE)),
         model.recipe,
         model.settings | {"photos_seen": photos_seen},
         model.history,
     )
-    return finish_run(data, fitted, out, precision=precision, mixture=mixture)
+    return finish_run(data, fitted, options)
 
 
 @dataclass(frozen=True)
@@ -139,19 +120,12 @@ class FittedModel:
     history: tuple[Epoch, ...] = ()
 
 
-def finish_run(
-    data: TrainingData, model: FittedModel, out: Path, *, precision: float, mixture: Mixture
-) -> FinishedRun:
-    """Measure the model on the validation photos, and write the run to `out`.
-
-    Raises:
-        OutputUnwritable: with the reason.
-    """
+def finish_run(data: TrainingData, model: FittedModel, options: RecipeOptions) -> FinishedRun:
+    """Measure the model on the validation photos, and write the run."""
     targets = torch.from_numpy(data.targets[data.validation])
     is_other = torch.from_numpy(data.is_other[data.validation])
-    from_new_source = torch.from_numpy(data.is_from_new_source[data.validation])
     places = len({data.cached.photos[position].place for position in data.validation.tolist()} - {None})
-    threshold, metrics = measure(model.scores, targets, is_other, from_new_source, precision, mixture, places)
+    threshold, metrics = measure(model.scores, targets, is_other, places, options)
     paths = data.validation_paths()
     record = RunRecord(
         labels=data.labels,
@@ -163,7 +137,7 @@ def finish_run(
         threshold=threshold.value,
         threshold_reason=threshold.reason,
         suggestion_threshold=threshold.suggested_from,
-        training={"recipe": model.recipe, "backbone": asdict(model.backbone), MIXTURE: str(mixture)}
+        training={"recipe": model.recipe, "backbone": asdict(model.backbone), MIXTURE: str(options.mixture)}
         | data.provenance()
         | model.settings,
         metrics=metrics,
@@ -172,19 +146,12 @@ def finish_run(
         validation_photos=tuple(path_text(path.absolute())[0] for path in paths),
     )
     run = FinishedRun(record, model.final().eval(), model.background)
-    with writing_to(out):
-        save_run(out, run)
+    with writing_to(options.out):
+        save_run(options.out, run)
         if record.epochs:
-            draw_curves(record.epochs, out / CURVES)
-    write_validation_report(out, data.labels, model.scores, targets, paths)
+            draw_curves(record.epochs, options.out / CURVES)
+    write_validation_report(options.out, data.labels, model.scores, targets, paths)
     return run
-
-
-def _sample(data: TrainingData, size: int) -> Iterator[Tensor]:
-    """Batches of training photos, evenly spread, on the CPU."""
-    positions = data.training[:: max(1, len(data.training) // SAMPLE)].tolist()
-    for first in range(0, len(positions), FEATURE_BATCH_SIZE):
-        yield data.cached.scaled(positions[first : first + FEATURE_BATCH_SIZE], size)
 
 
 @torch.no_grad()
@@ -202,17 +169,11 @@ def _calibrate(
 def _neighbours(data: TrainingData, embeddings: Tensor) -> Neighbours:
     """The training photos, by the embeddings of all photos, float32 (N, F)."""
     targets = torch.from_numpy(data.targets[data.training])
-    return Neighbours(feature_space(embeddings[data.training], targets, len(data.labels)))
+    return fit_neighbours(embeddings[data.training], targets, len(data.labels))
 
 
 def measure(
-    scores: Tensor,
-    targets: Tensor,
-    is_other: Tensor,
-    from_new_source: Tensor,
-    precision: float,
-    mixture: Mixture,
-    places: int,
+    scores: Tensor, targets: Tensor, is_other: Tensor, places: int, options: RecipeOptions
 ) -> tuple[Threshold, dict[str, float]]:
     """Choose the threshold and compute the metrics of the validation photos.
 
@@ -220,10 +181,8 @@ def measure(
         scores: float32 (N, L), as the exported model will return them
         targets: int64 (N,); L: none of them
         is_other: bool (N,), whether a photo shows a landmark without a label
-        from_new_source: bool (N,), see `TrainingData.is_from_new_source`
-        precision: the share of accepted labels that should be right in a library, 0…1
-        mixture: what the library shows
         places: how many other landmarks the photos of `is_other` show
+        options: which share of the accepted labels should be right, and in which library
     """
     landmarks = targets < scores.shape[1]
     landmark_scores, labels = scores[landmarks], targets[landmarks]
@@ -237,7 +196,9 @@ def measure(
     }
     is_tested = are_tested(int(is_other.sum()), places)
     least = LEAST_THRESHOLD if is_tested else CAREFUL_THRESHOLD
-    threshold = choose_threshold(ValidationScores(top, correct, others), mixture, precision, least)
+    threshold = choose_threshold(
+        ValidationScores(top, correct, others), options.mixture, options.precision, least
+    )
     if not is_tested:
         reason = (
             f"not below {CAREFUL_THRESHOLD}, where the landmark is more likely than all else: of other landmarks, {int(is_other.sum())} photos "
@@ -258,23 +219,45 @@ def measure(
     }
     if others:
         metrics["val_library_precision"] = threshold.precision
-    new = from_new_source[landmarks]
-    if new.any():
-        accepted = top[new] >= threshold.value
-        metrics |= {
-            "val_new_source_photos": float(new.sum()),
-            "val_new_source_top1": float(correct[new].float().mean()),
-            "val_new_source_accepted_rightly": float((accepted & correct[new]).float().mean()),
-            "val_new_source_accepted_wrongly": float((accepted & ~correct[new]).float().mean()),
-        }
     for kind, prefix in ((ORDINARY, "val_ordinary"), (OTHERS, "val_other_landmark")):
         if kind in others:
             metrics |= {
                 f"{prefix}_photos": float(len(others[kind])),
-                f"{prefix}_auroc": aurocs(top[None], others[kind][None]).item(),
-                f"{prefix}_fpr_at_95_recall": false_positive_rates_at(
-                    0.95, top[None], others[kind][None]
-                ).item(),
                 f"{prefix}_false_tags_at_threshold": threshold.false_tags[kind],
             }
     return threshold, metrics
+
+
+@torch.no_grad()
+def convolution_ranges(network: nn.Module, batches: Iterable[Tensor]) -> tuple[Range, ...]:
+    """The lowest and highest value that enters each convolution, in the order of computation, as means over the images.
+
+    Means lose the few values that lie outside, and are nearer than the extremes of all images to what most images need.
+
+    Args:
+        network: images (B, …) → anything
+        batches: images
+
+    Returns:
+        one range per convolution; empty if a convolution does not run exactly once, as its inputs have no single range
+    """
+    count = 0
+    extremes: dict[nn.Module, list[Tensor]] = {}  # by convolution, (2, B) for each batch
+
+    def observe(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0].flatten(start_dim=1)
+        extremes.setdefault(module, []).append(torch.stack([values.amin(dim=1), values.amax(dim=1)]))
+
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    handles = [module.register_forward_pre_hook(observe) for module in convolutions]
+    try:
+        for images in batches:
+            network(images)
+            count += 1
+    finally:
+        for handle in handles:
+            handle.remove()
+    if any(len(extremes.get(module, ())) != count for module in convolutions):
+        return ()
+    means = [torch.cat(parts, dim=1).double().mean(dim=1) for parts in extremes.values()]
+    return tuple((low, high) for low, high in (mean.tolist() for mean in means))

@@ -4,7 +4,7 @@
 """
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ from trainer.backbones.loading import build_network
 from trainer.errors import RunUnusable, writing_to
 from trainer.evaluation.mixture import ORDINARY, OTHERS
 from trainer.learning.classifier import Encoder, LandmarkClassifier, PhotoClassifier
-from trainer.learning.scoring import FeatureSpace, Neighbours, ScoreRule, Scoring
+from trainer.learning.scoring import Neighbours, ScoreRule, Scoring
 from trainer.learning.state import Epoch
 from trainer.learning.taught import TaughtClassifier
 from trainer.report.assessment import (
@@ -72,11 +72,7 @@ class FinishedRun:
 
 
 def create_run_folder(folder: Path) -> None:
-    """Create the run folder and check that it can be written to, before any work.
-
-    Raises:
-        OutputUnwritable: with the reason.
-    """
+    """Create the run folder and check that it can be written to, before any work."""
     with writing_to(folder):
         (folder / RECORD).parent.mkdir(parents=True, exist_ok=True)
         (folder / LOG).open("a").close()
@@ -107,8 +103,9 @@ def load_run(folder: Path) -> FinishedRun:
         background = BackgroundStatistics.from_bytes(
             (folder / BACKGROUND).read_bytes(), record.background_photos, record.backbone.features
         )
-    except FileNotFoundError as error:
-        raise RunUnusable(path=folder, reason="it has no finished run") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        reason = "it has no finished run; to finish one, repeat its `trainer train` command with --resume"
+        raise RunUnusable(path=folder, reason=reason) from error
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
         raise RunUnusable(
             path=folder, reason=f"its checkpoint is damaged ({str(error).splitlines()[0]})"
@@ -119,8 +116,8 @@ def load_run(folder: Path) -> FinishedRun:
 def assess_run(record: RunRecord) -> Assessment:
     """Assess the model of a run by its validation photos."""
     metrics = record.metrics
-    kinds = {ORDINARY: "val_ordinary", OTHERS: "val_other_landmark"}
-    names = {kind: f"{prefix}_false_tags_at_threshold" for kind, prefix in kinds.items()}
+    prefixes = {ORDINARY: "val_ordinary", OTHERS: "val_other_landmark"}
+    names = {kind: f"{prefix}_false_tags_at_threshold" for kind, prefix in prefixes.items()}
     return Assessment(
         kind="validation",
         photos=int(metrics["val_photos"]),
@@ -145,9 +142,11 @@ def _build_classifier(record: RunRecord, tensors: dict[str, Tensor]) -> PhotoCla
     if record.score_rule is None:
         classifier: PhotoClassifier = TaughtClassifier(encoder, head)
     else:
-        names = (field.name for field in fields(FeatureSpace))
-        space = FeatureSpace(**{name: tensors[f"scoring.neighbours.{name}"] for name in names})
-        scoring = Scoring(Neighbours(space), len(record.labels), record.score_rule)
+        prefix = "scoring.neighbours."
+        photos = {
+            name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)
+        }
+        scoring = Scoring(Neighbours(**photos), len(record.labels), record.score_rule)
         classifier = LandmarkClassifier(encoder, head, scoring)
     classifier.load_state_dict(tensors)
     return classifier.eval()

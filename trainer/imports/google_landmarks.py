@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from tagger.model.artifact import BackgroundStatistics, Embedding, InputRule, Manifest, file_digest
-from tagger.photos.folders import replace_file
+from tagger.photos.folders import new_file
 from trainer.errors import writing_to
 from trainer.export.artifact import write_program
 from trainer.export.run import program_versions
-from trainer.imports.calibration import Calibration, CalibrationPhotos, calibrate
+from trainer.imports.calibration import Calibration, calibrate
 from trainer.imports.landmark_graph import DIMENSION, SIZE, network_of
 from trainer.imports.regions import Region, make_region, read_names, region_keys
 from trainer.imports.similarity import Curve, SimilarityClassifier, Trunk
@@ -38,12 +38,18 @@ class ImportResult:
 
 
 def import_landmarks(
-    folders: Sequence[Path], files: Sequence[Path], out: Path, *, name: str | None, photos: CalibrationPhotos
+    folders: Sequence[Path],
+    files: Sequence[Path],
+    out: Path,
+    *,
+    name: str | None,
+    threshold: float | None,
+    unknown: Path | None,
 ) -> ImportResult:
     """Read a classifier and the names of its classes from each folder and file, and write one model of all.
 
     Raises:
-        DataFileInvalid, DataUnusable, PathNotFound, OutputUnwritable, ExportImpossible: with what to do.
+        DataUnusable, PathNotFound, OutputUnwritable, ExportImpossible: with what to do.
     """
     regions, trunks = list[Region](), list[Trunk]()
     for key, folder, file in zip(region_keys(folders, files), folders, files, strict=True):
@@ -53,28 +59,20 @@ def import_landmarks(
         log.info("%s: %d classes, %d names", key, len(network.classes), len(region.labels))
         regions.append(region)
         trunks.append(Trunk(network, region.order, region.counts))
-    labels = [label for region in regions for label in region.labels]
-    classifier = SimilarityClassifier(trunks, Curve.through(0.5)).eval()
-    calibration = calibrate(classifier, labels, photos)
-    classifier.slope, classifier.midpoint = calibration.curve
+    calibration = calibrate(SimilarityClassifier(trunks, Curve.through(0.5)).eval(), threshold, unknown)
+    curve = Curve.through(calibration.similarity)
     background = calibration.background or _background_of_classes(trunks)
-    manifest = _manifest(name or out.stem, regions, calibration, background.photos)
-    unchecked = out.with_name(f".{out.name}.unchecked")
+    manifest = _manifest(name or out.stem, regions, calibration, curve, background.photos)
     log.info("compiling the model")
-    try:
-        with writing_to(out):
-            write_program(classifier, manifest, unchecked, background)
-            replace_file(out, by=unchecked)
-    finally:
-        unchecked.unlink(missing_ok=True)
+    with writing_to(out), new_file(out) as partial:
+        write_program(SimilarityClassifier(trunks, curve), manifest, partial, background)
     classes = sum(len(region.order) for region in regions)
     return ImportResult(out, file_digest(out), out.stat().st_size, manifest, classes, calibration.similarity)
 
 
 def _manifest(
-    name: str, regions: Sequence[Region], calibration: Calibration, background_photos: int
+    name: str, regions: Sequence[Region], calibration: Calibration, curve: Curve, background_photos: int
 ) -> Manifest:
-    curve = calibration.curve
     return Manifest(
         format=2,
         name=name,
@@ -84,9 +82,13 @@ def _manifest(
         embedding=Embedding(
             dimension=DIMENSION * len(regions), layer=LAYER, background_photos=background_photos
         ),
-        threshold=calibration.threshold,
+        threshold=round(curve.score(calibration.similarity), 6),
         threshold_reason=calibration.reason,
-        calibration={"method": calibration.method, "similarity": calibration.similarity, **curve._asdict()},
+        calibration={
+            "method": f"documented curve, threshold {calibration.source}",
+            "similarity": calibration.similarity,
+            **curve._asdict(),
+        },
         training={
             "source": SOURCE,
             "background": "ordinary photos" if calibration.background else "class vectors",

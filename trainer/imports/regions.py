@@ -14,7 +14,7 @@ from tagger.errors import LandmarkInvalid
 from tagger.model.artifact import Label
 from tagger.system.geo import regional_slug, world_region_in
 from tagger.system.names import clean_name, digest_slug, slug_of_name
-from trainer.errors import DataFileInvalid
+from trainer.errors import DataUnusable
 
 FORM = 'Use the CSV with the columns id and name, or the JSON {"name": {"0": …}}, that was published with the weights'
 
@@ -48,12 +48,16 @@ def read_names(file: Path, count: int) -> list[str | None]:
     """The name of each class. The published names of Asia lack one.
 
     Raises:
-        DataFileInvalid: the file cannot be read, lacks a class, or has more than `count`.
+        DataUnusable: the file cannot be read, lacks a class, or has more than `count`.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             text = lines.read()
-        rows = json.loads(text)["name"] if text.lstrip().startswith("{") else _rows(text)
+        rows = (
+            json.loads(text)["name"]
+            if text.lstrip().startswith("{")
+            else {row["id"]: row["name"] for row in csv.DictReader(text.splitlines())}
+        )
         by_id = {int(number): clean_name(name) if name else None for number, name in rows.items()}
     except OSError as error:
         raise _invalid(file, (error.strerror or str(error)).lower()) from error
@@ -66,12 +70,8 @@ def read_names(file: Path, count: int) -> list[str | None]:
     return [by_id[number] for number in range(count)]
 
 
-def _rows(text: str) -> dict[str, str]:
-    return {row["id"]: row["name"] for row in csv.DictReader(text.splitlines())}
-
-
-def _invalid(file: Path, reason: str) -> DataFileInvalid:
-    return DataFileInvalid(path=file, reason=reason, remedy=FORM)
+def _invalid(file: Path, reason: str) -> DataUnusable:
+    return DataUnusable(path=file, reason=reason, remedy=FORM)
 
 
 def make_region(key: str, names: Sequence[str | None]) -> Region:

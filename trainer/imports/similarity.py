@@ -17,7 +17,7 @@ from trainer.learning.classifier import LEAST_CONTRAST, contrast_of
 from trainer.learning.scoring import SUM_LIMIT
 
 SLOPE = 40.0
-"""Of the curve without photos: at a similarity of 0.05 more than the threshold of 0.9, a score of 0.9 becomes 0.985, at 0.05 less 0.55."""
+"""At a similarity of 0.05 more than the threshold of 0.9, a score of 0.9 becomes 0.985, at 0.05 less 0.55."""
 LEAST_SUM = 1e-30
 
 
@@ -29,7 +29,7 @@ class Curve(NamedTuple):
 
     @classmethod
     def through(cls, similarity: float) -> "Curve":
-        """The curve without photos: at the threshold, score and similarity are equal."""
+        """The curve of a threshold, where score and similarity are equal."""
         return cls(SLOPE, similarity - math.log(similarity / (1 - similarity)) / SLOPE)
 
     def score(self, similarity: float) -> float:
@@ -99,8 +99,8 @@ class Trunk(nn.Module):
 class SimilarityClassifier(nn.Module):
     """The classifiers of several regions, on one scale."""
 
-    slope: float
-    midpoint: float
+    slope: Final[float]
+    midpoint: Final[float]
     limit: Final[float]
     least_sum: Final[float]
     least_contrast: Final[float]

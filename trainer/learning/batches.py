@@ -120,12 +120,10 @@ class TrainingSet:
         return Batch(images, torch.from_numpy(self.targets[rows]))
 
 
-def training_set(
-    data: TrainingData, augmentation: Augmentation, balance: float, batch_size: int, seed: int
-) -> TrainingSet:
-    """The training photos of `data`; `balance` is that of the labels."""
+def training_set(data: TrainingData, augmentation: Augmentation, batch_size: int, seed: int) -> TrainingSet:
+    """The training photos of `data`."""
     classes = data.classes_of_photos[data.training]
-    weights = data.training_weights(balance)
+    weights = data.training_weights()
     return TrainingSet(data.cached, data.training, classes, weights, augmentation, batch_size, seed)
 
 

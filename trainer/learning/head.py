@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tagger.photos.decoding import Resize
-from trainer.data.pixels import CachedPhotos, decode_batches, readers_of
+from trainer.data.pixels import CachedPhotos, decode_batches
 from trainer.errors import TrainingFailed
 from trainer.learning.classifier import Encoder, measure_logits
 from trainer.learning.state import Epoch
 from trainer.progress import photo_progress
 
 BATCH_SIZE = 256
+EPOCHS = 12
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1.0
 BLEND_WEIGHT = 0.5
@@ -49,7 +50,6 @@ def fit_head(
     labels: int,
     classes: int,
     *,
-    epochs: int,
     seed: int,
 ) -> tuple[nn.Linear, list[Epoch]]:
     """Fit the layer on standardised features with AdamW and a cosine schedule, then fold the standardisation into its weights.
@@ -63,7 +63,6 @@ def fit_head(
         validation: the features to measure; only the first view is used
         labels: L
         classes: C; those after the labels are background
-        epochs: passes over the features
         seed: of their order
     """
     views, width = training.features.shape[1:]
@@ -77,7 +76,7 @@ def fit_head(
     weights = weights.float().repeat_interleave(views)
     plain = (validation.features[:, 0] - mean) / deviation
     history = []
-    losses = _fit(head, (inputs - mean) / deviation, targets, weights, epochs, seed, blended)
+    losses = _fit(head, (inputs - mean) / deviation, targets, weights, seed, blended)
     for number, loss in enumerate(losses, start=1):
         with torch.no_grad():
             measured = measure_logits(head(plain), validation.targets, labels)
@@ -93,7 +92,6 @@ def _fit(
     inputs: Tensor,
     targets: Tensor,
     weights: Tensor,
-    epochs: int,
     seed: int,
     blended: int | None,
 ) -> Iterator[float]:
@@ -101,8 +99,8 @@ def _fit(
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     steps = -(-len(inputs) // BATCH_SIZE)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * steps)
-    for _ in range(epochs):
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS * steps)
+    for _ in range(EPOCHS):
         total = 0.0
         order = torch.randperm(len(inputs), generator=generator)
         for first in range(0, len(order), BATCH_SIZE):
@@ -146,7 +144,7 @@ def features_from_files(encoder: Encoder, paths: Sequence[Path], resize: Resize,
     """
     features = []
     with _inference(device, encoder), photo_progress("computing features", len(paths)) as advance:
-        for batch in decode_batches(readers_of(paths), resize, FEATURE_BATCH_SIZE):
+        for batch in decode_batches(paths, resize, FEATURE_BATCH_SIZE):
             features.append(encoder(batch.images.to(device)).cpu())
             advance(len(batch.positions))
     missing = len(paths) - sum(len(part) for part in features)
@@ -173,8 +171,8 @@ def features_from_cache(
     """
     features = []
     with _inference(device, encoder), photo_progress("computing features", len(positions)) as advance:
-        for first in range(0, len(positions), FEATURE_BATCH_SIZE):
-            images = photos.scaled(positions[first : first + FEATURE_BATCH_SIZE], size).to(device)
+        for batch in photos.batches(positions, size, FEATURE_BATCH_SIZE):
+            images = batch.to(device)
             views = (images, images.flip(3)) if mirrored else (images,)
             features.append(torch.stack([encoder(view).cpu() for view in views], dim=1))
             advance(len(images))

@@ -24,7 +24,7 @@ from tagger.model.devices import Device
 from trainer.data.preparation import TrainingData
 from trainer.errors import TrainingFailed
 from trainer.learning.batches import Augmentation, MixOptions, TrainingSet, mix, training_set
-from trainer.learning.classifier import TrainingNetwork, measure_logits
+from trainer.learning.classifier import measure_logits
 from trainer.learning.state import (
     CHECKPOINT,
     Epoch,
@@ -35,6 +35,7 @@ from trainer.learning.state import (
     save_checkpoint,
 )
 from trainer.learning.teachers import Teachers
+from trainer.options import RecipeOptions
 from trainer.progress import PhotoCounter
 
 CHECK_EVERY = 10
@@ -53,19 +54,18 @@ log = logging.getLogger("trainer")
 class TrainingPlan:
     """How a recipe trains. Learning rates rise for `warm_up` epochs, then fall to zero along a cosine.
 
-    `balance` is that of the labels. `sizes` has the side of the views for every epoch, in pixels. `average_decay` is the decay of the
+    `sizes` has the side of the views for every epoch, in pixels. `average_decay` is the decay of the
     moving average of the weights (EMA) per step. `clip` is the highest norm of the gradient.
     """
 
     augmentation: Augmentation
-    balance: float
     sizes: tuple[int, ...]
     batch_size: int
     warm_up: float
-    average_decay: float
     clip: float
     mixing: MixOptions
     seed: int
+    average_decay: float = 0.998
 
     @property
     def epochs(self) -> int:
@@ -94,68 +94,37 @@ def growing_sizes(epochs: int, size: int, shares: tuple[tuple[float, float], ...
 
 def train_network(
     data: TrainingData,
-    state: TrainingState[TrainingNetwork],
+    state: TrainingState[Network],
     plan: TrainingPlan,
     device: Device,
     *,
-    out: Path,
+    options: RecipeOptions,
     settings: dict[str, object],
-    resume: bool,
     teachers: Sequence[Path] = (),
 ) -> None:
-    """Train the network on prepared photos; write a checkpoint to `out` after every epoch.
-
-    The result is in `state`: the averaged network, and the figures of its epochs. `settings` are those that must stay the same to resume
-    the run. `resume`: continue from the run's checkpoint, if there is one.
-
-    Raises:
-        TrainingFailed, OutputUnwritable: with what to change.
-    """
-    keep_freed_memory()
-    settings = settings | {"plan": asdict(plan), "photos": data.provenance()["digest"]}
-    checkpoint = out / CHECKPOINT
-    if resume and checkpoint.exists():
-        resume_checkpoint(checkpoint, state, settings)
-        log.info("resuming after epoch %d of %d", len(state.history), plan.epochs)
-    fit(
-        state,
-        training_set(data, plan.augmentation, plan.balance, plan.batch_size, plan.seed),
-        data.classes,
-        plan,
-        device,
-        validate=lambda network: _validate(network, data, plan.sizes[-1], device),
-        save=lambda: save_checkpoint(checkpoint, state, settings),
-        teach=Teachers(teachers, data.labels, device).loss if teachers else None,
-    )
-    state.average.cpu()
-
-
-def fit(
-    state: TrainingState[Network],
-    photos: TrainingSet,
-    classes: int,
-    plan: TrainingPlan,
-    device: Device,
-    *,
-    validate: Callable[[nn.Module], Validation],
-    save: Callable[[], None],
-    teach: Teaching | None = None,
-) -> None:
-    """Train from the epoch after `state.history` to the end of the plan.
+    """Train the network on prepared photos; write a checkpoint into the run after every epoch, or continue from one.
 
     Args:
-        state: its network maps float images (B, 3, H, W) of 0…255 to logits (B, C)
-        photos: those to train on
-        classes: C
+        data: the photos
+        state: its network maps float images (B, 3, H, W) of 0…255 to logits (B, C). It has the result: the averaged network, and the
+            figures of the epochs
         plan: how to train
         device: where to train
-        validate: called with the averaged network after each epoch
-        save: called after each epoch, to save the state
-        teach: a second loss
+        options: the run folder, and whether to continue
+        settings: what else must stay the same to continue, apart from options, plan and photos
+        teachers: models whose scores the network learns, too
 
     Raises:
-        TrainingFailed: with what to change. The last epoch's checkpoint is intact.
+        TrainingFailed, OutputUnwritable: with what to change. The last epoch's checkpoint is intact.
     """
+    keep_freed_memory()
+    settings |= options.settings() | {"plan": asdict(plan), "photos": data.provenance()["digest"]}
+    checkpoint = options.out / CHECKPOINT
+    if options.resume and checkpoint.exists():
+        resume_checkpoint(checkpoint, state, settings)
+        log.info("resuming after epoch %d of %d", len(state.history), plan.epochs)
+    photos = training_set(data, plan.augmentation, plan.batch_size, plan.seed)
+    teach = Teachers(teachers, data.labels, device).loss if teachers else None
     state.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     state.average.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
     epoch_photos = photos.steps * plan.batch_size
@@ -164,9 +133,9 @@ def fit(
         for number in range(len(state.history) + 1, plan.epochs + 1):
             start = time.monotonic()
             try:
-                loss = _epoch(state, photos, classes, plan, device, number, teach, counter)
+                loss = _epoch(state, photos, data.classes, plan, device, number, teach, counter)
                 seconds = time.monotonic() - start
-                validation = validate(state.average)
+                validation = _validate(state.average, data, plan.sizes[-1], device)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -180,12 +149,13 @@ def fit(
             rate = max(group["lr"] for group in state.optimiser.param_groups)
             epoch = Epoch(number, loss, validation, rate, seconds, epoch_photos / seconds)
             state.history.append(epoch)
-            save()
+            save_checkpoint(checkpoint, state, settings)
             log.info(
                 "epoch %d of %d: loss %.4f, validation loss %.4f, validation top-1 before calibration %.1f %%, rate %.1e, %.0f photos/s, %.0f s",
                 *(number, plan.epochs, loss, validation.loss, 100 * validation.top1, rate),
                 *(epoch.images_per_second, seconds),
             )
+    state.average.cpu()
 
 
 def _epoch(
@@ -272,16 +242,11 @@ def _diverged(epoch: int, step: int) -> TrainingFailed:
 
 def _validate(network: nn.Module, data: TrainingData, size: int, device: Device) -> Validation:
     """Measure the network on the validation photos, scaled to `size` pixels."""
-    positions = data.validation
     autocast = torch.autocast(device.kind, device.dtype, enabled=device.dtype != torch.float32)
     with torch.inference_mode(), autocast:
-        parts = [
-            positions[first : first + VALIDATION_BATCH]
-            for first in range(0, len(positions), VALIDATION_BATCH)
-        ]
-        batches = (data.cached.scaled(part.tolist(), size) for part in parts)
+        batches = data.cached.batches(data.validation.tolist(), size, VALIDATION_BATCH)
         logits = torch.cat([network(images.to(device.kind)).float().cpu() for images in batches])
-    return measure_logits(logits, torch.from_numpy(data.targets[positions]), len(data.labels))
+    return measure_logits(logits, torch.from_numpy(data.targets[data.validation]), len(data.labels))
 
 
 def keep_freed_memory() -> None:

@@ -48,22 +48,6 @@ LEAST_KERNEL = 1e-30
 
 
 @dataclass(frozen=True)
-class FeatureSpace:
-    """The directions in which embeddings of different labels differ most, and the training photos in them.
-
-    Embeddings of one label have variance 1 in each direction. `offset` is subtracted from embeddings first: float32 (F,).
-    `directions`: float32 (F, D). `landmarks`: float32 (N, D), photos of landmarks, and their `labels`: int64 (N,). `others`:
-    float32 (M, D), all other photos.
-    """
-
-    offset: Tensor
-    directions: Tensor
-    landmarks: Tensor
-    labels: Tensor
-    others: Tensor
-
-
-@dataclass(frozen=True)
 class ScoreRule:
     """score of label l = softmax(v / temperature)[l] · sigmoid(slope · (evidence - midpoint)).
 
@@ -82,25 +66,27 @@ class ScoreRule:
 
 
 class Neighbours(nn.Module):
-    """The distances of embeddings from the photos of training, in a feature space.
+    """The distances of embeddings from the photos of training, in the directions in which embeddings of different labels differ most.
 
-    The nearest reject well even in networks that were not trained for it (Sun et al., 2022, arXiv:2204.06507). Photos and directions are
-    stored in half precision.
+    Embeddings of one label have variance 1 in each direction. The nearest photos reject well even in networks that were not trained for
+    it (Sun et al., 2022, arXiv:2204.06507). Photos and directions are stored in half precision.
     """
 
-    offset: Tensor  # (F,)
+    offset: Tensor  # (F,), subtracted from embeddings first
     directions: Tensor  # (F, D)
-    landmarks: Tensor  # (N, D)
-    labels: Tensor  # (N,)
-    others: Tensor  # (M, D)
+    landmarks: Tensor  # (N, D), photos of landmarks
+    labels: Tensor  # int64 (N,), theirs
+    others: Tensor  # (M, D), all other photos
 
-    def __init__(self, space: FeatureSpace) -> None:
+    def __init__(
+        self, offset: Tensor, directions: Tensor, landmarks: Tensor, labels: Tensor, others: Tensor
+    ) -> None:
         super().__init__()
-        self.register_buffer("offset", space.offset)
-        self.register_buffer("directions", space.directions.half())
-        self.register_buffer("landmarks", space.landmarks.half())
-        self.register_buffer("labels", space.labels)
-        self.register_buffer("others", space.others.half())
+        self.register_buffer("offset", offset)
+        self.register_buffer("directions", directions.half())
+        self.register_buffer("landmarks", landmarks.half())
+        self.register_buffer("labels", labels)
+        self.register_buffer("others", others.half())
 
     def forward(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F) → float32 (B, N), distances from the photos of landmarks, and (B, M), from the others."""
@@ -209,8 +195,8 @@ def mean_of_least(distances: Tensor, count: int) -> Tensor:
     return torch.topk(distances, min(count, distances.shape[1]), dim=1, largest=False)[0].mean(dim=1)
 
 
-def feature_space(embeddings: Tensor, targets: Tensor, labels: int) -> FeatureSpace:
-    """Compute the feature space by linear discriminant analysis with a shrunken covariance.
+def fit_neighbours(embeddings: Tensor, targets: Tensor, labels: int) -> Neighbours:
+    """Find the directions by linear discriminant analysis with a shrunken covariance.
 
     Args:
         embeddings: float32 (N, F), of the training photos
@@ -235,7 +221,7 @@ def feature_space(embeddings: Tensor, targets: Tensor, labels: int) -> FeatureSp
     # The photos of labels with fewer than `NEIGHBOURS` are repeated; otherwise photos of other labels would be among the nearest.
     rows = [(targets == label).nonzero()[:, 0] for label in range(labels)]
     kept = _thin(torch.cat([each.repeat(max(1, math.ceil(NEIGHBOURS / len(each)))) for each in rows]))
-    return FeatureSpace(
+    return Neighbours(
         offset.float(),
         directions.float(),
         landmarks=points[kept].float(),

@@ -72,9 +72,6 @@ def save_checkpoint(path: Path, state: TrainingState[Network], settings: dict[st
         path: the checkpoint file
         state: the state after an epoch
         settings: settings that must stay the same to resume
-
-    Raises:
-        OutputUnwritable: with the reason.
     """
     tensors = {NETWORK + name: values for name, values in state.network.state_dict().items()}
     tensors |= {AVERAGE + name: values for name, values in state.average.state_dict().items()}

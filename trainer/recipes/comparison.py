@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
-from blake3 import blake3
 
 from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.backends.selection import generated_images
@@ -21,21 +21,16 @@ from tagger.model.devices import Device, choose_device
 from tagger.model.model import load_model
 from trainer.backbones.loading import find_source
 from trainer.cli.options import DeviceName
-from trainer.data.folders import find_ordinary_photos, photo_paths, read_training_folder
+from trainer.data.preparation import find_training_photos
 from trainer.errors import BackboneUnusable, ExportImpossible, RunUnusable, TrainingFailed, writing_to
 from trainer.evaluation.metrics import wilson_interval
 from trainer.export.artifact import export_run
-from trainer.export.run import load_run, program_versions
+from trainer.options import PIXELS, TransferOptions
 from trainer.progress import photo_progress
-from trainer.recipes.options import PIXELS, TransferOptions
-from trainer.recipes.transfer import HEAD_EPOCHS, train_transfer
+from trainer.recipes.transfer import train_transfer
 
-FINGERPRINT = "fingerprint.txt"
-"""The file of a run with a digest of everything that its results depend on."""
 MODEL = "model.pt"
 FIGURES = "comparison.json"
-BACKBONE_ERRORS = (BackboneUnusable, ExportImpossible, RunUnusable)
-"""Errors of a single backbone. The comparison continues with the others."""
 TIMED_PHOTOS = 64
 ROUNDS = 5
 
@@ -75,70 +70,20 @@ class Trial:
     top1: float
     top3: float
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """All requested backbones in their order, each with its results, or the reason why it was not compared; and the recommended one.
-
-    `speeds`: photos per second of those that were compared.
-    """
-
-    options: ComparisonOptions
-    device: Device
-    results: dict[str, Trial | str]
-    speeds: dict[str, float]
-    chosen: str
-    sentence: str
-
-    @property
-    def failures(self) -> dict[str, str]:
-        """Why backbones were not compared."""
-        return {name: result for name, result in self.results.items() if isinstance(result, str)}
-
-    @property
-    def document(self) -> dict[str, object]:
-        """The result of `trainer compare` as JSON."""
-        return {
-            "size": self.options.size,
-            "device": self.device.kind,
-            "precision": self.device.precision,
-            "chosen": self.chosen,
-            "sentence": self.sentence,
-            "backbones": [self._row(name, result) for name, result in self.results.items()],
-        }
-
-    def _row(self, name: str, result: Trial | str) -> dict[str, object]:
-        if isinstance(result, str):
-            return {"backbone": name, "reason": result}
+    def row(self, name: str, speed: float) -> dict[str, Any]:
+        """The results as JSON, with 95 % intervals, and the photos per second."""
+        intervals = {top: wilson_interval(getattr(self, top), self.photos) for top in ("top1", "top3")}
         return {
             "backbone": name,
-            **asdict(result),
-            **{f"{top}_interval": _interval(result, top) for top in ("top1", "top3")},
-            "photos_per_second": self.speeds[name],
+            **asdict(self),
+            **{f"{top}_interval": interval for top, interval in intervals.items()},
+            "photos_per_second": speed,
             "reason": None,
         }
 
-    def lines(self) -> Iterator[str]:
-        """A tab-separated table for the terminal, what failed, and the recommendation."""
-        yield "backbone\ttop-1\t95 % interval\ttop-3\tparameters, million\tfile, MB\tphotos/s"
-        for name, trial in self.results.items():
-            if isinstance(trial, Trial):
-                low, high = _interval(trial, "top1")
-                yield (
-                    f"{name}\t{trial.top1:.1%}\t{low:.1%} to {high:.1%}\t{trial.top3:.1%}"
-                    f"\t{trial.parameters / 1e6:.1f}\t{trial.size_bytes / 1e6:.1f}\t{self.speeds[name]:.0f}"
-                )
-        yield from (f"{name} was not compared: {reason}" for name, reason in self.failures.items())
-        yield self.sentence
 
-
-def _interval(trial: Trial, top: str) -> list[float]:
-    interval = wilson_interval(getattr(trial, top), trial.photos)
-    return [interval.low, interval.high]
-
-
-def compare_backbones(options: ComparisonOptions) -> Comparison:
-    """Train, export and measure every backbone, and write comparison.json. Results of an earlier call are reused, apart from the speed.
+def compare_backbones(options: ComparisonOptions) -> dict[str, Any]:
+    """Train, export and measure every backbone, write comparison.json, and return it: their results, or why one has none, and the choice.
 
     Raises:
         BackboneUnusable, ExtraMissing: before any work, as are errors in the photo folders.
@@ -147,9 +92,7 @@ def compare_backbones(options: ComparisonOptions) -> Comparison:
     """
     for backbone in options.backbones:
         find_source(backbone)
-    read_training_folder(options.data)
-    if options.unknown:
-        find_ordinary_photos(options.unknown)
+    find_training_photos(options.data, options.unknown, None)
     with writing_to(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
     results = {backbone: _try_trial(backbone, options) for backbone in options.backbones}
@@ -161,18 +104,44 @@ def compare_backbones(options: ComparisonOptions) -> Comparison:
         )
     device = choose_device(options.device, None)
     speeds = measure_speeds({name: options.model_of(name) for name in trials}, options.size, device)
-    comparison = Comparison(options, device, results, speeds, *recommend(trials, speeds))
+    chosen, sentence = recommend(trials, speeds)
+    document = {
+        "size": options.size,
+        "device": device.kind,
+        "precision": device.precision,
+        "chosen": chosen,
+        "sentence": sentence,
+        "backbones": [
+            trials[name].row(name, speeds[name]) if name in trials else {"backbone": name, "reason": result}
+            for name, result in results.items()
+        ],
+    }
     with writing_to(options.out):
-        text = json.dumps(comparison.document, indent=1, ensure_ascii=False)
+        text = json.dumps(document, indent=1, ensure_ascii=False)
         (options.out / FIGURES).write_text(text + "\n", "utf-8")
-    return comparison
+    return document
+
+
+def comparison_lines(document: dict[str, Any]) -> Iterator[str]:
+    """A tab-separated table for the terminal, what failed, and the recommendation."""
+    yield "backbone\ttop-1\t95 % interval\ttop-3\tparameters, million\tfile, MB\tphotos/s"
+    for row in document["backbones"]:
+        if row["reason"] is not None:
+            yield f"{row['backbone']} was not compared: {row['reason']}"
+            continue
+        low, high = row["top1_interval"]
+        yield (
+            f"{row['backbone']}\t{row['top1']:.1%}\t{low:.1%} to {high:.1%}\t{row['top3']:.1%}"
+            f"\t{row['parameters'] / 1e6:.1f}\t{row['size_bytes'] / 1e6:.1f}\t{row['photos_per_second']:.0f}"
+        )
+    yield document["sentence"]
 
 
 def _try_trial(backbone: str, options: ComparisonOptions) -> Trial | str:
     """The backbone's results, or the reason why it is not compared."""
     try:
         return run_trial(backbone, options)
-    except BACKBONE_ERRORS as error:
+    except (BackboneUnusable, ExportImpossible, RunUnusable) as error:
         reason = str(error)
     except torch.OutOfMemoryError:
         reason = f"The device does not have enough memory for {backbone}. Use --device cpu."
@@ -181,33 +150,22 @@ def _try_trial(backbone: str, options: ComparisonOptions) -> Trial | str:
 
 
 def run_trial(backbone: str, options: ComparisonOptions) -> Trial:
-    """Train a linear layer on the backbone's features and export it, or reuse the results of an identical trial.
-
-    Raises:
-        TaggerError: as the transfer recipe and the export raise them.
-    """
+    """Train a linear layer on the backbone's features, and export it."""
+    log.info("%s: training a linear layer on its features", backbone)
     folder, model = options.folder_of(backbone), options.model_of(backbone)
-    file, fingerprint = folder / FINGERPRINT, _fingerprint(backbone, options)
-    if model.is_file() and file.is_file() and file.read_text() == fingerprint:
-        log.info("%s: reusing the results in %s", backbone, folder)
-    else:
-        log.info("%s: training a linear layer on its features", backbone)
-        transfer = TransferOptions(
-            data=options.data,
-            unknown=options.unknown,
-            out=folder,
-            cache=options.out / PIXELS,
-            epochs=0,
-            size=options.size,
-            device=options.device,
-            backbone=backbone,
-            weights=options.weights.get(backbone),
-        )
-        train_transfer(transfer)
-        export_run(folder, model, name=backbone)
-        with writing_to(file):
-            file.write_text(fingerprint)
-    run = load_run(folder)
+    transfer = TransferOptions(
+        data=options.data,
+        unknown=options.unknown,
+        out=folder,
+        cache=options.out / PIXELS,
+        epochs=0,
+        size=options.size,
+        device=options.device,
+        backbone=backbone,
+        weights=options.weights.get(backbone),
+    )
+    run = train_transfer(transfer)
+    export_run(folder, model, name=backbone)
     return Trial(
         weights=run.record.backbone.weights,
         features=run.record.backbone.features,
@@ -217,21 +175,6 @@ def run_trial(backbone: str, options: ComparisonOptions) -> Trial:
         top1=run.record.metrics["val_top1"],
         top3=run.record.metrics["val_top3"],
     )
-
-
-def _fingerprint(backbone: str, options: ComparisonOptions) -> str:
-    """A digest of everything the results depend on. Photos count by path, size and modification time."""
-    folders = [options.data / "train", options.data / "val", *([options.unknown] if options.unknown else [])]
-    paths = [path for folder in folders if folder.is_dir() for path in photo_paths(folder)]
-    stats = [(path, path.stat()) for path in paths]
-    weights = options.weights.get(backbone)
-    inputs = {
-        "photos": [[str(path.absolute()), stat.st_size, stat.st_mtime_ns] for path, stat in stats],
-        "weights": blake3(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None,
-        "settings": [backbone, options.size, HEAD_EPOCHS, TransferOptions.seed],
-        "versions": program_versions(),
-    }
-    return blake3(json.dumps(inputs).encode(errors="surrogateescape")).hexdigest()
 
 
 def measure_speeds(models: dict[str, Path], size: int, device: Device) -> dict[str, float]:

@@ -19,22 +19,17 @@ from trainer.learning.batches import Augmentation, MixOptions
 from trainer.learning.classifier import Encoder, TrainingNetwork
 from trainer.learning.loop import TrainingPlan, growing_sizes, train_network
 from trainer.learning.state import TrainingState
-from trainer.recipes.options import RecipeOptions
+from trainer.options import RecipeOptions
 
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.2
-BALANCE = 0.5
 SIZES = ((0.6, 0.6), (0.92, 0.8), (1.0, 1.0))
 """(share of the epochs, share of the input side): the size of the views during training."""
 
 
 def train_scratch(options: RecipeOptions) -> FinishedRun:
-    """Train, calibrate and measure a classifier, and write the run.
-
-    Raises:
-        TaggerError: with what to change in the data or the options.
-    """
+    """Train, calibrate and measure a classifier, and write the run."""
     found = find_training_photos(options.data, options.unknown, options.others)
     create_run_folder(options.out)
     device = choose_device(options.device, None)
@@ -46,25 +41,15 @@ def train_scratch(options: RecipeOptions) -> FinishedRun:
     rate = options.learning_rate or LEARNING_RATE
     plan = TrainingPlan(
         augmentation=Augmentation(least_area=0.25, framed_share=0.25),
-        balance=BALANCE,
         sizes=growing_sizes(options.epochs, options.size, SIZES),
         batch_size=options.batch_size,
         warm_up=min(3.0, options.epochs / 10),
-        average_decay=0.998,
         clip=2.0,
         mixing=MixOptions(),
         seed=options.seed,
     )
     state = TrainingState(classifier, _optimiser(classifier, rate))
-    train_network(
-        data,
-        state,
-        plan,
-        device,
-        out=options.out,
-        settings={"recipe": "scratch"} | options.settings(),
-        resume=options.resume,
-    )
+    train_network(data, state, plan, device, options=options, settings={"recipe": "scratch"})
     model = TrainedClassifier(
         backbone=backbone,
         encoder=state.average.encoder,
@@ -78,15 +63,7 @@ def train_scratch(options: RecipeOptions) -> FinishedRun:
             "plan": asdict(plan),
         },
     )
-    return complete_run(
-        data,
-        model,
-        options.size,
-        device,
-        options.out,
-        precision=options.precision,
-        mixture=options.mixture,
-    )
+    return complete_run(data, model, options, device)
 
 
 def _optimiser(network: nn.Module, rate: float) -> torch.optim.Optimizer:

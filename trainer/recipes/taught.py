@@ -16,15 +16,11 @@ from trainer.export.run import FinishedRun
 from trainer.learning.classifier import Encoder, embedding_of
 from trainer.learning.head import features_from_cache, features_from_files
 from trainer.learning.taught import TaughtClassifier, fit_taught
-from trainer.recipes.options import TransferOptions
+from trainer.options import TransferOptions
 
 
 def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
-    """Learn the landmarks, measure the classifier, and write the run.
-
-    Raises:
-        TaggerError: with what to change in the data or the options.
-    """
+    """Learn the landmarks, measure the classifier, and write the run."""
     device, shipped = choose_device(options.device, None).kind, read_manifest(SHIPPED_MODEL)
     data = prepare(found, options.pixels, size=shipped.input.size, seed=options.seed)
     is_unknown = data.targets == len(data.labels)
@@ -56,4 +52,4 @@ def train_taught(found: FoundPhotos, options: TransferOptions) -> FinishedRun:
         "taught: what tells each landmark from strangers, on the frozen network of the shipped model",
         {"seed": options.seed},
     )
-    return finish_run(data, fitted, options.out, precision=options.precision, mixture=options.mixture)
+    return finish_run(data, fitted, options)

@@ -24,11 +24,10 @@ from trainer.learning.head import FeatureSet, features_from_cache, fit_head, wit
 from trainer.learning.loop import TrainingPlan, growing_sizes, train_network
 from trainer.learning.pruning import prune
 from trainer.learning.state import Epoch, TrainingState
-from trainer.recipes.options import TransferOptions
+from trainer.options import TransferOptions
 from trainer.recipes.taught import train_taught
 
 BACKBONE = "mobilenet_v2"
-HEAD_EPOCHS = 12
 HEAD_RATE = 1e-3
 LEARNING_RATE = 4e-4
 """The rate of the backbone's last layer. It falls towards the first layer, whose edges and colours need little change."""
@@ -39,7 +38,6 @@ FIRST_LAYER = 0.06
 WEIGHT_DECAY = 0.05
 DROPOUT = 0.2
 PRUNING_EPOCHS = 8
-BALANCE = 0.5
 AUGMENTATION = Augmentation(light=0.4, grey_share=0.1, turned_share=0.2, tilted_share=0.2)
 SIZES = ((0.35, 0.57), (0.7, 0.72), (0.9, 0.86), (1.0, 1.0))
 """(end as a share of the epochs, share of the input side): most views are smaller than the input.
@@ -53,30 +51,30 @@ log = logging.getLogger("trainer")
 
 
 def train_transfer(options: TransferOptions) -> FinishedRun:
-    """Train, calibrate and measure a classifier, and write the run.
-
-    Raises:
-        TaggerError: with what to change in the data, the weights or the options.
-    """
+    """Train, calibrate and measure a classifier, and write the run."""
     found = find_training_photos(options.data, options.unknown, options.others)
     create_run_folder(options.out)
-    counts = f"{len(found.labels)} landmarks with {len(found.folder.train)} photos"
-    if found.are_few and options.backbone is None and options.weights is None:
-        log.info(
-            "%s are too few to train a network: they are taught. To train one, name its --backbone", counts
-        )
-        return train_taught(found, options)
     if found.are_few:
-        log.warning(
-            "%s are too few to train a network: without --backbone, they are taught, which names fewer other places",
-            counts,
+        is_taught = options.backbone is None and options.weights is None
+        advice = (
+            "they are taught. To train one, name its --backbone"
+            if is_taught
+            else "teach them, without --backbone"
         )
+        counts = len(found.labels), len(found.train)
+        log.info("%d landmarks with %d photos are too few to train a network: %s", *counts, advice)
+        if is_taught:
+            return train_taught(found, options)
     device = choose_device(options.device, None)
     backbone, network = load_backbone(options.backbone or BACKBONE, options.weights, options.size)
     data = prepare(found, options.pixels, size=options.size, seed=options.seed)
     encoder = Encoder(backbone, network)
     if options.multiply_adds:
-        backbone, encoder = _prune(data, backbone, encoder, options.multiply_adds, options, device)
+        views = training_set(data, AUGMENTATION, options.batch_size, options.seed)
+        sizes = growing_sizes(PRUNING_EPOCHS, options.size, SIZES)
+        backbone, encoder = prune(
+            backbone, encoder, options.multiply_adds, views, sizes, options.size, device
+        )
     # Fine-tuning augments photos itself.
     model = _train_head(data, encoder, backbone, options, device.kind, mirrored=not options.epochs)
     if options.epochs:
@@ -84,28 +82,7 @@ def train_transfer(options: TransferOptions) -> FinishedRun:
         model = _fine_tune(data, model, options, device)
         if known is not None:
             model = _remember(data, known, model, options, device.kind)
-    return complete_run(
-        data,
-        model,
-        options.size,
-        device,
-        options.out,
-        precision=options.precision,
-        mixture=options.mixture,
-    )
-
-
-def _prune(
-    data: TrainingData,
-    backbone: Backbone,
-    encoder: Encoder,
-    millions: int,
-    options: TransferOptions,
-    device: Device,
-) -> tuple[Backbone, Encoder]:
-    views = training_set(data, AUGMENTATION, BALANCE, options.batch_size, options.seed)
-    sizes = growing_sizes(PRUNING_EPOCHS, options.size, SIZES)
-    return prune(backbone, encoder, millions, views, sizes, options.size, device)
+    return complete_run(data, model, options, device)
 
 
 def _train_head(
@@ -133,16 +110,15 @@ def _train_head(
         classes = torch.from_numpy(photos.classes_of_photos[photos.training])
         return fit_head(
             FeatureSet(features[photos.training], classes),
-            torch.from_numpy(photos.training_weights(BALANCE)),
+            torch.from_numpy(photos.training_weights()),
             measured,
             len(photos.labels),
             photos.classes,
-            epochs=HEAD_EPOCHS,
             seed=options.seed,
         )
 
     head, history = fit(data)
-    settings: dict[str, object] = {"head_epochs": HEAD_EPOCHS, "seed": options.seed}
+    settings: dict[str, object] = {"seed": options.seed}
     return TrainedClassifier(
         backbone,
         encoder,
@@ -166,11 +142,9 @@ def _fine_tune(
     state = TrainingState(network, _optimiser(model.encoder, head, rate))
     plan = TrainingPlan(
         augmentation=AUGMENTATION,
-        balance=BALANCE,
         sizes=growing_sizes(options.epochs, options.size, SIZES),
         batch_size=options.batch_size,
         warm_up=min(1.0, options.epochs / 10),
-        average_decay=0.998,
         clip=5.0,
         mixing=MixOptions(smoothing=0.05),
         seed=options.seed,
@@ -180,9 +154,8 @@ def _fine_tune(
         state,
         plan,
         device,
-        out=options.out,
-        settings={"recipe": "transfer", "weights": model.backbone.weights} | options.settings() | taught,
-        resume=options.resume,
+        options=options,
+        settings={"recipe": "transfer", "weights": model.backbone.weights, **taught},
         teachers=teachers,
     )
     return TrainedClassifier(
@@ -193,12 +166,7 @@ def _fine_tune(
         recipe=f"{model.recipe}, then both fine-tuned",
         settings=model.settings
         | taught
-        | {
-            "learning_rate": rate,
-            "weight_decay": WEIGHT_DECAY,
-            "dropout": DROPOUT,
-            "plan": asdict(plan),
-        },
+        | {"learning_rate": rate, "weight_decay": WEIGHT_DECAY, "dropout": DROPOUT, "plan": asdict(plan)},
     )
 
 

@@ -11,6 +11,8 @@ PHOTOS_OF = "photos_of_landmarks"
 
 TAUGHT = "taught"
 """How the recipe of a model begins that was taught, and not trained."""
+LISTED = 10
+"""The most landmarks named in one line."""
 FEW_TO_TEACH = 5
 LEAST_OTHER_PHOTOS, LEAST_OTHER_PLACES = 20, 10
 """With fewer photos of other landmarks, or of fewer of them, nothing is known of how many such photos are named."""
@@ -58,8 +60,9 @@ class Assessment:
         for kind, share in self.false_tags.items():
             yield f"{kind}: {_percent(share)} get a false tag"
         if self._few:
-            counts = ", ".join(f"{name} ({count})" for name, count in self._few.items())
-            yield f"too few photos of {counts}; add some, to {self.few} or more each, then train again"
+            counts = [f"{name} ({count})" for name, count in self._few.items()]
+            more = f" and {len(counts) - LISTED} more" if len(counts) > LISTED else ""
+            yield f"too few photos of {', '.join(counts[:LISTED])}{more}; add some, to {self.few} or more each, then train again"
         yield self._answer()
         yield f"next: {'add photos, then train again' if self.is_insufficient else next_step}"
 

@@ -16,6 +16,7 @@ from trainer.evaluation.metrics import calibration_errors, reliability
 from trainer.evaluation.recognition import Mistake
 from trainer.learning.state import Epoch
 
+MISTAKE_COLUMNS = 3
 BLUE, ORANGE, GREY = "#3366aa", "#dd7733", "#999999"
 
 
@@ -24,15 +25,21 @@ def draw_curves(epochs: Sequence[Epoch], path: Path) -> None:
     numbers = [epoch.number for epoch in epochs]
     top1 = [100 * epoch.validation.top1 for epoch in epochs]
     with figure_axes(path, width=9, height=3.8, columns=2) as (losses, accuracies):
-        losses.plot(numbers, [epoch.loss for epoch in epochs], color=BLUE, marker=".", label="training")
+        losses.plot(
+            numbers,
+            [epoch.loss for epoch in epochs],
+            color=BLUE,
+            marker=".",
+            label="training, on altered photos",
+        )
         losses.plot(
             numbers, [epoch.validation.loss for epoch in epochs], color=ORANGE, marker=".", label="validation"
         )
         losses.set(xlabel="epoch", ylabel="loss", title="Loss", ylim=(0, None))
         losses.legend()
         accuracies.plot(numbers, top1, color=ORANGE, marker=".")
-        accuracies.set(ylabel="right, %", ylim=(min(top1) - 5, 100.5))
-        accuracies.set_title(f"Top-1 on validation photos, finally {top1[-1]:.1f} %")
+        accuracies.set(ylabel="right, %", ylim=(min(top1) - 5, min(100.5, max(top1) + 5)))
+        accuracies.set_title(f"Validation photos before calibration, finally {top1[-1]:.1f} %")
         for axes in (losses, accuracies):
             axes.set(xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -43,8 +50,8 @@ def draw_reliability(scores: Tensor, correct: Tensor, path: Path) -> None:
     """Draw accuracy by score, (N,) each, with 95 % intervals, which are long for few photos. Perfect calibration is the diagonal."""
     bins, error = reliability(scores, correct), calibration_errors(scores[None], correct[None]).item()
     right = [entry.right.value for entry in bins]
-    below = [max(0.0, entry.right.value - entry.right.interval.low) for entry in bins]
-    above = [max(0.0, entry.right.interval.high - entry.right.value) for entry in bins]
+    below = [max(0.0, entry.right.value - entry.right.low) for entry in bins]
+    above = [max(0.0, entry.right.high - entry.right.value) for entry in bins]
     with figure_axes(path, width=6, height=4.6) as (axes,):
         axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfect calibration")
         confidences, label = [entry.confidence for entry in bins], "right, 95 % interval"
@@ -79,4 +86,4 @@ def draw_mistakes(mistakes: Sequence[Mistake], path: Path) -> None:
         for mistake in mistakes
     ]
     if rows:
-        draw_sheet(rows, path)
+        draw_sheet(rows, path, columns=MISTAKE_COLUMNS)

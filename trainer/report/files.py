@@ -1,8 +1,7 @@
 """The files of a report: report.md, drawings, and metrics.json with an interval for every figure (`top1`, `top1_interval`)."""
 
 import json
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -11,33 +10,16 @@ from tagger.model.artifact import Label
 from trainer.errors import writing_to
 from trainer.evaluation.evaluation import Evaluation
 from trainer.evaluation.metrics import Estimate
-from trainer.evaluation.recognition import (
-    DistractorResult,
-    LabelResult,
-    LibraryResult,
-    Mistake,
-    Recognition,
-    SourceResult,
-    confident_mistakes,
-)
+from trainer.evaluation.recognition import Mistake, confident_mistakes
 from trainer.report.drawings import draw_mistakes, draw_reliability
 from trainer.report.markdown import FALSE_TAGS, MISTAKES, RELIABILITY, markdown
 
 REPORT = "report.md"
 METRICS = "metrics.json"
 
-Result = Recognition | LabelResult | SourceResult | DistractorResult | LibraryResult
-
-log = logging.getLogger("trainer")
-
 
 def write_report(evaluation: Evaluation, folder: Path) -> None:
-    """Write report.md, its drawings and metrics.json to `folder`, and remove outdated drawings of an earlier report.
-
-    Raises:
-        OutputUnwritable: with the reason.
-    """
-    log.info("drawing the report")
+    """Write report.md, its drawings and metrics.json to `folder`, and remove outdated drawings of an earlier report."""
     recognition = evaluation.recognition
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,20 +71,18 @@ def evaluation_document(evaluation: Evaluation) -> dict[str, object]:
         **_figures(recognition),
         **_estimate("gap", evaluation.gap),
         "labels": [_figures(result) for result in recognition.per_label],
-        "sources": _by_name(evaluation.by_source),
         "rejection": rejection
-        and {**_figures(rejection.overall), "by_folder": _by_name(rejection.by_folder)},
+        and {
+            **_figures(rejection.overall),
+            "by_folder": {name: _figures(result) for name, result in rejection.by_folder.items()},
+        },
         "library": evaluation.library and _figures(evaluation.library),
         "mistakes": [_mistake(mistake) for mistake in evaluation.mistakes],
         "false_tags": [_mistake(mistake) for mistake in evaluation.false_tags],
     }
 
 
-def _by_name(results: Mapping[str, Result]) -> dict[str, object]:
-    return {name: _figures(result) for name, result in results.items()}
-
-
-def _figures(result: Result) -> dict[str, object]:
+def _figures(result: object) -> dict[str, object]:
     """The numbers and texts of a result; estimates with their intervals."""
     document: dict[str, object] = {}
     for name, value in vars(result).items():
@@ -114,7 +94,7 @@ def _figures(result: Result) -> dict[str, object]:
 
 
 def _estimate(name: str, estimate: Estimate) -> dict[str, object]:
-    return {name: estimate.value, f"{name}_interval": [estimate.interval.low, estimate.interval.high]}
+    return {name: estimate.value, f"{name}_interval": [estimate.low, estimate.high]}
 
 
 def _mistake(mistake: Mistake) -> dict[str, object]:

@@ -1,10 +1,10 @@
 """An evaluation in Markdown: the most important figures, and all details."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from trainer.evaluation.evaluation import Evaluation
 from trainer.evaluation.metrics import Estimate
-from trainer.evaluation.recognition import DistractorResult, LibraryResult, Rejection, SourceResult
+from trainer.evaluation.recognition import DistractorResult, LibraryResult, Rejection
 
 RELIABILITY, MISTAKES, FALSE_TAGS = "reliability.png", "mistakes.png", "false-tags.png"
 METHOD = """## Method
@@ -24,7 +24,6 @@ def markdown(evaluation: Evaluation) -> str:
         _library(evaluation.library) if evaluation.library else "",
         _mistakes(evaluation),
         _landmarks(evaluation),
-        _sources(evaluation.by_source),
         METHOD,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -37,12 +36,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _percent(estimate: Estimate) -> str:
-    low, high = 100 * estimate.interval.low, 100 * estimate.interval.high
+    low, high = 100 * estimate.low, 100 * estimate.high
     return f"{100 * estimate.value:.1f} % [{low:.1f}, {high:.1f}]"
 
 
 def _number(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [{estimate.interval.low:.3f}, {estimate.interval.high:.3f}]"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def _headline(evaluation: Evaluation) -> str:
@@ -135,18 +134,3 @@ def _landmarks(evaluation: Evaluation) -> str:
         + "\n\n"
         + table(head, rows)
     )
-
-
-def _sources(by_source: Mapping[str, SourceResult]) -> str:
-    if not by_source:
-        return ""
-    rows = [
-        (
-            name,
-            str(result.photos),
-            *map(_percent, (result.top1, result.accepted_right, result.accepted_wrong)),
-        )
-        for name, result in by_source.items()
-    ]
-    head = ("source", "photos", "right", "right tag", "wrong tag")
-    return "## Sources of the landmark photos\n\n" + table(head, rows)

@@ -35,7 +35,7 @@ from tagger.model.backends.selection import (
 )
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.devices import ISA_LIMITS, Device, instruction_sets
-from trainer.export.ranges import convolution_ranges
+from trainer.export.calibration import convolution_ranges
 
 FLOAT32 = Device("cpu", "float32", 8)
 

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from trainer.cli.options import DeviceName, ImageSize, LibraryMixture
+from trainer.cli.options import Device, ImageSize, LibraryMixture, OrdinaryPhotos
 from trainer.evaluation.mixture import FAMILY
 
 PIXELS = "pixels"
-PRECISION = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +29,7 @@ class RecipeOptions:
     out: Annotated[
         Path, typer.Option(help="The run folder: checkpoint, learning curves, figures, metrics and log.")
     ]
-    unknown: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder of ordinary photos, at any depth, that show none of the landmarks. Greatly improves rejection."
-        ),
-    ] = None
+    unknown: OrdinaryPhotos = None
     others: Annotated[
         Path | None,
         typer.Option(
@@ -60,9 +54,7 @@ class RecipeOptions:
             help="The highest learning rate. Defaults to the recipe's. Lower it if training does not converge.",
         ),
     ] = None
-    device: Annotated[DeviceName, typer.Option(envvar="TAGGER_DEVICE", help="The device for training.")] = (
-        "auto"
-    )
+    device: Device = "auto"
     seed: Annotated[
         int, typer.Option(min=0, help="The same seed and photos give the same split and the same model.")
     ] = 0
@@ -73,7 +65,7 @@ class RecipeOptions:
             max=0.999,
             help="The share of accepted landmarks that should be right in a library. Sets the threshold, using validation photos.",
         ),
-    ] = PRECISION
+    ] = 0.95
     mixture: LibraryMixture = FAMILY
     resume: Annotated[
         bool,
@@ -132,7 +124,6 @@ class TransferOptions(RecipeOptions):
             help="A model (.pt) whose scores fine-tuning learns, too. Repeat it for the mean of several; each may know only some of the landmarks."
         ),
     ] = None
-
     multiply_adds: Annotated[
         int | None,
         typer.Option(
