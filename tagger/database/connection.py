@@ -4,13 +4,13 @@ import getpass
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqlalchemy import Connection, Engine, Row, event, select
+from sqlalchemy import Connection, Engine, event, select
 
 from tagger.database.changes import CHANGES, Changes, changes_of, require_change
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error

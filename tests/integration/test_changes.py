@@ -103,7 +103,7 @@ def test_an_upgrade_keeps_scores_and_odds_and_forgets_what_followed_from_them(
             return [set(map(tuple, connection.execute(select(table)))) for table in tables]
 
     before = rows()
-    engine = downgrade(database_url, "1012")
+    engine = downgrade(database_url, "1013")
     query = "SELECT accepted, doubtful FROM {} WHERE content_id > 1 ORDER BY content_id"
     found = [(False, "position"), (False, "speed"), (True, None)]
     with engine.connect() as connection:
