@@ -240,7 +240,7 @@ def _check_kinds(names: Sequence[str] | None, kinds: Sequence[str]) -> None:
 def parse_date(text: str | None, option: str) -> datetime | None:
     """Return the date and time of an option's value; `option` is its name, like --taken-after."""
     with query_usage():
-        return parse_query_date(text, option.removeprefix("--").replace("-", "_"))
+        return None if text is None else parse_query_date(text, option.removeprefix("--").replace("-", "_"))
 
 
 def parse_time(text: str | None, option: str, *, direction: Literal[1, -1]) -> datetime | None:
