@@ -88,6 +88,16 @@ def test_json_has_exactly_the_keys_scripts_know(tagger: CommandRunner, known: St
     assert (list(photo), list(photo["tags"][0])) == (list(PHOTO), list(TAG))
 
 
+def test_json_has_letters_as_they_are(tagger: CommandRunner, known: StoredPhotos) -> None:
+    known.photo("Hội An/é.jpg", (GATE, 0.9, True))
+    for words in (
+        ("query", "--json"),
+        ("query", "--format", "ndjson"),
+        ("show", "photos/Hội An/é.jpg", "--json"),
+    ):
+        assert "Hội An/é.jpg" in tagger(*words).text
+
+
 def test_every_format_has_the_same_content(tagger: CommandRunner, known: StoredPhotos) -> None:
     photos = tagger("query", "--json").json
     paths = [photo["path"] for photo in photos]

@@ -68,11 +68,9 @@ def write_documents(columns: Sequence[str], documents: Iterable[object], output_
 
 def write_json(document: object) -> None:
     """Write one indented JSON document."""
-    import json
+    from tagger.system.documents import json_bytes
 
-    from tagger.system.documents import json_default
-
-    write_parts([json.dumps(document, indent=2, default=json_default).encode() + b"\n"])
+    write_parts([json_bytes(document, indent=2) + b"\n"])
 
 
 def write_json_list(documents: Iterable[object]) -> None:
