@@ -186,7 +186,7 @@ def query_option(name: str, option: QueryOption, panel: str = FILTER) -> Any:
         return typer.Option(flag, help=option.help, rich_help_panel=panel)
     return typer.Option(
         flag,
-        rich_help_panel=OUTPUT if name == "limit" else panel,
+        rich_help_panel=panel,
         metavar=option.value_name,
         min=option.minimum,
         max=option.maximum,
@@ -197,7 +197,8 @@ def query_option(name: str, option: QueryOption, panel: str = FILTER) -> Any:
 
 TakenAfter = Annotated[str | None, query_option("taken_after", QUERY_OPTIONS["taken_after"])]
 TakenBefore = Annotated[str | None, query_option("taken_before", QUERY_OPTIONS["taken_before"])]
-Limit = Annotated[int | None, query_option("limit", QUERY_OPTIONS["limit"])]
+Limit = Annotated[int | None, query_option("limit", QUERY_OPTIONS["limit"], OUTPUT)]
+Sort = Annotated[str | None, query_option("sort", QUERY_OPTIONS["sort"], OUTPUT)]
 
 
 def parse_format(name: Format | None, *, json: bool, print0: bool = False) -> Format:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -49,8 +50,13 @@ if TYPE_CHECKING:
 FAILURE_COLUMNS = ("path", "kind", "text", "attempts", "job")
 
 
-def write_photos(photos: Iterable[TaggedPhoto], output_format: Format, *, end: bytes = b"\n") -> int:
-    """Write photos; returns their number. `end` follows each path."""
+def write_photos(
+    photos: Iterable[TaggedPhoto], output_format: Format, *, end: bytes = b"\n", folder: Path | None = None
+) -> int:
+    """Write photos; returns their number. `end` follows each path.
+
+    A table on a terminal has paths relative to the folder, by default the working directory.
+    """
     counter = Counter(photos)
     match output_format:
         case Format.JSON:
@@ -64,8 +70,9 @@ def write_photos(photos: Iterable[TaggedPhoto], output_format: Format, *, end: b
         case Format.GEOJSON:
             write_parts(photo_feature_parts(counter))
         case Format.TABLE:
-            path_of = _relative_path if sys.stdout.isatty() else str
-            rows = (row for photo in counter for row in _photo_rows(photo, path_of(photo.path)))
+            # Long paths do not fit a terminal. The start ends with a slash.
+            start = str((folder or Path.cwd()) / "_")[:-1] if sys.stdout.isatty() else ""
+            rows = (row for photo in counter for row in _photo_rows(photo, photo.path.removeprefix(start)))
             write_table(("Photo", "Landmark", "Score", "State", "Country"), rows)
     return counter.count
 
@@ -84,12 +91,6 @@ def write_similar_photos(photos: Sequence[TaggedPhoto], output_format: Format) -
         case _:
             write_photos(photos, output_format)
     return len(photos)
-
-
-def _relative_path(path: str) -> str:
-    """The path, relative to the working directory if it is in it: long ones do not fit a terminal."""
-    folder = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each row costs more than the row
-    return path.removeprefix(folder)
 
 
 def _photo_rows(photo: TaggedPhoto, path: str) -> Iterator[list[object]]:

@@ -343,7 +343,7 @@ class PhotoQuery:
         "Photos that are classified and have no accepted tag.", bool, used_by="searches", chip=N_("unknown")
     )
     untagged: bool = _option(
-        "Photos that no model has classified, without those that fail.",
+        "Photos not classified yet, without those that fail.",
         bool,
         used_by="searches",
         chip=N_("not processed yet"),
@@ -359,13 +359,14 @@ class PhotoQuery:
     )
     favourite: bool = _option("Photos with a star.", bool, used_by="addresses", chip=N_("favourites"))
     any_rank: bool = _option(
-        "All classified photos, with all their tags, accepted or not.", bool, used_by="searches", chip=None
+        "All classified photos, with all tags, accepted or not.", bool, used_by="searches", chip=None
     )
     sort: SortOption | None = _option(
-        "The order: newest, oldest, name or score.",
+        "newest, oldest, name (path) or score.",
+        value_name="ORDER",
         choices=get_args(SortOption),
         noun="order",
-        default="the fastest one",
+        default="fastest",
         used_by="addresses",
         is_stored=False,
         chip=None,
