@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import GenericAlias
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,13 +27,7 @@ from tagger.cli.options import (
 from tagger.cli.session import load_settings, open_for_reading, prepare_paths
 from tagger.database.enums import Target
 from tagger.errors import SearchTextInvalid
-from tagger.library.query.options import (
-    VERDICT_OPTIONS,
-    PhotoQuery,
-    QueryOption,
-    options_used_by,
-    parse_query,
-)
+from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery, QueryOption, options_used_by
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -74,7 +68,7 @@ class _DeclaredOptions:
         raise AttributeError(name)
 
     def parse(self, **others: Any) -> PhotoQuery:
-        """Return the query of these options and `others`, which are further arguments of `parse_query`.
+        """Return the query of these options and `others`.
 
         Raises:
             typer.BadParameter: an option has an invalid value, or contradicts another one.
@@ -83,7 +77,7 @@ class _DeclaredOptions:
         if any(map(str.isalpha, values.get("near") or "")):
             values |= _place_options(values["near"], values.get("radius_km"))
         with query_usage():
-            return parse_query(**values)
+            return PhotoQuery(**values)
 
 
 def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
@@ -104,10 +98,21 @@ def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
     }
 
 
+_RARE = ("calendar_month", "any_of", "without")
+"""Options of queries that `--help-all` alone lists."""
+_OF_VERDICTS = {
+    **dict.fromkeys(("landmark", "radius_km", "under", "year", "taken_after", "taken_before"), ""),
+    "country": "Landmarks in this country, in any case.",
+    "near": "Landmarks near this position, in degrees.",
+    "box": "Landmarks between these parallels and meridians, in degrees.",
+}
+"""The options of queries that select verdicts, with their help where it differs."""
+
+
 class QueryOptions(_DeclaredOptions):
     """The options that select photos, of all commands that take a query."""
 
-    __signature__ = _signature(options_used_by("all"), advanced=("calendar_month", "any_of", "without"))
+    __signature__ = _signature(options_used_by("all"), advanced=_RARE)
 
 
 class BackfillOptions(_DeclaredOptions):
@@ -115,18 +120,7 @@ class BackfillOptions(_DeclaredOptions):
 
     __signature__ = _signature(
         {name: option for name, option in options_used_by("all").items() if name != "model"},
-        advanced=(
-            "near",
-            "radius_km",
-            "box",
-            "position",
-            "job",
-            "min_score",
-            "verdict",
-            "calendar_month",
-            "any_of",
-            "without",
-        ),
+        advanced=("near", "radius_km", "box", "position", "job", "min_score", "verdict", *_RARE),
     )
 
 
@@ -137,9 +131,15 @@ class OutcomeOptions(_DeclaredOptions):
 
 
 class VerdictOptions(_DeclaredOptions):
-    """The options that select verdicts."""
+    """The options that select verdicts, by areas of their landmarks: a verdict often moves the photo."""
 
-    __signature__ = _signature(VERDICT_OPTIONS)
+    __signature__ = _signature(
+        {
+            name: replace(each, help=_OF_VERDICTS[name] or each.help)
+            for name, each in QUERY_OPTIONS.items()
+            if name in _OF_VERDICTS
+        }
+    )
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ def query_option(name: str, option: QueryOption, panel: str = FILTER) -> Any:
         return typer.Option(flag, help=option.help, rich_help_panel=panel)
     return typer.Option(
         flag,
-        rich_help_panel=OUTPUT if name == "limit" else panel,
+        rich_help_panel=panel,
         metavar=option.value_name,
         min=option.minimum,
         max=option.maximum,
@@ -197,7 +197,8 @@ def query_option(name: str, option: QueryOption, panel: str = FILTER) -> Any:
 
 TakenAfter = Annotated[str | None, query_option("taken_after", QUERY_OPTIONS["taken_after"])]
 TakenBefore = Annotated[str | None, query_option("taken_before", QUERY_OPTIONS["taken_before"])]
-Limit = Annotated[int | None, query_option("limit", QUERY_OPTIONS["limit"])]
+Limit = Annotated[int | None, query_option("limit", QUERY_OPTIONS["limit"], OUTPUT)]
+Sort = Annotated[str | None, query_option("sort", QUERY_OPTIONS["sort"], OUTPUT)]
 
 
 def parse_format(name: Format | None, *, json: bool, print0: bool = False) -> Format:
@@ -240,7 +241,7 @@ def _check_kinds(names: Sequence[str] | None, kinds: Sequence[str]) -> None:
 def parse_date(text: str | None, option: str) -> datetime | None:
     """Return the date and time of an option's value; `option` is its name, like --taken-after."""
     with query_usage():
-        return parse_query_date(text, option.removeprefix("--").replace("-", "_"))
+        return None if text is None else parse_query_date(text, option.removeprefix("--").replace("-", "_"))
 
 
 def parse_time(text: str | None, option: str, *, direction: Literal[1, -1]) -> datetime | None:

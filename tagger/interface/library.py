@@ -6,17 +6,17 @@ import logging
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from tagger.database.connection import login_name, open_configured
 from tagger.database.enums import METADATA_KINDS, Priority, Runner, Target, VerdictKind
 from tagger.errors import ArgumentInvalid, ExamplesMissing, PhotoNotFound
 from tagger.interface.jobs import Job, Progress, Throttled, job_of
 from tagger.interface.photos import (
-    BackfillFilter,
+    BACKFILL_CONDITIONS,
+    CONDITIONS,
     Named,
     Photo,
-    PhotoFilter,
     Photos,
     path_of,
     paths_of,
@@ -126,7 +126,7 @@ class Library:
         *,
         write: Literal["sidecar", "embed"] | None = None,
         on_progress: Progress | None = None,
-        **conditions: Unpack[BackfillFilter],
+        **conditions: Any,
     ) -> Job:
         """Tag photos again that the database has, as `tagger backfill`: by workers if one runs, else in this process.
 
@@ -137,7 +137,7 @@ class Library:
             ModelNotFound, ModelNotSelected, EmbeddingsMissing: there is no model for it.
         """
         scope = _choice(BackfillScope, "what", what)
-        query = query_of(BackfillFilter, conditions)
+        query = query_of(conditions, BACKFILL_CONDITIONS)
         runner = Runner.WORKERS if list_workers(self._database) else Runner.LOCAL
         request = Backfill(scope, query, write=_metadata_options(write))
         return self._submit(request, runner, Priority.BULK, on_progress)
@@ -168,7 +168,7 @@ class Library:
                 raise PhotoNotFound(path=str(path))
         return self._submit(request, Runner.LOCAL, Priority.INTERACTIVE, on_progress)
 
-    def photos(self, **conditions: Unpack[PhotoFilter]) -> Photos:
+    def photos(self, **conditions: Any) -> Photos:
         """Return the photos that meet all conditions: by default, those with an accepted tag, with these tags.
 
         Nothing is read before the result is used.
@@ -176,7 +176,7 @@ class Library:
         Raises:
             QueryOptionInvalid: a condition is unknown, has an invalid value, or contradicts another one.
         """
-        query, text = query_of(PhotoFilter, conditions), str(conditions.get("text") or "")
+        query, text = query_of(conditions, CONDITIONS), str(conditions.get("text") or "")
         return Photos(self._database, self._settings.roots, query, text, conditions)
 
     def photo(self, path: str | Path) -> Photo:

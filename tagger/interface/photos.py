@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from html import escape
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from tagger.database.connection import Database
 from tagger.errors import ArgumentInvalid, QueryOptionInvalid
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.find import find_tagged
-from tagger.library.query.options import (
-    PhotoQuery,
-    PositionOption,
-    SortOption,
-    VerdictOption,
-    parse_query,
-)
+from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery, options_used_by
 from tagger.library.query.photo_json import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_COLUMNS, photo_rows
 from tagger.library.query.tagged_photos import TaggedPhoto
 from tagger.library.search.text_query import text_query
@@ -32,50 +25,13 @@ SHOWN_ROWS = 20
 """Photos in the table that a notebook shows."""
 MOST_SHOWN = 80
 """Characters of the conditions in the text of a query."""
+CONDITIONS = (*QUERY_OPTIONS, "text")
+"""The conditions of `Library.photos`: those of `tagger query`. `text` is its TEXT: "paris 2019"."""
+BACKFILL_CONDITIONS = tuple(name for name in options_used_by("all") if name != "model")
+"""The conditions of `Library.backfill`: those of `tagger backfill`."""
 Photo = TaggedPhoto
 Named = str | Path | Photo
 """A photo, by its path or address, or as `Library.photos` returns it."""
-
-
-class BackfillFilter(TypedDict, total=False):
-    """The conditions of `Library.backfill`: those of `tagger backfill`, where docs/reference/cli.md explains them.
-
-    `near` and `box` are (latitude, longitude) and (south, west, north, east), in degrees. Dates are in the camera's local time.
-    """
-
-    landmark: str | Sequence[str]
-    country: str | Sequence[str]
-    near: tuple[float, float]
-    radius_km: float
-    box: tuple[float, float, float, float]
-    position: PositionOption
-    trip: str
-    job: int
-    min_score: float
-    verdict: VerdictOption
-    camera: str | Sequence[str]
-    under: str | Path | Sequence[str | Path]
-    year: int | Sequence[int]
-    calendar_month: int | Sequence[int]
-    taken_after: str | date
-    taken_before: str | date
-    any_of: str | Sequence[str]
-    without: str | Sequence[str]
-
-
-class PhotoFilter(BackfillFilter, total=False):
-    """The conditions of `Library.photos`: those of `tagger query`. `text` is its TEXT: "paris 2019"."""
-
-    text: str
-    model: str
-    unknown: bool
-    untagged: bool
-    failed: bool
-    dismissed: bool
-    favourite: bool
-    any_rank: bool
-    sort: SortOption
-    limit: int
 
 
 @dataclass(frozen=True)
@@ -163,30 +119,17 @@ def path_of(photo: object) -> Path:
     return named_path(photo.path if isinstance(photo, Photo) else photo)
 
 
-def query_of(accepted: type, conditions: Mapping[str, Any]) -> PhotoQuery:
-    """Return the query of conditions, whose names are those of `accepted`, a class of conditions.
+def query_of(conditions: Mapping[str, Any], possible: Collection[str]) -> PhotoQuery:
+    """Return the query of conditions, whose names are among the `possible` ones.
 
     Raises:
         QueryOptionInvalid: a condition is none of these, has an invalid value, or contradicts another one.
     """
-    names = accepted.__annotations__
     for name in conditions:
-        if name not in names:
-            raise QueryOptionInvalid(
-                option=name, reason=f"there is no such condition here. Choose one of {', '.join(names)}"
-            )
+        if name not in possible:
+            reason = f"there is no such condition here. Choose one of {', '.join(possible)}"
+            raise QueryOptionInvalid(option=name, reason=reason)
     options = {name: value for name, value in conditions.items() if name != "text" and value is not None}
-    for name in options.keys() & {"near", "box", "taken_after", "taken_before"}:
-        options[name] = _condition_text(options[name])
     if "under" in options:
         options["under"] = tuple(map(absolute_path, paths_of(options["under"])))
-    return parse_query(**options)
-
-
-def _condition_text(value: object) -> str:
-    """The condition as commands take it: degrees with commas between them, and dates in ISO 8601."""
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        return str(value)
-    return ",".join(map(str, value))
+    return PhotoQuery(**options)

@@ -37,12 +37,12 @@ from tagger.database.connection import Database
 from tagger.database.enums import Role
 from tagger.database.statements import among
 from tagger.database.tables import access_tokens, photos, share_photos, shares
-from tagger.errors import PhotoIdNotFound, QueryOptionInvalid, ShareInvalid, ShareNotFound
+from tagger.errors import PhotoIdNotFound, ShareInvalid, ShareNotFound
 from tagger.library.catalog.landmarks import display_names, find_landmark, landmarks_in_country
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filter_words import description
 from tagger.library.query.filters import ResolvedQuery
-from tagger.library.query.options import Alternatives, PhotoQuery, query_of_options, stored_options
+from tagger.library.query.options import Alternatives, PhotoQuery
 from tagger.library.query.tagged_photos import select_photos
 from tagger.library.query.trip_summaries import (
     TripSummary,
@@ -53,7 +53,6 @@ from tagger.library.query.trip_summaries import (
 from tagger.library.trips import TripReference
 from tagger.library.trips.stored import find_trip, trip_at
 from tagger.people.tokens import require_access, token_digest
-from tagger.photos.paths import path_from_json
 from tagger.system.documents import document_of
 from tagger.system.permissions import create_private_file
 
@@ -61,14 +60,14 @@ TRIP_MOMENT = "trip_moment"
 
 
 def query_document(connection: Connection, query: PhotoQuery) -> dict[str, Any]:
-    """The options of the query as `parse_query` takes them, but the order; landmarks and trip by their ids, folders by their whole paths.
+    """The document of the query, with landmarks and trip by their ids.
 
     A moment of the trip is stored too: another trip may have its id later.
 
     Raises:
         LandmarkNotFound, LandmarkAmbiguous, TripNotFound: a name is not in the database.
     """
-    document = stored_options(_with_slugs(connection, query))
+    document: dict[str, Any] = _with_slugs(connection, query).document
     if query.trip is not None:
         trip = find_trip(connection, query.trip)
         document["trip"] = trip.id
@@ -100,10 +99,7 @@ def query_of_document(document: Mapping[str, Any]) -> PhotoQuery:
     Raises:
         QueryOptionInvalid: this version makes no such documents.
     """
-    try:
-        query = query_of_options(query_options(document))
-    except ValueError as error:
-        raise QueryOptionInvalid(option="share", reason=str(error)) from error
+    query = PhotoQuery.of_document(query_options(document))
     moment = document.get(TRIP_MOMENT)
     trip_moment = moment and TripReference(moment[0], datetime.fromisoformat(moment[1]))
     return replace(query, by_slug=any(each.landmark for each in query.parts), trip_moment=trip_moment)
@@ -478,13 +474,5 @@ class SharedPhotos:
 def _description(share: Share, names: Mapping[str, str], trip: TripSummary | None) -> str:
     if share.options is None:
         return f"{share.photos} selected {'photo' if share.photos == 1 else 'photos'}"
-    options = {name: _address_text(name, value) for name, value in share.options.items()}
     query = share.query
-    return description(options, query, names if trip is None else {**names, str(query.trip): trip.title})
-
-
-def _address_text(name: str, value: Any) -> str | tuple[str, ...]:
-    """The value of an option as addresses have it."""
-    if isinstance(value, list):
-        return tuple(str(path_from_json(each) if name == "under" else each) for each in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return description(query.texts, query, names if trip is None else {**names, str(query.trip): trip.title})

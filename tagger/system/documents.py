@@ -5,6 +5,7 @@ Commands and the API write documents unchanged; the API's OpenAPI document is ge
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from functools import cache
@@ -25,6 +26,12 @@ def document_of(kind: type[Document], source: object, /, **values: Any) -> Docum
 @cache
 def _names(kind: type[DataclassInstance]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind) if field.init)
+
+
+def json_bytes(document: object, indent: int | None = None) -> bytes:
+    """The document as JSON, with letters as they are; bytes of file names that are not UTF-8 are escaped."""
+    text = json.dumps(document, indent=indent, default=json_default, ensure_ascii=False)
+    return text.encode(errors="backslashreplace")  # a byte of a file name becomes \\udce9, which JSON knows
 
 
 def json_default(value: object) -> object:

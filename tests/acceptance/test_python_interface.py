@@ -30,8 +30,6 @@ from tagger.errors import (
     QueryOptionInvalid,
     TaggerError,
 )
-from tagger.interface.photos import PhotoFilter
-from tagger.library.query.options import options_used_by
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "reference" / "python.md"
@@ -88,15 +86,6 @@ def test_photos_are_found_by_the_conditions_of_the_command(library: tagger.Libra
         library.photos(unknown=True, landmark="eiffel-tower")
     with pytest.raises(LandmarkNotFound):
         iter(library.photos(landmark="nowhere"))
-
-
-def test_conditions_are_the_options_of_queries() -> None:
-    assert PhotoFilter.__annotations__.keys() == {
-        *options_used_by("all", "searches", "commands"),
-        "sort",
-        "favourite",
-        "text",
-    }
 
 
 def test_a_query_shows_its_conditions_and_in_notebooks_its_first_photos(
@@ -185,7 +174,7 @@ def test_what_was_written_is_undone_of_a_photo_a_folder_and_a_job(
             "text: there is no such .* landmark, country",
         ),
         (lambda library: library.photos(countri="France"), "countri: there is no such .* landmark, country"),
-        (lambda library: library.photos(year="2019"), "year: '2019' is not a whole number"),
+        (lambda library: library.photos(year="May"), "year: 'May' is not a whole number"),
         (lambda library: library.photos(min_score="high"), "min_score: 'high' is not a number"),
         (lambda library: library.photos(country=3), "country: 3 is not a text"),
         (lambda library: library.photos(near=3), "near: '3' is not a position"),

@@ -261,18 +261,73 @@ def test_show_tells_all_of_one_photo(tagger: CommandRunner, known: StoredPhotos)
     assert (output.code, "tagger tag" in output.err) == (1, True)
 
 
+def on_a_terminal(*words: str) -> tuple[str, str]:
+    """What a command prints to a terminal, and its messages."""
+    ours, theirs = pty.openpty()
+    program = f"import sys; from tagger.cli.main import main; sys.argv = {['tagger', *words]!r}; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=theirs, stderr=subprocess.PIPE, text=True, check=True
+    )
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    return shown, done.stderr
+
+
+def test_on_a_terminal_no_name_is_broken_and_the_paths_are_those_in_the_folder(
+    known: StoredPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "2024 a long journey through many places/IMG_20240506_070809_from_the_bridge.jpg"
+    known.photo(f"paris/{name}", (EIFFEL, 0.9, True))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown, messages = on_a_terminal("query", "--under", str(known.root / "paris"))
+    lines = [re.sub("\x1b\\[[0-9;]*m", "", line).rstrip() for line in shown.splitlines()]
+    assert lines[2].startswith("a.jpg ")
+    assert {len(line) <= 80 for line in lines} == {True}
+    assert "IMG_20240506_070809_from_the_bridge.jpg" in shown
+    assert f"3 photos in {known.root}/paris\n" in messages
+
+
+def test_photos_are_sorted_and_counted(tagger: CommandRunner, known: StoredPhotos) -> None:
+    def names(order: str) -> list[str]:
+        return [
+            Path(line).name
+            for line in tagger("query", "--sort", order, "--format", "paths").text.splitlines()
+        ]
+
+    assert names("name") == ["berlin.jpg", "a.jpg", "palace.jpg"]
+    assert names("score") == ["a.jpg", "berlin.jpg", "palace.jpg"]
+    assert names("oldest")[0] == names("newest")[0] == "a.jpg"  # the others have no date
+    refused = tagger("query", "--sort", "size")
+    assert (refused.code, "Choose one of newest, oldest, name, score" in " ".join(refused.err.split())) == (
+        2,
+        True,
+    )
+    assert tagger("query", "--count").text == "3\n"
+    assert tagger("query", "--count", "--country", "france", "--json").json == {"photos": 2}
+    assert tagger("query", "--count", "--limit", "1").text == "1\n"
+    assert tagger("query", "--count", "--unknown", "--sort", "score").text == "1\n"
+    assert tagger("query", "--count", "--format", "csv").code == 2
+
+
+def test_json_has_letters_as_they_are(tagger: CommandRunner, known: StoredPhotos) -> None:
+    known.photo("Hội An/é.jpg", (GATE, 0.9, True))
+    for words in (
+        ("query", "--json"),
+        ("query", "--format", "ndjson"),
+        ("show", "photos/Hội An/é.jpg", "--json"),
+    ):
+        assert "Hội An/é.jpg" in tagger(*words).text
+
+
 def test_on_a_terminal_the_table_fits_and_obeys_no_color(
     known: StoredPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known.photo("[bold]" + "long" * 30 + ".jpg", (GATE, 0.9, True))
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("NO_COLOR", "1")
-    ours, theirs = pty.openpty()
-    program = "import sys; from tagger.cli.main import main; sys.argv = ['tagger', 'query']; main()"
-    subprocess.run([sys.executable, "-c", program], stdout=theirs, check=True)
-    os.close(theirs)
-    shown = os.read(ours, 100_000).decode()
-    os.close(ours)
+    shown, _ = on_a_terminal("query")
     assert max(len(re.sub("\x1b\\[[0-9;]*m", "", line)) for line in shown.splitlines()) <= 60
     bare = re.sub("\x1b\\[[0-9;]*m", "", shown)
     assert "[" in bare  # a long path is wrapped anywhere, even in the middle of what looks like markup

@@ -18,7 +18,7 @@ from tagger.ledger import job_control
 from tagger.library.catalog.registered_models import add_model, use_models
 from tagger.library.catalog.settlement import begin_change
 from tagger.library.query.details import photo_details
-from tagger.library.query.option_values import BoundingBox, Near
+from tagger.library.query.option_values import BoundingBox
 from tagger.library.query.options import PhotoQuery
 from tagger.settings import Settings
 
@@ -133,7 +133,7 @@ def test_conditions_leave_out_no_photo_without_tags(
         ({"under": (folder.folder.parent / "nowhere",)}, set()),
         ({"taken_after": datetime.fromisoformat("2019-05-01")}, every),
         ({"taken_before": datetime.fromisoformat("2019-05-01")}, set()),
-        ({"near": Near(52.5, 13.4, 10.0)}, {"in/new.jpg"}),
+        ({"near": (52.5, 13.4), "radius_km": 10.0}, {"in/new.jpg"}),
         ({"box": BoundingBox(52, 13, 53, 14), "year": (2018,)}, set()),
         ({"verdict": "rejected"}, {"rejected.jpg"}),
         ({"verdict": "none"}, every - {"rejected.jpg"}),

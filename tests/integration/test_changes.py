@@ -10,7 +10,7 @@ from support.library_photos import EIFFEL
 from support.schemas import downgrade
 from support.stored_photos import StoredPhotos
 
-from tagger.database.connection import Database, upgrade_database
+from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, dismissals, effective_tags, photos, tags, taught_tags, verdicts
@@ -18,6 +18,7 @@ from tagger.library.catalog.landmark_removal import merge_landmark
 from tagger.library.catalog.settlement import begin_change, settle, unsettled
 from tagger.library.verdicts.service import give_examples, give_verdicts, withdraw_verdicts
 from tagger.library.verdicts.store import dismiss_photos, restore_photos, star_photos
+from tagger.transfer.upgrade import upgrade_database
 
 GATE = "brandenburg-gate"
 

@@ -11,7 +11,7 @@ from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
 from tagger.library.query.find import find_tagged
-from tagger.library.query.option_values import BoundingBox, Near
+from tagger.library.query.option_values import BoundingBox
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.position_clusters import (
     SPACING_PX,
@@ -102,5 +102,8 @@ def test_the_circle_of_a_cell_has_its_photos(library: StoredPhotos) -> None:
         cells = position_cells(library.database, degrees)
         assert sum(cell.photos for cell in cells) == 60
         for cell in cells:
-            near = Near(round(cell.latitude, 4), round(cell.longitude, 4), cell.radius_km)
-            assert len(list(find_tagged(library.database, PhotoQuery(near=near)))) >= cell.photos
+            near = round(cell.latitude, 4), round(cell.longitude, 4)
+            assert (
+                len(list(find_tagged(library.database, PhotoQuery(near=near, radius_km=cell.radius_km))))
+                >= cell.photos
+            )

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import event, insert, select
@@ -19,13 +20,13 @@ from tagger.library.query import filters
 from tagger.library.query.counts import city_counts, landmark_counts
 from tagger.library.query.facets import count_facets
 from tagger.library.query.find import find_tagged, find_tagged_page
-from tagger.library.query.option_values import BoundingBox, Near
+from tagger.library.query.option_values import BoundingBox
 from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import SectionStart, find_section_ids, timeline_sections
 from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
-AT_EIFFEL = Near(48.8584, 2.2945, 2.0)
+AT_EIFFEL: dict[str, Any] = {"near": (48.8584, 2.2945), "radius_km": 2.0}
 
 
 def found(library: StoredPhotos, **options: object) -> dict[str, list[str]]:
@@ -52,21 +53,21 @@ def test_near_finds_photos_by_any_position_with_and_without_tags(library: Stored
         **{f"{source}.jpg": [] for source in ("camera", "landmark", "track", "neighbour")},
         "tagged.jpg": [VERSAILLES],
     }
-    assert found(library, near=AT_EIFFEL) == everywhere
-    assert found(library, near=AT_EIFFEL, position="track") == {"track.jpg": []}
-    assert found(library, near=AT_EIFFEL, position="any") == everywhere
-    assert found(library, near=AT_EIFFEL, landmark=VERSAILLES) == {"tagged.jpg": [VERSAILLES]}
-    assert found(library, near=AT_EIFFEL, min_score=0.5) == {"tagged.jpg": [VERSAILLES]}
-    assert found(library, near=AT_EIFFEL, unknown=True).keys() == everywhere.keys() - {"tagged.jpg"}
+    assert found(library, **AT_EIFFEL) == everywhere
+    assert found(library, **AT_EIFFEL, position="track") == {"track.jpg": []}
+    assert found(library, **AT_EIFFEL, position="any") == everywhere
+    assert found(library, **AT_EIFFEL, landmark=VERSAILLES) == {"tagged.jpg": [VERSAILLES]}
+    assert found(library, **AT_EIFFEL, min_score=0.5) == {"tagged.jpg": [VERSAILLES]}
+    assert found(library, **AT_EIFFEL, unknown=True).keys() == everywhere.keys() - {"tagged.jpg"}
 
 
 def test_the_position_of_a_photo_counts_before_that_of_its_landmark(library: StoredPhotos) -> None:
     library.photo("without.jpg", (EIFFEL, 0.9, True))
     library.photo("berlin.jpg", (EIFFEL, 0.9, True))
     library.position("berlin.jpg", 52.5, 13.4)
-    assert found(library, near=AT_EIFFEL) == {"without.jpg": [EIFFEL]}
-    assert found(library, near=Near(52.5, 13.4, 1.0)) == {"berlin.jpg": [EIFFEL]}
-    assert found(library, near=AT_EIFFEL, position="any") == {}
+    assert found(library, **AT_EIFFEL) == {"without.jpg": [EIFFEL]}
+    assert found(library, near=(52.5, 13.4), radius_km=1.0) == {"berlin.jpg": [EIFFEL]}
+    assert found(library, **AT_EIFFEL, position="any") == {}
 
 
 def test_near_is_exact_across_the_date_line_and_at_the_poles(library: StoredPhotos) -> None:
@@ -79,12 +80,12 @@ def test_near_is_exact_across_the_date_line_and_at_the_poles(library: StoredPhot
     ):
         library.photo(name)
         library.position(name, latitude, longitude)
-    assert found(library, near=Near(-17.0, 180.0, 10.0)).keys() == {"fiji east.jpg", "fiji west.jpg"}
-    assert found(library, near=Near(-17.0, -180.0, 10.0)).keys() == {"fiji east.jpg", "fiji west.jpg"}
-    assert found(library, near=Near(89.99, 80.0, 3.0)).keys() == {"pole.jpg", "other side.jpg"}
-    assert found(library, near=Near(90.0, 0.0, 3.0)).keys() == {"pole.jpg", "other side.jpg"}
-    assert found(library, near=Near(-17.0, 179.95, 0.0)).keys() == {"fiji east.jpg"}
-    assert len(found(library, near=Near(0.0, 0.0, 30_000.0))) == 5
+    assert found(library, near=(-17.0, 180.0), radius_km=10.0).keys() == {"fiji east.jpg", "fiji west.jpg"}
+    assert found(library, near=(-17.0, -180.0), radius_km=10.0).keys() == {"fiji east.jpg", "fiji west.jpg"}
+    assert found(library, near=(89.99, 80.0), radius_km=3.0).keys() == {"pole.jpg", "other side.jpg"}
+    assert found(library, near=(90.0, 0.0), radius_km=3.0).keys() == {"pole.jpg", "other side.jpg"}
+    assert found(library, near=(-17.0, 179.95), radius_km=0.0).keys() == {"fiji east.jpg"}
+    assert len(found(library, near=(0.0, 0.0), radius_km=30_000.0)) == 5
 
 
 @pytest.mark.postgresql
@@ -105,7 +106,7 @@ def test_a_box_has_its_edges_and_may_cross_the_date_line(library: StoredPhotos) 
     everywhere_near_paris = {"paris.jpg": [], "without.jpg": [EIFFEL]}
     assert found(library, box=BoundingBox(48.0, 2.0, 49.0, 3.0)) == everywhere_near_paris
     assert found(library, box=BoundingBox(48.0, 2.0, 49.0, 3.0), position="any").keys() == {"paris.jpg"}
-    assert found(library, box=BoundingBox(40.0, 0.0, 50.0, 9.0), near=AT_EIFFEL) == everywhere_near_paris
+    assert found(library, box=BoundingBox(40.0, 0.0, 50.0, 9.0), **AT_EIFFEL) == everywhere_near_paris
     assert len(found(library, box=BoundingBox(-90.0, -180.0, 90.0, 180.0))) == 5
 
 
@@ -123,7 +124,9 @@ def test_country_is_that_of_the_position_or_of_a_landmark(library: StoredPhotos)
         "peru.jpg": [EIFFEL, GATE],
     }
     assert found(library, country="PERU") == {"peru.jpg": [EIFFEL, GATE]}
-    assert found(library, country="France", near=Near(-13.2, -72.5, 5.0)) == {"peru.jpg": [EIFFEL, GATE]}
+    assert found(library, country="France", near=(-13.2, -72.5), radius_km=5.0) == {
+        "peru.jpg": [EIFFEL, GATE]
+    }
     assert found(library, country="France", landmark=GATE) == {}
     with pytest.raises(CountryNotFound, match="Did you mean Peru"):
         found(library, country="Perux")
@@ -134,7 +137,7 @@ def test_verdicts_by_area_are_about_the_landmarks_in_it(library: StoredPhotos) -
     library.position("paris.jpg", 48.86, 2.29, "France")
     for slug in (EIFFEL, GATE):
         library.verdict("paris", slug, "confirmed")
-    for area in ({"country": "France"}, {"near": AT_EIFFEL}):
+    for area in ({"country": "France"}, AT_EIFFEL):
         listed = list_verdicts(library.database, VerdictFilter(photos=PhotoQuery(**area)))  # type: ignore[arg-type]
         assert [verdict.landmark for verdict in listed] == [EIFFEL]
 
@@ -150,7 +153,7 @@ def add_landmarks(library: StoredPhotos, number: int) -> list[str]:
     return slugs
 
 
-IN_PERU = Near(-13.2, -72.5, 5.0)
+IN_PERU: dict[str, Any] = {"near": (-13.2, -72.5), "radius_km": 5.0}
 
 
 def test_the_landmarks_of_an_area_are_few_parameters_of_a_statement(library: StoredPhotos) -> None:
@@ -160,7 +163,7 @@ def test_the_landmarks_of_an_area_are_few_parameters_of_a_statement(library: Sto
     library.verdict("digest of last.jpg", slugs[-1], "confirmed")
     library.photo("paris.jpg", (EIFFEL, 0.9, True))
     shown = {"first.jpg": [slugs[1]], "last.jpg": [slugs[-1]]}
-    in_area = {"near": IN_PERU, "country": "Peru", "box": BoundingBox(-14.0, -73.0, -13.0, -72.0)}
+    in_area = {**IN_PERU, "country": "Peru", "box": BoundingBox(-14.0, -73.0, -13.0, -72.0)}
     query = PhotoQuery(**in_area)  # type: ignore[arg-type]
     with few_parameters(library):
         assert found(library, **in_area) == shown
@@ -203,7 +206,7 @@ def test_counts_ids_and_facets_of_a_circle_are_exact(library: StoredPhotos) -> N
     ):
         library.photo(name, (EIFFEL, 0.9, True))
         library.position(name, latitude, longitude)
-    query = PhotoQuery(near=Near(10.0, 20.0, 10.0), sort="newest")
+    query = PhotoQuery(near=(10.0, 20.0), radius_km=10.0, sort="newest")
     assert [section.photos for section in timeline_sections(library.database, query)] == [1]
     ids, _ = find_section_ids(library.database, query, None, SectionStart(), 10)
     assert len(ids) == 1
@@ -220,7 +223,7 @@ def test_areas_cameras_and_verdicts_are_read_along_an_index(
     library.position("a.jpg", 48.86, 2.29, "France")
     library.verdict("digest of a.jpg", EIFFEL, "confirmed")
     for options, index in (
-        ({"near": AT_EIFFEL}, "ix_positions_latitude_longitude_photo_id"),
+        (AT_EIFFEL, "ix_positions_latitude_longitude_photo_id"),
         ({"country": "France"}, "ix_positions_country_region_city_latitude_longitude_photo_id"),
         ({"camera": ("Google Pixel 8",)}, "ix_photos_camera_id_taken_at"),
         ({"verdict": "confirmed"}, "ix_photos_content_id_gone_since"),
@@ -234,10 +237,10 @@ def test_areas_cameras_and_verdicts_are_read_along_an_index(
 @pytest.mark.postgresql
 def test_a_circle_in_a_library_with_statistics_reads_no_whole_table(library: StoredPhotos) -> None:
     _spread_photos(library, 4000)
-    near = Near(0.0, 2000 * 7.0 % 360 - 180, 5.0)
+    near = {"near": (0.0, 2000 * 7.0 % 360 - 180), "radius_km": 5.0}
     for unknown in (False, True):
         with query_plans(library.database, "photos.path") as plans:
-            assert found(library, near=near, unknown=unknown).keys() == {"2000.jpg"}
+            assert found(library, **near, unknown=unknown).keys() == {"2000.jpg"}
         assert any("ix_positions_latitude_longitude_photo_id" in plan for plan in plans)
         for plan in plans:
             assert not re.search(r"(Seq Scan on|SCAN) (photos|positions|contents)\b", plan)

@@ -23,18 +23,22 @@ from tagger.library.query.find import (
     find_tagged,
     find_tagged_page,
 )
-from tagger.library.query.option_values import Near
 from tagger.library.query.options import PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 
 AREAS: dict[str, dict[str, object]] = {
-    "near": {"near": Near(48.8584, 2.2945, 50.0)},
-    "near by position and landmark": {"near": Near(48.8584, 2.2945, 1.0), "any_rank": True},
-    "unknown near": {"near": Near(48.8584, 2.2945, 50.0), "unknown": True},
+    "near": {"near": (48.8584, 2.2945), "radius_km": 50.0},
+    "near by position and landmark": {"near": (48.8584, 2.2945), "radius_km": 1.0, "any_rank": True},
+    "unknown near": {"near": (48.8584, 2.2945), "radius_km": 50.0, "unknown": True},
     "country": {"country": "France"},
     "country of positions alone": {"country": "Andorra"},
-    "near in a country": {"near": Near(48.8584, 2.2945, 500.0), "country": "France", "position": "camera"},
+    "near in a country": {
+        "near": (48.8584, 2.2945),
+        "radius_km": 500.0,
+        "country": "France",
+        "position": "camera",
+    },
 }
 QUERIES: dict[str, dict[str, object]] = {
     "tagged": {},
@@ -130,9 +134,7 @@ def test_each_filter_with_an_index_finds_all_photos_of_an_area(
         found = set()
         with library.database.read() as connection:
             resolved = ResolvedQuery.resolve(connection, query, {})
-        for each in resolved.filters:
-            if not each.is_indexed:
-                continue
+        for each in (each.found for each in resolved.filters if each.found):
             monkeypatch.setattr(ResolvedQuery, "narrowest", lambda *_, each=each: (each, True))
             found.add(tuple(sorted(photo.id for photo in find_tagged(library.database, query))))
         assert len(found) == 1, name

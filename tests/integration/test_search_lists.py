@@ -12,7 +12,7 @@ from tagger.errors import SearchTextInvalid
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.counts import city_counts, folder_counts, landmark_counts
 from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery, parse_query
+from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import files_by_name
 from tagger.library.search.text_query import text_query, unfamiliar_names
 
@@ -49,7 +49,7 @@ def test_a_named_file_is_found_by_its_path(library: StoredPhotos) -> None:
     library.photo("b/IMG_1.jpg")
     paths = [file.path for file in files_by_name(library.database, {}, "img_1.", 9)]
     assert paths == [str(library.root / "a/IMG_1.jpg"), str(library.root / "b/IMG_1.jpg")]
-    query = parse_query(under=(Path(paths[1]),), any_rank=True)
+    query = PhotoQuery(under=(Path(paths[1]),), any_rank=True)
     assert [photo.path for photo in find_tagged(library.database, query)] == [paths[1]]
 
 
@@ -85,7 +85,7 @@ def test_the_circle_of_a_city_has_its_photos(library: StoredPhotos) -> None:
     assert (paris.city, paris.country, paris.photos) == ("Paris", "France", 3)
     assert (texan.country, texan.photos) == ("United States", 1)
     for city in (paris, texan):
-        query = parse_query(near=f"{city.latitude},{city.longitude}", radius_km=city.radius_km)
+        query = PhotoQuery(near=f"{city.latitude},{city.longitude}", radius_km=city.radius_km)
         assert isinstance(query, PhotoQuery)
         assert len(list(find_tagged(library.database, query))) == city.photos
 

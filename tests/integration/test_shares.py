@@ -2,7 +2,7 @@
 
 import threading
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
 from tagger.library.catalog.landmark_removal import remove_landmark
 from tagger.library.catalog.roots import forget_path
 from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery, parse_query
+from tagger.library.query.options import PhotoQuery
 from tagger.library.query.timeline import timeline_sections
 from tagger.library.shares import (
     KEPT_DAYS,
@@ -31,8 +31,6 @@ from tagger.library.shares import (
     add_share,
     find_share,
     list_shares,
-    query_document,
-    query_of_document,
     revoke_share,
 )
 from tagger.library.verdicts.service import give_verdicts
@@ -297,43 +295,7 @@ def test_what_cannot_be_shared_is_refused_and_leaves_nothing(library: StoredPhot
 
 
 def test_the_photos_of_a_job_are_shared_as_a_selection_alone(library: StoredPhotos) -> None:
-    for query in (PhotoQuery(job=1), PhotoQuery(job=1, landmark=EIFFEL), parse_query(without="trip=rome")):
+    for query in (PhotoQuery(job=1), PhotoQuery(job=1, landmark=EIFFEL), PhotoQuery(without="trip=rome")):
         with pytest.raises(ShareInvalid, match="selection"):
             shared(library.database, query)
     assert list_shares(library.database) == []
-
-
-def test_a_stored_query_is_the_same_query(library: StoredPhotos) -> None:
-    query = parse_query(
-        landmark=EIFFEL,
-        country="France",
-        near="48.8584,2.2945",
-        radius_km=2.5,
-        box="48.8,2.2,48.9,2.4",
-        position="camera",
-        trip=None,
-        job=7,
-        verdict="confirmed",
-        camera=["Canon EOS 80D"],
-        min_score=0.0,
-        under=[Path("/photos/é"), Path("/photos/\udce9")],
-        taken_after="2024-06-01",
-        taken_before="2024-09-01T12:30",
-        model="tiny",
-        any_rank=True,
-        any_of=f"landmark={EIFFEL}|under=%2Fphotos%2F%E9",
-        without="year=2019",
-    )
-    with library.database.read() as connection:
-        document = query_document(connection, query)
-    assert query_of_document(document) == replace(query, by_slug=True)
-    flags = {"unknown", "untagged", "failed", "dismissed", "favourite"}
-    left_out = {field.name for field in fields(PhotoQuery)} - document.keys() - flags
-    assert left_out == {
-        *("trip", "trip_moment", "year", "calendar_month"),
-        *("share", "by_slug", "any_outcome", "sort", "distinct", "limit"),
-    }
-    for flag in flags:
-        other = parse_query(**{flag: True})
-        with library.database.read() as connection:
-            assert query_of_document(query_document(connection, other)) == other

@@ -12,7 +12,7 @@ from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import TripNotFound
 from tagger.library.query.find import find_tagged, find_tagged_page
-from tagger.library.query.options import PhotoQuery, parse_query
+from tagger.library.query.options import PhotoQuery
 from tagger.library.query.trip_summaries import TripSummary, trip_summaries, trip_summary
 from tagger.library.trips.stored import find_trip, merge_trips, trips_before
 
@@ -82,7 +82,7 @@ def test_other_options_limit_the_photos_of_a_trip(library: PositionLibrary) -> N
 @pytest.mark.postgresql
 def test_pages_and_neighbours_are_in_order_of_time(library: PositionLibrary) -> None:
     ids = in_paris(library)
-    query = parse_query(trip="2024-05-03-paris")
+    query = PhotoQuery(trip="2024-05-03-paris")
     first = find_tagged_page(library.database, query, None, None, 4)
     second = find_tagged_page(library.database, query, None, first.next, 4)
     assert [photo.id for photo in (*first.photos, *second.photos)] == ids

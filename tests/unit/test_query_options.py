@@ -1,26 +1,28 @@
 """Query options: the command line and URLs accept the same texts and refuse others for the same reasons."""
 # ruff: noqa: DTZ001 - cameras record no time zone
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 import typer
 
 from tagger.cli.options import query_usage
-from tagger.errors import QueryInvalid, QueryOptionInvalid
+from tagger.errors import QueryOptionInvalid
 from tagger.library.query.filter_words import conditions_text
-from tagger.library.query.option_values import BoundingBox, Near
-from tagger.library.query.options import MAX_NAMES, Alternatives, PhotoQuery, parse_query
+from tagger.library.query.option_values import BoundingBox
+from tagger.library.query.options import MAX_NAMES, QUERY_OPTIONS, Alternatives, PhotoQuery
 from tagger.web.http.query_params import QueryParams
 
 VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
     ({}, PhotoQuery()),
     ({"box": "48, 2,49,3.5"}, PhotoQuery(box=BoundingBox(48.0, 2.0, 49.0, 3.5))),
     ({"box": "-18,179,-16,-179"}, PhotoQuery(box=BoundingBox(-18.0, 179.0, -16.0, -179.0))),
-    ({"near": "48.86,2.29"}, PhotoQuery(near=Near(48.86, 2.29, 10.0))),
-    ({"near": " -90 , 180", "radius_km": 0.0}, PhotoQuery(near=Near(-90.0, 180.0, 0.0))),
+    ({"near": "48.86,2.29"}, PhotoQuery(near=(48.86, 2.29), radius_km=10.0)),
+    ({"near": " -90 , 180", "radius_km": 0.0}, PhotoQuery(near=(-90.0, 180.0), radius_km=0.0)),
     ({"taken_after": "2024-06-01"}, PhotoQuery(taken_after=datetime(2024, 6, 1))),
     ({"taken_before": "2024-06-01T18:30"}, PhotoQuery(taken_before=datetime(2024, 6, 1, 18, 30))),
     ({"landmark": "Eiffel Tower", "any_rank": True}, PhotoQuery(landmark="Eiffel Tower", any_rank=True)),
@@ -44,7 +46,7 @@ VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (
                 Alternatives(
                     (
                         PhotoQuery(country=("Italy",)),
-                        PhotoQuery(near=Near(48.86, 2.29, 5.0)),
+                        PhotoQuery(near=(48.86, 2.29), radius_km=5.0),
                         PhotoQuery(unknown=True),
                     )
                 ),
@@ -89,8 +91,8 @@ INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
     ("options", "query"), VALID, ids=lambda value: str(value) if isinstance(value, dict) else ""
 )
 def test_options_become_the_same_query_everywhere(options: dict[str, object], query: PhotoQuery) -> None:
-    assert parse_query(**options) == query  # type: ignore[arg-type]
-    assert QueryParams.of(**options).query == query  # type: ignore[arg-type]
+    assert PhotoQuery.parse(options) == query
+    assert PhotoQuery.parse(query.texts) == query
 
 
 @pytest.mark.parametrize(("options", "option", "reason"), INVALID, ids=str)
@@ -98,41 +100,93 @@ def test_invalid_options_are_refused_for_the_same_reason_everywhere(
     options: dict[str, object], option: str, reason: str
 ) -> None:
     with pytest.raises(QueryOptionInvalid) as refusal:
-        parse_query(**options)  # type: ignore[arg-type]
+        PhotoQuery(**options)  # type: ignore[arg-type]
     assert refusal.value.values["option"] == option
     text = str(refusal.value.values["reason"])
     assert text.startswith(reason)
     with pytest.raises(typer.BadParameter) as usage, query_usage():
-        parse_query(**options)  # type: ignore[arg-type]
+        PhotoQuery(**options)  # type: ignore[arg-type]
     assert (usage.value.message, usage.value.param_hint) == (text, "--" + option.replace("_", "-"))
-    with pytest.raises(QueryInvalid, match=option) as excinfo:
-        QueryParams.of(**options)  # type: ignore[arg-type]
-    assert text in str(excinfo.value)
+
+
+EVERY_OPTION = {
+    "landmark": "eiffel-tower",
+    "country": ["France", "Italy"],
+    "near": "48.1,2.3",
+    "radius_km": 5.0,
+    "box": "48,2,49,3",
+    "position": "any",
+    "trip": "2019-05-03-arles",
+    "job": 7,
+    "min_score": 0.0,
+    "verdict": "none",
+    "camera": ["canon eos 5d"],
+    "under": ["/photos", {"text": "/photos/caf\\xe9", "bytes": b"/photos/caf\xe9".hex()}],
+    "year": [2019, 2020],
+    "calendar_month": [5],
+    "taken_after": "2019-01-01T00:00:00",
+    "taken_before": "2019-06-01T12:00:00",
+    "model": "tiny",
+    "any_of": ["country=Italy|near=48.1%2C2.3&radius_km=5.0|under=%2Fphotos%2Fcaf%E9"],
+    "without": ["year=2019", "unknown=1"],
+    "favourite": True,
+    "any_rank": True,
+}
+"""As 1.0 and 1.1 store a query."""
+
+
+def test_stored_queries_of_released_versions_are_read_and_written_the_same() -> None:
+    query = PhotoQuery.of_document(EVERY_OPTION)
+    written = query.document
+    assert written.pop("any_of") == ["country=Italy|near=48.1%2C2.3&radius_km=5|under=%2Fphotos%2Fcaf%E9"]
+    assert written == {name: value for name, value in EVERY_OPTION.items() if name != "any_of"}
+    others = {"unknown", "untagged", "failed", "dismissed"}
+    assert EVERY_OPTION.keys() | others == {
+        name for name, option in QUERY_OPTIONS.items() if option.is_stored
+    }
+    for name in others:
+        assert PhotoQuery.of_document({name: True}).document == {name: True}
+    for name in ("sort", "share", "by_slug"):
+        with pytest.raises(QueryOptionInvalid):
+            PhotoQuery.of_document({name: 1})
+
+
+def test_an_address_and_a_document_of_a_query_are_the_same_query() -> None:
+    query = PhotoQuery.of_document(EVERY_OPTION)
+    address = QueryParams.of(**EVERY_OPTION).address("")
+    texts = parse_qs(address.removeprefix("?"), errors="surrogateescape")
+    single = {name: values if QUERY_OPTIONS[name].several else values[0] for name, values in texts.items()}
+    assert PhotoQuery.parse(single) == query
+    assert (
+        PhotoQuery.of_document(json.loads(json.dumps(query.document, ensure_ascii=False).encode())) == query
+    )
+    assert PhotoQuery.parse(query.texts) == query
+    assert (query.texts["taken_after"], query.texts["min_score"]) == ("2019-01-01", "0")
 
 
 def test_folders_and_limit_are_part_of_the_query() -> None:
     folders = [Path("2024"), Path("/photos")]
-    assert parse_query(under=folders, limit=3) == PhotoQuery(under=tuple(folders), limit=3)
+    assert PhotoQuery(under=folders, limit=3) == PhotoQuery(under=tuple(folders), limit=3)
 
 
 def test_more_names_than_a_database_can_look_for_are_refused() -> None:
     names = [f"name {number}" for number in range(MAX_NAMES + 1)]
-    query = parse_query(landmark=names[1:], country=names[1:])
+    query = PhotoQuery(landmark=names[1:], country=names[1:])
     assert query.landmark == query.country == tuple(names[1:])
     with pytest.raises(QueryOptionInvalid, match="has 101 values"):
-        parse_query(landmark=names)
+        PhotoQuery(landmark=names)
     with pytest.raises(QueryOptionInvalid, match="has 101 values"):
-        parse_query(country=names)
+        PhotoQuery(country=names)
 
 
 def test_the_conditions_of_a_query_have_the_words_of_the_page() -> None:
-    query = parse_query(
+    query = PhotoQuery(
         landmark="eiffel-tower", near="48.86,2.29", verdict="none", under=(Path("/photos"),), year=(2019,)
     )
     words = "Eiffel Tower, within 10 km of 48.86, 2.29, without a verdict, in /photos, 2019"
     assert conditions_text(query, {"eiffel-tower": "Eiffel Tower"}) == words
     assert conditions_text(PhotoQuery()) == ""
-    query = parse_query(any_of="country=Italy|year=2019|under=/photos", without="landmark=eiffel-tower")
+    query = PhotoQuery(any_of="country=Italy|year=2019|under=/photos", without="landmark=eiffel-tower")
     assert (
         conditions_text(query, {"eiffel-tower": "Eiffel Tower"})
         == "Italy, 2019 or in /photos, not Eiffel Tower"

@@ -278,7 +278,11 @@ def test_errors_are_in_the_language_of_the_page(client: TestClient, library: Lib
     for answer, text in (
         (client.post(edit, data={"name": "***"}, headers=german), "Name: enthält keinen Buchstaben"),
         (client.get("/photos?near=x", headers=german), "Der Filter near ist ungültig."),
-        (client.get("/photos?limit=x&min_score=7", headers=german), "Einige Angaben sind ungültig: "),
+        (client.get("/photos?min_score=7", headers=german), "Der Filter min_score ist ungültig."),
+        (
+            client.post("/jobs/new", data={"folder": "Lw", "write": "x"}, headers=german),
+            "Einige Angaben sind ungültig: ",
+        ),
         (client.post("/jobs/new", data={"folder": "Lw"}, headers=german), "keinen Zugriff auf diesen Ordner"),
     ):
         assert text in answer.text

@@ -66,7 +66,7 @@ def test_a_position_has_its_error_its_place_and_what_it_follows_from(
         'Between <a href="/photos/1">photo-0.jpg</a> (GPS, 12 min before) and '
         '<a href="/photos/2">photo-1.jpg</a> (Eiffel Tower, 8 min after)'
     ) in facts(3)
-    assert 'href="/photos?near=48.7950%2C2.2567&amp;radius_km=1">France</a>' in facts(3)
+    assert 'href="/photos?near=48.795%2C2.2567&amp;radius_km=1">France</a>' in facts(3)
     assert "What it followed from is gone" in facts(4)
     assert "Photos near here" in facts(4)
     found = client.get("/api/photos?near=48.7950,2.2567&radius_km=1").json()["photos"]

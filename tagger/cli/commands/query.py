@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tagger.cli.derived_facts import model_in_use, warn_of_other_models
-from tagger.cli.help import OUTPUT, argument, option, with_option_groups
+from tagger.cli.help import OUTPUT, argument, flag, option, with_option_groups
 from tagger.cli.option_groups import OutcomeOptions, QueryOptions
 from tagger.cli.options import (
     FormatName,
     Json,
     Limit,
     Print0,
+    Sort,
     TakenAfter,
     TakenBefore,
     parse_date,
@@ -28,7 +29,7 @@ from tagger.cli.output.formats import Format, printable, write_documents, write_
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import Session, open_for_reading, open_session
 from tagger.errors import ExamplesMissing, PhotoFailed, PhotoNotFound
-from tagger.photos.paths import parse_path
+from tagger.photos.paths import absolute_path, parse_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -52,7 +53,9 @@ def query(
     *,
     query_options: QueryOptions,
     outcome_options: OutcomeOptions,
+    sort: Sort = None,
     limit: Limit = None,
+    count: Annotated[bool, flag("--count", "Print the number of photos instead.", OUTPUT)] = False,
     format_: FormatName = None,
     json: Json = False,
     print0: Print0 = False,
@@ -73,23 +76,32 @@ def query(
     from tagger.cli.output.photos import no_photo_text, write_photos
     from tagger.library.query.find import find_tagged
     from tagger.library.query.photo_conditions import require_folders
+    from tagger.library.query.timeline import count_all
 
-    photo_query = query_options.parse(**vars(outcome_options), limit=limit)
+    photo_query = query_options.parse(**vars(outcome_options), sort=sort, limit=limit)
     output_format = parse_format(format_, json=json, print0=print0)
+    if count and output_format not in {Format.TABLE, Format.JSON}:
+        raise typer.BadParameter("use table or json", param_hint="--format")
     settings, database = session = open_for_reading()
     require_folders(database, photo_query.under, settings.roots)
     if text:
         photo_query = _with_text(session, photo_query, " ".join(text))
+    if count:
+        number = count_all(database, photo_query, settings.roots)
+        console.write_result({"photos": number}, str(number), json=output_format is Format.JSON)
+        return
     with_tags = collections.Counter[bool]()
     photos = _counted(find_tagged(database, photo_query, settings.roots), with_tags)
-    count = write_photos(photos, output_format, end=b"\0" if print0 else b"\n")
-    if not count:
+    folder = absolute_path(photo_query.under[0]) if len(photo_query.under) == 1 else None
+    number = write_photos(photos, output_format, end=b"\0" if print0 else b"\n", folder=folder)
+    if not number:
         console.info(no_photo_text(session, photo_query))
     elif sys.stdout.isatty():
         by_position = photo_query.country or photo_query.near or photo_query.box
         untagged = with_tags[False] if by_position else 0
         others = f", {untagged} of them by position alone" if untagged else ""
-        console.info(f"{count_of(count, 'photo')}{others}")
+        place = "" if folder is None else f" in {printable(str(folder))}"
+        console.info(f"{count_of(number, 'photo')}{place}{others}")
 
 
 def _counted(photos: Iterable[TaggedPhoto], with_tags: collections.Counter[bool]) -> Iterator[TaggedPhoto]:

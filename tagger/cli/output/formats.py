@@ -5,6 +5,7 @@ Everything is streamed. File names are written unchanged to programs, and with e
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import datetime
 from enum import StrEnum
@@ -69,11 +70,9 @@ def write_documents(columns: Sequence[str], documents: Iterable[object], output_
 
 def write_json(document: object) -> None:
     """Write one indented JSON document."""
-    import json
+    from tagger.system.documents import json_bytes
 
-    from tagger.system.documents import json_default
-
-    write_parts([json.dumps(document, indent=2, default=json_default).encode() + b"\n"])
+    write_parts([json_bytes(document, indent=2) + b"\n"])
 
 
 def write_json_list(documents: Iterable[object]) -> None:
@@ -133,14 +132,37 @@ def _for_terminal(part: bytes) -> bytes:
 
 
 def _column_widths(rows: Sequence[Sequence[str]], terminal_width: int) -> list[int]:
-    """As wide as the longest cell; the widest columns are narrowed until the table fits."""
+    """As wide as the longest cell; the widest are narrowed until the table fits, if possible not below a name."""
     from rich.cells import cell_len
 
-    widths = [max(1, *map(cell_len, column)) for column in zip(*rows, strict=True)]
+    columns = list(zip(*rows, strict=True))
+    widths = [max(1, *map(cell_len, column)) for column in columns]
+    names = [max(1, *(cell_len(name) for cell in column for name in _names(cell))) for column in columns]
     room = terminal_width - (len(widths) - 1) * COLUMN_GAP
-    while sum(widths) > room and max(widths) > 1:
-        widths[widths.index(max(widths))] -= 1
+    for least in (names, [1] * len(widths)):
+        while sum(widths) > room:
+            spare = [width if width > end else 0 for width, end in zip(widths, least, strict=True)]
+            if not any(spare):
+                break
+            widths[spare.index(max(spare))] -= 1
     return widths
+
+
+def _names(cell: str) -> list[str]:
+    """The parts of a text or path between which it may be broken."""
+    return re.findall("[^ /]*[ /]|[^ /]+", cell)
+
+
+def _broken(cell: str, width: int) -> str:
+    """The cell in lines that end between names; the table breaks a name that is longer."""
+    from rich.cells import cell_len
+
+    lines = [""]
+    for name in _names(cell):
+        if lines[-1] and cell_len(lines[-1] + name.rstrip(" ")) > width:
+            lines.append("")
+        lines[-1] += name
+    return "\n".join(lines)
 
 
 def _rich_table(
@@ -161,7 +183,7 @@ def _rich_table(
     for column, width in zip(columns, widths, strict=True):
         table.add_column(column, overflow="fold", width=width)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(_broken(cell, width)) for cell, width in zip(row, widths, strict=True)))
     return table
 
 

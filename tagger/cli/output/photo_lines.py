@@ -3,7 +3,6 @@
 Control characters in file names are escaped.
 """
 
-import json as json_module
 import os
 import sys
 import threading
@@ -16,7 +15,7 @@ import typer
 
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
-from tagger.cli.output.formats import printable
+from tagger.cli.output.formats import printable, write_parts
 from tagger.cli.session import open_session
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Outcome, TagReason, TagState
@@ -41,7 +40,7 @@ from tagger.library.query.predictions import (
 from tagger.photos.paths import absolute_path
 from tagger.pipeline.requests import Classified, Result
 from tagger.settings import Settings
-from tagger.system.documents import json_default
+from tagger.system.documents import json_bytes
 from tagger.system.text_format import percent
 
 LEAST_TELLING_SCORE = 0.01
@@ -235,7 +234,7 @@ def print_predictions(files: Sequence[str], settings: Settings, *, json: bool) -
                     with_model=len(found) > 1,
                 )
     if json:
-        typer.echo(json_module.dumps(documents, default=json_default))
+        write_parts([json_bytes(documents) + b"\n"])
     return failed
 
 

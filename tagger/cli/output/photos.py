@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,7 +25,8 @@ from tagger.cli.output.job_text import count_of
 from tagger.database.enums import TagState
 from tagger.errors import QueryOptionInvalid
 from tagger.library.query.facets import count_photos
-from tagger.library.query.filter_words import active_filters, option_texts, options_without, query_of
+from tagger.library.query.filter_words import active_filters, options_without
+from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_json import (
     LANDMARK_COLUMNS,
     SIMILAR_PHOTO_COLUMNS,
@@ -52,15 +54,19 @@ if TYPE_CHECKING:
         Verdict,
     )
     from tagger.library.query.filter_words import Options
-    from tagger.library.query.options import PhotoQuery
     from tagger.library.query.tagged_photos import Tag, TaggedPhoto
 
 _OUTCOMES = ("unknown", "untagged", "failed")
 FAILURE_COLUMNS = ("path", "kind", "text", "attempts", "job")
 
 
-def write_photos(photos: Iterable[TaggedPhoto], output_format: Format, *, end: bytes = b"\n") -> int:
-    """Write photos; returns their number. `end` follows each path."""
+def write_photos(
+    photos: Iterable[TaggedPhoto], output_format: Format, *, end: bytes = b"\n", folder: Path | None = None
+) -> int:
+    """Write photos; returns their number. `end` follows each path.
+
+    A table on a terminal has paths relative to the folder, by default the working directory.
+    """
     counter = Counter(photos)
     match output_format:
         case Format.JSON:
@@ -74,15 +80,16 @@ def write_photos(photos: Iterable[TaggedPhoto], output_format: Format, *, end: b
         case Format.GEOJSON:
             write_parts(photo_feature_parts(counter))
         case Format.TABLE:
-            path_of = _relative_path if sys.stdout.isatty() else str
-            rows = (row for photo in counter for row in _photo_rows(photo, path_of(photo.path)))
+            # Long paths do not fit a terminal. The start ends with a slash.
+            start = str((folder or Path.cwd()) / "_")[:-1] if sys.stdout.isatty() else ""
+            rows = (row for photo in counter for row in _photo_rows(photo, photo.path.removeprefix(start)))
             write_table(("Photo", "Landmark", "Score", "State", "Country"), rows)
     return counter.count
 
 
 def no_photo_text(session: Session, query: PhotoQuery) -> str:
     """That no photo matches; and which outcome instead, or which options less, select photos, with their number."""
-    options = option_texts(replace(query, limit=None))
+    options = replace(query, limit=None).texts
     conditions = {name: value for name, value in options.items() if name not in _OUTCOMES}
     others: dict[str, Options] = {
         f"with --{name}": conditions | {name: "1"} for name in _OUTCOMES if name not in options
@@ -102,7 +109,7 @@ def no_photo_text(session: Session, query: PhotoQuery) -> str:
 
 def _possible_query(options: Options) -> PhotoQuery | None:
     with suppress(QueryOptionInvalid):
-        return query_of(options)
+        return PhotoQuery.parse(options)
     return None
 
 
@@ -120,12 +127,6 @@ def write_similar_photos(photos: Sequence[TaggedPhoto], output_format: Format) -
         case _:
             write_photos(photos, output_format)
     return len(photos)
-
-
-def _relative_path(path: str) -> str:
-    """The path, relative to the working directory if it is in it: long ones do not fit a terminal."""
-    folder = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - a Path for each row costs more than the row
-    return path.removeprefix(folder)
 
 
 def _photo_rows(photo: TaggedPhoto, path: str) -> Iterator[list[object]]:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, delete, exists, fu
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState
 from tagger.database.tables import PRESENT, UNTAGGED, contents, embeddings, job_items, jobs, photos, positions
+from tagger.errors import QueryOptionInvalid
 from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import Scan, require_available_roots, select_paths
 from tagger.ledger.jobs import WRITE, InferenceOptions, NewJob
@@ -27,7 +28,7 @@ from tagger.library.catalog.registered_models import (
 )
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.filters import ResolvedQuery
-from tagger.library.query.options import PhotoQuery, options_used_by, query_of_options, stored_options
+from tagger.library.query.options import PhotoQuery, options_used_by
 from tagger.library.teaching.comparison import has_unapplied, outdated
 from tagger.library.teaching.learning import changed_landmarks, embedding_of, learn_landmarks
 from tagger.photos.paths import path_from_json, path_to_json
@@ -146,7 +147,7 @@ _SCAN = "scan"
 
 def backfill_options(backfill: Backfill) -> dict[str, Any]:
     """The backfill as JSON, without its scope."""
-    options = stored_options(backfill.query)
+    options: dict[str, Any] = backfill.query.document
     if backfill.scan:
         options[_SCAN] = [path_to_json(folder) for folder in backfill.scan]
     return options | (backfill.write.to_job_options() if backfill.write else {})
@@ -164,9 +165,13 @@ def backfill_from_options(scope: str, options: Mapping[str, Any]) -> Backfill:
     folders = options.get(_SCAN, [])
     if not isinstance(folders, list):
         raise ValueError(f"{_SCAN} is not a list of folders")  # noqa: TRY004 - as for other invalid values
+    try:
+        query = PhotoQuery.of_document(conditions)
+    except QueryOptionInvalid as error:
+        raise ValueError(str(error)) from None
     return Backfill(
         BackfillScope(scope),
-        query_of_options(conditions),
+        query,
         scan=tuple(path_from_json(folder) for folder in folders),
         write=MetadataOptions.from_job_options(options),
     )

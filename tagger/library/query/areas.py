@@ -152,8 +152,8 @@ def query_areas(connection: Connection, query: PhotoQuery) -> Iterator[Area]:
     Raises:
         CountryNotFound: no landmark and no position is in the country.
     """
-    if query.near is not None:
-        yield _area_of_box(Box.around(query.near), landmarks_within(connection, query.near.contains))
+    if query.circle is not None:
+        yield _area_of_box(Box.around(query.circle), landmarks_within(connection, query.circle.contains))
     if query.box is not None:
         yield _area_of_box(Box.of(query.box), landmarks_within(connection, query.box.contains))
     if query.country:

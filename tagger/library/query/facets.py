@@ -30,7 +30,7 @@ from tagger.library.catalog.landmarks import landmarks_by_id
 from tagger.library.catalog.roots import Root, RootPaths, list_roots
 from tagger.library.query.areas import Area
 from tagger.library.query.filters import AddedOption, ResolvedQuery
-from tagger.library.query.options import PhotoQuery, refuse_contradictions
+from tagger.library.query.options import PhotoQuery
 from tagger.library.query.photo_conditions import Condition, shown_landmarks
 from tagger.library.query.tagged_photos import select_photos
 from tagger.photos.paths import path_text
@@ -99,7 +99,7 @@ def count_photos(
     """Whether the number of photos of each query is exact, and the number."""
     with database.read() as connection:
         counts = _FacetCounts(connection, PhotoQuery(), root_paths, MOST_READ)
-        return [counts.counted(query) or (True, 0) for query in queries]
+        return [counts.counted(query) for query in queries]
 
 
 @dataclass(frozen=True)
@@ -134,14 +134,14 @@ class _FacetCounts:
             exact, values = count[name]()
         except QueryOptionInvalid:  # the facet cannot be combined with the other filters
             return Facet(name, exact=True, values=(), default=None, more=0)
-        default = self.counted(self._with_outcome(None)) if name == "outcome" else None
+        default = self._counted_with(None) if name == "outcome" else None
         is_exact = exact and (default is None or default[0])
         found = tuple(values)
         more = max(0, len(found) - MOST_VALUES)
         return Facet(name, is_exact, found[:MOST_VALUES], default and default[1], more)
 
     def _landmark(self) -> tuple[bool, Iterable[FacetValue]]:
-        refuse_contradictions(replace(self.query, landmark=("any",)))
+        replace(self.query, landmark=("any",))  # raises if the query contradicts it
         matches = self._matches(replace(self.query, landmark=()), "landmark")
         pairs = self._landmark_pairs(matches).subquery()
         # A photo that is in an area by a landmark alone shows no other landmark there.
@@ -162,7 +162,7 @@ class _FacetCounts:
         return matches.exact, _most_first(values)
 
     def _country(self) -> tuple[bool, Iterable[FacetValue]]:
-        refuse_contradictions(replace(self.query, country=("any",)))
+        replace(self.query, country=("any",))  # as above
         matches = self._matches(replace(self.query, country=()), "place")
         rows = matches.rows
         located = select(rows.c.unit, rows.c.country).where(rows.c.country.is_not(None))
@@ -193,14 +193,18 @@ class _FacetCounts:
 
     def _outcome(self) -> tuple[bool, Iterable[FacetValue]]:
         """Count the photos of each outcome, except those that other options contradict."""
-        chosen = {name: self.counted(self._with_outcome(name)) for name in OUTCOMES}
+        chosen = {name: self._counted_with(name) for name in OUTCOMES}
         found = {name: counted for name, counted in chosen.items() if counted}
         values = [FacetValue(name, name, count) for name, (_, count) in found.items() if count]
         return all(exact for exact, _ in found.values()), values
 
-    def _with_outcome(self, chosen: str | None) -> PhotoQuery:
-        options: dict[str, Any] = {name: name == chosen for name in OUTCOMES}
-        return replace(self.query, **options)
+    def _counted_with(self, outcome: str | None) -> tuple[bool, int] | None:
+        """The photos of an outcome, counted; None if other options contradict it."""
+        options: dict[str, Any] = {name: name == outcome for name in OUTCOMES}
+        try:
+            return self.counted(replace(self.query, **options))
+        except QueryOptionInvalid:
+            return None
 
     def _folder(self) -> tuple[bool, Iterable[FacetValue]]:
         matches = self._matches(replace(self.query, under=()))
@@ -212,12 +216,8 @@ class _FacetCounts:
         inside = (value for start in starts for value in self._subfolders(matches, *start))
         return matches.exact, (*outermost, *inside)
 
-    def counted(self, query: PhotoQuery) -> tuple[bool, int] | None:
-        """Whether the number of photos is exact, and the number; None if options of the query contradict each other."""
-        try:
-            refuse_contradictions(query)
-        except QueryOptionInvalid:
-            return None
+    def counted(self, query: PhotoQuery) -> tuple[bool, int]:
+        """Whether the number of photos is exact, and the number."""
         matches = self._matches(query)
         return matches.exact, self._counts(select(null(), func.count(matches.rows.c.unit.distinct())))[None]
 

@@ -10,9 +10,7 @@ from typing import Any
 
 from tagger.errors import QueryOptionInvalid
 from tagger.library.query.areas import box_text, near_text
-from tagger.library.query.option_values import Near
-from tagger.library.query.options import QUERY_OPTIONS, Alternatives, PhotoQuery, parse_query
-from tagger.photos.paths import parse_path, path_text
+from tagger.library.query.options import QUERY_OPTIONS, Alternatives, PhotoQuery
 from tagger.system.text_format import (
     N_,
     country_name,
@@ -120,48 +118,8 @@ def description(options: Options, query: PhotoQuery, names: Mapping[str, str]) -
 
 def conditions_text(query: PhotoQuery, names: Mapping[str, str] | None = None) -> str:
     """The conditions of a query in words, except that photos have a landmark; an empty text: there are none. `names` as for `active_filters`."""
-    options = option_texts(query) | {"any_rank": "1"}
+    options = query.texts | {"any_rank": "1"}
     return ", ".join(text for text, _ in active_filters(options, query, names or {}))
-
-
-def option_texts(query: PhotoQuery) -> dict[str, str | tuple[str, ...]]:
-    """The options of a query that are set, as an address has them."""
-    texts: dict[str, str | tuple[str, ...]] = {}
-    for name, option in QUERY_OPTIONS.items():
-        value = getattr(query, name, None)  # the radius is a part of `near`
-        if value in (None, False, ()):
-            continue
-        texts[name] = tuple(map(_text, value)) if option.several else _text(value)
-    return texts
-
-
-def _text(value: object) -> str:
-    match value:
-        case Near():
-            return f"{value.latitude},{value.longitude}"
-        case datetime():
-            return value.isoformat()
-        case Path():
-            return path_text(value)[0]
-        case True:
-            return "1"
-    return str(value)
-
-
-def query_of(options: Options) -> PhotoQuery:
-    """The query of options as an address has them.
-
-    Raises:
-        QueryOptionInvalid: no photo can match them.
-    """
-    return parse_query(**{name: _value(name, value) for name, value in options.items()})
-
-
-def _value(name: str, value: str | tuple[str, ...]) -> Any:
-    """A value of an address as `parse_query` takes it."""
-    kind: Callable[[str], Any] = QUERY_OPTIONS[name].kind
-    read = parse_path if kind is Path else kind
-    return read(value) if isinstance(value, str) else tuple(map(read, value))
 
 
 def active_filters(
@@ -194,8 +152,8 @@ def active_filters(
 def _value_text(query: PhotoQuery, option: str, value: str, names: Mapping[str, str]) -> str:
     if option in ("any_of", "without"):
         return _alternatives_text(option, value, names)
-    if option == "near" and query.near:
-        return names.get(value) or near_text(query.near)
+    if option == "near" and query.circle:
+        return names.get(value) or near_text(query.circle)
     if option == "box" and query.box:
         return names.get(value) or box_text(query.box)
     if option == "calendar_month" and value not in map(str, query.calendar_month):

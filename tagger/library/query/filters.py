@@ -73,46 +73,55 @@ FEW = 2000
 
 
 @dataclass(frozen=True)
-class Filter:
-    """What an option asks of a photo. `condition`: whether a photo meets it, whichever index is read.
+class Found:
+    """What indexes find for a filter: all photos that meet it, and perhaps more."""
 
-    The others say where indexes find all that meet it, and perhaps more: `files` are ranges of an index of `photos`, `ids` and `contents`
-    queries for the ids of photos and of images. All are empty if no index serves.
-    """
+    among: Condition
+    """Whether a photo is one of these."""
+    rows: Sequence[Rows]
+    """What the indexes read for them."""
 
-    condition: Condition
-    files: Sequence[Condition] = ()
-    ids: Sequence[Select[Any]] = ()
-    contents: Sequence[Select[Any]] = ()
+    @classmethod
+    def by_ranges(cls, *ranges: Condition) -> Self:
+        """By ranges of an index of photos; without any, none."""
+        return cls(or_(false(), *ranges), [select(photos.c.id).where(each) for each in ranges])
 
-    @property
-    def is_indexed(self) -> bool:
-        return bool(self.files or self.ids or self.contents)
+    @classmethod
+    def by_images(cls, *contents: Select[Any]) -> Self:
+        """By the ids of their images."""
+        # One statement for all: most queries have few rows or none, and a statement costs more than these.
+        return cls(photos.c.content_id.in_(union(*contents)), [union_all(*contents)])
 
-    @property
-    def among(self) -> Condition:
-        """Whether a photo is one of those that the indexes find."""
-        if self.files:
-            return or_(false(), *self.files)
-        has_content = photos.c.content_id.in_(union(*self.contents)) if self.contents else false()
-        if not self.ids:
-            return has_content
+    @classmethod
+    def by_ids(cls, *ids: Select[Any], images: Sequence[Select[Any]] = ()) -> Self:
+        """By their own ids, or those of their images."""
+        if not ids:
+            return cls.by_images(*images) if images else cls.by_ranges()
+        of_images = [cls.by_images(*images)] if images else []
         # Without the union, SQLite would rather read the index of an order than look up these ids.
-        of_contents = [select(photos.c.id).where(has_content)] if self.contents else []
-        return photos.c.id.in_(select(union_all(*self.ids, *of_contents).subquery().c[0]))
+        every = union_all(*ids, *(select(photos.c.id).where(each.among) for each in of_images))
+        among = photos.c.id.in_(select(every.subquery().c[0]))
+        return cls(among, [*ids, *(rows for each in of_images for rows in each.rows)])
 
     def size(self, connection: Connection, limit: int) -> int:
-        """The number of rows that the indexes have, counted up to `limit`."""
-        of_files: list[Rows] = [select(photos.c.id).where(each) for each in self.files]
-        # One statement for all images: most queries have few rows or none, and a statement costs more than these.
-        of_contents = [union_all(*self.contents)] if self.contents else []
+        """The number of rows that the indexes read, counted up to `limit`."""
         size = 0
-        for rows in (*of_files, *self.ids, *of_contents):
+        for rows in self.rows:
             counted = select(func.count()).select_from(rows.limit(limit - size).subquery())
             size += connection.scalar(counted) or 0
             if size >= limit:
                 break
         return size
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What an option asks of a photo."""
+
+    condition: Condition
+    """Whether a photo meets it, whichever index is read."""
+    found: Found | None = None
+    """None: no index serves."""
 
 
 _TAGGED = select(effective_tags.c.content_id).where(effective_tags.c.accepted == true())
@@ -193,19 +202,18 @@ class ResolvedQuery:
         """The conditions for folders, cameras and dates."""
         return [each.condition for each in self._of_files()]
 
-    def narrowest(self, connection: Connection, limit: int) -> tuple[Filter | None, bool]:
-        """The filter whose indexes leave the fewest photos, and whether these are fewer than `limit`. They are counted up to it.
+    def narrowest(self, connection: Connection, limit: int) -> tuple[Found | None, bool]:
+        """What the indexes find that leave the fewest photos, and whether these are fewer than `limit`.
 
-        None if no index serves.
+        They are counted up to it. None if no index serves.
         """
         fewest, least = None, limit
-        for each in self.filters:
-            if each.is_indexed:
-                size = each.size(connection, least)
-                if size < least or fewest is None:
-                    fewest, least = each, size
-                if least <= FEW:
-                    break
+        for found in (each.found for each in self.filters if each.found):
+            size = found.size(connection, least)
+            if size < least or fewest is None:
+                fewest, least = found, size
+            if least <= FEW:
+                break
         return fewest, fewest is not None and least < limit
 
     @cached_property
@@ -227,13 +235,14 @@ class ResolvedQuery:
         if self.trip is not None:
             from tagger.library.trips.stored import is_of_trip
 
-            yield Filter(is_of_trip(self.trip), [photos.c.taken_at.between(self.trip.first, self.trip.last)])
+            dates = photos.c.taken_at.between(self.trip.first, self.trip.last)
+            yield Filter(is_of_trip(self.trip), Found.by_ranges(dates))
         if self.query.job is not None:
             of_job = select(job_items.c.photo_id).where(job_items.c.job_id == self.query.job)
-            yield Filter(photos.c.id.in_(of_job), ids=[of_job])
+            yield Filter(photos.c.id.in_(of_job), Found.by_ids(of_job))
         if self.query.share is not None:
             shared = select(share_photos.c.photo_id).where(share_photos.c.share_id == self.query.share)
-            yield Filter(photos.c.id.in_(shared), ids=[shared])
+            yield Filter(photos.c.id.in_(shared), Found.by_ids(shared))
 
     def _of_tags(self) -> Iterator[Filter]:
         query = self.query
@@ -242,7 +251,8 @@ class ResolvedQuery:
             yield Filter(or_(photos.c.content_id.is_(None), ~has_tag()))
         elif not query.unknown and (self.needs_accepted_tag or self._has_tag_options):
             matches = has_tag(self.landmark_ids or None, min_score=query.min_score, any_rank=query.any_rank)
-            yield Filter(matches, contents=self._images_with_tags())
+            images = self._images_with_tags()
+            yield Filter(matches, Found.by_images(*images) if images else None)
 
     def _images_with_tags(self) -> Sequence[Select[Any]]:
         query = self.query
@@ -260,23 +270,22 @@ class ResolvedQuery:
             shows_one = has_tag(ids, min_score=query.min_score, any_rank=query.any_rank)
             inside = or_(area.has_position, and_(area.landmarks_count, shows_one))
             shown = _of_landmarks(ids, any_rank=query.any_rank) if ids and self._can_show(area) else []
-            is_empty = not area.photo_ids and not shown
-            yield Filter(inside, [false()] if is_empty else (), area.photo_ids, shown)
+            yield Filter(inside, Found.by_ids(*area.photo_ids, images=shown))
 
     def _of_files(self) -> Iterator[Filter]:
         """By what is stored with the files: folders, cameras and dates."""
         query = self.query
         if query.under:
             is_below = or_(false(), *(range_.filter for range_ in self.ranges))
-            yield Filter(is_below, [range_.condition for range_ in self.ranges] or [false()])
+            yield Filter(is_below, Found.by_ranges(*(range_.condition for range_ in self.ranges)))
         if self.camera_ids:
             by_camera = [photos.c.camera_id == each for each in self.camera_ids]
-            yield Filter(unindexed(photos.c.camera_id).in_(self.camera_ids), by_camera)
+            yield Filter(unindexed(photos.c.camera_id).in_(self.camera_ids), Found.by_ranges(*by_camera))
         taken_at = unindexed(photos.c.taken_at)
         if query.year:
             years = sorted(set(query.year))
             in_years = or_(*(taken_in(taken_at, year) for year in years))
-            yield Filter(in_years, [taken_in(photos.c.taken_at, year) for year in years])
+            yield Filter(in_years, Found.by_ranges(*(taken_in(photos.c.taken_at, year) for year in years)))
         if query.taken_after is not None or query.taken_before is not None or query.calendar_month:
             # The first condition keeps photos without a date out.
             first, end = query.taken_after or datetime.min, query.taken_before  # noqa: DTZ901 - local time
@@ -285,7 +294,7 @@ class ResolvedQuery:
                 for each in (taken_at, photos.c.taken_at)
             ]
             months = is_in_months(taken_at, query.calendar_month) if query.calendar_month else true()
-            yield Filter(and_(during[0], months), [during[1]])
+            yield Filter(and_(during[0], months), Found.by_ranges(during[1]))
 
     def _of_contents(self) -> Iterator[Filter]:
         """By the model of an image, its verdicts, and where a photo's position comes from."""
@@ -298,37 +307,37 @@ class ResolvedQuery:
                 classifications.c.model_id == self.model_id,
             )
             of_model = or_(unindexed(contents.c.model_id) == self.model_id, is_earlier)
-            yield Filter(of_model, contents=[last, earlier])
+            yield Filter(of_model, Found.by_images(last, earlier))
         if query.position is not None:
             yield Filter(has_position_of(query.position))
         if query.verdict is not None:
             # Rejected ones are fewer than confirmed ones.
             kinds = {"confirmed": _CONFIRMED, "rejected": _REJECTED, "corrected": _REJECTED}
             images = kinds.get(query.verdict, select(verdicts.c.content_id))
-            yield Filter(has_verdict_of(query.verdict), contents=[images] if self.has_verdict else [])
+            yield Filter(has_verdict_of(query.verdict), Found.by_images(images) if self.has_verdict else None)
 
     def _of_outcome(self) -> Iterator[Filter]:
         query = self.query
         if query.untagged or query.failed:
             yield self._waiting_or_failing()
         if query.dismissed:
-            yield Filter(is_dismissed(photos.c.content_id), contents=[select(dismissals.c.content_id)])
+            yield Filter(is_dismissed(photos.c.content_id), Found.by_images(select(dismissals.c.content_id)))
         if query.favourite:
-            yield Filter(is_favourite(photos.c.content_id), contents=[select(favourites.c.content_id)])
+            yield Filter(is_favourite(photos.c.content_id), Found.by_images(select(favourites.c.content_id)))
         if query.unknown:
             is_unknown = unindexed(contents.c.outcome) == Outcome.UNKNOWN
             is_open = and_(is_unknown, ~is_dismissed(photos.c.content_id))
-            yield Filter(is_open, contents=[_with_outcome(Outcome.UNKNOWN)])
+            yield Filter(is_open, Found.by_images(_with_outcome(Outcome.UNKNOWN)))
         if not (self.needs_accepted_tag or self._selects_outcome):
             yield self._classified()
 
     def _of_alternatives(self) -> Iterator[Filter]:
         """By what photos match one of, and what none."""
         for group in self.any_of:
-            indexed = [next((each for each in query.filters if each.is_indexed), None) for query in group]
+            indexed = [next((each.found for each in query.filters if each.found), None) for query in group]
             ids = [select(photos.c.id).where(each.among) for each in indexed if each is not None]
             matches = or_(*(and_(*query.option_conditions()) for query in group))
-            yield Filter(matches, ids=ids if len(ids) == len(group) else ())
+            yield Filter(matches, Found.by_ids(*ids) if len(ids) == len(group) else None)
         for query in self.without:
             # A photo without a date or a position is not of it, and SQL does not know whether it is.
             yield Filter(and_(*query.option_conditions()).is_not(true()))
@@ -341,9 +350,8 @@ class ResolvedQuery:
         folders = [or_(false(), *(each.filter for each in self.ranges))] if self.query.under else []
         without_image = and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING
         ids = select(photos.c.id).where(without_image, *folders)
-        return Filter(
-            and_(waits_or_fails, is_unread), ids=[ids], contents=[_with_outcome(None)] if waits else []
-        )
+        images = [_with_outcome(None)] if waits else []
+        return Filter(and_(waits_or_fails, is_unread), Found.by_ids(ids, images=images))
 
     def _classified(self) -> Filter:
         """Photos that a model has classified, with a tag or not; with a set or a verdict, others too."""
@@ -352,7 +360,7 @@ class ResolvedQuery:
         is_unclassified_too = (has_set or self.has_verdict) and self._selects_untagged and not query.any_rank
         condition = true() if is_unclassified_too else unindexed(contents.c.outcome).is_not(None)
         outcomes = [*map(_with_outcome, (Outcome.TAGGED, Outcome.UNKNOWN)), _CONFIRMED]
-        return Filter(condition, contents=[] if self._is_narrow else outcomes)
+        return Filter(condition, None if self._is_narrow else Found.by_images(*outcomes))
 
     @property
     def _is_narrow(self) -> bool:

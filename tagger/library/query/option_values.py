@@ -1,7 +1,9 @@
 """Values of query options: circles and boxes on the ground, dates and years, and how their texts are read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import MAXYEAR, datetime
+from datetime import MAXYEAR, date, datetime
+from math import nan
 
 from tagger.errors import QueryOptionInvalid
 from tagger.system.geo import distance_km
@@ -51,74 +53,70 @@ class BoundingBox:
         return longitude >= self.west or longitude <= self.east
 
 
-def parse_date(text: str | None, option: str) -> datetime | None:
-    """The date, or date and time, of an option, in the camera's local time.
+def parse_date(value: object, option: str) -> datetime:
+    """The date, or date and time, of an option, in the camera's local time: as text, or one of Python.
 
     Raises:
-        QueryOptionInvalid: `text` is not an ISO 8601 date, or has a time zone.
+        QueryOptionInvalid: it is not an ISO 8601 date, or has a time zone.
     """
-    if text is None:
-        return None
+    text = value.isoformat() if isinstance(value, date) else str(value)
     try:
-        date = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         reason = f"{text!r} is not a date. Write it like 2024-06-01 or 2024-06-01T18:30"
         raise QueryOptionInvalid(option=option, reason=reason) from None
-    if date.tzinfo is not None:
+    if found.tzinfo is not None:
         reason = "Leave out the time zone. Cameras record local time without one"
         raise QueryOptionInvalid(option=option, reason=reason)
-    return date
+    return found
 
 
-def parse_position(text: str, option: str) -> tuple[float, float]:
-    """The latitude and longitude, in degrees, of an option with the form LAT,LON.
+def parse_position(value: object, option: str) -> tuple[float, float]:
+    """The latitude and longitude, in degrees, of an option: as the text LAT,LON, or two numbers.
 
     Raises:
-        QueryOptionInvalid: `text` is no position.
+        QueryOptionInvalid: it is no position.
     """
-    try:
-        latitude, longitude = (float(number) for number in text.split(","))
-    except ValueError:
-        latitude = longitude = float("nan")
+    latitude, longitude = _degrees(value, 2)
     if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-        reason = f"{text!r} is not a position. Write latitude and longitude in degrees, like 48.86,2.29"
-        raise QueryOptionInvalid(option=option, reason=reason)
+        reason = "is not a position. Write latitude and longitude in degrees, like 48.86,2.29"
+        raise QueryOptionInvalid(option=option, reason=f"{_degrees_text(value)!r} {reason}")
     return latitude, longitude
 
 
-def parse_box(text: str, option: str = "box") -> BoundingBox:
-    """The bounds of the form SOUTH,WEST,NORTH,EAST, in degrees.
+def parse_box(value: object, option: str = "box") -> BoundingBox:
+    """The bounds of an option, in degrees: as the text SOUTH,WEST,NORTH,EAST, or four numbers.
 
     Raises:
-        QueryOptionInvalid: `text` has no such bounds.
+        QueryOptionInvalid: it has no such bounds.
     """
-    try:
-        south, west, north, east = (float(number) for number in text.split(","))
-    except ValueError:
-        south = west = north = east = float("nan")
+    if isinstance(value, BoundingBox):
+        return value
+    south, west, north, east = _degrees(value, 4)
     if not (-90 <= south <= north <= 90 and -180 <= west <= 180 and -180 <= east <= 180):
-        reason = (
-            f"{text!r} is not a box. Write south, west, north and east in degrees, like 48.8,2.2,48.9,2.4"
-        )
-        raise QueryOptionInvalid(option=option, reason=reason)
+        reason = "is not a box. Write south, west, north and east in degrees, like 48.8,2.2,48.9,2.4"
+        raise QueryOptionInvalid(option=option, reason=f"{_degrees_text(value)!r} {reason}")
     return BoundingBox(south, west, north, east)
+
+
+def _degrees(value: object, count: int) -> list[float]:
+    """So many numbers; NaN, which is in no range, if they are others."""
+    try:
+        numbers = list(map(float, _degrees_text(value).split(",")))
+    except ValueError:
+        numbers = []
+    return numbers if len(numbers) == count else [nan] * count
+
+
+def _degrees_text(value: object) -> str:
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, Sequence) and not isinstance(value, str)
+        else str(value)
+    )
 
 
 def year_limits(year: int) -> tuple[datetime, datetime | None]:
     """The first moment of a year, and that of the next one; None: there is no later year."""
     first = datetime(year, 1, 1)  # noqa: DTZ001 - local time
     return first, None if year == MAXYEAR else first.replace(year=year + 1)
-
-
-def parse_near(position: str | None, radius_km: float | None) -> Near | None:
-    """The circle around `position` (LAT,LON in degrees), by default with a radius of 10 km.
-
-    Raises:
-        QueryOptionInvalid: `position` is not one, or there is a radius without a position.
-    """
-    if position is None:
-        if radius_km is not None:
-            raise QueryOptionInvalid(option="radius_km", reason="needs a position: the option near")
-        return None
-    latitude, longitude = parse_position(position, "near")
-    return Near(latitude, longitude, DEFAULT_RADIUS_KM if radius_km is None else radius_km)

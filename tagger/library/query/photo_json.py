@@ -1,6 +1,6 @@
 """Query results for programs: JSON documents, CSV rows and GeoJSON features, the same from the command line and the API.
 
-All output streams as bytes, and file names are written unchanged (JSON escapes characters outside ASCII). Knows nothing of
+All output streams as bytes, and file names are written unchanged (JSON escapes bytes that are not UTF-8). Knows nothing of
 where the bytes go.
 """
 
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from tagger.library.query.tagged_photos import photo_document
-from tagger.system.documents import document_of, json_default
+from tagger.system.documents import document_of, json_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -120,14 +119,14 @@ def json_list_parts(documents: Iterable[object]) -> Iterator[bytes]:
     """A JSON list, one element a line."""
     separator = b"["
     for document in documents:
-        yield separator + json.dumps(document, default=json_default).encode()
+        yield separator + json_bytes(document)
         separator = b",\n "
     yield b"]\n" if separator != b"[" else b"[]\n"
 
 
 def json_line_parts(documents: Iterable[object]) -> Iterator[bytes]:
     """JSON documents, one a line."""
-    return (json.dumps(document, default=json_default).encode() + b"\n" for document in documents)
+    return (json_bytes(document) + b"\n" for document in documents)
 
 
 def csv_parts(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -136,6 +136,13 @@ def timeline_sections(
     dated.sort(key=lambda each: each.day or "", reverse=query.sort == "newest")
     undated = (each for each in days if each.day is None)
     return list(_sections((*dated, *undated), places, by_day=query.trip is not None))
+
+
+def count_all(database: Database, query: PhotoQuery, root_paths: RootPaths | None = None) -> int:
+    """How many photos the query finds. Raises as `timeline_sections`."""
+    in_one = replace(query, sort=None)
+    number = sum(section.photos for section in timeline_sections(database, in_one, root_paths))
+    return number if query.limit is None else min(number, query.limit)
 
 
 class _Day(NamedTuple):

@@ -8,8 +8,8 @@ from itertools import groupby
 from typing import Any
 
 from tagger.errors import QueryOptionInvalid
-from tagger.library.query.filter_words import Options, conditions_text, query_of
-from tagger.library.query.options import QUERY_OPTIONS, Alternatives, PhotoQuery, refuse_contradictions
+from tagger.library.query.filter_words import Options, conditions_text
+from tagger.library.query.options import QUERY_OPTIONS, Alternatives, PhotoQuery
 from tagger.library.search.grammar import (
     MAX_WORDS,
     Relation,
@@ -80,11 +80,9 @@ class UnderstoodText:
         Raises:
             QueryOptionInvalid: both have an option that cannot be fulfilled twice, or they contradict each other.
         """
-        names = self.options.keys() - {"radius_km", "any_rank"}
+        names = [name for name in self.options if name != "any_rank"]
         both = {name: _both(name, getattr(query, name), getattr(self.query, name)) for name in names}
-        result = replace(query, **both, any_outcome="any_rank" in self.options)
-        refuse_contradictions(result)
-        return result
+        return replace(query, **both, any_outcome="any_rank" in self.options)
 
 
 _ALSO = {
@@ -104,7 +102,7 @@ def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today:
     fitting, parts = list[Part](), list[Part]()
     for group in _groups(_related(vocabulary.parts(words[:MAX_WORDS], lists, quoted_words(text)))):
         try:
-            query_of(_options_of([*fitting, *group]))
+            PhotoQuery.parse(_options_of([*fitting, *group]))
         except QueryOptionInvalid:
             parts.append(Part(" ".join(part.text for part in group), (), LeftOut.CONTRADICTS))
         else:
@@ -114,7 +112,7 @@ def understand(text: str, lists: Iterable[Iterable[Names]], files: Files, today:
     if unread := " ".join(words[MAX_WORDS:]):
         parts.append(Part(unread, (), LeftOut.TOO_LONG))
     options = _options_of(fitting)
-    return UnderstoodText(tuple(parts), options, query_of(options))
+    return UnderstoodText(tuple(parts), options, PhotoQuery.parse(options))
 
 
 MOST = 12
@@ -239,7 +237,7 @@ def _options_of_group(group: Sequence[Part]) -> Sequence[Options]:
 
 
 def _alternatives(options: Iterable[Options]) -> str:
-    return str(Alternatives(tuple(map(query_of, options))))
+    return str(Alternatives(tuple(map(PhotoQuery.parse, options))))
 
 
 def _both(option: str, value: Any, of_text: Any) -> Any:

@@ -7,8 +7,8 @@ from enum import Enum
 from functools import cache, partial
 from itertools import groupby
 
-from tagger.library.query.filter_words import Options, conditions_text, query_of, selects_with_landmark
-from tagger.library.query.options import MAX_NAMES, QUERY_OPTIONS
+from tagger.library.query.filter_words import Options, conditions_text, selects_with_landmark
+from tagger.library.query.options import MAX_NAMES, QUERY_OPTIONS, PhotoQuery
 from tagger.library.search.dates import Dates, parse_dates
 from tagger.library.search.grammar import (
     MOST_WORDS_OF_PART,
@@ -181,7 +181,7 @@ def _dates(phrase: str, today: date) -> Sequence[Meaning]:
     if dates is None:
         return ()
     options = _date_options(dates)
-    return [Meaning(Kind.DATE, conditions_text(query_of(options)), "", None, options)]
+    return [Meaning(Kind.DATE, conditions_text(PhotoQuery.parse(options)), "", None, options)]
 
 
 def _date_options(dates: Dates) -> Options:

@@ -109,7 +109,7 @@ def _select_rows(
     connection: Connection, table: Table, verdict_filter: VerdictFilter, root_paths: RootPaths
 ) -> Select[Any]:
     """A query for the rows of a table of verdicts, each with the digest of its image and the id of one of its photos."""
-    of_files = replace(verdict_filter.photos, landmark=(), country=(), near=None, box=None)
+    of_files = replace(verdict_filter.photos, landmark=(), country=(), near=None, radius_km=None, box=None)
     photo_conditions = tuple(ResolvedQuery.resolve(connection, of_files, root_paths).file_conditions())
     of_image = photos.c.content_id == table.c.content_id
     photo_id = (

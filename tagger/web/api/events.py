@@ -5,7 +5,6 @@ and a slow one misses only outdated states.
 """
 
 import asyncio
-import json
 import logging
 import secrets
 import threading
@@ -23,7 +22,7 @@ from starlette.exceptions import HTTPException
 from tagger.database.connection import Database
 from tagger.database.retry import DatabaseError
 from tagger.settings import Settings
-from tagger.system.documents import json_default
+from tagger.system.documents import json_bytes
 from tagger.system.text_format import in_language, reader_language
 from tagger.web.api.jobs import JOBS_SHOWN, OverviewDocument, read_status
 from tagger.web.api.routes import api_router
@@ -110,7 +109,7 @@ class EventHub:
             self._notify()
 
     def _json(self, status: OverviewDocument) -> str:
-        return json.dumps(self._document(status), default=json_default)
+        return json_bytes(self._document(status)).decode()
 
     def _notify(self) -> None:
         self._changed.set()

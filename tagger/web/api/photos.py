@@ -112,8 +112,8 @@ TripId = Annotated[str, Path(max_length=500, description="A trip's id, from the 
 @trips_router.get("/trips")
 def trips(state: State, taken_after: Date = None, taken_before: Date = None) -> list[TripDocument]:
     """List trips with photos of this time, newest first."""
-    after = parse_date(taken_after or None, "taken_after")
-    before = parse_date(taken_before or None, "taken_before")
+    after = parse_date(taken_after, "taken_after") if taken_after else None
+    before = parse_date(taken_before, "taken_before") if taken_before else None
     return [trip_document(summary) for summary in trip_summaries(state.database, after, before)]
 
 

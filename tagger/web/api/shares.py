@@ -102,10 +102,12 @@ def shares(
 ) -> list[ShareDocument]:
     """List the shares of exactly this query, the newest first; without options, all. Those that ended are listed for 90 days."""
     with state.database.read() as connection:
-        options = query_options(query_document(connection, params.query))
+        query = PhotoQuery.of_document(query_options(query_document(connection, params.query)))
 
     def matches(share: Share) -> bool:
-        return share.options is None if selection else not options or share.options == options
+        if selection or query == PhotoQuery():
+            return share.options is None or not selection
+        return share.options is not None and PhotoQuery.of_document(share.options) == query
 
     return _listed(state, [share for share in list_shares(state.database) if matches(share)])
 

@@ -4,7 +4,7 @@ The names of options are those of `tagger query`; empty fields are ignored.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,15 +16,14 @@ from fastapi import Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from tagger.errors import ModelNotFound, QueryInvalid
+from tagger.errors import ModelNotFound, QueryInvalid, QueryOptionInvalid
 from tagger.library.query.options import (
     PhotoQuery,
     QueryOption,
     SortOption,
     options_used_by,
-    parse_query,
 )
-from tagger.photos.paths import is_object_address, parse_path
+from tagger.photos.paths import is_object_address
 from tagger.system.text_format import has_controls
 
 
@@ -64,23 +63,21 @@ _MAX_VALUES = 100
 
 @dataclass(frozen=True)
 class QueryParams:
-    """`options` as they are in the address, and the `query` that they stand for. Repeated options have several values."""
+    """A query of an address, and its options there."""
 
     options: Mapping[str, str | tuple[str, ...]]
+    """Those that a person chose; of an invalid query, as typed. Repeated options have several values."""
     query: PhotoQuery
+    problem: QueryInvalid | None = None
+    """Why the options are invalid; the query is empty then."""
 
     @classmethod
-    def of(cls, **options: str | float | bool | Sequence[str | int] | None) -> Self:
+    def of(cls, **options: Any) -> Self:
         """Raises:
-        QueryInvalid: an option is invalid, or two contradict each other.
+        QueryOptionInvalid: an option is invalid, or two contradict each other.
         """
-        values: dict[str, Any] = {
-            name: value
-            for name, value in options.items()
-            if value not in (None, (), []) and value is not False
-        }
-        query = parse_query(**{**values, "under": _parse_folders(values.get("under", ()))})
-        return cls({name: _address_text(value) for name, value in values.items()}, query)
+        query = PhotoQuery(**options)
+        return cls(query.texts, query)
 
     @contextmanager
     def model_checked(self) -> Iterator[None]:
@@ -117,80 +114,74 @@ def address_of(path: str, options: Mapping[str, object]) -> str:
     return f"{path}?{urlencode(options, doseq=True, errors='surrogateescape')}" if options else path
 
 
-def _without_empty(values: object) -> object:
-    return [value.strip() for value in values if value.strip()] if isinstance(values, list) else values
-
-
-def _value_type(option: QueryOption) -> Any:
-    """The type of one value, with its constraints."""
-    if option.kind is float:
-        return Annotated[float, Field(ge=option.minimum, le=option.maximum, allow_inf_nan=False)]
-    if option.kind is int:
-        below = 2**63 if option.maximum is None else None
-        return Annotated[int, Field(ge=option.minimum, le=option.maximum, lt=below)]
-    return Annotated[str, Field(max_length=_MAX_LENGTH)]
-
-
 def _parameter(name: str, option: QueryOption) -> inspect.Parameter:
-    """The parameter of an address."""
-    default: object = False if option.kind is bool else [] if option.several else None
+    """The parameter of an address: a text, or several, which the query itself reads."""
+    schema: dict[str, Any] = {"type": _SCHEMA_TYPES[option.kind]}
+    limits = {"minimum": option.minimum, "maximum": option.maximum, "enum": list(option.choices) or None}
+    schema |= {key: limit for key, limit in limits.items() if limit is not None}
+    schema = {"type": "array", "items": schema} if option.several else schema
+    annotation = GenericAlias(list, str) if option.several else str | None
+    notes = (
+        option.help,
+        "Its whole path." if option.kind is Path else "",
+        "May be repeated." if option.several else "",
+        f"Default: {option.default}." if option.default else "",
+    )
+    default: object = [] if option.several else None
+    described = Query(description=" ".join(filter(None, notes)), json_schema_extra=schema)
     return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=default,
-        annotation=Annotated[_address_type(option), Query(description=_description(option))],
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, described]
     )
 
 
-def _address_type(option: QueryOption) -> Any:
-    """Constraints are on the inner type: an empty field becomes None, which has no length."""
-    if option.kind is bool:
-        return Annotated[bool, BeforeValidator(lambda value: False if value in {"", None} else value)]
-    value = _value_type(option)
-    if option.several:
-        values = GenericAlias(list, value)
-        return Annotated[values, BeforeValidator(_without_empty), Field(max_length=_MAX_VALUES)]
-    return Annotated[
-        value | None, BeforeValidator(lambda text: (text.strip() or None) if isinstance(text, str) else text)
-    ]
-
-
-def _description(option: QueryOption) -> str:
-    notes = [
-        " Its whole path." if option.kind is Path else "",
-        " May be repeated." if option.several else "",
-        f" Default: {option.default}." if option.default else "",
-    ]
-    return option.help + "".join(notes)
-
-
-def _dependency(options: Mapping[str, QueryOption], doc: str) -> Callable[..., QueryParams]:
-    """A FastAPI dependency with these options as parameters."""
-
-    def parse(**values: Any) -> QueryParams:
-        return QueryParams.of(**values)
-
-    parse.__doc__ = doc
-    parse.__signature__ = inspect.Signature([_parameter(*each) for each in options.items()])  # type: ignore[attr-defined]  # FastAPI reads it
-    return parse
+_SCHEMA_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", Path: "string"}
 
 
 ADDRESS_OPTIONS = options_used_by("all", "searches", "addresses")
 """The options of a query in an address."""
-query_params = _dependency(ADDRESS_OPTIONS, "Parse the query of a request; a FastAPI dependency.")
 
 
-def _parse_folders(folders: str | Sequence[str]) -> tuple[Path, ...]:
-    for folder in (folders := [folders] if isinstance(folders, str) else folders):
-        if "\0" in folder or not (Path(folder).is_absolute() or is_object_address(folder)):
-            reason = f"under={folder!r} is not a folder; give its whole path, such as /photos/2024"
-            raise QueryInvalid(reason=reason)
-    return tuple(map(parse_path, folders))
+def query_params(**texts: str | list[str] | None) -> QueryParams:
+    """Parse the query of a request; a FastAPI dependency. Empty fields are ignored.
+
+    Raises:
+        QueryInvalid: an option is invalid, or two contradict each other.
+    """
+    return QueryParams.of(**_checked(_chosen(texts)))
 
 
-def _address_text(value: str | float | bool | Sequence[str | int]) -> str | tuple[str, ...]:
-    if isinstance(value, list | tuple):
-        return tuple(map(str, value))
-    if value is True:
-        return "1"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def params_or_problem(**texts: str | list[str] | None) -> QueryParams:
+    """As `query_params`; an invalid query has the options as typed, for a form to show."""
+    try:
+        return query_params(**texts)
+    except QueryInvalid as problem:
+        return QueryParams(_chosen(texts), PhotoQuery(), problem)
+
+
+def _chosen(texts: Mapping[str, str | list[str] | None]) -> dict[str, str | tuple[str, ...]]:
+    """The options without empty fields."""
+    given = {name: [each] if isinstance(each, str) else each or [] for name, each in texts.items()}
+    values = {name: tuple(text.strip() for text in some if text.strip()) for name, some in given.items()}
+    return {
+        name: some if ADDRESS_OPTIONS[name].several else some[-1] for name, some in values.items() if some
+    }
+
+
+def _checked(options: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
+    """The options, if they are not too long and folders have whole paths."""
+    for name, value in options.items():
+        values = (value,) if isinstance(value, str) else value
+        if len(values) > _MAX_VALUES or any(len(text) > _MAX_LENGTH for text in values):
+            reason = f"has more than {_MAX_VALUES} values, or {_MAX_LENGTH} characters"
+            raise QueryOptionInvalid(option=name, reason=reason)
+        for folder in values if name == "under" else ():
+            if "\0" in folder or not (Path(folder).is_absolute() or is_object_address(folder)):
+                reason = f"under={folder!r} is not a folder; give its whole path, such as /photos/2024"
+                raise QueryInvalid(reason=reason)
+    return options
+
+
+for _dependency in (query_params, params_or_problem):
+    _dependency.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # FastAPI reads it
+        [_parameter(*each) for each in ADDRESS_OPTIONS.items()]
+    )

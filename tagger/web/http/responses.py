@@ -4,7 +4,6 @@ The headers say what browsers may do with a response, and how long it may be cac
 rest of the body is not produced, so a download of a million rows ends with its first row.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 
@@ -16,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tagger.system.documents import json_default
+from tagger.system.documents import json_bytes
 from tagger.web.http.auth import while_authenticated
 from tagger.web.http.templates import FOR_EVER
 
@@ -96,10 +95,10 @@ of them for a slow client.
 
 
 class DocumentResponse(JSONResponse):
-    """JSON in ASCII, so that file names that are not UTF-8 survive, with a newline at the end for terminals."""
+    """JSON, with a newline at the end for terminals."""
 
     def render(self, content: object) -> bytes:
-        return json.dumps(content, default=json_default).encode() + b"\n"
+        return json_bytes(content) + b"\n"
 
 
 def stream_download(

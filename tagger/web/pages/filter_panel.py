@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from tagger.errors import QueryInvalid
 from tagger.library.catalog.cameras import camera_model
 from tagger.library.catalog.landmarks import find_landmark
 from tagger.library.query.facets import MOST_READ, Facet, FacetName
@@ -28,9 +26,8 @@ from tagger.web.http.templates import render
 from tagger.web.pages.photos import (
     ALL_PHOTOS,
     QUERY_ERRORS,
+    FormParams,
     panel_group,
-    params_or_error,
-    raw_params,
     valid_params,
 )
 from tagger.web.state import AppState, State
@@ -131,10 +128,9 @@ class ChoiceGroup:
 def show_filter(
     request: Request,
     state: State,
-    params: Annotated[QueryParams | QueryInvalid, Depends(params_or_error)],
+    params: FormParams,
 ) -> HTMLResponse:
     """Return the filters of a query, with the number of photos of each choice, a part of a page."""
-    form = raw_params(request) if isinstance(params, QueryInvalid) else params
     groups: tuple[ChoiceGroup, ...] = ()
     counted, problem = "", ""
     try:
@@ -148,9 +144,9 @@ def show_filter(
         groups=groups,
         counted=counted,
         problem=problem,
-        options=form.options,
-        year=whole_year(form.query),
-        kept=[(name, value) for name, value in form.options.items() if not panel_group(name)],
+        options=params.options,
+        year=whole_year(params.query),
+        kept=[(name, value) for name, value in params.options.items() if not panel_group(name)],
         all_photos=ALL_PHOTOS,
     )
 

@@ -7,7 +7,6 @@ shows what is learned of it: from how many photos, what was found, and what is t
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import wraps
 from itertools import groupby
 from typing import Annotated
 
@@ -24,7 +23,6 @@ from tagger.library.query.filter_words import (
     active_filters,
     is_of_accepted_tags,
     options_without,
-    query_of,
     selects_with_landmark,
 )
 from tagger.library.query.options import PhotoQuery
@@ -40,7 +38,7 @@ from tagger.system.text_format import gettext, heading_text, month_of_year_text,
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists, suggestion_document
 from tagger.web.http.error_texts import page_text
-from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, query_params
+from tagger.web.http.query_params import ADDRESS_OPTIONS, QueryParams, address_of, params_or_problem
 from tagger.web.http.templates import render
 from tagger.web.pages.map_clusters import area_name
 from tagger.web.pages.overview import LibraryOverview, Overview
@@ -77,30 +75,10 @@ _CHOICES = ("landmark", "country", "year", "camera", "under")
 _DATES = ("taken_after", "taken_before")
 
 
-@wraps(query_params)
-def params_or_error(**options: str | float | bool | None) -> QueryParams | QueryInvalid:
-    """Return the query of a request, or its error for the form to show; a FastAPI dependency."""
-    try:
-        return query_params(**options)
-    except QueryInvalid as error:
-        return error
+FormParams = Annotated[QueryParams, Depends(params_or_problem)]
 
 
-def raw_params(request: Request) -> QueryParams:
-    """Return the options as typed, for the form; the query is empty."""
-    values = {
-        name: [value for value in request.query_params.getlist(name) if value.strip()]
-        for name in ADDRESS_OPTIONS
-    }
-    options = {
-        name: tuple(texts) if ADDRESS_OPTIONS[name].several else texts[-1]
-        for name, texts in values.items()
-        if texts
-    }
-    return QueryParams(options, PhotoQuery())
-
-
-def valid_params(request: Request, params: QueryParams | QueryInvalid) -> QueryParams:
+def valid_params(request: Request, params: QueryParams) -> QueryParams:
     """Return the query of a request.
 
     Raises:
@@ -109,8 +87,8 @@ def valid_params(request: Request, params: QueryParams | QueryInvalid) -> QueryP
     for name in request.query_params:
         if name not in (*ADDRESS_OPTIONS, *_PAGE_OPTIONS):
             raise QueryInvalid(reason=f"unknown option {name}; valid options: {', '.join(ADDRESS_OPTIONS)}")
-    if isinstance(params, QueryInvalid):
-        raise params
+    if params.problem:
+        raise params.problem
     return params
 
 
@@ -144,7 +122,7 @@ def panel_group(option: str) -> str:
 
 def _filters_to_drop(state: AppState, chips: Sequence[FilterChip]) -> list[tuple[FilterChip, str]]:
     """Of filters that no photo matches together: each without which photos match, with their number."""
-    queries = [replace(query_of(chip.others), distinct=True) for chip in chips if len(chips) > 1]
+    queries = [PhotoQuery.parse({**chip.others, "distinct": True}) for chip in chips if len(chips) > 1]
     counts = count_photos(state.database, queries, state.settings.roots)
     found = zip(chips, counts, strict=False)
     return [(chip, number_text(number) + ("" if exact else "+")) for chip, (exact, number) in found if number]
@@ -225,25 +203,24 @@ def show_photos(
     request: Request,
     state: State,
     overview: Overview,
-    params: Annotated[QueryParams | QueryInvalid, Depends(params_or_error)],
+    params: FormParams,
     after: After = None,
     which: Annotated[str | None, Query(max_length=20)] = None,
     q: SearchText = "",
 ) -> Response:
     """Show the photos of a query. The `which` of the filter panel stands for one of the query options of outcomes. `q`: the text of a search that led here."""
-    form = raw_params(request) if isinstance(params, QueryInvalid) else params
     if which is not None:
         # All classified photos of a landmark or country are those of accepted tags, without an option.
-        is_implied = which == "any_rank" and is_of_accepted_tags(form.options)
+        is_implied = which == "any_rank" and is_of_accepted_tags(params.options)
         chosen = {which: 1} if which in WHICH and not is_implied else {}
-        return RedirectResponse(form.address("/photos", **chosen), 303)
+        return RedirectResponse(params.address("/photos", **chosen), 303)
 
     grid, problem = None, ""
     try:
         grid = photo_grid(state, valid_params(request, params), after, "/photos")
     except QUERY_ERRORS as error:
         problem = page_text(error)
-    return render_photos(request, state, overview, form, grid, problem, text=q)
+    return render_photos(request, state, overview, params, grid, problem, text=q)
 
 
 def render_photos(
