@@ -1,18 +1,22 @@
 """A photo at its own address: over the grid of a query, and its details, which the lightbox shows beside it."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 
 from tagger.ledger.progress import open_job_of_photo
+from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.query.details import PhotoDetails, photo_details_by_id
 from tagger.library.query.tagged_photos import Position, TaggedPhoto, stored_photo
-from tagger.library.query.trip_summaries import trip_of_photo
+from tagger.library.query.trip_summaries import TripSummary, trip_of_photo
 from tagger.photos.paths import parse_path
+from tagger.system.geo import distance_km
 from tagger.system.text_format import gettext
 from tagger.web.api.job_requests import WriteMode, write_modes
 from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber
@@ -38,6 +42,8 @@ Within = Annotated[str, Query(max_length=10)]
 
 MIN_RADIUS_KM = 1.0
 """Photos around a photo are those within its error, and at least this radius."""
+NAMES_WITHIN_KM = 30.0
+"""Landmarks this near a photo are offered first when it is named."""
 
 
 @router.get("/photos/{photo_id}")
@@ -65,6 +71,38 @@ def show_photo(
 def show_details(request: Request, state: State, photo_id: PhotoNumber) -> HTMLResponse:
     """Return the landmarks and the facts of a photo, a part of a page."""
     return render(request, "photo_details.html", **_details(request, state, photo_id))
+
+
+@dataclass(frozen=True)
+class LikelyLandmarks:
+    """Slugs of landmarks that a photo may show: those near it, the nearest first, and those of its trip."""
+
+    near: Sequence[str]
+    trip: Sequence[str]
+
+
+@router.get("/photos/{photo_id}/landmarks", response_class=JSONResponse)
+def list_likely_landmarks(request: Request, state: State, photo_id: PhotoNumber) -> LikelyLandmarks:
+    """Return the landmarks that are offered first when a photo is named."""
+    photo = photo_details_by_id(state.database, photo_id, state.settings.roots).photo
+    trip = _trip_of(request, state, photo)
+    return LikelyLandmarks(
+        _landmarks_near(state, photo.position), [each.landmark for each in trip.landmarks] if trip else []
+    )
+
+
+def _landmarks_near(state: AppState, position: Position | None) -> list[str]:
+    if position is None:
+        return []
+    with state.database.read() as connection:
+        every = all_landmarks(connection)
+    distances = {
+        each.slug: distance_km(position.latitude, position.longitude, each.latitude, each.longitude)
+        for each in every
+        if each.latitude is not None and each.longitude is not None
+    }
+    near = [slug for slug, distance in distances.items() if distance <= NAMES_WITHIN_KM]
+    return sorted(near, key=distances.__getitem__)
 
 
 def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]:
@@ -113,9 +151,13 @@ def shown_position(details: PhotoDetails, rows: list[LandmarkRow]) -> Position |
 
 def _trip_link(request: Request, state: AppState, photo: TaggedPhoto) -> Link | None:
     """Return the trip of the photo, if trips are known by now and it is of one."""
-    summaries = library_overview(request).named_trips(0, 0)
-    found = trip_of_photo(state.database, summaries or (), photo.id, photo.taken_at)
+    found = _trip_of(request, state, photo)
     return None if found is None else Link(found.title, trip_address(found.trip.id))
+
+
+def _trip_of(request: Request, state: AppState, photo: TaggedPhoto) -> TripSummary | None:
+    summaries = library_overview(request).named_trips(0, 0)
+    return trip_of_photo(state.database, summaries or (), photo.id, photo.taken_at)
 
 
 def _near_address(position: Position | None) -> str | None:

@@ -163,9 +163,10 @@ function rename(renamed, details) {
 }
 
 /** Shows what a verdict did, beside the photo or in a message, and tells screen readers. */
-function report(text) {
+function report(text, undo) {
   status.textContent = text;
-  if (!panel.isOpen) toast(text, { duration_ms: 2500 });
+  if (undo) toast(text, { tone: "ok", action: { text: gettext("Undo"), run: undo } });
+  else if (!panel.isOpen) toast(text, { duration_ms: 2500 });
 }
 
 /** "3 of 120", once the grid has the photo. */

@@ -8,7 +8,7 @@ import { DISMISSAL_MARKS, DismissalChange, setStars, starText, VerdictChange } f
 import { createSelectionMenu } from "./selection_menu.js";
 import { showFound } from "./teaching.js";
 import { gettext, ngettext, number } from "./texts.js";
-import { toast } from "./toast.js";
+import { removeUndo, toast } from "./toast.js";
 
 const PAGE = 200; // photos per request
 const LEARN_FROM = 3; // with this many confirmed photos, a landmark is found in others
@@ -268,6 +268,7 @@ class Selection {
 
   async undo() {
     if (this.isBusy || !this.undoable?.changed.length) return;
+    removeUndo();
     const { change, changed } = this.undoable;
     const rest = new Set(changed);
     let failure = "";
