@@ -42,10 +42,13 @@ def farthest_km(extent: str | None) -> float:
     return REACHES_KM.get(extent or UNKNOWN_EXTENT, REACHES_KM[UNKNOWN_EXTENT])[2]
 
 
-def photos_by_landmark(connection: Connection, *conditions: ColumnElement[bool]) -> Counter[int]:
+def photos_by_landmark(
+    connection: Connection, *conditions: ColumnElement[bool], copies_once: bool = False
+) -> Counter[int]:
     """Numbers of photos with these conditions that have a landmark as a tag, by landmark id."""
+    number = func.count(photos.c.content_id.distinct()) if copies_once else func.count()
     numbers = (
-        select(effective_tags.c.landmark_id, func.count().label("photos"))
+        select(effective_tags.c.landmark_id, number.label("photos"))
         .select_from(effective_tags.join(photos, photos.c.content_id == effective_tags.c.content_id))
         .where(effective_tags.c.accepted == true(), *conditions)
         .group_by(effective_tags.c.landmark_id)

@@ -89,9 +89,9 @@ def landmark_counts(
 
 
 def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
-    """The landmarks with photos, or of which more is known than a name, with their number of photos, most photos first."""
+    """The landmarks with photos, or of which more is known than a name, with their number of photos, copies once, most photos first."""
     with database.snapshot() as connection:
-        numbers = photos_by_landmark(connection, photos.c.gone_since.is_(None))
+        numbers = photos_by_landmark(connection, photos.c.gone_since.is_(None), copies_once=True)
         return _counted(familiar_landmarks(connection), numbers)
 
 

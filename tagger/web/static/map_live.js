@@ -87,6 +87,7 @@ export class LiveMap {
     return new LiveMap(await loadLibrary(host.dataset), host, path);
   }
 
+  #maplibre;
   #marks;
   #request = null;
 
@@ -96,6 +97,12 @@ export class LiveMap {
     this.map = createMap(maplibre, host, style, path ? MOST_ZOOM : drawnZoom);
     this.#marks = new ClusterMarks(maplibre, this.map, drawnZoom);
     followTheme(this.map, style);
+    this.#maplibre = maplibre;
+  }
+
+  /** Puts a pin at a position. */
+  mark(longitude, latitude) {
+    new this.#maplibre.Marker().setLngLat([longitude, latitude]).addTo(this.map);
   }
 
   /** Shows the clusters of the visible part; returns what the server says of it, or null if the map moved on. */
