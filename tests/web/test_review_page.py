@@ -150,6 +150,16 @@ def test_all_groups_are_confirmed_at_once_or_one_after_the_other(
         wait_for_verdicts(page, {})
 
 
+def test_another_tab_shows_how_many_are_left(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/review/one", base=address) as page:
+        other = page.context.new_page()
+        other.goto("/places")
+        count = other.locator('.site-nav a[href="/review"] .nav-count')
+        expect(count).to_contain_text(str(PHOTOS))
+        page.keyboard.press("c")
+        expect(count).to_contain_text(str(PHOTOS - 1), timeout=30_000)
+
+
 def test_without_a_script_review_shows_its_photos(browser: Browser, address: str) -> None:
     with open_page(browser, f"{address}/review", script=False) as page:
         expect(page.locator("[data-group] img:visible")).to_have_count(PHOTOS)
