@@ -205,6 +205,10 @@ class Settings(BaseModel):
     """Token to sign in to the web page from other machines. Default: `tagger serve` generates one at each start."""
     web_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     """Largest photo that the web page accepts as an upload, in bytes."""
+    web_upload_folder: Annotated[Path, AfterValidator(_absolute)] | None = None
+    """Folder into which people with the role editor may send photos on the web page. Default: nobody sends any."""
+    web_upload_quota_bytes: Annotated[int, Field(ge=1)] = 20 * 2**30
+    """How much all files in `TAGGER_WEB_UPLOAD_FOLDER` may take, in bytes. Uploads beyond are refused."""
     web_folders: list[Annotated[Path, AfterValidator(_absolute)]] | None = None
     """Folders and prefixes of buckets (`s3://BUCKET/PREFIX`) in which the web page may start jobs, as a JSON list. Default: the roots in the database."""
     web_write: Literal["none", "sidecar", "embed"] = "sidecar"

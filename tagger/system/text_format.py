@@ -224,11 +224,12 @@ def heading_text(first: date, last: date, place: str | None) -> str:
     """Days and the place of their photos: `Fri, 22 August 2025 · Athens`."""
     days = dates_text(first, last)
     if first == last:
-        days = f"{_weekday(first)}, {days}"
+        days = f"{weekday_text(first)}, {days}"
     return f"{days} · {place}" if place else days
 
 
-def _weekday(day: date) -> str:
+def weekday_text(day: date) -> str:
+    """`Fri`."""
     if language := _reader.get():
         from babel.dates import format_date
 

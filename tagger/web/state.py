@@ -31,6 +31,7 @@ from tagger.settings import Settings
 from tagger.web.cached_value import QueryCounts
 from tagger.web.http.uploads import ClientLimits, UploadReader
 from tagger.web.thumbnails import Thumbnails
+from tagger.web.upload_folder import UploadFolder
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +158,11 @@ class AppState:
         self.stopping = threading.Event()
         """Set when the server stops: event streams and scans end."""
         most_bytes = settings.web_upload_bytes
+        self.upload_folder = (
+            UploadFolder(settings.web_upload_folder, settings.web_upload_quota_bytes)
+            if settings.web_upload_folder
+            else None
+        )
         self.uploads = UploadReader(LARGEST_UPLOADS * most_bytes, limits.spooled_uploads * most_bytes)
         self.thumbnails = Thumbnails(settings)
         self.models = ModelCache(database, settings)

@@ -286,6 +286,8 @@ def test_errors_are_in_the_language_of_the_page(client: TestClient, library: Lib
         (client.post("/jobs/new", data={"folder": "Lw"}, headers=german), "keinen Zugriff auf diesen Ordner"),
     ):
         assert text in answer.text
+    page = client.get("/photos?year=x&min_score=7").text
+    assert "not valid: min_score is too large, year must be a whole number." in page
     assert "name: it has no letter, digit or symbol" in client.post(edit, data={"name": "***"}).text
 
 

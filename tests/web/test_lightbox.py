@@ -343,3 +343,41 @@ def test_on_a_phone_fingers_lead_on_enlarge_and_close(browser: Browser, address:
         fingers.drag(((200, 250), (205, 500)))
         expect(page.locator("#lightbox")).to_be_hidden()
         assert page.url == f"{address}/landmarks/{EIFFEL}"
+
+
+def test_a_slide_show_goes_on_to_the_last_photo(browser: Browser, address: str) -> None:
+    with open_page(browser, "about:blank", base=address) as page:
+        page.clock.install()
+        page.goto(f"{address}/photos?any_rank=1")
+        open_photo(page, PHOTOS - 3)
+        page.keyboard.press("p")
+        play = page.get_by_role("button", name="Slide show")
+        expect(play).to_have_attribute("aria-pressed", "true")
+        for number in (5, 6):
+            page.clock.run_for(4000)
+            expect(page.locator(STATUS)).to_contain_text(f"Photo {number} of {PHOTOS}")
+            page.wait_for_function(SHOWN)
+        page.clock.run_for(4000)
+        expect(play).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_verdict_in_the_lightbox_is_undone_by_its_note(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos?any_rank=1", base=address) as page:
+        open_photo(page, 1)
+        page.keyboard.press("r")
+        note = page.locator("#lightbox .toast")
+        expect(note).to_contain_text("Eiffel Tower rejected")
+        page.keyboard.press("c")
+        expect(note).to_have_count(1)
+        expect(note).to_contain_text("Eiffel Tower confirmed")
+        for _ in range(2):
+            page.keyboard.press("u")
+        expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+        page.wait_for_function("async () => !(await (await fetch('/api/photos/1')).json()).verdicts.length")
+
+
+def test_the_details_have_a_small_map(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/photos/2", base=address) as page:
+        page.keyboard.press("i")
+        expect(page.locator("#photo-map .maplibregl-marker")).to_have_count(1)
+        assert axe_findings(page) == []

@@ -243,12 +243,9 @@ def test_a_landmark_that_nobody_named_yet_is_added_and_confirmed(browser: Browse
         expect(page.locator("#naming [data-results]")).to_have_text(
             "No place has this name yet.Add “Frauenkirche” as a new place…"
         )
-        page.keyboard.press("Enter")  # may be a misspelt name
-        expect(page.locator("#naming")).to_be_visible()
         assert axe_findings(page) == []
         page.locator("#naming").get_by_label("Instead of").uncheck()
         field.focus()
-        page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
         expect(page.get_by_label("Name of the new place")).to_have_value("Frauenkirche")
         expect(page.get_by_label("City or coordinates")).to_be_focused()
@@ -361,3 +358,18 @@ def test_a_failed_verdict_is_reverted_and_what_was_queued_after_it_dropped(
     page.unroute("**/verdicts")
     assert verdicts(page, address, 1) == {}
     page.close()
+
+
+def test_naming_offers_what_is_near_the_photo_first(client: TestClient, library: LibraryPhotos) -> None:
+    places = {"Far church": (41.9, 12.5), "Near bridge": (48.90, 2.35), "Nearest door": (48.861, 2.351)}
+    for name, (latitude, longitude) in places.items():
+        new = {"name": name, "latitude": latitude, "longitude": longitude}
+        assert client.post("/api/landmarks", json=new).status_code == 201
+    photo = library.number("here.jpg")
+    library.position("here.jpg", 48.86, 2.35, country="France", city="Paris")
+    found = client.get(f"/photos/{photo}/landmarks").json()
+    own = [slug for slug in found["near"] if slug in {"far-church", "near-bridge", "nearest-door"}]
+    assert own == ["nearest-door", "near-bridge"]
+    assert found["trip"] == []
+    elsewhere = library.number("nowhere.jpg")
+    assert client.get(f"/photos/{elsewhere}/landmarks").json() == {"near": [], "trip": []}

@@ -43,6 +43,8 @@ def expect_question(page: Page, photo: int) -> None:
     group = page.locator("[data-group]:focus-within")
     expect(group).to_contain_text(f"photo-{photo}.jpg")
     expect(group.locator(".photo-stage")).to_be_in_viewport(ratio=0.9)
+    expect(page.locator("[data-group]:visible")).to_have_count(1)
+    expect(page.locator("[data-position]")).to_have_text(f"{photo + 1} of {PHOTOS}")
 
 
 def wait_for_verdicts(page: Page, expected: dict[str, str]) -> None:
@@ -68,10 +70,12 @@ def test_the_queue_is_answered_by_keyboard(browser: Browser, address: str) -> No
         expect_question(page, 1)
         page.keyboard.press("u")
         expect_question(page, 0)
+        expect(page.locator(".toast")).to_have_count(0)
         wait_for_verdicts(page, {})
         for photo, key in enumerate("crs"):
             page.keyboard.press(key)
             expect_question(page, photo + 1)
+        expect(page.locator(".toast")).to_have_count(1)  # the one of the last verdict
         page.keyboard.press("n")
         page.get_by_label("Landmark, city or country").fill("versailles")
         expect(page.get_by_label("Instead of Eiffel Tower")).to_be_checked()
@@ -84,11 +88,15 @@ def test_the_queue_is_answered_by_keyboard(browser: Browser, address: str) -> No
         rejected = {f"{n} {EIFFEL}": "rejected" for n in (1, 3, 5)}
         given = {f"0 {EIFFEL}": "confirmed", f"3 {VERSAILLES}": "confirmed", **rejected}
         wait_for_verdicts(page, given)
+        expect(page.get_by_role("link", name="Show what is left to review")).to_be_focused()
+        assert axe_findings(page) == []
         assert [Path(photo["path"]).name for photo in dismissed(page)] == ["photo-4.jpg"]
         for photo in (5, 4, 3):  # each undo returns to the photo before
             page.keyboard.press("u")
             expect_question(page, photo)
         wait_for_verdicts(page, {f"0 {EIFFEL}": "confirmed", f"1 {EIFFEL}": "rejected"})
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator("[data-position]")).to_have_text(f"3 of {PHOTOS}")
         assert dismissed(page) == []
         page.keyboard.press("?")
         expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_visible()
@@ -128,6 +136,8 @@ def test_all_groups_are_confirmed_at_once_or_one_after_the_other(
     library.file("gate.jpg", (GATE, 0.35, False), data=picture((0, 90, 0)))
     with open_page(browser, f"{address}/review", base=address) as page:
         groups = page.locator("[data-group]")
+        expect(groups.nth(1).get_by_role("button")).to_have_text(["Confirm", "Reject"])  # a card
+        assert axe_findings(page) == []
         groups.nth(0).get_by_role("button", name="Confirm").click()
         expect(groups.nth(1).get_by_role("button", name="Confirm")).to_be_focused()
         page.get_by_role("button", name="Undo").click()
@@ -138,6 +148,16 @@ def test_all_groups_are_confirmed_at_once_or_one_after_the_other(
         assert len(verdicts(page)) == PHOTOS + 1
         page.get_by_role("button", name="Undo").last.click()
         wait_for_verdicts(page, {})
+
+
+def test_another_tab_shows_how_many_are_left(browser: Browser, address: str) -> None:
+    with open_page(browser, f"{address}/review/one", base=address) as page:
+        other = page.context.new_page()
+        other.goto("/places")
+        count = other.locator('.site-nav a[href="/review"] .nav-count')
+        expect(count).to_contain_text(str(PHOTOS))
+        page.keyboard.press("c")
+        expect(count).to_contain_text(str(PHOTOS - 1), timeout=30_000)
 
 
 def test_without_a_script_review_shows_its_photos(browser: Browser, address: str) -> None:

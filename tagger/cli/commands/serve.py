@@ -81,7 +81,7 @@ def serve(
             settings, database, policy, has_own_worker=fd is not None
         )  # only `tagger up` has --fd
         _end_former_token(database, settings, keep_shares=keep_shares)
-        _print_address(policy, settings, by_name=by_name)
+        _print_address(policy, settings, by_name=by_name, has_own_worker=fd is not None)
         handle_own_signals()
         resume_collection()
         with suppress(KeyboardInterrupt):
@@ -189,10 +189,14 @@ def _end_former_token(database: Database, settings: Settings, *, keep_shares: bo
             console.info(f"TAGGER_WEB_TOKEN has changed, {revoked_shares(shares)}")
 
 
-def _print_address(policy: AccessPolicy, settings: Settings, *, by_name: bool) -> None:
+def _print_address(policy: AccessPolicy, settings: Settings, *, by_name: bool, has_own_worker: bool) -> None:
     host = socket.gethostname() if policy.host in ALL_ADDRESSES else policy.host
     # Also with -q: without the address and the token, nobody can use the page.
     sys.stderr.write(f"the web page is at {address_of(host, policy.port)}; press Ctrl-C to stop it\n")
+    if not has_own_worker:
+        console.info(
+            "it tags no photos by itself: start `tagger worker`, too, or `tagger up` instead, which runs everything"
+        )
     if policy.token is None:
         return
     if by_name:

@@ -43,12 +43,15 @@ def farthest_km(extent: str | None) -> float:
     return REACHES_KM.get(extent or UNKNOWN_EXTENT, REACHES_KM[UNKNOWN_EXTENT])[2]
 
 
-def photos_by_landmark(connection: Connection, *conditions: ColumnElement[bool]) -> Counter[int]:
+def photos_by_landmark(
+    connection: Connection, *conditions: ColumnElement[bool], copies_once: bool = False
+) -> Counter[int]:
     """Numbers of photos with these conditions that have a landmark as a tag, by landmark id. Those whose files are gone do not count."""
     # Of all photos, both tables are read in the order of images.
     image_id = photos.c.content_id if conditions else unindexed(photos.c.content_id)
+    number = func.count(effective_tags.c.content_id.distinct()) if copies_once else func.count()
     numbers = (
-        select(effective_tags.c.landmark_id, func.count().label("photos"))
+        select(effective_tags.c.landmark_id, number.label("photos"))
         .select_from(effective_tags.join(photos, image_id == effective_tags.c.content_id))
         .where(effective_tags.c.accepted == true(), photos.c.gone_since.is_(None), *conditions)
         .group_by(effective_tags.c.landmark_id)

@@ -88,9 +88,9 @@ def landmark_counts(
 
 
 def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
-    """The landmarks with photos, or of which more is known than a name, with their number of photos, most photos first."""
+    """The landmarks with photos, or of which more is known than a name, with their number of photos, copies once, most photos first."""
     with database.snapshot() as connection:
-        numbers = photos_by_landmark(connection)
+        numbers = photos_by_landmark(connection, copies_once=True)
         return _counted(familiar_landmarks(connection), numbers)
 
 

@@ -19,7 +19,7 @@ from tagger.library.catalog.landmarks import (
 from tagger.library.catalog.roots import RootPaths
 from tagger.library.query.areas import position_countries
 from tagger.library.query.counts import LandmarkCount, city_counts, folder_counts, landmark_counts
-from tagger.library.query.option_values import Near, parse_near
+from tagger.library.query.option_values import DEFAULT_RADIUS_KM, Near
 from tagger.library.query.photo_conditions import files_by_name
 from tagger.library.query.trip_summaries import trip_summaries
 from tagger.library.search.grammar import MAX_WORDS, phrases
@@ -72,12 +72,13 @@ def place_near(database: Database, name: str, root_paths: RootPaths) -> Near | N
         SearchTextInvalid: as `text_query`.
     """
     query = text_query(database, name, root_paths).query
-    if query.near is not None or not query.landmark:
-        return query.near
+    if query.circle is not None or not query.landmark:
+        return query.circle
     with database.read() as connection:
         landmark = find_landmark(connection, query.landmark[0])
-    is_located = landmark.latitude is not None and landmark.longitude is not None
-    return parse_near(f"{landmark.latitude},{landmark.longitude}", None) if is_located else None
+    if landmark.latitude is None or landmark.longitude is None:
+        return None
+    return Near(landmark.latitude, landmark.longitude, DEFAULT_RADIUS_KM)
 
 
 def named_files(database: Database, root_paths: RootPaths) -> Files:

@@ -3,9 +3,9 @@
 The similarity is the cosine of embeddings from which the mean of the model's background is subtracted. Whitened embeddings, as
 teaching uses them, rank worse (see docs/explanation/teaching.md).
 
-A group has a first image, and those that are at least as similar to it as `LEAST_SIMILARITY`; no image is in two groups. Images are
-compared in blocks with the first images of the groups so far, so that memory grows with the number of images, not with its square.
-So photos of one place can be named at once.
+A group begins with a first image, and those that are at least as similar to it as `LEAST_SIMILARITY`. Images are compared in blocks with
+the first images of the groups so far, so that memory grows with the number of images, not with its square. Then groups that resemble
+each other on average are joined, and each image goes to the group that it resembles most. So photos of one place can be named at once.
 """
 
 from collections import Counter
@@ -113,8 +113,12 @@ def _similar_photos(
     ]
 
 
-LEAST_SIMILARITY = 0.45
-"""From this similarity on, most photos of a group show the same place (see docs/explanation/teaching.md)."""
+LEAST_SIMILARITY = 0.5
+"""From this similarity on, photos are in the group of a first one (see docs/explanation/teaching.md)."""
+LEAST_MEAN_SIMILARITY = 0.4
+"""From this mean similarity on, groups show the same place, and a photo that of a group."""
+MOST_JOINED = 2000
+"""Groups that are compared with each other, the largest ones."""
 LEAST_PHOTOS = 3
 MOST_IMAGES = 20_000
 """Images that are compared, the ones added last. Comparing as many takes seconds of one processor."""
@@ -154,7 +158,8 @@ def find_look_alikes(
         page = restore(stored[start : start + PAGE], rule.dimension) - mean
         directions[start : start + PAGE] = page / _lengths(page)[:, None]
     del stored
-    groups = group_directions(directions, LEAST_SIMILARITY, on_progress)
+    begun = group_directions(directions, LEAST_SIMILARITY, on_progress)
+    groups = merge_groups(directions, begun, LEAST_MEAN_SIMILARITY)
     large = sorted((group for group in groups if len(group) >= LEAST_PHOTOS), key=len, reverse=True)
     found = tuple(tuple(ids[index] for index in group) for group in large[:MOST_GROUPS])
     return LookAlikes(found, len(ids), is_limited)
@@ -183,6 +188,53 @@ def group_directions(
                 groups.append([start + int(row)])
         on_progress(min(start + BLOCK, len(directions)))
     return groups
+
+
+def merge_groups(
+    directions: Embeddings, groups: Sequence[Sequence[int]], least_similarity: float
+) -> list[list[int]]:
+    """The groups of two or more rows (N, D), those joined that resemble each other on average; each row is in the one that it resembles most, or in none."""
+    several = sorted((group for group in groups if len(group) > 1), key=len, reverse=True)[:MOST_JOINED]
+    joined = _join(directions, several, least_similarity)
+    if not joined:
+        return []
+    means = _means(directions, joined)
+    found: list[list[int]] = [[] for _ in joined]
+    for start in range(0, len(directions), BLOCK):
+        similarities = directions[start : start + BLOCK] @ means.T
+        nearest = similarities.argmax(axis=1)
+        for row in np.flatnonzero(similarities.max(axis=1) >= least_similarity):
+            found[nearest[row]].append(start + int(row))
+    return found
+
+
+def _join(
+    directions: Embeddings, groups: Sequence[Sequence[int]], least_similarity: float
+) -> list[list[int]]:
+    """Join the two groups whose rows are most similar on average, as long as there are such."""
+    members = [list(group) for group in groups]
+    if not members:
+        return []
+    means = _means(directions, members)
+    similarities = means @ means.T
+    np.fill_diagonal(similarities, -1)
+    while True:
+        one, other = divmod(int(similarities.argmax()), len(members))
+        if similarities[one, other] < least_similarity:
+            return [group for group in members if group]
+        sizes = [len(members[one]), len(members[other])]
+        merged = np.average(similarities[[one, other]], axis=0, weights=sizes)
+        merged[[one, other]] = -1
+        similarities[one], similarities[:, one] = merged, merged
+        similarities[other], similarities[:, other] = -1, -1
+        members[one] += members[other]
+        members[other] = []
+
+
+def _means(directions: Embeddings, groups: Sequence[Sequence[int]]) -> Embeddings:
+    """The mean direction (G, D) of each group: its product with a row is the row's mean similarity."""
+    found: Embeddings = np.stack([directions[group].mean(axis=0) for group in groups])
+    return found
 
 
 def photos_of_groups(

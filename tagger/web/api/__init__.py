@@ -12,12 +12,13 @@ from tagger.web.api import (
     search,
     shares,
     teaching,
+    uploads,
     verdicts,
 )
 
 
 def routers() -> tuple[APIRouter, ...]:
     """Return the routers of the API."""
-    of_photos = teaching, predict, photos, photo_images, verdicts, landmarks, search, shares
+    of_photos = teaching, predict, photos, photo_images, verdicts, landmarks, search, shares, uploads
     of_jobs = jobs, events
     return *(module.router for module in (*of_photos, *of_jobs)), photos.trips_router

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,7 +17,7 @@ from tagger import errors
 from tagger.database.retry import DAMAGED_ROWS, DatabaseError, is_defect, stated_error
 from tagger.errors import TaggerError
 from tagger.people.tokens import AccessEnded
-from tagger.system.text_format import N_, gettext, reader_language
+from tagger.system.text_format import N_, gettext
 from tagger.web.http.attempt_limiter import is_for_visitors
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.responses import DocumentResponse
@@ -127,17 +128,42 @@ async def _database_error(request: Request, error: Exception) -> Response:
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
-    """Respond with `top_k: should be less than or equal to 100`, or the like, for each invalid field."""
+    """Respond with `top_k: should be less than or equal to 100`, or the like, for each invalid field; on pages in plain words."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these alone
+    if not request.url.path.startswith("/api/"):
+        problems = dict.fromkeys(map(_plain_problem, error.errors()[:10]))
+        text = gettext(
+            "Some values are not valid: %(fields)s. Go back and correct them.", fields=", ".join(problems)
+        )
+        return error_response(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, text)
     lines = []
     for problem in error.errors()[:10]:
         field = ".".join(str(part) for part in problem["loc"][1:])[:100] or "the request"
         lines.append(f"{field}: {problem['msg'].removeprefix('Input ')}")
-    if reader_language() is not None:  # the reasons are English
-        fields = ", ".join(line.partition(":")[0] for line in lines)
-        text = gettext("Some values are not valid: %(fields)s. Go back and correct them.", fields=fields)
-        return error_response(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, text)
     return error_response(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(lines) + ".")
+
+
+_PLAIN_PROBLEMS = {
+    "int_parsing": N_("%(field)s must be a whole number"),
+    "int_from_float": N_("%(field)s must be a whole number"),
+    "float_parsing": N_("%(field)s must be a number"),
+    "missing": N_("%(field)s is missing"),
+    "string_too_long": N_("%(field)s is too long"),
+    "extra_forbidden": N_("%(field)s is not known here"),
+    "less_than": N_("%(field)s is too large"),
+    "less_than_equal": N_("%(field)s is too large"),
+    "greater_than": N_("%(field)s is too small"),
+    "greater_than_equal": N_("%(field)s is too small"),
+}
+
+
+def _plain_problem(problem: Mapping[str, Any]) -> str:
+    """`year must be a whole number`; the name of the field alone if its value is invalid in another way."""
+    field = next(
+        (str(part)[:100] for part in problem["loc"][1:] if isinstance(part, str)), gettext("the request")
+    )
+    text = _PLAIN_PROBLEMS.get(problem["type"])
+    return field if text is None else gettext(text, field=field)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -51,7 +51,7 @@ RETRY_AFTER_S = 5
 
 # Forms of any site can send these types without a preflight request; a program declares what it sends.
 _FORM_TYPES = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
-_UPLOAD_PATHS = frozenset({"/try", "/api/predict"})
+_UPLOAD_PATHS = frozenset({"/try", "/api/predict", "/api/uploads"})
 _UPLOAD_TYPES = ("multipart/form-data", "image/", "application/octet-stream")
 _database_limiter = CapacityLimiter(8)
 """Threads that check tokens and sessions: apart from those of the pages, which may all be busy."""

@@ -36,6 +36,7 @@ from tagger.system.text_format import (
     reader_language,
     share,
     size,
+    weekday_text,
 )
 from tagger.web.http.languages import chosen_language, languages, script_texts
 from tagger.web.http.query_params import MOST_PHOTOS
@@ -164,7 +165,13 @@ def environment() -> Environment:
     templates.globals["selection_limits"] = {"share": MOST_SHARED, "list": MOST_PHOTOS, "files": MOST_FILES}
     templates.filters["with_code"] = with_code
     texts: dict[str, Callable[[Any], str]] = {}
-    texts |= {"percent": percent, "size": size, "day": day_text, "moment": moment_text}
+    texts |= {
+        "percent": percent,
+        "size": size,
+        "day": day_text,
+        "moment": moment_text,
+        "weekday": weekday_text,
+    }
     templates.filters |= {name: _for_reader(text) for name, text in texts.items()}
     templates.filters |= {"country": _for_reader(country_name), "share": share}
     templates.policies["ext.i18n.trimmed"] = True

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +30,7 @@ from tagger.web.api.folders import (
 )
 from tagger.web.api.job_requests import BackfillRequest, FolderKey, Key, WriteMode, WriteRequest, write_modes
 from tagger.web.api.job_starter import Starter
+from tagger.web.api.jobs import read_status, waiting_reason
 from tagger.web.http.auth import AccessPolicy
 from tagger.web.http.error_texts import page_text
 from tagger.web.http.query_params import RequestModel
@@ -39,6 +41,9 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 AT_NIGHT = "03:00"
 MAX_NAME_LENGTH = 100
+PHOTO_FOLDERS = {"Pictures", "Photos", "DCIM", "Bilder", "Images", "photos"}
+"""These come first."""
+MOST_USUAL = 12
 WRITE_TEXTS = {
     WriteMode.NONE: N_("No"),
     WriteMode.SIDECAR: N_("Into XMP sidecar files"),
@@ -47,11 +52,12 @@ WRITE_TEXTS = {
 
 
 class FolderForm(WriteRequest):
-    """A job over one folder, or over an address in a bucket. `path`: another folder, which the page may read only with `consent`."""
+    """A job over one folder, or over an address in a bucket. `path`, or one of the `usual` ones: another folder, which the page may read only with `consent`."""
 
     folder: Key = ""
     address: Key = ""
     path: Key = ""
+    usual: Key = ""
     consent: bool = False
     again: bool = False
 
@@ -76,7 +82,7 @@ def start_folder(
 ) -> Response:
     """Start a job over the folder."""
     try:
-        if form.path:
+        if form.path or form.usual:
             selection = _other_folder(request, state, form)
         else:
             folder = form.address.strip() or path_of_key(form.folder)
@@ -105,7 +111,7 @@ def _other_folder(request: Request, state: AppState, form: FolderForm) -> Select
         HTTPException: the path depends on the working directory of the server.
         PathNotFound: the folder does not exist.
     """
-    path = Path(os.path.expanduser(form.path.strip()))  # noqa: PTH111 - a user who does not exist is no error
+    path = Path(os.path.expanduser(form.path.strip() or form.usual))  # noqa: PTH111 - a user who does not exist is no error
     if not (form.consent and may_allow_folder(request, state)):
         raise FolderRefused
     if not path.is_absolute():
@@ -176,8 +182,6 @@ def _render(
             problem = page_text(error)
     subfolders, more = list_subfolders(folder) if folder else (allowed.folders, 0)
     breadcrumbs = allowed.breadcrumbs(folder) if folder else ()
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a container's user may have none
-    pictures = home / "Pictures"  # where a person's photos usually are
     return render(
         request,
         "jobs_new.html",
@@ -193,6 +197,24 @@ def _render(
         chosen=chosen or {},
         at_night=AT_NIGHT,
         may_allow=may_allow_folder(request, state),
-        suggested=pictures if pictures.is_dir() else home if home.is_absolute() else Path("/"),
+        usual=_usual_folders(),
+        uploads=state.settings.web_upload_folder,
+        waiting_reason=waiting_reason(state, read_status(state.settings, state.database, 0)),
         zone=local_zone() or time.tzname[0],
     )
+
+
+def _usual_folders() -> list[Path]:
+    """The folders in which people have photos: of their home, and disks."""
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - a container's user may have none
+    folders: list[Path] = []
+    for outer, pattern in (
+        (home, "[!.]*"),
+        (Path("/mnt"), "*"),
+        (Path("/media"), "*/*"),
+        (Path("/Volumes"), "*"),
+    ):
+        with suppress(OSError):
+            folders += sorted(each for each in outer.glob(pattern) if each.is_dir())
+    folders.sort(key=lambda each: each.name not in PHOTO_FOLDERS)
+    return folders[:MOST_USUAL]

@@ -1,23 +1,30 @@
 """A photo at its own address: over the grid of a query, and its details, which the lightbox shows beside it."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 
 from tagger.ledger.progress import open_job_of_photo
+from tagger.library.catalog.landmarks import all_landmarks
 from tagger.library.query.details import PhotoDetails, photo_details_by_id
+from tagger.library.query.option_values import BoundingBox
 from tagger.library.query.tagged_photos import Position, TaggedPhoto, stored_photo
-from tagger.library.query.trip_summaries import trip_of_photo
+from tagger.library.query.trip_summaries import TripSummary, trip_of_photo
+from tagger.metadata.exposure import Exposure, read_exposure
 from tagger.photos.paths import parse_path
+from tagger.system.geo import distance_km
 from tagger.system.text_format import gettext
 from tagger.web.api.job_requests import WriteMode, write_modes
 from tagger.web.api.photos import NOT_A_LANDMARK, Params, PhotoNumber
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render
+from tagger.web.pages.map_clusters import live_map
 from tagger.web.pages.overview import Overview, library_overview
 from tagger.web.pages.photos import QUERY_ERRORS, grid_at_photo, render_photos
 from tagger.web.pages.selected_photos import outdated_sidecar
@@ -38,6 +45,12 @@ Within = Annotated[str, Query(max_length=10)]
 
 MIN_RADIUS_KM = 1.0
 """Photos around a photo are those within its error, and at least this radius."""
+EXIF_WITHIN_BYTES = 2**20
+"""How much of a file is read for its EXIF."""
+MAP_DEGREES = 0.2
+"""The map of a photo shows so much on each side."""
+NAMES_WITHIN_KM = 30.0
+"""Landmarks this near a photo are offered first when it is named."""
 
 
 @router.get("/photos/{photo_id}")
@@ -67,11 +80,44 @@ def show_details(request: Request, state: State, photo_id: PhotoNumber) -> HTMLR
     return render(request, "photo_details.html", **_details(request, state, photo_id))
 
 
+@dataclass(frozen=True)
+class LikelyLandmarks:
+    """Slugs of landmarks that a photo may show: those near it, the nearest first, and those of its trip."""
+
+    near: Sequence[str]
+    trip: Sequence[str]
+
+
+@router.get("/photos/{photo_id}/landmarks", response_class=JSONResponse)
+def list_likely_landmarks(request: Request, state: State, photo_id: PhotoNumber) -> LikelyLandmarks:
+    """Return the landmarks that are offered first when a photo is named."""
+    photo = photo_details_by_id(state.database, photo_id, state.settings.roots).photo
+    trip = _trip_of(request, state, photo)
+    return LikelyLandmarks(
+        _landmarks_near(state, photo.position), [each.landmark for each in trip.landmarks] if trip else []
+    )
+
+
+def _landmarks_near(state: AppState, position: Position | None) -> list[str]:
+    if position is None:
+        return []
+    with state.database.read() as connection:
+        every = all_landmarks(connection)
+    distances = {
+        each.slug: distance_km(position.latitude, position.longitude, each.latitude, each.longitude)
+        for each in every
+        if each.latitude is not None and each.longitude is not None
+    }
+    near = [slug for slug, distance in distances.items() if distance <= NAMES_WITHIN_KM]
+    return sorted(near, key=distances.__getitem__)
+
+
 def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]:
     """Everything that the database has about a photo, for its template."""
     details = photo_details_by_id(state.database, photo_id, state.settings.roots)
     rows = landmark_rows(details)
     position = shown_position(details, rows)
+    unavailable, exposure = _file_facts(state, photo_id)
     return {
         "id": photo_id,
         "details": details,
@@ -85,7 +131,11 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
         "near_here": _near_address(position),
         "trip": _trip_link(request, state, details.photo),
         "has_confirmed": any(row.state == "confirmed" for row in rows),
-        "unavailable": _unavailable(state, photo_id),
+        "unavailable": unavailable,
+        "exposure": exposure,
+        "around": None
+        if position is None
+        else live_map(state.settings, _box_around(position)) | {"tiles": ""},
         "name_of": partial(landmark_name, state.database),
         "outdated": outdated_sidecar(state, photo_id) if details.metadata else None,
         "may_write": details.photo.digest and WriteMode.SIDECAR in write_modes(state.settings),
@@ -93,13 +143,20 @@ def _details(request: Request, state: AppState, photo_id: int) -> dict[str, Any]
     }
 
 
-def _unavailable(state: AppState, photo_id: int) -> PhotoUnavailable | None:
-    """Return why the photo's file cannot be shown now; None if it can."""
+def _file_facts(state: AppState, photo_id: int) -> tuple[PhotoUnavailable | None, Exposure]:
+    """Return why the photo's file cannot be shown now, None if it can, and how it was exposed."""
     try:
-        open_stored(stored_photo(state.database, photo_id, state.settings.roots)).file.close()
+        with open_stored(stored_photo(state.database, photo_id, state.settings.roots)).file as file:
+            return None, read_exposure(file.read(EXIF_WITHIN_BYTES))
     except PhotoUnavailable as error:
-        return error
-    return None
+        return error, Exposure()
+    except OSError:  # its preview says so
+        return None, Exposure()
+
+
+def _box_around(position: Position) -> BoundingBox:
+    south, north = max(-90.0, position.latitude - MAP_DEGREES), min(90.0, position.latitude + MAP_DEGREES)
+    return BoundingBox(south, position.longitude - MAP_DEGREES, north, position.longitude + MAP_DEGREES)
 
 
 def shown_position(details: PhotoDetails, rows: list[LandmarkRow]) -> Position | None:
@@ -113,9 +170,13 @@ def shown_position(details: PhotoDetails, rows: list[LandmarkRow]) -> Position |
 
 def _trip_link(request: Request, state: AppState, photo: TaggedPhoto) -> Link | None:
     """Return the trip of the photo, if trips are known by now and it is of one."""
-    summaries = library_overview(request).named_trips(0, 0)
-    found = trip_of_photo(state.database, summaries or (), photo.id, photo.taken_at)
+    found = _trip_of(request, state, photo)
     return None if found is None else Link(found.title, trip_address(found.trip.id))
+
+
+def _trip_of(request: Request, state: AppState, photo: TaggedPhoto) -> TripSummary | None:
+    summaries = library_overview(request).named_trips(0, 0)
+    return trip_of_photo(state.database, summaries or (), photo.id, photo.taken_at)
 
 
 def _near_address(position: Position | None) -> str | None:

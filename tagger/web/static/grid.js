@@ -2,6 +2,7 @@
 // high as all photos: what is not loaded has an estimated place, and what is on the screen stays there when estimates change.
 
 import { createButton } from "./elements.js";
+import { nextSize } from "./grid_layout.js";
 import { photoOfTile } from "./grid_photos.js";
 import { createHeading, createTile, drawStar, fillTile, loadImage, showColours, stopImage } from "./grid_tiles.js";
 import { showCount } from "./marks.js";
@@ -30,6 +31,8 @@ class PhotoGrid {
     this.base = 0; // px of the photos above the window
     this.focused = 0;
     this.offer = null; // the button that shows new photos
+    this.sizes = createButton(gettext("Size"), () => (nextSize(), this.resize()), "button--small button--quiet");
+    document.querySelector(".page-tools")?.prepend(this.sizes);
     list.tabIndex = -1;
     list.photoGrid = this;
     list.addEventListener("starred", (event) => this.showStars(event.detail));
@@ -120,11 +123,10 @@ class PhotoGrid {
     return first ? this.load(first, () => this.start(own)) : () => {};
   }
 
-  /** The heading says how many photos the grid has, as the lightbox does. For landmarks and trips, the server counts copies, too. */
+  /** The heading says how many photos the grid has, as the lightbox does. */
   countInHeading() {
     const heading = document.querySelector("[data-count]");
     if (!heading) return;
-    if (heading.dataset.count && Number(heading.dataset.count) > this.photos.total) heading.dataset.copies = "once";
     heading.dataset.count = this.photos.total;
     showCount();
   }
@@ -166,6 +168,7 @@ class PhotoGrid {
     if ("drawn" in this.list.dataset) this.save();
     clearTimeout(this.settleTimer);
     this.offer?.remove();
+    this.sizes.remove();
     this.closing.abort();
     this.photos.abort(() => false);
   }
@@ -220,9 +223,12 @@ class PhotoGrid {
   }
 
   onResize() {
-    const width = this.list.clientWidth;
-    if (width === this.photos.width) return;
-    this.keepPlace(() => this.photos.setWidth(width));
+    if (this.list.clientWidth !== this.photos.width) this.resize();
+  }
+
+  /** Lays the photos out anew, for another width or size of rows. */
+  resize() {
+    this.keepPlace(() => this.photos.setWidth(this.list.clientWidth));
     this.draw();
   }
 

@@ -11,6 +11,7 @@ import { gettext, momentText } from "./texts.js";
 import { toast } from "./toast.js";
 import { actionOfKey, enqueue } from "./verdicts.js";
 
+const SLIDE_MS = 4000; // a photo of the slide show
 const AROUND = [1, -1, 12, -12]; // photos that are loaded before a step leads to them
 
 const dialog = document.getElementById("lightbox");
@@ -19,6 +20,7 @@ const [title, place, number, status] = ["title", "place", "number", "status"].ma
 const stepButtons = [...dialog.querySelectorAll("[data-step]")];
 const infoButton = dialog.querySelector("[data-info]");
 const star = dialog.querySelector("[data-star]"); // only for those who may change something
+const play = dialog.querySelector("[data-play]");
 const download = dialog.querySelector("[data-download]");
 const keysDialog = document.getElementById("lightbox-keys");
 const previews = new Previews();
@@ -101,6 +103,7 @@ function hide() {
   const [index, { id }] = [position(), photo];
   [photo, isLeaving] = [null, false];
   forgetAwaited();
+  stopPlay();
   dialog.close();
   stage.replaceChildren();
   for (const part of [previews, panel]) part.clear();
@@ -124,8 +127,8 @@ function show() {
   describe();
   showPreview(photo);
   drawStar(photo);
-  download.hidden = !hasOriginals;
-  if (hasOriginals) download.href = apiAddress(`/photos/${photo.id}/file`);
+  download.href = apiAddress(`/photos/${photo.id}/${hasOriginals ? "file" : "preview"}`);
+  if (!hasOriginals) download.download = photo.file.replace(/\.\w+$/, ".webp"); // without the metadata of the original
   panel.show(photo);
   lookAround();
 }
@@ -163,9 +166,10 @@ function rename(renamed, details) {
 }
 
 /** Shows what a verdict did, beside the photo or in a message, and tells screen readers. */
-function report(text) {
+function report(text, undo) {
   status.textContent = text;
-  if (!panel.isOpen) toast(text, { duration_ms: 2500 });
+  if (undo) toast(text, { tone: "ok", action: { text: gettext("Undo"), run: undo } });
+  else if (!panel.isOpen) toast(text, { duration_ms: 2500 });
 }
 
 /** "3 of 120", once the grid has the photo. */
@@ -272,7 +276,8 @@ dialog.addEventListener("click", (event) => {
   if ("close" in button.dataset) leave();
   else if (button === infoButton) togglePanel();
   else if (button === star) toggleStar();
-  else if (step) go(Number(step));
+  else if (button === play) togglePlay();
+  else if (step) (stopPlay(), go(Number(step)));
 });
 
 dialog.addEventListener("cancel", (event) => {
@@ -281,6 +286,26 @@ dialog.addEventListener("cancel", (event) => {
   leave();
 });
 dialog.addEventListener("close", () => photo && leave()); // the browser closed it, such as for a second Escape
+
+let playing = 0; // the timer of the slide show
+
+function togglePlay() {
+  if (playing) return stopPlay();
+  play.setAttribute("aria-pressed", "true");
+  playing = setInterval(playNext, SLIDE_MS);
+}
+
+function stopPlay() {
+  clearInterval(playing);
+  playing = 0;
+  play.setAttribute("aria-pressed", "false");
+}
+
+/** Shows the next photo once this one is loaded; ends with the last one. */
+function playNext() {
+  if (position() === photos()?.total - 1) stopPlay();
+  else if (stage.ariaBusy !== "true" && !awaited) go(1);
+}
 
 let sendingStars = Promise.resolve(); // in the order of the presses
 
@@ -318,7 +343,7 @@ function togglePanel() {
   infoButton.setAttribute("aria-expanded", String(panel.isOpen));
 }
 
-const KEYS = { ArrowLeft: () => go(-1), ArrowRight: () => go(1), Home: () => seek(() => 0), End: () => seek((_, total) => total - 1), i: togglePanel, n: nameAnother, f: () => star && toggleStar(), "?": () => keysDialog.showModal() };
+const KEYS = { ArrowLeft: () => go(-1), ArrowRight: () => go(1), Home: () => seek(() => 0), End: () => seek((_, total) => total - 1), i: togglePanel, n: nameAnother, f: () => star && toggleStar(), p: togglePlay, "?": () => keysDialog.showModal() };
 
 // On the document, since a click beside the buttons leaves the focus there.
 document.addEventListener("keydown", (event) => {

@@ -35,19 +35,25 @@ export class Panel {
     if (!this.isOpen) return this.content.replaceChildren();
     const known = this.loaded.get(photo.id);
     this.element.ariaBusy = String(!known?.root);
-    if (known?.root) this.content.replaceChildren(known.root);
+    if (known?.root) this.place(known.root);
     else this.timer = setTimeout(() => this.fill(photo), delay_ms);
   }
 
   async fill(photo) {
     try {
       const { root } = await this.verdicts(photo);
-      if (this.photo === photo && this.isOpen) this.content.replaceChildren(root);
+      if (this.photo === photo && this.isOpen) this.place(root);
     } catch {
       const text = gettext("The server does not respond. Try again.");
       if (this.photo === photo) this.content.replaceChildren(create("p", { className: "notice notice--bad", role: "alert" }, text));
     }
     this.element.ariaBusy = "false";
+  }
+
+  place(root) {
+    this.content.replaceChildren(root);
+    const figure = root.querySelector("#photo-map");
+    if (figure) import("./map_photo.js").then(({ showPhotoMap }) => showPhotoMap(figure)).catch((error) => console.warn("the map cannot be loaded:", error));
   }
 
   /** The verdicts of a photo, fetched if necessary. */
@@ -69,7 +75,7 @@ export class Panel {
   async fetch(photo) {
     const load = () => requestPage(detailsAddress(photo), "landmarks");
     const page = await load();
-    const root = create("div", { className: "stack", "data-photo": photo.id }, page.getElementById("landmarks"), page.getElementById("facts"));
+    const root = create("div", { className: "stack", "data-photo": photo.id }, page.getElementById("landmarks"), page.getElementById("facts"), ...page.querySelectorAll("#photo-map"));
     const { onChange, onRefresh, ...options } = this.options;
     return new PhotoVerdicts(root, {
       ...options,

@@ -7,7 +7,7 @@ import { requestJson } from "./server.js";
 import { gettext } from "./texts.js";
 
 const MOST_ZOOM = 18;
-const PACKAGE_ZOOM = 10; // the map of the package has names of cities, and no streets: closer, it would be empty
+const PACKAGE_ZOOM = 10; // the map of the package has names of cities, and no streets: a cluster zooms in no further, people may
 const isTouch = matchMedia("(pointer: coarse)");
 
 const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webgl2"));
@@ -52,13 +52,14 @@ async function loadLibrary({ library, worker, style, reader }) {
   return maplibre;
 }
 
-function createMap(maplibre, host, style, maxZoom) {
+function createMap(maplibre, host, style) {
+  const { tiles, path, bounds, extent } = host.dataset;
   const map = new maplibre.Map({
     container: host,
     style: style(),
-    bounds: corners(host.dataset.bounds),
-    fitBoundsOptions: { padding: 48, maxZoom: 15 },
-    maxZoom,
+    bounds: corners(bounds),
+    fitBoundsOptions: { padding: 48, maxZoom: tiles || path || bounds !== extent ? 15 : PACKAGE_ZOOM },
+    maxZoom: MOST_ZOOM,
     cooperativeGestures: isTouch.matches, // one finger scrolls the page
     locale: { "CooperativeGesturesHandler.MobileHelpText": gettext("Use two fingers to move the map") },
     dragRotate: false,
@@ -87,15 +88,22 @@ export class LiveMap {
     return new LiveMap(await loadLibrary(host.dataset), host, path);
   }
 
+  #maplibre;
   #marks;
   #request = null;
 
   constructor(maplibre, host, path) {
     const style = () => withPath(mapStyle(host.dataset), path);
     const drawnZoom = host.dataset.tiles ? MOST_ZOOM : PACKAGE_ZOOM;
-    this.map = createMap(maplibre, host, style, path ? MOST_ZOOM : drawnZoom);
+    this.map = createMap(maplibre, host, style);
     this.#marks = new ClusterMarks(maplibre, this.map, drawnZoom);
     followTheme(this.map, style);
+    this.#maplibre = maplibre;
+  }
+
+  /** Puts a pin at a position. */
+  mark(longitude, latitude) {
+    new this.#maplibre.Marker().setLngLat([longitude, latitude]).addTo(this.map);
   }
 
   /** Shows the clusters of the visible part; returns what the server says of it, or null if the map moved on. */

@@ -1,7 +1,7 @@
 // Marks the photos of a grid that got a verdict since the page was loaded. They stay in place; the heading's count is updated.
 
 import { create } from "./elements.js";
-import { gettext, number, photoCount } from "./texts.js";
+import { number, photoCount } from "./texts.js";
 
 /** `removing` are the verdicts after which a photo no longer belongs to the grid. */
 export class Marks {
@@ -37,9 +37,9 @@ export class Marks {
 export function showCount(removed = 0) {
   const heading = document.querySelector("[data-count]");
   if (!heading?.dataset.count) return;
-  const { counted, copies } = heading.dataset;
+  const { counted } = heading.dataset;
   const count = Math.max(0, Number(heading.dataset.count) - removed);
-  const text = counted ? `${photoCount(count)}${copies ? gettext(", copies counted once") : ""}` : number(count);
+  const text = counted ? photoCount(count) : number(count);
   if (heading.textContent !== text) heading.textContent = text;
 }
 

@@ -14,6 +14,7 @@ const instead = dialog?.querySelector("[data-instead]");
 const search = dialog?.querySelector('[data-step="search"]');
 
 let landmarks = null;
+let likely = { near: [], trip: [] }; // slugs of those that the photo may show
 let request = null;
 let onSelect = null;
 
@@ -28,11 +29,14 @@ export async function selectLandmark(callback, ofPhotos, others = []) {
   instead.hidden = !others.length;
   instead.querySelector("input").checked = others.length > 0;
   instead.querySelector("span").textContent = gettext("Instead of %(names)s", { names: others.join(", ") });
+  likely = { near: [], trip: [] };
   showSearch();
   dialog.showModal();
   field.focus(); // not the first field of the dialog
   try {
+    const first = requestJson(`/photos/${photos[0]}/landmarks`).catch(() => likely); // the list has them all the same
     landmarks ??= await (request ??= requestJson("/api/landmarks?all=true")); // once: two answers would draw the list twice, during a click
+    likely = await first;
     showResults();
   } catch {
     request = null;
@@ -66,7 +70,7 @@ function choose(landmark) {
   onSelect(landmark, instead.querySelector("input").checked);
 }
 
-/** The item that adds a landmark of the typed name. Enter in the field does not click it: most new names are misspelt ones. */
+/** The item that adds a landmark of the typed name. */
 function createNewItem(name) {
   const add = () => {
     search.hidden = true;
@@ -81,12 +85,29 @@ function showSearch() {
   field.focus();
 }
 
+/** The first of these landmarks as items: those near the photo, those of its trip, and the others, each under a heading. */
+function createItems(matches) {
+  const found = (slugs) => slugs.flatMap((slug) => matches.filter(({ landmark }) => landmark === slug));
+  const near = found(likely.near);
+  const trip = found(likely.trip).filter((each) => !near.includes(each));
+  const others = matches.filter((each) => !near.includes(each) && !trip.includes(each));
+  const items = [];
+  let room = MAX_ITEMS;
+  for (const [heading, group] of [[gettext("Near the photo"), near], [gettext("On its trip"), trip], [gettext("All places"), others]]) {
+    const shown = group.slice(0, room);
+    if (shown.length && (group !== others || items.length)) items.push(hint(heading));
+    items.push(...shown.map(createItem));
+    room -= shown.length;
+  }
+  return items;
+}
+
 function showResults() {
   // A slug has the letters of the name that people type: `lodz` for Łódź.
   const isMatch = (landmark) => [...namesOf(landmark), landmark.landmark.replaceAll("-", " "), landmark.city, landmark.country].some((text) => text && folded(text).includes(typed()));
   const matches = (landmarks ?? []).filter(isMatch);
   const isNamed = matches.some((landmark) => namesOf(landmark).some((name) => folded(name) === typed()));
-  const items = matches.slice(0, MAX_ITEMS).map(createItem);
+  const items = createItems(matches);
   if (!items.length) items.push(hint(gettext("No place has this name yet.")));
   if (matches.length > MAX_ITEMS) items.push(hint(ngettext("%(count)s more. Type more of the name.", "%(count)s more. Type more of the name.", matches.length - MAX_ITEMS)));
   if (landmarks && typed() && !isNamed) items.push(createNewItem(field.value.trim()));
@@ -110,7 +131,7 @@ dialog?.addEventListener("keydown", (event) => {
     (at < 0 ? field : (buttons()[at] ?? target)).focus();
   } else if (key === "Enter" && target === field) {
     event.preventDefault();
-    if (typed()) list.querySelector("button:not([data-new])")?.click(); // Enter selects nothing from the unfiltered list
+    if (typed()) buttons()[0]?.click(); // Enter selects nothing from the unfiltered list
   } else if (key === "Escape") {
     event.preventDefault(); // a search field with text would only be emptied
     event.stopPropagation(); // what is below the dialog stays

@@ -1,16 +1,18 @@
 // Groups of photos that get one verdict at once: those that look alike are named or put away, those to review are confirmed, and rejected
-// where their box is not checked. One by one, each photo is a group. A group stays, dimmed, until the page is left.
+// where their box is not checked. A group stays, dimmed, until the page is left. One by one, each photo is a group, and only one is shown.
 
 import { removeAdded, selectLandmark } from "./naming.js";
 import { DismissalChange, VerdictChange } from "./selection_changes.js";
 import { showFound } from "./teaching.js";
-import { gettext, ngettext, verdictText } from "./texts.js";
-import { toast } from "./toast.js";
+import { gettext, ngettext, number, verdictText } from "./texts.js";
+import { removeUndo, toast } from "./toast.js";
 
 const LEARN_FROM = 3; // with this many photos, a place is found in others
 
 const announcement = document.getElementById("announcement");
-const keys = document.getElementById("keys"); // the dialog of the view that has keys
+const keys = document.getElementById("keys"); // the dialog of the view that shows one by one
+const position = document.querySelector("[data-position]"); // there, the number of the photo
+const end = document.querySelector("[data-end]"); // and what follows the last one
 const undos = new Set(); // what reverts each change, the last one at the end
 
 /** Applies a change to photos; returns how many changed, and what undoes it. */
@@ -44,13 +46,18 @@ async function change(groups, run, textOf, place = null) {
   })().catch((error) => toast(gettext("The photos were not changed: %(reason)s", { reason: error.message }), { tone: "bad" }));
   const undo = async () => {
     if (!undos.delete(undo)) return;
+    removeUndo();
     await changed;
     if (done.length) await undoAll(done, count);
   };
   undos.add(undo);
   await changed;
   for (const group of groups) setBusy(group, group.hasAttribute("data-done"));
-  if (!done.length) return void undos.delete(undo);
+  if (!done.length) {
+    undos.delete(undo);
+    if (keys) show(groups[0]);
+  }
+  if (!undos.has(undo)) return;
   const text = textOf(count);
   announcement.textContent = text;
   if (place) showFound(place, text, undo);
@@ -58,10 +65,31 @@ async function change(groups, run, textOf, place = null) {
 }
 
 function focusAfter(group) {
-  const every = [...document.querySelectorAll("[data-group]")];
+  const every = allGroups();
   const next = every.slice(every.indexOf(group) + 1).find(({ dataset }) => !("done" in dataset));
-  (next?.querySelector("[data-action]") ?? document.getElementById("main")).focus({ preventScroll: Boolean(keys) });
-  if (keys) next?.scrollIntoView({ block: "nearest" });
+  if (keys) show(next);
+  (next?.querySelector("[data-action]") ?? end?.querySelector("a") ?? document.getElementById("main")).focus();
+}
+
+const allGroups = () => [...document.querySelectorAll("[data-group]")];
+const shown = () => document.querySelector("[data-group][data-shown]");
+
+/** Shows one photo, with its number; without one, that all were shown. */
+function show(group) {
+  for (const each of allGroups()) each.toggleAttribute("data-shown", each === group);
+  end.hidden = Boolean(group);
+  if (!group) return;
+  const at = allGroups().indexOf(group);
+  position.textContent = gettext("%(number)s of %(total)s", { number: number(at + 1), total: number(position.dataset.total) });
+  const image = allGroups()[at + 1]?.querySelector("img");
+  if (image) image.loading = "eager"; // it is there when its turn comes
+}
+
+/** Shows the photo before, whether or not it has a verdict. */
+function goBack() {
+  if (shown() === allGroups()[0]) return;
+  show(allGroups().at(shown() ? allGroups().indexOf(shown()) - 1 : -1));
+  document.getElementById("main").focus();
 }
 
 async function undoAll(done, count) {
@@ -71,8 +99,8 @@ async function undoAll(done, count) {
       group.toggleAttribute("data-done", false);
       setBusy(group, false);
     }
-    done[0].group.querySelector("[data-action]").focus({ preventScroll: Boolean(keys) });
-    if (keys) done[0].group.scrollIntoView({ block: "nearest" });
+    if (keys) show(done[0].group);
+    done[0].group.querySelector("[data-action]").focus();
     announcement.textContent = ngettext("Undone on %(count)s photo", "Undone on %(count)s photos", count);
   } catch (error) {
     toast(gettext("Not everything was undone: %(reason)s", { reason: error.message }), { tone: "bad" });
@@ -142,8 +170,8 @@ document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]") || event.target.closest("input, textarea, select")) return;
   if (event.key === "u") return [...undos].at(-1)?.();
   if (event.key === "?") return keys.showModal();
-  const group = document.activeElement.closest("[data-group]:not([data-done])") ?? document.querySelector("[data-group]:not([data-done])");
-  const button = KEYS[event.key] && group?.querySelector(`[data-action="${KEYS[event.key]}"]`);
+  if (event.key === "ArrowLeft") return goBack();
+  const button = KEYS[event.key] && shown()?.querySelector(`[data-action="${KEYS[event.key]}"]`);
   if (!button) return;
   event.preventDefault();
   button.click();

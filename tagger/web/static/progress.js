@@ -41,6 +41,7 @@ function planRefresh() {
 
 function showAgain() {
   document.querySelectorAll("[data-follows-jobs]").forEach((element) => element.dispatchEvent(new Event("outdated")));
+  requestPage(location.href, "main").then(showToReview, () => {}); // the next change asks again
   refresh = isLate ? setTimeout(showAgain, REFRESH_MS) : null;
   isLate = false;
 }
@@ -72,7 +73,4 @@ function announceChanges(jobs) {
 }
 
 if (line) followJobs(show);
-changes.addEventListener("message", async () => {
-  planRefresh();
-  showToReview(await requestPage(location.href, "main"));
-});
+changes.addEventListener("message", planRefresh);

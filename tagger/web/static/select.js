@@ -1,5 +1,5 @@
 // Selecting many photos of a grid and changing them at once: verdicts, and putting them away. Photos are tracked by number, since grid.js removes
-// tiles. A click or tap selects one photo; with Shift or a long press, all from the last one to it.
+// tiles. The circle on a photo, or a long press, begins. A click or tap selects one photo; with Shift or a long press, all from the last one to it.
 
 import { create, createButton } from "./elements.js";
 import { Marks } from "./marks.js";
@@ -8,11 +8,12 @@ import { DISMISSAL_MARKS, DismissalChange, setStars, starText, VerdictChange } f
 import { createSelectionMenu } from "./selection_menu.js";
 import { showFound } from "./teaching.js";
 import { gettext, ngettext, number } from "./texts.js";
-import { toast } from "./toast.js";
+import { removeUndo, toast } from "./toast.js";
 
 const PAGE = 200; // photos per request
 const LEARN_FROM = 3; // with this many confirmed photos, a landmark is found in others
-const LONG_PRESS_MS = 450; // a long press selects the range
+const LONG_PRESS_MS = 450; // a long press begins to select, or selects the range
+const CIRCLE_PX = 40; // around the circle that selects
 const REMOVING = { landmark: ["rejected", "dismissed"], unknown: ["confirmed", "dismissed"], dismissed: ["confirmed", "restored"], other: [] };
 const isTouch = matchMedia("(pointer: coarse)");
 
@@ -92,6 +93,7 @@ class Selection {
     this.allButton = createButton(gettext("Select all"), () => this.selectAll(), "button--quiet");
     this.bar.append(this.count, actions, this.undoButton, this.allButton, createButton(gettext("Done"), () => this.setOn(false), "button--quiet"));
     this.list.after(this.bar);
+    this.list.toggleAttribute("data-selectable", true);
     this.list.addEventListener("click", (event) => this.click(event), true);
     addEventListener("keydown", (event) => {
       if (document.querySelector("dialog[open]")) return;
@@ -162,7 +164,9 @@ class Selection {
 
   click(event) {
     const tile = event.target.closest("[data-photo]");
-    if (!this.isOn || !tile || event.ctrlKey || event.metaKey) return;
+    if (!tile || event.ctrlKey || event.metaKey) return;
+    if (!this.isOn && isOnCircle(event, tile)) this.setOn(true);
+    if (!this.isOn) return;
     event.preventDefault();
     event.stopPropagation();
     if (this.wasLongPress) this.wasLongPress = false;
@@ -173,8 +177,9 @@ class Selection {
     clearTimeout(this.pressTimer);
     this.wasLongPress = false;
     const tile = event.target.closest("[data-photo]");
-    if (!this.isOn || !tile || event.pointerType !== "touch") return;
+    if (!tile || event.pointerType !== "touch") return;
     this.pressTimer = setTimeout(() => {
+      if (!this.isOn) this.setOn(true);
       this.wasLongPress = true; // ignore the click that may follow
       this.pick(tile, true);
     }, LONG_PRESS_MS);
@@ -268,6 +273,7 @@ class Selection {
 
   async undo() {
     if (this.isBusy || !this.undoable?.changed.length) return;
+    removeUndo();
     const { change, changed } = this.undoable;
     const rest = new Set(changed);
     let failure = "";
@@ -301,6 +307,12 @@ class Selection {
       this.isBusy = false;
     }
   }
+}
+
+/** Whether a mouse clicked the circle that its hover shows in the corner of a photo. */
+function isOnCircle({ clientX, clientY, pointerType }, tile) {
+  const { left, top } = tile.getBoundingClientRect();
+  return pointerType === "mouse" && clientX - left < CIRCLE_PX && clientY - top < CIRCLE_PX;
 }
 
 const positionOf = (tile) => Number(tile.getAttribute("aria-posinset"));

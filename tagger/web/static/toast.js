@@ -3,11 +3,20 @@
 import { create, createButton } from "./elements.js";
 import { gettext } from "./texts.js";
 
-/** `tone` is "ok", "bad" or empty; `action` is { text, run } for a button such as Undo. Without a duration, it stays until it is closed. */
+let undoable = null; // the note with the last change that can be undone
+
+/**
+ * `tone` is "ok", "bad" or empty; `action` is { text, run } for a button such as Undo. Without a duration, it stays until it is closed.
+ * A note with an action replaces the one before.
+ */
 export function toast(text, { tone = "", action = null, duration_ms = 6000 } = {}) {
   const note = create("div", { className: tone ? `toast toast--${tone}` : "toast" }, create("span", {}, text));
   const remove = () => note.remove();
-  if (action) note.append(createButton(action.text, () => (remove(), action.run()), "button--small"));
+  if (action) {
+    removeUndo();
+    undoable = note;
+    note.append(createButton(action.text, () => (remove(), action.run()), "button--small"));
+  }
   if (!duration_ms) note.append(createButton("×", remove, "button--quiet button--icon button--small", { "aria-label": gettext("Close") }));
   const leave = () => duration_ms && setTimeout(remove, duration_ms);
   let timer = leave();
@@ -20,3 +29,6 @@ export function toast(text, { tone = "", action = null, duration_ms = 6000 } = {
   (document.querySelector("dialog[open] > .toasts") ?? document.getElementById("toasts")).append(note);
   return note;
 }
+
+/** Removes the note of a change that has been undone in another way. */
+export const removeUndo = () => undoable?.remove();

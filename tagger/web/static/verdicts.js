@@ -5,7 +5,7 @@ import { loadIdiomorph } from "./morphing.js";
 import { removeAdded, selectLandmark } from "./naming.js";
 import { sendDismissal, sendVerdict } from "./selection_changes.js";
 import { gettext, verdictText } from "./texts.js";
-import { toast } from "./toast.js";
+import { removeUndo, toast } from "./toast.js";
 
 const STATES = { confirmed: [gettext("confirmed"), "chip--sure"], rejected: [gettext("rejected"), "chip--bad"] };
 const PARTS = ["#landmarks", "#facts"]; // what a verdict changes
@@ -55,7 +55,7 @@ export const actionOfKey = (key) => KEYS[key];
 
 /**
  * `root` has the photo's number in `data-photo` and contains the parts of its page. `load` returns the page as the server has it now,
- * `announce` tells screen readers, `report` what was done; `fallback` gets a focus that would be lost. `onChange` is called with each new verdict, null for none.
+ * `announce` tells screen readers, `report` what was done and how to undo it; `fallback` gets a focus that would be lost. `onChange` is called with each new verdict, null for none.
  */
 export class PhotoVerdicts {
   constructor(root, { load, announce, report = announce, fallback, onChange = (_verdict) => {}, onRefresh = (_page) => {} }) {
@@ -132,21 +132,22 @@ export class PhotoVerdicts {
     const results = await Promise.allSettled(requests.map((request) => this.give(request)));
     const step = results.flatMap((result) => (result.status === "fulfilled" && result.value.changed ? [result.value.reverse] : []));
     if (step.length) this.undoSteps.push(step);
-    this.announceResults(results);
+    this.announceResults(results, step.length ? () => enqueue(() => this.undo()) : null);
   }
 
   async undo() {
     if (!this.undoSteps.length) return toast(gettext("Nothing to undo"));
     const step = this.undoSteps.at(-1);
+    removeUndo();
     this.announceResults(await Promise.allSettled(step.map((request) => this.give(request))));
     this.undoSteps.pop();
     for (const { landmark } of step) await removeAdded(landmark);
   }
 
-  announceResults(results) {
+  announceResults(results, undo = null) {
     const failed = results.find(({ status }) => status === "rejected");
     if (failed) throw failed.reason;
-    this.report(results.map(({ value }) => value.text).join(", "));
+    this.report(results.map(({ value }) => value.text).join(", "), undo);
   }
 
   giveFirst(verdict) {

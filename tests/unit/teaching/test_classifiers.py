@@ -15,7 +15,7 @@ from tagger.library.teaching.classifiers import (
     calibrate,
     fit_direction,
 )
-from tagger.library.teaching.similarity import group_directions
+from tagger.library.teaching.similarity import group_directions, merge_groups
 from tagger.model.artifact import BackgroundStatistics
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
 
@@ -207,6 +207,17 @@ def test_each_photo_is_in_one_group_and_like_its_first(
     firsts = rows[[group[0] for group in groups]]
     likeness = firsts @ firsts.T - 2 * np.eye(len(firsts), dtype=np.float32)
     assert not len(firsts) or likeness.max() <= least + 1e-4
+
+
+def test_groups_of_one_place_are_joined_and_take_in_its_single_photos() -> None:
+    places = directions(2, 64, seed=1)
+    near = np.concatenate([place + 0.12 * strangers(10, seed=n) for n, place in enumerate(places)])
+    rows = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32)
+    begun = [[0, 1, 2], [3, 4, 5, 6], [7], [8], [9], [10, 11], [12, 13, 14, 15, 16, 17, 18], [19]]
+    merged = merge_groups(rows, begun, 0.2)
+    assert sorted(merged) == [list(range(10)), list(range(10, 20))]
+    assert merge_groups(rows, begun, 1.1) == [[], [], [], []]
+    assert merge_groups(rows, [[0], [1]], 0.2) == []
 
 
 def test_a_comparison_can_be_ended() -> None:

@@ -1,0 +1,60 @@
+"""Photos that people send into the folder of `TAGGER_WEB_UPLOAD_FOLDER`, one in each request, and the job that tags them."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import Query, Request
+from starlette.exceptions import HTTPException
+
+from tagger.database.enums import Priority
+from tagger.jobs.enqueue.scan import select_paths
+from tagger.jobs.enqueue.submission import Tagging
+from tagger.system.text_format import gettext
+from tagger.web.api.job_starter import Starter
+from tagger.web.api.routes import api_router
+from tagger.web.state import AppState, State
+from tagger.web.upload_folder import ReceivedPhoto, UploadFolder
+
+router = api_router("uploads")
+
+PhotoPath = Annotated[
+    str,
+    Query(min_length=1, max_length=1000, description="The name of the photo, after folders if it has any."),
+]
+
+
+@router.post(
+    "/uploads",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def send_photo(request: Request, state: State, path: PhotoPath) -> ReceivedPhoto:
+    """Store a photo, the body of the request. No file is replaced: another photo of the same name gets a number."""
+    return await _folder(state).receive(path, request.stream())
+
+
+@dataclass(frozen=True)
+class UploadJob:
+    """The job that tags what was sent."""
+
+    job: int
+
+
+@router.post("/uploads/tag", status_code=HTTPStatus.CREATED)
+def tag_uploads(state: State, starter: Starter) -> UploadJob:
+    """Start the job that tags the photos that were sent, before all others."""
+    return UploadJob(starter.start(Tagging(select_paths([_folder(state).folder])), Priority.INTERACTIVE))
+
+
+def _folder(state: AppState) -> UploadFolder:
+    if state.upload_folder is None:
+        text = gettext(
+            "Nobody sends photos to this page. Its owner can name a folder with TAGGER_WEB_UPLOAD_FOLDER."
+        )
+        raise HTTPException(HTTPStatus.NOT_FOUND, text)
+    return state.upload_folder

@@ -1,0 +1,198 @@
+"""The folder into which the page puts photos that people send. Each is written to a hidden file, and gets its name once it is whole.
+
+Names come from strangers: no part of one leads out of the folder or through a link, and no file is ever replaced.
+"""
+
+import asyncio
+import os
+import stat
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path, PurePosixPath
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from tagger.errors import DISK_FULL_ERRNOS
+from tagger.metadata.errors import WriteFailed, WriteRefused
+from tagger.metadata.temporary_files import TemporaryFile, create_locked, remove_leftovers, write_whole
+from tagger.photos.folders import OpenFolder, flush_to_disk, open_folder
+from tagger.photos.formats import HEAD_BYTES, detect_format
+from tagger.photos.photo_names import is_photo_name
+from tagger.system.text_format import gettext, has_controls
+from tagger.system.text_format import size as size_text
+
+MOST_FOLDERS = 8
+MOST_NAME_BYTES = 200
+"""Of a part of a path: a number may follow."""
+SAME_NAMES = 1000
+
+
+@dataclass(frozen=True)
+class ReceivedPhoto:
+    """A photo in the folder. `is_new`: it was not there before."""
+
+    path: str
+    is_new: bool
+
+
+class UploadFolder:
+    """Puts photos into a folder as long as all files in it take at most `quota_bytes`. Created once per server."""
+
+    def __init__(self, folder: Path, quota_bytes: int) -> None:
+        self.folder = folder
+        self._quota_bytes = quota_bytes
+        self._taken_bytes: int | None = None
+        self._measuring = asyncio.Lock()
+
+    async def receive(self, path: str, parts: AsyncIterator[bytes]) -> ReceivedPhoto:
+        """Store a photo below the folder. If it has another's name, it gets a number; what is there already is not stored again.
+
+        Raises:
+            HTTPException: its name or format is none of a photo, there is no space, or the folder is away.
+        """
+        names = _names_of(path)
+        try:
+            await self._measure()
+            with await run_in_threadpool(open_folder, self.folder) as folder:
+                temporary = await run_in_threadpool(create_locked, folder, uuid.uuid4().hex)
+                try:
+                    return await self._write(temporary, names, parts)
+                finally:
+                    temporary.remove()
+        except (OSError, WriteRefused, WriteFailed) as error:
+            if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
+                text = gettext(
+                    "The disk is full, so the photo was not stored. Free some space, then send it again."
+                )
+                raise HTTPException(HTTPStatus.INSUFFICIENT_STORAGE, text) from error
+            text = gettext("The folder for photos cannot be written. Check it on the server.")
+            raise HTTPException(HTTPStatus.CONFLICT, text) from error
+
+    async def _measure(self) -> None:
+        """Find out once how much the files in the folder take, and remove what servers left that were killed."""
+        async with self._measuring:
+            if self._taken_bytes is None:
+                await run_in_threadpool(remove_leftovers, self.folder)
+                self._taken_bytes = await run_in_threadpool(_size_of, self.folder)
+
+    async def _write(
+        self, temporary: TemporaryFile, names: Sequence[str], parts: AsyncIterator[bytes]
+    ) -> ReceivedPhoto:
+        size_bytes = 0
+        is_stored = False
+        try:
+            async for part in parts:
+                self._take(len(part))
+                size_bytes += len(part)
+                await run_in_threadpool(write_whole, temporary.descriptor, part)
+            received = await run_in_threadpool(_place, temporary, names, self.folder)
+            is_stored = received.is_new
+            return received
+        finally:
+            if not is_stored:
+                self._take(-size_bytes)
+
+    def _take(self, size_bytes: int) -> None:
+        taken_bytes = (self._taken_bytes or 0) + size_bytes
+        if size_bytes > 0 and taken_bytes > self._quota_bytes:
+            text = gettext(
+                "The folder for photos is full: it may take %(quota)s. Its owner can allow more with TAGGER_WEB_UPLOAD_QUOTA_BYTES.",
+                quota=size_text(self._quota_bytes),
+            )
+            raise HTTPException(HTTPStatus.INSUFFICIENT_STORAGE, text)
+        self._taken_bytes = taken_bytes
+
+
+def _names_of(path: str) -> Sequence[str]:
+    """The folders and the name in a path.
+
+    Raises:
+        HTTPException: it is no name of a photo below a folder.
+    """
+    names = PurePosixPath(path.replace("\\", "/")).parts
+    is_plain = all(
+        name.isprintable()
+        and not has_controls(name)
+        and not name.startswith((".", "/", "~"))
+        and len(name.encode(errors="replace")) <= MOST_NAME_BYTES
+        for name in names
+    )
+    if not names or len(names) > MOST_FOLDERS + 1 or not is_plain:
+        text = gettext("The name of the file cannot be used here. Rename it, then send it again.")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+    if not is_photo_name(names[-1]):
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _no_photo())
+    return names
+
+
+def _no_photo() -> str:
+    return gettext("This file is no photo that can be read here, so it was not stored.")
+
+
+def _place(temporary: TemporaryFile, names: Sequence[str], root: Path) -> ReceivedPhoto:
+    """Give a whole photo its name."""
+    if detect_format(os.pread(temporary.descriptor, HEAD_BYTES, 0)) is None:
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _no_photo())
+    os.fchmod(temporary.descriptor, 0o644)
+    flush_to_disk(temporary.descriptor)
+    path = root
+    for name in names[:-1]:
+        with open_folder(path, root) as outer, suppress(FileExistsError):
+            os.mkdir(name, dir_fd=outer.descriptor)
+        path /= name
+    with open_folder(path, root) as folder:
+        name, is_new = _name_in(folder, names[-1], temporary)
+        folder.flush()
+    return ReceivedPhoto("/".join((*names[:-1], name)), is_new)
+
+
+def _name_in(folder: OpenFolder, name: str, temporary: TemporaryFile) -> tuple[str, bool]:
+    """Name the file as its sender does, with a number if that is another file's name; or find the same file there."""
+    stem, extension = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
+    for number in range(1, SAME_NAMES):
+        numbered = name if number == 1 else f"{stem}-{number}{extension}"
+        try:
+            os.close(folder.open(numbered, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            if _is_same(folder, numbered, temporary.descriptor):
+                return numbered, False
+            continue
+        os.replace(
+            temporary.name, numbered, src_dir_fd=temporary.folder.descriptor, dst_dir_fd=folder.descriptor
+        )
+        return numbered, True
+    raise HTTPException(
+        HTTPStatus.CONFLICT,
+        gettext("The name of the file cannot be used here. Rename it, then send it again."),
+    )
+
+
+def _is_same(folder: OpenFolder, name: str, descriptor: int) -> bool:
+    try:
+        other = folder.open(name, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:  # a link, or unreadable
+        return False
+    try:
+        status = os.fstat(other)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != os.fstat(descriptor).st_size:
+            return False
+        step = 2**20
+        return all(
+            os.pread(other, step, at) == os.pread(descriptor, step, at)
+            for at in range(0, status.st_size, step)
+        )
+    finally:
+        os.close(other)
+
+
+def _size_of(folder: Path) -> int:
+    """The bytes of all files below a folder; links count as such."""
+    return sum(
+        os.lstat(os.path.join(where, name)).st_size  # noqa: PTH118 - names may not be text
+        for where, _folders, names in os.walk(folder)
+        for name in names
+    )

@@ -1,0 +1,195 @@
+"""Photos that people send on the page: stored whole or not at all, below one folder, over no other file, and tagged."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Route, expect
+from starlette.testclient import TestClient
+from support.browser import axe_findings, serving
+from support.page_server import client_of_page, photo, served
+from support.waiting import wait_until
+
+from tagger.database.connection import Database
+from tagger.settings import Settings
+
+SENT = {"Content-Type": "image/png"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "sent"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def settings(web_settings: Settings, folder: Path) -> Settings:
+    return web_settings.model_copy(
+        update={"web_upload_folder": folder, "web_upload_quota_bytes": 1_000_000, "web_upload_bytes": 500_000}
+    )
+
+
+@pytest.fixture
+def sender(settings: Settings, web_database: Database) -> Iterator[TestClient]:
+    with client_of_page(settings, web_database) as client:
+        yield client
+
+
+def send(client: TestClient, path: str, data: bytes) -> tuple[int, object]:
+    response = client.post("/api/uploads", params={"path": path}, content=data, headers=SENT)
+    return response.status_code, response.json()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+def test_photos_and_folders_are_stored_under_their_names_and_tagged(sender: TestClient, folder: Path) -> None:
+    assert send(sender, "a.png", photo()) == (200, {"path": "a.png", "is_new": True})
+    assert send(sender, "Rome/day 1/b.PNG", photo(1))[0] == 200
+    assert files(folder) == {"a.png": photo(), "Rome/day 1/b.PNG": photo(1)}
+    assert oct((folder / "a.png").stat().st_mode)[-3:] == "644"
+    job = sender.post("/api/uploads/tag").json()["job"]
+    assert sender.get(f"/api/jobs/{job}").json()["total"] == 2
+
+
+def test_no_file_is_replaced_and_none_stored_twice(sender: TestClient, folder: Path) -> None:
+    send(sender, "a.png", photo())
+    assert send(sender, "a.png", photo()) == (200, {"path": "a.png", "is_new": False})
+    assert send(sender, "a.png", photo(1)) == (200, {"path": "a-2.png", "is_new": True})
+    (folder / "link.png").symlink_to("/etc/hostname")
+    assert send(sender, "link.png", photo(2)) == (200, {"path": "link-2.png", "is_new": True})
+    assert (folder / "a.png").read_bytes() == photo()
+
+
+def test_photos_of_one_name_that_arrive_together_are_all_kept(sender: TestClient, folder: Path) -> None:
+    threads = [
+        threading.Thread(target=send, args=(sender, "same.png", photo(None, shade=n))) for n in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(files(folder).values()) == {photo(None, shade=n) for n in range(6)}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../a.png",
+        "/etc/a.png",
+        "a/../../b.png",
+        ".hidden.png",
+        "x\x00.png",
+        "a\nb.png",
+        "..",
+        "~/a.png",
+        "\\\\host\\a.png",
+        "a/.ssh/b.png",
+        "n" * 300 + ".png",
+        "/".join("abcdefghijk") + ".png",
+        "\u202egnp.a.png",
+    ],
+)
+def test_names_that_lead_elsewhere_are_refused(sender: TestClient, folder: Path, path: str) -> None:
+    assert send(sender, path, photo())[0] in {400, 422}
+    assert files(folder) == {}
+    assert list(folder.parent.glob("*.png")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "status"),
+    [
+        ("a.exe", photo(), 415),
+        ("a.svg", b"<svg/>", 415),
+        ("a.png", b"<script>", 415),
+        ("a.png", b"", 415),
+        ("a.png", photo() + b"0" * 600_000, 413),
+    ],
+)
+def test_what_is_no_photo_or_too_large_leaves_nothing(
+    sender: TestClient, folder: Path, name: str, data: bytes, status: int
+) -> None:
+    assert send(sender, f"new/{name}", data)[0] == status
+    assert list(folder.iterdir()) == []
+
+
+def test_a_link_below_the_folder_is_not_followed(sender: TestClient, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (folder / "out").symlink_to(tmp_path / "secret")
+    assert send(sender, "out/a.png", photo())[0] == 409
+    assert list((tmp_path / "secret").iterdir()) == []
+
+
+def test_the_quota_counts_what_is_there_and_what_was_refused_does_not_count(
+    sender: TestClient, folder: Path
+) -> None:
+    (folder / "there.bin").write_bytes(bytes(600_000))
+    large = photo() + bytes(300_000)
+    for _ in range(3):
+        assert send(sender, "a.txt.exe", large)[0] == 415
+    assert send(sender, "a.png", large)[0] == 200
+    assert send(sender, "b.png", large)[0] == 507
+    assert send(sender, "c.png", photo())[0] == 200
+    assert set(files(folder)) == {"there.bin", "a.png", "c.png"}
+
+
+def test_a_line_that_breaks_leaves_nothing(settings: Settings, web_database: Database, folder: Path) -> None:
+    with served(settings, web_database) as port:
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            head = f"POST /api/uploads?path=a.png HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: image/png\r\n"
+            line.sendall(head.encode() + b"Content-Length: 5000\r\n\r\n" + photo()[:100])
+            wait_until(lambda: any(folder.iterdir()))
+        wait_until(lambda: not any(folder.iterdir()))
+
+
+def test_what_a_killed_server_left_is_removed(
+    settings: Settings, web_database: Database, folder: Path
+) -> None:
+    leftover = folder / f".tagger-{'0' * 32}.part"
+    leftover.write_bytes(b"half")
+    with client_of_page(settings, web_database) as client:
+        assert send(client, "b.png", photo())[0] == 200
+    assert [each.name for each in folder.iterdir()] == ["b.png"]
+
+
+def test_without_a_folder_nobody_sends(client: TestClient) -> None:
+    assert send(client, "a.png", photo())[0] == 404
+    assert client.post("/api/uploads/tag").status_code == 404
+    assert "data-uploads" not in client.get("/jobs/new").text
+
+
+def test_photos_are_chosen_or_dropped_on_a_line_that_breaks(
+    browser: Browser, settings: Settings, web_database: Database, folder: Path
+) -> None:
+    attempts: list[str] = []
+
+    def break_once(route: Route) -> None:
+        attempts.append(route.request.url)
+        route.abort() if len(attempts) == 1 else route.continue_()
+
+    with serving(settings) as address, browser.new_context(base_url=address) as context:
+        page = context.new_page()
+        page.goto("/jobs/new")
+        page.route("**/api/uploads?*", break_once)
+        assert axe_findings(page) == []
+        page.get_by_label("Choose photos").set_input_files(
+            [
+                {"name": "a.png", "mimeType": "image/png", "buffer": photo()},
+                {"name": "b.txt", "mimeType": "text/plain", "buffer": b"text"},
+            ]
+        )
+        expect(page.locator("[data-uploads] [role=status]")).to_contain_text(
+            "1 photo sent · They are tagged now", timeout=20_000
+        )
+        expect(page.locator(".toast--bad")).to_contain_text("1 file was not sent")
+        page.unroute_all()
+        page.evaluate("""() => {
+          const data = new DataTransfer();
+          data.items.add(new File([Uint8Array.from([137, 80, 78, 71, 13, 10, 26, 10])], "c.png"));
+          document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+        }""")
+        wait_until(lambda: set(files(folder)) == {"a.png", "c.png"})
