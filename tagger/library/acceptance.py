@@ -21,15 +21,17 @@ from dataclasses import dataclass
 from tagger.database.enums import TagReason, TagState, VerdictKind
 
 NEARLY_CERTAIN = 0.97
-"""From this score on, a tag of the model is right more often than one of a taught landmark, whose precision is 0.97.
+"""From this score on, a tag of the model is right more often than one of a taught landmark, whose precision is 0.96.
 
-A calibrated score says how often it is right. Of the shipped model's accepted tags on test photos, 91.7 % with a lower score are
-right, and 99.7 % from this one on.
+Of the shipped model's tags on test photos of landmarks, 96.7 % with a lower score are right, and 99.8 % from this one on.
 """
 SURE_SCORE = 0.99
 """A higher score counts as this beside a position: no score is known to be right more often."""
 LEAST_SCORE = 0.5
-"""A landmark with a lower score is never accepted because of a position."""
+"""A landmark with a lower score is never accepted because of a position.
+
+In a library, one in four of the shipped model's names with a score of 0.5 to 0.7 is right, one in fourteen below.
+"""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+KNOWN_SHARE = 0.05
+"""The share of a family's photos that shows landmarks of a model. The trainer chooses thresholds for it."""
 TAUGHT_THRESHOLD = 0.9
 """A photo with at least this score gets the tag of a taught landmark."""
 SUGGESTED_SCORE = 0.2

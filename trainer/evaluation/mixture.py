@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+from tagger.model.predictions import KNOWN_SHARE
+
 ORDINARY, OTHERS = "ordinary photos", "photos of other landmarks"
 """The kinds of photos without a label."""
 PATTERN = re.compile(":".join([r"(\d+(?:\.\d+)?)"] * 3))
@@ -35,5 +37,5 @@ class Mixture:
         return ":".join(f"{100 * share:g}" for share in (self.known, self.other, self.ordinary))
 
 
-FAMILY = Mixture(0.05, 0.15, 0.8)
+FAMILY = Mixture(KNOWN_SHARE, 0.15, 0.8)
 """A family's library."""

@@ -78,7 +78,7 @@ def complete_run(
 
     def final() -> PhotoClassifier:
         last = head if model.fit_again is None else model.fit_again(data.whole)[0]
-        scoring = Scoring(_neighbours(data.whole, embeddings), len(data.labels), score_rule)
+        scoring = Scoring(neighbours_of(data.whole, embeddings), len(data.labels), score_rule)
         return LandmarkClassifier(encoder, last.requires_grad_(requires_grad=False), scoring)
 
     sample = data.training[:: max(1, len(data.training) // SAMPLE)].tolist()
@@ -160,13 +160,13 @@ def _calibrate(
 ) -> tuple[LandmarkClassifier, ScoreRule]:
     """Build the classifier, and fit its score rule on the validation photos, whose `features` are float32 (V, F)."""
     labels = len(data.labels)
-    neighbours = _neighbours(data, embeddings)
+    neighbours = neighbours_of(data, embeddings)
     targets = torch.from_numpy(data.targets[data.validation])
     rule = fit_score_rule(head(features), embedding_of(features), neighbours, targets, labels)
     return LandmarkClassifier(encoder, head, Scoring(neighbours, labels, rule)).eval(), rule
 
 
-def _neighbours(data: TrainingData, embeddings: Tensor) -> Neighbours:
+def neighbours_of(data: TrainingData, embeddings: Tensor) -> Neighbours:
     """The training photos, by the embeddings of all photos, float32 (N, F)."""
     targets = torch.from_numpy(data.targets[data.training])
     return fit_neighbours(embeddings[data.training], targets, len(data.labels))

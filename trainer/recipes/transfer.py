@@ -9,7 +9,7 @@ import logging
 from dataclasses import asdict, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tagger.model.artifact import file_digest
 from tagger.model.devices import Device, choose_device
@@ -107,15 +107,7 @@ def _train_head(
     measured = FeatureSet(features[validation], torch.from_numpy(data.targets)[validation])
 
     def fit(photos: TrainingData) -> tuple[nn.Linear, list[Epoch]]:
-        classes = torch.from_numpy(photos.classes_of_photos[photos.training])
-        return fit_head(
-            FeatureSet(features[photos.training], classes),
-            torch.from_numpy(photos.training_weights()),
-            measured,
-            len(photos.labels),
-            photos.classes,
-            seed=options.seed,
-        )
+        return fit_last_layer(photos, features, measured, options.seed)
 
     head, history = fit(data)
     settings: dict[str, object] = {"seed": options.seed}
@@ -127,6 +119,20 @@ def _train_head(
         "transfer: a linear layer on a frozen backbone",
         settings,
         fit,
+    )
+
+
+def fit_last_layer(
+    photos: TrainingData, features: Tensor, measured: FeatureSet, seed: int
+) -> tuple[nn.Linear, list[Epoch]]:
+    """Fit the linear layer on the training photos, by the features of all photos, float32 (N, V, F)."""
+    return fit_head(
+        FeatureSet(features[photos.training], torch.from_numpy(photos.classes_of_photos[photos.training])),
+        torch.from_numpy(photos.training_weights()),
+        measured,
+        len(photos.labels),
+        photos.classes,
+        seed=seed,
     )
 
 

@@ -15,9 +15,8 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true
 from tagger.database.statements import among
 from tagger.database.tables import contents, photos, tags
 from tagger.library.acceptance import LEAST_SCORE, PositionOdds
+from tagger.model.predictions import KNOWN_SHARE
 
-USUAL_SHARE = 0.05
-"""The part of a library's photos that shows known landmarks, for which thresholds are chosen."""
 WEIGHT = 10
 """As many photos with the usual share count beside those of a day."""
 MOST = 4.0
@@ -29,8 +28,8 @@ Day = tuple[int, date | None]
 
 def share_odds(others: int, showing: int) -> float:
     """The factor of a landmark's odds on a photo, of whose day `others` photos are known, `showing` of them with some landmark."""
-    share = (showing + WEIGHT * USUAL_SHARE) / (others + WEIGHT)
-    odds = share / (1 - share) / (USUAL_SHARE / (1 - USUAL_SHARE))
+    share = (showing + WEIGHT * KNOWN_SHARE) / (others + WEIGHT)
+    odds = share / (1 - share) / (KNOWN_SHARE / (1 - KNOWN_SHARE))
     return float(f"{min(max(odds, 1 / MOST), MOST):.2g}")
 
 
