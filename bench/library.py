@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from trainer.recipes.options import PRECISION
 
 from bench.report import note, print_heading, print_table
 from tagger.model.artifact import read_manifest
@@ -29,6 +28,7 @@ from trainer.export.calibration import measure, neighbours_of
 from trainer.learning.classifier import Encoder, embedding_of
 from trainer.learning.head import FeatureSet, features_from_cache, features_from_files
 from trainer.learning.scoring import Neighbours, Scoring, fit_score_rule
+from trainer.options import RecipeOptions
 from trainer.recipes.transfer import fit_last_layer
 
 ROWS = (
@@ -116,11 +116,10 @@ def measure_split(photos: Photos, mixture: Mixture, number: int) -> tuple[float,
     head, neighbours = photos.before
     chosen = head(features[rest]), embedding_of(features[rest])
     rule = fit_score_rule(*chosen, neighbours, targets, labels)
-    is_other, is_new = (
-        torch.from_numpy(each[data.validation])[rest] for each in (data.is_other, data.is_from_new_source)
-    )
+    is_other = torch.from_numpy(data.is_other[data.validation])[rest]
     scores = Scoring(neighbours, labels, rule)(*chosen)
-    threshold, _ = measure(scores, targets, is_other, is_new, PRECISION, mixture, len(places) - len(half))
+    options = RecipeOptions(data=Path(), out=Path(), mixture=mixture)
+    threshold, _ = measure(scores, targets, is_other, len(places) - len(half), options)
 
     head, neighbours = photos.learn(replace(data, is_validation=is_kept))
     scoring = Scoring(neighbours, labels, rule)

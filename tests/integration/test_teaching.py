@@ -19,7 +19,7 @@ from tagger.database.tables import classifiers, contents, embeddings, photos, ta
 from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.enqueue.submission import submit
-from tagger.jobs.processing import comparison_chunk
+from tagger.jobs.processing import classification
 from tagger.ledger.jobs import InferenceOptions
 from tagger.ledger.progress import JobProgress
 from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
@@ -183,14 +183,14 @@ def test_what_chunks_that_are_stored_at_once_compared_is_applied(
     library.confirm(library.landmark("Our church"), CHURCH, 0, 1, 2, 3)
     learn_landmarks(library.database, library.model)
     both = threading.Barrier(2)
-    store = comparison_chunk.store_outcomes
+    store = classification.store_outcomes
 
     def store_together(*arguments: Any) -> None:
         store(*arguments)
         with suppress(threading.BrokenBarrierError):
             both.wait(timeout=5)  # the last of an odd number of chunks waits for none
 
-    monkeypatch.setattr(comparison_chunk, "store_outcomes", store_together)
+    monkeypatch.setattr(classification, "store_outcomes", store_together)
     library.backfill()
     with library.database.read() as connection:
         assert connection.scalar(select(classifiers.c.applied)) is True
