@@ -22,9 +22,9 @@ from urllib.parse import urlencode
 from bench.processes import SHIPPED, TAGGER, tagger_environment
 from bench.report import note, print_heading, print_table
 from tagger.database.connection import Database
-from tagger.library.query.counts import landmark_counts
-from tagger.library.query.find import encode_cursor, find_tagged_page
-from tagger.library.query.options import PhotoQuery
+from tagger.query.counts import landmark_counts
+from tagger.query.find import encode_cursor, find_tagged_page
+from tagger.query.options import PhotoQuery
 from tests.rig.large_library import JOBS, ROOT, make_library
 
 TARGET_MS = 300.0

@@ -23,7 +23,7 @@ from tagger.cli.help import DEFAULT
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions
 from tagger.cli.program import app as tagger_app
 from tagger.database.tables import UtcDateTime, metadata, views
-from tagger.library.query.options import options_used_by
+from tagger.query.options import options_used_by
 from tagger.settings import Settings
 from trainer.cli.program import app as trainer_app
 

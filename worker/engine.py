@@ -21,8 +21,8 @@ from tagger.jobs.processing.executor import ActivityMonitor, ChunkExecutor
 from tagger.ledger.chunks import Claim
 from tagger.ledger.dispatch import ChunkClaimer
 from tagger.ledger.workers import record_heartbeat, record_tick, remove_worker
-from tagger.library.catalog.registered_models import resolve_models
 from tagger.model.devices import choose_device
+from tagger.registry.registered_models import resolve_models
 from tagger.settings import Settings
 from tagger.system.metrics import DEVICE_MEMORY
 from tagger.system.stall import awake_s, stall_check

@@ -14,6 +14,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
+from tagger.catalog.roots import list_roots, unavailable_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Note, NoteCode, Priority
 from tagger.database.retry import DatabaseError, outage_text
@@ -27,8 +28,7 @@ from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import LEASE_S, RENEW_S
 from tagger.ledger.progress import is_any_claimable
 from tagger.ledger.workers import record_heartbeat, remove_worker
-from tagger.library.catalog.roots import list_roots, unavailable_roots
-from tagger.library.positions.update import SmallUpdates
+from tagger.positions.update import SmallUpdates
 from tagger.settings import Settings
 from tagger.system.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done
 from tagger.system.stall import awake_s

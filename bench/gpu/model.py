@@ -16,7 +16,6 @@ from blake3 import blake3
 from bench.gpu.photos import Rate
 from bench.gpu.report import Report
 from bench.processes import SHIPPED
-from tagger.library.teaching.classifiers import EmbeddingSpace, calibrate, fit_direction, quantize, restore
 from tagger.model.artifact import load_module, read_background, read_manifest
 from tagger.model.backends.protocol import Embeddings, Images, Outputs
 from tagger.model.backends.selection import generated_images
@@ -24,6 +23,7 @@ from tagger.model.backends.torchscript import TorchScriptBackend, freeze
 from tagger.model.devices import CPU_BATCH, Device, passes_at_once
 from tagger.model.predictions import TAUGHT_THRESHOLD
 from tagger.photos.decoding import Pixels
+from tagger.teaching.classifiers import EmbeddingSpace, calibrate, fit_direction, quantize, restore
 
 MANIFEST = read_manifest(SHIPPED)
 DIGEST = blake3(SHIPPED.read_bytes()).hexdigest()

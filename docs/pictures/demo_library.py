@@ -25,13 +25,13 @@ from tagger.ledger import job_control
 from tagger.ledger.chunks import Claim, claim_next_chunk, renew_leases
 from tagger.ledger.jobs import suspend_for_root
 from tagger.ledger.workers import record_tick
-from tagger.library.catalog.settlement import begin_change
-from tagger.library.query.counts import landmark_counts
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.verdicts.service import give_verdicts
+from tagger.query.counts import landmark_counts
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.query.tagged_photos import TaggedPhoto
 from tagger.settings import Settings
+from tagger.tags.settlement import begin_change
+from tagger.verdicts.service import give_verdicts
 from tagger.web.api.job_starter import JobStarter
 
 THEN = datetime(2026, 5, 3, 18, 30, tzinfo=UTC)

@@ -22,7 +22,7 @@ from support.browser import DESKTOP, PHONE, open_browser, open_page, serving
 from docs.pictures.demo_library import DemoLibrary, demo_library
 from docs.pictures.drawn_library import draw_library
 from docs.pictures.drawn_model import learn_landmarks
-from tagger.library.catalog.models_in_use import shipped_file
+from tagger.tags.models_in_use import shipped_file
 
 REPOSITORY = Path(__file__).parents[2]
 DOCUMENTS = [REPOSITORY / "docs" / name for name in ("reference/page.md", "how-to/people.md")]

@@ -15,8 +15,8 @@ from tagger.system.text_format import percent
 if TYPE_CHECKING:
     from tagger.cli.session import Session
     from tagger.database.connection import Database
-    from tagger.library.catalog.registered_models import RegisteredModel
-    from tagger.library.teaching.learning import TaughtState
+    from tagger.registry.registered_models import RegisteredModel
+    from tagger.teaching.learning import TaughtState
 
 NAMED = 5
 """Landmarks that a message lists."""
@@ -29,8 +29,8 @@ def model_in_use(session: Session) -> RegisteredModel:
         EmbeddingsMissing: it gives none.
         ModelNotFound, ModelNotSelected, ModelFileNotFound, ModelChanged: there is no model.
     """
-    from tagger.library.catalog.registered_models import embedding_model
-    from tagger.library.teaching.learning import embedding_of
+    from tagger.registry.registered_models import embedding_model
+    from tagger.teaching.learning import embedding_of
 
     model = embedding_model(session.database, session.settings.model)
     embedding_of(model)
@@ -39,7 +39,7 @@ def model_in_use(session: Session) -> RegisteredModel:
 
 def update_with_progress(session: Session, model: RegisteredModel, landmark_ids: Collection[int]) -> int:
     """Learn the landmarks whose verdicts have changed, and compare all photos with them; returns how many images were compared."""
-    from tagger.library.teaching.learning import update_taught
+    from tagger.teaching.learning import update_taught
 
     with ProgressLine("comparing photos") as line:
         return update_taught(session.database, model, landmark_ids, line.show)
@@ -47,7 +47,7 @@ def update_with_progress(session: Session, model: RegisteredModel, landmark_ids:
 
 def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
     """Name the backfill for photos that cannot be compared, because only other models have classified them."""
-    from tagger.library.teaching.learning import images_without_embedding
+    from tagger.teaching.learning import images_without_embedding
 
     if count := images_without_embedding(session.database, model):
         console.warning(
@@ -57,8 +57,8 @@ def warn_of_other_models(session: Session, model: RegisteredModel) -> None:
 
 
 def _update_text(session: Session, model: RegisteredModel, learned: Collection[int], compared: int) -> str:
-    from tagger.library.catalog.landmarks import landmarks_by_id
-    from tagger.library.teaching.learning import taught_state
+    from tagger.landmarks.landmarks import landmarks_by_id
+    from tagger.teaching.learning import taught_state
 
     with session.database.read() as connection:
         landmarks = list(landmarks_by_id(connection, learned).values())
@@ -86,7 +86,7 @@ def found_text(state: TaughtState, tagged: str = "tagged", noun: str = "more pho
 
 def texts_of_other_models(database: Database, in_use: Sequence[RegisteredModel]) -> Iterator[tuple[str, str]]:
     """Which taught landmarks only models know that are not in use, and what to do."""
-    from tagger.library.teaching.learning import landmarks_of_other_models
+    from tagger.teaching.learning import landmarks_of_other_models
 
     names = [model.name for model in in_use]
     for other, slugs in landmarks_of_other_models(database, [model.id for model in in_use]).items():
@@ -101,9 +101,9 @@ def texts_of_other_models(database: Database, in_use: Sequence[RegisteredModel])
 
 def update_derived_facts(session: Session) -> None:
     """Learn from new verdicts or photos, and locate the photos that are affected. What prevents learning is a warning."""
-    from tagger.library.catalog.registered_models import models_to_teach, preview_models
-    from tagger.library.teaching.comparison import compare_all
-    from tagger.library.teaching.learning import learn_landmarks
+    from tagger.registry.registered_models import models_to_teach, preview_models
+    from tagger.teaching.comparison import compare_all
+    from tagger.teaching.learning import learn_landmarks
 
     try:
         for model in models_to_teach(preview_models(session.database, session.settings.model)):
@@ -129,7 +129,7 @@ def completing(session: Session, *done: type[TaggerError]) -> Iterator[None]:
 
 def update_positions(session: Session) -> None:
     """Bring the positions up to date, and show the progress."""
-    from tagger.library.positions import update
+    from tagger.positions import update
 
     with ProgressLine("locating photos") as line:
         update.update_positions(session.database, line.show)

@@ -27,7 +27,7 @@ from tagger.cli.options import (
 from tagger.cli.session import load_settings, open_for_reading, prepare_paths
 from tagger.database.enums import Target
 from tagger.errors import SearchTextInvalid
-from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery, QueryOption, options_used_by
+from tagger.query.options import QUERY_OPTIONS, PhotoQuery, QueryOption, options_used_by
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -82,7 +82,7 @@ class _DeclaredOptions:
 
 def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
     """The position and radius of --near for the name of a place."""
-    from tagger.library.search.text_query import place_near
+    from tagger.search.text_query import place_near
 
     settings, database = open_for_reading()
     try:

@@ -23,9 +23,9 @@ from tagger.cli.help import (
 from tagger.cli.output.formats import Format
 from tagger.database.enums import Priority
 from tagger.errors import FailureKind, QueryOptionInvalid
-from tagger.library.query.option_values import parse_date as parse_query_date
-from tagger.library.query.option_values import parse_position
-from tagger.library.query.options import QUERY_OPTIONS, QueryOption
+from tagger.query.option_values import parse_date as parse_query_date
+from tagger.query.option_values import parse_position
+from tagger.query.options import QUERY_OPTIONS, QueryOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

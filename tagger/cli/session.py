@@ -117,7 +117,7 @@ def _open_on_full_disk(settings: Settings, file: Path, error: DiskFull) -> Sessi
 
 def _note_endpoints() -> None:
     """Note the servers of the buckets in the open databases."""
-    from tagger.library.catalog.roots import note_endpoints
+    from tagger.catalog.roots import note_endpoints
 
     for database in _databases:
         with database.read() as connection:

@@ -1,7 +1,7 @@
 """What a transaction for writing changes of the causes by which landmarks of images are decided: predictions, taught tags, verdicts.
 
 Whoever changes them registers the images first, and hands over the function that decides about these before the transaction commits
-(see `begin_change` in library.catalog.settlement). Without that, a statement on one of these tables fails.
+(see `begin_change` in tags.settlement). Without that, a statement on one of these tables fails.
 """
 
 import re

@@ -124,7 +124,7 @@ class VerdictKind(StrEnum):
 
 
 class TagState(StrEnum):
-    """Whether a landmark counts as a tag of an image, by the rule of library.acceptance. One that a model only predicts has no state."""
+    """Whether a landmark counts as a tag of an image, by the rule of tags.rule. One that a model only predicts has no state."""
 
     ACCEPTED = "accepted"
     DOUBTFUL = "doubtful"

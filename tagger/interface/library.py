@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
+from tagger.catalog.roots import is_stored
 from tagger.database.connection import login_name, open_configured
 from tagger.database.enums import METADATA_KINDS, Priority, Runner, Target, VerdictKind
 from tagger.errors import ArgumentInvalid, ExamplesMissing, PhotoNotFound
@@ -28,29 +29,28 @@ from tagger.jobs.enqueue.metadata_jobs import Undo
 from tagger.jobs.enqueue.scan import select_paths
 from tagger.jobs.enqueue.submission import JobRequest, Tagging, submit
 from tagger.jobs.processing.model_cache import PhotoModel
+from tagger.landmarks.edits import NewLandmark, check_position, find_or_add_landmark
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import list_jobs
 from tagger.ledger.workers import list_workers
-from tagger.library.catalog.landmark_edits import NewLandmark, check_position, find_or_add_landmark
-from tagger.library.catalog.registered_models import (
+from tagger.positions.update import update_positions
+from tagger.query.counts import LandmarkCount, landmark_counts
+from tagger.query.details import photo_details
+from tagger.registry.registered_models import (
     embedding_model,
     models_to_teach,
     models_to_try,
     preview_models,
 )
-from tagger.library.catalog.registration import landmarks_of_labels
-from tagger.library.catalog.roots import is_stored
-from tagger.library.positions.update import update_positions
-from tagger.library.query.counts import LandmarkCount, landmark_counts
-from tagger.library.query.details import photo_details
-from tagger.library.teaching.examples import find_examples, paths_to_tag
-from tagger.library.teaching.learning import TaughtState, embedding_of, taught_state, update_taught
-from tagger.library.verdicts.service import give_examples, give_verdicts
+from tagger.registry.registration import landmarks_of_labels
+from tagger.teaching.examples import find_examples, paths_to_tag
+from tagger.teaching.learning import TaughtState, embedding_of, taught_state, update_taught
+from tagger.verdicts.service import give_examples, give_verdicts
 
 if TYPE_CHECKING:
     from enum import StrEnum
 
-    from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.registry.registered_models import RegisteredModel
     from tagger.settings import Settings
 
     Choice = TypeVar("Choice", bound=StrEnum)

@@ -11,15 +11,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.errors import ArgumentInvalid, QueryOptionInvalid
-from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery, options_used_by
-from tagger.library.query.photo_json import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_COLUMNS, photo_rows
-from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.search.text_query import text_query
 from tagger.photos.paths import absolute_path, named_path, printable_path
+from tagger.query.find import find_tagged
+from tagger.query.options import QUERY_OPTIONS, PhotoQuery, options_used_by
+from tagger.query.photo_json import PHOTO_COLUMNS, POSITION_COLUMNS, TAG_COLUMNS, photo_rows
+from tagger.query.tagged_photos import TaggedPhoto
+from tagger.search.text_query import text_query
 
 SHOWN_ROWS = 20
 """Photos in the table that a notebook shows."""

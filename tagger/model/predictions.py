@@ -25,7 +25,7 @@ class LabelPrediction:
 
     `position` is the index of the label in the model's manifest. `rank` counts from 1. `accepted`: the score reaches
     the threshold, and the image is not damaged. Verdicts, the user's own teaching and the camera's GPS may overrule it later: see
-    library.acceptance.
+    tags.rule.
     """
 
     position: int

@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tagger.library.positions.cities import (
+from tagger.positions.cities import (
     MAX_DISTANCE_KM,
     chords_km,
     disc_radii_km,
     ground_km,
     nearest_discs,
 )
-from tagger.library.positions.estimation import unit_vectors
-from tagger.library.search.matching import folded
+from tagger.positions.estimation import unit_vectors
+from tagger.search.matching import folded
 
 CORRECTIONS = {
     "Aland Islands": "Åland Islands",
@@ -84,7 +84,7 @@ def _read_places(file: Path) -> list[CityRow]:
 
 
 def _without_suburbs(cities: Iterable[CityRow]) -> list[CityRow]:
-    """The cities whose centre is nearest to their own disc: no position is nearest to any other, see tagger.library.positions.cities."""
+    """The cities whose centre is nearest to their own disc: no position is nearest to any other, see tagger.positions.cities."""
     by_country = defaultdict(list)
     for city in cities:
         by_country[city["countrycode"]].append(city)

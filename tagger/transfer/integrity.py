@@ -44,10 +44,10 @@ from tagger.database.tables import (
     photos,
     taught_tags,
 )
-from tagger.library.catalog.contents import is_classified_by
-from tagger.library.catalog.settlement import unsettled
-from tagger.library.teaching.classifiers import classifier_bytes, embedding_bytes
 from tagger.model.artifact import Manifest
+from tagger.tags.contents import is_classified_by
+from tagger.tags.settlement import unsettled
+from tagger.teaching.classifiers import classifier_bytes, embedding_bytes
 
 PROBLEMS_SHOWN = 100
 """The limit per kind of problem."""

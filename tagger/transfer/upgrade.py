@@ -6,7 +6,7 @@ from contextlib import closing
 from tagger.database.connection import open_database
 from tagger.database.schema import SCHEMA_REVISION, read_revision, upgrade_schema
 from tagger.errors import SchemaOutdated
-from tagger.library.catalog.settlement import settle_after_upgrade
+from tagger.tags.settlement import settle_after_upgrade
 
 
 def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda _done, _total: None) -> str:

@@ -10,8 +10,8 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
 from tagger.database.connection import Database
-from tagger.library.shares import SharedPhotos
 from tagger.settings import Settings
+from tagger.shares import SharedPhotos
 from tagger.system.stall import awake_s, stall_check
 from tagger.web import api, pages
 from tagger.web.api.events import EventHub

@@ -11,15 +11,15 @@ from math import inf
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
+from tagger.catalog.cameras import names_of_camera_models
+from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.retry import DAMAGED_ROWS
-from tagger.library.catalog.cameras import names_of_camera_models
-from tagger.library.catalog.landmarks import familiar_landmarks, normalize_name
-from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount, city_counts, folder_counts
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.trip_summaries import TripSummary
-from tagger.library.search.names import (
+from tagger.landmarks.landmarks import familiar_landmarks, normalize_name
+from tagger.query.counts import CityCount, FolderCount, LandmarkCount, city_counts, folder_counts
+from tagger.query.options import PhotoQuery
+from tagger.query.trip_summaries import TripSummary
+from tagger.search.names import (
     Meaning,
     Names,
     camera_names,
@@ -33,8 +33,8 @@ from tagger.library.search.names import (
     region_names,
     trip_names,
 )
-from tagger.library.search.parts import UnderstoodText, suggest, understand
-from tagger.library.search.text_query import named_files, this_day, unfamiliar_names
+from tagger.search.parts import UnderstoodText, suggest, understand
+from tagger.search.text_query import named_files, this_day, unfamiliar_names
 from tagger.system.text_format import in_language
 
 log = logging.getLogger(__name__)

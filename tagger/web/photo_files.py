@@ -15,6 +15,7 @@ from itertools import chain
 from typing import BinaryIO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
+from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.errors import (
     BucketUnavailable,
@@ -25,12 +26,11 @@ from tagger.errors import (
     PhotoIdNotFound,
     PicklableError,
 )
-from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.photos.buckets import ObjectSource, find_object
 from tagger.photos.files import PhotoVersion, os_error_text, stored_time_ns
 from tagger.photos.folders import MountState, check_mount, open_photo
 from tagger.photos.paths import ObjectPath
+from tagger.query.tagged_photos import StoredPhoto, stored_photo
 
 BLOCK_BYTES = 2**18
 MOST_OBJECT_BYTES = 64 * 2**20

@@ -16,18 +16,18 @@ from tagger.database.connection import Actor, Database
 from tagger.database.retry import DatabaseError
 from tagger.errors import TaggerError
 from tagger.jobs.processing.model_cache import ModelCache, photo_limits
-from tagger.library.catalog.registered_models import (
+from tagger.pipeline.sandbox import Sandbox
+from tagger.positions.update import update_positions
+from tagger.query.facets import count_facets
+from tagger.query.timeline import timeline_sections
+from tagger.registry.registered_models import (
     RegisteredModel,
     models_to_teach,
     resolve_models,
     with_embeddings,
 )
-from tagger.library.positions.update import update_positions
-from tagger.library.query.facets import count_facets
-from tagger.library.query.timeline import timeline_sections
-from tagger.library.teaching.learning import update_taught
-from tagger.pipeline.sandbox import Sandbox
 from tagger.settings import Settings
+from tagger.teaching.learning import update_taught
 from tagger.web.cached_value import QueryCounts
 from tagger.web.http.uploads import ClientLimits, UploadReader
 from tagger.web.thumbnails import Thumbnails

@@ -24,12 +24,12 @@ from PIL import Image, ImageDraw
 
 from tagger.errors import FailureKind, PhotoFailed, PhotoFailure
 from tagger.jobs.processing.model_cache import photo_limits
-from tagger.library.query.tagged_photos import StoredPhoto
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import open_regular
 from tagger.photos.source import open_source
 from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.sandbox import Sandbox
+from tagger.query.tagged_photos import StoredPhoto
 from tagger.settings import Settings
 from tagger.system.permissions import create_private_file, make_private_folder
 from tagger.web.photo_files import stored_version, unavailable

@@ -15,7 +15,7 @@ from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, contents
-from tagger.library.positions.tracks import add_track
+from tagger.positions.tracks import add_track
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 

@@ -15,7 +15,7 @@ from support.stored_photos import CLASSIFIED_AT, StoredPhotos
 from tagger.database.connection import Database
 from tagger.database.schema import SCHEMA_REVISION
 from tagger.database.tables import chunks, contents, job_items, jobs, photos
-from tagger.library.catalog import models_in_use
+from tagger.tags import models_in_use
 
 
 @pytest.fixture(autouse=True)

@@ -16,9 +16,9 @@ from support.page_server import LOCAL_URL, TOKEN
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Actor, Database
-from tagger.library.query.options import PhotoQuery
-from tagger.library.shares import NewShare, add_share
+from tagger.query.options import PhotoQuery
 from tagger.settings import load_settings
+from tagger.shares import NewShare, add_share
 from tagger.web.app import create_app
 from tagger.web.http.auth import AccessPolicy
 

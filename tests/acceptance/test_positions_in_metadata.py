@@ -16,7 +16,7 @@ from support.scenes import tree
 
 from tagger.database.connection import open_database
 from tagger.database.tables import photos
-from tagger.library.catalog.contents import record_matching_photos
+from tagger.tags.contents import record_matching_photos
 
 PARIS = (48.8584, 2.2945)
 

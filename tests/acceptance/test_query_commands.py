@@ -343,7 +343,7 @@ def test_a_query_never_waits_for_what_it_does_not_need(sqlite_url: str) -> None:
         "import gc, linecache, sys; from tagger.cli.main import main\n"
         "sys.argv = ['tagger', 'query']\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "needless = {'alembic', 'sqlalchemy.dialects.postgresql', 'tagger.ledger', 'tagger.library.query.details'}\n"
+        "needless = {'alembic', 'sqlalchemy.dialects.postgresql', 'tagger.ledger', 'tagger.query.details'}\n"
         "sources = {name for name in linecache.cache if name.endswith('.py')}\n"
         "assert gc.get_threshold()[0] >= 2000, 'imports are searched for cycles too often'\n"
         "assert gc.get_freeze_count(), 'the end searches all modules for cycles'\n"

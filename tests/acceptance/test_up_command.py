@@ -18,7 +18,7 @@ from tagger.cli import supervisor
 from tagger.cli.session import Session
 from tagger.database.connection import open_database
 from tagger.database.tables import schedules
-from tagger.library.positions.update import is_up_to_date
+from tagger.positions.update import is_up_to_date
 from tagger.settings import Settings
 
 

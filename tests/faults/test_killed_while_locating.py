@@ -17,7 +17,7 @@ from tagger.database.tables import cameras, photos, position_changes, positions,
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 SHOTS = 30
-SMALL_BATCHES = "tagger.library.positions.update.BATCH=6"
+SMALL_BATCHES = "tagger.positions.update.BATCH=6"
 COMMAND = ("locate", "--gpx", "walk.gpx", "--clock-offset", "Canon=+00:00", "--max-gap", "3h")
 FACTS = {
     positions: ("photo_id", "latitude", "longitude", "error_m", "source", "evidence"),

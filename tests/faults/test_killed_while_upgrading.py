@@ -13,9 +13,9 @@ from support.commands import Terminal
 from tagger.database.engine import create_database_engine
 from tagger.database.schema import SCHEMA_REVISION, schema_revision
 from tagger.database.tables import contents, effective_tags, ledgers, position_changes
-from tagger.library.catalog.settlement import unsettled
+from tagger.tags.settlement import unsettled
 
-SMALL_PAGES = "tagger.library.catalog.settlement.PAGE=10"
+SMALL_PAGES = "tagger.tags.settlement.PAGE=10"
 UPGRADE = ("db", "upgrade")
 FACTS: dict[Table, tuple[str, ...]] = {
     contents: ("id", "outcome"),

@@ -11,6 +11,7 @@ from support.colour_folders import EIFFEL, TaggedFolder
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
+from tagger.catalog.roots import forget_path
 from tagger.database import audit_log as audit
 from tagger.database.audit_log import (
     KEPT_DAYS,
@@ -30,15 +31,14 @@ from tagger.jobs.enqueue.schedules import add_schedule, pause_schedule, remove_s
 from tagger.ledger import job_control
 from tagger.ledger.jobs import WRITE, NewJob, cancel_job, create_job, finish_scan
 from tagger.ledger.progress import list_jobs
-from tagger.library.catalog.registered_models import use_models
-from tagger.library.catalog.roots import forget_path
-from tagger.library.verdicts.importing import import_verdicts, read_entries
-from tagger.library.verdicts.service import (
+from tagger.people.tokens import add_token, revoke_token
+from tagger.registry.registered_models import use_models
+from tagger.settings import Settings
+from tagger.verdicts.importing import import_verdicts, read_entries
+from tagger.verdicts.service import (
     give_verdicts,
     withdraw_verdicts,
 )
-from tagger.people.tokens import add_token, revoke_token
-from tagger.settings import Settings
 
 ADA = Actor("web ada", "192.0.2.7", is_person=True)
 BEAT = Actor("worker tagger-1@rack")

@@ -13,12 +13,12 @@ from support.artifacts import SIZE, tiny_artifact
 
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import backend_selections
-from tagger.library.catalog.registered_models import StoredSelections
 from tagger.model.artifact import file_digest, read_manifest
 from tagger.model.backends import openvino
 from tagger.model.backends.protocol import BackendChoice, BackendOptions, Conversions, SelectionKey
 from tagger.model.devices import Device
 from tagger.model.model import Model, load_fastest_model
+from tagger.registry.registered_models import StoredSelections
 
 CPU = Device("cpu", "float32", 8)
 KEY = SelectionKey(

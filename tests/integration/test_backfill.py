@@ -15,12 +15,12 @@ from tagger.database.tables import cameras, landmarks, photos, positions, verdic
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.enqueue.submission import submit
 from tagger.ledger import job_control
-from tagger.library.catalog.registered_models import add_model, use_models
-from tagger.library.catalog.settlement import begin_change
-from tagger.library.query.details import photo_details
-from tagger.library.query.option_values import BoundingBox
-from tagger.library.query.options import PhotoQuery
+from tagger.query.details import photo_details
+from tagger.query.option_values import BoundingBox
+from tagger.query.options import PhotoQuery
+from tagger.registry.registered_models import add_model, use_models
 from tagger.settings import Settings
+from tagger.tags.settlement import begin_change
 
 VERSAILLES = "chateau-de-versailles"
 

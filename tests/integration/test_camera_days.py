@@ -14,9 +14,9 @@ from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import contents, effective_tags, models
-from tagger.library.catalog.settlement import unsettled
-from tagger.library.query.details import photo_details_by_id
-from tagger.library.teaching.suggestions import find_suggestions
+from tagger.query.details import photo_details_by_id
+from tagger.tags.settlement import unsettled
+from tagger.teaching.suggestions import find_suggestions
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 SURE, PROBABLE, CLOSE = (EIFFEL, 0.95, True), (EIFFEL, 0.7, False), (EIFFEL, 0.82, True)

@@ -14,11 +14,11 @@ from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, dismissals, effective_tags, photos, tags, taught_tags, verdicts
-from tagger.library.catalog.landmark_removal import merge_landmark
-from tagger.library.catalog.settlement import begin_change, settle, unsettled
-from tagger.library.verdicts.service import give_examples, give_verdicts, withdraw_verdicts
-from tagger.library.verdicts.store import dismiss_photos, restore_photos, star_photos
+from tagger.landmarks.removal import merge_landmark
+from tagger.tags.settlement import begin_change, settle, unsettled
 from tagger.transfer.upgrade import upgrade_database
+from tagger.verdicts.service import give_examples, give_verdicts, withdraw_verdicts
+from tagger.verdicts.store import dismiss_photos, restore_photos, star_photos
 
 GATE = "brandenburg-gate"
 

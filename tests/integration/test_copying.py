@@ -35,19 +35,19 @@ from tagger.database.tables import (
     workers,
 )
 from tagger.errors import Conflict
-from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.library.catalog.registered_models import add_model
-from tagger.library.catalog.settlement import begin_change
-from tagger.library.teaching.learning import update_taught
-from tagger.library.verdicts.service import give_verdicts
-from tagger.library.verdicts.store import dismiss_photos, star_photos
+from tagger.landmarks.edits import NewLandmark, add_landmark
 from tagger.metadata.splices import Splice, inverse_of
 from tagger.people.tokens import add_token
 from tagger.people.users import add_user
 from tagger.photos.paths import path_to_json
+from tagger.registry.registered_models import add_model
+from tagger.tags.settlement import begin_change
+from tagger.teaching.learning import update_taught
 from tagger.transfer import copying
 from tagger.transfer.copying import TABLES, copy_database
 from tagger.transfer.integrity import check_database
+from tagger.verdicts.service import give_verdicts
+from tagger.verdicts.store import dismiss_photos, star_photos
 
 NOW = datetime(2026, 6, 1, 12, 0, 30, 123456, tzinfo=UTC)
 A_DIGEST = "a1" * 32

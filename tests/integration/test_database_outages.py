@@ -29,7 +29,7 @@ from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.jobs.processing import classification
 from tagger.ledger.workers import find_last_tick
-from tagger.library.catalog.registered_models import list_models
+from tagger.registry.registered_models import list_models
 from tagger.settings import Settings
 from worker.tasks import tick
 

@@ -11,21 +11,21 @@ from sqlalchemy import func, select
 from support.colour_folders import EIFFEL, TaggedFolder
 from support.stored_photos import StoredPhotos
 
+from tagger.catalog.roots import forget_path
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import dismissals
-from tagger.library.catalog.roots import forget_path
-from tagger.library.query.details import photo_details
-from tagger.library.query.facets import count_facets
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.search.text_query import text_query
-from tagger.library.teaching.suggestions import count_suggestions
-from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
-from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
-from tagger.library.verdicts.service import give_verdicts
-from tagger.library.verdicts.store import StarredPhotos, dismiss_photos, restore_photos, star_photos
+from tagger.query.details import photo_details
+from tagger.query.facets import count_facets
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.search.text_query import text_query
+from tagger.teaching.suggestions import count_suggestions
 from tagger.transfer.integrity import check_database
+from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
+from tagger.verdicts.listing import VerdictFilter, list_verdicts
+from tagger.verdicts.service import give_verdicts
+from tagger.verdicts.store import StarredPhotos, dismiss_photos, restore_photos, star_photos
 
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 

@@ -10,11 +10,11 @@ from support.position_library import PositionLibrary
 
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
-from tagger.library.query.details import PhotoDetails, photo_details, photo_details_by_id
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.tagged_photos import DAMAGED, Tag, photo_document
-from tagger.library.verdicts.service import give_verdicts, withdraw_verdicts
+from tagger.query.details import PhotoDetails, photo_details, photo_details_by_id
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.query.tagged_photos import DAMAGED, Tag, photo_document
+from tagger.verdicts.service import give_verdicts, withdraw_verdicts
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 HILL = "nameless-hill"

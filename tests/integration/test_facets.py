@@ -15,10 +15,10 @@ from sqlalchemy.engine import Engine
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
-from tagger.library.query.facets import OUTCOMES, Facet, FacetValue, count_facets
-from tagger.library.query.find import find_tagged
-from tagger.library.query.option_values import BoundingBox
-from tagger.library.query.options import Alternatives, PhotoQuery
+from tagger.query.facets import OUTCOMES, Facet, FacetValue, count_facets
+from tagger.query.find import find_tagged
+from tagger.query.option_values import BoundingBox
+from tagger.query.options import Alternatives, PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 SLUGS = (EIFFEL, GATE, VERSAILLES)

@@ -17,8 +17,8 @@ from support.written_bucket import WrittenBucket
 from tagger.database.enums import FactProblem
 from tagger.database.tables import contents, photos, positions
 from tagger.jobs.enqueue.photo_facts import unread_photos
-from tagger.library.positions.update import update_positions
 from tagger.photos.source import open_source
+from tagger.positions.update import update_positions
 
 PARIS, SYDNEY = (48.8584, 2.2945), (-33.8568, 151.2153)
 AT = "2019-07-14 21:38:03"

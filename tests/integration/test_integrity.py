@@ -9,7 +9,7 @@ from support.artifacts import tiny_artifact
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import open_database
-from tagger.library.catalog.registered_models import add_model
+from tagger.registry.registered_models import add_model
 from tagger.transfer.integrity import connection_problems
 
 

@@ -17,16 +17,16 @@ from tagger.errors import (
     LandmarkNotFound,
     LandmarkSlugTaken,
 )
-from tagger.library.catalog.landmark_edits import (
+from tagger.landmarks.edits import (
     EditedLandmark,
     NewLandmark,
     add_landmark,
     edit_landmark,
 )
-from tagger.library.catalog.landmarks import Landmark, find_landmark
-from tagger.library.catalog.registered_models import add_model
-from tagger.library.query.counts import landmark_counts
+from tagger.landmarks.landmarks import Landmark, find_landmark
 from tagger.model.artifact import Label
+from tagger.query.counts import landmark_counts
+from tagger.registry.registered_models import add_model
 
 EIFFEL = "eiffel-tower"
 LATER = datetime(2030, 1, 1, tzinfo=UTC)

@@ -23,22 +23,22 @@ from tagger.errors import (
 )
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
-from tagger.library.catalog import landmark_removal
-from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
-from tagger.library.catalog.landmark_removal import (
+from tagger.landmarks import removal as landmark_removal
+from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark
+from tagger.landmarks.landmarks import Landmark, all_landmarks, find_landmark
+from tagger.landmarks.removal import (
     MergedLandmark,
     RemovedLandmark,
     merge_landmark,
     remove_landmark,
 )
-from tagger.library.catalog.landmarks import Landmark, all_landmarks, find_landmark
-from tagger.library.catalog.registered_models import RegisteredModel, add_model
-from tagger.library.catalog.settlement import begin_change
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts.importing import import_verdicts, read_entries
 from tagger.model.artifact import Label
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.registry.registered_models import RegisteredModel, add_model
+from tagger.tags.settlement import begin_change
 from tagger.transfer.integrity import check_database
+from tagger.verdicts.importing import import_verdicts, read_entries
 
 VERSAILLES, HILL, TOWER = "chateau-de-versailles", "nameless-hill", "old-tower"
 MONDAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)

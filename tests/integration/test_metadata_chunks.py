@@ -11,18 +11,18 @@ from rig.drawing import draw_photo
 from support.colour_folders import EIFFEL, GATE
 from support.written_folder import EMBED, SIDECAR, WrittenFolder
 
+from tagger.catalog.roots import forget_path
 from tagger.database.connection import Database
 from tagger.database.enums import Target, VerdictKind
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing import metadata_writing
 from tagger.jobs.processing.unlogged_undo import preview_unlogged_undo, undo_unlogged
-from tagger.library.catalog.roots import forget_path
-from tagger.library.query.options import PhotoQuery
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import photo_fields, xmp_fields
 from tagger.metadata.plans import plan_embed, plan_sidecar
 from tagger.metadata.replacement import prepare
 from tagger.metadata.tag_fields import NamedLandmark, make_tag_fields
+from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
 
 EIFFEL_NAME, GATE_NAME = "Eiffel Tower", "Brandenburg Gate"

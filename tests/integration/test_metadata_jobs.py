@@ -26,10 +26,10 @@ from tagger.ledger.dispatch import resume_suspended_jobs
 from tagger.ledger.failures import FailureFilter
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
-from tagger.library.catalog.contents import record_photos
-from tagger.library.catalog.registered_models import add_model
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import PreparedPhoto
+from tagger.registry.registered_models import add_model
+from tagger.tags.contents import record_photos
 
 
 @pytest.fixture

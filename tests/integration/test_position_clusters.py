@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
-from tagger.library.query.find import find_tagged
-from tagger.library.query.option_values import BoundingBox
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.position_clusters import (
+from tagger.query.find import find_tagged
+from tagger.query.option_values import BoundingBox
+from tagger.query.options import PhotoQuery
+from tagger.query.position_clusters import (
     SPACING_PX,
     PositionCell,
     _pixels,

@@ -13,20 +13,20 @@ from support.position_library import NOON, PositionLibrary
 from tagger.database.connection import Database
 from tagger.database.enums import Priority, Runner
 from tagger.database.tables import cameras, photos, position_changes, positions
+from tagger.landmarks.edits import edit_landmark
 from tagger.ledger.job_control import pause
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.library.catalog.contents import record_photos
-from tagger.library.catalog.landmark_edits import edit_landmark
-from tagger.library.positions import companions
-from tagger.library.positions import measured_positions as positions_of_images
-from tagger.library.positions import update as position_updates
-from tagger.library.positions.locating import EstimateSettings, PositionCounts, locate
-from tagger.library.positions.measured_positions import (
+from tagger.positions import companions
+from tagger.positions import measured_positions as positions_of_images
+from tagger.positions import update as position_updates
+from tagger.positions.locating import EstimateSettings, PositionCounts, locate
+from tagger.positions.measured_positions import (
     MeasuredPosition,
     contradicted_photos,
     measured_positions,
 )
-from tagger.library.positions.update import SmallUpdates, lock_positions, update_positions
+from tagger.positions.update import SmallUpdates, lock_positions, update_positions
+from tagger.tags.contents import record_photos
 from worker.sweeper import Sweeper
 
 EIFFEL = ("eiffel-tower", 0.97, True)

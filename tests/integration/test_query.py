@@ -22,12 +22,12 @@ from tagger.errors import (
     PhotoNotFound,
 )
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.library.catalog.registered_models import add_model
-from tagger.library.query import find
-from tagger.library.query.counts import landmark_counts
-from tagger.library.query.details import photo_details
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
+from tagger.query import find
+from tagger.query.counts import landmark_counts
+from tagger.query.details import photo_details
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.registry.registered_models import add_model
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 

@@ -16,14 +16,14 @@ from support.stored_photos import StoredPhotos, neighbours_of
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, landmarks, photos, positions
 from tagger.errors import CountryNotFound
-from tagger.library.query import filters
-from tagger.library.query.counts import city_counts, landmark_counts
-from tagger.library.query.facets import count_facets
-from tagger.library.query.find import find_tagged, find_tagged_page
-from tagger.library.query.option_values import BoundingBox
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.timeline import SectionStart, find_section_ids, timeline_sections
-from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
+from tagger.query import filters
+from tagger.query.counts import city_counts, landmark_counts
+from tagger.query.facets import count_facets
+from tagger.query.find import find_tagged, find_tagged_page
+from tagger.query.option_values import BoundingBox
+from tagger.query.options import PhotoQuery
+from tagger.query.timeline import SectionStart, find_section_ids, timeline_sections
+from tagger.verdicts.listing import VerdictFilter, list_verdicts
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 AT_EIFFEL: dict[str, Any] = {"near": (48.8584, 2.2945), "radius_km": 2.0}

@@ -13,9 +13,9 @@ from support.stored_photos import StoredPhotos, neighbours_of
 
 from tagger.database.connection import Database
 from tagger.errors import CursorInvalid
-from tagger.library.query import find
-from tagger.library.query.filters import ResolvedQuery
-from tagger.library.query.find import (
+from tagger.query import find
+from tagger.query.filters import ResolvedQuery
+from tagger.query.find import (
     ScanPosition,
     decode_cursor,
     encode_cursor,
@@ -23,7 +23,7 @@ from tagger.library.query.find import (
     find_tagged,
     find_tagged_page,
 )
-from tagger.library.query.options import PhotoQuery
+from tagger.query.options import PhotoQuery
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 

@@ -12,18 +12,18 @@ from support.colour_folders import EIFFEL, GATE
 from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
+from tagger.catalog.roots import forget_path
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, dismissals, photos, verdicts
 from tagger.errors import PhotoIdNotFound, PhotoNotClassified, TaggerError
-from tagger.library.catalog.contents import has_verdict
-from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
-from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
-from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.catalog.roots import forget_path
-from tagger.library.verdicts.service import give_verdicts, withdraw_verdicts
-from tagger.library.verdicts.store import dismiss_photos, restore_photos, star_photos
+from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark
+from tagger.landmarks.landmarks import find_landmark
+from tagger.landmarks.removal import merge_landmark, remove_landmark
+from tagger.tags.contents import has_verdict
 from tagger.transfer.integrity import check_database
+from tagger.verdicts.service import give_verdicts, withdraw_verdicts
+from tagger.verdicts.store import dismiss_photos, restore_photos, star_photos
 
 pytestmark = pytest.mark.postgresql
 

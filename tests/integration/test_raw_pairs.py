@@ -9,19 +9,19 @@ from support.colour_folders import EIFFEL, GATE
 from support.query_plans import query_plans
 from support.raw_pairs import PairFolder
 
+from tagger.catalog.raw_pairs import pair_files
+from tagger.catalog.roots import forget_path, list_roots
 from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import database_stats
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import photos
 from tagger.jobs.enqueue.scan import preview_scan, select_paths
 from tagger.ledger.jobs import InferenceOptions
-from tagger.library.catalog.raw_pairs import pair_files
-from tagger.library.catalog.roots import forget_path, list_roots
-from tagger.library.query.counts import landmark_counts
-from tagger.library.query.details import photo_details
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts.store import star_photos
+from tagger.query.counts import landmark_counts
+from tagger.query.details import photo_details
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.verdicts.store import star_photos
 
 
 @pytest.fixture

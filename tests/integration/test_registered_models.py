@@ -32,9 +32,9 @@ from tagger.errors import (
     ModelRefused,
 )
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.library.catalog import models_in_use
-from tagger.library.catalog.model_removal import remove_model
-from tagger.library.catalog.registered_models import (
+from tagger.model.artifact import Label
+from tagger.registry.model_removal import remove_model
+from tagger.registry.registered_models import (
     add_model,
     list_models,
     model_by_id,
@@ -42,10 +42,10 @@ from tagger.library.catalog.registered_models import (
     use_models,
     verify_model,
 )
-from tagger.library.catalog.registration import landmark_ids_of_labels
-from tagger.library.catalog.settlement import begin_change, settle
-from tagger.model.artifact import Label
+from tagger.registry.registration import landmark_ids_of_labels
 from tagger.system.geo import regional_slug
+from tagger.tags import models_in_use
+from tagger.tags.settlement import begin_change, settle
 
 
 @pytest.fixture(autouse=True)

@@ -11,12 +11,12 @@ from sqlalchemy import insert, select
 from support.colour_folders import TaggedFolder
 from support.threads import in_threads
 
+from tagger.catalog import roots as roots_module
+from tagger.catalog.roots import forget_path
 from tagger.database.enums import JobState
 from tagger.database.tables import contents, landmarks, photos, roots, tags, verdicts
 from tagger.errors import PhotoNotFound
-from tagger.library.catalog import roots as roots_module
-from tagger.library.catalog.roots import forget_path
-from tagger.library.catalog.settlement import begin_change
+from tagger.tags.settlement import begin_change
 
 
 def forget(folder: TaggedFolder, path: Path, *, dry_run: bool = False) -> int:

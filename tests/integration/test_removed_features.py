@@ -15,8 +15,8 @@ from tagger.database.connection import Database
 from tagger.database.engine import create_database_engine
 from tagger.database.enums import Role
 from tagger.database.tables import classifiers, effective_tags, landmarks, models, page_sessions, verdicts
-from tagger.library.catalog.registered_models import RegisteredModel
 from tagger.people.users import add_user, list_users
+from tagger.registry.registered_models import RegisteredModel
 from tagger.transfer.upgrade import upgrade_database
 
 pytestmark = [

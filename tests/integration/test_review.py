@@ -9,12 +9,12 @@ from support.page_server import settings_in
 
 from tagger.database.connection import Database
 from tagger.database.tables import models
-from tagger.library.query.counts import landmark_counts
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.teaching import suggestions
-from tagger.library.teaching.suggestions import count_suggestions, find_suggestions, suggestion_page
+from tagger.query.counts import landmark_counts
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.query.tagged_photos import TaggedPhoto
+from tagger.teaching import suggestions
+from tagger.teaching.suggestions import count_suggestions, find_suggestions, suggestion_page
 
 
 @pytest.fixture

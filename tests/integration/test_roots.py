@@ -11,16 +11,16 @@ import pytest
 from sqlalchemy import insert, select
 from support.threads import in_threads
 
-from tagger.database.connection import Database
-from tagger.database.tables import photos, roots
-from tagger.library.catalog import roots as roots_module
-from tagger.library.catalog.roots import (
+from tagger.catalog import roots as roots_module
+from tagger.catalog.roots import (
     count_root_photos,
     ensure_root,
     find_root,
     list_roots,
     unavailable_mount,
 )
+from tagger.database.connection import Database
+from tagger.database.tables import photos, roots
 from tagger.photos import folders
 from tagger.photos.folders import MountState
 from tagger.photos.paths import path_from_text, path_text

@@ -18,9 +18,9 @@ from support.stored_photos import StoredPhotos
 from tagger.database.connection import Database
 from tagger.database.statements import insert_page
 from tagger.database.tables import contents, photos
-from tagger.library.query import sorted_scan
-from tagger.library.query.find import find_tagged_page
-from tagger.library.query.options import Alternatives, PhotoQuery
+from tagger.query import sorted_scan
+from tagger.query.find import find_tagged_page
+from tagger.query.options import Alternatives, PhotoQuery
 
 CLASSIFIED, WAITING = 12_000, 8_000
 PHOTOS = 12_000

@@ -35,7 +35,7 @@ from tagger.jobs.enqueue.schedules import (
 )
 from tagger.ledger.job_control import cancel, pause, resume
 from tagger.ledger.jobs import cancel_job
-from tagger.library.query.options import PhotoQuery
+from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
 
 MINUTELY = "* * * * *"

@@ -9,12 +9,12 @@ from support.stored_photos import StoredPhotos
 
 from tagger.database.tables import landmarks
 from tagger.errors import SearchTextInvalid
-from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.query.counts import city_counts, folder_counts, landmark_counts
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_conditions import files_by_name
-from tagger.library.search.text_query import text_query, unfamiliar_names
+from tagger.landmarks.landmarks import find_landmark
+from tagger.query.counts import city_counts, folder_counts, landmark_counts
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.query.photo_conditions import files_by_name
+from tagger.search.text_query import text_query, unfamiliar_names
 
 PATHS = (
     "top.jpg",

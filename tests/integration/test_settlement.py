@@ -24,33 +24,33 @@ from support.colour_folders import EIFFEL, GATE, TaggedFolder
 from support.examples import examples
 from support.teaching import teachable_artifact
 
+from tagger.catalog.roots import forget_path
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photo_tags, photos
 from tagger.errors import TaggerError
 from tagger.jobs.processing.metadata_preview import load_photo_tags
-from tagger.library.catalog.contents import record_photos
-from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark, edit_landmark
-from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
-from tagger.library.catalog.registered_models import add_model, use_models
-from tagger.library.catalog.roots import forget_path
-from tagger.library.catalog.settlement import unsettled
-from tagger.library.positions.locating import EstimateSettings, locate
-from tagger.library.positions.update import update_positions
-from tagger.library.query.counts import find_covers, landmark_counts
-from tagger.library.query.details import photo_details_by_id
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.teaching.comparison import TaughtCache, compare_images
-from tagger.library.teaching.learning import learn_landmarks, update_taught
-from tagger.library.verdicts.importing import import_verdicts, read_entries
-from tagger.library.verdicts.service import (
+from tagger.landmarks.edits import NewLandmark, add_landmark, edit_landmark
+from tagger.landmarks.removal import merge_landmark, remove_landmark
+from tagger.positions.locating import EstimateSettings, locate
+from tagger.positions.update import update_positions
+from tagger.query.counts import find_covers, landmark_counts
+from tagger.query.details import photo_details_by_id
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.query.tagged_photos import TaggedPhoto
+from tagger.registry.registered_models import add_model, use_models
+from tagger.tags.contents import record_photos
+from tagger.tags.settlement import unsettled
+from tagger.teaching.comparison import TaughtCache, compare_images
+from tagger.teaching.learning import learn_landmarks, update_taught
+from tagger.transfer.integrity import check_database
+from tagger.verdicts.importing import import_verdicts, read_entries
+from tagger.verdicts.service import (
     give_verdicts,
     withdraw_verdicts,
 )
-from tagger.library.verdicts.store import NOT_A_LANDMARK, dismiss_photos, restore_photos
-from tagger.transfer.integrity import check_database
+from tagger.verdicts.store import NOT_A_LANDMARK, dismiss_photos, restore_photos
 
 CELLS = 8
 PARIS, TOKYO = (48.8584, 2.2945), (35.68, 139.77)

@@ -17,12 +17,12 @@ from tagger.database.tables import effective_tags, landmarks, models, tags
 from tagger.errors import ModelFileNotFound
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.submission import submit
-from tagger.library.catalog import models_in_use, settlement
-from tagger.library.catalog.models_in_use import names_in_use
-from tagger.library.catalog.registered_models import add_model, resolve_models, use_models
-from tagger.library.catalog.settlement import is_settled
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.registry.registered_models import add_model, resolve_models, use_models
+from tagger.tags import models_in_use, settlement
+from tagger.tags.models_in_use import names_in_use
+from tagger.tags.settlement import is_settled
 from tagger.transfer.integrity import check_database
 
 pytestmark = pytest.mark.postgresql

@@ -11,18 +11,21 @@ from sqlalchemy import select, update
 from support.stored_photos import StoredPhotos
 from support.threads import in_threads
 
+from tagger.catalog.roots import forget_path
 from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Actor, Database
 from tagger.database.enums import Role, VerdictKind
 from tagger.database.tables import access_tokens, landmarks, photos, share_photos, shares
 from tagger.errors import LandmarkNotFound, PhotoIdNotFound, ShareInvalid
-from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.library.catalog.landmark_removal import remove_landmark
-from tagger.library.catalog.roots import forget_path
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.timeline import timeline_sections
-from tagger.library.shares import (
+from tagger.landmarks.edits import NewLandmark, add_landmark
+from tagger.landmarks.removal import remove_landmark
+from tagger.people.sessions import adopt_settings_token
+from tagger.people.tokens import SETTINGS_TOKEN, AccessEnded, add_token, list_tokens, revoke_token
+from tagger.people.users import add_user, remove_user, set_role
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.query.timeline import timeline_sections
+from tagger.shares import (
     KEPT_DAYS,
     NewShare,
     Share,
@@ -33,10 +36,7 @@ from tagger.library.shares import (
     list_shares,
     revoke_share,
 )
-from tagger.library.verdicts.service import give_verdicts
-from tagger.people.sessions import adopt_settings_token
-from tagger.people.tokens import SETTINGS_TOKEN, AccessEnded, add_token, list_tokens, revoke_token
-from tagger.people.users import add_user, remove_user, set_role
+from tagger.verdicts.service import give_verdicts
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"
 TOMORROW = timedelta(days=1)

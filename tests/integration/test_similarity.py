@@ -11,12 +11,12 @@ from support.teaching import DIMENSION, draw_place, teachable_artifact
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import photos, tags
-from tagger.library.catalog.settlement import begin_change
-from tagger.library.teaching import similarity
-from tagger.library.teaching.examples import load_embeddings
-from tagger.library.teaching.similarity import find_look_alikes, find_similar, photos_of_groups
-from tagger.library.verdicts.service import give_verdicts
-from tagger.library.verdicts.store import dismiss_photos
+from tagger.tags.settlement import begin_change
+from tagger.teaching import similarity
+from tagger.teaching.examples import load_embeddings
+from tagger.teaching.similarity import find_look_alikes, find_similar, photos_of_groups
+from tagger.verdicts.service import give_verdicts
+from tagger.verdicts.store import dismiss_photos
 
 CHURCH = 0
 

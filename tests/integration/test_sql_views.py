@@ -12,10 +12,10 @@ from tagger.database.connection import Database, open_database
 from tagger.database.diagnostics import database_stats
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import photo_tags, photos_view
-from tagger.library.query.details import photo_details
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts.service import give_verdicts
+from tagger.query.details import photo_details
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.verdicts.service import give_verdicts
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "sql.md"

@@ -12,18 +12,18 @@ from sqlalchemy import Row, delete, func, insert, or_, select, update
 from support.ledgers import LedgerBuilder
 from support.threads import in_threads
 
+from tagger.catalog.roots import ensure_root
 from tagger.database.connection import Database
 from tagger.database.tables import cameras, contents, photos, position_changes
 from tagger.errors import FailureKind, PhotoFailure
 from tagger.jobs.processing.chunk_items import open_items
 from tagger.jobs.processing.storage import store_results
 from tagger.ledger.chunks import Claim
-from tagger.library.catalog.roots import ensure_root
-from tagger.library.teaching.comparison import TaughtCache
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.formats import PhotoOrigin
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, ModelResult, Result
+from tagger.teaching.comparison import TaughtCache
 
 VERSION = PhotoVersion(1, 1)
 PHONE = CameraFacts(

@@ -32,8 +32,8 @@ from tagger.jobs.enqueue.scan import Selection, select_paths
 from tagger.jobs.enqueue.submission import MOST_PATHS, JobRequest, Retry, Tagging, submit
 from tagger.ledger.failures import FailureFilter
 from tagger.ledger.progress import list_jobs, tag_job_paths
-from tagger.library.query.options import PhotoQuery
 from tagger.photos.paths import ObjectPath
+from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
 
 NOT_UTF8 = pytest.mark.skipif(

@@ -24,10 +24,10 @@ from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim, claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import cancel_job
-from tagger.library.catalog.registered_models import add_model
 from tagger.model.artifact import save_artifact
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Request
+from tagger.registry.registered_models import add_model
 
 
 @pytest.fixture

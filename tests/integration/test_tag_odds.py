@@ -19,13 +19,13 @@ from tagger.database.tables import (
     track_parts,
     tracks,
 )
-from tagger.library.catalog.contents import record_photos
-from tagger.library.catalog.landmark_edits import edit_landmark
-from tagger.library.positions.locating import EstimateSettings, PositionCounts, locate
-from tagger.library.query.counts import landmark_counts
-from tagger.library.query.details import photo_details_by_id
-from tagger.library.teaching.comparison import delete_taught_tags
-from tagger.library.teaching.suggestions import find_suggestions
+from tagger.landmarks.edits import edit_landmark
+from tagger.positions.locating import EstimateSettings, PositionCounts, locate
+from tagger.query.counts import landmark_counts
+from tagger.query.details import photo_details_by_id
+from tagger.tags.contents import record_photos
+from tagger.teaching.comparison import delete_taught_tags
+from tagger.teaching.suggestions import find_suggestions
 from tagger.transfer.integrity import cross_problems
 
 EIFFEL = ("eiffel-tower", 0.97, True)

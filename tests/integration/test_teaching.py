@@ -20,28 +20,28 @@ from tagger.errors import EmbeddingsMissing
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope, count_photos
 from tagger.jobs.enqueue.submission import submit
 from tagger.jobs.processing import classification
-from tagger.ledger.jobs import InferenceOptions
-from tagger.ledger.progress import JobProgress
-from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.library.catalog.landmark_removal import (
+from tagger.landmarks.edits import NewLandmark, add_landmark
+from tagger.landmarks.landmarks import Landmark, find_landmark
+from tagger.landmarks.removal import (
     MergedLandmark,
     RemovedLandmark,
     merge_landmark,
     remove_landmark,
 )
-from tagger.library.catalog.landmarks import Landmark, find_landmark
-from tagger.library.catalog.registered_models import add_model, use_models
-from tagger.library.catalog.settlement import begin_change
-from tagger.library.positions.update import update_positions
-from tagger.library.query.details import photo_details
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.teaching.classifiers import embedding_bytes
-from tagger.library.teaching.examples import NamedOtherwise
-from tagger.library.teaching.learning import TaughtState, learn_landmarks, taught_state, update_taught
-from tagger.library.teaching.suggestions import find_suggestions
-from tagger.library.verdicts.service import give_verdicts, withdraw_verdicts
+from tagger.ledger.jobs import InferenceOptions
+from tagger.ledger.progress import JobProgress
 from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.positions.update import update_positions
+from tagger.query.details import photo_details
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.registry.registered_models import add_model, use_models
+from tagger.tags.settlement import begin_change
+from tagger.teaching.classifiers import embedding_bytes
+from tagger.teaching.examples import NamedOtherwise
+from tagger.teaching.learning import TaughtState, learn_landmarks, taught_state, update_taught
+from tagger.teaching.suggestions import find_suggestions
+from tagger.verdicts.service import give_verdicts, withdraw_verdicts
 
 CHURCH, BRIDGE = 0, 1
 PHOTOS = 8

@@ -15,13 +15,13 @@ from support.waiting import wait_until
 from tagger.database.connection import Database, open_database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import classifiers, taught_tags
-from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
-from tagger.library.catalog.landmarks import Landmark
-from tagger.library.catalog.settlement import begin_change
-from tagger.library.teaching.comparison import TaughtCache
-from tagger.library.teaching.learning import learn_landmarks, update_taught
-from tagger.library.verdicts.service import give_verdicts, withdraw_verdicts
+from tagger.landmarks.edits import NewLandmark, add_landmark
+from tagger.landmarks.landmarks import Landmark
+from tagger.landmarks.removal import merge_landmark, remove_landmark
+from tagger.tags.settlement import begin_change
+from tagger.teaching.comparison import TaughtCache
+from tagger.teaching.learning import learn_landmarks, update_taught
+from tagger.verdicts.service import give_verdicts, withdraw_verdicts
 
 
 class Library(TaggedFolder):

@@ -13,13 +13,13 @@ from support.stored_photos import StoredPhotos, neighbours_of
 from tagger.database.connection import Database
 from tagger.database.tables import contents
 from tagger.errors import QueryOptionInvalid
-from tagger.library.query import sorted_scan
-from tagger.library.query.find import (
+from tagger.query import sorted_scan
+from tagger.query.find import (
     find_tagged,
     find_tagged_page,
 )
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.timeline import (
+from tagger.query.options import PhotoQuery
+from tagger.query.timeline import (
     MANY_OF_A_DAY,
     SectionStart,
     find_section_ids,

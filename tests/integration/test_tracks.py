@@ -15,9 +15,9 @@ from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.tables import photos, position_changes, roots, track_parts, tracks
 from tagger.errors import ImportRefused, NameAmbiguous, NameNotFound
-from tagger.library.positions.clocks import UnknownClock, unknown_clocks
-from tagger.library.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, Fix, locate_on_tracks
-from tagger.library.positions.tracks import add_track, list_tracks, remove_track
+from tagger.positions.clocks import UnknownClock, unknown_clocks
+from tagger.positions.evidence import GPS_ERROR_M, MAX_TRACK_GAP_S, Fix, locate_on_tracks
+from tagger.positions.tracks import add_track, list_tracks, remove_track
 from tagger.transfer.integrity import check_database
 
 

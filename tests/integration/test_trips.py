@@ -11,10 +11,10 @@ from support.stored_photos import neighbours_of
 from tagger.database.connection import Database
 from tagger.database.tables import photos
 from tagger.errors import TripNotFound
-from tagger.library.query.find import find_tagged, find_tagged_page
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.trip_summaries import TripSummary, trip_summaries, trip_summary
-from tagger.library.trips.stored import find_trip, merge_trips, trips_before
+from tagger.query.find import find_tagged, find_tagged_page
+from tagger.query.options import PhotoQuery
+from tagger.query.trip_summaries import TripSummary, trip_summaries, trip_summary
+from tagger.trips.stored import find_trip, merge_trips, trips_before
 
 EIFFEL = ("eiffel-tower", 0.97, True)
 PARIS = (48.8584, 2.2945)

@@ -8,10 +8,10 @@ import pytest
 from support.stored_photos import StoredPhotos, neighbours_of
 
 from tagger.database.connection import Database
-from tagger.library.query import sorted_scan
-from tagger.library.query.find import ScanPosition, find_tagged_page
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.timeline import SectionStart, find_section_ids, timeline_sections
+from tagger.query import sorted_scan
+from tagger.query.find import ScanPosition, find_tagged_page
+from tagger.query.options import PhotoQuery
+from tagger.query.timeline import SectionStart, find_section_ids, timeline_sections
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"
 BY_SCORE = PhotoQuery(unknown=True, any_rank=True, sort="score")

@@ -12,21 +12,21 @@ from sqlalchemy import select, update
 from support.artifacts import LABELS, tiny_artifact
 from support.colour_folders import EIFFEL, GATE, TaggedFolder
 
+from tagger.catalog.roots import forget_path
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import contents, effective_tags, landmarks, photos, verdicts
 from tagger.errors import ImportRefused, LandmarkNotFound, PhotoNotClassified, PhotoNotFound
-from tagger.library.catalog.registered_models import add_model
-from tagger.library.catalog.roots import forget_path
-from tagger.library.catalog.settlement import begin_change
-from tagger.library.query.counts import landmark_counts
-from tagger.library.query.details import photo_details
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts import listing
-from tagger.library.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
-from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
-from tagger.library.verdicts.service import (
+from tagger.query.counts import landmark_counts
+from tagger.query.details import photo_details
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.registry.registered_models import add_model
+from tagger.tags.settlement import begin_change
+from tagger.verdicts import listing
+from tagger.verdicts.importing import ImportedVerdicts, import_verdicts, read_entries
+from tagger.verdicts.listing import VerdictFilter, list_verdicts
+from tagger.verdicts.service import (
     give_verdicts,
     withdraw_verdicts,
 )
@@ -187,7 +187,7 @@ def tagged_folder(folder: VerdictFolder, monkeypatch: pytest.MonkeyPatch) -> Ver
     folder.tag()
     monkeypatch.setattr("tagger.database.statements.PAGE", 2)
     monkeypatch.setattr(listing, "PAGE", 2)
-    monkeypatch.setattr("tagger.library.query.find.PAGE", 2)
+    monkeypatch.setattr("tagger.query.find.PAGE", 2)
     return folder
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, make_url, select, text
 
 from tagger.database.connection import Database, open_database
 from tagger.database.tables import landmarks, models, roots
-from tagger.library.catalog.registered_models import resolve_model
+from tagger.registry.registered_models import resolve_model
 from tagger.transfer.upgrade import upgrade_database
 
 from .postgres_databases import autocommitted

@@ -17,8 +17,8 @@ from tagger.jobs.processing.executor import ChunkExecutor, run_job
 from tagger.ledger.failures import FailingPhoto, failing_photos
 from tagger.ledger.jobs import NewJob, create_job, finish_scan
 from tagger.ledger.progress import JobProgress, find_job
-from tagger.library.catalog.registered_models import RegisteredModel, add_model
 from tagger.model.artifact import Manifest
+from tagger.registry.registered_models import RegisteredModel, add_model
 from tagger.settings import Settings
 
 EIFFEL, GATE = "eiffel-tower", "brandenburg-gate"

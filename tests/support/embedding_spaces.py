@@ -6,8 +6,8 @@ covariance would take longer than the rest of most updates.
 
 import hashlib
 
-from tagger.library.teaching.classifiers import EmbeddingSpace
 from tagger.model.artifact import BackgroundStatistics
+from tagger.teaching.classifiers import EmbeddingSpace
 
 
 def share_embedding_spaces() -> None:

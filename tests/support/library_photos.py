@@ -9,8 +9,8 @@ from PIL import Image
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
-from tagger.library.catalog.registered_models import add_model
 from tagger.photos.containers import digest_photo
+from tagger.registry.registered_models import add_model
 from tagger.settings import Settings
 
 EIFFEL, GATE, VERSAILLES = "eiffel-tower", "brandenburg-gate", "chateau-de-versailles"

@@ -7,8 +7,8 @@ from sqlalchemy import insert, select, update
 from support.stored_photos import StoredPhotos
 
 from tagger.database.tables import cameras, photos, positions
-from tagger.library.catalog.contents import record_photos
-from tagger.library.positions.update import update_positions
+from tagger.positions.update import update_positions
+from tagger.tags.contents import record_photos
 
 NOON = datetime(2024, 5, 3, 12)  # noqa: DTZ001 - the camera's local time
 

@@ -13,10 +13,10 @@ from tagger.database.tables import photos
 from tagger.jobs.enqueue.scan import Selection
 from tagger.jobs.enqueue.watched_folders import scan_watched
 from tagger.ledger.jobs import InferenceOptions
-from tagger.library.query.details import photo_details
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
 from tagger.photos.source import open_source
+from tagger.query.details import photo_details
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
 
 
 class PairFolder(WrittenFolder):

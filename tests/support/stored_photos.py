@@ -8,6 +8,8 @@ from typing import Any, Self
 from sqlalchemy import func, insert, select, update
 from support.artifacts import tiny_artifact
 
+from tagger.catalog.cameras import camera_of, ensure_cameras
+from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.tables import (
     contents,
@@ -20,14 +22,12 @@ from tagger.database.tables import (
     taught_tags,
     verdicts,
 )
-from tagger.library.catalog.cameras import camera_of, ensure_cameras
-from tagger.library.catalog.registered_models import RegisteredModel, add_model
-from tagger.library.catalog.roots import RootPaths
-from tagger.library.catalog.settlement import begin_change, settle
-from tagger.library.query.find import find_surrounding
-from tagger.library.query.options import PhotoQuery
 from tagger.metadata.camera import CameraFacts
 from tagger.photos.paths import path_text
+from tagger.query.find import find_surrounding
+from tagger.query.options import PhotoQuery
+from tagger.registry.registered_models import RegisteredModel, add_model
+from tagger.tags.settlement import begin_change, settle
 
 
 def neighbours_of(

@@ -6,8 +6,8 @@ from sqlalchemy import insert
 from support.library_photos import EIFFEL, LibraryPhotos, picture
 
 from tagger.database.tables import cameras
-from tagger.library.catalog.contents import record_photos
-from tagger.library.positions.update import update_positions
+from tagger.positions.update import update_positions
+from tagger.tags.contents import record_photos
 
 TRIP = "2019-05-03-paris"
 PARIS = (48.86, 2.33)

@@ -8,8 +8,8 @@ from datetime import date, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from tagger.library.trips.grouping import Trip
-from tagger.library.trips.homes import Locality, Visit
+from tagger.trips.grouping import Trip
+from tagger.trips.homes import Locality, Visit
 
 
 @dataclass(frozen=True, order=True)

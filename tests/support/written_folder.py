@@ -17,8 +17,8 @@ from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.ledger.chunks import claim_next_chunk
 from tagger.ledger.dispatch import release_expired
 from tagger.ledger.progress import JobProgress
-from tagger.library.query.options import PhotoQuery
-from tagger.library.verdicts.service import give_verdicts
+from tagger.query.options import PhotoQuery
+from tagger.verdicts.service import give_verdicts
 
 SIDECAR_OF_USER = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.database.enums import TagReason, TagState, VerdictKind
-from tagger.library.acceptance import (
+from tagger.tags.rule import (
     INTACT,
     LEAST_SCORE,
     NEARLY_CERTAIN,

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, create_engine, insert, select
 
 from tagger.database.engine import add_missing_functions
 from tagger.database.tables import positions
-from tagger.library.query.areas import Box
-from tagger.library.query.option_values import Near
+from tagger.query.areas import Box
+from tagger.query.option_values import Near
 from tagger.system.geo import EARTH_RADIUS_KM, distance_km
 
 

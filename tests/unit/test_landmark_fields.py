@@ -3,7 +3,7 @@
 import pytest
 
 from tagger.errors import LandmarkInvalid
-from tagger.library.catalog.landmark_edits import check_position, derive_slug
+from tagger.landmarks.edits import check_position, derive_slug
 from tagger.system.names import MAX_SLUG, check_language, check_slug, clean_name, clean_text, name_in_language
 
 

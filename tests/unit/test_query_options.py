@@ -12,9 +12,9 @@ import typer
 
 from tagger.cli.options import query_usage
 from tagger.errors import QueryOptionInvalid
-from tagger.library.query.filter_words import conditions_text
-from tagger.library.query.option_values import BoundingBox
-from tagger.library.query.options import MAX_NAMES, QUERY_OPTIONS, Alternatives, PhotoQuery
+from tagger.query.filter_words import conditions_text
+from tagger.query.option_values import BoundingBox
+from tagger.query.options import MAX_NAMES, QUERY_OPTIONS, Alternatives, PhotoQuery
 from tagger.web.http.query_params import QueryParams
 
 VALID: tuple[tuple[Mapping[str, object], PhotoQuery], ...] = (

@@ -1,7 +1,12 @@
-"""The generated pages of the reference are current, and nothing that a release promises is gone."""
+"""The generated pages of the reference are current, nothing that a release promises is gone, and the files to read first are short."""
+
+import re
+from pathlib import Path
 
 from docs.generate_reference import pages
 from docs.surface import current_lines, stored_lines
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_reference_pages_match_the_code() -> None:
@@ -13,3 +18,11 @@ def test_what_a_release_promises_stays() -> None:
     stored, current = set(stored_lines()), set(current_lines())
     assert stored - current == set(), "others may depend on these: see docs/how-to/release.md"
     assert current - stored == set(), "run: make reference"
+
+
+def test_the_files_to_read_first_are_read_in_an_hour() -> None:
+    page = (DOCS / "explanation/read-these-files.md").read_text()
+    files = re.findall(r"^\| .*\]\(\.\./\.\./(.+?)\)", page, re.MULTILINE)
+    lines = sum(len((DOCS.parent / file).read_text().splitlines()) for file in files)
+    assert len(files) == 8
+    assert lines < 2500

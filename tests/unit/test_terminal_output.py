@@ -18,13 +18,13 @@ from tagger.cli.output.photo_lines import photo_line
 from tagger.database.enums import Outcome, TagReason, TagState
 from tagger.errors import PathNotFound
 from tagger.ledger.chunks import ItemOutcome
-from tagger.library.acceptance import Candidate, EffectiveTag
 from tagger.metadata.camera import CameraFacts
 from tagger.model.predictions import LabelPrediction
 from tagger.photos.files import PhotoVersion
 from tagger.pipeline.requests import Classified, ModelResult
 from tagger.system.interruption import open_closed_streams
 from tagger.system.text_format import day_text, moment_text
+from tagger.tags.rule import Candidate, EffectiveTag
 
 ESCAPES = "red\x1b[31m"
 

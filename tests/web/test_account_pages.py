@@ -14,11 +14,11 @@ from support.web_routes import with_numbers
 from tagger.database.audit_log import AuditAction, AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.enums import Role
-from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.people import passwords
 from tagger.people.sessions import list_sessions
 from tagger.people.tokens import add_token
 from tagger.people.users import add_user, list_users
+from tagger.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.web.http.auth import SAFE_METHODS
 from tagger.web.pages.sign_in import browser_name
 

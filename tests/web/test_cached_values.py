@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tagger.errors import LandmarkNotFound
-from tagger.library.query.options import PhotoQuery
+from tagger.query.options import PhotoQuery
 from tagger.web import cached_value
 from tagger.web.cached_value import CachedValue, QueryCounts, close_all
 

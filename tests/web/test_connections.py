@@ -19,9 +19,9 @@ from support.page_server import TOKEN, served
 from support.waiting import wait_until
 
 from tagger.database.connection import Database
-from tagger.library.shares import list_shares
 from tagger.people.tokens import add_token, revoke_token
 from tagger.settings import Settings
+from tagger.shares import list_shares
 from tagger.web.http.uploads import OPEN_BYTES, SMALL_BYTES, ClientLimits
 
 MOST = 6

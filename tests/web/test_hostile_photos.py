@@ -19,8 +19,8 @@ from tagger.database.enums import Priority, Runner
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.jobs import NewJob, create_job, finish_scan, suspend_for_root
-from tagger.library.query.options import PhotoQuery
 from tagger.model.artifact import Label
+from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
 from tagger.web.http.responses import CONTENT_SECURITY_POLICY
 

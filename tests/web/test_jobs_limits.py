@@ -21,7 +21,7 @@ from tagger.jobs.enqueue.schedule_runs import list_runs, run_due_schedules
 from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import create_job, finish_scan
-from tagger.library.query.options import PhotoQuery
+from tagger.query.options import PhotoQuery
 from tagger.settings import Settings, load_settings
 from tagger.web.api import job_starter
 from tagger.web.api.folders import folder_key

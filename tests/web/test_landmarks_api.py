@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 from support.library_photos import EIFFEL, GATE, LibraryPhotos
 
 from tagger.database.audit_log import AuditFilter, list_entries
-from tagger.library.catalog.landmark_edits import edit_landmark
+from tagger.landmarks.edits import edit_landmark
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ from tagger.database.connection import Database
 from tagger.database.enums import Runner
 from tagger.database.tables import photos
 from tagger.ledger.jobs import NewJob, create_job
-from tagger.library.query import facets
-from tagger.library.query.counts import find_covers
-from tagger.library.verdicts.store import star_photos
+from tagger.query import facets
+from tagger.query.counts import find_covers
+from tagger.verdicts.store import star_photos
 from tagger.web import state
 from tagger.web.app import create_app
 from tagger.web.cached_value import CachedValue

@@ -12,7 +12,7 @@ from support.browser import PHONE, axe_findings, open_page, serving
 from support.library_photos import GATE, LibraryPhotos
 from support.trip_photos import TRIP, add_trip
 
-from tagger.library.query.trip_summaries import PathPoint
+from tagger.query.trip_summaries import PathPoint
 from tagger.settings import Settings
 from tagger.web.pages.map_clusters import path_geometry, trip_bounds
 

@@ -13,10 +13,10 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos
 from support.page_server import photo
 from support.trip_photos import TRIP, add_trip
 
-from tagger.library.query.details import PhotoDetailsDocument
-from tagger.library.query.photo_json import LandmarkDocument, RemovedLandmarkDocument
-from tagger.library.query.trip_summaries import TripDocument
-from tagger.library.verdicts.service import (
+from tagger.query.details import PhotoDetailsDocument
+from tagger.query.photo_json import LandmarkDocument, RemovedLandmarkDocument
+from tagger.query.trip_summaries import TripDocument
+from tagger.verdicts.service import (
     VerdictsDocument,
 )
 from tagger.web.api.jobs import CountedBackfill, FailurePage, Job, NothingToRetry, OverviewDocument

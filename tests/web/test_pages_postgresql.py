@@ -18,9 +18,9 @@ from tagger.database.connection import Database, open_database
 from tagger.database.enums import Priority, VerdictKind
 from tagger.jobs.enqueue.backfill import Backfill, BackfillScope
 from tagger.jobs.enqueue.schedules import add_schedule
-from tagger.library.positions.update import update_positions
-from tagger.library.verdicts.service import give_verdicts
+from tagger.positions.update import update_positions
 from tagger.settings import Settings
+from tagger.verdicts.service import give_verdicts
 from tagger.web import cached_value
 from tagger.web.pages import overview
 

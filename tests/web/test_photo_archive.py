@@ -14,8 +14,8 @@ from support.library_photos import LibraryPhotos
 from support.page_server import LOCAL_URL, TOKEN
 
 from tagger.database.connection import Database
-from tagger.library.query.tagged_photos import StoredPhoto
 from tagger.people.tokens import add_token, revoke_token
+from tagger.query.tagged_photos import StoredPhoto
 from tagger.settings import Settings
 from tagger.web import photo_files
 from tagger.web.http import auth

@@ -11,8 +11,8 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos, decoded, picture
 
 from tagger.cli.output.formats import Format
 from tagger.cli.output.photos import write_photos
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
 
 
 def test_a_list_continues_after_the_previous_page(client: TestClient, library: LibraryPhotos) -> None:

@@ -16,11 +16,11 @@ from support.commands import Process, Terminal
 from tagger.cli.commands.serve import access_policy, listen
 from tagger.cli.main import main
 from tagger.database.connection import Actor, open_database
-from tagger.library.query.options import PhotoQuery
-from tagger.library.shares import NewShare, add_share
 from tagger.people.sessions import adopt_settings_token
 from tagger.people.tokens import SETTINGS_TOKEN
+from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
+from tagger.shares import NewShare, add_share
 
 ENDS_S = 20
 TOKEN = "sixteen-or-more-letters"

@@ -13,12 +13,12 @@ from support.trip_photos import TRIP, add_trip
 
 from tagger.database.connection import Database
 from tagger.database.tables import shares
-from tagger.library.shares import TRIP_MOMENT, ShareState, list_shares
-from tagger.library.trips import TripEdit, stored
-from tagger.library.trips.grouping import Trip, group_trips
-from tagger.library.trips.homes import Visit
 from tagger.people.tokens import add_token
 from tagger.settings import Settings
+from tagger.shares import TRIP_MOMENT, ShareState, list_shares
+from tagger.trips import TripEdit, stored
+from tagger.trips.grouping import Trip, group_trips
+from tagger.trips.homes import Visit
 
 ClientOf = Callable[..., TestClient]
 

@@ -23,16 +23,16 @@ from tagger.database.audit_log import AuditFilter, list_entries
 from tagger.database.connection import Database
 from tagger.database.enums import VerdictKind
 from tagger.database.tables import cameras, shares
-from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.library.catalog.landmark_removal import merge_landmark
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.timeline import Section
-from tagger.library.query.trip_summaries import trip_summary
-from tagger.library.shares import NewShare, Share, add_share, revoke_share, share_documents
-from tagger.library.trips.stored import all_trips, merge_trips
-from tagger.library.verdicts.service import give_verdicts
-from tagger.library.verdicts.store import dismiss_photos, star_photos
+from tagger.landmarks.edits import NewLandmark, add_landmark
+from tagger.landmarks.removal import merge_landmark
+from tagger.query.options import PhotoQuery
+from tagger.query.timeline import Section
+from tagger.query.trip_summaries import trip_summary
 from tagger.settings import Settings
+from tagger.shares import NewShare, Share, add_share, revoke_share, share_documents
+from tagger.trips.stored import all_trips, merge_trips
+from tagger.verdicts.service import give_verdicts
+from tagger.verdicts.store import dismiss_photos, star_photos
 from tagger.web.app import create_app
 from tagger.web.http.attempt_limiter import MAX_ATTEMPTS, RequestLimiter, is_for_visitors
 from tagger.web.http.auth import AccessPolicy

@@ -15,9 +15,9 @@ from support.library_photos import EIFFEL, GATE, LibraryPhotos, picture
 from support.page_server import TOKEN, settings_in
 
 from tagger.database.connection import Database, open_database
-from tagger.library.query.options import PhotoQuery
-from tagger.library.shares import NewShare, add_share
+from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
+from tagger.shares import NewShare, add_share
 
 FIRST = datetime(2026, 1, 2, 3, 4)  # noqa: DTZ001 - cameras know no time zone
 COUNT = 8

@@ -16,7 +16,7 @@ from support.teaching import draw_place, teachable_artifact
 from support.waiting import wait_until
 
 from tagger.database.connection import Database
-from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
+from tagger.verdicts.listing import VerdictFilter, list_verdicts
 from tagger.web import state as server_state
 from tagger.web.api.photos import PhotoPage
 from tagger.web.api.teaching import TaughtLandmark

@@ -20,7 +20,7 @@ from support.library_photos import EIFFEL, LibraryPhotos, decoded, picture
 from support.page_server import served
 
 from tagger.database.connection import Database
-from tagger.library.query.tagged_photos import StoredPhoto, stored_photo
+from tagger.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.settings import Settings
 from tagger.web.api.photo_images import FileResponse
 from tagger.web.photo_files import PhotoUnavailable, open_stored

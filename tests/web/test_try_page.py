@@ -14,7 +14,7 @@ from support.library_photos import LibraryPhotos
 from support.page_server import photo, settings_in
 
 from tagger.database.connection import Database
-from tagger.library.catalog.registered_models import RegisteredModel, resolve_models
+from tagger.registry.registered_models import RegisteredModel, resolve_models
 from tagger.settings import Settings
 from tagger.system.text_format import distance_text, percent, share, size
 from tagger.web import state

@@ -1,6 +1,6 @@
 """Verdicts as training data: confirmed photos under their labels, rejected ones as ordinary photos.
 
-Reads the database through `tagger.library.verdicts.listing`. Photos are only read and copied.
+Reads the database through `tagger.verdicts.listing`. Photos are only read and copied.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tagger.library.verdicts.listing import LabelledImage, TrainingExport, open_training_export
 from tagger.model.artifact import Label
 from tagger.photos.paths import path_text
 from tagger.settings import Settings
+from tagger.verdicts.listing import LabelledImage, TrainingExport, open_training_export
 from trainer.data.folders import Dataset, image_digest, read_dataset
 from trainer.data.gazetteer import COLUMNS, FILE_NAME, labels_with_landmarks, write_gazetteer
 from trainer.data.output_folder import PhotoCopy, copy_photos, new_folder

@@ -1,7 +1,7 @@
 """The classifier of few landmarks: on the frozen network of the shipped model, each is told from strangers as if it was taught.
 
 Its rejection needs no photos of other things. The file of the shipped model has the statistics of thousands of strangers, from which
-`tagger.library.teaching.classifiers` learns what tells the few photos of a landmark from everything else.
+`tagger.teaching.classifiers` learns what tells the few photos of a landmark from everything else.
 """
 
 from typing import Final
@@ -9,8 +9,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from tagger.library.teaching.classifiers import EmbeddingSpace, calibrate, fit_direction
 from tagger.model.artifact import BackgroundStatistics
+from tagger.teaching.classifiers import EmbeddingSpace, calibrate, fit_direction
 from trainer.learning.classifier import Encoder, PhotoClassifier, embedding_of
 from trainer.learning.scoring import SUM_LIMIT
 

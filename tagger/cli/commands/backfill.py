@@ -26,8 +26,8 @@ from tagger.cli.output.formats import printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import load_settings, open_session
 from tagger.database.enums import NoteCode, Priority, Runner
-from tagger.library.query.filter_words import conditions_text
 from tagger.photos.paths import absolute_path
+from tagger.query.filter_words import conditions_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,12 +15,12 @@ from tagger.cli.output.job_text import count_of
 from tagger.cli.output.photos import write_landmarks
 from tagger.cli.session import open_for_reading, open_session
 from tagger.errors import LandmarkInvalid
-from tagger.library.catalog.landmark_removal import merge_landmark, remove_landmark
-from tagger.library.query.counts import landmark_counts
-from tagger.library.query.photo_json import landmark_document, removed_landmark_document
+from tagger.landmarks.removal import merge_landmark, remove_landmark
+from tagger.query.counts import landmark_counts
+from tagger.query.photo_json import landmark_document, removed_landmark_document
 
 if TYPE_CHECKING:
-    from tagger.library.catalog.landmark_edits import LandmarkChanges
+    from tagger.landmarks.edits import LandmarkChanges
 
 landmark_app = typer.Typer(
     help="Add landmarks of your own, and change, name, merge and remove landmarks.",
@@ -92,7 +92,7 @@ def add(
 
     tagger confirm frauenkirche holiday/IMG_0042.jpg
     """
-    from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
+    from tagger.landmarks.edits import NewLandmark, add_landmark
 
     new = NewLandmark(
         name,
@@ -229,7 +229,7 @@ def remove(
 
 
 def _edit(landmark: str, changes: LandmarkChanges, *, dry_run: bool, json: bool) -> None:
-    from tagger.library.catalog.landmark_edits import edit_landmark
+    from tagger.landmarks.edits import edit_landmark
 
     session = open_session()
     with session.database.write(dry_run=dry_run) as connection:

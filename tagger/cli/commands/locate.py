@@ -20,18 +20,18 @@ from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 from tagger.database.enums import PositionSource
-from tagger.library.positions import locating
-from tagger.library.positions.clocks import unknown_clocks
-from tagger.library.positions.tracks import add_track, list_tracks, remove_track
-from tagger.library.query.find import find_tagged
+from tagger.positions import locating
+from tagger.positions.clocks import unknown_clocks
+from tagger.positions.tracks import add_track, list_tracks, remove_track
+from tagger.query.find import find_tagged
 from tagger.system.text_format import number_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tagger.cli.session import Session
-    from tagger.library.positions.clocks import CameraClock
-    from tagger.library.positions.locating import PositionCounts
+    from tagger.positions.clocks import CameraClock
+    from tagger.positions.locating import PositionCounts
 
 LONGEST_GAP_H = 48
 COMPANIONS_SHOWN = 10

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tagger.catalog.roots import is_stored, list_roots
 from tagger.cli.help import argument, flag, option, with_option_groups
 from tagger.cli.job_submission import finish_in_process, finish_job, submit_job
 from tagger.cli.option_groups import QueryOptions, WriteOptions
@@ -35,12 +36,11 @@ from tagger.jobs.processing.metadata_preview import preview_photos, recorded_sid
 from tagger.jobs.processing.undo_log import count_forgotten
 from tagger.jobs.processing.unlogged_undo import FoundValues, preview_unlogged_undo, undo_unlogged
 from tagger.ledger.progress import find_job
-from tagger.library.catalog.roots import is_stored, list_roots
-from tagger.library.positions.update import is_up_to_date
-from tagger.library.query.photo_conditions import require_folders
 from tagger.photos.buckets import is_object
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.source import check_exists
+from tagger.positions.update import is_up_to_date
+from tagger.query.photo_conditions import require_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.cli.session import Session
-    from tagger.library.catalog.landmarks import Landmark
-    from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.landmarks.landmarks import Landmark
     from tagger.model.artifact import Manifest
+    from tagger.registry.registered_models import RegisteredModel
 
 model_app = typer.Typer(help="Register models, and select those in use.", no_args_is_help=True)
 
@@ -45,8 +45,8 @@ def list_models(json: Json = False) -> None:
 
     Example: tagger model list
     """
-    from tagger.library.catalog import registered_models
-    from tagger.library.query.photo_json import model_document
+    from tagger.query.photo_json import model_document
+    from tagger.registry import registered_models
 
     models = registered_models.list_models(open_for_reading().database)
     several = sum(model.in_use for model in models) > 1
@@ -84,7 +84,7 @@ def add(
 
     Example: tagger model add runs/mine/model.pt --name mine
     """
-    from tagger.library.catalog import registered_models
+    from tagger.registry import registered_models
 
     name = None if name is None else registered_models.clean_model_name(name)
     checked = registered_models.check_model_file(file)
@@ -118,8 +118,9 @@ def use(
 
     Example: tagger model use landmarks mine
     """
-    from tagger.library.catalog import models_in_use, registered_models
-    from tagger.library.query.photo_json import model_document
+    from tagger.query.photo_json import model_document
+    from tagger.registry import registered_models
+    from tagger.tags import models_in_use
 
     session = open_session()
     models = registered_models.models_by_name(session.database, name)
@@ -158,7 +159,7 @@ def _effect_text(before: Sequence[str], now: Sequence[str]) -> str:
 def _try(session: Session, model: RegisteredModel) -> dict[str, object] | None:
     """Say what a model would name in a sample of the library's photos; None if there are none, or it cannot be loaded."""
     from tagger.jobs.processing.model_cache import open_local_model
-    from tagger.library.query.photo_samples import sample_photos
+    from tagger.query.photo_samples import sample_photos
 
     sample = sample_photos(session.database, session.settings.roots, SAMPLED_PHOTOS)
     if not sample.photos:
@@ -207,7 +208,7 @@ def remove(
 
     Example: tagger model remove places --dry-run
     """
-    from tagger.library.catalog.model_removal import remove_model
+    from tagger.registry.model_removal import remove_model
 
     session = open_session(settle_jobs=True)
     removed = remove_model(session.database, name, dry_run=dry_run)
@@ -243,9 +244,9 @@ def show(
 
     Example: tagger model show
     """
-    from tagger.library.catalog import registered_models
-    from tagger.library.catalog.registration import landmarks_of_labels
-    from tagger.library.query.photo_json import model_document
+    from tagger.query.photo_json import model_document
+    from tagger.registry import registered_models
+    from tagger.registry.registration import landmarks_of_labels
 
     settings, database = open_for_reading()
     model = registered_models.preview_models(database, name or settings.model)[0]
@@ -272,7 +273,7 @@ def verify(
 
     Example: tagger model verify model.pt
     """
-    from tagger.library.catalog import registered_models
+    from tagger.registry import registered_models
 
     models = registered_models.list_models(open_for_reading().database)
     path = next((model.file for model in models if model.name == file), Path(file))
@@ -293,7 +294,7 @@ def verify(
 
 
 def _print_result(model: RegisteredModel, text: str, *, json: bool) -> None:
-    from tagger.library.query.photo_json import model_document
+    from tagger.query.photo_json import model_document
 
     console.write_result(model_document(model), printable(text), json=json)
 

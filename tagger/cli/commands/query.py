@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tagger.database.connection import Database
-    from tagger.library.catalog.registered_models import RegisteredModel
-    from tagger.library.query.options import PhotoQuery
-    from tagger.library.query.tagged_photos import TaggedPhoto
-    from tagger.library.query.trip_summaries import TripSummary
-    from tagger.library.teaching.classifiers import Embeddings
+    from tagger.query.options import PhotoQuery
+    from tagger.query.tagged_photos import TaggedPhoto
+    from tagger.query.trip_summaries import TripSummary
+    from tagger.registry.registered_models import RegisteredModel
+    from tagger.teaching.classifiers import Embeddings
 
 Text = Annotated[
     list[str] | None,
@@ -74,9 +74,9 @@ def query(
     tagger query --near "eiffel tower" --radius-km 5 -0 | xargs -0 cp -t paris/
     """
     from tagger.cli.output.photos import no_photo_text, write_photos
-    from tagger.library.query.find import find_tagged
-    from tagger.library.query.photo_conditions import require_folders
-    from tagger.library.query.timeline import count_all
+    from tagger.query.find import find_tagged
+    from tagger.query.photo_conditions import require_folders
+    from tagger.query.timeline import count_all
 
     photo_query = query_options.parse(**vars(outcome_options), sort=sort, limit=limit)
     output_format = parse_format(format_, json=json, print0=print0)
@@ -113,7 +113,7 @@ def _counted(photos: Iterable[TaggedPhoto], with_tags: collections.Counter[bool]
 
 def _with_text(session: Session, photo_query: PhotoQuery, text: str) -> PhotoQuery:
     """Return the query of the options and the text; say how the text is understood, if not word for word."""
-    from tagger.library.search.text_query import text_query
+    from tagger.search.text_query import text_query
 
     understood = text_query(session.database, text, session.settings.roots)
     with query_usage():
@@ -138,7 +138,7 @@ def show(
     Example: tagger show holiday/IMG_0042.jpg
     """
     from tagger.cli.output.photos import print_details
-    from tagger.library.query.details import photo_details
+    from tagger.query.details import photo_details
 
     settings, database = open_for_reading()
     details = photo_details(database, photo, settings.roots)
@@ -171,7 +171,7 @@ def trips(
 
     tagger query --trip 2019-05-03-arles-and-avignon --format paths
     """
-    from tagger.library.query.trip_summaries import trip_document, trip_summaries
+    from tagger.query.trip_summaries import trip_document, trip_summaries
 
     output_format = parse_format(format_, json=json)
     if output_format in {Format.PATHS, Format.GEOJSON, Format.CSV}:
@@ -197,8 +197,8 @@ def trips(
 
 
 def _no_trips_text(database: Database) -> str:
-    from tagger.library.query.trip_summaries import has_positions
-    from tagger.library.trips.grouping import LEAST_PHOTOS, LEAST_PHOTOS_OF_A_DAY
+    from tagger.query.trip_summaries import has_positions
+    from tagger.trips.grouping import LEAST_PHOTOS, LEAST_PHOTOS_OF_A_DAY
 
     if not has_positions(database):
         return "no trips; trips need photos with positions; to locate photos, run: tagger locate"
@@ -242,8 +242,8 @@ def similar(
     tagger similar church/1.jpg church/2.jpg --under ~/Pictures/2019 --format paths
     """
     from tagger.cli.output.photos import write_similar_photos
-    from tagger.library.query.photo_conditions import require_folders
-    from tagger.library.teaching.similarity import find_similar
+    from tagger.query.photo_conditions import require_folders
+    from tagger.teaching.similarity import find_similar
 
     output_format = parse_format(format_, json=json)
     session = open_session()
@@ -278,9 +278,9 @@ def _given_embeddings(
     """
     import numpy as np
 
-    from tagger.library.teaching.examples import find_examples, load_embeddings
-    from tagger.library.teaching.learning import embedding_of
     from tagger.photos.source import check_exists
+    from tagger.teaching.examples import find_examples, load_embeddings
+    from tagger.teaching.learning import embedding_of
 
     settings, database = session
     content_ids: list[int] = []
@@ -313,7 +313,7 @@ def _computed_embeddings(
     if not photos:
         return computed, content_ids, has_failed
     from tagger.jobs.processing.model_cache import open_local_model
-    from tagger.library.teaching.similarity import content_with_embedding
+    from tagger.teaching.similarity import content_with_embedding
 
     with open_local_model(model, session.settings) as local:
         for photo in photos:

@@ -18,25 +18,25 @@ from tagger.cli.output.photos import write_photos
 from tagger.cli.session import open_for_reading, open_session
 from tagger.database.connection import login_name
 from tagger.database.enums import VerdictKind
-from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.query.photo_json import json_list_parts
-from tagger.library.teaching.suggestions import find_suggestions
-from tagger.library.verdicts.importing import import_verdicts, read_entries
-from tagger.library.verdicts.listing import VerdictFilter, list_verdicts
-from tagger.library.verdicts.service import (
+from tagger.landmarks.landmarks import find_landmark
+from tagger.photos.paths import parse_path
+from tagger.query.photo_json import json_list_parts
+from tagger.teaching.suggestions import find_suggestions
+from tagger.verdicts.importing import import_verdicts, read_entries
+from tagger.verdicts.listing import VerdictFilter, list_verdicts
+from tagger.verdicts.service import (
     VERDICT_COLUMNS,
     give_verdicts,
     withdraw_verdicts,
 )
-from tagger.library.verdicts.store import dismiss_photos, photo_ids_at, restore_photos
-from tagger.photos.paths import parse_path
+from tagger.verdicts.store import dismiss_photos, photo_ids_at, restore_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tagger.library.verdicts.importing import ImportedVerdicts
-    from tagger.library.verdicts.service import PhotoVerdict
-    from tagger.library.verdicts.store import DismissedPhotos
+    from tagger.verdicts.importing import ImportedVerdicts
+    from tagger.verdicts.service import PhotoVerdict
+    from tagger.verdicts.store import DismissedPhotos
 
 PHOTOS_HELP = "Photos. The files may be deleted already."
 LandmarkArgument = Annotated[str, argument("LANDMARK", "A landmark, by slug or name in any case.")]

@@ -17,10 +17,11 @@ from tagger.cli.output.formats import local_time, printable, write_json
 from tagger.cli.output.job_text import count_of
 from tagger.cli.session import open_for_reading, open_session
 from tagger.database.connection import author_text
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_conditions import require_folders
-from tagger.library.query.timeline import timeline_sections
-from tagger.library.shares import (
+from tagger.photos.paths import parse_path
+from tagger.query.options import PhotoQuery
+from tagger.query.photo_conditions import require_folders
+from tagger.query.timeline import timeline_sections
+from tagger.shares import (
     NewShare,
     add_share,
     link_key,
@@ -29,14 +30,13 @@ from tagger.library.shares import (
     share_documents,
     share_name,
 )
-from tagger.library.verdicts.store import photo_ids_at
-from tagger.photos.paths import parse_path
+from tagger.verdicts.store import photo_ids_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tagger.cli.session import Session
-    from tagger.library.shares import Share
+    from tagger.shares import Share
 
 share_app = typer.Typer(
     help="Share photos by links that need no sign-in, and revoke them.", no_args_is_help=True

@@ -26,7 +26,7 @@ from tagger.database.retry import DatabaseError, outage_text
 from tagger.jobs.enqueue.job_json import status_document
 from tagger.ledger.progress import list_jobs, list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers
-from tagger.library.catalog.models_in_use import problems_in_use
+from tagger.tags.models_in_use import problems_in_use
 from worker.broker import find_broker, queue_depths
 from worker.embedded_socket import has_socket
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tagger.catalog.roots import forget_path
 from tagger.cli.help import argument, with_option_groups
 from tagger.cli.job_submission import finish_in_process, finish_job, print_plan, submit_tagging
 from tagger.cli.option_groups import TagCommandOptions, WriteOptions
@@ -29,7 +30,6 @@ from tagger.cli.output.job_text import count_of, print_next_steps
 from tagger.cli.session import load_settings, open_session, prepare_paths
 from tagger.database.enums import Priority, Runner
 from tagger.errors import PathNotFound
-from tagger.library.catalog.roots import forget_path
 from tagger.photos.paths import parse_path
 from tagger.photos.source import check_exists
 

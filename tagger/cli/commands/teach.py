@@ -27,19 +27,19 @@ from tagger.database.connection import login_name
 from tagger.database.enums import Priority, Runner
 from tagger.errors import ExamplesMissing
 from tagger.jobs.enqueue.scan import select_paths
-from tagger.library.catalog.landmarks import landmarks_spelled_like
-from tagger.library.verdicts.service import give_examples
+from tagger.landmarks.landmarks import landmarks_spelled_like
+from tagger.verdicts.service import give_examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from tagger.cli.session import Session
     from tagger.database.connection import Database
-    from tagger.library.catalog.landmark_edits import NewLandmark
-    from tagger.library.catalog.landmarks import Landmark
-    from tagger.library.catalog.registered_models import RegisteredModel
-    from tagger.library.teaching.examples import Example, NamedOtherwise
-    from tagger.library.teaching.learning import TaughtState
+    from tagger.landmarks.edits import NewLandmark
+    from tagger.landmarks.landmarks import Landmark
+    from tagger.registry.registered_models import RegisteredModel
+    from tagger.teaching.examples import Example, NamedOtherwise
+    from tagger.teaching.learning import TaughtState
 
 
 class ExamplePhotos:
@@ -97,8 +97,8 @@ class ExamplePhotos:
         self, database: Database, new: NewLandmark, by: str | None, *, may_add: bool
     ) -> tuple[Landmark, TaughtState, int]:
         """Give the verdicts, and find the landmark's photos. Returns it, what is known of it, and how many images were compared."""
-        from tagger.library.catalog.landmark_edits import find_or_add_landmark
-        from tagger.library.teaching.learning import taught_state
+        from tagger.landmarks.edits import find_or_add_landmark
+        from tagger.teaching.learning import taught_state
 
         session = self._session._replace(database=database)
         landmark, _ = find_or_add_landmark(database, new, may_add=may_add)
@@ -113,19 +113,19 @@ class ExamplePhotos:
 
     def named_otherwise(self, landmark: Landmark) -> Sequence[NamedOtherwise]:
         """Return the other landmarks that the model names for the confirmed photos."""
-        from tagger.library.teaching.examples import named_otherwise
+        from tagger.teaching.examples import named_otherwise
 
         return named_otherwise(self._session.database, landmark.id, self.confirmed)
 
     def _paths_to_tag(self) -> list[Path]:
-        from tagger.library.teaching.examples import paths_to_tag
+        from tagger.teaching.examples import paths_to_tag
 
         settings, database = self._session
         named = [path for paths in self._paths for path in paths]
         return paths_to_tag(database, self._model, named, settings.roots)
 
     def _examples(self, paths: Iterable[Path], *, only_stored: bool = False) -> list[Example]:
-        from tagger.library.teaching.examples import find_examples
+        from tagger.teaching.examples import find_examples
 
         database, roots = self._session.database, self._session.settings.roots
         return find_examples(database, self._model, paths, roots, only_stored=only_stored)
@@ -222,8 +222,8 @@ def teach(
 
     tagger teach our-church more/*.jpg --not town-hall.jpg school.jpg
     """
-    from tagger.library.catalog.landmark_edits import NewLandmark, find_or_add_landmark
-    from tagger.library.teaching.learning import taught_document
+    from tagger.landmarks.edits import NewLandmark, find_or_add_landmark
+    from tagger.teaching.learning import taught_document
 
     started_at = time.monotonic()
     if not photos and not not_:
@@ -291,7 +291,7 @@ def _name(landmark: Landmark, *, is_new: bool) -> str:
 
 
 def _print_state(landmark: Landmark, state: TaughtState, compared: int, *, is_new: bool) -> None:
-    from tagger.library.teaching.learning import undo_command
+    from tagger.teaching.learning import undo_command
 
     if not state.examples:
         _print_unlearned(landmark, state)
@@ -317,7 +317,7 @@ def _print_state(landmark: Landmark, state: TaughtState, compared: int, *, is_ne
 
 
 def _print_unlearned(landmark: Landmark, state: TaughtState) -> None:
-    from tagger.library.teaching.examples import LEAST_MISSED
+    from tagger.teaching.examples import LEAST_MISSED
 
     if state.is_label:
         typer.echo(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from tagger.catalog.roots import count_root_photos, list_roots, root_mounts
 from tagger.cli.doctor import note, ok, wrong
 from tagger.cli.output.job_text import (
     START_BEAT,
@@ -18,18 +19,17 @@ from tagger.database.enums import JobState, NoteCode, has_code
 from tagger.ledger.dispatch import waiting_chunks
 from tagger.ledger.progress import list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers, silent_workers
-from tagger.library.catalog.roots import count_root_photos, list_roots, root_mounts
 from tagger.photos.folders import Mount, MountState
 from tagger.photos.paths import ObjectPath
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tagger.catalog.roots import Root, RootPaths
     from tagger.cli.doctor import Finding
     from tagger.database.connection import Database
     from tagger.ledger.progress import JobProgress
     from tagger.ledger.workers import WorkerStatus
-    from tagger.library.catalog.roots import Root, RootPaths
 from contextlib import suppress
 from typing import TYPE_CHECKING
 

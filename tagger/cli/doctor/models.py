@@ -13,27 +13,27 @@ from tagger.cli.output.job_text import first_names
 from tagger.errors import TaggerError
 from tagger.extensions import install_command
 from tagger.jobs.processing.model_cache import backend_options, conversions
-from tagger.library.catalog.registered_models import (
-    StoredSelections,
-    models_to_teach,
-    preview_models,
-    verify_model,
-)
-from tagger.library.catalog.settlement import is_settled
-from tagger.library.positions.update import is_up_to_date
-from tagger.library.teaching.learning import unfinished_landmarks
 from tagger.model.backends.crashes import read_crash
 from tagger.model.backends.protocol import SelectionKey
 from tagger.model.backends.selection import crash_text, reference_name
 from tagger.model.devices import available_kinds, choose_device, core_count, describe_device
 from tagger.model.model import load_model
+from tagger.positions.update import is_up_to_date
+from tagger.registry.registered_models import (
+    StoredSelections,
+    models_to_teach,
+    preview_models,
+    verify_model,
+)
+from tagger.tags.settlement import is_settled
+from tagger.teaching.learning import unfinished_landmarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tagger.cli.doctor import Finding
     from tagger.database.connection import Database
-    from tagger.library.catalog.registered_models import RegisteredModel
+    from tagger.registry.registered_models import RegisteredModel
     from tagger.settings import Settings
 
 COMPARE = "tagger backfill taught, unless a page or a job does it now"

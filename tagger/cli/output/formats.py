@@ -52,7 +52,7 @@ class Counter:
 
 def write_documents(columns: Sequence[str], documents: Iterable[object], output_format: Format) -> int:
     """Write documents; returns their number. `columns` are the fields that a table and CSV have."""
-    from tagger.library.query.photo_json import csv_parts, json_line_parts
+    from tagger.query.photo_json import csv_parts, json_line_parts
 
     counter = Counter(documents)
     rows = ([getattr(document, column) for column in columns] for document in counter)
@@ -77,7 +77,7 @@ def write_json(document: object) -> None:
 
 def write_json_list(documents: Iterable[object]) -> None:
     """Write one JSON list, with an element on each line."""
-    from tagger.library.query.photo_json import json_list_parts
+    from tagger.query.photo_json import json_list_parts
 
     write_parts(json_list_parts(documents))
 

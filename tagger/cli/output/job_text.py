@@ -233,7 +233,7 @@ def unread_lines(database: Database, job: int) -> list[str]:
 
 
 def _print_doubtful_tags(database: Database, job: int) -> None:
-    from tagger.library.positions.tag_odds import count_doubtful_photos
+    from tagger.positions.tag_odds import count_doubtful_photos
 
     with database.read() as connection:
         doubtful = count_doubtful_photos(connection, job)
@@ -277,8 +277,8 @@ def job_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any
 def _landmark_report(database: Database, progress: JobProgress) -> tuple[dict[str, Any], list[str]]:
     """The landmarks on the photos that a job classified, most frequent first, and how many photos have a suggested one."""
     from tagger.jobs.enqueue.photo_facts import unread_counts
-    from tagger.library.query.counts import landmark_counts
-    from tagger.library.teaching.suggestions import count_suggested_photos
+    from tagger.query.counts import landmark_counts
+    from tagger.teaching.suggestions import count_suggested_photos
 
     suggested = count_suggested_photos(database, progress.job)
     found = landmark_counts(database, job=progress.job)

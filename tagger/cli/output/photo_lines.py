@@ -13,6 +13,7 @@ from typing import Self
 
 import typer
 
+from tagger.catalog.roots import Root, list_roots
 from tagger.cli.output import console
 from tagger.cli.output.console import ProgressLine
 from tagger.cli.output.formats import printable, write_parts
@@ -23,25 +24,24 @@ from tagger.errors import PhotoFailed
 from tagger.jobs.processing.chunk_items import Item
 from tagger.jobs.processing.chunk_runner import StoredBatch
 from tagger.jobs.processing.model_cache import LocalModel, open_local_models
+from tagger.landmarks.landmarks import landmarks_by_id
 from tagger.ledger.chunks import ItemOutcome
 from tagger.ledger.progress import find_job, model_ids_of_job
-from tagger.library.acceptance import EffectiveTag
-from tagger.library.catalog.landmarks import landmarks_by_id
-from tagger.library.catalog.registered_models import RegisteredModel, models_to_try
-from tagger.library.catalog.registration import landmark_ids_of_labels
-from tagger.library.catalog.roots import Root, list_roots
-from tagger.library.query.predictions import (
+from tagger.photos.paths import absolute_path
+from tagger.pipeline.requests import Classified, Result
+from tagger.query.predictions import (
     FailedPredictionDocument,
     ModelPredictions,
     NamedPrediction,
     named_predictions,
     prediction_document,
 )
-from tagger.photos.paths import absolute_path
-from tagger.pipeline.requests import Classified, Result
+from tagger.registry.registered_models import RegisteredModel, models_to_try
+from tagger.registry.registration import landmark_ids_of_labels
 from tagger.settings import Settings
 from tagger.system.documents import json_bytes
 from tagger.system.text_format import percent
+from tagger.tags.rule import EffectiveTag
 
 LEAST_TELLING_SCORE = 0.01
 """A prediction below it says nothing about an unknown photo, so it is not printed."""

@@ -24,10 +24,11 @@ from tagger.cli.output.formats import (
 from tagger.cli.output.job_text import count_of
 from tagger.database.enums import TagState
 from tagger.errors import QueryOptionInvalid
-from tagger.library.query.facets import count_photos
-from tagger.library.query.filter_words import active_filters, options_without
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_json import (
+from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.query.facets import count_photos
+from tagger.query.filter_words import active_filters, options_without
+from tagger.query.options import PhotoQuery
+from tagger.query.photo_json import (
     LANDMARK_COLUMNS,
     SIMILAR_PHOTO_COLUMNS,
     json_line_parts,
@@ -35,8 +36,7 @@ from tagger.library.query.photo_json import (
     photo_csv_parts,
     photo_feature_parts,
 )
-from tagger.library.query.tagged_photos import photo_document
-from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.query.tagged_photos import photo_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
     from tagger.cli.session import Session
     from tagger.ledger.failures import FailureDocument
-    from tagger.library.query.counts import LandmarkCount
-    from tagger.library.query.details import (
+    from tagger.query.counts import LandmarkCount
+    from tagger.query.details import (
         Dismissal,
         MetadataWrite,
         NeighbourEvidence,
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
         PositionEvidence,
         Verdict,
     )
-    from tagger.library.query.filter_words import Options
-    from tagger.library.query.tagged_photos import Tag, TaggedPhoto
+    from tagger.query.filter_words import Options
+    from tagger.query.tagged_photos import Tag, TaggedPhoto
 
 _OUTCOMES = ("unknown", "untagged", "failed")
 FAILURE_COLUMNS = ("path", "kind", "text", "attempts", "job")

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, delete, exists, func, or_, select
 
+from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind, JobState
 from tagger.database.tables import PRESENT, UNTAGGED, contents, embeddings, job_items, jobs, photos, positions
@@ -18,21 +19,20 @@ from tagger.errors import QueryOptionInvalid
 from tagger.jobs.enqueue.job_options import MetadataOptions, inference_options
 from tagger.jobs.enqueue.scan import Scan, require_available_roots, select_paths
 from tagger.ledger.jobs import WRITE, InferenceOptions, NewJob
-from tagger.library.catalog.contents import is_classified_by
-from tagger.library.catalog.registered_models import (
+from tagger.photos.paths import path_from_json, path_to_json
+from tagger.query.filters import ResolvedQuery
+from tagger.query.options import PhotoQuery, options_used_by
+from tagger.registry.registered_models import (
     RegisteredModel,
     model_by_id,
     models_to_teach,
     resolve_models,
     with_embeddings,
 )
-from tagger.library.catalog.roots import RootPaths
-from tagger.library.query.filters import ResolvedQuery
-from tagger.library.query.options import PhotoQuery, options_used_by
-from tagger.library.teaching.comparison import has_unapplied, outdated
-from tagger.library.teaching.learning import changed_landmarks, embedding_of, learn_landmarks
-from tagger.photos.paths import path_from_json, path_to_json
 from tagger.settings import Settings
+from tagger.tags.contents import is_classified_by
+from tagger.teaching.comparison import has_unapplied, outdated
+from tagger.teaching.learning import changed_landmarks, embedding_of, learn_landmarks
 
 
 class BackfillScope(StrEnum):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, and_, case, exists, false, func, or_, select
 
+from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, JobKind, Outcome, Target
 from tagger.database.tables import contents, job_items, jobs, metadata_writes, photos, positions
@@ -20,12 +21,11 @@ from tagger.jobs.enqueue.scan import Scan
 from tagger.ledger.items import fill_job
 from tagger.ledger.jobs import NewJob, claim_unfilled_job, finish_scan, job_heartbeat
 from tagger.ledger.progress import find_job
-from tagger.library.catalog.roots import RootPaths
-from tagger.library.positions.update import update_positions
-from tagger.library.query.filters import ResolvedQuery
-from tagger.library.query.find import find_tagged
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_conditions import has_tag, path_ranges
+from tagger.positions.update import update_positions
+from tagger.query.filters import ResolvedQuery
+from tagger.query.find import find_tagged
+from tagger.query.options import PhotoQuery
+from tagger.query.photo_conditions import has_tag, path_ranges
 from tagger.settings import Settings
 
 PAGE = 1000

@@ -19,11 +19,11 @@ from sqlalchemy import Connection, Row, bindparam, func, select, update
 from tagger.database.enums import FactProblem, FactSource
 from tagger.database.statements import among
 from tagger.database.tables import job_items, photos
-from tagger.library.catalog.contents import record_photos
-from tagger.library.positions.cities import time_zone
 from tagger.metadata.stated_facts import SideFacts, day_in_name, read_side_facts
 from tagger.photos.paths import path_from_text
 from tagger.photos.side_files import SideFile, side_files_from_text, side_files_to_text
+from tagger.positions.cities import time_zone
+from tagger.tags.contents import record_photos
 
 if TYPE_CHECKING:
     from tagger.database.connection import Database

@@ -8,18 +8,18 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, tuple_, update
 
+from tagger.catalog.raw_pairs import separate_files
+from tagger.catalog.roots import Root, unavailable_error, unavailable_mount
 from tagger.database.connection import Database
 from tagger.database.statements import among, insert_page
 from tagger.database.tables import NO_FAILURE, contents, photos
 from tagger.errors import FailureKind
 from tagger.ledger.jobs import InferenceOptions
-from tagger.library.catalog.contents import is_classified_by_all
-from tagger.library.catalog.raw_pairs import separate_files
-from tagger.library.catalog.roots import Root, unavailable_error, unavailable_mount
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FoundPhoto
 from tagger.photos.paths import path_from_text
 from tagger.photos.source import PhotoSource
+from tagger.tags.contents import is_classified_by_all
 
 PathKey = tuple[str, bytes]
 """The two path columns of a photo: text, and bytes if the name is not UTF-8."""

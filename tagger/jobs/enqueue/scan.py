@@ -14,6 +14,18 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Row
 
+from tagger.catalog.raw_pairs import pair_files, separate_files
+from tagger.catalog.roots import (
+    Root,
+    RootPaths,
+    find_root,
+    lock_root,
+    path_prefix,
+    photos_below,
+    store_endpoint,
+    unavailable_error,
+    unavailable_mount,
+)
 from tagger.database.connection import Database
 from tagger.database.enums import JobKind
 from tagger.database.tables import photos
@@ -33,18 +45,6 @@ from tagger.jobs.enqueue.photo_rows import (
 )
 from tagger.ledger.items import append_items, fill_job, lock_scan
 from tagger.ledger.jobs import InferenceOptions, NewJob
-from tagger.library.catalog.raw_pairs import pair_files, separate_files
-from tagger.library.catalog.roots import (
-    Root,
-    RootPaths,
-    find_root,
-    lock_root,
-    path_prefix,
-    photos_below,
-    store_endpoint,
-    unavailable_error,
-    unavailable_mount,
-)
 from tagger.photos.buckets import is_object
 from tagger.photos.files import PhotoVersion
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto

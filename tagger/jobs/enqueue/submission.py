@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import select
 
+from tagger.catalog.roots import RootPaths
 from tagger.database.connection import Database
 from tagger.database.enums import METADATA_KINDS, JobKind, Priority, Runner
 from tagger.database.tables import jobs
@@ -19,9 +20,8 @@ from tagger.jobs.enqueue.scan import ProgressCallback, Scan, ScanReport, Selecti
 from tagger.ledger.failures import FailureFilter, failure_conditions
 from tagger.ledger.jobs import PATHS, WRITE, NewJob, create_job, finish_scan, job_heartbeat, other_models
 from tagger.ledger.progress import find_job
-from tagger.library.catalog.registered_models import model_by_id, verify_model
-from tagger.library.catalog.roots import RootPaths
 from tagger.photos.paths import ObjectPath, path_to_json
+from tagger.registry.registered_models import model_by_id, verify_model
 from tagger.settings import Settings
 
 MOST_PATHS = 100

@@ -8,6 +8,12 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from tagger.catalog.roots import (
+    Root,
+    RootPaths,
+    ensure_root,
+    find_root,
+)
 from tagger.database.connection import Database
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.photo_facts import has_other_side_files
@@ -22,12 +28,6 @@ from tagger.jobs.enqueue.scan import (
 )
 from tagger.ledger.items import photos_in_open_jobs
 from tagger.ledger.jobs import InferenceOptions
-from tagger.library.catalog.roots import (
-    Root,
-    RootPaths,
-    ensure_root,
-    find_root,
-)
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto
 from tagger.photos.photo_names import StemGroups, primary_files
 

@@ -7,20 +7,20 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from tagger.catalog.raw_pairs import files_of
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.tables import contents, job_items, photos
 from tagger.jobs.enqueue.photo_facts import stored_side_files
 from tagger.ledger.chunks import Claim, ItemOutcome, store_outcomes
-from tagger.library.acceptance import EffectiveTag
-from tagger.library.catalog.contents import is_classified_by_all
-from tagger.library.catalog.raw_pairs import files_of
 from tagger.metadata.stated_facts import SideFacts
 from tagger.photos.files import PhotoVersion
 from tagger.photos.paths import path_from_text
 from tagger.photos.side_files import SideFile
 from tagger.pipeline.requests import Reader, Result
 from tagger.system.documents import document_of
+from tagger.tags.contents import is_classified_by_all
+from tagger.tags.rule import EffectiveTag
 
 FORGOTTEN = "removed with `tagger forget`"
 """The reason of a skipped item whose photo is no longer in the database."""

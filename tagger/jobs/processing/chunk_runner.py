@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from enum import Enum
 from typing import TypeVar
 
+from tagger.catalog.roots import Root, list_roots, unavailable_error, unavailable_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome
 from tagger.database.retry import with_retry
@@ -25,7 +26,6 @@ from tagger.jobs.processing.chunk_items import Item, open_items
 from tagger.ledger.chunks import Claim, count_crashes
 from tagger.ledger.items import LARGEST_CHUNK
 from tagger.ledger.jobs import suspend_for_root
-from tagger.library.catalog.roots import Root, list_roots, unavailable_error, unavailable_roots
 from tagger.photos.folders import Mount
 from tagger.settings import Settings
 from tagger.system.metrics import FAILURES, PHOTOS

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from tagger.catalog.roots import Root
 from tagger.database.enums import Outcome
 from tagger.database.retry import DatabaseError
 from tagger.errors import FailureKind, ModelFailed, PhotoFailed, PhotoFailure, ReadsTimedOut
@@ -16,9 +17,6 @@ from tagger.jobs.processing.chunk_runner import ChunkRunner, PhotoProcessor
 from tagger.jobs.processing.model_cache import LoadedModels
 from tagger.jobs.processing.storage import lacking_models, store_results
 from tagger.ledger.chunks import ItemOutcome, photos_claimed_earlier, store_outcomes
-from tagger.library.catalog.roots import Root
-from tagger.library.catalog.settlement import outcome_of
-from tagger.library.teaching.comparison import TaughtCache, compare_images, mark_applied
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildKilled
@@ -26,6 +24,8 @@ from tagger.pipeline.requests import Failed, Reader, Request, RequestResult, Res
 from tagger.pipeline.running_child import ParentStopping
 from tagger.pipeline.sandbox import Sandbox
 from tagger.system.metrics import stage_timer
+from tagger.tags.settlement import outcome_of
+from tagger.teaching.comparison import TaughtCache, compare_images, mark_applied
 
 log = logging.getLogger(__name__)
 

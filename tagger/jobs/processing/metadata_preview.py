@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, exists, select, true
 
+from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import STATED, Target
 from tagger.database.tables import (
@@ -26,9 +27,6 @@ from tagger.errors import PhotoNotFound
 from tagger.jobs.enqueue.job_options import MetadataOptions
 from tagger.jobs.processing.chunk_items import raw_files_of
 from tagger.jobs.processing.undo_log import find_undo_record
-from tagger.library.catalog.roots import RootPaths, list_roots
-from tagger.library.query.details import find_photo_id
-from tagger.library.query.tagged_photos import best_first
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import (
     TAGGER_RECORD,
@@ -43,6 +41,8 @@ from tagger.metadata.plans import FilePlan
 from tagger.metadata.tag_fields import NamedLandmark, PositionEstimate, TagFields, make_tag_fields
 from tagger.metadata.written_files import WrittenFile
 from tagger.photos.paths import path_from_text
+from tagger.query.details import find_photo_id
+from tagger.query.tagged_photos import best_first
 from tagger.settings import Settings
 from tagger.system.documents import document_of
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from tagger.catalog.roots import Root
 from tagger.database.enums import Outcome
 from tagger.errors import FailureKind, LeaseLost, PhotoFailure
 from tagger.jobs.enqueue.job_options import UNDO_JOB, MetadataOptions
@@ -32,7 +33,6 @@ from tagger.jobs.processing.undo_log import (
 )
 from tagger.ledger.chunks import store_outcomes
 from tagger.ledger.failures import EDITED
-from tagger.library.catalog.roots import Root
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest, describe_result, plan_and_prepare
 from tagger.metadata.restored_files import UndoRecord

@@ -24,13 +24,6 @@ from PIL.TiffImagePlugin import SAVE_INFO
 
 from tagger.database.connection import Database
 from tagger.errors import ArgumentInvalid, EmbeddingsMissing, PhotoFailed, ProcessBound, TaggerError
-from tagger.library.catalog.registered_models import (
-    RegisteredModel,
-    StoredSelections,
-    model_by_id,
-    verify_model,
-)
-from tagger.library.teaching.comparison import TaughtCache
 from tagger.model.backends.protocol import BackendOptions, Conversions, Embeddings
 from tagger.model.devices import Device, choose_device, core_count, passes_at_once
 from tagger.model.model import Model, load_fastest_model, load_model
@@ -42,7 +35,14 @@ from tagger.photos.source import read_named
 from tagger.pipeline.pipeline import Pipeline, photo_opener
 from tagger.pipeline.requests import Limits, Opener, OpenPhoto
 from tagger.pipeline.sandbox import Sandbox
+from tagger.registry.registered_models import (
+    RegisteredModel,
+    StoredSelections,
+    model_by_id,
+    verify_model,
+)
 from tagger.settings import Settings
+from tagger.teaching.comparison import TaughtCache
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -48,24 +48,24 @@ from tagger.jobs.processing.chunk_items import Item
 from tagger.jobs.processing.stored_photos import classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
-from tagger.library.acceptance import EffectiveTag
-from tagger.library.catalog.contents import (
-    delete_of_model,
-    is_classified_by,
-    is_classified_by_all,
-    lock_contents_shared,
-)
-from tagger.library.catalog.models_in_use import ids_in_use
-from tagger.library.catalog.registration import landmark_ids_of_labels
-from tagger.library.catalog.settlement import begin_change, outcome_of, settle
-from tagger.library.positions.tag_odds import weigh_positions
-from tagger.library.teaching.comparison import BatchComparison, TaughtCache
 from tagger.pipeline.requests import (
     AlreadyClassified,
     Classified,
     Failed,
     Unchanged,
 )
+from tagger.positions.tag_odds import weigh_positions
+from tagger.registry.registration import landmark_ids_of_labels
+from tagger.tags.contents import (
+    delete_of_model,
+    is_classified_by,
+    is_classified_by_all,
+    lock_contents_shared,
+)
+from tagger.tags.models_in_use import ids_in_use
+from tagger.tags.rule import EffectiveTag
+from tagger.tags.settlement import begin_change, outcome_of, settle
+from tagger.teaching.comparison import BatchComparison, TaughtCache
 
 # Built once: it runs for each photo, and to build it takes twice as long as to run it.
 _FIND_CLASSIFIED = select(contents.c.id).where(

@@ -6,15 +6,15 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
+from tagger.catalog.cameras import camera_of, ensure_cameras
+from tagger.catalog.raw_pairs import carry_over
 from tagger.database.statements import among, ids_parameter
 from tagger.database.tables import NO_FAILURE, photos
 from tagger.errors import FailureKind
 from tagger.jobs.enqueue.photo_facts import fact_columns
 from tagger.jobs.processing.chunk_items import Item
-from tagger.library.catalog.cameras import camera_of, ensure_cameras
-from tagger.library.catalog.contents import queue_position_updates, record_photos
-from tagger.library.catalog.raw_pairs import carry_over
 from tagger.pipeline.requests import AlreadyClassified, Classified, Failed
+from tagger.tags.contents import queue_position_updates, record_photos
 
 _FILE_FAILURES = (
     FailureKind.GONE,

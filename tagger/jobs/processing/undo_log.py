@@ -29,13 +29,13 @@ from sqlalchemy import (
     update,
 )
 
+from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.connection import Database
 from tagger.database.enums import Outcome, Target
 from tagger.database.tables import contents, metadata_writes, photos
 from tagger.jobs.processing.chunk_items import Item
 from tagger.ledger.chunks import Claim, ItemOutcome, renew_lease
 from tagger.ledger.failures import EDITED
-from tagger.library.catalog.roots import RootPaths, list_roots
 from tagger.metadata.photo_writer import PreparedPhoto, WriteRequest
 from tagger.metadata.plans import FilePlan
 from tagger.metadata.restored_files import UndoRecord, digest_file

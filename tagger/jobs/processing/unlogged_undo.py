@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from tagger.catalog.roots import RootPaths, list_roots
 from tagger.database.audit_log import AuditAction, record_action
 from tagger.database.connection import Database
 from tagger.database.enums import Target
@@ -24,8 +25,6 @@ from tagger.jobs.processing.metadata_preview import (
     undo_request,
 )
 from tagger.jobs.processing.undo_log import delete_undone, find_jobs, find_undo_record
-from tagger.library.catalog.roots import RootPaths, list_roots
-from tagger.library.query.details import find_photo_id
 from tagger.metadata.errors import WriteFailed, WriteRefused
 from tagger.metadata.photo_writer import (
     PhotoPlan,
@@ -46,6 +45,7 @@ from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.photo_names import extension_of, is_photo_name
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, folded_name
 from tagger.photos.source import read_named
+from tagger.query.details import find_photo_id
 from tagger.settings import Settings
 
 PAGE = 500

@@ -17,7 +17,7 @@ from tagger.jobs.enqueue.job_options import MAX_ERROR_M, MetadataOptions
 from tagger.jobs.enqueue.metadata_jobs import is_under, photo_id_pages
 from tagger.jobs.enqueue.schedules import list_schedules
 from tagger.ledger.progress import count_open_jobs
-from tagger.library.query.options import PhotoQuery
+from tagger.query.options import PhotoQuery
 from tagger.settings import Settings
 from tagger.system.text_format import gettext
 from tagger.web.api.folders import FolderRefused, allowed_folders, path_of_key

@@ -30,10 +30,10 @@ from tagger.ledger.failures import (
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.progress import JobProgress, find_job, job_options, list_recent_jobs
 from tagger.ledger.workers import find_last_tick, list_workers
-from tagger.library.query.counts import LandmarkCount, landmark_counts
-from tagger.library.teaching.suggestions import count_suggested_photos
+from tagger.query.counts import LandmarkCount, landmark_counts
 from tagger.settings import Settings
 from tagger.system.text_format import N_, gettext, reader_language
+from tagger.teaching.suggestions import count_suggested_photos
 from tagger.web.api.folders import allowed_folders
 from tagger.web.api.job_requests import (
     BackfillRequest,

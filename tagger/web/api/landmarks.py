@@ -10,18 +10,18 @@ from fastapi import Body, Path, Query
 from pydantic import Field, model_validator
 
 from tagger.errors import QueryInvalid
-from tagger.library.catalog.landmark_edits import NewLandmark, add_landmark
-from tagger.library.catalog.landmark_removal import remove_landmark
-from tagger.library.positions.cities import City, find_cities, nearest_cities
-from tagger.library.query.counts import LandmarkCount, landmark_counts
-from tagger.library.query.option_values import parse_position
-from tagger.library.query.photo_json import (
+from tagger.landmarks.edits import NewLandmark, add_landmark
+from tagger.landmarks.removal import remove_landmark
+from tagger.model.artifact import Extent
+from tagger.positions.cities import City, find_cities, nearest_cities
+from tagger.query.counts import LandmarkCount, landmark_counts
+from tagger.query.option_values import parse_position
+from tagger.query.photo_json import (
     LandmarkDocument,
     RemovedLandmarkDocument,
     landmark_document,
     removed_landmark_document,
 )
-from tagger.model.artifact import Extent
 from tagger.system.text_format import country_name, reader_language
 from tagger.web.api.routes import api_router
 from tagger.web.http.query_params import RequestModel

@@ -11,9 +11,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from tagger.errors import PhotoFailed
-from tagger.library.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.photos.decoding.formats import require_format
 from tagger.photos.formats import PhotoFormat
+from tagger.query.tagged_photos import StoredPhoto, stored_photo
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.routes import api_router
 from tagger.web.http.responses import DocumentResponse

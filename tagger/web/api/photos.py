@@ -14,23 +14,23 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
-from tagger.library.query.details import PhotoDetailsDocument, photo_details_by_id
-from tagger.library.query.find import (
+from tagger.query.details import PhotoDetailsDocument, photo_details_by_id
+from tagger.query.find import (
     ScanPosition,
     decode_cursor,
     encode_cursor,
     find_tagged,
     find_tagged_page,
 )
-from tagger.library.query.option_values import parse_date
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_json import (
+from tagger.query.option_values import parse_date
+from tagger.query.options import PhotoQuery
+from tagger.query.photo_json import (
     photo_csv_parts,
     photo_feature_parts,
 )
-from tagger.library.query.tagged_photos import PhotoDocument, TaggedPhoto, photo_document
-from tagger.library.query.timeline import Section, SectionStart, count_copies, find_section_ids
-from tagger.library.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
+from tagger.query.tagged_photos import PhotoDocument, TaggedPhoto, photo_document
+from tagger.query.timeline import Section, SectionStart, count_copies, find_section_ids
+from tagger.query.trip_summaries import TripDocument, trip_document, trip_summaries, trip_summary
 from tagger.system.documents import document_of
 from tagger.system.text_format import N_, gettext, percent
 from tagger.web.api.routes import api_router

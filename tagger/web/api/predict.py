@@ -18,18 +18,18 @@ from starlette.exceptions import HTTPException
 
 from tagger.errors import FailureKind, ModelFailed, ModelNotFound, PhotoFailed
 from tagger.jobs.processing.model_cache import LoadedModels
-from tagger.library.catalog.registered_models import RegisteredModel
-from tagger.library.query.predictions import (
+from tagger.photos.files import PhotoBytes
+from tagger.photos.source import open_source
+from tagger.pipeline import requests as pipeline_requests
+from tagger.pipeline.requests import Classified, Failed, OpenPhoto, RequestResult
+from tagger.query.predictions import (
     FailedPredictionDocument,
     ModelPredictions,
     PredictionDocument,
     named_predictions,
     prediction_document,
 )
-from tagger.photos.files import PhotoBytes
-from tagger.photos.source import open_source
-from tagger.pipeline import requests as pipeline_requests
-from tagger.pipeline.requests import Classified, Failed, OpenPhoto, RequestResult
+from tagger.registry.registered_models import RegisteredModel
 from tagger.system.text_format import gettext
 from tagger.web.api.routes import Problem, api_router, upload_body
 from tagger.web.http.responses import DocumentResponse

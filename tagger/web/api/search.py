@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 
-from tagger.library.query.filter_words import Options
-from tagger.library.search.matching import Match
-from tagger.library.search.names import Kind, Meaning
+from tagger.query.filter_words import Options
+from tagger.search.matching import Match
+from tagger.search.names import Kind, Meaning
 from tagger.system.documents import document_of
 from tagger.system.text_format import country_name, gettext, reader_language
 from tagger.web.api.routes import api_router

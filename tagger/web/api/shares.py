@@ -9,8 +9,8 @@ from fastapi import Depends, Path, Query
 from pydantic import Field
 
 from tagger.errors import ShareInvalid
-from tagger.library.query.options import PhotoQuery
-from tagger.library.shares import (
+from tagger.query.options import PhotoQuery
+from tagger.shares import (
     LONGEST_NAME,
     MOST_PHOTOS,
     NewShare,
@@ -25,7 +25,7 @@ from tagger.library.shares import (
     share_documents,
     share_name,
 )
-from tagger.library.shares import ShareDocument as StoredShareDocument
+from tagger.shares import ShareDocument as StoredShareDocument
 from tagger.web.api.routes import api_router
 from tagger.web.http.attempt_limiter import LINKS
 from tagger.web.http.query_params import ONE_LINE, PhotoId, QueryParams, RequestModel, query_params

@@ -9,24 +9,24 @@ from fastapi import Path, Query
 from pydantic import Field
 
 from tagger.errors import ExamplesMissing, QueryInvalid
-from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.query.tagged_photos import (
+from tagger.landmarks.landmarks import find_landmark
+from tagger.query.tagged_photos import (
     TaggedPhoto,
     photo_document,
     stored_photo,
 )
-from tagger.library.teaching.examples import examples_by_id, load_embeddings, named_otherwise
-from tagger.library.teaching.learning import (
+from tagger.system.text_format import gettext
+from tagger.teaching.examples import examples_by_id, load_embeddings, named_otherwise
+from tagger.teaching.learning import (
     TaughtDocument,
     embedding_of,
     taught_document,
     taught_state,
     update_taught,
 )
-from tagger.library.teaching.similarity import find_similar
-from tagger.library.teaching.suggestions import ReviewPosition, suggestion_page
-from tagger.library.verdicts.service import give_examples
-from tagger.system.text_format import gettext
+from tagger.teaching.similarity import find_similar
+from tagger.teaching.suggestions import ReviewPosition, suggestion_page
+from tagger.verdicts.service import give_examples
 from tagger.web.api.photos import PhotoPage
 from tagger.web.api.routes import api_router
 from tagger.web.api.verdicts import By, PhotoIds, person_of

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from tagger.database.enums import VerdictKind
-from tagger.library.verdicts.service import VerdictsDocument, give_verdicts, withdraw_verdicts
-from tagger.library.verdicts.store import (
+from tagger.verdicts.service import VerdictsDocument, give_verdicts, withdraw_verdicts
+from tagger.verdicts.store import (
     DismissedPhotos,
     StarredPhotos,
     dismiss_photos,

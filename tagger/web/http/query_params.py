@@ -17,13 +17,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from tagger.errors import ModelNotFound, QueryInvalid, QueryOptionInvalid
-from tagger.library.query.options import (
+from tagger.photos.paths import is_object_address
+from tagger.query.options import (
     PhotoQuery,
     QueryOption,
     SortOption,
     options_used_by,
 )
-from tagger.photos.paths import is_object_address
 from tagger.system.text_format import has_controls
 
 

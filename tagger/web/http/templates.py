@@ -21,9 +21,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from tagger.database.connection import Database
-from tagger.library.query.tagged_photos import has_metadata_writes, has_photos
-from tagger.library.shares import MOST_PHOTOS as MOST_SHARED
 from tagger.people.tokens import Grant
+from tagger.query.tagged_photos import has_metadata_writes, has_photos
+from tagger.shares import MOST_PHOTOS as MOST_SHARED
 from tagger.system.text_format import (
     N_,
     country_name,

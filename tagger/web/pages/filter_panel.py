@@ -7,17 +7,17 @@ from pathlib import PurePath
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from tagger.library.catalog.cameras import camera_model
-from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.query.facets import MOST_READ, Facet, FacetName
-from tagger.library.query.filter_words import (
+from tagger.catalog.cameras import camera_model
+from tagger.landmarks.landmarks import find_landmark
+from tagger.query.facets import MOST_READ, Facet, FacetName
+from tagger.query.filter_words import (
     WHICH,
     WITH_LANDMARK,
     is_of_accepted_tags,
     selects_all_photos,
     whole_year,
 )
-from tagger.library.query.options import QUERY_OPTIONS, PhotoQuery
+from tagger.query.options import QUERY_OPTIONS, PhotoQuery
 from tagger.system.text_format import N_, country_name, gettext, number_text
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.error_texts import page_text

@@ -22,8 +22,8 @@ from tagger.ledger.failures import (
 )
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import LastTick, WorkerStatus
-from tagger.library.query.filter_words import conditions_text
 from tagger.photos.paths import printable_path
+from tagger.query.filter_words import conditions_text
 from tagger.system.text_format import (
     N_,
     NN_,

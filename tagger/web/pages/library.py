@@ -12,17 +12,17 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.database.connection import display_language
 from tagger.errors import TaggerError
-from tagger.ledger.progress import count_open_jobs
-from tagger.library.catalog.landmark_edits import LandmarkChanges, edit_landmark
-from tagger.library.catalog.landmark_removal import (
+from tagger.landmarks.edits import LandmarkChanges, edit_landmark
+from tagger.landmarks.landmarks import familiar_landmarks, find_landmark, normalize_name
+from tagger.landmarks.removal import (
     MergedLandmark,
     RemovedLandmark,
     merge_landmark,
     remove_landmark,
 )
-from tagger.library.catalog.landmarks import familiar_landmarks, find_landmark, normalize_name
-from tagger.library.query.option_values import parse_box
-from tagger.library.query.tagged_photos import has_photos
+from tagger.ledger.progress import count_open_jobs
+from tagger.query.option_values import parse_box
+from tagger.query.tagged_photos import has_photos
 from tagger.web.api.search import Lists, SearchText, suggestion_document
 from tagger.web.cached_value import uncounted_landmarks
 from tagger.web.http.error_texts import page_text

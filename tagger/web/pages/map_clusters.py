@@ -12,20 +12,20 @@ import numpy as np
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse
 
-from tagger.library.positions.cities import nearest_cities
-from tagger.library.query.option_values import BoundingBox, parse_box
-from tagger.library.query.position_clusters import (
+from tagger.positions.cities import nearest_cities
+from tagger.query.option_values import BoundingBox, parse_box
+from tagger.query.position_clusters import (
     PositionCell,
     PositionCluster,
     cells_within,
     cluster_cells,
     needs_fine_cells,
 )
-from tagger.library.query.trip_summaries import PathPoint, trip_path
-from tagger.library.trips.stored import find_trip
+from tagger.query.trip_summaries import PathPoint, trip_path
 from tagger.settings import Settings
 from tagger.system.documents import document_of
 from tagger.system.text_format import N_, gettext
+from tagger.trips.stored import find_trip
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.responses import DocumentResponse, policy_with_tiles

@@ -12,16 +12,16 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from tagger.database.connection import Database
-from tagger.library.catalog.landmarks import familiar_landmarks
-from tagger.library.query.counts import Cover, LandmarkCount, familiar_landmark_counts, find_covers
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.position_clusters import PositionCell, position_cells
-from tagger.library.query.timeline import count_photos
-from tagger.library.query.trip_summaries import TripSummary, trip_summaries
-from tagger.library.teaching.similarity import LookAlikes
-from tagger.library.teaching.suggestions import COUNT_LIMIT, count_suggestions
+from tagger.landmarks.landmarks import familiar_landmarks
+from tagger.query.counts import Cover, LandmarkCount, familiar_landmark_counts, find_covers
+from tagger.query.options import PhotoQuery
+from tagger.query.position_clusters import PositionCell, position_cells
+from tagger.query.timeline import count_photos
+from tagger.query.trip_summaries import TripSummary, trip_summaries
 from tagger.system.names import name_in_language
 from tagger.system.text_format import reader_language
+from tagger.teaching.similarity import LookAlikes
+from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
 from tagger.web.cached_value import CachedValue, close_all
 from tagger.web.http.languages import ENGLISH, languages
 

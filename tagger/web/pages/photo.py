@@ -10,14 +10,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from tagger.landmarks.landmarks import all_landmarks
 from tagger.ledger.progress import open_job_of_photo
-from tagger.library.catalog.landmarks import all_landmarks
-from tagger.library.query.details import PhotoDetails, photo_details_by_id
-from tagger.library.query.option_values import BoundingBox
-from tagger.library.query.tagged_photos import Position, TaggedPhoto, stored_photo
-from tagger.library.query.trip_summaries import TripSummary, trip_of_photo
 from tagger.metadata.exposure import Exposure, read_exposure
 from tagger.photos.paths import parse_path
+from tagger.query.details import PhotoDetails, photo_details_by_id
+from tagger.query.option_values import BoundingBox
+from tagger.query.tagged_photos import Position, TaggedPhoto, stored_photo
+from tagger.query.trip_summaries import TripSummary, trip_of_photo
 from tagger.system.geo import distance_km
 from tagger.system.text_format import gettext
 from tagger.web.api.job_requests import WriteMode, write_modes

@@ -14,9 +14,9 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.errors import CursorInvalid, LandmarkAmbiguous, NotFound, QueryInvalid
-from tagger.library.catalog.landmarks import Landmark, display_names, find_landmark
-from tagger.library.query.facets import count_photos
-from tagger.library.query.filter_words import (
+from tagger.landmarks.landmarks import Landmark, display_names, find_landmark
+from tagger.query.facets import count_photos
+from tagger.query.filter_words import (
     WHICH,
     WITH_LANDMARK_CHIP,
     Options,
@@ -25,16 +25,16 @@ from tagger.library.query.filter_words import (
     options_without,
     selects_with_landmark,
 )
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.sorted_scan import NO_MONTH
-from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.query.timeline import Area, section_parts
-from tagger.library.query.trip_summaries import summaries_of_trips
-from tagger.library.shares import is_kept, share_name
-from tagger.library.teaching.examples import NamedOtherwise
-from tagger.library.teaching.learning import taught_state
-from tagger.library.teaching.suggestions import COUNT_LIMIT, count_suggestions
+from tagger.query.options import PhotoQuery
+from tagger.query.sorted_scan import NO_MONTH
+from tagger.query.tagged_photos import TaggedPhoto
+from tagger.query.timeline import Area, section_parts
+from tagger.query.trip_summaries import summaries_of_trips
+from tagger.shares import is_kept, share_name
 from tagger.system.text_format import gettext, heading_text, month_of_year_text, number_text
+from tagger.teaching.examples import NamedOtherwise
+from tagger.teaching.learning import taught_state
+from tagger.teaching.suggestions import COUNT_LIMIT, count_suggestions
 from tagger.web.api.photos import photo_page
 from tagger.web.api.search import SearchText, search_lists, suggestion_document
 from tagger.web.http.error_texts import page_text

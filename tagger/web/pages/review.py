@@ -12,18 +12,18 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from tagger.errors import EmbeddingsMissing, ExamplesMissing, ModelNotSelected, TaggerError
-from tagger.library.catalog.landmarks import Landmark, find_landmark
-from tagger.library.query.counts import Cover, example_covers
-from tagger.library.query.tagged_photos import TaggedPhoto, stored_photo
-from tagger.library.teaching.similarity import (
+from tagger.landmarks.landmarks import Landmark, find_landmark
+from tagger.query.counts import Cover, example_covers
+from tagger.query.tagged_photos import TaggedPhoto, stored_photo
+from tagger.system.text_format import gettext, percent
+from tagger.teaching.similarity import (
     LEAST_LIKELIHOOD,
     LookAlikes,
     find_look_alikes,
     photos_of_groups,
     place_likelihood,
 )
-from tagger.library.teaching.suggestions import count_suggestions, suggestion_page
-from tagger.system.text_format import gettext, percent
+from tagger.teaching.suggestions import count_suggestions, suggestion_page
 from tagger.web.api.photos import PhotoNumber
 from tagger.web.api.teaching import similar_photos
 from tagger.web.http.error_texts import page_text

@@ -23,10 +23,10 @@ from tagger.errors import (
     DiskFull,
     TaggerError,
 )
-from tagger.library.query.details import photo_details_by_id
-from tagger.library.query.find import decode_cursor, find_surrounding, find_tagged_page
-from tagger.library.query.tagged_photos import TaggedPhoto
-from tagger.library.shares import Share, SharedPhotos, ShareState, find_share
+from tagger.query.details import photo_details_by_id
+from tagger.query.find import decode_cursor, find_surrounding, find_tagged_page
+from tagger.query.tagged_photos import TaggedPhoto
+from tagger.shares import Share, SharedPhotos, ShareState, find_share
 from tagger.system.text_format import N_, gettext
 from tagger.web.api import photo_images
 from tagger.web.api.photos import TimelinePage, TimelinePhoto, cursor_of, photo_page, timeline_photo

@@ -12,10 +12,10 @@ from urllib.parse import quote
 from tagger.database.connection import Database
 from tagger.database.enums import TagState
 from tagger.errors import LandmarkAmbiguous, LandmarkNotFound
-from tagger.library.catalog.landmarks import find_landmark
-from tagger.library.query.details import PhotoDetails, Verdict
-from tagger.library.query.tagged_photos import Tag, TaggedPhoto
-from tagger.library.query.timeline import count_copies
+from tagger.landmarks.landmarks import find_landmark
+from tagger.query.details import PhotoDetails, Verdict
+from tagger.query.tagged_photos import Tag, TaggedPhoto
+from tagger.query.timeline import count_copies
 from tagger.system.text_format import (
     N_,
     day_text,

@@ -9,9 +9,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tagger.database.connection import Database
 from tagger.database.enums import TripEditKind
-from tagger.library.query.trip_summaries import summarize_trips, trip_path, trip_summary
-from tagger.library.trips import TripEdit
-from tagger.library.trips.stored import (
+from tagger.query.trip_summaries import summarize_trips, trip_path, trip_summary
+from tagger.system.text_format import day_text, gettext
+from tagger.trips import TripEdit
+from tagger.trips.stored import (
     LONGEST_NAME,
     find_trip,
     merge_trips,
@@ -23,7 +24,6 @@ from tagger.library.trips.stored import (
     undo_trip_edit,
     undoable_edits,
 )
-from tagger.system.text_format import day_text, gettext
 from tagger.web.http.attempt_limiter import COUNTING
 from tagger.web.http.query_params import QueryParams
 from tagger.web.http.templates import render

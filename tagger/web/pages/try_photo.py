@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from tagger.errors import PhotoFailed, PhotoFailure
-from tagger.library.query.predictions import NamedPrediction, named_predictions
-from tagger.library.query.tagged_photos import DAMAGED, is_guess
+from tagger.query.predictions import NamedPrediction, named_predictions
+from tagger.query.tagged_photos import DAMAGED, is_guess
 from tagger.system.text_format import gettext
 from tagger.web.api.photos import headline
 from tagger.web.api.predict import classify

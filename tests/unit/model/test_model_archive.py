@@ -14,11 +14,11 @@ from support.threads import in_threads
 from torch import Tensor
 
 from tagger.errors import ModelRefused
-from tagger.library.catalog.registered_models import check_model_file
 from tagger.model import model_entries
 from tagger.model.artifact import PIECE_BYTES, check_program, file_digest, load_module, read_manifest
 from tagger.model.model_archive import checked_archive
 from tagger.model.model_definitions import FIXED_KEYWORDS, KEYWORDS, OPERATORS, ProgramRefused
+from tagger.registry.registered_models import check_model_file
 
 CODE = "archive/code/__torch__/support/artifacts.py"
 DATA = "archive/data.pkl"

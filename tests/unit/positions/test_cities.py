@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.examples import examples
 
 from tagger.errors import InstallationDamaged
-from tagger.library.positions import cities
-from tagger.library.positions.cities import (
+from tagger.positions import cities
+from tagger.positions.cities import (
     City,
     chords_km,
     find_cities,
@@ -21,7 +21,7 @@ from tagger.library.positions.cities import (
     nearest_discs,
     time_zone,
 )
-from tagger.library.positions.estimation import unit_vectors
+from tagger.positions.estimation import unit_vectors
 
 LANDMARKS = list(
     csv.DictReader(Path("trainer/data/shipped-landmarks.csv").read_text(encoding="utf-8").splitlines())

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from tagger.library.catalog.cameras import is_clock_time
-from tagger.library.positions.clocks import Sighting, TimedPosition, estimate_clock, passed_landmarks
+from tagger.catalog.cameras import is_clock_time
+from tagger.positions.clocks import Sighting, TimedPosition, estimate_clock, passed_landmarks
 
 HOUR = 3600
 COLOSSEUM, PANTHEON, TREVI = 1, 2, 3

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.library.positions.companions import (
+from tagger.positions.companions import (
     CoLocations,
     count_co_locations,
     estimate_together,
     group_companions,
 )
-from tagger.library.positions.estimation import Sequence, estimate
+from tagger.positions.estimation import Sequence, estimate
 
 HOUR_S = 3600.0
 COMPANIONS, STRANGERS, UNTOLD = CoLocations(5, 4, 0), CoLocations(4, 3, 1), CoLocations(1, 1, 0)

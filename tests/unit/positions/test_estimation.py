@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tagger.library.positions.estimation import (
+from tagger.positions.estimation import (
     ONE_ANCHOR_S,
     Estimates,
     Floats,

@@ -16,7 +16,7 @@ from support.examples import examples
 from support.gpx_files import START_S, LongGpx, gpx_text, point_text, walk
 
 from tagger.errors import ImportRefused, PathNotFound, SystemRefused
-from tagger.library.positions.gpx import PointCounts, Points, open_gpx, read_segments
+from tagger.positions.gpx import PointCounts, Points, open_gpx, read_segments
 
 FILE = Path("walk.gpx")
 MOST_BYTES = 1_200_000

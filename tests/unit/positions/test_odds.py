@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.library.acceptance import LEAST_SCORE, SURE_SCORE, is_accepted, weighed
-from tagger.library.catalog.landmarks import REACHES_KM
-from tagger.library.positions.tag_odds import LEAST, MOST, position_odds
+from tagger.landmarks.landmarks import REACHES_KM
+from tagger.positions.tag_odds import LEAST, MOST, position_odds
+from tagger.tags.rule import LEAST_SCORE, SURE_SCORE, is_accepted, weighed
 
 EXTENTS = st.sampled_from([*REACHES_KM, None, "strange"])
 DISTANCES = st.floats(0, 20_040)

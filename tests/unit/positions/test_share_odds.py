@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.library.positions.camera_days import MOST, odds_of_day, share_odds
+from tagger.positions.camera_days import MOST, odds_of_day, share_odds
 
 TOWER, GATE = 1, 2
 

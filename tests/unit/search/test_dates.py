@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.library.search.dates import Dates, parse_dates
+from tagger.search.dates import Dates, parse_dates
 
 TODAY = date(2024, 1, 5)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.library.search.matching import Match, NameIndex, folded, is_similar
-from tagger.library.search.names import country_names
+from tagger.search.matching import Match, NameIndex, folded, is_similar
+from tagger.search.names import country_names
 from tagger.system.country_names import foreign_names
 
 EIFFEL, PAUL, SAGRADA = "eiffel", "paul", "sagrada"

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.library.positions.cities import find_cities
-from tagger.library.query.counts import CityCount, FolderCount, LandmarkCount
-from tagger.library.query.options import PhotoQuery
-from tagger.library.query.photo_conditions import NamedFile
-from tagger.library.query.trip_summaries import TripSummary
-from tagger.library.search.names import (
+from tagger.positions.cities import find_cities
+from tagger.query.counts import CityCount, FolderCount, LandmarkCount
+from tagger.query.options import PhotoQuery
+from tagger.query.photo_conditions import NamedFile
+from tagger.query.trip_summaries import TripSummary
+from tagger.search.names import (
     Kind,
     Meaning,
     camera_names,
@@ -28,9 +28,9 @@ from tagger.library.search.names import (
     region_names,
     trip_names,
 )
-from tagger.library.search.parts import MAX_WORDS, MOST, UnderstoodText, suggest, understand
-from tagger.library.trips.grouping import Span, Trip
+from tagger.search.parts import MAX_WORDS, MOST, UnderstoodText, suggest, understand
 from tagger.system.country_names import foreign_names
+from tagger.trips.grouping import Span, Trip
 
 TODAY = date(2024, 1, 5)
 

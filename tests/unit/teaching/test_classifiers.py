@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.examples import examples
 
-from tagger.library.teaching import similarity
-from tagger.library.teaching.classifiers import (
+from tagger.model.artifact import BackgroundStatistics
+from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.teaching import similarity
+from tagger.teaching.classifiers import (
     Classifier,
     EmbeddingSpace,
     calibrate,
     fit_direction,
 )
-from tagger.library.teaching.similarity import group_directions, merge_groups
-from tagger.model.artifact import BackgroundStatistics
-from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.teaching.similarity import group_directions, merge_groups
 
 DIMENSION = 64
 Values = npt.NDArray[np.float32]

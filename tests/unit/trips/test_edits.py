@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from support.trip_visits import ARLES, HAMBURG, NICE, Shot, contains, everyday, libraries, shots, visits
 
 from tagger.database.enums import TripEditKind
-from tagger.library.trips import TripEdit, TripReference
-from tagger.library.trips.grouping import Trip, group_trips
+from tagger.trips import TripEdit, TripReference
+from tagger.trips.grouping import Trip, group_trips
 
 IN_FIRST, IN_SECOND = TripReference(1, datetime(2019, 5, 5, 12)), TripReference(1, datetime(2019, 6, 1, 12))
 NAMED = TripEdit(1, TripEditKind.RENAME, IN_FIRST, name="Honeymoon")

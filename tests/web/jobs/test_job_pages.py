@@ -22,10 +22,10 @@ from tagger.jobs.enqueue.schedules import add_schedule
 from tagger.ledger.job_control import remove_old_items
 from tagger.ledger.progress import JobProgress
 from tagger.ledger.workers import WorkerStatus
-from tagger.library.query.counts import landmark_counts
-from tagger.library.query.options import PhotoQuery
 from tagger.metadata.errors import RefusalKind
 from tagger.people.tokens import add_token
+from tagger.query.counts import landmark_counts
+from tagger.query.options import PhotoQuery
 from tagger.system.text_format import rounded_duration
 from tagger.web.api.folders import folder_key
 from tagger.web.api.job_requests import WriteMode

@@ -25,7 +25,7 @@ from tagger.jobs.enqueue.schedule_runs import list_runs
 from tagger.jobs.enqueue.schedules import add_schedule, list_schedules
 from tagger.jobs.enqueue.submission import queue_job
 from tagger.ledger.workers import record_tick
-from tagger.library.query.options import PhotoQuery
+from tagger.query.options import PhotoQuery
 from tagger.web.api.folders import folder_key
 
 

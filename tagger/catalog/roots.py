@@ -1,0 +1,359 @@
+"""Roots: the outermost scanned folders and prefixes of buckets. Photo paths are stored relative to them, so a library can move.
+
+Knows nothing of the photos' content. An unavailable root (missing, or empty although photos are stored in it) is never
+mistaken for one whose photos were deleted.
+
+Photos are removed from the database by their paths. The files stay, and so do verdicts and the contents they are about.
+"""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
+
+from tagger.catalog.cameras import move_folder_cameras
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
+from tagger.database.statements import lock_tables
+from tagger.database.tables import PRESENT, contents, job_items, photos, roots
+from tagger.errors import BucketUnavailable, ObjectAddressInvalid, PhotoNotFound, RootUnavailable
+from tagger.photos.folders import Mount, MountState
+from tagger.photos.object_store import current_endpoint, note_endpoint
+from tagger.photos.paths import ObjectPath, parse_path, path_from_text, path_text
+from tagger.tags.contents import has_verdict, record_photos
+
+if TYPE_CHECKING:
+    from tagger.photos.source import PhotoSource
+
+
+PAGE = 1000
+PARALLEL_CHECKS = 16
+"""Roots checked at a time, because a dead share blocks its check."""
+
+RootPaths = Mapping[str, Path]
+"""The folders of roots on this machine, by root name, if they differ from the database (settings.roots)."""
+
+
+@dataclass(frozen=True)
+class Root:
+    """A root. `folder` is its path on this machine, or its address in a bucket, which was scanned at the `endpoint`."""
+
+    id: int
+    name: str
+    folder: Path
+    endpoint: str | None = None
+
+    @cached_property
+    def source(self) -> "PhotoSource":
+        """The source that reads the photos of this root."""
+        from tagger.photos.source import open_source
+
+        return open_source(str(self.folder))
+
+    @property
+    def is_bucket(self) -> bool:
+        """Whether its photos are objects, which are no files."""
+        return isinstance(self.folder, ObjectPath)
+
+    def path_of(self, path: str, path_bytes: bytes) -> Path:
+        """The absolute path of a photo in this root, from the photo's columns `path` and `path_bytes`."""
+        return self.folder / path_from_text(path, path_bytes)
+
+
+def list_roots(connection: Connection, root_paths: RootPaths) -> list[Root]:
+    """Every root, by id. From now on, this process requests their buckets only from the servers at which they were scanned."""
+    found = [
+        Root(
+            row.id,
+            row.name,
+            parse_path(root_paths.get(row.name) or path_from_text(row.location, row.location_bytes)),
+            row.endpoint,
+        )
+        for row in connection.execute(select(roots).order_by(roots.c.id))
+    ]
+    for root in found:
+        if isinstance(root.folder, ObjectPath):
+            note_endpoint(root.folder, root.endpoint)
+    return found
+
+
+def note_endpoints(connection: Connection) -> None:
+    """Make this process request stored buckets only from the servers at which they were scanned. Call it before looking up a user's path."""
+    known = select(roots.c.location, roots.c.endpoint).where(roots.c.endpoint.is_not(None))
+    for row in connection.execute(known):
+        with suppress(ObjectAddressInvalid):  # the check of the database reports it
+            folder = parse_path(row.location)
+            if isinstance(folder, ObjectPath):
+                note_endpoint(folder, row.endpoint)
+
+
+def find_root(connection: Connection, path: Path, root_paths: RootPaths) -> Root | None:
+    """The root that is, or contains, `path` (absolute, its folder resolved)."""
+    return next(
+        (root for root in list_roots(connection, root_paths) if path.is_relative_to(root.folder)), None
+    )
+
+
+def lock_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Root:
+    """Like `ensure_root`, but fast for an existing root. No other transaction can move or remove it until this ends."""
+    while (root := find_root(connection, folder, root_paths)) is not None:
+        lock = select(roots.c.id).where(roots.c.id == root.id).with_for_update(read=True, key_share=True)
+        if connection.scalar(lock) is not None:
+            return root
+    return ensure_root(connection, folder, root_paths)
+
+
+def store_endpoint(connection: Connection, root: Root) -> None:
+    """Store the server at which this process has scanned a bucket. Call it in a write transaction."""
+    if not isinstance(root.folder, ObjectPath):
+        return
+    endpoint = current_endpoint(root.folder)
+    if endpoint != root.endpoint:
+        connection.execute(update(roots).where(roots.c.id == root.id).values(endpoint=endpoint))
+        note_endpoint(root.folder, endpoint)
+
+
+def ensure_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Root:
+    """The root that contains `folder`, created if there is none. A new root absorbs the roots inside it.
+
+    Call it in a write transaction. `folder` is absolute and resolved.
+    """
+    # Of two processes that add a folder and its parent at once, only one may create an outermost root.
+    lock_tables(connection, roots)
+    existing = find_root(connection, folder, root_paths)
+    if existing is not None:
+        return existing
+    inner = [root for root in list_roots(connection, root_paths) if root.folder.is_relative_to(folder)]
+    root = _create_root(connection, folder, root_paths)
+    if inner and connection.dialect.name == "postgresql":
+        # Transactions that write photos of an inner root lock it: with our lock, none of them is active.
+        ids = [child.id for child in inner]
+        connection.execute(
+            select(roots.c.id).where(roots.c.id.in_(ids)).order_by(roots.c.id).with_for_update()
+        )
+        connection.execute(text("LOCK TABLE photos IN EXCLUSIVE MODE"))
+    for child in inner:
+        _absorb(connection, root, child)
+    return root
+
+
+def _create_root(connection: Connection, folder: Path, root_paths: RootPaths) -> Root:
+    location, location_bytes = path_text(str(folder))
+    names_elsewhere = [name for name, path in root_paths.items() if path != folder]
+    name = _free_name(connection, path_text(folder.name)[0] or "root", names_elsewhere)
+    values = {"name": name, "location": location, "location_bytes": location_bytes}
+    root_id = connection.execute(insert(roots).values(values).returning(roots.c.id)).scalar_one()
+    return Root(root_id, name, folder)
+
+
+def _free_name(connection: Connection, name: str, names_elsewhere: Collection[str]) -> str:
+    names = {*connection.scalars(select(roots.c.name)), *names_elsewhere}
+    numbered = (f"{name}-{number}" for number in range(2, len(names) + 3))
+    return name if name not in names else next(candidate for candidate in numbered if candidate not in names)
+
+
+def _absorb(connection: Connection, root: Root, child: Root) -> None:
+    """Move the child's photos to the root, with longer paths, and delete the child."""
+    prefix, prefix_bytes = path_text(str(child.folder.relative_to(root.folder)) + "/")
+    if not prefix_bytes:
+        connection.execute(
+            update(photos)
+            .where(photos.c.root_id == child.id, photos.c.path_bytes == b"")
+            .values(root_id=root.id, path=literal(prefix).concat(photos.c.path))
+        )
+    _absorb_non_utf8(connection, root, child, os.fsdecode(prefix_bytes) or prefix)
+    move_folder_cameras(connection, (child.id, child.name), (root.id, root.name), prefix)
+    connection.execute(roots.delete().where(roots.c.id == child.id))
+
+
+def _absorb_non_utf8(connection: Connection, root: Root, child: Root, prefix: str) -> None:
+    # The databases concatenate bytes differently. Such names are rare, so they are moved one by one.
+    move = update(photos).where(photos.c.id == bindparam("photo")).values(root_id=root.id)
+    page = (
+        select(photos.c.id, photos.c.path, photos.c.path_bytes)
+        .where(photos.c.root_id == child.id)
+        .limit(PAGE)
+    )
+    while rows := connection.execute(page).all():
+        paths = [(row.id, *path_text(prefix + path_from_text(row.path, row.path_bytes))) for row in rows]
+        values = [{"photo": photo, "path": path, "path_bytes": raw} for photo, path, raw in paths]
+        connection.execute(move.values(path=bindparam("path"), path_bytes=bindparam("path_bytes")), values)
+
+
+def unavailable_mount(connection: Connection, root: Root, folder: Path | None = None) -> Mount | None:
+    """The answer of the root (or a folder in it) if it is unavailable, because its disk or share is probably not mounted.
+
+    It is missing, does not answer, or is empty although photos are stored in it. None if it is available.
+    """
+    source = replace(root, folder=folder).source if folder else root.source
+    mount = source.mount()
+    return mount if _is_unavailable(connection, root, folder or root.folder, mount) else None
+
+
+def unavailable_error(connection: Connection, root: Root, folder: Path, mount: Mount) -> RootUnavailable:
+    """The error for a folder of the root whose answer says that it is unavailable. The caller passes the answer, because asking again could give another one."""
+    count = count_root_photos(connection, root, folder)
+    photos_text = f"{count} photo{'' if count == 1 else 's'}"
+    if isinstance(folder, ObjectPath):
+        is_empty = f"it is empty, but the database has {photos_text} in it. If you deleted them, run `tagger forget {folder}`"
+        return BucketUnavailable(folder=folder, reason=mount.problem or is_empty)
+    return RootUnavailable(folder=folder, photos=photos_text)
+
+
+def unavailable_roots(connection: Connection, candidates: Sequence[Root]) -> dict[Root, Mount]:
+    """Those of the roots that are unavailable, in the same order, with their answers."""
+    mounts = zip(candidates, root_mounts(candidates), strict=True)
+    return {root: mount for root, mount in mounts if _is_unavailable(connection, root, root.folder, mount)}
+
+
+def root_mounts(candidates: Sequence[Root]) -> list[Mount]:
+    """Check the disks and shares of roots, in parallel."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
+        return list(pool.map(lambda root: root.source.mount(), candidates))
+
+
+def _is_unavailable(connection: Connection, root: Root, folder: Path, mount: Mount) -> bool:
+    if mount.state is not MountState.EMPTY:
+        return mount.state is not MountState.FILLED
+    stored = exists().where(photos_below(root, folder), photos.c.gone_since.is_(None))
+    return bool(connection.scalar(select(stored)))
+
+
+def count_root_photos(connection: Connection, root: Root, folder: Path | None = None) -> int:
+    """The number of photos in the root (or a folder in it) that are not gone."""
+    query = select(func.count()).where(photos_below(root, folder or root.folder), PRESENT)
+    return connection.scalar(query) or 0
+
+
+def photos_below(root: Root, folder: Path) -> ColumnElement[bool]:
+    """The condition for photos in a folder of the root, as one range of the index."""
+    prefix = path_prefix(root, folder)
+    in_root = photos.c.root_id == root.id
+    # Every path under "a/" sorts before "a0": "0" is the character after "/".
+    return in_root & (photos.c.path >= prefix) & (photos.c.path < prefix[:-1] + "0") if prefix else in_root
+
+
+def path_prefix(root: Root, folder: Path) -> str:
+    """The prefix of the stored paths in a folder: empty for the root, otherwise it ends with a slash."""
+    return "" if folder == root.folder else path_text(str(folder.relative_to(root.folder)))[0] + "/"
+
+
+def forget_path(database: Database, path: Path, root_paths: RootPaths, *, dry_run: bool = False) -> int:
+    """Remove one photo, all photos under a folder, or whole roots. Returns how many photos.
+
+    Raises:
+        PhotoNotFound: no photo is stored for this path.
+    """
+    root_ids, condition = _photos_at(database, _resolve(path), root_paths)
+    with database.read() as connection:
+        count = connection.scalar(select(func.count()).select_from(photos).where(condition)) or 0
+    if not count:
+        raise PhotoNotFound(path=path)
+    if dry_run:
+        return count
+    with database.write() as connection:  # recorded first: an interrupted command may have removed some
+        record_action(connection, AuditAction.PHOTOS_FORGET, _resolve(path), photos=count)
+    while _remove_page(database, condition):
+        pass
+    with database.write() as connection:
+        # Locked first: a concurrent scan either adds its photos before this, or creates the root again after it.
+        connection.execute(
+            select(roots.c.id).where(roots.c.id.in_(root_ids)).order_by(roots.c.id).with_for_update()
+        )
+        no_photo = ~exists().where(photos.c.root_id == roots.c.id)
+        connection.execute(delete(roots).where(roots.c.id.in_(root_ids), no_photo))
+    return count
+
+
+def is_stored(database: Database, path: Path, root_paths: RootPaths) -> bool:
+    """Whether photos are stored for this file or folder. It need not exist any more."""
+    try:
+        return forget_path(database, path, root_paths, dry_run=True) > 0
+    except PhotoNotFound:
+        return False
+
+
+def _resolve(path: Path) -> Path:
+    """The path as it is stored: folders are resolved, links to photos are not. The path need not exist."""
+    parsed = parse_path(path)
+    if isinstance(parsed, ObjectPath):
+        return parsed
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+
+
+def _photos_at(
+    database: Database, path: Path, root_paths: RootPaths
+) -> tuple[list[int], ColumnElement[bool]]:
+    """The ids of the roots at or above the path, and the condition on their photos."""
+    with database.read() as connection:
+        all_roots = list_roots(connection, root_paths)
+    inner = [root.id for root in all_roots if root.folder.is_relative_to(path)]
+    if inner:
+        return inner, photos.c.root_id.in_(inner)
+    for root in all_roots:
+        if path.is_relative_to(root.folder):
+            return [root.id], _photos_in_root(root, path)
+    raise PhotoNotFound(path=path)
+
+
+def _photos_in_root(root: Root, path: Path) -> ColumnElement[bool]:
+    name, name_bytes = path_text(str(path.relative_to(root.folder)))
+    named = photos.alias("named")
+    of_photo = (
+        select(func.coalesce(named.c.primary_id, named.c.id))
+        .where(named.c.root_id == root.id, named.c.path == name, named.c.path_bytes == name_bytes)
+        .scalar_subquery()
+    )
+    return (photos.c.id == of_photo) | (photos.c.primary_id == of_photo) | photos_below(root, path)
+
+
+def _remove_page(database: Database, condition: ColumnElement[bool]) -> int:
+    page = select(photos.c.id, photos.c.content_id).where(condition).limit(PAGE)
+    with database.write() as connection:
+        rows = connection.execute(page).all()
+        photo_ids = [row.id for row in rows]
+        content_ids = [row.content_id for row in rows if row.content_id is not None]
+        _lock(connection, photo_ids, content_ids)
+        record_photos(connection, photo_ids)
+        # RAW files of a folder's photos may be on another page.
+        joined = photos.c.primary_id.in_(photo_ids)
+        connection.execute(update(photos).where(joined).values(primary_id=None))
+        connection.execute(delete(photos).where(photos.c.id.in_(photo_ids)))
+        has_photo = exists().where(photos.c.content_id == contents.c.id)
+        is_orphan = contents.c.id.in_(content_ids), ~has_photo, ~has_verdict()
+        connection.execute(delete(contents).where(*is_orphan))
+    return len(rows)
+
+
+def _lock(connection: Connection, photo_ids: Sequence[int], content_ids: Sequence[int]) -> None:
+    """Lock contents, items and photos, in the order in which results are stored."""
+    if connection.dialect.name != "postgresql":
+        return
+    of_contents = select(contents.c.id).where(contents.c.id.in_(content_ids)).order_by(contents.c.id)
+    of_items = (
+        select(job_items.c.position)
+        .where(job_items.c.photo_id.in_(photo_ids))
+        .order_by(job_items.c.job_id, job_items.c.position)
+    )
+    of_photos = select(photos.c.id).where(photos.c.id.in_(photo_ids)).order_by(photos.c.id)
+    for query in (of_contents, of_items, of_photos):
+        connection.execute(query.with_for_update())

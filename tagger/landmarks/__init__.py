@@ -1,0 +1,1 @@
+"""Landmarks: finding, adding, changing, merging and removing them."""

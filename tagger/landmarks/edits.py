@@ -1,0 +1,334 @@
+"""Landmarks that people add, and their changes of any landmark: names, slugs, positions, languages.
+
+What a model's manifest says is recorded by registration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict, get_args
+
+from sqlalchemy import Connection, insert, update
+
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
+from tagger.database.statements import lock_tables
+from tagger.database.tables import landmarks
+from tagger.errors import (
+    LandmarkExists,
+    LandmarkInvalid,
+    LandmarkNotFound,
+    LandmarkSlugTaken,
+)
+from tagger.landmarks.landmarks import Landmark, find_landmark, landmarks_that_may_have, normalize_name
+from tagger.model.artifact import Extent
+from tagger.system.names import (
+    MAX_ALIASES,
+    MAX_SLUG,
+    check_alias_count,
+    check_language,
+    check_slug,
+    clean_name,
+    digest_slug,
+    invalid_text,
+    optional_text,
+    slug_of_name,
+)
+from tagger.system.text_format import N_
+from tagger.tags.contents import record_landmark
+
+EXTENTS: tuple[str, ...] = get_args(Extent)
+
+
+def derive_slug(name: str) -> str:
+    """The slug for a clean name."""
+    slug = slug_of_name(name) or digest_slug("landmark", name)
+    return slug[:MAX_SLUG].strip("-")
+
+
+_DEGREES = "latitude and longitude in degrees, like 48.86,2.29"
+
+
+def check_position(position: tuple[float, float]) -> tuple[float, float]:
+    """Raises:
+    LandmarkInvalid: latitude or longitude is out of range, or no number.
+    """
+    try:
+        latitude, longitude = map(float, position)
+    except (TypeError, ValueError):
+        raise LandmarkInvalid(reason=f"position: {position!r} is not {_DEGREES}") from None
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        reason = f"position: {latitude:g},{longitude:g} is not {_DEGREES}"
+        raise LandmarkInvalid(reason=reason)
+    return latitude, longitude
+
+
+def check_extent(extent: str) -> str:
+    """Raises:
+    LandmarkInvalid: there is no such extent.
+    """
+    if extent not in EXTENTS:
+        raise LandmarkInvalid(reason=f"extent: use one of {', '.join(EXTENTS)}")
+    return extent
+
+
+LONGEST_NUMBERED = 90
+"""Characters of a slug that are kept before a number."""
+
+
+@dataclass(frozen=True)
+class NewLandmark:
+    """A landmark to add. `slug` None: derived from the name. `position`: latitude and longitude in degrees."""
+
+    name: str
+    slug: str | None = None
+    country: str | None = None
+    region: str | None = None
+    city: str | None = None
+    position: tuple[float, float] | None = None
+    extent: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+def find_or_add_landmark(
+    database: Database, landmark: NewLandmark, *, may_add: bool = True, dry_run: bool = False
+) -> tuple[Landmark, bool]:
+    """The landmark of that slug or name, and whether it was added now; with `dry_run`, whether it would be.
+
+    Raises:
+        LandmarkNotFound: there is none, and it may not be added.
+        LandmarkAmbiguous: several landmarks have the name.
+        LandmarkInvalid, LandmarkSlugTaken: the name cannot be that of a new landmark; or it exists with another country or position,
+            which are not changed.
+    """
+    with database.write(dry_run=dry_run) as connection:
+        try:
+            found = find_landmark(connection, landmark.name)
+        except LandmarkNotFound:
+            if not may_add:
+                raise
+            return add_landmark(connection, landmark), True
+    has_country = landmark.country in {None, found.country}
+    has_position = landmark.position in {None, (found.latitude, found.longitude)}
+    if not has_country or not has_position:
+        reason = f"{found.display_name} exists already, with another position or country. Change it with `tagger landmark edit {found.slug}`"
+        raise LandmarkInvalid(reason=reason)
+    return found, False
+
+
+def add_landmark(connection: Connection, new: NewLandmark) -> Landmark:
+    """Add a landmark that no model has to know. `connection` is one of `database.write()`.
+
+    Raises:
+        LandmarkInvalid: a text, the slug, the position or the extent is invalid.
+        LandmarkExists: another landmark has the name, and `slug` is None.
+        LandmarkSlugTaken: another landmark has the slug.
+    """
+    lock_tables(connection, landmarks)
+    every = landmarks_that_may_have(connection, [new.name, new.slug or "", *new.aliases])
+    name = clean_name(new.name)
+    if new.slug is None:
+        _require_unused_name(name, every, new)
+    slug = derive_slug(name) if new.slug is None else check_slug(new.slug)
+    for landmark in every:
+        if slug in landmark.all_slugs:
+            raise LandmarkSlugTaken(slug=slug, name=landmark.name, landmark=landmark.slug)
+    row = {
+        "slug": slug,
+        "name": name,
+        "aliases": clean_aliases(new.aliases, name, every),
+        **{column: optional_text(getattr(new, column), column) for column in ("country", "region", "city")},
+        **position_columns(new.position),
+        "extent": None if new.extent is None else check_extent(new.extent),
+    }
+    facts = {column: value for column, value in row.items() if column != "slug" and value not in (None, [])}
+    connection.execute(insert(landmarks).values(row | {"edited": sorted(facts)}))
+    record_action(connection, AuditAction.LANDMARK_ADD, slug, **facts)
+    return find_landmark(connection, slug)
+
+
+class LandmarkChanges(TypedDict, total=False):
+    """What to change in a landmark; None or an empty text removes a value. What is missing stays.
+
+    `names`: by language; None removes the name in that language.
+    """
+
+    name: str
+    names: Mapping[str, str | None]
+    add_aliases: Sequence[str]
+    remove_aliases: Sequence[str]
+    country: str | None
+    region: str | None
+    city: str | None
+    position: tuple[float, float] | None
+    extent: str | None
+
+
+@dataclass(frozen=True)
+class EditedLandmark:
+    """A landmark after an edit. `changes`: each changed column with its value before and after."""
+
+    landmark: Landmark
+    changes: dict[str, tuple[Any, Any]]
+
+
+def edit_landmark(connection: Connection, name: str, changes: LandmarkChanges) -> EditedLandmark:
+    """Change a landmark, found by slug or name. Models do not change what a person set.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous: as `find_landmark`.
+        LandmarkInvalid: a value is invalid, or a name would not find this landmark alone.
+    """
+    lock_tables(connection, landmarks)
+    landmark = find_landmark(connection, name)
+    names = [
+        changes.get("name", ""),
+        *filter(None, changes.get("names", {}).values()),
+        *changes.get("add_aliases", ()),
+    ]
+    columns = _changed_columns(changes, landmark, landmarks_that_may_have(connection, names))
+    changed = {
+        column: (before, value)
+        for column, value in columns.items()
+        if value != (before := getattr(landmark, column))
+    }
+    # A value that stays the same counts as edited, too: the person has decided it.
+    edited = sorted({*landmark.edited, *columns})
+    values = {column: after for column, (_, after) in changed.items()} | {"edited": edited}
+    connection.execute(update(landmarks).where(landmarks.c.id == landmark.id).values(values))
+    if changed.keys() & {"latitude", "longitude", "extent"}:
+        record_landmark(connection, landmark.id)
+    if changed:
+        record_action(connection, AuditAction.LANDMARK_EDIT, landmark.slug, changes=changed)
+    return EditedLandmark(find_landmark(connection, landmark.slug), changed)
+
+
+def _changed_columns(
+    changes: LandmarkChanges, landmark: Landmark, every: Sequence[Landmark]
+) -> dict[str, Any]:
+    """The new values of the columns that the changes set."""
+    columns: dict[str, Any] = {}
+    if "name" in changes:
+        columns["name"] = _changed_name(changes["name"], landmark, every)
+    if "names" in changes:
+        columns["names"] = _changed_names(changes["names"], landmark, every)
+    if "add_aliases" in changes or "remove_aliases" in changes:
+        columns["aliases"] = _changed_aliases(changes, columns.get("name", landmark.name), landmark, every)
+    for column in ("country", "region", "city"):
+        if column in changes:
+            columns[column] = optional_text(changes[column], column)
+    if "position" in changes:
+        columns |= position_columns(changes["position"])
+    if "extent" in changes:
+        extent = changes["extent"]
+        columns["extent"] = check_extent(extent) if extent else None
+    return columns
+
+
+def _changed_name(text: str, landmark: Landmark, every: Sequence[Landmark]) -> str:
+    name = clean_name(text)
+    for other in every:
+        if other.id == landmark.id:
+            continue
+        is_elsewhere = other.country and landmark.country and not is_name(other.country, [landmark.country])
+        if is_name(name, [other.name]) and not is_elsewhere:
+            reason = N_("a landmark has the name %(other)s already; choose another, or merge the two")
+            raise invalid_text("name", reason, other=other.name)
+        if name.casefold() in other.all_slugs:
+            reason = N_("%(name)s finds %(other)s already, so it would not find this landmark")
+            raise invalid_text("name", reason, name=name, other=other.display_name)
+    return name
+
+
+def _changed_names(
+    changes: Mapping[str, str | None], landmark: Landmark, every: Sequence[Landmark]
+) -> dict[str, str]:
+    names = dict(landmark.names)
+    for language, typed in changes.items():
+        check_language(language)
+        if typed is not None:
+            names[language] = clean_name(typed)
+            require_findable(names[language], "name", every, landmark)
+        elif names.pop(language, None) is None:
+            raise LandmarkInvalid(reason=f"name: {landmark.slug} has no name in the language {language}")
+    return names
+
+
+def _changed_aliases(
+    changes: LandmarkChanges, name: str, landmark: Landmark, every: Sequence[Landmark]
+) -> list[str]:
+    aliases = list(landmark.aliases)
+    for typed in changes.get("remove_aliases", ()):
+        left = [alias for alias in aliases if not is_name(typed, [alias])]
+        if left == aliases:
+            raise LandmarkInvalid(reason=f"alias: {landmark.slug} has no alias {clean_name(typed, 'alias')}")
+        aliases = left
+    added = clean_aliases(changes.get("add_aliases", ()), name, every, own=landmark)
+    aliases = list(dict.fromkeys([*aliases, *added]))
+    check_alias_count(len(aliases), max(MAX_ALIASES, len(landmark.aliases)))
+    return aliases
+
+
+def clean_aliases(
+    aliases: Sequence[str], name: str, every: Sequence[Landmark], *, own: Landmark | None = None
+) -> list[str]:
+    """The aliases without repetitions and without the landmark's name. `own` is the landmark, if it exists.
+
+    Raises:
+        LandmarkInvalid: an alias is invalid, there are too many, or one is another landmark's slug or name, so that it
+            would never find this one.
+    """
+    cleaned = list(dict.fromkeys(clean_name(alias, "alias") for alias in aliases))
+    check_alias_count(len(cleaned), MAX_ALIASES)
+    for alias in cleaned:
+        require_findable(alias, "alias", every, own)
+    return [alias for alias in cleaned if alias != name]
+
+
+def require_findable(name: str, field: str, every: Sequence[Landmark], own: Landmark | None) -> None:
+    """Raises:
+    LandmarkInvalid: the name of `own` in another language, or its alias, is another landmark's slug or name.
+    """
+    for landmark in every:
+        is_other = own is None or landmark.id != own.id
+        if is_other and (name.casefold() in landmark.all_slugs or is_name(name, [landmark.name])):
+            reason = N_("%(name)s finds %(other)s already, so it would not find this landmark")
+            raise invalid_text(field, reason, name=name, other=landmark.display_name)
+
+
+def is_name(name: str, names: Sequence[str]) -> bool:
+    """Whether the name equals one of `names` once both are normalized."""
+    return normalize_name(name) in map(normalize_name, names)
+
+
+def position_columns(position: tuple[float, float] | None) -> dict[str, float | None]:
+    """The columns of a position.
+
+    Raises:
+        LandmarkInvalid: it is out of range.
+    """
+    latitude, longitude = (None, None) if position is None else check_position(position)
+    return {"latitude": latitude, "longitude": longitude}
+
+
+def _require_unused_name(name: str, every: Sequence[Landmark], new: NewLandmark) -> None:
+    """Names may be shared, but only on purpose: with a slug that the person chose."""
+    for landmark in every:
+        if is_name(name, landmark.all_names):
+            place = ", ".join(filter(None, (landmark.city, landmark.country)))
+            raise LandmarkExists(
+                name=name,
+                slug=landmark.slug,
+                owner=landmark.display_name,
+                place=f" ({place})" if place else "",
+                free=_free_slug(name, new, {slug for each in every for slug in each.all_slugs}),
+            )
+
+
+def _free_slug(name: str, new: NewLandmark, used: set[str]) -> str:
+    """A slug to propose: with the city or country, else with a number."""
+    slug = derive_slug(name)
+    places = [derive_slug(f"{name} {place}") for place in (new.city, new.country) if place]
+    numbers = (f"{slug[:LONGEST_NUMBERED]}-{number}" for number in range(2, len(used) + 3))
+    return next(candidate for candidate in (*places, *numbers) if candidate not in used)

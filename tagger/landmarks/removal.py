@@ -1,0 +1,287 @@
+"""Merging two landmarks, and removing one that people added: what becomes of the rows that refer to them.
+
+What is derived from a landmark's verdicts (its classifiers and taught tags) is deleted with its row (`ON DELETE CASCADE`).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, delete, exists, func, select, update
+
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.statements import among, lock_tables
+from tagger.database.tables import (
+    contents,
+    landmarks,
+    model_labels,
+    models,
+    photos,
+    schedules,
+    shares,
+    tags,
+    verdicts,
+)
+from tagger.errors import (
+    Conflict,
+    LandmarkAmbiguous,
+    LandmarkInvalid,
+    LandmarkNotFound,
+    LandmarkOfModel,
+    LandmarksDistinct,
+)
+from tagger.landmarks.landmarks import Landmark, find_landmark
+from tagger.landmarks.uses import begin_change_of, retire_classifiers
+from tagger.system.names import MAX_MERGED_ALIASES, check_alias_count
+from tagger.system.text_format import N_, gettext
+from tagger.tags.contents import has_verdict, record_landmark
+
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class MergedLandmark:
+    """A landmark after another one was merged into it.
+
+    `verdicts` and `tags` count what came from the other one, `replaced` the opposite verdicts on the same image, of which
+    the newer one stays. `taught_tags` counts the tags and suggestions that were learned for the other one; they are gone.
+    """
+
+    landmark: Landmark
+    merged: Landmark
+    verdicts: int
+    tags: int
+    replaced: int
+    taught_tags: int
+
+
+@dataclass(frozen=True)
+class RemovedLandmark:
+    """A removed landmark, what went with it, and the schedules that name it and will fail.
+
+    `confirmed` and `rejected` count its verdicts, `taught_tags` the tags and suggestions that were learned for it.
+    """
+
+    landmark: Landmark
+    confirmed: int
+    rejected: int
+    taught_tags: int
+    schedules: tuple[str, ...]
+
+
+def merge_landmark(connection: Connection, name: str, into: str) -> MergedLandmark:
+    """Give verdicts, tags, names and labels of a landmark to another one. Its slug finds that one from now on.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous: as `find_landmark`.
+        LandmarkInvalid: both are the same landmark.
+        LandmarksDistinct: a model has a label for each of them.
+    """
+    lock_tables(connection, models, landmarks)
+    merged, target = find_landmark(connection, name), find_landmark(connection, into)
+    if merged.id == target.id:
+        reason = N_("%(name)s and %(other)s are both %(landmark)s, so there is nothing to merge")
+        raise LandmarkInvalid(reason=gettext(reason, name=name, other=into, landmark=target.display_name))
+    if both := _models_of_both(connection, merged, target):
+        names = {"name": merged.display_name, "other": target.display_name}
+        raise LandmarksDistinct(merged=merged.slug, target=target.slug, models=", ".join(both), **names)
+    taught = retire_classifiers(connection, merged)
+    united = _united(target, merged)
+    begin_change_of(connection, merged, target)
+    for each in (merged, target):
+        record_landmark(connection, each.id)
+    replaced = list(_opposite_verdicts(connection, merged, target))
+    counts = {
+        "verdicts": _move_verdicts(connection, merged, target),
+        "tags": _move_tags(connection, merged, target),
+    }
+    is_label = model_labels.c.landmark_id == merged.id
+    connection.execute(update(model_labels).where(is_label).values(landmark_id=target.id))
+    connection.execute(delete(landmarks).where(landmarks.c.id == merged.id))
+    connection.execute(update(landmarks).where(landmarks.c.id == target.id).values(united))
+    details: dict[str, Any] = {"into": target.slug, **counts}
+    pages: list[list[dict[str, Any]] | None] = [*replaced] or [None]
+    for page in pages:  # an entry of the audit log for each
+        record_action(connection, AuditAction.LANDMARK_MERGE, merged.slug, **details, replaced=page)
+    return MergedLandmark(
+        find_landmark(connection, target.slug),
+        merged,
+        **counts,
+        replaced=sum(map(len, replaced)),
+        taught_tags=taught,
+    )
+
+
+def remove_landmark(connection: Connection, name: str, *, with_verdicts: bool = False) -> RemovedLandmark:
+    """Remove a landmark that no registered model knows, with its verdicts. Its shares end, also if its slug is used again.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous: as `find_landmark`.
+        LandmarkOfModel: a registered model knows it.
+        Conflict: it has verdicts, and `with_verdicts` is not set.
+    """
+    lock_tables(connection, models, landmarks)
+    landmark = find_landmark(connection, name)
+    names = select(models.c.name).join(model_labels, model_labels.c.model_id == models.c.id)
+    known_by = connection.scalars(names.where(model_labels.c.landmark_id == landmark.id)).all()
+    if known_by:
+        raise LandmarkOfModel(
+            slug=landmark.slug, name=landmark.display_name, models=", ".join(sorted(known_by))
+        )
+    taught = retire_classifiers(connection, landmark)
+    begin_change_of(connection, landmark)
+    kinds = select(verdicts.c.verdict, func.count()).where(verdicts.c.landmark_id == landmark.id)
+    rows = connection.execute(kinds.group_by(verdicts.c.verdict))
+    counts: dict[str, int] = {row[0]: row[1] for row in rows}
+    if counts and not with_verdicts:
+        total = sum(counts.values())
+        count = f"{total} {'verdict' if total == 1 else 'verdicts'}"
+        remedy = "To keep them, merge it into another landmark with `tagger landmark merge`. To delete them too, add --with-verdicts."
+        raise Conflict(reason=f"{landmark.slug} has {count}, which would be lost. {remedy}")
+    schedule_names = _schedules_of(connection, landmark)
+    record_landmark(connection, landmark.id)
+    connection.execute(delete(tags).where(tags.c.landmark_id == landmark.id))
+    _delete_verdicts(connection, landmark)
+    _revoke_shares(connection, landmark)
+    connection.execute(delete(landmarks).where(landmarks.c.id == landmark.id))
+    record_action(connection, AuditAction.LANDMARK_REMOVE, landmark.slug, name=landmark.name, **counts)
+    return RemovedLandmark(
+        landmark, counts.get("confirmed", 0), counts.get("rejected", 0), taught, schedule_names
+    )
+
+
+def _models_of_both(connection: Connection, one: Landmark, other: Landmark) -> Sequence[str]:
+    """The names of the models that have a label for each of the two landmarks."""
+    query = (
+        select(models.c.name)
+        .join(model_labels, model_labels.c.model_id == models.c.id)
+        .where(model_labels.c.landmark_id.in_([one.id, other.id]))
+        .group_by(models.c.name)
+        .having(func.count() > 1)
+        .order_by(models.c.name)
+    )
+    return connection.scalars(query).all()
+
+
+def _opposite_verdicts(
+    connection: Connection, merged: Landmark, target: Landmark
+) -> Iterator[list[dict[str, Any]]]:
+    """The older one of the opposite verdicts on each image, in pages, for the audit log."""
+    one, other = verdicts.alias(), verdicts.alias()
+    query: Select[Any] = (
+        select(contents.c.digest, one, other.c.verdict.label("newer"))
+        .join(contents, contents.c.id == one.c.content_id)
+        .join(other, other.c.content_id == one.c.content_id)
+        .where(
+            one.c.landmark_id.in_([merged.id, target.id]),
+            other.c.landmark_id.in_([merged.id, target.id]),
+            one.c.landmark_id != other.c.landmark_id,
+            one.c.verdict != other.c.verdict,
+            # Of two verdicts with the same time, the one on `target` stays.
+            (one.c.given_at < other.c.given_at)
+            | and_(one.c.given_at == other.c.given_at, one.c.landmark_id == merged.id),
+        )
+        .order_by(one.c.content_id)
+    )
+    for rows in connection.execute(query).partitions(PAGE):
+        yield [
+            {
+                "digest": row.digest,
+                "verdict": row.verdict,
+                "by": row.given_by,
+                "at": row.given_at.isoformat(),
+            }
+            for row in rows
+        ]
+
+
+def _move_verdicts(connection: Connection, merged: Landmark, target: Landmark) -> int:
+    """Give the verdicts to `target`; on an image with verdicts on both, the newer one stays. Returns how many there were."""
+    other = verdicts.alias()
+    same_image = other.c.content_id == verdicts.c.content_id
+    is_older = exists().where(
+        same_image, other.c.landmark_id == merged.id, other.c.given_at > verdicts.c.given_at
+    )
+    connection.execute(delete(verdicts).where(verdicts.c.landmark_id == target.id, is_older))
+    has_newer = exists().where(same_image, other.c.landmark_id == target.id)
+    older = connection.execute(delete(verdicts).where(verdicts.c.landmark_id == merged.id, has_newer))
+    moved = update(verdicts).where(verdicts.c.landmark_id == merged.id).values(landmark_id=target.id)
+    return older.rowcount + connection.execute(moved).rowcount
+
+
+def _move_tags(connection: Connection, merged: Landmark, target: Landmark) -> int:
+    """Give the tags to `target`; of two tags of an image by one model, the one with the better rank stays. Returns how many there were."""
+    other, both = tags.alias(), [merged.id, target.id]
+    total = connection.scalar(select(func.count()).where(tags.c.landmark_id == merged.id)) or 0
+    has_better = exists().where(
+        other.c.content_id == tags.c.content_id,
+        other.c.model_id == tags.c.model_id,
+        other.c.landmark_id.in_(both),
+        other.c.rank < tags.c.rank,
+    )
+    connection.execute(delete(tags).where(tags.c.landmark_id.in_(both), has_better))
+    moved = update(tags).where(tags.c.landmark_id == merged.id)
+    connection.execute(moved.values(landmark_id=target.id))
+    return total
+
+
+def _united(target: Landmark, merged: Landmark) -> dict[str, Any]:
+    """The columns of `target` with the names and slugs of `merged`, and with its facts where `target` has none."""
+    names = dict.fromkeys([*target.aliases, *merged.all_names])
+    known = {target.name, *target.names.values()}
+    aliases = [name for name in names if name not in known]
+    check_alias_count(len(aliases), max(MAX_MERGED_ALIASES, len(target.aliases)))
+    gaps = [column for column in ("country", "region", "city", "extent") if getattr(target, column) is None]
+    if target.latitude is None or target.longitude is None:
+        gaps += ["latitude", "longitude"]
+    filled = {column: getattr(merged, column) for column in gaps if column not in target.edited}
+    edited = {*target.edited, *(column for column in filled if column in merged.edited)}
+    return {
+        "aliases": aliases,
+        "merged_slugs": [*target.merged_slugs, *merged.all_slugs],
+        "edited": sorted(edited),
+        **filled,
+    }
+
+
+def _delete_verdicts(connection: Connection, landmark: Landmark) -> None:
+    """Delete the verdicts on a landmark, and images without a photo that had no other verdict."""
+    of_landmark = verdicts.c.landmark_id == landmark.id
+    content_ids = connection.scalars(select(verdicts.c.content_id).where(of_landmark)).all()
+    connection.execute(delete(verdicts).where(of_landmark))
+    has_photo = exists().where(photos.c.content_id == contents.c.id)
+    # An image that a worker has locked is about to get a photo.
+    orphans = (
+        select(contents.c.id)
+        .where(among(contents.c.id, content_ids), ~has_photo, ~has_verdict())
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(delete(contents).where(contents.c.id.in_(orphans)))
+
+
+def _revoke_shares(connection: Connection, landmark: Landmark) -> None:
+    active = select(shares.c.id, shares.c.name, shares.c.options).where(
+        shares.c.options.is_not(None), shares.c.revoked_at.is_(None)
+    )
+    for row in connection.execute(active.order_by(shares.c.id)).all():
+        shared = row.options.get("landmark") or ()  # one slug, or several
+        if not set(landmark.all_slugs).isdisjoint([shared] if isinstance(shared, str) else shared):
+            revoked = update(shares).where(shares.c.id == row.id)
+            connection.execute(revoked.values(revoked_at=datetime.now(UTC)))
+            record_action(connection, AuditAction.SHARE_REVOKE, row.name, share=row.id)
+
+
+def _schedules_of(connection: Connection, landmark: Landmark) -> tuple[str, ...]:
+    """The names of the schedules that select photos by the landmark."""
+    rows = connection.execute(select(schedules.c.name, schedules.c.options).order_by(schedules.c.name)).all()
+    return tuple(row.name for row in rows if _is_named(connection, row.options.get("landmark"), landmark))
+
+
+def _is_named(connection: Connection, names: str | list[str] | None, landmark: Landmark) -> bool:
+    for name in [names] if isinstance(names, str) else names or ():
+        with suppress(LandmarkNotFound, LandmarkAmbiguous):
+            if find_landmark(connection, name).id == landmark.id:
+                return True
+    return False

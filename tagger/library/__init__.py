@@ -1,1 +1,0 @@
-"""What is known of photos: their landmarks, positions and trips, verdicts and taught landmarks; queries and searches."""

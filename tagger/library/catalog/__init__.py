@@ -1,1 +1,0 @@
-"""The catalog: roots, landmarks, registered models, and the removal of photos."""

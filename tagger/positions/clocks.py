@@ -1,0 +1,282 @@
+"""How cameras' clocks are set: estimated from landmarks that they photographed, unless a person has set them.
+
+A camera without a time zone and a phone that says its own were both at the Colosseum: the difference of their times at several
+landmarks tells how far the camera's clock is ahead of UTC. Cameras whose photos may be on tracks, but whose clocks are unknown, are
+listed too.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, true, update
+
+from tagger.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
+from tagger.database.connection import Database
+from tagger.database.enums import ClockSource
+from tagger.database.statements import pages
+from tagger.database.tables import cameras, effective_tags, landmarks, photos, track_parts
+from tagger.positions.estimation import distances_m
+from tagger.positions.evidence import LANDMARK_ERROR_M, gps_error_m
+from tagger.tags.contents import record_camera
+
+TOGETHER_S = 900.0
+"""Photos of one landmark that are this near in time may be of one visit."""
+VISIT_S = 300.0
+WIDEST_S = LOCAL_TIMES.total_seconds()
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A landmark in a photo, and when: seconds since 1970. `zone_s`: how far local time was ahead of UTC there, if known."""
+
+    landmark_id: int
+    at: float
+    zone_s: int | None = None
+
+
+@dataclass(frozen=True)
+class TimedPosition:
+    """A photo with GPS, and its time in UTC: it may have been taken beside a landmark, whatever it shows."""
+
+    at: float
+    zone_s: int
+    latitude: float
+    longitude: float
+    error_m: float
+
+
+def passed_landmarks(
+    fixes: Sequence[TimedPosition], points: Mapping[int, tuple[float, float]]
+) -> list[Sighting]:
+    """The landmarks that photos were taken beside, each once per VISIT_S. `points`: their positions in degrees, by id."""
+    rows = [(each.latitude, each.longitude, each.error_m) for each in fixes]
+    latitude, longitude, error_m = np.array(rows, np.float64).reshape(-1, 3).T[:, :, None]
+    to_latitude, to_longitude = np.array([*points.values()], np.float64).reshape(-1, 2).T
+    distance_m = distances_m(latitude, longitude, to_latitude, to_longitude)
+    landmark_ids = list(points)
+    found = {}
+    for fix, point in np.argwhere(distance_m <= error_m + LANDMARK_ERROR_M["point"]).tolist():
+        at, landmark_id = fixes[fix].at, landmark_ids[point]
+        found[at // VISIT_S, landmark_id] = Sighting(landmark_id, at, fixes[fix].zone_s)
+    return list(found.values())
+
+
+def estimate_clock(own: Sequence[Sighting], others: Sequence[Sighting]) -> int | None:
+    """How far a camera's clock is ahead of UTC, in seconds; None: the sightings do not tell.
+
+    At least two landmarks must agree on a difference within TOGETHER_S, and twice as many as on any other. One landmark is
+    enough if the camera then shows about the local time of the others.
+
+    Args:
+        own: the camera's, in its own time.
+        others: those of other cameras, in UTC.
+    """
+    differences = [
+        (mine.at - theirs.at, mine.landmark_id, theirs.zone_s)
+        for mine in own
+        for theirs in others
+        if mine.landmark_id == theirs.landmark_id and abs(mine.at - theirs.at) <= WIDEST_S
+    ]
+    if not differences:
+        return None
+    # By whole minutes: there are few, however many photos there are.
+    landmarks_at: defaultdict[int, set[int]] = defaultdict(set)
+    for difference, landmark_id, _ in differences:
+        landmarks_at[round(difference / 60)].add(landmark_id)
+    best_minute = max(landmarks_at, key=lambda minute: (_support(landmarks_at, minute), -abs(minute)))
+    near = [each for each in differences if abs(each[0] - 60 * best_minute) <= TOGETHER_S]
+    offset_s = median(difference for difference, _, _ in near)
+    rivals = [minute for minute in landmarks_at if abs(60 * minute - offset_s) > 2 * TOGETHER_S]
+    most_rivals = max((_support(landmarks_at, minute) for minute in rivals), default=0)
+    landmarks = _support(landmarks_at, best_minute)
+    is_local_time = any(zone_s is not None and abs(offset_s - zone_s) <= TOGETHER_S for _, _, zone_s in near)
+    if landmarks < 2 * most_rivals or not (landmarks >= 2 or is_local_time):
+        return None
+    return round(offset_s)
+
+
+def _support(landmarks_at: Mapping[int, set[int]], minute: int) -> int:
+    """The number of landmarks with about this difference."""
+    reach = int(TOGETHER_S / 60)
+    near = (landmarks_at.get(minute + step, ()) for step in range(-reach, reach + 1))
+    return len({landmark_id for landmarks in near for landmark_id in landmarks})
+
+
+MOST_PHOTOS = 1000
+"""The most photos that are read of each side, the newest ones: the clock may have been set differently for older ones."""
+MOST_SIGHTINGS = 200
+
+
+@dataclass(frozen=True)
+class CameraClock:
+    """How far the clock of a camera is ahead of UTC, in seconds; None: it is not known any more."""
+
+    camera: str
+    offset_s: int | None
+
+
+def estimate_clocks(connection: Connection) -> list[CameraClock]:
+    """Estimate the clocks of cameras whose photos do not say their time zone. Returns those that changed."""
+    changed = []
+    for camera in connection.execute(_cameras()).all():
+        own = _sightings(connection, photos.c.camera_id == camera.id, photos.c.utc_offset_s.is_(None))
+        offset_s = estimate_clock(own, _others(connection, camera.id, own)) if own else None
+        if offset_s != camera.clock_offset_s:
+            source = None if offset_s is None else ClockSource.ESTIMATED
+            values = {"clock_offset_s": offset_s, "clock_source": source}
+            connection.execute(update(cameras).where(cameras.c.id == camera.id).values(values))
+            record_camera(connection, camera.id)
+            changed.append(CameraClock(camera.name, offset_s))
+    return changed
+
+
+def _cameras() -> Select[Any]:
+    """Cameras with a name of their own whose clock no person has set. A folder may hold photos of several cameras."""
+    is_free = or_(cameras.c.clock_source.is_(None), cameras.c.clock_source != ClockSource.GIVEN)
+    return select(cameras).where(is_free, is_named()).order_by(cameras.c.id)
+
+
+def _others(connection: Connection, camera_id: int, own: Sequence[Sighting]) -> list[Sighting]:
+    """What other cameras saw, or passed, in the same days, in UTC."""
+    times = [each.at for each in own]
+    first, last = clock_time(min(times) - 2 * WIDEST_S), clock_time(max(times) + 2 * WIDEST_S)
+    conditions = (
+        photos.c.camera_id != camera_id,
+        photos.c.utc_offset_s.is_not(None),
+        photos.c.taken_at.between(first, last),
+    )
+    seen = [
+        Sighting(each.landmark_id, each.at - each.zone_s, each.zone_s)
+        for each in _sightings(connection, *conditions)
+        if each.zone_s is not None
+    ]
+    points = _points(connection, {each.landmark_id for each in own})
+    return seen + passed_landmarks(_gps_fixes(connection, *conditions), points)
+
+
+def _gps_fixes(connection: Connection, *conditions: ColumnElement[bool]) -> list[TimedPosition]:
+    """The newest photos with GPS, and with these conditions."""
+    query: Select[Any] = (
+        select(
+            photos.c.taken_at,
+            photos.c.utc_offset_s,
+            photos.c.latitude,
+            photos.c.longitude,
+            photos.c.gps_error_m,
+        )
+        .where(photos.c.latitude.is_not(None), photos.c.origin.is_(None), *conditions)
+        .order_by(photos.c.taken_at.desc(), photos.c.id)
+        .limit(MOST_PHOTOS)
+    )
+    return [
+        TimedPosition(
+            clock_seconds(row.taken_at) - row.utc_offset_s,
+            row.utc_offset_s,
+            row.latitude,
+            row.longitude,
+            gps_error_m(row),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _points(connection: Connection, landmark_ids: Collection[int]) -> dict[int, tuple[float, float]]:
+    """The positions of those landmarks that are a point. The others are too large to tell who was beside them."""
+    is_point = landmarks.c.latitude.is_not(None) & (func.coalesce(landmarks.c.extent, "point") == "point")
+    query = select(landmarks).where(is_point, landmarks.c.id.in_(landmark_ids)).order_by(landmarks.c.id)
+    return {row.id: (row.latitude, row.longitude) for row in connection.execute(query)}
+
+
+def _sightings(connection: Connection, *conditions: ColumnElement[bool]) -> list[Sighting]:
+    """The landmarks in the newest photos with these conditions, in the cameras' own time."""
+    query = (
+        select(photos.c.content_id, photos.c.taken_at, photos.c.utc_offset_s)
+        .where(photos.c.content_id.is_not(None), photos.c.origin.is_(None), *conditions)
+        .order_by(photos.c.taken_at.desc(), photos.c.id)
+        .limit(MOST_PHOTOS)
+    )
+    rows = [row for row in connection.execute(query) if row.taken_at is not None]
+    found: list[Sighting] = []
+    for page in pages(rows):
+        landmarks_of = _accepted(connection, {row.content_id for row in page})
+        found += [
+            Sighting(landmark_id, clock_seconds(row.taken_at), row.utc_offset_s)
+            for row in page
+            for landmark_id in landmarks_of.get(row.content_id, ())
+        ]
+    return found[:MOST_SIGHTINGS]
+
+
+def _accepted(connection: Connection, content_ids: Collection[int]) -> dict[int, list[int]]:
+    """The accepted landmarks of images, by content id."""
+    query = (
+        select(effective_tags.c.content_id, effective_tags.c.landmark_id)
+        .where(effective_tags.c.content_id.in_(content_ids), effective_tags.c.accepted == true())
+        .order_by(effective_tags.c.content_id, effective_tags.c.landmark_id)
+    )
+    landmarks_of: dict[int, list[int]] = {}
+    for row in connection.execute(query):
+        landmarks_of.setdefault(row.content_id, []).append(row.landmark_id)
+    return landmarks_of
+
+
+@dataclass(frozen=True)
+class UnknownClock:
+    """A camera, and the number of its photos that were taken around the time of a track."""
+
+    camera: str
+    photos: int
+
+
+def unknown_clocks(database: Database) -> list[UnknownClock]:
+    """The cameras whose photos tracks would locate if their clocks were known; those with the most photos first."""
+    counts: Counter[str] = Counter()
+    with database.read() as connection:
+        for first, last in _spans(_track_times(connection)):
+            counts.update(_photos_between(connection, first, last))
+    return [UnknownClock(camera, count) for camera, count in counts.most_common()]
+
+
+def _track_times(connection: Connection) -> list[tuple[datetime, datetime]]:
+    """The first and last local time that any clock may have shown during each track, ascending."""
+    first, last = func.min(track_parts.c.first_at), func.max(track_parts.c.last_at)
+    rows = connection.execute(select(first, last).group_by(track_parts.c.track_id))
+    return sorted(
+        (start.replace(tzinfo=None) - LOCAL_TIMES, end.replace(tzinfo=None) + LOCAL_TIMES)
+        for start, end in rows
+    )
+
+
+def _spans(times: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    """Ascending spans of time, those that overlap as one."""
+    spans: list[tuple[datetime, datetime]] = []
+    for first, last in times:
+        if spans and first <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(spans[-1][1], last)
+        else:
+            spans.append((first, last))
+    return spans
+
+
+def _photos_between(connection: Connection, first: datetime, last: datetime) -> dict[str, int]:
+    """How many photos each camera with an unknown clock took, without GPS and without a time zone."""
+    query = (
+        select(cameras.c.name, func.count().label("photos"))
+        .join(photos, photos.c.camera_id == cameras.c.id)
+        .where(
+            is_named(),
+            cameras.c.clock_offset_s.is_(None),
+            photos.c.taken_at.between(first, last),
+            photos.c.utc_offset_s.is_(None),
+            photos.c.latitude.is_(None),
+            photos.c.origin.is_(None),
+            photos.c.gone_since.is_(None),
+        )
+        .group_by(cameras.c.name)
+    )
+    return {row.name: row.photos for row in connection.execute(query)}

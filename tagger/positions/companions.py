@@ -1,0 +1,299 @@
+"""Cameras that are used together, so that anchors of one locate photos of the others.
+
+Where a camera was at some time follows from its own anchors (see estimation). An anchor of another camera at that time agrees with
+this, or contradicts it, or nothing follows: nobody knows where a camera on the motorway was half an hour later.
+
+Which cameras of a database are used together is decided by where their newest photos and those of others at that time were taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, update
+
+from tagger.catalog.cameras import LOCAL_TIMES, clock_seconds, clock_time, is_named
+from tagger.database.enums import PositionSource
+from tagger.database.statements import among
+from tagger.database.tables import cameras, photos
+from tagger.positions import estimation
+from tagger.positions.estimation import Floats, Indices, Sequence, Truth, distances_m, sequence_of
+from tagger.positions.evidence import TRUST, gps_error_m, read_shots
+from tagger.tags.contents import record_matching_photos
+
+TOGETHER_S = 1800.0
+"""Anchors of two cameras are compared if they are this near in time."""
+TOGETHER_M = 1000.0
+"""People who are together are nearer to each other than this, apart from the errors of anchors."""
+MAX_ERROR_M = 2000.0
+"""An anchor with a larger error, such as a landmark that is an area, does not tell who was there together."""
+MAX_GAP_S = 7200.0
+
+OCCASION_S = 3600.0
+LEAST_OCCASIONS = 3
+LEAST_AGREEMENT = 0.9
+"""The least share of occasions that agree. A few contradict even for cameras in one bag: a landmark is recognised wrongly, a position is old."""
+USUAL_PLACE_M = 2000.0
+"""All occasions at the usual place count as one: people who live together need not go out together."""
+OUTING_S = 6 * 3600.0
+"""A companion's anchor is left out if most anchors so near in time contradict: its owner is elsewhere for once."""
+
+_AGREES, _CONTRADICTS = 1, -1
+
+
+@dataclass(frozen=True)
+class CoLocations:
+    """On how many occasions anchors of two cameras agree, and contradict each other. `elsewhere`: not at their usual place."""
+
+    agreeing: int
+    elsewhere: int
+    contradicting: int
+
+    @property
+    def occasions(self) -> int:
+        return self.agreeing + self.contradicting
+
+    @property
+    def are_companions(self) -> bool:
+        return self.elsewhere >= LEAST_OCCASIONS - 1 and not self.are_apart
+
+    @property
+    def are_apart(self) -> bool:
+        return self.agreeing < LEAST_AGREEMENT * self.occasions
+
+
+def count_co_locations(first: Sequence, second: Sequence) -> CoLocations:
+    """Compare the anchors of two cameras, which are in order of UTC."""
+    first, second = (_select(anchors, anchors.error_m <= MAX_ERROR_M) for anchors in (first, second))
+    at, says = _votes(first, second)
+    latitude = np.concatenate([second.latitude, first.latitude])
+    longitude = np.concatenate([second.longitude, first.longitude])
+    _, occasion = np.unique(at // OCCASION_S, return_inverse=True)
+    votes = np.bincount(occasion, says)
+    _, example = np.unique(np.where(says == _AGREES, occasion, -1), return_index=True)
+    example = example[(says[example] == _AGREES) & (votes[occasion[example]] > 0)]
+    latitude, longitude = latitude[example], longitude[example]
+    distance_m = distances_m(latitude[:, None], longitude[:, None], latitude, longitude)
+    usual = int((distance_m <= USUAL_PLACE_M).sum(axis=0).max(initial=0))
+    return CoLocations(len(example), len(example) - usual, int((votes < 0).sum()))
+
+
+def _votes(first: Sequence, second: Sequence) -> tuple[Floats, Indices]:
+    """Times and votes of the anchors of `second`, then those of `first`."""
+    times = np.concatenate([second.at, first.at])
+    return times, np.concatenate([_compare(first, second), _compare(second, first)])
+
+
+def _compare(own: Sequence, other: Sequence) -> Indices:
+    """What the anchors of a camera say about each anchor (N,) of another one: _AGREES, _CONTRADICTS, or 0: nothing."""
+    joined, place = _join(own, replace(other, trust=np.zeros_like(other.trust)))
+    found = estimation.estimate(joined, MAX_GAP_S)
+    place = place[len(own.at) :]
+    error_m = found.error_m[place]
+    distance_m = distances_m(found.latitude[place], found.longitude[place], other.latitude, other.longitude)
+    since, until = (
+        np.where(anchor[place] >= 0, np.abs(joined.at[anchor[place]] - other.at), np.inf)
+        for anchor in (found.before, found.after)
+    )
+    is_near = np.minimum(since, until) <= TOGETHER_S
+    agrees = is_near & (distance_m <= TOGETHER_M + other.error_m + np.minimum(error_m, TOGETHER_M))
+    contradicts = is_near & (distance_m > TOGETHER_M + other.error_m + 2 * error_m)
+    return np.asarray(np.select([agrees, contradicts], [_AGREES, _CONTRADICTS], 0), np.int64)
+
+
+def group_companions(co_locations: Mapping[tuple[int, int], CoLocations]) -> dict[int, frozenset[int]]:
+    """The group of each camera that has companions. No two cameras of a group are apart."""
+    group_of: dict[int, frozenset[int]] = {}
+    apart = {frozenset(pair) for pair, counts in co_locations.items() if counts.are_apart}
+    companions = [(pair, counts) for pair, counts in co_locations.items() if counts.are_companions]
+    for (first, second), _ in sorted(companions, key=lambda pair: (-pair[1].agreeing, pair[0])):
+        groups = [group_of.get(camera, frozenset([camera])) for camera in (first, second)]
+        if not any(frozenset((one, other)) in apart for one in groups[0] for other in groups[1]):
+            joined = groups[0] | groups[1]
+            group_of |= dict.fromkeys(joined, joined)
+    return group_of
+
+
+def reach_s(max_gap_s: float) -> float:
+    """The longest time, in seconds, between a photo and those that its estimate depends on."""
+    return estimation.reach_s(max_gap_s) + OUTING_S + estimation.reach_s(MAX_GAP_S)
+
+
+def estimate_together(own: Sequence, others: Sequence, max_gap_s: float) -> estimation.Estimates:
+    """Estimate the photos of a camera from its own anchors, and from its companions' unless own ones contradict them.
+
+    `others` are anchors only. Estimates are of the photos of `own`. They refer to their anchors by numbers that count `own` first, then `others`.
+    """
+    used = np.flatnonzero(_are_together(_select(own, own.trust > 0), others))
+    # Own anchors are trusted more than any anchor of a companion.
+    trust = np.where(own.trust > 0, own.trust + others.trust.max(initial=0), 0)
+    joined, place = _join(replace(own, trust=trust), _select(others, used))
+    found = estimation.estimate(joined, max_gap_s)
+    number = np.empty(len(place) + 1, np.int64)
+    number[place] = np.concatenate([np.arange(len(own.at)), len(own.at) + used])
+    number[-1] = -1  # no anchor
+    place = place[: len(own.at)]
+    return estimation.Estimates(
+        found.latitude[place],
+        found.longitude[place],
+        found.error_m[place],
+        number[found.before[place]],
+        number[found.after[place]],
+    )
+
+
+def _are_together(own: Sequence, others: Sequence) -> Truth:
+    """Which anchors of companions to use: within OUTING_S of them, at least as many anchors agree with own ones as contradict them."""
+    at, says = _votes(own, others)
+    order = np.argsort(at, kind="stable")
+    votes = np.concatenate([[0], np.cumsum(says[order])])
+    first = np.searchsorted(at[order], others.at - OUTING_S, "left")
+    last = np.searchsorted(at[order], others.at + OUTING_S, "right")
+    return np.asarray(votes[last] >= votes[first])
+
+
+def _join(first: Sequence, second: Sequence) -> tuple[Sequence, Indices]:
+    """The photos of both in order of time, and the index there of each photo of `first`, then of `second`."""
+    order = np.argsort(np.concatenate([first.at, second.at]), kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    both = zip(vars(first).values(), vars(second).values(), strict=True)
+    return Sequence(*(np.concatenate(values)[order] for values in both)), place
+
+
+def _select(photos: Sequence, chosen: Truth | Indices) -> Sequence:
+    return Sequence(*(values[chosen] for values in vars(photos).values()))
+
+
+MOST_PHOTOS = 500
+"""The most photos of a camera that are compared, the newest ones: who travels together changes."""
+MOST_OUTINGS = 50
+"""The most times between pauses of a camera that are compared, the newest ones."""
+MOST_OTHERS = 1000
+"""The most photos with GPS of all other cameras that are read, the newest ones."""
+MOST_CANDIDATES = 8
+"""The most cameras that one is compared with, those with most of these photos."""
+PAUSE_S = 24 * 3600.0
+CLOCKS = range(-12 * 3600, 14 * 3600 + 1)
+"""Clocks that show the time of some zone, roughly. A camera whose clock was never set locates nothing but its own photos."""
+
+
+@dataclass(frozen=True)
+class Companions:
+    """Two cameras that are used together, and on how many occasions their photos say so."""
+
+    cameras: tuple[str, str]
+    agreeing: int
+    occasions: int
+
+
+def find_companions(connection: Connection) -> list[Companions]:
+    """Decide again which cameras are used together, and store it. Returns all pairs."""
+    stored = {row.id: row for row in connection.execute(select(cameras))}
+    counts = _count_all_co_locations(connection)
+    groups = group_companions(counts)
+    group_of = {camera_id: row.companions_id for camera_id, row in stored.items()}
+    _store(connection, group_of, {camera_id: min(group) for camera_id, group in groups.items()})
+    return [
+        Companions((stored[first].name, stored[second].name), co_locations.agreeing, co_locations.occasions)
+        for (first, second), co_locations in sorted(counts.items())
+        if co_locations.are_companions and second in groups.get(first, ())
+    ]
+
+
+def _count_all_co_locations(connection: Connection) -> dict[tuple[int, int], CoLocations]:
+    """The co-locations of pairs of ids, ascending. Each pair is counted from either camera's newest photos, and the larger count is used."""
+    counts: dict[tuple[int, int], CoLocations] = {}
+    ids = connection.scalars(select(cameras.c.id).where(_has_clock()).order_by(cameras.c.id)).all()
+    for camera_id in ids if len(ids) > 1 else ():
+        own = _own_anchors(connection, camera_id)
+        for other_id, others in _other_anchors(connection, camera_id, own):
+            co_locations = count_co_locations(own, others)
+            pair = min(camera_id, other_id), max(camera_id, other_id)
+            if pair not in counts or co_locations.occasions > counts[pair].occasions:
+                counts[pair] = co_locations
+    return counts
+
+
+def _has_clock() -> ColumnElement[bool]:
+    """Whether photos name the camera, and its clock may show the time of some zone. A folder may hold photos of several cameras."""
+    offset = cameras.c.clock_offset_s
+    return and_(is_named(), or_(offset.is_(None), offset.between(CLOCKS.start, CLOCKS.stop - 1)))
+
+
+def _own_anchors(connection: Connection, camera_id: int) -> Sequence:
+    """Anchors of the newest photos of a camera. Tracks say nothing: they locate photos of all cameras."""
+    is_own = (photos.c.camera_id == camera_id) & photos.c.taken_at.is_not(None)
+    newest = select(photos.c.taken_at).where(is_own).order_by(photos.c.taken_at.desc())
+    first = connection.scalar(newest.offset(MOST_PHOTOS - 1).limit(1))
+    shots = read_shots(connection, is_own, *([] if first is None else [photos.c.taken_at >= first]))
+    return sequence_of(
+        [
+            (shot.at, shot.fix.latitude, shot.fix.longitude, shot.fix.error_m, TRUST[shot.fix.source])
+            for shot in shots
+            if shot.at is not None and shot.is_utc and shot.is_original
+            if shot.fix is not None and shot.fix.source is not PositionSource.TRACK
+        ]
+    )
+
+
+def _other_anchors(connection: Connection, camera_id: int, own: Sequence) -> list[tuple[int, Sequence]]:
+    """The anchors by GPS of other cameras at about these times, by camera."""
+    rows_of: dict[int, list[tuple[float, float, float, float, int]]] = {}
+    for row in connection.execute(_others(camera_id, own)) if len(own.at) else ():
+        at = clock_seconds(row.taken_at) - row.offset_s
+        anchor = (at, row.latitude, row.longitude, gps_error_m(row), TRUST[PositionSource.CAMERA])
+        rows_of.setdefault(row.camera_id, []).append(anchor)
+    most = sorted(rows_of, key=lambda other_id: (-len(rows_of[other_id]), other_id))[:MOST_CANDIDATES]
+    return [(other_id, sequence_of(sorted(rows_of[other_id]))) for other_id in most]
+
+
+def _others(camera_id: int, own: Sequence) -> Select[Any]:
+    offset_s = func.coalesce(photos.c.utc_offset_s, cameras.c.clock_offset_s)
+    return (
+        select(
+            photos.c.camera_id,
+            photos.c.taken_at,
+            photos.c.latitude,
+            photos.c.longitude,
+            photos.c.gps_error_m,
+            offset_s.label("offset_s"),
+        )
+        .join(cameras, cameras.c.id == photos.c.camera_id)
+        .where(_has_clock(), photos.c.camera_id != camera_id, offset_s.is_not(None))
+        .where(photos.c.latitude.is_not(None), photos.c.origin.is_(None))
+        .where(or_(*(photos.c.taken_at.between(*outing) for outing in _outings(own.at))))
+        .order_by(photos.c.taken_at.desc(), photos.c.id)
+        .limit(MOST_OTHERS)
+    )
+
+
+def _outings(times: Floats) -> list[tuple[datetime, datetime]]:
+    """The newest times between pauses, extended to what any camera's clock may have shown then."""
+    last = np.flatnonzero(np.append(np.diff(times) > PAUSE_S, [True]))
+    first = np.append([0], last[:-1] + 1)
+    newest = zip(times[first][-MOST_OUTINGS:], times[last][-MOST_OUTINGS:], strict=True)
+    return [
+        (clock_time(start - LOCAL_TIMES.total_seconds()), clock_time(end + LOCAL_TIMES.total_seconds()))
+        for start, end in newest
+    ]
+
+
+def _store(connection: Connection, stored: Mapping[int, int | None], found: Mapping[int, int | None]) -> None:
+    """Store the groups. Photos of a camera are estimated again if its group changes, or loses or gains another camera."""
+    changed = {camera_id for camera_id in stored if stored[camera_id] != found.get(camera_id)}
+    for camera_id in sorted(changed):
+        values = {"companions_id": found.get(camera_id)}
+        connection.execute(update(cameras).where(cameras.c.id == camera_id).values(values))
+    affected = changed | {
+        camera_id
+        for groups in (stored, found)
+        for camera_id, group in groups.items()
+        if group is not None and any(group == groups.get(other) for other in changed)
+    }
+    if affected:
+        record_matching_photos(connection, among(photos.c.camera_id, sorted(affected)))

@@ -1,0 +1,332 @@
+"""The odds that the position of a photo gives for or against its landmarks, stored with the tags that they turn.
+
+By Bayes' rule, the odds of a tag are those of its score times P(distance | right) / P(distance | wrong), where the distance is from
+where the camera stood to the landmark. What was measured for it, and what is assumed: docs/explanation/positions.md. Only measured
+positions count: one that follows from a landmark, or from other photos, is no evidence for a tag. Where the photo has none, its
+camera's GPS before and after it counts, if nobody reaches the landmark in that time (see measured_positions).
+
+What the other photos of its camera's day say counts where no position does (see camera_days). A row of `tags` or `taught_tags` has
+`position_odds` only if its position, or its day, reverses what its score alone decides.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
+
+from tagger.database.enums import TagReason, TagState
+from tagger.database.statements import among
+from tagger.database.tables import (
+    classifications,
+    contents,
+    effective_tags,
+    landmarks,
+    ledgers,
+    photos,
+    tags,
+    taught_tags,
+)
+from tagger.landmarks.landmarks import REACHES_KM, UNKNOWN_EXTENT
+from tagger.model.predictions import TAUGHT_THRESHOLD
+from tagger.positions.camera_days import Day, candidates_of, day_odds
+from tagger.positions.estimation import Floats, distances_m
+from tagger.positions.measured_positions import (
+    GpsInterval,
+    MeasuredPosition,
+    contradicted_photos,
+    measured_positions,
+    passages,
+)
+from tagger.tags.contents import count_photos_of_job, record_matching_photos
+from tagger.tags.rule import LEAST_SCORE, PositionOdds, is_accepted
+from tagger.tags.settlement import begin_change, score_is_enough, settle, stored_odds
+
+MOST = 5.0
+"""The odds near a landmark. Photos that a model mistakes for it show a neighbour of it more often than a distant place."""
+LEAST = 0.002
+"""The odds on the other side of the world: one camera in 500 says a position that is grossly wrong."""
+
+
+def position_odds(distance_km: Floats, error_km: Floats, extents: Sequence[str | None]) -> Floats:
+    """P(distance | right) / P(distance | wrong) of N photos and landmarks.
+
+    Of the distances in REACHES_KM, the odds are MOST up to the first one, 1 between the second and the third one, and LEAST from
+    the fourth one on. Between these, their logarithm is proportional to that of the distance.
+    Of the nearest and the farthest distance that the error of a position allows, the odds closer to 1 count; 1 if the two disagree.
+    """
+    nearest = np.maximum(distance_km - error_km, 0.0)
+    farthest = distance_km + error_km
+    odds = np.ones(len(distance_km))
+    of_extent = np.array([extent if extent in REACHES_KM else UNKNOWN_EXTENT for extent in extents])
+    for extent in REACHES_KM:
+        chosen = of_extent == extent
+        least, most = _odds_at(farthest[chosen], extent), _odds_at(nearest[chosen], extent)
+        odds[chosen] = np.where(most < 1.0, most, np.maximum(least, 1.0))
+    return odds
+
+
+def _odds_at(distance_km: Floats, extent: str) -> Floats:
+    odds = np.array([MOST, 1.0, 1.0, LEAST])
+    known = np.log(REACHES_KM[extent])
+    return np.asarray(np.exp(np.interp(np.log(np.maximum(distance_km, 1e-6)), known, np.log(odds))))
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A tag, and the odds that it should have."""
+
+    table: Table
+    content_id: int
+    landmark_id: int
+    model_id: int
+    score: float
+    odds: PositionOdds | None
+
+
+def weigh_positions(
+    connection: Connection, photo_ids: Collection[int], days: Collection[Day] | None = None
+) -> None:
+    """Bring up to date what the positions of these photos say about their tags. Positions of copies that are not among them are estimated again.
+
+    Called before the landmarks of these photos become anchors. `days`: those of which photos have changed. What the photos of a day say
+    about each other is brought up to date, too; None: not yet, since more photos of a day follow.
+    """
+    of_days = None if days is None else candidates_of(connection, days)
+    changes = _changes(connection, photo_ids, of_days)
+    if not changes:
+        return
+    content_ids = {change.content_id for change in changes}
+    begin_change(connection, content_ids)
+    for table in (tags, taught_tags):
+        _store(connection, table, [change for change in changes if change.table is table])
+    settle(connection, content_ids, record=False)
+    copies = set(connection.scalars(select(photos.c.id).where(among(photos.c.content_id, content_ids))))
+    record_matching_photos(connection, among(photos.c.id, copies - set(photo_ids)))
+
+
+def record_changes(connection: Connection, photo_ids: Collection[int]) -> None:
+    """Record these photos for the next update if some of their tags are not up to date any more."""
+    content_ids = {change.content_id for change in _changes(connection, photo_ids, ())}
+    if content_ids:
+        record_matching_photos(connection, among(photos.c.content_id, content_ids))
+
+
+def count_overruled_by_gps(connection: Connection) -> tuple[int, int]:
+    """The numbers of images with a landmark that is doubtful, and with one that is accepted, because of the position of a photo."""
+    doubtful, raised = (
+        connection.scalar(
+            select(func.count(effective_tags.c.content_id.distinct())).where(*_is_overruled(state))
+        )
+        or 0
+        for state in (TagState.DOUBTFUL, TagState.ACCEPTED)
+    )
+    return doubtful, raised
+
+
+def count_doubtful_photos(connection: Connection, job: int) -> int:
+    """The number of photos of a job with a landmark that is doubtful because of the position of a photo."""
+    return count_photos_of_job(connection, job, *_is_overruled(TagState.DOUBTFUL))
+
+
+def _is_overruled(state: TagState) -> tuple[ColumnElement[bool], ...]:
+    """The conditions on `effective_tags` that a landmark has its state because of the position of a photo."""
+    by_position = effective_tags.c.reason.in_((TagReason.POSITION, TagReason.SPEED))
+    return by_position, effective_tags.c.distance_m.is_not(None), effective_tags.c.state == state
+
+
+def _changes(
+    connection: Connection, photo_ids: Collection[int], of_days: Collection[int] | None
+) -> list[_Change]:
+    """The tags of these photos, and of images `of_days`, that are not as they should be. None: the other photos of a day say nothing yet."""
+    if not photo_ids and not of_days:
+        return []
+    settings = connection.execute(select(ledgers.c.position_odds, ledgers.c.max_gap_s)).one()
+    of_photos = among(photos.c.id, photo_ids) & photos.c.content_id.is_not(None)
+    content_ids = set(connection.scalars(select(photos.c.content_id).where(of_photos))).union(of_days or ())
+    uses_days = settings.position_odds and of_days is not None
+    by_day = day_odds(connection, content_ids) if uses_days else {}
+    measured = measured_positions(connection, content_ids) if settings.position_odds else []
+    located = {position.content_id for position in measured}
+    others = content_ids - located if settings.position_odds else ()
+    between = list(passages(connection, others, settings.max_gap_s))
+    passed = {passage.content_id for passage in between}
+    turned = _turned(connection, content_ids).union(content_id for content_id, _ in by_day)
+    rows = _tags(connection, located | passed | turned)
+    odds = by_day | _odds(connection, rows, measured, settings.max_gap_s) | _odds_of_passages(rows, between)
+    return [
+        _Change(
+            taught_tags if row.is_taught else tags,
+            row.content_id,
+            row.landmark_id,
+            row.model_id,
+            row.score,
+            new,
+        )
+        for row in rows
+        if (new := _reversing(row, odds.get((row.content_id, row.landmark_id))))
+        != stored_odds(row.position_odds, row.distance_m, row.odds_reason)
+    ]
+
+
+def _turned(connection: Connection, content_ids: Collection[int]) -> set[int]:
+    """The ids of those images with a tag that a position has turned."""
+    queries = (
+        select(table.c.content_id).where(
+            among(table.c.content_id, content_ids), table.c.position_odds.is_not(None)
+        )
+        for table in (tags, taught_tags)
+    )
+    return set(connection.scalars(union_all(*queries)))
+
+
+def _reversing(row: Row[Any], odds: PositionOdds | None) -> PositionOdds | None:
+    """The odds, if they reverse what the score of the tag says. The other photos of a day say nothing about taught tags."""
+    if odds is None or (row.is_taught and odds.distance_m is None):
+        return None
+    is_enough = bool(row.is_enough)
+    return odds if is_accepted(row.score, odds.odds, row.threshold, by_score=is_enough) != is_enough else None
+
+
+def _tags(connection: Connection, content_ids: Collection[int]) -> list[Row[Any]]:
+    """The tags of these images that a position can turn, or has turned."""
+    rows: list[Row[Any]] = []
+    of_model = func.coalesce(classifications.c.threshold, contents.c.threshold)
+    for table, threshold in ((tags, of_model), (taught_tags, literal(TAUGHT_THRESHOLD))):
+        query: Select[Any] = (
+            select(
+                table.c.content_id,
+                table.c.landmark_id,
+                table.c.model_id,
+                table.c.score,
+                table.c.position_odds,
+                table.c.distance_m,
+                table.c.odds_reason,
+                score_is_enough(table).label("is_enough"),
+                threshold.label("threshold"),
+                literal(table is taught_tags).label("is_taught"),
+                landmarks.c.latitude,
+                landmarks.c.longitude,
+                landmarks.c.extent,
+            )
+            .join(contents, contents.c.id == table.c.content_id)
+            .outerjoin(
+                classifications,
+                and_(
+                    classifications.c.content_id == table.c.content_id,
+                    classifications.c.model_id == table.c.model_id,
+                ),
+            )
+            .join(landmarks, landmarks.c.id == table.c.landmark_id)
+            .where(
+                among(table.c.content_id, content_ids),
+                contents.c.damaged == false(),
+                or_(score_is_enough(table), table.c.score >= LEAST_SCORE),
+            )
+        )
+        rows += connection.execute(query)
+    return rows
+
+
+def _odds(
+    connection: Connection,
+    rows: Sequence[Row[Any]],
+    measured: Sequence[MeasuredPosition],
+    max_gap_s: float,
+) -> dict[tuple[int, int], PositionOdds]:
+    """The odds by content and landmark id: the best of the photos of an image, none without a measured position."""
+    found = list(_photo_odds([row for row in rows if row.latitude is not None], measured))
+    far = {position for _, position, odds in found if odds.odds < 1}
+    wrong = contradicted_photos(connection, far, max_gap_s)
+    right = [(row, odds) for row, position, odds in found if position.photo_id not in wrong]
+    # Of each key, the last one counts.
+    right.sort(key=lambda each: (each[1].odds, -(each[1].distance_m or 0.0)))
+    return {(row.content_id, row.landmark_id): odds for row, odds in right}
+
+
+def _odds_of_passages(
+    rows: Sequence[Row[Any]], between: Sequence[GpsInterval]
+) -> dict[tuple[int, int], PositionOdds]:
+    """LEAST by content and landmark id, where no photo of the image can have been taken within sight of the landmark."""
+    passages_of: dict[int, list[GpsInterval]] = {}
+    for passage in between:
+        passages_of.setdefault(passage.content_id, []).append(passage)
+    found = {}
+    for row in rows:
+        own = passages_of.get(row.content_id, ()) if row.latitude is not None else ()
+        place = row.latitude, row.longitude
+        if own and not any(passage.reaches(*place, row.extent) for passage in own):
+            distance_m = min(passage.distance_m(*place) for passage in own)
+            found[row.content_id, row.landmark_id] = PositionOdds(
+                LEAST, float(round(distance_m)), TagReason.SPEED
+            )
+    return found
+
+
+def _photo_odds(
+    rows: Sequence[Row[Any]], measured: Sequence[MeasuredPosition]
+) -> Iterator[tuple[Row[Any], MeasuredPosition, PositionOdds]]:
+    """Each tag with each measured position of its image."""
+    positions: dict[int, list[MeasuredPosition]] = {}
+    for position in measured:
+        positions.setdefault(position.content_id, []).append(position)
+    pairs = [(row, position) for row in rows for position in positions.get(row.content_id, ())]
+    values = np.array(
+        [
+            (position.latitude, position.longitude, position.error_m, row.latitude, row.longitude)
+            for row, position in pairs
+        ],
+        np.float64,
+    )
+    latitude, longitude, error_m, to_latitude, to_longitude = values.reshape(-1, 5).T
+    distance_m = distances_m(latitude, longitude, to_latitude, to_longitude)
+    odds = position_odds(distance_m / 1000, error_m / 1000, [row.extent for row, _ in pairs])
+    for (row, position), value, metres in zip(pairs, odds.tolist(), distance_m.tolist(), strict=True):
+        # Rounded, so that the same evidence gives the same row.
+        yield row, position, PositionOdds(float(f"{value:.4g}"), float(round(metres)))
+
+
+def _store(connection: Connection, table: Table, changes: Sequence[_Change]) -> None:
+    if not changes:
+        return
+    # A tag that was replaced meanwhile is recorded again.
+    is_same = (
+        table.c.content_id == bindparam("content"),
+        table.c.landmark_id == bindparam("landmark"),
+        table.c.model_id == bindparam("model"),
+        table.c.score == bindparam("same_score"),
+    )
+    values: dict[str, Any] = {
+        name: bindparam(f"new_{name}") for name in ("position_odds", "distance_m", "odds_reason")
+    }
+    connection.execute(
+        update(table).where(*is_same).values(values),
+        [
+            {
+                "content": change.content_id,
+                "landmark": change.landmark_id,
+                "model": change.model_id,
+                "same_score": change.score,
+                "new_position_odds": change.odds and change.odds.odds,
+                "new_distance_m": change.odds and change.odds.distance_m,
+                "new_odds_reason": change.odds and change.odds.reason,
+            }
+            for change in sorted(changes, key=lambda change: (change.content_id, change.landmark_id))
+        ],
+    )

@@ -1,0 +1,263 @@
+"""Numbers of photos by landmark, folder and city, and cover photos: for each landmark, the one with the newest star, else one of those with the best scores."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Self
+
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, exists, func, select, true
+
+from tagger.catalog.roots import RootPaths, list_roots
+from tagger.database.connection import Database
+from tagger.database.enums import VerdictKind
+from tagger.database.statements import distinct_values, folder_of
+from tagger.database.tables import (
+    contents,
+    effective_tags,
+    favourites,
+    landmarks,
+    photos,
+    positions,
+    verdicts,
+)
+from tagger.landmarks.landmarks import (
+    Landmark,
+    all_landmarks,
+    familiar_landmarks,
+    landmarks_by_id,
+    landmarks_in_country,
+    photos_by_landmark,
+)
+from tagger.query.photo_conditions import is_classified_by
+from tagger.query.position_clusters import PositionCell
+from tagger.system.documents import document_of
+
+
+@dataclass(frozen=True)
+class LandmarkCount:
+    """A landmark, by its slug, and the number of photos with it as an accepted tag after verdicts. Each copy counts.
+
+    `other_names` are all its names but the one that is shown. `own`: no registered model knows it, a person added it.
+    """
+
+    landmark: str
+    name: str
+    country: str | None
+    region: str | None
+    city: str | None
+    latitude: float | None
+    longitude: float | None
+    photos: int
+    other_names: tuple[str, ...]
+    own: bool
+
+    @classmethod
+    def of(cls, landmark: Landmark, photos: int) -> Self:
+        """The count of a landmark."""
+        return document_of(
+            cls,
+            landmark,
+            landmark=landmark.slug,
+            name=landmark.display_name,
+            photos=photos,
+            other_names=tuple(name for name in landmark.all_names if name != landmark.display_name),
+        )
+
+
+def landmark_counts(
+    database: Database, country: str | None = None, *, job: int | None = None, include_empty: bool = False
+) -> list[LandmarkCount]:
+    """Landmarks with their number of photos, most photos first.
+
+    `job`: only photos that this job classified. `include_empty`: also landmarks without photos.
+
+    Raises:
+        CountryNotFound: no landmark is in `country`.
+    """
+    with database.snapshot() as connection:
+        of_job = () if job is None else (is_classified_by(job),)
+        numbers = photos_by_landmark(connection, *of_job)
+        if country is not None:
+            found = landmarks_in_country(connection, country)
+        elif include_empty:
+            found = all_landmarks(connection)
+        else:
+            found = list(landmarks_by_id(connection, numbers).values())
+    return _counted(found if include_empty else [each for each in found if each.id in numbers], numbers)
+
+
+def familiar_landmark_counts(database: Database) -> list[LandmarkCount]:
+    """The landmarks with photos, or of which more is known than a name, with their number of photos, copies once, most photos first."""
+    with database.snapshot() as connection:
+        numbers = photos_by_landmark(connection, copies_once=True)
+        return _counted(familiar_landmarks(connection), numbers)
+
+
+def _counted(found: Iterable[Landmark], numbers: Counter[int]) -> list[LandmarkCount]:
+    counts = (LandmarkCount.of(landmark, numbers[landmark.id]) for landmark in found)
+    return sorted(counts, key=lambda count: (-count.photos, count.landmark))
+
+
+@dataclass(frozen=True)
+class FolderCount:
+    """A folder with photos in it or below it: its path relative to its root (empty: the root), and its whole path."""
+
+    name: str
+    path: str
+    folder: str
+    depth: int
+    photos: int
+
+
+def folder_counts(database: Database, root_paths: RootPaths) -> list[FolderCount]:
+    """All folders in order of their paths, without those whose path is not text. Reads all photos."""
+    folder = folder_of(photos.c.path)
+    query = (
+        select(photos.c.root_id, folder, func.count())
+        .where(_has_none(database, photos.c.gone_since, photos.c.primary_id), photos.c.path_bytes == b"")
+        .group_by(photos.c.root_id, folder)
+    )
+    with database.read() as connection:
+        roots = {root.id: root for root in list_roots(connection, root_paths)}
+        numbers: Counter[tuple[int, str]] = Counter()
+        for root_id, path, count in connection.execute(query):
+            for each in _upwards(path.rstrip("/")):
+                numbers[root_id, each] += count
+    found = (
+        FolderCount(
+            name=PurePosixPath(path).name if path else str(roots[root_id].folder),
+            path=path,
+            folder=str(roots[root_id].folder / path),
+            depth=path.count("/") + 1 if path else 0,
+            photos=count,
+        )
+        for (root_id, path), count in numbers.items()
+    )
+    return sorted(found, key=lambda each: each.folder.split("/"))
+
+
+def _has_none(
+    database: Database, *columns: Column[Any], photo_id: ColumnElement[int] = photos.c.id
+) -> ColumnElement[bool]:
+    """Whether the photo with this id has none of these values. Few photos have one: SQLite finds these in a list faster than all in the table."""
+    if database.is_sqlite:
+        return and_(*(photo_id.not_in(select(photos.c.id).where(each.is_not(None))) for each in columns))
+    others = photos.alias()
+    return exists().where(others.c.id == photo_id, *(others.c[each.name].is_(None) for each in columns))
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """The folder and those that it is in, up to the root."""
+    yield path
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
+@dataclass(frozen=True)
+class CityCount:
+    """A city with photos. The circle around its position, in degrees and kilometres, has all of them."""
+
+    city: str
+    region: str | None
+    country: str
+    latitude: float
+    longitude: float
+    radius_km: float
+    photos: int
+
+
+def city_counts(database: Database) -> list[CityCount]:
+    """The cities of photos, most photos first, except photos whose file is gone. Reads the index of all positions by city."""
+    place = positions.c.country, positions.c.region, positions.c.city
+    latitude, longitude = positions.c.latitude, positions.c.longitude
+    query = (
+        select(
+            *place,
+            func.count().label("photos"),
+            func.min(latitude).label("south"),
+            func.max(latitude).label("north"),
+            func.min(longitude).label("west"),
+            func.max(longitude).label("east"),
+        )
+        .where(
+            _has_none(database, photos.c.gone_since, photo_id=positions.c.photo_id),
+            positions.c.city.is_not(None),
+            positions.c.country.is_not(None),
+        )
+        .group_by(*place)
+    )
+    with database.read() as connection:
+        found = []
+        for row in connection.execute(query):
+            box = document_of(PositionCell, row, photo_id=0)
+            centre = round(box.latitude, 5), round(box.longitude, 5)
+            found.append(CityCount(row.city, row.region, row.country, *centre, box.radius_km, row.photos))
+    return sorted(found, key=lambda count: (-count.photos, count.city, count.country, count.region or ""))
+
+
+_CANDIDATES = 8
+"""The best photos of a landmark: the files of some may be gone."""
+
+
+@dataclass(frozen=True)
+class Cover:
+    """The photo that represents a landmark, and its image digest."""
+
+    photo_id: int
+    digest: str
+
+
+def find_covers(database: Database) -> dict[str, Cover]:
+    """Return covers by landmark slug; a landmark without photos has none."""
+    covers = {}
+    with database.read() as connection:
+        tagged = distinct_values(effective_tags.c.landmark_id, effective_tags.c.accepted == true())
+        query = select(landmarks.c.id, landmarks.c.slug).where(landmarks.c.id.in_(tagged))
+        for row in connection.execute(query).all():
+            if found := _first_existing(connection, _starred(row.id), _best(row.id), _confirmed(row.id)):
+                covers[row.slug] = found[0]
+    return covers
+
+
+def example_covers(connection: Connection, landmark_id: int) -> list[Cover]:
+    """Return some photos of a landmark: those that people confirmed, then those with the best scores."""
+    return _first_existing(connection, _confirmed(landmark_id), _best(landmark_id))
+
+
+def _confirmed(landmark_id: int) -> Select[tuple[int]]:
+    """The first contents on which the landmark is confirmed."""
+    is_confirmed = verdicts.c.landmark_id == landmark_id, verdicts.c.verdict == VerdictKind.CONFIRMED
+    return (
+        select(verdicts.c.content_id).where(*is_confirmed).order_by(verdicts.c.content_id).limit(_CANDIDATES)
+    )
+
+
+def _starred(landmark_id: int) -> Select[tuple[int]]:
+    """The contents with the landmark as a tag that people marked with a star, the newest star first."""
+    of_image = effective_tags.c.content_id == favourites.c.content_id
+    has_tag = effective_tags.c.landmark_id == landmark_id, effective_tags.c.accepted == true()
+    query = select(favourites.c.content_id).join(effective_tags, of_image).where(*has_tag)
+    return query.order_by(favourites.c.given_at.desc()).limit(_CANDIDATES)
+
+
+def _best(landmark_id: int) -> Select[tuple[int]]:
+    """The contents with the best scores that have the landmark as a tag."""
+    scored = effective_tags.c.accepted == true(), effective_tags.c.score.is_not(None)
+    order = effective_tags.c.score.desc(), effective_tags.c.content_id.desc()
+    query = select(effective_tags.c.content_id).where(effective_tags.c.landmark_id == landmark_id, *scored)
+    return query.order_by(*order).limit(_CANDIDATES)
+
+
+def _first_existing(connection: Connection, *queries: Select[tuple[int]]) -> list[Cover]:
+    """The photos of the contents that the queries find, in their order, whose files exist."""
+    content_ids = [content_id for query in queries for content_id in connection.scalars(query)]
+    rows = connection.execute(
+        select(photos.c.id, photos.c.content_id, contents.c.digest)
+        .join(contents, contents.c.id == photos.c.content_id)
+        .where(photos.c.content_id.in_(content_ids), photos.c.gone_since.is_(None))
+        .order_by(photos.c.id.desc())
+    )
+    covers = {row.content_id: Cover(row.id, row.digest) for row in rows}
+    return [covers[content_id] for content_id in dict.fromkeys(content_ids) if content_id in covers]

@@ -1,0 +1,379 @@
+"""Everything that the database has about one photo, and what its position follows from; reads only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePath
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from tagger.catalog.cameras import camera_name
+from tagger.catalog.raw_pairs import files_of
+from tagger.catalog.roots import Root, RootPaths, list_roots
+from tagger.database.connection import Database, display_language
+from tagger.database.enums import METADATA_KINDS, Outcome
+from tagger.database.tables import (
+    classifications,
+    contents,
+    dismissals,
+    job_items,
+    jobs,
+    landmarks,
+    metadata_writes,
+    models,
+    photos,
+    positions,
+    tracks,
+    verdicts,
+)
+from tagger.errors import PhotoIdNotFound, PhotoNotFound
+from tagger.photos.paths import absolute_path, path_text
+from tagger.query.tagged_photos import (
+    NameCache,
+    PhotoDocument,
+    TaggedPhoto,
+    photo_document,
+    select_photos,
+    tag_rows,
+)
+from tagger.system.documents import document_of
+from tagger.system.names import name_in_language
+from tagger.system.text_format import N_, gettext
+
+_SOURCE_NAMES = {"camera": "GPS", "sidecar": N_("sidecar"), "takeout": "Google Takeout", "track": N_("track")}
+
+
+@dataclass(frozen=True)
+class NeighbourEvidence:
+    """A photo whose position is known, taken `seconds` before or after. `landmark`: the name of that in it, if it comes from one."""
+
+    id: int
+    path: str
+    seconds: int
+    source: str
+    landmark: str | None
+
+    @property
+    def file(self) -> str:
+        """The photo's name without its folder."""
+        return PurePath(self.path).name
+
+    @property
+    def reason(self) -> str:
+        """What its position comes from, and the time between, in words: `GPS, 12 min`."""
+        minutes = round(self.seconds / 60)
+        time = (
+            f"{self.seconds} s"
+            if minutes == 0
+            else f"{minutes} min"
+            if minutes < 120
+            else f"{minutes // 60} h"
+        )
+        return f"{self.landmark or gettext(_SOURCE_NAMES.get(self.source, self.source))}, {time}"
+
+
+@dataclass(frozen=True)
+class PositionEvidence:
+    """What a position follows from: the name of a landmark or of a track, or photos taken before and after."""
+
+    landmark: str | None = None
+    track: str | None = None
+    before: NeighbourEvidence | None = None
+    after: NeighbourEvidence | None = None
+
+
+def position_evidence(connection: Connection, names: NameCache, photo_id: int) -> PositionEvidence | None:
+    """What the photo's position follows from; None if it has none."""
+    query = select(positions.c.evidence).where(positions.c.photo_id == photo_id)
+    evidence = connection.execute(query).scalar_one_or_none()
+    if evidence is None:
+        return None
+    return PositionEvidence(
+        landmark=_landmark(connection, names, evidence),
+        track=connection.scalar(select(tracks.c.name).where(tracks.c.id == evidence.get("track"))),
+        before=_neighbour(connection, names, evidence, "before"),
+        after=_neighbour(connection, names, evidence, "after"),
+    )
+
+
+def _neighbour(
+    connection: Connection, names: NameCache, evidence: Mapping[str, Any], side: str
+) -> NeighbourEvidence | None:
+    """None also if the photo is not in the database any more: the next update will see that."""
+    query = select_photos().add_columns(positions.c.evidence).where(photos.c.id == evidence.get(side))
+    row = connection.execute(query).one_or_none()
+    if row is None or row.source is None:
+        return None
+    return document_of(
+        NeighbourEvidence,
+        row,
+        path=names.path(connection, row),
+        seconds=evidence[f"{side}_s"],
+        landmark=_landmark(connection, names, row.evidence),
+    )
+
+
+def _landmark(connection: Connection, names: NameCache, evidence: Mapping[str, Any]) -> str | None:
+    landmark_id = evidence.get("landmark")
+    try:
+        return None if landmark_id is None else names.landmark(connection, landmark_id).display_name
+    except KeyError:  # merged or removed; the next update of positions follows
+        return None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict about a landmark of a photo and of all its copies."""
+
+    landmark: str
+    name: str
+    verdict: str
+    given_by: str | None
+    given_at: datetime
+
+
+@dataclass(frozen=True)
+class Dismissal:
+    """Who put the photo and all its copies away as not a landmark, and when."""
+
+    given_by: str | None
+    given_at: datetime
+
+
+@dataclass(frozen=True)
+class LastJob:
+    """The job that processed the photo last, and the outcome."""
+
+    job: int
+    outcome: Outcome
+    reason: str | None
+    attempts: int
+
+
+@dataclass(frozen=True)
+class MetadataWrite:
+    """A file with written tags, by its name in the photo's folder, and the slugs of their landmarks."""
+
+    file: str
+    target: str
+    landmarks: tuple[str, ...]
+    written_at: datetime
+    job: int | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The current failure of the photo."""
+
+    kind: str
+    text: str | None
+    attempts: int | None
+    job: int | None
+
+
+@dataclass(frozen=True)
+class _PhotoFacts:
+    evidence: PositionEvidence | None
+    camera: str | None
+    size_bytes: int
+    gone_since: datetime | None
+    latitude: float | None
+    longitude: float | None
+    model: str | None
+    top_k: int | None
+    threshold: float | None
+    thresholds: Mapping[str, float]
+    """Of the models that classified it, by their names, the last one first; `model`, `top_k` and `threshold` are of the last one."""
+    classified_at: datetime | None
+    job: LastJob | None
+    failure: Failure | None
+    metadata: tuple[MetadataWrite, ...]
+    verdicts: tuple[Verdict, ...]
+    dismissal: Dismissal | None
+    raw_files: tuple[str, ...]
+    copies: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PhotoDetailsDocument(_PhotoFacts, PhotoDocument):
+    """Everything about a photo; `tags` is the whole top-k, `evidence` what its position follows from."""
+
+
+@dataclass(frozen=True)
+class PhotoDetails(_PhotoFacts):
+    """A photo with its whole top-k, and what its position follows from. `camera`: the one that the file names, with the serial number.
+
+    `raw_files` are the paths of its further files, `copies` those of photos with the same image.
+    """
+
+    photo: TaggedPhoto
+
+    def document(self) -> PhotoDetailsDocument:
+        """The details for programs."""
+        facts = {name: value for name, value in vars(self).items() if name != "photo"}
+        return PhotoDetailsDocument(**vars(photo_document(self.photo)), **facts)
+
+
+MOST_COPIES = 1000
+_WITHOUT_RESULT = (Outcome.SKIPPED, Outcome.CANCELLED)
+"""Outcomes of jobs that did not process the photo."""
+
+
+def photo_details(database: Database, path: Path, root_paths: RootPaths | None = None) -> PhotoDetails:
+    """The details of the photo at `path`; the file may be gone. `root_paths` is settings.roots.
+
+    Raises:
+        PhotoNotFound: the photo was never scanned.
+    """
+    with database.read() as connection:
+        photo_id = find_photo_id(connection, path, root_paths or {})
+    return photo_details_by_id(database, photo_id, root_paths)
+
+
+def photo_details_by_id(
+    database: Database, photo_id: int, root_paths: RootPaths | None = None
+) -> PhotoDetails:
+    """The details of the photo with this id.
+
+    Raises:
+        PhotoIdNotFound: there is no such photo.
+    """
+    with database.read() as connection:
+        row = connection.execute(select_photos().where(photos.c.id == photo_id)).one_or_none()
+        if row is None:
+            raise PhotoIdNotFound(photo_id=photo_id)
+        names = NameCache(connection, root_paths or {})
+        tags_of = tag_rows(connection, [] if row.content_id is None else [row.content_id])
+        return _details(connection, names, row, tags_of.get(row.content_id, ()))
+
+
+def find_photo_id(connection: Connection, path: Path, root_paths: RootPaths) -> int:
+    """The id of the photo at `path`, which may be relative or go through links.
+
+    Raises:
+        PhotoNotFound: there is no such photo.
+    """
+    photo_id = photo_id_in(connection, path, list_roots(connection, root_paths))
+    if photo_id is None:
+        raise PhotoNotFound(path=absolute_path(path))
+    return photo_id
+
+
+def photo_id_in(connection: Connection, path: Path, roots: Sequence[Root]) -> int | None:
+    """The id of the photo at `path` in one of the roots, like `find_photo_id`, for many paths. None: there is none.
+
+    A RAW file that is one photo with its JPEG has the id of the JPEG.
+    """
+    absolute = absolute_path(path)
+    spellings = (absolute, absolute.parent.resolve() / absolute.name, absolute.resolve())
+    for root in roots:
+        for spelling in dict.fromkeys(spellings):
+            if spelling.is_relative_to(root.folder):
+                text, raw = path_text(spelling.relative_to(root.folder))
+                conditions = (photos.c.root_id == root.id, photos.c.path == text, photos.c.path_bytes == raw)
+                of_photo = func.coalesce(photos.c.primary_id, photos.c.id)
+                photo_id = connection.scalar(select(of_photo).where(*conditions))
+                if photo_id is not None:
+                    return int(photo_id)
+    return None
+
+
+def _details(
+    connection: Connection, names: NameCache, row: Row[Any], photo_tags: Sequence[Row[Any]]
+) -> PhotoDetails:
+    classified = contents.c.top_k, contents.c.threshold, contents.c.classified_at
+    stored = connection.execute(
+        select(photos, models.c.name.label("model"), *classified)
+        .select_from(photos.outerjoin(contents, contents.c.id == photos.c.content_id))
+        .outerjoin(models, models.c.id == contents.c.model_id)
+        .where(photos.c.id == row.id)
+    ).one()
+    failure = (stored.failure_kind, stored.failure_text, stored.failure_attempts, stored.failure_job_id)
+    return document_of(
+        PhotoDetails,
+        stored,
+        photo=names.photo(connection, row, photo_tags, photo_tags),
+        evidence=position_evidence(connection, names, row.id),
+        camera=camera_name(connection, stored.camera_id),
+        job=_last_job(connection, row.id),
+        failure=None if stored.failure_kind is None else Failure(*failure),
+        metadata=_metadata(connection, row.id),
+        verdicts=_verdicts(connection, row.content_id),
+        dismissal=_dismissal(connection, row.content_id),
+        raw_files=_raw_files(connection, names, row.id),
+        copies=_copies(connection, names, row),
+        thresholds=_thresholds(connection, row.content_id, stored),
+    )
+
+
+def _thresholds(connection: Connection, content_id: int | None, last: Row[Any]) -> Mapping[str, float]:
+    earlier = (
+        select(models.c.name, classifications.c.threshold)
+        .join(models, models.c.id == classifications.c.model_id)
+        .where(classifications.c.content_id == content_id)
+        .order_by(models.c.use_order, models.c.id)
+    )
+    found = {} if last.model is None else {last.model: last.threshold}
+    return found | {row.name: row.threshold for row in connection.execute(earlier)}
+
+
+def _last_job(connection: Connection, photo_id: int) -> LastJob | None:
+    """The last job that processed the photo; without one, the last that skipped it or was cancelled."""
+    item = connection.execute(
+        select(job_items)
+        .join(jobs, jobs.c.id == job_items.c.job_id)
+        .where(job_items.c.photo_id == photo_id, job_items.c.outcome.is_not(None))
+        .where(jobs.c.kind.not_in(METADATA_KINDS))
+        .order_by(job_items.c.outcome.in_(_WITHOUT_RESULT), job_items.c.job_id.desc())
+        .limit(1)
+    ).one_or_none()
+    if item is None:
+        return None
+    return document_of(LastJob, item, job=item.job_id, outcome=Outcome(item.outcome))
+
+
+def _metadata(connection: Connection, photo_id: int) -> tuple[MetadataWrite, ...]:
+    rows = connection.execute(
+        select(metadata_writes)
+        .where(metadata_writes.c.photo_id == photo_id, metadata_writes.c.complete)
+        .order_by(metadata_writes.c.id)
+    )
+    return tuple(
+        document_of(MetadataWrite, row, landmarks=tuple(row.landmarks), job=row.job_id) for row in rows
+    )
+
+
+def _verdicts(connection: Connection, content_id: int | None) -> tuple[Verdict, ...]:
+    rows = connection.execute(
+        select(landmarks.c.slug, landmarks.c.name, landmarks.c.names, verdicts)
+        .select_from(verdicts.join(landmarks, landmarks.c.id == verdicts.c.landmark_id))
+        .where(verdicts.c.content_id == content_id)
+        .order_by(landmarks.c.slug)
+    )
+    language = display_language(connection)
+    return tuple(
+        document_of(Verdict, row, landmark=row.slug, name=name_in_language(row.name, row.names, language))
+        for row in rows
+    )
+
+
+def _dismissal(connection: Connection, content_id: int | None) -> Dismissal | None:
+    query = select(dismissals).where(dismissals.c.content_id == content_id)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else document_of(Dismissal, row)
+
+
+def _raw_files(connection: Connection, names: NameCache, photo_id: int) -> tuple[str, ...]:
+    rows = connection.execute(select_photos().where(files_of([photo_id])).order_by(photos.c.path))
+    return tuple(names.path(connection, row) for row in rows)
+
+
+def _copies(connection: Connection, names: NameCache, row: Row[Any]) -> tuple[str, ...]:
+    if row.content_id is None:
+        return ()
+    copies = select_photos().where(
+        photos.c.content_id == row.content_id, photos.c.id != row.id, photos.c.gone_since.is_(None)
+    )
+    rows = connection.execute(copies.order_by(photos.c.id).limit(MOST_COPIES))
+    return tuple(names.path(connection, copy) for copy in rows)

@@ -1,0 +1,221 @@
+"""The active filters of photos in words, as the chips of the page have them.
+
+Options are those of an address: each has a text, or several.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import datetime, time
+from pathlib import Path
+from typing import Any
+
+from tagger.errors import QueryOptionInvalid
+from tagger.query.areas import box_text, near_text
+from tagger.query.options import QUERY_OPTIONS, Alternatives, PhotoQuery
+from tagger.system.text_format import (
+    N_,
+    country_name,
+    day_text,
+    gettext,
+    list_text,
+    month_text,
+    percent,
+    period_text,
+)
+
+Options = Mapping[str, str | tuple[str, ...]]
+
+WHICH = {
+    "any_rank": N_("All photos"),
+    "unknown": N_("Unknown"),
+    "untagged": N_("Not processed"),
+    "failed": N_("Failed"),
+    "dismissed": N_("Not a landmark"),
+    "favourite": N_("Favourites"),
+}
+"""Choices of the form beside photos with a landmark, by query option."""
+WITH_LANDMARK = N_("With a landmark")
+"""The choice of the form without any of these options."""
+WITH_LANDMARK_CHIP = N_("with a landmark")
+
+_OF_ACCEPTED_TAGS = ("landmark", "country")
+"""Options that mean accepted tags: with one of them, the form adds no photos that have a landmark as a mere candidate."""
+_OF_TAGS = (*_OF_ACCEPTED_TAGS, "min_score")
+"""Options that tags without acceptance match too, with `any_rank`."""
+_OF_ALL_PHOTOS = ("near", "box", "position", "verdict", "trip", "job")
+"""Options that select photos without a landmark, too."""
+
+POSITIONS = {
+    "camera": "GPS",
+    "sidecar": N_("Sidecar"),
+    "takeout": "Google Takeout",
+    "landmark": N_("From a landmark"),
+    "track": N_("GPS track"),
+    "neighbour": N_("Estimated"),
+    "any": N_("With a position"),
+    "none": N_("Without a position"),
+    "no-gps": N_("Without GPS"),
+}
+"""Where positions come from, as words of the search."""
+
+_POSITION_CHIPS = {
+    "camera": N_("position: GPS"),
+    "sidecar": N_("position: sidecar"),
+    "takeout": N_("position: Google Takeout"),
+    "landmark": N_("position: from a landmark"),
+    "track": N_("position: GPS track"),
+    "neighbour": N_("position: estimated"),
+    "any": N_("with a position"),
+    "none": N_("without a position"),
+    "no-gps": N_("without GPS"),
+}
+
+VERDICTS = {
+    "confirmed": N_("Confirmed"),
+    "rejected": N_("Rejected"),
+    "corrected": N_("Corrected"),
+    "any": N_("With a verdict"),
+    "none": N_("Without a verdict"),
+}
+"""Verdicts, as words of the search."""
+
+_VERDICT_CHIPS = {
+    "confirmed": N_("confirmed"),
+    "rejected": N_("rejected"),
+    "corrected": N_("corrected"),
+    "any": N_("with a verdict"),
+    "none": N_("without a verdict"),
+}
+
+_DATES = ("taken_after", "taken_before")
+_MOST_FOLDERS = 2
+"""More folders are one filter: a word can be the name of many."""
+
+
+def is_of_accepted_tags(options: Collection[str]) -> bool:
+    """Whether the form leaves `any_rank` out of these options."""
+    return any(option in options for option in _OF_ACCEPTED_TAGS)
+
+
+def selects_all_photos(options: Collection[str]) -> bool:
+    """Whether these options select photos without a landmark, too, if the form chooses no outcome, landmark or country."""
+    return any(option in options for option in _OF_ALL_PHOTOS)
+
+
+def selects_with_landmark(options: Collection[str]) -> bool:
+    """Whether these options select only photos with a landmark, although none of them says so."""
+    return not (selects_all_photos(options) or is_of_accepted_tags(options) or WHICH.keys() & set(options))
+
+
+def description(options: Options, query: PhotoQuery, names: Mapping[str, str]) -> str:
+    """All filters in words: those of `active_filters`, and `any_rank`."""
+    words = [text for text, _ in active_filters(options, query, names)]
+    if "any_rank" in options and any(option in options for option in _OF_TAGS):
+        words.append(gettext("guesses too"))
+    elif "any_rank" in options:
+        words.insert(0, gettext("all photos"))
+    return ", ".join(words)
+
+
+def conditions_text(query: PhotoQuery, names: Mapping[str, str] | None = None) -> str:
+    """The conditions of a query in words, except that photos have a landmark; an empty text: there are none. `names` as for `active_filters`."""
+    options = query.texts | {"any_rank": "1"}
+    return ", ".join(text for text, _ in active_filters(options, query, names or {}))
+
+
+def active_filters(
+    options: Options, query: PhotoQuery, names: Mapping[str, str]
+) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yield each active filter in words, and the options that remove it; `any_rank` is none.
+
+    `names`: of landmarks by slug, of trips by id, and of positions and boxes by their texts, if they have one. Without an outcome, landmark or country, the first
+    filter of most queries is that photos have a landmark.
+    """
+    period = _period(query)
+    if selects_with_landmark(options):
+        yield gettext(WITH_LANDMARK_CHIP), {"any_rank": "1"}
+    for option, values in options.items():
+        declared = QUERY_OPTIONS.get(option)
+        if option == "under" and len(values) > _MOST_FOLDERS and not isinstance(values, str):
+            folders = ", ".join(list(dict.fromkeys(Path(value).name for value in values))[:_MOST_FOLDERS])
+            yield (
+                gettext("in %(count)s folders: %(names)s", count=len(values), names=folders),
+                {option: None},
+            )
+        elif declared and declared.chip and not (period and option in _DATES):
+            for value, removed in _without_each(option, values):
+                text = _value_text(query, option, value, names)
+                yield gettext(declared.chip).format(text), removed
+    if period:
+        yield period, dict.fromkeys(_DATES)
+
+
+def _value_text(query: PhotoQuery, option: str, value: str, names: Mapping[str, str]) -> str:
+    if option in ("any_of", "without"):
+        return _alternatives_text(option, value, names)
+    if option == "near" and query.circle:
+        return names.get(value) or near_text(query.circle)
+    if option == "box" and query.box:
+        return names.get(value) or box_text(query.box)
+    if option == "calendar_month" and value not in map(str, query.calendar_month):
+        return value
+    if option in _TEXTS:
+        return _TEXTS[option](value)
+    return names.get(value, value) if option in ("landmark", "trip") else value
+
+
+def _alternatives_text(option: str, value: str, names: Mapping[str, str]) -> str:
+    try:
+        queries = Alternatives.parse(value, option).queries
+    except QueryOptionInvalid:
+        return value
+    return list_text([conditions_text(query, names) for query in queries], "or")
+
+
+def _date_text(value: str) -> str:
+    """The day in words; a time of day, and what is no date, as typed."""
+    try:
+        date = datetime.fromisoformat(value)
+    except ValueError:
+        return value
+    return day_text(date) if date == datetime(date.year, date.month, date.day) else value  # noqa: DTZ001 - local time
+
+
+_TEXTS: Mapping[str, Callable[[str], str]] = {
+    "calendar_month": lambda value: month_text(int(value)),
+    "country": country_name,
+    "min_score": lambda value: percent(float(value)),
+    "position": lambda value: gettext(_POSITION_CHIPS.get(value, value)),
+    "verdict": lambda value: gettext(_VERDICT_CHIPS.get(value, value)),
+    **dict.fromkeys(_DATES, _date_text),
+}
+"""The texts of values, by option."""
+
+
+def _period(query: PhotoQuery) -> str | None:
+    """The days from the first to the last date of a query; None: it has a time of day, or not both dates."""
+    first, end = query.taken_after, query.taken_before
+    if first is None or end is None or first >= end or (first.time(), end.time()) != (time(), time()):
+        return None
+    return period_text(first.date(), end.date())
+
+
+def options_without(options: Options, removed: Mapping[str, Any]) -> Options:
+    """The options without a filter of `active_filters`; where the others would select photos with a landmark alone, as these do not, all classified photos."""
+    rest = {name: value for name, value in {**options, **removed}.items() if value is not None}
+    is_narrower = selects_with_landmark(rest) and not selects_with_landmark(options)
+    return rest | {"any_rank": "1"} if is_narrower else rest
+
+
+def whole_year(query: PhotoQuery) -> str | None:
+    """Return the year that the dates of a query stand for, as text."""
+    period = _period(query)
+    return period if period and period.isdecimal() else None
+
+
+def _without_each(option: str, values: str | tuple[str, ...]) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield each value, and the options that remove it."""
+    if isinstance(values, tuple):
+        for value in values:
+            yield value, {option: tuple(other for other in values if other != value) or None}
+    else:
+        yield values, dict.fromkeys(("near", "radius_km") if option == "near" else (option,))

@@ -1,0 +1,481 @@
+"""A query with its names resolved to ids, as filters: what each option asks of a photo, and which rows of indexes find it; and as a selection of tags.
+
+Knows nothing of how photos are read (see sorted_scan and find).
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Row,
+    Select,
+    and_,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    union,
+    union_all,
+)
+
+from tagger.catalog.cameras import find_cameras
+from tagger.catalog.roots import RootPaths
+from tagger.database.enums import Outcome
+from tagger.database.statements import among, unindexed
+from tagger.database.tables import (
+    FAILING,
+    PRESENT,
+    UNTAGGED,
+    classifications,
+    contents,
+    dismissals,
+    effective_tags,
+    favourites,
+    job_items,
+    jobs,
+    models,
+    photos,
+    share_photos,
+    tags,
+    verdicts,
+)
+from tagger.errors import JobNotFound, ModelNotFound, TripNotFound
+from tagger.landmarks.landmarks import Landmark, find_landmark
+from tagger.query.areas import Area, query_areas
+from tagger.query.options import Alternatives, PhotoQuery
+from tagger.query.photo_conditions import (
+    Condition,
+    PathRange,
+    has_position_of,
+    has_tag,
+    has_verdict_of,
+    is_first_copy,
+    is_in_months,
+    path_ranges,
+    taken_in,
+)
+from tagger.tags.contents import is_dismissed, is_favourite
+
+if TYPE_CHECKING:
+    from tagger.trips.grouping import Trip
+
+Rows = Select[Any] | CompoundSelect[Any]
+FEW = 2000
+"""A filter that leaves no more photos is taken at once: to count what others leave would take longer than to sort these."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What indexes find for a filter: all photos that meet it, and perhaps more."""
+
+    among: Condition
+    """Whether a photo is one of these."""
+    rows: Sequence[Rows]
+    """What the indexes read for them."""
+
+    @classmethod
+    def by_ranges(cls, *ranges: Condition) -> Self:
+        """By ranges of an index of photos; without any, none."""
+        return cls(or_(false(), *ranges), [select(photos.c.id).where(each) for each in ranges])
+
+    @classmethod
+    def by_images(cls, *contents: Select[Any]) -> Self:
+        """By the ids of their images."""
+        # One statement for all: most queries have few rows or none, and a statement costs more than these.
+        return cls(photos.c.content_id.in_(union(*contents)), [union_all(*contents)])
+
+    @classmethod
+    def by_ids(cls, *ids: Select[Any], images: Sequence[Select[Any]] = ()) -> Self:
+        """By their own ids, or those of their images."""
+        if not ids:
+            return cls.by_images(*images) if images else cls.by_ranges()
+        of_images = [cls.by_images(*images)] if images else []
+        # Without the union, SQLite would rather read the index of an order than look up these ids.
+        every = union_all(*ids, *(select(photos.c.id).where(each.among) for each in of_images))
+        among = photos.c.id.in_(select(every.subquery().c[0]))
+        return cls(among, [*ids, *(rows for each in of_images for rows in each.rows)])
+
+    def size(self, connection: Connection, limit: int) -> int:
+        """The number of rows that the indexes read, counted up to `limit`."""
+        size = 0
+        for rows in self.rows:
+            counted = select(func.count()).select_from(rows.limit(limit - size).subquery())
+            size += connection.scalar(counted) or 0
+            if size >= limit:
+                break
+        return size
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What an option asks of a photo."""
+
+    condition: Condition
+    """Whether a photo meets it, whichever index is read."""
+    found: Found | None = None
+    """None: no index serves."""
+
+
+_TAGGED = select(effective_tags.c.content_id).where(effective_tags.c.accepted == true())
+_CONFIRMED = select(verdicts.c.content_id).where(verdicts.c.verdict == "confirmed")
+_REJECTED = select(verdicts.c.content_id).where(verdicts.c.verdict == "rejected")
+
+
+def _with_outcome(outcome: Outcome | None) -> Select[Any]:
+    """Images by outcome; None: those that no model has classified."""
+    has_outcome = contents.c.outcome.is_(None) if outcome is None else contents.c.outcome == outcome
+    return select(contents.c.id).where(has_outcome)
+
+
+AddedOption = Literal["landmark", "place"]
+"""A kind of option that a facet adds to a query, with each of its values: a landmark; or a position or an area."""
+
+
+@dataclass(frozen=True)
+class ResolvedQuery:
+    """A query with ids instead of names.
+
+    With an `added` option, it selects all photos that the query can have with any value of that option: facets count these by value.
+    """
+
+    query: PhotoQuery
+    landmark_ids: tuple[int, ...]
+    areas: tuple[Area, ...]
+    model_id: int | None
+    ranges: "tuple[PathRange, ...]"
+    trip: "Trip | None" = None
+    camera_ids: tuple[int, ...] = ()
+    any_of: "tuple[tuple[ResolvedQuery, ...], ...]" = ()
+    without: "tuple[ResolvedQuery, ...]" = ()
+    added: AddedOption | None = None
+
+    @classmethod
+    def resolve(cls, connection: Connection, query: PhotoQuery, root_paths: RootPaths) -> Self:
+        """Look up the names of `query`.
+
+        Raises:
+            LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, ModelNotFound, TripNotFound, CameraNotFound: a name is not in the database.
+        """
+        if query.job is not None and not connection.scalar(select(exists().where(jobs.c.id == query.job))):
+            raise JobNotFound(job=query.job)
+
+        def resolved(alternatives: Alternatives) -> tuple[Self, ...]:
+            queries = (
+                replace(each, by_slug=query.by_slug, any_outcome=True) for each in alternatives.queries
+            )
+            return tuple(cls.resolve(connection, each, root_paths) for each in queries)
+
+        return cls(
+            query=query,
+            landmark_ids=tuple(sorted({landmark.id for landmark in _landmarks(connection, query)})),
+            areas=tuple(query_areas(connection, query)),
+            model_id=None if query.model is None else _model_id(connection, query.model),
+            ranges=tuple(path_ranges(connection, query.under, root_paths)),
+            trip=None if query.trip is None else _trip(connection, query, query.trip),
+            camera_ids=tuple(
+                sorted({id_ for name in query.camera for id_ in find_cameras(connection, name)})
+            ),
+            any_of=tuple(map(resolved, query.any_of)),
+            without=tuple(chain.from_iterable(map(resolved, query.without))),
+        )
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """The SQL conditions for photos and their positions."""
+        return (photos.c.gone_since.is_(None), *self.option_conditions())
+
+    def option_conditions(self) -> tuple[Condition, ...]:
+        """The conditions of the options alone, which photos whose files are gone can meet, too."""
+        conditions = tuple(each.condition for each in self.filters)
+        if self.query.distinct and not self.copies_may_differ:
+            return (*conditions, is_first_copy(self.file_conditions()))
+        return conditions
+
+    def file_conditions(self) -> list[Condition]:
+        """The conditions for folders, cameras and dates."""
+        return [each.condition for each in self._of_files()]
+
+    def narrowest(self, connection: Connection, limit: int) -> tuple[Found | None, bool]:
+        """What the indexes find that leave the fewest photos, and whether these are fewer than `limit`.
+
+        They are counted up to it. None if no index serves.
+        """
+        fewest, least = None, limit
+        for found in (each.found for each in self.filters if each.found):
+            size = found.size(connection, least)
+            if size < least or fewest is None:
+                fewest, least = found, size
+            if least <= FEW:
+                break
+        return fewest, fewest is not None and least < limit
+
+    @cached_property
+    def filters(self) -> Sequence[Filter]:
+        """The filters of all options."""
+        parts = (
+            self._of_sets(),
+            self._of_areas(),
+            self._of_files(),
+            self._of_contents(),
+            self._of_tags(),
+            self._of_outcome(),
+            self._of_alternatives(),
+        )
+        return list(chain.from_iterable(parts))
+
+    def _of_sets(self) -> Iterator[Filter]:
+        """By what a photo belongs to: a trip, a job, a share."""
+        if self.trip is not None:
+            from tagger.trips.stored import is_of_trip
+
+            dates = photos.c.taken_at.between(self.trip.first, self.trip.last)
+            yield Filter(is_of_trip(self.trip), Found.by_ranges(dates))
+        if self.query.job is not None:
+            of_job = select(job_items.c.photo_id).where(job_items.c.job_id == self.query.job)
+            yield Filter(photos.c.id.in_(of_job), Found.by_ids(of_job))
+        if self.query.share is not None:
+            shared = select(share_photos.c.photo_id).where(share_photos.c.share_id == self.query.share)
+            yield Filter(photos.c.id.in_(shared), Found.by_ids(shared))
+
+    def _of_tags(self) -> Iterator[Filter]:
+        query = self.query
+        if query.untagged or query.failed:
+            # Most of these have no image: PostgreSQL would otherwise read all tags.
+            yield Filter(or_(photos.c.content_id.is_(None), ~has_tag()))
+        elif not query.unknown and (self.needs_accepted_tag or self._has_tag_options):
+            matches = has_tag(self.landmark_ids or None, min_score=query.min_score, any_rank=query.any_rank)
+            images = self._images_with_tags()
+            yield Filter(matches, Found.by_images(*images) if images else None)
+
+    def _images_with_tags(self) -> Sequence[Select[Any]]:
+        query = self.query
+        if self.landmark_ids:
+            return _of_landmarks(self.landmark_ids, any_rank=query.any_rank)
+        if query.min_score is not None and not query.any_rank:
+            return [_TAGGED.where(effective_tags.c.score >= query.min_score), _CONFIRMED]
+        return [_TAGGED] if self.needs_accepted_tag and not self._is_narrow else []
+
+    def _of_areas(self) -> Iterator[Filter]:
+        """By positions, and by landmarks where those do not count."""
+        query = self.query
+        for area in self.areas:
+            ids = self._chosen(area.landmarks)
+            shows_one = has_tag(ids, min_score=query.min_score, any_rank=query.any_rank)
+            inside = or_(area.has_position, and_(area.landmarks_count, shows_one))
+            shown = _of_landmarks(ids, any_rank=query.any_rank) if ids and self._can_show(area) else []
+            yield Filter(inside, Found.by_ids(*area.photo_ids, images=shown))
+
+    def _of_files(self) -> Iterator[Filter]:
+        """By what is stored with the files: folders, cameras and dates."""
+        query = self.query
+        if query.under:
+            is_below = or_(false(), *(range_.filter for range_ in self.ranges))
+            yield Filter(is_below, Found.by_ranges(*(range_.condition for range_ in self.ranges)))
+        if self.camera_ids:
+            by_camera = [photos.c.camera_id == each for each in self.camera_ids]
+            yield Filter(unindexed(photos.c.camera_id).in_(self.camera_ids), Found.by_ranges(*by_camera))
+        taken_at = unindexed(photos.c.taken_at)
+        if query.year:
+            years = sorted(set(query.year))
+            in_years = or_(*(taken_in(taken_at, year) for year in years))
+            yield Filter(in_years, Found.by_ranges(*(taken_in(photos.c.taken_at, year) for year in years)))
+        if query.taken_after is not None or query.taken_before is not None or query.calendar_month:
+            # The first condition keeps photos without a date out.
+            first, end = query.taken_after or datetime.min, query.taken_before  # noqa: DTZ901 - local time
+            during = [
+                each >= first if end is None else and_(each >= first, each < end)
+                for each in (taken_at, photos.c.taken_at)
+            ]
+            months = is_in_months(taken_at, query.calendar_month) if query.calendar_month else true()
+            yield Filter(and_(during[0], months), Found.by_ranges(during[1]))
+
+    def _of_contents(self) -> Iterator[Filter]:
+        """By the model of an image, its verdicts, and where a photo's position comes from."""
+        query = self.query
+        if self.model_id is not None:
+            last = select(contents.c.id).where(contents.c.model_id == self.model_id)
+            earlier = select(classifications.c.content_id).where(classifications.c.model_id == self.model_id)
+            is_earlier = exists().where(
+                classifications.c.content_id == photos.c.content_id,
+                classifications.c.model_id == self.model_id,
+            )
+            of_model = or_(unindexed(contents.c.model_id) == self.model_id, is_earlier)
+            yield Filter(of_model, Found.by_images(last, earlier))
+        if query.position is not None:
+            yield Filter(has_position_of(query.position))
+        if query.verdict is not None:
+            # Rejected ones are fewer than confirmed ones.
+            kinds = {"confirmed": _CONFIRMED, "rejected": _REJECTED, "corrected": _REJECTED}
+            images = kinds.get(query.verdict, select(verdicts.c.content_id))
+            yield Filter(has_verdict_of(query.verdict), Found.by_images(images) if self.has_verdict else None)
+
+    def _of_outcome(self) -> Iterator[Filter]:
+        query = self.query
+        if query.untagged or query.failed:
+            yield self._waiting_or_failing()
+        if query.dismissed:
+            yield Filter(is_dismissed(photos.c.content_id), Found.by_images(select(dismissals.c.content_id)))
+        if query.favourite:
+            yield Filter(is_favourite(photos.c.content_id), Found.by_images(select(favourites.c.content_id)))
+        if query.unknown:
+            is_unknown = unindexed(contents.c.outcome) == Outcome.UNKNOWN
+            is_open = and_(is_unknown, ~is_dismissed(photos.c.content_id))
+            yield Filter(is_open, Found.by_images(_with_outcome(Outcome.UNKNOWN)))
+        if not (self.needs_accepted_tag or self._selects_outcome):
+            yield self._classified()
+
+    def _of_alternatives(self) -> Iterator[Filter]:
+        """By what photos match one of, and what none."""
+        for group in self.any_of:
+            indexed = [next((each.found for each in query.filters if each.found), None) for query in group]
+            ids = [select(photos.c.id).where(each.among) for each in indexed if each is not None]
+            matches = or_(*(and_(*query.option_conditions()) for query in group))
+            yield Filter(matches, Found.by_ids(*ids) if len(ids) == len(group) else None)
+        for query in self.without:
+            # A photo without a date or a position is not of it, and SQL does not know whether it is.
+            yield Filter(and_(*query.option_conditions()).is_not(true()))
+
+    def _waiting_or_failing(self) -> Filter:
+        waits = self.query.untagged
+        waits_or_fails = UNTAGGED if waits else and_(PRESENT, FAILING)
+        # The first part follows from the second; PostgreSQL expects no photo of the second alone, and would read all.
+        is_unread = or_(photos.c.content_id.is_(None), unindexed(contents.c.outcome).is_(None))
+        folders = [or_(false(), *(each.filter for each in self.ranges))] if self.query.under else []
+        without_image = and_(UNTAGGED, photos.c.content_id.is_(None)) if waits else FAILING
+        ids = select(photos.c.id).where(without_image, *folders)
+        images = [_with_outcome(None)] if waits else []
+        return Filter(and_(waits_or_fails, is_unread), Found.by_ids(ids, images=images))
+
+    def _classified(self) -> Filter:
+        """Photos that a model has classified, with a tag or not; with a set or a verdict, others too."""
+        query = self.query
+        has_set = any(each is not None for each in (self.trip, query.job, query.share))
+        is_unclassified_too = (has_set or self.has_verdict) and self._selects_untagged and not query.any_rank
+        condition = true() if is_unclassified_too else unindexed(contents.c.outcome).is_not(None)
+        outcomes = [*map(_with_outcome, (Outcome.TAGGED, Outcome.UNKNOWN)), _CONFIRMED]
+        return Filter(condition, None if self._is_narrow else Found.by_images(*outcomes))
+
+    @property
+    def _is_narrow(self) -> bool:
+        """Whether another filter leaves fewer photos than one by outcome."""
+        return bool(self.landmark_ids or self.areas or self.has_verdict)
+
+    def select_tags(self, photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+        """The tags to return of all tags of a photo that meets the conditions."""
+        query = self.query
+        if query.any_rank:
+            return photo_tags
+        if query.untagged or query.failed or query.unknown or query.dismissed:
+            return ()
+        return [tag for tag in photo_tags if self._matches(tag)]
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether only photos with a verdict on a landmark match."""
+        return self.query.verdict not in (None, "none")
+
+    @property
+    def needs_accepted_tag(self) -> bool:
+        """Whether photos without an accepted tag do not match."""
+        return not (self._selects_outcome or self.query.any_rank or self._selects_untagged)
+
+    @property
+    def _selects_outcome(self) -> bool:
+        """Whether the query asks for photos by what became of them, or by a person's mark, rather than for tags."""
+        query = self.query
+        is_without_tag = query.unknown or query.untagged or query.failed or query.dismissed
+        return is_without_tag or query.favourite or query.any_outcome
+
+    @property
+    def _selects_untagged(self) -> bool:
+        """Whether the query asks for photos of a position, an area, a trip, a job, a share or a verdict, and for no tags."""
+        return (self.copies_may_differ or self.query.verdict is not None) and not self._has_tag_options
+
+    @property
+    def copies_may_differ(self) -> bool:
+        """Whether exact copies may differ in what the query asks for."""
+        query = self.query
+        if self.added == "place":
+            return True
+        options = (query.position, query.trip, query.job, query.share)
+        of_others = (*chain.from_iterable(self.any_of), *self.without)
+        return (
+            any(option is not None for option in options)
+            or bool(self.areas)
+            or any(each.copies_may_differ or each.file_conditions() for each in of_others)
+        )
+
+    @property
+    def _has_tag_options(self) -> bool:
+        return self.added == "landmark" or bool(self.landmark_ids) or self.query.min_score is not None
+
+    def _can_show(self, area: Area) -> bool:
+        """Whether photos of the area's landmarks can match although their positions are elsewhere, or not known."""
+        query = self.query
+        is_without_tags = query.unknown or query.untagged or query.failed or query.dismissed
+        needs_position = query.position not in (None, "none", "no-gps")
+        return not ((is_without_tags and not query.any_rank) or (needs_position and not area.counts_located))
+
+    def _chosen(self, landmarks: Collection[int]) -> tuple[int, ...]:
+        """Those of the landmarks that the query names, in order; if it names none, all."""
+        return tuple(
+            sorted(set(landmarks).intersection(self.landmark_ids) if self.landmark_ids else landmarks)
+        )
+
+    def _matches(self, tag: Row[Any]) -> bool:
+        if not tag.accepted:
+            return False
+        if self.landmark_ids and tag.landmark_id not in self.landmark_ids:
+            return False
+        min_score = self.query.min_score
+        return min_score is None or tag.verdict == "confirmed" or tag.score >= min_score
+
+
+def _of_landmarks(landmark_ids: Collection[int], *, any_rank: bool) -> list[Select[Any]]:
+    """The images with a tag of the landmarks, or (with `any_rank`) with any prediction of them."""
+    of_landmarks = [
+        select(table.c.content_id).where(among(table.c.landmark_id, landmark_ids))
+        for table in ((effective_tags, tags) if any_rank else (effective_tags,))
+    ]
+    return of_landmarks if any_rank else [of_landmarks[0].where(effective_tags.c.accepted == true())]
+
+
+def matching_landmarks(connection: Connection, query: PhotoQuery) -> frozenset[int] | None:
+    """The ids of the landmarks that match landmark, country, near and box, wherever photos of them were taken; None: all.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound: a name is not in the database.
+    """
+    named = [frozenset(each.id for each in _landmarks(connection, query))] if query.landmark else []
+    matches = [*named, *(area.landmarks for area in query_areas(connection, query))]
+    return frozenset.intersection(*matches) if matches else None
+
+
+def _landmarks(connection: Connection, query: PhotoQuery) -> list[Landmark]:
+    return [find_landmark(connection, name, by_slug=query.by_slug) for name in query.landmark]
+
+
+def _trip(connection: Connection, query: PhotoQuery, trip_id: str) -> "Trip":
+    from tagger.trips.stored import find_trip, trip_at
+
+    if query.trip_moment is None:
+        return find_trip(connection, trip_id)
+    trip = trip_at(connection, query.trip_moment)
+    if trip is None:
+        raise TripNotFound(trip=trip_id)
+    return trip
+
+
+def _model_id(connection: Connection, name: str) -> int:
+    model_id = connection.scalar(select(models.c.id).where(models.c.name == name))
+    if model_id is None:
+        names = connection.scalars(select(models.c.name).order_by(models.c.name)).all()
+        raise ModelNotFound(name=name, names=", ".join(names) or "none")
+    return int(model_id)

@@ -1,0 +1,288 @@
+"""Finding photos by their tags; reads only.
+
+A query reads pages of photos in its order, and then selects the effective tags of each page: rejected ones never, confirmed
+ones always. Memory does not grow with the result.
+
+A cursor is a position in a scan as opaque text for web addresses: it belongs to one query, and its content is not trusted. The photos
+before and after one are found from its row, which gives its key in a scan.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from hashlib import blake2b
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection
+
+from tagger.catalog.roots import RootPaths
+from tagger.database.connection import Database
+from tagger.errors import CursorInvalid
+from tagger.query.filters import ResolvedQuery
+from tagger.query.options import PhotoQuery
+from tagger.query.sorted_scan import Key, PageRequest, SortedScan, is_id, sorted_scans
+from tagger.query.tagged_photos import NameCache, TaggedPhoto
+
+PAGE = 250
+"""Photos of the first page. Each further page is twice as large as the one before: it may sort the same photos again."""
+LARGEST_PAGE = 2500
+MOST_PAGES = 8
+"""The most pages that are read for one page of a result. If few of the photos along an index match, the page of the result stays short."""
+
+
+@dataclass(frozen=True)
+class ScanPosition:
+    """The end of a page: the number of the scan, and the key in it; None: its start."""
+
+    scan: int
+    after: Key | None
+
+
+@dataclass(frozen=True)
+class FoundPage:
+    """Photos of a result, and the position of the next page; None at the end. A page before the end may be short, even empty."""
+
+    photos: tuple[TaggedPhoto, ...]
+    next: ScanPosition | None
+
+
+def find_tagged(
+    database: Database, query: PhotoQuery, root_paths: RootPaths | None = None
+) -> Iterator[TaggedPhoto]:
+    """Yield each matching photo once, except photos whose file is gone. `root_paths` is settings.roots.
+
+    Names are looked up before the first photo is requested, so that an invalid one raises at once.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
+    """
+    search = QueryReader.start(database, query, root_paths)
+    pages = search.pages(search.begin, min(query.limit or PAGE, PAGE))
+    return islice((photo for page in pages for photo, _ in page.photos), query.limit)
+
+
+def find_tagged_page(
+    database: Database,
+    query: PhotoQuery,
+    root_paths: RootPaths | None,
+    after: ScanPosition | None,
+    limit: int,
+    *,
+    month: str | None = None,
+    skip: int = 0,
+) -> FoundPage:
+    """At most `limit` photos of the result of `find_tagged`, from `skip` photos after the end of the previous page.
+
+    Whatever is added to the database between two pages, a photo that is there all the time is on exactly one of them. `month` limits a
+    result in order of time.
+
+    Raises:
+        CursorInvalid: `after` is not a position of this query.
+        QueryOptionInvalid: `month` is not one.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
+    """
+    search = QueryReader.start(database, query, root_paths, after, month=month)
+    begin: ScanPosition | None = search.begin
+    if skip:
+        with database.read() as connection:
+            _, begin = search.ids(connection, search.begin, 1, skip - 1)
+    return FoundPage((), None) if begin is None else search.find_page(begin, limit)
+
+
+@dataclass(frozen=True)
+class PositionedPhotos:
+    """Photos of a page of a scan, each with the position after it, and the position of the next page; None at the end."""
+
+    photos: Sequence[tuple[TaggedPhoto, ScanPosition]]
+    next: ScanPosition | None
+
+
+@dataclass(frozen=True)
+class QueryReader:
+    """A query ready to read: its ids, the scans that together return its photos in order, and the position at which it begins."""
+
+    database: Database
+    query: ResolvedQuery
+    names: NameCache
+    scans: Sequence[SortedScan]
+    begin: ScanPosition
+
+    @classmethod
+    def start(
+        cls,
+        database: Database,
+        query: PhotoQuery,
+        root_paths: RootPaths | None,
+        begin: ScanPosition | None = None,
+        *,
+        month: str | None = None,
+    ) -> "QueryReader":
+        """Resolve the query. `month` limits a result in order of time."""
+        with database.read() as connection:
+            resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
+            names = NameCache(connection, root_paths or {})
+            scans = sorted_scans(connection, resolved, month)
+        return cls(database, resolved, names, scans, begin or ScanPosition(0, None))
+
+    def find_page(self, begin: ScanPosition, limit: int) -> FoundPage:
+        """At most `limit` photos after `begin`."""
+        found: list[tuple[TaggedPhoto, ScanPosition]] = []
+        end: ScanPosition | None = begin
+        for page in islice(self.pages(begin, limit + 1), MOST_PAGES):
+            found += page.photos
+            end = page.next
+            if len(found) > limit:
+                end = found[limit - 1][1]
+                break
+        return FoundPage(tuple(photo for photo, _ in found[:limit]), end)
+
+    def ids(
+        self, connection: Connection, begin: ScanPosition, limit: int, skip: int = 0
+    ) -> tuple[Sequence[int], ScanPosition | None]:
+        """At most `limit` ids after `begin` and `skip` photos, and the position after them; None at the end."""
+        scans = self._scans(begin)
+        conditions = self.query.conditions()
+        ids: list[int] = []
+        for number in range(begin.scan, len(scans)):
+            scan = scans[number]
+            after = begin.after if number == begin.scan else None
+            request = PageRequest(conditions, after, limit - len(ids), backwards=False)
+            rows = scan.ids(connection, request, skip)
+            ids += [row.id for row in rows]
+            if len(ids) == limit:
+                return ids, ScanPosition(number, scan.key(rows[-1]))
+            if skip and number + 1 < len(scans):
+                skip = 0 if rows else skip - scan.count(connection, request)
+        return ids, None
+
+    def pages(self, begin: ScanPosition, rows: int, *, backwards: bool = False) -> Iterator[PositionedPhotos]:
+        """The pages of all scans after `begin`, of which the first has at most `rows` photos; with `backwards`, before it, the nearest first."""
+        scans, conditions = self._scans(begin), self.query.conditions()
+        numbers = range(begin.scan, -1, -1) if backwards else range(begin.scan, len(scans))
+        after, rows = begin.after, min(rows, LARGEST_PAGE)
+        for number in numbers:
+            scan = scans[number]
+            while True:
+                # Several statements read photos and tags. Without a snapshot, the tags could be those of other photos.
+                with self.database.snapshot() as connection:
+                    page = scan.page(connection, PageRequest(conditions, after, rows, backwards))
+                    photos = self.names.photos(connection, page.photos, self.query.select_tags)
+                matches = [
+                    (photo, ScanPosition(number, scan.key(row)))
+                    for photo, row in zip(photos, page.photos, strict=True)
+                ]
+                after = page.after
+                if after is None:
+                    break
+                yield PositionedPhotos(matches, ScanPosition(number, after))
+                rows = min(2 * rows, LARGEST_PAGE)
+            is_last = number == numbers[-1]
+            yield PositionedPhotos(matches, None if is_last else ScanPosition(number + numbers.step, None))
+
+    def _scans(self, begin: ScanPosition) -> Sequence[SortedScan]:
+        if begin.scan and begin.scan >= len(self.scans):
+            raise CursorInvalid
+        if begin.after is not None and not (self.scans and self.scans[begin.scan].accepts(begin.after)):
+            raise CursorInvalid
+        return self.scans
+
+
+MOST_CHARACTERS = 20_000
+"""Longer cursors are refused. A cursor contains a path if photos are sorted by name."""
+
+
+def encode_cursor(position: ScanPosition, query: PhotoQuery) -> str:
+    """The cursor that `decode_cursor` accepts for the same query."""
+    key = None if position.after is None else [_encode_part(part) for part in position.after]
+    document = [_query_digest(query), position.scan, key]
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, query: PhotoQuery) -> ScanPosition:
+    """The position in a cursor.
+
+    Raises:
+        CursorInvalid: the text is not a cursor, or is one of another query.
+    """
+    if len(cursor) > MOST_CHARACTERS:
+        raise CursorInvalid
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        query_digest, scan, key = json.loads(text)
+        after = None if key is None else tuple(_decode_part(part) for part in key)
+    except (binascii.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise CursorInvalid from None
+    if query_digest != _query_digest(query) or not is_id(scan):
+        raise CursorInvalid
+    return ScanPosition(scan, after)
+
+
+def _encode_part(part: Any) -> object:
+    if isinstance(part, datetime):
+        return {"time": part.isoformat()}
+    return {"bytes": part.hex()} if isinstance(part, bytes) else part
+
+
+def _decode_part(part: Any) -> object:
+    if isinstance(part, dict):
+        return bytes.fromhex(part["bytes"]) if "bytes" in part else datetime.fromisoformat(part["time"])
+    if isinstance(part, str):
+        part.encode()  # raises for a lone surrogate, which the database would refuse
+        if "\0" in part:
+            raise ValueError("a path contains no NUL")
+    return part
+
+
+def _query_digest(query: PhotoQuery) -> str:
+    return blake2b(repr(replace(query, limit=None)).encode(errors="surrogatepass"), digest_size=6).hexdigest()
+
+
+@dataclass(frozen=True)
+class SurroundingPhotos:
+    """The photos before and after one, the nearest first. Fewer than requested: there are no more, or they are too far away."""
+
+    previous: tuple[TaggedPhoto, ...] = ()
+    following: tuple[TaggedPhoto, ...] = ()
+
+
+def find_surrounding(
+    database: Database,
+    query: PhotoQuery,
+    root_paths: RootPaths | None,
+    photo_id: int,
+    *,
+    before: int,
+    after: int,
+) -> SurroundingPhotos:
+    """Up to `before` photos before one in the result of `find_tagged`, and up to `after` photos after it.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound: a name is not in the database.
+    """
+    search = QueryReader.start(database, query, root_paths)
+    with database.read() as connection:
+        position = _position(connection, photo_id, search)
+    if position is None:
+        return SurroundingPhotos()
+    return SurroundingPhotos(
+        previous=_first(search.pages(position, before, backwards=True), before) if before else (),
+        following=_first(search.pages(position, after), after) if after else (),
+    )
+
+
+def _position(connection: Connection, photo_id: int, search: QueryReader) -> ScanPosition | None:
+    """The scan that returns the photo, and its key there."""
+    for number, scan in enumerate(search.scans):
+        if (row := scan.row(connection, photo_id)) is not None:
+            return ScanPosition(number, scan.key(row))
+    return None
+
+
+def _first(pages: Iterator[PositionedPhotos], count: int) -> tuple[TaggedPhoto, ...]:
+    """The first `count` photos of at most `MOST_PAGES` pages."""
+    photos = (photo for page in islice(pages, MOST_PAGES) for photo, _ in page.photos)
+    return tuple(islice(photos, count))

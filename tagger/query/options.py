@@ -1,0 +1,531 @@
+"""A query for photos: its options, each declared once, and how their values are read and written.
+
+`PhotoQuery(**options)` reads the options of commands, addresses, scripts, and of the documents of shares, jobs
+and schedules: the same text means the same everywhere. `texts` and `document` write them. The help of commands,
+the parameters of addresses and the words of filters come from the declarations.
+"""
+# ruff: noqa: RUF009 - each option is a field
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import MAXYEAR, MINYEAR, datetime
+from functools import cached_property
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+from urllib.parse import parse_qs, urlencode
+
+from tagger.errors import QueryOptionInvalid
+from tagger.photos.paths import absolute_path, path_from_json, path_to_json
+from tagger.query.option_values import (
+    DEFAULT_RADIUS_KM,
+    BoundingBox,
+    Near,
+    parse_box,
+    parse_date,
+    parse_position,
+    year_limits,
+)
+from tagger.system.text_format import N_
+from tagger.trips import TripReference
+
+MAX_NAMES = 100
+"""Landmarks or countries of a query. SQLite joins at most 500 selects, and each landmark needs three."""
+MOST_ALTERNATIVES = 12
+"""The most alternatives of a value. A text that is searched for has as many terms at most."""
+_LARGEST_ID = 2**63 - 1
+_AROUND_THE_EARTH_KM = 40_100.0
+
+PositionOption = Literal[
+    "camera", "sidecar", "takeout", "landmark", "track", "neighbour", "any", "none", "no-gps"
+]
+"""Where a photo's position comes from; anywhere; nowhere: the photo has none; or not from the camera: another source, or none."""
+
+VerdictOption = Literal["confirmed", "rejected", "corrected", "any", "none"]
+"""What people said about a photo: a landmark confirmed, one rejected, both; any of these; or none of these, and no dismissal either."""
+
+SortOption = Literal["newest", "oldest", "name", "score"]
+"""The order of photos: by date, with those without a date last; by path; by the best accepted score, or that of the best candidate of unknown photos."""
+
+Json = str | int | float | bool | dict[str, str] | list[Any]
+
+
+@dataclass(frozen=True)
+class QueryOption:
+    """The declaration of an option."""
+
+    help: str
+    """What it selects, for the help of commands and the description of the API."""
+    kind: type = str
+    """What a command line takes as a value."""
+    value_name: str | None = None
+    """What stands for a value in help."""
+    most_values: int | None = 1
+    """How often it can be repeated; None: without limit."""
+    parse: Callable[[Any, str], Any] | None = None
+    """Reads a value that is no mere text, number or path; with the name of the option."""
+    choices: tuple[str, ...] = ()
+    """The only values that there are."""
+    noun: str = ""
+    """What a choice is."""
+    minimum: float | None = None
+    """The lowest value, inclusive."""
+    maximum: float | None = None
+    """The highest value, inclusive."""
+    default: str | None = None
+    """What applies without the option, in words."""
+    chip: str | None = "{}"
+    """How an active filter is called, with its value at `{}`; None: it is no filter."""
+    used_by: Literal["all", "searches", "addresses", "commands"] = "all"
+    """All commands and addresses that select photos; those that find photos; or one of the two."""
+    is_stored: bool = True
+    """Whether shares, jobs and schedules keep it; without it, they would select more than was meant."""
+
+    @property
+    def several(self) -> bool:
+        return self.most_values != 1
+
+    @cached_property
+    def unset(self) -> Any:
+        """The value that sets no condition."""
+        return () if self.several else False if self.kind is bool else None
+
+    def read(self, name: str, value: Any) -> Any:
+        """The value of the query for a value of this option, which is called `name`, in any of its forms.
+
+        Raises:
+            QueryOptionInvalid: the value is invalid.
+        """
+        if value is None:
+            return self.unset
+        if not self.several:
+            return self._read_one(name, value)
+        is_one = isinstance(value, Path | str | Mapping) or not isinstance(value, Iterable)
+        values = (value,) if is_one else tuple(value)
+        if self.most_values is not None and len(values) > self.most_values:
+            reason = f"has {len(values)} values, and {self.most_values} are possible"
+            raise QueryOptionInvalid(option=name, reason=reason)
+        return tuple(self._read_one(name, each) for each in values)
+
+    def _read_one(self, name: str, value: Any) -> Any:
+        if self.parse is not None:
+            return self.parse(value, name)
+        noun, read = _KINDS[self.kind]
+        try:
+            found = read(value)
+        except (TypeError, ValueError):
+            raise QueryOptionInvalid(option=name, reason=f"{value!r} is not {noun}") from None
+        if self.choices and found not in self.choices:
+            reason = f"{found!r} is no {self.noun}. Choose one of {', '.join(self.choices)}"
+            raise QueryOptionInvalid(option=name, reason=reason)
+        if self.minimum is not None and not found >= self.minimum:
+            raise QueryOptionInvalid(option=name, reason=f"{found} is less than {self.minimum:g}")
+        if self.maximum is not None and not found <= self.maximum:
+            raise QueryOptionInvalid(option=name, reason=f"{found} is more than {self.maximum:g}")
+        return found
+
+
+def _read_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _read_number(kind: type, value: Any) -> Any:
+    """A number, also as text or of numpy."""
+    number = Integral if kind is int else Real
+    if isinstance(value, bool) or not isinstance(value, number | str):
+        raise TypeError
+    return kind(value)
+
+
+def _read_flag(value: object) -> bool:
+    if isinstance(value, str):
+        return value.casefold() in {"1", "true", "on", "yes"}
+    return bool(value)
+
+
+_KINDS: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
+    str: ("a text", _read_text),
+    int: ("a whole number", lambda value: _read_number(int, value)),
+    float: ("a number", lambda value: _read_number(float, value)),
+    bool: ("yes or no", _read_flag),
+}
+"""The kinds of values that need no parser of their own: what they are called, and how one is read."""
+
+
+def _parse_folder(value: object, option: str) -> Path:
+    try:
+        return value if isinstance(value, Path) else path_from_json(value)
+    except ValueError as error:  # its text has no part of an address, which may be a password
+        raise QueryOptionInvalid(option=option, reason=str(error)) from None
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """Queries of which a photo matches any. As text, each has its options as an address has them: `country=Vietnam|year=2019`."""
+
+    queries: "tuple[PhotoQuery, ...]"
+
+    @classmethod
+    def parse(cls, value: object, option: str) -> Self:
+        """Read a value of this option.
+
+        Raises:
+            QueryOptionInvalid: it has no such queries.
+        """
+        if isinstance(value, cls):
+            return value
+        parts = str(value).split("|")
+        if len(parts) > MOST_ALTERNATIVES:
+            reason = f"has {len(parts)} alternatives, and {MOST_ALTERNATIVES} are possible"
+            raise QueryOptionInvalid(option=option, reason=reason)
+        try:
+            return cls(tuple(map(_parse_alternative, parts)))
+        except (QueryOptionInvalid, ValueError) as error:
+            reason = f"{value!r} has no options of a query. Write it like country=Vietnam|year=2019: {error}"
+            raise QueryOptionInvalid(option=option, reason=reason) from None
+
+    def __str__(self) -> str:
+        return "|".join(
+            urlencode(query.texts, doseq=True, errors="surrogateescape") for query in self.queries
+        )
+
+
+def _parse_alternative(text: str) -> "PhotoQuery":
+    """Raises:
+    QueryOptionInvalid, ValueError: the text has no options, or one that alternatives do not have.
+    """
+    options = parse_qs(text, keep_blank_values=True, strict_parsing=True, errors="surrogateescape")
+    if not options:
+        raise ValueError("an alternative is empty")
+    for name in options:
+        if name in ("any_of", "without", "any_rank"):
+            raise ValueError(f"{name} is not possible here")
+    query = PhotoQuery.of_document(
+        {name: values if QUERY_OPTIONS[name].several else values[-1] for name, values in options.items()}
+    )
+    for folder in query.under:
+        if absolute_path(folder) != folder:
+            raise ValueError(f"{folder} is not a whole path")
+    return query
+
+
+def _option(help_: str, kind: type = str, value_name: str | None = None, **declared: Any) -> Any:
+    option = QueryOption(help_, kind, value_name, **declared)
+    return field(default=option.unset, metadata={"option": option})
+
+
+@dataclass(frozen=True)
+class PhotoQuery:
+    """The options of a query. Photos fulfil all of them; None, False and () set no condition. Of several values, a photo matches any.
+
+    By default, photos with a matching accepted tag, and those tags. Values may have any of their forms.
+
+    Raises:
+        QueryOptionInvalid: an option has an invalid value, or contradicts another one.
+    """
+
+    landmark: tuple[str, ...] = _option(
+        "Slug or name of a landmark, in any case.", value_name="NAME", most_values=MAX_NAMES
+    )
+    country: tuple[str, ...] = _option(
+        "Photos taken in this country, or of its landmarks.", value_name="NAME", most_values=MAX_NAMES
+    )
+    """Of a photo's position or an accepted landmark."""
+    near: tuple[float, float] | None = _option(
+        "Photos taken near this position in degrees, or showing landmarks near it.",
+        value_name="LAT,LON",
+        parse=parse_position,
+    )
+    """Like `box`, `position`, `country` and `verdict`, it selects classified photos, tagged or not."""
+    radius_km: float | None = _option(
+        "Radius of --near, in kilometres.",
+        float,
+        "KM",
+        minimum=0.0,
+        maximum=_AROUND_THE_EARTH_KM,
+        default=f"{DEFAULT_RADIUS_KM:g}",
+        chip=None,
+    )
+    """None without `near`."""
+    box: BoundingBox | None = _option(
+        "Photos taken, or showing landmarks, between these degrees.", value_name="S,W,N,E", parse=parse_box
+    )
+    position: PositionOption | None = _option(
+        "Source: camera, sidecar, takeout, landmark, track, neighbour, any, none, or no-gps (not the camera).",
+        value_name="SOURCE",
+        choices=get_args(PositionOption),
+        noun="source of positions",
+    )
+    trip: str | None = _option(
+        "All photos of this trip, by its id in `tagger trips`.", value_name="TRIP", chip=N_("trip {}")
+    )
+    """Like `job`, it selects photos that are not classified, too."""
+    job: int | None = _option(
+        "All photos of this job, by its number.",
+        int,
+        "JOB",
+        minimum=1,
+        maximum=_LARGEST_ID,
+        chip=N_("job {}"),
+    )
+    min_score: float | None = _option(
+        "Tags with at least this score, and confirmed tags.",
+        float,
+        "SCORE",
+        minimum=0.0,
+        maximum=1.0,
+        chip=N_("score from {}"),
+    )
+    verdict: VerdictOption | None = _option(
+        "confirmed, rejected, corrected (both), any or none, for any landmark.",
+        value_name="VERDICT",
+        choices=get_args(VerdictOption),
+        noun="verdict",
+    )
+    camera: tuple[str, ...] = _option(
+        "Make and model of the camera, in any case.", value_name="NAME", most_values=None
+    )
+    """Or a name with the serial number."""
+    under: tuple[Path, ...] = _option(
+        "Photos in this folder.",
+        Path,
+        "FOLDER",
+        most_values=None,
+        chip=N_("in {}"),
+        parse=_parse_folder,
+    )
+    """Folders and files."""
+    year: tuple[int, ...] = _option(
+        "Photos taken in this year, in camera time.",
+        int,
+        "YEAR",
+        most_values=None,
+        minimum=MINYEAR,
+        maximum=MAXYEAR,
+    )
+    calendar_month: tuple[int, ...] = _option(
+        "Photos taken in this month, from 1 to 12, of any year.",
+        int,
+        "MONTH",
+        most_values=None,
+        minimum=1,
+        maximum=12,
+    )
+    taken_after: datetime | None = _option(
+        "Photos taken at this time or later, in camera time.",
+        value_name="DATE",
+        chip=N_("from {}"),
+        parse=parse_date,
+    )
+    taken_before: datetime | None = _option(
+        "Photos taken before this time.", value_name="DATE", chip=N_("before {}"), parse=parse_date
+    )
+    model: str | None = _option(
+        "Photos that this model has classified.", value_name="MODEL", chip=N_("classified by {}")
+    )
+    any_of: tuple[Alternatives, ...] = _option(
+        "Photos that match one of these options: 'country=Vietnam|year=2019'.",
+        value_name="OPTIONS",
+        most_values=MOST_ALTERNATIVES,
+        parse=Alternatives.parse,
+    )
+    """Photos match one alternative of each value. Landmarks among them are accepted tags."""
+    without: tuple[Alternatives, ...] = _option(
+        "Photos that do not match these options: country=Vietnam.",
+        value_name="OPTIONS",
+        most_values=MOST_ALTERNATIVES,
+        chip=N_("not {}"),
+        parse=Alternatives.parse,
+    )
+    unknown: bool = _option(
+        "Photos that are classified and have no accepted tag.", bool, used_by="searches", chip=N_("unknown")
+    )
+    untagged: bool = _option(
+        "Photos not classified yet, without those that fail.",
+        bool,
+        used_by="searches",
+        chip=N_("not processed yet"),
+    )
+    failed: bool = _option(
+        "Photos that cannot be classified. `tagger job failures` says why.",
+        bool,
+        used_by="searches",
+        chip=N_("failed"),
+    )
+    dismissed: bool = _option(
+        "Photos that were dismissed as not a landmark.", bool, used_by="searches", chip=N_("not a landmark")
+    )
+    favourite: bool = _option("Photos with a star.", bool, used_by="addresses", chip=N_("favourites"))
+    any_rank: bool = _option(
+        "All classified photos, with all tags, accepted or not.", bool, used_by="searches", chip=None
+    )
+    sort: SortOption | None = _option(
+        "newest, oldest, name (path) or score.",
+        value_name="ORDER",
+        choices=get_args(SortOption),
+        noun="order",
+        default="fastest",
+        used_by="addresses",
+        is_stored=False,
+        chip=None,
+    )
+    """None: the order in which photos were added, and of a trip the order of time."""
+    distinct: bool = _option(
+        "Of exact copies, only the first.", bool, used_by="addresses", is_stored=False, chip=None
+    )
+    """Not where copies may differ: with a position, an area, a trip, a job or a share."""
+    limit: int | None = _option(
+        "Maximum number of photos.", int, "N", minimum=1, used_by="commands", is_stored=False, chip=None
+    )
+    share: int | None = None
+    """Photos that were selected for the share with this id, tagged or not."""
+    by_slug: bool = False
+    """Each `landmark` is a slug, not a name."""
+    trip_moment: TripReference | None = None
+    """The trip is the one that contains this moment, whatever its id."""
+    any_outcome: bool = False
+    """Also photos without tags, not classified ones and those that fail, unless an option is about tags."""
+
+    def __post_init__(self) -> None:
+        for name, option in QUERY_OPTIONS.items():
+            if (value := getattr(self, name)) is not option.unset:
+                object.__setattr__(self, name, option.read(name, value))
+        if self.near is not None and self.radius_km is None:
+            object.__setattr__(self, "radius_km", DEFAULT_RADIUS_KM)
+        _refuse_contradictions(self)
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any]) -> Self:
+        """The query of options by their names, in any form: those of an address, a command, a document."""
+        return cls(**options)
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> Self:
+        """The query of which `document` made this one.
+
+        Raises:
+            QueryOptionInvalid: there is no such option there, or it has an invalid value.
+        """
+        for name in document:
+            if name not in QUERY_OPTIONS or not QUERY_OPTIONS[name].is_stored:
+                raise QueryOptionInvalid(option=name, reason="a stored query has no such option")
+        return cls(**document)
+
+    @property
+    def document(self) -> dict[str, Json]:
+        """The query as JSON, for shares, jobs and schedules: without its order and limit."""
+        return {name: _json(name, value) for name, value in self._set() if QUERY_OPTIONS[name].is_stored}
+
+    @property
+    def texts(self) -> dict[str, str | tuple[str, ...]]:
+        """The options as an address has them."""
+        return {
+            name: tuple(map(_text, value)) if isinstance(value, tuple) and name != "near" else _text(value)
+            for name, value in self._set()
+        }
+
+    def _set(self) -> Iterator[tuple[str, Any]]:
+        """The options that set a condition."""
+        for name, option in QUERY_OPTIONS.items():
+            if (value := getattr(self, name)) is not option.unset:
+                yield name, value
+
+    @property
+    def circle(self) -> Near | None:
+        """The area of `near`."""
+        return None if self.near is None else Near(*self.near, self.radius_km or 0.0)
+
+    @property
+    def parts(self) -> "Iterator[PhotoQuery]":
+        """The query itself, and the alternatives that photos match or do not match."""
+        yield self
+        for each in (*self.any_of, *self.without):
+            yield from each.queries
+
+    @property
+    def taken_between(self) -> tuple[datetime, datetime | None]:
+        """The earliest time of dates and years together, and the end of the latest one."""
+        starts = [self.taken_after or datetime.min]  # noqa: DTZ901 - local time
+        ends = [] if self.taken_before is None else [self.taken_before]
+        if self.year:
+            starts.append(year_limits(min(self.year))[0])
+            ends += filter(None, [year_limits(max(self.year))[1]])
+        return max(starts), min(ends, default=None)
+
+
+QUERY_OPTIONS: Mapping[str, QueryOption] = {
+    each.name: each.metadata["option"] for each in fields(PhotoQuery) if each.metadata
+}
+"""All options by name, in the order of help."""
+
+
+def options_used_by(*users: str) -> dict[str, QueryOption]:
+    """The options of these users; see `QueryOption.used_by`."""
+    return {name: option for name, option in QUERY_OPTIONS.items() if option.used_by in users}
+
+
+def _text(value: object) -> str:
+    match value:
+        case True:
+            return "1"
+        case float():
+            return str(value).removesuffix(".0")
+        case datetime():
+            return (
+                value.isoformat().removesuffix("T00:00:00").removesuffix(":00")
+            )  # as fields of forms have it
+        case Path():
+            return str(absolute_path(value))
+        case tuple():
+            return ",".join(map(str, value))
+    return str(value)
+
+
+def _json(name: str, value: Any) -> Json:
+    match value:
+        case bool() | int() | float():
+            return value
+        case datetime():
+            return value.isoformat()
+        case Path():
+            return path_to_json(absolute_path(value))
+        case [str(one)] if name in ("landmark", "country"):
+            return one
+        case tuple() if QUERY_OPTIONS[name].several:
+            return [_json("", each) for each in value]
+    return _text(value)
+
+
+_OF_TAGS = {"landmark": "a landmark", "min_score": "a minimum score"}
+_OF_CLASSIFIED = _OF_TAGS | {
+    "country": "a country",
+    "near": "a position",
+    "box": "a box",
+    "unknown": "unknown photos",
+    "any_rank": "any rank",
+    "position": "a source of positions",
+    "verdict": "a verdict",
+    "model": "a model",
+}
+_UNTAGGED = {"untagged": "photos that are not classified"}
+_CONTRADICTIONS = {
+    "unknown": _OF_TAGS,
+    "dismissed": _OF_TAGS | {"unknown": "unknown photos", **_UNTAGGED, "failed": "photos that fail"},
+    "failed": _UNTAGGED | _OF_CLASSIFIED,
+    "untagged": _OF_CLASSIFIED,
+}
+"""Options with others that no photo can fulfil, too: mistakes rather than queries without a result."""
+
+
+def _refuse_contradictions(query: PhotoQuery) -> None:
+    if query.radius_km is not None and query.near is None:
+        raise QueryOptionInvalid(option="radius_km", reason="needs a position: the option near")
+    for option, others in _CONTRADICTIONS.items():
+        for other, words in others.items() if getattr(query, option) else ():
+            if getattr(query, other) is not QUERY_OPTIONS[other].unset:
+                raise QueryOptionInvalid(option=option, reason=f"cannot be combined with {words}")
+    if query.dismissed and query.verdict == "none":
+        reason = "cannot be combined with photos without a verdict"
+        raise QueryOptionInvalid(option="dismissed", reason=reason)

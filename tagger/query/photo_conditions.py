@@ -1,0 +1,291 @@
+"""Conditions in SQL on a photo: its path, tags, position and verdicts, and what it belongs to; and columns that no index is read for.
+
+Paths are selected below folders, by name, or by how the file's name begins.
+"""
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    FromClause,
+    Table,
+    and_,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+    union,
+)
+from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
+
+from tagger.catalog.roots import Root, RootPaths, list_roots
+from tagger.database.connection import Database
+from tagger.database.enums import CLASSIFIED_OUTCOMES, PositionSource, TagState
+from tagger.database.statements import among, month_of, name_of, unindexed
+from tagger.database.tables import effective_tags, job_items, photos, positions, tags, verdicts
+from tagger.errors import PathNotFound
+from tagger.photos.paths import ObjectPath, parse_path, path_text
+from tagger.photos.photo_names import is_raw_name
+from tagger.query.option_values import year_limits
+from tagger.query.options import PositionOption, VerdictOption
+from tagger.tags.contents import is_dismissed, is_only_predicted
+
+Condition = ColumnElement[bool]
+
+
+def taken_in(taken_at: ColumnElement[datetime], year: int) -> Condition:
+    """Whether the time is in a year."""
+    first, end = year_limits(year)
+    return taken_at >= first if end is None else and_(taken_at >= first, taken_at < end)
+
+
+def is_in_months(taken_at: ColumnElement[datetime], months: Iterable[int]) -> Condition:
+    """Whether the time is in one of these months of any year, from 1 to 12."""
+    return func.substr(month_of(taken_at), 6, 2).in_([f"{month:02}" for month in months])
+
+
+def is_classified_by(job: int) -> Condition:
+    """Whether the job classified the photo."""
+    of_job = job_items.c.job_id == job, job_items.c.outcome.in_(CLASSIFIED_OUTCOMES)
+    return photos.c.id.in_(select(job_items.c.photo_id).where(*of_job))
+
+
+def has_position_of(option: PositionOption) -> Condition:
+    stored = positions.alias()  # photos are selected with their positions
+    of_photo = exists().where(stored.c.photo_id == photos.c.id)
+    match option:
+        case "none":
+            return ~of_photo
+        case "any":
+            return of_photo
+        case "no-gps":
+            return ~of_photo.where(stored.c.source == PositionSource.CAMERA)
+        case source:
+            return of_photo.where(stored.c.source == source)
+
+
+def has_verdict_of(option: VerdictOption) -> Condition:
+    given = exists().where(verdicts.c.content_id == photos.c.content_id)
+    match option:
+        case "none":
+            return ~given & ~is_dismissed(photos.c.content_id)
+        case "any":
+            return given
+        case "corrected":
+            other = verdicts.alias()
+            rejected = exists().where(
+                other.c.content_id == photos.c.content_id, other.c.verdict == "rejected"
+            )
+            return given.where(verdicts.c.verdict == "confirmed") & rejected
+        case verdict:
+            return given.where(verdicts.c.verdict == verdict)
+
+
+def has_tag(
+    landmark_ids: Collection[int] | None = None, *, min_score: float | None = None, any_rank: bool = False
+) -> Condition:
+    """Whether a tag of the photo matches: of one of the landmarks, with at least the score or confirmed; with `any_rank`, any landmark that nobody rejected."""
+
+    def of_photo(table: Table) -> Iterator[Condition]:
+        yield table.c.content_id == photos.c.content_id
+        if landmark_ids is not None:
+            yield _is_of(table, landmark_ids)
+
+    matching = (
+        exists().where(*of_photo(each), *conditions)
+        for each, conditions in _tables(min_score, any_rank=any_rank)
+    )
+    return or_(*matching)
+
+
+def _tables(min_score: float | None, *, any_rank: bool) -> Iterator[tuple[Table, tuple[Condition, ...]]]:
+    """The tables of tags that can match, with the conditions for their rows."""
+    states = effective_tags.c.state
+    counts = states != TagState.REJECTED if any_rank else effective_tags.c.accepted == true()
+    if min_score is None:
+        yield effective_tags, (counts,)
+    else:
+        is_enough = or_(effective_tags.c.score >= min_score, states == TagState.CONFIRMED)
+        yield effective_tags, (counts, is_enough)
+    if any_rank:
+        yield tags, (is_only_predicted(), *([] if min_score is None else [tags.c.score >= min_score]))
+
+
+def _is_of(table: Table, landmark_ids: Collection[int]) -> Condition:
+    """Whether the landmark of a tag of a photo is one of these: as many as a query names, or thousands in an area."""
+    if len(landmark_ids) == 1:
+        return table.c.landmark_id.in_(landmark_ids)
+    # With the sum, no index serves: a photo has few tags, so these are read, not those of each landmark.
+    return among(table.c.landmark_id + 0, landmark_ids)
+
+
+def shown_landmarks(
+    rows: FromClause, columns: Sequence[ColumnElement[Any]] = (), *, min_score: float | None, any_rank: bool
+) -> CompoundSelect[Any]:
+    """Each `unit` of rows with a `content_id`, and these columns, with the ids of the landmarks of all its tags that match, as `has_tag`."""
+    return union(
+        *(
+            select(rows.c.unit, table.c.landmark_id, *columns)
+            .join_from(rows, table, table.c.content_id == rows.c.content_id)
+            .where(*conditions)
+            for table, conditions in _tables(min_score, any_rank=any_rank)
+        )
+    )
+
+
+def best_accepted_score(landmark_ids: Sequence[int]) -> ColumnElement[float]:
+    """The best score of the photo's tags, of these landmarks if there are any; 0 without one."""
+    of_photo = [effective_tags.c.content_id == photos.c.content_id, effective_tags.c.accepted == true()]
+    if landmark_ids:
+        of_photo.append(_is_of(effective_tags, landmark_ids))
+    return func.coalesce(select(func.max(effective_tags.c.score)).where(*of_photo).scalar_subquery(), 0.0)
+
+
+def is_first_copy(among: Iterable[Condition]) -> Condition:
+    """Whether the photo has the lowest id of those with its image that exist and meet the conditions on `photos`."""
+    other = photos.alias()
+
+    def on_other(element: ExternallyTraversible, **_: Any) -> Any:
+        return other.c[element.name] if getattr(element, "table", None) is photos else None  # type: ignore[attr-defined]
+
+    conditions = (replacement_traverse(condition, {}, on_other) for condition in among)
+    return ~exists().where(
+        other.c.content_id == photos.c.content_id,
+        other.c.gone_since.is_(None),
+        # With the sum, no index is searched for it: PostgreSQL 18 would expect a search for each time of a month, and read the month.
+        other.c.id + 0 < photos.c.id,
+        *conditions,
+    )
+
+
+_ROWS = 100
+"""Rows of the index to read. If the files of all of them are gone, none is found."""
+_LAST_CHARACTER = "\U0010ffff"
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file: its name, its folder within its root, and its whole path."""
+
+    name: str
+    folder: str
+    path: str
+
+
+def files_by_name(database: Database, root_paths: RootPaths, start: str, limit: int) -> Sequence[NamedFile]:
+    """Photos whose file's name starts with a text, in order of the names. The case of ASCII letters does not matter."""
+    # As `name_of` on both databases.
+    low = "".join(letter.lower() if letter.isascii() else letter for letter in start)
+    name = name_of(photos.c.path)
+    query = (
+        select(photos.c.root_id, photos.c.path, photos.c.gone_since)
+        .where(name >= low, name < low + _LAST_CHARACTER, photos.c.path_bytes == b"")
+        .order_by(name)
+        .limit(_ROWS)
+    )
+    with database.read() as connection:
+        folders = {root.id: root.folder for root in list_roots(connection, root_paths)}
+        rows = connection.execute(query).all()
+    present = [row for row in rows if row.gone_since is None]
+    return [
+        NamedFile(path.name, str(path.parent), str(folders[row.root_id] / row.path))
+        for row, path in ((row, PurePosixPath(row.path)) for row in present[:limit])
+    ]
+
+
+_FIRST_CHARACTER = "\x01"  # names have no \x00, so only the name itself sorts before name + this
+_AFTER_SLASH = chr(ord("/") + 1)
+
+
+@dataclass(frozen=True, order=True)
+class PathRange:
+    """Paths of a root from `low` to before `high`, as text that compares by bytes; if both are empty, the whole root."""
+
+    root_id: int
+    low: str = ""
+    high: str = ""
+
+    @property
+    def condition(self) -> Condition:
+        """The condition for the scan along paths, which uses the index."""
+        return self._inside(photos.c.root_id)
+
+    @property
+    def filter(self) -> Condition:
+        """The condition for other scans."""
+        return self._inside(unindexed(photos.c.root_id))
+
+    def contains(self, other: "PathRange") -> bool:
+        """Whether this range includes `other`, which does not start before this one."""
+        return self.root_id == other.root_id and (
+            not self.high or (other.low != "" and other.low < self.high)
+        )
+
+    def _inside(self, root_id: ColumnElement[int]) -> Condition:
+        inside = root_id == self.root_id
+        return and_(inside, photos.c.path >= self.low, photos.c.path < self.high) if self.high else inside
+
+
+def path_ranges(connection: Connection, folders: Iterable[Path], root_paths: RootPaths) -> list[PathRange]:
+    """The ranges of paths below `folders`; the ranges do not overlap."""
+    roots = list_roots(connection, root_paths)
+    named = {range_ for folder in folders for root in roots for range_ in _ranges_in(root, folder)}
+    candidates = sorted(named | set(_primary_ranges(connection, named)))
+    ranges: list[PathRange] = []
+    for candidate in candidates:  # sorted by low end, so a range comes before those that it contains
+        if not (ranges and ranges[-1].contains(candidate)):
+            ranges.append(candidate)
+    return ranges
+
+
+def require_folders(database: Database, folders: Iterable[Path], root_paths: RootPaths) -> None:
+    """Check that each folder exists, or has photos in the database.
+
+    Raises:
+        PathNotFound: neither.
+    """
+    for folder in folders:
+        if isinstance(parse_path(folder), ObjectPath) or os.path.exists(folder):  # noqa: PTH110 - False if it may not be seen
+            continue
+        with database.read() as connection:
+            conditions = [range_.condition for range_ in path_ranges(connection, [folder], root_paths)]
+            if not any(connection.scalar(select(exists().where(each))) for each in conditions):
+                raise PathNotFound(path=folder)
+
+
+def _primary_ranges(connection: Connection, ranges: Iterable[PathRange]) -> Iterator[PathRange]:
+    """The ranges of the photos of RAW files that are named."""
+    primary = photos.alias("primary")
+    query = select(primary.c.path).join(photos, photos.c.primary_id == primary.c.id)
+    for range_ in ranges:
+        if is_raw_name(range_.low):
+            path = connection.scalar(query.where(range_.condition))
+            if path is not None:
+                yield PathRange(range_.root_id, path, path + _FIRST_CHARACTER)
+
+
+def _ranges_in(root: Root, folder: Path) -> Iterator[PathRange]:
+    # The folder may be named through a link. Roots are stored resolved, but settings may map them to a link.
+    for path in _spellings(folder):
+        if root.folder.is_relative_to(path):
+            yield PathRange(root.id)
+        elif path.is_relative_to(root.folder):
+            # The text of a name that is not UTF-8 has escapes; a folder's text is still a prefix of its photos' texts.
+            text, _ = path_text(path.relative_to(root.folder))
+            yield PathRange(root.id, text, text + _FIRST_CHARACTER)
+            yield PathRange(root.id, text + "/", text + _AFTER_SLASH)
+
+
+def _spellings(folder: Path) -> set[Path]:
+    path = parse_path(folder)
+    if isinstance(path, ObjectPath):
+        return {path}
+    return {Path(os.path.abspath(folder)), Path(os.path.realpath(folder))}  # noqa: PTH100 - keeps links, drops ..

@@ -1,0 +1,198 @@
+"""Query results for programs: JSON documents, CSV rows and GeoJSON features, the same from the command line and the API.
+
+All output streams as bytes, and file names are written unchanged (JSON escapes bytes that are not UTF-8). Knows nothing of
+where the bytes go.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from tagger.query.tagged_photos import photo_document
+from tagger.system.documents import document_of, json_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tagger.landmarks.landmarks import Landmark
+    from tagger.landmarks.removal import RemovedLandmark
+    from tagger.query.counts import LandmarkCount
+    from tagger.query.tagged_photos import Position, Tag, TaggedPhoto
+    from tagger.registry.registered_models import RegisteredModel
+
+PHOTO_COLUMNS = (
+    *("path", "outcome", "digest", "width", "height", "taken_at", "taken_source"),
+    *("dismissed", "favourite", "damaged"),
+)
+TAG_COLUMNS = (
+    *("landmark", "name", "label", "score", "rank", "accepted", "verdict"),
+    *("country", "latitude", "longitude", "model", "source"),
+    *("doubtful", "position_odds", "distance_m", "reason"),
+)
+SIMILAR_PHOTO_COLUMNS = (*PHOTO_COLUMNS, "similarity")
+POSITION_COLUMNS = ("latitude", "longitude", "error_m", "source", "country", "city")
+"""The photo's own; in CSV, with the prefix `position_`. Those of a tag are its landmark's."""
+LANDMARK_COLUMNS = ("landmark", "name", "country", "region", "city", "latitude", "longitude", "photos")
+
+
+@dataclass(frozen=True)
+class LandmarkDocument:
+    """A landmark. `names` are by language, `edited` the columns that a person set, `own`: no registered model knows it."""
+
+    landmark: str
+    name: str
+    names: dict[str, str]
+    aliases: list[str]
+    country: str | None
+    region: str | None
+    city: str | None
+    latitude: float | None
+    longitude: float | None
+    extent: str | None
+    edited: list[str]
+    merged_slugs: list[str]
+    own: bool
+    dry_run: bool
+
+
+@dataclass(frozen=True)
+class RemovedLandmarkDocument:
+    """A removed landmark, the verdicts that went with it, and the schedules that select photos by it."""
+
+    landmark: str
+    name: str
+    confirmed: int
+    rejected: int
+    taught_tags: int
+    schedules: list[str]
+    dry_run: bool
+
+
+def landmark_document(landmark: Landmark, *, dry_run: bool) -> LandmarkDocument:
+    """What is known of a landmark itself."""
+    return document_of(LandmarkDocument, landmark, landmark=landmark.slug, dry_run=dry_run)
+
+
+def removed_landmark_document(result: RemovedLandmark, *, dry_run: bool) -> RemovedLandmarkDocument:
+    """A removed landmark with the numbers of its verdicts."""
+    landmark = result.landmark
+    return document_of(
+        RemovedLandmarkDocument, result, landmark=landmark.slug, name=landmark.name, dry_run=dry_run
+    )
+
+
+@dataclass(frozen=True)
+class ModelDocument:
+    """A registered model."""
+
+    name: str
+    digest: str
+    file: str
+    in_use: bool
+    shipped: bool
+    labels: int
+    threshold: float
+    created_at: datetime
+    metrics: dict[str, Any]
+
+
+def model_document(model: RegisteredModel) -> ModelDocument:
+    """A registered model."""
+    manifest = model.manifest
+    return document_of(
+        ModelDocument,
+        model,
+        file=model.file_text,
+        labels=len(manifest.labels),
+        threshold=manifest.threshold,
+        created_at=manifest.created_at,
+        metrics=manifest.metrics,
+    )
+
+
+def json_list_parts(documents: Iterable[object]) -> Iterator[bytes]:
+    """A JSON list, one element a line."""
+    separator = b"["
+    for document in documents:
+        yield separator + json_bytes(document)
+        separator = b",\n "
+    yield b"]\n" if separator != b"[" else b"[]\n"
+
+
+def json_line_parts(documents: Iterable[object]) -> Iterator[bytes]:
+    """JSON documents, one a line."""
+    return (json_bytes(document) + b"\n" for document in documents)
+
+
+def csv_parts(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[bytes]:
+    """A CSV file with a header row."""
+    line = io.StringIO()
+    writer = csv.writer(line, lineterminator="\r\n")
+    for row in chain([columns], rows):
+        writer.writerow([_escape_formula(value) for value in row])
+        yield line.getvalue().encode(errors="surrogateescape")
+        line.seek(0)
+        line.truncate()
+
+
+def photo_rows(photo: TaggedPhoto, columns: Sequence[str]) -> Iterator[list[object]]:
+    """One row per tag, or one row for a photo without tags: these columns, then those of the tag and of the position."""
+    document = vars(photo_document(photo))
+    photo_cells = [document[column] for column in columns]
+    position_cells = [getattr(photo.position, column, None) for column in POSITION_COLUMNS]
+    for tag in photo.tags or [None]:
+        tag_cells = (getattr(tag, column, None) for column in TAG_COLUMNS)
+        yield [*photo_cells, *tag_cells, *position_cells]
+
+
+def photo_csv_parts(photos: Iterable[TaggedPhoto], columns: Sequence[str] = PHOTO_COLUMNS) -> Iterator[bytes]:
+    """Photos with these columns as CSV, one row per tag, with the photo's position at its end."""
+    rows = (
+        [cell.isoformat() if isinstance(cell, datetime) else cell for cell in row]
+        for photo in photos
+        for row in photo_rows(photo, columns)
+    )
+    position_columns = (f"position_{column}" for column in POSITION_COLUMNS)
+    return csv_parts((*columns, *TAG_COLUMNS, *position_columns), rows)
+
+
+def photo_feature_parts(photos: Iterable[TaggedPhoto]) -> Iterator[bytes]:
+    """Photos as GeoJSON, each at its position, else at the coordinates of its first tag that has some."""
+    return _feature_parts(_photo_feature(photo) for photo in photos)
+
+
+def landmark_feature_parts(counts: Iterable[LandmarkCount]) -> Iterator[bytes]:
+    """Landmarks with their numbers of photos as GeoJSON."""
+    return _feature_parts(_feature(count, count) for count in counts)
+
+
+def _feature_parts(features: Iterable[object]) -> Iterator[bytes]:
+    yield b'{"type": "FeatureCollection", "features": '
+    yield from json_list_parts(features)
+    yield b"}\n"
+
+
+def _escape_formula(value: object) -> object:
+    """The cell so that spreadsheets do not run it as a formula. Booleans are written as in JSON; numbers stay numbers."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return value
+
+
+def _photo_feature(photo: TaggedPhoto) -> dict[str, Any]:
+    located = (tag for tag in photo.tags if tag.latitude is not None)
+    return _feature(photo_document(photo), photo.position or next(located, None))
+
+
+def _feature(document: object, location: Position | Tag | LandmarkCount | None) -> dict[str, Any]:
+    geometry = None
+    if location is not None and location.latitude is not None and location.longitude is not None:
+        geometry = {"type": "Point", "coordinates": [location.longitude, location.latitude]}
+    return {"type": "Feature", "geometry": geometry, "properties": document}

@@ -1,0 +1,232 @@
+"""Photos on a map of any scale: clusters of positions that do not cover each other; reads only.
+
+The database counts positions by the cells of a grid. The number of cells depends on the size of the
+map, not of the library.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import product
+from math import asinh, ceil, floor, pi, radians, tan
+
+from sqlalchemy import func, select
+
+from tagger.database.connection import Database
+from tagger.database.statements import rounded_down
+from tagger.database.tables import photos, positions
+from tagger.query.areas import Box
+from tagger.query.option_values import BoundingBox
+from tagger.system.geo import EARTH_RADIUS_KM, distance_km
+
+FINEST_DEGREES = 0.25
+"""The size of a cell in the database. Coarser ones are twice, four times, … as large, so that each has whole finer ones."""
+
+_EXTREMES = (positions.c.latitude, positions.c.longitude, positions.c.city, positions.c.country)
+
+
+@dataclass(frozen=True)
+class PositionCell:
+    """The photos of one cell, and the least box around these positions, in degrees.
+
+    `city` and `country`: those of all its photos; None if they are several, or unknown. `photo_id` is one of them; 0: not known.
+    """
+
+    photos: int
+    south: float
+    north: float
+    west: float
+    east: float
+    city: str | None
+    country: str | None
+    photo_id: int = 0
+
+    @property
+    def latitude(self) -> float:
+        """The latitude of the centre."""
+        return (self.south + self.north) / 2
+
+    @property
+    def longitude(self) -> float:
+        """The longitude of the centre."""
+        return (self.west + self.east) / 2
+
+    @property
+    def radius_km(self) -> float:
+        """The radius of a circle around the centre with all positions, in whole tenths."""
+        if self.east - self.west > 90:  # the corners may not be what is farthest
+            return ceil(pi * EARTH_RADIUS_KM)
+        corners = product((self.south, self.north), (self.west, self.east))
+        farthest_km = max(distance_km(self.latitude, self.longitude, *corner) for corner in corners)
+        return ceil(10 * farthest_km + 1) / 10
+
+    @property
+    def place(self) -> str:
+        """City and country, as far as all photos share them."""
+        return ", ".join(part for part in (self.city, self.country) if part)
+
+
+def position_cells(
+    database: Database, degrees: float = FINEST_DEGREES, bounds: BoundingBox | None = None
+) -> list[PositionCell]:
+    """The cells with photos, except photos whose file is gone, and only photos within the bounds. Reads all their positions."""
+    latitude, longitude = positions.c.latitude, positions.c.longitude
+    query = (
+        select(
+            func.count().label("photos"),
+            func.max(positions.c.photo_id).label("photo_id"),
+            *(func.min(column).label(f"least_{column.name}") for column in _EXTREMES),
+            *(func.max(column).label(f"greatest_{column.name}") for column in _EXTREMES),
+        )
+        .join(photos, photos.c.id == positions.c.photo_id)
+        .where(photos.c.gone_since.is_(None))
+        .group_by(
+            rounded_down((latitude + 90) / degrees),
+            rounded_down((longitude + 180) / degrees),
+        )
+    )
+    if bounds is not None:
+        box = Box.of(bounds)
+        query = query.where(latitude.between(box.south, box.north), box.has_longitude)
+    with database.read() as connection:
+        return [
+            PositionCell(
+                photos=row.photos,
+                south=row.least_latitude,
+                north=row.greatest_latitude,
+                west=row.least_longitude,
+                east=row.greatest_longitude,
+                city=_if_equal(row.least_city, row.greatest_city),
+                country=_if_equal(row.least_country, row.greatest_country),
+                photo_id=row.photo_id,
+            )
+            for row in connection.execute(query)
+        ]
+
+
+def _merge_cells(cells: Iterable[PositionCell], degrees: float) -> list[PositionCell]:
+    """Merge cells into those of at least this size, in order of latitude and longitude."""
+    size = FINEST_DEGREES
+    while size < degrees:
+        size *= 2
+    merged: dict[tuple[int, int], list[PositionCell]] = {}
+    for cell in cells:
+        key = floor((cell.latitude + 90) / size), floor((cell.longitude + 180) / size)
+        merged.setdefault(key, []).append(cell)
+    return [reduce(_merged, merged[key]) for key in sorted(merged)]
+
+
+def _merged(cell: PositionCell, other: PositionCell) -> PositionCell:
+    return replace(
+        cell,
+        photos=cell.photos + other.photos,
+        south=min(cell.south, other.south),
+        north=max(cell.north, other.north),
+        west=min(cell.west, other.west),
+        east=max(cell.east, other.east),
+        city=_if_equal(cell.city, other.city),
+        country=_if_equal(cell.country, other.country),
+        photo_id=max(cell.photo_id, other.photo_id),
+    )
+
+
+def _if_equal(text: str | None, other: str | None) -> str | None:
+    return text if text == other else None
+
+
+SPACING_PX = 46
+"""The least distance of clusters: with it, each has room for a mark of 44 pixels, the size for a finger."""
+_CELL_PX = 32
+_WORLD_PX = 512
+"""The width of the world at zoom 0."""
+_MOST_CELLS = 128
+"""The most cells along each side of the map."""
+_MOST_LATITUDE = 85.0
+"""The Mercator projection ends there."""
+
+
+@dataclass(frozen=True)
+class PositionCluster:
+    """Photos near each other on a map, and the least box around their positions.
+
+    `latitude` and `longitude` are of its mark. `photo_id` is one of the photos. `place`: city and country, as far as all share them.
+    """
+
+    photos: int
+    latitude: float
+    longitude: float
+    bounds: BoundingBox
+    place: str
+    photo_id: int
+
+
+def needs_fine_cells(zoom: float) -> bool:
+    """Whether a map of this zoom shows more than the finest cells of `position_cells` tell."""
+    return _cell_degrees(zoom) < FINEST_DEGREES
+
+
+def cells_within(database: Database, bounds: BoundingBox, zoom: float) -> list[PositionCell]:
+    """The cells of a map that shows these bounds at this zoom: level 0 has the world in 512 pixels, each level twice as many."""
+    width = bounds.east - bounds.west + (360 if bounds.east < bounds.west else 0)
+    least_degrees = max(width, bounds.north - bounds.south) / _MOST_CELLS
+    return position_cells(database, max(_cell_degrees(zoom), least_degrees), bounds)
+
+
+def cluster_cells(cells: Iterable[PositionCell], bounds: BoundingBox, zoom: float) -> list[PositionCluster]:
+    """Join the cells within the bounds until no mark covers another, most photos first."""
+    inside = [cell for cell in cells if bounds.contains(cell.latitude, cell.longitude)]
+    merged = _merge_cells(inside, _cell_degrees(zoom)) if not needs_fine_cells(zoom) else inside
+    ordered = sorted(merged, key=lambda cell: (-cell.photos, cell.latitude, cell.longitude))
+    squares: dict[tuple[int, int], list[_Group]] = {}
+    for cell in ordered:
+        x, y = _pixels(cell.latitude, cell.longitude, zoom)
+        near = _nearest_group(squares, x, y)
+        if near is None:
+            near = _Group(x, y, [])
+            squares.setdefault(_square(x, y), []).append(near)
+        near.cells.append(cell)
+    clusters = [_cluster(group.cells) for square in squares.values() for group in square]
+    return sorted(clusters, key=lambda cluster: (-cluster.photos, cluster.latitude, cluster.longitude))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Cells whose mark is at the first one, in pixels."""
+
+    x: float
+    y: float
+    cells: list[PositionCell]
+
+
+def _cell_degrees(zoom: float) -> float:
+    return _CELL_PX * 360 / (_WORLD_PX * 2**zoom)
+
+
+def _pixels(latitude: float, longitude: float, zoom: float) -> tuple[float, float]:
+    """The point of the map, in the Mercator projection."""
+    world = _WORLD_PX * 2**zoom
+    limited = max(-_MOST_LATITUDE, min(_MOST_LATITUDE, latitude))
+    return world * (longitude + 180) / 360, -world * asinh(tan(radians(limited))) / (2 * pi)
+
+
+def _square(x: float, y: float) -> tuple[int, int]:
+    return floor(x / SPACING_PX), floor(y / SPACING_PX)
+
+
+def _nearest_group(squares: Mapping[tuple[int, int], list[_Group]], x: float, y: float) -> _Group | None:
+    """The group nearest to a point, of those whose mark would be covered by one at the point."""
+    column, row = _square(x, y)
+    groups = [
+        ((group.x - x) ** 2 + (group.y - y) ** 2, group.x, group.y, group)
+        for right in (-1, 0, 1)
+        for down in (-1, 0, 1)
+        for group in squares.get((column + right, row + down), ())
+    ]
+    near = [group for group in groups if group[0] < SPACING_PX**2]
+    return min(near)[-1] if near else None
+
+
+def _cluster(cells: list[PositionCell]) -> PositionCluster:
+    first, whole = cells[0], reduce(_merged, cells)
+    bounds = BoundingBox(whole.south, whole.west, whole.north, whole.east)
+    return PositionCluster(whole.photos, first.latitude, first.longitude, bounds, whole.place, first.photo_id)

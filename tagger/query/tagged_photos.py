@@ -1,0 +1,542 @@
+"""Photos as query results: path, outcome, and effective tags with the names of their landmarks; and their files as they were scanned.
+
+Reads rows and names; which photos to read is decided in find and details. A tag whose acceptance its score does not explain has the
+reason in words. An unknown photo has a guess, if the model's best prediction is worth one.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Row,
+    Select,
+    exists,
+    false,
+    func,
+    literal,
+    null,
+    select,
+    union_all,
+)
+
+from tagger.catalog.roots import Root, RootPaths, list_roots
+from tagger.database.connection import Database
+from tagger.database.enums import Outcome, PositionSource, TagReason, TagState
+from tagger.database.statements import among, pages
+from tagger.database.tables import (
+    contents,
+    effective_tags,
+    ledgers,
+    metadata_writes,
+    model_labels,
+    models,
+    photos,
+    positions,
+    tags,
+)
+from tagger.errors import PhotoIdNotFound
+from tagger.landmarks.landmarks import Landmark, farthest_km, landmarks_by_id
+from tagger.photos.formats import PhotoOrigin
+from tagger.photos.paths import printable_path
+from tagger.system.documents import document_of
+from tagger.system.geo import distance_km
+from tagger.system.text_format import (
+    N_,
+    country_name,
+    distance_text,
+    gettext,
+    list_text,
+)
+from tagger.tags.contents import is_dismissed, is_favourite, is_only_predicted
+
+
+def is_guess(scores: Sequence[float]) -> bool:
+    """Whether the first of the best scores is worth a guess.
+
+    It is if the landmark is likelier than all that is not among them: other landmarks, and none at all.
+    """
+    return bool(scores) and scores[0] > 1.0 - sum(scores)
+
+
+def best_guess(tags: Sequence[Row[Any]]) -> Row[Any] | None:
+    """The guess among a photo's effective tags, best first; None if one is accepted, or if a verdict spoke against it."""
+    if any(tag.accepted for tag in tags):
+        return None
+    predicted = [tag for tag in tags if tag.score is not None and tag.source != "taught"]
+    if not is_guess([tag.score for tag in predicted if tag.model_id == predicted[0].model_id]):
+        return None
+    best = predicted[0]
+    return best if best.verdict is None else None
+
+
+_OTHERS = {
+    TagReason.CONFIRMED_OTHER: (N_("%(names)s is confirmed"), N_("%(names)s are confirmed")),
+    TagReason.TAUGHT_OTHER: (N_("%(names)s is taught"), N_("%(names)s are taught")),
+    TagReason.SCORED_OTHER: (N_("%(names)s has a higher score"), N_("%(names)s have a higher score")),
+}
+"""Why another landmark of the image, or several others, make a tag doubtful."""
+DAMAGED = N_("a part of the image is missing")
+_TOO_FAST = N_("%(distance)s from where the camera's GPS was before or after; nobody travels that fast")
+_FROM_POSITION: Mapping[str | None, str] = {
+    PositionSource.CAMERA: N_("%(distance)s from the photo's position (GPS)"),
+    PositionSource.SIDECAR: N_("%(distance)s from the photo's position (sidecar)"),
+    PositionSource.TAKEOUT: N_("%(distance)s from the photo's position (Google Takeout)"),
+    PositionSource.TRACK: N_("%(distance)s from the photo's position (track)"),
+}
+_FROM_COPY = N_("%(distance)s from the position of a copy")
+
+
+def tag_reason(tag: Row[Any], source: str | None, accepted: Iterable[str]) -> str | None:
+    """The reason of a tag in words, for a photo whose position has this source, with these accepted landmarks; None: its score, or a verdict."""
+    if tag.reason is None:
+        return None
+    names = sorted(accepted)
+    if tag.reason in _OTHERS:
+        one, several = _OTHERS[tag.reason]
+        return _doubtful(gettext(one if len(names) == 1 else several, names=list_text(names)))
+    if tag.reason == TagReason.DAMAGED:
+        return _doubtful(gettext(DAMAGED))
+    if tag.reason == TagReason.CERTAIN_OTHER:
+        text = gettext("suggested: the model is nearly certain of %(names)s", names=list_text(names))
+        return text if names else None
+    if tag.distance_m is None:
+        return _of_day(tag)
+    reason = _where_taken(tag, source, tag.distance_m)
+    return gettext("accepted: %(reason)s", reason=reason) if tag.accepted else _doubtful(reason)
+
+
+def _of_day(tag: Row[Any]) -> str:
+    """What the other photos of its day say about a tag."""
+    if tag.accepted:
+        return gettext("accepted: other photos of that day show it")
+    reason = gettext("few photos of that day show a landmark")
+    text = N_("suggested: %(reason)s") if tag.state == TagState.SUGGESTED else N_("doubtful: %(reason)s")
+    return gettext(text, reason=reason)
+
+
+def _where_taken(tag: Row[Any], source: str | None, metres: float) -> str:
+    """How far from the landmark of a tag its photo was taken, whose position has this source."""
+    text = _TOO_FAST if tag.reason == TagReason.SPEED else _FROM_POSITION.get(source, _FROM_COPY)
+    return gettext(text, distance=distance_text(metres))
+
+
+def _doubtful(reason: str) -> str:
+    return gettext("doubtful: %(reason)s", reason=reason)
+
+
+def guess_refusal(tag: Row[Any], landmark: Landmark, photo: Row[Any], uses_positions: bool) -> str | None:
+    """Why the best prediction for a photo is no guess: it is damaged, or was taken elsewhere, by what a GPS receiver measured. None: it is one.
+
+    `uses_positions`: whether positions count when tags are accepted. A screenshot was not taken where it shows.
+    """
+    if photo.damaged:
+        return gettext(DAMAGED)
+    if tag.distance_m is not None:
+        return _where_taken(tag, photo.source, tag.distance_m)
+    if not uses_positions or photo.origin == PhotoOrigin.SCREENSHOT or photo.source not in _FROM_POSITION:
+        return None
+    if landmark.latitude is None or landmark.longitude is None:
+        return None
+    distance = distance_km(photo.latitude, photo.longitude, landmark.latitude, landmark.longitude)
+    if distance - photo.error_m / 1000 <= farthest_km(landmark.extent):
+        return None
+    return _where_taken(tag, photo.source, distance * 1000)
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A landmark of a photo, after verdicts.
+
+    `source` is `model`, `taught` (a landmark that people taught) or `verdict`. A tag that is not among the model's best has
+    no rank; one from a verdict alone has no score, label or model either. `doubtful`: why it is not accepted although its score is
+    enough, in one word. If the photo's position turned what the score says, `position_odds` is by how much it made the landmark
+    likelier, and `distance_m` how far the photo was taken from it. `reason` says all that in words. `state`: accepted, doubtful, suggested,
+    rejected or confirmed; None: it is only predicted.
+    """
+
+    landmark: str
+    name: str
+    label: str | None
+    score: float | None
+    rank: int | None
+    accepted: bool
+    verdict: str | None
+    country: str | None
+    latitude: float | None
+    longitude: float | None
+    model: str | None
+    source: str
+    doubtful: TagReason | None
+    position_odds: float | None
+    distance_m: float | None
+    reason: str | None
+    state: TagState | None
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a photo was taken, in degrees; in 90 % of cases, the true position is within `error_m` metres.
+
+    `source` is `camera`, `landmark`, `track` or `neighbour`. Country, region and city are those of the nearest city.
+    """
+
+    latitude: float
+    longitude: float
+    error_m: float
+    source: str
+    country: str | None
+    region: str | None
+    city: str | None
+
+    @property
+    def text(self) -> str:
+        """The position with its error, for people."""
+        return f"{self.latitude:.5f}, {self.longitude:.5f} ± {distance_text(self.error_m)}"
+
+    @property
+    def place(self) -> str:
+        """City and country, as far as they are known."""
+        return ", ".join(filter(None, (self.city, self.country and country_name(self.country))))
+
+
+@dataclass(frozen=True)
+class TaggedPhoto:
+    """A photo with tags. `path` is absolute; bytes that are not UTF-8 are surrogate escapes, as in `os.fsdecode`.
+
+    `outcome` includes verdicts: tagged means that a tag is accepted now. None: no model has classified the photo.
+    `files`: how many files it has, two for a JPEG with its RAW file. `similarity`: to the photos that others were compared with, -1 to 1; None if no photos were compared.
+    `guess`: what an unknown photo perhaps shows, unless there is a `refusal`: why it does not, such as `9,560 km from the photo's position (GPS)`. `is_dismissed`: a person put it away as not a landmark; `is_favourite`: a person marked it with a star.
+    `damaged`: a part of its image is missing, so that no tag is accepted without a verdict. `taken_source`: who says `taken_at`, as in SQL. `colours`: those of nine parts of the image.
+    """
+
+    id: int
+    path: str
+    outcome: Outcome | None
+    digest: str | None
+    width: int | None
+    height: int | None
+    taken_at: datetime | None
+    tags: tuple[Tag, ...]
+    position: Position | None
+    files: int = 1
+    similarity: float | None = None
+    guess: Tag | None = None
+    refusal: str | None = None
+    is_dismissed: bool = False
+    is_favourite: bool = False
+    damaged: bool = False
+    colours: bytes | None = None
+    taken_source: str | None = None
+
+    def __repr__(self) -> str:
+        accepted = ", ".join(tag.name for tag in self.tags if tag.accepted)
+        name, state = self.path.rpartition("/")[2], accepted or self.outcome or "not classified"
+        return f"<Photo {printable_path(name[-40:])}: {state[:40]}>"
+
+    @property
+    def place(self) -> str | None:
+        """City and country where it was taken, as far as they are known."""
+        return (self.position and self.position.place) or None
+
+
+@dataclass(frozen=True)
+class PhotoDocument:
+    """A photo and its tags. `outcome` respects verdicts, and is null before classification. `dismissed`: a person put it away as not a landmark; `favourite`: a person marked it with a star. `damaged`: a part of the image is missing. `taken_source`: who says `taken_at`: `camera`, `sidecar`, `takeout`, or `name`, which gives the day alone."""
+
+    id: int
+    path: str
+    outcome: str | None
+    digest: str | None
+    width: int | None
+    height: int | None
+    taken_at: datetime | None
+    taken_source: str | None
+    dismissed: bool
+    favourite: bool
+    damaged: bool
+    files: int
+    position: Position | None
+    tags: tuple[Tag, ...]
+
+
+@dataclass(frozen=True)
+class SimilarPhotoDocument(PhotoDocument):
+    """A photo, and its `similarity` to another one, -1 to 1."""
+
+    similarity: float
+
+
+def photo_document(photo: TaggedPhoto) -> PhotoDocument:
+    """A photo for programs; with its similarity, if it was compared."""
+    signs = {"dismissed": photo.is_dismissed, "favourite": photo.is_favourite}
+    if photo.similarity is None:
+        return document_of(PhotoDocument, photo, **signs)
+    return document_of(SimilarPhotoDocument, photo, **signs, similarity=round(photo.similarity, 4))
+
+
+SelectTags = Callable[[Sequence[Row[Any]]], Sequence[Row[Any]]]
+"""Selects those of a photo's tags that are returned with it."""
+
+
+_raw_files = photos.alias("raw_files")
+_RAW_FILES = (
+    select(func.count())
+    .where(_raw_files.c.primary_id == photos.c.id, _raw_files.c.gone_since.is_(None))
+    .correlate(photos)
+    .scalar_subquery()
+    .label("raw_file_count")
+)
+_POSITION_COLUMNS = tuple(positions.c[field.name] for field in fields(Position))
+
+
+def select_photos() -> Select[Any]:
+    """A query for photos and their contents, including photos whose file is gone."""
+    return select(
+        photos.c.id,
+        photos.c.root_id,
+        photos.c.path,
+        photos.c.path_bytes,
+        photos.c.taken_at,
+        photos.c.taken_source,
+        photos.c.failure_kind,
+        photos.c.origin,
+        photos.c.content_id,
+        contents.c.digest,
+        contents.c.width,
+        contents.c.height,
+        contents.c.outcome,
+        contents.c.damaged,
+        contents.c.colours,
+        _RAW_FILES,
+        is_dismissed(photos.c.content_id).label("is_dismissed"),
+        is_favourite(photos.c.content_id).label("is_favourite"),
+        positions.c.photo_id,
+        *_POSITION_COLUMNS,
+    ).select_from(
+        photos.outerjoin(contents, contents.c.id == photos.c.content_id).outerjoin(
+            positions, positions.c.photo_id == photos.c.id
+        )
+    )
+
+
+_PREDICTED = ("content_id", "landmark_id", "rank", "score", "model_id", "position_odds", "distance_m")
+_TAG_COLUMNS = ("state", "reason", "source", "accepted", "verdict", "doubtful")
+
+
+def _tag_query(content_ids: Sequence[int]) -> CompoundSelect[Any]:
+    """The effective tags of images, and the predictions that have no state."""
+    effective = select(*(effective_tags.c[name] for name in (*_PREDICTED, *_TAG_COLUMNS)))
+    without_state = (null(), null(), literal("model"), false(), null(), null())
+    predicted = select(*(tags.c[name] for name in _PREDICTED), *without_state).where(is_only_predicted())
+    return union_all(
+        effective.where(effective_tags.c.content_id.in_(content_ids)),
+        predicted.where(tags.c.content_id.in_(content_ids)),
+    )
+
+
+def tag_rows(connection: Connection, content_ids: Collection[int]) -> Mapping[int, Sequence[Row[Any]]]:
+    """The effective tags and all other predictions by content id, best first."""
+    grouped: dict[int, list[Row[Any]]] = {}
+    for page in pages(content_ids):
+        for row in connection.execute(_tag_query(page)):
+            grouped.setdefault(row.content_id, []).append(row)
+    for rows in grouped.values():
+        rows.sort(key=best_first)
+    return grouped
+
+
+def first_photos(
+    connection: Connection, content_ids: Collection[int], *conditions: ColumnElement[bool]
+) -> dict[int, Row[Any]]:
+    """The first photo of each image that exists and has these conditions, by content id."""
+    rows: dict[int, Row[Any]] = {}
+    for page in pages(content_ids):
+        query = select_photos().where(
+            photos.c.content_id.in_(page), photos.c.gone_since.is_(None), *conditions
+        )
+        rows |= {row.content_id: row for row in connection.execute(query.order_by(photos.c.id.desc()))}
+    return rows
+
+
+def best_first(tag: Row[Any]) -> tuple[bool, int, float, int]:
+    """The order of an image's tags: by the model's rank, then taught ones by score, then those that are only confirmed."""
+    return tag.rank is None, tag.rank or 0, -(tag.score or 0.0), tag.landmark_id
+
+
+def accepted_tags(photo_tags: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    """Those of a photo's tags that are accepted after verdicts."""
+    return [tag for tag in photo_tags if tag.accepted]
+
+
+class NameCache:
+    """Roots, landmarks, models and labels by id. Reads roots and models once, and again when it meets a new id; landmarks with the photos that have them."""
+
+    def __init__(self, connection: Connection, root_paths: RootPaths) -> None:
+        self._root_paths = root_paths
+        self._landmarks: dict[int, Landmark] = {}
+        self._labels: dict[tuple[int, int], str] = {}
+        self._read(connection)
+
+    def photos(
+        self, connection: Connection, rows: Sequence[Row[Any]], select_tags: SelectTags
+    ) -> list[TaggedPhoto]:
+        """The photos of rows, each with the selected ones of its tags."""
+        tags_of = tag_rows(connection, {row.content_id for row in rows} - {None})
+        self._read_landmarks(connection, {tag.landmark_id for tags in tags_of.values() for tag in tags})
+        every = ((row, tags_of.get(row.content_id, ())) for row in rows)
+        return [self.photo(connection, row, tags, select_tags(tags)) for row, tags in every]
+
+    def photo(
+        self,
+        connection: Connection,
+        row: Row[Any],
+        photo_tags: Sequence[Row[Any]],
+        selected: Sequence[Row[Any]],
+    ) -> TaggedPhoto:
+        """The photo of `row`. All its tags decide its outcome; the selected ones are returned with it."""
+        guess = None if row.is_dismissed else best_guess(photo_tags)
+        landmarks = (self.landmark(connection, tag.landmark_id) for tag in accepted_tags(photo_tags))
+        accepted = [landmark.display_name for landmark in landmarks]
+        return TaggedPhoto(
+            id=row.id,
+            path=self.path(connection, row),
+            outcome=_outcome(row, photo_tags),
+            digest=row.digest,
+            width=row.width,
+            height=row.height,
+            taken_at=row.taken_at,
+            tags=tuple(self._tag(connection, tag, row.source, accepted) for tag in selected),
+            position=None if row.source is None else document_of(Position, row),
+            files=1 + row.raw_file_count,
+            guess=None if guess is None else self._tag(connection, guess, row.source, accepted),
+            refusal=None
+            if guess is None
+            else guess_refusal(
+                guess, self.landmark(connection, guess.landmark_id), row, self._uses_positions
+            ),
+            is_dismissed=bool(row.is_dismissed),
+            is_favourite=bool(row.is_favourite),
+            damaged=bool(row.damaged),
+            colours=row.colours,
+            taken_source=None if row.taken_at is None else row.taken_source,
+        )
+
+    def path(self, connection: Connection, row: Row[Any]) -> str:
+        """The absolute path of the photo of `row`."""
+        return str(self._root(connection, row.root_id).path_of(row.path, row.path_bytes))
+
+    def landmark(self, connection: Connection, landmark_id: int) -> Landmark:
+        self._read_landmarks(connection, {landmark_id})
+        return self._landmarks[landmark_id]
+
+    def _root(self, connection: Connection, root_id: int) -> Root:
+        if root_id not in self._roots:
+            self._read(connection)
+        return self._roots[root_id]
+
+    def _tag(
+        self, connection: Connection, row: Row[Any], position_source: str | None, accepted: Sequence[str]
+    ) -> Tag:
+        landmark = self.landmark(connection, row.landmark_id)
+        if row.model_id is not None and row.model_id not in self._models:
+            self._read(connection)
+        return Tag(
+            landmark=landmark.slug,
+            name=landmark.display_name,
+            label=self._labels.get((row.model_id, row.landmark_id)),
+            score=row.score,
+            rank=row.rank,
+            accepted=bool(row.accepted),
+            verdict=row.verdict,
+            country=landmark.country,
+            latitude=landmark.latitude,
+            longitude=landmark.longitude,
+            model=self._models.get(row.model_id),
+            source=row.source,
+            doubtful=None if row.doubtful is None else TagReason(row.doubtful),
+            position_odds=row.position_odds,
+            distance_m=row.distance_m,
+            reason=tag_reason(row, position_source, accepted),
+            state=None if row.state is None else TagState(row.state),
+        )
+
+    def _read_landmarks(self, connection: Connection, ids: AbstractSet[int]) -> None:
+        """Read those of these landmarks that are not here, with their labels."""
+        new = ids - self._landmarks.keys()
+        if not new:
+            return
+        self._landmarks |= landmarks_by_id(connection, new)
+        of_model = model_labels.c.model_id.in_(
+            select(models.c.id)
+        )  # with the model, the index finds the label
+        query = select(model_labels).where(of_model, among(model_labels.c.landmark_id, new))
+        for row in connection.execute(query):
+            self._labels[row.model_id, row.landmark_id] = row.label
+
+    def _read(self, connection: Connection) -> None:
+        self._roots = {root.id: root for root in list_roots(connection, self._root_paths)}
+        self._models = {row.id: row.name for row in connection.execute(select(models.c.id, models.c.name))}
+        self._uses_positions = bool(connection.scalar(select(ledgers.c.position_odds)))
+
+
+def _outcome(row: Row[Any], photo_tags: Sequence[Row[Any]]) -> Outcome | None:
+    if any(tag.accepted for tag in photo_tags):
+        return Outcome.TAGGED
+    if row.outcome is not None:
+        return Outcome.UNKNOWN
+    return None if row.failure_kind is None else Outcome.FAILED
+
+
+@dataclass(frozen=True)
+class StoredPhoto:
+    """A photo's file as it was when it was scanned. `digest` is the image digest; None before it is classified."""
+
+    id: int
+    root: Path
+    path: Path
+    size_bytes: int
+    mtime_ns: int
+    digest: str | None
+
+
+def stored_photo(database: Database, photo_id: int, root_paths: RootPaths) -> StoredPhoto:
+    """Raises:
+    PhotoIdNotFound: no photo has that number.
+    """
+    found = _stored_photos(database, photos.c.id == photo_id, root_paths)
+    if not found:
+        raise PhotoIdNotFound(photo_id=photo_id)
+    return found[0]
+
+
+def _stored_photos(
+    database: Database, condition: ColumnElement[bool], root_paths: RootPaths
+) -> list[StoredPhoto]:
+    joined = photos.outerjoin(contents, contents.c.id == photos.c.content_id)
+    query = select(photos, contents.c.digest).select_from(joined).where(condition).order_by(photos.c.path)
+    with database.read() as connection:
+        roots = {root.id: root for root in list_roots(connection, root_paths)}
+        rows = [(row, roots[row.root_id]) for row in connection.execute(query)]
+    return [
+        document_of(StoredPhoto, row, root=root.folder, path=root.path_of(row.path, row.path_bytes))
+        for row, root in rows
+    ]
+
+
+def has_photos(database: Database) -> bool:
+    """Return whether the database has any photo."""
+    with database.read() as connection:
+        return bool(connection.scalar(select(exists().where(photos.c.id > 0))))
+
+
+def has_metadata_writes(database: Database) -> bool:
+    """Return whether tags are in the metadata of any photo."""
+    with database.read() as connection:
+        return bool(connection.scalar(select(exists().where(metadata_writes.c.photo_id > 0))))

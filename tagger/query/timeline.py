@@ -1,0 +1,211 @@
+"""A sorted result in parts: how many photos each month has, and the photos from any place in a month; reads only."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Float, Select, case, cast, func, literal, select
+
+from tagger.catalog.roots import RootPaths
+from tagger.database.connection import Database
+from tagger.database.statements import day_of
+from tagger.database.tables import contents, photos, positions
+from tagger.query.filters import ResolvedQuery
+from tagger.query.find import QueryReader, ScanPosition
+from tagger.query.options import PhotoQuery
+from tagger.query.tagged_photos import select_photos
+
+FEWEST_TO_READ_ALL = 300_000
+"""Larger results are counted by reading all photos."""
+_USUAL_ASPECT = 4 / 3
+"""The width of a photo whose size is unknown, divided by its height."""
+_ASPECT = case(
+    (contents.c.height > 0, cast(contents.c.width, Float) / contents.c.height), else_=_USUAL_ASPECT
+)
+
+
+MANY_OF_A_DAY = 12
+"""A day with so many photos is a part of its own in its month."""
+
+
+@dataclass(frozen=True)
+class SectionPart:
+    """The photos of a month from the `first` to the `last` day. `place`: the city where most of them were taken, or the region."""
+
+    first: date
+    last: date
+    photos: int
+    place: str | None = None
+
+
+Area = tuple[str | None, str | None]
+"""A region and a city."""
+Places = Mapping[Area, int]
+"""Numbers of photos by their areas."""
+_MOST = 0.6
+"""The share of a part's photos that its place has."""
+
+
+def section_parts(
+    days: Iterable[tuple[date, int]], places: Mapping[date, Places], *, by_day: bool
+) -> list[SectionPart]:
+    """The parts of a month whose days have these numbers of photos, in their order: days with many photos, and those between them.
+
+    A month without such a day has no parts; `by_day`: each day is one.
+    """
+    counted = list(days)
+    if not by_day and all(photos < MANY_OF_A_DAY for _, photos in counted):
+        return []
+    parts = []
+    for _, some in groupby(counted, lambda each: each[0] if by_day or each[1] >= MANY_OF_A_DAY else None):
+        days_of_part, photos = zip(*some, strict=True)
+        of_part = [places.get(day, {}) for day in days_of_part]
+        place = _place(of_part, sum(photos))
+        parts.append(SectionPart(min(days_of_part), max(days_of_part), sum(photos), place))
+    return parts
+
+
+def _place(places: Sequence[Places], photos: int) -> str | None:
+    """The city, else the region, with most of so many photos."""
+    for level in (1, 0):
+        numbers = Counter[str]()
+        for name, number in ((area[level], number) for each in places for area, number in each.items()):
+            numbers[name or ""] += number
+        name, number = max(numbers.items(), key=lambda entry: entry[1], default=("", 0))
+        if name and number >= _MOST * photos:
+            return name
+    return None
+
+
+@dataclass(frozen=True)
+class Section:
+    """The photos of a month, or all of a result that is not in order of time: how many, and their mean width divided by height.
+
+    `month` is like `2024-06`, or None for photos without a date. `parts`: of a trip its days; of a month with days of many photos these days, and those between them.
+    """
+
+    month: str | None
+    photos: int
+    aspect: float
+    parts: Sequence[SectionPart] = ()
+
+
+@dataclass(frozen=True)
+class SectionStart:
+    """A place in a section: `skip` photos after the position `after`; None: after the section's start.
+
+    `month` is that of the section, `none` for photos without a date; None where a result is not in order of time.
+    """
+
+    month: str | None = None
+    after: ScanPosition | None = None
+    skip: int = 0
+
+
+def timeline_sections(
+    database: Database, query: PhotoQuery, root_paths: RootPaths | None = None
+) -> list[Section]:
+    """The sections of the sorted result, in its order. Reads all its photos.
+
+    Raises:
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, ModelNotFound, TripNotFound: a name is not in the database.
+    """
+    by_date = query.sort in ("newest", "oldest")
+    day: ColumnElement[Any] = day_of(photos.c.taken_at) if by_date else literal(None)
+    with database.snapshot() as connection:
+        resolved = ResolvedQuery.resolve(connection, query, root_paths or {})
+        narrowest, is_small = resolved.narrowest(connection, FEWEST_TO_READ_ALL)
+        counted = (
+            select_photos()
+            .with_only_columns(day, func.count(), func.avg(_ASPECT), maintain_column_froms=True)
+            .where(*resolved.conditions())
+        )
+        if narrowest is not None and is_small:
+            counted = counted.where(narrowest.among)
+        rows = connection.execute(counted.group_by(day) if by_date else counted)
+        days = [
+            _Day(None if day is None else str(day)[:10], number, float(aspect))
+            for day, number, aspect in rows
+            if number
+        ]
+        places = _places(connection, counted) if by_date and _has_parts(days, query) else {}
+    dated = [each for each in days if each.day is not None]
+    dated.sort(key=lambda each: each.day or "", reverse=query.sort == "newest")
+    undated = (each for each in days if each.day is None)
+    return list(_sections((*dated, *undated), places, by_day=query.trip is not None))
+
+
+def count_all(database: Database, query: PhotoQuery, root_paths: RootPaths | None = None) -> int:
+    """How many photos the query finds. Raises as `timeline_sections`."""
+    in_one = replace(query, sort=None)
+    number = sum(section.photos for section in timeline_sections(database, in_one, root_paths))
+    return number if query.limit is None else min(number, query.limit)
+
+
+class _Day(NamedTuple):
+    day: str | None
+    photos: int
+    aspect: float
+
+
+def _has_parts(days: Sequence[_Day], query: PhotoQuery) -> bool:
+    """Whether headings name places, of which no more photos are read than `FEWEST_TO_READ_ALL`."""
+    is_small = sum(each.photos for each in days) <= FEWEST_TO_READ_ALL
+    return is_small and (query.trip is not None or any(each.photos >= MANY_OF_A_DAY for each in days))
+
+
+def _places(connection: Connection, photos_of_query: Select[Any]) -> Mapping[date, Places]:
+    """Where the photos of a query were taken on each day."""
+    area = positions.c.region, positions.c.city
+    day = day_of(photos.c.taken_at)
+    located = (
+        photos_of_query.with_only_columns(day, *area, func.count(), maintain_column_froms=True)
+        .where(positions.c.city.is_not(None), photos.c.taken_at.is_not(None))
+        .group_by(day, *area)
+    )
+    places = defaultdict[date, dict[Area, int]](dict)
+    for taken_on, region, city, number in connection.execute(located):
+        places[date.fromisoformat(str(taken_on)[:10])][region, city] = number
+    return places
+
+
+def _sections(days: Iterable[_Day], places: Mapping[date, Places], *, by_day: bool) -> Iterator[Section]:
+    for month, some in groupby(days, lambda each: each.day and each.day[: len("2024-06")]):
+        found = list(some)
+        photos = sum(each.photos for each in found)
+        aspect = sum(each.photos * each.aspect for each in found) / photos
+        dated = ((date.fromisoformat(each.day), each.photos) for each in found if each.day)
+        yield Section(month, photos, aspect, section_parts(dated, places, by_day=by_day))
+
+
+def find_section_ids(
+    database: Database, query: PhotoQuery, root_paths: RootPaths | None, start: SectionStart, limit: int
+) -> tuple[Sequence[int], ScanPosition | None]:
+    """The ids alone of at most `limit` photos, and the position of the next ones; without a month, of the whole result.
+
+    Raises as `find_tagged_page`.
+    """
+    search = QueryReader.start(database, query, root_paths, start.after, month=start.month)
+    with database.read() as connection:
+        return search.ids(connection, search.begin, limit, start.skip)
+
+
+def count_photos(database: Database, query: PhotoQuery, limit: int) -> int:
+    """How many photos the sorted result has, counted up to `limit`. Raises as `find_tagged_page`."""
+    ids, _ = find_section_ids(database, query, None, SectionStart(), limit)
+    return len(ids)
+
+
+def count_copies(database: Database, digests: Collection[str]) -> dict[str, int]:
+    """How many photos that exist have each image, by its digest."""
+    counted = (
+        select(contents.c.digest, func.count())
+        .join(photos, photos.c.content_id == contents.c.id)
+        .where(contents.c.digest.in_(digests), photos.c.gone_since.is_(None))
+        .group_by(contents.c.digest)
+    )
+    with database.read() as connection:
+        return {row[0]: row[1] for row in connection.execute(counted)}

@@ -1,0 +1,266 @@
+"""Trips with what their photos show: numbers of photos, landmarks, a cover, and the way in order of time. Reads only."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Self
+
+from sqlalchemy import CTE, Connection, Integer, Select, exists, func, literal, select, true, union_all
+
+from tagger.database.connection import Database
+from tagger.database.enums import STATED, PositionSource
+from tagger.database.tables import contents, effective_tags, photos, positions
+from tagger.landmarks.landmarks import landmarks_by_id
+from tagger.query.counts import Cover
+from tagger.query.photo_conditions import shown_landmarks
+from tagger.system.documents import document_of
+from tagger.system.text_format import reader_language
+from tagger.trips.grouping import Trip, VisitedPlace, place_name
+from tagger.trips.stored import all_trips, find_trip, find_trips, is_of_trip
+
+_MEASURED = (*STATED, PositionSource.TRACK)
+
+
+@dataclass(frozen=True, slots=True)
+class PathPoint:
+    """The position of a photo in degrees, and where it comes from."""
+
+    photo_id: int
+    camera_id: int
+    taken_at: datetime
+    latitude: float
+    longitude: float
+    city: str | None
+    country: str | None
+    source: str
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether a GPS receiver measured it, the camera's or that of a track; other positions are estimated."""
+        return self.source in _MEASURED
+
+
+def trip_path(database: Database, trip: Trip) -> Iterator[PathPoint]:
+    """The photos with positions, camera by camera."""
+    query = (
+        select(photos.c.camera_id, photos.c.taken_at, positions)
+        .join(positions, positions.c.photo_id == photos.c.id)
+        .where(is_of_trip(trip), photos.c.gone_since.is_(None))
+        .order_by(photos.c.camera_id, photos.c.taken_at, photos.c.id)
+    )
+    with database.read() as connection:
+        for row in connection.execute(query):
+            yield document_of(PathPoint, row)
+
+
+def has_positions(database: Database) -> bool:
+    """Whether any photo has a position."""
+    with database.read() as connection:
+        return bool(connection.scalar(select(exists(positions.c.photo_id))))
+
+
+_TRIPS_AT_ONCE = 100
+"""The most trips in one statement. Each has a `SELECT` of its own, of which SQLite takes 500."""
+_NAMING_SHARE = 0.5
+"""A landmark in this share of the photos of a trip names it: Machu Picchu, not the nearest town."""
+
+
+@dataclass(frozen=True)
+class TripLandmark:
+    """A landmark and its number of photos in a trip."""
+
+    landmark: str
+    name: str
+    photos: int
+
+
+@dataclass(frozen=True)
+class TripSummary:
+    """A trip with its number of photos; of each landmark too, most photos first."""
+
+    trip: Trip
+    photos: int
+    landmarks: tuple[TripLandmark, ...]
+    cover: Cover | None
+
+    @property
+    def name(self) -> str:
+        """The name that a person gave it; else the landmark that most of its photos show; else the place."""
+        trip = self.trip
+        if trip.given_name is not None:
+            return trip.given_name
+        if self.landmarks and self.landmarks[0].photos >= _NAMING_SHARE * self.photos:
+            return self.landmarks[0].name
+        return trip.name if reader_language() is None else place_name(trip.places, for_reader=True)
+
+    @property
+    def title(self) -> str:
+        """The name with the dates: `Arles and Avignon, 3 May 2019`."""
+        return f"{self.name}, {self.trip.dates}"
+
+    def with_names(self, names: Mapping[str, str]) -> Self:
+        """The summary with other names of landmarks, by their slugs."""
+        landmarks = tuple(replace(each, name=names.get(each.landmark, each.name)) for each in self.landmarks)
+        return replace(self, landmarks=landmarks)
+
+
+@dataclass(frozen=True)
+class TripDocument:
+    """A trip. `first` and `last` are local times of its photos; `places` and `landmarks` have most photos first."""
+
+    trip: str
+    name: str
+    dates: str
+    first: datetime
+    last: datetime
+    photos: int
+    places: Sequence[VisitedPlace]
+    landmarks: Sequence[TripLandmark]
+
+
+def trip_document(summary: TripSummary) -> TripDocument:
+    """A trip for programs."""
+    return document_of(
+        TripDocument,
+        summary.trip,
+        trip=summary.trip.id,
+        name=summary.name,
+        photos=summary.photos,
+        landmarks=summary.landmarks,
+    )
+
+
+def trip_summaries(
+    database: Database, taken_after: datetime | None = None, taken_before: datetime | None = None
+) -> list[TripSummary]:
+    """The trips with photos from `taken_after` until before `taken_before`, the newest first."""
+    with database.read() as connection:
+        trips = [
+            trip
+            for trip in reversed(all_trips(connection))
+            if (taken_after is None or trip.last >= taken_after)
+            and (taken_before is None or trip.first < taken_before)
+        ]
+    return summarize_trips(database, trips)
+
+
+def summaries_of_trips(database: Database, trip_ids: Collection[str]) -> dict[str, TripSummary]:
+    """The trips with these ids, by id; those that are not found are left out."""
+    with database.read() as connection:
+        trips = find_trips(connection, trip_ids)
+    return dict(zip(trips, summarize_trips(database, list(trips.values())), strict=True))
+
+
+def trip_summary(database: Database, trip_id: str) -> TripSummary:
+    """Raises:
+    TripNotFound: no trip has this id.
+    """
+    with database.read() as connection:
+        (summary,) = _summaries(connection, [find_trip(connection, trip_id)])
+    return summary
+
+
+def trip_of_photo(
+    database: Database, summaries: Sequence[TripSummary], photo_id: int, taken_at: datetime | None
+) -> TripSummary | None:
+    """The trip among these to which a photo belongs; None: to none."""
+    if taken_at is None:
+        return None
+    then = [each for each in summaries if each.trip.first <= taken_at <= each.trip.last]
+    with database.read() as connection:
+        for summary in then:
+            if connection.scalar(select(exists().where(photos.c.id == photo_id, is_of_trip(summary.trip)))):
+                return summary
+    return None
+
+
+def summarize_trips(database: Database, trips: Sequence[Trip]) -> list[TripSummary]:
+    """What the photos of these trips show."""
+    summaries = list[TripSummary]()
+    for first in range(0, len(trips), _TRIPS_AT_ONCE):
+        with database.read() as connection:
+            summaries += _summaries(connection, trips[first : first + _TRIPS_AT_ONCE])
+    return summaries
+
+
+def _summaries(connection: Connection, trips: Sequence[Trip]) -> list[TripSummary]:
+    rows = _photos_of(trips)
+    counted = select(rows.c.trip, func.count().label("photos")).group_by(rows.c.trip)
+    numbers = {row.trip: row.photos for row in connection.execute(counted)}
+    shown = _landmark_numbers(connection, rows)
+    covers = _first_covers(connection, _best_photos(rows))
+    others = [index for index in range(len(trips)) if index not in covers]
+    if others:
+        middle = _first_covers(connection, _middle_photos(_photos_of([trips[index] for index in others])))
+        covers |= {others[index]: cover for index, cover in middle.items()}
+    return [
+        TripSummary(trip, numbers.get(index, 0), tuple(shown.get(index, ())), covers.get(index))
+        for index, trip in enumerate(trips)
+    ]
+
+
+def _photos_of(trips: Sequence[Trip]) -> CTE:
+    """The photos whose files exist as rows of `trip`, its index in the sequence, `unit`, the photo's id, `content_id` and `taken_at`."""
+    return union_all(
+        *(
+            select(
+                literal(index, Integer).label("trip"),
+                photos.c.id.label("unit"),
+                photos.c.content_id,
+                photos.c.taken_at,
+            ).where(is_of_trip(trip), photos.c.gone_since.is_(None))
+            for index, trip in enumerate(trips)
+        )
+    ).cte("photos_of_trips")
+
+
+def _landmark_numbers(connection: Connection, rows: CTE) -> dict[int, list[TripLandmark]]:
+    """By the trip's index, the landmarks in order of their numbers of photos."""
+    shown = shown_landmarks(rows, (rows.c.trip,), min_score=None, any_rank=False).subquery()
+    query = select(shown.c.trip, shown.c.landmark_id, func.count()).group_by(
+        shown.c.trip, shown.c.landmark_id
+    )
+    numbers = connection.execute(query).all()
+    landmarks = landmarks_by_id(connection, {row.landmark_id for row in numbers})
+    found = defaultdict[int, list[TripLandmark]](list)
+    for trip, landmark_id, number in numbers:
+        if landmark_id not in landmarks:
+            continue  # it was merged or removed since
+        landmark = landmarks[landmark_id]
+        found[trip].append(TripLandmark(landmark.slug, landmark.display_name, number))
+    for each in found.values():
+        each.sort(key=lambda landmark: (-landmark.photos, landmark.landmark))
+    return found
+
+
+def _best_photos(rows: CTE) -> Select[Any]:
+    """The photos with an accepted landmark, the best score of each trip at place 1."""
+    score = func.coalesce(effective_tags.c.score, 0.0)
+    place = func.row_number().over(partition_by=rows.c.trip, order_by=(score.desc(), rows.c.unit))
+    return (
+        select(rows.c.trip, rows.c.unit, rows.c.content_id, place.label("place"))
+        .join_from(rows, effective_tags, effective_tags.c.content_id == rows.c.content_id)
+        .where(effective_tags.c.accepted == true())
+    )
+
+
+def _middle_photos(rows: CTE) -> Select[Any]:
+    """The classified photos, the one in the middle of each trip at place 1."""
+    is_classified = rows.c.content_id.is_not(None)
+    place = func.row_number().over(partition_by=rows.c.trip, order_by=(rows.c.taken_at, rows.c.unit))
+    number = func.count().over(partition_by=rows.c.trip)
+    return select(rows.c.trip, rows.c.unit, rows.c.content_id, (place - number // 2).label("place")).where(
+        is_classified
+    )
+
+
+def _first_covers(connection: Connection, ranked: Select[Any]) -> dict[int, Cover]:
+    """By the trip's index, the photo at place 1 of the trip."""
+    at = ranked.subquery()
+    query = (
+        select(at.c.trip, at.c.unit, contents.c.digest)
+        .join(contents, contents.c.id == at.c.content_id)
+        .where(at.c.place == 1)
+    )
+    return {row.trip: Cover(row.unit, row.digest) for row in connection.execute(query)}

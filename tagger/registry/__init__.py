@@ -1,0 +1,1 @@
+"""The registry of models: which there are, which are in use."""

@@ -1,0 +1,401 @@
+"""The registered models: which exist, which are in use, whether a model's file is unchanged, and the file that the package ships.
+
+Knows nothing of torch: it reads manifests and digests, and runs no code from a file. A model's digest is its identity;
+its file may move, and upgrades of the package replace the shipped one. The backend that one machine selected for a model serves the
+others of its kind.
+"""
+
+import logging
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import ColumnElement, Row, Select, Text, cast, delete, exists, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database
+from tagger.database.statements import lock_tables
+from tagger.database.tables import backend_selections, classifiers, ledgers, models
+from tagger.errors import ArgumentInvalid, LandmarkInvalid, ModelNotFound, ModelNotSelected, TaggerError
+from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
+from tagger.model.backends.protocol import BackendChoice, SelectionKey
+from tagger.photos.source import check_exists
+from tagger.registry import registration
+from tagger.registry.registration import register
+from tagger.settings import is_model_path
+from tagger.system.documents import document_of
+from tagger.system.names import clean_name
+from tagger.tags import models_in_use
+from tagger.tags.settlement import Progress, settle_models
+
+UNNAMED = ""
+"""The stored file of an imported model, until `tagger model add` names its file on this machine."""
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """A registered model. `in_use`: new jobs that name none classify with it. `shipped`: it came with the package. `is_taught`: it has learned landmarks from verdicts.
+
+    `use_order`: 1 for the first model in use, 2 for the next. `file` is empty if the model was imported and its file has not been named on this machine (see UNNAMED).
+    """
+
+    id: int
+    name: str
+    digest: str
+    file: Path
+    manifest: Manifest
+    in_use: bool
+    shipped: bool
+    use_order: int | None = None
+    is_taught: bool = False
+
+    @property
+    def file_text(self) -> str:
+        """The path of the file; empty if none is named."""
+        return UNNAMED if self.file == Path(UNNAMED) else str(self.file)
+
+
+def resolve_model(database: Database, selector: str | None) -> RegisteredModel:
+    """The first of `resolve_models`, which raises the same."""
+    return resolve_models(database, selector)[0]
+
+
+def resolve_models(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
+    """The models to run: by registered name, by the path of a file, or (None) those in use, in their order.
+
+    A file is registered if its digest is new, and not put in use. Of several in use, some may be models without a file to run.
+
+    Raises:
+        ModelNotFound: neither a registered name nor a file.
+        ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: there is no file to run.
+    """
+    found: Sequence[RegisteredModel]
+    if selector is None:
+        with database.read() as connection:
+            used = connection.execute(select(models.c.file).where(models.c.in_use)).all()
+        if not used or any(row.file is None for row in used):
+            _shipped(database)
+        found = _in_use(database)
+    elif (named := _by_name(database, selector)) is not None:
+        found = [named]
+    elif _is_file(selector):
+        found = [add_model(database, Path(selector))]
+    else:
+        raise _not_found(database, selector)
+    for model in found:
+        try:
+            verify_model(model)
+        except TaggerError:
+            if model is found[-1]:
+                raise
+        else:
+            break
+    return found
+
+
+def embedding_model(database: Database, selector: str | None) -> RegisteredModel:
+    """The model whose embeddings are taught and compared, as `with_embeddings` of `resolve_models`.
+
+    Raises:
+        ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: as `resolve_models`.
+    """
+    return with_embeddings(resolve_models(database, selector))
+
+
+def with_embeddings(found: Sequence[RegisteredModel]) -> RegisteredModel:
+    """Of these models, the first of `models_to_teach`, else the first."""
+    return (models_to_teach(found) or found)[0]
+
+
+def models_to_teach(found: Sequence[RegisteredModel]) -> Sequence[RegisteredModel]:
+    """Of these models, those that verdicts teach: all that are taught already, else the first that gives embeddings."""
+    given = [model for model in found if model.manifest.embedding is not None]
+    return [model for model in given if model.is_taught] or given[:1]
+
+
+def preview_models(database: Database | None, selector: str | None) -> Sequence[RegisteredModel]:
+    """The models that `resolve_models` would return, without registering them. The id of a new one is 0.
+
+    Raises:
+        ModelNotFound, ModelNotSelected: there is none.
+        ModelRefused: a file cannot be read.
+    """
+    found: Sequence[RegisteredModel] = []
+    if database is not None:
+        found = _in_use(database) if selector is None else _select(database, models.c.name == selector)
+    return found or [_preview_unregistered(database, selector)]
+
+
+def _preview_unregistered(database: Database | None, selector: str | None) -> RegisteredModel:
+    if selector in {None, registration.shipped_name()}:
+        if not models_in_use.shipped_file().is_file():
+            raise ModelNotSelected
+        return unregistered_model(models_in_use.shipped_file())
+    if not _is_file(str(selector)):
+        raise _not_found(database, str(selector))
+    model = unregistered_model(Path(str(selector)))
+    known = None if database is None else model_by_digest(database, model.digest)
+    return model if known is None else replace(known, file=model.file)
+
+
+def add_model(database: Database, file: Path, name: str | None = None) -> RegisteredModel:
+    """Register the model in `file`. A model with the same digest keeps its row and gets the new path and name.
+
+    Raises:
+        ModelRefused: the file cannot be read or has no valid manifest.
+        AlreadyExists: another model has `name`.
+        ArgumentInvalid: as `clean_model_name`.
+    """
+    name = None if name is None else clean_model_name(name)
+    shipped, file = models_in_use.shipped_file(), file.absolute()
+    is_shipped = shipped.is_file() and file.resolve() == shipped.resolve()
+    digest, manifest = file_digest(file), read_manifest(file)
+    model_id = register(database, digest, manifest, file=None if is_shipped else file, name=name)
+    return model_by_id(database, model_id)
+
+
+def clean_model_name(name: str) -> str:
+    """The name of a model, which has the limits of a landmark's.
+
+    Raises:
+        ArgumentInvalid: it is too long, or no text in one line.
+    """
+    try:
+        return clean_name(name)
+    except LandmarkInvalid as error:
+        raise ArgumentInvalid(argument=repr(name[:20]), reason=error.values["reason"]) from error
+
+
+def models_to_try(database: Database, selector: str | None) -> Sequence[RegisteredModel]:
+    """The models that `resolve_models` returns, for single photos: that of a file is not registered.
+
+    Raises:
+        ModelNotFound, ModelFileNotFound, ModelChanged, ModelRefused, ModelNotSelected: as `resolve_models`.
+    """
+    if selector is not None and Path(selector).is_file():
+        return [unregistered_model(Path(selector))]
+    return resolve_models(database, selector)
+
+
+def unregistered_model(file: Path) -> RegisteredModel:
+    """The model in a file, to be run once without registering it. Its id is 0."""
+    return RegisteredModel(
+        0, file.stem, file_digest(file), file, read_manifest(file), in_use=False, shipped=False
+    )
+
+
+def models_by_name(database: Database, names: Iterable[str]) -> Sequence[RegisteredModel]:
+    """The models with these names, each once. Their files are checked.
+
+    Raises:
+        ModelNotFound: no model has one of the names.
+        ModelFileNotFound, ModelChanged: a file cannot be run.
+    """
+    found = [model_by_name(database, name) for name in dict.fromkeys(names)]
+    for model in found:
+        verify_model(model)
+    return found
+
+
+def use_models(
+    database: Database, names: Sequence[str], on_progress: Progress = lambda _done, _total: None
+) -> Sequence[RegisteredModel]:
+    """Put these registered models in use in place of all others, for new jobs that name none. Then settle the images that others classified.
+
+    Using the shipped model follows upgrades: the shipped model of a newer package is then in use. If it is interrupted, the next call
+    settles the rest.
+
+    Raises:
+        ModelNotFound, ModelFileNotFound, ModelChanged: as `models_by_name`.
+    """
+    chosen = models_by_name(database, names)
+    with database.write() as connection:
+        connection.execute(select(ledgers.c.models_settled_to).with_for_update())  # first, as `settle_models`
+        lock_tables(connection, models, mode="EXCLUSIVE")
+        before = models_in_use.ids_in_use(connection)
+        connection.execute(update(models).where(models.c.in_use).values(in_use=False, use_order=None))
+        for number, model in enumerate(chosen, 1):
+            values = {"in_use": True, "use_order": number}
+            connection.execute(update(models).where(models.c.id == model.id).values(values))
+            record_action(connection, AuditAction.MODEL_USE, model.name, digest=model.digest)
+        if models_in_use.ids_in_use(connection) != before:
+            connection.execute(update(ledgers).values(models_settled_to=0))
+    settle_models(database, on_progress)
+    return [model_by_id(database, model.id) for model in chosen]
+
+
+def list_models(database: Database) -> list[RegisteredModel]:
+    """Every registered model, in order of registration. The shipped model is registered if it is not yet."""
+    if models_in_use.shipped_file().is_file():
+        _shipped(database)
+    return _select(database)
+
+
+def model_by_id(database: Database, model_id: int) -> RegisteredModel:
+    """The model with that id. Its file is not checked; see `verify_model`.
+
+    Raises:
+        ModelNotFound: no model has that id.
+    """
+    if (model := _first(database, models.c.id == model_id)) is None:
+        raise _not_found(database, f"number {model_id}")
+    return model
+
+
+def model_by_name(database: Database, name: str) -> RegisteredModel:
+    """The model with that name.
+
+    Raises:
+        ModelNotFound: no model has that name.
+    """
+    if (model := _by_name(database, name)) is None:
+        raise _not_found(database, name)
+    return model
+
+
+def model_by_digest(database: Database, digest: str) -> RegisteredModel | None:
+    """The model with that digest, if it is registered."""
+    return _first(database, models.c.digest == digest)
+
+
+def check_model_file(file: Path) -> RegisteredModel:
+    """Check the digest, the manifest and all that torch would read, without running anything from it.
+
+    Raises:
+        PathNotFound: there is no such file.
+        ModelRefused: it cannot be read, is damaged, has no valid manifest, or does what no classifier needs.
+    """
+    check_exists(file)
+    model = unregistered_model(file)
+    check_program(file)
+    return model
+
+
+def verify_model(model: RegisteredModel) -> None:
+    """Check the model's file, as `models_in_use.verify_file`, which raises the same. Nothing from it is run."""
+    models_in_use.verify_file(model.name, model.file, model.digest)
+
+
+def _by_name(database: Database, name: str) -> RegisteredModel | None:
+    model = _first(database, models.c.name == name)
+    return _shipped(database) if model is None and name == registration.shipped_name() else model
+
+
+def _is_file(selector: str) -> bool:
+    return is_model_path(selector) and Path(selector).is_file()
+
+
+def _shipped(database: Database) -> RegisteredModel:
+    """The shipped model of this version, registered on first use."""
+    digest = models_in_use.shipped_digest()
+    if digest is None:
+        raise ModelNotSelected
+    model = model_by_digest(database, digest)
+    if model is not None:
+        return model
+    manifest = read_manifest(models_in_use.shipped_file())
+    return model_by_id(database, register(database, digest, manifest, file=None, name=None))
+
+
+def _first(database: Database, condition: ColumnElement[bool]) -> RegisteredModel | None:
+    return next(iter(_select(database, condition)), None)
+
+
+def _in_use(database: Database) -> list[RegisteredModel]:
+    with database.read() as connection:
+        first = [ids[0] for ids in models_in_use.ids_in_use(connection)]
+    found = {model.id: model for model in _select(database, models.c.id.in_(first)) if model.in_use}
+    return [found[model_id] for model_id in first if model_id in found]
+
+
+def _select(database: Database, *conditions: Any) -> list[RegisteredModel]:
+    """Registered models."""
+    with database.read() as connection:
+        columns = (column for column in models.c if column is not models.c.manifest)
+        is_taught = exists().where(classifiers.c.model_id == models.c.id).label("is_taught")
+        query: Select[Any] = select(*columns, is_taught, cast(models.c.manifest, Text).label("manifest"))
+        rows = connection.execute(query.where(*conditions).order_by(models.c.id)).all()
+        orders = {ids[0]: number for number, ids in enumerate(models_in_use.ids_in_use(connection), 1)}
+    shipped = models_in_use.shipped_digest()
+    return [_model(row, use_order=orders.get(row.id), shipped=shipped) for row in rows]
+
+
+@lru_cache(maxsize=8)
+def _parsed(manifest: str) -> Manifest:
+    """Parse a stored manifest, which takes most of a second for a hundred thousand labels."""
+    return Manifest.model_validate_json(manifest)
+
+
+def _model(row: Row[Any], *, use_order: int | None, shipped: str | None) -> RegisteredModel:
+    is_shipped = row.file is None or row.digest == shipped
+    if row.file is None and row.digest != shipped:  # of an earlier package
+        use_order = None
+    return document_of(
+        RegisteredModel,
+        row,
+        file=models_in_use.shipped_file() if is_shipped else Path(row.file),
+        manifest=_parsed(row.manifest),
+        in_use=use_order is not None,
+        use_order=use_order,
+        shipped=is_shipped,
+    )
+
+
+def _not_found(database: Database | None, name: str) -> ModelNotFound:
+    names: Sequence[str] = []
+    if database is not None:
+        with database.read() as connection:
+            names = connection.scalars(select(models.c.name).order_by(models.c.name)).all()
+    return ModelNotFound(name=name, names=", ".join(names) or "none")
+
+
+log = logging.getLogger(__name__)
+
+_CHOICE = TypeAdapter(BackendChoice)
+
+
+class StoredSelections:
+    """The selections in a database (see model.backends.protocol.SelectionStore)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, key: SelectionKey) -> BackendChoice | None:
+        """None if there is none, or an invalid one."""
+        query = select(backend_selections).where(backend_selections.c.key == str(key))
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        try:
+            return (
+                None
+                if row is None
+                else _CHOICE.validate_python({"backend": row.backend, "batch_size": row.batch_size})
+            )
+        except ValidationError:
+            return None
+
+    def store(self, key: SelectionKey, choice: BackendChoice) -> None:
+        """Store the choice. An error of the database is logged: it only makes the next start slower."""
+        row = {
+            "key": str(key),
+            "model_digest": key.model,
+            "device": key.device,
+            "hardware": key.hardware,
+            "engines": list(key.engines),
+            "backend": choice.backend,
+            "batch_size": choice.batch_size,
+            "selected_at": datetime.now(UTC),
+            "selected_by": socket.gethostname(),
+        }
+        try:
+            with self._database.write() as connection:
+                connection.execute(delete(backend_selections).where(backend_selections.c.key == str(key)))
+                connection.execute(insert(backend_selections).values(row))
+        except SQLAlchemyError as error:
+            log.info("the selected backend could not be stored: %s", error)

@@ -1,0 +1,316 @@
+"""Registration of a model file: one transaction that stores the model, its labels and its landmarks.
+
+Landmarks of a manifest are united with those that are there; what a person set stays.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.connection import Database, display_language
+from tagger.database.statements import among, insert_page, lock_tables
+from tagger.database.tables import landmarks, model_labels, models
+from tagger.errors import AlreadyExists, ModelRefused
+from tagger.landmarks.landmarks import Landmark, all_landmarks, landmarks_by_slug, normalize_name
+from tagger.landmarks.uses import move_labels
+from tagger.model.artifact import (
+    Label,
+    LandmarkFacts,
+    Manifest,
+    file_digest,
+    manifest_document,
+    read_manifest,
+)
+from tagger.system.geo import is_in_region, region_of_slug
+from tagger.system.names import name_in_language
+from tagger.tags import models_in_use
+from tagger.tags.contents import record_landmark
+
+log = logging.getLogger(__name__)
+
+
+def record_landmarks(connection: Connection, manifest: Manifest) -> dict[str, int]:
+    """Record a manifest's landmarks. Returns ids by slug.
+
+    What a person set stays. Of the rest, the newest model's facts win, an older one's fill gaps. A label of a landmark that
+    was merged stands for the landmark it was merged into.
+    """
+    times = connection.scalars(select(models.c.manifest["created_at"].as_string()))
+    newest = all(
+        manifest.created_at.timestamp() >= datetime.fromisoformat(each).timestamp() for each in times
+    )
+    every = all_landmarks(connection)
+    if _separate_distinct(connection, manifest, every):
+        every = all_landmarks(connection)
+    existing = {landmark.slug: landmark for landmark in every}
+    by_slug = {slug: landmark for landmark in every for slug in landmark.all_slugs}
+    united = _united(manifest, by_slug, every)
+    for slug, landmark in united.items():
+        merged_slugs = [*landmark.merged_slugs, slug]
+        connection.execute(
+            update(landmarks).where(landmarks.c.id == landmark.id).values(merged_slugs=merged_slugs)
+        )
+    names = tuple(LandmarkFacts.model_fields)
+    new = (label for label in manifest.labels if label.slug not in by_slug and label.slug not in united)
+    insert_page(
+        connection, landmarks, names, (tuple(_stored(getattr(each, name)) for name in names) for each in new)
+    )
+    for label in manifest.labels:
+        is_placed = label.latitude is not None
+        known = existing.get(label.slug) or (united.get(label.slug) if is_placed else None)
+        if known is not None and not _says_nothing_new(label, known):
+            _update_facts(connection, known, label, newest=newest)
+    ids = {slug: landmark.id for slug, landmark in (by_slug | united).items()}
+    return ids | {row.slug: row.id for row in connection.execute(select(landmarks.c.slug, landmarks.c.id))}
+
+
+def _stored(value: object) -> object:
+    """A fact as drivers take it: columns of JSON get text."""
+    return json.dumps(value) if isinstance(value, dict | tuple) else value
+
+
+def _united(
+    manifest: Manifest, by_slug: Mapping[str, Landmark], every: Iterable[Landmark]
+) -> dict[str, Landmark]:
+    """The landmarks that new labels stand for although they have other slugs: those of their names.
+
+    Of the two, one must have a position, and the other the part of the world around it in its slug. Two landmarks of the name, or two
+    labels, make it uncertain which is meant.
+    """
+    by_name: dict[str, list[Landmark]] = {}
+    known = {by_slug[label.slug].id for label in manifest.labels if label.slug in by_slug}
+    for landmark in every:
+        if landmark.id not in known:
+            for name in set(map(normalize_name, landmark.all_names)):
+                by_name.setdefault(name, []).append(landmark)
+    found: dict[int, list[tuple[str, Landmark]]] = {}
+    for label in manifest.labels if by_name else ():
+        if label.slug not in by_slug and (named := by_name.get(normalize_name(label.name))):
+            matches = [landmark for landmark in named if _is_same_place(label, landmark)]
+            if len(matches) == 1:
+                found.setdefault(matches[0].id, []).append((label.slug, matches[0]))
+    return dict(each[0] for each in found.values() if len(each) == 1)
+
+
+def _is_same_place(label: Label, landmark: Landmark) -> bool:
+    placed, other = (landmark, label) if label.latitude is None else (label, landmark)
+    if placed.latitude is None or placed.longitude is None or other.latitude is not None:
+        return False
+    region = region_of_slug(other.slug, other.name)
+    return region is not None and is_in_region(region, placed.latitude, placed.longitude)
+
+
+def _says_nothing_new(label: Label, landmark: Landmark) -> bool:
+    """Whether the label has only a name, and the landmark the same."""
+    return label.model_fields_set <= {"label", "slug", "name"} and label.name == landmark.name
+
+
+def _separate_distinct(connection: Connection, manifest: Manifest, every: Iterable[Landmark]) -> bool:
+    """Separate merged landmarks that the model tells apart: each of its labels needs a landmark. Verdicts and tags stay where they are.
+
+    Returns whether there were any.
+    """
+    labels = {label.slug: label for label in manifest.labels}
+    has_separated = False
+    for landmark in every:
+        if not landmark.merged_slugs:
+            continue
+        first, *others = [slug for slug in landmark.all_slugs if slug in labels] or [""]
+        for slug in others:
+            log.warning(
+                "%s is a landmark of its own again: the model %s tells it apart from %s",
+                *(slug, manifest.name, first),
+            )
+            _separate(connection, landmark, labels[slug])
+        if others:
+            has_separated = True
+            merged_slugs = [slug for slug in landmark.merged_slugs if slug not in others]
+            changed = update(landmarks).where(landmarks.c.id == landmark.id)
+            connection.execute(changed.values(merged_slugs=merged_slugs))
+    return has_separated
+
+
+def _separate(connection: Connection, landmark: Landmark, label: Label) -> None:
+    """Add a landmark for the label, and assign to it the labels of other models with the same slug, which were merged into `landmark`."""
+    new = insert(landmarks).values(label.model_dump(exclude={"label"})).returning(landmarks.c.id)
+    landmark_id = connection.execute(new).scalar_one()
+    move_labels(connection, landmark.id, {label.slug}, landmark_id)
+
+
+def _update_facts(connection: Connection, landmark: Landmark, label: Label, *, newest: bool) -> None:
+    facts = label.model_dump(exclude={"label", "slug"})
+    old = {column: getattr(landmark, column) for column in facts}
+    under, over = (old, facts) if newest else (facts, old)
+    if over["name"].replace(" ", "-") == landmark.slug:  # the name of a folder of training photos
+        over = over | {"name": None}
+    merged = _merge_facts(under, over)
+    merged |= {column: old[column] for column in landmark.edited}
+    if merged != old:
+        connection.execute(update(landmarks).where(landmarks.c.id == landmark.id).values(merged))
+    if any(merged[column] != old[column] for column in ("latitude", "longitude", "extent")):
+        record_landmark(connection, landmark.id)
+
+
+def _merge_facts(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` without its None values, which `under` replaces. Latitude and longitude are taken together, names and aliases united."""
+    merged = {column: under[column] if value is None else value for column, value in over.items()}
+    if over["latitude"] is None or over["longitude"] is None:
+        merged |= {"latitude": under["latitude"], "longitude": under["longitude"]}
+    aliases = list(dict.fromkeys([*over["aliases"], *under["aliases"]]))
+    return merged | {"names": under["names"] | over["names"], "aliases": aliases}
+
+
+def landmarks_of_labels(connection: Connection, labels: Iterable[Label]) -> list[Landmark]:
+    """The landmark of each label, in order; of a model that is not registered, as its manifest describes it."""
+    labels = list(labels)
+    by_slug = landmarks_by_slug(connection, {label.slug for label in labels})
+    language = display_language(connection)
+    return [by_slug.get(label.slug) or _unregistered(label, language) for label in labels]
+
+
+def _unregistered(label: Label, language: str | None) -> Landmark:
+    facts = label.model_dump(exclude={"label"}) | {"aliases": list(label.aliases)}
+    display_name = name_in_language(label.name, label.names, language)
+    return Landmark(id=0, edited=[], merged_slugs=[], own=False, display_name=display_name, **facts)
+
+
+def landmark_ids_of_labels(
+    connection: Connection, model_id: int, positions: Collection[int]
+) -> dict[int, int]:
+    """The landmark ids of these labels of a model, by their positions in its scores."""
+    of_labels = model_labels.c.model_id == model_id, among(model_labels.c.position, positions)
+    rows = connection.execute(select(model_labels.c.position, model_labels.c.landmark_id).where(*of_labels))
+    return {row.position: row.landmark_id for row in rows}
+
+
+def register(
+    database: Database, digest: str, manifest: Manifest, *, file: Path | None, name: str | None
+) -> int:
+    """Register a model, and return its id. `file` is None for the shipped model. A model with the same digest keeps its row.
+
+    The transaction locks the registry, so that two processes that register the same model end with one row.
+
+    Raises:
+        ModelRefused: its manifest or path cannot be stored.
+        AlreadyExists: another model has `name`.
+    """
+    path = None if file is None else _path_text(file)
+    document = _manifest_document(manifest, path)
+    with database.write() as connection:
+        lock_tables(connection, models)
+        existing = connection.execute(select(models).where(models.c.digest == digest)).one_or_none()
+        if existing is None:
+            model_id = _insert_model(connection, digest, document, path=path, name=name)
+        else:
+            model_id = int(existing.id)
+            _update_existing(connection, existing, path=path, name=name)
+            if existing.manifest == document:
+                return model_id
+            # The stored manifest was imported, or written by an older version: the one in the file counts.
+            values = {"manifest": document, "suggestion_threshold": manifest.suggestion_threshold}
+            connection.execute(update(models).where(models.c.id == model_id).values(values))
+        landmark_ids = record_landmarks(connection, manifest)
+        connection.execute(delete(model_labels).where(model_labels.c.model_id == model_id))
+        names = ("model_id", "position", "label", "landmark_id")
+        rows = (
+            (model_id, number, each.label, landmark_ids[each.slug])
+            for number, each in enumerate(manifest.labels)
+        )
+        insert_page(connection, model_labels, names, rows)
+        return model_id
+
+
+def _insert_model(
+    connection: Connection, digest: str, document: dict[str, Any], *, path: str | None, name: str | None
+) -> int:
+    row = {
+        "digest": digest,
+        "name": _free_name(connection, digest, document["name"], name),
+        "file": path,
+        "manifest": document,
+        "suggestion_threshold": document["suggestion_threshold"],
+        "registered_at": datetime.now(UTC),
+        "in_use": False,
+    }
+    model_id = connection.execute(insert(models).values(row).returning(models.c.id)).scalar_one()
+    if path is not None:  # any command registers the shipped model when it needs it
+        record_action(connection, AuditAction.MODEL_ADD, row["name"], digest=digest, file=path)
+    return int(model_id)
+
+
+def _path_text(file: Path) -> str:
+    try:
+        str(file).encode()
+    except UnicodeEncodeError as error:
+        raise ModelRefused(
+            path=file, reason="its path is not UTF-8, which the registry cannot store"
+        ) from error
+    return str(file)
+
+
+def _manifest_document(manifest: Manifest, path: str | None) -> dict[str, Any]:
+    """The manifest as JSON for either database: PostgreSQL stores neither NaN nor the null character."""
+    document = manifest_document(manifest)
+    try:
+        storable = "\\u0000" not in json.dumps(document, allow_nan=False)
+    except ValueError:
+        storable = False
+    if not storable:
+        raise ModelRefused(
+            path=path or models_in_use.shipped_file(),
+            reason="its manifest has a value that no database can store",
+        )
+    return document
+
+
+def _update_existing(
+    connection: Connection, existing: Row[Any], *, path: str | None, name: str | None
+) -> None:
+    """Update a model that is registered again: its name, and its path unless the old file is still the model."""
+    changes: dict[str, object] = {}
+    if path is not None and path != existing.file and not _file_is_current(existing):
+        changes["file"] = path
+    if name is not None and name != existing.name:
+        changes["name"] = _free_name(connection, existing.digest, name, name)
+    if changes:
+        connection.execute(update(models).where(models.c.id == existing.id).values(changes))
+        subject = changes.get("name", existing.name)
+        record_action(
+            connection, AuditAction.MODEL_ADD, subject, digest=existing.digest, file=changes.get("file")
+        )
+
+
+def _file_is_current(existing: Row[Any]) -> bool:
+    if existing.digest == models_in_use.shipped_digest():
+        return True
+    return (
+        existing.file is not None
+        and Path(existing.file).is_file()
+        and file_digest(Path(existing.file)) == existing.digest
+    )
+
+
+def _free_name(connection: Connection, digest: str, default: str, name: str | None) -> str:
+    candidate = name or default
+    count = connection.scalar(
+        select(func.count()).select_from(models).where(models.c.name == candidate, models.c.digest != digest)
+    )
+    if not count:
+        return candidate
+    if name is not None:
+        raise AlreadyExists(what=f"Another model {name}", remedy="Choose another --name, or omit it")
+    return f"{candidate}-{digest[:8]}"
+
+
+def shipped_name() -> str | None:
+    """The name of the shipped model; None without one."""
+    file = models_in_use.shipped_file()
+    return read_manifest(file).name if file.is_file() else None

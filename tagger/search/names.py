@@ -1,0 +1,256 @@
+"""What a word of a search can mean: landmarks, countries, places, trips, cameras, folders, files, outcomes and verdicts, by their names.
+
+Each meaning has the options of a query for its photos. The names come from lists that are made now and then.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+
+from tagger.positions.cities import City, names_of_cities
+from tagger.query.areas import Box
+from tagger.query.counts import CityCount, FolderCount, LandmarkCount
+from tagger.query.filter_words import POSITIONS, VERDICTS, WHICH, Options
+from tagger.query.option_values import BoundingBox, Near
+from tagger.query.photo_conditions import NamedFile
+from tagger.query.trip_summaries import TripSummary
+from tagger.search.grammar import NEGATIONS
+from tagger.search.matching import Match, NameIndex
+from tagger.system.country_names import english_names, foreign_names
+
+
+class Kind(StrEnum):
+    """What a meaning is. Of equal matches, these come in this order."""
+
+    PHOTOS = "photos"
+    """Several parts of a text together."""
+    DATE = "date"
+    LANDMARK = "landmark"
+    COUNTRY = "country"
+    CITY = "city"
+    REGION = "region"
+    TRIP = "trip"
+    CAMERA = "camera"
+    FOLDER = "folder"
+    FILE = "file"
+    OUTCOME = "outcome"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A meaning of a text: its name, what else tells it apart, and its number of photos if that is known.
+
+    `options` are those of a query for its photos, as an address has them; `trip` is the id of a trip. `match`: how the name matches.
+    """
+
+    kind: Kind
+    label: str
+    detail: str
+    photos: int | None
+    options: Options
+    trip: str | None = None
+    match: Match = Match.WHOLE
+
+
+Names = NameIndex[Meaning]
+"""Meanings by the names of what they stand for."""
+
+
+def landmark_names(counts: Iterable[LandmarkCount], *, is_counted: bool = True) -> Names:
+    """The names of landmarks, in the order of `counts`."""
+    return NameIndex(
+        (
+            _landmark(count, count.photos if is_counted else None),
+            (count.name, count.landmark, *count.other_names),
+        )
+        for count in counts
+    )
+
+
+def countries_of(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -> dict[str, int | None]:
+    """The countries of photos and landmarks, those in most photos first. Photos are counted where they were taken; None: elsewhere, of landmarks."""
+    numbers = Counter[str]()
+    for city in cities:
+        numbers[city.country] += city.photos
+    of_landmarks = Counter[str]()
+    for count in counts:
+        of_landmarks[count.country or ""] += count.photos
+    del of_landmarks[""]
+    counted: dict[str, int | None] = dict(numbers.most_common())
+    return counted | {
+        name: None if photos else 0 for name, photos in of_landmarks.items() if name not in counted
+    }
+
+
+def country_names(
+    numbers: Mapping[str, int | None], names_of: Callable[[str], Iterable[str]] = english_names
+) -> Names:
+    """The names of countries, in English or as `foreign_names`, in the order of their numbers of photos by name."""
+    return NameIndex(
+        (Meaning(Kind.COUNTRY, name, "", photos, {"country": name}), names_of(name))
+        for name, photos in numbers.items()
+    )
+
+
+def counted_countries(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -> Names:
+    """The English names of the countries of photos and landmarks."""
+    return country_names(countries_of(counts, cities))
+
+
+def foreign_countries(counts: Iterable[LandmarkCount], cities: Iterable[CityCount]) -> Names:
+    """Their names in other languages."""
+    return country_names(countries_of(counts, cities), foreign_names)
+
+
+def city_names(counts: Iterable[CityCount]) -> Names:
+    """The names of cities, in the order of `counts`. New York City is New York, too."""
+    return NameIndex(
+        (
+            _city(count),
+            (count.city, *(f"{short} {area or ''}" for area in ("", count.country, count.region))),
+        )
+        for count in counts
+        for short in [count.city.removesuffix(" City")]
+    )
+
+
+def foreign_city_names(counts: Iterable[CityCount]) -> Names:
+    """The names of cities in other languages, in the order of `counts`. They are many: words of them mean nothing, such as that in Old Delhi."""
+    names = names_of_cities()
+    things = (
+        (_city(count), names.get(City(count.city, count.region, count.country), ())) for count in counts
+    )
+    return NameIndex(things, by_words=False)
+
+
+def region_names(counts: Iterable[CityCount]) -> Names:
+    """The names of the regions of cities."""
+    return NameIndex((each, (each.label, f"{each.label} {each.detail}")) for each in _regions(counts))
+
+
+def trip_names(trips: Iterable[TripSummary]) -> Names:
+    """The titles of trips, in the order of `trips`, and what else people call them."""
+    return NameIndex((_trip(trip), _names_of_trip(trip)) for trip in trips)
+
+
+def _names_of_trip(trip: TripSummary) -> Iterator[str]:
+    yield trip.title
+    for place in dict.fromkeys((trip.name, trip.trip.name)):
+        yield from _names_of_place(place)
+        yield from _names_of_place(f"{place} {trip.trip.first.year}")
+
+
+def _names_of_place(name: str) -> Iterator[str]:
+    yield name
+    yield f"{name} trip"
+    for words in ("trip to", "trip", "reise nach", "reise", "voyage à", "voyage en", "viaje a", "viagem a"):
+        yield f"{words} {name}"
+
+
+def camera_names(names: Mapping[str, Iterable[str]]) -> Names:
+    """The makes and models of cameras, by what people call them."""
+    return NameIndex(
+        (Meaning(Kind.CAMERA, model, "", None, {"camera": model}), names_of_model)
+        for model, names_of_model in names.items()
+    )
+
+
+def folder_names(counts: Iterable[FolderCount]) -> Names:
+    """The names of folders, those nearest to their root first, and their paths."""
+    in_order = sorted(counts, key=lambda each: (each.depth, each.folder))
+    return NameIndex((_folder(each), (each.name, each.path)) for each in in_order)
+
+
+def outcome_names() -> Names:
+    """The words for what became of photos, for verdicts and for sources of positions. Parts of them mean nothing."""
+    return NameIndex(
+        (
+            (Meaning(Kind.OUTCOME, label, "", None, options), (label, *words.split(", "), *_denied(options)))
+            for label, options, words in _OUTCOMES
+        ),
+        by_words=False,
+    )
+
+
+def _denied(options: Options) -> Iterator[str]:
+    """The words for photos without a landmark: `not tagged`, `ohne Ort`, `टैग नहीं`."""
+    for word in _OF_LANDMARKS.split(", ") if "unknown" in options else ():
+        yield from (f"{no} {word}" for no in NEGATIONS)
+        yield f"{word} नहीं"
+
+
+_OF_LANDMARKS = (
+    "tag, tags, tagged, label, labels, landmark, landmarks, place, places, named, recognised, recognized, identified, "
+    "getaggt, markiert, erkannt, benannt, Schlagwort, Schlagwörter, Ort, Orte, Wahrzeichen, Sehenswürdigkeit, Sehenswürdigkeiten, "
+    "tagué, taguée, taguées, étiquette, étiquettes, étiqueté, étiquetées, monument, monuments, lieu, lieux, reconnu, reconnue, reconnues, identifiées, "
+    "etiqueta, etiquetas, etiquetar, etiquetado, etiquetada, etiquetadas, monumento, monumentos, lugar, lugares, reconocida, reconocidas, "
+    "marcada, marcadas, marcação, ponto turístico, pontos turísticos, local, reconhecida, reconhecidas, "
+    "etichetta, luogo, luoghi, riconosciuta, plaats, plek, bezienswaardigheid, herkend, "
+    "टैग, जगह, स्थान, स्थल, दर्शनीय स्थल, लैंडमार्क, पहचान, thẻ, gắn thẻ, nhãn, nơi, địa điểm, địa danh, nhận ra"
+)
+"""What photos without an accepted landmark do not have."""
+_OUTCOMES: tuple[tuple[str, Options, str], ...] = (
+    (WHICH["dismissed"], {"dismissed": "1"}, "kein Wahrzeichen, keine Sehenswürdigkeit, pas un monument, no es un monumento, não é ponto turístico, không phải địa danh"),
+    (WHICH["unknown"], {"unknown": "1"}, "untagged, unlabelled, unlabeled, unidentified, unrecognised, unrecognized, unbekannt, unbekannte, ungetaggt, inconnu, inconnue, inconnues, desconocido, desconocida, desconocidas, desconhecido, desconhecida, desconhecidas, sconosciuto, onbekend, अज्ञात, chưa biết, không rõ"),
+    (WHICH["untagged"], {"untagged": "1"}, "unclassified, not classified, not classified yet, not processed yet, nicht klassifiziert, nicht verarbeitet, non classé, non traitées, sin clasificar, sin procesar, não processadas, chưa xử lý"),
+    (WHICH["failed"], {"failed": "1"}, "fehlgeschlagen, échoué, fallido, falhou"),
+    (WHICH["favourite"], {"favourite": "1"}, "favourite, favorite, favorites, starred, Favoriten, Favorit, favoris, favori, favoritos, favorito, पसंदीदा, yêu thích, favoriti, favorieten"),
+    (VERDICTS["confirmed"], {"verdict": "confirmed"}, "bestätigt, confirmé, confirmée, confirmado, confirmada, confermato, bevestigd"),
+    (VERDICTS["rejected"], {"verdict": "rejected"}, "abgelehnt, rejeté, rejetée, rechazado, rejeitado, rifiutato, afgewezen"),
+    (VERDICTS["corrected"], {"verdict": "corrected"}, "korrigiert, corrigé, corregido, corrigido, corretto"),
+    (VERDICTS["any"], {"verdict": "any"}, "judged, reviewed, geprüft, vérifié, revisado"),
+    (VERDICTS["none"], {"verdict": "none"}, "not reviewed, unreviewed, ungeprüft, non vérifié, sin revisar"),
+    (POSITIONS["camera"], {"position": "camera"}, "with GPS, mit GPS, avec GPS, con GPS, com GPS, có GPS"),
+    (POSITIONS["none"], {"position": "none"}, "without position, no position, without location, no location, ohne Position, sans position, sin posición, sin ubicación, sem posição, không có vị trí"),
+    (POSITIONS["no-gps"], {"position": "no-gps"}, "no GPS, ohne GPS, sans GPS, sin GPS, sem GPS, senza GPS, zonder GPS, không có GPS, बिना GPS"),
+)  # fmt: skip
+"""Names of choices of the filter, their options, and other words for them."""
+
+
+def file_meanings(files: Iterable[NamedFile]) -> list[Meaning]:
+    """The meanings of these files."""
+    return [
+        Meaning(Kind.FILE, file.name, file.folder, None, {"under": file.path}, match=Match.START)
+        for file in files
+    ]
+
+
+def _landmark(count: LandmarkCount, photos: int | None) -> Meaning:
+    parts = dict.fromkeys(part for part in (count.city, count.country) if part and part != count.name)
+    return Meaning(Kind.LANDMARK, count.name, ", ".join(parts), photos, {"landmark": count.landmark})
+
+
+def _city(count: CityCount) -> Meaning:
+    parts = (part for part in (count.region, count.country) if part and part != count.city)
+    options = {"near": f"{count.latitude},{count.longitude}", "radius_km": str(count.radius_km)}
+    return Meaning(Kind.CITY, count.city, ", ".join(parts), count.photos, options)
+
+
+def _regions(counts: Iterable[CityCount]) -> Iterator[Meaning]:
+    """The regions, each with the box around the photos of its cities."""
+    in_order = sorted(counts, key=lambda each: (each.country, each.region or ""))
+    for (country, region), of_region in groupby(in_order, key=lambda each: (each.country, each.region)):
+        cities = list(of_region)
+        if region:
+            photos = sum(city.photos for city in cities)
+            yield Meaning(Kind.REGION, region, country, photos, {"box": _box_around(cities)})
+
+
+def _box_around(cities: Iterable[CityCount]) -> str:
+    """The box S,W,N,E around the circles of cities; one that crosses 180° has all longitudes."""
+    boxes = [Box.around(Near(city.latitude, city.longitude, city.radius_km)) for city in cities]
+    south, north = max(min(box.south for box in boxes), -90.0), min(max(box.north for box in boxes), 90.0)
+    ranges = [box.ranges[0] if len(box.ranges) == 1 else (-180.0, 180.0) for box in boxes]
+    return str(BoundingBox(south, min(west for west, _ in ranges), north, max(east for _, east in ranges)))
+
+
+def _trip(trip: TripSummary) -> Meaning:
+    trip_id = trip.trip.id
+    return Meaning(Kind.TRIP, trip.name, trip.trip.dates, trip.photos, {"trip": trip_id}, trip_id)
+
+
+def _folder(count: FolderCount) -> Meaning:
+    parent = count.folder.removesuffix(count.name).rstrip("/")
+    return Meaning(Kind.FOLDER, count.name, parent, count.photos, {"under": count.folder})

@@ -1,0 +1,369 @@
+"""Stores what the rule says of images: reads the causes, and replaces the rows of `effective_tags` that differ (see tags.rule).
+
+Who changes a cause (predictions, taught tags, odds of positions, verdicts, dismissals) calls `begin_change` first, without which the
+statement fails. The images are settled before the transaction commits, or by `settle`, if it has to know their tags.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    null,
+    select,
+    true,
+    union_all,
+    update,
+)
+
+from tagger.database.changes import changes_of
+from tagger.database.connection import Database
+from tagger.database.enums import Outcome, TagReason, VerdictKind
+from tagger.database.statements import among, ids_parameter, insert_page, lock_tables
+from tagger.database.tables import (
+    classifications,
+    contents,
+    dismissals,
+    effective_tags,
+    ledgers,
+    models,
+    tags,
+    taught_tags,
+    verdicts,
+)
+from tagger.model.predictions import SUGGESTED_SCORE, TAUGHT_THRESHOLD
+from tagger.system.documents import document_of
+from tagger.tags.contents import lock_contents, queue_position_updates
+from tagger.tags.models_in_use import ids_in_use
+from tagger.tags.rule import (
+    Candidate,
+    EffectiveTag,
+    ImageFacts,
+    PositionOdds,
+    best_predictions,
+    decide,
+)
+
+PAGE = 5000
+"""Images whose causes are in memory at the same time."""
+
+_NAMES = tuple(column.name for column in effective_tags.columns if column.computed is None)
+
+_Row = tuple[Any, ...]
+"""The values of `_NAMES`: the ids of the content and the landmark, and the others."""
+_KEY = itemgetter(0, 1)
+
+
+def begin_change(connection: Connection, content_ids: Collection[int]) -> None:
+    """Lock images whose causes are about to change. They are settled before the transaction commits."""
+    lock_contents(connection, content_ids)
+    changes_of(connection).begin(content_ids, settle)
+
+
+def settle(
+    connection: Connection, content_ids: Collection[int], *, record: bool = True
+) -> dict[int, Sequence[EffectiveTag]]:
+    """Bring the effective tags and the outcomes of these images up to date now; returns the tags by content id.
+
+    Images whose tags change are recorded for the next update of positions; not without `record`, if they are recorded anyway.
+    """
+    settled: dict[int, Sequence[EffectiveTag]] = {}
+    ids = sorted(set(content_ids))
+    begin_change(connection, ids)
+    # Whoever puts other models in use waits until this transaction ends, and settles these images after it.
+    lock_tables(connection, models, mode="ROW SHARE")
+    for start in range(0, len(ids), PAGE):
+        page = ids[start : start + PAGE]
+        causes = read_causes(connection, page)
+        found = {content_id: each.effective_tags() for content_id, each in causes.items()}
+        _store_counts(connection, causes)
+        changed = _replace(connection, page, found)
+        if record:
+            queue_position_updates(connection, changed)
+        _store_outcomes(connection, causes, found)
+        settled |= found
+    changes_of(connection).end(ids)
+    return settled
+
+
+Progress = Callable[[int, int], None]
+"""Called with the numbers of images that are settled, and of all."""
+
+
+def settle_after_upgrade(database: Database, on_progress: Progress = lambda _done, _total: None) -> None:
+    """Settle the images of an earlier version, a page in each transaction: the next call continues one that was interrupted.
+
+    Positions follow from the tags of that version: those of images whose tags its rule did not decide are estimated again.
+    """
+
+    def settle_page(connection: Connection, page: Sequence[int]) -> None:
+        settled = settle(connection, page, record=False)
+        queue_position_updates(connection, [key for key, tags in settled.items() if any(map(_is_new, tags))])
+
+    _settle_pages(database, ledgers.c.settled_to, contents.c.id, settle_page, on_progress)
+
+
+def settle_models(database: Database, on_progress: Progress = lambda _done, _total: None) -> None:
+    """Settle the images after other models were put in use, like `settle_after_upgrade`.
+
+    The tags of an image that a single model has classified count in any case.
+    """
+    several = classifications.c.content_id
+    _settle_pages(database, ledgers.c.models_settled_to, several, settle, on_progress)
+
+
+def is_settled(database: Database) -> bool:
+    """Whether all images follow the models in use: false after `settle_models` was interrupted."""
+    with database.read() as connection:
+        return connection.scalar(select(ledgers.c.models_settled_to)) is None
+
+
+def _settle_pages(
+    database: Database,
+    settled_to: Column[int],
+    content_ids: Column[int],
+    settle_page: Callable[[Connection, Sequence[int]], object],
+    on_progress: Progress,
+) -> None:
+    """Settle those of these images that follow the one that `settled_to` names, and name the last one of each page there; None: all are settled."""
+    with database.read() as connection:
+        if connection.scalar(select(settled_to)) is None:
+            return
+        total = connection.scalar(select(func.count(content_ids.distinct()))) or 0
+    done = 0
+    while True:
+        with database.write() as connection:
+            last = connection.execute(select(settled_to).with_for_update()).scalar_one()
+            page = _page_after(connection, last, content_ids) if last is not None else []
+            settle_page(connection, page)
+            connection.execute(update(ledgers).values({settled_to: page[-1] if page else None}))
+        if not page:
+            return
+        done = min(done + len(page), total)
+        on_progress(done, total)
+
+
+def _is_new(tag: EffectiveTag) -> bool:
+    """Whether 1.0 may have decided otherwise about a tag: it knew no suggestion because of a nearly certain landmark."""
+    return tag.reason is TagReason.CERTAIN_OTHER
+
+
+def unsettled(connection: Connection) -> Iterator[int]:
+    """The ids of images whose effective tags or outcome are not what the rule says."""
+    for page in _pages_of_all(connection):
+        causes = read_causes(connection, page)
+        stored: dict[int, set[_Row]] = {content_id: set() for content_id in page}
+        for row in _stored_rows(connection, page):
+            stored[row[0]].add(row)
+        for content_id, each in causes.items():
+            found = each.effective_tags()
+            rows = {_row(content_id, tag) for tag in found}
+            is_counted = not any(each.wrong_counts())
+            if not is_counted or rows != stored[content_id] or each.outcome not in (None, outcome_of(found)):
+                yield content_id
+
+
+def _pages_of_all(connection: Connection) -> Iterator[Sequence[int]]:
+    page = _page_after(connection, 0)
+    while page:
+        yield page
+        page = _page_after(connection, page[-1])
+
+
+def _page_after(connection: Connection, last: int, content_ids: Column[int] = contents.c.id) -> Sequence[int]:
+    query = select(content_ids).where(content_ids > last).distinct().order_by(content_ids).limit(PAGE)
+    return connection.scalars(query).all()
+
+
+def outcome_of(found: Sequence[EffectiveTag]) -> Outcome:
+    """The outcome of the photos of a classified image with these effective tags."""
+    return Outcome.TAGGED if any(tag.is_accepted for tag in found) else Outcome.UNKNOWN
+
+
+@dataclass
+class Causes:
+    """All that the rule needs of an image. `outcome`: the stored one; None: no model has classified it.
+
+    `thresholds`: of the models that have classified it, by their ids, the last one first. `counts`: what is stored of each prediction, by
+    its model and rank.
+    """
+
+    outcome: Outcome | None
+    image: ImageFacts
+    thresholds: dict[int, float] = field(default_factory=dict)
+    candidates: list[Candidate] = field(default_factory=list)
+    counts: dict[tuple[int, int], bool] = field(default_factory=dict)
+    verdicts: dict[int, VerdictKind] = field(default_factory=dict)
+
+    def models(self, in_use: Sequence[Sequence[int]]) -> Sequence[int]:
+        """The models whose tags count: those in use that have classified it. As long as there is none, the one that has classified it last.
+
+        `in_use`: as of `ids_in_use`.
+        """
+        found = ([key for key in each if key in self.thresholds][:1] for each in in_use)
+        return [*chain.from_iterable(found)] or list(self.thresholds)[:1]
+
+    def wrong_counts(self) -> Iterator[tuple[int, int, bool]]:
+        """The model and rank of each prediction of which the wrong thing is stored, and what is right."""
+        best = {(each.model_id, each.rank) for each in best_predictions(self.candidates).values()}
+        for key, counts in self.counts.items():
+            if counts is not (key in best):
+                yield *key, not counts
+
+    def effective_tags(self) -> Sequence[EffectiveTag]:
+        """What the rule says of the landmarks of the image."""
+        return decide(self.candidates, self.verdicts, self.image)
+
+
+def read_causes(connection: Connection, content_ids: Collection[int]) -> Mapping[int, Causes]:
+    """The causes of images by content id, in order."""
+    ids = {"ids": list(content_ids)}
+    causes = {}
+    for row in connection.execute(_IMAGES, ids):
+        thresholds = {} if row.model_id is None else {row.model_id: row.threshold}
+        outcome = row.outcome and Outcome(row.outcome)
+        causes[row.id] = Causes(outcome, document_of(ImageFacts, row), thresholds)
+    for content_id, model_id, threshold in connection.execute(_CLASSIFICATIONS, ids):
+        causes[content_id].thresholds.setdefault(model_id, threshold)
+    in_use = ids_in_use(connection)
+    suggested_from = {row.id: row.suggestion_threshold for row in connection.execute(_SUGGESTION_THRESHOLDS)}
+    orders = {
+        key: {model: order for order, model in enumerate(each.models(in_use))} for key, each in causes.items()
+    }
+    for content_id, model_id, rank, counts, score, *odds, landmark_id, is_enough in connection.execute(
+        _CANDIDATES, ids
+    ).all():
+        cause, order = causes[content_id], orders[content_id].get(model_id)
+        if rank is not None:
+            cause.counts[model_id, rank] = bool(counts)
+        if order is not None:
+            threshold = TAUGHT_THRESHOLD if rank is None else cause.thresholds[model_id]
+            of_model = (threshold, model_id, rank, stored_odds(*odds), order)
+            least = SUGGESTED_SCORE if rank is None else suggested_from[model_id]
+            cause.candidates.append(Candidate(landmark_id, score, bool(is_enough), *of_model, least))
+    for content_id, landmark_id, verdict in connection.execute(_VERDICTS, ids):
+        causes[content_id].verdicts[landmark_id] = VerdictKind(verdict)
+    return causes
+
+
+def score_is_enough(table: Table) -> ColumnElement[bool]:
+    """Whether the score of a row of `tags` or `taught_tags` reaches the threshold."""
+    return tags.c.enough == true() if table is tags else taught_tags.c.score >= TAUGHT_THRESHOLD
+
+
+def _of_images(column: ColumnElement[int]) -> ColumnElement[bool]:
+    return among(column, ids_parameter("ids"))
+
+
+# Built once: they run for each batch of photos, and to build them takes longer than to run them.
+_IMAGES = (
+    select(
+        *(contents.c[name] for name in ("id", "outcome", "model_id", "threshold")),
+        *(contents.c[each.name] for each in fields(ImageFacts) if each.name in contents.c),
+        dismissals.c.content_id.is_not(None).label("dismissed"),
+    )
+    .outerjoin(dismissals, dismissals.c.content_id == contents.c.id)
+    .where(_of_images(contents.c.id))
+    .order_by(contents.c.id)
+)
+_CLASSIFICATIONS = select(
+    classifications.c.content_id, classifications.c.model_id, classifications.c.threshold
+).where(_of_images(classifications.c.content_id))
+_VERDICTS = select(verdicts.c.content_id, verdicts.c.landmark_id, verdicts.c.verdict).where(
+    _of_images(verdicts.c.content_id)
+)
+_SUGGESTION_THRESHOLDS = select(models.c.id, models.c.suggestion_threshold)
+_STORED = select(*(effective_tags.c[name] for name in _NAMES)).where(_of_images(effective_tags.c.content_id))
+
+
+def _select_candidates(table: Table, rank: ColumnElement[Any], counts: ColumnElement[Any]) -> Select[Any]:
+    odds = (table.c[name] for name in ("position_odds", "distance_m", "odds_reason"))
+    columns = (table.c.content_id, table.c.model_id, rank, counts, table.c.score, *odds, table.c.landmark_id)
+    return select(*columns, score_is_enough(table)).where(_of_images(table.c.content_id))
+
+
+_CANDIDATES = union_all(
+    _select_candidates(tags, tags.c.rank, tags.c.counts),
+    _select_candidates(taught_tags, null(), true()),
+)
+
+
+def stored_odds(odds: float | None, distance_m: float | None, reason: str | None) -> PositionOdds | None:
+    """The odds that a row of `tags` or `taught_tags` has; None: its position turns nothing."""
+    return None if odds is None or reason is None else PositionOdds(odds, distance_m, TagReason(reason))
+
+
+def _row(content_id: int, tag: EffectiveTag) -> _Row:
+    """The row that says this of an image."""
+    best = tag.candidate
+    odds = best and best.odds
+    return (
+        content_id,
+        tag.landmark_id,
+        str(tag.state),
+        tag.reason and str(tag.reason),
+        best and best.score,
+        tag.source,
+        tag.rank,
+        best and best.model_id,
+        odds and odds.odds,
+        odds and odds.distance_m,
+    )
+
+
+def _stored_rows(connection: Connection, content_ids: Collection[int]) -> set[_Row]:
+    """The stored rows of images."""
+    return {tuple(row) for row in connection.execute(_STORED, {"ids": list(content_ids)})}
+
+
+def _replace(
+    connection: Connection, content_ids: Collection[int], found: Mapping[int, Sequence[EffectiveTag]]
+) -> set[int]:
+    """Make these the rows of the images; returns the images with rows that differ."""
+    stored = _stored_rows(connection, content_ids)
+    rows = {_row(content_id, tag) for content_id, each in found.items() for tag in each}
+    old, new = (sorted(some, key=_KEY) for some in (stored - rows, rows - stored))
+    if old:
+        columns = effective_tags.c.content_id, effective_tags.c.landmark_id
+        is_row = (column == bindparam(f"old_{column.name}") for column in columns)
+        keys = [{"old_content_id": row[0], "old_landmark_id": row[1]} for row in old]
+        connection.execute(delete(effective_tags).where(*is_row), keys)
+    insert_page(connection, effective_tags, _NAMES, new)
+    return {row[0] for row in (*old, *new)}
+
+
+def _store_counts(connection: Connection, causes: Mapping[int, Causes]) -> None:
+    """Store which predictions count, where it differs."""
+    rows = [
+        {"content": content_id, "model": model_id, "of_rank": rank, "counts": counts}
+        for content_id, each in causes.items()
+        for model_id, rank, counts in each.wrong_counts()
+    ]
+    if rows:
+        keys = {"content": tags.c.content_id, "model": tags.c.model_id, "of_rank": tags.c.rank}
+        of_row = (column == bindparam(name) for name, column in keys.items())
+        connection.execute(update(tags).where(*of_row).values(counts=bindparam("counts")), rows)
+
+
+def _store_outcomes(
+    connection: Connection, causes: Mapping[int, Causes], found: Mapping[int, Sequence[EffectiveTag]]
+) -> None:
+    """Store the outcomes of the images that a model has classified, where they differ."""
+    changed: dict[Outcome, list[int]] = {Outcome.TAGGED: [], Outcome.UNKNOWN: []}
+    for content_id, each in causes.items():
+        outcome = outcome_of(found[content_id])
+        if each.outcome not in (None, outcome):
+            changed[outcome].append(content_id)
+    for outcome, ids in changed.items():
+        if ids:
+            connection.execute(update(contents).where(among(contents.c.id, ids)).values(outcome=outcome))

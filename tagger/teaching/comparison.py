@@ -1,0 +1,335 @@
+"""The classifiers of taught landmarks in SQL, and the tags that they give to stored embeddings, without reading a photo.
+
+A model counts the changes of its classifiers: `models.taught_version`. Whoever stores embeddings compares them with the
+classifiers of the current version, in the same transaction (`BatchComparison`). A lock on the version's row keeps the version from
+changing until that transaction ends, so no embedding is ever missed: it is either compared when it is stored, or stored before a new
+classifier is applied to all.
+
+A classifier that was learned anew is compared with every stored embedding, page by page, in constant memory. If that is interrupted, the
+classifier stays marked as not applied, and images that were not compared since it was learned are outdated.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    select,
+    update,
+)
+
+from tagger.database.connection import Database
+from tagger.database.statements import among, insert_page, unindexed
+from tagger.database.tables import classifiers, embeddings, models, taught_tags
+from tagger.model.predictions import SUGGESTED_SCORE
+from tagger.tags.contents import delete_of_model
+from tagger.tags.rule import EffectiveTag
+from tagger.tags.settlement import begin_change, settle
+from tagger.teaching.classifiers import Classifier, Embeddings, quantize, restore
+
+
+@dataclass(frozen=True)
+class TaughtTag:
+    """A taught landmark that an image probably shows."""
+
+    landmark_id: int
+    score: float
+
+
+TaughtTags = Mapping[int, Sequence[TaughtTag]]
+"""The taught tags of images, by content id."""
+
+
+@dataclass(frozen=True)
+class TaughtLandmarks:
+    """The classifiers of a model at one version, each with its landmark's id.
+
+    `weights` (D, C) and `biases` (C,) are those of the classifiers, side by side.
+    """
+
+    version: int
+    landmark_ids: Sequence[int]
+    weights: Embeddings
+    biases: Embeddings
+
+    def tags(self, embeddings: Embeddings) -> list[list[TaughtTag]]:
+        """The taught tags of each image, from embeddings (N, D)."""
+        tags: list[list[TaughtTag]] = [[] for _ in range(len(embeddings))]
+        if not self.landmark_ids:
+            return tags
+        scores = Classifier(self.weights, self.biases).scores(embeddings)
+        for row, column in np.argwhere(scores >= SUGGESTED_SCORE).tolist():
+            tags[row].append(TaughtTag(self.landmark_ids[column], float(scores[row, column])))
+        return tags
+
+
+class TaughtCache:
+    """The taught landmarks of one model, read again only when their version has changed. Thread-safe."""
+
+    def __init__(self, model_id: int) -> None:
+        self.model_id = model_id
+        self._taught: TaughtLandmarks | None = None
+
+    def current(self, connection: Connection) -> TaughtLandmarks:
+        """The current version, which does not change before the transaction ends."""
+        version = lock_version(connection, self.model_id)
+        if (taught := self._taught) is None or taught.version != version:
+            self._taught = taught = load_classifiers(connection, self.model_id, version)
+        return taught
+
+
+def load_classifiers(
+    connection: Connection,
+    model_id: int,
+    version: int,
+    landmark_ids: Collection[int] | None = None,
+) -> TaughtLandmarks:
+    """The classifiers of a model: of these landmarks, or of all."""
+    columns = classifiers.c.landmark_id, classifiers.c.data
+    query = select(*columns).where(classifiers.c.model_id == model_id).order_by(classifiers.c.landmark_id)
+    if landmark_ids is not None:
+        query = query.where(classifiers.c.landmark_id.in_(landmark_ids))
+    rows = connection.execute(query).all()
+    loaded = [Classifier.from_bytes(row.data) for row in rows]
+    return TaughtLandmarks(
+        version,
+        [row.landmark_id for row in rows],
+        np.stack([each.weights for each in loaded], axis=1) if loaded else np.empty((0, 0), np.float32),
+        np.array([each.bias for each in loaded], np.float32),
+    )
+
+
+def next_version(connection: Connection, model_id: int) -> int:
+    """Count a change of the model's classifiers. Waits until no transaction compares embeddings with the previous ones."""
+    counted = update(models).where(models.c.id == model_id).values(taught_version=models.c.taught_version + 1)
+    return int(connection.execute(counted.returning(models.c.taught_version)).scalar_one())
+
+
+def delete_taught_tags(connection: Connection, *conditions: ColumnElement[bool]) -> None:
+    """Delete the taught tags with these conditions. Count a new version before: nobody adds such tags then."""
+    images = set(connection.scalars(select(taught_tags.c.content_id).where(*conditions)))
+    begin_change(connection, images)
+    connection.execute(delete(taught_tags).where(*conditions))
+
+
+def _write_taught_tags(
+    connection: Connection, model_id: int, found: TaughtTags, *conditions: ColumnElement[bool]
+) -> None:
+    """Replace the taught tags of contents by a model, by content id: of their stored ones, those with these conditions."""
+    of_model = among(taught_tags.c.content_id, found), taught_tags.c.model_id == model_id
+    connection.execute(delete(taught_tags).where(*of_model, *conditions))
+    rows = [
+        (content_id, tag.landmark_id, tag.score, model_id)
+        for content_id in sorted(found)
+        for tag in found[content_id]
+    ]
+    names = ("content_id", "landmark_id", "score", "model_id")
+    insert_page(connection, taught_tags, names, rows)
+
+
+def lock_version(connection: Connection, model_id: int) -> int:
+    """The version of the model's classifiers, which does not change before the transaction ends."""
+    query = select(models.c.taught_version).where(models.c.id == model_id).with_for_update(read=True)
+    return int(connection.execute(query).scalar_one())
+
+
+PAGE = 8000
+"""Embeddings that are compared at once: 40 MB. Each page with a tag takes some statements and a transaction."""
+
+Progress = Callable[[int], None]
+"""Called with the number of images compared so far; may end the comparison by an exception."""
+
+
+class BatchComparison:
+    """The images of a batch that one model has classified, compared with what is taught. Those without embedding have no taught tags.
+
+    The contents are locked and not changed yet. The taught landmarks do not change before the transaction ends.
+    """
+
+    def __init__(
+        self, connection: Connection, taught: TaughtCache, embeddings: Mapping[int, Embeddings | None]
+    ) -> None:
+        self._model_id = taught.model_id
+        self._found: TaughtTags = dict.fromkeys(embeddings, ())
+        self._rows: list[tuple[int, int, int, bytes]] = []
+        values = {content_id: each for content_id, each in embeddings.items() if each is not None}
+        if not values:
+            return
+        stacked = np.stack(list(values.values()))
+        landmarks = taught.current(connection)
+        stored = quantize(stacked)
+        of_model = taught.model_id, landmarks.version
+        self._rows = [
+            (content_id, *of_model, data) for content_id, data in sorted(zip(values, stored, strict=True))
+        ]
+        # Compared as they are stored, so that a later comparison gives the same scores.
+        tags = landmarks.tags(restore(stored, stacked.shape[1]))
+        self._found = dict(self._found) | dict(zip(values, tags, strict=True))
+
+    def store(self, connection: Connection) -> None:
+        """Replace the embeddings and taught tags of the images, whose change has begun."""
+        if not self._found:
+            return
+        delete_of_model(connection, embeddings, self._found, self._model_id)
+        names = ("content_id", "model_id", "taught_version", "data")
+        insert_page(connection, embeddings, names, self._rows)
+        _write_taught_tags(connection, self._model_id, self._found)
+
+
+def compare_all(database: Database, model_id: int, on_progress: Progress = lambda _count: None) -> int:
+    """Compare all stored embeddings of a model with the classifiers that are not applied. Returns how many embeddings."""
+    with database.read() as connection:
+        unapplied = select(classifiers.c.landmark_id).where(
+            classifiers.c.model_id == model_id, ~classifiers.c.applied
+        )
+        versions = _versions(connection, model_id, classifiers.c.landmark_id.in_(unapplied))
+        taught = load_classifiers(connection, model_id, 0, versions)
+    if not versions:
+        return 0
+    count = 0
+    for rows in stored_pages(database, model_id, PAGE):
+        _replace_page(database, model_id, versions, _tags(rows, taught))
+        count += len(rows)
+        on_progress(count)
+    newest = max(version for of_landmark in versions.values() for version in of_landmark)
+    compared = (
+        classifiers.c.model_id == model_id,
+        among(classifiers.c.landmark_id, versions),
+        classifiers.c.version <= newest,  # what was learned meanwhile has a later one
+    )
+    with database.write() as connection:
+        connection.execute(update(classifiers).where(*compared).values(applied=True))
+    return count
+
+
+def stored_pages(
+    database: Database, model_id: int, size: int, *conditions: ColumnElement[bool]
+) -> Iterator[Sequence[Row[Any]]]:
+    """The stored embeddings with these conditions, in the order of their images, each page read by itself."""
+    last_id = 0
+    while True:
+        query = _stored(model_id, embeddings.c.content_id > last_id, *conditions).limit(size)
+        with database.read() as connection:
+            rows = connection.execute(query).all()
+        if not rows:
+            return
+        yield rows
+        last_id = rows[-1].content_id
+
+
+def compare_images(
+    connection: Connection, model_id: int, content_ids: Collection[int], taught: TaughtCache
+) -> Mapping[int, Sequence[EffectiveTag]]:
+    """Compare some images with all current classifiers, and replace their taught tags. Returns the effective tags by content id.
+
+    Images without an embedding of the model are left out.
+    """
+    landmarks = taught.current(connection)
+    begin_change(connection, content_ids)
+    rows = connection.execute(_stored(model_id, embeddings.c.content_id.in_(content_ids))).all()
+    found = _tags(rows, landmarks)
+    _write_taught_tags(connection, model_id, found)
+    compared = embeddings.c.content_id.in_(found), embeddings.c.model_id == model_id
+    connection.execute(update(embeddings).where(*compared).values(taught_version=landmarks.version))
+    return settle(connection, found)
+
+
+def outdated(model_id: int) -> ColumnElement[bool]:
+    """The condition on `embeddings` for images that were not compared with a classifier since it was learned."""
+    newest = (
+        select(func.max(classifiers.c.version))
+        .where(classifiers.c.model_id == model_id, ~classifiers.c.applied)
+        .scalar_subquery()
+    )
+    return and_(embeddings.c.model_id == model_id, embeddings.c.taught_version < newest)
+
+
+def has_unapplied(connection: Connection, model_id: int) -> bool:
+    """Whether not all embeddings of a model were compared with its classifiers."""
+    unapplied = exists().where(classifiers.c.model_id == model_id, ~classifiers.c.applied)
+    return bool(connection.scalar(select(unapplied)))
+
+
+def mark_applied(connection: Connection, model_id: int) -> None:
+    """Mark as applied the classifiers that every image was compared with."""
+    is_outdated = exists().where(
+        embeddings.c.model_id == model_id, embeddings.c.taught_version < classifiers.c.version
+    )
+    connection.execute(
+        update(classifiers)
+        .where(classifiers.c.model_id == model_id, ~classifiers.c.applied, ~is_outdated)
+        .values(applied=True)
+    )
+
+
+def _stored(model_id: int, *conditions: ColumnElement[bool]) -> Select[Any]:
+    """Embeddings in the order of their images."""
+    return (
+        select(embeddings.c.content_id, embeddings.c.data)
+        # Otherwise, SQLite reads all images of the model along another index, and sorts them for each page.
+        .where(unindexed(embeddings.c.model_id) == model_id, *conditions)
+        .order_by(embeddings.c.content_id)
+    )
+
+
+def _tags(rows: Sequence[Row[Any]], taught: TaughtLandmarks) -> dict[int, list[TaughtTag]]:
+    """The taught tags of stored embeddings, by content id."""
+    if not rows:
+        return {}
+    content_ids, stored = zip(*rows, strict=True)
+    if not taught.landmark_ids:
+        return {content_id: [] for content_id in content_ids}
+    found = taught.tags(restore(stored, len(taught.weights)))
+    return dict(zip(content_ids, found, strict=True))
+
+
+def _versions(connection: Connection, model_id: int, *conditions: ColumnElement[bool]) -> dict[int, set[int]]:
+    """The versions of a model's classifiers, by landmark id."""
+    query = select(classifiers.c.landmark_id, classifiers.c.version).where(
+        classifiers.c.model_id == model_id, *conditions
+    )
+    versions: dict[int, set[int]] = {}
+    for row in connection.execute(query):
+        versions.setdefault(row.landmark_id, set()).add(row.version)
+    return versions
+
+
+def _replace_page(
+    database: Database,
+    model_id: int,
+    versions: Mapping[int, Collection[int]],
+    found: Mapping[int, Sequence[TaughtTag]],
+) -> None:
+    """Replace the tags of a page of images, except those of landmarks that were learned anew meanwhile."""
+    first, last = min(found), max(found)
+    of_page = (
+        taught_tags.c.content_id.between(first, last),
+        taught_tags.c.model_id == model_id,
+        among(taught_tags.c.landmark_id, versions),
+    )
+    with database.read() as connection:
+        stored = set(connection.scalars(select(taught_tags.c.content_id).where(*of_page)))
+    changed = sorted(stored | {content_id for content_id, tags in found.items() if tags})
+    if not changed:
+        return
+    with database.write() as connection:
+        lock_version(connection, model_id)  # a landmark is learned anew before this transaction, or after it
+        begin_change(connection, changed)
+        current = _versions(connection, model_id)
+        same = {key for key, version in versions.items() if current.get(key) == version}
+        of_changed = among(embeddings.c.content_id, changed), unindexed(embeddings.c.model_id) == model_id
+        kept = set(connection.scalars(select(embeddings.c.content_id).where(*of_changed)))
+        tags_of_same = {
+            content_id: [tag for tag in found.get(content_id, ()) if tag.landmark_id in same]
+            for content_id in kept
+        }
+        _write_taught_tags(connection, model_id, tags_of_same, among(taught_tags.c.landmark_id, same))

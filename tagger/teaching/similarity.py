@@ -1,0 +1,310 @@
+"""Photos ranked by how much they resemble given ones, and groups of unknown photos that look alike, by their stored embeddings.
+
+The similarity is the cosine of embeddings from which the mean of the model's background is subtracted. Whitened embeddings, as
+teaching uses them, rank worse (see docs/explanation/teaching.md).
+
+A group begins with a first image, and those that are at least as similar to it as `LEAST_SIMILARITY`. Images are compared in blocks with
+the first images of the groups so far, so that memory grows with the number of images, not with its square. Then groups that resemble
+each other on average are joined, and each image goes to the group that it resembles most. So photos of one place can be named at once.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from math import log10
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, select, true
+
+from tagger.catalog.roots import RootPaths
+from tagger.database.connection import Database
+from tagger.database.enums import Outcome
+from tagger.database.statements import unindexed
+from tagger.database.tables import contents, embeddings, photos
+from tagger.model.artifact import read_background
+from tagger.query.photo_conditions import path_ranges
+from tagger.query.tagged_photos import NameCache, TaggedPhoto, accepted_tags, first_photos, tag_rows
+from tagger.registry.registered_models import RegisteredModel
+from tagger.tags.contents import has_photo, is_dismissed
+from tagger.teaching.classifiers import Embeddings, restore
+from tagger.teaching.comparison import Progress, stored_pages
+from tagger.teaching.learning import embedding_of
+
+PAGE = 2000
+
+
+def find_similar(
+    database: Database,
+    model: RegisteredModel,
+    given: Embeddings,
+    root_paths: RootPaths,
+    *,
+    limit: int,
+    under: Sequence[Path] = (),
+    without: Collection[int] = (),
+) -> list[TaggedPhoto]:
+    """The `limit` photos that resemble one of the given embeddings (N, D) most, with their accepted tags; the best first.
+
+    Of copies of an image, one is listed. `without`: content ids of images to leave out.
+
+    Raises:
+        EmbeddingsMissing: the model gives no embeddings.
+        ModelFileNotFound, ModelRefused: the model's file cannot be read.
+    """
+    rule = embedding_of(model)
+    mean = read_background(model.file, model.digest, rule).mean
+    directions = given - mean
+    directions /= _lengths(directions)[:, None]
+    best_ids = np.empty(0, np.int64)
+    best: Embeddings = np.empty(0, np.float32)
+    with database.read() as connection:
+        is_listed = _is_listed(connection, under, root_paths)
+    has_listed = exists().where(photos.c.content_id == embeddings.c.content_id, is_listed)
+    for rows in stored_pages(database, model.id, PAGE, has_listed):
+        stored = restore([row.data for row in rows], rule.dimension)
+        stored -= mean
+        ids = np.array([row.content_id for row in rows], np.int64)
+        similarities: Embeddings = (stored @ directions.T).max(axis=1) / _lengths(stored)
+        others = ~np.isin(ids, list(without))
+        best_ids = np.concatenate([best_ids, ids[others]])
+        best = np.concatenate([best, similarities[others]])
+        order = np.argsort(-best, kind="stable")[:limit]
+        best_ids, best = best_ids[order], best[order]
+    similarity_of = dict(zip(best_ids.tolist(), best.tolist(), strict=True))
+    with database.read() as connection:
+        return _similar_photos(connection, similarity_of, under, root_paths)
+
+
+def content_with_embedding(connection: Connection, model_id: int, digest: str) -> int | None:
+    """The content id of the image with this digest, if its embedding of the model is stored."""
+    query = select(contents.c.id).join(embeddings, embeddings.c.content_id == contents.c.id)
+    found = connection.execute(query.where(contents.c.digest == digest, embeddings.c.model_id == model_id))
+    return found.scalar_one_or_none()
+
+
+def _lengths(vectors: Embeddings) -> Embeddings:
+    """The lengths (N,) of vectors (N, D), 1 instead of 0."""
+    found: Embeddings = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    found[found == 0] = 1
+    return found
+
+
+def _is_listed(connection: Connection, under: Sequence[Path], root_paths: RootPaths) -> ColumnElement[bool]:
+    """The condition for photos that are present, and below one of the folders if there are any."""
+    below: ColumnElement[bool] = true()
+    if under:
+        below = or_(false(), *(range_.filter for range_ in path_ranges(connection, under, root_paths)))
+    return and_(photos.c.gone_since.is_(None), below)
+
+
+def _similar_photos(
+    connection: Connection, similarity_of: dict[int, float], under: Sequence[Path], root_paths: RootPaths
+) -> list[TaggedPhoto]:
+    """The first photo of each image, in the order of the images."""
+    names = NameCache(connection, root_paths)
+    rows = first_photos(connection, similarity_of, _is_listed(connection, under, root_paths))
+    in_order = [rows[content_id] for content_id in similarity_of if content_id in rows]  # some may have gone
+    found = names.photos(connection, in_order, accepted_tags)
+    return [
+        replace(photo, similarity=similarity_of[row.content_id])
+        for photo, row in zip(found, in_order, strict=True)
+    ]
+
+
+LEAST_SIMILARITY = 0.5
+"""From this similarity on, photos are in the group of a first one (see docs/explanation/teaching.md)."""
+LEAST_MEAN_SIMILARITY = 0.4
+"""From this mean similarity on, groups show the same place, and a photo that of a group."""
+MOST_JOINED = 2000
+"""Groups that are compared with each other, the largest ones."""
+LEAST_PHOTOS = 3
+MOST_IMAGES = 20_000
+"""Images that are compared, the ones added last. Comparing as many takes seconds of one processor."""
+MOST_GROUPS = 50
+BLOCK = 512
+
+
+@dataclass(frozen=True)
+class LookAlikes:
+    """Groups of content ids, the largest first; `compared` images are those added last of all unknown ones if `is_limited`."""
+
+    groups: tuple[tuple[int, ...], ...]
+    compared: int
+    is_limited: bool
+
+
+def find_look_alikes(
+    database: Database,
+    model: RegisteredModel,
+    *,
+    most_images: int = MOST_IMAGES,
+    on_progress: Progress = lambda _count: None,
+) -> LookAlikes:
+    """Group the unknown images that have an embedding of the model.
+
+    Raises:
+        EmbeddingsMissing: the model gives no embeddings.
+        ModelFileNotFound, ModelRefused: the model's file cannot be read.
+    """
+    rule = embedding_of(model)
+    mean = read_background(model.file, model.digest, rule).mean
+    ids, stored = _unknown_embeddings(database, model.id, most_images + 1)
+    is_limited = len(ids) > most_images
+    ids, stored = ids[:most_images], stored[:most_images]
+    directions = np.empty((len(ids), rule.dimension), np.float32)
+    for start in range(0, len(ids), PAGE):
+        page = restore(stored[start : start + PAGE], rule.dimension) - mean
+        directions[start : start + PAGE] = page / _lengths(page)[:, None]
+    del stored
+    begun = group_directions(directions, LEAST_SIMILARITY, on_progress)
+    groups = merge_groups(directions, begun, LEAST_MEAN_SIMILARITY)
+    large = sorted((group for group in groups if len(group) >= LEAST_PHOTOS), key=len, reverse=True)
+    found = tuple(tuple(ids[index] for index in group) for group in large[:MOST_GROUPS])
+    return LookAlikes(found, len(ids), is_limited)
+
+
+def group_directions(
+    directions: Embeddings, least_similarity: float, on_progress: Progress = lambda _count: None
+) -> list[list[int]]:
+    """Groups of rows (N, D) of length 1; each row is in the group of the first image that it resembles most, or begins one."""
+    firsts = np.empty_like(directions)  # the first images, in the order of their groups
+    groups: list[list[int]] = []
+    for start in range(0, len(directions), BLOCK):
+        block = directions[start : start + BLOCK]
+        similarities = block @ firsts[: len(groups)].T
+        nearest = similarities.argmax(axis=1) if groups else np.zeros(len(block), np.int64)
+        in_group = similarities.max(axis=1) >= least_similarity if groups else np.zeros(len(block), bool)
+        for row in np.flatnonzero(in_group):
+            groups[nearest[row]].append(start + int(row))
+        begun = len(groups)
+        for row in np.flatnonzero(~in_group):
+            new = firsts[begun : len(groups)] @ block[row]
+            if len(new) and new.max() >= least_similarity:
+                groups[begun + int(new.argmax())].append(start + int(row))
+            else:
+                firsts[len(groups)] = block[row]
+                groups.append([start + int(row)])
+        on_progress(min(start + BLOCK, len(directions)))
+    return groups
+
+
+def merge_groups(
+    directions: Embeddings, groups: Sequence[Sequence[int]], least_similarity: float
+) -> list[list[int]]:
+    """The groups of two or more rows (N, D), those joined that resemble each other on average; each row is in the one that it resembles most, or in none."""
+    several = sorted((group for group in groups if len(group) > 1), key=len, reverse=True)[:MOST_JOINED]
+    joined = _join(directions, several, least_similarity)
+    if not joined:
+        return []
+    means = _means(directions, joined)
+    found: list[list[int]] = [[] for _ in joined]
+    for start in range(0, len(directions), BLOCK):
+        similarities = directions[start : start + BLOCK] @ means.T
+        nearest = similarities.argmax(axis=1)
+        for row in np.flatnonzero(similarities.max(axis=1) >= least_similarity):
+            found[nearest[row]].append(start + int(row))
+    return found
+
+
+def _join(
+    directions: Embeddings, groups: Sequence[Sequence[int]], least_similarity: float
+) -> list[list[int]]:
+    """Join the two groups whose rows are most similar on average, as long as there are such."""
+    members = [list(group) for group in groups]
+    if not members:
+        return []
+    means = _means(directions, members)
+    similarities = means @ means.T
+    np.fill_diagonal(similarities, -1)
+    while True:
+        one, other = divmod(int(similarities.argmax()), len(members))
+        if similarities[one, other] < least_similarity:
+            return [group for group in members if group]
+        sizes = [len(members[one]), len(members[other])]
+        merged = np.average(similarities[[one, other]], axis=0, weights=sizes)
+        merged[[one, other]] = -1
+        similarities[one], similarities[:, one] = merged, merged
+        similarities[other], similarities[:, other] = -1, -1
+        members[one] += members[other]
+        members[other] = []
+
+
+def _means(directions: Embeddings, groups: Sequence[Sequence[int]]) -> Embeddings:
+    """The mean direction (G, D) of each group: its product with a row is the row's mean similarity."""
+    found: Embeddings = np.stack([directions[group].mean(axis=0) for group in groups])
+    return found
+
+
+def photos_of_groups(
+    database: Database, groups: Sequence[Collection[int]], root_paths: RootPaths
+) -> list[list[TaggedPhoto]]:
+    """The photos of each group that are still unknown, one of each image, with all their tags: the likeliest places first.
+
+    Groups that became small are left out.
+    """
+    with database.read() as connection:
+        names = NameCache(connection, root_paths)
+        found = [_unknown_photos(connection, names, group) for group in groups]
+    large = (of_group for of_group in found if len(of_group) >= LEAST_PHOTOS)
+    return sorted(large, key=place_likelihood, reverse=True)
+
+
+LEAST_LIKELIHOOD = -2.75
+"""Groups of rooms, people, animals and things are mostly less likely places (see docs/explanation/teaching.md)."""
+
+
+def place_likelihood(group: Sequence[TaggedPhoto]) -> float:
+    """How likely photos that look alike show one place: from -6 to 1.
+
+    It is the mean logarithm of the chance that models give any landmark, and the part of the photos that were taken at the same place
+    on the same day.
+    """
+    chances = (log10(max(1e-6, sum(tag.score or 0.0 for tag in photo.tags))) for photo in group)
+    together = Counter(_place_and_day(photo) for photo in group if photo.taken_at)
+    return fmean(chances) + max(together.values(), default=0) / len(group)
+
+
+def _place_and_day(photo: TaggedPhoto) -> tuple[object, ...]:
+    """The day, and the position within about a kilometre if the camera or a track knows it."""
+    position = photo.position
+    if photo.taken_at is None or position is None or position.source not in ("camera", "track"):
+        return (photo.taken_at and photo.taken_at.date(),)
+    return photo.taken_at.date(), round(position.latitude, 2), round(position.longitude, 2)
+
+
+def _unknown_photos(
+    connection: Connection, names: NameCache, content_ids: Collection[int]
+) -> list[TaggedPhoto]:
+    rows = first_photos(connection, content_ids, ~is_dismissed(photos.c.content_id))
+    tags_of = tag_rows(connection, content_ids)
+    found = []
+    for content_id in content_ids:
+        photo_tags = tags_of.get(content_id, ())
+        if content_id in rows and not any(tag.accepted for tag in photo_tags):
+            found.append(names.photo(connection, rows[content_id], photo_tags, photo_tags))
+    return found
+
+
+def _unknown_embeddings(database: Database, model_id: int, most: int) -> tuple[list[int], list[bytes]]:
+    """Content ids and stored embeddings of the unknown images that were added last."""
+    query = (
+        select(embeddings.c.content_id, embeddings.c.data)
+        .join(contents, contents.c.id == embeddings.c.content_id)
+        .where(contents.c.outcome == Outcome.UNKNOWN, unindexed(embeddings.c.model_id) == model_id)
+        .where(has_photo(contents.c.id), ~is_dismissed(contents.c.id))
+        .order_by(contents.c.id.desc())
+        .limit(PAGE)
+    )
+    ids: list[int] = []
+    stored: list[bytes] = []
+    while len(ids) < most:
+        page = query.where(contents.c.id < ids[-1]) if ids else query
+        with database.read() as connection:
+            rows = connection.execute(page).all()
+        ids += [row.content_id for row in rows]
+        stored += [row.data for row in rows]
+        if len(rows) < PAGE:
+            break
+    return ids[:most], stored[:most]

@@ -1,0 +1,130 @@
+"""What waits for a person's verdict: photos that probably show a landmark that a model knows, or one that was taught, the most probable first."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, literal_column, select, tuple_
+
+from tagger.catalog.roots import RootPaths
+from tagger.database.connection import Database
+from tagger.database.enums import TagState
+from tagger.database.tables import effective_tags
+from tagger.errors import CursorInvalid
+from tagger.query.tagged_photos import NameCache, TaggedPhoto, first_photos, tag_rows
+from tagger.tags.contents import count_photos_of_job, has_photo
+
+PAGE = 250
+COUNT_LIMIT = 1000
+"""Suggestions are counted up to this number, so that counting costs little however large the library is."""
+
+
+@dataclass(frozen=True)
+class ReviewPosition:
+    """A suggestion: a landmark on an image, and its score."""
+
+    landmark_id: int
+    score: float
+    content_id: int
+
+    @property
+    def cursor(self) -> str:
+        """The position as text for web addresses."""
+        return f"s_{self.landmark_id}_{self.score!r}_{self.content_id}"
+
+    @classmethod
+    def of_cursor(cls, cursor: str) -> Self:
+        """The position in a cursor.
+
+        Raises:
+            CursorInvalid: the text is no cursor.
+        """
+        try:
+            landmark_id, score, content_id = cursor.removeprefix("s_").split("_")
+            position = cls(int(landmark_id), float(score), int(content_id))
+        except ValueError as error:
+            raise CursorInvalid from error
+        ids = (position.landmark_id, position.content_id)
+        if not (0 <= position.score <= 1 and min(ids) >= 0 and max(ids) < 2**63):
+            raise CursorInvalid
+        return position
+
+
+def find_suggestions(
+    database: Database, landmark_id: int | None, root_paths: RootPaths, limit: int | None = None
+) -> Iterator[TaggedPhoto]:
+    """Photos with a suggested landmark as their only tag; the best scores first.
+
+    A photo with several suggested landmarks is listed for each. Of copies of an image, one is listed.
+    """
+
+    def photos() -> Iterator[TaggedPhoto]:
+        page, end = suggestion_page(database, landmark_id, root_paths, None, PAGE)
+        yield from page
+        while end is not None:
+            page, end = suggestion_page(database, landmark_id, root_paths, end, PAGE)
+            yield from page
+
+    return islice(photos(), limit)
+
+
+def suggestion_page(
+    database: Database,
+    landmark_id: int | None,
+    root_paths: RootPaths,
+    start: ReviewPosition | None,
+    limit: int,
+) -> tuple[list[TaggedPhoto], ReviewPosition | None]:
+    """Suggestions after a position, in the order of `find_suggestions`, and the position of the next page; None: the last."""
+    found: list[TaggedPhoto] = []
+    with database.read() as connection:
+        names = NameCache(connection, root_paths)
+        while rows := connection.execute(_suggested(landmark_id, start).limit(limit - len(found))).all():
+            found += _photos_of(connection, names, rows)
+            start = ReviewPosition(rows[-1].landmark_id, rows[-1].score, rows[-1].content_id)
+            if len(found) == limit:
+                return found, start
+    return found, None
+
+
+def count_suggestions(database: Database, landmark_id: int | None = None) -> int:
+    """The number of suggestions, counted up to `COUNT_LIMIT`."""
+    query = _suggested(landmark_id).where(has_photo(effective_tags.c.content_id)).limit(COUNT_LIMIT)
+    with database.read() as connection:
+        return connection.scalar(select(func.count()).select_from(query.subquery())) or 0
+
+
+def count_suggested_photos(database: Database, job: int) -> int:
+    """The number of photos that a job has classified with a suggested landmark."""
+    with database.read() as connection:
+        return count_photos_of_job(connection, job, _IS_SUGGESTED)
+
+
+# As in the partial indexes: with a parameter, SQLite would not use them.
+_IS_SUGGESTED: ColumnElement[bool] = effective_tags.c.state == literal_column(f"'{TagState.SUGGESTED}'")
+_KEY = effective_tags.c.score, effective_tags.c.content_id, effective_tags.c.landmark_id
+
+
+def _suggested(landmark_id: int | None, after: ReviewPosition | None = None) -> Select[Any]:
+    """A query for the images for which a landmark, or this one, is suggested, the best scores first.
+
+    No other order was found whose verdicts teach more (see docs/explanation/teaching.md).
+    """
+    query: Select[Any] = select(*_KEY).where(_IS_SUGGESTED).order_by(*(column.desc() for column in _KEY))
+    if landmark_id is not None:
+        query = query.where(effective_tags.c.landmark_id == landmark_id)
+    if after is not None:
+        query = query.where(tuple_(*_KEY) < tuple_(after.score, after.content_id, after.landmark_id))
+    return query
+
+
+def _photos_of(connection: Connection, names: NameCache, found: Sequence[Row[Any]]) -> Iterator[TaggedPhoto]:
+    """The first photo of the image of each of these rows, with the landmark as its only tag."""
+    content_ids = {row.content_id for row in found}
+    rows, tags_of = first_photos(connection, content_ids), tag_rows(connection, content_ids)
+    for each in found:
+        photo_tags = tags_of.get(each.content_id, ())
+        selected = [tag for tag in photo_tags if tag.landmark_id == each.landmark_id]
+        if each.content_id in rows and selected:
+            yield names.photo(connection, rows[each.content_id], photo_tags, selected)

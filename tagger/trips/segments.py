@@ -1,0 +1,201 @@
+"""Segments: what one camera took away from home without a break; and which cameras were together. Knows nothing of SQL.
+
+A segment ends where its camera was at home, after a gap in time (abroad a longer one), and at a jump into another country without a return soon after.
+Days that follow each other in one country have no gap.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import accumulate, chain, groupby, product
+from operator import attrgetter
+
+from tagger.system.geo import distance_km
+from tagger.trips.homes import KM_PER_DEGREE, Homes, Locality, Visit
+
+GAP = timedelta(hours=36)
+"""The longest time without photos within a trip."""
+GAP_IN_PLACE = timedelta(hours=72)
+"""The same, if the photos before and after it are of one place: days of rain, or at the beach."""
+GAP_ABROAD = timedelta(days=10)
+"""The same, if the photos before and after it are of one country abroad, and no camera was at home meanwhile."""
+PLACE_KM = 50.0
+JUMP_KM = 500.0
+RETURN = timedelta(days=7)
+"""A jump ends no trip if the photos come back within this time: from an excursion, on a cruise, or after a wrong landmark."""
+_MOMENT = timedelta(hours=1)
+
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class TripSegment:
+    """Visits of one camera, by number. `absence` numbers its times away from home: segments of the same one have no home between them."""
+
+    camera_id: int
+    number: int
+    absence: int
+    visits: tuple[Visit, ...]
+
+    @property
+    def first(self) -> datetime:
+        return self.visits[0].first
+
+    @property
+    def last(self) -> datetime:
+        return max(visit.last for visit in self.visits)
+
+
+def group_segments(visits: Sequence[Visit], homes: Homes) -> Iterator[list[TripSegment]]:
+    """The segments of all cameras, those of cameras that were together in one group. `visits` are in order of their cameras and first photos."""
+    cameras = [list(of_camera) for _, of_camera in groupby(visits, key=attrgetter("camera_id"))]
+    at_home = [[homes.has(visit) for visit in of_camera] for of_camera in cameras]
+    home_times = list(map(_home_times, cameras, at_home))
+    all_home_times = sorted(chain.from_iterable(home_times))
+    segments = [
+        segment
+        for of_camera, is_home, times in zip(cameras, at_home, home_times, strict=True)
+        for segment in _camera_segments(
+            [visit for visit, is_one in zip(of_camera, is_home, strict=True) if not is_one],
+            homes,
+            times,
+            all_home_times,
+        )
+    ]
+    return _together(segments, homes, all_home_times)
+
+
+def _camera_segments(
+    visits: Sequence[Visit],
+    homes: Homes,
+    home_times: Sequence[datetime],
+    all_home_times: Sequence[datetime],
+) -> list[TripSegment]:
+    """The segments of the visits of one camera away from home, in order of time; they do not overlap.
+
+    `home_times`: when this camera was at home, `all_home_times`: when any was.
+    """
+    segments: list[TripSegment] = []
+    part: list[Visit] = []
+    absence, last = 0, datetime.min  # noqa: DTZ901 - cameras' times have no zone
+
+    def end_part() -> None:
+        for each in _split_at_jumps(part):
+            segments.append(TripSegment(each[0].camera_id, len(segments), absence, each))
+        part.clear()
+
+    for visit in visits:
+        was_home = has_between(home_times, last, visit.first)
+        if part and (was_home or _is_gap(part[-1], visit, last, homes, all_home_times)):
+            end_part()
+            absence += was_home
+        part.append(visit)
+        last = max(last, visit.last)
+    if part:
+        end_part()
+    return segments
+
+
+def has_between(times: Sequence[datetime], first: datetime, last: datetime) -> bool:
+    """Whether one of these times is between two others."""
+    return bisect_right(times, first) < bisect_left(times, last)
+
+
+def _is_gap(
+    before: Visit, after: Visit, last: datetime, homes: Homes, home_times: Sequence[datetime]
+) -> bool:
+    """Whether the time without photos between two visits ends a trip. `last`: the last photo before it, `home_times`: when any camera was at home."""
+    gap, is_one_country = after.first - last, before.place.country == after.place.country
+    if gap <= GAP or (is_one_country and after.day - last.date() <= _DAY):
+        return False
+    is_abroad = is_one_country and homes.is_abroad(before) and homes.is_abroad(after)
+    if is_abroad and not has_between(home_times, last, after.first):
+        return gap > GAP_ABROAD
+    return gap > GAP_IN_PLACE or not _are_near(before, after, PLACE_KM)
+
+
+def _home_times(visits: Sequence[Visit], is_home: Sequence[bool]) -> list[datetime]:
+    """When the camera was at home: the first and last photos of its visits. One moment with a wrong landmark is left out."""
+    times = []
+    for index, visit in enumerate(visits):
+        around = is_home[max(0, index - 1) : index + 2]
+        is_alone = len(around) == 3 and not around[0] and not around[2]
+        is_moment = visit.last - visit.first <= _MOMENT
+        if is_home[index] and (visit.is_measured or not is_moment or not is_alone):
+            times += [visit.first, visit.last]
+    return sorted(times)
+
+
+def _split_at_jumps(visits: Sequence[Visit]) -> Iterator[tuple[Visit, ...]]:
+    start = 0
+    ends = list(accumulate((visit.last for visit in visits), max))  # of all visits so far
+    for index in range(1, len(visits)):
+        if visits[index].first > ends[index - 1] and _is_departure(visits, ends, index):
+            yield tuple(visits[start:index])
+            start = index
+    yield tuple(visits[start:])
+
+
+def _is_departure(visits: Sequence[Visit], ends: Sequence[datetime], index: int) -> bool:
+    """Whether the visit at this index begins a trip of its own: far away, in another country, and for good."""
+    before, after = visits[index - 1], visits[index]
+    countries = {before.place.country, after.place.country}
+    if len(countries) == 1 or "" in countries or _are_near(before, after, JUMP_KM):
+        return False
+    # Visits are in order of their beginnings, and `ends` grows, so only visits within RETURN are compared.
+    begin = bisect_left(ends, after.first - RETURN, hi=index)
+    end = bisect_right(visits, before.last + RETURN, lo=index, key=attrgetter("first"))
+    earlier = [visit for visit in visits[begin:index] if visit.last >= after.first - RETURN]
+    return not any(_are_near(visit, other, JUMP_KM / 2) for visit in earlier for other in visits[index:end])
+
+
+def _together(
+    segments: Sequence[TripSegment], homes: Homes, home_times: Sequence[datetime]
+) -> Iterator[list[TripSegment]]:
+    """The segments in groups: those of cameras that were in one place on the same day, or in one country abroad on days that follow each other."""
+    group_of = list(range(len(segments)))
+
+    def group(number: int) -> int:
+        while group_of[number] != number:
+            group_of[number] = group_of[group_of[number]]
+            number = group_of[number]
+        return number
+
+    for (number, visit), (other_number, other) in _pairs(segments):
+        if group(number) == group(other_number):
+            continue
+        is_abroad = visit.place.country == other.place.country and homes.is_abroad(visit)
+        if (is_abroad and not has_between(home_times, other.last, visit.first)) or (
+            visit.day == other.day and _are_near(visit, other, PLACE_KM)
+        ):
+            group_of[group(number)] = group(other_number)
+    groups: dict[int, list[TripSegment]] = defaultdict(list)
+    for number, segment in enumerate(segments):
+        groups[group(number)].append(segment)
+    yield from groups.values()
+
+
+_OfSegment = tuple[int, Visit]
+
+
+def _pairs(segments: Sequence[TripSegment]) -> Iterator[tuple[_OfSegment, _OfSegment]]:
+    """The visits of two cameras on one day, or on days that follow each other, with the numbers of their segments; of a place, one of each day."""
+    visits_on: dict[date, dict[tuple[int, Locality], _OfSegment]] = defaultdict(dict)
+    for number, segment in enumerate(segments):
+        for visit in segment.visits:
+            visits_on[visit.day].setdefault((number, visit.place), (number, visit))
+    for day, of_day in visits_on.items():
+        others = [*of_day.values(), *visits_on.get(day - _DAY, {}).values()]
+        for each, other in product(of_day.values(), others):
+            if each[1].camera_id != other[1].camera_id:
+                yield each, other
+
+
+def _are_near(visit: Visit, other: Visit, limit_km: float) -> bool:
+    """Whether two visits are at most so far apart. Most that are not differ in latitude already."""
+    if abs(visit.latitude - other.latitude) * KM_PER_DEGREE > limit_km + 1:
+        return False
+    return distance_km(visit.latitude, visit.longitude, other.latitude, other.longitude) <= limit_km

@@ -1,0 +1,206 @@
+"""The trips of a database, by time or by id; and what people change of them: names, splits and merges.
+
+An edit names a moment of its trip, not its id, so it applies again each time trips are grouped, also once photos were added.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select
+
+from tagger.database.audit_log import AuditAction, record_action
+from tagger.database.enums import TripEditKind
+from tagger.database.tables import photos, trip_edits
+from tagger.errors import TripEditFollowed, TripNotFound, TripsApart
+from tagger.trips import TripEdit, TripReference
+from tagger.trips.grouping import REACH, Trip, group_trips
+from tagger.trips.homes import read_visits
+
+_USUAL_LENGTH = timedelta(days=60)
+FARTHEST = _USUAL_LENGTH
+"""The longest time between two trips that can be merged: a trip is found without reading the photos of all years."""
+_EARLIEST, _LATEST = datetime.min + REACH, datetime.max - REACH - _USUAL_LENGTH  # noqa: DTZ901 - local time
+_DATE = len("2019-05-03")
+LONGEST_NAME = 200
+
+
+def all_trips(connection: Connection) -> list[Trip]:
+    """The trips of all photos, in order of time."""
+    return group_trips(read_visits(connection), _edits(connection))
+
+
+def find_trip(connection: Connection, trip_id: str) -> Trip:
+    """The trip with this id. More photos may rename a trip, and people merge some, so the only one that begins on the same day or has it is found too.
+
+    Reads only the photos of the years around it.
+
+    Raises:
+        TripNotFound: no trip has this id.
+    """
+    trips = find_trips(connection, [trip_id])
+    if trip_id not in trips:
+        raise TripNotFound(trip=trip_id)
+    return trips[trip_id]
+
+
+def find_trips(connection: Connection, trip_ids: Collection[str]) -> dict[str, Trip]:
+    """The trips with these ids, as `find_trip`, by id; those that are not found are left out. Groups the photos around them once."""
+    begins = [begin for trip_id in trip_ids if (begin := _begin(trip_id)) is not None]
+    if not begins:
+        return {}
+    edits = _edits(connection)
+    first, last = min(begins), max(begins) + _USUAL_LENGTH
+    while True:
+        trips = _trips_between(connection, first, last, edits)
+        found = {trip_id: trip for trip_id in trip_ids if (trip := _match(trips, trip_id)) is not None}
+        end = max((trip.last for trip in found.values()), default=last)
+        if end <= last or end > _LATEST:
+            return found
+        last = end + _USUAL_LENGTH
+
+
+def trip_at(connection: Connection, moment: TripReference) -> Trip | None:
+    """The trip that a camera was on at a time, if there is one."""
+    edits = _edits(connection)
+    first, last = (
+        max(moment.taken_at, _EARLIEST) - _USUAL_LENGTH,
+        min(moment.taken_at, _LATEST) + _USUAL_LENGTH,
+    )
+    while True:
+        trips = _trips_between(connection, first, last, edits)
+        trip = next((each for each in trips if each.contains(moment)), None)
+        if trip is None or (first <= trip.first and trip.last <= last):
+            return trip
+        first, last = min(first, trip.first), max(last, trip.last)
+
+
+def _trips_between(
+    connection: Connection, first: datetime, last: datetime, edits: Sequence[TripEdit]
+) -> list[Trip]:
+    """The trips of a time, and others around it, which may be incomplete."""
+    return group_trips(
+        read_visits(connection, max(first, _EARLIEST) - REACH, min(last, _LATEST) + REACH), edits
+    )
+
+
+def _begin(trip_id: str) -> datetime | None:
+    """The day that the id names; None for no date, or one near an end of time."""
+    try:
+        begin = datetime.fromisoformat(trip_id[:_DATE])
+    except ValueError:
+        return None
+    return begin if _EARLIEST <= begin <= _LATEST else None
+
+
+def _match(trips: list[Trip], trip_id: str) -> Trip | None:
+    """The trip with this id; else the only one that begins on its day; else the only one that has it, as after a merge."""
+    day = trip_id[:_DATE]
+    if same := [trip for trip in trips if trip.id == trip_id]:
+        return same[0]
+    begun = [trip for trip in trips if trip.id[:_DATE] == day]
+    found = begun or [trip for trip in trips if trip.days[0].isoformat() <= day <= trip.days[1].isoformat()]
+    return found[0] if len(found) == 1 else None
+
+
+def is_of_trip(trip: Trip) -> ColumnElement[bool]:
+    """The condition on `photos` that a photo belongs to the trip. Photos whose files are gone do too."""
+    return or_(
+        *(
+            and_(photos.c.camera_id == span.camera_id, photos.c.taken_at.between(span.first, span.last))
+            for span in trip.spans
+        )
+    )
+
+
+def trips_beside(connection: Connection, trip: Trip) -> tuple[Trip | None, Trip | None]:
+    """The trips before and after one with which it can be merged."""
+    trips = _trips_between(connection, trip.first - FARTHEST, trip.last + FARTHEST, _edits(connection))
+    others = [other for other in trips if other.id != trip.id]
+    before = [other for other in others if trip.first - FARTHEST <= other.last and other.first < trip.first]
+    after = [other for other in others if trip.first <= other.first <= trip.last + FARTHEST]
+    return (before[-1] if before else None, after[0] if after else None)
+
+
+# ----- edits -----
+
+
+def _edits(connection: Connection) -> list[TripEdit]:
+    return [
+        TripEdit(
+            row.id,
+            TripEditKind(row.kind),
+            TripReference(row.camera_id, row.taken_at),
+            row.name,
+            row.split_at,
+            None if row.other_camera_id is None else TripReference(row.other_camera_id, row.other_taken_at),
+        )
+        for row in connection.execute(select(trip_edits).order_by(trip_edits.c.id))
+    ]
+
+
+def rename_trip(connection: Connection, trip: Trip, name: str) -> None:
+    """Give a trip a name; an empty one is that of its place."""
+    clean = " ".join("".join(each if each.isprintable() else " " for each in name).split())[:LONGEST_NAME]
+    _add(connection, trip, TripEditKind.RENAME, trip.moment, name=clean or None)
+
+
+def split_trip(connection: Connection, trip: Trip, day: date) -> None:
+    """Make the photos from a day on a trip of their own. The first day divides nothing."""
+    midnight = datetime.combine(day, time())
+    late = tuple(visit for visit in trip.visits if visit.first >= midnight)
+    if late and trip.first < midnight:
+        _add(connection, trip, TripEditKind.SPLIT, replace(trip, visits=late).moment, split_at=midnight)
+
+
+def merge_trips(connection: Connection, trip: Trip, other: Trip) -> None:
+    """Make one trip of two.
+
+    Raises:
+        TripsApart: they are more than `FARTHEST` apart.
+    """
+    if max(trip.first, other.first) - min(trip.last, other.last) > FARTHEST:
+        raise TripsApart(trip=trip.id, other=other.id, days=FARTHEST.days)
+    _add(
+        connection,
+        trip,
+        TripEditKind.MERGE,
+        trip.moment,
+        other_camera_id=other.moment.camera_id,
+        other_taken_at=other.moment.taken_at,
+    )
+
+
+def _add(
+    connection: Connection, trip: Trip, kind: TripEditKind, moment: TripReference, **values: object
+) -> None:
+    row = {"kind": kind, "camera_id": moment.camera_id, "taken_at": moment.taken_at, **values}
+    connection.execute(insert(trip_edits).values(row))
+    record_action(connection, AuditAction.TRIP_EDIT, trip.id, change=kind)
+
+
+def trips_before(connection: Connection, edit: TripEdit) -> list[Trip]:
+    """The trips that an edit concerns, as they were before it."""
+    moments = [moment for moment in (edit.moment, edit.other) if moment is not None]
+    times = [moment.taken_at for moment in moments]
+    earlier = [each for each in _edits(connection) if each.id < edit.id]
+    trips = _trips_between(connection, min(times), max(times), earlier)
+    return [trip for trip in trips if any(map(trip.contains, moments))]
+
+
+def undoable_edits(trip: Trip) -> set[int]:
+    """The names, and the last split or merge: what an earlier one made may be part of it."""
+    others = [edit.id for edit in trip.edits if edit.kind is not TripEditKind.RENAME]
+    return {edit.id for edit in trip.edits}.difference(others[:-1])
+
+
+def undo_trip_edit(connection: Connection, trip: Trip, edit_id: int) -> None:
+    """Take back an edit, as if it had never been; later names stay.
+
+    Raises:
+        TripEditFollowed: a later split or merge stays.
+    """
+    if edit_id not in undoable_edits(trip) and any(edit.id == edit_id for edit in trip.edits):
+        raise TripEditFollowed
+    if connection.execute(delete(trip_edits).where(trip_edits.c.id == edit_id)).rowcount:
+        record_action(connection, AuditAction.TRIP_EDIT, trip.id, change="undo")
