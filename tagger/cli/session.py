@@ -135,12 +135,9 @@ def prepare_paths(paths: Iterable[str | Path], settings: Settings | None = None)
         open_session(settings)
 
 
-def learn_from_decisions() -> None:
-    """Bring up to date what follows from the verdicts that the command has changed, when it ends."""
-    if _decided:
-        from tagger.cli.derived_facts import update_derived_facts
-
-        update_derived_facts(_decided[0])
+def decided_session() -> Session | None:
+    """The session in which people's verdicts have changed; None: there is none."""
+    return _decided[0] if _decided else None
 
 
 def close_sessions() -> None:
