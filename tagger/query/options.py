@@ -234,7 +234,7 @@ class PhotoQuery:
     )
     """Of a photo's position or an accepted landmark."""
     near: tuple[float, float] | None = _option(
-        "Photos taken near this position in degrees, or showing landmarks near it.",
+        "Photos taken, or with landmarks, near this position.",
         value_name="LAT,LON",
         parse=parse_position,
     )

@@ -29,9 +29,13 @@ def _names(kind: type[DataclassInstance]) -> tuple[str, ...]:
 
 
 def json_bytes(document: object, indent: int | None = None) -> bytes:
-    """The document as JSON, with letters as they are; bytes of file names that are not UTF-8 are escaped."""
+    """The document as JSON, with letters as they are. What is no visible character is escaped: terminals obey some of them."""
     text = json.dumps(document, indent=indent, default=json_default, ensure_ascii=False)
-    return text.encode(errors="backslashreplace")  # a byte of a file name becomes \\udce9, which JSON knows
+    if not text.replace("\n", "").isprintable():
+        text = "".join(
+            each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text
+        )
+    return text.encode()
 
 
 def json_default(value: object) -> object:

@@ -176,9 +176,11 @@ def test_an_older_or_newer_schema_is_reported_and_not_changed(
 ) -> None:
     with monkeypatch.context() as upgraded:
         upgraded.setattr(diagnostics, "SCHEMA_REVISION", "9999")  # as a later version of this program has it
-        database = checked(tagger_with_redis, code=0)["database"]
-    assert database["state"] == "note"
-    assert "tagger db upgrade" in database["remedy"]
+        database = checked(tagger_with_redis, code=1)["database"]
+    assert (database["state"], database["remedy"]) == (
+        "wrong",
+        "make a backup, stop the workers, then: tagger db upgrade",
+    )
     with sqlite_database.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'later'"))
     assert "newer version" in checked(tagger_with_redis, code=1)["database"]["found"]

@@ -49,6 +49,7 @@ from tagger.database.tables import jobs, ledgers, metadata, model_labels, photos
 from tagger.errors import SchemaNewer, SchemaOutdated, Unavailable
 from tagger.ledger.job_control import pause, resume
 from tagger.ledger.progress import find_job
+from tagger.tags.settlement import begin_change
 from tagger.transfer.upgrade import upgrade_database
 
 # Neither SQLAlchemy nor Alembic reads such an index of SQLite.
@@ -322,8 +323,10 @@ def test_invalid_values_and_foreign_keys_are_refused(database: Database) -> None
         (insert(verdicts).values(**verdict, verdict="maybe"), "check"),
         (insert(model_labels).values(model_id=9, position=0, label="a", landmark_id=9), "foreign"),
     ):
-        with pytest.raises(IntegrityError, match=f"(?i){constraint}"), database.write() as connection:
-            connection.execute(change)
+        with database.write() as connection:
+            begin_change(connection, [])
+            with pytest.raises(IntegrityError, match=f"(?i){constraint}"), connection.begin_nested():
+                connection.execute(change)
 
 
 def test_an_sqlite_file_is_created_when_it_is_opened_and_a_server_is_not(empty_database_url: str) -> None:

@@ -286,8 +286,9 @@ def test_errors_are_in_the_language_of_the_page(client: TestClient, library: Lib
         (client.post("/jobs/new", data={"folder": "Lw"}, headers=german), "keinen Zugriff auf diesen Ordner"),
     ):
         assert text in answer.text
-    page = client.get("/photos?year=x&min_score=7").text
-    assert "not valid: min_score is too large, year must be a whole number." in page
+    form = client.post("/jobs/new", data={"folder": "Lw", "write": "x"}).text
+    assert "not valid: before must be a whole number." in client.get("/jobs/older?before=x").text
+    assert "Some values are not valid: write. Go back and correct them." in form
     assert "name: it has no letter, digit or symbol" in client.post(edit, data={"name": "***"}).text
 
 

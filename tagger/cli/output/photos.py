@@ -25,8 +25,6 @@ from tagger.cli.output.job_text import count_of
 from tagger.database.enums import TagState
 from tagger.errors import QueryOptionInvalid
 from tagger.model.predictions import TAUGHT_THRESHOLD
-from tagger.query.facets import count_photos
-from tagger.query.filter_words import active_filters, options_without
 from tagger.query.options import PhotoQuery
 from tagger.query.photo_json import (
     LANDMARK_COLUMNS,
@@ -89,6 +87,9 @@ def write_photos(
 
 def no_photo_text(session: Session, query: PhotoQuery) -> str:
     """That no photo matches; and which outcome instead, or which options less, select photos, with their number."""
+    from tagger.query.facets import count_photos
+    from tagger.query.filter_words import active_filters, options_without
+
     options = replace(query, limit=None).texts
     conditions = {name: value for name, value in options.items() if name not in _OUTCOMES}
     others: dict[str, Options] = {

@@ -178,7 +178,7 @@ def test_pages_name_no_commands_where_the_page_can_do_it(
         assert "<code>" not in page.text.partition("<main")[2]
     asked = client.post(f"/api/jobs/{job}/pause", headers={"HX-Request": "true"})
     assert asked.json()["error"] == f"Job {job} is over already."
-    assert "`tagger job show" in client.post(f"/api/jobs/{job}/pause").json()["error"]
+    assert "tag its folders again" in client.post(f"/api/jobs/{job}/pause").json()["error"]
 
 
 def test_a_cancelled_job_has_no_buttons(client: TestClient, jobs: JobClient, folder: Path) -> None:
