@@ -7,6 +7,7 @@ classes are missing from the sum of the landmarks' scores.
 import copy
 import logging
 from dataclasses import asdict, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -105,10 +106,7 @@ def _train_head(
     )
     validation = torch.from_numpy(data.is_validation)
     measured = FeatureSet(features[validation], torch.from_numpy(data.targets)[validation])
-
-    def fit(photos: TrainingData) -> tuple[nn.Linear, list[Epoch]]:
-        return fit_last_layer(photos, features, measured, options.seed)
-
+    fit = partial(fit_last_layer, features=features, measured=measured, seed=options.seed)
     head, history = fit(data)
     settings: dict[str, object] = {"seed": options.seed}
     return TrainedClassifier(
