@@ -195,6 +195,18 @@ def test_the_quota_counts_what_is_there_and_what_was_refused_does_not_count(
     assert send(sender, "d.png", large)[0] == 200
 
 
+def test_photos_that_arrive_together_stay_within_the_quota(sender: TestClient, folder: Path) -> None:
+    large = photo() + bytes(300_000)
+    threads = [threading.Thread(target=send, args=(sender, f"{n}.png", large)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(map(len, files(folder).values())) <= 1_000_000
+    assert set(files(folder).values()) <= {large}
+    assert send(sender, "small.png", photo())[0] == 200
+
+
 def test_a_line_that_breaks_leaves_nothing(settings: Settings, web_database: Database, folder: Path) -> None:
     with served(settings, web_database) as port:
         with socket.create_connection(("127.0.0.1", port)) as line:
