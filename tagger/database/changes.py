@@ -15,7 +15,12 @@ CHANGES = "tagger_changes"
 """The execution option of a connection for writing that has its `Changes`."""
 _CAUSES = {table.name for table in (tags, taught_tags, verdicts, dismissals, classifications)}
 _DECISIONS = {verdicts.name, dismissals.name}
-_STATEMENT = re.compile(r'(?:INSERT INTO|UPDATE|DELETE FROM) "?(\w+)')
+_CHANGED = re.compile(
+    r"""\b(?:(?:INSERT(?:\s+OR\s+\w+)?|REPLACE|MERGE)\s+INTO|UPDATE(?:\s+OR\s+\w+)?|DELETE\s+FROM)\s+
+        (?:ONLY\s+)?(?:"?\w+"?\s*\.\s*)?"?(\w+)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""The tables that a statement changes, also after WITH."""
 
 
 class Changes:
@@ -63,7 +68,7 @@ def changes_of(connection: Connection) -> Changes:
 
 def require_change(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
     """Refuse statements that change causes of unregistered images. A listener of SQLAlchemy's event `before_cursor_execute`."""
-    found = _STATEMENT.match(statement)
     changes: Changes | None = connection.get_execution_options().get(CHANGES)
-    if found is not None and changes is not None:
-        changes.require(found[1])
+    if changes is not None:
+        for table in _CHANGED.findall(statement):
+            changes.require(table.lower())

@@ -113,7 +113,7 @@ class QueryOption:
         noun, read = _KINDS[self.kind]
         try:
             found = read(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise QueryOptionInvalid(option=name, reason=f"{value!r} is not {noun}") from None
         if self.choices and found not in self.choices:
             reason = f"{found!r} is no {self.noun}. Choose one of {', '.join(self.choices)}"
@@ -126,8 +126,12 @@ class QueryOption:
 
 
 def _read_text(value: object) -> str:
-    if not isinstance(value, str):
+    """Raises:
+    TypeError, ValueError: it is no text, or databases store none like it.
+    """
+    if not isinstance(value, str) or "\0" in value:
         raise TypeError
+    value.encode()
     return value
 
 
@@ -200,7 +204,7 @@ def _parse_alternative(text: str) -> "PhotoQuery":
     if not options:
         raise ValueError("an alternative is empty")
     for name in options:
-        if name in ("any_of", "without", "any_rank"):
+        if name not in QUERY_OPTIONS or name in ("any_of", "without", "any_rank"):
             raise ValueError(f"{name} is not possible here")
     query = PhotoQuery.of_document(
         {name: values if QUERY_OPTIONS[name].several else values[-1] for name, values in options.items()}

@@ -4,6 +4,7 @@ Names come from strangers: no part of one leads out of the folder or through a l
 """
 
 import asyncio
+import errno
 import os
 import stat
 import uuid
@@ -22,7 +23,7 @@ from tagger.metadata.temporary_files import TemporaryFile, create_locked, remove
 from tagger.photos.folders import OpenFolder, flush_to_disk, open_folder
 from tagger.photos.formats import HEAD_BYTES, detect_format
 from tagger.photos.photo_names import is_photo_name
-from tagger.system.text_format import gettext, has_controls
+from tagger.system.text_format import INVISIBLE, gettext, has_controls
 from tagger.system.text_format import size as size_text
 
 MOST_FOLDERS = 8
@@ -46,6 +47,8 @@ class UploadFolder:
         self.folder = folder
         self._quota_bytes = quota_bytes
         self._taken_bytes: int | None = None
+        self._is_full = False
+        self._arriving = 0
         self._measuring = asyncio.Lock()
 
     async def receive(self, path: str, parts: AsyncIterator[bytes]) -> ReceivedPhoto:
@@ -57,12 +60,11 @@ class UploadFolder:
         names = _names_of(path)
         try:
             await self._measure()
-            with await run_in_threadpool(open_folder, self.folder) as folder:
-                temporary = await run_in_threadpool(create_locked, folder, uuid.uuid4().hex)
-                try:
-                    return await self._write(temporary, names, parts)
-                finally:
-                    temporary.remove()
+            self._arriving += 1
+            try:
+                return await self._store(names, parts)
+            finally:
+                self._arriving -= 1
         except (OSError, WriteRefused, WriteFailed) as error:
             if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
                 text = gettext(
@@ -73,11 +75,24 @@ class UploadFolder:
             raise HTTPException(HTTPStatus.CONFLICT, text) from error
 
     async def _measure(self) -> None:
-        """Find out once how much the files in the folder take, and remove what servers left that were killed."""
+        """Find out how much the files in the folder take, and remove what servers left that were killed.
+
+        Once, and after a refused photo before each, until somebody has moved files away.
+        """
         async with self._measuring:
-            if self._taken_bytes is None:
+            if self._taken_bytes is None or (self._is_full and not self._arriving):
                 await run_in_threadpool(remove_leftovers, self.folder)
-                self._taken_bytes = await run_in_threadpool(_size_of, self.folder)
+                measured_bytes = await run_in_threadpool(_size_of, self.folder)
+                self._is_full &= measured_bytes >= (self._taken_bytes or 0)
+                self._taken_bytes = measured_bytes
+
+    async def _store(self, names: Sequence[str], parts: AsyncIterator[bytes]) -> ReceivedPhoto:
+        with await run_in_threadpool(open_folder, self.folder) as folder:
+            temporary = await run_in_threadpool(create_locked, folder, uuid.uuid4().hex)
+            try:
+                return await self._write(temporary, names, parts)
+            finally:
+                temporary.remove()
 
     async def _write(
         self, temporary: TemporaryFile, names: Sequence[str], parts: AsyncIterator[bytes]
@@ -99,6 +114,7 @@ class UploadFolder:
     def _take(self, size_bytes: int) -> None:
         taken_bytes = (self._taken_bytes or 0) + size_bytes
         if size_bytes > 0 and taken_bytes > self._quota_bytes:
+            self._is_full = True
             text = gettext(
                 "The folder for photos is full: it may take %(quota)s. Its owner can allow more with TAGGER_WEB_UPLOAD_QUOTA_BYTES.",
                 quota=size_text(self._quota_bytes),
@@ -115,8 +131,8 @@ def _names_of(path: str) -> Sequence[str]:
     """
     names = PurePosixPath(path.replace("\\", "/")).parts
     is_plain = all(
-        name.isprintable()
-        and not has_controls(name)
+        not has_controls(name)
+        and not INVISIBLE.search(name)
         and not name.startswith((".", "/", "~"))
         and len(name.encode(errors="replace")) <= MOST_NAME_BYTES
         for name in names
@@ -156,19 +172,38 @@ def _name_in(folder: OpenFolder, name: str, temporary: TemporaryFile) -> tuple[s
     for number in range(1, SAME_NAMES):
         numbered = name if number == 1 else f"{stem}-{number}{extension}"
         try:
-            os.close(folder.open(numbered, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            _rename_to_new(temporary, folder, numbered)
         except FileExistsError:
             if _is_same(folder, numbered, temporary.descriptor):
                 return numbered, False
             continue
-        os.replace(
-            temporary.name, numbered, src_dir_fd=temporary.folder.descriptor, dst_dir_fd=folder.descriptor
-        )
         return numbered, True
     raise HTTPException(
         HTTPStatus.CONFLICT,
         gettext("The name of the file cannot be used here. Rename it, then send it again."),
     )
+
+
+def _rename_to_new(temporary: TemporaryFile, folder: OpenFolder, name: str) -> None:
+    """Raises:
+    FileExistsError: another file has the name.
+    """
+    start, end = temporary.folder.descriptor, folder.descriptor
+    try:
+        os.link(temporary.name, name, src_dir_fd=start, dst_dir_fd=end, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        try:
+            os.replace(temporary.name, name, src_dir_fd=start, dst_dir_fd=end)
+        except OSError:
+            folder.unlink(name)
+            raise
+
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What disks without links answer, such as FAT: there, a server that is killed at this moment leaves an empty file."""
 
 
 def _is_same(folder: OpenFolder, name: str, descriptor: int) -> bool:

@@ -39,6 +39,10 @@ def library(database: Database, tmp_path: Path) -> StoredPhotos:
         insert(dismissals).from_select(
             ("content_id", "given_at"), select(contents.c.id, contents.c.classified_at)
         ),
+        text("\n  delete  from verdicts"),
+        text("WITH few AS (SELECT 1) UPDATE Tags SET score = 0"),
+        text("INSERT INTO dismissals (content_id) SELECT id FROM contents"),
+        delete(tags).where(tags.c.content_id.in_(select(photos.c.content_id).cte("few").select())),
     ],
 )
 @pytest.mark.postgresql
@@ -58,6 +62,14 @@ def _change_after_settling(database: Database, statement: Any) -> None:
         begin_change(connection, [1])
         settle(connection, [1])
         connection.execute(statement)
+
+
+@pytest.mark.parametrize("statement", ["REPLACE INTO main.tags", 'insert or ignore into "tags"'])
+def test_a_change_in_the_words_of_sqlite_that_was_not_begun_fails(
+    library: StoredPhotos, statement: str
+) -> None:
+    with pytest.raises(RuntimeError, match="begin_change"), library.database.write() as connection:
+        connection.execute(text(f"{statement} (content_id) VALUES (1)"))
 
 
 @pytest.mark.postgresql

@@ -1,5 +1,7 @@
 """Photos that people send on the page: stored whole or not at all, below one folder, over no other file, and tagged."""
 
+import errno
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -76,6 +78,56 @@ def test_photos_of_one_name_that_arrive_together_are_all_kept(sender: TestClient
     assert set(files(folder).values()) == {photo(None, shade=n) for n in range(6)}
 
 
+def test_one_photo_that_arrives_several_times_at_once_is_stored_once(
+    sender: TestClient, folder: Path
+) -> None:
+    threads = [threading.Thread(target=send, args=(sender, "new/same.png", photo())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert files(folder) == {"new/same.png": photo()}
+
+
+def test_a_disk_without_links_keeps_each_file(
+    sender: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert send(sender, "a.png", photo()) == (200, {"path": "a.png", "is_new": True})
+    assert send(sender, "a.png", photo(1)) == (200, {"path": "a-2.png", "is_new": True})
+    assert files(folder) == {"a.png": photo(), "a-2.png": photo(1)}
+
+
+def test_a_server_that_is_killed_while_it_names_a_photo_leaves_no_empty_one(
+    settings: Settings, web_database: Database, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", die)  # a name that exists before its content
+    with client_of_page(settings, web_database) as client:
+        assert send(client, "a.png", photo())[0] == 200
+    assert files(folder) == {"a.png": photo()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Screenshot 9.41\u202fAM.png",
+        "caf\u00e9\u00a0!.png",
+        "\U0001f468\u200d\U0001f469.png",
+        "\u0645\u06cc\u200c.png",
+        "%2e%2e.png",
+    ],
+)
+def test_names_as_systems_and_people_give_them_are_kept(sender: TestClient, folder: Path, name: str) -> None:
+    assert send(sender, name, photo()) == (200, {"path": name, "is_new": True})
+    assert list(files(folder)) == [name]
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -92,6 +144,10 @@ def test_photos_of_one_name_that_arrive_together_are_all_kept(sender: TestClient
         "n" * 300 + ".png",
         "/".join("abcdefghijk") + ".png",
         "\u202egnp.a.png",
+        "a\u2028b.png",
+        "a\u0085b.png",
+        "a.png/..",
+        "a\u200e.png",
     ],
 )
 def test_names_that_lead_elsewhere_are_refused(sender: TestClient, folder: Path, path: str) -> None:
@@ -135,6 +191,20 @@ def test_the_quota_counts_what_is_there_and_what_was_refused_does_not_count(
     assert send(sender, "b.png", large)[0] == 507
     assert send(sender, "c.png", photo())[0] == 200
     assert set(files(folder)) == {"there.bin", "a.png", "c.png"}
+    (folder / "there.bin").unlink()
+    assert send(sender, "d.png", large)[0] == 200
+
+
+def test_photos_that_arrive_together_stay_within_the_quota(sender: TestClient, folder: Path) -> None:
+    large = photo() + bytes(300_000)
+    threads = [threading.Thread(target=send, args=(sender, f"{n}.png", large)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(map(len, files(folder).values())) <= 1_000_000
+    assert set(files(folder).values()) <= {large}
+    assert send(sender, "small.png", photo())[0] == 200
 
 
 def test_a_line_that_breaks_leaves_nothing(settings: Settings, web_database: Database, folder: Path) -> None:
