@@ -159,7 +159,8 @@ def _ends() -> Iterator[None]:
         text = io.StringIO()
         error.message = invalid_text(error.message)
         error.show(text)
-        typer.echo(re.sub("^Error: ", "error: ", text.getvalue(), flags=re.MULTILINE), err=True, nl=False)
+        usage, _, message = text.getvalue().partition("Error: ")
+        typer.echo(f"{_without_internals(usage)}error: {message}", err=True, nl=False)
         raise typer.Exit(error.exit_code) from None
 
 
@@ -207,9 +208,14 @@ def _first_sentence(command: Any) -> str:
 def write_head(command: Any, ctx: Any, formatter: Any) -> None:
     """Write the usage and the description of a command or group."""
     pieces = " ".join(command.collect_usage_pieces(ctx))
-    formatter.write_usage(ctx.command_path.removesuffix(f" {DEFAULT}"), re.sub("[{}]", "", pieces))
+    formatter.write_usage(_without_internals(ctx.command_path), _without_internals(pieces))
     for paragraph in _paragraphs(command.help):
         formatter.write_text(paragraph)
+
+
+def _without_internals(usage: str) -> str:
+    """A usage without the name of a group's default command, and without Typer's braces around arguments."""
+    return re.sub(rf"[{{}}]| {DEFAULT}\b", "", usage)
 
 
 def _paragraphs(text: str | None) -> Iterator[str]:

@@ -100,6 +100,13 @@ def _place_options(name: str, radius_km: float | None) -> dict[str, Any]:
 
 _RARE = ("calendar_month", "any_of", "without")
 """Options of queries that `--help-all` alone lists."""
+_OF_PHOTOS = options_used_by("all")
+_OF_PHOTOS["near"] = replace(
+    _OF_PHOTOS["near"],
+    value_name="PLACE",
+    help="Photos near this city, landmark or position (LAT,LON).",
+)
+"""The options of queries of all commands; only these take the name of a place."""
 _OF_VERDICTS = {
     **dict.fromkeys(("landmark", "radius_km", "under", "year", "taken_after", "taken_before"), ""),
     "country": "Landmarks in this country, in any case.",
@@ -112,14 +119,14 @@ _OF_VERDICTS = {
 class QueryOptions(_DeclaredOptions):
     """The options that select photos, of all commands that take a query."""
 
-    __signature__ = _signature(options_used_by("all"), advanced=_RARE)
+    __signature__ = _signature(_OF_PHOTOS, advanced=_RARE)
 
 
 class BackfillOptions(_DeclaredOptions):
     """The options of backfills that select photos; their --model is that of the job."""
 
     __signature__ = _signature(
-        {name: option for name, option in options_used_by("all").items() if name != "model"},
+        {name: option for name, option in _OF_PHOTOS.items() if name != "model"},
         advanced=("near", "radius_km", "box", "position", "job", "min_score", "verdict", *_RARE),
     )
 

@@ -114,7 +114,7 @@ COMMANDS = {
         "review.confirm": "Confirm that photos show a landmark.",
         "review.reject": "Reject a landmark for photos.",
         "teach.teach": "Teach a landmark from a few photos of it.",
-        "review.review_app": "List probable photos of taught landmarks.",
+        "review.review_app": "List photos that probably show a landmark.",
         "metadata.metadata_app": "Write tags to the metadata of photos, and undo it.",
     },
     "Operate": {

@@ -84,6 +84,37 @@ def test_the_help_of_the_program_has_four_groups_and_names_the_rest(
     assert help_of("help tag", capsys, monkeypatch) == help_of("tag --help", capsys, monkeypatch)
 
 
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        ("locate photos", "tagger locate"),
+        ("review --nothing", "tagger review"),
+        ("landmark merge", "tagger landmark merge"),
+        ("teach", "tagger teach"),
+    ],
+)
+def test_wrong_usage_names_commands_and_arguments_as_their_help_does(
+    words: str, usage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", ["tagger", *words.split()])
+    with pytest.raises(SystemExit) as end:
+        run()
+    assert end.value.code == 2
+    wrong = capsys.readouterr().err.splitlines()
+    assert wrong[:2] == [
+        help_of(f"{usage[7:]} --help", capsys, monkeypatch)[0],
+        f"Try '{usage} -h' for help.",
+    ]
+
+
+def test_near_of_photos_names_what_it_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = " ".join(" ".join(help_of("query --help", capsys, monkeypatch)).split())
+    assert "--near PLACE Photos near this city, landmark or position (LAT,LON)." in text
+
+
 def test_help_all_adds_the_options_that_few_need(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

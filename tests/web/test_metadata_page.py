@@ -140,6 +140,7 @@ def test_a_job_is_undone_after_a_preview_in_plain_words(client: TestClient, libr
     process_job(library.database, client.app.state.app_state.settings, undo)  # type: ignore[attr-defined]
     assert {file.name: file.read_bytes() for file in library.root.iterdir()} == before
     assert f"what job {job} wrote" in client.get(f"/jobs/{undo}").text
+    assert "1 photo: 1 undone" in client.get("/jobs").text
     assert "/undo" not in client.get(f"/jobs/{job}").text
     assert "Nothing of this job is left to undo" in client.post(f"/jobs/{job}/undo").text
     assert client.post(f"/api/jobs/{job}/undo").json()["photos"] == 0

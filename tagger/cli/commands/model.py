@@ -116,7 +116,7 @@ def use(
     of these has classified. They are kept, and count again if their model is put in use again. First, models that are not in use yet are
     tried on photos of the library, so that you see what they would name; --dry-run does no more.
 
-    Example: tagger model use landmarks mine
+    Example: tagger model use landmarks-203-v10 mine
     """
     from tagger.query.photo_json import model_document
     from tagger.registry import registered_models

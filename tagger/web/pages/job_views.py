@@ -258,7 +258,7 @@ def _live_fields(job: JobProgress) -> LiveFields:
 def _count_texts(job: JobProgress) -> list[str]:
     """Return the outcomes with at least one photo."""
     if job.kind in METADATA_KINDS:
-        changed = "undone" if job.kind is JobKind.UNDO else "written"
+        changed = "undone" if job.kind == JobKind.UNDO else "written"
         counts = {changed: job.written, "unchanged": job.unchanged, "refused": job.refused}
     else:
         counts = {"tagged": job.tagged, "unknown": job.unknown}
