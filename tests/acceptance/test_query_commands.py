@@ -145,6 +145,9 @@ def test_an_empty_answer_names_the_nearest_full_one(tagger: CommandRunner, known
     assert said("--country", "Germany", "--year", "2024") == (
         "no photo matches; without --country: 1 photo, without --year: 1 photo"
     )
+    assert said("--country", "Germany", "2024") == (
+        'no photo matches; without --country: 1 photo, without "2024": 1 photo'
+    )
 
 
 def test_places_of_options_are_named_as_in_searches(tagger: CommandRunner, known: StoredPhotos) -> None:

@@ -84,6 +84,7 @@ def query(
         raise typer.BadParameter("use table or json", param_hint="--format")
     settings, database = session = open_for_reading()
     require_folders(database, photo_query.under, settings.roots)
+    options = photo_query.texts
     if text:
         photo_query = _with_text(session, photo_query, " ".join(text))
     if count:
@@ -95,7 +96,7 @@ def query(
     folder = absolute_path(photo_query.under[0]) if len(photo_query.under) == 1 else None
     number = write_photos(photos, output_format, end=b"\0" if print0 else b"\n", folder=folder)
     if not number:
-        console.info(no_photo_text(session, photo_query))
+        console.info(no_photo_text(session, photo_query, options))
     elif sys.stdout.isatty():
         by_position = photo_query.country or photo_query.near or photo_query.box
         untagged = with_tags[False] if by_position else 0

@@ -37,7 +37,7 @@ from tagger.query.photo_json import (
 from tagger.query.tagged_photos import photo_document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from tagger.cli.session import Session
@@ -85,8 +85,11 @@ def write_photos(
     return counter.count
 
 
-def no_photo_text(session: Session, query: PhotoQuery) -> str:
-    """That no photo matches; and which outcome instead, or which options less, select photos, with their number."""
+def no_photo_text(session: Session, query: PhotoQuery, typed: Collection[str]) -> str:
+    """That no photo matches; and which outcome instead, or which options less, select photos, with their number.
+
+    Options that are not `typed` come from a text, and are named as it has them.
+    """
     from tagger.query.facets import count_photos
     from tagger.query.filter_words import active_filters, options_without
 
@@ -95,9 +98,10 @@ def no_photo_text(session: Session, query: PhotoQuery) -> str:
     others: dict[str, Options] = {
         f"with --{name}": conditions | {name: "1"} for name in _OUTCOMES if name not in options
     }
-    for _, removed in active_filters(options, query, {}):
+    for words, removed in active_filters(options, query, {}):
         if None in removed.values() and (name := next((each for each in removed if each in options), None)):
-            others[f"without --{name.replace('_', '-')}"] = options_without(options, removed)
+            left_out = f"--{name.replace('_', '-')}" if name in typed else f'"{words}"'
+            others[f"without {left_out}"] = options_without(options, removed)
     queries = {words: other for words, each in others.items() if (other := _possible_query(each))}
     counts = count_photos(session.database, queries.values(), session.settings.roots)
     found = (
