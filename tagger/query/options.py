@@ -113,6 +113,9 @@ class QueryOption:
         noun, read = _KINDS[self.kind]
         try:
             found = read(value)
+        except UnicodeEncodeError:
+            reason = f"{value!r} is not UTF-8; only paths may have other bytes"
+            raise QueryOptionInvalid(option=name, reason=reason) from None
         except (TypeError, ValueError, OverflowError):
             raise QueryOptionInvalid(option=name, reason=f"{value!r} is not {noun}") from None
         if self.choices and found not in self.choices:

@@ -84,7 +84,7 @@ INVALID: tuple[tuple[Mapping[str, object], str, str], ...] = (
     ({"without": "share=1"}, "without", "'share=1' has no options of a query"),
     ({"any_of": "camera=%ff"}, "any_of", "'camera=%ff' has no options of a query"),
     ({"any_of": "landmark=%00"}, "any_of", "'landmark=%00' has no options of a query"),
-    ({"trip": "\udcff"}, "trip", "'\\udcff' is not a text"),
+    ({"trip": "\udcff"}, "trip", "'\\udcff' is not UTF-8"),
     ({"camera": ["a", "b\0"]}, "camera", "'b\\x00' is not a text"),
     ({"min_score": 10**400}, "min_score", "1000"),
     ({"without": "under=holiday"}, "without", "'under=holiday' has no options of a query"),
