@@ -42,6 +42,7 @@ def learn_landmarks(path: Path, per_label: int = 40) -> None:
         labels=tuple(labels),
         input=InputRule(size=SIDE, short_side=SIDE),
         threshold=0.6,
+        suggestion_threshold=0.4,
         threshold_reason="chosen for the screenshots",
         calibration={"method": "none"},
         training={"photos": len(images)},
