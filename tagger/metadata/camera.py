@@ -171,8 +171,7 @@ def _iptc_time(datasets: bytes) -> StatedTime:
 
 
 def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
-    # DNGs of phones have the tags of EXIF in the main directory, by the older standard TIFF/EP.
-    exif = block.child(main.tags.get(_EXIF_POINTER)) or main
+    exif = exif_directory(block, main)
     capture = _read_capture_time(main, exif)
     fix = read_gps(block, block.child(main.tags.get(GPS_POINTER)))
     if _is_of_another_day(capture, fix):
@@ -184,12 +183,17 @@ def _exif_facts(block: TiffBlock, main: TiffDirectory) -> CameraFacts:
         gps_error_m=fix.error_m,
         utc_offset_s=_utc_offset_s(capture, fix),
         origin=_origin(block, main, exif, capture),
-        make=_name(main.tags.get(_MAKE)),
-        model=_name(main.tags.get(_MODEL)),
-        serial=_name(exif.tags.get(_BODY_SERIAL)) or _name(main.tags.get(_DNG_SERIAL)),
+        make=name_in(main.tags.get(_MAKE)),
+        model=name_in(main.tags.get(_MODEL)),
+        serial=name_in(exif.tags.get(_BODY_SERIAL)) or name_in(main.tags.get(_DNG_SERIAL)),
         is_date_unread=capture.is_unread,
         has_orientation=ORIENTATION in main.tags,
     )
+
+
+def exif_directory(block: TiffBlock, main: TiffDirectory) -> TiffDirectory:
+    """The directory with the tags of EXIF. DNGs of phones have them in the main one, by the older standard TIFF/EP."""
+    return block.child(main.tags.get(_EXIF_POINTER)) or main
 
 
 def short_text(text: str) -> str:
@@ -282,7 +286,8 @@ def _origin(
     return PhotoOrigin.EDITED if capture.is_of_change and _EDITOR.search(software) else None
 
 
-def _name(entry: TiffTag | None) -> str | None:
+def name_in(entry: TiffTag | None) -> str | None:
+    """The text of a tag, such as a camera's model; None if there is none, or what programs write for none."""
     text = _text(entry)
     return None if _NO_VALUE.fullmatch(text) else text
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from tagger.metadata.camera import short_text
+from tagger.metadata.camera import exif_directory, name_in
 from tagger.metadata.formats.jpeg_segments import EXIF
 from tagger.photos.containers import exif_of
 from tagger.photos.tiff import TiffBlock, TiffTag, open_tiff
@@ -37,23 +37,18 @@ def read_exposure(data: bytes) -> Exposure:
     main = block.directory(block.first) if block else None
     if block is None or main is None:
         return Exposure()
-    tags = (block.child(main.tags.get(_EXIF_POINTER)) or main).tags
+    tags = exif_directory(block, main).tags
     iso = next(iter(block.integers(tags.get(_ISO))), 0)
-    lens = tags.get(_LENS)
     return Exposure(
         time_s=_positive(block, tags.get(_TIME)),
         f_number=_positive(block, tags.get(_F_NUMBER)),
         iso=iso if iso > 0 else None,
         focal_length_mm=_positive(block, tags.get(_FOCAL_LENGTH)),
-        lens=(short_text(bytes(lens.raw[:_LENS_BYTES]).split(b"\0")[0].decode(errors="replace")) or None)
-        if lens
-        else None,
+        lens=name_in(tags.get(_LENS)),
     )
 
 
-_EXIF_POINTER = 34665
 _TIME, _F_NUMBER, _ISO, _FOCAL_LENGTH, _LENS = 33434, 33437, 34855, 37386, 42036
-_LENS_BYTES = 128
 _MOST = 1e6
 """Larger numbers are damage."""
 

@@ -1,7 +1,7 @@
 """Learns the taught landmarks of a model from verdicts, and stores their classifiers.
 
-A classifier follows from the verdicts alone: whoever changes verdicts calls `learn_landmarks`, in any order and as often as
-they like. Then all images that have an embedding are compared with what is new (see comparison).
+A classifier follows from the verdicts alone: `learn_landmarks` runs after they change (see Database.after_decisions), in any order
+and as often as one likes. Then all images that have an embedding are compared with what is new (see comparison).
 """
 
 from __future__ import annotations

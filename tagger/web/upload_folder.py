@@ -138,11 +138,14 @@ def _names_of(path: str) -> Sequence[str]:
         for name in names
     )
     if not names or len(names) > MOST_FOLDERS + 1 or not is_plain:
-        text = gettext("The name of the file cannot be used here. Rename it, then send it again.")
-        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, _unusable_name())
     if not is_photo_name(names[-1]):
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _no_photo())
     return names
+
+
+def _unusable_name() -> str:
+    return gettext("The name of the file cannot be used here. Rename it, then send it again.")
 
 
 def _no_photo() -> str:
@@ -178,10 +181,7 @@ def _name_in(folder: OpenFolder, name: str, temporary: TemporaryFile) -> tuple[s
                 return numbered, False
             continue
         return numbered, True
-    raise HTTPException(
-        HTTPStatus.CONFLICT,
-        gettext("The name of the file cannot be used here. Rename it, then send it again."),
-    )
+    raise HTTPException(HTTPStatus.CONFLICT, _unusable_name())
 
 
 def _rename_to_new(temporary: TemporaryFile, folder: OpenFolder, name: str) -> None:
