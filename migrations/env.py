@@ -1,14 +1,11 @@
-"""Runs migrations on the connection of tagger.database.schema: each in a transaction of its own, or all in the one that has begun."""
+"""Runs migrations on the connection of tagger.database.schema, in the transaction that has begun."""
 
 from alembic import context
 
 from tagger.database.tables import metadata
 
 context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=metadata,
-    render_as_batch=True,
-    transaction_per_migration=True,
+    connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True
 )
 with context.begin_transaction():
     context.run_migrations()

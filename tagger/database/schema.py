@@ -1,14 +1,12 @@
 """The version of the schema: reading it, creating or upgrading it by Alembic, refusing other versions; and its views for people's own SQL."""
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, event, func, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, func, insert, inspect, select, text
 from sqlalchemy.exc import OperationalError
 
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
@@ -18,18 +16,9 @@ from tagger.errors import DatabaseNotUnicode, SchemaNewer, SchemaOutdated, Unava
 SCHEMA_REVISION = "1014"
 """The newest migration. A test keeps it equal to Alembic's head."""
 
-LOCK_S = 5.0
-"""How long migrations wait for a lock of PostgreSQL. Meanwhile, other transactions that use the table wait behind them."""
-LOCK_TRIES = 20
-LOCK_PAUSE_S = 3.0
-_WAIT_S = 0.1
-"""The pause between two checks whether another process still upgrades."""
-
+LOCK_S = 30.0
+"""How long migrations wait for a lock of PostgreSQL. Other transactions that use the table wait behind them."""
 _UPGRADE_LOCK = 0x7A66E6  # an arbitrary key of PostgreSQL's advisory locks
-_KEEP_LOCK = text("""
-    /* the lock of tagger db upgrade */ SELECT set_config(name, '0', true) FROM pg_settings
-    WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')""")
-"""The comment names this transaction in pg_stat_activity. PostgreSQL has `transaction_timeout` since version 17."""
 _LOCK_NOT_AVAILABLE, _DEADLOCK = "55P03", "40P01"
 
 
@@ -116,56 +105,37 @@ def _stored_revision(connection: Connection) -> str | None:
     return revision
 
 
-def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Run the migrations: on SQLite in one transaction, on PostgreSQL each in its own. One process at a time upgrades.
-
-    Workers may run. Where a worker and a migration wait for each other's locks, or a dump holds one, the migration is rolled
-    back and tried again.
+def upgrade(engine: Engine) -> None:
+    """Run the migrations in one transaction. One process at a time upgrades.
 
     Raises:
         SchemaNewer: another version of this program created it.
-        Unavailable: all LOCK_TRIES failed.
+        Unavailable: another transaction has kept a lock for LOCK_S.
     """
     is_server = engine.dialect.name == "postgresql"
-    for _ in range(LOCK_TRIES):
-        try:
-            with (
-                _only_upgrade(engine) if is_server else nullcontext(),
-                engine.connect().execution_options(tagger_begin="IMMEDIATE") as connection,
-                nullcontext() if is_server else connection.begin(),
-            ):
-                _migrate(connection, revision)
-        except OperationalError as error:
-            if getattr(error.orig, "sqlstate", None) not in {_LOCK_NOT_AVAILABLE, _DEADLOCK}:
-                raise
-        else:
-            return
-        time.sleep(LOCK_PAUSE_S)
-    raise Unavailable(reason=_BLOCKED.format(url=redact(engine.url)))
+    try:
+        with (
+            engine.connect().execution_options(tagger_begin="IMMEDIATE") as connection,
+            connection.begin(),
+        ):
+            if is_server:
+                connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_S * 1000:.0f}")
+            _migrate(connection)
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) not in {_LOCK_NOT_AVAILABLE, _DEADLOCK}:
+            raise
+        raise Unavailable(reason=_BLOCKED.format(url=redact(engine.url))) from error
 
 
 _BLOCKED = (
-    "The schema of the database {url} was not upgraded to the end: another transaction uses its tables, and does not end. Earlier steps of "
-    "the upgrade are stored. The longest transaction is the first row of `SELECT pid, query FROM pg_stat_activity WHERE query NOT LIKE "
-    "'%tagger db upgrade%' ORDER BY xact_start`. End it, then run `tagger db upgrade` again."
+    "The schema of the database {url} was not upgraded: another transaction uses its tables, and does not end. "
+    "The longest is the first row of `SELECT pid, query FROM pg_stat_activity ORDER BY xact_start`. "
+    "End it, then run `tagger db upgrade` again."
 )
 
 
-@contextmanager
-def _only_upgrade(engine: Engine) -> Iterator[None]:
-    """Hold the lock of PostgreSQL that lets only one upgrade run. It belongs to a transaction, because poolers share sessions. Others
-    must not wait for it in a statement: an index that is created concurrently waits for all statements that began before, and for all
-    transactions that keep a snapshot.
-    """
-    with engine.connect().execution_options(isolation_level="READ COMMITTED") as connection:
-        while not connection.scalar(select(func.pg_try_advisory_xact_lock(_UPGRADE_LOCK))):
-            connection.rollback()
-            time.sleep(_WAIT_S)
-        connection.execute(_KEEP_LOCK)
-        yield
-
-
-def _migrate(connection: Connection, revision: str) -> None:
+def _migrate(connection: Connection) -> None:
     """Create the schema in an empty database, and stamp it with the revision of this version; upgrade any other."""
     from alembic import command
     from alembic.config import Config
@@ -176,16 +146,10 @@ def _migrate(connection: Connection, revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()))
     config.attributes["connection"] = connection
-    is_server = connection.dialect.name == "postgresql"
-    if is_server:
-        connection.rollback()  # Alembic begins a transaction for each migration
     if current is None:
-        with connection.begin() if is_server else nullcontext():
-            _create_schema(connection)
-            command.stamp(config, SCHEMA_REVISION)
-    if is_server:
-        event.listen(connection, "begin", _limit_lock)
-    command.upgrade(config, revision)
+        _create_schema(connection)
+        command.stamp(config, SCHEMA_REVISION)
+    command.upgrade(config, "head")
 
 
 def _create_schema(connection: Connection) -> None:
@@ -199,11 +163,6 @@ def _create_schema(connection: Connection) -> None:
     for name, query in view_statements(is_sqlite=is_sqlite).items():
         connection.execute(text(f"CREATE VIEW {name} AS {query}"))
     connection.execute(insert(ledgers).values(id=1, ledger_id=str(uuid4()), created_at=datetime.now(UTC)))
-
-
-def _limit_lock(connection: Connection) -> None:
-    """Limit the wait for a lock of PostgreSQL in this transaction to LOCK_S. Outside a transaction, PostgreSQL ignores the limit."""
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_S * 1000:.0f}")
 
 
 def supported_revisions() -> set[str]:

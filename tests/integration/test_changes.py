@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert, select, text, update
 from support.library_photos import EIFFEL
-from support.schemas import downgrade
 from support.stored_photos import StoredPhotos
 
 from tagger.database.connection import Database
@@ -16,7 +15,6 @@ from tagger.database.statements import insert_page
 from tagger.database.tables import contents, dismissals, effective_tags, photos, tags, taught_tags, verdicts
 from tagger.landmarks.removal import merge_landmark
 from tagger.tags.settlement import begin_change, settle, unsettled
-from tagger.transfer.upgrade import upgrade_database
 from tagger.verdicts.service import give_examples, give_verdicts, withdraw_verdicts
 from tagger.verdicts.store import dismiss_photos, restore_photos, star_photos
 
@@ -86,48 +84,6 @@ def test_what_was_begun_is_settled_at_the_commit(library: StoredPhotos) -> None:
         dismiss_photos(rehearsed, [1], "ada")
         with rehearsed.read() as connection:
             assert list(unsettled(connection)) == []
-
-
-@pytest.mark.postgresql
-def test_an_upgrade_keeps_scores_and_odds_and_forgets_what_followed_from_them(
-    library: StoredPhotos, database_url: str
-) -> None:
-    """Refused by a position and by a speed, raised by a position, and of a damaged image."""
-    odds: list[tuple[bool, float | None, str | None]] = [
-        (True, 0.002, "position"),
-        (True, 0.002, "speed"),
-        (False, 5.0, "position"),
-        (True, None, None),
-    ]
-    for number, (enough, factor, reason) in enumerate(odds, start=2):
-        library.photo(f"{number}.jpg", (EIFFEL, 0.9 if enough else 0.6, enough))
-        library.taught(number, GATE, 0.95 if enough else 0.6)
-        with library.database.write() as connection:
-            begin_change(connection, [number])
-            turned = {"position_odds": factor, "distance_m": factor and 7.0, "odds_reason": reason}
-            for table in (tags, taught_tags):
-                connection.execute(update(table).where(table.c.content_id == number).values(turned))
-            if factor is None:
-                connection.execute(update(contents).where(contents.c.id == number).values(damaged=True))
-
-    def rows() -> list[set[Any]]:
-        with library.database.read() as connection:
-            tables = (tags, taught_tags, effective_tags)
-            return [set(map(tuple, connection.execute(select(table)))) for table in tables]
-
-    before = rows()
-    engine = downgrade(database_url, "1013")
-    query = "SELECT accepted, doubtful FROM {} WHERE content_id > 1 ORDER BY content_id"
-    found = [(False, "position"), (False, "speed"), (True, None)]
-    with engine.connect() as connection:
-        for name, damaged in (("tags", (False, "damaged")), ("taught_tags", (True, None))):
-            earlier = connection.execute(text(query.format(name))).all()
-            assert [(bool(accepted), doubtful) for accepted, doubtful in earlier] == [*found, damaged]
-    engine.dispose()
-    upgrade_database(database_url)
-    assert rows() == before
-    with library.database.read() as connection:
-        assert list(unsettled(connection)) == []
 
 
 def test_whoever_opened_the_database_hears_of_each_decision_of_people(library: StoredPhotos) -> None:

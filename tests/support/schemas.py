@@ -1,19 +1,29 @@
-"""Databases with the schema of an earlier version."""
+"""Databases with the schema of 1.1, in libraries that 1.0 made."""
 
+from pathlib import Path
+
+import pytest
 from alembic import command
 from alembic.config import Config
+from rig.released_library import LIBRARIES, unpack_library
 from sqlalchemy import Engine
 
 from tagger.database.engine import create_database_engine
 from tagger.database.schema import migrations_folder
 
+BEFORE = "1007"
+"""The schema of 1.1."""
 
-def downgrade(database_url: str, revision: str) -> Engine:
-    """Give the database the schema of an earlier version."""
-    engine = create_database_engine(database_url)
+
+def library_of_1_1(kind: str, folder: Path, request: pytest.FixtureRequest) -> tuple[str, Engine]:
+    """The address of a library of 1.0 that 1.1 has upgraded, on SQLite or PostgreSQL, and an engine for it."""
+    file = next(file for file in LIBRARIES if file.name.startswith("1.0") and kind in file.name)
+    terminal = unpack_library(file, folder, lambda: str(request.getfixturevalue("empty_postgres_url")))
+    url = terminal.environment.get("TAGGER_DATABASE_URL") or f"sqlite:///{terminal.data}/tagger.sqlite"
+    engine = create_database_engine(url)
     with engine.begin() as connection:
         config = Config()
         config.set_main_option("script_location", str(migrations_folder()))
         config.attributes["connection"] = connection
-        command.downgrade(config, revision)
-    return engine
+        command.upgrade(config, BEFORE)
+    return url, engine

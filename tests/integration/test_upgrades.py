@@ -1,0 +1,220 @@
+"""A library of 1.0 that 1.1 upgraded: 2.0 says what it removes, and everything else stays."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+from support.schemas import library_of_1_1
+
+from tagger.database.connection import Database, open_database
+from tagger.database.engine import create_database_engine
+from tagger.database.enums import JobState, NoteCode
+from tagger.ledger.job_control import resume
+from tagger.ledger.progress import find_job
+from tagger.transfer.upgrade import upgrade_database
+
+pytestmark = [
+    pytest.mark.postgresql,
+    pytest.mark.filterwarnings(
+        "ignore:Skipped unsupported reflection of expression-based index '?ix_photos_name"
+    ),
+]
+CHURCH = "(SELECT id FROM landmarks WHERE slug = 'our-church')"
+"""It was taught. Besides, the gate is confirmed on image 6."""
+
+
+class Library:
+    """A library of 1.1, whose rows a test changes before it upgrades it."""
+
+    def __init__(self, url: str, engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+        self._url = url
+        self._engine = engine
+        self._caplog = caplog
+        self.is_sqlite = engine.dialect.name == "sqlite"
+
+    def execute(self, statement: str, **values: object) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(text(statement), values)
+
+    def upgraded(self) -> Database:
+        self._engine.dispose()
+        with self._caplog.at_level(logging.WARNING):
+            upgrade_database(self._url)
+        return open_database(self._url)
+
+    @property
+    def removed(self) -> list[str]:
+        """What the upgrade said."""
+        return [text for text in self._caplog.messages if text.startswith("removed")]
+
+    @property
+    def schema(self) -> object:
+        return _schema(self._url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def library(
+    request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> Iterator[Library]:
+    url, engine = library_of_1_1(request.param, tmp_path / "home", request)
+    yield Library(url, engine, caplog)
+    engine.dispose()
+
+
+def rows(database: Database, query: str) -> list[tuple[Any, ...]]:
+    with database.read() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def test_tags_of_packs_go_and_those_that_people_confirmed_or_models_gave_stay(library: Library) -> None:
+    library.execute("INSERT INTO packs VALUES ('castles', 'd', 1, '{}', '[]', '2026-03-01 00:00:00')")
+    library.execute(
+        "INSERT INTO classifiers (landmark_id, model_id, pack, version, examples, rejected, evidence, data,"
+        " applied, learned_at) SELECT landmark_id, model_id, 'castles', 0, 1, 0, 'e', data, true, learned_at"
+        " FROM classifiers"
+    )
+    library.execute(
+        "INSERT INTO taught_tags (content_id, landmark_id, score, accepted, model_id, pack)"
+        f" VALUES (2, {CHURCH}, 0.95, true, 1, 'castles')"
+    )
+    library.execute(
+        "INSERT INTO effective_tags (content_id, landmark_id, state, score, source, model_id, pack)"
+        f" VALUES (2, {CHURCH}, 'accepted', 0.95, 'taught', 1, 'castles')"
+    )
+    database = library.upgraded()
+    (removed,) = library.removed
+    assert "the packs castles, and the tags that images had from them alone (1)" in removed
+    tags = rows(
+        database,
+        "SELECT e.content_id, l.slug FROM effective_tags AS e JOIN landmarks AS l ON l.id = e.landmark_id"
+        " WHERE e.accepted",
+    )
+    assert (2, "our-church") not in tags
+    assert {(6, "brandenburg-gate"), (4, "our-church"), (3, "our-church")} <= {*tags}
+    assert rows(database, "SELECT count(*) FROM verdicts") == [(5,)]
+    # What was taught here is compared again.
+    assert [bool(*row) for row in rows(database, "SELECT applied FROM classifiers")] == [False]
+    assert rows(database, "SELECT taught_version FROM models") == [(2,)]
+    database.close()
+
+
+def test_people_who_signed_in_at_a_provider_stay_without_their_sessions(library: Library) -> None:
+    for name, issuer in (("ada", "https://sso.example"), ("bob", None)):
+        library.execute(
+            "INSERT INTO users (name, role, issuer, subject, created_at)"
+            " VALUES (:name, 'editor', :issuer, :name, '2026-03-01 00:00:00')",
+            name=name,
+            issuer=issuer,
+        )
+        library.execute(
+            "INSERT INTO page_sessions (digest, user_id, created_at, last_used_at, expires_at, id_token)"
+            " SELECT name, id, created_at, created_at, created_at, '' FROM users WHERE name = :name",
+            name=name,
+        )
+    database = library.upgraded()
+    (removed,) = library.removed
+    assert "the sign-in of ada with OpenID Connect. They keep their names" in removed
+    assert rows(database, "SELECT name, role FROM users ORDER BY id") == [
+        ("ada", "editor"),
+        ("bob", "editor"),
+    ]
+    assert rows(database, "SELECT digest FROM page_sessions") == [("bob",)]
+    database.close()
+
+
+def test_events_of_webhooks_and_what_undoes_merges_go_and_the_audit_log_stays(library: Library) -> None:
+    library.execute("DELETE FROM audit_log")
+    library.execute("DELETE FROM webhook_messages")
+    for number, delivered in ((1, "2026-03-01 00:00:00"), (2, None)):
+        library.execute(
+            "INSERT INTO webhook_messages (message_id, subject, event, data, created_at, delivered_at)"
+            " VALUES (:id, :id, 'job.finished', '{}', '2026-03-01 00:00:00', :delivered)",
+            id=f"msg_{number}",
+            delivered=delivered,
+        )
+    for details in ('{"into": "a", "undo": {}, "verdicts_before": []}', '{"into": "a", "continues": 1}'):
+        library.execute(
+            "INSERT INTO audit_log (at, actor, action, subject, details)"
+            " VALUES ('2026-03-01 00:00:00', 'cli', 'landmark-merge', 'old-tower', :details)",
+            details=details,
+        )
+    database = library.upgraded()
+    webhooks, merges = library.removed
+    assert "the events of webhooks (2, not delivered: 1)" in webhooks
+    assert "what undoes the merges of old-tower." in merges
+    assert [str(row[0]) for row in rows(database, "SELECT details FROM audit_log")] in (
+        ['{"into": "a"}'] * 2,
+        [str({"into": "a"})] * 2,
+    )
+    database.close()
+
+
+def test_tags_become_what_was_found_and_what_counts_stays(library: Library) -> None:
+    """Of the images 1, 2 and 6, a position, the speed and damage reversed what the score said."""
+    odds = (
+        "UPDATE tags SET accepted = false, doubtful = :reason, position_odds = :odds WHERE content_id = :id"
+    )
+    for id_, reason, factor in ((1, "position", 0.01), (2, "speed", 0.02), (6, "damaged", None)):
+        library.execute(odds + " AND rank = 1", id=id_, reason=reason, odds=factor)
+    library.execute("UPDATE tags SET accepted = true, position_odds = 9.0 WHERE content_id = 3 AND rank = 1")
+    database = library.upgraded()
+    assert library.removed == []
+    found = rows(
+        database,
+        "SELECT content_id, enough, odds_reason FROM tags"
+        " WHERE rank = 1 AND content_id IN (1, 2, 3, 6) ORDER BY content_id",
+    )
+    assert [(id_, bool(enough), reason) for id_, enough, reason in found] == [
+        (1, True, "position"),
+        (2, True, "speed"),
+        (3, False, "position"),
+        (6, True, None),
+    ]
+    database.close()
+
+
+def test_a_job_that_was_paused_is_resumed_without_the_note_of_its_pause(library: Library) -> None:
+    note = "paused at 06:00 (Europe/Paris); the next run of the schedule nightly continues it"
+    values = {"end": "06:00", "zone": "Europe/Paris", "name": "nightly"}
+    message = json.dumps({"code": NoteCode.PAUSED_UNTIL_NEXT_RUN, "values": values})
+    paused = "UPDATE jobs SET state = 'paused', note = :note, note_message = :message"
+    library.execute(paused, note=note, message=message)
+    database = library.upgraded()
+    (job,) = (row[0] for row in rows(database, "SELECT max(id) FROM jobs"))
+    assert resume(database, job)
+    progress = find_job(database, job)
+    assert (progress.note, progress.state) == (None, JobState.RUNNING)
+    database.close()
+
+
+def test_a_library_of_1_1_gets_the_schema_of_a_new_one(
+    library: Library, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    library.upgraded().close()
+    new_url = f"sqlite:///{tmp_path}/new.sqlite"
+    if not library.is_sqlite:
+        new_url = request.getfixturevalue("postgres_url")
+    upgrade_database(new_url)
+    assert library.schema == _schema(new_url)
+
+
+def _schema(url: str) -> object:
+    """Columns, keys and indexes of all tables, whatever their order."""
+    engine = create_database_engine(url)
+    found = inspect(engine)
+    schema = {
+        name: (
+            sorted((each["name"], str(each["type"]), each["nullable"]) for each in found.get_columns(name)),
+            found.get_pk_constraint(name),
+            sorted(found.get_foreign_keys(name), key=str),
+            sorted(found.get_unique_constraints(name), key=str),
+            sorted((each["name"], each["column_names"], each["unique"]) for each in found.get_indexes(name)),
+        )
+        for name in found.get_table_names()
+    }
+    engine.dispose()
+    return schema
