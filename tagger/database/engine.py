@@ -37,14 +37,15 @@ BUSY_TIMEOUT_S = 30.0
 IDLE_WRITER_S = 30
 """After this time PostgreSQL ends the transaction of a writer that sends nothing: other writers wait for its locks."""
 
-_POSTGRESQL_TIMEOUTS = {
+_POSTGRESQL_OPTIONS = {
+    "application_name": "tagger",
     "connect_timeout": 10,
     "tcp_user_timeout": 30_000,
     "keepalives_idle": 20,
     "keepalives_interval": 5,
     "keepalives_count": 2,
 }
-"""libpq's limits on a server that is gone, in s, ms, s, s; for one that is silent see postgresql_connection."""
+"""Options of libpq: the name in pg_stat_activity, and limits on a server that is gone, in s, ms, s and s."""
 
 _INVALID = "database_url: it has options or a host that its driver does not accept"
 
@@ -114,8 +115,6 @@ It is a statement, as poolers refuse these parameters at the login."""
 
 
 def _postgresql_engine(url: URL) -> Engine:
-    from tagger.database.postgresql_connection import WatchedConnection
-
     engine = create_engine(
         url,
         pool_pre_ping=True,
@@ -123,7 +122,7 @@ def _postgresql_engine(url: URL) -> Engine:
         max_overflow=24,
         hide_parameters=True,  # parameters can be paths of photos, and errors go to logs
         connect_args={
-            **{name: value for name, value in _POSTGRESQL_TIMEOUTS.items() if name not in url.query},
+            **{name: value for name, value in _POSTGRESQL_OPTIONS.items() if name not in url.query},
             # Poolers give the transactions of a connection to different sessions, which do not share them.
             "prepare_threshold": None,
             # In a database of another encoding, the server converts; in one of SQL_ASCII, psycopg would return bytes.
@@ -131,18 +130,10 @@ def _postgresql_engine(url: URL) -> Engine:
         },
     )
 
-    @event.listens_for(engine, "do_connect")
-    def _connect(
-        _dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]
-    ) -> WatchedConnection:
-        connection = WatchedConnection.open(parameters)
-        try:
-            connection.execute(_SET_PARAMETERS).close()
-            connection.commit()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.execute(_SET_PARAMETERS).close()
+        connection.commit()
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 from rig.postgres_databases import autocommitted
-from sqlalchemy import func, insert, make_url, select, text
+from sqlalchemy import func, insert, make_url, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
 from support.colour_folders import TaggedFolder
 
 from tagger.cli.doctor import State
 from tagger.cli.doctor.database import DatabaseChecks
+from tagger.database import engine as engine_module
 from tagger.database.connection import Database, open_database
-from tagger.database.tables import photos, workers
+from tagger.database.retry import is_transient
+from tagger.database.tables import ledgers, photos, workers
 from tagger.errors import DatabaseNotUnicode, DatabasePermissionMissing
 from tagger.transfer.upgrade import upgrade_database
 
@@ -199,3 +202,31 @@ def test_every_form_of_an_address_leads_to_the_database(postgres_url: str) -> No
     ):
         with closing(open_database(address)) as database, database.read() as connection:
             assert connection.scalar(text("SELECT current_database()")) == name, address
+
+
+def test_nothing_is_prepared_since_poolers_change_the_session(postgres_url: str) -> None:
+    with closing(open_database(postgres_url)) as database, database.read() as connection:
+        for _ in range(20):
+            connection.execute(text("SELECT 1"))
+        assert connection.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
+
+
+def test_locks_of_a_writer_that_vanished_are_released(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "IDLE_WRITER_S", 1)
+    vanished, other = open_database(postgres_url), open_database(postgres_url)
+    change = update(ledgers).values(ledger_id="new")
+
+    def write_and_stay_silent() -> None:
+        with vanished.write() as writer:
+            writer.execute(change)
+            with other.write() as connection:
+                connection.execute(change)  # waits for the lock of the row
+            writer.execute(change)
+
+    with pytest.raises(SQLAlchemyError) as failure:
+        write_and_stay_silent()
+    assert is_transient(failure.value)
+    vanished.close()
+    other.close()

@@ -47,30 +47,21 @@ class TcpProxy:
             for connection in self._connections:
                 connection.is_silent = True
 
-    def vanish(self) -> None:
-        """Let the server's end of all open connections vanish: no packet is acknowledged. New ones work."""
-        self.silence()
-        with self._lock:
-            for connection in self._connections:
-                connection.drop_packets()
-
     def freeze(self) -> None:
-        """Silence all connections, also new ones, until `recover`. The server closes its ends, as if no keepalive was answered."""
+        """Silence all connections, also new ones, until `recover`.
+
+        No packet of open ones is acknowledged. The server closes its ends, as if no keepalive was answered.
+        """
         self._is_silent = True
         self.silence()
         with self._lock:
             for connection in self._connections:
+                connection.drop_packets()
                 connection.leave_server()
 
     def recover(self) -> None:
         """Let new connections work. Silent ones stay silent."""
         self._is_silent = False
-
-    def refuse(self) -> None:
-        """Refuse new connections from now on. Open ones work."""
-        with suppress(OSError):  # they are refused already
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept
-        self._listener.close()
 
     def _accept(self) -> None:
         while True:
