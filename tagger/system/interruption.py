@@ -1,11 +1,12 @@
 """How Ctrl-C and SIGTERM end a program: in order if that takes at most END_S, at once on a second signal.
 
-Python calls signal handlers in the main thread, between two of its steps. A locked database, a forward pass or a disk that
-hangs may keep that thread busy, so another thread, which the system wakes, ends the process when the time is over. That is
-safe at any moment: results are stored in transactions, and files are replaced by renaming.
+Python calls signal handlers in the main thread, between two of its steps. A locked database, a forward pass
+or a disk that hangs may keep that thread busy, and Python drops an interruption while it destroys an object. So
+another thread, which the system wakes, ends the process when the time is over. That is safe at any moment:
+results are stored in transactions, and files are replaced by renaming.
 
-Standard streams that the caller of a program closed are opened. This module imports little, so that a program can be interrupted
-from its start.
+Standard streams that the caller of a program closed are opened. This module imports little, so that a program
+can be interrupted from its start.
 """
 
 import math
@@ -49,14 +50,10 @@ def has_closed_reader(descriptor: int) -> bool:
 EXIT_CODE = 130
 END_S = 2.0
 """How long a program may take to end after the first signal."""
-WAKE_S = 0.1
-"""How often the other thread wakes a main thread that has not noticed the signal."""
 STDERR = 2
 SHOW_CURSOR = "\r\x1b[K\x1b[?25h"
 """Shows the cursor, which progress bars hide, and clears the line."""
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
-_WAKE_SIGNAL = signal.SIGURG
-"""Ends a wait of the main thread, which then calls the handlers of earlier signals."""
 
 
 def run_interruptible(program: Callable[[], None], advice: str) -> None:
@@ -101,8 +98,6 @@ class _Interruption:
         self.message = message
         self._is_watching = True
         self._is_interrupted = False
-        self._is_lost = False
-        self._main_thread = threading.get_ident()
         self._announcements = threading.Semaphore(1)
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
@@ -112,8 +107,6 @@ class _Interruption:
         for number in _SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a background job of a script
                 signal.signal(number, self._interrupt)
-        signal.signal(_WAKE_SIGNAL, self._interrupt_again)
-        self._former_hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
 
     def run(self, program: Callable[[], None]) -> None:
         try:
@@ -134,8 +127,6 @@ class _Interruption:
         for number in _SIGNALS:
             if signal.getsignal(number) == self._interrupt:
                 signal.signal(number, signal.SIG_DFL)
-        signal.signal(_WAKE_SIGNAL, signal.SIG_DFL)
-        sys.unraisablehook = self._former_hook
         self.stop_watching()
         os.close(self._writer)
         self._thread.join()
@@ -146,18 +137,6 @@ class _Interruption:
             return  # the other thread ends the process
         self._is_interrupted = True
         raise KeyboardInterrupt
-
-    def _unraisable(self, failure: "sys.UnraisableHookArgs") -> None:
-        """Note an interruption that Python dropped because it was raised while an object was destroyed; it is raised again later."""
-        if isinstance(failure.exc_value, KeyboardInterrupt) and self._is_watching:
-            self._is_lost = True
-        else:
-            self._former_hook(failure)
-
-    def _interrupt_again(self, _number: int, _frame: FrameType | None) -> None:
-        if self._is_lost:
-            self._is_lost = False
-            raise KeyboardInterrupt
 
     def _exit(self) -> None:
         for stream in (sys.stdout, sys.stderr):
@@ -180,16 +159,14 @@ class _Interruption:
     def _watch(self) -> None:
         signals, end_at = 0, math.inf
         while signals < 2 and time.monotonic() < end_at:
-            if select.select([self._reader], [], [], WAKE_S if signals else None)[0]:
+            timeout_s = None if math.isinf(end_at) else max(0.0, end_at - time.monotonic())
+            if select.select([self._reader], [], [], timeout_s)[0]:
                 numbers = os.read(self._reader, 16)
                 if not numbers:
                     return  # the program has ended
                 signals += sum(number in _SIGNALS for number in numbers)
                 if signals and math.isinf(end_at):
                     end_at = time.monotonic() + END_S
-            elif self._is_lost or not self._is_interrupted:
-                # The main thread may have begun to wait for a lock just when the signal came, and does not notice it.
-                signal.pthread_kill(self._main_thread, _WAKE_SIGNAL)
         self._announce(SHOW_CURSOR if os.isatty(STDERR) else "")
         os._exit(EXIT_CODE)
 
