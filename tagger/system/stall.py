@@ -9,16 +9,13 @@ was doing. Only commands are watched, never another program's process.
 import faulthandler
 import logging
 import os
-import signal
 import stat
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import BinaryIO
 
 from tagger.system.permissions import create_private_file, make_private_folder
@@ -30,8 +27,6 @@ CHECK_S = 5.0
 STEM = "stalled-"
 """What the names of reports begin with."""
 STDERR = 2
-SUSPENSIONS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
-"""Ctrl-Z, and a background process that reads from the terminal or writes to it."""
 
 Check = Callable[[], str | None]
 """What makes no progress for too long, if anything."""
@@ -63,11 +58,6 @@ def unwatch() -> None:
         _watch = None
 
 
-def awake_s() -> float:
-    """The clock of checks. It stands while the process is suspended, or gets no time on a processor, if it is watched."""
-    return time.monotonic() - _suspended_s
-
-
 def stalls(folder: Path, program: str = "*") -> dict[Path, str]:
     """The reports in a folder of processes that were ended, each with the sentence that a person reads of it."""
     found = {}
@@ -86,41 +76,28 @@ def _text(report: Path, ended_at: float) -> str:
 
 
 class _Watch:
-    """The two threads, and the pause of both while Ctrl-Z suspends the process."""
+    """The two threads."""
 
     def __init__(self, report: Path, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._report = _opened(report)
-        self._lock = threading.RLock()
         self._closed = threading.Event()
         self._set_timer()
         self._thread = threading.Thread(target=self._run, name="stall-watch", daemon=True)
         self._thread.start()
-        is_main = threading.current_thread() is threading.main_thread()
-        self._suspensions = [
-            each for each in SUSPENSIONS if is_main and signal.getsignal(each) == signal.SIG_DFL
-        ]
-        for each in self._suspensions:
-            signal.signal(each, self._suspend)
 
     def close(self) -> None:
         self._closed.set()
         self._thread.join()
         faulthandler.cancel_dump_traceback_later()
-        for each in self._suspensions:
-            signal.signal(each, signal.SIG_DFL)
         self._report.close()
 
     def _run(self) -> None:
-        began_at = time.monotonic()
         while not self._closed.wait(CHECK_S):
-            _note_suspension(time.monotonic() - began_at - CHECK_S)
             for check in [*_checks]:
                 if (problem := check()) is not None:
                     self._end(problem)
-            with self._lock:
-                self._set_timer()
-            began_at = time.monotonic()
+            self._set_timer()
 
     def _set_timer(self) -> None:
         faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._report)
@@ -135,20 +112,6 @@ class _Watch:
         logging.shutdown()
         sys.stderr.flush()
         os._exit(EXIT_CODE)  # hanging threads would block a normal exit
-
-    def _suspend(self, _number: int, _frame: FrameType | None) -> None:
-        """Stop the process without the timer, which would end it as soon as it continues."""
-        with self._lock:
-            faulthandler.cancel_dump_traceback_later()
-            os.kill(os.getpid(), signal.SIGSTOP)
-            self._set_timer()
-
-
-def _note_suspension(late_s: float) -> None:
-    """Stop the clock of checks for the time by which a round is late."""
-    global _suspended_s  # noqa: PLW0603 - a process has one clock
-    if late_s > CHECK_S:
-        _suspended_s += late_s
 
 
 def _opened(report: Path) -> BinaryIO:
@@ -169,4 +132,3 @@ def _opened(report: Path) -> BinaryIO:
 
 
 _watch: _Watch | None = None
-_suspended_s = 0.0

@@ -1,6 +1,7 @@
 """The application: `create_app` joins state, API and pages. Called once per server, by `tagger serve` and by tests."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddle
 from tagger.database.connection import Database
 from tagger.settings import Settings
 from tagger.shares import SharedPhotos
-from tagger.system.stall import awake_s, stall_check
+from tagger.system.stall import stall_check
 from tagger.web import api, pages
 from tagger.web.api.events import EventHub
 from tagger.web.api.job_starter import JobStarter
@@ -124,9 +125,9 @@ class _EventLoopCheck:
 
     def problem(self) -> str | None:
         if self._asked_at is None:
-            self._asked_at = awake_s()
+            self._asked_at = time.monotonic()
             self._loop.call_soon_threadsafe(self._answer)
-        elif awake_s() - self._asked_at > self._limit_s:
+        elif time.monotonic() - self._asked_at > self._limit_s:
             return f"no request was answered for {self._limit_s:.0f} s"
         return None
 

@@ -131,19 +131,6 @@ def test_up_itself_ends_with_its_services_when_it_freezes(terminal: Terminal) ->
 
 
 @pytest.mark.slow
-def test_a_command_that_ctrl_z_suspends_for_longer_than_the_limit_continues(terminal: Terminal) -> None:
-    terminal.environment["TAGGER_READ_TIMEOUT_S"] = "1"  # its work, too, has the shortest limit
-    terminal.inject(slow_pass_s="0.3")
-    tag = terminal.start("tag", "photos")
-    terminal.wait_until(lambda: any(job.tagged for job in terminal.jobs()))
-    tag.send_signal(signal.SIGTSTP)
-    terminal.wait_until(lambda: psutil.Process(tag.pid).status() == psutil.STATUS_STOPPED)
-    time.sleep(LIMIT_S + 2)
-    tag.send_signal(signal.SIGCONT)
-    assert tag.wait(timeout=60) == 0, terminal.log.read_text()[-2000:]
-
-
-@pytest.mark.slow
 def test_a_command_whose_output_is_not_read_for_longer_than_the_limit_continues(terminal: Terminal) -> None:
     """As by a pager, or after Ctrl-S."""
     terminal.environment["TAGGER_READ_TIMEOUT_S"] = "1"

@@ -41,7 +41,7 @@ from tagger.ledger.jobs import (
 from tagger.ledger.progress import JobProgress, find_job
 from tagger.settings import Settings
 from tagger.system.metrics import CHUNKS_HELD, RETRIES
-from tagger.system.stall import awake_s, stall_check
+from tagger.system.stall import stall_check
 
 
 class ActivityMonitor:
@@ -49,12 +49,12 @@ class ActivityMonitor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._message_at = awake_s()
+        self._message_at = time.monotonic()
         self._progress_at: dict[object, float] = {}
         """When each chunk that is being processed last made progress; infinite while it waits for something that takes as long as it takes."""
 
     def record_message(self) -> None:
-        self._message_at = awake_s()
+        self._message_at = time.monotonic()
 
     @contextmanager
     def chunk(self) -> Iterator[Callable[..., None]]:
@@ -67,7 +67,7 @@ class ActivityMonitor:
         def record_progress(at: float | None = None) -> None:
             with self._lock:
                 if key in self._progress_at:  # a thread may still work for a chunk that has ended
-                    self._progress_at[key] = awake_s() if at is None else at
+                    self._progress_at[key] = time.monotonic() if at is None else at
 
         with self._lock:
             self._progress_at[key] = math.inf
@@ -88,7 +88,7 @@ class ActivityMonitor:
     def progress_age_s(self) -> float:
         """Seconds since the chunk that has been stuck longest made progress; 0 if none is being processed."""
         with self._lock:
-            return max(0.0, awake_s() - min(self._progress_at.values(), default=math.inf))
+            return max(0.0, time.monotonic() - min(self._progress_at.values(), default=math.inf))
 
     def problem(self, limit_s: float) -> str | None:
         """What to say of a chunk that has made no progress for `limit_s`, if there is one."""
@@ -98,7 +98,7 @@ class ActivityMonitor:
     @property
     def message_age_s(self) -> float:
         """Seconds since the last message."""
-        return awake_s() - self._message_at
+        return time.monotonic() - self._message_at
 
 
 TIMEOUT_S = 30.0

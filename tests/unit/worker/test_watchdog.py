@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import pytest
 
 from tagger.jobs.processing.executor import ActivityMonitor
-from tagger.system import stall
 from worker.engine import Watchdog
 
 
@@ -31,7 +30,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("tagger.system.stall.time", clock)
+    for module in ("tagger.jobs.processing.executor", "worker.engine"):
+        monkeypatch.setattr(f"{module}.time", clock)
     return clock
 
 
@@ -52,21 +52,6 @@ def test_work_without_progress_is_a_problem(clock: Clock) -> None:
         clock.now += 1000  # a pager does not read the output
         assert activity.problem(60) is None
     assert activity.problem(60) is None
-
-
-def test_time_in_which_the_process_is_suspended_does_not_count(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stall, "_suspended_s", 0.0)
-    activity = ActivityMonitor()
-    with activity.chunk() as beat:
-        beat()
-        clock.now += 1000
-        stall._note_suspension(1000 - stall.CHECK_S)
-        assert activity.problem(60) is None
-        clock.now += 61
-        stall._note_suspension(0.1)
-        assert activity.problem(60) is not None
 
 
 def test_messages_that_are_not_received_are_a_problem(clock: Clock) -> None:
