@@ -219,10 +219,6 @@ class DatabaseUnavailable(Unavailable):
     """The database {url} cannot be opened: {reason}. {remedy}."""
 
 
-class FolderUnsuited(Unavailable):
-    """The folder {folder} is on a disk without {lacking}, which {user} needs. Put TAGGER_DATA_FOLDER on a local disk, or use a server: {setting}."""
-
-
 class DiskFull(Unavailable):
     """No space is left for {what} ({reason}). Free space on its disk, then try again; stored results are safe."""
 
@@ -245,10 +241,6 @@ class DatabaseRemoved(TaggerError):
 
 class DatabasePermissionMissing(Unavailable):
     """The role of TAGGER_DATABASE_URL may not do this: {reason}. Run the command as the role that owns the schema; if that is this one, grant it the right."""
-
-
-class DatabaseNotUnicode(TaggerError):
-    """The database {url} has the encoding {encoding}, in which not all names can be stored. Create one with `createdb --encoding=UTF8 --template=template0 NAME`, and name it with TAGGER_DATABASE_URL."""
 
 
 class SchemaOutdated(Unavailable):

@@ -232,13 +232,7 @@ def _is_used(socket: Path) -> bool:
 def _lock(path: Path) -> Iterator[None]:
     create_private_file(path)
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            raise EmbeddedRedisUnavailable(
-                reason=f"{path.parent} is on a disk without file locks ({error.strerror})",
-                remedy="Put TAGGER_DATA_FOLDER on a local disk, or set TAGGER_REDIS_URL",
-            ) from error
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from tagger.database.connection import Database
-from tagger.database.engine import parse_database_url, read_only_address, require_locks, sqlite_file
+from tagger.database.engine import parse_database_url, read_only_address, sqlite_file
 from tagger.database.retry import is_disk_full, reason_of
 from tagger.database.schema import SCHEMA_REVISION, read_revision, supported_revisions
 from tagger.database.tables import (
@@ -101,7 +101,6 @@ def schema_status(url: str) -> tuple[SchemaStatus, str]:
     Raises:
         DatabaseUnavailable: the database does not answer, or the file is not a database.
         DiskFull: the disk has no space for the files that SQLite creates to read.
-        FolderUnsuited: the disk has no locks or shared memory.
         SettingsInvalid: the address is invalid.
     """
     file = sqlite_file(url)
@@ -123,10 +122,8 @@ def _sqlite_revision(file: Path) -> str:
                 return ""
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
-        require_locks(file)
-        raise DatabaseUnavailable(
-            url=f"sqlite:///{file}", reason=str(error), remedy="Check the file"
-        ) from error
+        remedy = "Check the file, and that it is on a local disk"
+        raise DatabaseUnavailable(url=f"sqlite:///{file}", reason=str(error), remedy=remedy) from error
     return str(row[0]) if row else ""
 
 

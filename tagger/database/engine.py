@@ -25,7 +25,6 @@ from tagger.errors import (
     DatabaseReadOnly,
     DatabaseUnavailable,
     DiskFull,
-    FolderUnsuited,
     SettingsInvalid,
     TaggerError,
 )
@@ -267,8 +266,6 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
             raise DatabaseReadOnly(reason=reason_of(error)) from error
         if is_disk_full(error):
             raise DiskFull(what=redact(engine.url), reason=reason_of(error)) from error
-        if (file := sqlite_file(str(engine.url))) is not None:
-            require_locks(file)
         reason = reason_of(error)
         shown = _without_values(reason, engine.url)
         cause = error if shown == reason else None
@@ -279,7 +276,7 @@ def unavailable_on_error(engine: Engine) -> Iterator[None]:
         raise
 
 
-_FILE_REMEDY = "Check that its folder is writable, or correct TAGGER_DATABASE_URL"
+_FILE_REMEDY = "Check that its folder is writable and on a local disk, or correct TAGGER_DATABASE_URL"
 
 
 def _remedy(url: URL, reason: str) -> str:
@@ -291,20 +288,6 @@ def _remedy(url: URL, reason: str) -> str:
     if "does not exist" in reason and "database" in reason:
         return "Create it on the server, or correct TAGGER_DATABASE_URL"
     return "Correct TAGGER_DATABASE_URL, or what the server allows"
-
-
-def require_locks(file: Path) -> None:
-    """Check that the disk of an SQLite file has what SQLite needs: its errors call other causes.
-
-    Raises:
-        FolderUnsuited: it has not.
-    """
-    # Only here: after an error.
-    from tagger.system.permissions import lacking_support
-
-    folder = file.absolute().parent
-    if (lacking := lacking_support(folder)) is not None:
-        raise FolderUnsuited(folder=folder, lacking=lacking, user="SQLite", setting="TAGGER_DATABASE_URL")
 
 
 def _without_values(reason: str, url: URL) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.tables import ledgers, metadata
-from tagger.errors import DatabaseNotUnicode, SchemaNewer, SchemaOutdated, Unavailable
+from tagger.errors import DatabaseUnavailable, SchemaNewer, SchemaOutdated, Unavailable
 
 SCHEMA_REVISION = "1014"
 """The newest migration. A test keeps it equal to Alembic's head."""
@@ -27,7 +27,6 @@ def upgrade_schema(url: str) -> str:
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
-        DatabaseNotUnicode: not all texts can be stored in it.
         SchemaNewer: another version of this program created it.
         Unavailable: another transaction does not end.
     """
@@ -57,17 +56,22 @@ def read_revision(url: str) -> str:
 
 
 def _require_unicode(engine: Engine) -> None:
-    """Check that a server's database can hold all texts. One without an encoding (SQL_ASCII) keeps the UTF-8 that it gets.
+    """Check that a server's database can hold all texts. One of SQL_ASCII keeps the UTF-8 that it gets.
 
     Raises:
-        DatabaseNotUnicode: it cannot.
+        DatabaseUnavailable: it cannot.
     """
     if engine.dialect.name != "postgresql":
         return
     with engine.connect() as connection:
         encoding = str(connection.scalar(text("SHOW server_encoding")))
     if encoding not in {"UTF8", "SQL_ASCII"}:
-        raise DatabaseNotUnicode(url=redact(engine.url), encoding=encoding)
+        raise DatabaseUnavailable(
+            url=redact(engine.url),
+            reason=f"it has the encoding {encoding}, in which not all names can be stored",
+            remedy="Create one with `createdb --encoding=UTF8 --template=template0 NAME`, and name it with "
+            "TAGGER_DATABASE_URL",
+        )
 
 
 def require_current_schema(engine: Engine) -> None:

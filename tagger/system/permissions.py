@@ -1,15 +1,12 @@
-"""Permissions of this program's own files: the data folder, the SQLite file, logs and caches; and what their disk must support.
+"""Permissions of this program's own files: the data folder, the SQLite file, logs and caches.
 
 They are for their owner alone, whatever the umask. In a folder that its group shares (`chmod 2770`), they are for the
 group too. Files that other users can change are not used. Files that the user names, such as photos, get ordinary permissions.
 """
 
-import fcntl
-import mmap
 import os
 import shlex
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -106,28 +103,3 @@ def _is_shared(folder: Path) -> bool:
 
 def _is_for_group(status: os.stat_result) -> bool:
     return bool(status.st_mode & stat.S_IWGRP) and status.st_gid in {os.getegid(), *os.getgroups()}
-
-
-def lacking_support(folder: Path) -> str | None:
-    """`file locks` or `shared memory`, with the system's reason; None if the disk has both, or no file can be created there.
-
-    It tries them with a file that has no name, or none for longer than a moment.
-    """
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.truncate(mmap.PAGESIZE)
-            return _lacking(file.fileno())
-    except OSError:
-        return None
-
-
-def _lacking(file: int) -> str | None:
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return f"file locks ({error.strerror})"
-    try:
-        mmap.mmap(file, mmap.PAGESIZE, mmap.MAP_SHARED).close()
-    except OSError as error:
-        return f"shared memory ({error.strerror})"
-    return None

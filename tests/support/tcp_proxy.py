@@ -36,7 +36,9 @@ class TcpProxy:
 
     def cut(self) -> None:
         """Close all connections, and refuse new ones from now on."""
-        self.refuse()
+        with suppress(OSError):  # it was cut before
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept
+        self._listener.close()
         with self._lock:
             for connection in self._connections:
                 connection.close()

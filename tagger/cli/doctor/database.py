@@ -20,7 +20,7 @@ from tagger.database.diagnostics import (
 )
 from tagger.database.engine import read_only_address, sqlite_file
 from tagger.database.schema import SCHEMA_REVISION
-from tagger.errors import DatabaseNotUnicode, DiskFull, FolderUnsuited, SchemaOutdated, TaggerError
+from tagger.errors import DiskFull, SchemaOutdated, TaggerError
 from tagger.system.addresses import redact_url
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from tagger.database.connection import Database
 
 _REMEDIES: Mapping[type[TaggerError], str] = {
-    DatabaseNotUnicode: "createdb --encoding=UTF8 --template=template0 NAME",
     DiskFull: "free space on the disk of the database",
-    FolderUnsuited: "put TAGGER_DATA_FOLDER on a local disk, or use PostgreSQL: TAGGER_DATABASE_URL",
     SchemaOutdated: "tagger db upgrade",
 }
 
@@ -60,7 +58,7 @@ class DatabaseChecks:
             if schema is SchemaStatus.CURRENT:
                 self.database = open_database(bounded_url(self._url))
         except TaggerError as error:
-            self._is_disk_suited = not isinstance(error, DiskFull | FolderUnsuited)
+            self._is_disk_suited = not isinstance(error, DiskFull)
             yield wrong("database", str(error), _REMEDIES.get(type(error)) or self._remedy())
             return
         yield self._check_schema(schema, revision)

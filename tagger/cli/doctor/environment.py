@@ -11,7 +11,7 @@ from tagger.database.engine import sqlite_file
 from tagger.errors import SettingsInvalid
 from tagger.extensions import install_command, is_installed
 from tagger.settings import CONFIG_NAME, Settings, config_file, load_settings, unknown_variables
-from tagger.system.permissions import lacking_support, permission_problem, readable_by_others
+from tagger.system.permissions import permission_problem, readable_by_others
 from tagger.system.stall import stalls
 
 if TYPE_CHECKING:
@@ -47,19 +47,17 @@ def check_environment() -> Iterator[Finding]:
 
 
 def check_folders(settings: Settings) -> Iterator[Finding]:
-    """Check that the data folder and the folder of the SQLite file are writable, have free space, and locks where they are needed."""
+    """Check that the data folder and the folder of the SQLite file are writable and have free space."""
     folders = {settings.data_folder.absolute(): "data folder"}
-    needs_locks = set(folders) if settings.redis_url is None else set()
     if (file := sqlite_file(settings.effective_database_url)) is not None:
         folders.setdefault(file.absolute().parent, "database folder")
-        needs_locks.add(file.absolute().parent)
     for folder, name in folders.items():
-        yield _check_folder(name, folder, needs_locks=folder in needs_locks)
+        yield _check_folder(name, folder)
     for folder in {_existing(folder).stat().st_dev: folder for folder in folders}.values():
         yield check_space(folder, shutil.disk_usage(_existing(folder)).free)
 
 
-def _check_folder(name: str, folder: Path, *, needs_locks: bool) -> Finding:
+def _check_folder(name: str, folder: Path) -> Finding:
     """Check without writing a file, because checks change nothing."""
     existing = _existing(folder)
     remedy = (
@@ -69,9 +67,6 @@ def _check_folder(name: str, folder: Path, *, needs_locks: bool) -> Finding:
         return wrong(name, f"{existing} is not a folder", remedy)
     if not os.access(existing, os.W_OK | os.X_OK):
         return wrong(name, f"the current user cannot write to {existing}", remedy)
-    if needs_locks and (lacking := lacking_support(existing)) is not None:
-        found = f"{folder} is on a disk without {lacking}, which SQLite and the embedded Redis need"
-        return wrong(name, found, "put it on a local disk: TAGGER_DATA_FOLDER, TAGGER_DATABASE_URL")
     return ok(
         name, f"{folder} {'is writable' if existing == folder else 'will be created when it is needed'}"
     )
