@@ -14,7 +14,6 @@ from contextlib import suppress
 
 from tagger.system.interruption import open_closed_streams, run_interruptible
 from tagger.system.process import postpone_collection, quiet_threads
-from tagger.system.working_directory import leave_deleted_folder
 
 STDIN = 0
 HEARTBEAT_S = 5.0
@@ -23,7 +22,6 @@ HEARTBEAT_S = 5.0
 def main() -> None:
     """Run the command of the command line."""
     open_closed_streams()
-    leave_deleted_folder()
     postpone_collection()
     quiet_threads()
     try:

@@ -1,8 +1,20 @@
-"""What a program sets for its process: when Python collects garbage, and how the threads of engines wait. And what its end by a signal means."""
+"""What a program sets for its process: the collection of garbage, threads of engines, imports; and what its end means.
+
+`import torch` loads NVIDIA's cuSPARSELt, whose list of library folders has an empty entry. The system takes that
+for the working directory, and runs the code of a `libcuda.so.1` there, which may be a stranger's. `import matplotlib`
+reads a `matplotlibrc`.
+"""
 
 import gc
 import os
 import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
 
 THRESHOLD = 2000
 """New objects after which it looks at them: Python 3.13's default."""
@@ -40,3 +52,96 @@ def quiet_threads() -> None:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+_CLONE_FS = 0x200
+"""The flag of unshare(2) for the working directory."""
+
+
+def protect_imports() -> None:
+    """Keep torch and matplotlib from reading the working directory when they are imported."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+@contextmanager
+def root_folder() -> Iterator[None]:
+    """Make `/` the working directory of this process."""
+    here = os.open(".", os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", 0))
+    try:
+        os.chdir("/")
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+
+
+class _Finder(MetaPathFinder):
+    """Finds torch and matplotlib where Python finds them, and protects their import."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in {"torch", "matplotlib"}:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin is None or spec.loader is None:
+            return None
+        if fullname == "torch":
+            _load_cusparselt(packages=Path(spec.origin).parents[1])
+        else:
+            spec.loader = _RootFolderLoader(spec.loader)
+        return spec
+
+
+class _RootFolderLoader(Loader):
+    """Loads a package with `/` as the working directory."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        module.__loader__ = self._loader
+        with root_folder():
+            self._loader.exec_module(module)
+
+
+def _load_cusparselt(packages: Path) -> None:
+    """Load cuSPARSELt from where torch finds it, if this torch has CUDA. The system does not load a library a second time."""
+    libraries = sorted((packages / "nvidia" / "cusparselt" / "lib").glob("libcusparseLt.so*"))
+    if libraries:
+        import ctypes
+
+        _run_in_root_folder(lambda: [ctypes.CDLL(str(library)) for library in libraries])
+
+
+def _run_in_root_folder(work: Callable[[], object]) -> None:
+    """Run `work` in a thread whose working directory is `/`.
+
+    Other threads, which run while torch is imported, keep their working directory, unless a container forbids that.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    def run() -> None:
+        if _has_own_folder():
+            os.chdir("/")
+            work()
+        else:
+            with root_folder():
+                work()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="root-folder") as pool:
+        pool.submit(run).result()
+
+
+def _has_own_folder() -> bool:
+    """Give this thread a working directory of its own. False if the system cannot."""
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    return hasattr(libc, "unshare") and libc.unshare(_CLONE_FS) == 0

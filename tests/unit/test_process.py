@@ -1,4 +1,4 @@
-"""What a program sets for its process before it imports engines."""
+"""What a program sets for its process, and that packages that it imports read nothing in the working directory."""
 
 import os
 import subprocess
@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tagger.system import process
+from tagger.system.process import _run_in_root_folder
 
 PROGRAM = """
 import os, sys
@@ -28,3 +31,32 @@ def test_numpy_starts_no_threads_that_spin(name: str) -> None:
     command = [sys.executable, "-c", PROGRAM.format(name=name)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 PASSIVE"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("modules", "file"),
+    [
+        ("tagger, torch", "libcuda.so.1"),
+        pytest.param("trainer.cli.program, matplotlib", "matplotlibrc", marks=pytest.mark.slow),
+    ],
+)
+def test_imports_do_not_open_files_of_the_working_directory(modules: str, file: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / file)  # opening it would wait for ever
+    code = f"import os; before = os.getcwd(); import {modules}; assert os.getcwd() == before"
+    subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True, timeout=300)
+
+
+@pytest.mark.parametrize("can_have_own_folder", [True, False])
+def test_the_root_folder_is_left_again(
+    can_have_own_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if not can_have_own_folder:
+        monkeypatch.setattr(process, "_has_own_folder", lambda: False)
+    folders: list[str] = []
+    _run_in_root_folder(lambda: folders.append(os.getcwd()))  # noqa: PTH109 - of this thread
+    assert (folders, Path.cwd()) == (["/"], tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        _run_in_root_folder(lambda: 1 // 0)
+    assert Path.cwd() == tmp_path

@@ -2,13 +2,11 @@
 
 from tagger.system.interruption import open_closed_streams, run_interruptible
 from tagger.system.process import quiet_threads
-from tagger.system.working_directory import leave_deleted_folder
 
 
 def main() -> None:
     """Run the command of the command line."""
     open_closed_streams()
-    leave_deleted_folder()
     quiet_threads()
     run_interruptible(_run, "finished work is kept")
 
