@@ -1,6 +1,6 @@
 """What can be added to the program: the extras of this package, and extensions, which installed packages name as entry points.
 
-No module names an extension. What an extension can add are the entry points below: commands, receivers of events, and backends.
+No module names an extension. An extension can add commands and backends.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Mapping
-from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from tagger.errors import ExtraMissing
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +30,6 @@ NAME = "landmark-tagger"
 """The name of this package where packages are installed."""
 
 
-EVENT_RECEIVERS = "tagger.event_receivers"
-"""Entry points that are called with the settings, and return an `EventReceiver`."""
 COMMANDS = "tagger.commands"
 """Entry points that are functions for Typer, or a Typer of several."""
 BACKENDS = "tagger.backends"
@@ -117,28 +114,3 @@ def extensions(group: str) -> Mapping[str, Any]:
                 error,
             )
     return loaded
-
-
-class Event(StrEnum):
-    """Types of events."""
-
-    JOB_FINISHED = "job.finished"
-    LANDMARK_FOUND = "landmark.found"
-
-
-class EventReceiver(Protocol):
-    """Receives events of one process. Threads share it.
-
-    The facts of an event name jobs, photos and landmarks by number and name, never by path: these can be private.
-    """
-
-    def wants(self, event: Event) -> bool:
-        """Whether it does anything about this event."""
-        ...
-
-    def record(self, connection: Connection, event: Event, subject: object, data: Mapping[str, Any]) -> None:
-        """Receive an event in its transaction, which rolls back if this raises. The same event may come again.
-
-        `subject`: what the event is about, the number of a job or the slug of a landmark.
-        """
-        ...

@@ -7,14 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import Connection, Engine, event, select
 
 from tagger.database.changes import CHANGES, Changes, changes_of, require_change
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
-from tagger.database.events import RECEIVERS, Receivers, event_receivers
 from tagger.database.schema import require_current_schema
 from tagger.database.tables import ledgers
 from tagger.errors import DatabaseRemoved, ProcessBound, SchemaOutdated
@@ -45,13 +43,12 @@ def open_database(
     *,
     language: str | None = None,
     raw_pairs: bool = True,
-    receivers: Receivers = tuple,
     is_upgrade: bool = False,
 ) -> "Database":
     """Open the database at `url`. A missing SQLite file is created.
 
     `actor`: who makes the changes, by default the user of this process. `language`: of the landmarks' names that are shown.
-    `raw_pairs`: whether scans take a RAW file and its JPEG as one photo. `receivers`: who receives events; by default nobody.
+    `raw_pairs`: whether scans take a RAW file and its JPEG as one photo.
     `is_upgrade`: open it although its tags do not follow the rule of this version yet.
 
     Raises:
@@ -67,18 +64,11 @@ def open_database(
             ledger = connection.execute(select(ledgers.c.ledger_id, ledgers.c.settled_to)).one()
     if ledger.settled_to is not None and not is_upgrade:
         raise SchemaOutdated(url=redact(engine.url))
-    return Database(
-        engine,
-        ledger.ledger_id,
-        actor or command_line_actor(),
-        language,
-        raw_pairs=raw_pairs,
-        receivers=receivers,
-    )
+    return Database(engine, ledger.ledger_id, actor or command_line_actor(), language, raw_pairs=raw_pairs)
 
 
 def open_configured(settings: "Settings", actor: Actor | None = None) -> "Database":
-    """Open the database of the settings, with the language, pairs and receivers of events that they name.
+    """Open the database of the settings, with the language and pairs that they name.
 
     Raises:
         as `open_database`
@@ -88,7 +78,6 @@ def open_configured(settings: "Settings", actor: Actor | None = None) -> "Databa
         actor,
         language=settings.language,
         raw_pairs=settings.raw_pairs,
-        receivers=cache(lambda: event_receivers(settings)),
     )
 
 
@@ -109,11 +98,9 @@ class Database:
         language: str | None = None,
         *,
         raw_pairs: bool = True,
-        receivers: Receivers = tuple,
     ) -> None:
         event.listen(engine, "before_cursor_execute", require_change)
         self._engine = engine
-        self._receivers = receivers
         self._language = language
         self.raw_pairs = raw_pairs
         """Whether scans take a RAW file and its JPEG as one photo."""
@@ -197,7 +184,6 @@ class Database:
             "tagger_begin": "IMMEDIATE",
             "tagger_actor": self.actor,
             "tagger_language": self._language,
-            RECEIVERS: self._receivers,
         }
         with (
             self._write_lock if self.is_sqlite else nullcontext(),

@@ -52,7 +52,7 @@ MOMENTS = {
     "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),
     "before a pass of OpenVINO": ("tagger.model.backends.openvino", "OpenVinoBackend", "forward", "before"),
     "before the acknowledgement": ("worker.engine", "Engine", "process", "after"),
-    "before a batch is committed": ("tagger.jobs.processing.storage", "_LandmarkEvents", "record", "after"),
+    "before a batch is committed": ("tagger.teaching.comparison", "BatchComparison", "store", "after"),
     "after a file was replaced": ("tagger.photos.folders", "OpenFolder", "replace", "after"),
     "after a file was removed": ("tagger.photos.folders", "OpenFolder", "unlink", "after"),
 }
