@@ -20,8 +20,7 @@ from tagger.jobs.enqueue.schedules import pause_ended_runs
 from tagger.jobs.processing.chunk_runner import SLICE_S, ChunkEnd
 from tagger.jobs.processing.executor import ActivityMonitor, ChunkExecutor
 from tagger.ledger.chunks import Claim
-from tagger.ledger.dispatch import ChunkClaimer
-from tagger.ledger.workers import record_heartbeat, record_tick, remove_worker
+from tagger.ledger.workers import ChunkClaimer, record_heartbeat, record_tick, remove_worker
 from tagger.model.devices import choose_device
 from tagger.registry.registered_models import resolve_models
 from tagger.settings import Settings

@@ -31,7 +31,7 @@ class RedisKeys:
 
     @property
     def queues(self) -> dict[Priority, str]:
-        """One queue of wake-ups per priority. Each wakes a worker that reads it (see ledger.dispatch)."""
+        """One queue of wake-ups per priority. Each wakes a worker that reads it (see ledger.workers)."""
         return {priority: self._key(priority) for priority in Priority}
 
     @property

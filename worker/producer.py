@@ -14,7 +14,7 @@ from kombu.entity import Queue
 
 from tagger.database.connection import Database
 from tagger.errors import RedisRefused, RedisUnavailable
-from tagger.ledger.dispatch import FEWEST_AT_ONCE, waiting_chunks
+from tagger.ledger.workers import FEWEST_AT_ONCE, waiting_chunks
 from tagger.settings import Settings
 from worker.broker import (
     RedisEndpoint,

@@ -19,15 +19,16 @@ from tagger.database.connection import Database
 from tagger.database.enums import Note, NoteCode, Priority
 from tagger.database.retry import DatabaseError, outage_text
 from tagger.jobs.enqueue.metadata_jobs import fill_chained_jobs
-from tagger.ledger.dispatch import (
-    release_expired,
-    resume_suspended_jobs,
-    roots_of_suspended_jobs,
-)
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import LEASE_S, RENEW_S
 from tagger.ledger.progress import is_any_claimable
-from tagger.ledger.workers import record_heartbeat, remove_worker
+from tagger.ledger.workers import (
+    record_heartbeat,
+    release_expired,
+    remove_worker,
+    resume_suspended_jobs,
+    roots_of_suspended_jobs,
+)
 from tagger.positions.update import SmallUpdates
 from tagger.settings import Settings
 from tagger.system.metrics import LEASES_RETURNED, QUEUE_DEPTH, photos_done

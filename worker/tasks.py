@@ -17,8 +17,8 @@ from prometheus_client import start_http_server
 from tagger.database.retry import DatabaseError, outage_text
 from tagger.errors import ModelFailed, ReadsTimedOut, SettingsInvalid, TaggerError
 from tagger.ledger.chunks import Claim
-from tagger.ledger.dispatch import FEWEST_AT_ONCE, chunks_at_once
 from tagger.ledger.jobs import record_error
+from tagger.ledger.workers import FEWEST_AT_ONCE, chunks_at_once
 from tagger.settings import load_settings
 from tagger.system.stall import watch
 from worker.engine import Engine, current_engine, make_engine, stop_engine

@@ -20,9 +20,8 @@ from tagger.database.connection import display_language
 from tagger.database.statements import among, distinct_values, unindexed
 from tagger.database.tables import effective_tags, landmarks, model_labels, models, photos
 from tagger.errors import CountryNotFound, LandmarkAmbiguous, LandmarkNotFound
-from tagger.system.country_names import english_names, foreign_names
 from tagger.system.geo import WORLD_REGIONS, regional_slug
-from tagger.system.names import name_in_language, slug_of_name
+from tagger.system.names import english_names, foreign_names, name_in_language, slug_of_name
 from tagger.system.text_format import gettext, without_accents
 
 REACHES_KM: Mapping[str, tuple[float, float, float, float]] = {

@@ -18,7 +18,7 @@ from tagger.query.photo_conditions import NamedFile
 from tagger.query.trip_summaries import TripSummary
 from tagger.search.grammar import NEGATIONS
 from tagger.search.matching import Match, NameIndex
-from tagger.system.country_names import english_names, foreign_names
+from tagger.system.names import english_names, foreign_names
 
 
 class Kind(StrEnum):

@@ -39,7 +39,7 @@ from tagger.search.names import (
 )
 from tagger.search.parts import UnderstoodText, understand
 from tagger.search.vocabulary import Files, LeftOut
-from tagger.system.country_names import foreign_names
+from tagger.system.names import foreign_names
 
 _REASONS = {
     LeftOut.UNKNOWN: "it is no date, and nothing in the library has this name.",

@@ -1,13 +1,14 @@
-"""Names of landmarks: what they may be, language tags, the choice of a name by language, and slugs."""
+"""Names of landmarks: what they may be, in which language, and their slugs; and what people call countries."""
 
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 
 from blake3 import blake3
 
 from tagger.errors import LandmarkInvalid
-from tagger.system.text_format import INVISIBLE, N_, UNDECOMPOSED, gettext, has_controls
+from tagger.system.text_format import INVISIBLE, N_, UNDECOMPOSED, gettext, has_controls, territory_of
 
 LANGUAGE_PATTERN = r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
 """A language tag, like `de` or `zh-Hant` (BCP 47)."""
@@ -125,3 +126,52 @@ def check_alias_count(count: int, limit: int) -> None:
     """
     if count > limit:
         raise LandmarkInvalid(reason=f"alias: there are {count}, more than {limit}")
+
+
+_EVERYDAY_NAMES = {
+    "Cabo Verde": ("Cape Verde",),
+    "China": ("PRC",),
+    "Czechia": ("Czech Republic",),
+    "Democratic Republic of the Congo": ("DRC", "DR Congo", "Zaire"),
+    "Eswatini": ("Swaziland",),
+    "Iran": ("Persia",),
+    "Myanmar": ("Burma",),
+    "Netherlands": ("Holland",),
+    "South Africa": ("RSA",),
+    "South Korea": ("Korea", "Republic of Korea"),
+    "Timor-Leste": ("East Timor",),
+    "Turkey": ("Türkiye",),
+    "United Arab Emirates": ("Emirates",),
+    "United Kingdom": ("GB", "Great Britain", "Britain"),
+    "United States": ("USA", "United States of America", "America", "Amerika"),
+    "Vatican City": ("Holy See", "Vatican"),
+}
+
+
+def english_names(country: str) -> tuple[str, ...]:
+    """The name of a country itself, its initials (UK, US, UAE), and what else people call it."""
+    words = [word for word in country.split() if word[0].isupper()]
+    initials = ("".join(word[0] for word in words),) if len(words) > 1 else ()
+    return (country, *initials, *_EVERYDAY_NAMES.get(country, ()))
+
+
+LANGUAGES = ("de", "fr", "es", "pt", "it", "nl", "hi", "vi")
+"""Countries and dates are known by their names in these languages besides English, and countries by those in their own."""
+
+
+@lru_cache(maxsize=300)
+def foreign_names(country: str) -> tuple[str, ...]:
+    """The names of a country in LANGUAGES and in those of the country itself; none of one that CLDR does not know by this name."""
+    from babel import Locale, UnknownLocaleError
+    from babel.languages import get_official_languages
+
+    territory = territory_of(country)
+    if territory is None:
+        return ()
+    names = []
+    for language in dict.fromkeys((*LANGUAGES, *get_official_languages(territory))):
+        try:
+            names.append(Locale.parse(language).territories[territory])
+        except (KeyError, UnknownLocaleError):  # CLDR has a language without texts
+            continue
+    return tuple(names)

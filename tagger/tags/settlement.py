@@ -26,8 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from tagger.database.changes import changes_of
-from tagger.database.connection import Database
+from tagger.database.connection import Database, changes_of
 from tagger.database.enums import Outcome, TagReason, VerdictKind
 from tagger.database.statements import among, ids_parameter, insert_page, lock_tables
 from tagger.database.tables import (

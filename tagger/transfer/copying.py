@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Connection, Row, Select, Table, and_, delete, func, or_, select, text, update
 
-from tagger.database.changes import CHANGES
-from tagger.database.connection import Database, open_database
+from tagger.database.connection import CHANGES, Database, open_database
 from tagger.database.diagnostics import stored_rows
 from tagger.database.schema import upgrade_schema
 from tagger.database.statements import insert_page, pages

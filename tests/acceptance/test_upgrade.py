@@ -18,7 +18,7 @@ from support.commands import Terminal, draw_many
 
 from tagger.database import schema
 from tagger.database.tables import ledgers
-from tagger.ledger.dispatch import release_expired
+from tagger.ledger.workers import release_expired
 
 PHOTOS = 10
 STEP = (

@@ -22,10 +22,10 @@ from tagger.ledger.chunks import (
     renew_leases,
     store_outcomes,
 )
-from tagger.ledger.dispatch import release_expired
 from tagger.ledger.job_control import pause, recover_stale_jobs, resume
 from tagger.ledger.jobs import cancel_job, finish_job, suspend_for_root
 from tagger.ledger.progress import find_job
+from tagger.ledger.workers import release_expired
 
 pytestmark = pytest.mark.postgresql
 

@@ -84,7 +84,7 @@ def folder(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(f"{module}.RENEW_S", RENEW_S)
     monkeypatch.setattr("tagger.ledger.jobs.RETRY_S", 0.1)
     monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.1)
-    monkeypatch.setattr("tagger.ledger.dispatch.RETRY_S", 0.1)
+    monkeypatch.setattr("tagger.ledger.workers.RETRY_S", 0.1)
     folder = TaggedFolder(database, tmp_path)
     for number in range(PHOTOS):
         folder.draw(f"{number:02}.jpg", shade=number)
@@ -205,7 +205,7 @@ def test_a_job_goes_on_after_any_write_of_a_worker_was_refused(
 ) -> None:
     monkeypatch.setattr(classification, "STORE_PHOTOS", 4)
     monkeypatch.setattr("worker.sweeper.SWEEP_S", 0.3)
-    monkeypatch.setattr("tagger.ledger.dispatch.RETRY_S", 0.3)
+    monkeypatch.setattr("tagger.ledger.workers.RETRY_S", 0.3)
     monkeypatch.setattr("tagger.database.retry.PAUSE_S", 0.01)
     disk = FullDisk(monkeypatch)
     classified = record_inferences(monkeypatch)

@@ -13,9 +13,13 @@ from tagger.database.enums import JobState, Outcome, Priority, Runner
 from tagger.database.statements import db_now
 from tagger.database.tables import jobs, roots, workers
 from tagger.jobs.enqueue.job_json import waiting_photos
-from tagger.ledger import dispatch, job_control
+from tagger.ledger import job_control
+from tagger.ledger import workers as workers_module
 from tagger.ledger.chunks import Claim, claim_next_chunk, release_chunk
-from tagger.ledger.dispatch import (
+from tagger.ledger.job_control import pause
+from tagger.ledger.jobs import suspend_for_root
+from tagger.ledger.progress import list_jobs
+from tagger.ledger.workers import (
     FEWEST_PLACES,
     ChunkClaimer,
     chunks_at_once,
@@ -24,9 +28,6 @@ from tagger.ledger.dispatch import (
     roots_of_suspended_jobs,
     waiting_chunks,
 )
-from tagger.ledger.job_control import pause
-from tagger.ledger.jobs import suspend_for_root
-from tagger.ledger.progress import list_jobs
 
 
 def claimer(ledger: LedgerBuilder) -> ChunkClaimer:
@@ -110,7 +111,7 @@ def test_a_job_that_failed_here_gives_way_to_others_for_a_while(
     source.defer(failed)
     claims += [source.claim([Priority.BULK]) for _ in range(3)]
     assert names(claims) == [(failed, 0), (other, 0), (other, 1), None]
-    monkeypatch.setattr(dispatch, "RETRY_S", 0.0)
+    monkeypatch.setattr(workers_module, "RETRY_S", 0.0)
     source.defer(failed)
     assert names([source.claim([Priority.BULK])]) == [(failed, 1)]
 

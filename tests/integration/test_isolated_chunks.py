@@ -13,7 +13,7 @@ from tagger.database.tables import chunks, job_items
 from tagger.errors import FailureKind
 from tagger.jobs.processing.chunk_runner import MAX_DEATHS, SHARED_ATTEMPTS
 from tagger.ledger.chunks import claim_next_chunk, count_crashes
-from tagger.ledger.dispatch import release_expired
+from tagger.ledger.workers import release_expired
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

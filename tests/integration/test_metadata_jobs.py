@@ -22,10 +22,10 @@ from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger import items
 from tagger.ledger.chunks import claim_next_chunk
-from tagger.ledger.dispatch import resume_suspended_jobs
 from tagger.ledger.failures import FailureFilter
 from tagger.ledger.job_control import recover_stale_jobs
 from tagger.ledger.jobs import cancel_job
+from tagger.ledger.workers import resume_suspended_jobs
 from tagger.metadata import photo_writer
 from tagger.metadata.photo_writer import PreparedPhoto
 from tagger.registry.registered_models import add_model

@@ -22,8 +22,8 @@ from tagger.jobs.processing import classification
 from tagger.jobs.processing.chunk_runner import ChunkEnd, StoredBatch
 from tagger.jobs.processing.executor import ChunkExecutor
 from tagger.ledger.chunks import Claim, claim_next_chunk
-from tagger.ledger.dispatch import release_expired
 from tagger.ledger.jobs import cancel_job
+from tagger.ledger.workers import release_expired
 from tagger.model.artifact import save_artifact
 from tagger.pipeline.pipeline import Pipeline
 from tagger.pipeline.requests import Request

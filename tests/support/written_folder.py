@@ -15,8 +15,8 @@ from tagger.jobs.enqueue.metadata_jobs import Undo, Write, select_parent_photos
 from tagger.jobs.enqueue.submission import JobRequest, submit
 from tagger.jobs.processing.chunk_runner import ChunkEnd
 from tagger.ledger.chunks import claim_next_chunk
-from tagger.ledger.dispatch import release_expired
 from tagger.ledger.progress import JobProgress
+from tagger.ledger.workers import release_expired
 from tagger.query.options import PhotoQuery
 from tagger.verdicts.service import give_verdicts
 

@@ -16,9 +16,8 @@ from tagger.cli.output.job_text import (
     worker_text,
 )
 from tagger.database.enums import JobState, NoteCode, has_code
-from tagger.ledger.dispatch import waiting_chunks
 from tagger.ledger.progress import list_recent_jobs
-from tagger.ledger.workers import find_last_tick, list_workers, silent_workers
+from tagger.ledger.workers import find_last_tick, list_workers, silent_workers, waiting_chunks
 from tagger.photos.folders import Mount, MountState
 from tagger.photos.paths import ObjectPath
 

@@ -37,8 +37,7 @@ from tagger.database.tables import (
     tags,
     taught_tags,
 )
-from tagger.jobs.processing.chunk_items import Item
-from tagger.jobs.processing.stored_photos import classified_contents, lock_photos, store_photos
+from tagger.jobs.processing.chunk_items import Item, classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
 from tagger.pipeline.requests import (

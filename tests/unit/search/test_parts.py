@@ -29,7 +29,7 @@ from tagger.search.names import (
     trip_names,
 )
 from tagger.search.parts import MAX_WORDS, MOST, UnderstoodText, suggest, understand
-from tagger.system.country_names import foreign_names
+from tagger.system.names import foreign_names
 from tagger.trips.grouping import Span, Trip
 
 TODAY = date(2024, 1, 5)

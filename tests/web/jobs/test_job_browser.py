@@ -19,8 +19,7 @@ from support.web_jobs import JobClient
 from tagger.database.connection import Database
 from tagger.database.statements import db_now
 from tagger.database.tables import ledgers
-from tagger.ledger.dispatch import resume_suspended_jobs
-from tagger.ledger.workers import record_heartbeat, record_tick, remove_worker
+from tagger.ledger.workers import record_heartbeat, record_tick, remove_worker, resume_suspended_jobs
 from tagger.settings import Settings
 from tagger.web.api import events
 
