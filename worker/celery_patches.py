@@ -5,7 +5,6 @@ Each says the fault that appears without it, with Celery 5.7.
 
 import time
 import warnings
-from datetime import UTC, datetime
 from typing import Any
 
 from celery.beat import Scheduler
@@ -72,8 +71,8 @@ def _pause() -> None:
 class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
     """Sends a tick unless one waits. It is in memory, since SQL records the runs.
 
-    Fault: without workers, thousands of ticks pile up in a day; beat stops for an hour if the clock is set back by an hour; it logs each
-    attempt to reach Redis; and the default scheduler writes a file to the current folder.
+    Fault: without workers, thousands of ticks pile up in a day; it logs each attempt to reach Redis; and the
+    default scheduler writes a file to the current folder.
     """
 
     def __init__(self, app: Any, **options: Any) -> None:
@@ -81,13 +80,6 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
         settings = load_settings()
         watch("beat", settings.data_folder, settings.stall_timeout_s)
         self._redis = shared_monitor(app_broker(app, settings))
-
-    def setup_schedule(self) -> None:
-        """Compute when ticks are due from a monotonic clock: if the system's clock were set back by an hour, beat would stop for an hour."""
-        super().setup_schedule()
-        for entry in self.schedule.values():
-            entry.schedule.nowfun = _monotonic_time
-            entry.last_run_at = _monotonic_time()
 
     def apply_entry(self, entry: Any, producer: Any = None) -> None:
         """Send the tick of `entry`, unless Redis is away or refuses it. The next one follows soon."""
@@ -104,7 +96,3 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
     def _ensure_connected(self) -> Any:
         """The connection, which is made for the first tick that Redis accepts. Celery would wait here, and log each attempt."""
         return self.connection
-
-
-def _monotonic_time() -> datetime:
-    return datetime.fromtimestamp(time.monotonic(), UTC)

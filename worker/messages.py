@@ -8,7 +8,6 @@ import base64
 import json
 import logging
 import re
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,29 +73,17 @@ class RedisKeys:
         return f"tagger.{self.ledger_id}.{name}"
 
 
-class InvalidMessages:
-    """Logs that invalid messages were dropped, at most once within REPORT_S: another program may send without end."""
-
-    REPORT_S = 60.0
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._count = 0
-        self._next_at = 0.0
-
-    def report(self, reason: str) -> None:
-        """Report one more message that was dropped, and why."""
-        with self._lock:
-            self._count += 1
-            now = time.monotonic()
-            if now < self._next_at:
-                return
-            count, self._count, self._next_at = self._count, 0, now + self.REPORT_S
-        log.error("Invalid messages: %d dropped (the last: %s)", count, reason)
+REPORT_S = 60.0
+"""How often dropped messages are logged: another program may send them without end."""
+_reported_at = -REPORT_S
 
 
-INVALID_MESSAGES = InvalidMessages()
-"""Those of this process."""
+def report_dropped(reason: str) -> None:
+    """Log that an invalid message was dropped, and why, unless one was logged within REPORT_S."""
+    global _reported_at  # noqa: PLW0603 - of this process
+    if (now := time.monotonic()) - _reported_at >= REPORT_S:
+        _reported_at = now
+        log.error("An invalid message was dropped: %s", reason)
 
 
 MAX_MESSAGE_BYTES = 16 * 2**10

@@ -15,8 +15,8 @@ from redis.exceptions import ResponseError
 
 from worker.embedded_redis import OwnServer
 from worker.messages import (
-    INVALID_MESSAGES,
     MAX_MESSAGE_BYTES,
+    report_dropped,
     validated_message,
 )
 
@@ -92,7 +92,7 @@ class Channel(redis.Channel):
         except (ValueError, RecursionError) as error:
             if not responses or not responses[-1]:
                 raise
-            INVALID_MESSAGES.report(str(error) or type(error).__name__)
+            report_dropped(str(error) or type(error).__name__)
             return True
         finally:
             del self.client.parse_response

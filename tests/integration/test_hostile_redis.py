@@ -14,8 +14,9 @@ from rig.invalid_messages import TYPED, chunk_message
 from rig.servers import KEYS, RedisServer
 
 from tagger.database.enums import Priority
+from worker import messages
 from worker.broker import RedisEndpoint, check_accepts_messages
-from worker.messages import INVALID_MESSAGES, MAX_MESSAGE_BYTES, InvalidMessages
+from worker.messages import MAX_MESSAGE_BYTES, report_dropped
 from worker.producer import make_app
 
 QUEUE = KEYS.queues[Priority.BULK]
@@ -38,7 +39,7 @@ def client(redis_server: RedisServer) -> Iterator[redis.Redis]:
 def reasons(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Why messages were dropped."""
     reported: list[str] = []
-    monkeypatch.setattr(INVALID_MESSAGES, "report", reported.append)
+    monkeypatch.setattr("worker.redis_transport.report_dropped", reported.append)
     return reported
 
 
@@ -107,12 +108,13 @@ def test_a_large_message_is_not_parsed(app: Celery, client: redis.Redis, reasons
     assert reasons == ["it is too large"] * 2
 
 
-def test_invalid_messages_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    messages = InvalidMessages()
+def test_invalid_messages_are_logged_once_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "_reported_at", -messages.REPORT_S)
     for number in range(10):
-        messages.report(f"junk {number}")
-    (record,) = caplog.records
-    assert record.getMessage() == "Invalid messages: 1 dropped (the last: junk 0)"
+        report_dropped(f"junk {number}")
+    assert caplog.messages == ["An invalid message was dropped: junk 0"]
 
 
 def test_an_account_without_the_permission_for_types_can_send(

@@ -25,7 +25,7 @@ from tagger.ledger.workers import LATE_TICK_S, find_last_tick, record_tick
 from tagger.settings import Settings
 from worker.celery_patches import BeatScheduler
 from worker.engine import make_engine, stop_engine
-from worker.producer import TICK_S, make_app
+from worker.producer import make_app
 
 NONE = timedelta()
 APART = [sign * by for sign, by in product((1, -1), (timedelta(hours=1), timedelta(minutes=1)))]
@@ -68,19 +68,6 @@ def test_a_due_schedule_runs_whatever_the_clocks_of_beat_and_worker(app: Celery,
         assert now - SOON < last_tick.at <= run.started_at < now + SOON
         assert now < schedule.next_due < now + timedelta(days=366)
         remove_schedule(database, "often")
-
-
-def test_beat_sends_ticks_on_time_after_its_clock_was_set() -> None:
-    with closing(make_app("redis://localhost:1", KEYS)) as app:
-        scheduler = BeatScheduler(app=app)
-        (entry,) = scheduler.schedule.values()
-        for by in APART:
-            with clock_ahead(by):
-                assert not entry.is_due().is_due
-        entry.last_run_at -= timedelta(seconds=TICK_S)
-        for by in APART:
-            with clock_ahead(by):
-                assert entry.is_due().is_due
 
 
 def add_due_schedule(database: Database) -> None:
