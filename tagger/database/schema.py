@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from tagger.database.engine import create_database_engine, redact, unavailable_on_error
 from tagger.database.tables import ledgers, metadata
-from tagger.errors import DatabaseUnavailable, SchemaNewer, SchemaOutdated, Unavailable
+from tagger.errors import DatabaseUnavailable, SchemaOutdated, Unavailable
 
 SCHEMA_REVISION = "1014"
 """The newest migration. A test keeps it equal to Alembic's head."""
@@ -27,7 +27,6 @@ def upgrade_schema(url: str) -> str:
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
-        SchemaNewer: another version of this program created it.
         Unavailable: another transaction does not end.
     """
     engine = create_database_engine(url)
@@ -79,7 +78,6 @@ def require_current_schema(engine: Engine) -> None:
 
     Raises:
         SchemaOutdated: the schema is older, or missing on a server.
-        SchemaNewer: another version of this program created it.
     """
     revision = schema_revision(engine)
     if revision == SCHEMA_REVISION:
@@ -92,8 +90,9 @@ def require_current_schema(engine: Engine) -> None:
         raise _newer(engine, revision)
 
 
-def _newer(engine: Engine, revision: str) -> SchemaNewer:
-    return SchemaNewer(url=redact(engine.url), revision=revision)
+def _newer(engine: Engine, revision: str) -> DatabaseUnavailable:
+    reason = f"a newer version of tagger created it (schema {revision})"
+    return DatabaseUnavailable(url=redact(engine.url), reason=reason, remedy="Upgrade tagger on this machine")
 
 
 def schema_revision(engine: Engine) -> str | None:
@@ -113,7 +112,6 @@ def upgrade(engine: Engine) -> None:
     """Run the migrations in one transaction. One process at a time upgrades.
 
     Raises:
-        SchemaNewer: another version of this program created it.
         Unavailable: another transaction has kept a lock for LOCK_S.
     """
     is_server = engine.dialect.name == "postgresql"

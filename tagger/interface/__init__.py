@@ -35,7 +35,7 @@ def open(  # noqa: A001 - as gzip.open and others
     Raises:
         NotFound: there is no file at `address`.
         SettingsInvalid: a setting has a wrong value.
-        DatabaseUnavailable, SchemaOutdated, SchemaNewer: the database cannot be opened.
+        DatabaseUnavailable, SchemaOutdated: the database cannot be opened.
     """
     if address is not None:
         settings["database_url"] = _database_url(str(address))

@@ -16,7 +16,6 @@ def upgrade_database(url: str, on_progress: Callable[[int, int], None] = lambda 
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
-        SchemaNewer: another version of this program created it.
         Unavailable: another transaction does not end.
     """
     before = upgrade_schema(url)

@@ -173,7 +173,7 @@ def open_training_export(settings: Settings) -> Iterator[TrainingExport]:
     """Open the database of the settings for export.
 
     Raises:
-        DatabaseUnavailable, SchemaOutdated, SchemaNewer: the database cannot be used.
+        DatabaseUnavailable, SchemaOutdated: the database cannot be used.
     """
     database = open_database(settings.effective_database_url)
     try:

@@ -151,7 +151,7 @@ def test_a_scheduled_folder_that_became_a_link_is_not_followed(
     (allowed / "sub").symlink_to(library.root)
     name = "New photos in sub"
     run = client.post("/jobs/schedules/run", data={"name": name})
-    assert run.status_code == 400
+    assert run.status_code == 409
     assert f"{name} is now a link" in run.text
     with web_database.write() as connection:
         connection.execute(update(schedules).values(next_due=list_runs(web_database, name, 1)[0].due_at))

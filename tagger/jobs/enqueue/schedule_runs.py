@@ -18,7 +18,7 @@ from tagger.database.connection import Database
 from tagger.database.enums import JobState, Note, NoteCode, Priority, note_columns
 from tagger.database.statements import current_time, insert_missing
 from tagger.database.tables import jobs, schedule_runs, schedules
-from tagger.errors import ScheduleNotFound, TaggerError
+from tagger.errors import Conflict, ScheduleNotFound, TaggerError
 from tagger.jobs.enqueue.backfill import Backfill, discard_empty_job
 from tagger.jobs.enqueue.scan import ProgressCallback, Scan, select_paths
 from tagger.jobs.enqueue.schedules import (
@@ -35,10 +35,6 @@ from tagger.photos.paths import ObjectPath
 from tagger.settings import Settings
 
 log = logging.getLogger(__name__)
-
-
-class ScheduleFolderIsLink(TaggerError):
-    """A folder of the schedule {name} is now a link to another folder. Remove the schedule, and add it again with the right folder."""
 
 
 class RunInterrupted(Exception):
@@ -207,7 +203,8 @@ def _refuse_links(name: str, backfill: Backfill) -> None:
     resolved_elsewhere = selection.files or set(selection.folders) - set(backfill.scan)
     under = (folder for folder in backfill.query.under if not isinstance(folder, ObjectPath))
     if resolved_elsewhere or any(os.path.realpath(folder) != os.fspath(folder) for folder in under):
-        raise ScheduleFolderIsLink(name=name)
+        text = f"A folder of the schedule {name} is now a link to another folder."
+        raise Conflict(reason=f"{text} Remove the schedule, and add it again with the right folder.")
 
 
 def _set_note(database: Database, schedule_id: int, due: datetime, note: Note | str) -> dict[str, Any]:

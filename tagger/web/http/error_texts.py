@@ -6,7 +6,6 @@ from typing import Any
 from tagger import errors
 from tagger.database.enums import stored_note
 from tagger.errors import FailureKind, TaggerError
-from tagger.jobs.enqueue.schedule_runs import ScheduleFolderIsLink
 from tagger.metadata.errors import RefusalKind
 from tagger.people import passwords, tokens
 from tagger.system.text_format import N_, gettext, reader_language
@@ -102,7 +101,6 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
         "The folder {folder} is empty or missing. Connect its disk or share, then try again."
     ),
     errors.ScheduleInvalid: N_("The schedule is not valid. Check its times and its time zone."),
-    errors.SchemaNewer: SCHEMA_DIFFERS,
     errors.SchemaOutdated: SCHEMA_DIFFERS,
     errors.SearchTextInvalid: N_("The search does not understand {text}. Try other words."),
     errors.ShareInvalid: N_("This cannot be shared like this. Check the title, the end and the photos."),
@@ -110,9 +108,6 @@ TRANSLATED_TEXTS: Mapping[type[TaggerError], str] = {
     errors.TripsApart: N_("These trips are more than {days} days apart, and cannot be merged."),
     errors.SystemRefused: N_("The server has no access to {what}. Check its permissions."),
     passwords.PasswordRefused: N_("The password cannot be used: it is too short, too long or easy to guess."),
-    ScheduleFolderIsLink: N_(
-        "A folder of the schedule {name} is a link now. Remove the schedule, and add it again."
-    ),
     tokens.NameInvalid: N_(
         "{name} cannot be a name. Use letters, digits, dots, hyphens, underscores, + and @."
     ),
