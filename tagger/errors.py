@@ -16,7 +16,9 @@ DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class PicklableError(Exception):
-    """An exception that another process can receive: it is restored without its constructor, which pickle would call with the text."""
+    """An exception that another process can receive: it is restored without its constructor, which pickle
+    would call with the text.
+    """
 
     def __reduce__(self) -> tuple[Any, ...]:
         return copyreg.__newobj__, (type(self),), {"args": self.args, **vars(self)}  # type: ignore[attr-defined]
@@ -52,11 +54,15 @@ class ObjectNotFound(PathNotFound):
 
 
 class ObjectAddressInvalid(TaggerError):
-    """The address of a bucket is not valid: {reason}. Credentials are no part of it; they come from the environment."""
+    """The address of a bucket is not valid: {reason}. Credentials are no part of it; they come from the
+    environment.
+    """
 
 
 class ObjectUnsupported(Conflict):
-    """{path} is in a bucket, and this works with files and folders only. Copy the photos to a folder first."""
+    """{path} is in a bucket, and this works with files and folders only. Copy the photos to a
+    folder first.
+    """
 
 
 class SystemRefused(TaggerError):
@@ -64,7 +70,9 @@ class SystemRefused(TaggerError):
 
 
 class InstallationDamaged(Unavailable):
-    """The file {path}, a part of this program, is damaged or missing. Install tagger again; the database is safe."""
+    """The file {path}, a part of this program, is damaged or missing. Install tagger again; the database is
+    safe.
+    """
 
 
 class PermissionsUnsafe(TaggerError):
@@ -88,15 +96,21 @@ class ModelRefused(Unavailable):
 
 
 class ModelNotFound(NotFound):
-    """No model is registered as {name} (registered: {names}). Name one of these, or register a file with `tagger model add FILE`. Where a command takes a file too, name it as ./NAME if it does not end in .pt."""
+    """No model is registered as {name} (registered: {names}). Name one of these, or register a file with
+    `tagger model add FILE`. Where a command takes a file too, name it as ./NAME if it does not end in .pt.
+    """
 
 
 class ModelFileNotFound(Unavailable):
-    """The file of model {name} is missing ({reason}). Register a copy with `tagger model add FILE`, or use another model with `tagger model use NAME`."""
+    """The file of model {name} is missing ({reason}). Register a copy with `tagger model add FILE`, or use
+    another model with `tagger model use NAME`.
+    """
 
 
 class ModelChanged(Unavailable):
-    """The file {path} is not the one registered as {name}: its digest differs. Restore the original file, or register this one with `tagger model add`."""
+    """The file {path} is not the one registered as {name}: its digest differs. Restore the original file, or
+    register this one with `tagger model add`.
+    """
 
 
 class ModelNeeded(Conflict):
@@ -104,11 +118,15 @@ class ModelNeeded(Conflict):
 
 
 class ModelNotSelected(Unavailable):
-    """No model is in use, and this installation includes none. Pass --model FILE, or run `tagger model add FILE` and `tagger model use NAME`."""
+    """No model is in use, and this installation includes none. Pass --model FILE, or run `tagger model add
+    FILE` and `tagger model use NAME`.
+    """
 
 
 class LandmarkNotFound(NotFound):
-    """There is no landmark {name}.{close} `tagger landmark list --all` lists all; `tagger landmark add` adds one of your own."""
+    """There is no landmark {name}.{close} `tagger landmark list --all` lists all; `tagger landmark add` adds
+    one of your own.
+    """
 
 
 class LandmarkAmbiguous(Conflict):
@@ -120,23 +138,31 @@ class LandmarkInvalid(TaggerError):
 
 
 class LandmarkExists(Conflict):
-    """The name {name} belongs to {owner}{place} already, whose slug is {slug}. If you mean that one, use {slug}. To add another landmark of this name, give it a slug of its own, like {free}."""
+    """The name {name} belongs to {owner}{place} already, whose slug is {slug}. If you mean that one, use
+    {slug}. To add another landmark of this name, give it a slug of its own, like {free}.
+    """
 
 
 class LandmarkSlugTaken(Conflict):
-    """The slug {slug} belongs to {name} ({landmark}) already. If you mean that one, use {landmark}; otherwise choose another slug."""
+    """The slug {slug} belongs to {name} ({landmark}) already. If you mean that one, use {landmark}; otherwise
+    choose another slug.
+    """
 
 
 class LandmarkOfModel(Conflict):
-    """{name} ({slug}) cannot be removed: it is a label of the model {models}, which would find it again. Reject it on photos, change it with `tagger landmark edit`, or merge it into another one."""
+    """{name} ({slug}) cannot be removed: it is a label of the model {models}, which would find it again.
+    Reject it on photos, change it with `tagger landmark edit`, or merge it into another one.
+    """
 
 
 class LandmarksDistinct(Conflict):
-    """{name} ({merged}) cannot be merged into {other} ({target}): the model {models} tells them apart, with a label for each. Reject the wrong one on photos."""
+    """{name} ({merged}) cannot be merged into {other} ({target}): the model {models} tells them apart, with a
+    label for each. Reject the wrong one on photos.
+    """
 
 
 class CountryNotFound(NotFound):
-    """No landmark or photo is in the country {name}.{close} Use a country as `tagger landmark list` shows it."""
+    """No landmark or photo is in the country {name}.{close} `tagger landmark list` shows countries."""
 
 
 class CameraNotFound(NotFound):
@@ -144,15 +170,21 @@ class CameraNotFound(NotFound):
 
 
 class PhotoNotFound(NotFound):
-    """The database has no photo at {path}. Add photos with `tagger tag`; list them with `tagger query --any-rank --format paths`."""
+    """The database has no photo at {path}. Add photos with `tagger tag`; list them with `tagger query
+    --any-rank --format paths`.
+    """
 
 
 class PhotoIdNotFound(NotFound):
-    """The database has no photo with the number {photo_id}. It may have been removed with `tagger forget`; search for it in the library."""
+    """The database has no photo with the number {photo_id}. It may have been removed with `tagger forget`;
+    search for it in the library.
+    """
 
 
 class CursorInvalid(TaggerError):
-    """Invalid cursor: `after` must be the `next` value of a page of the same query. Request the first page again, without `after`."""
+    """Invalid cursor: `after` must be the `next` value of a page of the same query. Request the first page
+    again, without `after`.
+    """
 
 
 class ArgumentInvalid(TaggerError, ValueError):
@@ -184,11 +216,15 @@ class SearchTextInvalid(QueryInvalid):
 
 
 class PhotoNotClassified(Conflict):
-    """The image content of {path} is not known, because no model has classified the photo{why}. Classify it with `tagger tag`, then repeat the command."""
+    """The image content of {path} is not known, because no model has classified the photo{why}. Classify it
+    with `tagger tag`, then repeat the command.
+    """
 
 
 class EmbeddingsMissing(Conflict):
-    """The model {name} gives no embeddings, which teaching landmarks and finding similar photos need. Use one that does: `tagger model list` shows the models, `tagger model use` puts one in use."""
+    """The model {name} gives no embeddings, which teaching landmarks and finding similar photos need. Use one
+    that does: `tagger model list` shows the models, `tagger model use` puts one in use.
+    """
 
 
 class ExamplesMissing(Conflict):
@@ -196,11 +232,15 @@ class ExamplesMissing(Conflict):
 
 
 class TripNotFound(NotFound):
-    """There is no trip {trip}. `tagger trips` lists them; a trip gets a new name where more photos change its first day."""
+    """There is no trip {trip}. `tagger trips` lists them; a trip gets a new name where more photos change its
+    first day.
+    """
 
 
 class TripsApart(Conflict):
-    """The trips {trip} and {other} cannot be merged: there are more than {days} days between them. A trip is found by its first day, without reading the photos of all years."""
+    """The trips {trip} and {other} cannot be merged: there are more than {days} days between them. A trip is
+    found by its first day, without reading the photos of all years.
+    """
 
 
 class TripEditFollowed(Conflict):
@@ -220,53 +260,77 @@ class DatabaseUnavailable(Unavailable):
 
 
 class DiskFull(Unavailable):
-    """No space is left for {what} ({reason}). Free space on its disk, then try again; stored results are safe."""
+    """No space is left for {what} ({reason}). Free space on its disk, then try again; stored results are
+    safe.
+    """
 
 
 class DatabaseConnectionLost(Unavailable):
-    """The connection to the database is lost: {reason}. Stored results are safe; run the same command again when the database is back."""
+    """The connection to the database is lost: {reason}. Stored results are safe; run the same command again
+    when the database is back.
+    """
 
 
 class StatementRefused(TaggerError):
-    """The database refuses a statement of this program: {reason}. `tagger db check` names rows that another program damaged; if there are none, this is a defect: run the command again with -vv, and report what it prints."""
+    """The database refuses a statement of this program: {reason}. `tagger db check` names rows that another
+    program damaged; if there are none, this is a defect: run the command again with -vv, and report what it
+    prints.
+    """
 
 
 class DatabaseReadOnly(DatabaseConnectionLost):
-    """The database is read-only here, so only commands that read it work: {reason}. Run this as the user to whom the file belongs, with write permission for the file and its folder; of servers, set TAGGER_DATABASE_URL to the primary."""
+    """The database is read-only here, so only commands that read it work: {reason}. Run this as the user to
+    whom the file belongs, with write permission for the file and its folder; of servers, set
+    TAGGER_DATABASE_URL to the primary.
+    """
 
 
 class DatabaseRemoved(TaggerError):
-    """The database file {path} was deleted, moved or replaced while this command was using it. Put it back, or start the command again to use what is there now."""
+    """The database file {path} was deleted, moved or replaced while this command was using it. Put it back,
+    or start the command again to use what is there now.
+    """
 
 
 class DatabasePermissionMissing(Unavailable):
-    """The role of TAGGER_DATABASE_URL may not do this: {reason}. Run the command as the role that owns the schema; if that is this one, grant it the right."""
+    """The role of TAGGER_DATABASE_URL may not do this: {reason}. Run the command as the role that owns the
+    schema; if that is this one, grant it the right.
+    """
 
 
 class SchemaOutdated(Unavailable):
-    """The database {url} has no schema, or one of an earlier version of tagger, or its upgrade was interrupted. Run `tagger db upgrade`."""
+    """The database {url} has no schema, or one of an earlier version of tagger, or its upgrade was
+    interrupted. Run `tagger db upgrade`.
+    """
 
 
 class ModelFailed(Unavailable):
-    """The model {name} failed on a batch of photos: {reason}. Nothing of this batch was stored. Try TAGGER_DEVICE=cpu or a smaller
-    TAGGER_BATCH_SIZE, and check the file with `tagger model verify`.
+    """The model {name} failed on a batch of photos: {reason}. Nothing of this batch was stored. Try
+    TAGGER_DEVICE=cpu or a smaller TAGGER_BATCH_SIZE, and check the file with `tagger model verify`.
     """
 
 
 class ReadsTimedOut(Unavailable):
-    """Reading photos hangs: {count} reads did not finish within {timeout_s:g} s each. Check the disk, the share or the bucket with the photos, then run the command again."""
+    """Reading photos hangs: {count} reads did not finish within {timeout_s:g} s each. Check the disk, the
+    share or the bucket with the photos, then run the command again.
+    """
 
 
 class LeaseLost(TaggerError):
-    """Another process goes on with photos of job {job}, or the job was paused or cancelled. Later results of this process were not stored."""
+    """Another process goes on with photos of job {job}, or the job was paused or cancelled. Later results of
+    this process were not stored.
+    """
 
 
 class ScanInterrupted(Conflict):
-    """Job {job} was cancelled or abandoned while its folders were scanned. Photos found before that are recorded; run the same command again to find the rest."""
+    """Job {job} was cancelled or abandoned while its folders were scanned. Photos found before that are
+    recorded; run the same command again to find the rest.
+    """
 
 
 class JobUnfinished(TaggerError, TimeoutError):
-    """Job {job} is not over after {timeout_s:g} s. It goes on: wait again, or look at it with `tagger job show {job}`."""
+    """Job {job} is not over after {timeout_s:g} s. It goes on: wait again, or look at it with `tagger job
+    show {job}`.
+    """
 
 
 class JobNotFound(NotFound):
@@ -278,7 +342,7 @@ class ScheduleInvalid(TaggerError):
 
 
 class ScheduleExists(Conflict):
-    """The schedule {name} exists already. Choose another name, or run `tagger schedule remove {name}` first."""
+    """The schedule {name} exists already. Use another name, or run `tagger schedule remove {name}` first."""
 
 
 class ScheduleNotFound(NotFound):
@@ -286,28 +350,39 @@ class ScheduleNotFound(NotFound):
 
 
 class JobFinished(Conflict):
-    """Job {job} is {state} already, so you cannot {action} it. Its results stay; to process what it left open, tag its folders again."""
+    """Job {job} is {state} already, so you cannot {action} it. Its results stay; to process what it left
+    open, tag its folders again.
+    """
 
 
 class JobNotRetriable(Conflict):
-    """Job {job} writes metadata and cannot be retried. Run `tagger metadata write` again: it selects the photos that are not written yet. `tagger job failures {job}` lists the reasons."""
+    """Job {job} writes metadata and cannot be retried. Run `tagger metadata write` again: it selects the
+    photos that are not written yet. `tagger job failures {job}` lists the reasons.
+    """
 
 
 class JobNotPausable(Conflict):
-    """Job {job} runs inside a `tagger tag` process and cannot be paused. Stop it with `tagger job cancel {job}`; the same `tagger tag` command continues it later."""
+    """Job {job} runs inside a `tagger tag` process and cannot be paused. Stop it with `tagger job cancel
+    {job}`; the same `tagger tag` command continues it later.
+    """
 
 
 class RedisUnavailable(Unavailable):
-    """Redis at {url} does not answer: {reason}. Check TAGGER_REDIS_URL and that the server is running. Jobs are safe in the database and continue when Redis is back."""
+    """Redis at {url} does not answer: {reason}. Check TAGGER_REDIS_URL and that the server is running. Jobs
+    are safe in the database and continue when Redis is back.
+    """
 
 
 class RedisMisconfigured(RedisUnavailable):
-    """Redis at {url} cannot be used: {reason}. Correct TAGGER_REDIS_URL, or the user's rights in Redis. Jobs are safe in the database and continue then."""
+    """Redis at {url} cannot be used: {reason}. Correct TAGGER_REDIS_URL, or the user's rights in Redis. Jobs
+    are safe in the database and continue then.
+    """
 
 
 class RedisRefused(TaggerError):
-    """Redis at {url} refuses messages: {reason}. Give it more memory if it is full; if it is a replica or lacks replicas, repair the
-    replication. Jobs are safe in the database and continue when Redis accepts messages.
+    """Redis at {url} refuses messages: {reason}. Give it more memory if it is full; if it is a replica or
+    lacks replicas, repair the replication. Jobs are safe in the database and continue when Redis accepts
+    messages.
     """
 
 
@@ -324,8 +399,9 @@ class AddressRefused(TaggerError):
 
 
 class RootUnavailable(Conflict):
-    """The folder {folder} is empty or missing, but the database has {photos} in it. If its disk or share is not
-    mounted, mount it and try again; no photo was marked as gone. If you deleted the photos, run `tagger forget {folder}`.
+    """The folder {folder} is empty or missing, but the database has {photos} in it. If its disk or share is
+    not mounted, mount it and try again; no photo was marked as gone. If you deleted the photos, run `tagger
+    forget {folder}`.
     """
 
 
@@ -359,8 +435,8 @@ class FailureKind(StrEnum):
 class PhotoFailure:
     """The failure of one photo: a kind to filter by and a text with the reason and a remedy.
 
-    The text is one line of printable characters. It may quote a photo, and databases refuse some characters: one such
-    text would fail all photos that are stored with it.
+    The text is one line of printable characters. It may quote a photo, and databases refuse some characters:
+    one such text would fail all photos that are stored with it.
     """
 
     kind: FailureKind
@@ -373,7 +449,9 @@ class PhotoFailure:
 
 
 class PhotoFailed(TaggerError):
-    """Raised while one photo is read or decoded; carries its `PhotoFailure`, and the `path` that a script gave."""
+    """Raised while one photo is read or decoded; carries its `PhotoFailure`, and the `path` that a script
+    gave.
+    """
 
     def __init__(self, kind: FailureKind, text: str, path: str | None = None) -> None:
         self.values = {"kind": kind, "text": text, "path": path}

@@ -1,4 +1,5 @@
-"""What can be added to the program: the extras of this package, and extensions, which installed packages name as entry points.
+"""What can be added to the program: the extras of this package, and extensions, which installed packages name
+as entry points.
 
 No module names an extension. An extension can add commands and backends.
 """
@@ -33,7 +34,7 @@ NAME = "landmark-tagger"
 COMMANDS = "tagger.commands"
 """Entry points that are functions for Typer, or a Typer of several."""
 BACKENDS = "tagger.backends"
-"""Entry points that are called with module, device, size and number of passes, and return a `Backend` of tagger.model."""
+"""Entry points that are called with module, device, size and number of passes, and return a `Backend`."""
 
 
 def load(place: str) -> Any:
@@ -55,7 +56,7 @@ def extra_missing(feature: str, extra: str) -> ExtraMissing:
 
 @cache
 def install_command(extra: str) -> str:
-    """The command that adds an extra in the way in which this package was installed: by make, uv, pipx or pip."""
+    """The command that adds an extra as this package was installed: by make, uv, pipx or pip."""
     source, prefix = _source(), Path(sys.prefix)
     if prefix.resolve() == Path(source, ".venv").resolve():
         return "make setup"

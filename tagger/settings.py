@@ -1,8 +1,8 @@
 """Settings: read once at an entry point, frozen, and passed down.
 
-Precedence: command-line option, environment variable `TAGGER_…`, `tagger.toml` (in the user's
-configuration folder, or the file named by `TAGGER_CONFIG`), default. No other module reads the environment. Settings can name a
-model, which is a program. So nothing is read from the working directory: it may be a download.
+Precedence: command-line option, environment variable `TAGGER_…`, `tagger.toml` (in the user's configuration
+folder, or the file named by `TAGGER_CONFIG`), default. No other module reads the environment. Settings can
+name a model, which is a program. So nothing is read from the working directory: it may be a download.
 """
 
 import json
@@ -50,7 +50,7 @@ JSON_EXAMPLES = {
 """Settings that are lists or objects, in the environment as JSON, each with an example."""
 FORMER_SETTINGS = {
     "keep_jobs_days": "let cron run `tagger db prune --older-than 90d`",
-    "webhooks": 'cron and `tagger status --json` tell what happened: see "Notifications" in the documentation',
+    "webhooks": 'cron and `tagger status --json` tell what happened: see "Notifications" in the docs',
     "web_oidc_": 'a proxy in front of the page can sign people in: see "Single sign-on" in the documentation',
 }
 """Beginnings of settings of version 1 that are gone, and what to do instead. Version 3 drops this table."""
@@ -97,7 +97,8 @@ def _page_url(url: str) -> str:
     path = urlsplit(_endpoint(url)).path
     if path.strip("/"):
         raise ValueError(
-            f"it must be like https://photos.example, without {path}: the page needs a host name of its own, as its addresses begin at /"
+            f"it must be like https://photos.example, without {path}: the page needs a host name of its "
+            f"own, as its addresses begin at /"
         )
     return url
 
@@ -126,7 +127,7 @@ def _data_folder() -> Path:
 
 
 def _user_folder(find: Callable[..., Path]) -> Path | None:
-    """One of the platform's folders of this user; None if the user has no home folder, as in some containers."""
+    """One of the platform's folders of this user; None if the user has no home folder."""
     try:
         folder = find("tagger", appauthor=False)
     except RuntimeError:
@@ -162,15 +163,23 @@ class Settings(BaseModel):
     data_folder: Annotated[Path, AfterValidator(_in_home)] = Field(default_factory=_data_folder)
     """Folder of the SQLite database, the embedded Redis and the logs. Default: the platform's data folder."""
     database_url: Annotated[str, AfterValidator(database_address)] | None = Field(None, repr=False)
-    """URL of the database, like `postgresql://tagger@db.example/tagger`. Several hosts are separated by commas, and a driver in the scheme is ignored. Default: an SQLite file in the data folder."""
+    """URL of the database, like `postgresql://tagger@db.example/tagger`. Several hosts are separated by
+    commas, and a driver in the scheme is ignored. Default: an SQLite file in the data folder.
+    """
     redis_url: Annotated[str, AfterValidator(redis_address)] | None = Field(None, repr=False)
-    """URL of Redis, like `redis://localhost:6379/0`, `rediss://…` with TLS, or `redis+socket:///PATH`. Default: an embedded Redis, started on demand."""
+    """URL of Redis, like `redis://localhost:6379/0`, `rediss://…` with TLS, or `redis+socket:///PATH`.
+    Default: an embedded Redis, started on demand.
+    """
     model: str | None = None
-    """Registered model, or a model file (with a slash, or ending in .pt), which is a program. Default: the models in use, else that of the package."""
+    """Registered model, or a model file (with a slash, or ending in .pt), which is a program. Default: the
+    models in use, else that of the package.
+    """
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """Device that runs the model. `auto` takes the first available of cuda, mps and cpu."""
     raw_pairs: bool = True
-    """Whether a RAW file and the JPEG or HEIC of the same name are one photo. A scan of the folder applies a change."""
+    """Whether a RAW file and the JPEG or HEIC of the same name are one photo. A scan of the folder applies a
+    change.
+    """
     top_k: Annotated[int, Field(ge=1, le=100)] = 5
     """Number of predictions stored for each photo."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -178,11 +187,18 @@ class Settings(BaseModel):
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Images in one forward pass. Default: the fastest size on this machine."""
     language: Annotated[str, Field(pattern=LANGUAGE_PATTERN)] | None = None
-    """Language of landmarks' names, shown and written, like `de` or `zh-Hant`, where they have a name in it. Default: that of the model."""
+    """Language of landmarks' names, shown and written, like `de` or `zh-Hant`, where they have a name in it.
+    Default: that of the model.
+    """
     backend: Annotated[str, AfterValidator(_backend)] = "auto"
-    """Library that runs the model: `torchscript`, `openvino`, `openvino-int8` (eight-bit integers) or one that an installed package adds. `auto` selects the fastest of the first three on this machine; `torchscript` gives the same scores on every machine."""
+    """Library that runs the model: `torchscript`, `openvino`, `openvino-int8` (eight-bit integers) or one
+    that an installed package adds. `auto` selects the fastest of the first three on this machine;
+    `torchscript` gives the same scores on every machine.
+    """
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Reader threads, and parallel forward passes on a CPU. Default: the number of cores available to the process."""
+    """Reader threads, and parallel forward passes on a CPU. Default: the number of cores available to the
+    process.
+    """
     max_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
     """Largest file that is read, in bytes. Larger photos fail as `too-large`."""
     max_pixels: Annotated[int, Field(ge=1)] = 250_000_000
@@ -190,11 +206,16 @@ class Settings(BaseModel):
     read_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """Time limit for reading one photo, in seconds. Slower photos fail as `timed-out`."""
     stall_timeout_s: Annotated[float, Field(ge=10)] = 300.0
-    """Seconds without progress after which `tag`, `watch`, `worker`, `beat`, `serve` and `up` end, so that their supervisor restarts them. Waiting for a database, a share or a full disk is progress."""
+    """Seconds without progress after which `tag`, `watch`, `worker`, `beat`, `serve` and `up` end, so that
+    their supervisor restarts them. Waiting for a database, a share or a full disk is progress.
+    """
     sandbox: Literal["suspicious", "always"] = "suspicious"
-    """Photos decoded in confined processes: `suspicious` are those on which workers died, `always` are all. Uploads and RAW photos without a preview always are."""
+    """Photos decoded in confined processes: `suspicious` are those on which workers died, `always` are all.
+    Uploads and RAW photos without a preview always are.
+    """
     settle_s: Annotated[float, Field(ge=0, le=3600)] = 3.0
-    """Seconds without a change before a photo is read, as it may still be being copied. 0 reads it at once."""
+    """Seconds without a change before a photo is read, as it may still be being copied. 0 reads it at once.
+    """
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port on which a worker serves metrics to Prometheus. Default: no metrics."""
     metrics_host: str = "127.0.0.1"
@@ -202,29 +223,47 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] = "text"
     """Format of log lines of workers and the web page."""
     web_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(None, repr=False)
-    """Token to sign in to the web page from other machines. Default: `tagger serve` generates one at each start."""
+    """Token to sign in to the web page from other machines. Default: `tagger serve` generates one at each
+    start.
+    """
     web_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     """Largest photo that the web page accepts as an upload, in bytes."""
     web_upload_folder: Annotated[Path, AfterValidator(_absolute)] | None = None
-    """Folder into which people with the role editor may send photos on the web page. Default: nobody sends any."""
+    """Folder into which people with the role editor may send photos on the web page. Default: nobody sends
+    any.
+    """
     web_upload_quota_bytes: Annotated[int, Field(ge=1)] = 20 * 2**30
     """How much all files in `TAGGER_WEB_UPLOAD_FOLDER` may take, in bytes. Uploads beyond are refused."""
     web_folders: list[Annotated[Path, AfterValidator(_absolute)]] | None = None
-    """Folders and prefixes of buckets (`s3://BUCKET/PREFIX`) in which the web page may start jobs, as a JSON list. Default: the roots in the database."""
+    """Folders and prefixes of buckets (`s3://BUCKET/PREFIX`) in which the web page may start jobs, as a JSON
+    list. Default: the roots in the database.
+    """
     web_write: Literal["none", "sidecar", "embed"] = "sidecar"
-    """Where jobs started on the web page may write tags: nowhere, to sidecar files, or into the photos too."""
+    """Where jobs started on the web page may write tags: nowhere, to sidecar files, or into the photos too.
+    """
     web_trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = []
-    """Addresses or networks of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Port the web page believes, as a JSON list."""
+    """Addresses or networks of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Port the web page
+    believes, as a JSON list.
+    """
     web_user_header: Annotated[str, AfterValidator(_header)] | None = None
-    """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like `X-Remote-User`. Default: people sign in to the page."""
+    """Header in which a proxy of `TAGGER_WEB_TRUSTED_PROXIES` names the person that it has signed in, like
+    `X-Remote-User`. Default: people sign in to the page.
+    """
     web_user_role: Literal["viewer", "editor", "none"] | None = None
-    """Role of a person at the first sign-in by `TAGGER_WEB_USER_HEADER`. `none` refuses all but those whom `tagger people user` added. Default: `viewer`."""
+    """Role of a person at the first sign-in by `TAGGER_WEB_USER_HEADER`. `none` refuses all but those whom
+    `tagger people user` added. Default: `viewer`.
+    """
     web_map_tiles: Annotated[str, AfterValidator(_tiles)] | None = None
-    """URL of a tile server for the map, like `https://tiles.example/{z}/{x}/{y}.png`; it must allow other origins. Default: the map of the package."""
+    """URL of a tile server for the map, like `https://tiles.example/{z}/{x}/{y}.png`; it must allow other
+    origins. Default: the map of the package.
+    """
     web_map_attribution: Annotated[str, Field(max_length=200)] = ""
     """Source of the tiles of `TAGGER_WEB_MAP_TILES`, which the map shows."""
     web_url: Annotated[str, AfterValidator(_page_url)] | None = None
-    """Public address of the web page, like `https://photos.example` or `https://photos.example:8443`, with a host name of its own, for links of shares and the API, and to recognise its own pages behind proxies. Default: `http://127.0.0.1:8080` for `tagger people share add`; other links are relative."""
+    """Public address of the web page, like `https://photos.example` or `https://photos.example:8443`, with a
+    host name of its own, for links of shares and the API, and to recognise its own pages behind proxies.
+    Default: `http://127.0.0.1:8080` for `tagger people share add`; other links are relative.
+    """
     roots: dict[str, Path] = Field(default_factory=dict)
     """Folders of roots that differ on this machine, as a JSON object of root names."""
 
@@ -260,10 +299,12 @@ def _merge(preferred: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str,
 
 
 def load_settings(**options: Any) -> Settings:
-    """Build the settings. `options` are command-line options and take precedence; options that are None have no effect.
+    """Build the settings. `options` are command-line options and take precedence; options that are None have
+    no effect.
 
     Raises:
-        SettingsInvalid: a value has the wrong type or is out of range, a name is unknown, the file is not TOML, or
+        SettingsInvalid: a value has the wrong type or is out of range, a name is unknown, the file is not
+        TOML, or
             file names are not UTF-8 in this locale.
     """
     encoding = sys.getfilesystemencoding()
@@ -300,10 +341,11 @@ _NONE_IS_A_CHOICE = {"web_write", "web_user_role"}
 
 
 def environment_values(settings: Iterable[str]) -> dict[str, Any]:
-    """The values of these settings in the environment, where case does not matter; `none` is no value, and `null` in JSON has no effect.
+    """The values of these settings in the environment, where case does not matter; `none` is no value, and
+    `null` in JSON has no effect.
 
-    White space around a value is removed, as are quotes, which Docker's env files keep, and an empty variable counts as unset. Other
-    variables are ignored, with a warning.
+    White space around a value is removed, as are quotes, which Docker's env files keep, and an empty variable
+    counts as unset. Other variables are ignored, with a warning.
     """
     for problem in unknown_variables():
         _mention(problem)
@@ -331,7 +373,9 @@ def _variable(name: str) -> str:
 
 
 def _parse_variable(name: str, text: str) -> Any:
-    """The value of a variable. Text that should be JSON and is not is returned as it is, since validation reports it."""
+    """The value of a variable. Text that should be JSON and is not is returned as it is, since validation
+    reports it.
+    """
     if text == "none" and name not in _NONE_IS_A_CHOICE:
         return None
     if name not in JSON_EXAMPLES:
@@ -343,7 +387,9 @@ def _parse_variable(name: str, text: str) -> Any:
 
 
 def file_values(file: Path) -> dict[str, Any]:
-    """The settings of tagger.toml. Relative paths in it are relative to its folder: in the working directory, they could name other files."""
+    """The settings of tagger.toml. Relative paths in it are relative to its folder: in the working directory,
+    they could name other files.
+    """
     if not file.is_file():
         return {}
     folder = file.absolute().parent
@@ -362,7 +408,7 @@ def _stripped(value: Any) -> Any:
 
 
 def _absolute_value(name: str, value: Any, folder: Path) -> Any:
-    """The value with absolute paths; one of the wrong type is returned as it is, since validation reports it."""
+    """The value with absolute paths. One of the wrong type stays, since validation reports it."""
     match name, value:
         case "roots", dict():
             return {
@@ -406,7 +452,9 @@ def config_file() -> Path:
 
 
 def _instead(name: str, prefix: str = "") -> str:
-    """What to do about the name of no setting: what replaced a former one, or the name that was probably meant."""
+    """What to do about the name of no setting: what replaced a former one, or the name that was probably
+    meant.
+    """
     for start, text in FORMER_SETTINGS.items():
         if name.startswith(start):
             return f" any more: {text}"

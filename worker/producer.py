@@ -1,5 +1,5 @@
-"""Makes the Celery app, with each of its settings and its reason, and wakes workers for chunks that wait. Losing a wake-up costs no work: the next
-sweep sends another.
+"""Makes the Celery app, with each of its settings and its reason, and wakes workers for chunks that wait.
+Losing a wake-up costs no work: the next sweep sends another.
 
 Importing this module configures nothing.
 """
@@ -29,7 +29,8 @@ from worker.redis_transport import use_for_redis
 
 
 def wake_workers(database: Database, settings: Settings, *, start_redis: bool = False) -> str | None:
-    """Wake workers if chunks wait. Returns why that failed, None if it did not. `start_redis` starts the embedded Redis.
+    """Wake workers if chunks wait. Returns why that failed, None if it did not. `start_redis` starts the
+    embedded Redis.
 
     Raises:
         RedisUnavailable, PermissionsUnsafe: as `find_broker`.
@@ -56,9 +57,11 @@ def wake_workers(database: Database, settings: Settings, *, start_redis: bool = 
 
 
 def send_wake_ups(app: Celery, database: Database, most: int | None = None) -> None:
-    """Send wake-ups, at most `most` to a queue, so that each queue holds one for each chunk that workers could claim now.
+    """Send wake-ups, at most `most` to a queue, so that each queue holds one for each chunk that workers
+    could claim now.
 
-    Processes that do so at once may send too many, which then find no chunk. With `most` 1, a worker replaces the wake-up that it took.
+    Processes that do so at once may send too many, which then find no chunk. With `most` 1, a worker replaces
+    the wake-up that it took.
     """
     waiting = {priority: count for priority, count in waiting_chunks(database).items() if count}
     if not waiting:
@@ -73,7 +76,7 @@ def send_wake_ups(app: Celery, database: Database, most: int | None = None) -> N
 
 
 class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
-    """Imports modules as Python does. Fault: Celery's loader puts the working directory first, where a stranger's files may be."""
+    """Imports modules as Python does. Celery's loader puts the working directory first."""
 
     def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> ModuleType:  # noqa: ARG002
         return importlib.import_module(module, package)
@@ -85,8 +88,8 @@ def make_app(broker_url: str, keys: RedisKeys) -> Celery:
     url = _with_checked_certificate(broker_url)
     app = Celery("tagger", broker=url, include=["worker.tasks"], loader=Loader, set_as_current=False)
     app.conf.update(CELERY_SETTINGS | ledger_settings(keys))
-    # The default exchange ("") routes a message to the queue named by its routing key, without bindings in Redis that a
-    # flush would delete.
+    # The default exchange ("") routes a message to the queue named by its routing key, without bindings in
+    # Redis that a flush would delete.
     app.conf.task_queues = [Queue(name, exchange="", routing_key=name) for name in keys.message_queues]  # type: ignore[no-untyped-call]
     return app
 
@@ -98,7 +101,7 @@ def app_broker(app: Celery, settings: Settings) -> RedisEndpoint:
 
 
 def _with_checked_certificate(url: str) -> str:
-    """The address of a broker whose certificate is checked, unless the address says otherwise. kombu's default is not to."""
+    """The address of a broker whose certificate is checked, unless it says otherwise."""
     if not url.startswith("rediss:") or "ssl_cert_reqs=" in url:
         return url
     return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
@@ -134,7 +137,8 @@ CELERY_SETTINGS: dict[str, object] = {
     "worker_prefetch_multiplier": 1,
     # Results are in SQL.
     "task_ignore_result": True,
-    # A connection is tried without limit. Celery's default ends a worker after 47 minutes without Redis, and beat too.
+    # A connection is tried without limit. Celery's default ends a worker after 47 minutes without Redis, and
+    # beat too.
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
     "worker_consumer": "worker.celery_patches:Consumer",
@@ -148,11 +152,13 @@ CELERY_SETTINGS: dict[str, object] = {
     "accept_content": ["json"],
     "task_serializer": "json",
     "result_accept_content": ["json"],
-    # The workers are listed in SQL. Workers and beat take no commands through Redis, which cannot tell who may send them.
+    # The workers are listed in SQL. Workers and beat take no commands through Redis, which cannot tell who
+    # may send them.
     "worker_send_task_events": False,
     "worker_enable_remote_control": False,
     "beat_enable_remote_control": False,
-    # Results are in SQL. Otherwise beat sends a task of Celery's own every night, to a queue that nobody reads.
+    # Results are in SQL. Otherwise beat sends a task of Celery's own every night, to a queue that nobody
+    # reads.
     "result_expires": None,
     "beat_scheduler": "worker.celery_patches:BeatScheduler",
 }
@@ -166,6 +172,7 @@ def ledger_settings(keys: RedisKeys) -> dict[str, object]:
             **keys.transport_options,
             "ledger_keys": keys,
         },
-        # Without an expiry: Celery compares the clocks of two machines, and would drop every tick if they differ.
+        # Without an expiry: Celery compares the clocks of two machines, and would drop every tick if they
+        # differ.
         "beat_schedule": {"tick": {"task": TICK_NAME, "schedule": TICK_S, "options": {"queue": keys.ticks}}},
     }

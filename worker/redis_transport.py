@@ -1,4 +1,5 @@
-"""What kombu's Redis transport gets wrong for this program. Each part says the fault that appears without it, with kombu 5.7.
+"""What kombu's Redis transport gets wrong for this program. Each part says the fault that appears without it,
+with kombu 5.7.
 
 Another broker would replace this module and worker.broker.
 """
@@ -24,8 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class QoS(redis.QoS):
-    """Fault: a message whose acknowledgement does not reach Redis counts as unacknowledged for ever. With a prefetch of one message per
-    thread, two such messages stop the worker. Here it counts as ended: it is delivered again, its chunk is done by then, and nothing happens.
+    """Fault: a message whose acknowledgement does not reach Redis counts as unacknowledged for ever. With a
+    prefetch of one message per thread, two such messages stop the worker. Here it counts as ended: it is
+    delivered again, its chunk is done by then, and nothing happens.
     """
 
     def ack(self, delivery_tag: str) -> None:
@@ -44,12 +46,13 @@ class QoS(redis.QoS):
             yield
         except Transport.connection_errors as error:
             self._quick_ack(delivery_tag)
-            # The monitor logs the outage. Raised, the error would be logged by Celery with a traceback for each message.
+            # The monitor logs the outage. Raised, the error would be logged by Celery with a traceback for
+            # each message.
             log.info("Redis could not be told that a message has ended: %s", error)
 
 
 class Channel(redis.Channel):
-    """A channel that survives invalid messages. In a folder of this user, it connects to a socket of a server of this user only."""
+    """A channel that survives invalid messages, and trusts sockets of this user's servers only."""
 
     QoS = QoS
     from_transport_options = (  # type: ignore[assignment]
@@ -60,8 +63,8 @@ class Channel(redis.Channel):
     )
 
     def _connparams(self, asynchronous: bool = False) -> Any:
-        """Fault: a late acknowledgement, or a producer, whose channel was closed gets an AttributeError, which nobody expects. Here it gets
-        a connection error.
+        """Fault: a late acknowledgement, or a producer, whose channel was closed gets an AttributeError,
+        which nobody expects. Here it gets a connection error.
         """
         if self.connection is None or self.connection.client is None:
             raise ConnectionError("the channel's connection to Redis is closed")
@@ -72,7 +75,7 @@ class Channel(redis.Channel):
         return parameters
 
     def _brpop_read(self, **options: Any) -> Any:
-        """Fault: bytes or headers in a queue that Celery did not write end the worker, and can name arguments, callbacks and other tasks."""
+        """Fault: what others write into a queue ends the worker, or names callbacks and other tasks."""
         responses: list[Any] = []
         parse = self.client.parse_response
 
@@ -99,8 +102,8 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """Fault: a Redis that refuses commands, because it is full, a read-only replica, or lacks replicas, ends the worker. Celery waits
-    after connection errors only.
+    """Fault: a Redis that refuses commands, because it is full, a read-only replica, or lacks replicas, ends
+    the worker. Celery waits after connection errors only.
     """
 
     Channel = Channel
@@ -108,6 +111,6 @@ class Transport(redis.Transport):
 
 
 def use_for_redis() -> None:
-    """Make kombu use this transport for every Redis address. An address with a socket cannot name a transport."""
+    """Make kombu use this transport for every Redis address, also that of a socket."""
     for scheme in ("redis", "rediss"):
         TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"

@@ -1,8 +1,8 @@
 """The sweeper: a thread of every worker that keeps jobs moving.
 
-It sends heartbeats, releases expired leases, recovers stale jobs, wakes workers for chunks that wait, and resumes jobs
-whose root is available again. While no job runs, it locates photos. Any number of sweepers may run: each step is one SQL statement
-that changes nothing the second time, or takes its work out of a queue.
+It sends heartbeats, releases expired leases, recovers stale jobs, wakes workers for chunks that wait, and
+resumes jobs whose root is available again. While no job runs, it locates photos. Any number of sweepers may
+run: each step is one SQL statement that changes nothing the second time, or takes its work out of a queue.
 """
 
 import logging
@@ -178,7 +178,8 @@ class Sweeper:
     def _can_judge_leases(self) -> bool:
         """Whether an expired lease tells that its holder ended.
 
-        After the database was away so long that nobody could renew leases, their holders have RENEW_S to do so.
+        After the database was away so long that nobody could renew leases, their holders have RENEW_S to do
+        so.
         """
         now = time.monotonic()
         if now - self._heartbeat_at > LEASE_S - RENEW_S:
@@ -207,14 +208,14 @@ class Sweeper:
         resume_suspended_jobs(self._database, jobs)
 
     def _locate_while_idle(self) -> None:
-        """Locate photos for LOCATE_S, unless a job runs: it needs the database, and changes more positions."""
+        """Locate photos for LOCATE_S, unless a job runs, which needs the database."""
         until = time.monotonic() + LOCATE_S
         while time.monotonic() < until and not self._closed.is_set():
             if is_any_claimable(self._database) or not self._positions.update():
                 return
 
     def _send_wake_ups(self) -> None:
-        """Wake workers for chunks that wait, also where Redis has lost wake-ups, unless it refuses messages."""
+        """Wake workers for chunks that wait, also where Redis lost wake-ups, unless it refuses them."""
         accepts_messages = self._redis.accepts_messages()
         self._redis_refuses = not accepts_messages
         broker = self._redis.broker

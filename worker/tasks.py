@@ -1,4 +1,5 @@
-"""The Celery tasks, and the start and stop of the worker. Importing this module connects the handlers of Celery's signals.
+"""The Celery tasks, and the start and stop of the worker. Importing this module connects the handlers of
+Celery's signals.
 
 Tasks call the engine, and decide what happens on an error.
 """
@@ -105,7 +106,8 @@ _stopping = threading.Event()
 def _on_init(sender: Any, **_: Any) -> None:
     """Make the engine before the worker takes its first message.
 
-    No error leaves this function: Celery would log it to nobody, as no handler is set up yet, and go on without an engine.
+    No error leaves this function: Celery would log it to nobody, as no handler is set up yet, and go on
+    without an engine.
     """
     try:
         settings = load_settings()
@@ -133,13 +135,13 @@ def _serve_metrics(host: str, port: int) -> None:
 
 @signals.worker_ready.connect
 def _on_ready(**_: Any) -> None:
-    """Start the engine's threads. Earlier, SIGTERM would kill the worker before Celery's handlers are installed."""
+    """Start the engine's threads. Earlier, SIGTERM would kill the worker."""
     current_engine().start()
 
 
 @signals.worker_shutting_down.connect
 def _on_shutting_down(**_: Any) -> None:
-    """On the first SIGTERM, store the current batch and release the rest, so that the pool drains at once. On the second, exit."""
+    """On the first SIGTERM, store the current batch and release the rest; on the second, exit."""
     if _stopping.is_set():
         _exit_now(os.EX_OK, "A second signal: exiting without the rest")
     _stopping.set()

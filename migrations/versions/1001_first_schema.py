@@ -1,4 +1,4 @@
-"""The schema of 1.0. It has no statements: a new database gets the newest schema (see tagger.database.schema)."""
+"""The schema of 1.0, without statements: a new database gets the newest schema."""
 
 # Versions before 1.0 used 0001 to 0033.
 revision = "1001"

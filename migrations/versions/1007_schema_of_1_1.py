@@ -5,6 +5,7 @@ Rows of `effective_tags` follow at the end of the upgrade (see tagger.transfer.u
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -183,8 +184,8 @@ def _allow_sources(*, is_sqlite: bool) -> None:
     op.create_index("ix_positions_country_latitude_longitude_photo_id", "positions", by_country)
 
 
-def _replace(table: str, key: Sequence[str], *columns: sa.Column[object], with_rowid: bool = False) -> None:
-    """SQLite cannot change a constraint of a table: a copy takes its place. Columns with a default are new."""
+def _replace(table: str, key: Sequence[str], *columns: sa.Column[Any], with_rowid: bool = False) -> None:
+    """SQLite cannot change a constraint: a copy replaces the table. Columns with a default are new."""
     names = ", ".join(column.name for column in columns if column.server_default is None)
     key_constraint = sa.PrimaryKeyConstraint(*key, name=op.f(f"pk_{table}"))
     op.create_table(f"new_{table}", *columns, key_constraint, sqlite_with_rowid=with_rowid)
@@ -262,13 +263,13 @@ def _replace_tables() -> None:
 _ODDS = ("doubtful", "position_odds", "distance_m")
 
 
-def _columns(table: str, names: Sequence[str]) -> list[sa.Column[object]]:
+def _columns(table: str, names: Sequence[str]) -> list[sa.Column[Any]]:
     content = sa.ForeignKey("contents.id", ondelete="CASCADE", name=op.f(f"fk_{table}_content_id"))
     landmark_ends = "CASCADE" if table == "taught_tags" else None
     landmark = sa.ForeignKey("landmarks.id", ondelete=landmark_ends, name=op.f(f"fk_{table}_landmark_id"))
     model = sa.ForeignKey("models.id", name=op.f(f"fk_{table}_model_id"))
     doubtful = _one_of("doubtful", ("position", "speed", "damaged"))
-    columns: list[sa.Column[object]] = [
+    columns: list[sa.Column[Any]] = [
         sa.Column("content_id", _ID, content, nullable=False),
         sa.Column("rank", sa.Integer, nullable=False),
         sa.Column("landmark_id", _ID, landmark, nullable=False),

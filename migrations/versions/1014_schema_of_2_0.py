@@ -52,8 +52,10 @@ def _remove_packs() -> None:
         op.execute("DELETE FROM taught_tags WHERE pack <> ''")
         op.execute("DELETE FROM classifiers WHERE pack <> ''")
         log.warning(
-            "removed: the packs %s, and the tags that images had from them alone (%d). Tags that people confirmed"
-            " stay, and so do the landmarks: to find more photos of one, run `tagger teach LANDMARK PHOTO...`",
+            "removed: the packs %s, and the tags that images had from them alone (%d). Tags that people "
+            "confirmed"
+            " stay, and so do the landmarks: to find more photos of one, run `tagger teach LANDMARK "
+            "PHOTO...`",
             ", ".join(names),
             tags,
         )
@@ -79,7 +81,8 @@ def _remove_providers() -> None:
     op.drop_column("users", "subject")
     if names:
         log.warning(
-            "removed: the sign-in of %s with OpenID Connect. They keep their names, roles and shares: let a proxy"
+            "removed: the sign-in of %s with OpenID Connect. They keep their names, roles and shares: let "
+            "a proxy"
             " sign them in by these names, or give each a password with `tagger people user password NAME`",
             ", ".join(names),
         )
@@ -91,7 +94,8 @@ def _remove_webhooks() -> None:
     op.drop_table("webhook_messages")
     if events:
         log.warning(
-            "removed: the events of webhooks (%d, not delivered: %d). cron and `tagger status --json` tell what"
+            "removed: the events of webhooks (%d, not delivered: %d). cron and `tagger status --json` tell"
+            " what"
             " happened",
             events,
             undelivered,
@@ -143,7 +147,7 @@ def _add_suggestions() -> None:
 
 
 def _keep_tags_as_found(false: str) -> None:
-    """Tags keep whether the score is enough, and the odds of a position. What follows is in effective_tags."""
+    """Tags keep whether the score is enough, and the odds of a position. The rest follows from these."""
     for table in _TABLES:
         op.create_index(f"ix_{table}_landmark_id_content_id", table, ["landmark_id", "content_id"])
         op.drop_index(f"ix_{table}_landmark_id_content_id_accepted", table)

@@ -1,4 +1,4 @@
-"""The audit log: who did what, written in the transaction of the change. It is not protected from users who may write the database."""
+"""The audit log: who did what, written in the transaction of the change."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class AuditEntry:
 
 @dataclass(frozen=True)
 class AuditFilter:
-    """Selects entries of these actions (empty: all), not older than `since`, and by this actor, with or without `web`."""
+    """Selects entries of these actions (empty: all), since a time, by an actor with or without `web`."""
 
     actions: tuple[AuditAction, ...] = ()
     since: datetime | None = None
@@ -80,7 +80,7 @@ class AuditFilter:
 def record_action(
     connection: Connection, action: AuditAction, subject: object = None, **details: object
 ) -> int:
-    """Record an action of the transaction's actor; returns the entry's number. `details` must hold no secrets."""
+    """Record an action of the transaction's actor; returns the entry's number. No secrets in `details`."""
     now = datetime.now(UTC)
     row = {
         "at": now,

@@ -1,8 +1,8 @@
 """The open database and its two kinds of transaction: `read` and `write`.
 
-A transaction for writing may change the causes by which landmarks of images are decided: predictions, taught tags,
-verdicts. Who changes them registers the images first, with the function that decides about these before the
-transaction commits (see `begin_change` in tags.settlement). Otherwise the statement fails.
+A transaction for writing may change the causes by which landmarks of images are decided: predictions, taught
+tags, verdicts. Who changes them registers the images first, with the function that decides about these before
+the transaction commits (see `begin_change` in tags.settlement). Otherwise the statement fails.
 """
 
 import getpass
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Actor:
-    """`name`: where the change comes from (`cli`, `web`, `worker`, `schedule`), and the user, token or machine, like `cli ada@laptop`.
-    `address`: the address of the page's client.
+    """`name`: where the change comes from (`cli`, `web`, `worker`, `schedule`), and the user, token or
+    machine, like `cli ada@laptop`. `address`: the address of the page's client.
 
-    `is_person`: a person who signed in to the page by name. Their verdicts carry that name. `access_id`: the id of that person, or of
-    a named token.
+    `is_person`: a person who signed in to the page by name. Their verdicts carry that name. `access_id`: the
+    id of that person, or of a named token.
     """
 
     name: str
@@ -52,9 +52,9 @@ def open_database(
 ) -> "Database":
     """Open the database at `url`. A missing SQLite file is created.
 
-    `actor`: who makes the changes, by default the user of this process. `language`: of the landmarks' names that are shown.
-    `raw_pairs`: whether scans take a RAW file and its JPEG as one photo.
-    `is_upgrade`: open it although its tags do not follow the rule of this version yet.
+    `actor`: who makes the changes, by default the user of this process. `language`: of the landmarks' names
+    that are shown. `raw_pairs`: whether scans take a RAW file and its JPEG as one photo. `is_upgrade`: open
+    it although its tags do not follow the rule of this version yet.
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
@@ -86,7 +86,7 @@ def open_configured(settings: "Settings", actor: Actor | None = None) -> "Databa
 
 
 def display_language(connection: Connection) -> str | None:
-    """The language in which landmarks are named: the reader's, else that of the settings; None: the language of their models."""
+    """The language of landmarks' names: the reader's, else that of the settings; None: their models'."""
     language: str | None = reader_language() or connection.get_execution_options().get("tagger_language")
     return language
 
@@ -112,8 +112,9 @@ class Database:
         self.actor = actor
         """Who makes the changes: each transaction for writing carries it to the audit log."""
         self.after_decisions: Callable[[], object] = lambda: None
-        """Called after people's verdicts or dismissals have changed: whoever opens the database sets what learns from them."""
-        # SQLite's own wait for the lock sleeps and is unfair: one of four busy threads waited 5 s for 20 ms of work.
+        """Called after verdicts or dismissals have changed. Who opens the database sets it, to learn."""
+        # SQLite's own wait for the lock sleeps and is unfair: one of four busy threads waited 5 s for 20 ms
+        # of work.
         self._write_lock = threading.RLock()
         self._file = _file_identity(engine)
         self._process = os.getpid()
@@ -173,9 +174,11 @@ class Database:
 
     @contextmanager
     def write(self, *, dry_run: bool = False) -> Iterator[Connection]:
-        """A transaction that locks for writing at its start. It commits at the end and rolls back on an exception.
+        """A transaction that locks for writing at its start. It commits at the end and rolls back on an
+        exception.
 
-        Before it commits, the images whose causes it has changed are decided about. With `dry_run`, it always rolls back.
+        Before it commits, the images whose causes it has changed are decided about. With `dry_run`, it always
+        rolls back.
         """
         self._require_process()
         if self._rehearsal is not None:
@@ -204,7 +207,7 @@ class Database:
 
     @contextmanager
     def rehearsal(self) -> Iterator["Database"]:
-        """The same database, whose transactions are all part of one that rolls back at the end. Other writers wait until then."""
+        """The same database, all in one transaction that rolls back at the end. Other writers wait."""
         with self.write(dry_run=True) as connection:
             view = self.acting_as(self.actor)
             view._rehearsal = connection  # noqa: SLF001 - of the same class
@@ -214,7 +217,7 @@ class Database:
         self._engine.dispose()
 
     def _require_process(self) -> None:
-        """Refuse a fork of the process: it would share connections, which damages SQLite files and confuses servers."""
+        """Refuse a fork of the process: shared connections damage SQLite files and confuse servers."""
         if os.getpid() != self._process:
             raise self._bound()
 
@@ -235,7 +238,7 @@ def _file_identity(engine: Engine) -> tuple[int, int] | None:
 
 
 def author_text(author: str | None) -> str:
-    """The author as people read it: `ada` for `web ada`. Empty for an unknown author, and for the page without a name."""
+    """The author as people read it: `ada` for `web ada`. Empty for an unknown one."""
     door, _, name = (author or "").partition(" ")
     if not name:
         return ""
@@ -245,7 +248,7 @@ def author_text(author: str | None) -> str:
 
 
 def login_name() -> str | None:
-    """Who gives a verdict, unless another name is given; None if the user has no name, as in some containers."""
+    """Who gives a verdict, unless another name is given; None if the user has no name."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
@@ -258,7 +261,7 @@ def command_line_actor() -> Actor:
 
 
 def _system_user() -> str:
-    """The name in the system's accounts. getpass reads the environment first, which could contain any name."""
+    """The name in the system's accounts. The environment, which getpass reads, could contain any."""
     try:
         import pwd
     except ImportError:  # Windows
@@ -282,7 +285,10 @@ _CHANGED = re.compile(
 
 
 class Changes:
-    """The images that one transaction has changed and not decided about yet. `has_decisions`: people's verdicts or dismissals changed."""
+    """The images that a transaction has changed and not decided about.
+
+    `has_decisions`: people's verdicts or dismissals changed.
+    """
 
     def __init__(self) -> None:
         self.content_ids: set[int] = set()
@@ -325,7 +331,7 @@ def changes_of(connection: Connection) -> Changes:
 
 
 def require_change(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-    """Refuse statements that change causes of unregistered images. A listener of SQLAlchemy's event `before_cursor_execute`."""
+    """Refuse statements that change causes of unregistered images, before SQLAlchemy executes them."""
     changes: Changes | None = connection.get_execution_options().get(CHANGES)
     if changes is not None:
         for table in _CHANGED.findall(statement):

@@ -1,5 +1,5 @@
-"""Diagnostics of a database that may be broken, and what it holds: the number of rows, and whole tables in pages. They create, upgrade and
-change nothing.
+"""Diagnostics of a database that may be broken, and what it holds: the number of rows, and whole tables in
+pages. They create, upgrade and change nothing.
 
 Most waits on a server or disk have a timeout; the caller still limits the total time.
 """
@@ -128,7 +128,7 @@ def _sqlite_revision(file: Path) -> str:
 
 
 def quick_check(file: Path) -> str | None:
-    """The first line of SQLite's quick check, "ok" for an intact file; None if it takes longer than QUICK_CHECK_S."""
+    """The first line of SQLite's quick check; None if it takes longer than QUICK_CHECK_S."""
     with _connected(file, "ro") as connection:
         timer = threading.Timer(QUICK_CHECK_S, connection.interrupt)
         timer.start()
@@ -208,9 +208,11 @@ def stored_rows(connection: Connection, table: Table, query: Select[Any]) -> Ite
 
 @dataclass(frozen=True)
 class DatabaseStats:
-    """Counts of the database's rows. `photos` is without the gone ones; `contents` is the number of different images.
+    """Counts of the database's rows. `photos` is without the gone ones; `contents` is the number of different
+    images.
 
-    `tagged`, `unknown` and `tags` are about images and accepted tags, after verdicts, teaching and positions, as in every query.
+    `tagged`, `unknown` and `tags` are about images and accepted tags, after verdicts, teaching and positions,
+    as in every query.
     """
 
     url: str

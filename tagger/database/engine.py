@@ -1,7 +1,7 @@
 """SQLAlchemy engines for SQLite and PostgreSQL.
 
-SQLite runs in WAL mode. Its driver's BEGIN is replaced by ours: a deferred transaction that reads before it writes
-fails at once if another process writes in between, so writers begin IMMEDIATE.
+SQLite runs in WAL mode. Its driver's BEGIN is replaced by ours: a deferred transaction that reads before it
+writes fails at once if another process writes in between, so writers begin IMMEDIATE.
 """
 
 import math
@@ -34,7 +34,7 @@ from tagger.system.permissions import create_private_file, make_private_folder, 
 
 BUSY_TIMEOUT_S = 30.0
 IDLE_WRITER_S = 30
-"""After this time PostgreSQL ends the transaction of a writer that sends nothing: other writers wait for its locks."""
+"""After this time PostgreSQL ends the transaction of a writer that sends nothing: others wait for it."""
 
 _POSTGRESQL_OPTIONS = {
     "application_name": "tagger",
@@ -97,18 +97,21 @@ _SET_PARAMETERS = """
     SELECT set_config(name, own.value, false) FROM pg_settings JOIN (VALUES
         ('DateStyle', 'ISO', true), ('IntervalStyle', 'postgres', true), ('TimeZone', 'UTC', true),
         ('extra_float_digits', '1', true), ('bytea_output', 'hex', true), ('array_nulls', 'on', true),
-        ('standard_conforming_strings', 'on', true), ('default_transaction_isolation', 'read committed', true),
+        ('standard_conforming_strings', 'on', true),
+        ('default_transaction_isolation', 'read committed', true),
         ('statement_timeout', '0', true), ('lock_timeout', '0', true), ('transaction_timeout', '0', true),
         ('search_path', (SELECT coalesce(string_agg(quote_ident(name), ', ' ORDER BY place), 'public')
                          FROM unnest(current_schemas(false)) WITH ORDINALITY AS path(name, place)
                          WHERE NOT starts_with(name, 'pg_')), true),
         ('random_page_cost', '1.1', false), ('tcp_keepalives_idle', '20', false),
-        ('tcp_keepalives_interval', '5', false), ('tcp_keepalives_count', '2', false), ('tcp_user_timeout', '30000', false)
+        ('tcp_keepalives_interval', '5', false), ('tcp_keepalives_count', '2', false),
+        ('tcp_user_timeout', '30000', false)
     ) AS own(name, value, is_pinned) USING (name) WHERE is_pinned OR source = 'default'"""
-"""Parameters of a session. The driver and the statements rely on the pinned ones, which a server, database, role, address or PGOPTIONS can
-set otherwise: how values are written, that a search path has a schema, and that long statements end. Of the others a setting counts: by
-default PostgreSQL expects disks with heads, and reads a table of ten million photos rather than look up ten thousand; and it keeps the
-locks of a machine that is gone for two hours.
+"""Parameters of a session. The driver and the statements rely on the pinned ones, which a server, database,
+role, address or PGOPTIONS can set otherwise: how values are written, that a search path has a schema, and
+that long statements end. Of the others a setting counts: by default PostgreSQL expects disks with heads, and
+reads a table of ten million photos rather than look up ten thousand; and it keeps the locks of a machine that
+is gone for two hours.
 
 It is a statement, as poolers refuse these parameters at the login."""
 
@@ -124,7 +127,8 @@ def _postgresql_engine(url: URL) -> Engine:
             **{name: value for name, value in _POSTGRESQL_OPTIONS.items() if name not in url.query},
             # Poolers give the transactions of a connection to different sessions, which do not share them.
             "prepare_threshold": None,
-            # In a database of another encoding, the server converts; in one of SQL_ASCII, psycopg would return bytes.
+            # In a database of another encoding, the server converts; in one of SQL_ASCII, psycopg would
+            # return bytes.
             "client_encoding": "utf8",
         },
     )
@@ -149,7 +153,7 @@ SQLITE_PRAGMAS = (
     "foreign_keys=ON",
     "temp_store=MEMORY",
 )
-"""Commits are flushed to disk: the record that undoes a write must not be lost in a power cut that the written photo survives."""
+"""Commits are flushed: a power cut must not lose the record that undoes a written photo."""
 
 
 IMMUTABLE = "immutable"
@@ -176,7 +180,8 @@ def _sqlite_engine(url: URL, *, make_folder: bool) -> Engine:
         if (address := read_only_address(file, is_immutable=is_immutable)) is not None:
             arguments[0], parameters["uri"] = address, True
             return
-        # SQLite would create it for everybody to read. Its -wal and -shm files get the permissions of this one.
+        # SQLite would create it for everybody to read. Its -wal and -shm files get the permissions of this
+        # one.
         with suppress(OSError):  # SQLite reports it
             create_private_file(file)
 
@@ -216,7 +221,8 @@ def read_only_address(file: Path, *, is_immutable: bool = False) -> str | None:
 
     `is_immutable`: nobody has the file open, and there is no space for another one.
 
-    SQLite keeps two more files in its folder while a file is open. Without them, nobody has it open, or the disk is read-only.
+    SQLite keeps two more files in its folder while a file is open. Without them, nobody has it open, or the
+    disk is read-only.
     """
     if not file.exists():
         return None
@@ -231,7 +237,7 @@ def read_only_address(file: Path, *, is_immutable: bool = False) -> str | None:
 
 
 def add_missing_functions(connection: sqlite3.Connection) -> None:
-    """Add the cosine, which queries of circles use: SQLite can be built without its mathematical functions."""
+    """Add the cosine, for circles: SQLite can be built without its mathematical functions."""
     try:
         connection.execute("SELECT cos(0.0)").close()
     except sqlite3.OperationalError:
@@ -255,7 +261,7 @@ def _prepare_folder(url: URL) -> None:
 
 @contextmanager
 def unavailable_on_error(engine: Engine) -> Iterator[None]:
-    """Turn SQLAlchemy's errors into DatabaseUnavailable, or what is more exact. Any error disposes of the engine."""
+    """Turn SQLAlchemy's errors into DatabaseUnavailable, or a more exact one, and dispose of the engine."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -291,7 +297,7 @@ def _remedy(url: URL, reason: str) -> str:
 
 
 def _without_values(reason: str, url: URL) -> str:
-    """The driver's message without quoted values of the address's options: one may be a part of a password that was not encoded."""
+    """The driver's message without values of the address's options: one may be a part of a password."""
     for value in map(str, url.query.values()):
         reason = re.sub(rf"""(["']){re.escape(value)}\1""", r"\1…\1", reason)
     return reason

@@ -11,8 +11,8 @@ from tagger.system.text_format import N_
 class Outcome(StrEnum):
     """The outcome of one photo in one job.
 
-    Tagging jobs end with `tagged` or `unknown`, metadata jobs with `written`, `unchanged` or `refused`, and both with
-    `skipped` or `failed`. `cancelled`: the job was cancelled before the photo was processed.
+    Tagging jobs end with `tagged` or `unknown`, metadata jobs with `written`, `unchanged` or `refused`, and
+    both with `skipped` or `failed`. `cancelled`: the job was cancelled before the photo was processed.
     """
 
     TAGGED = N_("tagged")
@@ -40,8 +40,8 @@ class TripEditKind(StrEnum):
 class JobKind(StrEnum):
     """What a job does.
 
-    The first three kinds classify photos. `compare` compares stored embeddings with the taught landmarks and reads no photo.
-    The last two change the metadata of photos.
+    The first three kinds classify photos. `compare` compares stored embeddings with the taught landmarks and
+    reads no photo. The last two change the metadata of photos.
     """
 
     TAG = "tag"
@@ -86,7 +86,7 @@ class Priority(StrEnum):
 
 
 class FactSource(StrEnum):
-    """Who says when or where a photo was taken, most trusted first: its file, a sidecar, a JSON file of Google Takeout, or its name (the day)."""
+    """Who says when or where a photo was taken, most trusted first. `name`: that of the file."""
 
     CAMERA = "camera"
     SIDECAR = "sidecar"
@@ -124,7 +124,7 @@ class VerdictKind(StrEnum):
 
 
 class TagState(StrEnum):
-    """Whether a landmark counts as a tag of an image, by the rule of tags.rule. One that a model only predicts has no state."""
+    """Whether a landmark counts as a tag of an image. One that a model only predicts has no state."""
 
     ACCEPTED = "accepted"
     DOUBTFUL = "doubtful"
@@ -134,7 +134,7 @@ class TagState(StrEnum):
 
 
 class TagReason(StrEnum):
-    """What decides about a landmark beside its score: another landmark of the image, where the camera was, or the image."""
+    """What decides about a landmark beside its score: another landmark, the position, or the image."""
 
     CONFIRMED_OTHER = "confirmed-other"
     TAUGHT_OTHER = "taught-other"
@@ -170,7 +170,7 @@ class Role(StrEnum):
 
 
 class NoteCode(StrEnum):
-    """Why a job waits, ended early or lacks results, why a run of a schedule started no job, or why a worker starts no work."""
+    """Why a job waits, ended early or lacks results, or why a run or a worker starts nothing."""
 
     FOLDER_UNAVAILABLE = "folder-unavailable"
     SCAN_INTERRUPTED = "scan-interrupted"
@@ -206,7 +206,7 @@ class NoteCode(StrEnum):
 
 @dataclass(frozen=True)
 class Note:
-    """A note that pages translate. The database has its English text, and beside it this as JSON, the note's message."""
+    """A note that pages translate. The database has its English text, and this as JSON beside it."""
 
     code: NoteCode
     values: Mapping[str, str] = field(default_factory=dict)
@@ -216,7 +216,7 @@ class Note:
 
 
 def note_columns(note: Note | str | None, column: str = "note") -> dict[str, Any]:
-    """The values of a column with a note, and of the one with its message. Texts that nothing translates, like errors, have none."""
+    """The columns of a note and of its message. Other texts, like errors, have no message."""
     return {
         column: None if note is None else str(note),
         f"{column}_message": asdict(note) if isinstance(note, Note) else None,
@@ -224,7 +224,7 @@ def note_columns(note: Note | str | None, column: str = "note") -> dict[str, Any
 
 
 def stored_note(text: str | None, message: Mapping[str, Any] | None) -> Note | None:
-    """The note of both columns. None: the text is another one, also where it is by a version that knows other notes, or none."""
+    """The note of both columns; None for another text, or one of another version."""
     if message is None or message["code"] not in set(NoteCode):
         return None
     note = Note(NoteCode(message["code"]), message["values"])

@@ -40,9 +40,9 @@ DAMAGED_ROWS = "if another program wrote to the database, `tagger db check` name
 _MISSING_RIGHTS = frozenset({"42501", "3F000"})
 """PostgreSQL's codes. With the second, the role may use no schema."""
 _DISK_FULL, _READ_ONLY = "53100", "25006"
-"""PostgreSQL's codes. Its driver does not count the last, a write while the server is read-only, among operational errors."""
+"""PostgreSQL's codes. For its driver, the second is no operational error."""
 _SQLITE_DISK_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
-"""SQLite's codes. The second is a lack of space for the `-shm` file, which readers create too; SQLite reports it as a disk I/O error."""
+"""SQLite's codes. With the second, there is no space for the `-shm` file, which readers create too."""
 
 
 def is_permission_missing(error: DatabaseError) -> bool:
@@ -68,7 +68,7 @@ def is_disk_full(error: DatabaseError | sqlite3.Error) -> bool:
 
 
 def reason_of(error: DatabaseError | sqlite3.Error) -> str:
-    """The driver's message, in one line. SQLite reports a lack of space for its `-shm` file as a disk I/O error; the text corrects that."""
+    """The driver's message, in one line. SQLite calls a lack of space for `-shm` an I/O error."""
     cause = getattr(error, "orig", None) or error
     if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
         return "database or disk is full"
@@ -76,7 +76,7 @@ def reason_of(error: DatabaseError | sqlite3.Error) -> str:
 
 
 def is_defect(error: DatabaseError) -> bool:
-    """Whether the database answered, and refuses a statement or a value of this program: waiting cannot help."""
+    """Whether the database refuses a statement or a value of this program: waiting cannot help."""
     if is_read_only(error) or is_disk_full(error) or is_permission_missing(error):
         return False
     if isinstance(error, DBAPIError) and error.connection_invalidated:
@@ -98,7 +98,7 @@ def stated_error(error: DatabaseError, reason: str) -> TaggerError:
 
 
 def outage_text(error: DatabaseError) -> str:
-    """The text about an error of an open database, as the beginning of a sentence, for work that is retried."""
+    """The beginning of a sentence about an error of an open database, for work that is retried."""
     if is_disk_full(error):
         file, *_ = getattr(error, "detail", None) or ["the database"]
         return f"the disk of {file} is full: free some space"
@@ -123,7 +123,7 @@ LONGEST_PAUSE_S = 5.0
 
 
 def is_transient(error: SQLAlchemyError) -> bool:
-    """True if waiting can help: the database is unavailable, locked or read-only, or the connection pool is exhausted."""
+    """True if waiting can help: the database is away, locked or read-only, or the pool is exhausted."""
     if isinstance(error, DBAPIError):
         if is_defect(error):
             return False

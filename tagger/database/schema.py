@@ -1,4 +1,4 @@
-"""The version of the schema: reading it, creating or upgrading it by Alembic, refusing other versions; and its views for people's own SQL."""
+"""The version of the schema: reading, creating and upgrading it; and the views for people's SQL."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ SCHEMA_REVISION = "1014"
 """The newest migration. A test keeps it equal to Alembic's head."""
 
 LOCK_S = 30.0
-"""How long migrations wait for a lock of PostgreSQL. Other transactions that use the table wait behind them."""
+"""How long migrations wait for a lock of PostgreSQL, and others behind them."""
 _UPGRADE_LOCK = 0x7A66E6  # an arbitrary key of PostgreSQL's advisory locks
 _LOCK_NOT_AVAILABLE, _DEADLOCK = "55P03", "40P01"
 
@@ -131,14 +131,15 @@ def upgrade(engine: Engine) -> None:
 
 
 _BLOCKED = (
-    "The schema of the database {url} was not upgraded: another transaction uses its tables, and does not end. "
+    "The schema of the database {url} was not upgraded: another transaction uses its tables, and does not "
+    "end. "
     "The longest is the first row of `SELECT pid, query FROM pg_stat_activity ORDER BY xact_start`. "
     "End it, then run `tagger db upgrade` again."
 )
 
 
 def _migrate(connection: Connection) -> None:
-    """Create the schema in an empty database, and stamp it with the revision of this version; upgrade any other."""
+    """Create the schema in an empty database, and stamp it; upgrade any other."""
     from alembic import command
     from alembic.config import Config
 
@@ -193,10 +194,11 @@ def view_statements(*, is_sqlite: bool) -> Mapping[str, str]:
 
 
 _PHOTO_TAGS = f"""\
-SELECT p.id AS photo_id, {_PATH} AS path, r.name AS root, l.slug AS landmark, l.name AS name, l.country AS country,
-       l.city AS city, e.score AS score, e.accepted AS accepted, e.verdict AS verdict, e.source AS source,
-       p.taken_at AS taken_at, o.latitude AS latitude, o.longitude AS longitude, o.source AS position_source,
-       o.error_m AS error_m, m.name AS model, CASE WHEN p.taken_at IS NOT NULL THEN p.taken_source END AS taken_source
+SELECT p.id AS photo_id, {_PATH} AS path, r.name AS root, l.slug AS landmark, l.name AS name,
+       l.country AS country, l.city AS city, e.score AS score, e.accepted AS accepted,
+       e.verdict AS verdict, e.source AS source, p.taken_at AS taken_at, o.latitude AS latitude,
+       o.longitude AS longitude, o.source AS position_source, o.error_m AS error_m, m.name AS model,
+       CASE WHEN p.taken_at IS NOT NULL THEN p.taken_source END AS taken_source
 FROM effective_tags AS e
 JOIN landmarks AS l ON l.id = e.landmark_id
 JOIN photos AS p ON p.content_id = e.content_id AND {_PRESENT}
@@ -209,8 +211,9 @@ _PHOTOS_VIEW = f"""\
 SELECT p.id AS photo_id, {_PATH} AS path, r.name AS root,
        CASE WHEN p.failure_kind IS NOT NULL THEN 'failed' ELSE COALESCE(c.outcome, 'untagged') END AS outcome,
        p.taken_at AS taken_at, CASE WHEN substr(k.key, 1, 7) = 'camera|' THEN k.name END AS camera,
-       o.latitude AS latitude, o.longitude AS longitude, o.source AS position_source, o.error_m AS error_m, o.country AS country, o.city AS city,
-       c.width AS width, c.height AS height, c.digest AS digest, p.failure_kind AS failure_kind, p.failure_text AS failure_text,
+       o.latitude AS latitude, o.longitude AS longitude, o.source AS position_source, o.error_m AS error_m,
+       o.country AS country, o.city AS city, c.width AS width, c.height AS height, c.digest AS digest,
+       p.failure_kind AS failure_kind, p.failure_text AS failure_text,
        CASE WHEN p.taken_at IS NOT NULL THEN p.taken_source END AS taken_source
 FROM photos AS p
 JOIN roots AS r ON r.id = p.root_id

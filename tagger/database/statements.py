@@ -1,7 +1,9 @@
-"""SQL that each database needs in a form of its own: times, rounding, parts of paths, insert-or-ignore, many values.
+"""SQL that each database needs in a form of its own: times, rounding, parts of paths, insert-or-ignore, many
+values.
 
-Many rows are inserted with little work for each: by arrays on PostgreSQL, by the driver's prepared statement on SQLite. PostgreSQL
-waits for the locks of other transactions for ever, so statements here can have a limit; SQLite has BUSY_TIMEOUT_S.
+Many rows are inserted with little work for each: by arrays on PostgreSQL, by the driver's prepared statement
+on SQLite. PostgreSQL waits for the locks of other transactions for ever, so statements here can have a limit;
+SQLite has BUSY_TIMEOUT_S.
 """
 
 import json
@@ -42,7 +44,7 @@ PAGE = 500
 
 
 class _Expression(FunctionElement[_Value]):
-    """An expression of SQL that each database needs in a form of its own, in which `{0}` are its arguments."""
+    """An expression of SQL in the form of each database, in which `{0}` are its arguments."""
 
     sqlite: ClassVar[str]
     postgresql: ClassVar[str]
@@ -91,7 +93,7 @@ class month_of(_Expression[str]):  # noqa: N801
 
 
 class day_of(_Expression[Any]):  # noqa: N801
-    """The day of a time, to group by: text in SQLite, which would take longer to parse it, and a time in PostgreSQL."""
+    """The day of a time, to group by: text in SQLite, where that is faster, a time in PostgreSQL."""
 
     sqlite = "substr({0}, 1, 10)"
     postgresql = "date_trunc('day', {0})"
@@ -117,7 +119,8 @@ class folder_of(_Expression[str]):  # noqa: N801
     """A path up to its last slash, with it; empty for a file that is in no folder."""
 
     type = Text()
-    # Without its slashes, a path has all the characters of its last part: rtrim removes these, up to the last slash.
+    # Without its slashes, a path has all the characters of its last part: rtrim removes these, up to the last
+    # slash.
     sqlite = postgresql = "rtrim({0}, replace({0}, '/', ''))"
 
 
@@ -129,7 +132,7 @@ class name_of(_Expression[str]):  # noqa: N801
 
 
 class unindexed(FunctionElement[Any]):  # noqa: N801
-    """The same column, hidden from SQLite's planner: a filter must not make SQLite read another index than that of an order."""
+    """The same column, hidden from SQLite's planner, which must use the index of an order."""
 
     inherit_cache = True
 
@@ -145,13 +148,13 @@ def _compile_unindexed(element: unindexed, compiler: SQLCompiler, **options: Any
 
 
 def current_time(connection: Connection) -> datetime:
-    """The time by the database's clock, in UTC. The clocks of a fleet differ; what is due is compared by this one."""
+    """The time by the database's clock, in UTC, by which a fleet decides what is due."""
     return datetime.fromtimestamp(connection.execute(select(db_now())).scalar_one(), UTC)
 
 
 def upsert(connection: Connection, target: Table) -> "sqlite.Insert | postgresql.Insert":
-    """An INSERT that can have ON CONFLICT. Only the dialect in use is imported: importing PostgreSQL's takes a tenth of the time of
-    `tagger query`.
+    """An INSERT that can have ON CONFLICT. Only the dialect in use is imported: importing PostgreSQL's takes
+    a tenth of the time of `tagger query`.
     """
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite
@@ -169,7 +172,7 @@ def insert_missing(connection: Connection, target: Table, rows: Sequence[Mapping
 
 
 def distinct_values(column: ColumnElement[_Value], *conditions: ColumnElement[bool]) -> Select[tuple[_Value]]:
-    """The values of a column that begins an index, except null: one look at the index for each. `conditions`: those of the index."""
+    """The values of a column that begins an index with these conditions: a look at the index for each."""
     first = select(func.min(column).label("value")).where(*conditions).cte(recursive=True)
     after = select(func.min(column)).where(column > first.c.value, *conditions)
     values = first.union_all(select(after.scalar_subquery()).where(first.c.value.is_not(None)))
@@ -177,15 +180,16 @@ def distinct_values(column: ColumnElement[_Value], *conditions: ColumnElement[bo
 
 
 def pages(values: Iterable[_Value]) -> Iterator[list[_Value]]:
-    """The values in parts that are small enough to be the parameters of one statement, as in `id IN (…)`, and for transactions
-    that hold the lock of writers only briefly.
+    """The values in parts that are small enough to be the parameters of one statement, as in `id IN (…)`, and
+    for transactions that hold the lock of writers only briefly.
     """
     rest = iter(values)
     return iter(lambda: list(islice(rest, PAGE)), [])
 
 
 class among(FunctionElement[bool]):  # noqa: N801 - reads as a SQL function where it is used
-    """The condition that a column has one of any number of ids or texts. They are one parameter; `in_` has one for each.
+    """The condition that a column has one of any number of ids or texts. They are one parameter; `in_` has
+    one for each.
 
     On SQLite, views with UNION need `in_` and `pages`: other conditions are not passed on to their parts.
     """
@@ -200,7 +204,7 @@ class among(FunctionElement[bool]):  # noqa: N801 - reads as a SQL function wher
         super().__init__(column, values if isinstance(values, BindParameter) else array(values, item))
 
     def self_group(self, against: OperatorType | None = None) -> "among":
-        """Stay as it is in AND and OR. On SQLite, SQLAlchemy would compare it with 1 there, and no index serves such a condition."""
+        """Stay as it is in AND and OR: compared with 1, it would use no index of SQLite."""
         del against
         return self
 
@@ -243,7 +247,7 @@ class _Array(TypeDecorator[list[Any]]):
 
 
 def _array_text(values: list[Any]) -> object:
-    """Ids or texts as the text of a PostgreSQL array, several times as fast as the driver; other values stay unchanged."""
+    """Ids or texts as the text of a PostgreSQL array, faster than the driver; other values unchanged."""
     kinds = set(map(type, values))
     if kinds == {int}:
         return "{" + ",".join(map(str, values)) + "}"
@@ -259,7 +263,7 @@ def _array_text(values: list[Any]) -> object:
 
 
 def lock_tables(connection: Connection, *tables: Table, mode: str = "SHARE ROW EXCLUSIVE") -> None:
-    """Make other writers of these tables wait until the transaction ends, or all with whom the mode conflicts. SQLite has one writer anyway."""
+    """Make other writers of these tables wait until the transaction ends. SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
         names = ", ".join(table.name for table in tables)
         connection.execute(text(f"LOCK TABLE {names} IN {mode} MODE"))
@@ -270,13 +274,13 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 
 class LockTimedOut(Exception):
-    """Another transaction held a lock for longer than the limit. The waiting transaction has to be rolled back."""
+    """Another transaction held a lock for too long. The waiting one has to be rolled back."""
 
 
 @contextmanager
 def lock_timeout(connection: Connection, limit_s: float) -> Iterator[None]:
-    """Limit the wait for each lock in this transaction. The time of a statement has no limit: cancelling a job of millions of photos
-    takes minutes.
+    """Limit the wait for each lock in this transaction. The time of a statement has no limit: cancelling a
+    job of millions of photos takes minutes.
 
     Raises:
         LockTimedOut: another transaction held a lock for longer.
@@ -303,8 +307,9 @@ def insert_page(
 ) -> Sequence[Row[Any]]:
     """Insert a page of rows with values for these columns, as the driver takes them, in one statement.
 
-    `skip_existing` leaves out rows whose natural key exists. Returns the inserted rows with these columns, on PostgreSQL only. On
-    PostgreSQL, the columns are sent as arrays: a statement for each row would cost the server several times as much.
+    `skip_existing` leaves out rows whose natural key exists. Returns the inserted rows with these columns, on
+    PostgreSQL only. On PostgreSQL, the columns are sent as arrays: a statement for each row would cost the
+    server several times as much.
     """
     values = list(rows)
     if not values:

@@ -1,7 +1,7 @@
 """Chunks: claimed under a token and a lease, which is renewed, their outcomes stored, released.
 
-A worker stores results under the token of its claim, so a late or repeated worker stores nothing. All times are the
-database's.
+A worker stores results under the token of its claim, so a late or repeated worker stores nothing. All times
+are the database's.
 """
 
 import secrets
@@ -70,7 +70,7 @@ RELEASED: Mapping[str, Any] = {
 
 
 IS_FREE = (chunks.c.done.is_(False), chunks.c.lease_until.is_(None))
-"""Conditions of a chunk that can be claimed. An expired lease is not free before a sweeper releases it: its holder may only have been kept from the database."""
+"""Conditions of a chunk that can be claimed. Of one whose lease has expired, a sweeper decides."""
 
 
 def claim_next_chunk(database: Database, job_id: int, runner: Runner, worker: str) -> Claim | None:
@@ -84,8 +84,8 @@ def claim_next_chunk(database: Database, job_id: int, runner: Runner, worker: st
 def claim_first_chunk(connection: Connection, job: Row[Any], worker: str) -> Claim | None:
     """Claim the first free chunk of a job, given its row. None if it has none, or if its state has changed.
 
-    A chunk whose lease has expired is not free: in a local job, another thread still holds it; of the others, a sweeper
-    releases it.
+    A chunk whose lease has expired is not free: in a local job, another thread still holds it; of the others,
+    a sweeper releases it.
     """
     token = secrets.token_hex(8)
     is_free = (chunks.c.job_id == job.id, *IS_FREE)
@@ -139,7 +139,8 @@ def _mark_running(connection: Connection, job: Row[Any]) -> None:
 
 
 def renew_leases(database: Database, claims: Iterable[Claim]) -> list[Claim]:
-    """Renew leases. Returns the claims that were lost: another worker took the chunk, or its job was cancelled.
+    """Renew leases. Returns the claims that were lost: another worker took the chunk, or its job was
+    cancelled.
 
     Claims of a suspended or paused job are renewed: their worker still stores its current batch.
     """
@@ -149,7 +150,8 @@ def renew_leases(database: Database, claims: Iterable[Claim]) -> list[Claim]:
 
 
 def renew_lease(connection: Connection, claim: Claim) -> None:
-    """Renew the lease and lock the chunk until the transaction ends. Call it before anything that no rollback can undo.
+    """Renew the lease and lock the chunk until the transaction ends. Call it before anything that no rollback
+    can undo.
 
     Raises:
         LeaseLost: another worker took the chunk.
@@ -171,10 +173,11 @@ def release_chunk(database: Database, claim: Claim) -> None:
 
 
 def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
-    """Store the outcomes of items of a claimed chunk. The last one closes the chunk: `finish_job` follows the commit.
+    """Store the outcomes of items of a claimed chunk. The last one closes the chunk: `finish_job` follows the
+    commit.
 
-    Call it in the transaction that stores the results, before it writes photos. Outcomes that are stored twice, after a
-    commit whose reply was lost, count once.
+    Call it in the transaction that stores the results, before it writes photos. Outcomes that are stored
+    twice, after a commit whose reply was lost, count once.
 
     Raises:
         LeaseLost: another worker took the chunk; the transaction must not commit.
@@ -204,7 +207,7 @@ def replace_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[It
 
 
 def _open_items(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> list[ItemOutcome]:
-    """The outcomes of items that have none yet, one per item, in the order in which all writers lock items."""
+    """The outcomes of items that have none yet, in the order in which all writers lock items."""
     by_position = {item.position: item for item in outcomes}
     query = select(job_items.c.position).where(
         job_items.c.job_id == claim.name.job_id,
@@ -215,7 +218,7 @@ def _open_items(connection: Connection, claim: Claim, outcomes: Sequence[ItemOut
 
 
 def _next_lease(*, done: bool, paused: bool) -> Mapping[str, Any]:
-    """The chunk's lease after a batch. Pausing releases the chunk: later results of its worker are not stored."""
+    """The chunk's lease after a batch. Pausing releases it: later results of its worker are not stored."""
     if done:
         return {"lease_until": None, "worker": None}
     return RELEASED if paused else {"lease_until": db_now() + LEASE_S}

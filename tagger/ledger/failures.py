@@ -14,7 +14,7 @@ from tagger.system.documents import document_of
 
 FAILURES_PAGE = 1000
 EDITED = "edited"
-"""The reason of a photo that an undo did not make the original again: another program has edited one of its files."""
+"""The reason of a photo that an undo left as another program had edited it."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Changes of jobs by others than their workers: pausing, resuming, cancelling, recovery after a process died, and removal of old items.
+"""Changes of jobs by others than their workers: pausing, resuming, cancelling, recovery after a process died,
+and removal of old items.
 
-Workers see a pause or cancel when they store their next batch: a paused chunk is released with that batch, a cancelled job
-refuses it (see chunks). This module wakes no worker (see worker.producer). Items are removed in pages, from the first on. The jobs, their counts
-and the undo log of metadata stay.
+Workers see a pause or cancel when they store their next batch: a paused chunk is released with that batch, a
+cancelled job refuses it (see chunks). This module wakes no worker (see worker.producer). Items are removed in
+pages, from the first on. The jobs, their counts and the undo log of metadata stay.
 """
 
 import logging
@@ -127,11 +128,12 @@ def _state_before_pause(job: Row[Any]) -> JobState:
 
 log = logging.getLogger(__name__)
 RECOVERY_LOCK_S = 2.0
-"""A process that holds a lock for longer hangs. Most commands call this, and it is only a precaution for them."""
+"""A process that holds a lock for longer hangs. For most commands, this is only a precaution."""
 
 
 def recover_stale_jobs(database: Database) -> None:
-    """Cancel stale local jobs, queue the items that an interrupted scan has recorded, and finish jobs that are done.
+    """Cancel stale local jobs, queue the items that an interrupted scan has recorded, and finish jobs that
+    are done.
 
     A job that another process has locked for RECOVERY_LOCK_S is left as it is, for the next call.
     """
@@ -151,7 +153,7 @@ PAGE = 5000
 
 
 def count_old_items(database: Database, before: datetime) -> tuple[int, int]:
-    """How many jobs that ended before a time have items, and how many items these are, which `remove_old_items` removes."""
+    """How many jobs that ended before a time have items, and how many items these are."""
     left = jobs.c.total - jobs.c.items_removed
     query = select(func.count(), func.coalesce(func.sum(left), 0)).where(_has_old_items(before))
     with database.read() as connection:
@@ -160,7 +162,8 @@ def count_old_items(database: Database, before: datetime) -> tuple[int, int]:
 
 
 def remove_old_items(database: Database, before: datetime) -> int:
-    """Remove a page of items of the oldest job that ended before this time; returns how many. 0: there is nothing left to do.
+    """Remove a page of items of the oldest job that ended before this time; returns how many. 0: there is
+    nothing left to do.
 
     Any number of processes may do so: each takes a job that no other works on just now.
     """
@@ -213,8 +216,9 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
 def _is_dead(database: Database) -> ColumnElement[bool]:
     """The condition that a job's process has ended.
 
-    That of a process on this machine need not wait for its lease to expire. One that runs has time to renew an expired
-    lease, since it may not have reached the database; but its number may also belong to another process now.
+    That of a process on this machine need not wait for its lease to expire. One that runs has time to renew
+    an expired lease, since it may not have reached the database; but its number may also belong to another
+    process now.
     """
     with database.read() as connection:
         owners = connection.scalars(select(jobs.c.owner).where(jobs.c.owner.is_not(None))).all()

@@ -1,7 +1,8 @@
 """Jobs: created, filled, suspended, ended. A job is one request over many photos, stored as items in chunks.
 
-A process that scans or runs a job itself has a lease on it. All times are the database's: machines have clocks that differ. Knows
-nothing of how items are added (see items), processed (see chunks) or given to workers (see dispatch).
+A process that scans or runs a job itself has a lease on it. All times are the database's: machines have
+clocks that differ. Knows nothing of how items are added (see items), processed (see chunks) or given to
+workers (see workers).
 """
 
 import logging
@@ -236,8 +237,9 @@ def finish_scan(
 def finish_job(database: Database, job_id: int) -> None:
     """Finish the job if it is done. Call it after the transaction that closed a chunk.
 
-    Not in it: the job would be locked until that transaction ends, and all stores of one job would wait for each other. Of two
-    workers that close a job's last chunks at once, the one that commits later finds no open chunk.
+    Not in it: the job would be locked until that transaction ends, and all stores of one job would wait for
+    each other. Of two workers that close a job's last chunks at once, the one that commits later finds no
+    open chunk.
     """
     with database.read() as connection:
         if connection.scalar(select(_has_open_chunk(job_id))):
@@ -265,9 +267,11 @@ def finish_if_done(connection: Connection, job_id: int) -> None:
 
 
 def done_jobs(database: Database) -> list[int]:
-    """The jobs of workers that are done but not finished: the worker that closed the last chunk died just after that.
+    """The jobs of workers that are done but not finished: the worker that closed the last chunk died just
+    after that.
 
-    Paused ones are left out: whoever resumes them finishes them. Imported jobs are paused, and must begin nothing by themselves.
+    Paused ones are left out: whoever resumes them finishes them. Imported jobs are paused, and must begin
+    nothing by themselves.
     """
     of_workers = (jobs.c.runner == Runner.WORKERS, jobs.c.state != JobState.PAUSED)
     query = select(jobs.c.id).where(*of_workers, _is_recorded(), ~_has_open_chunk(jobs.c.id))

@@ -131,7 +131,7 @@ class JobProgress:
     models: Sequence[str] = field(default=(), kw_only=True)
     """All its models, the first one first."""
     paths: Sequence[str] = field(default=(), kw_only=True)
-    """The folders and files that were named, at most a hundred; empty for backfills, retries and jobs of metadata."""
+    """The folders and files that were named, at most a hundred; empty for other jobs than tagging."""
 
     @property
     def done(self) -> int:

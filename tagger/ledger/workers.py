@@ -1,7 +1,7 @@
 """Workers: the chunk that one processes next, how many to wake, and how others see workers and beat.
 
-Redis carries wake-ups only, which say nothing: a worker that receives one claims what is next here. So a wake-up
-too many finds nothing, and one too few is sent by the next sweep. All times are the database's.
+Redis carries wake-ups only, which say nothing: a worker that receives one claims what is next here. So a
+wake-up too many finds nothing, and one too few is sent by the next sweep. All times are the database's.
 """
 
 import threading
@@ -26,10 +26,10 @@ WORKER_TIMEOUT_S = 30.0
 FEWEST_PLACES = 8
 """The places that are assumed before the first workers send heartbeats."""
 CHUNKS_AT_ONCE = {"cuda": 8}
-"""How many chunks a worker on a device processes at once. A GPU's pipeline holds up to three batches of 512 photos, and
-chunks have 256: with two, its batches would be part empty whenever a chunk ends."""
+"""How many chunks a worker on a device processes at once. A GPU's pipeline holds up to three batches of 512
+photos, and chunks have 256: with two, its batches would be part empty whenever a chunk ends."""
 FEWEST_AT_ONCE = 2
-"""The same for all other devices: the next chunk is read while the last batches of the current one are stored."""
+"""The same for all other devices: the next chunk is read while the current one is stored."""
 INTERACTIVE_IN_A_ROW = 3
 """Interactive chunks that a worker claims before a bulk one."""
 RETRY_S = 10.0
@@ -97,7 +97,7 @@ def _next_job(
 
 
 def waiting_chunks(database: Database) -> Mapping[Priority, int]:
-    """How many chunks of each priority active workers could claim now: those that are free, at most one for each of their places."""
+    """How many chunks of each priority active workers could claim now, at most one for each place."""
     with database.read() as connection:
         most = worker_places(connection)
         counts = [
@@ -132,8 +132,8 @@ def chunks_at_once(device: str) -> int:
 def release_expired(database: Database) -> int:
     """Release the chunks whose lease has expired. Returns their number.
 
-    The token stays valid until the next claim: a worker that could not reach the database still stores its results. A chunk that one has
-    locked waits: the server may not know yet that the machine is gone.
+    The token stays valid until the next claim: a worker that could not reach the database still stores its
+    results. A chunk that one has locked waits: the server may not know yet that the machine is gone.
     """
     key = chunks.c.job_id, chunks.c.chunk
     expired = select(*key).where(chunks.c.done.is_(False), chunks.c.lease_until < db_now())
@@ -146,7 +146,8 @@ def release_expired(database: Database) -> int:
 def roots_of_suspended_jobs(database: Database) -> dict[int, list[int]]:
     """The jobs that wait for a root, with the roots of their open items.
 
-    Items are ordered by root, so the first and last item of each chunk tell its roots and the rest is not read.
+    Items are ordered by root, so the first and last item of each chunk tell its roots and the rest is not
+    read.
     """
     ends = job_items.c.position.in_((chunks.c.first, chunks.c.last))
     query = (
@@ -181,7 +182,8 @@ SILENT_WORKER_S = 600.0
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """An active worker, how many chunks it processes, why it starts no work now, in words and as a message, and its rate in the last half minute.
+    """An active worker, how many chunks it processes, why it starts no work now, in words and as a message,
+    and its rate in the last half minute.
 
     The rate is None before it is known.
     """
@@ -216,7 +218,7 @@ def record_heartbeat(
     waits_for: Note | None = None,
     photos_per_second: float | None = None,
 ) -> None:
-    """Record that the worker is alive, why it starts no work now, and its rate. Its first heartbeat adds it."""
+    """Record that the worker is alive, why it waits, and its rate. Its first heartbeat adds it."""
     state = {
         "device": device,
         "heartbeat_at": db_now(),
@@ -265,9 +267,11 @@ def by_device(active: Iterable[WorkerStatus]) -> list[DeviceStatus]:
 
 
 def silent_workers(database: Database) -> list[Row[Any]]:
-    """The workers that sent no heartbeat for WORKER_TIMEOUT_S and did not shut down, the longest silent first.
+    """The workers that sent no heartbeat for WORKER_TIMEOUT_S and did not shut down, the longest silent
+    first.
 
-    Only those that hold chunks, or fell silent in the last SILENT_WORKER_S. Each row has `name`, `silent_s` and `claimed`.
+    Only those that hold chunks, or fell silent in the last SILENT_WORKER_S. Each row has `name`, `silent_s`
+    and `claimed`.
     """
     claimed = (
         select(func.count())
@@ -287,7 +291,7 @@ LATE_TICK_S = 180.0
 
 @dataclass(frozen=True)
 class LastTick:
-    """The last tick that a worker executed; None before the first one. `is_late`: no tick came for LATE_TICK_S."""
+    """The last tick that a worker executed; None before the first. `is_late`: none for LATE_TICK_S."""
 
     at: datetime | None
     seconds_ago: float | None

@@ -1,1 +1,1 @@
-"""Modules that know nothing of photos: processes, permissions of files, HTTP, addresses, metrics, and the text of numbers and times."""
+"""Modules that know nothing of photos: processes, permissions, addresses, metrics, texts and times."""

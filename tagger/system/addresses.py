@@ -1,8 +1,8 @@
-"""Addresses of servers: whether one is valid, the form in which other code reads it, how it is shown without secrets, and whether only
-this machine reaches it.
+"""Addresses of servers: whether one is valid, the form in which other code reads it, how it is shown without
+secrets, and whether only this machine reaches it.
 
-Programs disagree about where the password of a malformed address ends, so no part of such an address is shown, and no
-server is contacted: its errors would name a part as the host.
+Programs disagree about where the password of a malformed address ends, so no part of such an address is
+shown, and no server is contacted: its errors would name a part as the host.
 """
 
 import re
@@ -26,7 +26,7 @@ _REDIS_OPTION = re.compile(
     "client_name|db|health_check_interval|max_connections|password|protocol|retry_on_timeout|timeout|username|virtual_host"
     "|socket_(connect_timeout|keepalive|read_size|timeout)"
     "|ssl_(ca_certs|ca_data|ca_path|certfile|check_hostname|ciphers|keyfile|min_version|password)"
-    "|ssl_cert_reqs=(CERT_)?(required|optional|none|REQUIRED|OPTIONAL|NONE)"  # errors of kombu name other values
+    "|ssl_cert_reqs=(CERT_)?(required|optional|none|REQUIRED|OPTIONAL|NONE)"  # kombu names others
 )
 # The parameters of libpq 18.
 _POSTGRESQL_OPTION = re.compile(
@@ -56,7 +56,8 @@ _SQLITE_DRIVERS = {"", "pysqlite", "aiosqlite"}
 
 
 def redis_address(text: str) -> str:
-    """The address as `redis://`, `rediss://` or `redis+socket://`, also from one of Valkey, and one that names constants of Python's ssl.
+    """The address as `redis://`, `rediss://` or `redis+socket://`, also from one of Valkey, and one that
+    names constants of Python's ssl.
 
     Raises:
         AddressInvalid: it is no address of Redis.
@@ -93,7 +94,7 @@ def database_address(text: str) -> str:
 
 
 def split_servers(url: str) -> str:
-    """The address of PostgreSQL with several hosts, or with the folder of a socket in the place of the host, as options."""
+    """The address of PostgreSQL with several hosts, or the folder of a socket as host, as options."""
     match = _POSTGRESQL.fullmatch(url)
     if match is None or not ("," in match["server"] or match["server"].upper().startswith("%2F")):
         return url
@@ -123,7 +124,7 @@ def check_postgresql_url(url: str) -> None:
 
 
 def _has_only_options(url: str, known: re.Pattern[str]) -> bool:
-    """Return whether all options after ? are known: an unknown one may be a part of a password, and errors would name it."""
+    """Whether all options after ? are known: an unknown one may be a part of a password."""
     try:
         query = urlsplit(url).query
     except ValueError:  # not an address in brackets

@@ -18,7 +18,7 @@ Document = TypeVar("Document", bound="DataclassInstance")
 
 
 def document_of(kind: type[Document], source: object, /, **values: Any) -> Document:
-    """A document of this kind: its fields come from `values`, and all others from the attributes of `source`, such as a row, by name."""
+    """A document of this kind: fields from `values`, and all others from attributes of `source`."""
     missing = (name for name in _names(kind) if name not in values)
     return kind(**{name: getattr(source, name) for name in missing}, **values)
 
@@ -29,7 +29,7 @@ def _names(kind: type[DataclassInstance]) -> tuple[str, ...]:
 
 
 def json_bytes(document: object, indent: int | None = None) -> bytes:
-    """The document as JSON, with letters as they are. What is no visible character is escaped: terminals obey some of them."""
+    """The document as JSON. Letters stay; invisible characters are escaped, as terminals obey some."""
     text = json.dumps(document, indent=indent, default=json_default, ensure_ascii=False)
     if not text.replace("\n", "").isprintable():
         text = "".join(

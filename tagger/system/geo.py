@@ -1,4 +1,4 @@
-"""Distances on the ground, and the parts of the world. Landmarks of models without positions are known by name and part."""
+"""Distances on the ground, and the parts of the world, by which landmarks without positions are known."""
 
 import math
 import re
@@ -30,7 +30,7 @@ WORLD_REGIONS: Mapping[str, tuple[Box, ...]] = {
     "oceania": ((-56, 110, 0, 180), (-56, -180, 29, -105), (0, 130, 29, 180)),
     "south-america": ((-57, -93, 13, -28),),
 }
-"""Parts of the world, each as a few boxes. They are generous: boxes of two parts overlap at their border, and places there are in both."""
+"""Parts of the world, each as a few boxes, which overlap at borders: places there are in both."""
 MAX_NAME_SLUG = 80
 
 

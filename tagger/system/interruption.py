@@ -1,8 +1,8 @@
 """How Ctrl-C and SIGTERM end a program: in order if that takes at most END_S, at once on a second signal.
 
 Python calls signal handlers in the main thread, between two of its steps. A locked database, a forward pass
-or a disk that hangs may keep that thread busy, and Python drops an interruption while it destroys an object. So
-another thread, which the system wakes, ends the process when the time is over. That is safe at any moment:
+or a disk that hangs may keep that thread busy, and Python drops an interruption while it destroys an object.
+So another thread, which the system wakes, ends the process when the time is over. That is safe at any moment:
 results are stored in transactions, and files are replaced by renaming.
 
 Standard streams that the caller of a program closed are opened. This module imports little, so that a program
@@ -33,7 +33,7 @@ def open_closed_streams() -> None:
 
 
 def drop_unwritable_results() -> None:
-    """Drop what stdout does not take: the interpreter would try again at its end, and print a second error."""
+    """Drop what stdout does not take: the interpreter would try again, and print a second error."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -86,7 +86,7 @@ def _set_message(message: str) -> None:
 
 
 def handle_own_signals() -> None:
-    """Leave signals to the running program: it is a service, which handles them itself and may take longer to end."""
+    """Leave signals to the running program: a service, which may take longer to end."""
     if _current is not None:
         _current.stop_watching()
 

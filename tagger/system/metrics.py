@@ -21,7 +21,8 @@ STAGE_SECONDS = Histogram(
 )
 STAGE_CPU_SECONDS = Counter(
     "tagger_stage_cpu_seconds",
-    "CPU seconds of this program's threads in each stage, without the threads of the engine that runs the model.",
+    "CPU seconds of this program's threads in each stage, without the threads of the engine that runs the "
+    "model.",
     ["stage"],
 )
 BATCH_FILL = Histogram(

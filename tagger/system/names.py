@@ -1,4 +1,4 @@
-"""Names of landmarks: what they may be, in which language, and their slugs; and what people call countries."""
+"""Names of landmarks: what they may be, languages, slugs; and what people call countries."""
 
 import re
 import unicodedata
@@ -27,7 +27,7 @@ SLUG_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
 
 def slug_of_name(name: str) -> str | None:
-    """The slug of a name: `Cimetière du Père-Lachaise` → `cimetiere-du-pere-lachaise`. None for a name of another script."""
+    """The slug of a name: `Père-Lachaise` → `pere-lachaise`. None for a name of another script."""
     plain = unicodedata.normalize("NFKD", name.lower().translate(UNDECOMPOSED))
     slug = "-".join(re.findall(r"[a-z0-9]+", plain.encode("ascii", "ignore").decode().lower()))
     has_lost_letters = any(letter.isalpha() and not letter.isascii() for letter in plain)
@@ -61,7 +61,8 @@ def invalid_text(field: str, reason: str, **values: object) -> LandmarkInvalid:
 
 
 def clean_text(text: str, field: str) -> str:
-    """The text in Unicode's composed form, without marks that nobody sees and with single spaces. It may be empty.
+    """The text in Unicode's composed form, without marks that nobody sees and with single spaces. It may be
+    empty.
 
     Raises:
         LandmarkInvalid: it has a line break or another control character, is not Unicode, or is too long.
@@ -106,7 +107,10 @@ def check_slug(slug: str) -> str:
     """
     if not re.fullmatch(SLUG_PATTERN, slug) or len(slug) > MAX_SLUG:
         proposal = (slug_of_name(slug) or "old-town-hall")[:MAX_SLUG].strip("-")
-        reason = f"slug: it must be lower-case letters from a to z, digits and single hyphens, at most {MAX_SLUG}, like {proposal}"
+        reason = (
+            f"slug: it must be lower-case letters from a to z, digits and single hyphens, at most "
+            f"{MAX_SLUG}, like {proposal}"
+        )
         raise LandmarkInvalid(reason=reason)
     return slug
 
@@ -156,12 +160,12 @@ def english_names(country: str) -> tuple[str, ...]:
 
 
 LANGUAGES = ("de", "fr", "es", "pt", "it", "nl", "hi", "vi")
-"""Countries and dates are known by their names in these languages besides English, and countries by those in their own."""
+"""Languages besides English, and those of the country itself, in which names of countries are known."""
 
 
 @lru_cache(maxsize=300)
 def foreign_names(country: str) -> tuple[str, ...]:
-    """The names of a country in LANGUAGES and in those of the country itself; none of one that CLDR does not know by this name."""
+    """The names of a country in LANGUAGES and its own languages; none of one that CLDR does not know."""
     from babel import Locale, UnknownLocaleError
     from babel.languages import get_official_languages
 

@@ -1,7 +1,8 @@
 """Permissions of this program's own files: the data folder, the SQLite file, logs and caches.
 
-They are for their owner alone, whatever the umask. In a folder that its group shares (`chmod 2770`), they are for the
-group too. Files that other users can change are not used. Files that the user names, such as photos, get ordinary permissions.
+They are for their owner alone, whatever the umask. In a folder that its group shares (`chmod 2770`), they are
+for the group too. Files that other users can change are not used. Files that the user names, such as photos,
+get ordinary permissions.
 """
 
 import os
@@ -16,7 +17,7 @@ _SHARED = stat.S_ISGID | stat.S_IWGRP
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create the folder and its missing parents, for the owner alone or for the group that shares the parent."""
+    """Create the folder and its parents, for the owner alone or the group that shares the parent."""
     try:
         folder.mkdir(mode=0o700)
     except FileNotFoundError:
@@ -33,7 +34,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def create_private_file(file: Path) -> None:
-    """Create an empty file for the owner alone, or for the group that shares its folder. An existing one is unchanged."""
+    """Create an empty file for the owner, or the group that shares its folder, unless it exists."""
     with suppress(FileExistsError):
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -55,7 +56,7 @@ def require_safe(path: Path) -> None:
 
 
 def permission_problem(path: Path) -> tuple[str, str] | None:
-    """How another user can change the file or folder, and the command that prevents it. None if nobody can."""
+    """How another user can change the file or folder, and the command that prevents it; None if nobody."""
     if (problem := writable_by_all(path)) is not None:
         return problem
     try:
@@ -68,9 +69,11 @@ def permission_problem(path: Path) -> tuple[str, str] | None:
 
 
 def writable_by_all(path: Path) -> tuple[str, str] | None:
-    """The problem that every user can change the file or folder, and the command that prevents it. None if they cannot.
+    """The problem that every user can change the file or folder, and the command that prevents it. None if
+    they cannot.
 
-    Allowed are a sticky folder, like /tmp, and a mount point, whose permissions the container or the mount sets.
+    Allowed are a sticky folder, like /tmp, and a mount point, whose permissions the container or the mount
+    sets.
     """
     try:
         status = path.stat()

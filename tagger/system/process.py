@@ -1,8 +1,9 @@
-"""What a program sets for its process: the collection of garbage, threads of engines, imports; and what its end means.
+"""What a program sets for its process: the collection of garbage, threads of engines, imports; and what its
+end means.
 
-`import torch` loads NVIDIA's cuSPARSELt, whose list of library folders has an empty entry. The system takes that
-for the working directory, and runs the code of a `libcuda.so.1` there, which may be a stranger's. `import matplotlib`
-reads a `matplotlibrc`.
+`import torch` loads NVIDIA's cuSPARSELt, whose list of library folders has an empty entry. The system takes
+that for the working directory, and runs the code of a `libcuda.so.1` there, which may be a stranger's.
+`import matplotlib` reads a `matplotlibrc`.
 """
 
 import gc
@@ -30,25 +31,26 @@ FAULTS = frozenset(
         signal.SIGSYS,
     }
 )
-"""Signals that a process gets because of what it does. Others, such as SIGKILL, come from outside or from the OOM killer."""
+"""Signals that a process gets because of what it does. Others, like SIGKILL, come from outside."""
 
 
 def postpone_collection() -> None:
-    """Collect hardly anything while a program starts: imports make 200,000 objects and no cycles, but a tenth of the start would be collection."""
+    """Collect hardly anything while a program starts: imports make no cycles."""
     gc.set_threshold(100 * THRESHOLD)
 
 
 def resume_collection() -> None:
-    """Collect as usual what is made from now on. Processes that run long call it: they would keep the pixels of photos that failed."""
+    """Collect as usual from now on: processes that run long would keep the pixels of failed photos."""
     gc.freeze()
     gc.set_threshold(THRESHOLD)
 
 
 def quiet_threads() -> None:
-    """Let no thread spin while it waits for work, on cores that others need. Entry points call it before they import numpy or torch.
+    """Let no thread spin while it waits for work, on cores that others need. Entry points call it before they
+    import numpy or torch.
 
-    OpenMP's threads sleep between forward passes. OpenBLAS gets none besides the caller's: its other threads spin for a tenth of a second
-    when numpy is imported, and again after each product.
+    OpenMP's threads sleep between forward passes. OpenBLAS gets none besides the caller's: its other threads
+    spin for a tenth of a second when numpy is imported, and again after each product.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -112,7 +114,7 @@ class _RootFolderLoader(Loader):
 
 
 def _load_cusparselt(packages: Path) -> None:
-    """Load cuSPARSELt from where torch finds it, if this torch has CUDA. The system does not load a library a second time."""
+    """Load cuSPARSELt from where torch finds it, if it has CUDA. It is not loaded a second time."""
     libraries = sorted((packages / "nvidia" / "cusparselt" / "lib").glob("libcusparseLt.so*"))
     if libraries:
         import ctypes
@@ -123,7 +125,8 @@ def _load_cusparselt(packages: Path) -> None:
 def _run_in_root_folder(work: Callable[[], object]) -> None:
     """Run `work` in a thread whose working directory is `/`.
 
-    Other threads, which run while torch is imported, keep their working directory, unless a container forbids that.
+    Other threads, which run while torch is imported, keep their working directory, unless a container forbids
+    that.
     """
     from concurrent.futures import ThreadPoolExecutor
 

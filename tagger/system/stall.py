@@ -1,9 +1,11 @@
-"""Ends a process that makes no progress, so that its supervisor starts another one, and tells of it at the next start.
+"""Ends a process that makes no progress, so that its supervisor starts another one, and tells of it at the
+next start.
 
-Two threads watch. The one in Python asks, every CHECK_S, the checks that parts of the program have registered. A native library may hold
-the interpreter's lock for good: then no Python thread runs, and no signal is handled. So each round sets the timer of `faulthandler`, whose
-thread is written in C; it ends the process with exit code 1 once no round came for the time limit. Both write into a report what each thread
-was doing. Only commands are watched, never another program's process.
+Two threads watch. The one in Python asks, every CHECK_S, the checks that parts of the program have
+registered. A native library may hold the interpreter's lock for good: then no Python thread runs, and no
+signal is handled. So each round sets the timer of `faulthandler`, whose thread is written in C; it ends the
+process with exit code 1 once no round came for the time limit. Both write into a report what each thread was
+doing. Only commands are watched, never another program's process.
 """
 
 import faulthandler
@@ -44,7 +46,7 @@ def stall_check(check: Check) -> Iterator[None]:
 
 
 def watch(program: str, folder: Path, timeout_s: float) -> None:
-    """Watch this process until it ends, or until `unwatch`. `folder` gets the report. A process is watched once, as its first `program`."""
+    """Watch this process until `unwatch`, as its first `program`. `folder` gets the report."""
     global _watch  # noqa: PLW0603 - a process has one timer
     if _watch is None:
         _watch = _Watch(folder / f"{STEM}{program}.log", timeout_s)
@@ -59,7 +61,7 @@ def unwatch() -> None:
 
 
 def stalls(folder: Path, program: str = "*") -> dict[Path, str]:
-    """The reports in a folder of processes that were ended, each with the sentence that a person reads of it."""
+    """The reports in a folder of processes that were ended, each with the sentence about it."""
     found = {}
     for file in sorted(folder.glob(f"{STEM}{program}.log")):
         with suppress(OSError):  # another start renames it just now, or it is a link to nothing
@@ -72,7 +74,10 @@ def stalls(folder: Path, program: str = "*") -> dict[Path, str]:
 def _text(report: Path, ended_at: float) -> str:
     program = report.stem.removeprefix(STEM).partition(".")[0]
     when = f"{datetime.fromtimestamp(ended_at).astimezone():%Y-%m-%d at %H:%M}"
-    return f"tagger {program} made no progress and was ended on {when}; no work is lost; {report} shows what it was doing"
+    return (
+        f"tagger {program} made no progress and was ended on {when}; no work is lost; {report} shows "
+        f"what it was doing"
+    )
 
 
 class _Watch:
@@ -115,7 +120,7 @@ class _Watch:
 
 
 def _opened(report: Path) -> BinaryIO:
-    """The file for the report; stderr where the disk is full or read-only. Logs once that an earlier process was ended."""
+    """The file for the report; stderr on a full disk. Logs once that an earlier process was ended."""
     try:
         make_private_folder(report.parent)
         earlier = report.with_name(

@@ -1,7 +1,8 @@
-"""Texts, numbers and times as people read them, in the language of the reader; templates use these functions as filters.
+"""Texts, numbers and times as people read them, in the language of the reader; templates use these functions
+as filters.
 
-Without a reader they are English: for commands, the API and logs. The page sets a language for each request. Knows nothing of
-where the catalogues come from.
+Without a reader they are English: for commands, the API and logs. The page sets a language for each request.
+Knows nothing of where the catalogues come from.
 """
 
 import re
@@ -206,7 +207,7 @@ def moment_text(time: datetime) -> str:
 
 
 def dates_text(first: date, last: date) -> str:
-    """The days in words, without what both have in common: of one month, `3 to 9 May 2019` with a dash for the `to`."""
+    """The days in words: of one month, `3 to 9 May 2019` with a dash for the `to`."""
     end = day_text(last)
     if first == last:
         return end
@@ -238,7 +239,7 @@ def weekday_text(day: date) -> str:
 
 
 def period_text(first: date, end: date) -> str:
-    """The days from `first` to before `end`: whole years and a whole month by their names, other days as `dates_text`."""
+    """The days from `first` to before `end`: whole years and months by their names."""
     last = end - timedelta(days=1)
     if first.day == 1 and end.day == 1:
         if first.month == end.month == 1:
@@ -324,7 +325,7 @@ UNDECOMPOSED = str.maketrans(_LETTERS | _CAPITALS)
 
 
 def without_accents(text: str) -> str:
-    """The text in letters without accents, strokes and ligatures, and without invisible marks: `Łódź` is `Lodz`."""
+    """The text without accents, strokes, ligatures and invisible marks: `Łódź` is `Lodz`."""
     decomposed = unicodedata.normalize("NFKD", INVISIBLE.sub("", text))
     plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     return plain.translate(UNDECOMPOSED)

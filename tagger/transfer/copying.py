@@ -1,4 +1,4 @@
-"""Copies a database into an empty one, between SQLite and PostgreSQL: every row, in one transaction of the new database."""
+"""Copies a database into an empty one, between SQLite and PostgreSQL, in one transaction."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,9 +23,11 @@ Progress = Callable[[int, int], None]
 def copy_database(
     source: Database, url: str, progress: Progress = lambda _done, _total: None
 ) -> dict[str, int]:
-    """Copy every row into the empty database at `url`, which is created if need be; returns the number of rows by table.
+    """Copy every row into the empty database at `url`, which is created if need be; returns the number of
+    rows by table.
 
-    The copy keeps a ledger id of its own, because two databases with the same one would share their keys in Redis.
+    The copy keeps a ledger id of its own, because two databases with the same one would share their keys in
+    Redis.
 
     Raises:
         Conflict: there are rows at `url`, or not all rows arrived. Nothing is stored.
@@ -76,7 +78,7 @@ def _pages(connection: Connection, table: Table) -> Iterator[Sequence[Row[Any]]]
 
 
 def _selects(table: Table) -> Iterator[Select[Any]]:
-    """The queries that together read the table: of rows that refer to others of the same table, in order of their ids, the others first."""
+    """The queries that read the table: rows that refer to others of the same table come after these."""
     query = select(*(column for column in table.columns if column.computed is None))
     own = [key for key in table.foreign_keys if key.column.table is table]
     if not own:
@@ -104,7 +106,7 @@ def _insert(connection: Connection, table: Table, rows: Sequence[Row[Any]]) -> N
 
 
 def _continue_sequences(connection: Connection) -> None:
-    """Let PostgreSQL's sequences continue after the copied ids. SQLite continues after the largest id by itself."""
+    """Let PostgreSQL's sequences continue after the copied ids, as SQLite does by itself."""
     for table in TABLES:
         column = table.autoincrement_column
         if column is not None and (largest := connection.scalar(select(func.max(column)))):

@@ -1,4 +1,5 @@
-"""The integrity check of a database: the file, whether every row can be read, and what rows say about each other.
+"""The integrity check of a database: the file, whether every row can be read, and what rows say about each
+other.
 
 Checked in SQL: the counts of jobs, the outcomes of images, the labels of models, and slugs.
 """
@@ -177,7 +178,7 @@ def job_problems() -> Iterator[Problem]:
 
 
 def _wrong_chunks() -> Select[Any]:
-    """Chunks whose counts are not those of their items. Items of a cancelled chunk, and those that were removed, are not checked."""
+    """Chunks whose counts are not those of their items, unless these were cancelled or removed."""
     counted = [outcome.value for outcome in Outcome if outcome is not Outcome.CANCELLED]
     sums = [
         func.coalesce(func.sum(case((job_items.c.outcome == outcome, 1), else_=0)), 0).label(f"has_{outcome}")
@@ -248,7 +249,8 @@ def _taught_problems() -> Iterator[Problem]:
 
 
 def _model_problems(connection: Connection) -> Iterator[str]:
-    """Check that a model's labels are those of its manifest, in order, with its landmarks or those they were merged into.
+    """Check that a model's labels are those of its manifest, in order, with its landmarks or those they were
+    merged into.
 
     Its embeddings and classifiers must have its dimension.
     """

@@ -1,12 +1,14 @@
 """The SQL tables. Users query them directly, so they hold plain values under plain names.
 
-The reference of the tables, docs/reference/tables.md, is generated from `doc` of each column and of each table's `info`.
+The reference of the tables, docs/reference/tables.md, is generated from `doc` of each column and of each
+table's `info`.
 
-Photos and their tags: roots → photos → contents → classifications, tags, verdicts and dismissals, landmarks, models.
+Photos and their tags: roots → photos → contents → classifications, tags, verdicts and dismissals, landmarks,
+models.
 Teaching: contents → embeddings and taught_tags; verdicts → classifiers.
 Positions: photos, cameras, tracks → positions. Trips: cameras → trip_edits.
-Work: jobs → job_models, job_items and chunks.
-Access to the page: access_tokens, users → page_sessions; sign_in_attempts; shares → share_photos. Who did what: audit_log.
+Work: jobs → job_models, job_items and chunks. Access to the page: access_tokens, users → page_sessions;
+sign_in_attempts; shares → share_photos. Who did what: audit_log.
 
 These modules define tables only; the rules for writing them are in the packages above.
 """

@@ -1,4 +1,4 @@
-"""The tables of who may do what on the page, and who did: tokens, users, sessions, shares and the audit log."""
+"""The tables of who may do what on the page, and who did."""
 
 from sqlalchemy import JSON, Boolean, Column, ForeignKey, Index, PrimaryKeyConstraint, Table, Text
 
@@ -87,7 +87,8 @@ page_sessions = Table(
     Index(None, "token_id"),
     Index(None, "user_id"),
     info={
-        "doc": "A browser that is signed in to the page, with its network and User-Agent. Signing out deletes it.",
+        "doc": "A browser that is signed in to the page, with its network and User-Agent. Signing out "
+        "deletes it.",
     },
 )
 

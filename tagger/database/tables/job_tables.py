@@ -43,7 +43,8 @@ ledgers = Table(
         Integer,
         nullable=False,
         server_default="7200",
-        doc="largest time in seconds between two photos from which the position of one between them is estimated",
+        doc="largest time in seconds between two photos from which the position of one between them is "
+        "estimated",
     ),
     Column(
         "position_odds",
@@ -63,7 +64,8 @@ ledgers = Table(
         doc="like `settled_to`, after other models were put in use",
     ),
     info={
-        "doc": "A single row with the database's identity. Messages carry its id, so that workers of other databases refuse them."
+        "doc": "A single row with the database's identity. Messages carry its id, so that workers of other"
+        " databases refuse them."
     },
 )
 jobs = Table(
@@ -75,7 +77,8 @@ jobs = Table(
         "options",
         JSON,
         nullable=False,
-        doc="options of its kind, such as paths, filters and metadata fields; and how many folders its scan skipped",
+        doc="options of its kind, such as paths, filters and metadata fields; and how many folders its "
+        "scan skipped",
     ),
     Column(
         "model_id", Id, ForeignKey("models.id"), nullable=False, doc="the model that classifies the photos"
@@ -115,7 +118,8 @@ jobs = Table(
     Column(
         "author",
         Text,
-        doc="who started it, like `audit_log.actor`, or `schedule` and its name; of a job that writes tags, the author of its parent; null: unknown",
+        doc="who started it, like `audit_log.actor`, or `schedule` and its name; of a job that writes "
+        "tags, the author of its parent; null: unknown",
     ),
     Column("owner", Text, doc="process that scans or runs it, as host/pid; null: workers run it"),
     Column("owner_lease_until", Float, doc="end of the owner's lease"),
@@ -148,12 +152,14 @@ job_items = Table(
     Column(
         "reason",
         Text,
-        doc="why it was skipped, the kind of failure or refusal, or `edited`: an undo kept changes of other programs",
+        doc="why it was skipped, the kind of failure or refusal, or `edited`: an undo kept changes of "
+        "other programs",
     ),
     Column("error_text", Text, doc="the failure or refusal in words"),
     counter("attempts", "how often a worker tried to process it"),
     PrimaryKeyConstraint("job_id", "position"),
-    # PostgreSQL would look up the job of each row, a third of the time in which they are recorded. Whoever adds them has locked it.
+    # PostgreSQL would look up the job of each row, a third of the time in which they are recorded. Whoever
+    # adds them has locked it.
     ForeignKeyConstraint(["job_id"], ["jobs.id"], ondelete="CASCADE").ddl_if(dialect="sqlite"),
     Index(None, "photo_id"),
     sqlite_with_rowid=False,

@@ -1,4 +1,4 @@
-"""The tables of photos: roots → photos → contents, with the cameras that took them; and where they were taken, with the GPS tracks."""
+"""The tables of photos, their images and cameras, and of where they were taken, with GPS tracks."""
 
 from sqlalchemy import (
     JSON,
@@ -46,7 +46,8 @@ roots = Table(
     Column("endpoint", Text, doc="URL of the S3 server, without credentials"),
     UniqueConstraint("location", "location_bytes"),
     info={
-        "doc": "An outermost folder or bucket prefix that was enqueued. `TAGGER_ROOTS` maps it to another folder on a machine."
+        "doc": "An outermost folder or bucket prefix that was enqueued. `TAGGER_ROOTS` maps it to another "
+        "folder on a machine."
     },
 )
 
@@ -143,7 +144,8 @@ photos = Table(
         "mtime_ns",
         BigInteger,
         nullable=False,
-        doc="modification time, in nanoseconds since 1970; of an object, whole seconds and a digest of its ETag",
+        doc="modification time, in nanoseconds since 1970; of an object, whole seconds and a digest of its"
+        " ETag",
     ),
     Column("taken_at", DateTime, doc="when the photo was taken, in the camera's local time"),
     Column("latitude", Float, doc="the position that the photo or a file beside it states, degrees"),
@@ -177,7 +179,8 @@ photos = Table(
         "unread_facts",
         Text,
         one_of("unread_facts", FactProblem),
-        doc="`date`: it has a date that cannot be read; `side-file`: a file beside it cannot be read; null: neither",
+        doc="`date`: it has a date that cannot be read; `side-file`: a file beside it cannot be read; "
+        "null: neither",
     ),
     Column(
         "origin",
@@ -195,7 +198,8 @@ photos = Table(
         "primary_id",
         Id,
         ForeignKey("photos.id", name="fk_photos_primary_id"),
-        doc="of a RAW file: the JPEG or HEIC with which it is one photo, whose row has the image, facts and failure of both; "
+        doc="of a RAW file: the JPEG or HEIC with which it is one photo, whose row has the image, facts "
+        "and failure of both; "
         "null: a photo of its own",
     ),
     Column("content_id", Id, ForeignKey("contents.id"), doc="the image in the file; null: not read yet"),
@@ -229,7 +233,7 @@ add_partial_index("ix_photos_unread_facts", photos.c.id, where=photos.c.unread_f
 add_partial_index("ix_photos_primary_id", photos.c.primary_id, where=photos.c.primary_id.is_not(None))
 
 PRESENT = and_(photos.c.gone_since.is_(None), photos.c.primary_id.is_(None))
-"""Photos that exist, each once. Conditions on contents need not exclude RAW files with a JPEG: these have none."""
+"""Photos that exist, each once. RAW files with a JPEG have no content."""
 
 UNTAGGED = and_(
     PRESENT,
@@ -277,7 +281,8 @@ track_parts = Table(
     PrimaryKeyConstraint("track_id", "part"),
     Index(None, "last_at", "first_at"),
     info={
-        "doc": "Successive points of a track, of at most a day. A part that continues another begins with its last point."
+        "doc": "Successive points of a track, of at most a day. A part that continues another begins with "
+        "its last point."
     },
 )
 positions = Table(
@@ -313,7 +318,8 @@ positions = Table(
     Index(None, "source", "photo_id"),
     Index(None, "country", "region", "city", "latitude", "longitude", "photo_id"),
     info={
-        "doc": "Where a photo was taken. Derived from GPS, landmarks, tracks and neighbouring photos; replaced when these change."
+        "doc": "Where a photo was taken. Derived from GPS, landmarks, tracks and neighbouring photos; "
+        "replaced when these change."
     },
 )
 position_changes = Table(
@@ -325,7 +331,8 @@ position_changes = Table(
     Column("taken_at", DateTime, doc="its time before the change"),
     Column("content_id", Id, doc="the image"),
     info={
-        "doc": "A photo or an image whose evidence has changed since `positions` was updated. Changes insert rows; the update deletes them."
+        "doc": "A photo or an image whose evidence has changed since `positions` was updated. Changes "
+        "insert rows; the update deletes them."
     },
 )
 

@@ -1,4 +1,4 @@
-"""The tables of landmarks and models, and of what images show: tags of models, embeddings and taught tags, verdicts, and what counts of all that."""
+"""The tables of landmarks and models, and of what images show."""
 
 from sqlalchemy import (
     JSON,
@@ -115,19 +115,25 @@ model_labels = Table(
     info={"doc": "A label of a model and the landmark that it stands for."},
 )
 _POSITION_ODDS = (
-    "factor by which the position of the photo, or of the camera before and after, or the other photos of its day, change the odds of "
+    "factor by which the position of the photo, or of the camera before and after, or the other photos of "
+    "its day, change the odds of "
     "the landmark, if they reverse what the score says"
 )
 _AS_IN_TAGS = "as in `tags`"
 _ODDS_REASON = (
-    "what `position_odds` follow from: `position` of the photo, or of the others of its day, without `distance_m`; `speed` with which "
+    "what `position_odds` follow from: `position` of the photo, or of the others of its day, without "
+    "`distance_m`; `speed` with which "
     "its camera would have been there"
 )
 _REASON = (
-    "why a landmark is doubtful: `position` (the photo was taken elsewhere; without `distance_m`, few photos of its day show a landmark), `speed` (its camera cannot "
-    "have been there), `damaged` (a part of the image is missing), or what another landmark of the image is: `confirmed-other` (confirmed), "
-    "`taught-other` (taught), `scored-other` (has a higher score, from another model); why one is only suggested: `certain-other` (a "
-    "model is nearly certain of another one), `position` without `distance_m` (few photos of the day show a landmark); why one is accepted "
+    "why a landmark is doubtful: `position` (the photo was taken elsewhere; without `distance_m`, few "
+    "photos of its day show a landmark), `speed` (its camera cannot "
+    "have been there), `damaged` (a part of the image is missing), or what another landmark of the image "
+    "is: `confirmed-other` (confirmed), "
+    "`taught-other` (taught), `scored-other` (has a higher score, from another model); why one is only "
+    "suggested: `certain-other` (a "
+    "model is nearly certain of another one), `position` without `distance_m` (few photos of the day show "
+    "a landmark); why one is accepted "
     "with a low score: `position`, without `distance_m` because other photos of the day show it"
 )
 _DISTANCE = "from that position to the landmark, in metres, if `position_odds` follow from one"
@@ -169,13 +175,14 @@ tags = Table(
     Index(None, "landmark_id", "content_id"),
     sqlite_with_rowid=False,
     info={
-        "doc": "One of the best predictions for an image, from the last classification by a model, before verdicts."
+        "doc": "One of the best predictions for an image, from the last classification by a model, before "
+        "verdicts."
     },
 )
 
 
 def is_candidate(tag: FromClause) -> ColumnElement[bool]:
-    """Whether a row of `tags` is a model's best prediction for its image and, by its score and position, no tag. A partial index has these by score."""
+    """Whether a row of `tags` is a model's best prediction for an image that, as it was found, is no tag."""
     is_none = or_(tag.c.enough == false(), tag.c.position_odds.is_not(None))
     return and_(tag.c.rank == literal_column("1"), is_none)
 
@@ -193,7 +200,8 @@ classifications = Table(
     Index(None, "model_id"),
     sqlite_with_rowid=False,
     info={
-        "doc": "A classification of an image by another model than its last one, `contents.model_id`. Its results are in `tags`."
+        "doc": "A classification of an image by another model than its last one, `contents.model_id`. Its "
+        "results are in `tags`."
     },
 )
 
@@ -217,7 +225,8 @@ embeddings = Table(
     PrimaryKeyConstraint("content_id", "model_id"),
     Index(None, "model_id", "taught_version"),
     info={
-        "doc": "The embedding of an image by a model. Teaching and comparing photos use embeddings of one model."
+        "doc": "The embedding of an image by a model. Teaching and comparing photos use embeddings of one "
+        "model."
     },
 )
 
@@ -268,7 +277,8 @@ taught_tags = Table(
     Index(None, "landmark_id", "content_id"),
     sqlite_with_rowid=False,
     info={
-        "doc": "A taught landmark that an image probably shows. Derived from verdicts; replaced when they change."
+        "doc": "A taught landmark that an image probably shows. Derived from verdicts; replaced when they "
+        "change."
     },
 )
 for _table in (tags, taught_tags):
@@ -302,7 +312,8 @@ dismissals = Table(
     Column("given_by", Text),
     Column("given_at", UtcDateTime, nullable=False),
     info={
-        "doc": "An image that a person dismissed as not a landmark, in every copy and for later models. A confirmed landmark deletes it."
+        "doc": "An image that a person dismissed as not a landmark, in every copy and for later models. A "
+        "confirmed landmark deletes it."
     },
 )
 
@@ -360,7 +371,8 @@ effective_tags = Table(
     PrimaryKeyConstraint("content_id", "landmark_id"),
     sqlite_with_rowid=False,
     info={
-        "doc": "A landmark of an image with what counts: predictions, teaching, positions and verdicts together. Landmarks that a model only predicts "
+        "doc": "A landmark of an image with what counts: predictions, teaching, positions and verdicts "
+        "together. Landmarks that a model only predicts "
         "are in `tags` alone. Replaced when one of these changes.",
     },
 )
@@ -424,7 +436,8 @@ photo_tags = Table(
     Column("model", Text, doc="name of the model; null: only confirmed"),
     Column("taken_source", Text, doc=f"{listed(FactSource)}: who says `taken_at`; null: no date"),
     info={
-        "doc": "An accepted tag of a photo that exists, with all that most questions need. Two copies of a photo have a row each."
+        "doc": "An accepted tag of a photo that exists, with all that most questions need. Two copies of a"
+        " photo have a row each."
     },
 )
 

@@ -1,4 +1,5 @@
-"""Backfills: jobs over photos that are in the database: never tagged, failed, tagged by another model, newly taught, or all.
+"""Backfills: jobs over photos that are in the database: never tagged, failed, tagged by another model, newly
+taught, or all.
 
 Knows nothing of schedules, which make such jobs too.
 """
@@ -38,9 +39,10 @@ from tagger.teaching.learning import changed_landmarks, embedding_of, learn_land
 class BackfillScope(StrEnum):
     """Which photos a backfill processes.
 
-    `untagged`: no model has classified the current file, and it does not fail. `outdated`: other
-    models have classified the photo, and one of the job's has not. `failed`: the photo fails now. `all`: every photo. `taught`: its embedding was not compared with
-    what was taught since; such a job compares embeddings, and reads no photo.
+    `untagged`: no model has classified the current file, and it does not fail. `outdated`: other models have
+    classified the photo, and one of the job's has not. `failed`: the photo fails now. `all`: every photo.
+    `taught`: its embedding was not compared with what was taught since; such a job compares embeddings, and
+    reads no photo.
     """
 
     UNTAGGED = "untagged"
@@ -54,8 +56,9 @@ class BackfillScope(StrEnum):
 class Backfill:
     """Process photos of the database that match the query (see submission).
 
-    `query` has only options that all commands share; photos without tags match it, too, unless an option is about tags. `scan`: folders to
-    scan first. `write`: the metadata to write once all photos are classified; None: nothing is written.
+    `query` has only options that all commands share; photos without tags match it, too, unless an option is
+    about tags. `scan`: folders to scan first. `write`: the metadata to write once all photos are classified;
+    None: nothing is written.
     """
 
     scope: BackfillScope
@@ -66,7 +69,8 @@ class Backfill:
     def check(self, database: Database, root_paths: RootPaths) -> None:
         """Raises:
         PathNotFound, RootUnavailable: a folder to scan does not exist, or its disk is not mounted.
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, TripNotFound, CameraNotFound: as `count_photos`.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, TripNotFound, CameraNotFound: as
+        `count_photos`.
         """
         require_available_roots(database, select_paths(self.scan), root_paths)
         with database.read() as connection:
@@ -90,7 +94,8 @@ class Backfill:
         """Scan folders, then add the photos that match.
 
         Raises:
-            ModelFileNotFound, ModelRefused: landmarks cannot be learned, because the model's file cannot be read.
+            ModelFileNotFound, ModelRefused: landmarks cannot be learned, because the model's file cannot be
+            read.
         """
         scan.run(select_paths(self.scan))
         inference = scan.new
@@ -102,7 +107,7 @@ class Backfill:
 
 
 def _model_to_compare(database: Database, models: Sequence[RegisteredModel]) -> RegisteredModel:
-    """Of these models, the first with landmarks that not all its embeddings were compared with, else the first with embeddings."""
+    """The first of these models with landmarks to compare, else the first with embeddings."""
     taught = models_to_teach(models)
     with database.read() as connection:
         for model in models:
@@ -122,7 +127,8 @@ def count_photos(
     """The number of photos that match now, without a scan.
 
     Raises:
-        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, TripNotFound, CameraNotFound: a name is not in the database.
+        LandmarkNotFound, LandmarkAmbiguous, CountryNotFound, JobNotFound, TripNotFound, CameraNotFound: a
+        name is not in the database.
     """
     with database.read() as connection:
         source, conditions = _photo_conditions(connection, backfill, inference, root_paths)

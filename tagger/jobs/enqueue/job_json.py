@@ -18,7 +18,8 @@ from tagger.tags.models_in_use import names_in_use, problems_in_use
 
 @dataclass(frozen=True)
 class StatusDocument:
-    """Jobs, workers, also summed by device, queues, the last tick of beat, which is null if no schedule is enabled, and the models in use.
+    """Jobs, workers, also summed by device, queues, the last tick of beat, which is null if no schedule is
+    enabled, and the models in use.
 
     `model_problems`: why models in use cannot be loaded on this machine.
 
@@ -56,7 +57,8 @@ def status_document(
 
 
 def waiting_photos(jobs: Sequence[JobProgress], now: datetime) -> tuple[int, float | None]:
-    """How much waits for workers, for what starts and stops them: photos, and the seconds since the oldest job of them was made.
+    """How much waits for workers, for what starts and stops them: photos, and the seconds since the oldest
+    job of them was made.
 
     Photos of jobs that are paused or wait for a folder do not count: more workers would not help.
     """

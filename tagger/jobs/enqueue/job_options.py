@@ -30,7 +30,7 @@ def inference_options(database: Database, settings: Settings, *, reprocess: bool
 
 
 MAX_ERROR_M = 5000
-"""The default of the largest error of estimated positions: few programs show an error, so they have to be in the right town."""
+"""The default of the largest error of estimated positions: most programs show no error."""
 UNDO_JOB = "undo_job"
 """The key, in the options of an undo job, of the one job whose writes are undone."""
 
@@ -44,10 +44,12 @@ _FOR_BUCKETS = "embed_objects"
 
 @dataclass(frozen=True)
 class MetadataOptions:
-    """`gps` also writes the landmark's position as the camera's, `description` a text; both only into empty fields.
+    """`gps` also writes the landmark's position as the camera's, `description` a text; both only into empty
+    fields.
 
-    `language` chooses the landmarks' names, the same on each worker; None: those of the models. `max_error_m`: stored
-    positions are written too, unless the photo's camera measured them or their error is larger; None: none is written.
+    `language` chooses the landmarks' names, the same on each worker; None: those of the models.
+    `max_error_m`: stored positions are written too, unless the photo's camera measured them or their error is
+    larger; None: none is written.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

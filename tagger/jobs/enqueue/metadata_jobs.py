@@ -1,6 +1,7 @@
 """Jobs that write metadata, or undo writes: their requests, the photos of these, and what is left to undo.
 
-Photos are selected by query, or by earlier writes. Jobs that other jobs chain get the photos of their parents.
+Photos are selected by query, or by earlier writes. Jobs that other jobs chain get the photos of their
+parents.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,8 +36,8 @@ PAGE = 1000
 class Write:
     """Write the tags of the photos that a query finds, or of those with `photo_ids`, to their metadata.
 
-    If the query does not filter by tags, photos without a tag are included that were written before, or whose estimated position
-    is written.
+    If the query does not filter by tags, photos without a tag are included that were written before, or whose
+    estimated position is written.
     """
 
     options: MetadataOptions
@@ -84,7 +85,7 @@ class Write:
 
 @dataclass(frozen=True)
 class Undo:
-    """Undo what all jobs, or `job`, wrote to all photos, or to those under `paths`, or to those with `photo_ids`."""
+    """Undo what all jobs, or `job`, wrote to all photos, or those under `paths`, or with `photo_ids`."""
 
     job: int | None = None
     paths: Sequence[Path] = ()
@@ -109,7 +110,7 @@ class Undo:
         return photo_id_pages(database, self.conditions(database, root_paths))
 
     def conditions(self, database: Database, root_paths: RootPaths) -> list[ColumnElement[bool]]:
-        """The conditions for the photos. Photos that are gone are among them: their sidecars may still be there."""
+        """The conditions for the photos. Those that are gone are among them, as their sidecars may stay."""
         conditions = [_was_written(self.job)]
         if self.paths:
             conditions.append(is_under(database, self.paths, root_paths))
@@ -190,7 +191,7 @@ def was_embedded(database: Database, photo_ids: Sequence[int]) -> bool:
 
 
 def options_of_last_sidecar(database: Database, photo_id: int) -> MetadataOptions | None:
-    """The options with which a photo's sidecar was written last; None if it has none, or its job is not known any more."""
+    """The options with which a photo's sidecar was written last; None if that is not known."""
     last = (
         select(jobs.c.options)
         .join(metadata_writes, metadata_writes.c.job_id == jobs.c.id)
@@ -229,7 +230,7 @@ def _was_written(job: int | None = None) -> ColumnElement[bool]:
 
 
 def _has_other_values(max_error_m: int | None) -> ColumnElement[bool]:
-    """Whether a photo without tags may have values to write or to remove: it was written before, or has a position of at most this error."""
+    """Whether a photo without tags was written before, or has a position of at most this error."""
     if max_error_m is None:
         return _was_written()
     is_precise = (positions.c.source.not_in(STATED), positions.c.error_m <= max_error_m)
@@ -249,7 +250,8 @@ def fill_chained_jobs(database: Database) -> list[int]:
 def select_parent_photos(database: Database, job_id: int) -> None:
     """Fill a chained job with the photos of its parent that have something to write or to remove.
 
-    Positions are brought up to date first, as in `Write`. Items that an earlier process added before it died are kept.
+    Positions are brought up to date first, as in `Write`. Items that an earlier process added before it died
+    are kept.
     """
     with database.read() as connection:
         job = connection.execute(select(jobs.c.parent_id, jobs.c.options).where(jobs.c.id == job_id)).one()

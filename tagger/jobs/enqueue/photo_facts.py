@@ -1,9 +1,12 @@
-"""The facts of a photo: when and where it was taken. The one place that decides which of several statements counts.
+"""The facts of a photo: when and where it was taken. The one place that decides which of several statements
+counts.
 
-The photo's own file comes first (EXIF, then XMP and IPTC in it), then its sidecars, then the JSON file of Google Takeout; the day in the file's
-name comes last. Each fact has its source. Dates and positions are independent: a photo can have its date from EXIF, and its position from Takeout.
+The photo's own file comes first (EXIF, then XMP and IPTC in it), then its sidecars, then the JSON file of
+Google Takeout; the day in the file's name comes last. Each fact has its source. Dates and positions are
+independent: a photo can have its date from EXIF, and its position from Takeout.
 
-Workers read side files with the photos. A scan reads those that have changed beside photos that no job has to read again.
+Workers read side files with the photos. A scan reads those that have changed beside photos that no job has to
+read again.
 """
 
 from __future__ import annotations
@@ -87,7 +90,7 @@ def _source(file: SideFile) -> FactSource:
 
 
 def _utc_offset_s(at: datetime, latitude: float | None, longitude: float | None) -> int:
-    """How far local time is ahead of UTC at a moment in UTC. 0 without a position: the time stays one of UTC."""
+    """How far local time is ahead of UTC at a moment in UTC; 0 without a position."""
     zone = None if latitude is None or longitude is None else time_zone(latitude, longitude)
     try:
         offset = at.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).utcoffset() if zone else None
@@ -117,8 +120,8 @@ def unread_counts(database: Database, job_id: int) -> Mapping[str, int]:
 
 
 def needs_refresh(row: Row[Any], found: Sequence[SideFile] | None) -> bool:
-    """Whether a photo can have other facts now: its side files have changed; or it was read, one of them could not be, and may be readable now;
-    or it was read by a version that did not read names.
+    """Whether a photo can have other facts now: its side files have changed; or it was read, one of them
+    could not be, and may be readable now; or it was read by a version that did not read names.
     """
     if has_other_side_files(row, found):
         return True
@@ -146,7 +149,8 @@ def store_side_files(connection: Connection, side_files: Mapping[int, Sequence[S
 def refresh_facts(
     database: Database, source: PhotoSource, side_files: Mapping[int, Sequence[SideFile]]
 ) -> None:
-    """Read the side files of photos of one source that were read before, by id, and store them with the facts that follow.
+    """Read the side files of photos of one source that were read before, by id, and store them with the facts
+    that follow.
 
     Call it outside of a transaction: reading takes time.
     """
@@ -172,7 +176,7 @@ def refresh_facts(
 
 
 def _files_of_photos(connection: Connection, file_ids: Collection[int]) -> Mapping[int, Sequence[Row[Any]]]:
-    """The files of the photos that these files belong to, by photo id: the photo's own first, then its RAW files."""
+    """The files of the photos of these files, by photo id: the photo's own, then its RAW files."""
     of_photo = func.coalesce(photos.c.primary_id, photos.c.id)
     ids = connection.scalars(select(of_photo).where(among(photos.c.id, file_ids))).all()
     columns = (photos.c.id, photos.c.primary_id, photos.c.path, photos.c.path_bytes, photos.c.side_files)

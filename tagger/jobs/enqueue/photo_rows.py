@@ -47,7 +47,8 @@ _INSERTED = ", ".join((*_OF_PHOTO, "NULL AS is_classified"))
 def photo_rows(
     connection: Connection, root: Root, keys: Collection[PathKey], inference: InferenceOptions
 ) -> dict[PathKey, Any]:
-    """The stored photos with these paths in the root, and whether their images were classified with these options.
+    """The stored photos with these paths in the root, and whether their images were classified with these
+    options.
 
     Their rows cannot be deleted until the transaction ends.
     """
@@ -84,7 +85,8 @@ def present_photos(
     *,
     without: AbstractSet[PathKey] = frozenset(),
 ) -> Iterator[Sequence[Any]]:
-    """Pages of stored photos of the root that are not gone, `without` those at these paths, in the order of their paths.
+    """Pages of stored photos of the root that are not gone, `without` those at these paths, in the order of
+    their paths.
 
     Photos that a job did not find count as present: a scan decides whether they are gone.
     """
@@ -107,7 +109,7 @@ def present_photos(
 
 
 def _others(found: AbstractSet[PathKey]) -> Iterator[ColumnElement[bool]]:
-    """The condition that spares reading most of the rows at these paths. Names that are not UTF-8 can read the same as others."""
+    """The condition that leaves out most rows at these paths. Names that are not UTF-8 can read alike."""
     if found:
         texts = [path for path, path_bytes in found if not path_bytes]
         yield ~(among(photos.c.path, texts) & (photos.c.path_bytes == b""))
@@ -122,7 +124,7 @@ def gone_ids(source: PhotoSource, rows: Iterable[Row[Any]]) -> list[int]:
 def insert_photos(
     connection: Connection, root: Root, new: Mapping[PathKey, FoundPhoto], inference: InferenceOptions
 ) -> dict[PathKey, Any]:
-    """Add photos, except those that another process has added in the meantime. Returns the rows of all, like `photo_rows`."""
+    """Add photos that nobody has added meanwhile. Returns the rows of all, like `photo_rows`."""
     rows = ((root.id, *key, photo.size_bytes, photo.mtime_ns) for key, photo in new.items())
     names = ("root_id", "path", "path_bytes", "size_bytes", "mtime_ns")
     inserted = insert_page(connection, photos, names, rows, skip_existing=True, returning=_INSERTED)
@@ -131,7 +133,7 @@ def insert_photos(
 
 
 def update_photos(connection: Connection, changed: Iterable[tuple[int, FoundPhoto]]) -> None:
-    """Store the current size and time of photos, by id; they are not gone. Those that were still being written do not fail any more."""
+    """Store the size and time of photos, by id, which exist. Those that were being written fail no more."""
     statement = (
         update(photos)
         .where(photos.c.id == bindparam("photo"))
@@ -171,7 +173,7 @@ def is_changed(row: Row[Any], photo: FoundPhoto) -> bool:
 
 
 def can_skip(row: Row[Any], version: PhotoVersion | FoundPhoto, inference: InferenceOptions) -> bool:
-    """Whether this version of the file was classified with the same options before, as its row says, so that the job skips it."""
+    """Whether this version of the file was classified with the same options, so that it is skipped."""
     classified = row.classified_size_bytes, row.classified_mtime_ns
     same_file = classified == (version.size_bytes, version.mtime_ns)
     return same_file and bool(row.is_classified) and row.failure_kind is None and not inference.reprocess

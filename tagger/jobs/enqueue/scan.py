@@ -1,7 +1,8 @@
-"""Scans: photos become items of a job. Those in folders become rows first, and photos that no longer exist are marked as gone.
+"""Scans: photos become items of a job. Those in folders become rows first, and photos that no longer exist
+are marked as gone.
 
-A request names the folders and files, or selects stored photos (see submission). Folders and tables are read in the same order of paths and merged page by page,
-so memory stays flat. Knows nothing of pixels.
+A request names the folders and files, or selects stored photos (see submission). Folders and tables are read
+in the same order of paths and merged page by page, so memory stays flat. Knows nothing of pixels.
 """
 
 import os
@@ -67,11 +68,13 @@ class Selection:
 def select_paths(
     paths: Iterable[Path], include: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> Selection:
-    """Sort paths into folders and files: resolve links in folders, drop duplicates and what is inside another folder.
+    """Sort paths into folders and files: resolve links in folders, drop duplicates and what is inside another
+    folder.
 
     Raises:
         PathNotFound: a path does not exist.
-        ObjectAddressInvalid, BucketUnavailable: an address of a bucket is invalid, or the bucket does not answer.
+        ObjectAddressInvalid, BucketUnavailable: an address of a bucket is invalid, or the bucket does not
+        answer.
     """
     folders, files = set[Path](), set[Path]()
     for path in map(parse_path, paths):
@@ -128,7 +131,7 @@ class ScanReport:
         return sum(problem.is_folder for problem in self.problems)
 
     def note(self) -> str | None:
-        """A line about what the scan could not read, and which folders and copies it left out; None if there is nothing to report."""
+        """A line about what the scan could not read or left out; None if there is nothing to report."""
         first = self.problems[:NOTED_PROBLEMS]
         more = len(self.problems) - len(first)
         lines = [f"{printable_path(problem.path)}: {problem.text}" for problem in first]
@@ -139,7 +142,8 @@ class ScanReport:
 
 
 class Scan:
-    """Adds the photos of one job, whose heartbeat the caller keeps. `on_progress` receives the number of photos found so far.
+    """Adds the photos of one job, whose heartbeat the caller keeps. `on_progress` receives the number of
+    photos found so far.
 
     Its methods raise ScanInterrupted if the job is cancelled meanwhile.
     """
@@ -238,7 +242,7 @@ class Scan:
         self.on_progress(self.report.found)
 
     def _pair(self, connection: Connection, root: Root, rows: Mapping[PathKey, Any]) -> Mapping[int, int]:
-        """Join RAW files with their JPEGs, also with stored ones that were not found now. Returns the primary of each file that has one."""
+        """Join RAW files with their JPEGs, stored ones too. Returns the primary of each file that has one."""
         if self.database.raw_pairs:
             return pair_files(connection, root, rows.values())
         separate_files(connection, [row.id for row in rows.values() if row.primary_id is not None])
@@ -280,7 +284,7 @@ def _skipped_photos(
 def preview_scan(
     database: Database, selection: Selection, inference: InferenceOptions, root_paths: RootPaths
 ) -> tuple[int, int, OtherFiles]:
-    """The number of photos that a scan would find, how many of them a job would skip, and what is left out; nothing is recorded."""
+    """How many photos a scan would find, how many a job would skip, and what is left out."""
     found = skipped = 0
     other_files = OtherFiles()
     entries = chain.from_iterable(_stored_pages(database, selection, inference, root_paths, other_files))
@@ -340,7 +344,7 @@ def with_rows(
 
 @dataclass(frozen=True)
 class ListedPage:
-    """Photos of a folder, and the range of paths that they cover, relative to it: after `first`, to `last` or the end."""
+    """Photos of a folder, and the paths in it that they cover: after `first`, to `last` or the end."""
 
     photos: list[FoundPhoto]
     first: str
@@ -355,7 +359,10 @@ def without_problems(
         if isinstance(entry, FolderProblem):
             report.problems.append(entry)
         elif _is_too_long(entry.location):
-            text = f"The path is longer than {LONGEST_PATH_BYTES} bytes. Move the file to a folder nearer the top."
+            text = (
+                f"The path is longer than {LONGEST_PATH_BYTES} bytes. Move the file to a folder nearer "
+                f"the top."
+            )
             report.problems.append(FolderProblem(entry.path, text))
         else:
             yield entry
@@ -380,7 +387,8 @@ def listed_pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[ListedPa
 
 
 def mark_unlisted(database: Database, root: Root, folder: Path, page: ListedPage) -> int:
-    """Mark stored photos that a listing did not find, if the files do not exist: patterns and unreadable folders hide some.
+    """Mark stored photos that a listing did not find, if the files do not exist: patterns and unreadable
+    folders hide some.
 
     Returns how many are gone.
     """

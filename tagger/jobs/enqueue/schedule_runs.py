@@ -1,8 +1,8 @@
 """Runs of schedules. A query finds those that are due.
 
-A run is one row per schedule and due time, so two processes that ask at once make one job. Missed runs are caught up
-with one run. A schedule whose last job has not finished does not start another; it continues one that was paused because its
-time was over (see schedules).
+A run is one row per schedule and due time, so two processes that ask at once make one job. Missed runs are
+caught up with one run. A schedule whose last job has not finished does not start another; it continues one
+that was paused because its time was over (see schedules).
 """
 
 import logging
@@ -43,7 +43,7 @@ class RunInterrupted(Exception):
 
 @dataclass(frozen=True)
 class ScheduleRun:
-    """`job` is None if no job was started; `note` is the reason, which job is continued, or the error that ended the run."""
+    """`job` is None if none was started; `note` says why, which job is continued, or what ended the run."""
 
     due_at: datetime
     started_at: datetime
@@ -78,7 +78,8 @@ def run_due_schedules(
 ) -> Iterator[ScheduleRun]:
     """Start the runs that are due; if a schedule missed several, only the latest.
 
-    If `on_progress` raises `RunInterrupted`, the run is undone, and the next process that asks starts it again.
+    If `on_progress` raises `RunInterrupted`, the run is undone, and the next process that asks starts it
+    again.
     """
     with database.read() as connection:
         now = current_time(connection)
@@ -105,7 +106,8 @@ def run_now(
     on_progress: ProgressCallback = lambda _count: None,
     on_recorded: Callable[[ScheduleRun], None] = lambda _run: None,
 ) -> ScheduleRun:
-    """Start a run at once, whether or not it is due. `on_recorded` receives it before its photos are looked for.
+    """Start a run at once, whether or not it is due. `on_recorded` receives it before its photos are looked
+    for.
 
     Raises:
         RunInterrupted: `on_progress` raised it.
@@ -186,7 +188,7 @@ def _insert_run(database: Database, row: Row[Any], due: datetime, new: NewJob) -
 
 
 def _open_job(connection: Connection, schedule_id: int) -> Row[Any] | None:
-    """A job of the schedule that has not finished, and whether it was paused because the time of its run was over."""
+    """A job of the schedule that has not finished, and whether the end of its run paused it."""
     was_paused = func.max(schedule_runs.c.paused_at).is_not(None).label("was_paused")
     query = (
         select(jobs.c.id, was_paused)

@@ -1,7 +1,7 @@
 """Schedules: backfills with a cron expression in a time zone, stored in SQL.
 
-Expressions say when they are due, and what they mean in words. Runs may end at a time of day: these are paused, and the next run
-continues them.
+Expressions say when they are due, and what they mean in words. Runs may end at a time of day: these are
+paused, and the next run continues them.
 """
 
 import os
@@ -76,7 +76,8 @@ def _checked_zone(zone: str | None) -> str:
     if found := zone or local_zone():
         return found
     raise ScheduleInvalid(
-        reason=f"the time zone of this machine has no name (TZ is {os.environ.get('TZ')!r}); name one with --zone, such as Europe/Paris"
+        reason=f"the time zone of this machine has no name (TZ is {os.environ.get('TZ')!r}); name one with"
+        f" --zone, such as Europe/Paris"
     )
 
 
@@ -178,8 +179,8 @@ _FOLLOWS_LINKS = "follows_links"
 class ScheduleDocument:
     """A scheduled backfill; `options` are the options that were set.
 
-    `cron` is in the time zone `zone`. A time that is skipped when clocks go forward is due right afterwards. `until` is the time of
-    day, in `zone`, at which a run is paused until the next one.
+    `cron` is in the time zone `zone`. A time that is skipped when clocks go forward is due right afterwards.
+    `until` is the time of day, in `zone`, at which a run is paused until the next one.
     """
 
     name: str
@@ -214,7 +215,8 @@ def add_schedule(
 ) -> ScheduleDocument:
     """Store a schedule. The default time zone is that of this machine.
 
-    Without `follows_links`, the folders of the backfill are resolved, and a run is refused once one of them is a link.
+    Without `follows_links`, the folders of the backfill are resolved, and a run is refused once one of them
+    is a link.
 
     Raises:
         ScheduleInvalid: the name, the cron expression, the time zone or `until` is invalid.
@@ -323,7 +325,7 @@ def _without_follows_links(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def local_zone() -> str | None:
-    """The name of this machine's time zone; None if it has no name, as where TZ is a rule such as `EST5EDT,M3.2.0,M11.1.0`."""
+    """The name of this machine's time zone; None if it has none, as if TZ is a rule like `EST5EDT,M3.2.0`."""
     if name := os.environ.get("TZ", "").lstrip(":"):
         return name if name in available_timezones() else None
     try:

@@ -1,8 +1,9 @@
 """Submission: a request becomes a job in the database, with its photos. All jobs are made here.
 
-A request is a frozen dataclass that says what is to be done with which photos: `Tagging` and `Retry` here, `Backfill`, and `Write` and
-`Undo` of metadata. Commands and Python call `submit`. The page and schedules call its steps: the page adds the photos in a thread, and
-schedules record a job in one transaction with their run. Workers find the job in the database; to wake them, see worker.producer.
+A request is a frozen dataclass that says what is to be done with which photos: `Tagging` and `Retry` here,
+`Backfill`, and `Write` and `Undo` of metadata. Commands and Python call `submit`. The page and schedules call
+its steps: the page adds the photos in a thread, and schedules record a job in one transaction with their run.
+Workers find the job in the database; to wake them, see worker.producer.
 """
 
 from dataclasses import dataclass, replace
@@ -67,7 +68,8 @@ def submit(
     `on_progress` receives the number of photos found so far.
 
     Raises:
-        TaggerError: as the methods of the request. The job is recorded before its photos, and others cancel it if this process ends.
+        TaggerError: as the methods of the request. The job is recorded before its photos, and others cancel
+        it if this process ends.
     """
     new = prepare_job(database, settings, request, runner, priority)
     job = create_job(database, new)
@@ -109,7 +111,8 @@ def queue_job(request: JobRequest, scan: Scan) -> ScanReport:
 class Tagging:
     """Classify the photos in folders and files.
 
-    `reprocess`: also those that the model classified before. `write`: then write the tags to the photos' metadata.
+    `reprocess`: also those that the model classified before. `write`: then write the tags to the photos'
+    metadata.
     """
 
     selection: Selection
@@ -144,8 +147,8 @@ class Tagging:
 class Retry:
     """Classify photos that fail now, those of one job with its model and its metadata options.
 
-    A photo that failed once and was tagged since is not retried. Workers read the photos again because they fail, so the job does not
-    set `reprocess`.
+    A photo that failed once and was tagged since is not retried. Workers read the photos again because they
+    fail, so the job does not set `reprocess`.
     """
 
     failures: FailureFilter

@@ -1,4 +1,4 @@
-"""What has changed in watched folders and prefixes: photos that need a job, and photos that are gone. Records no job."""
+"""What has changed in watched folders and prefixes: photos that need a job or are gone."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -37,7 +37,7 @@ MOST_UNSEEN = 20_000
 
 @dataclass(frozen=True)
 class WatchedChanges:
-    """The photos of a folder that need a job, or the folder if they are many; the number of photos that are gone; what could not be listed."""
+    """The photos of a folder that need a job, or the folder if they are many, and the rest."""
 
     unseen: Selection
     gone: int
@@ -55,9 +55,10 @@ def scan_watched(
 ) -> WatchedChanges:
     """Compare the complete listing of a folder or prefix, the only one of the selection, with the database.
 
-    Photos are unseen if they are new or changed, or if no job has come to them and none will. Photos that failed are seen:
-    they are tried again when they change. Those that changed less than `settle_s` ago wait for the next scan: somebody may be
-    copying them. Photos that are gone are marked. The folder becomes a root.
+    Photos are unseen if they are new or changed, or if no job has come to them and none will. Photos that
+    failed are seen: they are tried again when they change. Those that changed less than `settle_s` ago wait
+    for the next scan: somebody may be copying them. Photos that are gone are marked. The folder becomes a
+    root.
 
     Raises:
         RootUnavailable: the disk was unmounted meanwhile, or the bucket does not answer any more.

@@ -1,4 +1,4 @@
-"""The photos of a claimed chunk: those without an outcome, and what their rows say once they are processed."""
+"""The photos of a claimed chunk: those without an outcome, and the rows of processed ones."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -185,7 +185,7 @@ def _readable_ids(items: Sequence[Item]) -> list[int]:
 
 
 def _facts(connection: Connection, items: Sequence[Item]) -> dict[int, dict[str, Any]]:
-    """The columns of photos that were read, by photo id: their content, and what they and the files beside them say."""
+    """The columns of photos that were read, by photo id: their content and their facts."""
     found = {
         item.photo_id: (
             item.image_id,
@@ -205,7 +205,7 @@ def _facts(connection: Connection, items: Sequence[Item]) -> dict[int, dict[str,
 
 
 def _carry_over(connection: Connection, facts: Mapping[int, Mapping[str, Any]]) -> None:
-    """Keep the verdicts on photos whose own file is read first, and whose image so far is that of a RAW file or its JPEG."""
+    """Keep verdicts on photos that are read first, and had the image of a RAW file or its JPEG."""
     taken_over = photos.c.content_id.is_not(None) & photos.c.classified_mtime_ns.is_(None)
     query = select(photos.c.id, photos.c.content_id).where(among(photos.c.id, facts), taken_over)
     for row in connection.execute(query).all() if facts else ():
@@ -272,7 +272,8 @@ def _store_failures(
     items: Sequence[Item],
     facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
-    """Store failures on their photos and mark missing files as gone. A changed image loses the tags of the previous one.
+    """Store failures on their photos and mark missing files as gone. A changed image loses the tags of the
+    previous one.
 
     What the EXIF of a photo says is stored even if its image cannot be decoded.
     """

@@ -45,20 +45,21 @@ from tagger.system.stall import stall_check
 
 
 class ActivityMonitor:
-    """When the process last received a message and last made progress, for the stall watch. Thread-safe. One per process."""
+    """When the process last received a message and made progress, for the stall watch. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._message_at = time.monotonic()
         self._progress_at: dict[object, float] = {}
-        """When each chunk that is being processed last made progress; infinite while it waits for something that takes as long as it takes."""
+        """When each chunk last made progress; infinite while it waits for something without a limit."""
 
     def record_message(self) -> None:
         self._message_at = time.monotonic()
 
     @contextmanager
     def chunk(self) -> Iterator[Callable[..., None]]:
-        """Track one chunk. Call the yielded function whenever the chunk makes progress; its time counts from the first call on.
+        """Track one chunk. Call the yielded function whenever the chunk makes progress; its time counts from
+        the first call on.
 
         Call it with infinity before something that takes as long as it takes.
         """
@@ -102,12 +103,12 @@ class ActivityMonitor:
 
 
 TIMEOUT_S = 30.0
-"""How long a chunk waits for the lock. The bound resolves deadlocks: a chunk may wait for photos that another chunk has claimed."""
+"""How long a chunk waits for the lock: it may wait for photos that another chunk has claimed."""
 _STOP_CHECK_S = 0.5
 
 
 class SharedExclusiveLock:
-    """Chunks share the process, except isolated ones. Waiting ends early when `stop` is set. Exclusive requests take precedence over later shared ones."""
+    """Chunks share the process, except isolated ones, which come first. `stop` ends a wait early."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
@@ -181,10 +182,12 @@ class ChunkExecutor:
     def execute(
         self, claim: Claim, on_stored: Callable[[StoredBatch], None] = lambda _photos: None
     ) -> ChunkEnd:
-        """Classify the photos of a claimed chunk, compare them with taught landmarks, or write their metadata, and store the outcomes.
+        """Classify the photos of a claimed chunk, compare them with taught landmarks, or write their
+        metadata, and store the outcomes.
 
         Raises:
-            ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused: no model of the job can be run; the chunk is released.
+            ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused: no model of the job can be run; the
+            chunk is released.
             ReadsTimedOut: no photo can be read any more; the chunk is released, and the process has to end.
         """
         with (
@@ -275,8 +278,8 @@ def run_job(
 ) -> None:
     """Run a local job until it ends or waits for an unavailable root.
 
-    On an interruption (KeyboardInterrupt), available results are stored and the rest of the job is cancelled. Threads that
-    have not stopped after STOP_S are left behind, and the caller has to end the process.
+    On an interruption (KeyboardInterrupt), available results are stored and the rest of the job is cancelled.
+    Threads that have not stopped after STOP_S are left behind, and the caller has to end the process.
     """
     executor = ChunkExecutor(database, settings)
     pool = ThreadPoolExecutor(CONCURRENT_CHUNKS, thread_name_prefix="chunk")
@@ -309,7 +312,8 @@ def run_local_jobs(
 ) -> Iterator[JobProgress]:
     """Call `run` with a local job, then with the one that is chained to it, and yield each when it has ended.
 
-    A job that waits for a folder is cancelled, since no process would go on with it; its note then ends with `advice`.
+    A job that waits for a folder is cancelled, since no process would go on with it; its note then ends with
+    `advice`.
     """
     next_id: int | None = job_id
     while next_id is not None:

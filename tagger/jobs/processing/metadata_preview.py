@@ -49,10 +49,11 @@ from tagger.system.documents import document_of
 
 @dataclass(frozen=True)
 class PhotoTags:
-    """A photo's accepted tags after verdicts, best first, and the writes of its files and of its image in any file (see `_writes`).
+    """A photo's accepted tags after verdicts, best first, and the writes of its files and of its image in any
+    file (see `_writes`).
 
-    `estimate` is its stored position, unless its camera measured it. `image_digest` is the digest of the tagged image; None: it has not been
-    classified. `has_copy`: a photo that is not gone has the same image.
+    `estimate` is its stored position, unless its camera measured it. `image_digest` is the digest of the
+    tagged image; None: it has not been classified. `has_copy`: a photo that is not gone has the same image.
     """
 
     photo_id: int
@@ -78,7 +79,7 @@ class PhotoTags:
         )
 
     def written_files(self, root: Path, job: int | None = None) -> tuple[WrittenFile, ...]:
-        """The files on record of the photo itself, and of photos with its image that are gone from the same root."""
+        """The files on record of the photo, and of photos with its image that are gone from its root."""
         return tuple(
             WrittenFile(
                 (root / path_from_text(write.path, write.path_bytes)).with_name(write.file),
@@ -107,7 +108,7 @@ class PhotoTags:
         max_bytes: int,
         undo_job: int | None = None,
     ) -> WriteRequest:
-        """The request for the photo at `path` in the folder `root`. Without `options` it is an undo, of all writes or of those of `undo_job`."""
+        """The request for the photo at `path`; without `options` an undo, of all writes or of `undo_job`."""
         if options is None:
             written = self.written_targets(undo_job)
             request = undo_request(path, root, written, max_bytes, single_job=undo_job is not None)
@@ -210,8 +211,8 @@ def _written_order(row: Row[Any]) -> tuple[bool, int, float, str]:
 
 
 def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, list[Row[Any]]]:
-    """The writes of each photo's files, and of its image in any file, with the photos of these: photos are moved, copied, forgotten and scanned
-    again, and get other images.
+    """The writes of each photo's files, and of its image in any file, with the photos of these: photos are
+    moved, copied, forgotten and scanned again, and get other images.
     """
     of_file = metadata_writes.c.photo_id == photos.c.id
     of_image = metadata_writes.c.image_digest == contents.c.digest
@@ -237,7 +238,7 @@ def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, 
 
 
 def recorded_sidecars(database: Database, photo: Path, root_paths: RootPaths) -> Sequence[str]:
-    """The names of the sidecars of a photo that were written and not undone; empty if the photo is not stored."""
+    """The names of a photo's sidecars that were written and not undone."""
     try:
         with database.read() as connection:
             photo_id = find_photo_id(connection, photo, root_paths)
@@ -274,7 +275,7 @@ def preview_photos(
     options: MetadataOptions | None,
     undo_job: int | None = None,
 ) -> Iterator[MetadataPreview]:
-    """Preview these photos, in their order. Without `options`, preview an undo of all writes or of those of `undo_job`."""
+    """Preview these photos in order; without `options` an undo, of all writes or of `undo_job`."""
     with database.read() as connection:
         roots = {root.id: root for root in list_roots(connection, settings.roots)}
         rows = connection.execute(select(photos).where(photos.c.id.in_(photo_ids))).all()

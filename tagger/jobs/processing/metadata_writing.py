@@ -46,7 +46,10 @@ THREADS = 4
 BUSY_TRIES = 20
 """How often a photo is tried that another process is writing."""
 
-_INTERNAL_ERROR = "An unexpected error occurred in its metadata; the file is unchanged. Please report it, with the worker's log."
+_INTERNAL_ERROR = (
+    "An unexpected error occurred in its metadata; the file is unchanged. Please report it, "
+    "with the worker's log."
+)
 
 
 class MetadataWriter(PhotoProcessor):
@@ -165,7 +168,8 @@ class MetadataWriter(PhotoProcessor):
     def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
         """Replace a photo's files.
 
-        None leaves its item open: the process has to stop, or the photo is busy and should be tried again with what is there now.
+        None leaves its item open: the process has to stop, or the photo is busy and should be tried again
+        with what is there now.
         """
         photo = result.photo
         if self.chunk.stop.is_set():
@@ -187,7 +191,7 @@ class MetadataWriter(PhotoProcessor):
         return replace(result, outcome=outcome, text=describe_result(photo), reason=reason)
 
     def _was_written_before(self, result: PhotoResult, photo: PreparedPhoto) -> bool:
-        """Whether this job changed the file already: an earlier claim that died before it stored the outcome, or an earlier try."""
+        """Whether this job changed the file in an earlier try, or a claim that died before its outcome."""
         is_first = self._claim.attempts < 2 and result.item.position not in self._tries
         if result.outcome is not Outcome.UNCHANGED or is_first:
             return False

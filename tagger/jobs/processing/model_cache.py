@@ -1,4 +1,5 @@
-"""Models in this process: registered ones, which are kept, those that run together with one pipeline, and one for photos that are not stored.
+"""Models in this process: registered ones, which are kept, those that run together with one pipeline, and one
+for photos that are not stored.
 
 Scripts use the latter as `PhotoModel`, and so do commands. No thread starts before a model is loaded.
 """
@@ -54,7 +55,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoadedModels:
-    """Models on this process's device, by their ids, their pipeline, and what takes part when their results are stored."""
+    """Models on this process's device, by id, their pipeline, and what their results are compared with."""
 
     models: Mapping[int, Model]
     pipeline: Pipeline
@@ -92,10 +93,12 @@ class ModelCache:
         """Why models could not be loaded the last time."""
 
     def get(self, model_ids: Iterable[int]) -> LoadedModels:
-        """Return those of these models that can be loaded. They run together; calls load those that are not loaded yet, one at a time.
+        """Return those of these models that can be loaded. They run together; calls load those that are not
+        loaded yet, one at a time.
 
         Raises:
-            ModelFileNotFound, ModelChanged, ModelRefused: there is none: a model's file is missing, differs from the registered one, or
+            ModelFileNotFound, ModelChanged, ModelRefused: there is none: a model's file is missing, differs
+            from the registered one, or
                 cannot be run.
         """
         ids = tuple(model_ids)
@@ -269,7 +272,7 @@ def open_local_models(
 
 @dataclass(frozen=True)
 class Prediction:
-    """A landmark in an image, and its calibrated score, 0 to 1. `accepted`: it reaches the model's threshold."""
+    """A landmark in an image, with its calibrated score. `accepted`: it reaches the threshold."""
 
     landmark: str
     name: str
@@ -278,7 +281,7 @@ class Prediction:
 
 
 class PhotoModel:
-    """A loaded model. Images are paths, bytes of files, images of Pillow, or arrays uint8 (H, W, 3) in RGB."""
+    """A loaded model. Images are paths, bytes, images of Pillow, or arrays uint8 (H, W, 3) in RGB."""
 
     def __init__(
         self, registered: RegisteredModel, names: Sequence[tuple[str, str]], settings: Settings
@@ -384,7 +387,10 @@ def _file(image: object) -> bytes:
     if isinstance(image, np.ndarray):
         image = _from_array(image)
     if not isinstance(image, Image.Image):
-        reason = f"an image is a path, bytes, an image of Pillow, or an array uint8 (H, W, 3), not {type(image).__name__}"
+        reason = (
+            f"an image is a path, bytes, an image of Pillow, or an array uint8 (H, W, 3), not "
+            f"{type(image).__name__}"
+        )
         raise ArgumentInvalid(argument="images", reason=reason)
     file = io.BytesIO()
     with failing_alone(b""):

@@ -1,6 +1,7 @@
 """Stores the results of a chunk: tags, embeddings, taught tags and outcomes, in one transaction.
 
-A photo is a file; its content is the image, shared by all copies. Jobs and items are in ledger, searching is in query.
+A photo is a file; its content is the image, shared by all copies. Jobs and items are in ledger, searching is
+in query.
 
 The transactions of workers take their locks in this order, so that no two wait for each other:
 
@@ -87,10 +88,11 @@ def _options(claim: Claim, model_id: int) -> dict[str, Any]:
 def store_results(
     database: Database, claim: Claim, items: Sequence[Item], taught: Mapping[int, TaughtCache]
 ) -> list[Item]:
-    """Store contents, tags, photos, outcomes and counts of items with a result in one transaction, under the claim's token.
+    """Store contents, tags, photos, outcomes and counts of items with a result in one transaction, under the
+    claim's token.
 
-    `taught`: what is taught for the claim's models, by their ids. Returns the items that were stored. One whose
-    image was already classified when it was read, but is not any more, stays open.
+    `taught`: what is taught for the claim's models, by their ids. Returns the items that were stored. One
+    whose image was already classified when it was read, but is not any more, stays open.
 
     Raises:
         LeaseLost: the chunk was taken over; nothing was stored.
@@ -152,7 +154,7 @@ def _with_outcomes(connection: Connection, claim: Claim, items: Sequence[Item]) 
 
 
 def _earlier_outcomes(connection: Connection, claim: Claim, items: Sequence[Item]) -> dict[int, Outcome]:
-    """The outcomes of contents that were known when they were read, and that the claim's models have classified with the same options."""
+    """The outcomes of known contents that the claim's models have classified with the same options."""
     known = {item.image_id for item in items if isinstance(item.result, AlreadyClassified)}
     query = select(contents.c.id, contents.c.outcome).where(
         among(contents.c.id, known),
@@ -193,8 +195,8 @@ def _store_contents(
 ) -> None:
     """Update the classified contents and replace their tags of the models that classified them.
 
-    The results of other models stay. If none of the job's models is in use, those from before the job go: then those of the last model
-    count. Later ones are of models that were put in use meanwhile.
+    The results of other models stay. If none of the job's models is in use, those from before the job go:
+    then those of the last model count. Later ones are of models that were put in use meanwhile.
     """
     if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(ids_in_use(connection))):
         recorded_at = select(jobs.c.created_at).where(jobs.c.id == claim.name.job_id).scalar_subquery()

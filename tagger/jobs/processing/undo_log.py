@@ -1,7 +1,9 @@
-"""The result of each photo in a metadata chunk, and the undo log: one row for each file that this program has written.
+"""The result of each photo in a metadata chunk, and the undo log: one row for each file that this program has
+written.
 
-SQL only; files are changed elsewhere. A row is inserted before its file is replaced, and found again by the digest of the file. After an
-interruption the file itself shows which row applies. Copies of a written file and files that were moved are found by their digest, too.
+SQL only; files are changed elsewhere. A row is inserted before its file is replaced, and found again by the
+digest of the file. After an interruption the file itself shows which row applies. Copies of a written file
+and files that were moved are found by their digest, too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,11 +48,11 @@ _SAME_DIGEST_ROWS = 100
 
 
 WriteRow = Mapping[str, Any]
-"""A row of `metadata_writes`: a written file, by its name in the photo's folder, with the digest of the tagged image."""
+"""A row of `metadata_writes`: a written file, by its name, with the digest of the tagged image."""
 
 
 def find_undo_record(database: Database, photo_id: int | None, written_digest: str) -> UndoRecord | None:
-    """Find the record of the write that produced a file with this digest: the photo's own, else any other's."""
+    """Find the record of the write that produced a file: the photo's own, else any other's."""
     query = select(metadata_writes).where(metadata_writes.c.written_digest == written_digest)
     newest = query.order_by(metadata_writes.c.id.desc()).limit(_SAME_DIGEST_ROWS)
     with database.read() as connection:
@@ -78,8 +80,8 @@ def has_incomplete_write(database: Database, job_id: int, photo_id: int, written
 def record_intents(
     database: Database, claimed: Claim, writes: Sequence[WriteRow], removals: Sequence[tuple[int, str]]
 ) -> None:
-    """Record writes before they are done, and from which files of which photos all our values are about to be removed: they may not be there
-    afterwards.
+    """Record writes before they are done, and from which files of which photos all our values are about to be
+    removed: they may not be there afterwards.
 
     Raises:
         LeaseLost: another worker took the chunk over and may be writing the same files.
@@ -98,11 +100,13 @@ def record_intents(
 
 
 def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
-    """Give copies of a written photo rows of their own, before `_complete_write` deletes the row they are found by.
+    """Give copies of a written photo rows of their own, before `_complete_write` deletes the row they are
+    found by.
 
-    Copies that were scanned after the write have no row. A copy with the photo's size is a copy of the written file. A
-    copy with `base_bytes`, the photo's size after an undo, is a copy of the original. Any other copy was changed by
-    somebody, and its content is unknown: its row stays incomplete, so the next undo examines it.
+    Copies that were scanned after the write have no row. A copy with the photo's size is a copy of the
+    written file. A copy with `base_bytes`, the photo's size after an undo, is a copy of the original. Any
+    other copy was changed by somebody, and its content is unknown: its row stays incomplete, so the next undo
+    examines it.
     """
     rows = connection.execute(
         select(metadata_writes).where(
@@ -148,7 +152,7 @@ def _complete_write(connection: Connection, state: "_FileState") -> None:
 
 
 def _release_lost(connection: Connection, results: Sequence["PhotoResult"]) -> None:
-    """Separate the rows of lost files from their photos, after they were reported: the files may be found by their digests."""
+    """Separate the rows of lost files from their photos: the files may be found by their digests."""
     rows = [
         {"photo": result.item.photo_id, "name": path_text(lost.file.path.name)[0]}
         for result in results
@@ -169,7 +173,7 @@ def _release_lost(connection: Connection, results: Sequence["PhotoResult"]) -> N
 def find_jobs(
     database: Database, path: Path, written_digest: str, root_paths: RootPaths
 ) -> set[int | None] | None:
-    """The jobs that wrote a file with this digest at another place than `path`; None if the undo log does not know the digest."""
+    """The jobs that wrote such a file at another place than `path`; None if the digest is not known."""
     query = (
         select(metadata_writes.c.job_id, metadata_writes.c.file, photos)
         .outerjoin(photos, photos.c.id == metadata_writes.c.photo_id)
@@ -191,7 +195,7 @@ def find_jobs(
 
 
 def count_forgotten(database: Database, job: int | None = None) -> int:
-    """The number of written files whose photos were removed from the database, so that it does not know where they are."""
+    """The number of written files of forgotten photos: the database does not know where they are."""
     is_forgotten = (metadata_writes.c.photo_id.is_(None), metadata_writes.c.complete)
     query = select(func.count()).select_from(metadata_writes).where(*is_forgotten)
     with database.read() as connection:
@@ -199,7 +203,7 @@ def count_forgotten(database: Database, job: int | None = None) -> int:
 
 
 def delete_undone(database: Database, path: Path, written_digest: str, root_paths: RootPaths) -> None:
-    """Delete the rows of a file that was undone outside of a job: those of its place, and those of forgotten photos with its digest."""
+    """Delete the rows of a file that was undone outside of a job, and those of forgotten photos with it."""
     file = path_text(path.name)[0]
     orphaned = and_(
         metadata_writes.c.photo_id.is_(None),
@@ -327,9 +331,8 @@ def record_results(connection: Connection, job_id: int, results: Sequence[PhotoR
 class _FileState:
     """A file of a photo: its digest before, and the write that produced its current content.
 
-    `write` None: the file does not exist, or holds none of our values.
-    `was_written`: the undo log has an earlier write of the same image. `base_bytes`: the file's size if it no longer
-    holds any of our values.
+    `write` None: the file does not exist, or holds none of our values. `was_written`: the undo log has an
+    earlier write of the same image. `base_bytes`: the file's size if it no longer holds any of our values.
     """
 
     photo_id: int

@@ -1,7 +1,8 @@
-"""Undo of files that no job processes, by what they say themselves: files that were copied, or whose photos were forgotten, or whose record is in
-another database or was lost.
+"""Undo of files that no job processes, by what they say themselves: files that were copied, or whose photos
+were forgotten, or whose record is in another database or was lost.
 
-Our namespace in their XMP names the values that are ours. Where the undo log knows the digest of a file, its original is restored.
+Our namespace in their XMP names the values that are ours. Where the undo log knows the digest of a file, its
+original is restored.
 """
 
 import os
@@ -56,7 +57,7 @@ HEAD_BYTES = 2**20
 def preview_unlogged_undo(
     database: Database, settings: Settings, paths: Iterable[Path]
 ) -> Iterator[MetadataPreview]:
-    """Preview an undo in each of these files that no job would process. Folders are left to jobs, and to `FoundValues`."""
+    """Preview an undo in each of these files that no job would process; folders have `FoundValues`."""
     for path in paths:
         if _is_file(path) and not _is_logged(database, path, settings.roots):
             yield _preview_undo(database, settings, path)
@@ -65,10 +66,11 @@ def preview_unlogged_undo(
 class FoundValues:
     """Files below folders that hold our values and that no job processes.
 
-    Unless it is a `dry_run`, temporary files of writers that died are removed.
-    Of `job`, or of all jobs. Before the jobs, those are undone whose content the undo log knows from another place: copies. What it does not know is
-    looked at again after the jobs: `left`. So is what stands beside stored photos: their own writes are on record, and a new sidecar has the same
-    content for each photo of a landmark, so another library may have written it.
+    Unless it is a `dry_run`, temporary files of writers that died are removed. Of `job`, or of all jobs.
+    Before the jobs, those are undone whose content the undo log knows from another place: copies. What it
+    does not know is looked at again after the jobs: `left`. So is what stands beside stored photos: their own
+    writes are on record, and a new sidecar has the same content for each photo of a landmark, so another
+    library may have written it.
     """
 
     def __init__(
@@ -110,7 +112,7 @@ class FoundValues:
         return _preview_undo(self._database, self._settings, path)
 
     def _files(self, folder: Path) -> Iterator[tuple[Path, bool]]:
-        """The sidecars and photos below a folder, and whether they are stored photos or beside one. Of a bucket, none."""
+        """The sidecars and photos below a folder, and whether they are of stored photos."""
         if isinstance(folder, ObjectPath):
             return
         for parent, folders, names in os.walk(folder.resolve()):
@@ -213,7 +215,7 @@ def _plan_undo(path: Path, find_undo_record: FindUndoRecord, max_bytes: int) -> 
 
 
 def _may_hold_our_values(path: Path, max_bytes: int) -> bool:
-    """Whether the photo's own file holds our values. True if it cannot be read, so that planning reports the error."""
+    """Whether the photo's own file holds our values, or cannot be read, which planning reports."""
     try:
         return has_our_fields(xmp_packet(read_named(path, max_bytes=max_bytes).data))
     except (PhotoFailed, WriteRefused):
