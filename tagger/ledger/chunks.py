@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, select, update
 
 from tagger.database.connection import Database
-from tagger.database.enums import CLASSIFICATION_KINDS, JobKind, JobState, Outcome, Runner
+from tagger.database.enums import JobKind, JobState, Outcome, Runner
 from tagger.database.statements import among, current_time, db_now
-from tagger.database.tables import chunks, job_items, job_models, jobs
+from tagger.database.tables import chunks, job_items, jobs
 from tagger.errors import LeaseLost
 from tagger.ledger.jobs import CLAIMABLE, LEASE_S, InferenceOptions, keep_renewing, other_models
 from tagger.system.documents import document_of
@@ -40,7 +40,6 @@ class Claim(InferenceOptions):
     first: int
     last: int
     attempts: int
-    claimed_at: float
     kind: JobKind = JobKind.TAG
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -103,7 +102,7 @@ def claim_first_chunk(connection: Connection, job: Row[Any], worker: str) -> Cla
             lease_until=db_now() + LEASE_S,
             attempts=chunks.c.attempts + 1,
         )
-        .returning(chunks.c.chunk, chunks.c.first, chunks.c.last, chunks.c.attempts, chunks.c.claimed_at)
+        .returning(chunks.c.chunk, chunks.c.first, chunks.c.last, chunks.c.attempts)
     )
     row = connection.execute(statement).one_or_none()
     if row is None:
@@ -115,7 +114,6 @@ def claim_first_chunk(connection: Connection, job: Row[Any], worker: str) -> Cla
         first=row.first,
         last=row.last,
         attempts=row.attempts,
-        claimed_at=row.claimed_at,
         name=ChunkName(job.id, row.chunk),
         token=token,
         other_models=other_models(connection, job.id),
@@ -248,41 +246,6 @@ def count_crashes(database: Database, claim: Claim, position: int, by: int) -> N
     allowed = exists().where(*_holds(claim)) if by > 0 else job_items.c.attempts > 0
     with database.write() as connection:
         connection.execute(update(job_items).where(*item, allowed).values(attempts=job_items.c.attempts + by))
-
-
-def photos_claimed_earlier(database: Database, claim: Claim) -> set[int]:
-    """The ids of photos that an earlier claim of another job processes with one of the same models.
-
-    The caller waits for that claim instead of classifying these photos twice.
-    """
-    earlier = or_(
-        chunks.c.claimed_at < claim.claimed_at,
-        and_(chunks.c.claimed_at == claim.claimed_at, chunks.c.job_id < claim.name.job_id),
-    )
-    claimed = (
-        chunks.c.done.is_(False),
-        chunks.c.lease_until > db_now(),
-        chunks.c.job_id != claim.name.job_id,
-    )
-    further = exists().where(job_models.c.job_id == jobs.c.id, job_models.c.model_id.in_(claim.thresholds))
-    same_model = (
-        jobs.c.kind.in_(CLASSIFICATION_KINDS),
-        or_(jobs.c.model_id.in_(claim.thresholds), further),
-    )
-    in_chunk = and_(
-        job_items.c.job_id == chunks.c.job_id, job_items.c.position.between(chunks.c.first, chunks.c.last)
-    )
-    query = (
-        select(job_items.c.photo_id)
-        .select_from(chunks)
-        .join(jobs, jobs.c.id == chunks.c.job_id)
-        .join(job_items, in_chunk)
-        .where(
-            *claimed, earlier, *same_model, job_items.c.outcome.is_(None), job_items.c.photo_id.is_not(None)
-        )
-    )
-    with database.read() as connection:
-        return set(connection.scalars(query))
 
 
 def _is_chunk(name: ChunkName) -> tuple[ColumnElement[bool], ...]:

@@ -16,7 +16,6 @@ from tagger.ledger.chunks import (
     Claim,
     ItemOutcome,
     claim_next_chunk,
-    photos_claimed_earlier,
     release_chunk,
     renew_lease,
     renew_leases,
@@ -201,33 +200,3 @@ def test_a_claimed_chunk_is_finished_after_its_job_was_suspended(ledger: LedgerB
     progress = ledger.progress(job)
     assert (progress.state, progress.tagged, progress.queued) == (JobState.WAITING, 32, 32)
     assert "share" in (progress.note or "")
-
-
-def test_the_later_claim_waits_for_photos_of_the_earlier_one(ledger: LedgerBuilder) -> None:
-    shared = ledger.photos(10)
-    one, two = ledger.job(0, photo_ids=shared[:6]), ledger.job(0, photo_ids=shared[3:])
-    later_job_first = ledger.claim(two)
-    later = ledger.claim(one)
-    assert photos_claimed_earlier(ledger.database, later_job_first) == set()
-    assert photos_claimed_earlier(ledger.database, later) & set(shared[:6]) == set(shared[3:6])
-    ledger.store(later_job_first, Outcome.TAGGED, count=1)
-    assert photos_claimed_earlier(ledger.database, later) & set(shared[:6]) == set(shared[4:6])
-    ledger.expire(two)
-    assert photos_claimed_earlier(ledger.database, later) == set()
-
-
-def test_simultaneous_claims_do_not_wait_for_each_other(ledger: LedgerBuilder) -> None:
-    shared = ledger.photos(4)
-    claims = [ledger.claim(ledger.job(0, photo_ids=shared)) for _ in range(3)]
-    with ledger.database.write() as connection:
-        connection.execute(update(chunks).values(claimed_at=1000.0))
-    simultaneous = [Claim(**{**vars(claim), "claimed_at": 1000.0}) for claim in claims]
-    waiting = [bool(photos_claimed_earlier(ledger.database, claim)) for claim in simultaneous]
-    assert waiting == [False, True, True]
-
-
-def test_claims_do_not_wait_for_jobs_of_another_model(ledger: LedgerBuilder) -> None:
-    shared = ledger.photos(4)
-    ledger.claim(ledger.job(0, photo_ids=shared))
-    claim = ledger.claim(ledger.job(0, photo_ids=shared))
-    assert photos_claimed_earlier(ledger.database, Claim(**{**vars(claim), "model_id": 999})) == set()

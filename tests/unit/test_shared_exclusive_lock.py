@@ -9,9 +9,14 @@ from tagger.jobs.processing.executor import SharedExclusiveLock
 
 
 @pytest.fixture
-def lock(monkeypatch: pytest.MonkeyPatch) -> SharedExclusiveLock:
-    monkeypatch.setattr("tagger.jobs.processing.executor.TIMEOUT_S", 0.3)
-    return SharedExclusiveLock(threading.Event())
+def stop() -> threading.Event:
+    """Ends waits for the lock."""
+    return threading.Event()
+
+
+@pytest.fixture
+def lock(stop: threading.Event) -> SharedExclusiveLock:
+    return SharedExclusiveLock(stop)
 
 
 def test_shared_holders_do_not_block_each_other(lock: SharedExclusiveLock) -> None:
@@ -20,28 +25,26 @@ def test_shared_holders_do_not_block_each_other(lock: SharedExclusiveLock) -> No
         assert second
 
 
-@pytest.mark.parametrize("other", [True, False])
-def test_an_exclusive_holder_blocks_all_others(lock: SharedExclusiveLock, other: bool) -> None:
-    with lock.acquire(exclusive=True) as first:
+@pytest.mark.parametrize(("held", "other"), [(True, True), (True, False), (False, True)])
+def test_who_is_blocked_waits_until_a_stop(
+    lock: SharedExclusiveLock, stop: threading.Event, held: bool, other: bool
+) -> None:
+    with lock.acquire(exclusive=held) as first:
         assert first
+        threading.Timer(0.2, stop.set).start()
         with lock.acquire(exclusive=other) as second:
             assert not second
+    stop.clear()
     with lock.acquire(exclusive=other) as later:
         assert later
 
 
-def test_an_exclusive_request_waits_for_shared_holders(lock: SharedExclusiveLock) -> None:
-    with lock.acquire(exclusive=False), lock.acquire(exclusive=True) as second:
-        assert not second
-
-
-def test_exclusive_requests_are_not_starved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.jobs.processing.executor.TIMEOUT_S", 20)
-    lock, stop = SharedExclusiveLock(threading.Event()), threading.Event()
+def test_exclusive_requests_are_not_starved(lock: SharedExclusiveLock) -> None:
+    is_over = threading.Event()
     results = []
 
     def acquire_shared() -> None:
-        while not stop.is_set():
+        while not is_over.is_set():
             with lock.acquire(exclusive=False):
                 pass
 
@@ -49,14 +52,7 @@ def test_exclusive_requests_are_not_starved(monkeypatch: pytest.MonkeyPatch) -> 
         for _ in range(20):
             with lock.acquire(exclusive=True) as acquired:
                 results.append(acquired)
-        stop.set()
+        is_over.set()
 
     in_threads([acquire_shared, acquire_shared, acquire_exclusively])
     assert results == [True] * 20
-
-
-def test_a_stop_ends_waiting(lock: SharedExclusiveLock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tagger.jobs.processing.executor.TIMEOUT_S", 3600)
-    lock._stop.set()
-    with lock.acquire(exclusive=True), lock.acquire(exclusive=False) as second:
-        assert not second

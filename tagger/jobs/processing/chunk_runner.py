@@ -36,7 +36,7 @@ SLICE_S = 15.0
 """How long a worker keeps a chunk after it has stored its first photos. What is left then goes to any worker:
 a slow one would hold up the end of the job, and interactive jobs."""
 PAUSE_S = 0.5
-"""Pause before photos are tried again that changed a moment ago, or that another process works on."""
+"""Pause before photos are tried again that changed a moment ago, or that another process writes."""
 SHARED_ATTEMPTS = 2
 """After this many claims that ended badly, a chunk is processed in isolation."""
 MAX_DEATHS = 3
@@ -70,10 +70,6 @@ class PhotoProcessor:
 
     def __init__(self, chunk: "ChunkRunner") -> None:
         self.chunk = chunk
-
-    def busy_photos(self) -> set[int]:
-        """The ids of photos that another claim is processing, and that wait for it."""
-        return set()
 
     def read_alone(self, item: Item, root: Root) -> bool:  # noqa: ARG002
         """Read a photo in isolation, before it is processed alone. False: it stays open.
@@ -143,8 +139,6 @@ class ChunkRunner:
         with closing(processor):
             while not self.stop.is_set():
                 self.check_lease()
-                # First: a photo that another claim stores before the next query is busy or classified.
-                busy = self.with_retry(processor.busy_photos)
                 items = self.with_retry(lambda: open_items(self.database, self.claim))
                 if not items:
                     return ChunkEnd.DONE
@@ -154,8 +148,8 @@ class ChunkRunner:
                 if processor.reads_files and self._waits_for_root(items, roots):
                     return ChunkEnd.WAITING
                 before = self._stored
-                free = [item for item in items if item.photo_id not in busy and item.root_id in roots]
-                self._process(processor, free, roots)
+                mounted = [item for item in items if item.root_id in roots]
+                self._process(processor, mounted, roots)
                 if self._stored - before == len(items):
                     return ChunkEnd.DONE
                 if not self.must_end_pass:

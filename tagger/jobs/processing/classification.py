@@ -16,7 +16,7 @@ from tagger.jobs.processing.chunk_items import Item
 from tagger.jobs.processing.chunk_runner import ChunkRunner, PhotoProcessor
 from tagger.jobs.processing.model_cache import LoadedModels
 from tagger.jobs.processing.storage import lacking_models, store_results
-from tagger.ledger.chunks import ItemOutcome, photos_claimed_earlier, store_outcomes
+from tagger.ledger.chunks import ItemOutcome, store_outcomes
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.child_process import ChildKilled
@@ -63,9 +63,6 @@ class PhotoClassifier(PhotoProcessor):
         self._settle_deadline: float | None = None
         """None before a photo of the chunk had changed a moment ago."""
         self._sandbox: Sandbox | None = None
-
-    def busy_photos(self) -> set[int]:
-        return photos_claimed_earlier(self.chunk.database, self.chunk.claim)
 
     def process(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:
         """Submit photos and store the results until all are stored or the chunk has to stop.

@@ -102,8 +102,6 @@ class ActivityMonitor:
         return time.monotonic() - self._message_at
 
 
-TIMEOUT_S = 30.0
-"""How long a chunk waits for the lock: it may wait for photos that another chunk has claimed."""
 _STOP_CHECK_S = 0.5
 
 
@@ -119,7 +117,7 @@ class SharedExclusiveLock:
 
     @contextmanager
     def acquire(self, *, exclusive: bool) -> Iterator[bool]:
-        """Hold the lock inside the context; yields False if it was not acquired in time."""
+        """Hold the lock inside the context; yields False if the process stops before it is acquired."""
         is_acquired = self._acquire(exclusive=exclusive)
         try:
             yield is_acquired
@@ -128,12 +126,11 @@ class SharedExclusiveLock:
                 self._release(exclusive=exclusive)
 
     def _acquire(self, *, exclusive: bool) -> bool:
-        deadline = time.monotonic() + TIMEOUT_S
         with self._changed:
             self._exclusive_waiters += exclusive
             try:
                 while self._is_blocked(exclusive=exclusive):
-                    if self._stop.is_set() or time.monotonic() > deadline:
+                    if self._stop.is_set():
                         return False
                     self._changed.wait(_STOP_CHECK_S)
             finally:
