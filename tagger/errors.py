@@ -16,9 +16,7 @@ DISK_FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class PicklableError(Exception):
-    """An exception that another process can receive: it is restored without its constructor, which pickle
-    would call with the text.
-    """
+    """An exception that another process can receive: it is restored without its constructor."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return copyreg.__newobj__, (type(self),), {"args": self.args, **vars(self)}  # type: ignore[attr-defined]
@@ -54,9 +52,7 @@ class ObjectNotFound(PathNotFound):
 
 
 class ObjectAddressInvalid(TaggerError):
-    """The address of a bucket is not valid: {reason}. Credentials are no part of it; they come from the
-    environment.
-    """
+    """The address of a bucket is not valid: {reason}. Credentials come from the environment alone."""
 
 
 class ObjectUnsupported(Conflict):
@@ -176,9 +172,7 @@ class PhotoNotFound(NotFound):
 
 
 class PhotoIdNotFound(NotFound):
-    """The database has no photo with the number {photo_id}. It may have been removed with `tagger forget`;
-    search for it in the library.
-    """
+    """The database has no photo with the number {photo_id}. It may have been removed by `tagger forget`."""
 
 
 class CursorInvalid(TaggerError):
@@ -232,15 +226,11 @@ class ExamplesMissing(Conflict):
 
 
 class TripNotFound(NotFound):
-    """There is no trip {trip}. `tagger trips` lists them; a trip gets a new name where more photos change its
-    first day.
-    """
+    """There is no trip {trip}. `tagger trips` lists them; where its first day changes, so does its name."""
 
 
 class TripsApart(Conflict):
-    """The trips {trip} and {other} cannot be merged: there are more than {days} days between them. A trip is
-    found by its first day, without reading the photos of all years.
-    """
+    """The trips {trip} and {other} cannot be merged: there are more than {days} days between them."""
 
 
 class TripEditFollowed(Conflict):
@@ -298,9 +288,7 @@ class DatabasePermissionMissing(Unavailable):
 
 
 class SchemaOutdated(Unavailable):
-    """The database {url} has no schema, or one of an earlier version of tagger, or its upgrade was
-    interrupted. Run `tagger db upgrade`.
-    """
+    """The database {url} has another schema, or its upgrade was interrupted. Run `tagger db upgrade`."""
 
 
 class ModelFailed(Unavailable):
@@ -316,9 +304,7 @@ class ReadsTimedOut(Unavailable):
 
 
 class LeaseLost(TaggerError):
-    """Another process goes on with photos of job {job}, or the job was paused or cancelled. Later results of
-    this process were not stored.
-    """
+    """Another process goes on with photos of job {job}, or the job was paused or cancelled."""
 
 
 class ScanInterrupted(Conflict):
@@ -328,9 +314,7 @@ class ScanInterrupted(Conflict):
 
 
 class JobUnfinished(TaggerError, TimeoutError):
-    """Job {job} is not over after {timeout_s:g} s. It goes on: wait again, or look at it with `tagger job
-    show {job}`.
-    """
+    """Job {job} is not over after {timeout_s:g} s. It goes on: wait again, or see `tagger job show {job}`."""
 
 
 class JobNotFound(NotFound):
@@ -449,9 +433,7 @@ class PhotoFailure:
 
 
 class PhotoFailed(TaggerError):
-    """Raised while one photo is read or decoded; carries its `PhotoFailure`, and the `path` that a script
-    gave.
-    """
+    """Raised while a photo is read or decoded; carries its `PhotoFailure`, and a script's `path`."""
 
     def __init__(self, kind: FailureKind, text: str, path: str | None = None) -> None:
         self.values = {"kind": kind, "text": text, "path": path}

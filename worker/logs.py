@@ -1,7 +1,6 @@
-"""Log formats of the worker: lines of text, or one JSON document per line.
+"""Log formats of the worker: lines of text, or one JSON document per line, without paths of photos.
 
-Photos are identified by id. Their paths may be private. So the text of an unexpected error, which may contain
-a path, is left out too.
+The text of an unexpected error may contain one, so it is left out too.
 """
 
 import json

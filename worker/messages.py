@@ -45,11 +45,7 @@ class RedisKeys:
 
     @property
     def transport_options(self) -> dict[str, str]:
-        """The keys of Celery's transport, by its names for them.
-
-        The index has the messages that are not acknowledged by the time at which they were taken, the mutex
-        is the lock of the process that restores them, and bindings are the queues of an exchange.
-        """
+        """The keys of Celery's transport, by its names for them."""
         return {
             "unacked_key": self.unacked,
             "unacked_index_key": self._key("unacked_index"),

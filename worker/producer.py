@@ -1,5 +1,4 @@
-"""Makes the Celery app, with each of its settings and its reason, and wakes workers for chunks that wait.
-Losing a wake-up costs no work: the next sweep sends another.
+"""Makes the Celery app, with the reason of each setting, and wakes workers for chunks that wait.
 
 Importing this module configures nothing.
 """
@@ -29,8 +28,7 @@ from worker.redis_transport import use_for_redis
 
 
 def wake_workers(database: Database, settings: Settings, *, start_redis: bool = False) -> str | None:
-    """Wake workers if chunks wait. Returns why that failed, None if it did not. `start_redis` starts the
-    embedded Redis.
+    """Wake workers if chunks wait. Returns why that failed. `start_redis`: also start the embedded Redis.
 
     Raises:
         RedisUnavailable, PermissionsUnsafe: as `find_broker`.
@@ -57,11 +55,9 @@ def wake_workers(database: Database, settings: Settings, *, start_redis: bool = 
 
 
 def send_wake_ups(app: Celery, database: Database, most: int | None = None) -> None:
-    """Send wake-ups, at most `most` to a queue, so that each queue holds one for each chunk that workers
-    could claim now.
+    """Send wake-ups, at most `most` to a queue, so that each queue holds one for each claimable chunk.
 
-    Processes that do so at once may send too many, which then find no chunk. With `most` 1, a worker replaces
-    the wake-up that it took.
+    Processes that do so at once may send too many. With 1, a worker replaces the wake-up that it took.
     """
     waiting = {priority: count for priority, count in waiting_chunks(database).items() if count}
     if not waiting:

@@ -1,8 +1,4 @@
-"""What kombu's Redis transport gets wrong for this program. Each part says the fault that appears without it,
-with kombu 5.7.
-
-Another broker would replace this module and worker.broker.
-"""
+"""What kombu's Redis transport gets wrong for this program, with the fault of each part in kombu 5.7."""
 
 import json
 import logging
@@ -25,9 +21,9 @@ log = logging.getLogger(__name__)
 
 
 class QoS(redis.QoS):
-    """Fault: a message whose acknowledgement does not reach Redis counts as unacknowledged for ever. With a
-    prefetch of one message per thread, two such messages stop the worker. Here it counts as ended: it is
-    delivered again, its chunk is done by then, and nothing happens.
+    """Fault: a message whose acknowledgement is lost counts for ever, and two such stop the worker.
+
+    Here it counts as ended: delivered again, it finds its chunk done.
     """
 
     def ack(self, delivery_tag: str) -> None:
@@ -63,9 +59,7 @@ class Channel(redis.Channel):
     )
 
     def _connparams(self, asynchronous: bool = False) -> Any:
-        """Fault: a late acknowledgement, or a producer, whose channel was closed gets an AttributeError,
-        which nobody expects. Here it gets a connection error.
-        """
+        """Fault: a late acknowledgement on a closed channel gets an AttributeError, which nobody expects."""
         if self.connection is None or self.connection.client is None:
             raise ConnectionError("the channel's connection to Redis is closed")
         parameters = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
@@ -102,9 +96,7 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """Fault: a Redis that refuses commands, because it is full, a read-only replica, or lacks replicas, ends
-    the worker. Celery waits after connection errors only.
-    """
+    """Fault: a Redis that refuses commands ends the worker: Celery waits after connection errors only."""
 
     Channel = Channel
     connection_errors = (*redis.Transport.connection_errors, ResponseError)

@@ -1,8 +1,6 @@
-"""The sweeper: a thread of every worker that keeps jobs moving.
+"""The sweeper: a thread of every worker that keeps jobs moving, and locates photos while none runs.
 
-It sends heartbeats, releases expired leases, recovers stale jobs, wakes workers for chunks that wait, and
-resumes jobs whose root is available again. While no job runs, it locates photos. Any number of sweepers may
-run: each step is one SQL statement that changes nothing the second time, or takes its work out of a queue.
+Any number of sweepers may run: a step changes nothing the second time, or takes its work out of a queue.
 """
 
 import logging
@@ -176,11 +174,7 @@ class Sweeper:
         return None if now == start else round((count - before) / (now - start), 2)
 
     def _can_judge_leases(self) -> bool:
-        """Whether an expired lease tells that its holder ended.
-
-        After the database was away so long that nobody could renew leases, their holders have RENEW_S to do
-        so.
-        """
+        """Whether an expired lease tells that its holder ended; after an outage, holders have RENEW_S."""
         now = time.monotonic()
         if now - self._heartbeat_at > LEASE_S - RENEW_S:
             self._grace_until = now + RENEW_S

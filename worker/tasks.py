@@ -1,8 +1,4 @@
-"""The Celery tasks, and the start and stop of the worker. Importing this module connects the handlers of
-Celery's signals.
-
-Tasks call the engine, and decide what happens on an error.
-"""
+"""The Celery tasks, and the start and stop of the worker, by handlers that an import connects."""
 
 import logging
 import os
@@ -104,11 +100,7 @@ _stopping = threading.Event()
 
 @signals.worker_init.connect
 def _on_init(sender: Any, **_: Any) -> None:
-    """Make the engine before the worker takes its first message.
-
-    No error leaves this function: Celery would log it to nobody, as no handler is set up yet, and go on
-    without an engine.
-    """
+    """Make the engine before the first message. Of an error, Celery would tell nobody, and go on."""
     try:
         settings = load_settings()
         if settings.metrics_port is not None:

@@ -23,8 +23,7 @@ from worker.engine import current_engine
 def run_worker(priorities: Collection[Priority], log_level: str, *, wait: bool, beat: bool) -> None:
     """Run until stopped, then exit with the worker's exit code. With `wait`, the consumer waits for Redis.
 
-    With `beat`, the scheduler runs in a thread. Celery's --beat forks a process, after torch has started its
-    threads.
+    With `beat`, the scheduler runs in a thread: Celery's --beat forks a process after torch has threads.
 
     Raises:
         RedisUnavailable: Redis does not answer, without `wait`.

@@ -1,8 +1,7 @@
 """The open database and its two kinds of transaction: `read` and `write`.
 
-A transaction for writing may change the causes by which landmarks of images are decided: predictions, taught
-tags, verdicts. Who changes them registers the images first, with the function that decides about these before
-the transaction commits (see `begin_change` in tags.settlement). Otherwise the statement fails.
+Who changes causes by which landmarks of images are decided registers the images first, with what decides
+about them before the commit (see `begin_change` in tags.settlement). Otherwise the statement fails.
 """
 
 import getpass
@@ -29,10 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Actor:
-    """`name`: where the change comes from (`cli`, `web`, `worker`, `schedule`), and the user, token or
-    machine, like `cli ada@laptop`. `address`: the address of the page's client.
+    """Who makes a change. `name`: the door and the user, token or machine, like `cli ada@laptop`.
 
-    `is_person`: a person who signed in to the page by name. Their verdicts carry that name. `access_id`: the
+    `address`: the address of the page's client. `is_person`: a person who signed in by name. `access_id`: the
     id of that person, or of a named token.
     """
 
@@ -52,9 +50,8 @@ def open_database(
 ) -> "Database":
     """Open the database at `url`. A missing SQLite file is created.
 
-    `actor`: who makes the changes, by default the user of this process. `language`: of the landmarks' names
-    that are shown. `raw_pairs`: whether scans take a RAW file and its JPEG as one photo. `is_upgrade`: open
-    it although its tags do not follow the rule of this version yet.
+    `actor`: by default the user of this process. `language`: of landmarks' names. `raw_pairs`: see
+    `Database`. `is_upgrade`: although tags do not follow this version's rule yet.
 
     Raises:
         DatabaseUnavailable: the database does not answer or cannot be opened.
@@ -174,11 +171,9 @@ class Database:
 
     @contextmanager
     def write(self, *, dry_run: bool = False) -> Iterator[Connection]:
-        """A transaction that locks for writing at its start. It commits at the end and rolls back on an
-        exception.
+        """A transaction that locks for writing at its start. With `dry_run`, it always rolls back.
 
-        Before it commits, the images whose causes it has changed are decided about. With `dry_run`, it always
-        rolls back.
+        Before it commits, the images whose causes it has changed are decided about.
         """
         self._require_process()
         if self._rehearsal is not None:

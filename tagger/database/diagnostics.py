@@ -1,5 +1,4 @@
-"""Diagnostics of a database that may be broken, and what it holds: the number of rows, and whole tables in
-pages. They create, upgrade and change nothing.
+"""Diagnostics of a database that may be broken, and what it holds. They change nothing.
 
 Most waits on a server or disk have a timeout; the caller still limits the total time.
 """
@@ -208,12 +207,7 @@ def stored_rows(connection: Connection, table: Table, query: Select[Any]) -> Ite
 
 @dataclass(frozen=True)
 class DatabaseStats:
-    """Counts of the database's rows. `photos` is without the gone ones; `contents` is the number of different
-    images.
-
-    `tagged`, `unknown` and `tags` are about images and accepted tags, after verdicts, teaching and positions,
-    as in every query.
-    """
+    """Counts of rows. `photos` is without gone ones; `contents` are images; tags are accepted ones."""
 
     url: str
     schema: str

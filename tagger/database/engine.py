@@ -1,7 +1,7 @@
 """SQLAlchemy engines for SQLite and PostgreSQL.
 
-SQLite runs in WAL mode. Its driver's BEGIN is replaced by ours: a deferred transaction that reads before it
-writes fails at once if another process writes in between, so writers begin IMMEDIATE.
+A deferred transaction of SQLite that reads before it writes fails if another process writes in between, so
+writers begin IMMEDIATE.
 """
 
 import math
@@ -107,13 +107,10 @@ _SET_PARAMETERS = """
         ('tcp_keepalives_interval', '5', false), ('tcp_keepalives_count', '2', false),
         ('tcp_user_timeout', '30000', false)
     ) AS own(name, value, is_pinned) USING (name) WHERE is_pinned OR source = 'default'"""
-"""Parameters of a session. The driver and the statements rely on the pinned ones, which a server, database,
-role, address or PGOPTIONS can set otherwise: how values are written, that a search path has a schema, and
-that long statements end. Of the others a setting counts: by default PostgreSQL expects disks with heads, and
-reads a table of ten million photos rather than look up ten thousand; and it keeps the locks of a machine that
-is gone for two hours.
+"""Parameters of a session, set by a statement, as poolers refuse them at the login.
 
-It is a statement, as poolers refuse these parameters at the login."""
+The driver and the statements rely on the pinned ones. Of the others a setting counts: PostgreSQL expects
+disks with heads by default, and keeps the locks of a machine that is gone for two hours."""
 
 
 def _postgresql_engine(url: URL) -> Engine:
@@ -219,10 +216,7 @@ def _set_pragmas(connection: sqlite3.Connection) -> None:
 def read_only_address(file: Path, *, is_immutable: bool = False) -> str | None:
     """The address of an SQLite file that this user cannot write; None if the user can, or if there is none.
 
-    `is_immutable`: nobody has the file open, and there is no space for another one.
-
-    SQLite keeps two more files in its folder while a file is open. Without them, nobody has it open, or the
-    disk is read-only.
+    `is_immutable`: nobody has the file open. Otherwise SQLite keeps two more files in its folder.
     """
     if not file.exists():
         return None

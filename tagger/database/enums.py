@@ -9,11 +9,7 @@ from tagger.system.text_format import N_
 
 
 class Outcome(StrEnum):
-    """The outcome of one photo in one job.
-
-    Tagging jobs end with `tagged` or `unknown`, metadata jobs with `written`, `unchanged` or `refused`, and
-    both with `skipped` or `failed`. `cancelled`: the job was cancelled before the photo was processed.
-    """
+    """The outcome of one photo in one job. `cancelled`: the job was cancelled before."""
 
     TAGGED = N_("tagged")
     UNKNOWN = N_("unknown")
@@ -38,11 +34,7 @@ class TripEditKind(StrEnum):
 
 
 class JobKind(StrEnum):
-    """What a job does.
-
-    The first three kinds classify photos. `compare` compares stored embeddings with the taught landmarks and
-    reads no photo. The last two change the metadata of photos.
-    """
+    """What a job does. `compare` reads no photo; the last two change metadata, the others classify photos."""
 
     TAG = "tag"
     RETRY = "retry"

@@ -1,9 +1,6 @@
-"""SQL that each database needs in a form of its own: times, rounding, parts of paths, insert-or-ignore, many
-values.
+"""SQL that each database needs in a form of its own, and inserts of many rows.
 
-Many rows are inserted with little work for each: by arrays on PostgreSQL, by the driver's prepared statement
-on SQLite. PostgreSQL waits for the locks of other transactions for ever, so statements here can have a limit;
-SQLite has BUSY_TIMEOUT_S.
+PostgreSQL waits for locks for ever, so statements here can have a limit; SQLite has BUSY_TIMEOUT_S.
 """
 
 import json
@@ -153,9 +150,7 @@ def current_time(connection: Connection) -> datetime:
 
 
 def upsert(connection: Connection, target: Table) -> "sqlite.Insert | postgresql.Insert":
-    """An INSERT that can have ON CONFLICT. Only the dialect in use is imported: importing PostgreSQL's takes
-    a tenth of the time of `tagger query`.
-    """
+    """An INSERT that can have ON CONFLICT. Importing PostgreSQL's dialect takes long."""
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite
 
@@ -180,16 +175,13 @@ def distinct_values(column: ColumnElement[_Value], *conditions: ColumnElement[bo
 
 
 def pages(values: Iterable[_Value]) -> Iterator[list[_Value]]:
-    """The values in parts that are small enough to be the parameters of one statement, as in `id IN (…)`, and
-    for transactions that hold the lock of writers only briefly.
-    """
+    """The values in parts, for the parameters of one statement and for brief transactions."""
     rest = iter(values)
     return iter(lambda: list(islice(rest, PAGE)), [])
 
 
 class among(FunctionElement[bool]):  # noqa: N801 - reads as a SQL function where it is used
-    """The condition that a column has one of any number of ids or texts. They are one parameter; `in_` has
-    one for each.
+    """The condition that a column has one of many ids or texts, which are one parameter.
 
     On SQLite, views with UNION need `in_` and `pages`: other conditions are not passed on to their parts.
     """
@@ -279,8 +271,7 @@ class LockTimedOut(Exception):
 
 @contextmanager
 def lock_timeout(connection: Connection, limit_s: float) -> Iterator[None]:
-    """Limit the wait for each lock in this transaction. The time of a statement has no limit: cancelling a
-    job of millions of photos takes minutes.
+    """Limit the wait for each lock in this transaction. The time of a statement has no limit.
 
     Raises:
         LockTimedOut: another transaction held a lock for longer.
@@ -305,11 +296,10 @@ def insert_page(
     skip_existing: bool = False,
     returning: str = "",
 ) -> Sequence[Row[Any]]:
-    """Insert a page of rows with values for these columns, as the driver takes them, in one statement.
+    """Insert a page of rows with values for these columns in one statement; on PostgreSQL by arrays.
 
     `skip_existing` leaves out rows whose natural key exists. Returns the inserted rows with these columns, on
-    PostgreSQL only. On PostgreSQL, the columns are sent as arrays: a statement for each row would cost the
-    server several times as much.
+    PostgreSQL only.
     """
     values = list(rows)
     if not values:

@@ -1,7 +1,6 @@
-"""Chunks: claimed under a token and a lease, which is renewed, their outcomes stored, released.
+"""Chunks: claimed under a token and a lease, their outcomes stored under the token, released.
 
-A worker stores results under the token of its claim, so a late or repeated worker stores nothing. All times
-are the database's.
+A late or repeated worker stores nothing. All times are the database's.
 """
 
 import secrets
@@ -81,11 +80,7 @@ def claim_next_chunk(database: Database, job_id: int, runner: Runner, worker: st
 
 
 def claim_first_chunk(connection: Connection, job: Row[Any], worker: str) -> Claim | None:
-    """Claim the first free chunk of a job, given its row. None if it has none, or if its state has changed.
-
-    A chunk whose lease has expired is not free: in a local job, another thread still holds it; of the others,
-    a sweeper releases it.
-    """
+    """Claim the first free chunk of a job, given its row. None if it has none, or its state has changed."""
     token = secrets.token_hex(8)
     is_free = (chunks.c.job_id == job.id, *IS_FREE)
     first = select(chunks.c.chunk).where(*is_free).order_by(chunks.c.chunk).limit(1)
@@ -137,19 +132,14 @@ def _mark_running(connection: Connection, job: Row[Any]) -> None:
 
 
 def renew_leases(database: Database, claims: Iterable[Claim]) -> list[Claim]:
-    """Renew leases. Returns the claims that were lost: another worker took the chunk, or its job was
-    cancelled.
-
-    Claims of a suspended or paused job are renewed: their worker still stores its current batch.
-    """
+    """Renew leases, also of a paused job, and return the claims that were lost."""
     with database.write() as connection:
         in_order = sorted(claims, key=lambda claim: (claim.name.job_id, claim.name.chunk))
         return [claim for claim in in_order if not _renew(connection, claim)]
 
 
 def renew_lease(connection: Connection, claim: Claim) -> None:
-    """Renew the lease and lock the chunk until the transaction ends. Call it before anything that no rollback
-    can undo.
+    """Renew the lease and lock the chunk, before anything that no rollback can undo.
 
     Raises:
         LeaseLost: another worker took the chunk.
@@ -171,11 +161,9 @@ def release_chunk(database: Database, claim: Claim) -> None:
 
 
 def store_outcomes(connection: Connection, claim: Claim, outcomes: Sequence[ItemOutcome]) -> None:
-    """Store the outcomes of items of a claimed chunk. The last one closes the chunk: `finish_job` follows the
-    commit.
+    """Store the outcomes of items of a claimed chunk. After the last one, `finish_job` follows the commit.
 
-    Call it in the transaction that stores the results, before it writes photos. Outcomes that are stored
-    twice, after a commit whose reply was lost, count once.
+    Call it in the transaction that stores the results, before it writes photos. Outcomes count once.
 
     Raises:
         LeaseLost: another worker took the chunk; the transaction must not commit.

@@ -109,12 +109,9 @@ def fill_job(
     *,
     after: int = 0,
 ) -> int:
-    """Add all photos that match the conditions, in pages, so that other writers get their turn. Returns the
-    count.
+    """Add all photos that match the conditions, in pages, by SQL alone. Returns the count.
 
-    The photos are copied in SQL and never pass through Python. `source` is photos, or a join with it that the
-    conditions need. Photos with ids up to `after` are already items. `on_progress` gets the count after each
-    page.
+    `source` is photos, or a join that the conditions need. Photos with ids up to `after` are items already.
 
     Raises:
         ScanInterrupted: the job was cancelled.

@@ -1,9 +1,6 @@
-"""Changes of jobs by others than their workers: pausing, resuming, cancelling, recovery after a process died,
-and removal of old items.
+"""Changes of jobs by others than their workers: pause, resume, cancel, recovery, removal of old items.
 
-Workers see a pause or cancel when they store their next batch: a paused chunk is released with that batch, a
-cancelled job refuses it (see chunks). This module wakes no worker (see worker.producer). Items are removed in
-pages, from the first on. The jobs, their counts and the undo log of metadata stay.
+A paused chunk is released with its next batch, a cancelled job refuses it. This module wakes no worker.
 """
 
 import logging
@@ -132,8 +129,7 @@ RECOVERY_LOCK_S = 2.0
 
 
 def recover_stale_jobs(database: Database) -> None:
-    """Cancel stale local jobs, queue the items that an interrupted scan has recorded, and finish jobs that
-    are done.
+    """Cancel stale local jobs, queue what interrupted scans have recorded, and finish jobs that are done.
 
     A job that another process has locked for RECOVERY_LOCK_S is left as it is, for the next call.
     """
@@ -162,8 +158,7 @@ def count_old_items(database: Database, before: datetime) -> tuple[int, int]:
 
 
 def remove_old_items(database: Database, before: datetime) -> int:
-    """Remove a page of items of the oldest job that ended before this time; returns how many. 0: there is
-    nothing left to do.
+    """Remove a page of items of the oldest job that ended before this time; returns how many.
 
     Any number of processes may do so: each takes a job that no other works on just now.
     """
@@ -214,11 +209,9 @@ def _recover(connection: Connection, job_id: int, dead: ColumnElement[bool]) -> 
 
 
 def _is_dead(database: Database) -> ColumnElement[bool]:
-    """The condition that a job's process has ended.
+    """The condition that a job's process has ended, on this machine or by its lease.
 
-    That of a process on this machine need not wait for its lease to expire. One that runs has time to renew
-    an expired lease, since it may not have reached the database; but its number may also belong to another
-    process now.
+    One that runs has time to renew an expired lease, but its number may also be another process's now.
     """
     with database.read() as connection:
         owners = connection.scalars(select(jobs.c.owner).where(jobs.c.owner.is_not(None))).all()

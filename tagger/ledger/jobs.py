@@ -1,8 +1,6 @@
 """Jobs: created, filled, suspended, ended. A job is one request over many photos, stored as items in chunks.
 
-A process that scans or runs a job itself has a lease on it. All times are the database's: machines have
-clocks that differ. Knows nothing of how items are added (see items), processed (see chunks) or given to
-workers (see workers).
+A process that scans or runs a job has a lease on it. All times are the database's.
 """
 
 import logging
@@ -235,12 +233,7 @@ def finish_scan(
 
 
 def finish_job(database: Database, job_id: int) -> None:
-    """Finish the job if it is done. Call it after the transaction that closed a chunk.
-
-    Not in it: the job would be locked until that transaction ends, and all stores of one job would wait for
-    each other. Of two workers that close a job's last chunks at once, the one that commits later finds no
-    open chunk.
-    """
+    """Finish the job if it is done, after the transaction that closed a chunk, which would keep it locked."""
     with database.read() as connection:
         if connection.scalar(select(_has_open_chunk(job_id))):
             return
@@ -267,12 +260,7 @@ def finish_if_done(connection: Connection, job_id: int) -> None:
 
 
 def done_jobs(database: Database) -> list[int]:
-    """The jobs of workers that are done but not finished: the worker that closed the last chunk died just
-    after that.
-
-    Paused ones are left out: whoever resumes them finishes them. Imported jobs are paused, and must begin
-    nothing by themselves.
-    """
+    """The jobs of workers that are done but not finished, as the worker died; paused ones finish later."""
     of_workers = (jobs.c.runner == Runner.WORKERS, jobs.c.state != JobState.PAUSED)
     query = select(jobs.c.id).where(*of_workers, _is_recorded(), ~_has_open_chunk(jobs.c.id))
     with database.read() as connection:

@@ -132,8 +132,7 @@ def chunks_at_once(device: str) -> int:
 def release_expired(database: Database) -> int:
     """Release the chunks whose lease has expired. Returns their number.
 
-    The token stays valid until the next claim: a worker that could not reach the database still stores its
-    results. A chunk that one has locked waits: the server may not know yet that the machine is gone.
+    The token stays valid until the next claim. A chunk that its worker has locked waits.
     """
     key = chunks.c.job_id, chunks.c.chunk
     expired = select(*key).where(chunks.c.done.is_(False), chunks.c.lease_until < db_now())
@@ -144,11 +143,7 @@ def release_expired(database: Database) -> int:
 
 
 def roots_of_suspended_jobs(database: Database) -> dict[int, list[int]]:
-    """The jobs that wait for a root, with the roots of their open items.
-
-    Items are ordered by root, so the first and last item of each chunk tell its roots and the rest is not
-    read.
-    """
+    """The jobs that wait for a root, with the roots of their open items, by the ends of their chunks."""
     ends = job_items.c.position.in_((chunks.c.first, chunks.c.last))
     query = (
         select(jobs.c.id, photos.c.root_id)
@@ -182,11 +177,7 @@ SILENT_WORKER_S = 600.0
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """An active worker, how many chunks it processes, why it starts no work now, in words and as a message,
-    and its rate in the last half minute.
-
-    The rate is None before it is known.
-    """
+    """An active worker, how many chunks it processes, why it starts no work now, and its rate."""
 
     name: str
     device: str
@@ -267,12 +258,7 @@ def by_device(active: Iterable[WorkerStatus]) -> list[DeviceStatus]:
 
 
 def silent_workers(database: Database) -> list[Row[Any]]:
-    """The workers that sent no heartbeat for WORKER_TIMEOUT_S and did not shut down, the longest silent
-    first.
-
-    Only those that hold chunks, or fell silent in the last SILENT_WORKER_S. Each row has `name`, `silent_s`
-    and `claimed`.
-    """
+    """The workers that fell silent without a shutdown, lately or with chunks, the longest silent first."""
     claimed = (
         select(func.count())
         .where(chunks.c.worker == workers.c.name, chunks.c.lease_until.is_not(None))

@@ -1,5 +1,4 @@
-"""Addresses of servers: whether one is valid, the form in which other code reads it, how it is shown without
-secrets, and whether only this machine reaches it.
+"""Addresses of servers: whether one is valid, the form that other code reads, and what is shown of it.
 
 Programs disagree about where the password of a malformed address ends, so no part of such an address is
 shown, and no server is contacted: its errors would name a part as the host.
@@ -56,8 +55,7 @@ _SQLITE_DRIVERS = {"", "pysqlite", "aiosqlite"}
 
 
 def redis_address(text: str) -> str:
-    """The address as `redis://`, `rediss://` or `redis+socket://`, also from one of Valkey, and one that
-    names constants of Python's ssl.
+    """The address as `redis://`, `rediss://` or `redis+socket://`, also from other forms.
 
     Raises:
         AddressInvalid: it is no address of Redis.

@@ -1,12 +1,10 @@
 """How Ctrl-C and SIGTERM end a program: in order if that takes at most END_S, at once on a second signal.
 
-Python calls signal handlers in the main thread, between two of its steps. A locked database, a forward pass
-or a disk that hangs may keep that thread busy, and Python drops an interruption while it destroys an object.
-So another thread, which the system wakes, ends the process when the time is over. That is safe at any moment:
-results are stored in transactions, and files are replaced by renaming.
+A locked database, a forward pass or a disk that hangs may keep the main thread, which handles signals, so
+another thread ends the process when the time is over. That is safe at any moment: results are stored in
+transactions, and files are replaced by renaming.
 
-Standard streams that the caller of a program closed are opened. This module imports little, so that a program
-can be interrupted from its start.
+This module imports little, so that a program can be interrupted from its start.
 """
 
 import math

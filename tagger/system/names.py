@@ -61,8 +61,7 @@ def invalid_text(field: str, reason: str, **values: object) -> LandmarkInvalid:
 
 
 def clean_text(text: str, field: str) -> str:
-    """The text in Unicode's composed form, without marks that nobody sees and with single spaces. It may be
-    empty.
+    """The text in Unicode's composed form, without invisible marks and double spaces. It may be empty.
 
     Raises:
         LandmarkInvalid: it has a line break or another control character, is not Unicode, or is too long.

@@ -1,8 +1,6 @@
-"""Permissions of this program's own files: the data folder, the SQLite file, logs and caches.
+"""Permissions of this program's own files: for their owner, or the group that shares the folder.
 
-They are for their owner alone, whatever the umask. In a folder that its group shares (`chmod 2770`), they are
-for the group too. Files that other users can change are not used. Files that the user names, such as photos,
-get ordinary permissions.
+Files that other users can change are not used.
 """
 
 import os
@@ -69,11 +67,9 @@ def permission_problem(path: Path) -> tuple[str, str] | None:
 
 
 def writable_by_all(path: Path) -> tuple[str, str] | None:
-    """The problem that every user can change the file or folder, and the command that prevents it. None if
-    they cannot.
+    """The problem that every user can change a file or folder, and the command that prevents it.
 
-    Allowed are a sticky folder, like /tmp, and a mount point, whose permissions the container or the mount
-    sets.
+    Allowed are a sticky folder, like /tmp, and a mount point, whose permissions the mount sets.
     """
     try:
         status = path.stat()

@@ -1,9 +1,7 @@
-"""What a program sets for its process: the collection of garbage, threads of engines, imports; and what its
-end means.
+"""What a program sets for its process: garbage collection, threads of engines, imports.
 
-`import torch` loads NVIDIA's cuSPARSELt, whose list of library folders has an empty entry. The system takes
-that for the working directory, and runs the code of a `libcuda.so.1` there, which may be a stranger's.
-`import matplotlib` reads a `matplotlibrc`.
+`import torch` runs the code of a `libcuda.so.1` in the working directory, which may be a stranger's, and
+`import matplotlib` reads a `matplotlibrc` there.
 """
 
 import gc
@@ -46,11 +44,9 @@ def resume_collection() -> None:
 
 
 def quiet_threads() -> None:
-    """Let no thread spin while it waits for work, on cores that others need. Entry points call it before they
-    import numpy or torch.
+    """Let no thread spin while it waits for work. Call it before numpy or torch is imported.
 
-    OpenMP's threads sleep between forward passes. OpenBLAS gets none besides the caller's: its other threads
-    spin for a tenth of a second when numpy is imported, and again after each product.
+    OpenBLAS gets no further thread: its threads spin for a tenth of a second after each product.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -123,11 +119,7 @@ def _load_cusparselt(packages: Path) -> None:
 
 
 def _run_in_root_folder(work: Callable[[], object]) -> None:
-    """Run `work` in a thread whose working directory is `/`.
-
-    Other threads, which run while torch is imported, keep their working directory, unless a container forbids
-    that.
-    """
+    """Run `work` in a thread whose working directory is `/`, or in a process if a container forbids that."""
     from concurrent.futures import ThreadPoolExecutor
 
     def run() -> None:

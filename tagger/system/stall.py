@@ -1,11 +1,8 @@
-"""Ends a process that makes no progress, so that its supervisor starts another one, and tells of it at the
-next start.
+"""Ends a process that makes no progress, for its supervisor to restart, and tells of it at the next start.
 
-Two threads watch. The one in Python asks, every CHECK_S, the checks that parts of the program have
-registered. A native library may hold the interpreter's lock for good: then no Python thread runs, and no
-signal is handled. So each round sets the timer of `faulthandler`, whose thread is written in C; it ends the
-process with exit code 1 once no round came for the time limit. Both write into a report what each thread was
-doing. Only commands are watched, never another program's process.
+One thread asks, every CHECK_S, registered checks. A native library may hold the interpreter's lock for good,
+so each round sets the timer of `faulthandler`, a thread in C, which ends the process with exit code 1 if no
+other round comes. Both write into a report what each thread was doing.
 """
 
 import faulthandler

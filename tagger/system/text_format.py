@@ -1,8 +1,6 @@
-"""Texts, numbers and times as people read them, in the language of the reader; templates use these functions
-as filters.
+"""Texts, numbers and times as people read them, in the language of the reader; filters of templates.
 
-Without a reader they are English: for commands, the API and logs. The page sets a language for each request.
-Knows nothing of where the catalogues come from.
+Without a reader they are English: for commands, the API and logs. The page sets it for each request.
 """
 
 import re

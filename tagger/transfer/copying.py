@@ -23,11 +23,7 @@ Progress = Callable[[int, int], None]
 def copy_database(
     source: Database, url: str, progress: Progress = lambda _done, _total: None
 ) -> dict[str, int]:
-    """Copy every row into the empty database at `url`, which is created if need be; returns the number of
-    rows by table.
-
-    The copy keeps a ledger id of its own, because two databases with the same one would share their keys in
-    Redis.
+    """Copy every row into the empty database at `url`, with a ledger id of its own; returns the numbers.
 
     Raises:
         Conflict: there are rows at `url`, or not all rows arrived. Nothing is stored.

@@ -1,8 +1,4 @@
-"""The integrity check of a database: the file, whether every row can be read, and what rows say about each
-other.
-
-Checked in SQL: the counts of jobs, the outcomes of images, the labels of models, and slugs.
-"""
+"""The integrity check of a database: the file, whether rows can be read, and what they say of each other."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -249,11 +245,7 @@ def _taught_problems() -> Iterator[Problem]:
 
 
 def _model_problems(connection: Connection) -> Iterator[str]:
-    """Check that a model's labels are those of its manifest, in order, with its landmarks or those they were
-    merged into.
-
-    Its embeddings and classifiers must have its dimension.
-    """
+    """Check that a model's labels are those of its manifest, and the dimension of its embeddings."""
     labels = (
         select(model_labels.c.position, model_labels.c.label, landmarks.c.slug, landmarks.c.merged_slugs)
         .join(landmarks, landmarks.c.id == model_labels.c.landmark_id)

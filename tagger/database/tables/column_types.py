@@ -65,8 +65,7 @@ def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
 
 
 def add_partial_index(name: str, *columns: ColumnElement[Any], where: ColumnElement[bool]) -> None:
-    """Add an index of the rows that meet a condition. The condition is in its `info`, for the schema;
-    migrations repeat it.
+    """Add an index of the rows that meet a condition, which is in its `info`; migrations repeat it.
 
     SQLAlchemy's own parameter would import the dialect of PostgreSQL: a tenth of `tagger query`.
     """

@@ -1,8 +1,4 @@
-"""Backfills: jobs over photos that are in the database: never tagged, failed, tagged by another model, newly
-taught, or all.
-
-Knows nothing of schedules, which make such jobs too.
-"""
+"""Backfills: jobs over photos that are in the database. Schedules make such jobs too."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,12 +33,10 @@ from tagger.teaching.learning import changed_landmarks, embedding_of, learn_land
 
 
 class BackfillScope(StrEnum):
-    """Which photos a backfill processes.
+    """Which photos a backfill processes: unclassified ones, failing ones, all, or those below.
 
-    `untagged`: no model has classified the current file, and it does not fail. `outdated`: other models have
-    classified the photo, and one of the job's has not. `failed`: the photo fails now. `all`: every photo.
-    `taught`: its embedding was not compared with what was taught since; such a job compares embeddings, and
-    reads no photo.
+    `outdated`: other models have classified the photo, and one of the job's has not. `taught`: its embedding
+    was not compared with what was taught since; such a job reads no photo.
     """
 
     UNTAGGED = "untagged"
@@ -56,9 +50,8 @@ class BackfillScope(StrEnum):
 class Backfill:
     """Process photos of the database that match the query (see submission).
 
-    `query` has only options that all commands share; photos without tags match it, too, unless an option is
-    about tags. `scan`: folders to scan first. `write`: the metadata to write once all photos are classified;
-    None: nothing is written.
+    Photos without tags match, too, unless an option is about tags. `scan`: folders to scan first. `write`:
+    the metadata to write once all photos are classified.
     """
 
     scope: BackfillScope

@@ -18,14 +18,11 @@ from tagger.tags.models_in_use import names_in_use, problems_in_use
 
 @dataclass(frozen=True)
 class StatusDocument:
-    """Jobs, workers, also summed by device, queues, the last tick of beat, which is null if no schedule is
-    enabled, and the models in use.
+    """Jobs, workers, also by device, queues, the last tick of beat, and the models in use.
 
-    `model_problems`: why models in use cannot be loaded on this machine.
-
-    A worker's `waits_for` says why it starts no work now, in words; null if it would start some.
-    A queue's depth is null if Redis does not respond. `waiting_photos` wait for a worker, and the oldest
-    job of them was made `oldest_waiting_s` ago; null if none waits.
+    `model_problems`: why models cannot be loaded here. `waits_for`: why a worker starts no work now. A
+    queue's depth is null if Redis does not respond. The oldest job of `waiting_photos` was made
+    `oldest_waiting_s` ago.
     """
 
     jobs: Sequence[JobProgress]
@@ -57,10 +54,9 @@ def status_document(
 
 
 def waiting_photos(jobs: Sequence[JobProgress], now: datetime) -> tuple[int, float | None]:
-    """How much waits for workers, for what starts and stops them: photos, and the seconds since the oldest
-    job of them was made.
+    """The photos that wait for workers, and the seconds since the oldest job of them was made.
 
-    Photos of jobs that are paused or wait for a folder do not count: more workers would not help.
+    Those of jobs that are paused or wait for a folder do not count: more workers would not help.
     """
     waiting = [job for job in jobs if job.runner == Runner.WORKERS and job.state in CLAIMABLE and job.queued]
     oldest = min((job.created_at for job in waiting), default=None)

@@ -44,12 +44,10 @@ _FOR_BUCKETS = "embed_objects"
 
 @dataclass(frozen=True)
 class MetadataOptions:
-    """`gps` also writes the landmark's position as the camera's, `description` a text; both only into empty
-    fields.
+    """`gps` also writes the landmark's position, `description` a text; both only into empty fields.
 
-    `language` chooses the landmarks' names, the same on each worker; None: those of the models.
-    `max_error_m`: stored positions are written too, unless the photo's camera measured them or their error is
-    larger; None: none is written.
+    `language`: of the names; None: that of the models. `max_error_m`: estimated positions with at most this
+    error are written too; None: none.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

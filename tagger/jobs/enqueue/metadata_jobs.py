@@ -1,8 +1,4 @@
-"""Jobs that write metadata, or undo writes: their requests, the photos of these, and what is left to undo.
-
-Photos are selected by query, or by earlier writes. Jobs that other jobs chain get the photos of their
-parents.
-"""
+"""Jobs that write metadata, or undo writes: their requests and photos, and what is left to undo."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -36,8 +32,7 @@ PAGE = 1000
 class Write:
     """Write the tags of the photos that a query finds, or of those with `photo_ids`, to their metadata.
 
-    If the query does not filter by tags, photos without a tag are included that were written before, or whose
-    estimated position is written.
+    Without a filter by tags, photos are included that were written before, or whose position is written.
     """
 
     options: MetadataOptions
@@ -250,8 +245,7 @@ def fill_chained_jobs(database: Database) -> list[int]:
 def select_parent_photos(database: Database, job_id: int) -> None:
     """Fill a chained job with the photos of its parent that have something to write or to remove.
 
-    Positions are brought up to date first, as in `Write`. Items that an earlier process added before it died
-    are kept.
+    Positions are brought up to date first. Items that a process added before it died are kept.
     """
     with database.read() as connection:
         job = connection.execute(select(jobs.c.parent_id, jobs.c.options).where(jobs.c.id == job_id)).one()

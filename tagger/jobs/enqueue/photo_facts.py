@@ -1,12 +1,9 @@
-"""The facts of a photo: when and where it was taken. The one place that decides which of several statements
-counts.
+"""The facts of a photo, when and where it was taken, and which of several statements counts.
 
-The photo's own file comes first (EXIF, then XMP and IPTC in it), then its sidecars, then the JSON file of
-Google Takeout; the day in the file's name comes last. Each fact has its source. Dates and positions are
-independent: a photo can have its date from EXIF, and its position from Takeout.
+The photo's own file comes first (EXIF, then XMP and IPTC), then its sidecars, then the JSON file of Google
+Takeout; the day in the file's name comes last. Dates and positions are independent.
 
-Workers read side files with the photos. A scan reads those that have changed beside photos that no job has to
-read again.
+Workers read side files with photos. A scan reads those that changed beside photos that no job reads again.
 """
 
 from __future__ import annotations
@@ -120,9 +117,7 @@ def unread_counts(database: Database, job_id: int) -> Mapping[str, int]:
 
 
 def needs_refresh(row: Row[Any], found: Sequence[SideFile] | None) -> bool:
-    """Whether a photo can have other facts now: its side files have changed; or it was read, one of them
-    could not be, and may be readable now; or it was read by a version that did not read names.
-    """
+    """Whether a photo can have other facts now: by its side files, or by its name, once not read."""
     if has_other_side_files(row, found):
         return True
     if row.camera_id is None:
@@ -149,8 +144,7 @@ def store_side_files(connection: Connection, side_files: Mapping[int, Sequence[S
 def refresh_facts(
     database: Database, source: PhotoSource, side_files: Mapping[int, Sequence[SideFile]]
 ) -> None:
-    """Read the side files of photos of one source that were read before, by id, and store them with the facts
-    that follow.
+    """Read side files of photos of one source that were read before, and store the facts that follow.
 
     Call it outside of a transaction: reading takes time.
     """

@@ -47,8 +47,7 @@ _INSERTED = ", ".join((*_OF_PHOTO, "NULL AS is_classified"))
 def photo_rows(
     connection: Connection, root: Root, keys: Collection[PathKey], inference: InferenceOptions
 ) -> dict[PathKey, Any]:
-    """The stored photos with these paths in the root, and whether their images were classified with these
-    options.
+    """The stored photos with these paths, and whether they were classified with these options.
 
     Their rows cannot be deleted until the transaction ends.
     """
@@ -85,8 +84,7 @@ def present_photos(
     *,
     without: AbstractSet[PathKey] = frozenset(),
 ) -> Iterator[Sequence[Any]]:
-    """Pages of stored photos of the root that are not gone, `without` those at these paths, in the order of
-    their paths.
+    """Pages of stored photos of the root that are not gone, `without` these, in the order of their paths.
 
     Photos that a job did not find count as present: a scan decides whether they are gone.
     """

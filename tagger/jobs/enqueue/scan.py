@@ -1,8 +1,6 @@
-"""Scans: photos become items of a job. Those in folders become rows first, and photos that no longer exist
-are marked as gone.
+"""Scans: photos become rows and items of a job, and those that no longer exist are marked as gone.
 
-A request names the folders and files, or selects stored photos (see submission). Folders and tables are read
-in the same order of paths and merged page by page, so memory stays flat. Knows nothing of pixels.
+Folders and tables are read in the same order of paths and merged page by page, so memory stays flat.
 """
 
 import os
@@ -68,8 +66,7 @@ class Selection:
 def select_paths(
     paths: Iterable[Path], include: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> Selection:
-    """Sort paths into folders and files: resolve links in folders, drop duplicates and what is inside another
-    folder.
+    """Sort paths into folders and files, without links in folders, duplicates and what is inside another.
 
     Raises:
         PathNotFound: a path does not exist.
@@ -142,8 +139,7 @@ class ScanReport:
 
 
 class Scan:
-    """Adds the photos of one job, whose heartbeat the caller keeps. `on_progress` receives the number of
-    photos found so far.
+    """Adds the photos of one job, whose heartbeat the caller keeps. `on_progress` receives their number.
 
     Its methods raise ScanInterrupted if the job is cancelled meanwhile.
     """
@@ -387,11 +383,7 @@ def listed_pages(found: Iterator[FoundPhoto], folder: Path) -> Iterator[ListedPa
 
 
 def mark_unlisted(database: Database, root: Root, folder: Path, page: ListedPage) -> int:
-    """Mark stored photos that a listing did not find, if the files do not exist: patterns and unreadable
-    folders hide some.
-
-    Returns how many are gone.
-    """
+    """Mark photos that a listing did not find and that do not exist, and return their number."""
     source, count = root.source, 0
     found = set(_path_keys(root.folder, page.photos))
     for missing in present_photos(database, root, _is_on_page(root, folder, page), PAGE, without=found):

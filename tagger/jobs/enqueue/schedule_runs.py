@@ -1,8 +1,7 @@
-"""Runs of schedules. A query finds those that are due.
+"""Runs of schedules: one row per schedule and due time, so that two processes make one job.
 
-A run is one row per schedule and due time, so two processes that ask at once make one job. Missed runs are
-caught up with one run. A schedule whose last job has not finished does not start another; it continues one
-that was paused because its time was over (see schedules).
+Missed runs are caught up with one run. While the last job is open, no other starts; one that was paused
+because its time was over goes on.
 """
 
 import logging
@@ -78,8 +77,7 @@ def run_due_schedules(
 ) -> Iterator[ScheduleRun]:
     """Start the runs that are due; if a schedule missed several, only the latest.
 
-    If `on_progress` raises `RunInterrupted`, the run is undone, and the next process that asks starts it
-    again.
+    If `on_progress` raises `RunInterrupted`, the run is undone, to be started again.
     """
     with database.read() as connection:
         now = current_time(connection)
@@ -106,8 +104,7 @@ def run_now(
     on_progress: ProgressCallback = lambda _count: None,
     on_recorded: Callable[[ScheduleRun], None] = lambda _run: None,
 ) -> ScheduleRun:
-    """Start a run at once, whether or not it is due. `on_recorded` receives it before its photos are looked
-    for.
+    """Start a run at once. `on_recorded` receives it before its photos are looked for.
 
     Raises:
         RunInterrupted: `on_progress` raised it.

@@ -1,8 +1,4 @@
-"""Schedules: backfills with a cron expression in a time zone, stored in SQL.
-
-Expressions say when they are due, and what they mean in words. Runs may end at a time of day: these are
-paused, and the next run continues them.
-"""
+"""Schedules: backfills with a cron expression in a time zone. The next run continues a paused one."""
 
 import os
 import re
@@ -179,8 +175,7 @@ _FOLLOWS_LINKS = "follows_links"
 class ScheduleDocument:
     """A scheduled backfill; `options` are the options that were set.
 
-    `cron` is in the time zone `zone`. A time that is skipped when clocks go forward is due right afterwards.
-    `until` is the time of day, in `zone`, at which a run is paused until the next one.
+    `cron` is in the time zone `zone`. `until` is the time of day there at which a run is paused.
     """
 
     name: str
@@ -215,8 +210,7 @@ def add_schedule(
 ) -> ScheduleDocument:
     """Store a schedule. The default time zone is that of this machine.
 
-    Without `follows_links`, the folders of the backfill are resolved, and a run is refused once one of them
-    is a link.
+    Without `follows_links`, a run is refused once a folder of the backfill is a link.
 
     Raises:
         ScheduleInvalid: the name, the cron expression, the time zone or `until` is invalid.

@@ -1,9 +1,7 @@
-"""Submission: a request becomes a job in the database, with its photos. All jobs are made here.
+"""Submission: a request, which says what to do with which photos, becomes a job.
 
-A request is a frozen dataclass that says what is to be done with which photos: `Tagging` and `Retry` here,
-`Backfill`, and `Write` and `Undo` of metadata. Commands and Python call `submit`. The page and schedules call
-its steps: the page adds the photos in a thread, and schedules record a job in one transaction with their run.
-Workers find the job in the database; to wake them, see worker.producer.
+Commands and Python call `submit`. The page and schedules call its steps: the page adds the photos in a
+thread, and schedules record a job in one transaction with their run. To wake workers, see worker.producer.
 """
 
 from dataclasses import dataclass, replace
@@ -109,11 +107,7 @@ def queue_job(request: JobRequest, scan: Scan) -> ScanReport:
 
 @dataclass(frozen=True)
 class Tagging:
-    """Classify the photos in folders and files.
-
-    `reprocess`: also those that the model classified before. `write`: then write the tags to the photos'
-    metadata.
-    """
+    """Classify photos; `reprocess`: also known ones; `write`: then write tags to their metadata."""
 
     selection: Selection
     reprocess: bool = False
@@ -145,11 +139,7 @@ class Tagging:
 
 @dataclass(frozen=True)
 class Retry:
-    """Classify photos that fail now, those of one job with its model and its metadata options.
-
-    A photo that failed once and was tagged since is not retried. Workers read the photos again because they
-    fail, so the job does not set `reprocess`.
-    """
+    """Classify photos that fail now, those of one job with its model and its metadata options."""
 
     failures: FailureFilter
 

@@ -55,10 +55,8 @@ def scan_watched(
 ) -> WatchedChanges:
     """Compare the complete listing of a folder or prefix, the only one of the selection, with the database.
 
-    Photos are unseen if they are new or changed, or if no job has come to them and none will. Photos that
-    failed are seen: they are tried again when they change. Those that changed less than `settle_s` ago wait
-    for the next scan: somebody may be copying them. Photos that are gone are marked. The folder becomes a
-    root.
+    Photos are unseen if they are new or changed, or if no job has come to them and none will. Failed ones are
+    tried again when they change. Those that changed less than `settle_s` ago wait for the next scan.
 
     Raises:
         RootUnavailable: the disk was unmounted meanwhile, or the bucket does not answer any more.

@@ -272,11 +272,7 @@ def _store_failures(
     items: Sequence[Item],
     facts: Mapping[int, Mapping[str, Any]],
 ) -> None:
-    """Store failures on their photos and mark missing files as gone. A changed image loses the tags of the
-    previous one.
-
-    What the EXIF of a photo says is stored even if its image cannot be decoded.
-    """
+    """Store failures on photos, and facts that can be read; a changed image loses its tags."""
     for item in items:
         if not isinstance(item.result, Failed):
             continue

@@ -1,12 +1,8 @@
 """The one loop over the photos of a claimed chunk: open items, roots, isolation, time slices, retries.
 
-What a kind of job does with photos is a `PhotoProcessor` (see classification and metadata_writing). Knows
-nothing of how chunks are claimed and leases renewed (see executor).
-
-Isolation: the photos of a chunk whose claims ended badly are processed one at a time, and read in child
-processes. That a worker died proves little about the photos it had: deploys, operators and the OOM killer end
-workers too. A photo with which workers die although it can be read fails after MAX_DEATHS of them, each of
-which had this photo alone.
+What a kind of job does with photos is a `PhotoProcessor`. Isolation: the photos of a chunk whose claims ended
+badly are processed one at a time, and read in child processes. That a worker died proves little: a photo that
+can be read fails after MAX_DEATHS of them that had it alone.
 """
 
 import logging
@@ -97,11 +93,7 @@ def needs_isolation(claim: Claim) -> bool:
 
 
 class ChunkRunner:
-    """One claimed chunk until it is done, released or lost.
-
-    `on_progress` is called whenever the chunk makes progress, `on_stored` with every batch of stored photos.
-    `slice_s`: see SLICE_S; None: the chunk is kept until it is done.
-    """
+    """One claimed chunk until it is done, released or lost. `slice_s`: see SLICE_S; None: kept until done."""
 
     def __init__(
         self,

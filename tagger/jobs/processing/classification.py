@@ -245,8 +245,7 @@ T = TypeVar("T")
 def until_decided(work: Callable[[], T], survives: Callable[[float], bool]) -> T | None:
     """Call `work`, which has a child process do something with one photo, until the photo has a result.
 
-    None: it has none yet, since this process has to stop, or something outside kills the children. A child
-    that is killed (SIGKILL) may be a victim: of an operator, or of the OOM killer, which prefers children. It
+    None: this process stops, or something outside kills the children. A kill (SIGKILL), as by the OOM killer,
     counts only if a child without a photo then `survives` for as long.
 
     Raises:
@@ -297,10 +296,9 @@ class PhotoComparer(PhotoProcessor):
     reads_files = False
 
     def process(self, items: Sequence[Item], roots: Mapping[int, Root]) -> None:  # noqa: ARG002
-        """Store taught tags and outcomes in one transaction.
+        """Store taught tags and outcomes, then mark what was applied to all images.
 
-        What is applied to all images is marked after it: of two chunks that are stored at once, neither sees
-        the other's images in its own transaction.
+        Of two chunks that are stored at once, neither sees the other's images in its own transaction.
         """
         self.chunk.with_retry(lambda: self._store(items))
         self.chunk.with_retry(self._mark_applied)

@@ -1,8 +1,6 @@
 """Executes claimed chunks, for workers, and whole jobs, for `tagger tag`. Knows nothing of Celery.
 
-Each chunk has one runner, with what its kind of job does with photos. The chunks of a process share its
-activity, the stop, and the lock of isolated chunks: an isolated chunk holds it exclusively, so that if the
-process dies, the photo that killed it is identified.
+Chunks share a process. An isolated one has it alone, so that it is known which photo killed the process.
 """
 
 import logging
@@ -58,11 +56,7 @@ class ActivityMonitor:
 
     @contextmanager
     def chunk(self) -> Iterator[Callable[..., None]]:
-        """Track one chunk. Call the yielded function whenever the chunk makes progress; its time counts from
-        the first call on.
-
-        Call it with infinity before something that takes as long as it takes.
-        """
+        """Track one chunk. Call the function at each progress, and with infinity before a long wait."""
         key = object()
 
         def record_progress(at: float | None = None) -> None:
@@ -179,8 +173,7 @@ class ChunkExecutor:
     def execute(
         self, claim: Claim, on_stored: Callable[[StoredBatch], None] = lambda _photos: None
     ) -> ChunkEnd:
-        """Classify the photos of a claimed chunk, compare them with taught landmarks, or write their
-        metadata, and store the outcomes.
+        """Process the photos of a claimed chunk, and store the outcomes.
 
         Raises:
             ModelFailed, ModelFileNotFound, ModelChanged, ModelRefused: no model of the job can be run; the
@@ -275,8 +268,8 @@ def run_job(
 ) -> None:
     """Run a local job until it ends or waits for an unavailable root.
 
-    On an interruption (KeyboardInterrupt), available results are stored and the rest of the job is cancelled.
-    Threads that have not stopped after STOP_S are left behind, and the caller has to end the process.
+    An interruption cancels the rest. Threads that have not stopped after STOP_S are left behind, and the
+    caller has to end the process.
     """
     executor = ChunkExecutor(database, settings)
     pool = ThreadPoolExecutor(CONCURRENT_CHUNKS, thread_name_prefix="chunk")
@@ -309,8 +302,7 @@ def run_local_jobs(
 ) -> Iterator[JobProgress]:
     """Call `run` with a local job, then with the one that is chained to it, and yield each when it has ended.
 
-    A job that waits for a folder is cancelled, since no process would go on with it; its note then ends with
-    `advice`.
+    A job that waits for a folder is cancelled: no process would go on. Its note ends with `advice`.
     """
     next_id: int | None = job_id
     while next_id is not None:

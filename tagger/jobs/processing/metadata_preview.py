@@ -49,11 +49,10 @@ from tagger.system.documents import document_of
 
 @dataclass(frozen=True)
 class PhotoTags:
-    """A photo's accepted tags after verdicts, best first, and the writes of its files and of its image in any
-    file (see `_writes`).
+    """A photo's accepted tags, best first, and the writes of its files and of its image (see `_writes`).
 
-    `estimate` is its stored position, unless its camera measured it. `image_digest` is the digest of the
-    tagged image; None: it has not been classified. `has_copy`: a photo that is not gone has the same image.
+    `estimate`: its position, unless its camera measured it. `image_digest`: None before it is classified.
+    `has_copy`: a photo that is not gone has the same image.
     """
 
     photo_id: int
@@ -211,9 +210,7 @@ def _written_order(row: Row[Any]) -> tuple[bool, int, float, str]:
 
 
 def _writes(connection: Connection, photo_ids: Collection[int]) -> Mapping[int, list[Row[Any]]]:
-    """The writes of each photo's files, and of its image in any file, with the photos of these: photos are
-    moved, copied, forgotten and scanned again, and get other images.
-    """
+    """The writes of each photo's files, and of its image in any file, with the photos of these."""
     of_file = metadata_writes.c.photo_id == photos.c.id
     of_image = metadata_writes.c.image_digest == contents.c.digest
     holder = photos.alias("holder")

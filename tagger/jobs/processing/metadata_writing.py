@@ -1,8 +1,7 @@
-"""Writes metadata to the photos of a chunk, or undoes writes (see chunk_runner).
+"""Writes metadata to the photos of a chunk, or undoes writes: prepare, record, replace, store.
 
-For each batch: prepare the new files beside the old ones, record the intended writes, replace the files,
-store the outcomes. The chunk may be interrupted anywhere and processed again: the files themselves show which
-writes were done. Temporary files of processes that died are removed; those of running ones are locked.
+After an interruption, the files themselves show which writes were done. Temporary files of processes that
+died are removed; those of running ones are locked.
 """
 
 import logging
@@ -166,11 +165,7 @@ class MetadataWriter(PhotoProcessor):
             self.chunk.with_retry(lambda: record_intents(self.chunk.database, self._claim, writes, removals))
 
     def _replace_files(self, result: PhotoResult) -> PhotoResult | None:
-        """Replace a photo's files.
-
-        None leaves its item open: the process has to stop, or the photo is busy and should be tried again
-        with what is there now.
-        """
+        """Replace a photo's files. None: its item stays open, as the process stops, or the photo is busy."""
         photo = result.photo
         if self.chunk.stop.is_set():
             return None

@@ -1,8 +1,4 @@
-"""Models in this process: registered ones, which are kept, those that run together with one pipeline, and one
-for photos that are not stored.
-
-Scripts use the latter as `PhotoModel`, and so do commands. No thread starts before a model is loaded.
-"""
+"""Models in this process: registered ones, which are kept, and those for photos that are not stored."""
 
 from __future__ import annotations
 
@@ -93,8 +89,7 @@ class ModelCache:
         """Why models could not be loaded the last time."""
 
     def get(self, model_ids: Iterable[int]) -> LoadedModels:
-        """Return those of these models that can be loaded. They run together; calls load those that are not
-        loaded yet, one at a time.
+        """Return those of these models that can be loaded, to run together. Missing ones are loaded in turn.
 
         Raises:
             ModelFileNotFound, ModelChanged, ModelRefused: there is none: a model's file is missing, differs

@@ -88,11 +88,10 @@ def _options(claim: Claim, model_id: int) -> dict[str, Any]:
 def store_results(
     database: Database, claim: Claim, items: Sequence[Item], taught: Mapping[int, TaughtCache]
 ) -> list[Item]:
-    """Store contents, tags, photos, outcomes and counts of items with a result in one transaction, under the
-    claim's token.
+    """Store items with a result, and what follows, in one transaction under the claim's token.
 
-    `taught`: what is taught for the claim's models, by their ids. Returns the items that were stored. One
-    whose image was already classified when it was read, but is not any more, stays open.
+    `taught`: what is taught for the claim's models. Returns the stored items. One whose image was classified
+    when it was read, but is not any more, stays open.
 
     Raises:
         LeaseLost: the chunk was taken over; nothing was stored.
@@ -195,8 +194,7 @@ def _store_contents(
 ) -> None:
     """Update the classified contents and replace their tags of the models that classified them.
 
-    The results of other models stay. If none of the job's models is in use, those from before the job go:
-    then those of the last model count. Later ones are of models that were put in use meanwhile.
+    The results of other models stay. If none of the job's models is in use, those from before the job go.
     """
     if classified and claim.thresholds.keys().isdisjoint(chain.from_iterable(ids_in_use(connection))):
         recorded_at = select(jobs.c.created_at).where(jobs.c.id == claim.name.job_id).scalar_subquery()

@@ -1,9 +1,7 @@
-"""The result of each photo in a metadata chunk, and the undo log: one row for each file that this program has
-written.
+"""The results of a metadata chunk, and the undo log: one row for each file that was written.
 
-SQL only; files are changed elsewhere. A row is inserted before its file is replaced, and found again by the
-digest of the file. After an interruption the file itself shows which row applies. Copies of a written file
-and files that were moved are found by their digest, too.
+A row is inserted before its file is replaced, and found again by the file's digest, also of copies and of
+files that were moved.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,8 +78,7 @@ def has_incomplete_write(database: Database, job_id: int, photo_id: int, written
 def record_intents(
     database: Database, claimed: Claim, writes: Sequence[WriteRow], removals: Sequence[tuple[int, str]]
 ) -> None:
-    """Record writes before they are done, and from which files of which photos all our values are about to be
-    removed: they may not be there afterwards.
+    """Record writes before they are done, and from which files all our values are about to be removed.
 
     Raises:
         LeaseLost: another worker took the chunk over and may be writing the same files.
@@ -100,13 +97,10 @@ def record_intents(
 
 
 def _add_rows_for_copies(connection: Connection, state: "_FileState") -> None:
-    """Give copies of a written photo rows of their own, before `_complete_write` deletes the row they are
-    found by.
+    """Give copies of a written photo rows of their own, before `_complete_write` deletes theirs.
 
-    Copies that were scanned after the write have no row. A copy with the photo's size is a copy of the
-    written file. A copy with `base_bytes`, the photo's size after an undo, is a copy of the original. Any
-    other copy was changed by somebody, and its content is unknown: its row stays incomplete, so the next undo
-    examines it.
+    A copy with the photo's size is one of the written file, a copy with `base_bytes` one of the original. Any
+    other was changed: its row stays incomplete, so the next undo examines it.
     """
     rows = connection.execute(
         select(metadata_writes).where(
@@ -329,10 +323,9 @@ def record_results(connection: Connection, job_id: int, results: Sequence[PhotoR
 
 @dataclass(frozen=True)
 class _FileState:
-    """A file of a photo: its digest before, and the write that produced its current content.
+    """A file of a photo: its digest before, and the write of its content; None: it has none of our values.
 
-    `write` None: the file does not exist, or holds none of our values. `was_written`: the undo log has an
-    earlier write of the same image. `base_bytes`: the file's size if it no longer holds any of our values.
+    `was_written`: the undo log has an earlier write of the image. `base_bytes`: the size without our values.
     """
 
     photo_id: int

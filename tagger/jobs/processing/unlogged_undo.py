@@ -1,9 +1,4 @@
-"""Undo of files that no job processes, by what they say themselves: files that were copied, or whose photos
-were forgotten, or whose record is in another database or was lost.
-
-Our namespace in their XMP names the values that are ours. Where the undo log knows the digest of a file, its
-original is restored.
-"""
+"""Undo of copies and of files without a record, by the values that our namespace in their XMP names."""
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -64,13 +59,11 @@ def preview_unlogged_undo(
 
 
 class FoundValues:
-    """Files below folders that hold our values and that no job processes.
+    """Files below folders that hold our values and that no job processes; of `job`, or of all jobs.
 
-    Unless it is a `dry_run`, temporary files of writers that died are removed. Of `job`, or of all jobs.
-    Before the jobs, those are undone whose content the undo log knows from another place: copies. What it
-    does not know is looked at again after the jobs: `left`. So is what stands beside stored photos: their own
-    writes are on record, and a new sidecar has the same content for each photo of a landmark, so another
-    library may have written it.
+    Before the jobs, `copies` are undone, whose content the undo log knows from another place. `left` is what
+    it does not know, and what stands beside stored photos: a new sidecar is the same for each photo of a
+    landmark, so another library may have written it.
     """
 
     def __init__(
