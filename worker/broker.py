@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -80,7 +79,7 @@ def check_broker(broker: RedisEndpoint) -> None:
     """
     try:
         with broker.client() as client:
-            _read_queues(client, broker.keys)
+            client.ping()
     except (redis.RedisError, ValueError) as error:
         raise unavailable_error(broker, error) from error
 
@@ -95,17 +94,10 @@ def check_accepts_messages(broker: RedisEndpoint) -> None:
     try:
         with broker.client() as client:
             client.lpushx(broker.keys.absent, "x")
-            _read_queues(client, broker.keys)
     except (redis.RedisError, ValueError) as error:
         if isinstance(error, redis.ResponseError) and refusal(error) is None:
             raise RedisRefused(url=broker.redacted_url, reason=str(error).rstrip(".")) from error
         raise unavailable_error(broker, error) from error
-
-
-def _read_queues(client: redis.Redis, keys: RedisKeys) -> None:
-    """Name all queues in one command, as workers do. A Redis in cluster mode refuses that."""
-    with suppress(redis.exceptions.NoPermissionError):  # a user may have only the rights to send
-        client.exists(*keys.message_queues)
 
 
 def unavailable_error(broker: RedisEndpoint, error: BaseException) -> RedisUnavailable:
@@ -123,18 +115,8 @@ def refusal(error: BaseException) -> str | None:
         return "it refuses the user or the password" if "invalid" in text else "it needs a password"
     if isinstance(error, redis.InvalidResponse):
         return "another program than Redis answers there"
-    if isinstance(error, _CLUSTER_ERRORS):
-        return "it is in cluster mode, and messages need a server without (cluster-enabled no)"
     is_refusal = isinstance(error, redis.exceptions.NoPermissionError)
     return text if is_refusal or "DB index" in text or "unknown command" in text else None
-
-
-_CLUSTER_ERRORS = (
-    redis.exceptions.ClusterError,
-    redis.exceptions.ClusterCrossSlotError,
-    redis.exceptions.AskError,
-)
-"""Of commands whose keys are on different servers, on another one, or on none yet."""
 
 
 def queue_depths(broker: RedisEndpoint) -> tuple[dict[str, int | None], RedisUnavailable | None]:
@@ -158,12 +140,7 @@ def is_stopped(broker: RedisEndpoint, error: BaseException | None) -> bool:
 
 
 def count_queued(client: redis.Redis, keys: RedisKeys) -> dict[str, int]:
-    """The number of messages per priority.
-
-    Raises:
-        redis.RedisError: as for every command, also where the server is in cluster mode.
-    """
-    _read_queues(client, keys)
+    """The number of messages per priority."""
     return {priority.value: int(str(client.llen(queue))) for priority, queue in keys.queues.items()}
 
 

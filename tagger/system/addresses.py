@@ -25,7 +25,7 @@ _REDIS_OPTION = re.compile(
     "client_name|db|health_check_interval|max_connections|password|protocol|retry_on_timeout|timeout|username|virtual_host"
     "|socket_(connect_timeout|keepalive|read_size|timeout)"
     "|ssl_(ca_certs|ca_data|ca_path|certfile|check_hostname|ciphers|keyfile|min_version|password)"
-    "|ssl_cert_reqs=(CERT_)?(required|optional|none|REQUIRED|OPTIONAL|NONE)"  # kombu names others
+    "|ssl_cert_reqs=(required|optional|none)"  # errors of kombu name others
 )
 # The parameters of libpq 18.
 _POSTGRESQL_OPTION = re.compile(
@@ -46,8 +46,6 @@ class AddressInvalid(ValueError):
     """The address of a server cannot be used. The text contains no part of it."""
 
 
-_CERT_REQS = re.compile(r"(?<=[?&]ssl_cert_reqs=)(?:CERT_)?(required|optional|none)(?=&|$)", re.IGNORECASE)
-_REDIS_SCHEMES = {"valkey": "redis", "valkeys": "rediss", "unix": "redis+socket"}
 _SQLITE_OPTION = re.compile(
     "timeout|immutable|detect_types|isolation_level|check_same_thread|cached_statements"
 )
@@ -55,17 +53,13 @@ _SQLITE_DRIVERS = {"", "pysqlite", "aiosqlite"}
 
 
 def redis_address(text: str) -> str:
-    """The address as `redis://`, `rediss://` or `redis+socket://`, also from other forms.
+    """The address as `redis://`, `rediss://` or `redis+socket://`.
 
     Raises:
         AddressInvalid: it is no address of Redis.
     """
     scheme, mark, rest = text.partition("://")
-    scheme = scheme.lower()
-    if scheme == "unix":
-        rest = re.sub(r"(?<=[?&])db=", "virtual_host=", rest)
-    url = f"{_REDIS_SCHEMES.get(scheme, scheme)}{mark}{rest}"
-    url = _CERT_REQS.sub(lambda match: match[1].lower(), url)
+    url = f"{scheme.lower()}{mark}{rest}"
     check_redis_url(url)
     return url
 

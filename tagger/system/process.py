@@ -1,7 +1,6 @@
 """What a program sets for its process: garbage collection, threads of engines, imports.
 
-`import torch` runs the code of a `libcuda.so.1` in the working directory, which may be a stranger's, and
-`import matplotlib` reads a `matplotlibrc` there.
+`import torch` runs the code of a `libcuda.so.1` in the working directory, which may be a stranger's.
 """
 
 import gc
@@ -10,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -57,7 +56,7 @@ _CLONE_FS = 0x200
 
 
 def protect_imports() -> None:
-    """Keep torch and matplotlib from reading the working directory when they are imported."""
+    """Keep torch from reading the working directory when it is imported."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
@@ -75,38 +74,16 @@ def root_folder() -> Iterator[None]:
 
 
 class _Finder(MetaPathFinder):
-    """Finds torch and matplotlib where Python finds them, and protects their import."""
+    """Finds torch where Python finds it, and protects its import."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in {"torch", "matplotlib"}:
-            return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is None or spec.origin is None or spec.loader is None:
-            return None
         if fullname == "torch":
-            _load_cusparselt(packages=Path(spec.origin).parents[1])
-        else:
-            spec.loader = _RootFolderLoader(spec.loader)
-        return spec
-
-
-class _RootFolderLoader(Loader):
-    """Loads a package with `/` as the working directory."""
-
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        module.__loader__ = self._loader
-        with root_folder():
-            self._loader.exec_module(module)
+            spec = PathFinder.find_spec(fullname, path, target)
+            if spec is not None and spec.origin is not None:
+                _load_cusparselt(packages=Path(spec.origin).parents[1])
+        return None  # other finders find it
 
 
 def _load_cusparselt(packages: Path) -> None:

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import (
-    JSON,
     Connection,
     Select,
     Table,
@@ -93,36 +91,11 @@ def _missing_rows(connection: Connection) -> Iterator[str]:
         yield f"a row of {row[0]} refers to a missing row of {row[2]} (row {row[1]})"
 
 
-_LIST: TypeAdapter[Any] = TypeAdapter(list[str])
-_DOCUMENTS: dict[str, TypeAdapter[Any]] = {
-    "names": TypeAdapter(dict[str, str]),
-    **dict.fromkeys(("aliases", "edited", "merged_slugs", "landmarks", "engines"), _LIST),
-}
-"""What the documents of a column are; those of all others are objects."""
-_OBJECT: TypeAdapter[Any] = TypeAdapter(dict[str, Any])
-
-
-def _is_of(kind: TypeAdapter[Any], document: object) -> bool:
-    try:
-        kind.validate_python(document, strict=True)
-    except ValidationError:
-        return False
-    return True
-
-
 def _unreadable_rows(connection: Connection, table: Table) -> Iterator[str]:
     """SQLite stores any value in any column, and the driver fails to read a time or a document."""
-    kinds = {
-        column.name: _DOCUMENTS.get(column.name, _OBJECT)
-        for column in table.columns
-        if isinstance(column.type, JSON)
-    }
     try:
-        for row in stored_rows(connection, table, select(table)):
-            for name, kind in kinds.items():
-                if getattr(row, name) is not None and not _is_of(kind, getattr(row, name)):
-                    key = ", ".join(f"{each.name} {getattr(row, each.name)}" for each in table.primary_key)
-                    yield f"{table.name}, {key}: {name}: it is no document of this program"
+        for _row in stored_rows(connection, table, select(table)):
+            pass
     except (SQLAlchemyError, ValueError, TypeError) as error:
         yield f"{table.name}: a row cannot be read: {str(error).splitlines()[0]}"
 

@@ -18,14 +18,6 @@ from tagger.transfer.integrity import connection_problems
     [
         ("UPDATE photos SET gone_since = 'soon'", "photos: a row cannot be read"),
         ("UPDATE landmarks SET aliases = 'no list'", "landmarks: a row cannot be read"),
-        (
-            "UPDATE landmarks SET aliases = '[null]' WHERE id = 2",
-            "landmarks, id 2: aliases: it is no document",
-        ),
-        (
-            "UPDATE landmarks SET names = '{\"de\": 3}' WHERE id = 1",
-            "landmarks, id 1: names: it is no document",
-        ),
         ("UPDATE models SET manifest = '{}'", "model tiny: its manifest cannot be used"),
         (
             "DELETE FROM model_labels WHERE position = 1",

@@ -11,7 +11,7 @@ import pytest
 import redis
 from celery.worker import state
 from kombu.utils.imports import symbol_by_name
-from rig.servers import KEYS, REFUSALS, RedisServer, free_port
+from rig.servers import KEYS, REFUSALS, RedisServer
 from support.ledgers import LedgerBuilder
 
 from tagger.cli.doctor.jobs import check_redis
@@ -24,7 +24,7 @@ from tagger.ledger.workers import list_workers
 from tagger.settings import Settings
 from worker import broker, celery_patches
 from worker import sweeper as sweeper_module
-from worker.broker import RedisEndpoint, RedisMonitor, check_accepts_messages, check_broker, queue_depths
+from worker.broker import RedisEndpoint, RedisMonitor, check_accepts_messages, check_broker
 from worker.celery_patches import Consumer
 from worker.messages import RedisKeys
 from worker.producer import make_app, send_wake_ups
@@ -137,31 +137,6 @@ def test_a_worker_without_a_right_names_it(
     )
     (record,) = caplog.records
     assert "cannot be used: User ada has no permissions to run the 'brpop' command" in record.getMessage()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RedisServer]:
-    bus = free_port()  # the default, the port + 10000, can be above 65535
-    with RedisServer(options=("--cluster-enabled", "yes", "--cluster-port", str(bus))) as server:
-        yield server
-
-
-@pytest.mark.parametrize("slots", ["none", "half of them", "all"])
-def test_a_redis_in_cluster_mode_is_refused_by_all_who_use_it(cluster: RedisServer, slots: str) -> None:
-    with cluster.client() as client:
-        client.execute_command("CLUSTER", "FLUSHSLOTS")
-        last = {"none": None, "half of them": 8191, "all": 16383}[slots]
-        if last is not None:
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, last)
-    refused = RedisEndpoint(cluster.url, KEYS, embedded=False)
-    said = f"Redis at {cluster.url} cannot be used: it is in cluster mode"
-    for check in (check_broker, check_accepts_messages):
-        with pytest.raises(RedisMisconfigured, match=said):
-            check(refused)
-    _, problem = queue_depths(refused)
-    assert str(problem).startswith(said)
-    (finding,) = check_redis(Settings(redis_url=cluster.url), None)
-    assert finding.found.startswith(said)
 
 
 def test_another_server_than_redis_is_named() -> None:
