@@ -26,7 +26,7 @@ def durations() -> FaultDurations:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """As in the root conftest; PostgreSQL only in the long form, but for tests that break PostgreSQL itself."""
+    """As in the root conftest; on PostgreSQL only in the long form."""
     return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
 
 
@@ -93,7 +93,7 @@ def scenario_on_fullable_postgres(
 def new_scenario(
     folder: Path, redis_server: RedisServer, database_url: str, durations: FaultDurations
 ) -> FaultScenario:
-    """Workers with the intervals of `durations` that are slow until the fault is over, and photos for them."""
+    """Workers with the intervals of `durations`, slow until the fault is over, and photos."""
     terminal = Terminal(
         folder / "terminal",
         {

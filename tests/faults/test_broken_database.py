@@ -1,4 +1,4 @@
-"""The database goes away, is locked or full during a job: the work waits, and nothing is lost or stored twice."""
+"""The database goes away, is locked or full during a job: nothing is lost or stored twice."""
 
 import sqlite3
 import time

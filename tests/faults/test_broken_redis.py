@@ -1,4 +1,4 @@
-"""Redis is killed, erased, flushed or frozen, refuses messages or has invalid ones: the job still finishes."""
+"""Redis is killed, erased, frozen, refuses messages or has invalid ones: the job still finishes."""
 
 import time
 from collections.abc import Callable

@@ -1,6 +1,8 @@
-"""Processes that stand still: a thread that keeps the interpreter's lock for good, or a process that is stopped from outside.
+"""Processes that stand still: a thread that keeps the interpreter's lock for good, or a process that is
+stopped from outside.
 
-No Python runs in them any more: no heartbeat, no handler of a signal. Each is ended, restarted where it has a supervisor, and reported.
+No Python runs in them any more: no heartbeat, no handler of a signal. Each is ended, restarted where it has a
+supervisor, and reported.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""`tagger up` and its worker are killed while results are being stored: the same command again loses and repeats nothing."""
+"""`tagger up` and its worker are killed while results are stored: nothing is lost or repeated."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`tagger locate` is killed before a commit: the same command again gives the positions that it would have given."""
+"""`tagger locate` is killed before a commit: the same command again gives the same positions."""
 
 from datetime import UTC
 from itertools import count
@@ -28,7 +28,7 @@ FACTS = {
 
 
 class Library:
-    """Photos of two cameras, some with GPS or a landmark, and a track; a new database with them for each attempt."""
+    """Photos of two cameras, some with GPS or a landmark, and a track, in a new database each time."""
 
     def __init__(self, folder: Path) -> None:
         self.terminal = Terminal(folder)

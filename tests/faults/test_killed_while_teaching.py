@@ -1,4 +1,4 @@
-"""A command that changes tags is killed before a commit: the database is consistent, and the same command completes it."""
+"""A command that changes tags is killed before a commit, and completed by the same command."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ KEYS = {
 
 
 class Library:
-    """Tagged photos of a church and a bridge, and two of the church that are not tagged yet. `url`: None for SQLite."""
+    """Tagged photos of a church and a bridge, and two untagged ones. `url`: None for SQLite."""
 
     def __init__(self, folder: Path, databases: PostgresDatabases | None, url: str | None) -> None:
         settings = {"TAGGER_MODEL": str(folder / "teachable.pt")}

@@ -1,4 +1,4 @@
-"""An upgrade from 1.0 is killed before a commit: no image is settled in part, and the next upgrade leads to what one alone leads to."""
+"""An upgrade from 1.0 is killed before a commit: the next one leads to what one alone leads to."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""Processes that write metadata are killed repeatedly: no file is damaged, and undo restores every original."""
+"""Processes that write metadata are killed: no file is damaged, and undo restores each original."""
 
 import signal
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ JUST_UNDONE = {"embed": JUST_REPLACED, "sidecar": "after a file was removed"}
 
 
 class Library:
-    """Tagged photos, their original bytes, and a terminal. Their tags are written `to` the photos or sidecars."""
+    """Tagged photos, their original bytes, and a terminal. Tags are written `to` photos or sidecars."""
 
     def __init__(self, terminal: Terminal, to: str) -> None:
         self.terminal = terminal
@@ -171,7 +171,8 @@ def test_a_command_that_is_killed_at_any_moment_loses_nothing_and_undo_brings_al
     terminal.wait_until(lambda: library.written() > done, every_s=0.01)
     interrupted.send_signal(signal.SIGINT)
     assert interrupted.wait(timeout=60) == 130
-    # On a slow disk the command ends before its writers: their temporary files stay for the next run to replace.
+    # On a slow disk the command ends before its writers: their temporary files stay for the next run to
+    # replace.
     library.assert_no_file_is_damaged()
     ended = terminal.run(*words)
     assert f"{PHOTOS} photos: " in ended.stderr

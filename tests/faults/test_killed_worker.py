@@ -1,4 +1,4 @@
-"""Workers are killed, or the model file of a job is replaced, at critical moments: every photo still gets exactly one outcome."""
+"""Workers are killed, or a model file is replaced, at critical moments: each photo has one outcome."""
 
 import os
 import signal

@@ -14,7 +14,7 @@ PHOTOS = 20
 
 
 def supervise(terminal: Terminal, job: int, worker: Process) -> int:
-    """Restart the worker when it dies, as a supervisor does, until the job is over. Returns the number of restarts."""
+    """Restart the worker when it dies, until the job is over. Returns how often."""
     starts = [worker]
 
     def is_over() -> bool:

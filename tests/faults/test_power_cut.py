@@ -1,4 +1,5 @@
-"""What a power cut leaves: each file that holds a person's data is flushed before its rename, and its folder after that.
+"""What a power cut leaves: each file that holds a person's data is flushed before its rename, and its folder
+after that.
 
 Real processes record the order of their flushes, renames and commits (see injected/flushes).
 """
@@ -37,7 +38,7 @@ class Recorder:
 
 
 def replaced(events: Sequence[dict[str, Any]]) -> set[str]:
-    """The names of the files that were replaced. Checks that a power cut leaves each of them old or new, and keeps the new one."""
+    """The names of the replaced files, after a check that a power cut leaves each old or new."""
     assert [event for event in events if event.get("commit", FULL) != FULL] == []
     names = set()
     for at, event in enumerate(events):

@@ -1,6 +1,7 @@
 """Two machines with one database and one Redis: a network that is cut, folders mounted elsewhere.
 
-Each machine is a worker process with settings of its own. All photos end stored once, whatever the late one sends.
+Each machine is a worker process with settings of its own. All photos end stored once, whatever the late one
+sends.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""`tagger watch --enqueue` while Redis is away, and after it was killed: each photo is enqueued once, and tagged."""
+"""`tagger watch --enqueue` while Redis is away, and after a kill: each photo is enqueued once."""
 
 import shutil
 import signal

@@ -1,4 +1,4 @@
-"""Fixtures of several modules, most of them with a database: a ledger, photos as rows, folders and buckets of photos, a sweeper."""
+"""Fixtures of several modules: a ledger, photos as rows, folders and buckets, a sweeper."""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Backfills select the right photos, keep old results until new ones are stored, and are recorded in pages."""
+"""Backfills select the right photos, keep old results until new ones are stored, in pages."""
 
 import os
 from datetime import UTC, datetime

@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> Iterator[TaggedFolder]:
 
 
 def _filled(database: Database, tmp_path: Path) -> TaggedFolder:
-    """A folder with photos in every state, verdicts, a taught landmark, a finished and an open job, a schedule, a share, and people."""
+    """Photos in every state, verdicts, a taught landmark, two jobs, a schedule, a share, and people."""
     folder = TaggedFolder(database, tmp_path, teachable_artifact)
     for number in range(3):
         folder.draw(f"{number}.jpg", number, shade=number)

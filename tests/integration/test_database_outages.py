@@ -1,4 +1,4 @@
-"""The database is away for longer than a lease, or its disk is full at any write: results are kept and stored, and no photo is classified twice."""
+"""The database is away for longer than a lease, or its disk is full: results are kept and stored."""
 
 import sqlite3
 import threading
@@ -41,7 +41,7 @@ FEW_PHOTOS = 6
 
 
 class Outage:
-    """From the second time that tags are stored until `end`, the database refuses all writes of this process."""
+    """From the second time that tags are stored until `end`, the database refuses writes."""
 
     def __init__(self) -> None:
         self.began = threading.Event()

@@ -37,7 +37,8 @@ def sidecar(position: tuple[float, float] | None, taken_at: str | None = None) -
     attributes = " ".join(f'{name}="{value}"' for name, value in fields.items())
     return (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
+        '<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" '
+        'xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
         f"{attributes}/></rdf:RDF></x:xmpmeta>"
     )
 

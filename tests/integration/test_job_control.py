@@ -1,4 +1,4 @@
-"""Pausing, resuming and cancelling jobs, and removing the items of old ones: no outcome is lost or counted twice, no attempt is counted."""
+"""Pausing, resuming and cancelling jobs, and removing items of old ones: no outcome is lost."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

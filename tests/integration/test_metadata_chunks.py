@@ -1,4 +1,4 @@
-"""Chunks of metadata jobs: photos are written, left unchanged, get a sidecar instead, and are restored byte for byte, also unknown ones."""
+"""Chunks of metadata jobs: photos are written, left, given a sidecar, and restored byte for byte."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The schema: a new database has the tables, later migrations run beside workers, and unknown revisions are refused."""
+"""The schema: a new database has the tables, and unknown revisions are refused."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Databases that this user may only read, and a file that is damaged: what commands and checks say of them."""
+"""Databases that this user may only read, and a damaged file: what commands say of them."""
 
 import codecs
 import os

@@ -1,4 +1,4 @@
-"""Schedules are due at the right times, each run starts once, also with several processes, and jobs of runs with an end are paused at that time of day."""
+"""Schedules are due at the right times, each run starts once, and jobs are paused at its end."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What tagging stores of photos' camera facts, which changes it records for positions, and storing results concurrently."""
+"""What tagging stores of camera facts, which changes it records, and concurrent storing."""
 
 import threading
 from collections.abc import Sequence

@@ -103,8 +103,10 @@ def stored(backfill: Backfill) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "options",
-    [{"unknown": True}, {"share": 1}, {"landmark": 1}, {"landmark": [1]}, {"year": ["May"]}, {"job": True}, {"job": 0},
-     {"near": "north"}, {"taken_after": "2019-01-01T00:00Z"}, {"under": {}}, {"min_score": 2}, {"scan": "/photos"}],
+    [{"unknown": True}, {"share": 1}, {"landmark": 1}, {"landmark": [1]}, {"year": ["May"]}, {"job": True},
+     {"job": 0},
+     {"near": "north"}, {"taken_after": "2019-01-01T00:00Z"}, {"under": {}}, {"min_score": 2},
+     {"scan": "/photos"}],
 )  # fmt: skip
 def test_options_that_no_backfill_stores_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError):

@@ -1,4 +1,4 @@
-"""Update and undo go by what is on record: whatever happens to a folder after a write, our values are removed, or the job says where they may be."""
+"""Update and undo go by what is on record, whatever happens to a folder after a write."""
 
 import shutil
 import subprocess

@@ -1,1 +1,1 @@
-"""The servers, libraries and inputs that both tests and benchmarks use; it imports nothing else of the tests."""
+"""The servers, libraries and inputs that tests and benchmarks use, without the tests."""

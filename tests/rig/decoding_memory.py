@@ -1,8 +1,9 @@
-"""Measures the memory that decoding takes in a process of its own, and what was counted for it before. Linux only.
+"""Measures the memory that decoding takes in a process of its own. Linux only.
 
     python -m tests.rig.decoding_memory SIDE THREADS BUDGET_BYTES SMALL_FILE LARGE_FILE …
 
-The first file of each pair loads the decoder's libraries. SIDE is the model's input in pixels; 0 decodes the whole image.
+The first file of each pair loads the decoder's libraries. SIDE is the model's input in pixels; 0 decodes the
+whole image.
 """
 
 import json
@@ -30,7 +31,7 @@ CLEAR_PEAK = Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class DecodingMemory:
-    """What was counted for one image, what decoding all of them took at most, and what remained afterwards."""
+    """What was counted for one image, what decoding all took at most, and what remained."""
 
     file_bytes: int
     counted_bytes: int
@@ -41,7 +42,7 @@ class DecodingMemory:
 def measure_decoding(
     kinds: Sequence[str], size: Size, *, side: int = 112, threads: int = 1, budget_bytes: int = 2**40
 ) -> list[DecodingMemory]:
-    """Decode images of these kinds (see large_images) one after another; each in several threads if so told."""
+    """Decode images of these kinds (see large_images), each in several threads if so told."""
     with tempfile.TemporaryDirectory() as name:
         files = [_file(Path(name), kind, each) for kind in kinds for each in (SMALL, size)]
         options = [str(side), str(threads), str(budget_bytes)]
@@ -98,7 +99,8 @@ def _measure(small: Path, large: Path, side: int, threads: int, budget_bytes: in
         reader.join()
     if failures:
         raise failures[0]
-    # Short of memory, the system may have taken back pages of libraries meanwhile: these were not there at the peak either.
+    # Short of memory, the system may have taken back pages of libraries meanwhile: these were not there at
+    # the peak either.
     before = min(before, _status_bytes("VmRSS"))
     peak_bytes, remaining_bytes = _status_bytes("VmHWM") - before, _status_bytes("VmRSS") - before
     return DecodingMemory(len(data), budget.largest_bytes, peak_bytes, remaining_bytes)

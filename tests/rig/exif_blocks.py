@@ -61,7 +61,7 @@ def block(
 
 
 def _put(data: bytearray, order: str, values: Values) -> tuple[dict[int, int], int]:
-    """Append a directory and its values; return the offsets of its entries and of its next-directory field."""
+    """Append a directory and its values; return the offsets of its entries and next-directory field."""
     start = len(data)
     data += struct.pack(order + "H", len(values)) + bytes(12 * len(values) + 4)
     slots = {}
@@ -114,10 +114,13 @@ LETTERS = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 7: "s", 9: "i", 10: "ii", 11
 # The type that each tag should have; generated blocks have others too.
 # fmt: off
 MAIN_KINDS = {
-    0x000B: 2, 0x0100: 4, 0x0102: 3, 0x010E: 2, 0x010F: 2, 0x0112: 3, 0x011A: 5, 0x0132: 2, 0x02BC: 1, 0x4746: 3, 0x8298: 2, 0x8773: 7, 0x9C9B: 1, 0x9C9E: 1, 0xC000: 2, 0xC61A: 5, 0xC621: 10, 0xC6FA: 11, 0xEA1C: 7, 0xECBE: 9, 0xECC2: 12
+    0x000B: 2, 0x0100: 4, 0x0102: 3, 0x010E: 2, 0x010F: 2, 0x0112: 3, 0x011A: 5, 0x0132: 2, 0x02BC: 1,
+    0x4746: 3, 0x8298: 2, 0x8773: 7, 0x9C9B: 1, 0x9C9E: 1, 0xC000: 2, 0xC61A: 5, 0xC621: 10, 0xC6FA: 11,
+    0xEA1C: 7, 0xECBE: 9, 0xECC2: 12
 }
 EXIF_KINDS = {
-    0x829A: 5, 0x8822: 3, 0x8827: 3, 0x9000: 7, 0x9003: 2, 0x9101: 7, 0x9204: 10, 0x9286: 7, 0xA002: 4, 0xA003: 3, 0xA300: 7, 0xA301: 7, 0xA432: 5, 0xA460: 3
+    0x829A: 5, 0x8822: 3, 0x8827: 3, 0x9000: 7, 0x9003: 2, 0x9101: 7, 0x9204: 10, 0x9286: 7, 0xA002: 4,
+    0xA003: 3, 0xA300: 7, 0xA301: 7, 0xA432: 5, 0xA460: 3
 }
 # fmt: on
 GPS_KINDS = {0: 1, 1: 2, 2: 5, 3: 2, 4: 5, 18: 2, 27: 7, 29: 2, 31: 5}

@@ -41,8 +41,8 @@ def tiff_of(
 ) -> bytes:
     """An uncompressed TIFF in the byte order of the array.
 
-    `separate` stores each sample separately, `tile` stores squares of that side, and `strip_rows` strips of so many rows.
-    `tags` are added or replace fields.
+    `separate` stores each sample separately, `tile` stores squares of that side, and `strip_rows` strips of
+    so many rows. `tags` are added or replace fields.
     """
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     height, width, samples = pixels.shape
@@ -83,7 +83,7 @@ def _tiles(pixels: Pixels, side: int) -> list[bytes]:
 def _tiff(
     fields: Mapping[int, Sequence[int]], parts: Sequence[bytes], part_tags: tuple[int, int], order: str
 ) -> bytes:
-    """A TIFF: header, one directory of 32-bit values, the values that do not fit in it, and the strips or tiles."""
+    """A TIFF: header, one directory of 32-bit values, further values, and the strips or tiles."""
     offsets_tag, sizes_tag = part_tags
     values = {**fields, offsets_tag: [0] * len(parts), sizes_tag: [len(part) for part in parts]}
     values_offset = 8 + 2 + 12 * len(values) + 4

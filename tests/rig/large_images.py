@@ -1,6 +1,7 @@
 """Image files of any size in each format, mode and layout whose decoding takes a different amount of memory.
 
-Most are small files: their pixels are all equal. `LARGE_IMAGES` has a function for each, from (width, height) to the file.
+Most are small files: their pixels are all equal. `LARGE_IMAGES` has a function for each, from (width, height)
+to the file.
 """
 
 import io

@@ -1,7 +1,7 @@
 """A database of many photos with five tags each, created with SQL only. Four of five have a position.
 
-The landmarks are those of the shipped model; most photos show one of a few. Every value is derived from the photo's number,
-so two databases of the same size are equal.
+The landmarks are those of the shipped model; most photos show one of a few. Every value is derived from the
+photo's number, so two databases of the same size are equal.
 """
 
 from contextlib import closing
@@ -24,7 +24,8 @@ JOBS = 40
 """The number of jobs; each has the same number of photos."""
 
 _NUMBERS = {
-    "sqlite": "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :photos) ",
+    "sqlite": "WITH RECURSIVE numbers(n) AS "
+    "(SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :photos) ",
     "postgresql": "WITH numbers(n) AS (SELECT generate_series(1, CAST(:photos AS bigint))) ",
 }
 _SHUFFLED = "((n * 7919 + 104729) % 1000003)"
@@ -62,14 +63,17 @@ _FILL = {
         WHERE n > 0""",
     "verdicts": f"""
         INSERT INTO verdicts (content_id, landmark_id, verdict, given_by, given_at)
-        {{numbers}} SELECT n, 1 + {_FAME} % :landmarks, CASE WHEN n % 2000 = 0 THEN 'rejected' ELSE 'confirmed' END,
+        {{numbers}} SELECT n, 1 + {_FAME} % :landmarks,
+            CASE WHEN n % 2000 = 0 THEN 'rejected' ELSE 'confirmed' END,
             'ada', {{classified_at}}
         FROM numbers WHERE n % 1000 = 0""",
     # What the rule says of these rows: nothing else speaks against an accepted tag.
     "effective_tags": """
         INSERT INTO effective_tags (content_id, landmark_id, state, score, source, rank, model_id)
-        SELECT t.content_id, t.landmark_id, COALESCE(v.verdict, 'accepted'), t.score, 'model', t.rank, t.model_id
-        FROM tags AS t LEFT JOIN verdicts AS v ON v.content_id = t.content_id AND v.landmark_id = t.landmark_id
+        SELECT t.content_id, t.landmark_id, COALESCE(v.verdict, 'accepted'), t.score,
+            'model', t.rank, t.model_id
+        FROM tags AS t LEFT JOIN verdicts AS v
+            ON v.content_id = t.content_id AND v.landmark_id = t.landmark_id
         WHERE t.enough = {true} OR v.verdict IS NOT NULL""",
     "outcomes": """
         UPDATE contents SET outcome = CASE WHEN EXISTS (
@@ -77,21 +81,26 @@ _FILL = {
         ) THEN 'tagged' ELSE 'unknown' END WHERE id IN (SELECT content_id FROM verdicts)""",
     # Photos of a landmark are where it is, others around it.
     "positions": f"""
-        INSERT INTO positions (photo_id, latitude, longitude, error_m, source, evidence, country, region, city)
-        {{numbers}} SELECT photos.id, landmarks.latitude + distance, landmarks.longitude + 2 * distance, 300.0, source, '{{{{}}}}',
-            landmarks.country, landmarks.region, landmarks.city
+        INSERT INTO positions (
+            photo_id, latitude, longitude, error_m, source, evidence, country, region, city)
+        {{numbers}} SELECT photos.id, landmarks.latitude + distance,
+            landmarks.longitude + 2 * distance, 300.0,
+            source, '{{{{}}}}', landmarks.country, landmarks.region, landmarks.city
         FROM (SELECT n, 1 + {_FAME} % :landmarks AS landmark_id,
-                CASE WHEN n % 10 < 3 THEN 'camera' WHEN n % 10 = 3 THEN 'track' WHEN n % 10 < 6 AND {_IS_TAGGED} THEN 'landmark'
-                    ELSE 'neighbour' END AS source,
-                CASE WHEN n % 10 >= 4 AND n % 10 < 6 AND {_IS_TAGGED} THEN 0.0 ELSE ({_SHUFFLED} % 401 - 200) / 1000.0 END AS distance
+                CASE WHEN n % 10 < 3 THEN 'camera' WHEN n % 10 = 3 THEN 'track'
+                    WHEN n % 10 < 6 AND {_IS_TAGGED} THEN 'landmark' ELSE 'neighbour' END AS source,
+                CASE WHEN n % 10 >= 4 AND n % 10 < 6 AND {_IS_TAGGED} THEN 0.0
+                    ELSE ({_SHUFFLED} % 401 - 200) / 1000.0 END AS distance
             FROM numbers) AS each
         JOIN photos ON photos.id = n AND photos.content_id IS NOT NULL
         JOIN landmarks ON landmarks.id = landmark_id AND landmarks.latitude IS NOT NULL
         WHERE n % 10 < 8""",
     "jobs": """
-        INSERT INTO jobs (kind, options, model_id, top_k, threshold, reprocess, runner, priority, state, total, created_at,
+        INSERT INTO jobs (kind, options, model_id, top_k, threshold, reprocess, runner, priority,
+            state, total, created_at,
             started_at, finished_at)
-        {numbers} SELECT 'tag', '{{}}', 1, 5, 0.5, {false}, 'workers', 'bulk', 'finished', :photos / :jobs, {classified_at},
+        {numbers} SELECT 'tag', '{{}}', 1, 5, 0.5, {false}, 'workers',
+            'bulk', 'finished', :photos / :jobs, {classified_at},
             {classified_at}, {classified_at}
         FROM numbers WHERE n <= :jobs""",
     "job_items": f"""
@@ -104,13 +113,14 @@ _FILL = {
         {numbers} SELECT 1 + (n - 1) / (:photos / :jobs), ((n - 1) % (:photos / :jobs)) / :chunk,
             (n - 1) % (:photos / :jobs), least_of, 1, {true}, least_of - (n - 1) % (:photos / :jobs) + 1
         FROM (SELECT n, CASE WHEN (n - 1) % (:photos / :jobs) + :chunk < :photos / :jobs
-                  THEN (n - 1) % (:photos / :jobs) + :chunk - 1 ELSE :photos / :jobs - 1 END AS least_of FROM numbers) AS each
+                  THEN (n - 1) % (:photos / :jobs) + :chunk - 1
+                  ELSE :photos / :jobs - 1 END AS least_of FROM numbers) AS each
         WHERE ((n - 1) % (:photos / :jobs)) % :chunk = 0""",
 }
 
 
 def make_library(url: str, photos: int) -> Database:
-    """Open the database at `url`; if it is empty, create `photos` photos in it, a multiple of the number of jobs."""
+    """Open the database at `url`; if it is empty, create `photos` photos in it."""
     upgrade_database(url)
     with closing(open_database(url)) as database, database.read() as connection:
         is_empty = not connection.scalar(text("SELECT count(*) FROM roots"))
@@ -151,7 +161,8 @@ def _fill(connection: Connection, photos: int) -> None:
         else f"timestamptz '{classified_at.isoformat()}'",
         # Times since 2000 in no order; one photo in nine has none.
         "taken_at": (
-            f"CASE WHEN n % 9 > 0 THEN datetime('2000-01-01', {_SHUFFLED} || ' minutes', '0 minutes') || '.000000' END"
+            f"CASE WHEN n % 9 > 0 THEN datetime('2000-01-01', {_SHUFFLED} || ' minutes', '0 minutes') || "
+            f"'.000000' END"
             if sqlite
             else f"CASE WHEN n % 9 > 0 THEN timestamp '2000-01-01' + {_SHUFFLED} * interval '1 minute' END"
         ),

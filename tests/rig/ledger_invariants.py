@@ -24,7 +24,7 @@ def job_violations(database: Database, job_id: int) -> list[str]:
 
 
 def library_violations(database: Database) -> list[str]:
-    """Describe the violations among photos, contents and tags: duplicate rows, classified photos without content."""
+    """Describe violations among photos, contents and tags: duplicates, photos without content."""
     with database.read() as connection:
         return [
             *_twice(connection, contents, contents.c.digest),

@@ -17,7 +17,7 @@ ByteOrder = Literal["big", "little"]
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a file. Its length is stored at `length_at` in `width` bytes; `order` is as in `int.to_bytes`."""
+    """A part of a file, with its length at `length_at` in `width` bytes in this `order`."""
 
     start: int
     end: int

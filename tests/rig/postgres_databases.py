@@ -23,7 +23,7 @@ def autocommitted(url: str) -> Iterator[Connection]:
 
 
 class PostgresDatabases:
-    """Databases on the server with this URL of its maintenance database; each is dropped at the end of its context."""
+    """Databases on the server of this maintenance database; each is dropped at the end."""
 
     def __init__(self, maintenance_url: str) -> None:
         self._maintenance_url = maintenance_url

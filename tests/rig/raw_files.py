@@ -1,4 +1,4 @@
-"""RAW files for tests, with the layout that each maker's cameras write: previews, a thumbnail, EXIF, and data of a sensor."""
+"""RAW files for tests, laid out as cameras do: previews, a thumbnail, EXIF, and sensor data."""
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -271,7 +271,7 @@ def _raf(raw: RawContent) -> bytes:
 
 
 def bare_mrw(image: Image.Image, orientation: int = 1) -> bytes:
-    """A file of a Minolta DiMAGE 7, which has no preview that is found: 12 bits of each pixel's colour, in two bytes."""
+    """A file of a Minolta DiMAGE 7, without a preview that is found: 12 bits in two bytes."""
     order = TiffFile(b"MM\0*")
     main = {
         271: order.text("Minolta Co., Ltd."),
@@ -299,7 +299,8 @@ def hevc_cr3() -> bytes:
 def bare_dng(
     image: Image.Image, orientation: int = 1, *, colours: int = 1, sensor_bytes: int | None = None
 ) -> bytes:
-    """A DNG without previews, as phones write it: what a sensor would have of an image, with one or three colours per pixel.
+    """A DNG without previews, as phones write it: what a sensor would have of an image, with one or three
+    colours per pixel.
 
     `sensor_bytes`: how much of the sensor's data there is, if not all.
     """

@@ -1,9 +1,11 @@
-"""Makes a small library with an installed release: `make released-library` runs it, tests/acceptance/test_upgrade.py continues it.
+"""Makes a small library with an installed release: `make released-library` runs it,
+tests/acceptance/test_upgrade.py continues it.
 
-python tests/rig/released_library.py FOLDER writes FOLDER/VERSION-sqlite.tar.xz and FOLDER/VERSION-postgresql.tar.xz: photos, the
-model, the database, copies of the photos as they were before tags were written, and `expected.json` with what the release says about
-them. `tagger` is the release's, which comes first in PYTHONPATH. The last job is as a killed worker leaves it: one of its chunks is
-done, another one is claimed.
+python tests/rig/released_library.py FOLDER writes FOLDER/VERSION-sqlite.tar.xz and
+FOLDER/VERSION-postgresql.tar.xz: photos, the model, the database, copies of the photos as they were before
+tags were written, and `expected.json` with what the release says about them. `tagger` is the release's, which
+comes first in PYTHONPATH. The last job is as a killed worker leaves it: one of its chunks is done, another
+one is claimed.
 """
 
 import json
@@ -32,7 +34,7 @@ from tagger.settings import load_settings
 DUMP = "dump.sql"
 """The database, if it is on PostgreSQL."""
 CELLS = 8
-"""As few as let the model find the church in further photos: the size of its file grows with the fourth power."""
+"""As few as let the model find the church: the file grows with the fourth power."""
 CHURCH = 1
 FOREIGN = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
 """A sidecar of another program, which an undo restores."""
@@ -40,7 +42,7 @@ LIBRARIES = sorted((Path(__file__).parents[1] / "released").glob("*.tar.xz"))
 
 
 def unpack_library(file: Path, folder: Path, empty_postgres_url: Callable[[], str]) -> Terminal:
-    """One of LIBRARIES, in another folder than where it was made; one of PostgreSQL in this empty database."""
+    """One of LIBRARIES in another folder; one of PostgreSQL in this empty database."""
     with tarfile.open(file) as archive:
         archive.extractall(folder, filter="data")
     roots = {root.name: str(root) for root in (folder / "photos").iterdir()}

@@ -1,6 +1,7 @@
 """Redis and PostgreSQL servers that tests and benchmarks may break; the programs come from Python packages.
 
-Each server lives in a temporary folder, keeps its address after a restart and leaves nothing behind when closed.
+Each server lives in a temporary folder, keeps its address after a restart and leaves nothing behind when
+closed.
 """
 
 import fcntl
@@ -43,7 +44,7 @@ NO_DISK_SYNC = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """Start a PostgreSQL server that many tests share and none may break; yield the URL of its maintenance database."""
+    """Start a PostgreSQL server that many tests share; yield the URL of its maintenance database."""
     with PostgresServer(NO_DISK_SYNC) as server:
         yield server.url
 
@@ -122,7 +123,7 @@ class Server:
 
 
 class RedisServer(Server):
-    """Redis on a TCP port, configured as for workers: append-only file, no eviction. `options` follow, like those of its program."""
+    """Redis on a TCP port, configured as for workers. `options` follow, like those of its program."""
 
     def __init__(self, program: Path | None = None, options: Sequence[str] = ()) -> None:
         super().__init__("redis")
@@ -181,7 +182,8 @@ class RedisServer(Server):
 
 
 class PostgresServer(Server):
-    """PostgreSQL on a Unix socket; `url` is its maintenance database, `settings` are entries such as "fsync=off".
+    """PostgreSQL on a Unix socket; `url` is its maintenance database, `settings` are entries such as
+    "fsync=off".
 
     `programs`: the folder with its programs; those of a Python package otherwise.
     """
@@ -224,9 +226,11 @@ class PostgresServer(Server):
 
 
 class FullablePostgresServer(PostgresServer):
-    """PostgreSQL whose tables are on a small disk of their own, in memory, which a test may fill. Needs the right to mount.
+    """PostgreSQL whose tables are on a small disk of their own, in memory, which a test may fill. Needs the
+    right to mount.
 
-    Its log of changes is elsewhere: without space for that, PostgreSQL ends. Raises `CalledProcessError` where mounting is impossible.
+    Its log of changes is elsewhere: without space for that, PostgreSQL ends. Raises `CalledProcessError`
+    where mounting is impossible.
     """
 
     DISK_BYTES = 96 * 2**20
@@ -278,7 +282,7 @@ def postgres_error(url: str) -> Exception | None:
 
 
 def _initialise(data: Path) -> tuple[str | None, Path]:
-    """Create the data folder; return the user the server must run as (None: the current one) and its program."""
+    """Create the data folder; return the server's user (None: the current one) and program."""
     with warnings.catch_warnings():
         # Without a login session there is no XDG_RUNTIME_DIR; platformdirs warns and uses /tmp.
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")

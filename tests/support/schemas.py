@@ -16,7 +16,7 @@ BEFORE = "1007"
 
 
 def library_of_1_1(kind: str, folder: Path, request: pytest.FixtureRequest) -> tuple[str, Engine]:
-    """The address of a library of 1.0 that 1.1 has upgraded, on SQLite or PostgreSQL, and an engine for it."""
+    """The address of a library of 1.0 that 1.1 has upgraded, and an engine for it."""
     file = next(file for file in LIBRARIES if file.name.startswith("1.0") and kind in file.name)
     terminal = unpack_library(file, folder, lambda: str(request.getfixturevalue("empty_postgres_url")))
     url = terminal.environment.get("TAGGER_DATABASE_URL") or f"sqlite:///{terminal.data}/tagger.sqlite"

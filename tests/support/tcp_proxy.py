@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server that leaves connections half open, as firewalls, failovers and lost machines do."""
+"""A TCP proxy in front of a server that leaves connections half open."""
 
 import ctypes
 import socket

@@ -148,7 +148,8 @@ def test_an_error_in_the_settings_file_does_not_show_its_values(
         ("rediss://redis.example:6380/3", None),
         ("redis://:p%40ss@[::1]:6379/0", "redis://[::1]:6379/0"),
         ("redis://user:pass@redis_1:6379?socket_timeout=3", "redis://redis_1:6379"),
-        ("redis+socket:///home/me@work/tagger data/redis.sock?virtual_host=1", "redis+socket:///home/me@work/tagger data/redis.sock"),
+        ("redis+socket:///me@work/the data/redis.sock?virtual_host=1",
+         "redis+socket:///me@work/the data/redis.sock"),
     ],
 )  # fmt: skip
 def test_valid_addresses_of_redis_are_shown_without_secrets(url: str, shown: str | None) -> None:
@@ -267,7 +268,8 @@ def test_other_forms_of_database_addresses_are_understood(text: str, address: st
 
 @pytest.mark.parametrize(
     "text",
-    ["host", "host:5432/db", "jdbc:postgresql://h/db", "mysql://h/db", "/data/t.sqlite", "host=h dbname='x", "nonsense=1", "sqlite:t"],
+    ["host", "host:5432/db", "jdbc:postgresql://h/db", "mysql://h/db", "/data/t.sqlite",
+     "host=h dbname='x", "nonsense=1", "sqlite:t"],
 )  # fmt: skip
 def test_other_addresses_than_those_of_databases_are_refused(text: str) -> None:
     with pytest.raises(AddressInvalid):

@@ -1,4 +1,4 @@
-"""What is said of a database whose disk is full, or that refuses a statement: not that it is away, cannot be opened or is damaged."""
+"""What is said of a database whose disk is full, or that refuses a statement."""
 
 import resource
 import sqlite3

@@ -1,4 +1,4 @@
-"""An installation without extras has every package that commands without extras import; what is downloaded has hashes."""
+"""An installation without extras has what its commands import; downloads have hashes."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""deploy/compose.yaml, Containerfile and systemd: valid, hardened, and with settings and commands that exist."""
+"""deploy/compose.yaml, Containerfile and systemd: valid, hardened, with settings that exist."""
 
 import json
 import re

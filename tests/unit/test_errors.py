@@ -1,4 +1,4 @@
-"""Errors reach other processes: a pool waits for ever where one of its workers raises an error that cannot be restored."""
+"""Errors reach other processes: a pool waits for ever for one that cannot be restored."""
 
 import ast
 import builtins

@@ -1,4 +1,4 @@
-"""The generated pages of the reference are current, nothing that a release promises is gone, and the files to read first are short."""
+"""The generated pages of the reference are current, and nothing that is promised is gone."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a photo could do that has taken over the process that decodes it. Each attack raises OSError where it is refused."""
+"""What a photo could do that has taken over its decoder. Attacks raise OSError if refused."""
 
 import ctypes
 import errno
@@ -87,7 +87,7 @@ def results() -> dict[str, str]:
 
 
 def surroundings() -> dict[str, object]:
-    """What the process has from its start: the names of its environment variables, and the open descriptors."""
+    """What the process has from its start: environment variables and open descriptors."""
     return {
         "environment": sorted(os.environ),
         "descriptors": [each for each in range(1024) if _is_open(each)],

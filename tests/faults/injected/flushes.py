@@ -1,4 +1,4 @@
-"""Records the order in which a process flushes files, renames them and commits: what a power cut leaves follows from it."""
+"""Records flushes, renames and commits of a process: what a power cut leaves follows from them."""
 
 import importlib
 import json

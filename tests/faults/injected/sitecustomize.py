@@ -1,29 +1,29 @@
-"""Injects a fault into the `tagger` process that loads this module; the product itself has no hooks for tests.
+"""Injects a fault into the `tagger` process that loads this module; the product has no hooks.
 
-Python imports a module of this name at its start if it is on PYTHONPATH. `Terminal.inject` (tests/support/commands.py)
-puts it there for the processes it starts. Environment variables select the fault:
+Python imports a module of this name at its start if it is on PYTHONPATH, where `Terminal.inject` puts it.
+Environment variables select the fault:
 
     INJECT_KILL_ON_OPEN=WORD      SIGKILL when a file with WORD in its name is opened
     INJECT_HANG_ON_OPEN=WORD      the thread sleeps for an hour instead
     INJECT_…_ON_DECODE=WORD       the same two when a photo with WORD in its bytes is decoded,
     INJECT_FAULT_ON_DECODE=WORD   SIGSEGV,
-    INJECT_GROW_ON_DECODE=WORD    the process takes memory up to its limit; without a limit, the OOM killer ends it, and
+    INJECT_GROW_ON_DECODE=WORD    the process takes memory up to its limit or the OOM killer, and
     INJECT_BUSY_ON_DECODE=WORD    the thread computes for an hour
-    INJECT_ATTACK_ON_DECODE=WORD  the photo takes over the decoder, tries all of ATTACKS (see attacks) and fails with the results
+    INJECT_ATTACK_ON_DECODE=WORD  the photo takes over the decoder and tries all of ATTACKS (see attacks)
     INJECT_WITHOUT_LAYERS=NAMES   the system has no `seccomp` or no `landlock`
     INJECT_WITHOUT_MODULES=NAMES  these modules are not installed
     INJECT_KILL_AT=MOMENT         SIGKILL at a moment (see MOMENTS), once:
     INJECT_ONCE=FILE              … created by the first kill; while it exists, nothing is killed
-    INJECT_KILL_PARENT_AT=MOMENT  SIGKILL of the process that started this one; with INJECT_KILL_AT, before this one
+    INJECT_KILL_PARENT_AT=MOMENT  SIGKILL of the parent; with INJECT_KILL_AT, before this one
     INJECT_KILL_AT_COMMIT=NUMBER  SIGKILL before the database commits its NUMBERth transaction of this process
     INJECT_FAULT_AT=MOMENT        SIGSEGV at a moment, each time
-    INJECT_FREEZE=COMMAND…        in `tagger COMMAND`, a thread takes the interpreter's lock for good once the file
+    INJECT_FREEZE=COMMAND…        in `tagger COMMAND`, a thread keeps the interpreter's lock once the file
     INJECT_FREEZE_WHEN=FILE       … FILE.COMMAND is there, which it removes
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer,
     INJECT_SLOW_WHILE=FILE        … while the file exists
-    INJECT_COUNT_INFERENCES=FILE  a line with the number of photos is appended after each forward pass over photos
+    INJECT_COUNT_INFERENCES=FILE  a line with the number of photos follows each forward pass
     INJECT_TICK_S=SECONDS         beat sends a tick this often
-    INJECT_RECORD_FLUSHES=FILE    flushes, renames and commits are appended to the file (see flushes)
+    INJECT_RECORD_FLUSHES=FILE    flushes, renames and commits are recorded (see flushes)
     INJECT_VALUES=MODULE.NAME=JSON…  constants of the product in this process, such as the duration of a lease
 """
 
@@ -181,7 +181,7 @@ def kill_parent() -> None:
 
 
 def freeze_when(file: Path) -> None:
-    """Hold the interpreter's lock: `PyDLL` does not release it during a call, as a library in a deadlock does not."""
+    """Hold the interpreter's lock, as a library in a deadlock does: `PyDLL` keeps it."""
 
     def freeze() -> None:
         while not file.exists():
@@ -227,7 +227,7 @@ def tick_every(seconds: float) -> None:
 
 
 def set_values(words: list[str]) -> None:
-    """Set constants in this order: a module that copies a name from another must be imported after it is set."""
+    """Set constants in this order, before modules that copy them are imported."""
     for word in words:
         path, _, value = word.partition("=")
         module, _, name = path.rpartition(".")

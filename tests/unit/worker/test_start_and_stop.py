@@ -1,4 +1,4 @@
-"""How a worker starts for its device, and ends on a signal: in a process of its own, which has the handlers of a worker."""
+"""How a worker starts for its device, and ends on a signal, in a process of its own."""
 
 import subprocess
 import sys
