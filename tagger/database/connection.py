@@ -75,10 +75,7 @@ def open_configured(settings: "Settings", actor: Actor | None = None) -> "Databa
         as `open_database`
     """
     return open_database(
-        settings.effective_database_url,
-        actor,
-        language=settings.language,
-        raw_pairs=settings.raw_pairs,
+        settings.effective_database_url, actor, language=settings.language, raw_pairs=settings.raw_pairs
     )
 
 

@@ -18,43 +18,19 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    bindparam,
-    delete,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from tagger.database.connection import Database
 from tagger.database.enums import CLASSIFIED_OUTCOMES, Outcome
 from tagger.database.statements import among, ids_parameter, insert_page
-from tagger.database.tables import (
-    classifications,
-    contents,
-    embeddings,
-    jobs,
-    tags,
-    taught_tags,
-)
+from tagger.database.tables import classifications, contents, embeddings, jobs, tags, taught_tags
 from tagger.jobs.processing.chunk_items import Item, classified_contents, lock_photos, store_photos
 from tagger.ledger.chunks import Claim, ItemOutcome, replace_outcomes, store_outcomes
 from tagger.ledger.items import CLASSIFIED_BEFORE
-from tagger.pipeline.requests import (
-    AlreadyClassified,
-    Classified,
-    Failed,
-    Unchanged,
-)
+from tagger.pipeline.requests import AlreadyClassified, Classified, Failed, Unchanged
 from tagger.positions.tag_odds import weigh_positions
 from tagger.registry.registration import landmark_ids_of_labels
-from tagger.tags.contents import (
-    delete_of_model,
-    is_classified_by,
-    is_classified_by_all,
-    lock_contents_shared,
-)
+from tagger.tags.contents import delete_of_model, is_classified_by, is_classified_by_all, lock_contents_shared
 from tagger.tags.models_in_use import ids_in_use
 from tagger.tags.rule import EffectiveTag
 from tagger.tags.settlement import begin_change, outcome_of, settle
@@ -187,11 +163,7 @@ def _model_outcome(result: Classified) -> Outcome:
     return Outcome.TAGGED if is_tagged else Outcome.UNKNOWN
 
 
-def _store_contents(
-    connection: Connection,
-    claim: Claim,
-    classified: Mapping[int, Classified],
-) -> None:
+def _store_contents(connection: Connection, claim: Claim, classified: Mapping[int, Classified]) -> None:
     """Update the classified contents and replace their tags of the models that classified them.
 
     The results of other models stay. If none of the job's models is in use, those from before the job go.
