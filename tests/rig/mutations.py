@@ -80,15 +80,7 @@ _METADATA = (
     b"gAMA",
     b"PLTE",
 )
-_SIZES = (
-    b"\xff\xc0",
-    b"\xff\xc2",
-    b"IHDR",
-    b"VP8X",
-    b"VP8 ",
-    b"BM",
-    b"ispe",
-)
+_SIZES = (b"\xff\xc0", b"\xff\xc2", b"IHDR", b"VP8X", b"VP8 ", b"BM", b"ispe")
 
 
 def _flip_bits(data: bytes, _others: Sequence[bytes], rng: random.Random) -> bytes:
