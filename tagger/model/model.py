@@ -165,7 +165,8 @@ def load_fastest_model(
     selector = BackendSelector(
         load, device, manifest.input.size, options.at_once, manifest.ranges, conversions
     )
-    choice = selections.find(SelectionKey.of(conversions, device, options))
+    key = SelectionKey.of(conversions, device, options)
+    choice = selections.find(key)
     with _FIRST_USE:
         if choice is not None and (model := _load_choice(choice, selector, manifest)) is not None:
             return model
@@ -175,7 +176,6 @@ def load_fastest_model(
         if not selection.is_final:
             model.free_memory()  # also that of the backends that were not chosen
             return model
-        key = SelectionKey.of(conversions, device, options)  # it may have found a backend that crashes
         selections.store(key, BackendChoice(selection.backend.name, selection.batch_size))
         selector.keep(selection.backend)
         return _warm_up(model)

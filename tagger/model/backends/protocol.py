@@ -108,16 +108,6 @@ class Conversions(NamedTuple):
         key = " ".join((self.digest, name, device.precision, *sorted(instruction_sets())))
         return self.folder / f"{blake3(key.encode()).hexdigest()}-{engine_version('openvino')}"
 
-    def crash(self, name: BackendName, device: Device) -> Path | None:
-        """The file that says that a backend crashes on processors like this one (see crashes). Without it, the backend is tried again."""
-        file = self.compiled(name, device)
-        return file and file.with_name(file.name.replace("-", ".crash-", 1))
-
-    def crashes(self, device: Device) -> dict[BackendName, Path]:
-        """The recorded crashes of OpenVINO's backends."""
-        records = {name: self.crash(name, device) for name in OPENVINO}
-        return {name: record for name, record in records.items() if record is not None and record.exists()}
-
 
 LACKS_OF_MEMORY = (
     "out of memory",
@@ -161,7 +151,6 @@ class SelectionKey:
     @classmethod
     def of(cls, conversions: Conversions, device: Device, options: BackendOptions) -> Self:
         """The key of a model on this machine."""
-        crashes = (f"{name} crashes" for name in conversions.crashes(device))
         return cls(
             conversions.digest,
             device.kind,
@@ -171,7 +160,7 @@ class SelectionKey:
             options.backend,
             options.at_once,
             options.batch_size,
-            (*engine_versions(), *crashes),
+            engine_versions(),
         )
 
     def __str__(self) -> str:

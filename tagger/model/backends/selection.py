@@ -19,9 +19,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tagger.errors import SettingsInvalid, TaggerError
-from tagger.extensions import BACKENDS, extensions, extra_missing, install_command, is_installed
+from tagger.extensions import BACKENDS, extensions, extra_missing, is_installed
 from tagger.model.backends.compiled import read_compiled, store_compiled
-from tagger.model.backends.crashes import crash_of
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
     OPENVINO,
@@ -113,13 +112,12 @@ class BackendSelector:
         self._at_once = at_once
         self._ranges = ranges
         self._conversions = conversions
-        self._crashed: set[BackendName] = set()
 
     def choose(self, name: BackendName | None, batch_size: int | None) -> SelectedBackend:
         """Return the backend `name`, or the fastest that agrees with the reference, at `batch_size` or its best one.
 
         Raises:
-            SettingsInvalid, ExtraMissing: as `load`, or the backend crashes.
+            SettingsInvalid, ExtraMissing: as `load`.
         """
         reference = self._load_reference(name)
         images = generated_images(self._size, IMAGES)
@@ -133,8 +131,6 @@ class BackendSelector:
         for other in self._alternatives() if name is None else []:
             if other == reference.name:
                 break
-            if self._crashes(other):
-                continue
             try:
                 backend = self.load(other)
                 difference = Difference.between(expected, backend.forward(images))
@@ -160,27 +156,9 @@ class BackendSelector:
             with suppress(Exception):  # whatever fails in another engine, TorchScript works
                 from tagger.model.backends.openvino import has_shipped_graph
 
-                if has_shipped_graph(self._conversions.digest) and not self._crashes("openvino"):
+                if has_shipped_graph(self._conversions.digest):
                     return self.load("openvino")
-        name = name or reference_name()
-        if self._crashes(name):
-            other = (
-                "set torchscript"
-                if is_installed("torch")
-                else f"another one needs torch: {install_command('torch')}"
-            )
-            raise SettingsInvalid(reason=f"backend: {name} does not run on this processor; {other}")
-        return self.load(name)
-
-    def _crashes(self, name: BackendName) -> bool:
-        """Whether OpenVINO crashes. It is tried in a process of its own before it is first used on this machine."""
-        if name not in OPENVINO or self._device.kind != "cpu" or self._conversions is None:
-            return False
-        crash = crash_of(name, self._conversions, self._device)
-        if crash is not None and name not in self._crashed:
-            self._crashed.add(name)
-            log.warning("%s; tagger doctor says how to try it again", crash_text(name, crash))
-        return crash is not None
+        return self.load(name or reference_name())
 
     def load(self, name: BackendName) -> Backend:
         """Load the model into the backend `name`.
@@ -279,11 +257,6 @@ class BackendSelector:
                 backend.free_memory()
                 break
         return min(costs, key=costs.__getitem__)
-
-
-def crash_text(name: BackendName, crash: str) -> str:
-    """What a person reads of a backend that crashes."""
-    return f"{name} does not run on this processor ({crash})"
 
 
 def reference_name() -> BackendName:
