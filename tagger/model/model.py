@@ -13,7 +13,6 @@ from tagger.errors import ExtraMissing, SettingsInvalid
 from tagger.model.artifact import Manifest, load_module
 from tagger.model.backends.protocol import (
     Backend,
-    BackendChoice,
     BackendName,
     Conversions,
     Outputs,
@@ -168,15 +167,15 @@ def load_fastest_model(
     key = SelectionKey.of(conversions, device, options)
     choice = selections.find(key)
     with _FIRST_USE:
-        if choice is not None and (model := _load_choice(choice, selector, manifest)) is not None:
+        if choice is not None and (model := _load_choice(choice, selector, manifest, device)) is not None:
             return model
         log.warning("Choosing the fastest way to run the model on this machine, once, for some seconds")
-        selection = selector.choose(options.backend, options.batch_size)
-        model = Model(selection.backend, manifest, selection.batch_size)
+        selection = selector.choose(options.backend)
+        model = Model(selection.backend, manifest, device.batch_size)
         if not selection.is_final:
             model.free_memory()  # also that of the backends that were not chosen
             return model
-        selections.store(key, BackendChoice(selection.backend.name, selection.batch_size))
+        selections.store(key, selection.backend.name)
         selector.keep(selection.backend)
         return _warm_up(model)
 
@@ -190,11 +189,13 @@ def _load(path: Path, digest: str, device: Device, threads: int) -> torch.jit.Sc
     return load_module(path, digest)
 
 
-def _load_choice(choice: BackendChoice, selector: BackendSelector, manifest: Manifest) -> Model | None:
+def _load_choice(
+    choice: BackendName, selector: BackendSelector, manifest: Manifest, device: Device
+) -> Model | None:
     """Load the model into a backend that was selected before; None if that no longer runs."""
     try:
-        backend = selector.load(choice.backend)
-        model = _warm_up(Model(backend, manifest, choice.batch_size))
+        backend = selector.load(choice)
+        model = _warm_up(Model(backend, manifest, device.batch_size))
     except (ExtraMissing, SettingsInvalid) as error:
         log.warning("the backend that was selected does not run: %s", error.__cause__ or error)
         return None

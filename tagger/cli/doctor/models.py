@@ -102,10 +102,10 @@ def _check_scores(model: RegisteredModel, settings: Settings, database: Database
 
 
 def _backend(model: RegisteredModel, settings: Settings, database: Database | None) -> str:
-    """The backend and batch size that were selected for the model on machines like this one."""
+    """The backend that was selected for the model on machines like this one."""
     device = choose_device(settings.device, settings.batch_size)
     key = SelectionKey.of(conversions(settings, model), device, backend_options(device, settings))
     choice = StoredSelections(database).find(key) if database is not None else None
     if choice is None:
         return "its backend is selected when photos are first tagged"
-    return f"runs on {choice.backend} in batches of {choice.batch_size}"
+    return f"runs on {choice} in batches of {device.batch_size}"

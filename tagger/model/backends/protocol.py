@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from itertools import repeat
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
-from pydantic import Field
 
 from tagger.errors import Unavailable
 from tagger.model.devices import engine_version, engine_versions, hardware_name, instruction_sets
@@ -68,30 +67,18 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """How to run a model.
-
-    `backend`, `batch_size`: None leaves the choice to the backend selection. `at_once`: forward passes at a time.
-    """
+    """How to run a model: `backend` None leaves the choice to the selection; `at_once` are forward passes at a time."""
 
     backend: BackendName | None
     at_once: int
-    batch_size: int | None
-
-
-@dataclass(frozen=True)
-class BackendChoice:
-    """What was selected: a backend and its batch size."""
-
-    backend: BackendName
-    batch_size: Annotated[int, Field(ge=1, le=4096)]
 
 
 class SelectionStore(Protocol):
     """Stores selections, so that later starts need not compare backends again, on this machine and on others of its kind."""
 
-    def find(self, key: SelectionKey) -> BackendChoice | None: ...
+    def find(self, key: SelectionKey) -> BackendName | None: ...
 
-    def store(self, key: SelectionKey, choice: BackendChoice) -> None: ...
+    def store(self, key: SelectionKey, choice: BackendName) -> None: ...
 
 
 class Conversions(NamedTuple):
@@ -145,7 +132,7 @@ class SelectionKey:
     """Processors of one name may differ in them: virtual machines often name only the maker."""
     backend: str | None
     at_once: int
-    batch_size: int | None
+    batch_size: int
     engines: tuple[str, ...]
 
     @classmethod
@@ -159,7 +146,7 @@ class SelectionKey:
             tuple(sorted(instruction_sets())),
             options.backend,
             options.at_once,
-            options.batch_size,
+            device.batch_size,
             engine_versions(),
         )
 

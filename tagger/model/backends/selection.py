@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from tagger.model.backends.protocol import (
     OPENVINO,
     BackendName,
     Conversions,
-    is_out_of_memory,
     is_passing,
 )
 from tagger.model.devices import instruction_sets
@@ -52,22 +50,15 @@ MAX_SCORE_DIFFERENCE = 0.61
 BEST, LEAST_SCORE = 5, 1e-6
 """How many of the reference's scores of an image are compared, and the score that smaller ones count as."""
 IMAGES, DISCS, LEAST_RADIUS, LARGEST_RADIUS = 16, 400, 0.02, 0.6
-GPU_BATCHES = (32, 64, 128, 256, 512)
-WARM_UPS, ROUNDS = 2, 3
-"""TorchScript profiles and compiles in its first two passes."""
 
 LoadModule = Callable[[], "torch.jit.ScriptModule"]
 
 
 @dataclass(frozen=True)
 class SelectedBackend:
-    """A backend and its batch size.
-
-    `is_final`: the next selection will have the same result. Otherwise something failed that may succeed at the next start.
-    """
+    """`is_final`: the next selection will have the same result. Otherwise something failed that may succeed at the next start."""
 
     backend: Backend
-    batch_size: int
     is_final: bool = True
 
 
@@ -113,8 +104,8 @@ class BackendSelector:
         self._ranges = ranges
         self._conversions = conversions
 
-    def choose(self, name: BackendName | None, batch_size: int | None) -> SelectedBackend:
-        """Return the backend `name`, or the fastest that agrees with the reference, at `batch_size` or its best one.
+    def choose(self, name: BackendName | None) -> SelectedBackend:
+        """Return the backend `name`, or the fastest that agrees with the reference.
 
         Raises:
             SettingsInvalid, ExtraMissing: as `load`.
@@ -123,10 +114,9 @@ class BackendSelector:
         images = generated_images(self._size, IMAGES)
         try:
             expected = reference.forward(images)
-            batch_size = batch_size or self._best_batch_size(reference, images)
         except Exception as error:  # noqa: BLE001 - photos may still pass where the generated images fail
             log.warning("the model fails on the generated images: %s", error)
-            return SelectedBackend(reference, batch_size or self._device.batch_size, is_final=False)
+            return SelectedBackend(reference, is_final=False)
         is_final = True
         for other in self._alternatives() if name is None else []:
             if other == reference.name:
@@ -147,8 +137,8 @@ class BackendSelector:
                 *difference,
             )
             if difference.is_small:
-                return SelectedBackend(backend, batch_size, is_final)
-        return SelectedBackend(reference, batch_size, is_final)
+                return SelectedBackend(backend, is_final)
+        return SelectedBackend(reference, is_final)
 
     def _load_reference(self, name: BackendName | None) -> Backend:
         """The shipped model was converted before: comparing it with TorchScript would take torch's time and memory."""
@@ -241,23 +231,6 @@ class BackendSelector:
             return []
         return [EIGHT_BITS, "openvino"] if self._ranges and "avx2" in instruction_sets() else ["openvino"]
 
-    def _best_batch_size(self, backend: Backend, images: Images) -> int:
-        """The fastest batch size of a GPU. On a CPU, all are as fast that fit its caches."""
-        if self._device.kind == "cpu":
-            return self._device.batch_size
-        costs: dict[int, float] = {}
-        for batch_size in GPU_BATCHES:
-            try:
-                batch = backend.empty(batch_size)  # as jobs do: in pinned memory
-                batch[:] = np.resize(images, batch.shape)
-                costs[batch_size] = _cost_s(backend, batch)
-            except Exception as error:
-                if not (costs and is_out_of_memory(error)):
-                    raise
-                backend.free_memory()
-                break
-        return min(costs, key=costs.__getitem__)
-
 
 def reference_name() -> BackendName:
     """The backend that others are compared with, and that runs where they cannot."""
@@ -278,16 +251,6 @@ def _discs(size: int, rng: np.random.Generator) -> Images:
     for radius, centre, colour in zip(radii.tolist(), centres.tolist(), colours.tolist(), strict=True):
         draw.circle(centre, radius, fill=tuple(colour))
     return np.asarray(image)
-
-
-def _cost_s(backend: Backend, images: Images) -> float:
-    """The time per image of the fastest round."""
-    costs = []
-    for _ in range(WARM_UPS + ROUNDS):
-        start = time.perf_counter()
-        backend.forward(images)
-        costs.append((time.perf_counter() - start) / len(images))
-    return min(costs[WARM_UPS:])
 
 
 def _embedding_difference(expected: Embeddings | None, actual: Embeddings | None) -> float:

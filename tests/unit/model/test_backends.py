@@ -419,7 +419,7 @@ def test_a_damaged_graph_of_the_shipped_model_is_named(
     selector = BackendSelector(shipped_module, FLOAT32, shipped_size(), 1, conversions=conversions)
     with pytest.raises(InstallationDamaged, match=f"{damaged}.*Install tagger again"):
         selector.load("openvino")
-    selection = selector.choose(None, 1)
+    selection = selector.choose(None)
     assert (selection.backend.name, selection.is_final) == ("torchscript", False)
 
 
@@ -427,5 +427,5 @@ def test_without_openvino_torchscript_runs_models(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("tagger.model.backends.selection.is_installed", lambda name: name != "openvino")
     selector = BackendSelector(small_module, FLOAT32, SIZE, at_once=1)
     with pytest.raises(SettingsInvalid, match="openvino has no package for this machine; set torchscript"):
-        selector.choose("openvino", None)
-    assert selector.choose(None, 4).backend.name == "torchscript"
+        selector.choose("openvino")
+    assert selector.choose(None).backend.name == "torchscript"

@@ -96,7 +96,7 @@ def test_an_input_is_rounded_for_all_its_users_and_before_it_is_padded() -> None
 def test_it_is_a_candidate_only_of_models_with_ranges() -> None:
     with pytest.raises(SettingsInvalid, match="no ranges for openvino-int8; set openvino"):
         BackendSelector(small_module, FLOAT32, SIZE, 1).load("openvino-int8")
-    chosen = BackendSelector(small_module, FLOAT32, SIZE, 1, small_ranges()).choose("openvino-int8", 4)
+    chosen = BackendSelector(small_module, FLOAT32, SIZE, 1, small_ranges()).choose("openvino-int8")
     assert chosen.backend.name == "openvino-int8"
 
 
@@ -130,7 +130,7 @@ from unit.model.test_eight_bits import shipped_selector, shipped_size
 
 selector, images = shipped_selector(), generated_images(shipped_size(), IMAGES)
 expected = selector.load("openvino").forward(images)
-selected = Difference.between(expected, selector.choose(None, 8).backend.forward(images))
+selected = Difference.between(expected, selector.choose(None).backend.forward(images))
 openvino.cpu_has_vnni = lambda: True
 overflowing = Difference.between(expected, selector.load("openvino-int8").forward(images))
 print(json.dumps([selected, overflowing]))
