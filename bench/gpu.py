@@ -73,8 +73,8 @@ def _measure(device: Device, folder: Path, count: int, pictures: Path | None) ->
     yield from compare(_outputs(Device("cpu", "float32", CPU_BATCH), chosen), _outputs(device, chosen))
     decoding, forward = _decoding_rate(photos), 0.0
     yield _figure(f"decoding in {core_count()} processes", _rate(decoding))
-    for size, rate in _forward_rates(device).items():
-        yield _figure(f"forward passes of {size}", _rate(rate))
+    for images, rate in _forward_rates(device).items():
+        yield _figure(f"forward passes of {images}", _rate(rate))
         forward = max(forward, rate)
     # A GPU computes while the cores decode; on a CPU, the same cores do both.
     limit = min(decoding, forward) if device.kind == "cuda" else 1 / (1 / decoding + 1 / forward)
@@ -87,14 +87,14 @@ def _measure(device: Device, folder: Path, count: int, pictures: Path | None) ->
 
 def compare(expected: Outputs, actual: Outputs) -> Iterator[Row]:
     """How far the outputs of two devices for the same images are apart."""
-    if expected.embeddings is None or actual.embeddings is None:
+    one, other = expected.embeddings, actual.embeddings
+    if one is None or other is None:
         raise SystemExit("the shipped model gives no embeddings")
     best, rows = expected.scores.argmax(axis=1), np.arange(len(expected.scores))
     same = float((actual.scores.argmax(axis=1) == best).mean())
     difference = float(np.abs(expected.scores[rows, best] - actual.scores[rows, best]).mean())
-    products = (expected.embeddings * actual.embeddings).sum(axis=1)
-    lengths = [np.linalg.norm(each.embeddings, axis=1) for each in (expected, actual)]
-    cosine = float((products / (lengths[0] * lengths[1])).min())
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    cosine = float(((one * other).sum(axis=1) / lengths).min())
     yield _goal(f"best tag the same, of {len(best)}", f"{same:.1%}", f"≥ {SAME:.1%}", met=same >= SAME)
     is_small = difference <= SCORE_DIFFERENCE
     yield _goal("mean difference of its score", f"{difference:.4f}", f"≤ {SCORE_DIFFERENCE}", met=is_small)

@@ -33,9 +33,8 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tagger.errors import ModelRefused
-from tagger.model.model_archive import HEAD_BYTES, checked_archive, format_text
-from tagger.model.model_definitions import ProgramRefused
-from tagger.model.model_entries import COMPRESSIONS, DAMAGED
+from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive
+from tagger.model.model_code import ProgramRefused
 from tagger.photos.decoding import Fit, Resize
 from tagger.photos.files import open_regular
 from tagger.photos.folders import new_file
@@ -95,11 +94,6 @@ def stored_bytes(dimension: int) -> int:
 
 MANIFEST_NAME = "manifest.json"
 BACKGROUND_NAME = "background.f32"
-MANIFEST_LIMIT_BYTES = 32 * 2**20
-"""A manifest has a few kilobytes; a larger one is a mistake or an attack."""
-FILE_LIMIT_BYTES = 8 * 2**30
-"""The largest networks of vision have a few gigabytes. A file is read whole."""
-
 PIECE_BYTES = 2**20
 
 
@@ -253,8 +247,6 @@ def read_manifest(path: Path) -> Manifest:
                 raise ModelRefused(
                     path=path, reason="it has no manifest, so it was not exported by this program's trainer"
                 )
-            if entries[0].file_size > MANIFEST_LIMIT_BYTES:
-                raise ModelRefused(path=path, reason="its manifest is too large")
             return Manifest.model_validate_json(archive.read(entries[0]))
     except OSError as error:
         raise ModelRefused(path=path, reason=_os_reason(error)) from error
@@ -263,9 +255,7 @@ def read_manifest(path: Path) -> Manifest:
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
         raise ModelRefused(path=path, reason=f"its manifest is invalid at {where}: {first['msg']}") from error
     except DAMAGED as error:
-        with open_regular(path) as file:
-            text = format_text(file.read(HEAD_BYTES))
-        raise ModelRefused(path=path, reason=f"it is {text or 'not a TorchScript file'}") from error
+        raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
 
 
 def read_background(path: Path, expected_digest: str, embedding: Embedding) -> BackgroundStatistics:
@@ -403,12 +393,9 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what would block a reader, or fill the memory."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
+    """Refuse a pipe, which would block its reader."""
+    if not stat.S_ISREG(path.stat().st_mode):
         raise ModelRefused(path=path, reason="it is not a regular file")
-    if status.st_size > FILE_LIMIT_BYTES:
-        raise ModelRefused(path=path, reason=f"it is larger than {FILE_LIMIT_BYTES // 2**30} GiB")
 
 
 def _os_reason(error: OSError) -> str:

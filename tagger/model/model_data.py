@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tagger.model.model_definitions import Program, ProgramRefused
-from tagger.model.model_entries import Entries
+from tagger.model.model_code import Program, ProgramRefused
+
+Entries = Mapping[str, bytes]
 
 ITEM_BYTES = {
     **dict.fromkeys(("BoolStorage", "ByteStorage", "CharStorage"), 1),
@@ -115,9 +116,8 @@ def check_constants(entries: Entries) -> None:
 
 
 def _read(entries: Entries, folder: str) -> Any:
-    data = entries.read(f"{folder}.pkl")
     try:
-        return _Reader(entries, folder).read(data)
+        return _Reader(entries, folder).read(entries[f"{folder}.pkl"])
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProgramRefused(f"{folder}.pkl is not what TorchScript writes") from error
 
@@ -243,10 +243,10 @@ class _Reader:
     def _storage(self, kind: Any, storage: Any, key: Any, device: Any, items: Any) -> _Storage:
         _require((kind, device) == ("storage", "cpu") and type(items) is int and STORAGE_KEY.fullmatch(key))
         name = storage.name.removeprefix("torch ")
-        _require(items * ITEM_BYTES[name] == self._entries.size_bytes(f"{self._folder}/{key}"))
+        data = self._entries[f"{self._folder}/{key}"]
+        _require(items * ITEM_BYTES[name] == len(data))
         # torch reads a byte that is neither true nor false as both.
-        is_boolean = name == "BoolStorage"
-        _require(not is_boolean or not self._entries.read(f"{self._folder}/{key}").strip(BOOLEANS))
+        _require(name != "BoolStorage" or not data.strip(BOOLEANS))
         return _Storage(items)
 
     def _tensor(
