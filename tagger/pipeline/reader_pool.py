@@ -25,6 +25,7 @@ from tagger.photos.decoding.memory import MEMORY_BUDGET
 from tagger.photos.files import PhotoBytes
 from tagger.photos.source import PhotoSource
 from tagger.pipeline.buffers import PipelineBuffers
+from tagger.pipeline.child_process import STOP_CHECK_S, ParentStopping
 from tagger.pipeline.requests import (
     AlreadyClassified,
     Failed,
@@ -39,7 +40,6 @@ from tagger.pipeline.requests import (
     read_photo_bytes,
     timeout_text,
 )
-from tagger.pipeline.running_child import STOP_CHECK_S, ParentStopping
 from tagger.system.metrics import READS_HUNG
 
 

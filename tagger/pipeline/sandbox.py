@@ -32,11 +32,10 @@ from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import PhotoBytes
 from tagger.photos.formats import PhotoOrigin
 from tagger.photos.source import PhotoSource
-from tagger.pipeline.child_process import ChildProcess, minimal_environment
+from tagger.pipeline.child_process import ChildProcess, RunningChild, minimal_environment
 from tagger.pipeline.confinement import memory_beside_this_process
 from tagger.pipeline.reader_pool import read_in_time
 from tagger.pipeline.requests import Limits, OpenPhoto
-from tagger.pipeline.running_child import InvalidReply, RunningChild
 from tagger.system.metrics import stage_timer
 
 MODULE = "tagger.pipeline.sandbox_main"
@@ -87,8 +86,7 @@ class Sandbox:
         `ends_at` (monotonic seconds) limits the time further, here and in `OpenPhoto.decode`.
 
         Raises:
-            PhotoFailed: the photo crashed two children, or it took too long.
-            ChildKilled: two children died, and at least one was killed.
+            PhotoFailed: two children ended while they had the photo, or it took too long.
             ParentStopping: `must_stop` became true.
         """
         if _left_s(ends_at) == 0:
@@ -117,11 +115,6 @@ class Sandbox:
     def read(self, source: PhotoSource, path: str) -> OpenPhoto:
         """Read a photo here, within the time limit, and open it; raises as `open`."""
         return self.open(read_in_time(source, path, self._limits, self._must_stop))
-
-    def survives(self, for_s: float) -> bool:
-        """Whether a child without a photo lives this long. If not, something outside kills the children."""
-        with self._child(None, math.inf) as child:
-            return child.survives(for_s)
 
     def close(self) -> None:
         """End the children. Calls in progress in other threads fail."""
@@ -205,7 +198,7 @@ def _open(child: RunningChild, key: object, data: bytes, ends_at: float) -> tupl
         opened = _OpenReply.model_validate(reply)
         return opened.digest, opened.facts()
     except ValueError as error:
-        raise InvalidReply("facts that no photo has") from error
+        raise ValueError("facts that no photo has") from error
 
 
 def _decode(
@@ -218,9 +211,9 @@ def _decode(
     try:
         decoded = _DecodeReply.model_validate(reply)
     except ValueError as error:
-        raise InvalidReply("an image that no photo has") from error
+        raise ValueError("an image that no photo has") from error
     if decoded.width * decoded.height > max_pixels:
-        raise InvalidReply("an image of more pixels than it decodes")
+        raise ValueError("an image of more pixels than it decodes")
     side = resize.size
     pixels = np.frombuffer(child.read(side * side * 3), dtype=np.uint8).reshape(side, side, 3)
     return DecodedImage(pixels, decoded.width, decoded.height, decoded.damaged)

@@ -1,24 +1,10 @@
-"""What a program sets for its process: when Python collects garbage, and how the threads of engines wait. And what its end by a signal means."""
+"""What a program sets for its process: when Python collects garbage, and how the threads of engines wait."""
 
 import gc
 import os
-import signal
 
 THRESHOLD = 2000
 """New objects after which it looks at them: Python 3.13's default."""
-
-FAULTS = frozenset(
-    {
-        signal.SIGSEGV,
-        signal.SIGABRT,
-        signal.SIGBUS,
-        signal.SIGILL,
-        signal.SIGFPE,
-        signal.SIGTRAP,
-        signal.SIGSYS,
-    }
-)
-"""Signals that a process gets because of what it does. Others, such as SIGKILL, come from outside or from the OOM killer."""
 
 
 def postpone_collection() -> None:
