@@ -183,7 +183,7 @@ class Settings(BaseModel):
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Lowest score of an accepted tag; 0 accepts all. Default: the threshold of the model."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Images in one forward pass. Default: the fastest size on this machine."""
+    """Images in one forward pass. Default: 8 on a CPU, 256 on a GPU."""
     language: Annotated[str, Field(pattern=LANGUAGE_PATTERN)] | None = None
     """Language of landmarks' names, shown and written, like `de` or `zh-Hant`, where they have a name in it.
     Default: that of the model.

@@ -1,7 +1,7 @@
 """Measures one program over photos: CPU time of all its processes, and throughput. Start-up is excluded.
 
-A command runs twice, over the warm-up photos and over these and the others; the difference is the cost. Workers process the warm-up
-photos before the measurement begins.
+A command runs twice, over the warm-up photos and over these and the others; the difference is the cost.
+Workers process the warm-up photos before the measurement begins.
 """
 
 import shutil
@@ -16,32 +16,29 @@ from pathlib import Path
 
 from sqlalchemy import insert, select
 
-from bench.compare import TOP_K
 from bench.compare.workers import run_peer, run_worker
 from bench.photos import photos_in
 from bench.processes import TAGGER, Finished, plain_environment, run, tagger_environment
 from tagger.database.connection import open_database
 from tagger.database.tables import backend_selections
-from tagger.model.artifact import read_manifest
 
 REPOSITORY = Path(__file__).parents[2]
 DATABASE = "tagger.sqlite"
 MIN_COST = 0.001
-"""The lower limit of a cost: a difference within the clock's noise may be zero or less, and ratios need a positive number."""
-LOADER_QUERY = "SELECT path, count(*), max(CASE WHEN rank = 1 THEN slug END) FROM tags GROUP BY path"
+"""The lower limit of a cost, which may be zero within the clock's noise: ratios need a positive number."""
+LOADER_QUERY = "SELECT path, slug FROM tags WHERE rank = 1"
 TAGGER_QUERY = """
-    SELECT roots.location || '/' || photos.path, count(*), max(CASE WHEN tags.rank = 1 THEN landmarks.slug END)
+    SELECT roots.location || '/' || photos.path, landmarks.slug
     FROM photos
     JOIN roots ON roots.id = photos.root_id
-    JOIN tags ON tags.content_id = photos.content_id
+    JOIN tags ON tags.content_id = photos.content_id AND tags.rank = 1
     JOIN landmarks ON landmarks.id = tags.landmark_id
-    GROUP BY photos.id
 """
 
 
 @dataclass(frozen=True)
 class Workload:
-    """The model and the folder of photos of one measurement. `data_folder` contains the backend selection of this machine, in a database without photos."""
+    """The model and the photos of a measurement. `data_folder` has this machine's backend selection."""
 
     model: Path
     data_folder: Path
@@ -58,7 +55,7 @@ class Workload:
 class Measurement:
     """One run of a program, without start-up.
 
-    `rate` is photos/s; `top_tags` has the slug of each photo's best tag; `backend` is what ran the tagger's model.
+    `rate`: photos/s. `top_tags`: the slug of each photo's best tag. `backend` ran the tagger's model.
     """
 
     cpu_ms: float
@@ -134,19 +131,10 @@ def measure_celery(workload: Workload) -> Measurement:
 
 
 def read_top_tags(database: Path, query: str, workload: Workload) -> dict[str, str]:
-    """Return the slug of each photo's best tag by the photo's path.
-
-    Raises:
-        SystemExit: fewer photos or tags are stored than expected. Only programs that do the same work are comparable.
-    """
+    """Return the slug of each photo's best tag by the photo's path."""
     with closing(sqlite3.connect(database)) as connection:
-        stored = {path: (count, slug) for path, count, slug in connection.execute(query)}
-    expected = min(TOP_K, len(read_manifest(workload.model).labels))
-    for path in map(str, workload.photos):
-        count, _ = stored.get(path, (0, ""))
-        if count != expected:
-            raise SystemExit(f"{database.name} has {count} tags of {path} instead of {expected}")
-    return {path: stored[path][1] for path in map(str, workload.photos)}
+        stored = dict(connection.execute(query))
+    return {path: stored[path] for path in map(str, workload.photos)}
 
 
 def read_backend(database: Path) -> str:
@@ -174,8 +162,8 @@ def _run_loader(model: Path, folder: Path, paths: Sequence[Path], options: Seque
 
 
 def _peer_environment() -> dict[str, str]:
-    # OpenMP's threads sleep while they wait, as in the tagger. By default they spin: half of DataLoader's CPU time would be
-    # spinning, and more on a busy machine.
+    # OpenMP's threads sleep while they wait, as in the tagger. By default they spin: half of DataLoader's CPU
+    # time would be spinning, and more on a busy machine.
     return plain_environment() | {"PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE"}
 
 

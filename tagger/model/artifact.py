@@ -1,16 +1,17 @@
 """The exported model: TorchScript and a manifest in one `.pt` file.
 
-The file is a zip archive whose `extra/manifest.json` can be read without torch. The scripted forward takes uint8
-(B, 3, H, W). In format 1 it returns float32 (B, L): a calibrated score per label. The scores sum to at most 1; the remainder
-is the probability that the photo shows none of the labels. In format 2 it returns these scores and an embedding (B, D), with
-which other landmarks can be taught. Normalisation is part of the forward.
+The file is a zip archive whose `extra/manifest.json` can be read without torch. The scripted forward takes
+uint8 (B, 3, H, W). In format 1 it returns float32 (B, L): a calibrated score per label. The scores sum to at
+most 1; the remainder is the probability that the photo shows none of the labels. In format 2 it returns these
+scores and an embedding (B, D), with which other landmarks can be taught. It normalises inside.
 
-A file of format 2 has background statistics: mean and covariance of the embeddings of photos that show none of its landmarks. They tell
-what is special about the few photos of a landmark that somebody teaches ("Discriminative decorrelation", Hariharan et al., 2012). They
-are one entry, as little-endian float32: the mean (D,), then the upper triangle of the covariance, row by row.
+A file of format 2 has background statistics: mean and covariance of the embeddings of photos that show none
+of its landmarks. They tell what is special about the few photos of a landmark that somebody teaches
+("Discriminative decorrelation", Hariharan et al., 2012). They are one entry, as little-endian float32: the
+mean (D,), then the upper triangle of the covariance, row by row.
 
-The file is a program, and `torch.jit.load` already runs code from it. Load only files that the operator named, after a check
-of the digest. What their code can do is limited: see model_archive.
+The file is a program, and `torch.jit.load` already runs code from it. Load only files that the operator
+named, after a check of the digest. What their code can do is limited: see model_archive.
 """
 
 from __future__ import annotations
@@ -33,9 +34,8 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tagger.errors import ModelRefused
-from tagger.model.model_archive import HEAD_BYTES, checked_archive, format_text
-from tagger.model.model_definitions import ProgramRefused
-from tagger.model.model_entries import COMPRESSIONS, DAMAGED
+from tagger.model.model_archive import COMPRESSIONS, DAMAGED, checked_archive
+from tagger.model.model_code import ProgramRefused
 from tagger.photos.decoding import Fit, Resize
 from tagger.photos.files import open_regular
 from tagger.photos.folders import new_file
@@ -95,11 +95,6 @@ def stored_bytes(dimension: int) -> int:
 
 MANIFEST_NAME = "manifest.json"
 BACKGROUND_NAME = "background.f32"
-MANIFEST_LIMIT_BYTES = 32 * 2**20
-"""A manifest has a few kilobytes; a larger one is a mistake or an attack."""
-FILE_LIMIT_BYTES = 8 * 2**30
-"""The largest networks of vision have a few gigabytes. A file is read whole."""
-
 PIECE_BYTES = 2**20
 
 
@@ -159,7 +154,7 @@ class InputRule(_Frozen):
 class Embedding(_Frozen):
     """The second output of a model of format 2.
 
-    `layer` says which features of the network it is made of, `background_photos` how many photos the statistics come from.
+    `layer`: the features of the network that it is made of. `background_photos`: those of the statistics.
     """
 
     dimension: int = Field(ge=2, le=16384)
@@ -168,14 +163,14 @@ class Embedding(_Frozen):
 
 
 TRAINED_PHOTOS = "photo_digests"
-"""The entry of `Manifest.training` with the beginnings of the digests of the photos that a model has learned from, one after the other."""
+"""The entry of `Manifest.training` with the beginnings of the digests of the training photos, joined."""
 
 
 class Manifest(_Frozen):
     """The description of an artifact. `threshold` is the lowest score at which a prediction is accepted.
 
     `suggestion_threshold`: the lowest score at which one is suggested; None: the model suggests nothing.
-    `ranges`: the lowest and highest value that enters each convolution of the program, in order. Eight-bit backends scale by them.
+    `ranges`: the lowest and highest value that enters each convolution, in order, for eight bits.
     """
 
     format: Literal[1, 2] = 1
@@ -253,8 +248,6 @@ def read_manifest(path: Path) -> Manifest:
                 raise ModelRefused(
                     path=path, reason="it has no manifest, so it was not exported by this program's trainer"
                 )
-            if entries[0].file_size > MANIFEST_LIMIT_BYTES:
-                raise ModelRefused(path=path, reason="its manifest is too large")
             return Manifest.model_validate_json(archive.read(entries[0]))
     except OSError as error:
         raise ModelRefused(path=path, reason=_os_reason(error)) from error
@@ -263,9 +256,7 @@ def read_manifest(path: Path) -> Manifest:
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
         raise ModelRefused(path=path, reason=f"its manifest is invalid at {where}: {first['msg']}") from error
     except DAMAGED as error:
-        with open_regular(path) as file:
-            text = format_text(file.read(HEAD_BYTES))
-        raise ModelRefused(path=path, reason=f"it is {text or 'not a TorchScript file'}") from error
+        raise ModelRefused(path=path, reason="it is not a TorchScript file") from error
 
 
 def read_background(path: Path, expected_digest: str, embedding: Embedding) -> BackgroundStatistics:
@@ -340,7 +331,8 @@ def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
     """Load the scripted module on the CPU, in the precision it is stored in.
 
     Raises:
-        ModelRefused: the file's digest is not `expected_digest`, it does what no classifier needs, or torch cannot read it.
+        ModelRefused: the file's digest is not `expected_digest`, it does what no classifier needs, or torch
+            cannot read it.
     """
     import torch
 
@@ -349,7 +341,8 @@ def load_module(path: Path, expected_digest: str) -> torch.jit.ScriptModule:
     del data  # a large model would be in memory three times
     try:
         with without_deprecations():
-            module: torch.jit.ScriptModule = torch.jit.load(archive, map_location="cpu")  # type: ignore[no-untyped-call]
+            module: torch.jit.ScriptModule
+            module = torch.jit.load(archive, map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, AttributeError, TypeError, ValueError, IndexError) as error:
         # torch raises errors of C++, and fails on modules that have the names of its own attributes.
         summary = str(error).strip().partition("\n")[0]
@@ -403,12 +396,9 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what would block a reader, or fill the memory."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
+    """Refuse a pipe, which would block its reader."""
+    if not stat.S_ISREG(path.stat().st_mode):
         raise ModelRefused(path=path, reason="it is not a regular file")
-    if status.st_size > FILE_LIMIT_BYTES:
-        raise ModelRefused(path=path, reason=f"it is larger than {FILE_LIMIT_BYTES // 2**30} GiB")
 
 
 def _os_reason(error: OSError) -> str:

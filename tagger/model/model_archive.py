@@ -1,18 +1,42 @@
 """Checks a model file, a zip archive, before torch loads it, and rebuilds it from what was checked.
 
-A TorchScript file is a program: torch compiles its code, and runs some of it while it loads. `checked_archive` returns an
-archive with the same parameters and the checked code, in which torch finds nothing else: not a second entry of the same
-name, not data that Python's zipfile does not see, not a format of older versions. Nothing from the file is run.
+A TorchScript file is a program: torch compiles its code, and runs some of it while it loads.
+`checked_archive` returns an archive with the same parameters and the checked code, in which torch finds
+nothing else: no second entry of a name, no data that zipfile does not see, no older format.
 """
 
 import io
 import re
+import struct
 import zipfile
+import zlib
 
-from tagger.model.model_definitions import ProgramRefused
-from tagger.model.model_entries import CODE, DAMAGED, FORMAT, OBJECTS, STORAGE, Entries
+from tagger.model.model_code import ProgramRefused, check_code
+from tagger.model.model_data import check_constants, check_module
 
 ROOT = "archive"
+CODE = re.compile(r"code/(__torch__[\w/]*\.py)", re.ASCII)
+STORAGE = re.compile(r"(data|constants)/\d+", re.ASCII)
+OBJECTS = ("data.pkl", "constants.pkl")
+FORMAT = {
+    "version": re.compile(rb"\d{1,2}\n?"),
+    ".data/version": re.compile(rb"\d{1,2}\n?"),
+    "byteorder": re.compile(rb"little"),
+}
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Others raise errors of their own where they are damaged, and none is used by torch."""
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+"""What zipfile raises for damaged and unusual files."""
 
 
 def checked_archive(data: bytes) -> io.BytesIO:
@@ -23,51 +47,38 @@ def checked_archive(data: bytes) -> io.BytesIO:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return _rebuild(Entries(archive, len(data)))
+            return _rebuild(_read_entries(archive))
     except RecursionError as error:
         raise ProgramRefused("its code is nested too deeply") from error
     except DAMAGED as error:
-        raise ProgramRefused("it is not a TorchScript file") from error
+        raise ProgramRefused("it is not a TorchScript file, or damaged") from error
 
 
-def _rebuild(entries: Entries) -> io.BytesIO:
-    # Only here: a start without torch checks no program.
-    from tagger.model.model_code import check_code
-    from tagger.model.model_data import check_constants, check_module
+def _read_entries(archive: zipfile.ZipFile) -> dict[str, bytes]:
+    """What torch needs, by name without the archive's folder. The manifest and all else is left out."""
+    entries: dict[str, bytes] = {}
+    for entry in archive.infolist():
+        name = entry.filename.partition("/")[2]
+        is_fixed = name in FORMAT or name in OBJECTS
+        if entry.compress_type in COMPRESSIONS and (
+            is_fixed or CODE.fullmatch(name) or STORAGE.fullmatch(name)
+        ):
+            entries[name] = archive.read(entry)
+    return entries
 
-    sources = {match[1]: entries.read(match[0]) for match in map(CODE.fullmatch, entries.names) if match}
-    program = check_code(sources)
+
+def _rebuild(entries: dict[str, bytes]) -> io.BytesIO:
+    program = check_code({match[1]: entries[match[0]] for match in map(CODE.fullmatch, entries) if match})
     check_module(entries, program)
     check_constants(entries)
     rebuilt = io.BytesIO()
     with zipfile.ZipFile(rebuilt, "w") as archive:
-        for name in entries.names:
-            if name in FORMAT and not FORMAT[name].fullmatch(entries.read(name)):
+        for name, data in entries.items():
+            if name in FORMAT and not FORMAT[name].fullmatch(data):
                 raise ProgramRefused(f"it is of an unknown format ({name})")
-            if name in FORMAT or name in OBJECTS or STORAGE.fullmatch(name):
-                archive.writestr(f"{ROOT}/{name}", entries.read(name))
+            if not CODE.fullmatch(name):
+                archive.writestr(f"{ROOT}/{name}", data)
         for path, source in program.sources.items():
             archive.writestr(f"{ROOT}/code/{path}", source)
     rebuilt.seek(0)
     return rebuilt
-
-
-HEAD_BYTES = 512
-
-_FORMATS = {
-    "a Git LFS pointer in place of the model, which `git lfs pull` fetches": rb"version https://git-lfs",
-    "a web page in place of the model; download the file itself": rb"(?:\xef\xbb\xbf)?\s*(?i:<!doctype html|<html|<head)",
-    "an ONNX model, which this program does not read": rb"\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]",
-    "a file of weights alone (safetensors), without the network": rb"[\0-\xff]{5}\0{3}\{\s*\"",
-    "a TensorFlow Lite model, which this program does not read": rb"[\0-\xff]{4}TFL3",
-    "a file of weights alone (GGUF), without the network": rb"GGUF",
-    "a file of Keras (HDF5), which this program does not read": rb"\x89HDF\r\n",
-    "a checkpoint of torch (pickle), without the network's code": rb"\x80[\x02-\x05]",
-    "a compressed archive; unpack it first": rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|\x28\xb5\x2f\xfd",
-}
-_PATTERNS = {text: re.compile(pattern, re.DOTALL) for text, pattern in _FORMATS.items()}
-
-
-def format_text(head: bytes) -> str | None:
-    """What the file with these first bytes is; None for another one."""
-    return next((text for text, pattern in _PATTERNS.items() if pattern.match(head)), None)

@@ -1,43 +1,132 @@
 """Checks the code of a model file against the operators and the syntax that exported classifiers need.
 
-TorchScript is stored as source text in Python's syntax. It is parsed and never run. `Program.sources` has the text of
-the checked syntax trees, so torch compiles what was checked, even where its parser understands the original differently. What torch
-itself refuses, such as a wrong type, is left to it.
+TorchScript is stored as source text in Python's syntax. It is parsed and never run. `Program.sources` has the
+text of the checked syntax trees, so torch compiles what was checked, even where its parser understands the
+original differently. What torch itself refuses, such as a wrong type, is left to it.
 
-A module's method is called only where the class of the module is known from the declarations: on anything else, torch
-takes the name of a method for an operator.
+A module's method is called only where the class of the module is known from the declarations: on anything
+else, torch takes the name of a method for an operator.
 """
 
 import ast
+import re
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from tagger.model.model_definitions import (
-    BUILTINS,
-    CALLS_WITH_TYPES,
-    CASTABLE,
-    CONSTANT,
-    DUNDER,
-    FIXED_KEYWORDS,
-    IDENTIFIER,
-    KEYWORDS,
-    METHODS_OF_MODULES,
-    OPERATORS,
-    PRIMITIVES,
-    RESERVED,
-    SYNTAX,
-    TYPES,
-    Definitions,
-    Program,
-    ProgramRefused,
-    module_name,
-    not_allowed,
+_OPERATORS = """
+__and__ __contains__ __getitem__ __is__ __isnot__ __not__ __or__ __xor__ _native_multi_head_attention
+_set_item _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d
+_upsample_nearest_exact3d abs abs_ adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
+adaptive_max_pool2d add add_ addcmul addmm all amax amin any append arange argmax argmin argsort avg_pool1d
+avg_pool2d avg_pool3d baddbmm batch_norm bernoulli_ bitwise_and bitwise_not bitwise_or bitwise_xor bmm cat
+ceil ceil_ celu celu_ channel_shuffle chunk clamp clamp_ clamp_max clamp_max_ clamp_min clamp_min_ clone
+col2im concat constant_pad_nd contiguous conv1d conv2d conv3d conv_transpose2d copy copy_ cos
+cosine_similarity cumprod cumsum detach dim div div_ dot dropout dropout_ einsum elu elu_ empty eq erf exp
+exp_ expand expand_as extend fill_ flatten flip floor floor_ floor_divide floordiv fmod format full full_like
+gather ge ge_ gelu glu group_norm gt hardsigmoid hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ im2col
+index index_add index_fill index_fill_ index_put index_put_ index_select insert instance_norm
+is_autocast_enabled is_floating_point is_grad_enabled isfinite isinf isnan item keys layer_norm le leaky_relu
+leaky_relu_ len lerp linalg_vector_norm linear linspace list log log10 log1p log2 log_softmax logical_and
+logical_not logical_or logsumexp lt masked_fill masked_fill_ matmul max max_pool1d max_pool2d max_pool3d
+maximum mean meshgrid min minimum mish mish_ mm movedim mul mul_ mv nan_to_num narrow ne neg neg_ new_empty
+new_full new_ones new_zeros norm normal_ numel ones ones_like outer pad permute pixel_shuffle pixel_unshuffle
+pow prelu prod rand rand_like reciprocal relu relu6 relu6_ relu_ remainder repeat repeat_interleave reshape
+reshape_as rms_norm roll round round_ rsqrt rsub scaled_dot_product_attention scatter select selu selu_
+sigmoid sigmoid_ sign silu silu_ sin size slice softmax softplus sort split split_with_sizes sqrt sqrt_ square
+squeeze stack std std_mean sub sub_ sum swapaxes t tanh tanh_ tensor threshold tile to topk transpose tril
+tril_ triu triu_ true_divide type_as unbind unflatten unfold uniform_ unsqueeze unsqueeze_ upsample_bicubic2d
+upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d
+upsample_trilinear3d values var var_mean view view_as warn where zero_ zeros zeros_like
+"""
+OPERATORS = frozenset(_OPERATORS.split())
+"""The operators of networks of torchvision and timm, and their siblings. None reaches files or raw memory.
+
+`lstm` is not one of them: it writes outside of its memory if the shapes of its arguments do not match.
+"""
+_KEYWORDS = """
+alpha approximate beta copy correction decimals descending device dim dtype enable_gqa generator implicit
+indexing keepdim layout memory_format non_blocking out output_size path pin_memory reduce requires_grad
+rounding_mode scale sparse_grad stable value
+"""
+KEYWORDS = frozenset(_KEYWORDS.split())
+"""The arguments of operators that have to be named, and `out`, which `functional.normalize` passes on."""
+FIXED_KEYWORDS: Mapping[str, tuple[object, ...]] = {"layout": (None, 0), "output_size": (None,)}
+"""The only values of arguments with which operators would use memory that they do not check: only dense
+tensors (0), and no promise about the sum of `repeat_interleave`."""
+PRIMITIVES = frozenset(
+    {"RaiseException", "abs", "device", "dtype", "is_nested", "max", "min", "requires_grad", "type"}
 )
-
+BUILTINS = frozenset({"bool", "float", "int", "range", "str"})
+_TYPES = "Device NoneType Tensor bool float int str Dict Final List Optional Tuple Union"
+TYPES = frozenset({*_TYPES.split(), "inf", "nan"})
+"""The names that stand for something else than a variable: types, and two numbers."""
+CASTABLE = re.compile(r"(List\[)?(Device|Tensor|bool|float|int|str)\]?")
+"""Types that values are cast to unchecked: the operators check these themselves, but not tuples."""
+CALLS_WITH_TYPES = frozenset({"annotate", "getattr", "isinstance", "unchecked_cast", "uninitialized"})
+CONSTANT = re.compile(r"c\d+", re.ASCII)
+RESERVED = frozenset({"torch", "ops", "__torch__", "CONSTANTS", *CALLS_WITH_TYPES, *BUILTINS})
+CUSTOM_CLASSES = "__torch__.torch.classes"
+DUNDER = re.compile(r"__\w+__")
+METHODS_OF_MODULES = frozenset({"__contains__", "__getitem__", "__iter__", "__len__"})
+"""Others have a meaning: `__setstate__` is called when the file is loaded."""
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SYNTAX = """
+Assign AnnAssign Expr For If Pass Return While Attribute Call Constant List Name Subscript Tuple UnaryOp USub
+Load
+"""
+SYNTAX = tuple(getattr(ast, name) for name in _SYNTAX.split())
+"""What is in functions and declarations."""
 _PARSING = threading.Lock()
-"""Python 3.11 counts the depth of syntax trees for all threads together, so a parse can fail beside another (SystemError)."""
+"""Python 3.11 counts the depth of trees for all threads together, so a parse can fail beside another."""
 _FUNCTION = "a function"
 """What a local variable is that stands for a function of the program."""
+
+
+class ProgramRefused(Exception):
+    """The program of a model file does something that no classifier needs; the text says what."""
+
+
+@dataclass(frozen=True)
+class ModuleClass:
+    """A class of the program: the types of its attributes as written, and the names of its methods."""
+
+    attributes: Mapping[str, str]
+    constants: frozenset[str]
+    methods: frozenset[str]
+
+
+@dataclass
+class Program:
+    """The code of a model file: what it defines, by qualified name, and the source of each checked file."""
+
+    classes: dict[str, ModuleClass] = field(default_factory=dict)
+    enums: dict[str, dict[str, object]] = field(default_factory=dict)
+    functions: set[str] = field(default_factory=set)
+    sources: dict[str, str] = field(default_factory=dict)
+
+    def defines(self, name: str | None) -> bool:
+        return name in self.classes or name in self.enums or name in self.functions
+
+    def add_file(self, path: str, tree: ast.Module) -> None:
+        """Add what a file defines.
+
+        Raises:
+            ProgramRefused: it has no name that TorchScript gives, or one that is defined already.
+        """
+        module = _module_name(path)
+        for node in tree.body:
+            if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+                continue  # refused later
+            name = f"{module}.{node.name}"
+            is_new = not self.defines(name) and IDENTIFIER.fullmatch(node.name)
+            _require(is_new, path, f"the name {node.name}")
+            if isinstance(node, ast.FunctionDef):
+                self.functions.add(name)
+            elif [ast.unparse(base) for base in node.bases] == ["Enum"]:
+                self.enums[name] = _declared_members(node)
+            else:
+                self.classes[name] = _declared_class(name, node, path)
 
 
 def check_code(sources: Mapping[str, bytes]) -> Program:
@@ -47,13 +136,13 @@ def check_code(sources: Mapping[str, bytes]) -> Program:
         ProgramRefused: with the file and what it uses.
     """
     trees = {path: _parse(path, source) for path, source in sources.items()}
-    definitions = Definitions()
+    program = Program()
     for path, tree in trees.items():
-        definitions.add_file(path, tree)
+        program.add_file(path, tree)
     for path, tree in trees.items():
-        _FileChecker(path, definitions).check(tree)
-    texts = {path: f"{ast.unparse(tree)}\n" for path, tree in trees.items()}
-    return Program(definitions.classes, definitions.enums, texts)
+        _FileChecker(path, program).check(tree)
+        program.sources[path] = f"{ast.unparse(tree)}\n"
+    return program
 
 
 def _parse(path: str, source: bytes) -> ast.Module:
@@ -67,9 +156,9 @@ def _parse(path: str, source: bytes) -> ast.Module:
 class _FileChecker(ast.NodeVisitor):
     """Checks one file. Every kind of syntax that is not in SYNTAX is refused."""
 
-    def __init__(self, path: str, definitions: Definitions) -> None:
+    def __init__(self, path: str, program: Program) -> None:
         self._path = path
-        self._defined = definitions
+        self._program = program
         self._kinds: dict[str, str | None] = {}
         """The local variables of a function: a class of the program, `_FUNCTION`, or None for values."""
         self._optional: dict[str, str] = {}
@@ -84,14 +173,14 @@ class _FileChecker(ast.NodeVisitor):
 
     def _require(self, condition: object, node: ast.AST) -> None:
         if not condition:
-            raise not_allowed(self._path, ast.unparse(node))
+            raise _not_allowed(self._path, ast.unparse(node))
 
     def _check_class(self, node: ast.ClassDef) -> None:
         is_plain = [ast.unparse(base) for base in node.bases] in (["Module"], ["Enum"])
         self._require(is_plain and not node.keywords and not node.decorator_list, node)
         for each in node.body:
             if isinstance(each, ast.FunctionDef):
-                self._check_function(each, f"{module_name(self._path)}.{node.name}")
+                self._check_function(each, f"{_module_name(self._path)}.{node.name}")
             else:  # evaluated when the file is loaded
                 self._kinds = dict.fromkeys(("__annotations__", "__parameters__", "__buffers__"))
                 self._require_no_call(each)
@@ -108,7 +197,7 @@ class _FileChecker(ast.NodeVisitor):
             ):
                 pass
             case _:
-                raise not_allowed(self._path, ast.unparse(node))
+                raise _not_allowed(self._path, ast.unparse(node))
         is_special = DUNDER.fullmatch(node.name) and node.name not in METHODS_OF_MODULES
         self._require(IDENTIFIER.fullmatch(node.name) and not is_special, node)
         self._kinds, self._optional = {}, {}
@@ -128,7 +217,7 @@ class _FileChecker(ast.NodeVisitor):
                 self.visit(each)
 
     def _class_named(self, text: str) -> str | None:
-        return text if text in self._defined.classes else None
+        return text if text in self._program.classes else None
 
     def _declare(self, name: str, kind: str | None, node: ast.AST) -> None:
         """Record an assignment to a local variable, which is of one kind everywhere."""
@@ -179,27 +268,27 @@ class _FileChecker(ast.NodeVisitor):
         match node:
             case ast.Name(id=name):
                 return self._kinds.get(name)
-            case ast.Attribute() if _dotted(node) in self._defined.functions:
+            case ast.Attribute() if _dotted(node) in self._program.functions:
                 return _FUNCTION
             case (
                 ast.Attribute(value=owner, attr=name)
                 | ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(name))])
-            ) if (declared := self._defined.classes.get(self._kind(owner) or "")) is not None:
+            ) if (declared := self._program.classes.get(self._kind(owner) or "")) is not None:
                 return self._class_named(declared.attributes.get(name, ""))
         return None
 
     def _attribute(self, owner: ast.expr, name: str) -> str | None:
         """The declared type of a module's attribute; None for a constant."""
-        declared = self._defined.classes.get(self._kind(owner) or "")
+        declared = self._program.classes.get(self._kind(owner) or "")
         if declared is None or name not in {*declared.attributes, *declared.constants}:
-            raise not_allowed(self._path, f"{ast.unparse(owner)}.{name}")
+            raise _not_allowed(self._path, f"{ast.unparse(owner)}.{name}")
         return declared.attributes.get(name)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         dotted, owner = _dotted(node), _dotted(node.value) or ""
         is_constant = owner == "CONSTANTS" and CONSTANT.fullmatch(node.attr)
-        is_member = node.attr in self._defined.enums.get(owner, ())
-        if not (is_constant or is_member or dotted in self._defined):
+        is_member = node.attr in self._program.enums.get(owner, ())
+        if not (is_constant or is_member or self._program.defines(dotted)):
             self._attribute(node.value, node.attr)
 
     def visit_Name(self, node: ast.Name) -> None:
@@ -235,12 +324,12 @@ class _FileChecker(ast.NodeVisitor):
                 return name in BUILTINS or self._kinds.get(name) == _FUNCTION
             case ast.Attribute(value=owner, attr=name) if (
                 kind := self._kind(owner)
-            ) in self._defined.classes:
-                return name in self._defined.classes[kind or ""].methods
-        return _dotted(function) in self._defined.functions
+            ) in self._program.classes:
+                return name in self._program.classes[kind or ""].methods
+        return _dotted(function) in self._program.functions
 
     def _check_call_with_type(self, node: ast.Call, name: str) -> None:
-        """Check a call of which one argument is a type, never a class of the program, or the name of an attribute."""
+        """Check a call of which one argument is a type, but no class of the program, or an attribute."""
         match name, node.args:
             case "getattr", [owner, ast.Constant(value=str(attribute))]:
                 self._attribute(owner, attribute)
@@ -252,7 +341,7 @@ class _FileChecker(ast.NodeVisitor):
             case "uninitialized", [type_node]:
                 pass
             case _:
-                raise not_allowed(self._path, ast.unparse(node))
+                raise _not_allowed(self._path, ast.unparse(node))
         has_class = any(isinstance(each, ast.Attribute) for each in ast.walk(type_node))
         self._require(not has_class and not node.keywords, node)
         self._require(
@@ -260,7 +349,7 @@ class _FileChecker(ast.NodeVisitor):
         )
 
     def _can_be_cast(self, type_text: str, value: ast.expr) -> bool:
-        """Whether a cast without a check is safe: the operators check simple types, and an argument that is not None is known."""
+        """Whether a cast is safe: operators check simple types, and an argument that is not None is known."""
         is_argument = self._optional.get(ast.unparse(value)) == f"Optional[{type_text}]"
         return is_argument or CASTABLE.fullmatch(type_text) is not None
 
@@ -272,3 +361,59 @@ def _dotted(node: ast.expr) -> str | None:
         parts.append(node.attr)
         node = node.value
     return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else None
+
+
+def _module_name(path: str) -> str:
+    """The qualified name of a file.
+
+    Raises:
+        ProgramRefused: its path is not that of a module of a program.
+    """
+    parts = path.removesuffix(".py").split("/")
+    _require(parts[0] == "__torch__" and all(map(IDENTIFIER.fullmatch, parts)), path, "its name")
+    name = ".".join(parts)
+    _require(not f"{name}.".startswith(f"{CUSTOM_CLASSES}."), path, "its name")
+    return name
+
+
+def _declared_class(name: str, node: ast.ClassDef, path: str) -> ModuleClass:
+    attributes: dict[str, str] = {}
+    constants: set[str] = set()
+    for each in node.body:
+        match each:
+            case ast.AnnAssign(target=ast.Name(id=attribute), annotation=annotation, value=value):
+                is_constant = value is not None
+            case ast.Assign(
+                targets=[ast.Subscript(ast.Name(id="__annotations__"), ast.Constant(value=str(attribute)))],
+                value=annotation,
+            ):
+                is_constant = False
+            case _:
+                continue
+        _require(
+            attribute not in attributes and attribute not in constants, path, f"{name}.{attribute} twice"
+        )
+        if is_constant:
+            constants.add(attribute)
+        else:
+            attributes[attribute] = ast.unparse(annotation)
+    methods = frozenset(each.name for each in node.body if isinstance(each, ast.FunctionDef))
+    return ModuleClass(attributes, frozenset(constants), methods)
+
+
+def _declared_members(node: ast.ClassDef) -> dict[str, object]:
+    members: dict[str, object] = {}
+    for each in node.body:
+        match each:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
+                members[name] = value
+    return members
+
+
+def _require(condition: object, path: str, what: str) -> None:
+    if not condition:
+        raise _not_allowed(path, what)
+
+
+def _not_allowed(path: str, what: str) -> ProgramRefused:
+    return ProgramRefused(f"its code in {path} uses {what[:100]}, and exported classifiers never do")

@@ -1,7 +1,7 @@
 """Checks the objects of a model file: a module with its parameters, pickled as TorchScript does it.
 
-torch's reader trusts these files: a tensor may lie outside of its storage, and an attribute may have another type than its
-class declares, both of which read and write foreign memory. Nothing is constructed here but plain values.
+torch's reader trusts these files: a tensor may lie outside of its storage, and an attribute may have another
+type than its class declares, both of which read and write foreign memory. Only plain values are built here.
 """
 
 import pickletools
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tagger.model.model_definitions import Program, ProgramRefused
-from tagger.model.model_entries import Entries
+from tagger.model.model_code import Program, ProgramRefused
+
+Entries = Mapping[str, bytes]
 
 ITEM_BYTES = {
     **dict.fromkeys(("BoolStorage", "ByteStorage", "CharStorage"), 1),
@@ -115,9 +116,8 @@ def check_constants(entries: Entries) -> None:
 
 
 def _read(entries: Entries, folder: str) -> Any:
-    data = entries.read(f"{folder}.pkl")
     try:
-        return _Reader(entries, folder).read(data)
+        return _Reader(entries, folder).read(entries[f"{folder}.pkl"])
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProgramRefused(f"{folder}.pkl is not what TorchScript writes") from error
 
@@ -195,8 +195,8 @@ class _Reader:
         return _Object(new.class_name, values)
 
     def _memorise(self, number: int) -> None:
-        # Lists and dictionaries can still change, and an object has no attributes yet. torch counts from 0: a large
-        # number would make its table of values fill the memory.
+        # Lists and dictionaries can still change, and an object has no attributes yet. torch counts from 0: a
+        # large number would make its table of values fill the memory.
         is_unfinished = isinstance(self._stack[-1], list | dict | _Unbuilt | _Mark)
         _require(not is_unfinished and number == len(self._memo))
         self._memo[number] = self._stack[-1]
@@ -243,10 +243,10 @@ class _Reader:
     def _storage(self, kind: Any, storage: Any, key: Any, device: Any, items: Any) -> _Storage:
         _require((kind, device) == ("storage", "cpu") and type(items) is int and STORAGE_KEY.fullmatch(key))
         name = storage.name.removeprefix("torch ")
-        _require(items * ITEM_BYTES[name] == self._entries.size_bytes(f"{self._folder}/{key}"))
+        data = self._entries[f"{self._folder}/{key}"]
+        _require(items * ITEM_BYTES[name] == len(data))
         # torch reads a byte that is neither true nor false as both.
-        is_boolean = name == "BoolStorage"
-        _require(not is_boolean or not self._entries.read(f"{self._folder}/{key}").strip(BOOLEANS))
+        _require(name != "BoolStorage" or not data.strip(BOOLEANS))
         return _Storage(items)
 
     def _tensor(
@@ -262,7 +262,7 @@ class _Reader:
 
 
 def _check_object(root: _Object, program: Program) -> None:
-    """Check a module and its modules. Iterative, and each once, since modules can be shared and deeply nested."""
+    """Check a module and its modules, each once: they can be shared and deeply nested."""
     waiting, checked = [root], {id(root)}
     while waiting:
         instance = waiting.pop()
@@ -290,7 +290,7 @@ def _is_declared(value: Any, type_text: str, enums: Mapping[str, Mapping[str, ob
 
 
 def _matches(value: Any, type_text: str, *, tagging: bool = False) -> bool:
-    """Whether a value has this type. A list or dictionary needs a type from the file; while it gets one, its content counts."""
+    """Whether a value has this type. `tagging`: the type of a list or dictionary follows from its content."""
     name, _, inner = type_text.removesuffix("]").partition("[")
     if not inner:
         return name == ("Tensor" if isinstance(value, _Tensor) else type(value).__name__)

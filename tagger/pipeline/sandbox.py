@@ -1,7 +1,7 @@
 """Decodes photos in child processes: a photo that crashes or takes over its decoder has only the child.
 
-The children (see sandbox_main) get the bytes of photos over pipes. They start without the environment and the open files of
-this process, cannot open files or sockets or start programs (see confinement), and their memory is limited.
+The children (see sandbox_main) get the bytes of photos over pipes. They start without the environment and the
+open files of this process, cannot open files or start programs (see confinement), in limited memory.
 """
 
 import math
@@ -32,11 +32,10 @@ from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import PhotoBytes
 from tagger.photos.formats import PhotoOrigin
 from tagger.photos.source import PhotoSource
-from tagger.pipeline.child_process import ChildProcess, minimal_environment
+from tagger.pipeline.child_process import ChildProcess, RunningChild, minimal_environment
 from tagger.pipeline.confinement import memory_beside_this_process
 from tagger.pipeline.reader_pool import read_in_time
 from tagger.pipeline.requests import Limits, OpenPhoto
-from tagger.pipeline.running_child import InvalidReply, RunningChild
 from tagger.system.metrics import stage_timer
 
 MODULE = "tagger.pipeline.sandbox_main"
@@ -44,10 +43,10 @@ _BUSY_TEXT = "This server has too many photos to decode. Send the photo again la
 
 
 class Sandbox:
-    """Decodes photos in at most `count` child processes, which are started on demand and restarted after each crash.
+    """Decodes photos in at most `count` child processes, started on demand and restarted after a crash.
 
-    A photo that ends its child is tried a second time: an operator or the kernel may have ended the first child.
-    `must_stop` ends each wait for a child. Thread-safe.
+    A photo that ends its child is tried a second time: an operator or the kernel may have ended the first
+    child. `must_stop` ends each wait for a child. Thread-safe.
     """
 
     def __init__(
@@ -57,7 +56,6 @@ class Sandbox:
         self._must_stop = must_stop
         config = {
             "max_pixels": limits.max_pixels,
-            "timeout_s": limits.timeout_s,
             "memory_bytes": memory_beside_this_process(),
         }
         self._children = [
@@ -87,8 +85,7 @@ class Sandbox:
         `ends_at` (monotonic seconds) limits the time further, here and in `OpenPhoto.decode`.
 
         Raises:
-            PhotoFailed: the photo crashed two children, or it took too long.
-            ChildKilled: two children died, and at least one was killed.
+            PhotoFailed: two children ended while they had the photo, or it took too long.
             ParentStopping: `must_stop` became true.
         """
         if _left_s(ends_at) == 0:
@@ -117,11 +114,6 @@ class Sandbox:
     def read(self, source: PhotoSource, path: str) -> OpenPhoto:
         """Read a photo here, within the time limit, and open it; raises as `open`."""
         return self.open(read_in_time(source, path, self._limits, self._must_stop))
-
-    def survives(self, for_s: float) -> bool:
-        """Whether a child without a photo lives this long. If not, something outside kills the children."""
-        with self._child(None, math.inf) as child:
-            return child.survives(for_s)
 
     def close(self) -> None:
         """End the children. Calls in progress in other threads fail."""
@@ -205,7 +197,7 @@ def _open(child: RunningChild, key: object, data: bytes, ends_at: float) -> tupl
         opened = _OpenReply.model_validate(reply)
         return opened.digest, opened.facts()
     except ValueError as error:
-        raise InvalidReply("facts that no photo has") from error
+        raise ValueError("facts that no photo has") from error
 
 
 def _decode(
@@ -218,9 +210,9 @@ def _decode(
     try:
         decoded = _DecodeReply.model_validate(reply)
     except ValueError as error:
-        raise InvalidReply("an image that no photo has") from error
+        raise ValueError("an image that no photo has") from error
     if decoded.width * decoded.height > max_pixels:
-        raise InvalidReply("an image of more pixels than it decodes")
+        raise ValueError("an image of more pixels than it decodes")
     side = resize.size
     pixels = np.frombuffer(child.read(side * side * 3), dtype=np.uint8).reshape(side, side, 3)
     return DecodedImage(pixels, decoded.width, decoded.height, decoded.damaged)

@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import ColumnElement, Row, Select, Text, cast, delete, exists, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,7 +23,7 @@ from tagger.database.statements import lock_tables
 from tagger.database.tables import backend_selections, classifiers, ledgers, models
 from tagger.errors import ArgumentInvalid, LandmarkInvalid, ModelNotFound, ModelNotSelected, TaggerError
 from tagger.model.artifact import Manifest, check_program, file_digest, read_manifest
-from tagger.model.backends.protocol import BackendChoice, SelectionKey
+from tagger.model.backends.protocol import BackendName, SelectionKey
 from tagger.photos.source import check_exists
 from tagger.registry import registration
 from tagger.registry.registration import register
@@ -357,8 +356,6 @@ def _not_found(database: Database | None, name: str) -> ModelNotFound:
 
 log = logging.getLogger(__name__)
 
-_CHOICE = TypeAdapter(BackendChoice)
-
 
 class StoredSelections:
     """The selections in a database (see model.backends.protocol.SelectionStore)."""
@@ -366,21 +363,13 @@ class StoredSelections:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, key: SelectionKey) -> BackendChoice | None:
-        """None if there is none, or an invalid one."""
-        query = select(backend_selections).where(backend_selections.c.key == str(key))
+    def find(self, key: SelectionKey) -> BackendName | None:
+        query = select(backend_selections.c.backend).where(backend_selections.c.key == str(key))
         with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
-        try:
-            return (
-                None
-                if row is None
-                else _CHOICE.validate_python({"backend": row.backend, "batch_size": row.batch_size})
-            )
-        except ValidationError:
-            return None
+            choice: BackendName | None = connection.execute(query).scalar()
+        return choice
 
-    def store(self, key: SelectionKey, choice: BackendChoice) -> None:
+    def store(self, key: SelectionKey, choice: BackendName) -> None:
         """Store the choice. An error of the database is logged: it only makes the next start slower."""
         row = {
             "key": str(key),
@@ -388,8 +377,8 @@ class StoredSelections:
             "device": key.device,
             "hardware": key.hardware,
             "engines": list(key.engines),
-            "backend": choice.backend,
-            "batch_size": choice.batch_size,
+            "backend": choice,
+            "batch_size": key.batch_size,
             "selected_at": datetime.now(UTC),
             "selected_by": socket.gethostname(),
         }

@@ -5,7 +5,6 @@
 
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,19 +15,6 @@ from types import ModuleType
 
 THRESHOLD = 2000
 """New objects after which it looks at them: Python 3.13's default."""
-
-FAULTS = frozenset(
-    {
-        signal.SIGSEGV,
-        signal.SIGABRT,
-        signal.SIGBUS,
-        signal.SIGILL,
-        signal.SIGFPE,
-        signal.SIGTRAP,
-        signal.SIGSYS,
-    }
-)
-"""Signals that a process gets because of what it does. Others, like SIGKILL, come from outside."""
 
 
 def postpone_collection() -> None:

@@ -27,7 +27,6 @@ from tagger.jobs.processing.model_cache import photo_limits
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.files import open_regular
 from tagger.photos.source import open_source
-from tagger.pipeline.child_process import ChildKilled
 from tagger.pipeline.sandbox import Sandbox
 from tagger.query.tagged_photos import StoredPhoto
 from tagger.settings import Settings
@@ -233,7 +232,7 @@ class Thumbnails:
             image = opened.decode(Resize(kind.decoded_px, kind.decoded_px, "stretch"))
         except PhotoFailed as failed:
             is_final = failed.failure.kind not in {FailureKind.TIMED_OUT, FailureKind.SETTLING}
-            if is_final and not isinstance(failed, ChildKilled):
+            if is_final:
                 with self._lock:
                     self._failures[file] = failed.failure
                     while len(self._failures) > MAX_FAILURES:

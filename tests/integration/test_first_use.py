@@ -32,19 +32,19 @@ FASTEST_MODEL = """
 from pathlib import Path
 import numpy as np
 from tagger.model.artifact import file_digest, read_manifest
-from tagger.model.backends.protocol import BackendChoice, BackendOptions, Conversions
+from tagger.model.backends.protocol import BackendOptions, Conversions
 from tagger.model.devices import Device
 from tagger.model.model import load_fastest_model
 ARTIFACT, FOLDER, BACKEND = Path({artifact!r}), Path({folder!r}), {backend!r}
 class Selections:
-    find = staticmethod(lambda key: BackendChoice(BACKEND, 8))
+    find = staticmethod(lambda key: BACKEND)
     store = staticmethod(lambda key, choice: None)
 manifest, digest = read_manifest(ARTIFACT), file_digest(ARTIFACT)
 images = [np.zeros((manifest.input.size,) * 2 + (3,), np.uint8)]
 def load():
-    options = BackendOptions(None, 2, None)
-    device, conversions = Device("cpu", "float32", 8), Conversions(ARTIFACT, digest, FOLDER)
-    model = load_fastest_model(manifest, device, options, Selections, conversions)
+    options = BackendOptions(None, 2)
+    conversions = Conversions(ARTIFACT, digest, FOLDER)
+    model = load_fastest_model(manifest, Device("cpu", "float32", 8), options, Selections, conversions)
     assert model.backend_name == BACKEND
     return model
 """

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -106,11 +105,6 @@ def test_other_options_or_photos_are_refused(
     assert "Train without --resume to start over" in str(excinfo.value)
 
 
-def test_checkpoint_of_another_recipe_is_refused(world: Path, interrupted: Path) -> None:
-    with pytest.raises(TrainingFailed, match="another backbone"):
-        train(scratch_options(world, interrupted, resume=True))
-
-
 def test_damaged_checkpoint_is_refused(world: Path, interrupted: Path, out: Path) -> None:
     checkpoint = out / CHECKPOINT
     checkpoint.parent.mkdir(parents=True)
@@ -121,19 +115,3 @@ def test_damaged_checkpoint_is_refused(world: Path, interrupted: Path, out: Path
         train(transfer_options(world, out, resume=True))
     assert str(checkpoint) in str(excinfo.value)
     assert "it is damaged (" in str(excinfo.value)
-
-
-@pytest.mark.slow
-def test_photos_that_are_gone_when_training_ends_can_be_put_back(world: Path, out: Path) -> None:
-    shutil.copytree(world / "data", out / "data")
-    options = transfer_options(world, out, epochs=1, data=out / "data")
-
-    def move_photos(_epoch: int) -> None:
-        (out / "data" / "train").rename(out / "elsewhere")
-
-    with pytest.raises(TrainingFailed, match=r"validation photos .* --resume"):
-        train(options, move_photos)
-    (out / "elsewhere").rename(out / "data" / "train")
-    epochs: list[int] = []
-    train(replace(options, resume=True), epochs.append)
-    assert epochs == []

@@ -15,13 +15,13 @@ from tagger.errors import PhotoFailed
 from tagger.photos.paths import ObjectPath, path_text
 from tagger.photos.source import read_named
 from trainer.data.folders import MAX_BYTES
-from trainer.errors import DownloadFailed, OutputUnwritable, writing_to
+from trainer.errors import DataUnusable, OutputUnwritable, writing_to
 from trainer.progress import photo_progress
 
 
 @dataclass(frozen=True)
 class PhotoCopy:
-    """A photo and its destination folder, relative to the new folder. `digest` distinguishes photos of the same name."""
+    """A photo and its folder in the new one. `digest` distinguishes photos of the same name."""
 
     source: Path
     folder: Path
@@ -80,7 +80,7 @@ def copy_photos(copies: Iterable[PhotoCopy], root: Path) -> list[tuple[Path, Pat
 
 
 def _targets(copies: Iterable[PhotoCopy]) -> list[tuple[Path, Path]]:
-    """Each source and its target. Of photos with the same name, the content decides which one keeps it, not the order."""
+    """Each source and its target. Of photos of one name, the content decides which keeps it."""
     names: set[str] = set()
     targets = []
     for copy in sorted(copies, key=lambda copy: (copy.folder, copy.source.name, copy.digest, copy.source)):
@@ -105,8 +105,7 @@ def _copy(source: Path, target: Path) -> None:
         data = read_named(source, max_bytes=MAX_BYTES).data
     except PhotoFailed as error:
         reason = str(error).rstrip(".")
-        raise DownloadFailed(
-            url=source, reason=reason, remedy="Nothing was written; run this again"
-        ) from None
+        remedy = "Nothing was written; run this again"
+        raise DataUnusable(path=source, reason=reason, remedy=remedy) from None
     with writing_to(target.parent):
         target.write_bytes(data)

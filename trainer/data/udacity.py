@@ -1,6 +1,6 @@
 """Udacity's landmark photos, a subset of Google Landmarks v2 with 50 labels: download and unpack the archive.
 
-The archive is not trusted: only photos are unpacked, and only below the folder. A damaged file is detected by its checksum.
+The archive is not trusted: only photos are unpacked, only below the folder, and checksums are compared.
 """
 
 import http.client
@@ -18,7 +18,7 @@ from tagger.model.artifact import file_digest
 from tagger.photos.photo_names import is_photo_name
 from trainer.data.gazetteer import FILE_NAME
 from trainer.data.output_folder import new_folder, require_free_folder
-from trainer.errors import DownloadFailed
+from trainer.errors import DataUnusable
 from trainer.progress import photo_progress
 
 URL = "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip"
@@ -26,7 +26,7 @@ RECORD = "source.json"
 GAZETTEER = "udacity-landmarks.csv"
 
 _PHOTO = re.compile(r"(?:[\w. -]+/)?((?:train|test)/[\w(),'-][\w(),'. -]*/[\w(),'-][\w(),'. -]*)")
-"""Matches the path of a photo, perhaps below one top folder. The group is its path below the new folder, and cannot lead out of that."""
+"""Matches the path of a photo, perhaps below one top folder. The group is its path in the new folder."""
 _PART_BYTES = 1 << 20
 _TIMEOUT_S = 30.0
 _FAILURES = (
@@ -42,10 +42,10 @@ _FAILURES = (
 
 
 def fetch_udacity(out: Path, url: str = URL) -> bool:
-    """Download and unpack the archive to OUT/{train,test}/LABEL, with a landmarks.csv. Returns False if `out` is complete already.
+    """Download and unpack the archive to OUT/{train,test}/LABEL. Returns False if `out` is complete already.
 
     Raises:
-        DownloadFailed, OutputUnwritable: with what to do. There is nothing in `out` then.
+        DataUnusable, OutputUnwritable: with what to do. There is nothing in `out` then.
     """
     if (out / RECORD).is_file():
         return False
@@ -61,7 +61,8 @@ def fetch_udacity(out: Path, url: str = URL) -> bool:
             (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         except _FAILURES as error:
             remedy = "Run the same command again, or name another copy of the archive with --url"
-            raise DownloadFailed(url=url, reason=str(error) or type(error).__name__, remedy=remedy) from error
+            reason = f"it cannot be downloaded: {str(error) or type(error).__name__}"
+            raise DataUnusable(path=url, reason=reason, remedy=remedy) from error
     return True
 
 

@@ -1,6 +1,6 @@
-"""The training loop: fit a network to views of photos, with a moving average of its weights and a checkpoint after every epoch.
+"""The training loop: fit a network to views of photos, with averaged weights, and a checkpoint each epoch.
 
-Random numbers depend on the seed and the epoch alone, so a resumed run gives the same result as an uninterrupted one.
+Random numbers depend on seed and epoch alone: a resumed run gives the result of an uninterrupted one.
 """
 
 import ctypes
@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.amp.grad_scaler import GradScaler
 from torch.nn import functional
 
 from tagger.cli.output.console import ProgressLine
@@ -102,12 +101,11 @@ def train_network(
     settings: dict[str, object],
     teachers: Sequence[Path] = (),
 ) -> None:
-    """Train the network on prepared photos; write a checkpoint into the run after every epoch, or continue from one.
+    """Train the network on prepared photos; write a checkpoint after every epoch, or continue from one.
 
     Args:
         data: the photos
-        state: its network maps float images (B, 3, H, W) of 0…255 to logits (B, C). It has the result: the averaged network, and the
-            figures of the epochs
+        state: its network maps float images (B, 3, H, W) of 0…255 to logits (B, C); its average is the result
         plan: how to train
         device: where to train
         options: the run folder, and whether to continue
@@ -125,7 +123,8 @@ def train_network(
         log.info("resuming after epoch %d of %d", len(state.history), plan.epochs)
     photos = training_set(data, plan.augmentation, plan.batch_size, plan.seed)
     teach = Teachers(teachers, data.labels, device).loss if teachers else None
-    state.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    # torch's stubs lack it.
+    state.network.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
     state.average.to(device.kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
     epoch_photos = photos.steps * plan.batch_size
     with ProgressLine("training") as line:
@@ -140,8 +139,10 @@ def train_network(
                 if not is_out_of_memory(error):
                     raise
                 raise TrainingFailed(
-                    reason=f"the memory of the device ({device.kind}) is too small for batches of {plan.batch_size} photos",
-                    remedy=f"Train with --batch-size {max(2, plan.batch_size // 2)}, or with a smaller --size",
+                    reason=f"the memory of the device ({device.kind}) is too small for "
+                    f"batches of {plan.batch_size} photos",
+                    remedy=f"Train with --batch-size {max(2, plan.batch_size // 2)}, "
+                    "or with a smaller --size",
                 ) from error
             if not math.isfinite(validation.loss):
                 # The gradients of the last step were not finite; the training loss does not show it.
@@ -151,7 +152,8 @@ def train_network(
             state.history.append(epoch)
             save_checkpoint(checkpoint, state, settings)
             log.info(
-                "epoch %d of %d: loss %.4f, validation loss %.4f, validation top-1 before calibration %.1f %%, rate %.1e, %.0f photos/s, %.0f s",
+                "epoch %d of %d: loss %.4f, validation loss %.4f, "
+                "validation top-1 before calibration %.1f %%, rate %.1e, %.0f photos/s, %.0f s",
                 *(number, plan.epochs, loss, validation.loss, 100 * validation.top1, rate),
                 *(epoch.images_per_second, seconds),
             )
@@ -171,7 +173,6 @@ def _epoch(
     torch.manual_seed(plan.seed * 1_000_003 + number)  # for dropout
     generator = np.random.default_rng((plan.seed, number, 1))
     state.network.train()
-    scaler = GradScaler(device.kind, enabled=device.dtype == torch.float16)
     total = torch.zeros((), device=device.kind)
     for step, batch in enumerate(photos.epoch(number, plan.sizes[number - 1])):
         done = number - 1 + step / photos.steps
@@ -181,7 +182,7 @@ def _epoch(
         targets = batch.targets.to(device.kind)
         images, probabilities = mix(images, targets, classes, plan.mixing, generator)
         images = images.contiguous(memory_format=torch.channels_last)
-        loss = _step(state, images, probabilities, plan, device, scaler, teach)
+        loss = _step(state, images, probabilities, plan, device, teach)
         total += loss
         _average(state, plan.average_decay, (number - 1) * photos.steps + step)
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == photos.steps:
@@ -199,7 +200,6 @@ def _step(
     probabilities: Tensor,
     plan: TrainingPlan,
     device: Device,
-    scaler: GradScaler,
     teach: Teaching | None,
 ) -> Tensor:
     """Take one step of the optimiser; returns its loss, on the device."""
@@ -209,11 +209,9 @@ def _step(
     if teach is not None:
         loss = (loss + teach(images, logits)) / 2
     state.optimiser.zero_grad()
-    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    scaler.unscale_(state.optimiser)
+    loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(state.network.parameters(), plan.clip)
-    scaler.step(state.optimiser)
-    scaler.update()
+    state.optimiser.step()
     return loss.detach()
 
 
@@ -221,7 +219,7 @@ def _step(
 def _average(state: TrainingState[Network], decay: float, step: int) -> None:
     """Update the moving average. Its decay starts low, so that the initial weights are soon forgotten.
 
-    Not torch's `AveragedModel`, which copies the first weights, averages integer buffers, and prefixes the names in checkpoints.
+    Not torch's `AveragedModel`, which averages integer buffers, and prefixes the names in checkpoints.
     """
     decay = min(decay, (1 + step) / (10 + step))
     network = [*state.network.parameters(), *state.network.buffers()]
@@ -236,7 +234,8 @@ def _average(state: TrainingState[Network], decay: float, step: int) -> None:
 def _diverged(epoch: int, step: int) -> TrainingFailed:
     return TrainingFailed(
         reason=f"the loss is not a finite number in epoch {epoch}, at step {step}",
-        remedy="Continue from the last epoch with --resume. If training fails again, start over with half the --learning-rate",
+        remedy="Continue from the last epoch with --resume. If training fails again, start over with half "
+        "the --learning-rate",
     )
 
 
@@ -252,8 +251,8 @@ def _validate(network: nn.Module, data: TrainingData, size: int, device: Device)
 def keep_freed_memory() -> None:
     """Let the process retain up to a gigabyte of freed memory, on Linux with glibc; does nothing elsewhere.
 
-    Every training step frees and allocates the same large blocks. By default each returns to the system and comes back as
-    zeroed pages, which takes a seventh of the time.
+    Every training step frees and allocates the same large blocks. By default each returns to the system and
+    comes back as zeroed pages, which takes a seventh of the time.
     """
     if sys.platform != "linux":
         return

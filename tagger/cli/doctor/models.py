@@ -11,11 +11,8 @@ from tagger.cli.derived_facts import NAMED, texts_of_other_models
 from tagger.cli.doctor import note, ok, wrong
 from tagger.cli.output.job_text import first_names
 from tagger.errors import TaggerError
-from tagger.extensions import install_command
 from tagger.jobs.processing.model_cache import backend_options, conversions
-from tagger.model.backends.crashes import read_crash
 from tagger.model.backends.protocol import SelectionKey
-from tagger.model.backends.selection import crash_text, reference_name
 from tagger.model.devices import available_kinds, choose_device, core_count, describe_device
 from tagger.model.model import load_model
 from tagger.positions.update import is_up_to_date
@@ -65,7 +62,6 @@ def check_models(settings: Settings, database: Database | None) -> Iterator[Find
             yield wrong("model", str(error), SELECT_MODEL)
         else:
             yield _check_scores(model, settings, database)
-            yield from _check_crashes(model, settings)
     if database is not None and not is_settled(database):
         yield note("models", "not all photos follow the models in use", "tagger model use NAME… again")
 
@@ -92,9 +88,6 @@ def _check_scores(model: RegisteredModel, settings: Settings, database: Database
     name = f"{model.name} ({len(model.manifest.labels)} landmarks)"
     try:
         device = choose_device(settings.device, 1)
-        if reference_name() in conversions(settings, model).crashes(device):
-            found = f"{name} does not run here: {reference_name()} does not run on this processor"
-            return wrong("model", found, f"run the model with torch: {install_command('torch')}")
         loaded = load_model(model.file, model.digest, model.manifest, device, threads=settings.threads)
         size = model.manifest.input.size
         scores = loaded.predict([np.zeros((size, size, 3), dtype=np.uint8)]).scores
@@ -108,19 +101,11 @@ def _check_scores(model: RegisteredModel, settings: Settings, database: Database
     return ok("model", f"{name}, {model.file}: valid and working; {_backend(model, settings, database)}")
 
 
-def _check_crashes(model: RegisteredModel, settings: Settings) -> Iterator[Finding]:
-    """Name the backends that crashed when they were tried."""
-    device = choose_device(settings.device, settings.batch_size)
-    for name, record in conversions(settings, model).crashes(device).items():
-        found = f"{crash_text(name, read_crash(record))}, so another backend runs {model.name}"
-        yield note("backend", found, f"to try it again: rm {record}")
-
-
 def _backend(model: RegisteredModel, settings: Settings, database: Database | None) -> str:
-    """The backend and batch size that were selected for the model on machines like this one."""
+    """The backend that was selected for the model on machines like this one."""
     device = choose_device(settings.device, settings.batch_size)
     key = SelectionKey.of(conversions(settings, model), device, backend_options(device, settings))
     choice = StoredSelections(database).find(key) if database is not None else None
     if choice is None:
         return "its backend is selected when photos are first tagged"
-    return f"runs on {choice.backend} in batches of {choice.batch_size}"
+    return f"runs on {choice} in batches of {device.batch_size}"

@@ -3,10 +3,8 @@
 import logging
 import queue
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import TypeVar
 
 from tagger.catalog.roots import Root
 from tagger.database.enums import Outcome
@@ -19,9 +17,8 @@ from tagger.jobs.processing.storage import lacking_models, store_results
 from tagger.ledger.chunks import ItemOutcome, store_outcomes
 from tagger.photos.decoding import DecodedImage, Resize
 from tagger.photos.source import PhotoSource
-from tagger.pipeline.child_process import ChildKilled
+from tagger.pipeline.child_process import ParentStopping
 from tagger.pipeline.requests import Failed, Reader, Request, RequestResult, Result
-from tagger.pipeline.running_child import ParentStopping
 from tagger.pipeline.sandbox import Sandbox
 from tagger.system.metrics import stage_timer
 from tagger.tags.settlement import outcome_of
@@ -91,9 +88,11 @@ class PhotoClassifier(PhotoProcessor):
         sandbox, source, path = self._sandbox, root.source, item.file
         item.reader = sandbox.read
         if item.classified is None or source.version(path) != item.classified:
-            read = partial(_read_photo, sandbox, source, path, self._loaded.resizes)
-            item.reader = until_decided(read, sandbox.survives)
-        return item.reader is not None
+            try:
+                item.reader = _read_photo(sandbox, source, path, self._loaded.resizes)
+            except ParentStopping:
+                return False
+        return True
 
     def fail_alone(self, item: Item, failure: PhotoFailure) -> None:
         self._add(item, Failed(failure))
@@ -233,48 +232,12 @@ def _failure_kind(result: Result | str) -> FailureKind | None:
     return result.failure.kind if isinstance(result, Failed) else None
 
 
-MAX_KILLS = 3
-"""A photo whose child is killed this many times fails, if a child without a photo lives on each time."""
-MAX_TRIES = 6
-"""Then something outside kills the children, and the photo stays open."""
-CONTROL_S = 1.0, 30.0
-"""The least and the most time for which a child without a photo has to live on."""
-T = TypeVar("T")
-
-
-def until_decided(work: Callable[[], T], survives: Callable[[float], bool]) -> T | None:
-    """Call `work`, which has a child process do something with one photo, until the photo has a result.
-
-    None: this process stops, or something outside kills the children. A kill (SIGKILL), as by the OOM killer,
-    counts only if a child without a photo then `survives` for as long.
-
-    Raises:
-        PhotoFailed: the photo failed, crashed children, or had them killed too often.
-    """
-    least_s, most_s = CONTROL_S
-    kills = 0
-    try:
-        for _ in range(MAX_TRIES):
-            started_at = time.monotonic()
-            try:
-                return work()
-            except ChildKilled:
-                kills += survives(min(most_s, max(least_s, time.monotonic() - started_at)))
-                if kills == MAX_KILLS:
-                    raise
-    except ParentStopping:
-        pass
-    return None
-
-
 def _read_photo(sandbox: Sandbox, source: PhotoSource, path: str, resizes: Collection[Resize]) -> Reader:
     """Read and decode a photo, in these sizes. Returns a reader that opens what is in memory now."""
     photo = sandbox.read(source, path)
     images: dict[Resize, DecodedImage] | PhotoFailed
     try:
         images = {resize: photo.decode(resize) for resize in resizes}
-    except ChildKilled:
-        raise
     except PhotoFailed as failed:
         images = failed  # the pipeline reports it together with the photo's digest
 

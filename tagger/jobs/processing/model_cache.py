@@ -155,7 +155,6 @@ def backend_options(device: Device, settings: Settings) -> BackendOptions:
     return BackendOptions(
         backend=None if settings.backend == "auto" else settings.backend,
         at_once=passes_at_once(device, settings.threads),
-        batch_size=settings.batch_size,
     )
 
 

@@ -1,4 +1,4 @@
-"""The interface of backends, the options that choose one, and what a selection depends on: the model, the options, and the kind of machine.
+"""The interface of backends, and what a selection depends on: model, options, and kind of machine.
 
 Machines of one kind share selections. Also the rounding of weights that backends share.
 """
@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from itertools import repeat
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
-from pydantic import Field
 
 from tagger.errors import Unavailable
 from tagger.model.devices import engine_version, engine_versions, hardware_name, instruction_sets
@@ -62,40 +61,28 @@ class Backend(Protocol):
         ...
 
     def free_memory(self) -> None:
-        """Release memory that is kept for later passes: after a pass ran out of memory, and when the model is idle."""
+        """Release memory kept for later passes: after a lack of memory, and when the model is idle."""
         ...
 
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """How to run a model.
-
-    `backend`, `batch_size`: None leaves the choice to the backend selection. `at_once`: forward passes at a time.
-    """
+    """How to run a model. `backend` None: as selected. `at_once`: forward passes at a time."""
 
     backend: BackendName | None
     at_once: int
-    batch_size: int | None
-
-
-@dataclass(frozen=True)
-class BackendChoice:
-    """What was selected: a backend and its batch size."""
-
-    backend: BackendName
-    batch_size: Annotated[int, Field(ge=1, le=4096)]
 
 
 class SelectionStore(Protocol):
-    """Stores selections, so that later starts need not compare backends again, on this machine and on others of its kind."""
+    """Stores selections, so that machines of one kind compare backends once."""
 
-    def find(self, key: SelectionKey) -> BackendChoice | None: ...
+    def find(self, key: SelectionKey) -> BackendName | None: ...
 
-    def store(self, key: SelectionKey, choice: BackendChoice) -> None: ...
+    def store(self, key: SelectionKey, choice: BackendName) -> None: ...
 
 
 class Conversions(NamedTuple):
-    """What may have OpenVINO's form of one model: the package for its own artifact, and `folder`, which keeps what this machine compiles."""
+    """What may have OpenVINO's form of a model: the package, and `folder`, with what was compiled here."""
 
     artifact: Path
     digest: str
@@ -107,16 +94,6 @@ class Conversions(NamedTuple):
             return None
         key = " ".join((self.digest, name, device.precision, *sorted(instruction_sets())))
         return self.folder / f"{blake3(key.encode()).hexdigest()}-{engine_version('openvino')}"
-
-    def crash(self, name: BackendName, device: Device) -> Path | None:
-        """The file that says that a backend crashes on processors like this one (see crashes). Without it, the backend is tried again."""
-        file = self.compiled(name, device)
-        return file and file.with_name(file.name.replace("-", ".crash-", 1))
-
-    def crashes(self, device: Device) -> dict[BackendName, Path]:
-        """The recorded crashes of OpenVINO's backends."""
-        records = {name: self.crash(name, device) for name in OPENVINO}
-        return {name: record for name, record in records.items() if record is not None and record.exists()}
 
 
 LACKS_OF_MEMORY = (
@@ -130,13 +107,13 @@ LACKS_OF_MEMORY = (
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a forward pass failed for lack of memory. TorchScript wraps the cause, so only its text can be checked."""
+    """Whether a pass failed for lack of memory. TorchScript wraps the cause, so its text is checked."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(part in text for part in LACKS_OF_MEMORY)
 
 
 def is_passing(error: BaseException | None) -> bool:
-    """Whether what failed may succeed later, or on another machine: the cause is a file, the installation or a lack of memory."""
+    """Whether it may succeed later or elsewhere: a file, the installation or a lack of memory caused it."""
     if not isinstance(error, Exception):
         return False
     here = isinstance(error, OSError | ImportError | Unavailable) or is_out_of_memory(error)
@@ -155,13 +132,12 @@ class SelectionKey:
     """Processors of one name may differ in them: virtual machines often name only the maker."""
     backend: str | None
     at_once: int
-    batch_size: int | None
+    batch_size: int
     engines: tuple[str, ...]
 
     @classmethod
     def of(cls, conversions: Conversions, device: Device, options: BackendOptions) -> Self:
         """The key of a model on this machine."""
-        crashes = (f"{name} crashes" for name in conversions.crashes(device))
         return cls(
             conversions.digest,
             device.kind,
@@ -170,8 +146,8 @@ class SelectionKey:
             tuple(sorted(instruction_sets())),
             options.backend,
             options.at_once,
-            options.batch_size,
-            (*engine_versions(), *crashes),
+            device.batch_size,
+            engine_versions(),
         )
 
     def __str__(self) -> str:
@@ -184,11 +160,12 @@ _STEP = 0x10000
 
 
 def round_keeping_sums(weights: Rows) -> Rows:
-    """Round rows of float32 (N, K) to bfloat16, each weight up or down, so that the rows' sums change least; float32 (N, K).
+    """Round rows, float32 (N, K), to bfloat16, so that the rows' sums change least; float32 (N, K).
 
-    For depthwise kernels, whose nine or so weights are all applied to one channel. If each is rounded to the nearest value, the errors can
-    add up to a bias that is the same for every photo: neighbouring pixels are alike, so the sum of the weights is what counts. This halves the
-    number of photos whose best label bfloat16 changes. Ordinary convolutions average over many channels and need no correction.
+    For depthwise kernels, whose nine or so weights are all applied to one channel. If each is rounded to the
+    nearest value, the errors can add up to a bias that is the same for every photo: neighbouring pixels are
+    alike, so the sum of the weights is what counts. This halves the number of photos whose best label
+    bfloat16 changes. Ordinary convolutions average over many channels and need no correction.
 
     Greedy: start from the nearest values and repeatedly flip the weight that corrects its row's sum most.
     """

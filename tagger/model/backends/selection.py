@@ -1,15 +1,15 @@
 """Selects the backend that is fastest for a model on this machine, of those that agree with the reference.
 
-TorchScript is the reference; of the shipped model, and without torch, OpenVINO in floating point is. Nothing is timed to choose a backend: on every processor that
-was measured, eight bits are 1.1 to 3 times as fast as floating point, and OpenVINO is at least as fast as TorchScript. So the instruction
-sets decide what is tried first, the outputs whether it is used, and each selection on a machine has the same result.
+TorchScript is the reference; of the shipped model, and without torch, OpenVINO in floating point is. Nothing
+is timed to choose a backend: on every processor that was measured, eight bits are 1.1 to 3 times as fast as
+floating point, and OpenVINO is at least as fast as TorchScript. So the instruction sets decide what is tried
+first, the outputs whether it is used, and each selection on a machine has the same result.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,15 +19,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tagger.errors import SettingsInvalid, TaggerError
-from tagger.extensions import BACKENDS, extensions, extra_missing, install_command, is_installed
+from tagger.extensions import BACKENDS, extensions, extra_missing, is_installed
 from tagger.model.backends.compiled import read_compiled, store_compiled
-from tagger.model.backends.crashes import crash_of
 from tagger.model.backends.protocol import (
     EIGHT_BITS,
     OPENVINO,
     BackendName,
     Conversions,
-    is_out_of_memory,
     is_passing,
 )
 from tagger.model.devices import instruction_sets
@@ -49,31 +47,25 @@ MAX_EMBEDDING_DIFFERENCE = 0.0229
 """1 minus the mean cosine. Of the shipped model, eight bits are at 0.013; mirrored images are at 0.040,
 ranges that are four times too wide at 0.054, weights that overflow at 0.086."""
 MAX_SCORE_DIFFERENCE = 0.61
-"""Mean logarithm of the factor between the best scores. Eight bits are at 0.32 to 0.34, a third of each score is at 1.1, labels in another order at 5."""
+"""Mean logarithm of the factor between the best scores. Eight bits are at 0.32 to 0.34, a third of each
+score is at 1.1, labels in another order at 5."""
 BEST, LEAST_SCORE = 5, 1e-6
 """How many of the reference's scores of an image are compared, and the score that smaller ones count as."""
 IMAGES, DISCS, LEAST_RADIUS, LARGEST_RADIUS = 16, 400, 0.02, 0.6
-GPU_BATCHES = (32, 64, 128, 256, 512)
-WARM_UPS, ROUNDS = 2, 3
-"""TorchScript profiles and compiles in its first two passes."""
 
 LoadModule = Callable[[], "torch.jit.ScriptModule"]
 
 
 @dataclass(frozen=True)
 class SelectedBackend:
-    """A backend and its batch size.
-
-    `is_final`: the next selection will have the same result. Otherwise something failed that may succeed at the next start.
-    """
+    """`is_final`: the next selection has the same result; otherwise, what failed may succeed then."""
 
     backend: Backend
-    batch_size: int
     is_final: bool = True
 
 
 class Difference(NamedTuple):
-    """How far the outputs of two backends are apart. Infinite for wrong shapes and values that are not finite."""
+    """How far outputs of two backends are apart; infinite for wrong shapes and values that are not finite."""
 
     embeddings: float
     scores: float
@@ -92,10 +84,9 @@ class Difference(NamedTuple):
 
 
 class BackendSelector:
-    """Loads and compares the backends of one model on one device. `load_module` returns a new module at each call.
+    """Loads and compares the backends of a model on a device. `load_module` returns a new module each time.
 
-    `ranges` are those of the model's manifest; without any, it has no eight-bit backend. `conversions` may have what OpenVINO made of this
-    model before.
+    `ranges` are those of the manifest: without any, there are no eight bits. `conversions`: see protocol.
     """
 
     def __init__(
@@ -113,28 +104,24 @@ class BackendSelector:
         self._at_once = at_once
         self._ranges = ranges
         self._conversions = conversions
-        self._crashed: set[BackendName] = set()
 
-    def choose(self, name: BackendName | None, batch_size: int | None) -> SelectedBackend:
-        """Return the backend `name`, or the fastest that agrees with the reference, at `batch_size` or its best one.
+    def choose(self, name: BackendName | None) -> SelectedBackend:
+        """Return the backend `name`, or the fastest that agrees with the reference.
 
         Raises:
-            SettingsInvalid, ExtraMissing: as `load`, or the backend crashes.
+            SettingsInvalid, ExtraMissing: as `load`.
         """
         reference = self._load_reference(name)
         images = generated_images(self._size, IMAGES)
         try:
             expected = reference.forward(images)
-            batch_size = batch_size or self._best_batch_size(reference, images)
         except Exception as error:  # noqa: BLE001 - photos may still pass where the generated images fail
             log.warning("the model fails on the generated images: %s", error)
-            return SelectedBackend(reference, batch_size or self._device.batch_size, is_final=False)
+            return SelectedBackend(reference, is_final=False)
         is_final = True
         for other in self._alternatives() if name is None else []:
             if other == reference.name:
                 break
-            if self._crashes(other):
-                continue
             try:
                 backend = self.load(other)
                 difference = Difference.between(expected, backend.forward(images))
@@ -151,36 +138,18 @@ class BackendSelector:
                 *difference,
             )
             if difference.is_small:
-                return SelectedBackend(backend, batch_size, is_final)
-        return SelectedBackend(reference, batch_size, is_final)
+                return SelectedBackend(backend, is_final)
+        return SelectedBackend(reference, is_final)
 
     def _load_reference(self, name: BackendName | None) -> Backend:
-        """The shipped model was converted before: comparing it with TorchScript would take torch's time and memory."""
+        """The shipped model was converted before: comparing it with TorchScript would take time."""
         if name is None and self._device.kind == "cpu" and self._conversions and is_installed("openvino"):
             with suppress(Exception):  # whatever fails in another engine, TorchScript works
                 from tagger.model.backends.openvino import has_shipped_graph
 
-                if has_shipped_graph(self._conversions.digest) and not self._crashes("openvino"):
+                if has_shipped_graph(self._conversions.digest):
                     return self.load("openvino")
-        name = name or reference_name()
-        if self._crashes(name):
-            other = (
-                "set torchscript"
-                if is_installed("torch")
-                else f"another one needs torch: {install_command('torch')}"
-            )
-            raise SettingsInvalid(reason=f"backend: {name} does not run on this processor; {other}")
-        return self.load(name)
-
-    def _crashes(self, name: BackendName) -> bool:
-        """Whether OpenVINO crashes. It is tried in a process of its own before it is first used on this machine."""
-        if name not in OPENVINO or self._device.kind != "cpu" or self._conversions is None:
-            return False
-        crash = crash_of(name, self._conversions, self._device)
-        if crash is not None and name not in self._crashed:
-            self._crashed.add(name)
-            log.warning("%s; tagger doctor says how to try it again", crash_text(name, crash))
-        return crash is not None
+        return self.load(name or reference_name())
 
     def load(self, name: BackendName) -> Backend:
         """Load the model into the backend `name`.
@@ -258,32 +227,10 @@ class BackendSelector:
         return backend
 
     def _alternatives(self) -> list[BackendName]:
-        """The backends that are faster than the reference, fastest first. Without AVX2, eight bits were never measured."""
+        """Those faster than the reference, fastest first. Without AVX2, eight bits were never measured."""
         if self._device.kind != "cpu" or not is_installed("openvino"):
             return []
         return [EIGHT_BITS, "openvino"] if self._ranges and "avx2" in instruction_sets() else ["openvino"]
-
-    def _best_batch_size(self, backend: Backend, images: Images) -> int:
-        """The fastest batch size of a GPU. On a CPU, all are as fast that fit its caches."""
-        if self._device.kind == "cpu":
-            return self._device.batch_size
-        costs: dict[int, float] = {}
-        for batch_size in GPU_BATCHES:
-            try:
-                batch = backend.empty(batch_size)  # as jobs do: in pinned memory
-                batch[:] = np.resize(images, batch.shape)
-                costs[batch_size] = _cost_s(backend, batch)
-            except Exception as error:
-                if not (costs and is_out_of_memory(error)):
-                    raise
-                backend.free_memory()
-                break
-        return min(costs, key=costs.__getitem__)
-
-
-def crash_text(name: BackendName, crash: str) -> str:
-    """What a person reads of a backend that crashes."""
-    return f"{name} does not run on this processor ({crash})"
 
 
 def reference_name() -> BackendName:
@@ -292,7 +239,7 @@ def reference_name() -> BackendName:
 
 
 def generated_images(size: int, count: int) -> Images:
-    """Images of discs, uint8 (count, size, size, 3), the same at each call. Discs of all sizes that hide each other have the statistics of photos."""
+    """Images of discs, uint8 (count, size, size, 3), the same at each call, with the statistics of photos."""
     rng = np.random.default_rng(20)
     return np.stack([_discs(size, rng) for _ in range(count)])
 
@@ -305,16 +252,6 @@ def _discs(size: int, rng: np.random.Generator) -> Images:
     for radius, centre, colour in zip(radii.tolist(), centres.tolist(), colours.tolist(), strict=True):
         draw.circle(centre, radius, fill=tuple(colour))
     return np.asarray(image)
-
-
-def _cost_s(backend: Backend, images: Images) -> float:
-    """The time per image of the fastest round."""
-    costs = []
-    for _ in range(WARM_UPS + ROUNDS):
-        start = time.perf_counter()
-        backend.forward(images)
-        costs.append((time.perf_counter() - start) / len(images))
-    return min(costs[WARM_UPS:])
 
 
 def _embedding_difference(expected: Embeddings | None, actual: Embeddings | None) -> float:

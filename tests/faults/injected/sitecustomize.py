@@ -11,12 +11,10 @@ Environment variables select the fault:
     INJECT_BUSY_ON_DECODE=WORD    the thread computes for an hour
     INJECT_ATTACK_ON_DECODE=WORD  the photo takes over the decoder and tries all of ATTACKS (see attacks)
     INJECT_WITHOUT_LAYERS=NAMES   the system has no `seccomp` or no `landlock`
-    INJECT_WITHOUT_MODULES=NAMES  these modules are not installed
     INJECT_KILL_AT=MOMENT         SIGKILL at a moment (see MOMENTS), once:
     INJECT_ONCE=FILE              … created by the first kill; while it exists, nothing is killed
     INJECT_KILL_PARENT_AT=MOMENT  SIGKILL of the parent; with INJECT_KILL_AT, before this one
     INJECT_KILL_AT_COMMIT=NUMBER  SIGKILL before the database commits its NUMBERth transaction of this process
-    INJECT_FAULT_AT=MOMENT        SIGSEGV at a moment, each time
     INJECT_FREEZE=COMMAND…        in `tagger COMMAND`, a thread keeps the interpreter's lock once the file
     INJECT_FREEZE_WHEN=FILE       … FILE.COMMAND is there, which it removes
     INJECT_SLOW_PASS_S=SECONDS    each forward pass takes this much longer,
@@ -50,7 +48,6 @@ AN_HOUR_S = 3600.0
 
 MOMENTS = {
     "before the forward pass": ("tagger.model.model", "Model", "outputs", "before"),
-    "before a pass of OpenVINO": ("tagger.model.backends.openvino", "OpenVinoBackend", "forward", "before"),
     "before the acknowledgement": ("worker.engine", "Engine", "process", "after"),
     "before a batch is committed": ("tagger.teaching.comparison", "BatchComparison", "store", "after"),
     "after a file was replaced": ("tagger.photos.folders", "OpenFolder", "replace", "after"),
@@ -265,8 +262,6 @@ def main() -> None:
             on_decode(faults[f"{name}_ON_DECODE"], act)
     if "WITHOUT_LAYERS" in faults:
         without_layers(faults["WITHOUT_LAYERS"].split())
-    if "WITHOUT_MODULES" in faults:
-        sys.modules |= dict.fromkeys(faults["WITHOUT_MODULES"].split())
     if "COUNT_INFERENCES" in faults:
         count_inferences(faults["COUNT_INFERENCES"])
     if "SLOW_PASS_S" in faults:
@@ -284,8 +279,6 @@ def main() -> None:
         flushes.record(Path(faults["RECORD_FLUSHES"]))
     if "KILL_AT_COMMIT" in faults:
         kill_at_commit(int(faults["KILL_AT_COMMIT"]))
-    if "FAULT_AT" in faults:
-        at(faults["FAULT_AT"], fault)
     if faults:
         pass_on()
 

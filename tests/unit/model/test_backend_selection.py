@@ -1,9 +1,8 @@
 """Backend selection, with fake backends that are wrong or broken, and with the real ones."""
 
 import errno
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,8 +19,9 @@ from tagger.model.backends.protocol import (
     Images,
     Outputs,
     Scores,
+    is_out_of_memory,
 )
-from tagger.model.backends.selection import GPU_BATCHES, IMAGES, BackendSelector
+from tagger.model.backends.selection import IMAGES, BackendSelector
 from tagger.model.backends.torchscript import TorchScriptBackend
 from tagger.model.devices import Device, choose_device
 
@@ -30,7 +30,7 @@ GPU = Device("cuda", "float32", 256)
 
 
 def half_brightness(images: Images) -> Scores:
-    """Scores that depend on colours and sides: the brightness of red, green and blue in the upper and lower half."""
+    """Scores by the brightness of red, green and blue in the upper and lower half."""
     middle = images.shape[1] // 2
     halves = np.concatenate(
         [images[:, :middle].mean(axis=(1, 2)), images[:, middle:].mean(axis=(1, 2))], axis=1
@@ -46,31 +46,25 @@ def mean_colours(images: Images) -> Embeddings:
 
 @dataclass
 class FakeBackend:
-    """A backend that returns the outputs of `classify` and `embed`, and has memory for `max_batch` images. A pass takes `pass_ms`."""
+    """A backend that returns the outputs of `classify` and `embed`, and has memory for `max_batch` images."""
 
     name: BackendName
     classify: Callable[[Images], Scores] = half_brightness
     embed: Callable[[Images], Embeddings | None] = mean_colours
     max_batch: int = 10_000
     error: Callable[[], Exception] = MemoryError
-    pass_ms: Callable[[int], float] = lambda _count: 0
     at_once: int = 1
-    batches: list[int] = field(default_factory=list)
-    freed: int = 0
 
     def empty(self, count: int) -> Images:
         return np.empty((count, SIZE, SIZE, 3), dtype=np.uint8)
 
     def forward(self, images: Images) -> Outputs:
-        if len(images) not in self.batches:
-            self.batches.append(len(images))
         if len(images) > self.max_batch:
             raise self.error()
-        time.sleep(self.pass_ms(len(images)) / 1000)
         return Outputs(self.classify(images), self.embed(images))
 
     def free_memory(self) -> None:
-        self.freed += 1
+        pass
 
 
 class FakeSelector(BackendSelector):
@@ -89,7 +83,7 @@ class FakeSelector(BackendSelector):
 
 def chosen(*others: FakeBackend) -> BackendName:
     """The backend that is chosen of TorchScript and others."""
-    return FakeSelector(FakeBackend("torchscript"), *others).choose(None, 4).backend.name
+    return FakeSelector(FakeBackend("torchscript"), *others).choose(None).backend.name
 
 
 def fails(_images: Images) -> Scores:
@@ -140,30 +134,16 @@ def test_the_first_backend_that_agrees_is_chosen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "batch_size", "expected"), [(GPU, None, 64), (GPU, 5, 5), (CPU, None, 8), (CPU, 5, 5)]
-)
-def test_the_fastest_batch_size_of_a_gpu_is_chosen_unless_one_is_set(
-    device: Device, batch_size: int | None, expected: int
-) -> None:
-    backend = FakeBackend("torchscript", pass_ms=lambda count: 20 if count <= 64 else count / 2)
-    assert FakeSelector(backend, device=device).choose(None, batch_size).batch_size == expected
-
-
-@pytest.mark.parametrize(
     "error",
     [
-        MemoryError,
-        lambda: RuntimeError("The following operation failed\nCUDA out of memory. Tried"),
-        lambda: RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-        lambda: RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        MemoryError(),
+        RuntimeError("The following operation failed\nCUDA out of memory. Tried"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
     ],
 )
-def test_out_of_memory_ends_the_search_for_a_batch_size(error: Callable[[], Exception]) -> None:
-    backend = FakeBackend("torchscript", max_batch=100, error=error)
-    tested = FakeSelector(backend, device=GPU).choose(None, None)
-    assert tested.batch_size in GPU_BATCHES[:2]
-    assert backend.batches == [IMAGES, *GPU_BATCHES[:3]]
-    assert backend.freed == 1
+def test_a_lack_of_memory_is_known_by_its_text(error: Exception) -> None:
+    assert is_out_of_memory(error)
 
 
 @pytest.mark.parametrize(("major", "precision"), [(7, "float32"), (8, "bfloat16")], ids=["Turing", "Ampere"])
@@ -179,18 +159,9 @@ def test_a_gpu_that_only_emulates_bfloat16_computes_in_float32(
     assert choose_device("auto", None).precision == precision
 
 
-@pytest.mark.parametrize("name", [None, "torchscript"])
-def test_a_model_too_large_for_the_selection_gets_the_default_batch_size(
-    name: BackendName | None,
-) -> None:
-    backend = FakeBackend("torchscript", max_batch=2)
-    tested = FakeSelector(backend).choose(name, None)
-    assert (tested.backend, tested.batch_size) == (backend, CPU.batch_size)
-
-
 def test_a_model_that_fails_in_the_selection_is_still_used(caplog: pytest.LogCaptureFixture) -> None:
-    tested = FakeSelector(FakeBackend("torchscript", fails), FakeBackend("openvino")).choose(None, 16)
-    assert (tested.backend.name, tested.batch_size) == ("torchscript", 16)
+    tested = FakeSelector(FakeBackend("torchscript", fails), FakeBackend("openvino")).choose(None)
+    assert tested.backend.name == "torchscript"
     assert "the model fails on the generated images: an operation it does not know" in caplog.text
 
 
@@ -218,7 +189,7 @@ def test_a_selection_is_final_unless_what_failed_can_pass(
 ) -> None:
     broken = FakeBackend("openvino", max_batch=0, error=lambda: error)
     other = FakeBackend("another")
-    selection = FakeSelector(FakeBackend("torchscript"), broken, other).choose(None, 4)
+    selection = FakeSelector(FakeBackend("torchscript"), broken, other).choose(None)
     assert (selection.backend, selection.is_final) == (other, is_final)
     assert ("is tried again at the next start" in caplog.text) is not is_final
 
@@ -226,7 +197,7 @@ def test_a_selection_is_final_unless_what_failed_can_pass(
 @pytest.mark.parametrize("name", ["openvino", "torchscript"])
 def test_a_configured_backend_is_used_without_comparison(name: BackendName) -> None:
     selector = FakeSelector(FakeBackend("torchscript"), FakeBackend("openvino", fails))
-    assert selector.choose(name, 4).backend.name == name
+    assert selector.choose(name).backend.name == name
 
 
 def test_backends_are_loaded_by_name() -> None:
@@ -261,8 +232,8 @@ def test_torchscript_runs_models_that_openvino_cannot_run(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     selector = BackendSelector(lambda: torch.jit.script(Odd().eval()), CPU, SIZE, at_once=1)
-    assert selector.choose(None, 4).backend.name == "torchscript"
+    assert selector.choose(None).backend.name == "torchscript"
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning == "openvino cannot run this model; a slower backend runs it"
     with pytest.raises(SettingsInvalid, match="openvino cannot run this model; leave it at auto"):
-        selector.choose("openvino", 4)
+        selector.choose("openvino")

@@ -1,0 +1,176 @@
+"""Compares a GPU with float32 on the CPU, and `tagger tag` with the limits of the machine.
+
+    python -m bench.gpu [--device auto] [--photos 4000] [--pictures FOLDER]
+
+Prints a table. The exit code is 1 if a goal is missed. On a CPU, a GPU's goals are not judged.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import repeat
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from bench.photos import draw_photos, evenly_spread, photos_in
+from bench.processes import SHIPPED, TAGGER, Finished, run, tagger_environment
+from bench.report import note, print_heading, print_table
+from tagger.errors import SettingsInvalid
+from tagger.model.artifact import file_digest, load_module, read_manifest
+from tagger.model.backends.protocol import Images, Outputs
+from tagger.model.backends.selection import generated_images
+from tagger.model.devices import CPU_BATCH, Device, choose_device, core_count, hardware_name
+from tagger.photos.decoding import Pixels
+from tagger.photos.files import read_photo
+from tagger.pipeline.requests import Limits, open_bytes
+
+MANIFEST = read_manifest(SHIPPED)
+LIMITS = Limits(readers=1, max_bytes=2**29, max_pixels=250_000_000)
+SIZES = ((640, 480), (1600, 1200), (4000, 3000))
+GPU_BATCHES, CPU_BATCHES = (64, 128, 256, 512), (CPU_BATCH,)
+WARM_UPS, ROUNDS = 3, 12
+COMPARED, FEWEST_PHOTOS, WARM_UP_PHOTOS = 500, 24, 64
+SAME, SCORE_DIFFERENCE, COSINE, SHARE = 0.995, 0.02, 0.999, 0.85
+"""The goals: best tags the same, mean difference of their scores, cosine, and share of the limit."""
+
+Row = tuple[str, str, str, str]
+"""What was measured, its value, its goal and its verdict."""
+
+
+def main() -> None:
+    """Compare a GPU with the CPU, and with the limits of the machine."""
+    parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=main.__doc__)
+    parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="[auto]")
+    parser.add_argument("--photos", type=int, default=4000, help="[4000]")
+    pictures = "photos to compare results on [drawn pictures]"
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help=pictures)
+    args = parser.parse_args()
+    if args.photos < FEWEST_PHOTOS:
+        parser.error(f"--photos: use at least {FEWEST_PHOTOS}")
+    try:
+        device = choose_device(args.device, None)
+    except SettingsInvalid as error:
+        raise SystemExit(f"error: {error}") from error
+    print_heading("Tagging on a GPU")
+    with tempfile.TemporaryDirectory(prefix="tagger-gpu-") as name:
+        rows = list(_measure(device, Path(name), args.photos, args.pictures))
+    print_table(("", "value", "goal", "verdict"), rows)
+    raise SystemExit(1 if any(row[-1] == "FAIL" for row in rows) else 0)
+
+
+def _measure(device: Device, folder: Path, count: int, pictures: Path | None) -> Iterator[Row]:
+    yield _figure("device", f"{device.kind}, {device.precision}: {hardware_name(device.kind)}")
+    for number, size in enumerate(SIZES):
+        draw_photos(folder / "photos" / str(size[0]), number * count, count // len(SIZES), size)
+    draw_photos(folder / "warm-up", len(SIZES) * count, WARM_UP_PHOTOS, SIZES[0])
+    photos = photos_in(folder / "photos")
+    chosen = evenly_spread(photos if pictures is None else photos_in(pictures), COMPARED)
+    yield from compare(_outputs(Device("cpu", "float32", CPU_BATCH), chosen), _outputs(device, chosen))
+    decoding, forward = _decoding_rate(photos), 0.0
+    yield _figure(f"decoding in {core_count()} processes", _rate(decoding))
+    for images, rate in _forward_rates(device).items():
+        yield _figure(f"forward passes of {images}", _rate(rate))
+        forward = max(forward, rate)
+    # A GPU computes while the cores decode; on a CPU, the same cores do both.
+    limit = min(decoding, forward) if device.kind == "cuda" else 1 / (1 / decoding + 1 / forward)
+    rate = _tag_rate(device, folder, len(photos))
+    yield _figure("`tagger tag`", _rate(rate))
+    share, goal = rate / limit, f"≥ {SHARE}"
+    verdict = "needs a GPU" if device.kind != "cuda" else "pass" if share >= SHARE else "FAIL"
+    yield "its share of the nearest limit", f"{share:.2f}", goal, verdict
+
+
+def compare(expected: Outputs, actual: Outputs) -> Iterator[Row]:
+    """How far the outputs of two devices for the same images are apart."""
+    one, other = expected.embeddings, actual.embeddings
+    if one is None or other is None:
+        raise SystemExit("the shipped model gives no embeddings")
+    best, rows = expected.scores.argmax(axis=1), np.arange(len(expected.scores))
+    same = float((actual.scores.argmax(axis=1) == best).mean())
+    difference = float(np.abs(expected.scores[rows, best] - actual.scores[rows, best]).mean())
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    cosine = float(((one * other).sum(axis=1) / lengths).min())
+    yield _goal(f"best tag the same, of {len(best)}", f"{same:.1%}", f"≥ {SAME:.1%}", met=same >= SAME)
+    is_small = difference <= SCORE_DIFFERENCE
+    yield _goal("mean difference of its score", f"{difference:.4f}", f"≤ {SCORE_DIFFERENCE}", met=is_small)
+    yield _goal("least cosine of embeddings", f"{cosine:.5f}", f"≥ {COSINE}", met=cosine >= COSINE)
+
+
+def _figure(what: str, value: str) -> Row:
+    note(f"{what}: {value}")
+    return what, value, "-", "-"
+
+
+def _goal(what: str, value: str, goal: str, *, met: bool) -> Row:
+    note(f"{what}: {value}")
+    return what, value, goal, "pass" if met else "FAIL"
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f} photos/s"
+
+
+def _outputs(device: Device, photos: Sequence[Path]) -> Outputs:
+    forward, size = _forward(device), device.batch_size
+    parts = [photos[first : first + size] for first in range(0, len(photos), size)]
+    outputs = [forward(np.stack([_pixels(photo) for photo in part])) for part in parts]
+    embeddings = [each.embeddings for each in outputs if each.embeddings is not None]
+    return Outputs(np.concatenate([each.scores for each in outputs]), np.concatenate(embeddings))
+
+
+def _forward(device: Device) -> Callable[[Images], Outputs]:
+    # Torch is not for the processes that decode.
+    from tagger.model.backends.torchscript import TorchScriptBackend
+
+    module = load_module(SHIPPED, file_digest(SHIPPED))
+    return TorchScriptBackend(module, device, MANIFEST.input.size, 1).forward
+
+
+def _pixels(photo: Path) -> Pixels:
+    opened = open_bytes(read_photo(photo, max_bytes=LIMITS.max_bytes), LIMITS)
+    return opened.decode(MANIFEST.input.resize).pixels
+
+
+def _decoding_rate(photos: Sequence[Path]) -> float:
+    with ProcessPoolExecutor(core_count(), get_context("spawn")) as pool:
+        list(pool.map(_pixels, photos[: core_count()]))  # the start of the processes does not count
+        start = time.perf_counter()
+        list(pool.map(_pixels, photos, chunksize=8))
+        return len(photos) / (time.perf_counter() - start)
+
+
+def _forward_rates(device: Device) -> dict[int, float]:
+    """Images per second by batch size, with the copies to and from the device, which the jobs have too."""
+    forward, rates = _forward(device), {}
+    for size in GPU_BATCHES if device.kind == "cuda" else CPU_BATCHES:
+        images = np.resize(generated_images(MANIFEST.input.size, 16), (size, *[MANIFEST.input.size] * 2, 3))
+        seconds = [_seconds(partial(forward, images)) for _ in range(WARM_UPS + ROUNDS)]
+        rates[size] = size / min(seconds[WARM_UPS:])
+    return rates
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _tag_rate(device: Device, folder: Path, count: int) -> float:
+    """That of `tagger tag` over a few photos, and over these and the others; the difference counts."""
+    settings = {"model": str(SHIPPED), "device": device.kind, "backend": "torchscript"}
+    environment = tagger_environment(folder / "data", **settings)
+
+    def tag(*folders: Path) -> Finished:
+        return run([*TAGGER, "tag", "--again", *folders], environment).checked(0, 3)
+
+    *_, start = (tag(folder / "warm-up") for _ in repeat(None, 2))  # the first one chooses the batch size
+    return count / max(tag(folder / "warm-up", folder / "photos").wall_s - start.wall_s, 1e-3)
+
+
+if __name__ == "__main__":
+    main()
