@@ -1,11 +1,10 @@
-"""Camera facts: what a photo's file says about when, where and by which camera it was taken. EXIF comes first, then XMP, IPTC and texts of PNG.
+"""Camera facts: what a photo's file says about when, where and by which camera it was taken. EXIF comes first, then XMP and IPTC.
 
 Times are in the camera's local time, with how far that is ahead of UTC. These fields often hold invalid values, which are returned
 as None. Facts depend on the file alone, not on the time or place at which it is read. Knows nothing of writing.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,14 +13,13 @@ from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import is_jpeg, may_hold_tags, read_blocks, read_only_blocks
 from tagger.metadata.formats.jpeg_segments import EXIF, PHOTOSHOP, XMP
 from tagger.metadata.gps import GPS_POINTER, GpsFix, exif_position, read_gps
-from tagger.metadata.png_texts import creation_times, png_texts, profile_blocks
 from tagger.metadata.splices import Blocks
 from tagger.metadata.stated_facts import StatedTime, stated_in_xmp
 from tagger.metadata.written_times import is_blank, parse_offset, parse_time
 from tagger.photos.containers import Container, exif_of
-from tagger.photos.formats import PhotoFormat, PhotoOrigin, detect_format, is_iso_media
+from tagger.photos.formats import PhotoOrigin, is_iso_media
 from tagger.photos.jpeg import jpeg_head
-from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, TiffTag, has_tags, open_tiff
+from tagger.photos.tiff import ORIENTATION, TiffBlock, TiffDirectory, TiffTag, open_tiff
 
 
 @dataclass(frozen=True)
@@ -109,11 +107,8 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     """
     blocks = None if may_hold_tags(data) else read_only_blocks(data)
     exif = exif_of(data) if container is None else container.exif
-    texts = png_texts(data) if detect_format(data) is PhotoFormat.PNG else {}
-    profiles = profile_blocks(texts)
-    if texts or (exif or b"").startswith(EXIF):
-        exif = _png_exif(exif or b"", profiles)
-    block = open_tiff((exif if blocks is None else blocks.exif) or b"")
+    # Some blocks begin as segments of JPEG do, in PNG files too.
+    block = open_tiff(((exif if blocks is None else blocks.exif) or b"").removeprefix(EXIF))
     main = block.directory(block.first) if block else None
     facts = CameraFacts() if block is None or main is None else _exif_facts(block, main)
     if is_iso_media(data):
@@ -121,15 +116,7 @@ def camera_facts(data: bytes, container: Container | None = None) -> CameraFacts
     if facts.taken_at is not None and facts.latitude is not None:
         return facts
     has_position = block is not None and exif_position(block) != (None, None)
-    found = _blocks(data) if blocks is None else blocks
-    found = replace(found, xmp=found.xmp or profiles.xmp)
-    return _with_stated(facts, found, creation_times(texts), has_position=has_position)
-
-
-def _png_exif(chunk: bytes, profiles: Blocks) -> bytes | None:
-    """EXIF from its chunk, some of which begin as segments of JPEG do, else from a text."""
-    exif = chunk.removeprefix(EXIF)
-    return exif if has_tags(exif) else profiles.exif
+    return _with_stated(facts, _blocks(data) if blocks is None else blocks, has_position=has_position)
 
 
 def _blocks(data: bytes) -> Blocks:
@@ -143,17 +130,15 @@ def _blocks(data: bytes) -> Blocks:
         return Blocks()
 
 
-def _with_stated(
-    facts: CameraFacts, blocks: Blocks, creation_times: Sequence[str], *, has_position: bool
-) -> CameraFacts:
-    """The facts with those that EXIF lacks from XMP, else from IPTC, else from texts. XMP repeats a position of EXIF (`has_position`) that does not count."""
+def _with_stated(facts: CameraFacts, blocks: Blocks, *, has_position: bool) -> CameraFacts:
+    """The facts with those that EXIF lacks from XMP, else from IPTC. XMP repeats a position of EXIF that does not count."""
     xmp = stated_in_xmp(blocks.xmp or b"", needs_time=facts.taken_at is None)
     found = xmp.position
     if facts.latitude is None and found is not None and not has_position:
         facts = replace(facts, latitude=found.latitude, longitude=found.longitude, gps_error_m=found.error_m)
     if facts.taken_at is not None:
         return facts
-    times = xmp.time, _iptc_time(blocks.iptc or b""), StatedTime.of_texts(*creation_times)
+    times = xmp.time, _iptc_time(blocks.iptc or b"")
     stated = next((time for time in times if time.taken_at is not None), StatedTime())
     is_unread = facts.is_date_unread or any(time.is_unread for time in times)
     return replace(
