@@ -33,7 +33,7 @@ class RefusalKind(StrEnum):
     CHANGED = "changed"
     """The image is not the one that was tagged."""
     BUSY = "busy"
-    """Another program writes the file or has it open for writing."""
+    """Another program writes the file."""
     CHECK = "check"
     """The new file failed the comparison with the original."""
     BUCKET = "bucket"

@@ -1,8 +1,6 @@
 """Reading a file before it is replaced, and checking later that it is still the same."""
 
-import fcntl
 import os
-import signal
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,12 +62,12 @@ def read_for_writing(path: Path, *, max_bytes: int, root: Path | None = None) ->
 
 @contextmanager
 def open_unchanged(folder: OpenFolder, name: str, expected: os.stat_result | None) -> Iterator[int | None]:
-    """Open a file of the folder if its status is still `expected` and no other program has it open for writing.
+    """Open a file of the folder if its status is still `expected`.
 
     Yields the descriptor, or None if the file does not exist and did not exist before.
 
     Raises:
-        WriteRefused: the file has changed, or is being changed.
+        WriteRefused: the file has changed.
         WriteFailed: the file is gone.
     """
     descriptor = None
@@ -96,7 +94,6 @@ def busy(name: str) -> WriteRefused:
 
 _READ = os.O_RDONLY | os.O_NONBLOCK
 _ANY_WRITER = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
-_SHARES = ("nfs", "cifs", "smb")
 
 
 def _check_writable(folder: OpenFolder, name: str, status: os.stat_result, max_bytes: int) -> None:
@@ -136,35 +133,3 @@ def _check_same(name: str, expected: os.stat_result | None, descriptor: int) -> 
             RefusalKind.CHANGED,
             f"{name!r} has changed since it was read. Tag it again, then write.",
         )
-    if _is_being_written(descriptor, status):
-        raise busy(name)
-
-
-def _is_being_written(descriptor: int, status: os.stat_result) -> bool:
-    """Whether a program on this machine has the file open for writing. Only Linux can tell, by refusing a lease."""
-    if not hasattr(fcntl, "F_SETLEASE"):
-        return False
-    try:
-        # A program that opens the file at this moment breaks the lease, and the default signal would end this process.
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except BlockingIOError:
-        return not _is_on_share(status)
-    except OSError:
-        pass  # another user's file, or a file system without leases
-    return False
-
-
-def _is_on_share(status: os.stat_result) -> bool:
-    """Whether a file is on a network share, where the server may refuse a lease for other reasons."""
-    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
-    try:
-        mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
-    except OSError:
-        return False
-    for mount in mounts:
-        fields, _, kind = mount.decode(errors="replace").partition(" - ")
-        if fields.split()[2:3] == [device]:
-            return kind.startswith(_SHARES)
-    return False

@@ -7,8 +7,8 @@ The owner, permissions, extended attributes and time of the old file are copied;
 copied are creation times, which only macOS can set, file flags (`chattr`), and the checksums that some systems store in attributes
 (`security.ima`).
 
-Limits: a program that opens the file between the last check and the rename writes into the old file, which is lost.
-Programs on other machines are noticed only by their changes. Shares that cannot rename open files are refused.
+Limits: other programs are noticed by what they have changed. One that has the file open and writes into it after the rename
+writes into the old file, which is lost. Shares that cannot rename open files are refused.
 """
 
 import ctypes
@@ -79,7 +79,7 @@ class PreparedFile:
         """Replace the original, if it is still the file that was read.
 
         Raises:
-            WriteRefused: the original has changed, is open for writing, or file or folder are write-protected.
+            WriteRefused: the original has changed, or file or folder are write-protected.
             WriteFailed: the disk or share fails. Read the file to find out whether it was replaced.
         """
         if not self._is_pending:
