@@ -83,7 +83,7 @@ def exif_refusal(data: bytes) -> str | None:
         return None
     try:
         exif.add(read_blocks(data).exif, TagFields(keywords=("any keyword",)))
-    except (WriteRefused, exif.ExifRewriteError) as error:
+    except WriteRefused as error:
         return str(error)
     return None
 

@@ -148,7 +148,7 @@ def _embed(
 def _change_exif(blocks: Blocks, tag_fields: TagFields) -> tuple[exif.ExifChange, tuple[str, ...]]:
     try:
         return exif.add(blocks.exif, tag_fields), ()
-    except exif.ExifRewriteError as error:
+    except WriteRefused as error:
         return exif.ExifChange(blocks.exif, ()), (f"EXIF is left unchanged, only XMP is written: {error}",)
 
 

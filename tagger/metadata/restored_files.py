@@ -172,7 +172,7 @@ def _remove_from_exif(block: bytes | None, added: Sequence[tuple[str, str]]) -> 
         return block
     try:
         return exif.remove(block, added)
-    except exif.ExifRewriteError as error:
+    except WriteRefused as error:
         # The block was safe to rewrite when we added to it, so another program has changed it since.
         raise WriteRefused(
             RefusalKind.CHECK, f"Our keywords cannot be removed from its EXIF: {error}"

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from tagger.metadata.errors import WriteRefused
 from tagger.metadata.exif.block import (
     ASCII,
     BLOCK_LIMIT,
@@ -21,11 +22,11 @@ from tagger.metadata.exif.block import (
     PROCESSING_METHOD,
     RATIONAL,
     UNDEFINED,
-    ExifRewriteError,
     ParsedBlock,
     TagKey,
     TagValue,
     difference,
+    exif_refused,
     parse_block,
     rewrite_obstacle,
 )
@@ -254,7 +255,7 @@ def _keywords_text(value: TagValue | None) -> tuple[str, str]:
         decoded = "\0?"
     text = decoded.rstrip("\0")
     if value.kind != BYTE or "\0" in text:
-        raise ExifRewriteError(
+        raise exif_refused(
             "The keywords in the EXIF (XPKeywords) do not have the form that Windows writes, so they were left unchanged."
         )
     return text, decoded[len(text) :]
@@ -349,7 +350,7 @@ def insertion_difference(
         return _other_order(before, after) or _insertion_difference(
             parse_block(before), parse_block(after), our_values
         )
-    except ExifRewriteError as error:
+    except WriteRefused as error:
         return error.text
 
 
@@ -364,7 +365,7 @@ def removal_difference(before: bytes | None, after: bytes | None, added: Sequenc
         old = parse_block(before)
         remaining = replace(old, tags=without_values(old.tags, _exif_values(added)))
         return _other_order(before, after) or _described(difference(remaining, parse_block(after)))
-    except ExifRewriteError as error:
+    except WriteRefused as error:
         return error.text
 
 
