@@ -20,19 +20,20 @@ from tagger.photos.containers import exif_of, orientation_in
 from tagger.photos.decoding.conversion import (
     SRGB_BYTES,
     Box,
-    encoding_of,
+    of_eight_bits,
+    profile_of,
     scalable,
     scalable_bytes,
     scaled,
     scaling_bytes,
     to_srgb,
 )
-from tagger.photos.decoding.formats import bare_file, check_pixels, open_header, unreadable_coding
+from tagger.photos.decoding.formats import bare_file, check_pixels, has_unread_coding, open_header
 from tagger.photos.decoding.memory import MEMORY_BUDGET, decoder_memory
 from tagger.photos.decoding.raw_development import RAW_DEVELOPER, NoPreview, shown_file
-from tagger.photos.formats import PhotoFormat, detect_format
+from tagger.photos.formats import PhotoFormat
 from tagger.photos.jpeg import at_an_eighth, is_without_end
-from tagger.photos.tiff import ORIENTATION, open_tiff
+from tagger.photos.tiff import ORIENTATION
 
 _UNSUPPORTED_PREFIXES = (
     "unknown pixel mode",
@@ -48,7 +49,6 @@ _TRUNCATION_WORDS = (
     "unexpected end of file",
     "buffer is not large enough",
 )
-_BOX_LIMIT = 10_000
 
 
 @contextmanager
@@ -77,16 +77,17 @@ def _failure_of(error: Exception, data: bytes) -> PhotoFailed:
     reason = _reason(error)
     if reason.lower().startswith(_UNSUPPORTED_PREFIXES):
         return _unsupported(reason)
-    if coding := unreadable_coding(data):
-        return _unsupported(coding)
-    if is_truncation(error) or ends_early(data):
+    if has_unread_coding(data):
+        return _unsupported("its coding")
+    if is_truncation(error):
         return PhotoFailed(
             FailureKind.TRUNCATED,
             "The file ends before the image does. Copy it again from where it came from.",
         )
     details = f" ({reason})" if reason else ""
     return PhotoFailed(
-        FailureKind.CORRUPT, f"The image is damaged{details}. Restore it from a backup or save it again."
+        FailureKind.CORRUPT,
+        f"The image is damaged{details}. Copy it again from where it came from, or restore it from a backup.",
     )
 
 
@@ -103,47 +104,6 @@ def _reason(error: Exception) -> str:
     printable = "".join(letter if letter.isprintable() else " " for letter in message)
     words = printable.split()
     return " ".join(words)[:200] if len(words) > 1 and "driver" not in message else ""
-
-
-def ends_early(data: bytes) -> bool:
-    """Whether the rest of a PNG, WebP, TIFF, HEIC or AVIF file is missing. False for other formats and in case of doubt."""
-    match detect_format(data):
-        case PhotoFormat.PNG:
-            return b"IEND" not in data[-(2**16) :]
-        case PhotoFormat.WEBP:
-            return 8 + int.from_bytes(data[4:8], "little") > len(data)
-        case PhotoFormat.AVIF | PhotoFormat.HEIF:
-            return _boxes_end_early(data)
-        case PhotoFormat.TIFF:
-            return _tiff_ends_early(data)
-        case _:
-            return False
-
-
-def _boxes_end_early(data: bytes) -> bool:
-    at = 0
-    for _ in range(_BOX_LIMIT):
-        if at >= len(data):
-            break
-        length = int.from_bytes(data[at : at + 4], "big")
-        if length == 1:
-            length = int.from_bytes(data[at + 8 : at + 16], "big")
-        if length < 8:  # 0: the box extends to the end of the file
-            return False
-        at += length
-    return at > len(data)
-
-
-def _tiff_ends_early(data: bytes) -> bool:
-    block = open_tiff(data)
-    if block is None:
-        return False
-    directory = block.directory(block.first)
-    if directory is None:
-        return block.first + 2 > len(data)
-    starts = block.integers(directory.tags.get(273)) or block.integers(directory.tags.get(324))
-    sizes = block.integers(directory.tags.get(279)) or block.integers(directory.tags.get(325))
-    return any(start + size > len(data) for start, size in zip(starts, sizes, strict=False))
 
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
@@ -351,8 +311,8 @@ def _converting_bytes(image: Image.Image, extent: tuple[float, float], resize: R
 
 
 def _whole(image: Image.Image) -> Image.Image:
-    encoding = encoding_of(image)
-    return to_srgb(scalable(image), encoding)
+    profile = profile_of(image)
+    return to_srgb(scalable(of_eight_bits(image)), profile)
 
 
 def _resized(image: Image.Image, extent: tuple[float, float], resize: Resize) -> Image.Image:
@@ -360,8 +320,8 @@ def _resized(image: Image.Image, extent: tuple[float, float], resize: Resize) ->
 
     `extent` is the part of the pixels that the image covers if it was decoded at a fraction.
     """
-    encoding = encoding_of(image)
-    return to_srgb(scaled(image, _box(extent, resize), resize.size), encoding)
+    profile = profile_of(image)
+    return to_srgb(scaled(of_eight_bits(image), _box(extent, resize), resize.size), profile)
 
 
 def _box(extent: tuple[float, float], resize: Resize) -> Box:

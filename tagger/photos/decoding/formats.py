@@ -12,7 +12,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cache
 from itertools import islice
 
 from PIL import Image, ImageFile
@@ -40,8 +39,6 @@ from tagger.photos.tiff import open_tiff
 
 # Without colour profiles: a broken profile makes decoders fail.
 _PNG_BARE = PNG_STILL - {b"iCCP", b"cICP"}
-# Renaming the item hides it from decoders without moving any other data.
-_EXIF_ITEM = re.compile(rb"(infe[\x02\x03]...[^\xff]{4,6})Exif", re.DOTALL)
 _GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
 
 
@@ -75,7 +72,7 @@ def require_format(data: bytes) -> PhotoFormat:
         )
     raise PhotoFailed(
         FailureKind.NOT_AN_IMAGE,
-        "The content is not an image. If the file was a photo, restore it from a backup.",
+        "The content is no image of a kind that is read. If the file was a photo, restore it from a backup.",
     )
 
 
@@ -126,26 +123,11 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
 
 _UNSUPPORTED_SIGNATURES = (
     (b"%PDF", "PDF"),
-    (b"%!PS", "PostScript"),
-    (b"\xc5\xd0\xd3\xc6", "PostScript"),
     (b"8BPS", "Photoshop"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
     (b"\xff\x0a", "JPEG XL"),
-    (b"\0\0\1\0", "icon"),
-    (b"icns", "icon"),
-    (b"DDS ", "DDS"),
-    (b"BLP1", "BLP"),
-    (b"BLP2", "BLP"),
-    (b"<svg", "SVG"),
-    (b"\x01\xda", "SGI image"),
-    (b"qoif", "QOI"),
-    (b"v/1\x01", "OpenEXR"),
-    (b"#?RADIANCE", "Radiance HDR"),
-    (b"DanM", "Microsoft Paint"),
-    (b"LinS", "Microsoft Paint"),
-    *((b"P%d" % number + space, "PNM") for number in range(1, 7) for space in (b"\n", b" ")),
     (BIG_ENDIAN_BIGTIFF, "big-endian BigTIFF"),
 )
 _WEB_PAGE = (b"<!doctype html", b"<html")
@@ -250,13 +232,10 @@ def readable_file(data: bytes) -> bytes:
 
 
 def bare_file(data: bytes) -> bytes | None:
-    """Return a JPEG or PNG with only its still image (with an end marker, if a JPEG is truncated), or an AVIF without EXIF.
+    """Return a JPEG or PNG with only its still image (with an end marker, if a JPEG is truncated).
 
-    For decoders that fail on data that viewers ignore. None if there is nothing to remove.
+    For decoders that fail on data that viewers ignore. None for other formats.
     """
-    if is_iso_media(data):
-        bare, renamed = _EXIF_ITEM.subn(rb"\1free", data)
-        return bare if renamed else None
     photo_format = detect_format(data)
     if photo_format is PhotoFormat.PNG:
         return PNG_SIGNATURE + b"".join(chunk for name, chunk in png_chunks(data) if name in _PNG_BARE)
@@ -285,69 +264,24 @@ _SPLITTERS: dict[PhotoFormat | None, Callable[[bytes], Iterator[object]]] = {
 
 
 _COMPRESSION = 259
-_JPEG_CODINGS = {
-    **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless JPEG"),
-    **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical JPEG"),
-    JPEG_LS: "JPEG-LS",
-}
-_TIFF_CODINGS = {
-    34661: "JBIG",
-    34887: "LERC",
-    34892: "lossy DNG",
-    34925: "LZMA",
-    50000: "Zstandard",
-    50001: "WebP",
-    **dict.fromkeys((33003, 33004, 33005, 34712), "JPEG 2000"),
-    **dict.fromkeys((50002, 52546), "JPEG XL"),
-}
-_OPTIONAL_CODINGS = frozenset((34925, 50000, 50001))
-"""Codings that libtiff can be built without."""
+_UNREAD_JPEG = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, JPEG_LS))
+"""Lossless and hierarchical JPEG."""
 _CODED_ITEM = re.compile(rb"infe(?:\x02.{7}|\x03.{9})(.{4})", re.DOTALL)
 _NOT_CODED = frozenset((b"grid", b"iden", b"iovl", b"tmap", b"mime", b"uri "))
 _READABLE_ITEMS = {PhotoFormat.HEIF: b"hvc1", PhotoFormat.AVIF: b"av01"}
-_ITEM_CODINGS = {
-    b"av01": "AV1",
-    b"avc1": "H.264",
-    b"evc1": "EVC",
-    b"hvc1": "HEVC",
-    b"j2k1": "JPEG 2000",
-    b"jpeg": "JPEG",
-    b"unci": "uncompressed",
-    b"vvc1": "VVC",
-}
 
 
-def unreadable_coding(data: bytes) -> str | None:
-    """The coding of an image that could not be decoded, if no decoder here reads it; None if one does, or if it is not known."""
+def has_unread_coding(data: bytes) -> bool:
+    """Whether no decoder here reads the coding of an image that could not be decoded. False in case of doubt."""
     match detect_format(data):
         case PhotoFormat.JPEG:
-            return _JPEG_CODINGS.get(scans_and_coding(data)[1])
+            return scans_and_coding(data)[1] in _UNREAD_JPEG
         case PhotoFormat.TIFF:
-            return _tiff_coding(data)
+            block = open_tiff(data)
+            directory = block.directory(block.first) if block else None
+            values = block.integers(directory.tags.get(_COMPRESSION)) if block and directory else ()
+            return bool(values) and values[0] not in COMPRESSION_INFO
         case PhotoFormat.HEIF | PhotoFormat.AVIF as photo_format:
             items = [name for name in _CODED_ITEM.findall(data, 0, BOXES_BYTES) if name not in _NOT_CODED]
-            if not items or _READABLE_ITEMS[photo_format] in items:
-                return None
-            name = _ITEM_CODINGS.get(items[0]) or items[0].decode("latin-1")
-            return f"{photo_format} with {name}"
-    return None
-
-
-def _tiff_coding(data: bytes) -> str | None:
-    block = open_tiff(data)
-    directory = block.directory(block.first) if block else None
-    values = block.integers(directory.tags.get(_COMPRESSION)) if block and directory else ()
-    number = values[0] if values else 1
-    if number in COMPRESSION_INFO and (number not in _OPTIONAL_CODINGS or _is_built_in(number)):
-        return None
-    return f"TIFF with {_TIFF_CODINGS.get(number, f'compression {number}')}"
-
-
-@cache
-def _is_built_in(compression: int) -> bool:
-    """Whether libtiff reads a coding. It can be asked only for what it writes."""
-    try:
-        Image.new("RGB", (8, 8)).save(io.BytesIO(), "TIFF", compression=COMPRESSION_INFO[compression])
-    except OSError:
-        return False
-    return True
+            return bool(items) and _READABLE_ITEMS[photo_format] not in items
+    return False

@@ -7,7 +7,6 @@ strip or tile at once, whatever size the file gives it, so this size is counted,
 """
 
 import ctypes
-import re
 import threading
 import time
 from collections import deque
@@ -15,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from math import ceil
 
 from PIL import _imaging
@@ -26,7 +24,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos.formats import BOXES_BYTES, PhotoFormat
+from tagger.photos.formats import PhotoFormat
 from tagger.photos.jpeg import components_of_first_scan
 from tagger.photos.tiff import COUNT_LIMIT, ORIENTATION, VALUE_SIZES, open_tiff
 
@@ -80,7 +78,7 @@ def prepare_tiff(image: TiffImageFile, max_pixels: int) -> None:
             del exif[pointer]  # Pillow would parse what it refers to, which may be millions of numbers
     _check_tile(image.tag_v2.get(_TILE_WIDTH), image.tag_v2.get(_TILE_LENGTH), max_pixels)
     if image.tag_v2.get(_PLANES) == _SEPARATE and not image.use_load_libtiff:
-        _set_plane_depth(image)
+        _require_plane_depth(image)
 
 
 def decoded_at_once(image: TiffImageFile) -> TiffPart:
@@ -108,17 +106,9 @@ def _check_tile(width: object, height: object, max_pixels: int) -> None:
         )
 
 
-def _set_plane_depth(image: TiffImageFile) -> None:
-    """Set the depth of separate colour planes; Pillow would read two bytes of one pixel as two pixels."""
-    bits = set(image.tag_v2.get(_BITS, (1,)))
-    if bits == {16} and image.mode in ("RGB", "RGBA"):
-        order = "L" if image.tag_v2.prefix == b"II" else "B"
-        image.tile = [
-            tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
-            for tile in image.tile
-            if tile.args
-        ]
-    elif bits != {8}:
+def _require_plane_depth(image: TiffImageFile) -> None:
+    """Refuse deep separate colour planes: Pillow reads two bytes of one pixel as two pixels."""
+    if set(image.tag_v2.get(_BITS, (1,))) != {8}:
         raise SyntaxError("unsupported separate planes of this depth")
 
 
@@ -216,7 +206,10 @@ MEMORY_BUDGET = MemoryBudget(BUDGET_BYTES)
 """The budget of this process."""
 
 
-_MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+_EIGHT_BITS_BYTES = 6
+"""Memory per pixel in which gray of 16 bits becomes gray of 8 bits."""
+_MODE_BYTES = {"1": 1, "L": 1, "P": 1, **dict.fromkeys(SIXTEEN_BIT_MODES, 2)}
 """Bytes per pixel in Pillow's memory by mode; 4 for all other modes."""
 _POINTER_BYTES = 8
 """Pillow keeps the address of each row."""
@@ -250,13 +243,14 @@ def decoder_memory(
 ) -> DecoderMemory:
     """Count the memory of `image.load()`. The size of a JPEG may be a fraction of `full_size`."""
     pixels = image.width * image.height
-    held = _pixel_bytes(image.mode, *image.size) + pixels * _frame_bytes(image, photo_format, data)
-    held += _copied_bytes(image, photo_format, data)
+    held = _pixel_bytes(image.mode, *image.size) + pixels * _frame_bytes(image, photo_format)
+    held += len(data)  # which most readers copy
+    held += pixels * _EIGHT_BITS_BYTES * (image.mode in SIXTEEN_BIT_MODES)
     decoding = image.width * _ROW_BYTES
     if isinstance(image, JpegImageFile):
         decoding += _jpeg_bytes(image, data, full_size)
     elif isinstance(image, TiffImageFile):
-        decoding += _tiff_bytes(image)
+        decoding += _tiff_bytes(image) + (0 if image.use_load_libtiff else len(data))
     elif isinstance(image, GifImageFile) and image.disposal_method >= _DISPOSES:
         held += pixels  # what the next frame would be drawn on
     elif isinstance(image, BmpImageFile) and image.info.get("compression") in _RUN_LENGTHS:
@@ -264,40 +258,14 @@ def decoder_memory(
     return DecoderMemory(held + _FIXED_BYTES, decoding)
 
 
-def _copied_bytes(image: ImageFile, photo_format: PhotoFormat, data: bytes) -> int:
-    """The part of the file that its reader copies."""
-    if photo_format in _STREAMED:
-        return 0
-    if isinstance(image, TiffImageFile) and not image.use_load_libtiff:
-        offsets = sorted(tile.offset for tile in image.tile)
-        return 2 * max((end - start for start, end in pairwise(offsets)), default=0)
-    return len(data)
-
-
-def _frame_bytes(image: ImageFile, photo_format: PhotoFormat, data: bytes) -> int:
+def _frame_bytes(image: ImageFile, photo_format: PhotoFormat) -> int:
     """Bytes per pixel of decoders that keep the whole image."""
-    samples = len(image.getbands())
     if photo_format is PhotoFormat.WEBP:
         return 12  # two frames and a copy, always with transparency
-    if photo_format is PhotoFormat.AVIF:
-        sample_bytes = 2 if _is_deep_avif(data) else 1
-        return samples * (1 + 2 * sample_bytes)  # the planes, also without film grain, and a copy with 8 bits
-    if photo_format is PhotoFormat.HEIF:
-        # The decoder refuses images of another depth than declared.
-        sample_bytes = 2 if image.info.get("bit_depth", 8) > 8 else 1
-        return samples * 2 * sample_bytes
-    return 0
+    # The planes of 16 bits, of AVIF also without film grain, and a copy with 8 bits.
+    return len(image.getbands()) * {PhotoFormat.AVIF: 5, PhotoFormat.HEIF: 4}.get(photo_format, 0)
 
 
-def _is_deep_avif(data: bytes) -> bool:
-    """Whether an image in the file, or a part of one, has more than 8 bits."""
-    flags = [data[box.end()] for box in _AV1_HEADER.finditer(data, 0, BOXES_BYTES)]
-    return not flags or any(flag & _HIGH_BIT_DEPTH for flag in flags)
-
-
-_AV1_HEADER, _HIGH_BIT_DEPTH = re.compile(rb"av1C\x81.(?=.)", re.DOTALL), 0x40
-_STREAMED = {PhotoFormat.PNG, PhotoFormat.GIF, PhotoFormat.BMP}
-"""Formats that Pillow reads in small blocks. Decoders of the others get a copy of the file; raw TIFF is read by strips."""
 _DISPOSES = 2
 _RUN_LENGTHS, _RUN_LENGTH_BYTES = (1, 2), 2.25
 """Pillow decodes run lengths of BMP in Python: to a growing array, which is copied."""
