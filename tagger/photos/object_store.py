@@ -14,8 +14,6 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 from tagger.errors import BucketExtraMissing, BucketUnavailable
 from tagger.extensions import install_command, is_installed
@@ -50,10 +48,6 @@ _endpoint_readers: list[Callable[[], None]] = []
 _reader_lock = threading.Lock()
 
 _VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
-_NO_PROXY_THERE = "http://127.0.0.1:9"
-"""obstore follows redirects even to other servers, which no option prevents. Requests to those go to this proxy, which does not exist."""
-_REDIRECTED = "127.0.0.1:9,"
-"""A part of the error's text after a redirect to another server."""
 
 
 def open_store(path: ObjectPath, *, patient: bool = True) -> "Store":
@@ -151,7 +145,7 @@ def _open_store(scheme: str, bucket: str, environment: frozenset[tuple[str, str]
     variables = dict(environment)
     endpoint = _endpoint(variables)
     options: Any = {
-        "client_options": _client_options(variables, endpoint if scheme == "s3" else None, patient=patient),
+        "client_options": _client_options(endpoint if scheme == "s3" else None, patient=patient),
         "retry_config": {
             "max_retries": 8 if patient else 3,
             "retry_timeout": RETRY_TIMEOUT if patient else CHECK_TIMEOUT,
@@ -184,33 +178,17 @@ def _s3_options(variables: dict[str, str]) -> dict[str, Any]:
     return options
 
 
-def _client_options(variables: dict[str, str], endpoint: str | None, *, patient: bool) -> dict[str, object]:
+def _client_options(endpoint: str | None, *, patient: bool) -> dict[str, object]:
     options: dict[str, object] = {
         "connect_timeout": CONNECT_TIMEOUT,
         "read_timeout": STALL_TIMEOUT if patient else CHECK_TIMEOUT,
-        "timeout": timedelta(hours=1)
-        if patient
-        else 4 * CHECK_TIMEOUT,  # readers have a time limit of their own
+        # Readers have a time limit of their own.
+        "timeout": timedelta(hours=1) if patient else 4 * CHECK_TIMEOUT,
         "user_agent": "landmark-tagger",
     }
     if endpoint and endpoint.startswith("http://"):
         options["allow_http"] = True
-    if endpoint and _uses_no_other_server(variables, endpoint):
-        options |= {"proxy_url": _NO_PROXY_THERE, "proxy_excludes": _host_of(endpoint)}
     return options
-
-
-def _uses_no_other_server(variables: dict[str, str], endpoint: str) -> bool:
-    """Whether all requests go to the endpoint directly: there is no proxy, and the credentials are known."""
-    proxies = getproxies_environment().keys() & {"all", endpoint.partition(":")[0].lower()}
-    is_proxied = "AWS_PROXY_URL" in variables or (proxies and not proxy_bypass(_host_of(endpoint)))
-    is_anonymous = variables.get("AWS_SKIP_SIGNATURE", "").lower() in {"true", "1"}
-    has_keys = "AWS_ACCESS_KEY_ID" in variables or _ProfileKeys(variables).read() is not None
-    return not is_proxied and (is_anonymous or has_keys)
-
-
-def _host_of(endpoint: str) -> str:
-    return urlsplit(endpoint).hostname or ""
 
 
 class _ProfileKeys:
@@ -298,8 +276,7 @@ def is_worth_repeating(error: Exception) -> bool:
     if code in EXPIRED_CODES:
         reopen_stores()
         return True
-    is_final = lacks_credentials(error) or _REDIRECTED in str(error)
-    return not code and not is_final and not isinstance(error, FileNotFoundError | ValueError)
+    return not code and not lacks_credentials(error) and not isinstance(error, FileNotFoundError | ValueError)
 
 
 def repeated(
@@ -362,7 +339,6 @@ _EARLY_END_TEXT = (
 _CONNECTION_TEXTS = {
     "response body error": _EARLY_END_TEXT,
     "connection ended early": _EARLY_END_TEXT,
-    _REDIRECTED: "{} redirects to another server, and redirects are not followed. Check the endpoint",
     "dns error": "the name of {} is not known. Check the endpoint and the network",
     "ConnectionRefused": "no server listens at {}. Check the endpoint, and that the server runs",
     "InvalidContentType": "{} does not use TLS. Begin the endpoint with http:// instead of https://",
