@@ -28,7 +28,7 @@ from tagger.photos.object_store import (
 )
 from tagger.photos.paths import ObjectPath, parse_path
 from tagger.photos.photo_names import SIDECAR_EXTENSION, OtherFiles, may_have_stem_sidecar
-from tagger.photos.program_folders import AFTER_MARKERS, BEFORE_MARKERS, is_marker, marked_reason
+from tagger.photos.program_folders import is_marker, marked_reason
 from tagger.photos.side_files import SIDECAR_MAX_BYTES, SideFile, is_side_file_name, side_files_of
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class ObjectSource:
         start = len(self.prefix.key) + 1 if self.prefix.key else 0
         for meta in _ordered(self.prefix):
             relative = meta["path"][start:]
-            is_listed = folders.enter(relative) and path_filter.is_listed(relative) and folders.lists_photos()
+            is_listed = folders.enter(relative) and path_filter.is_listed(relative)
             if other_files is not None and folders.is_entered and not is_listed and meta["size"]:
                 path_filter.count_other(relative, other_files)  # empty objects stand for folders
             if is_listed:
@@ -177,8 +177,7 @@ class ObjectSource:
 class _OpenFolders:
     """The folders around the present key of an ordered listing, and which of them are closed to photos.
 
-    Markers like `.nomedia` come before most other names of their folder. If the folder has a name that sorts before them, they are asked
-    for, once there is a photo.
+    Markers like `.nomedia` close their folder to what comes after them, which are most names.
     """
 
     def __init__(self, prefix: ObjectPath, path_filter: PathFilter, other_files: OtherFiles) -> None:
@@ -188,8 +187,6 @@ class _OpenFolders:
         self._parent = ""
         self._folders: list[str] = []
         """The open folders, outermost first, to the first one that is closed."""
-        self._unasked: list[str] = []
-        """Those of them whose markers the listing may have passed."""
         self.is_entered = True
 
     def enter(self, relative: str) -> bool:
@@ -200,32 +197,14 @@ class _OpenFolders:
             around = [parent[:at] for at, letter in enumerate(f"{parent}/") if letter == "/" and at]
             if self._folders[-1:] != around[: len(self._folders)][-1:]:
                 self._folders = [folder for folder in self._folders if folder in around]
-                self._unasked = [folder for folder in self._unasked if folder in around]
                 self.is_entered = True
             for folder in around[len(self._folders) :]:
                 if self.is_entered:
-                    self._open(folder, relative)
+                    self._folders.append(folder)
+                    self._close(folder, self._filter.closed_by(folder))
         if is_marker(name) and parent and self.is_entered:
             self._close(parent, marked_reason(parent, name))
         return self.is_entered
-
-    def lists_photos(self) -> bool:
-        """Whether photos in the present folder are listed, also by markers that the listing has not shown.
-
-        Raises:
-            BucketUnavailable: the bucket cannot be listed.
-        """
-        while self.is_entered and self._unasked:
-            folder = self._unasked.pop()
-            for marker in _markers(self._prefix / folder):
-                self._close(folder, marked_reason(folder, marker))
-        return self.is_entered
-
-    def _open(self, folder: str, relative: str) -> None:
-        self._folders.append(folder)
-        self._close(folder, self._filter.closed_by(folder))
-        if relative[len(folder) + 1 :] < BEFORE_MARKERS:
-            self._unasked.append(folder)
 
     def _close(self, folder: str, reason: str | None) -> None:
         if reason is None or not self.is_entered:
@@ -270,18 +249,6 @@ def _names_with_stem(folder: ObjectPath, stem: str) -> Iterator[str]:
         yield from (name for name in listed if name.startswith(f"{stem}.") and "/" not in name)
         if listed[-1] > f"{stem}/":  # every name with the stem sorts before
             break
-
-
-def _markers(folder: ObjectPath) -> Iterator[str]:
-    """The markers directly in a folder."""
-    start = len(folder.key) + 1
-    for page in _pages(folder, f"{folder.key}/{BEFORE_MARKERS}"):
-        for meta in page:
-            name = meta["path"][start:]
-            if name > AFTER_MARKERS:
-                return
-            if is_marker(name):
-                yield name
 
 
 def has_entry(path: ObjectPath) -> bool:

@@ -17,13 +17,11 @@ from tagger.photos.photo_names import (
     SIDECAR_EXTENSION,
     OtherFiles,
     extension_of,
-    is_photo_extension,
     is_photo_name,
 )
 from tagger.photos.program_folders import (
     HasEntry,
     find_program_folder,
-    is_conflict_copy,
     is_marker,
     marked_reason,
 )
@@ -78,7 +76,7 @@ def find_photos(
     """Yield every photo under the folder `root`, each real file once, in ascending order of its relative path's text.
 
     Hidden files and folders, folders in which other programs keep copies (see program_folders), those that a file like
-    `.nomedia` keeps out, and conflict copies are skipped; `root` itself is not. Links to folders are not followed. Patterns may contain `*`, `?` and `[...]`, ignore case, and are matched against the relative path
+    `.nomedia` keeps out are skipped; `root` itself is not. Links to folders are not followed. Patterns may contain `*`, `?` and `[...]`, ignore case, and are matched against the relative path
     (where `*` matches slashes too) and against the name. `exclude` omits photos and whole folders; `include`, if not empty,
     selects photos. `other_files` counts the files that only their extension leaves out, and the folders and copies that are skipped.
 
@@ -160,17 +158,13 @@ class PathFilter:
     def is_listed(self, relative: str) -> bool:
         """Whether this file is listed as a photo, if its folders are entered."""
         name = relative.rpartition("/")[2]
-        return is_photo_name(name) and not is_conflict_copy(name) and self._is_selected(name, relative)
+        return is_photo_name(name) and self._is_selected(name, relative)
 
     def count_other(self, relative: str, other_files: OtherFiles) -> None:
-        """Count a file that is not listed, if the reason is only its extension and it is no sidecar, or that it is a conflict copy."""
+        """Count a file that is not listed, if the reason is only its extension and it is no sidecar."""
         name = relative.rpartition("/")[2]
         extension = extension_of(name)
-        if extension == SIDECAR_EXTENSION or not self._is_selected(name, relative):
-            return
-        if is_photo_extension(extension):
-            other_files.conflict_copies.add(f"{self.location}/{relative}")
-        else:
+        if extension != SIDECAR_EXTENSION and self._is_selected(name, relative):
             other_files.add(extension)
 
     def _is_selected(self, name: str, relative: str) -> bool:

@@ -68,11 +68,7 @@ T = TypeVar("T")
 
 def is_photo_name(name: str) -> bool:
     """Whether a file of this name is listed as a photo."""
-    return is_photo_extension(extension_of(name))
-
-
-def is_photo_extension(extension: str) -> bool:
-    """Whether files with this extension, in lower case, are listed as photos."""
+    extension = extension_of(name)
     return (
         extension in PHOTO_EXTENSIONS
         or (extension in HEIC_EXTENSIONS and _reads_heic())
@@ -132,7 +128,6 @@ class OtherFiles:
         """Without rare and long extensions: its sum may be less than `count`."""
         self.folders: defaultdict[str, LeftOutPaths] = defaultdict(LeftOutPaths)
         """By reason (see program_folders)."""
-        self.conflict_copies = LeftOutPaths()
 
     def add(self, extension: str) -> None:
         """Count one more file; the extension begins with a dot, or is empty."""
@@ -152,22 +147,18 @@ class OtherFiles:
         return f" ({', '.join((*parts, *([f'{others} others'] if others else ())))})" if parts else ""
 
     def copies_lines(self) -> list[str]:
-        """A line for each reason for which folders were left out, and one for conflict copies."""
-        lines = [
-            f"left out: {_paths_text(paths, 'folder', 'folders')} with {reason}"
+        """A line for each reason for which folders were left out."""
+        return [
+            f"left out: {_folders_text(paths)} with {reason}"
             for reason, paths in sorted(self.folders.items())
         ]
-        copies = self.conflict_copies
-        if copies.count:
-            lines.append(f"left out: {_paths_text(copies, 'conflict copy', 'conflict copies')}")
-        return lines
 
 
-def _paths_text(paths: LeftOutPaths, one: str, many: str) -> str:
+def _folders_text(paths: LeftOutPaths) -> str:
     """`2 folders (a, b)`"""
     more = [f"{paths.count - len(paths.first)} more"] if paths.count > len(paths.first) else []
     named = ", ".join((*map(printable_path, paths.first), *more))
-    return f"{paths.count} {one if paths.count == 1 else many} ({named})"
+    return f"{paths.count} folder{'s' if paths.count > 1 else ''} ({named})"
 
 
 def stem_of(path: str) -> str | None:

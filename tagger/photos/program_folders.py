@@ -14,8 +14,6 @@ HasEntry = Callable[[str], bool]
 PRIVACY_MARKERS = frozenset((".nomedia", ".noimage", ".nomemories", ".ppignore"))
 """Files with which people keep a folder, and the folders in it, out of the programs that show photos."""
 IMMICH_MARKER, PHOTOPRISM_MARKER = ".immich", ".ppstorage"
-BEFORE_MARKERS, AFTER_MARKERS = ".i", ".q"
-"""All markers sort between these."""
 NAMED_PATHS = 3
 
 
@@ -165,29 +163,9 @@ def _joined(path: str, clue: str) -> str:
     return f"{path.rpartition('/')[0]}/{clue[3:]}" if clue.startswith("../") else f"{path}/{clue}"
 
 
-_COPY = r"(?:copy|copie|copia|cópia|kopie|version)"
-_CONFLICT = re.compile(
-    r"\.sync-conflict-\d{8}-\d{6}"  # Syncthing
-    r"|_conflict-\d{8}-\d{6}"  # ownCloud, Nextcloud
-    rf"|\([^()]*(?:{_COPY}[^()]*onfli|onfli[^()]*{_COPY})[^()]*\)"  # Dropbox, Nextcloud
-    r"|\((?:case|unicode encoding|white ?space|selective sync) conflict(?: \d+)?\)"  # Dropbox
-    r"|\(sfconflict [^()]*\)"  # Seafile
-    r"|\([^()]*\bconflict\b[^()]*\d{4}-?\d\d-?\d\d[^()]*\)"  # Unison
-    r"|_[a-z]{3}-\d\d-\d+-\d{4}_conflict\b"  # Synology Drive
-    r"|\[conflict(?:ed)?(?: \d+)?\]"  # pCloud, Google Drive
-    r"|\.conflict(?:\(\d+\)|\d+)?(?=\.[^.]+$)",  # Resilio Sync
-    re.IGNORECASE,
-)
-
-
-def is_conflict_copy(name: str) -> bool:
-    """Whether a program that synchronises folders made this file, because both sides had changed another one."""
-    return "onfli" in name and _CONFLICT.search(name) is not None
-
-
 @dataclass
 class LeftOutPaths:
-    """Folders, or conflict copies, that were left out for one reason."""
+    """Folders that were left out for one reason."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
