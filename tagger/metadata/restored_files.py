@@ -96,7 +96,7 @@ def base_of_photo(data: bytes, find_undo_record: FindUndoRecord) -> Base[bytes]:
         WriteRefused: our values cannot be removed without changing something else.
     """
     blocks = read_blocks(data)
-    if _may_hold_our_fields(blocks.xmp):
+    if xmp.names_our_namespace(blocks.xmp):
         original = _undone(data, find_undo_record(digest_file(data)))
         if original is not None:
             return Base(original, is_restored=True)
@@ -121,7 +121,7 @@ def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> Bas
     """
     if data is None:
         return Base(None)
-    if _may_hold_our_fields(data):
+    if xmp.names_our_namespace(data):
         record = find_undo_record(digest_file(data))
         if record is not None and record.inverse is None and xmp.is_our_sidecar(data):
             return Base(None)
@@ -133,11 +133,6 @@ def base_of_sidecar(data: bytes | None, find_undo_record: FindUndoRecord) -> Bas
     base = xmp.remove(data)
     refuse_difference(xmp.removal_difference(data, base))
     return Base(base)
-
-
-def _may_hold_our_fields(packet: bytes | None) -> bool:
-    """Whether an undo record may exist for the file. Most packets that we wrote are recognised without parsing."""
-    return xmp.names_our_namespace(packet) or xmp.has_our_fields(packet)
 
 
 def _undone(data: bytes, record: UndoRecord | None) -> bytes | None:

@@ -129,7 +129,7 @@ def owner_of_stem_sidecar(sidecar: str, names: Iterable[str], read_sidecar: Read
 
 def stated_extension(sidecar: bytes | None) -> str | None:
     """The extension, in lower case and with its dot, of the file that a sidecar says it is for; None if it does not say so."""
-    match = _SIDECAR_FOR.search((sidecar or b"").replace(b"\0", b""))  # UTF-16
+    match = _SIDECAR_FOR.search(sidecar or b"")
     return f".{match[1].decode('ascii').lower()}" if match else None
 
 

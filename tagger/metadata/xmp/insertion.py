@@ -11,19 +11,24 @@ from lxml.etree import _Element as Element
 
 from tagger.metadata.tag_fields import POINT, NamedLandmark, PositionEstimate, TagFields
 from tagger.metadata.xmp import schema
-from tagger.metadata.xmp.fields import (
+from tagger.metadata.xmp.packet import (
+    PADDING,
     Occurrence,
     add_text,
     append_item,
+    elements,
     find_fields,
     find_namespace_fields,
     format_node,
+    is_blank,
     list_container,
     new_container,
     new_node,
+    new_packet,
+    read_packet,
     remove_element,
+    xmp_refused,
 )
-from tagger.metadata.xmp.packet import PADDING, is_blank, new_packet, read_packet, xmp_refused
 from tagger.metadata.xmp.properties import (
     ADDED_VALUE,
     FIELD,
@@ -33,7 +38,6 @@ from tagger.metadata.xmp.properties import (
     SLUG,
     VERDICT,
     PropertyReader,
-    elements,
     texts,
 )
 

@@ -14,7 +14,7 @@ from lxml import etree
 from lxml.etree import _Element as Element
 
 from tagger.metadata.errors import WriteRefused
-from tagger.metadata.xmp.packet import is_blank, read_packet
+from tagger.metadata.xmp.packet import elements, is_blank, read_packet, tag_of
 from tagger.metadata.xmp.schema import (
     ADDED,
     ALT,
@@ -64,16 +64,6 @@ def texts(value: Value | None) -> list[str]:
     if isinstance(value, dict):
         value = [value[VALUE]] if VALUE in value else list(value.values())
     return [text for item in value for text in texts(item)]
-
-
-def elements(parent: Element) -> list[Element]:
-    """The child elements, without comments."""
-    return list(parent.iterchildren(tag=etree.Element))
-
-
-def tag_of(element: Element) -> str:
-    """The tag of an element that is not a comment."""
-    return str(element.tag)
 
 
 class PropertyReader:
@@ -200,13 +190,15 @@ def added_values(packet: bytes | None) -> tuple[tuple[str, str], ...]:
 
 
 def names_our_namespace(packet: bytes | None) -> bool:
-    """Whether the packet contains the name of our namespace in UTF-8; cheap, and almost always equal to `has_our_fields`."""
+    """Whether the packet contains the name of our namespace; cheap, and almost always equal to `has_our_fields`."""
     return packet is not None and _OUR_NAMESPACE in packet
 
 
 def has_our_fields(packet: bytes | None) -> bool:
     """Whether the packet has fields of our namespace; False if it cannot be read."""
-    return any(name.startswith(f"{OUR_PREFIX}:") for name in _properties(packet))
+    return names_our_namespace(packet) and any(
+        name.startswith(f"{OUR_PREFIX}:") for name in _properties(packet)
+    )
 
 
 def is_our_sidecar(packet: bytes) -> bool:

@@ -8,16 +8,17 @@ from collections import Counter
 from lxml.etree import _Element as Element
 
 from tagger.metadata.xmp import schema
-from tagger.metadata.xmp.fields import (
+from tagger.metadata.xmp.packet import (
     Occurrence,
+    elements,
     find_fields,
     find_namespace_fields,
+    read_packet,
     remove_element,
     remove_if_empty,
     remove_namespace,
 )
-from tagger.metadata.xmp.packet import read_packet
-from tagger.metadata.xmp.properties import PropertyReader, Value, added_in_properties, elements, empty_fields
+from tagger.metadata.xmp.properties import PropertyReader, Value, added_in_properties, empty_fields
 from tagger.metadata.xmp.schema import same_coordinate
 
 _LOCATION_FIELDS = {
