@@ -4,9 +4,7 @@ digiKam, darktable, Immich and this program name them `photo.jpg.xmp`; Adobe's p
 `owner_of_stem_sidecar`, as for reading.
 """
 
-import itertools
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +25,7 @@ from tagger.photos.photo_names import (
 )
 from tagger.photos.side_files import ReadSidecar, folded_name, owner_of_stem_sidecar, stated_extension
 
-SIDECAR_ENDINGS = tuple("." + "".join(letters) for letters in itertools.product("xX", "mM", "pP"))
-"""`.xmp` in every case, the usual one first."""
+_ENDINGS = (".xmp", ".XMP", ".Xmp")
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,8 @@ def find_sidecars(
         except FileNotFoundError:
             return Sidecars(tuple(map(photo.with_name, new)))
         with folder:
-            own = _own_sidecars(folder, photo)
-            of_stem = _files_in_any_case(folder, photo.stem) if photo.suffix else ()
+            own = _sidecars(folder, photo.name)
+            of_stem = _sidecars(folder, photo.stem) if photo.suffix else ()
             names = _file_names(folder) if of_stem else ()
             owned, hidden = sort_stem_sidecars(
                 photo.name, of_stem, names, read_sidecar_in(photo.parent, root)
@@ -161,49 +158,13 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0].lower()  # noqa: PTH122 - a Path for each is slow
 
 
-def _own_sidecars(folder: OpenFolder, photo: Path) -> tuple[str, ...]:
-    """The files `photo.jpg.xmp`; if there are none, those whose name has another case, unless there is a photo of that name."""
-    exact = _distinct(folder, (photo.name + ending for ending in SIDECAR_ENDINGS))
-    if exact:
-        return exact
-    others = (
-        base for base in _spellings(photo.name) if not folder.exists(base) or _is_same(folder, base, photo)
-    )
-    return _distinct(folder, (base + ending for base in others for ending in (".xmp", ".XMP")))
-
-
-def _is_same(folder: OpenFolder, name: str, photo: Path) -> bool:
-    """Whether two names are those of one file, as on file systems that ignore case."""
-    try:
-        return os.path.samestat(folder.status(name), folder.status(photo.name))
-    except FileNotFoundError:
-        return False
-
-
-def _files_in_any_case(folder: OpenFolder, base: str) -> tuple[str, ...]:
-    """The files `base`.xmp of a folder, with the suffix in any case; if there are none, those with the base in another case.
+def _sidecars(folder: OpenFolder, base: str) -> tuple[str, ...]:
+    """The files `base`.xmp, each once: where the file system ignores case, all spellings are one file.
 
     Each spelling is checked by name: listing the folder for every photo takes quadratic time.
     """
-    exact = _distinct(folder, (base + ending for ending in SIDECAR_ENDINGS))
-    return exact or _distinct(
-        folder, (other + ending for other in _spellings(base) for ending in (".xmp", ".XMP"))
-    )
-
-
-def _spellings(name: str) -> list[str]:
-    """How programs that copy files spell the name: in one case, with the extension in another case, with accents encoded otherwise."""
-    stem, extension = os.path.splitext(name)  # noqa: PTH122 - a Path for each is slow
-    found = [stem + extension.lower(), stem + extension.upper(), name.lower(), name.upper()]
-    if not name.isascii():
-        found += [unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)]
-    return [spelling for spelling in dict.fromkeys(found) if spelling != name]
-
-
-def _distinct(folder: OpenFolder, names: Iterable[str]) -> tuple[str, ...]:
-    """Those names that are files, each file once: on case-insensitive file systems all spellings are the same file."""
     sidecars: dict[tuple[int, int], str] = {}
-    for name in names:
+    for name in (base + ending for ending in _ENDINGS):
         try:
             status = folder.status(name)
         except FileNotFoundError:
