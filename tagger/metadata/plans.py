@@ -22,7 +22,7 @@ from tagger.metadata.formats import (
     read_only_blocks,
     replace_blocks,
 )
-from tagger.metadata.originals import Original, read_for_writing
+from tagger.metadata.replacement import Original, read_for_writing
 from tagger.metadata.restored_files import (
     FindUndoRecord,
     UndoRecord,

@@ -11,8 +11,8 @@ from pathlib import Path
 from tagger.database.enums import Target
 from tagger.metadata.errors import WriteRefused
 from tagger.metadata.formats import may_hold_tags, read_blocks
-from tagger.metadata.originals import read_for_writing
 from tagger.metadata.plans import FilePlan, plan_sidecar
+from tagger.metadata.replacement import read_for_writing
 from tagger.metadata.restored_files import FindUndoRecord, digest_file
 from tagger.metadata.sidecar_names import find_written
 from tagger.metadata.tag_fields import TagFields

@@ -118,7 +118,7 @@ def test_an_eighth_of_a_progressive_jpeg_needs_a_part_of_its_scans(
     assert parts is not None
     assert len(parts) < 0.8 * len(data)
     pixels = decode(data).pixels
-    monkeypatch.setattr("tagger.photos.decoding.decode.at_an_eighth", lambda _data: None)
+    monkeypatch.setattr("tagger.photos.decoding.at_an_eighth", lambda _data: None)
     np.testing.assert_array_equal(pixels, decode(data).pixels)
 
 

@@ -14,7 +14,7 @@ from support.decoding import decode, decode_failure, encode_heic
 from support.profiles import gray_profile, ink_profile
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos.decoding.decode import failing_alone
+from tagger.photos.decoding import failing_alone
 
 PICTURE = draw_photo(7, (300, 200))
 BYTES = np.asarray(PICTURE)

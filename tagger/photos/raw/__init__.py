@@ -1,6 +1,6 @@
 """Camera RAW files: their embedded previews, the image data of the sensor, EXIF and XMP.
 
-Containers with many parts have a module each (tiff_layout, cr3); those of Fujifilm and Minolta are a header and are read here.
+Containers with many parts have a module each (layout, cr3); those of Fujifilm and Minolta are a header and are read here.
 Sensor data are not developed here (see decoding.raw_development). All parsing is bounded, follows no loops and
 never raises on bad input. Knows nothing of pixels or of how metadata is written.
 """
@@ -21,8 +21,8 @@ from tagger.photos.raw.layout import (
     find_previews,
     is_raw,
     lies_in,
+    tiff_layout,
 )
-from tagger.photos.raw.tiff_layout import tiff_layout
 
 __all__ = ["Preview", "RawFile", "is_raw", "read_raw"]
 

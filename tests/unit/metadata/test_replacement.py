@@ -15,8 +15,7 @@ from support.privileges import NOBODY, without_root_privileges
 from support.temporary_paths import temporary_path
 
 from tagger.metadata.errors import RefusalKind, WriteFailed, WriteRefused
-from tagger.metadata.originals import read_for_writing
-from tagger.metadata.replacement import PreparedFile, prepare
+from tagger.metadata.replacement import PreparedFile, prepare, read_for_writing
 from tagger.metadata.temporary_files import remove_leftovers
 
 OLD, NEW = b"old" * 1000, b"new" * 1500
