@@ -13,7 +13,7 @@ from hashlib import blake2b
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
-from tagger.errors import BucketUnavailable, FailureKind, ObjectNotFound, PathNotFound, PhotoFailed
+from tagger.errors import BucketUnavailable, FailureKind, PathNotFound, PhotoFailed
 from tagger.photos import object_store
 from tagger.photos.files import MAX_TIME_NS, PhotoBytes, PhotoVersion, check_size
 from tagger.photos.folder_walk import FolderProblem, FoundPhoto, PathFilter
@@ -219,13 +219,13 @@ def find_object(path: ObjectPath, *, patient: bool = True) -> FoundPhoto:
     """Return a single object, whatever its extension.
 
     Raises:
-        ObjectNotFound: there is none at `path`.
+        PathNotFound: there is none at `path`.
         BucketUnavailable: the bucket does not answer.
     """
     try:
         return _found(path, open_store(path, patient=patient).head(path.key))
     except FileNotFoundError:
-        raise ObjectNotFound(path=path) from None
+        raise PathNotFound(path=path) from None
     except store_errors() as error:
         raise BucketUnavailable(folder=path, reason=error_text(error)) from None
 
@@ -259,7 +259,7 @@ def has_entry(path: ObjectPath) -> bool:
     """
     if next(_pages(path, patient=False), None) is not None:
         return True
-    with suppress(ObjectNotFound):
+    with suppress(PathNotFound):
         return bool(find_object(path, patient=False))
     return False
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tagger.errors import FailureKind, PhotoFailed
-from tagger.photos.folders import FolderIsLink, LinkRefused, open_photo
+from tagger.photos.folders import LinkRefused, open_photo
 
 READ_ATTEMPTS = 3
 RETRY_PAUSE_S = 0.1
@@ -78,13 +78,8 @@ def stored_time_ns(status: os.stat_result) -> int:
 
 def os_error_text(subject: str, error: OSError) -> str:
     """Describe an error of the operating system and what to do about it."""
-    if isinstance(error, FolderIsLink):
-        return "A folder on its path has become a link, which is not followed. Tag the folder that the link leads to."
     if isinstance(error, LinkRefused):
-        return (
-            "It is a link out of its root, to a file that does not belong to the link's owner. Tag that file's folder, or make "
-            "the link as the file's owner."
-        )
+        return str(error.strerror)
     remedy = {
         errno.EACCES: "Give this user the right to read it.",
         errno.EPERM: "Give this user the right to read it.",

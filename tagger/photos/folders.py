@@ -87,24 +87,23 @@ _lock = threading.Lock()
 _checks: dict[Path, _MountCheck] = {}
 
 
-class FolderIsLink(OSError):
-    """A folder on a file's path below the root has become a link."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(errno.ELOOP, "a folder on its path is a link", str(path))
-
-    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
-        return type(self), (Path(self.filename),)
+_FOLDER_IS_LINK = (
+    "A folder on its path has become a link, which is not followed. Tag the folder that the link leads to."
+)
+_LEADS_OUT = (
+    "It is a link out of its root, to a file that does not belong to the link's owner. Tag that file's folder, or make "
+    "the link as the file's owner."
+)
 
 
 class LinkRefused(OSError):
-    """A photo is a link to a file outside the root that belongs to somebody other than the link."""
+    """A link is not followed; the text says why, and what to do."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(errno.EACCES, "it is a link to somebody else's file", str(path))
+    def __init__(self, path: Path, text: str) -> None:
+        super().__init__(errno.ELOOP, text, str(path))
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
-        return type(self), (Path(self.filename),)
+    def __reduce__(self) -> tuple[type[Self], tuple[Path, str]]:
+        return type(self), (Path(self.filename), str(self.strerror))
 
 
 class OpenFolder:
@@ -176,13 +175,13 @@ def open_folder(folder: Path, root: Path | None = None) -> OpenFolder:
     """Open a folder in a root. Without `root`, the folder itself is the one that the user named.
 
     Raises:
-        FolderIsLink: a folder below the root is a link, or the path leads out of the root.
+        LinkRefused: a folder below the root is a link, or the path leads out of the root.
         OSError: it cannot be opened.
     """
     start = root or folder
     names = folder.parts[len(start.parts) :]
     if folder.parts[: len(start.parts)] != start.parts or ".." in names:
-        raise FolderIsLink(folder)
+        raise LinkRefused(folder, _FOLDER_IS_LINK)
     descriptor = os.open(start, _FOLDER)
     for name in names:
         outer = descriptor
@@ -190,7 +189,7 @@ def open_folder(folder: Path, root: Path | None = None) -> OpenFolder:
             descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=outer)
         except OSError as error:
             if error.errno in _IS_NO_FOLDER and _is_link(name, outer):
-                raise FolderIsLink(folder) from error
+                raise LinkRefused(folder, _FOLDER_IS_LINK) from error
             raise
         finally:
             os.close(outer)
@@ -244,7 +243,7 @@ def open_photo(path: Path, root: Path) -> int:
     or to the file's owner. Otherwise everyone who can write to a shared folder could show each file that this user may read.
 
     Raises:
-        FolderIsLink, LinkRefused: a link that is not followed.
+        LinkRefused: a link that is not followed.
         OSError: it cannot be opened.
     """
     with open_folder(path.parent, root) as folder:
@@ -274,7 +273,7 @@ def _open_linked(folder: OpenFolder, path: Path, root: Path) -> int:
     link = folder.status(path.name)
     text = os.readlink(path.name, dir_fd=folder.descriptor)
     if _version(folder.status(path.name)) != _version(link):
-        raise LinkRefused(path)  # another link, whose owner is unknown, was read
+        raise LinkRefused(path, _LEADS_OUT)  # another link, whose owner is unknown, was read
     target = Path(os.path.realpath(path.parent / text, strict=True))
     real_root = Path(os.path.realpath(root))
     is_inside = target.is_relative_to(real_root)
@@ -284,7 +283,7 @@ def _open_linked(folder: OpenFolder, path: Path, root: Path) -> int:
     if is_inside or link.st_uid in (0, os.geteuid(), os.fstat(descriptor).st_uid):
         return descriptor
     os.close(descriptor)
-    raise LinkRefused(path)
+    raise LinkRefused(path, _LEADS_OUT)
 
 
 def _version(link: os.stat_result) -> tuple[int, int, int]:

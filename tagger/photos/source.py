@@ -9,7 +9,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Protocol
 
-from tagger.errors import ObjectNotFound, PathNotFound
+from tagger.errors import PathNotFound
 from tagger.photos import buckets
 from tagger.photos.buckets import ObjectSource, find_object, is_object
 from tagger.photos.files import PhotoBytes, PhotoVersion, file_version, read_photo
@@ -132,7 +132,7 @@ def check_exists(path: Path) -> None:
     """
     if isinstance(path, ObjectPath):
         if not is_object(path):
-            raise ObjectNotFound(path=path)
+            raise PathNotFound(path=path)
     elif not path.exists():
         raise PathNotFound(path=path)
 

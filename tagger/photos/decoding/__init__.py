@@ -176,8 +176,6 @@ _TRANSPOSES = {
 _SWAPS_SIDES = (5, 6, 7, 8)
 _EIGHTH = 8
 """The smallest fraction at which JPEGs are decoded."""
-_BLOCK = 32
-"""The largest block of pixels that a JPEG codes together, horizontally and vertically."""
 
 
 def _decode(data: bytes, resize: Resize | None, max_pixels: int) -> DecodedImage:
@@ -213,17 +211,10 @@ def _read(
             raise
         error.__traceback__ = error.__context__ = None  # they keep the decoded pixels alive
         is_truncated = is_truncation(error)
-        try:
-            image = _read_file(
-                bare, original, photo_format, resize, max_pixels, may_be_blank=not is_truncated
-            )
-        except _Blank:
-            raise error from None
+        image = _read_file(bare, original, photo_format, resize, max_pixels)
+        if is_truncated and _is_blank(image.pixels):
+            raise
         return replace(image, is_damaged=is_truncated or is_without_end(data))
-
-
-class _Blank(Exception):
-    """The decoder produced no pixels of the image."""
 
 
 def _read_file(
@@ -232,8 +223,6 @@ def _read_file(
     photo_format: PhotoFormat,
     resize: Resize | None,
     max_pixels: int,
-    *,
-    may_be_blank: bool = True,
 ) -> DecodedImage:
     """Decode `data`, which may be a reduced copy or the preview of `original`; the orientation is that of `original`."""
     image = open_header(data, photo_format, max_pixels)
@@ -248,8 +237,6 @@ def _read_file(
     with MEMORY_BUDGET.reserve(memory.held_bytes + max(memory.decoding_bytes, converting_bytes)):
         image.load()
         check_pixels(*image.size, max_pixels)
-        if not may_be_blank and _is_uniform(image):
-            raise _Blank
         pixels = _resized(image, extent or image.size, resize) if resize else _whole(image)
         del image  # frees its pixels before the reservation ends
     return _turned(pixels, width, height, orientation)
@@ -294,13 +281,11 @@ def _orientation(data: bytes, image: Image.Image) -> int:
     return value if value in _TRANSPOSES else 1
 
 
-def _is_uniform(image: Image.Image) -> bool:
-    """Whether all pixels are equal outside the first block, which decoders fill even without data."""
-    width, height = image.size
-    rest = [(_BLOCK, 0, width, height), (0, _BLOCK, width, height)]
-    boxes = [box for box in rest if box[0] < width and box[1] < height] or [(0, 0, width, height)]
-    extrema = np.array([image.crop(box).getextrema() for box in boxes]).reshape(-1, 2)
-    return bool((extrema[:, 0] == extrema[:, 1]).all())
+def _is_blank(pixels: Pixels) -> bool:
+    """Whether all pixels are equal beside those of the first block, which decoders fill even without data."""
+    edge = len(pixels) // 8 + 1
+    parts = (pixels[edge:], pixels[:, edge:])
+    return not any(part.size and np.ptp(part, axis=(0, 1)).any() for part in parts)
 
 
 def _converting_bytes(image: Image.Image, extent: tuple[float, float], resize: Resize | None) -> int:

@@ -51,12 +51,12 @@ def of_eight_bits(image: Image.Image) -> Image.Image:
         raise ValueError("unsupported: gray of 32 bits")
     if image.mode not in SIXTEEN_BIT_MODES:
         return image
-    is_tiff = isinstance(image, TiffImageFile)
-    bits = image.tag_v2.get(_BITS_PER_SAMPLE) if is_tiff else None
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    bits = tags.get(_BITS_PER_SAMPLE)
     shift = bits[0] - 8 if isinstance(bits, tuple) and bits and 8 < bits[0] < 16 else 8
     gray = (np.asarray(image) >> shift).astype(np.uint8)
     # Pillow inverts such images only if they have 8 bits or fewer.
-    return Image.fromarray(255 - gray if is_tiff and image.tag_v2.get(_PHOTOMETRIC) == 0 else gray)
+    return Image.fromarray(255 - gray if tags.get(_PHOTOMETRIC) == 0 else gray)
 
 
 def scalable(image: Image.Image) -> Image.Image:
